@@ -19,16 +19,16 @@ from shutil import rmtree
 
 import numpy as np
 
-from intact.exact import mean
+from intact._base.exact import mean
+from intact._base.files import write_whole
+from intact.checkpoints.formats import open_checkpoint
 from intact.executors.profiles import parse_profile
-from intact.files import write_whole
-from intact.formats import open_checkpoint
-from intact.lab.measure import Lab, LabPlan
 from intact.models import build_program
-from intact.quantizers import parse_target
 from intact.quantizing import quantize
 from intact.quantizing.divergence import compare
+from intact.quantizing.lab.measure import Lab, LabPlan
 from intact.quantizing.logits import window_logits
+from intact.quantizing.quantizers import parse_target
 from intact.stats.intervals import AMOUNTS, clustered
 
 

@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 import uvicorn
 
-from intact.testing.exchange import Exchange
-from intact.testing.server import RequestRecorder
+from intact.serve.testing.exchange import Exchange
+from intact.serve.testing.server import RequestRecorder
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "agent_test"
 FILE = "test_agent.py"

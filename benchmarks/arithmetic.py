@@ -35,9 +35,9 @@ from common import Lines, names_of
 from peers_scores import differences, groups
 from peers_worker import Worker
 
+from intact._base.files import write_whole
 from intact.cli.perplexity import tokenise
 from intact.evaluate.likelihood import encode_pair
-from intact.files import write_whole
 from intact.tasks.task import find_task
 
 

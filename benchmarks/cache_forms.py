@@ -31,7 +31,7 @@ import torch
 from float_model import transformers_model
 from transformers import DynamicCache
 
-from intact.exact import mean
+from intact._base.exact import mean
 from intact.stats.intervals import AMOUNTS, clustered
 
 GROUP, ANGLE, KEPT = 128, 0.6, 0.05

@@ -5,9 +5,9 @@
 The first model at degrees 1 and 2 gives the rates of one thread of this machine, and exchanges without a model those of
 messages. They foretell the first model at other degrees, the other models at all, and pipelines of both. Ranks run here
 in threads with real exchanges over sockets; of each part of a step the least processor time of several steps and rounds
-counts, and of equal parts the lower quartile (`intact.planning.measure`), so that other work on the machine hardly
-shows. Rounds are by turns: each has all models, degrees and pipelines.
-Compared are, for a token of one text, of eight texts and for a prompt of 128 tokens:
+counts, and of equal parts the lower quartile (`intact.measure.planning.measure`), so that other work on the machine
+hardly shows. Rounds are by turns: each has all models, degrees and pipelines. Compared are, for a token of one text, of
+eight texts and for a prompt of 128 tokens:
 
 - the time that the busiest rank computes and exchanges, measured and foretold;
 - the time of a whole step on as many machines, with --latency (microseconds, one way) and --gigabits, simulated from
@@ -27,10 +27,9 @@ from typing import NamedTuple
 from common import machine, parser
 from stage_times import StageTimes, least_stage_times, measure_stages
 
-from intact.formats import open_checkpoint
-from intact.models import Program, build_program
-from intact.planning.machines import MachineKind, Rates
-from intact.planning.measure import (
+from intact.checkpoints.formats import open_checkpoint
+from intact.measure.planning.machines import MachineKind, Rates
+from intact.measure.planning.measure import (
     STEPS,
     CutTimes,
     RankTimes,
@@ -40,10 +39,11 @@ from intact.planning.measure import (
     measure_cut,
     measure_messages,
 )
-from intact.planning.pipeline import simulate_pipeline
-from intact.planning.stages import PipelineWork, StagesWork
-from intact.planning.step import simulate_step
-from intact.planning.work import ModelWork, RankWork, Segment, StepRows
+from intact.measure.planning.pipeline import simulate_pipeline
+from intact.measure.planning.stages import PipelineWork, StagesWork
+from intact.measure.planning.step import simulate_step
+from intact.measure.planning.work import ModelWork, RankWork, Segment, StepRows
+from intact.models import Program, build_program
 
 TARGET = 0.15
 NAMES = dict(zip(STEPS, ("1 text", "8 texts", "prompt"), strict=True))

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.checkpoints.formats import open_checkpoint
 from intact.cli.perplexity import tokenise
 from intact.evaluate.perplexity import cut
 from intact.executors.base import Executor, SequenceChunk
-from intact.formats import open_checkpoint
 from intact.text import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent

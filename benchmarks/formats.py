@@ -22,20 +22,20 @@ from typing import Any, NamedTuple
 
 import common
 
+from intact._base.errors import ParameterError
+from intact._base.files import write_whole
+from intact.checkpoints.formats import open_checkpoint
 from intact.cli.lab import read_specs
-from intact.errors import ParameterError
 from intact.evaluate.report.blocks import Block, Code, Paragraph, Picture, ReportDocument, Section, Table
 from intact.evaluate.report.markdown import markdown
-from intact.files import write_whole
-from intact.formats import open_checkpoint
-from intact.lab.accuracy import ChoiceAccuracy, choose_tasks
-from intact.lab.measure import Lab, LabPlan, SourceKind
-from intact.lab.report import CAPTION, accuracy_table, plot, table
-from intact.lab.result import LabResult
-from intact.lab.rows import LabRow, order, short_name, standings
 from intact.models import build_program
-from intact.quantizers import parse_recorded, parse_target
 from intact.quantizing import check_target
+from intact.quantizing.lab.accuracy import ChoiceAccuracy, choose_tasks
+from intact.quantizing.lab.measure import Lab, LabPlan, SourceKind
+from intact.quantizing.lab.report import CAPTION, accuracy_table, plot, table
+from intact.quantizing.lab.result import LabResult
+from intact.quantizing.lab.rows import LabRow, order, short_name, standings
+from intact.quantizing.quantizers import parse_recorded, parse_target
 
 HERE = Path(__file__).parent
 RECORDS, SPECS = HERE / "records" / "formats.jsonl", HERE / "formats.txt"

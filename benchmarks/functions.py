@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from intact.conformance.synthetic import random_floats
+from intact.measure.conformance.synthetic import random_floats
 from intact.numerics.fixed import bitlen, rshift
 from intact.numerics.functions import LOG2E, exp2_neg, inverse_sqrt, sigmoid
 from intact.numerics.gate import gelu

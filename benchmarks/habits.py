@@ -1,4 +1,4 @@
-"""Measure how well the phrases of `intact.score.markers` find the four habits, on lines that were labelled by hand.
+"""Measure how well the phrases of `intact.tasks.score.markers` find the four habits, on lines labelled by hand.
 
     python benchmarks/habits.py           # precision and recall of each habit, on the labels in records/habits.jsonl
     python benchmarks/habits.py --draw    # print the lines as they were drawn, without labels
@@ -30,8 +30,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from intact.score.markers import HABITS, count_markers
 from intact.stats.intervals import wilson
+from intact.tasks.score.markers import HABITS, count_markers
 
 RECORDS = Path(__file__).parent / "records"
 LABELS = RECORDS / "habits.jsonl"

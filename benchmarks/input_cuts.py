@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from intact.library.parallel.channel import HEADER
+from intact.library.parallel.cut import cut_program
+from intact.measure.planning.work import NUMBER
 from intact.models.program import AllGather, Linear, Program
-from intact.parallel.channel import HEADER
-from intact.parallel.cut import cut_program
-from intact.planning.work import NUMBER
-from intact.weights import BLOCK_FORMATS
+from intact.numerics.weight_formats import BLOCK_FORMATS
 
 SUM = 8
 """Bytes of a sum before the last shift, and of a maximum."""

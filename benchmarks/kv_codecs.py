@@ -20,12 +20,12 @@ import common
 import numpy as np
 from numpy.typing import NDArray
 
+from intact._base.exact import mean
+from intact.checkpoints.formats import open_checkpoint
 from intact.cli.perplexity import tokenise
-from intact.exact import mean
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor
 from intact.executors.profiles import with_codec
-from intact.formats import open_checkpoint
 from intact.models import Program, build_program
 from intact.numerics.kv_codecs import CODECS
 from intact.quantizing.calibration import Calibration

@@ -14,12 +14,12 @@ import statistics
 import common
 import numpy as np
 
+from intact.checkpoints.formats import open_checkpoint
 from intact.cli.perplexity import tokenise
 from intact.engine.engine import DEFAULT_CHUNK
 from intact.executors.base import Executor, SequenceChunk
 from intact.executors.native import NativeExecutor
 from intact.executors.profiles import with_codec
-from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.numerics.kv_codecs import CODECS
 from intact.text import Tokenizer

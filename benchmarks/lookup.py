@@ -295,7 +295,7 @@ def inputs_of(model: Path, text: Path, tokens: int) -> Iterator[tuple[str, np.nd
     """Yield the int8 codes that enter each kind of Linear, those of all layers together, [tokens][inputs]."""
     from common import tokenizer_of
 
-    from intact.formats import open_checkpoint
+    from intact.checkpoints.formats import open_checkpoint
     from intact.models import build_program
     from intact.quantizing import Calibration
     from intact.quantizing.calibration import Collector, products

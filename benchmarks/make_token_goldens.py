@@ -29,8 +29,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
-from intact.formats import open_checkpoint  # noqa: E402
-from intact.formats.metadata import Strings  # noqa: E402
+from intact.checkpoints.formats import open_checkpoint  # noqa: E402
+from intact.checkpoints.formats.metadata import Strings  # noqa: E402
 from support.models import FILES  # noqa: E402
 from text.texts import COMPOSING, LONG, MODELS, SHORT, long_text  # noqa: E402
 

@@ -25,8 +25,8 @@ import numpy as np
 from common import machine
 
 import intact
-from intact.bench.shapes import ModelShape, random_checkpoint, write_random
 from intact.executors.weight_store import packed_folder
+from intact.measure.bench.shapes import ModelShape, random_checkpoint, write_random
 
 DENSE: Final = ModelShape("llama", 22, 1024, 4096, 16, 4, 64, 4096, 4096, 1e4, False)
 PIECE: Final = 8 << 20

@@ -29,7 +29,7 @@ from method_peers_sides import OURS, ROWS, THEIRS, LlamaServer
 import intact
 from intact.reason import find
 from intact.reason.backends.native import NativeBackend
-from intact.solving import solve_items
+from intact.solving.run import solve_items
 from intact.stats.intervals import wilson
 from intact.tasks.choose import choose
 

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from intact.prove.assistants import find_assistant
-from intact.prove.assistants.base import AssistantLimits
 from intact.tasks.minif2f_rocq import HEADER
+from intact.tools.prove.assistants import find_assistant
+from intact.tools.prove.assistants.base import AssistantLimits
 
 RECORDS = Path(__file__).with_name("records") / "minif2f_rocq.jsonl"
 FILES = {"valid": "valid.jsonl", "test": "test_first_half.jsonl"}

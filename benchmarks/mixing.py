@@ -14,7 +14,7 @@ import re
 import time
 
 import intact
-from intact.errors import UndecidedError
+from intact._base.errors import UndecidedError
 from intact.stats.paired import mcnemar
 from intact.tasks.programs import HumanEval
 from intact.tasks.task import Item

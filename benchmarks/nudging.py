@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 import intact
 from intact.reason import Problem, Result, find
 from intact.reason.services import MethodJob
-from intact.run_receipts.document import RunReceipt
-from intact.run_receipts.verify import verify_run
-from intact.score.answers import read_answer
-from intact.solving import opened, solve_all
+from intact.solving.receipts.document import RunReceipt
+from intact.solving.receipts.verify import verify_run
+from intact.solving.run import opened, solve_all
 from intact.stats.intervals import bootstrap
 from intact.stats.paired import mcnemar
 from intact.tasks.gsm8k import GSM8K
+from intact.tasks.score.answers import read_answer
 
 STOP = ("\nQuestion:",)
 

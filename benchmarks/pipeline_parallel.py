@@ -24,7 +24,7 @@ import numpy as np
 from common import machine, parser
 
 import intact
-from intact.parallel.pipeline import PART_ROWS, PipelineExecutor, StageMemory
+from intact.library.parallel.pipeline import PART_ROWS, PipelineExecutor, StageMemory
 
 
 class Cost(NamedTuple):

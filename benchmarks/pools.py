@@ -21,10 +21,10 @@ from typing import NamedTuple
 import numpy as np
 from common import RECORDS, Lines, bootstrap
 
+from intact._base.exact import ranking
 from intact.evaluate.files import read
 from intact.evaluate.results import ItemRecord
 from intact.evaluate.samples import own_samples
-from intact.exact import ranking
 from intact.stats import best_at_k, clustered, holm, majority_at_k, pass_at_k, permutation
 from intact.stats.checks import Floats
 from intact.stats.intervals import SHARES

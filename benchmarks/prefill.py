@@ -31,9 +31,9 @@ from intact.engine.engine import Engine
 from intact.engine.head_job import HeadJob
 from intact.engine.page_store import page_key
 from intact.executors.settings import ExecutorSettings
-from intact.parallel.prompts import PromptClient
-from intact.parallel.ranks import Rank
-from intact.parallel.start import start_prompts
+from intact.library.parallel.prompts import PromptClient
+from intact.library.parallel.ranks import Rank
+from intact.library.parallel.start import start_prompts
 
 
 class Cost(NamedTuple):
@@ -79,7 +79,7 @@ def _head(model: intact.Model, tokens: list[int], client: PromptClient | None = 
 SHARD = """
 import sys
 from pathlib import Path
-from intact.parallel.shard import listen_at, serve_shard
+from intact.library.parallel.shard import listen_at, serve_shard
 listener = listen_at(("127.0.0.1", 0))
 print(listener.getsockname()[1], flush=True)
 serve_shard(listener, Path(sys.argv[1]))

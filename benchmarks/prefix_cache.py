@@ -27,7 +27,7 @@ from typing import Any
 from common import machine, parser
 
 import intact
-from intact.bench.passage import TEXT
+from intact.measure.bench.passage import TEXT
 
 KINDS = ("cold", "memory", "folder", "folder, disk")
 

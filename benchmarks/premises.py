@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from intact.prove.assistants import database
-from intact.prove.assistants.metamath import describe
-from intact.prove.premises import nearest
+from intact.tools.prove.assistants import database
+from intact.tools.prove.assistants.metamath import describe
+from intact.tools.prove.premises import nearest
 
 FOLDER = Path("/usr/share/metamath/databases")
 KS = (8, 32, 100)

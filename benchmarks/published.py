@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from intact.evaluate.judging import FILE as VERDICTS
 from intact.reason.journal import Journal
-from intact.solving import JOURNAL as TEXTS
+from intact.solving.run import JOURNAL as TEXTS
 
 RECORDS = Path(__file__).parent / "records"
 MODEL = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"

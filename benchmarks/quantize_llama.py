@@ -2,11 +2,12 @@
 
     python benchmarks/quantize_llama.py MODEL --llama PATH/TO/llama-quantize --text TEXT --calibrate TEXT --work FOLDER
 
-MODEL's weights are permuted or rotated (`intact.lab.sources`) and written as a GGUF file in F32; with `--source file`
-MODEL is such a file (benchmarks/tiny_gguf.py). llama-quantize gets an importance matrix of the statistics that intact's
-calibration gathers, so that both learn from the same tokens. Token embeddings and head are Q8_0 in all files. In a
-spec, {bits} is replaced by the bits a weight of each of llama.cpp's files. `--types "IQ1_S pure"` asks for a file of
-one type. Divergences are those of the lab, in FP32 arithmetic. A run that was cut goes on from FOLDER.
+MODEL's weights are permuted or rotated (`intact.quantizing.lab.sources`) and written as a GGUF file in F32; with
+`--source file` MODEL is such a file (benchmarks/tiny_gguf.py). llama-quantize gets an importance matrix of the
+statistics that intact's calibration gathers, so that both learn from the same tokens. Token embeddings and head are
+Q8_0 in all files. In a spec, {bits} is replaced by the bits a weight of each of llama.cpp's files. `--types "IQ1_S
+pure"` asks for a file of one type. Divergences are those of the lab, in FP32 arithmetic. A run that was cut goes on
+from FOLDER.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.exact import exp, mean, total
-from intact.files import read_text, write_whole
-from intact.formats import open_checkpoint
-from intact.formats.gguf_writer import pair, write_gguf
-from intact.formats.safetensors import Stored
-from intact.lab.sources import SOURCES, write_source
+from intact._base.exact import exp, mean, total
+from intact._base.files import read_text, write_whole
+from intact.checkpoints.formats import open_checkpoint
+from intact.checkpoints.formats.gguf_writer import pair, write_gguf
+from intact.checkpoints.formats.safetensors import Stored
 from intact.models import build_program
-from intact.quantizers import InputStatistics
 from intact.quantizing import Calibration, quantize
 from intact.quantizing.calibration import gather, products, read_statistics
 from intact.quantizing.divergence import compare
+from intact.quantizing.lab.sources import SOURCES, write_source
 from intact.quantizing.logits import scored, window_logits
 from intact.quantizing.output import write_gguf_checkpoint
+from intact.quantizing.quantizers import InputStatistics
 from intact.receipts.identity import measure
 from intact.text import Tokenizer
 

@@ -15,13 +15,13 @@ from common import parser
 from numpy.typing import NDArray
 from sensitivity import CALIBRATION, add_source, float_source, sample_of
 
-from intact.formats import open_checkpoint
+from intact.checkpoints.formats import open_checkpoint
 from intact.models import build_program
 from intact.numerics.dequantize import dequantize
 from intact.numerics.weights import values
-from intact.quantizers import QUANTIZERS, InputStatistics, Spec, parse_spec
 from intact.quantizing import Calibration
 from intact.quantizing.calibration import gather, read_statistics
+from intact.quantizing.quantizers import QUANTIZERS, InputStatistics, Spec, parse_spec
 from intact.receipts.identity import measure
 from intact.text import Tokenizer
 

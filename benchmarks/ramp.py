@@ -23,14 +23,14 @@ from common import parser
 from numpy.typing import NDArray
 from sensitivity import CALIBRATION, add_source, float_source
 
-from intact.formats import open_checkpoint
+from intact.checkpoints.formats import open_checkpoint
 from intact.models import build_program
 from intact.numerics.dequantize import dequantize
-from intact.quantizers import COSTS, QUANTIZERS, SpecMixture, parse_spec
-from intact.quantizers.base import InputStatistics
 from intact.quantizing import Calibration
 from intact.quantizing.calibration import gather, products, read_statistics
 from intact.quantizing.mixing import assign
+from intact.quantizing.quantizers import COSTS, QUANTIZERS, SpecMixture, parse_spec
+from intact.quantizing.quantizers.base import InputStatistics
 from intact.receipts.identity import measure
 from intact.text import Tokenizer
 

@@ -23,7 +23,7 @@ from intact.reason import Problem, find
 from intact.reason.backends.native import NativeBackend
 from intact.reason.journal import Journal
 from intact.reason.services import MethodJob
-from intact.solving import read_answer, solve_all
+from intact.solving.run import read_answer, solve_all
 
 METHODS: dict[str, dict[str, Any]] = {
     "self_consistency": {"n": 64},

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.formats import Tensor, open_checkpoint
+from intact.checkpoints.formats import Tensor, open_checkpoint
 from intact.numerics import weights
-from intact.weights import BLOCK_FORMATS
+from intact.numerics.weight_formats import BLOCK_FORMATS
 
 ROWS = 128
 """Rows measured of each tensor, evenly spread."""

@@ -23,9 +23,9 @@ from intact.reason import Problem, find
 from intact.reason.backends.native import NativeBackend
 from intact.reason.services import MethodJob
 from intact.receipts.document import write_base64
-from intact.run_receipts.entries import TextEntry
-from intact.run_receipts.record import RecordingBackend, RunRecorder, TextRecorder
-from intact.solving import read_answer, solve_all
+from intact.solving.receipts.entries import TextEntry
+from intact.solving.receipts.record import RecordingBackend, RunRecorder, TextRecorder
+from intact.solving.run import read_answer, solve_all
 
 RUNS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("self_consistency", {"n": 8}),

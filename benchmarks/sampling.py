@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.conformance.synthetic import cases
 from intact.executors.native import NativeExecutor
+from intact.measure.conformance.synthetic import cases
 from intact.numerics.sampling import Draw, Edits, make_sampling
 
 VOCABULARIES = (49_152, 151_936)

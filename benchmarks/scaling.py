@@ -26,14 +26,14 @@ import numpy as np
 from scaling_setups import GROUPS, SETUPS, Setup
 
 import intact
+from intact._base.files import write_whole
 from intact.evaluate.plan import Plan
 from intact.evaluate.run import evaluate
 from intact.evaluate.work import How
-from intact.files import write_whole
 from intact.reason import find
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
-from intact.solving import Graded, solve_items
+from intact.solving.run import Graded, solve_items
 from intact.stats import holm, mcnemar, smallest_difference, wilson
 from intact.tasks.choose import Chosen, choose
 from intact.tasks.task import Item

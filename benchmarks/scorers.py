@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from common import parser
 
-from intact.exact import mean
+from intact._base.exact import mean
 from intact.reason import Answer, Extend, Problem, Score, Steps, method
 from intact.reason.services import MethodJob
-from intact.solving import backends_of, solve_all
+from intact.solving.run import backends_of, solve_all
 from intact.stats import Interval, bootstrap
 from intact.stats.calibration import auroc, calibration_error, choice
 from intact.tasks import find_task

@@ -20,14 +20,14 @@ from common import DATA, parser, text_path
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from intact.formats import open_checkpoint
-from intact.lab.sources import SOURCES, write_source
+from intact.checkpoints.formats import open_checkpoint
 from intact.models import Program, build_program
 from intact.numerics.dequantize import dequantize
 from intact.numerics.weights import values
-from intact.quantizers import COSTS, QUANTIZERS, parse_spec
 from intact.quantizing import Calibration
 from intact.quantizing.calibration import gather, products, read_statistics
+from intact.quantizing.lab.sources import SOURCES, write_source
+from intact.quantizing.quantizers import COSTS, QUANTIZERS, parse_spec
 from intact.quantizing.slopes import Meter, measure_slopes
 from intact.receipts.identity import measure
 from intact.text import Tokenizer

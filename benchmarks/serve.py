@@ -36,7 +36,7 @@ import httpx
 import numpy as np
 
 import intact
-from intact.catalogue import DEFAULT, resolve
+from intact.checkpoints.catalogue import DEFAULT, resolve
 
 SYSTEM = "You are a patient teacher. Explain what you are asked in plain words, with an example. " * 12
 ROUNDS = 2

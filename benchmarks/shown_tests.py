@@ -23,9 +23,9 @@ from typing import Any
 from published import MODEL, remake
 
 from intact.evaluate.files import read
-from intact.score import code
 from intact.stats.laws.resampling import MOST, resampling_limits
 from intact.tasks import find_task
+from intact.tasks.score import code
 from intact.tools.sandbox import run
 
 SHOWN = (1, 2, 3, 5)

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 import intact
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact.library.steering import TextPair, steering_vectors, write_vectors
 from intact.stats.intervals import bootstrap
-from intact.steering import TextPair, steering_vectors, write_vectors
 from intact.tasks.gsm8k import GSM8K
 from intact.text import ChatPrompt
 

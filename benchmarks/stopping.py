@@ -26,7 +26,7 @@ from intact.numerics.sampling import millionths
 from intact.reason.backends.base import Backend, Spelling
 from intact.reason.problem import State
 from intact.reason.services import MethodJob
-from intact.solving import opened, solve_all
+from intact.solving.run import opened, solve_all
 from intact.stats.association import ratio_of_sums, share_of_samples
 from intact.stats.intervals import Interval
 from intact.tasks.choose import Chosen, choose

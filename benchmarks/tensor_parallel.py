@@ -28,13 +28,13 @@ from input_cuts import count_traffic
 from numpy.typing import NDArray
 
 import intact
+from intact.checkpoints.formats import open_checkpoint
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor
-from intact.formats import open_checkpoint
+from intact.library.parallel.cut import cut_program
+from intact.library.parallel.executor import ParallelExecutor
 from intact.models import Program, build_program
 from intact.models.program import AllGather
-from intact.parallel.cut import cut_program
-from intact.parallel.executor import ParallelExecutor
 
 
 class Cost(NamedTuple):

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import common
 
 import intact
-from intact.bench.passage import Passage
-from intact.bench.workloads import prompt, samples, stream
+from intact.measure.bench.passage import Passage
+from intact.measure.bench.workloads import prompt, samples, stream
 
 WORK = {work.title: work for work in (prompt(512), stream(64, 64), samples(8, 64, 32), samples(64, 64, 32))}
 

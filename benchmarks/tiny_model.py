@@ -31,8 +31,8 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional
 
-from intact.formats import open_checkpoint
-from intact.formats.safetensors import Stored, write_safetensors
+from intact.checkpoints.formats import open_checkpoint
+from intact.checkpoints.formats.safetensors import Stored, write_safetensors
 from intact.models import build_program
 from intact.receipts.identity import measure
 

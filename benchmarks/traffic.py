@@ -15,9 +15,9 @@ import statistics
 from contextlib import ExitStack
 from pathlib import Path
 
-from intact.bench.replay import METRICS, ReplayTarget, Summary, replay, summarize
-from intact.bench.traffic import TrafficLaw, TrafficRequest, make_traffic, read_traffic
-from intact.catalogue import DEFAULT, resolve
+from intact.checkpoints.catalogue import DEFAULT, resolve
+from intact.measure.bench.replay import METRICS, ReplayTarget, Summary, replay, summarize
+from intact.measure.bench.traffic import TrafficLaw, TrafficRequest, make_traffic, read_traffic
 from serve import served, server_commands
 
 LAW = TrafficLaw(requests=60, input_len=128, output_len=48, prefixes=8, block=64)

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from intact.exact import exp, mean
-from intact.files import read_text
-from intact.formats import open_checkpoint
+from intact._base.exact import exp, mean
+from intact._base.files import read_text
+from intact.checkpoints.formats import open_checkpoint
 from intact.models import build_program
 from intact.quantizing import Calibration, quantize
 from intact.quantizing.divergence import compare

@@ -23,9 +23,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import intact  # noqa: E402
+from intact.checkpoints.formats import Checkpoint  # noqa: E402
 from intact.engine.encoding import EncodingJob  # noqa: E402
 from intact.engine.hidden import read_hidden  # noqa: E402
-from intact.formats import Checkpoint  # noqa: E402
 from intact.models import find_architecture  # noqa: E402
 from intact.numerics.dequantize import dequantize  # noqa: E402
 from support.folders import stored, tensor_values, write_encoder, write_folder, write_safetensors  # noqa: E402

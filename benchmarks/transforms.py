@@ -13,18 +13,18 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from intact.catalogue import resolve
-from intact.formats import open_checkpoint
-from intact.lab.sources import write_source
+from intact.checkpoints.catalogue import resolve
+from intact.checkpoints.formats import open_checkpoint
 from intact.models import build_program
 from intact.numerics.dequantize import dequantize
 from intact.numerics.weights import values
-from intact.quantizers import QUANTIZERS, InputStatistics, parse_spec
-from intact.quantizers.proxy import output_error
-from intact.quantizers.transforms.awq import best_scales, sampled_rows, searched
-from intact.quantizers.transforms.folding import all_inputs
 from intact.quantizing import Calibration
 from intact.quantizing.calibration import Collector
+from intact.quantizing.lab.sources import write_source
+from intact.quantizing.quantizers import QUANTIZERS, InputStatistics, parse_spec
+from intact.quantizing.quantizers.proxy import output_error
+from intact.quantizing.quantizers.transforms.awq import best_scales, sampled_rows, searched
+from intact.quantizing.quantizers.transforms.folding import all_inputs
 from intact.quantizing.structure import find_structure
 from intact.text import Tokenizer
 

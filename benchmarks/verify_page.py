@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import intact
-from intact.markup.verify_page import page as page_text
+from intact._base.markup.verify_page import page as page_text
 from support.browser import browser
 
 PATIENCE = 600_000  # milliseconds

@@ -28,7 +28,7 @@ import numpy as np
 from functions import ivit_gelu, ivit_layer_norm, ivit_softmax
 
 import intact
-from intact.formats import open_checkpoint
+from intact.checkpoints.formats import open_checkpoint
 from intact.models.images import cut_patches
 from intact.models.program import Program
 from intact.models.vit import VisionModel, build_vision_model

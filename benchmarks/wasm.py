@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import intact
-from intact.markup.verify_page import ISOLATION
+from intact._base.markup.verify_page import ISOLATION
 from intact.receipts.document import Receipt
 from intact.receipts.verify import verify
 from support.browser import browser

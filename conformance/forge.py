@@ -27,9 +27,9 @@ from intact.cli.app import app
 from intact.library import Model
 from intact.receipts import canonical
 from intact.receipts.document import Receipt
-from intact.run_receipts.document import RunReceipt
-from intact.run_receipts.entries import ScoreEntry
-from intact.run_receipts.sealed import source
+from intact.solving.receipts.document import RunReceipt
+from intact.solving.receipts.entries import ScoreEntry
+from intact.solving.receipts.sealed import source
 from support.forger import altered, forge
 from support.run_forger import cover, loser, swap
 from support.tiny import write_tiny
@@ -413,7 +413,7 @@ def write() -> int:
     for case, file in zip(cases, files, strict=True):
         file.write_bytes(case.data + b"\n")
     listed, bad = [], 0
-    with mock.patch("intact.run_receipts.verify.source", return_value=b"\1" * 32):
+    with mock.patch("intact.solving.receipts.verify.source", return_value=b"\1" * 32):
         others = verdicts(path, files)
     for case, file, found, other in zip(cases, files, verdicts(path, files), others, strict=True):
         if (found["outcome"], found["what"]) != (case.outcome, case.what):

@@ -3,8 +3,8 @@
 
     scripts/architecture.py [--check]
 
-The picture has import-linter's layers (pyproject.toml) in their order, five storeys and the helpers below them. What a
-package is for is the first line of its docstring; what it imports is read from its files. With --check nothing is
+The picture has import-linter's layers (pyproject.toml) in their order, and in each its packages, those first that no
+other of it imports. What a package is for is the first line of its docstring; what it imports is read from its files. With --check nothing is
 written; the exit status is 1 if a file would change. `tests/test_architecture.py` checks the same.
 """
 
@@ -27,24 +27,23 @@ PICTURE = ROOT / "docs" / "architecture.svg"
 FILES = ROOT / "docs" / "files.md"
 BEGIN, END = "<!-- packages -->\n", "<!-- end of packages -->\n"
 
-STOREYS = {
-    "cli": ("Use", "#e8f0fe"),
-    "run_receipts": ("Reasoning", "#e6f4ea"),
-    "conformance": ("Engine", "#fef7e0"),
-    "text": ("Model", "#fce8e6"),
-    "numerics": ("Definition", "#f3e8fd"),
-    "plugins": ("Helpers", "#f1f3f4"),
-}
-"""Each storey by the first of its packages, in the order of the layers, with its colour."""
+LAYERS = (
+    ("Use", "#e8f0fe"),
+    ("Reasoning", "#e6f4ea"),
+    ("Engine", "#fef7e0"),
+    ("Model", "#fce8e6"),
+    ("Definition", "#f3e8fd"),
+    ("Base", "#f1f3f4"),
+)
+"""The names of import-linter's layers, in their order, with a colour each."""
 WIDTH, HEIGHT, GAP, ACROSS, LEFT = 208, 96, 12, 5, 110
 
 
-def layers() -> list[str]:
-    """Return the packages and modules of import-linter's contract that exist, the uppermost first."""
+def layers() -> list[list[str]]:
+    """Return the packages of each layer of import-linter's contract, the uppermost first."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (contract,) = [each for each in project["tool"]["importlinter"]["contracts"] if each["id"] == "layers"]
-    names = [name.strip(" ()") for layer in contract["layers"] for name in layer.split("|")]
-    return [name for name in names if files(name)]
+    return [[name.strip() for name in layer.split(":")] for layer in contract["layers"]]
 
 
 def files(name: str) -> list[Path]:
@@ -99,7 +98,7 @@ def list_of_files(names: list[str]) -> str:
     """Return the page that says of every file in one line what it holds."""
     parts = [
         "# Files",
-        "Every file of `src/intact` in one line, the uppermost storey of [architecture](architecture.md) first.",
+        "Every file of `src/intact` in one line, the uppermost layer of [architecture](architecture.md) first.",
         "Printed by `python scripts/architecture.py` from the files' docstrings; do not edit it.",
     ]
     for name in names:
@@ -111,19 +110,14 @@ def list_of_files(names: list[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def picture(names: list[str]) -> str:
-    """Return the drawing: a band for each storey, a box for each package."""
-    storeys: list[tuple[str, str, list[str]]] = []
-    for name in names:
-        if name in STOREYS:
-            storeys.append((*STOREYS[name], []))
-        storeys[-1][2].append(name)
+def picture(parts: list[list[str]]) -> str:
+    """Return the drawing: a band for each layer, a box for each package."""
     shapes, top = [], GAP
-    for title, colour, members in storeys:
+    for (title, colour), members in zip(LAYERS, parts, strict=True):
         tall = -(-len(members) // ACROSS) * (HEIGHT + GAP) + GAP
         wide = LEFT + ACROSS * (WIDTH + GAP) + GAP
         shapes.append(f'<rect x="{GAP}" y="{top}" width="{wide}" height="{tall}" rx="8" fill="{colour}"/>')
-        shapes.append(f'<text x="{GAP * 2}" y="{top + 28}" class="storey">{title}</text>')
+        shapes.append(f'<text x="{GAP * 2}" y="{top + 28}" class="layer">{title}</text>')
         for place, name in enumerate(members):
             x = GAP + LEFT + place % ACROSS * (WIDTH + GAP)
             y = top + GAP + place // ACROSS * (HEIGHT + GAP)
@@ -134,7 +128,7 @@ def picture(names: list[str]) -> str:
         top += tall + GAP
     style = (
         "text{font:11px sans-serif;fill:#202124}.name{font:bold 14px monospace}"
-        ".storey{font:bold 15px sans-serif}.box{fill:#fff;stroke:#5f6368}"
+        ".layer{font:bold 15px sans-serif}.box{fill:#fff;stroke:#5f6368}"
     )
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide + 2 * GAP}" height="{top}">'
     background = '<rect width="100%" height="100%" fill="#fff"/>'
@@ -143,10 +137,11 @@ def picture(names: list[str]) -> str:
 
 def made() -> dict[Path, str]:
     """Return the text of each file that this program makes."""
-    names = layers()
+    parts = layers()
+    names = [name for members in parts for name in members]
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     return {
-        PICTURE: picture(names),
+        PICTURE: picture(parts),
         FILES: list_of_files(names),
         PAGE: before + BEGIN + table(names) + END + rest.partition(END)[2],
     }

@@ -23,15 +23,15 @@ from mutants import PACKAGES, ROOT, Mutant
 WORK = ROOT / "build" / "mutate_python"
 TESTS = {  # run in one process each, by name
     "receipts": "tests/receipts tests/serve/test_receipts.py",
-    "run_receipts": "tests/run_receipts tests/cli/test_solve.py",
-    "score": "tests/score tests/audit tests/tasks",
+    "solving/receipts": "tests/solving/receipts tests/cli/test_solve.py",
+    "tasks/score": "tests/tasks/score tests/measure/audit tests/tasks",
     "stats": "tests/stats",
-    "evaluate": "tests/evaluate tests/bench",
+    "evaluate": "tests/evaluate tests/measure/bench",
     "cli": " ".join(
         f"tests/cli/test_{name}.py"
         for name in ("eval", "keys", "learn", "lock", "perplexity", "receipt", "report", "run", "verify")
     ),
-    "reason": "tests/reason tests/run_receipts/test_versions.py",
+    "reason": "tests/reason tests/solving/receipts/test_versions.py",
     "serve": "tests/serve",
     "shared_cache": "tests/engine/test_shared_cache.py tests/engine/test_shared_workers.py",
 }

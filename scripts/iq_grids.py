@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Write native/formats/iq_grids.inl, the codebooks of the IQ types, from src/intact/weights/iq_grids.py.
+"""Write native/formats/iq_grids.inl from src/intact/numerics/weight_formats/iq_grids.py: the codebooks of the IQ types.
 
     scripts/iq_grids.py [--check]
 
-With --check nothing is written; the exit status is 1 if the file would change. tests/weights/test_iq.py checks the
-same.
+With --check nothing is written; the exit status is 1 if the file would change. tests/numerics/weight_formats/test_iq.py checks
+the same.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from intact.weights.iq_grids import GRIDS
+from intact.numerics.weight_formats.iq_grids import GRIDS
 
 FILE = Path(__file__).parent.parent / "native/formats/iq_grids.inl"
 HEAD = """\
-// The codebooks of the IQ types, written by scripts/iq_grids.py from src/intact/weights/iq_grids.py, which says what an
-// entry is, and whose they are; and how their entries become codes.
+// The codebooks of the IQ types, written by scripts/iq_grids.py from numerics/weight_formats/iq_grids.py, which says what
+// an entry is, and whose they are; and how their entries become codes.
 namespace formats {
 
 // Four fields of 2 bits, or of 4 bits, to four bytes.

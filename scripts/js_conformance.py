@@ -3,8 +3,8 @@
 
     scripts/js_conformance.py [--out js/dist/conformance.bin]
 
-The set is that of `intact.conformance`: each single operation, product and program, recorded while the native kernels
-compute it, with the digest of what they gave. `js/src/conformance.js` makes the same calls in WebAssembly.
+The set is that of `intact.measure.conformance`: each single operation, product and program, recorded while the native
+kernels compute it, with the digest of what they gave. `js/src/conformance.js` makes the same calls in WebAssembly.
 
 The file: the length of a JSON text in four bytes, little-endian; the text; the arrays behind it, from the next multiple
 of 64 bytes on. Where an array is an argument, the text has {"array": [type, offset, length]}; equal arrays stand there
@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact import _native
-from intact.conformance import EXPECTED, digests, make_executor
-from intact.conformance.kernels import Ints, NativeKernels, Source, layout_results, results
-from intact.conformance.synthetic import Case, cases
 from intact.executors import native, packing
 from intact.executors.native import NativeExecutor, available_tiers
+from intact.measure.conformance import EXPECTED, digests, make_executor
+from intact.measure.conformance.kernels import Ints, NativeKernels, Source, layout_results, results
+from intact.measure.conformance.synthetic import Case, cases
 from intact.numerics import VERSION, attention
 from intact.numerics.gate import GATES, Activation
 from intact.numerics.integers import INTEGER, from_bytes

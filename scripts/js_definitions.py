@@ -16,19 +16,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from intact.conformance import EXPECTED
 from intact.engine.sampling.grammars import SPACE
 from intact.engine.sampling.parameters import CONSTRAINTS
 from intact.executors.profiles import PROFILES
+from intact.measure.conformance import EXPECTED
 from intact.models.config import _GGUF_REFUSED, MOST_CONTEXT
 from intact.numerics import VERSION
 from intact.numerics.activations import SCHEMES
 from intact.numerics.gate import GATES
 from intact.numerics.kv_codecs import CODECS
 from intact.numerics.sparsity import RULES
+from intact.numerics.weight_formats import BLOCK_FORMATS, FLOAT_FORMATS
 from intact.text.pretokenizers import KINDS
 from intact.text.vocabulary import TURN_ENDS
-from intact.weights import BLOCK_FORMATS, FLOAT_FORMATS
 
 FILE = Path(__file__).resolve().parent.parent / "js" / "src" / "definitions.js"
 CONTRACT = ("operations", "layouts", "profiles")

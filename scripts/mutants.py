@@ -18,10 +18,10 @@ from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (
-    *("receipts", "run_receipts", "score", "stats", "evaluate", "bench"),
+    *("receipts", "solving/receipts", "tasks/score", "stats", "evaluate", "measure/bench"),
     *("reason", "serve", "engine/shared_cache"),
 )
-NEEDS = {"evaluate/harness.py": "lm_eval", "evaluate/cluster.py": "ray", "score/rewards/": "torch"}
+NEEDS = {"evaluate/harness.py": "lm_eval", "evaluate/on_cluster.py": "ray", "tasks/score/rewards/": "torch"}
 """Files whose tests are skipped where a package is absent; their lines are not drawn there."""
 NO_CHANGE = {"core/NoOp"}
 TYPES = {  # of the nodes that cosmic-ray's largest families of operators change: saves the time to ask each of them

@@ -24,7 +24,7 @@ HEADER = """\
 COMPLETIONS = (
     (re.compile(r"-> tuple:"), "-> tuple[Any, ...]:"),
     (re.compile(r"-> dict:"), "-> dict[str, Any]:"),
-    # intact.conformance puts it into a list of int64 arrays.
+    # intact.measure.conformance puts it into a list of int64 arrays.
     (re.compile(r"(def norm\(.*\)) -> NDArray\[numpy\.int32\]:"), r"\1 -> NDArray[Any]:"),
     (re.compile(r"^from typing import Annotated$", re.MULTILINE), "from typing import Annotated, Any"),
 )

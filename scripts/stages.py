@@ -50,10 +50,10 @@ KERNEL_TESTS = (
     "tests/executors",
     "tests/test_conformance.py",
 )
-REFERENCE = ("src/intact/numerics", "src/intact/executors", "src/intact/conformance", "src/intact/weights")
+REFERENCE = ("src/intact/numerics", "src/intact/executors", "src/intact/measure/conformance")
 RECIPES = ("docs/adding.md", "docs/operation.md")
 JAVASCRIPT = tuple(f"scripts/{name}.py" for name in ("wasm", "js_conformance", "js_definitions"))
-PAGE = ("src/intact/markup/verify_page.py", "src/intact/cli/page.py")
+PAGE = ("src/intact/_base/markup/verify_page.py", "src/intact/cli/page.py")
 EVERYTHING = "."
 NO_TESTS = 5  # pytest's exit status if it finds none: a helper may mark tests in some cases only
 
@@ -75,7 +75,9 @@ STAGES = {
     "bare scalar installation": Stage((*NATIVE, "build_backend", "pyproject.toml", "scripts/bare_install.sh")),
     "few mutations": Stage((*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/mutate.py")),
     "browser": Stage((*NATIVE, WASM, *REFERENCE, "js", "conformance/receipts", *JAVASCRIPT, *PAGE), ("tests/js",)),
-    "cluster": Stage((), ("tests/cluster", "tests/evaluate/test_cluster.py", "tests/serve/test_replicas.py"), True),
+    "cluster": Stage(
+        (), ("tests/evaluate/cluster", "tests/evaluate/test_cluster.py", "tests/serve/test_replicas.py"), True
+    ),
     "aarch64": Stage(
         (*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/arm64.sh", "scripts/site.sh"), ("tests/arm64",)
     ),

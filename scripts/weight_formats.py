@@ -3,8 +3,8 @@
 
     scripts/weight_formats.py [--check]
 
-With --check nothing is written; the exit status is 1 if the page would change. tests/weights/test_definitions.py checks
-the same.
+With --check nothing is written; the exit status is 1 if the page would change.
+tests/numerics/weight_formats/test_definitions.py checks the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import argparse
 import re
 from pathlib import Path
 
-from intact.weights import BLOCK_FORMATS
+from intact.numerics.weight_formats import BLOCK_FORMATS
 
 PAGE = Path(__file__).parent.parent / "docs/numerics.md"
 HEADER = "| source | bits | B | zero | r | minimum | table |\n|---|---|---|---|---|---|---|\n"

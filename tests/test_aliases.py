@@ -3,8 +3,8 @@
 import pytest
 
 import intact
-from intact.catalogue import DEFAULT, MissingModelError, aliases, expand, is_name, resolve
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact.checkpoints.catalogue import DEFAULT, MissingModelError, aliases, expand, is_name, resolve
 from support.tiny import write_tiny
 
 

@@ -10,10 +10,10 @@ import time
 import pytest
 
 import intact
+from intact._base.errors import CapacityError, ParameterError
 from intact.engine.driver import LINGER
 from intact.engine.sampling import constraints
 from intact.engine.streaming import UNREAD
-from intact.errors import CapacityError, ParameterError
 from support.patience import PATIENCE
 from support.tiny import write_tiny
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import FormatError, IntactError, ModelError, ParameterError
-from intact.formats import open_checkpoint
+from intact._base.errors import FormatError, IntactError, ModelError, ParameterError
+from intact.checkpoints.formats import open_checkpoint
 from intact.reason import Problem
 from support.folders import write_folder
 from support.gguf_writer import write_gguf
@@ -138,7 +138,7 @@ def test_a_gain_or_bias_that_is_not_finite(parts, name, value, profile):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("kind", sorted({*KINDS, *K_KINDS, *IQ_KINDS}))
 def test_a_weight_or_scale_that_is_not_finite(tmp_path, kind, value, executor):
-    from intact.weights import BLOCK_FORMATS
+    from intact.numerics.weight_formats import BLOCK_FORMATS
 
     halves = BLOCK_FORMATS[kind].halves if kind in BLOCK_FORMATS else ()
     parts = Parts(write_tiny(tmp_path / "tiny.gguf", kinds=[kind], layers=1, heads=4, head_width=64))

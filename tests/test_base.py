@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from intact.packages import DISTRIBUTION
+from intact._base.packages import DISTRIBUTION
 from support.absent import python_without
 from support.requirements import resolve
 from support.tiny import write_tiny

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from intact import catalogue
-from intact.catalogue import CATALOGUE, DEFAULT, Entry, Hub, MissingModelError, Package
-from intact.download import DownloadError, NoSpaceError, pull, record
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact.checkpoints import catalogue
+from intact.checkpoints.catalogue import CATALOGUE, DEFAULT, Entry, Hub, MissingModelError, Package
+from intact.checkpoints.download import DownloadError, NoSpaceError, pull, record
 from support.hub_server import Hub as HubServer
 from support.hub_server import serve
 from support.patience import PATIENCE
@@ -358,7 +358,7 @@ PULL = """
     import sys
     sys.path.insert(0, {tests!r})
     from test_catalogue import hub_entry, package_entry
-    from intact.download import pull
+    from intact.checkpoints.download import pull
     pull({entry}())
 """
 

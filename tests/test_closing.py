@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import intact
-from intact.errors import ModelError
+from intact._base.errors import ModelError
 from support.models import real_model
 from support.patience import PATIENCE
 from support.tiny import write_tiny
@@ -125,7 +125,7 @@ def status(name):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
-import tokenizers, intact.executors.native, intact.library, intact.memory
+import tokenizers, intact.executors.native, intact.library, intact._base.memory
 for name in sys.argv[1:]:
     before, threads = status("VmRSS:"), status("Threads:")
     with intact.load(name, threads=2) as model:
@@ -134,7 +134,7 @@ for name in sys.argv[1:]:
         next(kept)
         loaded = status("VmRSS:")
     del kept  # a stream keeps the tokenizer by which it writes, and is part of a cycle
-    intact.memory.give_back()
+    intact._base.memory.give_back()
     print(loaded - before, status("VmRSS:") - before, status("Threads:") - threads)
 """
 

@@ -10,8 +10,10 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from intact.conformance import EXPECTED, FEW_TOKENS, TOKENS, make_executor, make_kernels, model_digest
-from intact.conformance.digests import (
+from intact.executors.native import available_tiers
+from intact.executors.profiles import parse_profile
+from intact.measure.conformance import EXPECTED, FEW_TOKENS, TOKENS, make_executor, make_kernels, model_digest
+from intact.measure.conformance.digests import (
     PROFILED,
     PROFILED_CASES,
     combined,
@@ -19,9 +21,7 @@ from intact.conformance.digests import (
     operation_digests,
     profile_digests,
 )
-from intact.conformance.synthetic import ALL_TOKENS, Case, _Builder, cases, random_floats
-from intact.executors.native import available_tiers
-from intact.executors.profiles import parse_profile
+from intact.measure.conformance.synthetic import ALL_TOKENS, Case, _Builder, cases, random_floats
 from intact.models.program import Embed, Norm, Op
 from intact.numerics import VERSION, attention, functions
 from intact.numerics.activations import SCHEMES

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import intact
+from intact.checkpoints.formats import open_checkpoint
 from intact.executors.native import available_tiers
-from intact.formats import open_checkpoint
 from intact.text import Tokenizer
 from support.models import real_model
 from support.settings import FACTORS, WHOLE, Outcome, Setting, all_pairs, observe

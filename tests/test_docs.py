@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from intact.bench.shapes import tokenizer_metadata
+from intact.measure.bench.shapes import tokenizer_metadata
 from support.models import real_model
 from support.tiny import write_tiny
 from support.vision import write_vision
@@ -43,7 +43,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 def home_with(model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Have a folder hold a model in the place of the default one, and a classifier of images."""
-    from intact.catalogue import CATALOGUE, DEFAULT
+    from intact.checkpoints.catalogue import CATALOGUE, DEFAULT
 
     (folder / "models").mkdir()
     (folder / "models" / CATALOGUE[DEFAULT].file).symlink_to(model)
@@ -57,7 +57,7 @@ def test_snippets_run_as_shown(page: Path) -> None:
     text = re.sub(r"^```.*$", "", page.read_text(), flags=re.MULTILINE)
     test = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
     if any(word in text for word in NEEDS_A_MODEL):
-        from intact.conformance import default_model
+        from intact.measure.conformance import default_model
 
         if default_model() is None:
             pytest.skip("needs the default model: intact pull, or INTACT_MODELS")

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import intact
+from intact._base.errors import LockError
 from intact.cli.app import app
-from intact.errors import LockError
 from intact.evaluate import files
 from intact.reason.journal import Journal
 from intact.receipts.lock import Lock

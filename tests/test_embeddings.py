@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 import intact
+from intact._base.errors import ParameterError
+from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.cli.app import app
 from intact.engine.hidden import read_hidden
-from intact.errors import ParameterError
 from intact.executors.native import available_tiers
-from intact.formats import Checkpoint, open_checkpoint
 from intact.models.pooling import read_pooling
 from support.serving import running
 from support.tiny import write_tiny

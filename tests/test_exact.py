@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact import exact
-from intact.errors import ParameterError
+from intact._base import exact
+from intact._base.errors import ParameterError
 
 REALS = st.floats(-700, 700)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from intact.errors import FormatError, ParameterError
-from intact.files import named_errors, read_text, write_whole
+from intact._base.errors import FormatError, ParameterError
+from intact._base.files import named_errors, read_text, write_whole
 
 
 def test_what_was_there_stays_until_all_of_the_new_is(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from intact import conformance
-from intact.errors import ParameterError
-from intact.score.rewards import base
+from intact._base.errors import ParameterError
+from intact.measure import conformance
 from intact.tasks.data import data_folder
+from intact.tasks.score.rewards import base
 
 NOBODY = "~nobody-of-that-name/data"
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 import intact
-from intact.catalogue import HubName, MissingModelError, is_name, resolve
-from intact.catalogue.listing import HubFile, Listing, is_wanted
-from intact.catalogue.pulled import all_pulled
-from intact.catalogue.variants import DEFAULT_QUANTISATIONS, choose, variants
-from intact.download import DownloadError, NoSpaceError, plan_pull, pull_planned, removable, remove
-from intact.errors import FormatError, IntactError, ParameterError
-from intact.formats import model_files
+from intact._base.errors import FormatError, IntactError, ParameterError
+from intact.checkpoints.catalogue import HubName, MissingModelError, is_name, resolve
+from intact.checkpoints.catalogue.listing import HubFile, Listing, is_wanted
+from intact.checkpoints.catalogue.pulled import all_pulled
+from intact.checkpoints.catalogue.variants import DEFAULT_QUANTISATIONS, choose, variants
+from intact.checkpoints.download import DownloadError, NoSpaceError, plan_pull, pull_planned, removable, remove
+from intact.checkpoints.formats import model_files
 from support.folders import write_folder
 from support.gguf_writer import split_gguf
 from support.hub_server import COMMIT, serve
@@ -371,7 +371,8 @@ def test_a_disk_that_gets_full_is_an_error_that_leaves_no_model(hub):
         resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
 
     script = (
-        "from intact.catalogue import HubName\nfrom intact.download import plan_pull, pull_planned\n"
+        "from intact.checkpoints.catalogue import HubName\n"
+        "from intact.checkpoints.download import plan_pull, pull_planned\n"
         f"pull_planned(plan_pull(HubName.parse({NAME!r})))"
     )
     done = subprocess.run(

@@ -14,10 +14,10 @@ import pytest
 
 import intact
 from intact import _native
-from intact.errors import ModelError, ParameterError
+from intact._base.errors import ModelError, ParameterError
+from intact.checkpoints.formats import Tensor
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor
-from intact.formats import Tensor
 from intact.library import prompt_id
 from intact.models.program import Logits
 from intact.numerics.functions import LOG2E
@@ -544,7 +544,7 @@ def test_the_environment_chooses_where_the_argument_does_not(path, monkeypatch):
 
 def test_vocabulary_and_embedding_must_agree(tmp_path):
     path = write_tiny(tmp_path / "a.gguf", vocabulary=301)
-    from intact.formats import open_checkpoint
+    from intact.checkpoints.formats import open_checkpoint
     from support.gguf_writer import write_gguf
     from support.tiny import tokenizer_metadata
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import intact
-from intact.errors import NotInstalledError
-from intact.packages import DISTRIBUTION, check_installed, install
+from intact._base.errors import NotInstalledError
+from intact._base.packages import DISTRIBUTION, check_installed, install
 from intact.serve import PACKAGES
 from support.absent import intact_without
 from support.pythons import WANTED

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from intact.errors import PluginError
-from intact.plugins import Registry
+from intact._base.errors import PluginError
+from intact._base.plugins import Registry
 from support.adding import write_distribution
 
 GROUP = "intact.test_pieces"
@@ -19,7 +19,7 @@ def named(value: object) -> str | None:
 @pytest.fixture
 def registry(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    yield Registry(GROUP, "intact.score.scorers", named)
+    yield Registry(GROUP, "intact.tasks.score.scorers", named)
     for module in ("of_mine", "of_broken", "of_other"):
         sys.modules.pop(module, None)
 

@@ -97,7 +97,7 @@ def test_a_model_that_changes_under_its_name_finds_no_page(path, tmp_path):
 
 def test_the_digest_of_a_model_is_remembered(path, tmp_path, monkeypatch):
     os.utime(path, (1, 1))
-    monkeypatch.setattr("intact.catalogue.measured._SETTLED", 0)
+    monkeypatch.setattr("intact.checkpoints.catalogue.measured._SETTLED", 0)
     intact.load(path, prefix_cache=tmp_path / "pages").close()
     monkeypatch.setattr("intact.library.loading.digests_of", lambda *_: pytest.fail("the weights are read again"))
     intact.load(path, prefix_cache=tmp_path / "pages").close()

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 import intact
+from intact._base.errors import ParameterError
+from intact.checkpoints.formats import open_checkpoint
 from intact.cli.app import app
 from intact.engine.reranking import AnswerHead, answer_tokens, rerank_prompt, rerank_template
-from intact.errors import ParameterError
-from intact.formats import open_checkpoint
 from support.gguf_writer import write_gguf
 from support.models import real_model
 from support.patience import PATIENCE

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import ParameterError
-from intact.steering import TextPair, steering_vectors, write_vectors
+from intact._base.errors import ParameterError
+from intact.library.steering import TextPair, steering_vectors, write_vectors
 from support.tiny import write_tiny
 from test_fidelity import FloatModel
 

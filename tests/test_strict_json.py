@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from intact._base.errors import IntactError
+from intact._base.strict_json import MOST_DEPTH, is_too_deep, parse
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.errors import IntactError
 from intact.receipts import canonical
 from intact.serve.errors import ApiError
 from intact.serve.forms import parse_json
-from intact.strict_json import MOST_DEPTH, is_too_deep, parse
 from intact.text.tool_calls import read_json
 
 READERS: dict[str, Callable[[str], Any]] = {

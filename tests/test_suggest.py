@@ -3,16 +3,16 @@
 import pytest
 
 import intact
-from intact.catalogue import resolve
+from intact._base.errors import IntactError
+from intact._base.suggest import MOST, nearest, three_nearest, unknown_among_many, unknown_name
+from intact.checkpoints.catalogue import resolve
 from intact.engine.draft.drafting import check_drafter
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.errors import IntactError
 from intact.reason.budget import Budget
 from intact.reason.registry import find
-from intact.score.scorers import find_scorer
-from intact.suggest import MOST, nearest, three_nearest, unknown_among_many, unknown_name
 from intact.tasks.choose import choose
 from intact.tasks.declared import read_task
+from intact.tasks.score.scorers import find_scorer
 
 KNOWN = ["best_of_n", "beam_search", "self_consistency", "self_refine", "greedy"]
 

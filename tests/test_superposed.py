@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import intact
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.executors.base import SequenceChunk
 from intact.executors.native import available_tiers
 from intact.executors.reference import ReferenceExecutor

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import intact
-from intact.errors import NewerReceiptError, ParameterError, ReceiptError
+from intact._base.errors import NewerReceiptError, ParameterError, ReceiptError
 from intact.library import Model
 from intact.library.superposed import (
     VERSION,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import intact
-from intact import system
-from intact.process import WorkerProcess
+from intact._base import system
+from intact._base.process import WorkerProcess
 from support.other_system import SYSTEMS, run_on
 from support.tiny import write_tiny
 
@@ -22,7 +22,7 @@ print(json.dumps([list(one.tokens) for one in (*text[0], reply)]))
 """
 LIMITS = """
 from pathlib import Path
-from intact.process import LimitReached, TimedOut, WorkerProcess, worker
+from intact._base.process import LimitReached, TimedOut, WorkerProcess, worker
 program = Path(sys.argv[1])
 made = WorkerProcess(program, "json", seconds=1, memory=256 << 20, reply=1 << 16)
 assert made.ask("echo", "a") == repr("a")
@@ -36,7 +36,7 @@ assert made.ask("echo", "b") == repr("b")
 assert made.started == 2
 """
 SANDBOX = """
-from intact.errors import SandboxError
+from intact._base.errors import SandboxError
 from intact.tools import sandbox
 print(sandbox.protection().missing)
 for using in (None, "none"):

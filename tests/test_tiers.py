@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.executors import native
 from intact.executors.base import choose_tier
 from intact.executors.native import available_tiers

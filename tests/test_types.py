@@ -11,7 +11,7 @@ import pytest
 import intact
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingFields
 from intact.library import AdapterFields, MixFields, Model, RequestFields, ServiceFields
-from intact.solving import solve
+from intact.solving.run import solve
 
 ROOT = Path(intact.__file__).parents[2]
 PROGRAM = """

@@ -1,7 +1,7 @@
 """The memory that a process may use is the least that the machine and its control groups allow."""
 
 import intact
-from intact.memory import usable
+from intact._base.memory import usable
 from support.tiny import write_tiny
 
 

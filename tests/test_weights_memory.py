@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import CapacityError, ParameterError
+from intact._base.errors import CapacityError, ParameterError
+from intact._base.system import can_page
 from intact.executors import weight_store
 from intact.executors.native import available_tiers
 from intact.models import ARCHITECTURES
 from intact.receipts.verify import verify
-from intact.system import can_page
 from support.patience import PATIENCE
 from support.tiny import write_tiny
 

@@ -25,7 +25,7 @@ using Bytes = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::dev
 template <class T> using Array = nb::ndarray<nb::numpy, T>;
 
 [[noreturn]] void raise(const char* type, const std::string& message) {
-    PyErr_SetString(nb::module_::import_("intact.errors").attr(type).ptr(), message.c_str());
+    PyErr_SetString(nb::module_::import_("intact._base.errors").attr(type).ptr(), message.c_str());
     throw nb::python_error();
 }
 

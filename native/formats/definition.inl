@@ -1,6 +1,6 @@
 // What block formats are made of. A format is a struct that derives from Layout and gives codes(s, part): the codes of
 // the block at s, values 32 * part and following; and, where they are not 1 and -1, scale(s, b) and minimum(s, b) of
-// sub-block b. What they mean is said in src/intact/weights/definition.py, which defines the same formats.
+// sub-block b. What they mean is said in numerics/weight_formats/definition.py, which defines the same formats.
 namespace formats {
 
 using std::int16_t;

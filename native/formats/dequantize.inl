@@ -39,7 +39,7 @@ inline void look_up(const float* values, const uint8_t* c, float* out) {
 #endif
 }
 
-// The values of one block (src/intact/weights/definition.py has the formula).
+// The values of one block (src/intact/numerics/weight_formats/definition.py has the formula).
 template <class Format> inline void decode_block(const uint8_t* b, float* y) {
     constexpr int kSubBlocks = 32 / Format::block;  // of a part
     float d = 1.0f, e = 0.0f;

@@ -1,4 +1,4 @@
-// What GPTQ and descents (intact.quantizers.columns, descent) spend their time with, in float64: each element sees the
+// What GPTQ and descents (quantizers/columns.py, descent.py) spend their time with, in float64: each element sees the
 // same operations in the same order as in NumPy's elementwise program there, whatever the threads, so that the bits are
 // the same everywhere. Compiled without fused operations (-ffp-contract=off).
 #pragma once

@@ -27,7 +27,7 @@ itself, and what these pages show.
    :maxdepth: 1
 
 """
-INTERNAL = ("intact.process",)
+INTERNAL = ("intact._base.process",)
 """Packages that list their names for this package's own use."""
 DEVELOPERS = "You develop"
 """The section of the index whose pages show what is internal."""
@@ -44,9 +44,11 @@ def _is_module(package: types.ModuleType, name: str) -> bool:
 
 def public(root: Path) -> dict[str, list[str]]:
     """Return the public modules, each with its public names in order; intact itself first."""
-    errors = [name for name, value in vars(importlib.import_module("intact.errors")).items() if inspect.isclass(value)]
+    errors = [
+        name for name, value in vars(importlib.import_module("intact._base.errors")).items() if inspect.isclass(value)
+    ]
     found = {"intact": [name for name in intact.__all__ if not _is_module(intact, name)]}
-    found["intact.errors"] = errors
+    found["intact._base.errors"] = errors
     for module in pkgutil.walk_packages(intact.__path__, "intact."):
         if module.ispkg and module.name not in INTERNAL and hasattr(importlib.import_module(module.name), "__all__"):
             found[module.name] = list(importlib.import_module(module.name).__all__)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import intact
-from intact.quantizers import QUANTIZERS, TRANSFORMS
+from intact.quantizing.quantizers import QUANTIZERS, TRANSFORMS
 from support.tiny import write_tiny
 
 folder = Path({folder!r})

@@ -12,7 +12,7 @@ from pathlib import Path
 import intact
 from intact.cli.options import with_sampling
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.receipts.request import sampling_from_document as from_document, sampling_to_document as to_document
 from intact.receipts.schema import schema
 from intact.serve.requests import ChatRequest

@@ -11,7 +11,7 @@ from intact.reason import Problem
 from intact.reason.driver import Driver
 from intact.reason.registry import find
 from intact.reason.services import MethodJob, Services
-from intact.score.scorers import find_scorer
+from intact.tasks.score.scorers import find_scorer
 from intact.reason.testing.toy import MarkovBackend
 
 printed = io.StringIO()
@@ -39,11 +39,11 @@ def test_a_run_with_a_receipt_refuses_a_scorer_of_another_package(tmp_path):
     (text,) = recipe("A scorer").values()
     write_distribution(tmp_path, "my-scorers", "intact.scorers", {"brevity": "mine:Brevity"}, {"mine": text})
     program = """
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason.budget import Budget
 from intact.reason.services import Root
-from intact.run_receipts.record import RunRecorder
-from intact.score.scorers import find_scorer
+from intact.solving.receipts.record import RunRecorder
+from intact.tasks.score.scorers import find_scorer
 try:
     RunRecorder({}, Budget(), {}, find_scorer).scorer(Root(b"", False, False), "brevity")
 except ParameterError as error:

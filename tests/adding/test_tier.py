@@ -12,7 +12,7 @@ from support.adding import build_native, copy_native, edit_files, follow, need_b
 HEADING = "A tier"
 USE = """
 from intact import _native
-from intact.conformance import EXPECTED, make_executor, make_kernels, operations_digest
+from intact.measure.conformance import EXPECTED, make_executor, make_kernels, operations_digest
 print(_native.kernels.tiers(), _native.fp32.tiers())
 _native.Model("fp32", "loops", 1, 1, 1, 16, 16, False)
 print(operations_digest(make_kernels("native", "loops"), make_executor("native", "loops")) == EXPECTED["operations"])

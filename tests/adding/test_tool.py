@@ -34,12 +34,12 @@ def test_a_tool_may_come_with_another_package_but_into_no_receipt(tmp_path):
     assert json.loads(run_python(USE, tmp_path)) == ["my-tools 1.0", "3", 1, "words"]
     program = """
 from threading import Event
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason.budget import Budget
 from intact.reason.tool import ToolUse
 from intact.reason.tools import find_tool
-from intact.run_receipts.record import RunRecorder
-from intact.score.scorers import find_scorer
+from intact.solving.receipts.record import RunRecorder
+from intact.tasks.score.scorers import find_scorer
 try:
     RunRecorder({}, Budget(), {}, find_scorer).use(ToolUse(find_tool("words"), {"text": "a"}), Event())
 except ParameterError as error:

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import intact
 from intact import _native
-from intact.conformance.synthetic import random_tensor
-from intact.formats import open_checkpoint
+from intact.measure.conformance.synthetic import random_tensor
+from intact.checkpoints.formats import open_checkpoint
 from intact.numerics import weights
 from intact.numerics.dequantize import dequantize
-from intact.weights import BLOCK_FORMATS
+from intact.numerics.weight_formats import BLOCK_FORMATS
 from support.tiny import write_tiny
 
 path = write_tiny(Path(sys.argv[-1]) / "tiny.gguf", kinds=("NF4",), tied=False)

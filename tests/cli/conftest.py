@@ -8,7 +8,7 @@ import typer.testing
 from typer.testing import CliRunner
 
 import intact
-from intact.catalogue import CATALOGUE, DEFAULT
+from intact.checkpoints.catalogue import CATALOGUE, DEFAULT
 from support.speaker import Speaker
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import intact
-from intact.catalogue import CATALOGUE, DEFAULT
+from intact.checkpoints.catalogue import CATALOGUE, DEFAULT
 from intact.cli import main
 from intact.cli.app import run_app
 from support import speaker as speaker_module

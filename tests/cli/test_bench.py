@@ -5,9 +5,9 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-import intact.bench.profile as profiling
-from intact.bench.speed import Measurement
+import intact.measure.bench.profile as profiling
 from intact.cli.bench import digits, save_plot, scale, table
+from intact.measure.bench.speed import Measurement
 from support.tiny import write_tiny
 
 FIGURES = [

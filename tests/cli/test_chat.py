@@ -5,7 +5,7 @@ import json
 import pytest
 
 import intact
-from intact.catalogue import CATALOGUE, DEFAULT
+from intact.checkpoints.catalogue import CATALOGUE, DEFAULT
 from intact.cli.chat_session import ChatSession
 from intact.text import ChatPrompt
 from intact.text.template import read_time

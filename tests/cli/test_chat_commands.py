@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from intact._base.errors import ParameterError
 from intact.cli.chat_session import COMMANDS, ChatSession
-from intact.errors import ParameterError
 from support.speaker import SENTENCE
 
 SAMPLING = {"max_tokens": 100, "top_p": 1.0, "seed": 4}

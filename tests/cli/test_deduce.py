@@ -1,7 +1,7 @@
 """intact deduce: facts, pages, exit status."""
 
-from prove.checker import check
-from prove.test_deduction import FAMILY
+from tools.prove.checker import check
+from tools.prove.test_deduction import FAMILY
 
 
 def test_deduce_writes_facts_and_a_page(intact_command, tmp_path):

@@ -7,12 +7,12 @@ import shlex
 import pytest
 
 import intact
-from intact.errors import UndecidedError
+from intact._base.errors import UndecidedError
 from intact.receipts.document import read_receipts
 from intact.receipts.identity import digests_of
-from intact.run_receipts import PARSERS
-from intact.score.judging import note
+from intact.solving.receipts import PARSERS
 from intact.tasks.gsm8k import GSM8K
+from intact.tasks.score.judging import note
 from support.killed import entries, run
 from support.tiny import write_evaluated, write_tiny
 

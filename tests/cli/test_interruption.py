@@ -87,11 +87,11 @@ def place(tmp_path_factory):
 
 
 RUNS = {
-    "intact.solving.solve_all": "solve self_consistency Why -m tiny.gguf --journal runs",
-    "intact.solving.solve_items": "solve self_consistency --task gsm8k -m tiny.gguf --journal runs",
+    "intact.solving.run.solve_all": "solve self_consistency Why -m tiny.gguf --journal runs",
+    "intact.solving.run.solve_items": "solve self_consistency --task gsm8k -m tiny.gguf --journal runs",
     "intact.evaluate.run.evaluate": "eval tiny.gguf gsm8k --out result.jsonl --journal runs",
     "intact.evaluate.sweep.run.run_sweep": "sweep gsm8k -m tiny.gguf --training 6 --out sweeps --journal runs",
-    "intact.lab.measure.run_lab": "lab tiny.gguf --text text.txt --specs int8-32 --work runs",
+    "intact.quantizing.lab.measure.run_lab": "lab tiny.gguf --text text.txt --specs int8-32 --work runs",
     "intact.evaluate.values.sample": "learn value tiny.gguf --task gsm8k -n 2 --to head.json --journal runs",
 }
 

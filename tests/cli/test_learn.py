@@ -10,11 +10,11 @@ from intact.evaluate.values import sample
 from intact.reason.backends.native import NativeBackend
 from intact.reason.journal import Journal
 from intact.reason.registry import find
-from intact.score.answers import number
-from intact.score.value import NextHead, ValueHead
-from intact.solving import JOURNAL, solve_items
+from intact.solving.run import JOURNAL, solve_items
 from intact.tasks import find_task
 from intact.tasks.choose import choose
+from intact.tasks.score.answers import number
+from intact.tasks.score.value import NextHead, ValueHead
 from support.journals import finished
 from support.tiny import write_tiny
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from intact.errors import FormatError, ParameterError
+from intact._base.errors import FormatError, ParameterError
 from intact.evaluate import concepts
 from intact.evaluate.concepts import solved_problems, write_memory
 from intact.evaluate.files import traces_of, write
@@ -211,7 +211,7 @@ def command(intact_command, monkeypatch, tmp_path):
         def opened(named, continues="no", now=None, mix=None):
             yield dict.fromkeys(named, backend)
 
-        monkeypatch.setattr("intact.solving.opened", opened)
+        monkeypatch.setattr("intact.solving.run.opened", opened)
         given = ("--model", "http://127.0.0.1:1/v1#x", "--to", tmp_path / "concepts.txt")
         found = intact_command("learn", "concepts", *arguments, *given)
         found.asked = backend.asked

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from intact.formats import open_checkpoint
+from intact.checkpoints.formats import open_checkpoint
 from intact.receipts.lock import Lock, result_digest
 from support.clock import set_clock, write_dated
 from support.folders import write_folder

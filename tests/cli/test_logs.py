@@ -5,8 +5,8 @@ import stat
 
 import pytest
 
+from intact._base.errors import ParameterError
 from intact.cli.log_store import LogStore, append_private, is_off
-from intact.errors import ParameterError
 from support.tiny import write_tiny
 
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from intact.catalogue import CATALOGUE, DEFAULT
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact.checkpoints.catalogue import CATALOGUE, DEFAULT
 from support.hub_server import Hub as HubServer
 from support.hub_server import serve
 from support.patience import PATIENCE

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import intact
-from intact.catalogue import CATALOGUE, DEFAULT
+from intact.checkpoints.catalogue import CATALOGUE, DEFAULT
 from intact.receipts.identity import digests_of
 from support.hub_server import Hub as HubServer
 from support.hub_server import serve

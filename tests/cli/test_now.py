@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from intact.receipts.document import read_receipts
-from intact.run_receipts import PARSERS
+from intact.solving.receipts import PARSERS
 from support.clock import set_clock, write_dated
 from support.tiny import write_tiny
 

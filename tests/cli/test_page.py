@@ -1,4 +1,4 @@
-from intact.markup.verify_page import page
+from intact._base.markup.verify_page import page
 
 
 def test_the_command_writes_one_file_that_works_alone(intact_command, tmp_path):

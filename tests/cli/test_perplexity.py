@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.catalogue import DEFAULT
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact.checkpoints.catalogue import DEFAULT
 from intact.evaluate.perplexity import cut, perplexity
 from intact.numerics.sampling import LOGPROB_SCALE
 from support.speaker import SENTENCE, Tokenizer

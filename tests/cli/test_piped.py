@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from intact._base.errors import ParameterError
 from intact.cli import run
 from intact.cli.run import parse
-from intact.errors import ParameterError
 from support.patience import PATIENCE
 from support.speaker import SENTENCE
 

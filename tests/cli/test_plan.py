@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from intact.planning.machines import read_machines
+from intact.measure.planning.machines import read_machines
 from support.folders import write_encoder
 from support.tiny import write_tiny
 from support.variants.encoders import ENCODERS

@@ -2,8 +2,8 @@
 
 import pytest
 
-from intact.prove.assistants import find_assistant
-from intact.prove.provers import PROVERS
+from intact.tools.prove.assistants import find_assistant
+from intact.tools.prove.provers import PROVERS
 from intact.tools.sandbox import protection
 
 AXIOMS = "fof(a, axiom, ![X]: (man(X) => mortal(X))).\nfof(b, axiom, man(socrates)).\n"
@@ -44,7 +44,7 @@ def test_all_that_are_here_are_compared(intact_command):
 
 
 def test_a_problem_too_large_for_our_own_prover_leaves_the_others_their_verdict(intact_command, monkeypatch):
-    monkeypatch.setattr("intact.prove.own.MOST_CLAUSES", 2)
+    monkeypatch.setattr("intact.tools.prove.own.MOST_CLAUSES", 2)
     alone = intact_command("prove", "-", stdin=THEOREM)
     assert (alone.code, alone.err) == (2, "error: a problem may have 2 clauses, this has 3\n")
     result = intact_command("prove", "-", "--with", "all", "--json", stdin=THEOREM)

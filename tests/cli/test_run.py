@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from intact.catalogue import DEFAULT
+from intact._base.errors import ParameterError
+from intact.checkpoints.catalogue import DEFAULT
 from intact.cli import fetch, output
 from intact.cli.options import as_bytes
-from intact.errors import ParameterError
 from support.models import real_model
 from support.speaker import SENTENCE, Tokenizer
 

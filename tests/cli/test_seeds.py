@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from intact._base.errors import ParameterError
 from intact.cli.seeds import one_seed, parse_seeds
-from intact.errors import ParameterError
 from support.models import real_model
 
 

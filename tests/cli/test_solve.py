@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 import intact
+from intact._base.errors import UndecidedError
 from intact.cli import solve_task, trace
 from intact.cli.solve import show_result
-from intact.errors import UndecidedError
 from intact.reason import Answer, Cost, Result
 from intact.reason.recommended import RECOMMENDED
 from intact.reason.registry import METHODS

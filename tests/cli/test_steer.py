@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import intact
-from intact.formats.gguf import read_gguf
+from intact.checkpoints.formats.gguf import read_gguf
+from intact.library.steering import TextPair, steering_vectors
 from intact.models.adapters import read_adapter
-from intact.steering import TextPair, steering_vectors
 from support.tiny import write_tiny
 
 PAIRS = [TextPair("a b c", "c a"), TextPair("the cat", "the dog")]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from intact._base.errors import ParameterError
 from intact.cli.fetch import fetch_problems
 from intact.cli.task_names import task_name
-from intact.errors import ParameterError
 from intact.evaluate.files import read
 from intact.evaluate.report.arms import arms_of, pairs_of
 from intact.tasks.choose import choose

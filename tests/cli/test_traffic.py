@@ -58,7 +58,7 @@ def test_bad_input_is_named_before_anything_is_sent(intact_command, file, tmp_pa
         result = intact_command("traffic", "replay", file, *there, *arguments)
         assert result.code == 2
         assert message in " ".join(result.err.split())
-    monkeypatch.setattr("intact.packages._importable", lambda name: name != "httpx")
+    monkeypatch.setattr("intact._base.packages._importable", lambda name: name != "httpx")
     assert "pip install httpx" in intact_command("traffic", "replay", file, *there).err
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from intact.bench.tuned import Settings
-from intact.bench.tuning import Ratio, TimedSettings, TuneWorkload, Tuning
 from intact.cli.tune import verdict
+from intact.measure.bench.tuned import Settings
+from intact.measure.bench.tuning import Ratio, TimedSettings, TuneWorkload, Tuning
 from support.tiny import write_tiny
 
 pytest.importorskip("optuna", reason="needs Optuna: pip install '.[tune]'")
@@ -41,7 +41,7 @@ def test_bad_input_is_named_before_anything_runs(intact_command, tiny_path, monk
     assert result.code == 2
     assert "exceed the context of 512" in result.err
     assert "must end in one of" in intact_command("tune", "-m", tiny_path, "--plot", "x.docx").err
-    monkeypatch.setattr("intact.packages._importable", lambda name: name != "optuna")
+    monkeypatch.setattr("intact._base.packages._importable", lambda name: name != "optuna")
     assert "intact tune needs optuna: pip install" in intact_command("tune", "-m", tiny_path).err
 
 

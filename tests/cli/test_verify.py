@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 import intact
+from intact._base.errors import ReceiptError
 from intact.cli.verify import ReceiptLine, _line, _Verifier
-from intact.errors import ReceiptError
 from intact.receipts.document import read_receipts, write_receipts
 from intact.receipts.spot import choose, misses, missing
 from intact.receipts.verify import unreadable
-from intact.run_receipts import PARSERS
+from intact.solving.receipts import PARSERS
 from support.absent import intact_without
 from support.adapters import write_adapter
 from support.run_forger import cover, loser, swap
@@ -337,7 +337,7 @@ def test_the_help_has_the_status_of_each_outcome(intact_command):
 
 
 def test_what_is_false_in_a_run_is_told_with_its_entry(intact_command, path, runs):
-    from intact.run_receipts.document import RunReceipt
+    from intact.solving.receipts.document import RunReceipt
 
     receipt = RunReceipt.parse(runs.read_bytes().rstrip(b"\n"))
     entries = (*receipt.entries[:3], replace(receipt.entries[3], scores=(0.1, 0.2, 0.3)))
@@ -418,7 +418,7 @@ def test_two_models_in_one_run(intact_command, path, other, tmp_path):
 
 def test_a_verdict_is_told_as_soon_as_it_is_known(intact_command, runs, answers, path, monkeypatch, tmp_path):
     from intact.cli import verify as command
-    from intact.run_receipts import verify as of_runs
+    from intact.solving.receipts import verify as of_runs
 
     three = tmp_path / "three.receipts"
     three.write_bytes(3 * runs.read_bytes() + answers.read_bytes())

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from intact.catalogue import measured
+from intact.checkpoints.catalogue import measured
 from intact.cli import warm
 from intact.serve import same_user
 from support.patience import PATIENCE

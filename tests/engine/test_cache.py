@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intact._base.errors import ParameterError
 from intact.engine.cache import OutOfPagesError, PagePool, PageTable, PrefixIndex
-from intact.errors import ParameterError
 from support.tally import PAGE, Tally
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from intact._base.errors import CapacityError, ConstraintError, ParameterError
+from intact._base.process import LimitReached, TimedOut, WorkerProcess
+from intact.checkpoints.formats.checkpoint import open_checkpoint
 from intact.engine.sampling import constraints, grammars
 from intact.engine.sampling.constraints import Matcher
 from intact.engine.sampling.parameters import Constraint, SamplingParameters
-from intact.errors import CapacityError, ConstraintError, ParameterError
-from intact.formats.checkpoint import open_checkpoint
-from intact.process import LimitReached, TimedOut, WorkerProcess
 from intact.text.tokenizer import Tokenizer
 from support.bombs import BOMBS, contained
 from support.models import real_model

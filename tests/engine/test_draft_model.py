@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import intact
+from intact._base.errors import ParameterError
 from intact.engine.draft.base import DrawContext, Terms
 from intact.engine.draft.draft_model import DEEPEST, LONG, DraftModel
 from intact.engine.draft.drafting import Drafting
-from intact.errors import ParameterError
 from intact.numerics.sampling import branch_key, make_sampling
 from support.asks import Ask, preempting, together
 from support.drafting import draft_model

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from intact._base.errors import CapacityError, ParameterError
 from intact.engine.cache import PageTable
 from intact.engine.draft.drafting import Drafting
 from intact.engine.engine import Engine
 from intact.engine.scheduler import FORESEEN, LOOKAHEAD, PATIENCE
 from intact.engine.scoring import Scoring
 from intact.engine.sequence import SCORED_ROWS, Sequence
-from intact.errors import CapacityError, ParameterError
 from support.examples import examples
 from support.tally import PAGE, VOCABULARY, Eager, Oracle, Tally, continued, marks, request
 

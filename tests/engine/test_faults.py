@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import intact
+from intact._base.errors import CapacityError, ModelError, ParameterError
+from intact.checkpoints.formats import open_checkpoint
 from intact.engine.draft.base import Drafter, Tree
 from intact.engine.draft.drafting import Drafting
 from intact.engine.engine import Engine
 from intact.engine.sampling import grammars
-from intact.errors import CapacityError, ModelError, ParameterError
-from intact.formats import open_checkpoint
 from support.gguf_writer import write_gguf
 from support.patience import PATIENCE
 from support.tally import Eager, Oracle, Tally, continued, request

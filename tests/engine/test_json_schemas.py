@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from engine.test_constraints import tokenizer_of, walk
+from intact._base.errors import ParameterError
 from intact.engine.sampling import constraints, grammars
 from intact.engine.sampling.constraints import Matcher
 from intact.engine.sampling.json_schemas import FORMATS, LARGEST, NEUTRAL, imposable
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.errors import ParameterError
 from intact.text.tokenizer import Tokenizer
 
 pytest.importorskip("llguidance")

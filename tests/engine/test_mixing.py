@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import intact
+from intact._base.errors import CapacityError, ParameterError
 from intact.engine.mixes import MIXES, chosen_mix
-from intact.errors import CapacityError, ParameterError
 from intact.numerics.mix import Place
 from intact.numerics.sampling import branch_key, draw, log_probability, make_sampling
 from support.asks import preempting

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import intact
+from intact.checkpoints.formats import open_checkpoint
 from intact.engine.sampling.model_defaults import SamplingDefaults, sampling_defaults
-from intact.formats import open_checkpoint
 from support.folders import write_folder
 from support.tiny import write_tiny
 from support.variants import VARIANTS

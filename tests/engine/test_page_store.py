@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import intact
+from intact._base.errors import ParameterError
 from intact.engine.engine import Engine
 from intact.engine.page_store import PageStore, page_key
-from intact.errors import ParameterError
 from support.examples import examples
 from support.tally import PAGE, VOCABULARY, Tally, continued, mixing, request
 

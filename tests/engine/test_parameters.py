@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intact._base.errors import ParameterError
+from intact._base.strict_json import parse
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingFields, SamplingParameters
-from intact.errors import ParameterError
 from intact.numerics.functions import LOG2E
 from intact.numerics.sampling import Sampling
 from intact.receipts.schema import schema
-from intact.strict_json import parse
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"max_tokens": 0}, r"max_tokens must be an integer from 1 to 1073741824, got 0"),

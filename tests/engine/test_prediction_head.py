@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import intact
+from intact._base.errors import ParameterError
 from intact.engine.draft.drafting import HEADS, Drafting
 from intact.engine.draft.prediction_head import WINDOW, HeadDraft, PredictionHead
 from intact.engine.hidden import KeptRows
-from intact.errors import ParameterError
 from intact.library import Model
 from support.asks import Ask, preempting, together
 from support.heads import predicted, write_certain_folder, write_headed_folder, write_headed_tiny

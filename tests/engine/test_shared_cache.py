@@ -15,12 +15,12 @@ import pytest
 from numpy.typing import NDArray
 
 import intact
+from intact._base.errors import ParameterError
 from intact.engine.shared_cache.attention import Attention, KeptHeads, SeenHeads
 from intact.engine.shared_cache.cache import Reading, Seen, SharedCache, TokenBlock
 from intact.engine.shared_cache.request import SharedRequest, SharedText
 from intact.engine.shared_cache.rules import DOUBT, GOES_ON, LAYOUTS, NAMES, OTHERS, OWN, PAST
 from intact.engine.shared_cache.workers import write_together
-from intact.errors import ParameterError
 from intact.executors.native import available_tiers
 from intact.library import Model
 from intact.models.program import Attend, Rope

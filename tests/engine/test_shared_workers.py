@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import intact
+from intact._base.errors import ParameterError
 from intact.engine.shared_cache.cache import SharedCache
 from intact.engine.shared_cache.request import SharedRequest, SharedText
 from intact.engine.shared_cache.rules import DOUBT, NAMES, PAST, heading, introduction
 from intact.engine.shared_cache.workers import write_together
-from intact.errors import ParameterError
 from intact.library import Model
 from intact.numerics.sampling import Draw, make_sampling
 from support.tiny import write_tiny

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from intact.errors import FormatError, ParameterError
+from intact._base.errors import FormatError, ParameterError
 from intact.evaluate.calibrated import open_calibration
 from intact.evaluate.predicted import PROBLEMS
 from intact.evaluate.results import EvaluationRun, ItemRecord, ItemSample
@@ -15,11 +15,11 @@ from intact.evaluate.scores import scores
 from intact.reason.budget import Cost
 from intact.reason.problem import Answer, Result
 from intact.reason.registry import find
-from intact.run_receipts.versions import versions_of_method, versions_of_task
-from intact.score.answers import READERS
-from intact.score.judging import note
+from intact.solving.receipts.versions import versions_of_method, versions_of_task
 from intact.stats.intervals import wilson
 from intact.tasks.choose import choose
+from intact.tasks.score.answers import READERS
+from intact.tasks.score.judging import note
 
 TASK = choose("gsm8k").task
 METHOD = find("self_consistency")

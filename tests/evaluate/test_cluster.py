@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import intact
-from intact.cluster.models import CHUNK, FileServer, receive, ship
-from intact.cluster.worker import Resources, Worker
+from intact._base.errors import WorkerError
 from intact.engine.draft.draft_model import DraftModel
-from intact.errors import WorkerError
 from intact.evaluate import cluster
+from intact.evaluate.cluster.models import CHUNK, FileServer, receive, ship
+from intact.evaluate.cluster.worker import Resources, Worker
 from support.tiny import write_tiny
 
 MORTAL = '''

@@ -4,10 +4,10 @@ from typing import ClassVar
 
 import pytest
 
-from intact.errors import SandboxError, UndecidedError
+from intact._base.errors import SandboxError, UndecidedError
 from intact.evaluate.judging import Judge
-from intact.score import symbolic
 from intact.tasks.numeric import Numeric
+from intact.tasks.score import symbolic
 from intact.tasks.task import Item
 
 

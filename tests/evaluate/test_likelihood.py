@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.evaluate import likelihood as module
 from intact.evaluate.likelihood import ContinuationLikelihood, Likelihoods, encode_pair, likeliest, likelihood
 from intact.reason.backends.native import NativeBackend

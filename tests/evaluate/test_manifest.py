@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 import intact
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.evaluate.files import check_place
 from intact.evaluate.manifest import manifest
 from intact.evaluate.plan import plan

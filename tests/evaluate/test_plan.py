@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.evaluate.manifest import command
 from intact.evaluate.plan import plan
 from intact.tasks.choose import choose

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from intact._base.exact import significant
 from intact.evaluate.report.formatting import percent, points, settled
 from intact.evaluate.report.sections import calibration
-from intact.exact import significant
 
 
 @pytest.mark.parametrize("value", [-0.0, -1e-20, -4e-4, 0.0, 4e-4])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from intact.errors import FormatError
+from intact._base.errors import FormatError
 from intact.evaluate.report.arms import EXTRAPOLATED
 from intact.evaluate.report.blocks import Paragraph, Table
 from intact.evaluate.report.contents import SECTIONS, as_list, report

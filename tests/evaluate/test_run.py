@@ -2,7 +2,7 @@
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.evaluate.plan import plan
 from intact.evaluate.results import ItemRecord
 from intact.evaluate.run import evaluate

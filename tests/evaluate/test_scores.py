@@ -2,9 +2,9 @@
 
 import pytest
 
+from intact._base.exact import significant
 from intact.evaluate.results import ItemRecord, ItemSample
 from intact.evaluate.scores import check, scores
-from intact.exact import significant
 from intact.stats.intervals import clustered
 from intact.tasks.choose import choose
 

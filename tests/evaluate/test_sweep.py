@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from intact._base.errors import ParameterError
 from intact.engine.sampling.parameters import DEFINITIONS
-from intact.errors import ParameterError
 from intact.evaluate.sweep.fronts import SweepSeconds, front_by, fronts, seconds_of
 from intact.evaluate.sweep.halving import SweepPoint, front, keep, rank, rung_sizes
 from intact.evaluate.sweep.judging import compare, judge, power, problems_for

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from intact.errors import FormatError, ParameterError
+from intact._base.errors import FormatError, ParameterError
 from intact.evaluate.sweep.guess import (
     chosen_settings,
     guess_as_dict,

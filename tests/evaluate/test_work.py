@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from intact.errors import FormatError, ParameterError
+from intact._base.errors import FormatError, ParameterError
 from intact.evaluate import files
 from intact.evaluate.plan import Plan
 from intact.evaluate.report.arms import arms_of
@@ -24,9 +24,9 @@ from intact.reason import Extend, Method, Problem, Steps, find, method
 from intact.reason.aggregate.votes import take
 from intact.reason.backends.base import Generation, Written
 from intact.reason.problem import CUT, Piece, State
-from intact.score.answers import number, stated_number
-from intact.solving import solve_items
+from intact.solving.run import solve_items
 from intact.tasks.choose import Chosen, choose
+from intact.tasks.score.answers import number, stated_number
 from support.script import Reply, ScriptBackend
 
 CHOSEN = choose("gsm_ranges:size=2")

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intact.conformance.synthetic import Case, _Builder, cases
-from intact.errors import ModelError, ParameterError
+from intact._base.errors import ModelError, ParameterError
+from intact.checkpoints.formats import open_checkpoint
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
-from intact.formats import open_checkpoint
+from intact.measure.conformance.synthetic import Case, _Builder, cases
 from intact.models import build_program
 from intact.models.adapters import Adapter, with_adapters
 from intact.models.program import Adapt, Gather, Linear, Logits, LowRank, Program, Steer

@@ -6,11 +6,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact.checkpoints.formats import open_checkpoint
 from intact.executors.base import SequenceChunk, choose_threads, choose_tier, embed_multiplier, fixed_logits
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
-from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.numerics.sampling import Draw, make_sampling
 from support.tiny import write_tiny

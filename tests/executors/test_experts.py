@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import intact
+from intact._base.errors import ModelError, ParameterError
 from intact._native import kernels
-from intact.conformance.synthetic import Case, Step, _Builder, cases
-from intact.errors import ModelError, ParameterError
+from intact.checkpoints.formats import open_checkpoint
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
-from intact.formats import open_checkpoint
+from intact.measure.conformance.synthetic import Case, Step, _Builder, cases
 from intact.models import build_program
 from intact.models.program import Embed, Experts, Gate, Linear, Norm, Program
 from intact.numerics import fp32

@@ -6,12 +6,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from intact.conformance.synthetic import cases
-from intact.errors import ModelError
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Tensor, open_checkpoint
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
-from intact.formats import Tensor, open_checkpoint
+from intact.measure.conformance.synthetic import cases
 from intact.models import Program, build_program
 from intact.models.gathers import add_gathers
 from intact.models.program import Buffer, Gather, Linear

@@ -9,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import intact
+from intact._base.errors import ModelError, ParameterError
 from intact._native import fp32 as native_fp32
 from intact._native import kernels
-from intact.errors import ModelError, ParameterError
+from intact.checkpoints.formats import open_checkpoint
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
-from intact.formats import open_checkpoint
 from intact.models import Program, build_program
 from intact.models.program import Hadamard, Linear
 from intact.models.rotations import rotation_size
 from intact.numerics.hadamard import LIMIT, SIZES, block_size, hadamard, hadamard_float
-from intact.quantizers.transforms.hadamard import turn_inputs
 from intact.quantizing import quantize
+from intact.quantizing.quantizers.transforms.hadamard import turn_inputs
 from support.examples import examples
 from support.tiers import tiers_with
 from support.tiny import write_tiny

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact.checkpoints.formats import open_checkpoint
 from intact.executors.base import LOGIT_FRACTION, SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
-from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.numerics import fp32
 from intact.numerics.activations import Quantized, quantize, to_bytes

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import ParameterError, ReceiptError
+from intact._base.errors import ParameterError, ReceiptError
+from intact.checkpoints.formats import open_checkpoint
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.profiles import describe_codecs, parse_profile, with_codec
 from intact.executors.reference import ReferenceExecutor
-from intact.formats import open_checkpoint
 from intact.models import Program, build_program
 from intact.numerics.kv_codecs import CODECS
 from intact.receipts.document import Receipt

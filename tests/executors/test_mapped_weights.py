@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from intact import _native
-from intact.errors import FormatError, ParameterError
+from intact._base.errors import FormatError, ParameterError
+from intact._base.system import can_page
+from intact.checkpoints.formats import open_checkpoint
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor
 from intact.executors.packing import pack, pack_tensor
 from intact.executors.weight_file import WeightFile, matrices_of, write_weights
-from intact.formats import open_checkpoint
 from intact.models import build_program
-from intact.system import can_page
-from intact.weights import FORMATS
+from intact.numerics.weight_formats import FORMATS
 from support.tiny import IQ_KINDS, K_KINDS, KINDS, write_tiny
 from support.weights import random_weight
 
@@ -44,7 +44,7 @@ def same(one, other):
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_matrix_of_every_format_comes_back_as_it_was(kind):
-    from intact.conformance.synthetic import random_tensor
+    from intact.measure.conformance.synthetic import random_tensor
 
     shape = (37, 512)
     data = np.frombuffer(random_tensor("mapped", kind, shape, 1.0), np.uint8)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from intact import _native
-from intact.conformance.synthetic import Case, cases
-from intact.errors import ModelError
+from intact._base.errors import ModelError
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
+from intact.measure.conformance.synthetic import Case, cases
 from intact.models.program import Multiply
 from intact.numerics.dequantize import dequantize
 from support.tiers import tiers_with

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from intact import _native
-from intact.conformance.synthetic import Case, cases
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
+from intact.measure.conformance.synthetic import Case, cases
 from intact.models.program import Norm
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize

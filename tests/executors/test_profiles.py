@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import intact
+from intact._base.errors import ParameterError, ReceiptError
 from intact._native import kernels
-from intact.conformance.synthetic import random_tensor
-from intact.errors import ParameterError, ReceiptError
+from intact.checkpoints.formats import open_checkpoint
 from intact.executors.base import SequenceChunk, kept_inputs
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.profiles import parse_profile
 from intact.executors.reference import ReferenceExecutor
-from intact.formats import open_checkpoint
+from intact.measure.conformance.synthetic import random_tensor
 from intact.models import Program, build_program
 from intact.models.program import Linear
 from intact.numerics.activations import INT8, SCHEMES, Quantized, Scheme, block_sums, quantize

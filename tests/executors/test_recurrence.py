@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import intact
-from intact.conformance.synthetic import Case, _Builder, cases
-from intact.errors import ModelError
+from intact._base.errors import ModelError
 from intact.executors.base import room_values
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
+from intact.measure.conformance.synthetic import Case, _Builder, cases
 from intact.models.program import Embed, GatedRecurrence, Linear, Target
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize

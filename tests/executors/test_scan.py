@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import intact
-from intact.conformance.synthetic import Case, _Builder, cases
-from intact.errors import ModelError, ParameterError
+from intact._base.errors import ModelError, ParameterError
+from intact.checkpoints.formats import open_checkpoint
 from intact.executors.base import SequenceChunk, scan_weights
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
-from intact.formats import open_checkpoint
+from intact.measure.conformance.synthetic import Case, _Builder, cases
 from intact.models import Program, build_program
 from intact.models.program import Embed, Linear, Scan, Target
 from intact.numerics import fp32

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import intact
-from intact.conformance.synthetic import Case, _Builder, cases
-from intact.errors import ModelError
+from intact._base.errors import ModelError
 from intact.executors.base import selective_weights, trapezoidal_weights
 from intact.executors.native import NativeExecutor, available_tiers
+from intact.measure.conformance.synthetic import Case, _Builder, cases
 from intact.models.program import ConvolveSilu, Embed, Linear, SelectiveScan, Target, TrapezoidalScan
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize

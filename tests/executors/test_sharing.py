@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from intact.checkpoints.formats import open_checkpoint
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
-from intact.formats import open_checkpoint
 from intact.models import build_program
 from support.tiny import write_tiny
 

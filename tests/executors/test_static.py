@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import intact
-from intact.conformance.synthetic import Case, cases, with_largest_inputs
-from intact.errors import ModelError, ParameterError
+from intact._base.errors import ModelError, ParameterError
+from intact.checkpoints.formats import Tensor, open_checkpoint
+from intact.checkpoints.formats.safetensors import Stored, read_safetensors, write_safetensors
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
-from intact.formats import Tensor, open_checkpoint
-from intact.formats.safetensors import Stored, read_safetensors, write_safetensors
+from intact.measure.conformance.synthetic import Case, cases, with_largest_inputs
 from intact.models import Program, build_program
 from intact.models.input_limits import SUFFIX
 from intact.models.program import Linear

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from intact.conformance.synthetic import Case, _Builder, _chunk, _step
 from intact.executors.native import NativeExecutor, available_tiers
+from intact.measure.conformance.synthetic import Case, _Builder, _chunk, _step
 from intact.models.program import Linear, Multiply, Norm, Target
 
 pytestmark = pytest.mark.native

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from intact.conformance import EXPECTED
-from intact.markup.verify_page import ISOLATION
+from intact._base.markup.verify_page import ISOLATION
+from intact.measure.conformance import EXPECTED
 from js.constrained import Constrained, other_constraint, other_token
 from support.browser import browser, complaints
 from support.modules import load

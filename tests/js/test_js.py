@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 import intact
-from intact.conformance import EXPECTED
 from intact.engine.model import prompt_id
 from intact.engine.sampling.parameters import SamplingParameters
+from intact.measure.conformance import EXPECTED
 from intact.models.decoder import inverse_root
 from intact.numerics.attention import score_scale
 from intact.numerics.norm import make_gain

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import intact
+from intact.checkpoints.formats import open_checkpoint
 from intact.cli.verify import STATUS
 from intact.engine.engine import Engine
-from intact.formats import open_checkpoint
 from intact.library import Model
 from intact.receipts import layers, opening
 from intact.receipts.commitment import LayerCommitment

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 import intact
+from intact._base.markup import verify_page
 from intact.cli.app import app
-from intact.markup import verify_page
 from intact.receipts.opening import choose_layers, commit, open_layers
 from intact.serve import app as app_module
 from js.constrained import Constrained, other_token

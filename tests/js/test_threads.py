@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from intact.conformance import EXPECTED
+from intact.measure.conformance import EXPECTED
 from js.conftest import LONG, node
 from support.modules import load
 from support.tiny import write_tiny

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import FormatError, IntactError, ModelError, ParameterError
-from intact.formats import open_checkpoint
-from intact.formats.safetensors import read_safetensors
+from intact._base.errors import FormatError, IntactError, ModelError, ParameterError
+from intact.checkpoints.formats import open_checkpoint
+from intact.checkpoints.formats.safetensors import read_safetensors
 from intact.library import GenerateOptions
 from intact.models import build_program, find_architecture
 from intact.models.adapters import read_adapter

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from intact.errors import ModelError
-from intact.formats.metadata import Metadata
+from intact._base.errors import ModelError
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models import ARCHITECTURES, build_program, find_architecture
 from intact.models.config import Config
 from intact.models.gemma3 import Gemma3

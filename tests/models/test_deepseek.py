@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import ModelError
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
-from intact.formats import Checkpoint, open_checkpoint
 from intact.models import build_program, find_architecture, split_matrices
 from intact.models.decoder import inverse_root
 from intact.models.program import Attend, Experts, Norm

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import ModelError
-from intact.formats import Checkpoint, Tensor, open_checkpoint
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Checkpoint, Tensor, open_checkpoint
 from intact.models import build_program, split_matrices
 from intact.models.layers import segments
 from intact.models.program import Attend, GatedDelta

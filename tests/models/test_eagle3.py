@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import intact
+from intact._base.errors import ModelError, ParameterError
+from intact.checkpoints.formats import open_checkpoint
 from intact.engine.draft.eagle3 import Eagle
-from intact.errors import ModelError, ParameterError
 from intact.executors.settings import ExecutorSettings
-from intact.formats import open_checkpoint
 from intact.library import Model
 from intact.models import build_program
 from intact.models.eagle3 import build_eagle_head

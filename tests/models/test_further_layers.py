@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intact.errors import ModelError
-from intact.formats import Checkpoint, Tensor, open_checkpoint
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Checkpoint, Tensor, open_checkpoint
 from intact.models import ARCHITECTURES, build_program
 from intact.receipts.identity import measure
 from support.folders import write_folder

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import intact
-from intact.formats import Checkpoint, open_checkpoint
+from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.models import build_program
 from intact.models.hgrn_bit import rooms
 from intact.models.program import GatedRecurrence, Linear, Logits, Norm, Program

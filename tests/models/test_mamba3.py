@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import ModelError
-from intact.formats import open_checkpoint
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import open_checkpoint
 from intact.models import build_program
 from intact.models.program import Gate, TrapezoidalScan
 from support.folders import write_folder

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import intact
+from intact._base.errors import ModelError, ParameterError
+from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.engine.hidden import read_hidden
-from intact.errors import ModelError, ParameterError
 from intact.executors.settings import ExecutorSettings
-from intact.formats import Checkpoint, open_checkpoint
 from intact.models import ARCHITECTURES, build_program
 from intact.models.prediction_heads import build_prediction_head
 from intact.receipts.identity import measure

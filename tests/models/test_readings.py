@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import intact
-from intact.formats import Tensor, open_checkpoint
+from intact.checkpoints.formats import Tensor, open_checkpoint
 from intact.models import find_architecture, split_matrices
 from intact.models.names import split_rows, ungroup_heads
 from intact.numerics.integers import INTEGER, from_bytes, to_bytes
@@ -56,7 +56,7 @@ def test_older_files_of_deepseek_are_the_same_model(tmp_path: Path, name: str) -
 
 @pytest.mark.parametrize("kind", ["F32", "Q4_0", INTEGER])
 def test_rows_of_a_stored_matrix_are_its_rows(kind: str) -> None:
-    from intact.conformance.synthetic import random_floats, random_tensor
+    from intact.measure.conformance.synthetic import random_floats, random_tensor
     from intact.numerics.dequantize import dequantize
 
     if kind == INTEGER:
@@ -74,7 +74,7 @@ def test_rows_of_a_stored_matrix_are_its_rows(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["F32", "Q4_0", INTEGER])
 def test_rows_by_kv_head_become_queries_keys_and_values(kind: str) -> None:
-    from intact.conformance.synthetic import random_floats, random_tensor
+    from intact.measure.conformance.synthetic import random_floats, random_tensor
     from intact.numerics.dequantize import dequantize
 
     heads, kv_heads, width, shape = 6, 2, 2, (20, 64)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import ModelError
+from intact._base.errors import ModelError
 from support.folders import tensor_values, write_folder
 from support.variants import VARIANTS
 from support.variants.form import TOKENS

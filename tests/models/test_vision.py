@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import FormatError, ModelError, ParameterError
+from intact._base.errors import FormatError, ModelError, ParameterError
+from intact.checkpoints.formats import open_checkpoint
 from intact.executors.native import available_tiers
-from intact.formats import open_checkpoint
 from intact.models import ARCHITECTURES
 from intact.models.images import ImageForm, cut_patches
 from intact.models.vit import build_vision_model

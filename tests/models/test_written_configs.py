@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import intact
-from intact.errors import ModelError
-from intact.formats import open_checkpoint
-from intact.formats.safetensors import read_safetensors
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import open_checkpoint
+from intact.checkpoints.formats.safetensors import read_safetensors
 from intact.models import build_program
 from intact.receipts.identity import describe
 from support.folders import write_folder, write_safetensors

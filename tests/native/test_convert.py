@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from intact import _native
-from intact.errors import ModelError, ParameterError
+from intact._base.errors import ModelError, ParameterError
 from intact.numerics import weights
 from intact.numerics.dequantize import dequantize
-from intact.weights import BLOCK_FORMATS
+from intact.numerics.weight_formats import BLOCK_FORMATS
 from support.examples import examples
 from support.panels import panels_by_the_plan
 

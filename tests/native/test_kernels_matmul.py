@@ -16,8 +16,8 @@ from intact.numerics.activations import Quantized, block_sums
 from intact.numerics.fixed import LIMIT, bitlen, rshift, sat32
 from intact.numerics.integers import entries_of, shift_of
 from intact.numerics.matmul import matmul
+from intact.numerics.weight_formats import BLOCK_FORMATS
 from intact.numerics.weights import BlockWeight
-from intact.weights import BLOCK_FORMATS
 from support.examples import examples
 from support.panels import panels_by_the_plan
 

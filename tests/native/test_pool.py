@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from intact._base.errors import ParameterError
 from intact._native import kernels
-from intact.errors import ParameterError
 from intact.executors.base import choose_pinned
 
 pytestmark = pytest.mark.native

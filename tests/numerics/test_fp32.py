@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
 from intact.numerics.gate import GATES
-from intact.weights import BLOCK_FORMATS, FORMATS
+from intact.numerics.weight_formats import BLOCK_FORMATS, FORMATS
 
 try:
     from intact._native import fp32 as native

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.errors import ModelError
+from intact._base.errors import ModelError
 from intact.numerics.integers import (
     LAYOUTS,
     TABLED,
@@ -17,8 +17,8 @@ from intact.numerics.integers import (
     starts_integers,
     to_bytes,
 )  # fmt: skip
+from intact.numerics.weight_formats import BLOCK_FORMATS
 from intact.numerics.weights import BlockWeight, InputIndex, from_blocks, from_floats, model_values, values
-from intact.weights import BLOCK_FORMATS
 from support.weights import random_weight
 
 LAYOUT = [(bits, block, 0) for bits, blocks in LAYOUTS.items() for block in blocks]

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.errors import ModelError
+from intact._base.errors import ModelError
 from intact.models.llama import Llama
 from intact.numerics import weights
 from intact.numerics.activations import LARGEST, Quantized, block_sums, quantize
 from intact.numerics.matmul import FOLD, GROUP, MINIMA_FOLD, matmul
+from intact.numerics.weight_formats import BLOCK_FORMATS
 from intact.numerics.weights import BlockWeight
-from intact.weights import BLOCK_FORMATS
 from support.examples import examples
 
 LIMIT = (1 << 31) - 1

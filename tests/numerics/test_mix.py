@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intact._base.errors import ParameterError
 from intact.engine.mixes import MIXES, ChosenMix, chosen_mix, mix_of, read_mix
-from intact.errors import ParameterError
 from intact.numerics import mix
 from intact.numerics.functions import LN2, LOG2E, exp2_neg, log2_each, log2_fixed
 from intact.numerics.mix import LEFT_OUT, Place

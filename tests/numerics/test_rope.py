@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.errors import ModelError
+from intact._base.errors import ModelError
 from intact.numerics import rope
 from intact.numerics.fixed import LIMIT
 from intact.numerics.rope import attention_factor, rotation, sine_cosine

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from intact.errors import ModelError
+from intact._base.errors import ModelError
 from intact.numerics.rope import rotation
 
 

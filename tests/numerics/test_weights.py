@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from intact.errors import ModelError, ParameterError
-from intact.formats import open_checkpoint
+from intact._base.errors import ModelError, ParameterError
+from intact.checkpoints.formats import open_checkpoint
 from intact.numerics import fixed, weights
 from intact.numerics.dequantize import dequantize
-from intact.weights import BLOCK_FORMATS
+from intact.numerics.weight_formats import BLOCK_FORMATS
 
 ONE_SCALE = ["Q4_0", "Q5_0", "Q8_0", "IQ4_NL", "MXFP4", "TQ1_0", "TQ2_0"]
 

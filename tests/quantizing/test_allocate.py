@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.numerics.weights import values
-from intact.quantizers import QUANTIZERS, InputStatistics, SpecMixture, parse_spec, parse_target
-from intact.quantizers.proxy import proxy
 from intact.quantizing.allocate import allocate
 from intact.quantizing.mixing import assign, check_budget, whole_costs
+from intact.quantizing.quantizers import QUANTIZERS, InputStatistics, SpecMixture, parse_spec, parse_target
+from intact.quantizing.quantizers.proxy import proxy
 
 CANDIDATES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=4)
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from intact.errors import ParameterError
-from intact.formats import open_checkpoint
+from intact._base.errors import ParameterError
+from intact.checkpoints.formats import open_checkpoint
 from intact.models import build_program
 from intact.numerics.dequantize import dequantize
 from intact.numerics.weights import values
-from intact.quantizers import (
+from intact.quantizing import Calibration, quantize
+from intact.quantizing.quantizers import (
     COSTS,
     QUANTIZERS,
     InputStatistics,
@@ -20,7 +21,6 @@ from intact.quantizers import (
     parse_spec,
     parse_target,
 )
-from intact.quantizing import Calibration, quantize
 from intact.quantizing.slopes import POWERS, Meter, measure_slopes, noisy, slope
 from support.tiny import write_tiny
 

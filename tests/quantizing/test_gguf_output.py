@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import FormatError, ParameterError
-from intact.formats import open_checkpoint
-from intact.formats.safetensors import Stored, read_safetensors, write_safetensors
-from intact.formats.stored_blocks import blocks_to_bytes
+from intact._base.errors import FormatError, ParameterError
+from intact.checkpoints.formats import open_checkpoint
+from intact.checkpoints.formats.safetensors import Stored, read_safetensors, write_safetensors
+from intact.checkpoints.formats.stored_blocks import blocks_to_bytes
 from intact.models import build_program, stored_together
 from intact.numerics.dequantize import dequantize
 from intact.quantizing import QuantizedModel, quantize

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import ParameterError
-from intact.formats import open_checkpoint
+from intact._base.errors import ParameterError
+from intact.checkpoints.formats import open_checkpoint
 from intact.models import build_program
 from intact.models.program import Gather
 from intact.numerics.integers import INTEGER

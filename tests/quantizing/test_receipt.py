@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from intact.errors import NewerReceiptError, ReceiptError
-from intact.formats import open_checkpoint
+from intact._base.errors import NewerReceiptError, ReceiptError
+from intact.checkpoints.formats import open_checkpoint
 from intact.models import build_program
 from intact.quantizing import QuantizedModel, quantize
 from intact.quantizing.receipt import QuantizationReceipt, make_receipt

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import ParameterError
-from intact.formats import open_checkpoint
+from intact._base.errors import ParameterError
+from intact.checkpoints.formats import open_checkpoint
 from intact.models import build_program
 from intact.numerics.dequantize import dequantize
-from intact.quantizers import TRANSFORMS, InputStatistics, parse_spec, parse_target
-from intact.quantizers.transforms.agile import powers
-from intact.quantizers.transforms.awq import best_scales, rounding_error
-from intact.quantizers.transforms.folding import ScalableInput
-from intact.quantizers.transforms.pcg64 import Pcg64
-from intact.quantizers.transforms.rearrange import column_shares
-from intact.quantizers.transforms.rotate import orthogonal, turn
-from intact.quantizers.transforms.smooth import power_of_two_root
-from intact.quantizers.transforms.structure import Projection
 from intact.quantizing import Calibration, quantize
 from intact.quantizing.calibration import Collector, products
+from intact.quantizing.quantizers import TRANSFORMS, InputStatistics, parse_spec, parse_target
+from intact.quantizing.quantizers.transforms.agile import powers
+from intact.quantizing.quantizers.transforms.awq import best_scales, rounding_error
+from intact.quantizing.quantizers.transforms.folding import ScalableInput
+from intact.quantizing.quantizers.transforms.pcg64 import Pcg64
+from intact.quantizing.quantizers.transforms.rearrange import column_shares
+from intact.quantizing.quantizers.transforms.rotate import orthogonal, turn
+from intact.quantizing.quantizers.transforms.smooth import power_of_two_root
+from intact.quantizing.quantizers.transforms.structure import Projection
 from intact.quantizing.structure import find_structure
 from intact.quantizing.transforming import write_transformed
 from support.folders import write_folder

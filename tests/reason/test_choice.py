@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from intact.errors import FormatError, ParameterError
+from intact._base.errors import FormatError, ParameterError
 from intact.evaluate.difficulty import SampledAnswers, by_difficulty, ladder
 from intact.numerics.sampling import branch_key
 from intact.reason import Problem, Result, find

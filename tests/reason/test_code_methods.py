@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from intact.errors import SandboxError
+from intact._base.errors import SandboxError
 from intact.evaluate.samples import turns_of, verdicts_of
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key, uniform64
 from intact.reason import Problem, Result, State, find
@@ -23,8 +23,8 @@ from intact.reason.journal import Journal
 from intact.reason.methods.hypothesis_search import Examples, literal_of
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import END
-from intact.score.available import check_method
-from intact.score.scorers import find_scorer
+from intact.tasks.score.available import check_method
+from intact.tasks.score.scorers import find_scorer
 from intact.tools.sandbox import protection
 from support.script import Reply, ScriptBackend
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from intact.errors import ParameterError, SandboxError
+from intact._base.errors import ParameterError, SandboxError
 from intact.evaluate.plan import plan
 from intact.reason import CallMethod, Extend, Problem, State, Steps, find, method
 from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.driver import Driver
 from intact.reason.services import MethodJob, Services
-from intact.score.available import check_method
-from intact.score.scorers import SCORERS, find_scorer
-from intact.solving import solve_items
+from intact.solving.run import solve_items
 from intact.tasks.choose import choose
+from intact.tasks.score.available import check_method
+from intact.tasks.score.scorers import SCORERS, find_scorer
 from support.pins import STATES
 from support.script import ScriptBackend
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.numerics.sampling import branch_key
 from intact.reason import Problem, all_methods, find
 from intact.reason.composing import composition_pattern, vote, write

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from intact.errors import FormatError, ParameterError
+from intact._base.errors import FormatError, ParameterError
 from intact.reason import Problem, find
 from intact.reason.concepts import (
     FORMAT,

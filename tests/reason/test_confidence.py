@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason.aggregate import confidence, deepconf
 
 UNIT = 1 << 24

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from intact.errors import ParameterError, ScorerError, SpentError
+from intact._base.errors import ParameterError, ScorerError, SpentError
 from intact.reason import (
     Answer,
     CallMethod,

@@ -15,9 +15,9 @@ from jsonschema import Draft202012Validator
 from rich.console import Console
 
 import intact
+from intact._base.errors import ParameterError, ReceiptError
 from intact.cli.trace import tree
 from intact.engine.shared_cache.rules import DOUBT, FINISH, GOES_ON, LAYOUTS, OTHERS, OWN, PAST, is_over
-from intact.errors import ParameterError, ReceiptError
 from intact.library import Model
 from intact.reason import Problem, Result
 from intact.reason.backends.base import Generation
@@ -29,10 +29,10 @@ from intact.reason.registry import find
 from intact.reason.services import MethodJob
 from intact.reason.testing.toy import END, WEIGHTS, MarkovBackend
 from intact.receipts import canonical
-from intact.run_receipts.document import RunReceipt
-from intact.run_receipts.entries import SharedEntry, TextEntry, shared_digest
-from intact.run_receipts.schema import schema
-from intact.run_receipts.verify import verify_run
+from intact.solving.receipts.document import RunReceipt
+from intact.solving.receipts.entries import SharedEntry, TextEntry, shared_digest
+from intact.solving.receipts.schema import schema
+from intact.solving.receipts.verify import verify_run
 from support.tiny import write_tiny
 
 NEVER = {"rules": "{team}: {question}", "mark": "#", "doubt": 0, "delimiter": ".", "ends": ""}

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from intact._base.errors import JournalError, SandboxError
 from intact.engine.sampling.spread import Spread
-from intact.errors import JournalError, SandboxError
 from intact.reason import Answer, CallMethod, Problem, RunProgram, State, Steps, find, method
 from intact.reason.backends.base import Generation
 from intact.reason.budget import Budget

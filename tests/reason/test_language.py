@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Extend, Piece, Problem, State, Steps, all_methods, find, method
 from intact.reason.backends.base import Heat

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Piece, Problem, State, find
 from intact.reason.budget import Budget

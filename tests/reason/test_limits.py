@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason import Answer, CallMethod, Problem, State, Steps, all_methods, find, method
 from intact.reason.driver import Driver
 from intact.reason.limits import Count, above, at_least, filled, one_of, within

@@ -7,8 +7,7 @@ from itertools import islice
 
 import pytest
 
-from intact.errors import ParameterError
-from intact.prove.formalise import grammar, program, queries, read_answers, read_formula
+from intact._base.errors import ParameterError
 from intact.reason import Problem, find
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
@@ -17,6 +16,7 @@ from intact.reason.services import MethodJob
 from intact.tasks import find_task
 from intact.tasks.data import data_folder
 from intact.tools import sandbox
+from intact.tools.prove.formalise import grammar, program, queries, read_answers, read_formula
 from support.script import ScriptBackend
 
 QUESTION = """\

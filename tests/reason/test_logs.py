@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from intact.exact import exp
+from intact._base.exact import exp
 from intact.reason.aggregate.best import best_of_n
 from intact.reason.aggregate.best_of_majority import best_of_majority
 from intact.reason.aggregate.majority_of_bests import majority_of_bests

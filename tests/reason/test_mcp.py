@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from intact.errors import NotInstalledError, ParameterError, ToolError
+from intact._base.errors import NotInstalledError, ParameterError, ToolError
 from intact.reason import Answer, Extend, Problem, Result, Steps, Use, method
 from intact.reason.driver import Driver
 from intact.reason.journal import Journal
@@ -107,7 +107,7 @@ def test_a_command_that_is_no_server_is_named(command: list[str]) -> None:
 
 
 def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("intact.packages._importable", lambda _: False)
+    monkeypatch.setattr("intact._base.packages._importable", lambda _: False)
     with pytest.raises(NotInstalledError, match="tools of MCP servers needs mcp: pip install"):
         McpServer("name", ["true"])
 

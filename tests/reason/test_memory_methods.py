@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.exact import exp
+from intact._base.exact import exp
 from intact.reason import Problem, find
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver

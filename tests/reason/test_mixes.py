@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import intact
+from intact._base.errors import ParameterError
 from intact.engine.mixes import read_mix
-from intact.errors import ParameterError
 from intact.evaluate.likelihood import Likelihoods
 from intact.library import Model
 from intact.reason import Answer, Extend, Problem, Steps, method
@@ -20,7 +20,7 @@ from intact.reason.backends.text_mix import TextMix
 from intact.reason.driver import Driver
 from intact.reason.registry import find
 from intact.reason.services import MethodJob, Services
-from intact.score.scorers import find_scorer
+from intact.tasks.score.scorers import find_scorer
 from intact.text import ChatPrompt
 from intact.text.template import DEFAULT_NOW
 from support.tiny import write_tiny

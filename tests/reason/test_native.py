@@ -14,9 +14,9 @@ from typing import Any, cast
 import pytest
 
 import intact
+from intact._base.errors import SpentError
 from intact.engine.request import Event
 from intact.engine.shared_cache.request import SharedRequest
-from intact.errors import SpentError
 from intact.library import Model
 from intact.reason import Answer, Extend, Problem, Race, Result, State, Steps, find, method
 from intact.reason.backends import native
@@ -25,7 +25,7 @@ from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.journal import Journal
 from intact.reason.services import MethodJob, Services
-from intact.score.scorers import find_scorer
+from intact.tasks.score.scorers import find_scorer
 from support.folders import write_folder
 from support.models import real_model
 from support.tiny import write_tiny

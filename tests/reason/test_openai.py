@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import intact
+from intact._base.errors import ParameterError
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.errors import ParameterError
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Answer, Extend, Problem, Race, Result, Steps, find, method
 from intact.reason.backends.base import Generation, Written
@@ -28,8 +28,8 @@ from intact.reason.driver import Driver
 from intact.reason.journal import Journal
 from intact.reason.problem import State
 from intact.reason.services import MethodJob, Services
-from intact.score.scorers import find_scorer
-from intact.solving import backend_of, opened, solve_all
+from intact.solving.run import backend_of, opened, solve_all
+from intact.tasks.score.scorers import find_scorer
 from support.endpoint import Endpoint, Reply, answer, event, letters, sent, serve, usage
 from support.patience import PATIENCE
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason import Problem, State, Use, find
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
@@ -15,7 +15,7 @@ from intact.reason.methods.pattern_agent import PATTERNS, PatternStep, read_step
 from intact.reason.services import MethodJob
 from intact.reason.testing.toy import MarkovBackend
 from intact.reason.tool import LONGEST_INPUT, ToolResult
-from intact.run_receipts.versions import versions_of_method
+from intact.solving.receipts.versions import versions_of_method
 from support.judging import PROBLEM, law_of_answers, requests, solve
 
 PROMPTS: dict[str, Any] = {"plan": "plan:{domain}", "step": "step:{plan}|{solution}|{tool}|{finished}"}

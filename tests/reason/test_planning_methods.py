@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason import Answer, CallMethod, Problem, find
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver

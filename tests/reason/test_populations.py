@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason.populations.annealing import entropic_temperature
 from intact.reason.populations.beam import best_of_trees, keep_best
 from intact.reason.populations.rebase import allot

@@ -2,7 +2,7 @@
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason import Problem
 from intact.reason.prompting import bare_question, make_prompt
 

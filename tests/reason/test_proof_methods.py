@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 import intact
-from intact.errors import ParameterError
-from intact.prove.assistants import find_assistant
-from intact.prove.assistants.base import AssistantLimits
+from intact._base.errors import ParameterError
 from intact.reason import Problem, Result, find
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
@@ -23,8 +21,10 @@ from intact.reason.services import MethodJob
 from intact.reason.testing.checks import Stopped
 from intact.reason.testing.small import PROVABLE
 from intact.reason.tools import find_tool
-from intact.run_receipts.entries import ToolEntry
-from intact.run_receipts.verify import verify_run
+from intact.solving.receipts.entries import ToolEntry
+from intact.solving.receipts.verify import verify_run
+from intact.tools.prove.assistants import find_assistant
+from intact.tools.prove.assistants.base import AssistantLimits
 from intact.tools.sandbox import protection
 from support.run_forger import cover, judge
 from support.script import Reply, ScriptBackend

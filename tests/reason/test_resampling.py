@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason.populations import resampling
 from intact.reason.populations.resampling import SCHEMES, multinomial, resample, residual, stratified, systematic
 

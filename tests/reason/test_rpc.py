@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.stats import weibull_min
 
-from intact.errors import ParameterError
-from intact.exact import exp
+from intact._base.errors import ParameterError
+from intact._base.exact import exp
 from intact.reason import Problem, find
 from intact.reason.aggregate import mixture as mixtures
 from intact.reason.aggregate.mixture import Mixture, Weibull, fit, ordered

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason import Problem, Result, State, find
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.errors import ParameterError
-from intact.exact import power
+from intact._base.errors import ParameterError
+from intact._base.exact import power
 from intact.reason import Extend, find
 from intact.reason.aggregate.attempts import best_number, chance_right, check_of, read_kinds
 from intact.reason.aggregate.pairs import Duel, consistent, points

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason import Extend, Piece, Problem, State, find
 from intact.reason.driver import Driver
 from intact.reason.methods.diff_adapt import difficulty

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason import Answer, Problem, State, find
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver

@@ -2,15 +2,15 @@
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason import Extend, Problem, State, method
 from intact.reason.driver import Driver
 from intact.reason.problem import Piece
 from intact.reason.registry import find
 from intact.reason.services import MethodJob
 from intact.reason.thinking import ThinkingMode, ThoughtCap
-from intact.score import answers
 from intact.tasks.choose import choose
+from intact.tasks.score import answers
 from intact.tasks.task import Item, find_task
 from intact.text.template import ChatTemplate
 from intact.text.thinking import HARMONY, answer_part, prompt_mark

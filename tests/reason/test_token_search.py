@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intact._base.errors import ParameterError
 from intact.engine.hidden import HiddenState
-from intact.errors import ParameterError
 from intact.reason import Extend, Piece, Problem, Result, State, Why, find
 from intact.reason.backends.base import Generation
 from intact.reason.driver import Driver
@@ -23,9 +23,9 @@ from intact.reason.problem import Hidden
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.enumeration import EnumeratedProblem, Oracle, Player, law
 from intact.reason.testing.toy import END, MarkovBackend
-from intact.score.scorers.next_value import NextValueScorer
-from intact.score.value import NextExample, NextHead, learn_next
-from intact.score.value.next_head import UNSEEN
+from intact.tasks.score.scorers.next_value import NextValueScorer
+from intact.tasks.score.value import NextExample, NextHead, learn_next
+from intact.tasks.score.value.next_head import UNSEEN
 
 PROBLEM = Problem("p", "ask", lambda text: text)
 LETTERS = ("a", "b", "c", ".", "")

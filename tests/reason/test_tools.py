@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.errors import ParameterError
-from intact.prove.provers import find_prover
+from intact._base.errors import ParameterError
 from intact.reason import Answer, Extend, Problem, Result, Steps, Use, method
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
@@ -22,6 +21,7 @@ from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import MarkovBackend
 from intact.reason.tool import LONGEST_OUTPUT, MethodTool, ToolInput, ToolResult, clean
 from intact.reason.tools import TOOLS, find_tool
+from intact.tools.prove.provers import find_prover
 from intact.tools.sandbox import protection
 
 sandboxed = pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import intact
+from intact._base.errors import ModelError, ParameterError
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.errors import ModelError, ParameterError
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.backends.base import Backend, Generation, Written
 from intact.reason.backends.native import NativeBackend

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason import Problem, Result, State, find
 from intact.reason.driver import Driver
 from intact.reason.methods.tree_search import SearchNode, SearchTree, TreeSettings, search_tree

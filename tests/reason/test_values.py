@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason import all_methods, find
 from intact.reason.testing.checks import problems
-from intact.score.available import check_method
+from intact.tasks.score.available import check_method
 
 IMPOSSIBLE = [
     ("archon", {"layers": "critique"}, "the first layer alone generates"),

@@ -16,8 +16,8 @@ from intact.reason.methods.generative_verifier import verdict
 from intact.reason.methods.speculative_thinking import turns
 from intact.reason.prompting import make_prompt, question, read_value
 from intact.reason.services import MethodJob, Services
-from intact.score.scorers import find_scorer
-from intact.score.scorers.equations import Equations
+from intact.tasks.score.scorers import find_scorer
+from intact.tasks.score.scorers.equations import Equations
 from intact.tools.sandbox import protection
 from support.script import Reply, ScriptBackend
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Answer, Problem, State, find
 from intact.reason.aggregate.confidence import bottom_confidence, tail_confidence, token_confidences
@@ -22,7 +22,7 @@ from intact.reason.driver import Driver
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.enumeration import Oracle, Player, law, outcomes
 from intact.reason.testing.toy import MarkovBackend
-from intact.score.scorers.certainty import LikelihoodScorer
+from intact.tasks.score.scorers.certainty import LikelihoodScorer
 from support.script import Reply, ScriptBackend
 
 PROBLEM = Problem("p", "ask", read=lambda text: text[:1] if text[:1] != "c" else None)

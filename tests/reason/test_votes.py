@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason.aggregate.best import best_of_n, reduce
 from intact.reason.aggregate.best_of_majority import best_of_majority
 from intact.reason.aggregate.borda import borda_vote

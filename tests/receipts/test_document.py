@@ -17,13 +17,13 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intact._base.errors import NewerReceiptError, ReceiptError
+from intact._base.strict_json import LARGEST
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.errors import NewerReceiptError, ReceiptError
 from intact.receipts import canonical, request
 from intact.receipts.document import Receipt, read_lines, read_receipts, write_receipts
 from intact.receipts.schema import schema
 from intact.receipts.source import PromptSource
-from intact.strict_json import LARGEST
 from support.effort import counted_calls
 from support.examples import examples
 from support.receipts import plain_receipt, rich_receipt

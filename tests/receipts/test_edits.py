@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import intact
-from intact.errors import ReceiptError
+from intact._base.errors import ReceiptError
 from intact.receipts.document import Receipt
 from intact.receipts.signature import new_key
 from intact.receipts.verify import verify

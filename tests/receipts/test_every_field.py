@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 
 import intact
-from intact.errors import IntactError
-from intact.formats.safetensors import read_metadata
+from intact._base.errors import IntactError
+from intact.checkpoints.formats.safetensors import read_metadata
 from intact.library import Model
 from intact.library.superposed import NGrams, SuperposedDecoder, SuperposedReceipt, verify_drafts
 from intact.library.superposed import make_receipt as make_drafts

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import ReceiptError
-from intact.formats.gguf import read_gguf
+from intact._base.errors import ReceiptError
+from intact.checkpoints.formats.gguf import read_gguf
 from intact.receipts import document
 from intact.receipts.opening import commit
 from intact.receipts.verify import verify

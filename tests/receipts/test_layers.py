@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import intact
+from intact._base.errors import ParameterError, ReceiptError
+from intact.checkpoints.formats.safetensors import Stored, write_safetensors
 from intact.engine.engine import Engine
-from intact.errors import ParameterError, ReceiptError
 from intact.executors.native import available_tiers
-from intact.formats.safetensors import Stored, write_safetensors
 from intact.models.layers import segments
 from intact.receipts import layers, opening
 from intact.receipts.commitment import MOST_LAYERS, LayerCommitment

@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 
 import intact
+from intact._base.errors import ParameterError
 from intact.engine.draft.drafting import Drafting
-from intact.errors import ParameterError
 from intact.executors.native import available_tiers
 from intact.receipts.document import Receipt, first_link, next_link
 from intact.receipts.make import IN_A_ROW

@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 
 import intact
+from intact._base.errors import ReceiptError
 from intact.engine.mixes import MIXES
-from intact.errors import ReceiptError
 from intact.receipts.document import Receipt
 from intact.receipts.schema import schema
 from intact.receipts.verify import verify

@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 
 import intact
-from intact.conformance import default_model
-from intact.formats import open_checkpoint
+from intact.checkpoints.formats import open_checkpoint
+from intact.measure.conformance import default_model
 from intact.models import build_program, program
 from intact.receipts import canonical
 from intact.receipts.document import VERSION, Receipt

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from intact.errors import ParameterError, ReceiptError
+from intact._base.errors import ParameterError, ReceiptError
 from intact.receipts.document import Receipt
 from intact.receipts.signature import Signature, SigningKey, is_weak, new_key, public_key, read_key
 from intact.receipts.verify import signature_of

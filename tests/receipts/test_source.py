@@ -6,8 +6,8 @@ from types import MappingProxyType
 
 import pytest
 
-from intact.bench.shapes import tokenizer_metadata
-from intact.errors import ParameterError, ReceiptError
+from intact._base.errors import ParameterError, ReceiptError
+from intact.measure.bench.shapes import tokenizer_metadata
 from intact.receipts.source import PromptSource
 from intact.text import ChatPrompt, Tokenizer
 from support.tiny import TEMPLATE

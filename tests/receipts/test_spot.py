@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.receipts.spot import choose
 
 DIGESTS = [bytes([i]) * 32 for i in range(20)]

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 import intact
+from intact._base.errors import ParameterError, ReceiptError
 from intact.engine.sampling.constraints import compiler
-from intact.errors import ParameterError, ReceiptError
 from intact.receipts import verify as verifying
 from intact.receipts.document import Receipt
 from intact.receipts.source import PromptSource

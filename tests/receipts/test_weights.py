@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import intact
-from intact.errors import ParameterError, ReceiptError
-from intact.formats import Checkpoint, open_checkpoint
+from intact._base.errors import ParameterError, ReceiptError
+from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.models import Program, build_program
 from intact.models.program import Attend, Norm
 from intact.receipts import canonical, identity

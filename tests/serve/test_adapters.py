@@ -6,7 +6,7 @@ import openai
 import pytest
 
 import intact
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.receipts import canonical
 from intact.receipts.document import Receipt
 from intact.receipts.verify import verify_together

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 anthropic = pytest.importorskip("anthropic")
 
-from intact.bench.shapes import tokenizer_metadata  # noqa: E402
+from intact.measure.bench.shapes import tokenizer_metadata  # noqa: E402
 from serve.test_messages import DEADLINES, KEY, QUESTION, THINKING, TIME, WEATHER  # noqa: E402
 from serve.test_tools import OPENS, TEMPLATE  # noqa: E402
 from support.models import real_model  # noqa: E402

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 import intact
+from intact._base.errors import ParameterError
 from intact.cli.app import app
-from intact.errors import ParameterError
 from intact.receipts import canonical
 from intact.receipts.document import Receipt
 from intact.receipts.verify import verify_together

@@ -8,8 +8,8 @@ import openai
 import pytest
 from typer.testing import CliRunner
 
+from intact._base.errors import ParameterError
 from intact.cli.app import app
-from intact.errors import ParameterError
 from intact.evaluate.calibrated import open_calibration
 from intact.evaluate.files import read
 from intact.serve.calibrations import open_calibrations

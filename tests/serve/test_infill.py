@@ -7,7 +7,7 @@ import openai
 import pytest
 
 import intact
-from intact.bench.shapes import tokenizer_metadata
+from intact.measure.bench.shapes import tokenizer_metadata
 from support.models import real_model
 from support.patience import PATIENCE
 from support.serving import running

@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from intact.errors import IntactError
+from intact._base.errors import IntactError
 from intact.serve.errors import ApiError
 from intact.serve.leniency import IGNORED
 from intact.serve.requests import ChatRequest, CompletionRequest

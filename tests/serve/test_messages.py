@@ -8,7 +8,7 @@ import threading
 import httpx
 import pytest
 
-from intact.bench.shapes import tokenizer_metadata
+from intact.measure.bench.shapes import tokenizer_metadata
 from intact.serve.apis.anthropic.content import Content
 from serve.test_overhead import FEW, MANY, STREAMS, Calls
 from serve.test_tools import OPENS, PARAMETERS, TEMPLATE

@@ -18,7 +18,6 @@ from intact.reason.driver import Driver
 from intact.reason.problem import Problem, whole_text
 from intact.reason.services import MethodJob
 from intact.reason.testing.toy import MarkovBackend
-from intact.score.answers import read_answer
 from intact.serve.apis.openai import reasoning
 from intact.serve.app import create_app
 from intact.serve.errors import ApiError
@@ -26,7 +25,8 @@ from intact.serve.models import Loading, Models
 from intact.serve.requests import ChatRequest, Extension
 from intact.serve.service import Service
 from intact.serve.settings import ServerSettings
-from intact.solving import as_problem, backend_of
+from intact.solving.run import as_problem, backend_of
+from intact.tasks.score.answers import read_answer
 from support.patience import PATIENCE
 
 QUESTION = "What is 17 + 5?"

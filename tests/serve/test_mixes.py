@@ -13,10 +13,10 @@ from intact.reason.problem import Problem
 from intact.receipts import canonical
 from intact.receipts.document import Receipt
 from intact.receipts.verify import verify_together
-from intact.run_receipts.document import RunReceipt
-from intact.run_receipts.verify import verify_run
 from intact.serve.models import Loading
 from intact.serve.settings import ServerSettings
+from intact.solving.receipts.document import RunReceipt
+from intact.solving.receipts.verify import verify_run
 from intact.text import ChatPrompt
 from intact.text.template import read_time
 from support.adapters import write_adapter

@@ -11,7 +11,7 @@ import httpx
 import jsonschema
 import pytest
 
-from intact import catalogue, download
+from intact.checkpoints import catalogue, download
 from intact.serve.apis.ollama.description import Digests, describe
 from serve.test_tools import OPENS, PARAMETERS, TEMPLATE, TIME, WEATHER
 from support.folders import write_folder

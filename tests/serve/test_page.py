@@ -13,8 +13,8 @@ import pytest
 
 from intact.reason.closeness import Closeness
 from intact.receipts.document import Receipt
-from intact.run_receipts.document import RunReceipt
 from intact.serve.app import PAGE
+from intact.solving.receipts.document import RunReceipt
 from support.browser import browser, complaints, overflow
 from support.patience import PATIENCE
 from support.serving import running

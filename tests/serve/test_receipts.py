@@ -9,11 +9,11 @@ import pytest
 
 import intact
 from intact.receipts import canonical
-from intact.run_receipts.document import RunReceipt
-from intact.run_receipts.entries import TextEntry
 from intact.serve.apis.receipts import _expected
 from intact.serve.errors import ApiError
 from intact.serve.service import VERIFICATIONS, ReceiptStore
+from intact.solving.receipts.document import RunReceipt
+from intact.solving.receipts.entries import TextEntry
 from support.patience import PATIENCE
 
 MESSAGES = [{"role": "user", "content": "Why?"}]

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.serve.identity import REQUEST, RequestIdentity, new_identifier, new_seed
 from intact.serve.replicas.fleet import Fleet
 from intact.serve.replicas.gateway import Gateway, _Sent

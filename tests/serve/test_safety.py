@@ -17,7 +17,7 @@ import openai
 import pytest
 from starlette.datastructures import Headers
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.serve.middleware import SecurityMiddleware
 from intact.serve.settings import ServerSettings, is_loopback, read_keys
 from support.bombs import BOMBS, contained

@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from intact.bench.shapes import tokenizer_metadata
 from intact.engine.sampling import grammars
+from intact.measure.bench.shapes import tokenizer_metadata
 from intact.receipts import canonical
-from intact.run_receipts.document import RunReceipt
-from intact.run_receipts.verify import verify_run
 from intact.serve.requests import ChatRequest, Message, ToolCall, as_turns
 from intact.serve.tools import ToolCallStream, begun_thought, call_grammar
+from intact.solving.receipts.document import RunReceipt
+from intact.solving.receipts.verify import verify_run
 from intact.text.thinking import THINK_TAGS
 from intact.text.tool_calls import CallReader
 from intact.text.tool_calls.bare_json import BareJson

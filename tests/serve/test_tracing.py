@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.serve.tracing import Tracing, exporting
 from support.patience import PATIENCE
 from support.serving import running

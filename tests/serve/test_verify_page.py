@@ -5,7 +5,7 @@ import shutil
 import httpx
 import pytest
 
-from intact.markup import verify_page
+from intact._base.markup import verify_page
 from intact.serve import app
 from support.serving import running
 

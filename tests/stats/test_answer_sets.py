@@ -9,7 +9,7 @@ from itertools import combinations
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.answer_sets import (
     AnswerSets,
     answer_set,

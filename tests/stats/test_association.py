@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.association import cliffs_delta, ratio_of_sums, share_of_samples, slope
 from intact.stats.intervals import clustered, wilson
 

@@ -9,7 +9,7 @@ from itertools import accumulate, combinations, combinations_with_replacement, p
 import numpy as np
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.batches import (
     at_most_wrong,
     batch_mean,

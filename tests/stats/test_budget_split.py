@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.budget_split import VerifiedSplit, best_splits, best_verified_at, exponents
 
 

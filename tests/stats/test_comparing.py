@@ -10,7 +10,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats import (
     Discordance,
     benjamini_hochberg,

@@ -12,7 +12,7 @@ from scipy import stats
 from statsmodels.api import OLS
 from statsmodels.stats.proportion import proportion_confint
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats import bootstrap, clustered, wilson
 from intact.stats.association import ratio_of_sums
 from intact.stats.intervals import AMOUNTS, DIFFERENCES, SHARES

@@ -7,7 +7,7 @@ from itertools import pairwise, permutations, product
 import numpy as np
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats import judges
 from intact.stats.judges import mean_level, order_chances, true_levels
 

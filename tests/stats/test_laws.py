@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats import pass_at_k
 from intact.stats.laws import curve
 from intact.stats.laws.curve import Curve, fit_curve

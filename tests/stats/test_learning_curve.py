@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.laws.learning_curve import forecast_curve
 
 NUMBERS = np.array([1, 2, 4, 8])

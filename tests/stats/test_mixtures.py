@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.mixtures import NormalPart, mixture_moments, mixture_posterior
 
 PRIOR = [NormalPart(3, -1, 0.5), NormalPart(1, 2, 0.25), NormalPart(0.5, 0.5, 2)]

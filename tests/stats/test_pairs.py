@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.pairs import pair_confidence, pair_radius, pair_variance
 from support.pairs import WORLD, alone, informed
 

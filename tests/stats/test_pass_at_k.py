@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import intact
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason.aggregate.best import best_of_n
 from intact.reason.aggregate.votes import vote
 from intact.stats import best_at_k, g_pass_at_k, majority_at_k, mean_g_pass_at_k, pass_at_k, pass_hat_k

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from scipy.special import betaln, gamma
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.laws import kumaraswamy
 from intact.stats.laws.curve import fit_curve
 from intact.stats.laws.population import FAMILIES, Population, fit_best, fit_population

@@ -6,7 +6,7 @@ from math import comb
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.prediction import PredictedCount, predict_right
 
 

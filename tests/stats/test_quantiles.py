@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.quantiles import normal_quantile, student_quantile
 
 NORMAL = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.laws.regret import regret
 
 

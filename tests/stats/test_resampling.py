@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.laws.resampling import resampling_limits
 from intact.stats.laws.verifier import Verifier, best_attempts, ceiling
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.laws.revision import RevisionChain, sequential_saturation
 from intact.stats.laws.saturation import Saturation
 

@@ -6,7 +6,7 @@ from itertools import permutations, product
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.rules import MOST_CLAIMS, WeightedRule, corrected, exactly_one, implies
 
 CHANCES = [Fraction(7, 10), Fraction(2, 5), Fraction(9, 10), Fraction(1, 4)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.coverage import pass_at_k
 from intact.stats.laws import least_squares
 from intact.stats.laws.saturation import Saturation, fit_saturation, saturation_interval

@@ -8,7 +8,7 @@ from pandas import DataFrame
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats import clustered, split, split_counts
 
 

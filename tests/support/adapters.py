@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from intact.formats import open_checkpoint
+from intact.checkpoints.formats import open_checkpoint
 from support.gguf_writer import write_gguf
 
 

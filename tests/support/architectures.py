@@ -11,7 +11,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
-from intact.formats import open_checkpoint
+from intact.checkpoints.formats import open_checkpoint
 from intact.models import ARCHITECTURES, Program, build_program
 from intact.models.program import (
     Attend,

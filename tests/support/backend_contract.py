@@ -15,7 +15,7 @@ from intact.reason.driver import Driver
 from intact.reason.journal import Journal
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.small import PROVABLE
-from intact.score.scorers import find_scorer
+from intact.tasks.score.scorers import find_scorer
 from support.journals import finished, unfinished
 from support.patience import PATIENCE
 

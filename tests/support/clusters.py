@@ -13,8 +13,8 @@ from typing import Any
 from uuid import uuid4
 
 import intact
-from intact.cluster.connection import STARTS
-from intact.evaluate.cluster import UnitsJob
+from intact.evaluate.cluster.connection import STARTS
+from intact.evaluate.on_cluster import UnitsJob
 
 SOURCES = os.pathsep.join([str(Path(intact.__file__).parents[1]), str(Path(__file__).parents[1])])
 """Folders of this package and of the tests, for the processes of nodes."""

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from intact.audit.distribution import distribution
-from intact.audit.generators import llama_uniforms
-from intact.audit.log import SamplerSettings
+from intact.measure.audit.distribution import distribution
+from intact.measure.audit.generators import llama_uniforms
+from intact.measure.audit.log import SamplerSettings
 
 
 def draw(model, prompt, count, settings: SamplerSettings, noise=0.0, seed=0, engine="llama.cpp"):

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from intact.conformance.synthetic import random_floats
+from intact.checkpoints.formats import open_checkpoint
 from intact.engine.draft.drafting import Drafting
 from intact.engine.draft.eagle3 import Eagle, WatchedExecutor
 from intact.executors.base import SequenceChunk
-from intact.formats import open_checkpoint
 from intact.library import Model
+from intact.measure.conformance.synthetic import random_floats
 from support.folders import stored, tensor_values, write_folder, write_safetensors
 from support.tally import Eager
 from support.variants import VARIANTS

@@ -10,7 +10,7 @@ from typing import Any
 
 import intact
 
-SOURCE = tuple([str(Path(intact.__file__).parent / folder) for folder in ("reason", "score")])
+SOURCE = tuple([str(Path(intact.__file__).parent / folder) for folder in ("reason", "tasks/score")])
 TOY = str(Path(intact.__file__).parent / "reason" / "testing")
 """The back end that stands in for a model: its work is not counted."""
 

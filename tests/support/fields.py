@@ -10,7 +10,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from intact.errors import IntactError
+from intact._base.errors import IntactError
 
 T = TypeVar("T")
 Place = tuple[str | int, ...]

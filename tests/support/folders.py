@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from intact.conformance.synthetic import random_floats
-from intact.formats import Checkpoint
+from intact.checkpoints.formats import Checkpoint
+from intact.measure.conformance.synthetic import random_floats
 from intact.models import Decoder, find_architecture
 from support.tiny import entry_of, fused_shapes, tensor_shapes, tokenizer_metadata
 from support.variants.encoders import CLS, SEP

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from intact.formats.gguf import TENSOR_KINDS, read_gguf
+from intact.checkpoints.formats.gguf import TENSOR_KINDS, read_gguf
 
 Tensors = Mapping[str, tuple[str, Sequence[int], bytes]]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from intact.conformance.synthetic import random_floats
+from intact.checkpoints.formats.gguf import read_gguf
 from intact.engine.draft.prediction_head import PredictionHead
 from intact.executors.base import Executor, SequenceChunk
-from intact.formats.gguf import read_gguf
 from intact.library import Model
+from intact.measure.conformance.synthetic import random_floats
 from intact.models import ARCHITECTURES
 from support.folders import stored, tensor_values, write_folder
 from support.gguf_writer import write_gguf

@@ -21,9 +21,9 @@ for module, names in {names!r}.items():
             delattr(sys.modules[module], name)
 """
 WORKERS = """\
-import intact.process.worker
+import intact._base.process.worker
 START = {hide!r} + "import runpy; runpy.run_path(sys.argv[1], run_name='__main__')"
-intact.process.worker._FLAGS += ("-c", START)
+intact._base.process.worker._FLAGS += ("-c", START)
 """
 MACOS = {"os": ["sched_getaffinity"], "mmap": ["MADV_HUGEPAGE"], "select": ["epoll"]}
 WINDOWS = {

@@ -18,10 +18,9 @@ from unittest.mock import patch
 
 import numpy as np
 
-from intact.bench.shapes import tokenizer_metadata
 from intact.engine.hidden import HiddenState
+from intact.measure.bench.shapes import tokenizer_metadata
 from intact.numerics.sampling import LOGPROB_SCALE
-from intact.prove.assistants import find_assistant
 from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.driver import Driver
 from intact.reason.problem import Piece, Problem, State
@@ -33,14 +32,15 @@ from intact.reason.testing.small import PROVABLE
 from intact.reason.testing.toy import WEIGHTS, MarkovBackend
 from intact.reason.tools import TOOLS, find_tool
 from intact.reason.tools.python import PythonTool
-from intact.run_receipts.versions import versions_of
-from intact.score import answers, arithmetic, code, equations
-from intact.score.scorers import SCORERS, find_scorer
-from intact.score.value import NextHead, ValueHead
+from intact.solving.receipts.versions import versions_of
 from intact.tasks import Item, Task, all_tasks
 from intact.tasks.choice import Choice
+from intact.tasks.score import answers, arithmetic, code, equations
+from intact.tasks.score.scorers import SCORERS, find_scorer
+from intact.tasks.score.value import NextHead, ValueHead
 from intact.text import Tokenizer
 from intact.text.thinking import HARMONY, answer_part
+from intact.tools.prove.assistants import find_assistant
 from intact.tools.sandbox import protection
 from support.tiny import TEMPLATE
 

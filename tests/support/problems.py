@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from intact.download import GitHubFile
+from intact.checkpoints.download import GitHubFile
 from intact.tasks.data import SAMPLE_SIZE
 from intact.tasks.gsm8k import GSM8K
 from support.hub_server import COMMIT, Hub, serve

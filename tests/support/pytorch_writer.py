@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from intact.formats.safetensors import read_safetensors
+from intact.checkpoints.formats.safetensors import read_safetensors
 
 STORAGES = {"F32": "FloatStorage", "F16": "HalfStorage", "BF16": "BFloat16Storage", "I64": "LongStorage"}
 SIZES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8}

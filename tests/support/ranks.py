@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.executors.base import Exchanger, Executor, SequenceChunk
+from intact.library.parallel.cut import cut_program
 from intact.models.program import AllGather, Program
-from intact.parallel.cut import cut_program
 from support.patience import PATIENCE
 
 Make = Callable[[Program, Exchanger | None], Executor]

@@ -9,12 +9,12 @@ from intact.reason.backends.base import Generation, Written
 from intact.reason.problem import path
 from intact.receipts.document import Header
 from intact.receipts.request import AnswerRequest
-from intact.run_receipts.claims import Claims
-from intact.run_receipts.document import RunReceipt
-from intact.run_receipts.entries import Entry, TextEntry
-from intact.run_receipts.replay import ReplayBackend, driver_of, run_again
-from intact.run_receipts.sealed import entries_of, on_path, outcome_of
-from intact.run_receipts.verify import verify_run
+from intact.solving.receipts.claims import Claims
+from intact.solving.receipts.document import RunReceipt
+from intact.solving.receipts.entries import Entry, TextEntry
+from intact.solving.receipts.replay import ReplayBackend, driver_of, run_again
+from intact.solving.receipts.sealed import entries_of, on_path, outcome_of
+from intact.solving.receipts.verify import verify_run
 from support.forger import forge, states
 
 

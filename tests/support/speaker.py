@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.text import ChatPrompt
 
 SENTENCE = "The sky is blue."

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from intact.score.answers import expression, same
+from intact.tasks.score.answers import expression, same
 
 _TOKEN = re.compile(
     r"\\(?:text|mbox|begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+|\\.|\s+|\d*\.\d+|\d+(?:,(?:\\!\s*)?\d{3}(?!\d))*|."

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from intact.bench.shapes import tokenizer_metadata
-from intact.conformance.synthetic import random_floats, random_tensor
-from intact.formats import Checkpoint
+from intact.checkpoints.formats import Checkpoint
+from intact.measure.bench.shapes import tokenizer_metadata
+from intact.measure.conformance.synthetic import random_floats, random_tensor
 from intact.models import ARCHITECTURES
 from intact.models.tensor_shapes import fused_shapes, tensor_shapes
-from intact.weights import FORMATS
+from intact.numerics.weight_formats import FORMATS
 from support.gguf_writer import write_gguf
 
 KINDS = ("Q4_0", "F16", "Q8_0", "Q4_1", "Q5_0", "F32", "Q5_1", "IQ4_NL", "MXFP4", "BF16")

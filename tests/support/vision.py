@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from intact.conformance.synthetic import random_floats
+from intact.measure.conformance.synthetic import random_floats
 from support.folders import stored, write_safetensors
 
 

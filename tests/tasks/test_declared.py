@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from intact.errors import FormatError, ParameterError
+from intact._base.errors import FormatError, ParameterError
 from intact.tasks import reasoning_gym
 from intact.tasks.choose import choose
 from intact.tasks.gsm_ranges import TEMPLATES, put_right

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.evaluate.manifest import manifest
 from intact.evaluate.plan import plan
 from intact.reason import find
-from intact.solving import solve_items
+from intact.solving.run import solve_items
 from intact.tasks import find_task
 from intact.tasks.annotated import AnnotatedProgram, program
 from intact.tasks.choose import choose

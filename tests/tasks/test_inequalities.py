@@ -6,11 +6,11 @@ from fractions import Fraction
 import pytest
 import sympy
 
-from intact.errors import ParameterError
-from intact.prove.inequalities import relation
-from intact.prove.polynomials import parse_polynomial
+from intact._base.errors import ParameterError
 from intact.tasks.choose import choose
 from intact.tasks.inequalities import CHOICES, NAMES, InequalityBounds
+from intact.tools.prove.inequalities import relation
+from intact.tools.prove.polynomials import parse_polynomial
 
 
 @pytest.mark.parametrize("variables", [1, 2, 3])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.tasks.choose import choose
 from intact.tasks.prompting import PROMPTS, REASONING
 from intact.tasks.task import all_tasks

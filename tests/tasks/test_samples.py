@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import intact
-from intact.download import fetch_from_github
-from intact.errors import FormatError, ParameterError
+from intact._base.errors import FormatError, ParameterError
+from intact.checkpoints.download import fetch_from_github
 from intact.tasks.choose import available, choose
 from intact.tasks.data import SAMPLE_SIZE, SAMPLES, fetched_folder, find_file, name_of, read_rows, row_place
 from intact.tasks.task import TASKS

@@ -7,11 +7,11 @@ from fractions import Fraction
 
 import pytest
 
-from intact.errors import FormatError, ParameterError
-from intact.prove.assistants import find_assistant
-from intact.score import code
+from intact._base.errors import FormatError, ParameterError
 from intact.tasks import Item, Task, all_tasks, data_folder, find_task
 from intact.tasks.data import read_rows
+from intact.tasks.score import code
+from intact.tools.prove.assistants import find_assistant
 from intact.tools.sandbox import protection
 
 TASKS = all_tasks()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers.normalizers import Precompiled
 
-from intact.errors import FormatError
+from intact._base.errors import FormatError
 from intact.text.charsmap import LONGEST_KEY, MOST_BYTES, check_charsmap
 
 from .oracles import charsmap, nfkc_charsmap

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.text import ChatPrompt, Tokenizer, control_texts
 from support.tiny import TEMPLATE
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from intact.formats import open_checkpoint
+from intact.checkpoints.formats import open_checkpoint
 from intact.text import Tokenizer
 
 from .texts import COMPOSING, LONG, MODELS, SHORT, long_text

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from intact.bench.shapes import tokenizer_metadata
-from intact.errors import FormatError, ParameterError
+from intact._base.errors import FormatError, ParameterError
+from intact.measure.bench.shapes import tokenizer_metadata
 from intact.text import Tokenizer, infill
 from support.folders import tokenizer_json
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from intact.errors import FormatError, ParameterError
+from intact._base.errors import FormatError, ParameterError
 from intact.text import ChatTemplate, template, template_worker
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -386,7 +386,7 @@ def test_more_templates_than_are_kept_are_compiled_again() -> None:
 
 def test_a_process_that_cannot_be_started_is_an_error_and_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     template._renderer.end()
-    monkeypatch.setattr("intact.process.worker.sys.executable", "/no/such/python")
+    monkeypatch.setattr("intact._base.process.worker.sys.executable", "/no/such/python")
     with pytest.raises(FormatError, match=r"x.gguf cannot be rendered here: no process can be started here: No such"):
         render("x")
     monkeypatch.undo()

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tokenizers import Regex
 from tokenizers.pre_tokenizers import Split
 
-from intact.bench.shapes import tokenizer_metadata
-from intact.errors import FormatError, ModelError, ParameterError
-from intact.formats import Checkpoint, Tensor
+from intact._base.errors import FormatError, ModelError, ParameterError
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.measure.bench.shapes import tokenizer_metadata
 from intact.text import Tokenizer, gguf_tokenizer, json_loading
 from intact.text.gguf_tokenizer import merges_of_scores, word_starts
 from intact.text.pretokenizers import KINDS

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.errors import FormatError
+from intact._base.errors import FormatError
 from intact.text import Tokenizer
 
 from .oracles import wordpiece

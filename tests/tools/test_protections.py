@@ -6,7 +6,7 @@ from typing import NamedTuple, get_args
 
 import pytest
 
-from intact.errors import SandboxError
+from intact._base.errors import SandboxError
 from intact.reason.tools import find_tool
 from intact.tools.sandbox import Outcome, ProgramLimits, protection, run
 from intact.tools.sandbox.protection import Kind

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from intact.errors import ParameterError, SandboxError
+from intact._base.errors import ParameterError, SandboxError
 from intact.tools.sandbox import ProgramLimits, filters, protection, run
 from intact.tools.sandbox.protection import Kind, Protection
 from support.patience import PATIENCE
@@ -594,7 +594,7 @@ def test_an_absent_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 FAILING = """
 import sys
 from pathlib import Path
-from intact.errors import SandboxError
+from intact._base.errors import SandboxError
 from intact.tools.sandbox import protection, run
 broken = Path(sys.argv[1])
 def attempt():

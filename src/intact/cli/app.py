@@ -16,7 +16,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import intact
-from intact.catalogue import is_name, looks_like_path
+from intact._base.errors import IntactError
+from intact._base.files import named_errors
+from intact.checkpoints.catalogue import is_name, looks_like_path
 from intact.cli import (
     INTERRUPTED,
     audit,
@@ -66,8 +68,6 @@ from intact.cli.interruption import Interrupted, typed_program
 from intact.cli.log_store import LAST
 from intact.cli.model_option import model_first, with_model_option
 from intact.cli.output import fail
-from intact.errors import IntactError
-from intact.files import named_errors
 
 BROKEN_PIPE = 141
 """Exit status when the reader of standard output has gone (128 + SIGPIPE)."""

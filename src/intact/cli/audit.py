@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from intact._base.errors import ParameterError
 from intact.cli import fetch
 from intact.cli.model_option import model_option
 from intact.cli.options import ClockNowOption, JsonOption, ProfileOption, ThreadsOption
 from intact.cli.output import bar, emit, new_table, out, show, token_text
-from intact.errors import ParameterError
 from intact.text.template import read_time
 
 if TYPE_CHECKING:
-    from intact.audit.decision import AuditFinding, AuditReport
-    from intact.audit.recompute import Scored
+    from intact.measure.audit.decision import AuditFinding, AuditReport
+    from intact.measure.audit.recompute import Scored
 
 EXAMPLES = """\
 A log of llama.cpp, vLLM, Transformers or an endpoint, JSON lines (docs/audit.md)
@@ -50,9 +50,9 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Judge a log of an engine that is not exact; exit code 1 if it does not fit, 2 if it cannot be audited."""
-    from intact.audit.decision import judge, scipy_special
-    from intact.audit.log import read_log
-    from intact.audit.recompute import read_all
+    from intact.measure.audit.decision import judge, scipy_special
+    from intact.measure.audit.log import read_log
+    from intact.measure.audit.recompute import read_all
 
     if not 0 < alpha < 1:
         raise ParameterError(f"--alpha must lie between 0 and 1, got {alpha:g}")
@@ -76,7 +76,7 @@ def command(
 
 
 def _score(model: Any, responses: Any, ignore_seed: bool, progress: Any, task: Any) -> list[Scored]:
-    from intact.audit.recompute import score
+    from intact.measure.audit.recompute import score
 
     def advance(tokens: int) -> None:
         progress.advance(task, tokens)
@@ -85,8 +85,8 @@ def _score(model: Any, responses: Any, ignore_seed: bool, progress: Any, task: A
 
 
 def _honest(scored: Sequence[Scored], name: str, model: str, profile: str) -> Any:
-    from intact.audit.decision import BLOCK, honest_from, values_of
-    from intact.audit.scores import KINDS
+    from intact.measure.audit.decision import BLOCK, honest_from, values_of
+    from intact.measure.audit.scores import KINDS
 
     return [
         honest_from(scored, kind, name, model, profile)
@@ -133,7 +133,7 @@ def _finite(score: float | None) -> float | None:
 
 def _finding(finding: AuditFinding) -> dict[str, Any]:
     """Return a finding as JSON: its score as scores are rounded, its p-value to six significant digits."""
-    from intact.exact import significant
+    from intact._base.exact import significant
 
     rounded = {"score": _finite(finding.score), "honest": _finite(finding.honest), "p": significant(finding.p, 6)}
     return asdict(finding) | rounded
@@ -141,7 +141,7 @@ def _finding(finding: AuditFinding) -> dict[str, Any]:
 
 def show_report(report: AuditReport, scored: Sequence[Scored], tokenizer: Any) -> None:
     """Print findings, the tokens that fit least, and the verdict."""
-    from intact.audit.scores import KINDS
+    from intact.measure.audit.scores import KINDS
 
     columns = "responses", "tokens", "as expected", "mean score", "honest", "p"
     table = new_table("evidence", *columns, right=columns)

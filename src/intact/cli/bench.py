@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from intact.catalogue import DEFAULT
+from intact._base.errors import ParameterError
+from intact._base.markup.render import visible
+from intact.checkpoints.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.model_option import ModelArgument
 from intact.cli.options import (
@@ -25,16 +27,14 @@ from intact.cli.options import (
 )
 from intact.cli.output import bar, emit, new_table, note, out, show, spinner
 from intact.cli.pictures import check_plot, save_picture
-from intact.errors import ParameterError
-from intact.markup.render import visible
 
 if TYPE_CHECKING:
-    from intact.bench.passage import Passage
-    from intact.bench.profile import Profile
-    from intact.bench.speed import Measurement
-    from intact.bench.workloads import Workload
     from intact.executors.profile import MachineLimits
     from intact.library import Model
+    from intact.measure.bench.passage import Passage
+    from intact.measure.bench.profile import Profile
+    from intact.measure.bench.speed import Measurement
+    from intact.measure.bench.workloads import Workload
 
 EXAMPLES = """\
 Prompt, one stream, samples of one prompt, forks, a mixed load
@@ -103,8 +103,8 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Measure how fast a model runs on this machine."""
-    from intact.bench.passage import Passage
-    from intact.bench.speed import choose, measure
+    from intact.measure.bench.passage import Passage
+    from intact.measure.bench.speed import choose, measure
 
     choose(only, 1 << 30)  # raises before the model is loaded
     check_output("--plot", plot)
@@ -171,7 +171,7 @@ def command(
 
 def _random(shape: str, kind: str, threads: int | None, profile: str, drafter: str) -> Model:
     import intact
-    from intact.bench.shapes import random_checkpoint
+    from intact.measure.bench.shapes import random_checkpoint
 
     checkpoint = random_checkpoint(shape, kind)
     with spinner(f"making {checkpoint.path}"):
@@ -179,7 +179,7 @@ def _random(shape: str, kind: str, threads: int | None, profile: str, drafter: s
 
 
 def _write(shape: str, kind: str, path: Path) -> None:
-    from intact.bench.shapes import random_checkpoint, write_random
+    from intact.measure.bench.shapes import random_checkpoint, write_random
 
     if path.exists():
         raise ParameterError(f"--gguf: {path} is there already; give a new name, or remove it")
@@ -190,7 +190,7 @@ def _write(shape: str, kind: str, path: Path) -> None:
 
 
 def _profiles(model: Any, workloads: list[Workload], passage: Passage) -> tuple[list[Profile], MachineLimits]:
-    from intact.bench import profile
+    from intact.measure.bench import profile
 
     chosen = profile.representative(workloads)
     with bar(still=True) as progress:

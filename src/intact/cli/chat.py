@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from intact.catalogue import DEFAULT
+from intact._base.errors import IntactError, ParameterError
+from intact.checkpoints.catalogue import DEFAULT
 from intact.cli.chat_input import InputHistory, history_file, is_interactive, read_messages
 from intact.cli.chat_session import ChatSession
 from intact.cli.loading import LoadOptions
@@ -39,7 +40,6 @@ from intact.cli.recording import NoLogOption, begin_log, sampling_from
 from intact.cli.run import decode
 from intact.cli.seeds import one_seed
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.errors import IntactError, ParameterError
 from intact.text.template import read_time
 
 EXAMPLES = """\

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from intact._base.files import write_whole
 from intact.cli.log_store import append_private, state_folder
 from intact.cli.output import note, say
-from intact.files import write_whole
 
 QUOTES = '"""'
 REMEMBERED = 1000

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from intact._base.errors import IntactError, ParameterError
+from intact._base.files import expand_home, named_errors, read_text
+from intact._base.suggest import unknown_name
 from intact.cli.recording import ConversationLog, logged_answer, sampling_of
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
-from intact.errors import IntactError, ParameterError
-from intact.files import expand_home, named_errors, read_text
-from intact.suggest import unknown_name
 from intact.text import ChatPrompt
 from intact.text.template import current, read_time
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from intact import system
-from intact.errors import IntactError, ParameterError
+from intact._base import system
+from intact._base.errors import IntactError, ParameterError
 
 STARTING = 300.0
 """Seconds that the process may take to start, on a machine with other work."""

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from intact._base.errors import ParameterError
 from intact.cli.options import MACHINES
 from intact.cli.output import note, spinner
-from intact.errors import ParameterError
 
 if TYPE_CHECKING:
     from intact.cli.loading import ModelOptions
-    from intact.cluster.pool import Pool
+    from intact.evaluate.cluster.pool import Pool
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ClusterOptions:
             if self.workers is not None:
                 raise ParameterError("--workers goes with --ray: there is no cluster")
             return
-        from intact.cluster.connection import check_cluster
+        from intact.evaluate.cluster.connection import check_cluster
 
         for name in models.first:
             if name not in ("weights_memory", "drafter", "draft_model"):
@@ -77,8 +77,8 @@ class ClusterOptions:
             yield None
             return
         from intact.cli import fetch
-        from intact.cluster.models import ship
-        from intact.cluster.pool import opened_pool
+        from intact.evaluate.cluster.models import ship
+        from intact.evaluate.cluster.pool import opened_pool
         from intact.reason.backends.native import NativeBackend
 
         for name, backend in backends.items():

@@ -45,11 +45,11 @@ def command(
 
     Axioms must be rules, ((premise & premise) => head). Conjectures are goals: each may use those proved before it.
     """
-    from intact.errors import ParameterError
-    from intact.files import read_text, write_whole
-    from intact.prove.deduction.page import html as render
-    from intact.prove.deduction.theory import Induction, deduce
-    from intact.prove.tptp import LONGEST, parse_entries
+    from intact._base.errors import ParameterError
+    from intact._base.files import read_text, write_whole
+    from intact.tools.prove.deduction.page import html as render
+    from intact.tools.prove.deduction.theory import Induction, deduce
+    from intact.tools.prove.tptp import LONGEST, parse_entries
 
     symbols = None
     if induction is not None:

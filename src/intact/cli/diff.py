@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from intact._base.errors import LogError, ParameterError
 from intact.cli import fetch
 from intact.cli.model_option import model_option
 from intact.cli.options import ClockNowOption, JsonOption, ProfileOption, SystemOption, ThreadsOption
 from intact.cli.output import emit, note, quoted, show, token_text
 from intact.cli.run import as_prompt
-from intact.errors import LogError, ParameterError
 from intact.text import ChatPrompt
 from intact.text.template import current, read_time
 
 if TYPE_CHECKING:
-    from intact.audit.diff import Explanation, Parting
     from intact.library import Model
+    from intact.measure.audit.diff import Explanation, Parting
 
 EXAMPLES = """\
 Two answers of this program
@@ -58,8 +58,8 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Compare two runs answer by answer; exit code 1 if any differs."""
-    from intact.audit.diff import compare
-    from intact.audit.runs import read_runs
+    from intact.measure.audit.diff import compare
+    from intact.measure.audit.runs import read_runs
 
     ones, others = read_runs(a), read_runs(b)
     partings = [compare(one, other) for one, other in zip(ones, others, strict=False)]
@@ -98,7 +98,7 @@ class _Prompt(NamedTuple):
 
 
 def _explain(model: Model | None, parting: Parting, given: _Prompt) -> Explanation | None:
-    from intact.audit.diff import explain
+    from intact.measure.audit.diff import explain
 
     if model is None or parting.equal:
         return None

@@ -34,7 +34,7 @@ def command(json: JsonOption = False) -> None:
 
 def examine() -> dict[str, Any]:
     """Return everything the command prints."""
-    from intact.catalogue import store
+    from intact.checkpoints.catalogue import store
     from intact.tasks.data import data_folder
     from intact.tools.sandbox import protection
 
@@ -53,7 +53,7 @@ def examine() -> dict[str, Any]:
 def _requirements() -> list[str]:
     from importlib import metadata
 
-    from intact.packages import DISTRIBUTION
+    from intact._base.packages import DISTRIBUTION
 
     try:
         return metadata.requires(DISTRIBUTION) or []
@@ -63,7 +63,7 @@ def _requirements() -> list[str]:
 
 def installed(requirement: str) -> str | None:
     """Return the version of the package that a requirement names, or None."""
-    from intact.plugins import installed
+    from intact._base.plugins import installed
 
     name = re.match(r"[\w.-]+", requirement)
     return installed(name[0]) if name else None

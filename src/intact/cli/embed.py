@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from intact._base.errors import ParameterError
 from intact.cli import fetch
 from intact.cli.model_option import ModelArgument
 from intact.cli.options import JsonOption, ProfileOption, ThreadsOption
 from intact.cli.output import emit, new_table, out, show
 from intact.cli.run import decode
-from intact.errors import ParameterError
 
 EXAMPLES = """\
 How like the first are the others

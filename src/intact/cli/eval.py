@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from intact._base.errors import ParameterError
 from intact.cli import FAILED, UNDECIDED
 from intact.cli.cluster import ClusterOptions
 from intact.cli.eval_output import host, print_scores, summary, watch
@@ -31,7 +32,6 @@ from intact.cli.output import emit, note_old_form, spinner
 from intact.cli.seeds import SeedsOption, parse_seeds
 from intact.cli.solve import complete_method, parse_settings
 from intact.cli.task_names import task_name
-from intact.errors import ParameterError
 
 if TYPE_CHECKING:
     from intact.evaluate.plan import Plan
@@ -220,9 +220,9 @@ def command(
     sampling: dict[str, Any],
 ) -> None:
     """Evaluate a model on whole tasks: the same bytes whatever the threads, batch, order or machines."""
-    from intact.evaluate.cluster import spread
     from intact.evaluate.files import check_place, write
     from intact.evaluate.manifest import manifest
+    from intact.evaluate.on_cluster import spread
     from intact.evaluate.partial import PartialResult
     from intact.evaluate.run import evaluate
     from intact.evaluate.work import How, check_mix, check_receipts

@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from intact.bench.tuned import load_arguments
-from intact.catalogue import DEFAULT, Entry, HubName, MissingModelError, entry, resolve
+from intact._base.errors import ParameterError
+from intact._base.memory import parse_size
+from intact.checkpoints.catalogue import DEFAULT, Entry, HubName, MissingModelError, entry, resolve
 from intact.cli.output import err, note, size, spinner, stage_bar
-from intact.errors import ParameterError
-from intact.memory import parse_size
+from intact.measure.bench.tuned import load_arguments
 
 if TYPE_CHECKING:
-    from intact.download import Pulled, PullPlan, Report
+    from intact.checkpoints.download import Pulled, PullPlan, Report
     from intact.library import Model
     from intact.tasks.task import Task
 
@@ -30,7 +30,7 @@ _STAGES = {"fetch": "fetching", "unpack": "unpacking", "check": "checking", "wai
 
 def pull_with_progress(model: Entry | PullPlan) -> Pulled:
     """Pull a model of the catalogue, or one that was chosen on the hub, with a progress bar on stderr."""
-    from intact.download import PullPlan, pull, pull_planned
+    from intact.checkpoints.download import PullPlan, pull, pull_planned
 
     with _progress(str(model.name)) as report:
         return pull_planned(model, report) if isinstance(model, PullPlan) else pull(model, report=report)
@@ -44,9 +44,9 @@ def fetch_problems(task: Task) -> list[Pulled]:
     ParameterError
         If the task's files cannot be fetched by name.
     DownloadError
-        As of `intact.download.fetch_from_github`.
+        As of `intact.checkpoints.download.fetch_from_github`.
     """
-    from intact.download import fetch_from_github
+    from intact.checkpoints.download import fetch_from_github
     from intact.tasks.data import data_folder, fetched_folder
 
     if not task.upstream:
@@ -107,7 +107,7 @@ def find_source(name: str | HubName) -> tuple[Entry | PullPlan, str]:
     DownloadError, ParameterError
         If there is no such model.
     """
-    from intact.download import plan_pull
+    from intact.checkpoints.download import plan_pull
 
     if isinstance(name, HubName):
         planned = plan_pull(name)

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperOption
 
+from intact._base.errors import ParameterError
+from intact._base.suggest import did_you_mean
 from intact.cli.options import Advanced
 from intact.cli.output import examples
-from intact.errors import ParameterError
-from intact.suggest import did_you_mean
 
 EXAMPLES = """\
 All commands, by group

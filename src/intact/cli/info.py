@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.text import Text
 
+from intact._base.errors import ParameterError
 from intact.cli import fetch
 from intact.cli.options import JsonOption, complete_model
 from intact.cli.output import emit, show_rows, size
-from intact.errors import ParameterError
 
 if TYPE_CHECKING:
-    from intact.formats import Checkpoint
+    from intact.checkpoints.formats import Checkpoint
 
 EXAMPLES = """\
 Version, numerics version, instruction set, cores, memory
@@ -136,11 +136,11 @@ _LISTS = {"architectures": _architectures, "drafters": _drafters, "codecs": _cod
 def installation() -> dict[str, Any]:
     """Return version, numerics version, tier, cores, threads and memory."""
     import intact
+    from intact._base.memory import usable
+    from intact._base.system import processors
     from intact.executors.base import choose_threads
     from intact.executors.native import available_tiers, chosen_tier, describe_faster_tier
-    from intact.memory import usable
     from intact.numerics import VERSION
-    from intact.system import processors
 
     return {
         "version": intact.__version__,
@@ -158,7 +158,7 @@ def installation() -> dict[str, Any]:
 
 def describe(path: Path, digests: bool = False) -> dict[str, Any]:
     """Return what a checkpoint's header says; weights are read for their digests alone."""
-    from intact.formats import open_checkpoint
+    from intact.checkpoints.formats import open_checkpoint
 
     with open_checkpoint(path) as checkpoint:
         kinds: dict[str, list[int]] = defaultdict(lambda: [0, 0])

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from intact._base.errors import ReceiptError
 from intact.cli.options import JsonOption
 from intact.cli.output import emit, note, say
 from intact.cli.verify import parsers
-from intact.errors import ReceiptError
 
 NEW_EXAMPLES = """\
 A private key, readable by you alone, and its public key beside it
@@ -66,7 +66,7 @@ def sign(
     """Sign receipts; a signature that they had is replaced. Whose root is not that of its parts is not signed."""
     from intact.receipts.document import read_receipts, write_receipts
     from intact.receipts.signature import read_key
-    from intact.run_receipts.document import RunReceipt
+    from intact.solving.receipts.document import RunReceipt
 
     private = read_key(key)
     signed = []

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from intact._base.errors import ParameterError
+from intact._base.files import read_text, write_whole
+from intact._base.packages import check_installed
 from intact.cli import fetch
 from intact.cli.interruption import resumable
 from intact.cli.model_option import ModelArgument
 from intact.cli.options import Advanced, JsonOption, Profile, ThreadsOption, check_output, check_profile
 from intact.cli.output import emit, new_table, note, out, show, stage_bar
-from intact.errors import ParameterError
-from intact.files import read_text, write_whole
-from intact.packages import check_installed
 
 if TYPE_CHECKING:
     from intact.evaluate.report.blocks import Table
@@ -116,8 +116,8 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Measure specs of a model: bits, memory, KL divergence and perplexity against the source."""
-    from intact.lab.measure import LabPlan, run_lab
-    from intact.lab.report import accuracy_table, plot, report, speed_table, table
+    from intact.quantizing.lab.measure import LabPlan, run_lab
+    from intact.quantizing.lab.report import accuracy_table, plot, report, speed_table, table
 
     for option, file, ending in (("--plot", plot_file, ".svg"), ("--report", report_file, ".html")):
         check_output(option, file)

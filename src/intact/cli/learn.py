@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from intact._base.errors import ParameterError
+from intact._base.files import write_whole
 from intact.cli import FAILED, fetch
 from intact.cli.interruption import resumable
 from intact.cli.loading import short_name
@@ -25,8 +27,6 @@ from intact.cli.options import (
 from intact.cli.output import bar, emit, note, show
 from intact.cli.seeds import one_seed, seed_option
 from intact.cli.task_names import task_name
-from intact.errors import ParameterError
-from intact.files import write_whole
 from intact.text.template import DEFAULT_NOW, read_time
 
 if TYPE_CHECKING:
@@ -224,9 +224,9 @@ def value(
     from intact.evaluate.values import LABELS, learn_next_value, learn_value, sample
     from intact.reason.backends.native import NativeBackend
     from intact.reason.limits import one_of
-    from intact.score.available import check_parts
-    from intact.score.value.learning import FOLDS, check_installed
     from intact.tasks.choose import choose
+    from intact.tasks.score.available import check_parts
+    from intact.tasks.score.value.learning import FOLDS, check_installed
 
     check_installed()
     one_of(LABELS, labels=labels)
@@ -337,7 +337,7 @@ def concepts(
     Learn from training splits, never from problems that you measure on: the method refuses those that it comes from.
     """
     from intact.evaluate.concepts import WRITE, check_prompt, solved_problems, write_memory
-    from intact.solving import is_address, opened
+    from intact.solving.run import is_address, opened
 
     template = WRITE if prompt is None else prompt
     check_output("--to", to)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from intact._base.errors import ParameterError
 from intact.cli import fetch
 from intact.cli.options import (
     AdapterOption,
@@ -36,7 +37,6 @@ from intact.cli.options import (
     pair,
     prefix_cache_options,
 )
-from intact.errors import ParameterError
 
 if TYPE_CHECKING:
     from intact.reason.backends.text_mix import TextMix
@@ -117,7 +117,7 @@ class ModelOptions(LoadOptions):
 
         Draft model, adapter, other processes, memory of weights and the mix are the first one's.
         """
-        from intact.solving import is_address, opened
+        from intact.solving.run import is_address, opened
 
         arguments, models = self.loading | loading, {}
         thinking = None if prompts is None else prompts.mode()

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
 
 import typer
 
+from intact._base.errors import LockError
+from intact._base.files import write_whole
 from intact.cli import fetch
 from intact.cli.options import JsonOption, Profile, ProfileOption, check_output, pair
 from intact.cli.output import emit, note, one_line, say, show
-from intact.errors import LockError
-from intact.files import write_whole
 from intact.text.template import DEFAULT_NOW, current, read_time
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from intact.errors import ParameterError
-from intact.files import expand_home, named_errors
-from intact.suggest import unknown_name
+from intact._base.errors import ParameterError
+from intact._base.files import expand_home, named_errors
+from intact._base.suggest import unknown_name
 
 OFF: Final = "INTACT_NO_LOG"
 """With this environment variable set, not empty and not 0, nothing is kept."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from intact._base.errors import ParameterError
 from intact.cli import fetch
 from intact.cli.loading import LoadOptions
 from intact.cli.log_store import LAST, LoggedConversation, LogStore
@@ -18,7 +19,6 @@ from intact.cli.opening import NoServerOption, OpenedModel, VerboseOption, open_
 from intact.cli.options import JsonOption, ThreadsOption
 from intact.cli.output import emit, note, one_line, printable, say, show
 from intact.cli.recording import sampling_from
-from intact.errors import ParameterError
 from intact.text import ChatPrompt
 from intact.text.template import read_time
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from intact._base.errors import ParameterError
+from intact._base.plugins import Registry
+from intact._base.suggest import unknown_name
 from intact.cli.options import JsonOption
 from intact.cli.output import emit, note, show, show_rows
-from intact.errors import ParameterError
-from intact.plugins import Registry
-from intact.suggest import unknown_name
 
 EXAMPLES = """\
 All methods
@@ -33,7 +33,7 @@ def command(
 ) -> None:
     """List reasoning methods: where each comes from, what it does, what it takes."""
     from intact.reason.registry import METHODS, find
-    from intact.score.scorers import SCORERS
+    from intact.tasks.score.scorers import SCORERS
 
     if scorers:
         _list_scorers(SCORERS, names, json)

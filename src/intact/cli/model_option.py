@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from intact.catalogue import is_name, looks_like_path
+from intact._base.errors import ParameterError
+from intact.checkpoints.catalogue import is_name, looks_like_path
 from intact.cli.options import Command, complete_model, with_signature
 from intact.cli.output import note_old_form
-from intact.errors import ParameterError
 
 MODEL_HELP = "Name (intact models), hf:OWNER/REPO, or path."
 MODEL_OR_ADDRESS_HELP = "Name (intact models), hf:OWNER/REPO, path, or http://HOST/v1#NAME."

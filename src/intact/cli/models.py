@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from intact.catalogue import CATALOGUE, DEFAULT, Entry, HubName, aliases, expand, find, resolve, store
+from intact._base.errors import ParameterError
+from intact.checkpoints.catalogue import CATALOGUE, DEFAULT, Entry, HubName, aliases, expand, find, resolve, store
 from intact.cli import fetch
 from intact.cli.model_option import MODEL_HELP
 from intact.cli.options import JsonOption, complete_model
 from intact.cli.output import emit, new_table, note, one_line, out, say, show_rows, size
 from intact.cli.output import show as show_line
-from intact.errors import ParameterError
 
 if TYPE_CHECKING:
-    from intact.catalogue.pulled import PulledModel
+    from intact.checkpoints.catalogue.pulled import PulledModel
 
 EXAMPLES = """\
 What there is, and what is here
@@ -49,7 +49,7 @@ def listing(context: typer.Context, json: JsonOption = False) -> None:
             command = context.invoked_subcommand
             raise ParameterError(f"--json goes behind the command: intact models {command} NAME --json")
         return
-    from intact.catalogue.pulled import all_pulled
+    from intact.checkpoints.catalogue.pulled import all_pulled
 
     pulled = all_pulled(lambda error: note(f"left out: {error}"))
     rows = [_row(entry) for entry in CATALOGUE.values()] + [_hub_row(one) for one in pulled]
@@ -90,7 +90,7 @@ def rm(
     json: JsonOption = False,
 ) -> None:
     """Remove a model from the store; with a partial pull of it, and its record."""
-    from intact.download import removable, remove
+    from intact.checkpoints.download import removable, remove
 
     text = expand(model)
     if text not in CATALOGUE and not HubName.matches(text):
@@ -107,9 +107,9 @@ def rm(
 
 def describe(model: str, path: Path) -> dict[str, Any]:
     """Return what a model is: what its files say, and where it came from."""
+    from intact.checkpoints.formats import open_checkpoint
     from intact.cli.info import describe as facts_of
     from intact.engine.sampling.model_defaults import sampling_defaults
-    from intact.formats import open_checkpoint
     from intact.text import Tokenizer
 
     facts = facts_of(path)
@@ -135,13 +135,13 @@ def describe(model: str, path: Path) -> dict[str, Any]:
 
 def _origin(text: str) -> tuple[str | None, str | None]:
     """Return source and licence of a model that was pulled; None for a path."""
-    from intact.download import record
+    from intact.checkpoints.download import record
 
     if text in CATALOGUE:
         entry = CATALOGUE[text]
         return record(entry).get("source"), entry.licence
     if HubName.matches(text):
-        from intact.catalogue.listing import Listing
+        from intact.checkpoints.catalogue.listing import Listing
 
         if (kept := Listing.kept(HubName.parse(text).folder)) is not None:
             return f"hub {kept.repo} at {kept.commit}", None if kept.licence == "unknown" else kept.licence
@@ -178,7 +178,7 @@ def _print(rows: list[dict[str, Any]], names: dict[str, str]) -> None:
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    from intact.download import record
+    from intact.checkpoints.download import record
 
     path = find(entry.name)
     known = record(entry) if path else {}

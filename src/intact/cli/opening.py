@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from intact.catalogue.measured import measured_digests
+from intact.checkpoints.catalogue.measured import measured_digests
 from intact.cli import fetch
 from intact.cli.loading import LoadOptions
 from intact.cli.options import Advanced

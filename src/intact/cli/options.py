@@ -12,14 +12,14 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_type_hint
 
 import typer
 
-from intact.catalogue import CATALOGUE, aliases, find
+from intact._base.errors import IntactError, ParameterError
+from intact._base.files import read_text
+from intact._base.memory import parse_size
+from intact.checkpoints.catalogue import CATALOGUE, aliases, find
 from intact.cli.output import note
 from intact.cli.seeds import SeedsOption
 from intact.engine.sampling.definitions import Definition, Kind
 from intact.engine.sampling.parameters import DEFINITIONS
-from intact.errors import IntactError, ParameterError
-from intact.files import read_text
-from intact.memory import parse_size
 from intact.text.template import DEFAULT_NOW
 
 

@@ -30,8 +30,8 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Write the page that verifies receipts in a browser, offline: nobody needs to install or to trust anything."""
-    from intact.files import write_whole
-    from intact.markup.verify_page import CONFORMANCE, folder, page
+    from intact._base.files import write_whole
+    from intact._base.markup.verify_page import CONFORMANCE, folder, page
 
     text = page(wasm)
     out.mkdir(parents=True, exist_ok=True)

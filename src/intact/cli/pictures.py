@@ -6,10 +6,10 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from intact.errors import NotInstalledError, ParameterError
-from intact.files import write_whole
-from intact.markup.render import visible
-from intact.packages import install
+from intact._base.errors import NotInstalledError, ParameterError
+from intact._base.files import write_whole
+from intact._base.markup.render import visible
+from intact._base.packages import install
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from intact._base.errors import ParameterError
 from intact.cli import fetch
 from intact.cli.bench import KIND, KindOption
 from intact.cli.model_option import ModelArgument
 from intact.cli.options import JsonOption, ThreadsOption
 from intact.cli.output import bar, emit, new_table, note, out, show, size
-from intact.errors import ParameterError
 
 if TYPE_CHECKING:
-    from intact.planning.plan import ClusterPlan, Demand, PlannedReplica
+    from intact.measure.planning.plan import ClusterPlan, Demand, PlannedReplica
 
 EXAMPLES = """\
 What this machine takes for a step, as a table for the file of machines
@@ -79,9 +79,9 @@ def command(
         _measure(model, threads, json)
         return
     assert machines is not None
-    from intact.planning.machines import read_machines
-    from intact.planning.plan import Demand
-    from intact.planning.search import choose_plan
+    from intact.measure.planning.machines import read_machines
+    from intact.measure.planning.plan import Demand
+    from intact.measure.planning.search import choose_plan
 
     kinds, demand = read_machines(machines), Demand(texts, context, length)
     name, work = _work(model, shape, kind, context)
@@ -98,15 +98,15 @@ def command(
 
 def _work(model: str, shape: str | None, kind: str, context: int) -> tuple[str, Any]:
     """Return the model's name, and what counts its work; refuse one that cannot write texts of such a length."""
-    from intact.formats import open_checkpoint
+    from intact.checkpoints.formats import open_checkpoint
+    from intact.measure.planning.work import ModelWork
     from intact.models import build_program
-    from intact.planning.work import ModelWork
 
     if shape is None:
         path = fetch.locate(model)
         name, program = path.name, build_program(open_checkpoint(path))
     else:
-        from intact.bench.shapes import random_checkpoint
+        from intact.measure.bench.shapes import random_checkpoint
 
         name, program = f"{shape} in {kind}", build_program(random_checkpoint(shape, kind))
     if program.is_encoder:
@@ -119,10 +119,10 @@ def _work(model: str, shape: str | None, kind: str, context: int) -> tuple[str, 
 def _measure(model: str, threads: int | None, json: bool) -> None:
     import platform
 
+    from intact._base.memory import usable
     from intact.executors.base import choose_threads
-    from intact.memory import usable
-    from intact.planning.machines import machine_toml
-    from intact.planning.measure import measure_rates
+    from intact.measure.planning.machines import machine_toml
+    from intact.measure.planning.measure import measure_rates
 
     path, count = fetch.locate(model), choose_threads(threads)
     with bar() as progress:

@@ -13,9 +13,9 @@ from intact.cli.output import emit, note, one_line, show
 from intact.cli.prove_file import UNDECIDED, ProofView, check_file, mutate_theorem
 
 if TYPE_CHECKING:
-    from intact.prove.formula import LogicProblem
-    from intact.prove.provers import Prover, ProverLimits
-    from intact.prove.verdict import ProverVerdict
+    from intact.tools.prove.formula import LogicProblem
+    from intact.tools.prove.provers import Prover, ProverLimits
+    from intact.tools.prove.verdict import ProverVerdict
 
 EXAMPLES = """\
 Does the conjecture of a TPTP file follow from its axioms?
@@ -91,13 +91,13 @@ def command(
     Other provers are processes without a network, in the sandbox. With a proof assistant the file is one of its own,
     and its errors and holes are listed.
     """
-    from intact.errors import FormatError, NotInstalledError, ParameterError
-    from intact.files import read_text
-    from intact.prove.assistants import ASSISTANTS
-    from intact.prove.provers import PROVERS, ProverLimits, find_prover
-    from intact.prove.tptp import LONGEST, parse
-    from intact.prove.verdict import DECIDED, contradict
-    from intact.suggest import unknown_name
+    from intact._base.errors import FormatError, NotInstalledError, ParameterError
+    from intact._base.files import read_text
+    from intact._base.suggest import unknown_name
+    from intact.tools.prove.assistants import ASSISTANTS
+    from intact.tools.prove.provers import PROVERS, ProverLimits, find_prover
+    from intact.tools.prove.tptp import LONGEST, parse
+    from intact.tools.prove.verdict import DECIDED, contradict
 
     if out is not None and not mutate:
         raise ParameterError("--out is the file of what --mutate LEMMA,...|N finds, which is missing")
@@ -156,7 +156,7 @@ def command(
 
 def _check_no_steps(steps: int | None) -> None:
     """Raise if a limit on steps is given to a proof assistant, which has none."""
-    from intact.errors import ParameterError
+    from intact._base.errors import ParameterError
 
     if steps is not None:
         raise ParameterError("--steps is a limit of provers; a proof assistant takes --seconds")
@@ -164,8 +164,8 @@ def _check_no_steps(steps: int | None) -> None:
 
 def _verdict(prover: Prover, problem: LogicProblem, limits: ProverLimits, among: bool) -> ProverVerdict:
     """Return the verdict of a prover; among others, one that the problem is too large for gives up."""
-    from intact.errors import CapacityError
-    from intact.prove.verdict import ProverVerdict
+    from intact._base.errors import CapacityError
+    from intact.tools.prove.verdict import ProverVerdict
 
     try:
         return prover.prove(problem, limits)

@@ -12,8 +12,8 @@ from intact.cli.options import check_output
 from intact.cli.output import emit, note, one_line, show, stage_bar
 
 if TYPE_CHECKING:
-    from intact.prove.assistants.base import Assistant
-    from intact.prove.assistants.transcript import ProofTranscript
+    from intact.tools.prove.assistants.base import Assistant
+    from intact.tools.prove.assistants.transcript import ProofTranscript
 
 UNDECIDED = 1
 """Exit status if there is no verdict, two that cannot both be right, or nothing was found."""
@@ -29,9 +29,9 @@ class ProofView(NamedTuple):
 
 def check_file(file: str, name: str, seconds: float, json: bool, view: ProofView) -> None:
     """List the errors, holes and axioms of a proof assistant's file, and show its proofs."""
-    from intact.prove.assistants import find_assistant
-    from intact.prove.assistants.base import AssistantLimits
-    from intact.prove.assistants.failures import count_failures
+    from intact.tools.prove.assistants import find_assistant
+    from intact.tools.prove.assistants.base import AssistantLimits
+    from intact.tools.prove.assistants.failures import count_failures
 
     if view.html is not None:
         check_output("the page", view.html)
@@ -64,10 +64,10 @@ def check_file(file: str, name: str, seconds: float, json: bool, view: ProofView
 
 def _proofs(assistant: Assistant, text: str, seconds: float, view: ProofView, title: str) -> list[ProofTranscript]:
     """Return the proofs that are to be shown, and write their page where one is wanted."""
-    from intact.errors import ParameterError
-    from intact.files import write_whole
-    from intact.prove.assistants.base import AssistantLimits
-    from intact.prove.assistants.page import html
+    from intact._base.errors import ParameterError
+    from intact._base.files import write_whole
+    from intact.tools.prove.assistants.base import AssistantLimits
+    from intact.tools.prove.assistants.page import html
 
     if not (view.goals or view.html is not None):
         return []
@@ -106,18 +106,18 @@ def _show_lines(*texts: str) -> None:
 
 def _read(file: str) -> str:
     """Return the text of a file, or of standard input."""
-    from intact.files import read_text
-    from intact.prove.assistants.database import LONGEST
+    from intact._base.files import read_text
+    from intact.tools.prove.assistants.database import LONGEST
 
     return sys.stdin.read(LONGEST + 1) if file == "-" else read_text(Path(file))
 
 
 def mutate_theorem(file: str, seconds: float, theorem: str, mutate: str, out: Path | None, json: bool) -> None:
     """Print new theorems of a proved one, and write them to a file."""
-    from intact.files import write_whole
-    from intact.prove.assistants.base import AssistantLimits
-    from intact.prove.assistants.rocq import RocqAssistant
-    from intact.prove.mutations import mutate as find
+    from intact._base.files import write_whole
+    from intact.tools.prove.assistants.base import AssistantLimits
+    from intact.tools.prove.assistants.rocq import RocqAssistant
+    from intact.tools.prove.mutations import mutate as find
 
     check_output("--out", out)
     lemmas = int(mutate) if mutate.isdecimal() else [one.strip() for one in mutate.split(",")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from intact.catalogue import DEFAULT, HubName, expand
+from intact.checkpoints.catalogue import DEFAULT, HubName, expand
 from intact.cli import fetch
 from intact.cli.options import JsonOption, complete_model
 from intact.cli.output import emit, show, size

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
+from intact._base.errors import ParameterError
 from intact.cli import fetch
 from intact.cli.model_option import ModelArgument
 from intact.cli.options import Advanced, JsonOption, ThreadsOption, check_output
 from intact.cli.output import emit, new_table, out, show_rows, size, stage_bar
-from intact.errors import ParameterError
 
 EXAMPLES = """\
 Four bits in blocks of 32, to the nearest level
@@ -135,7 +135,7 @@ def command(
 
 def list_specs(json: bool) -> None:
     """Print transforms, quantisers, costs, grids and GGUF types, with the bits a weight of each in rows of 4096."""
-    from intact.quantizers import COSTS, QUANTIZERS, TRANSFORMS, all_specs, parse_spec
+    from intact.quantizing.quantizers import COSTS, QUANTIZERS, TRANSFORMS, all_specs, parse_spec
 
     transforms, quantizers = (
         [

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from intact._base.errors import ParameterError, ReceiptError
 from intact.cli.options import JsonOption
 from intact.cli.output import emit, note, one_line
 from intact.cli.output import show as show_line
 from intact.cli.verify import ReceiptLine, entries
-from intact.errors import ParameterError, ReceiptError
 
 if TYPE_CHECKING:
     from intact.library.superposed import SuperposedReceipt
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from intact.receipts.document import Header, Receipt
     from intact.receipts.model_digests import ModelDigests, Numerics
     from intact.receipts.source import PromptSource
-    from intact.run_receipts.document import RunReceipt
-    from intact.run_receipts.mixes import RunModel
+    from intact.solving.receipts.document import RunReceipt
+    from intact.solving.receipts.mixes import RunModel
 
 UNREADABLE: Final = 2
 LONGEST: Final = 2000
@@ -155,8 +155,8 @@ def _decoding(header: Header) -> dict[str, Any]:
 
 def _run(run: RunReceipt) -> dict[str, Any]:
     from intact.reason.problem import path
-    from intact.run_receipts.entries import SharedEntry, TextEntry
-    from intact.run_receipts.sealed import on_path
+    from intact.solving.receipts.entries import SharedEntry, TextEntry
+    from intact.solving.receipts.sealed import on_path
 
     header, result = run.header, run.result
     kinds = Counter(entry.to_document()["kind"] for entry in run.entries)
@@ -205,7 +205,7 @@ def _run(run: RunReceipt) -> dict[str, Any]:
 
 def _tools(run: RunReceipt) -> list[dict[str, Any]]:
     """Describe the tools of a run, and count the results of each."""
-    from intact.run_receipts.entries import ToolEntry
+    from intact.solving.receipts.entries import ToolEntry
 
     kinds = Counter((one.tool, one.version.hex(), one.replayable) for one in run.entries if isinstance(one, ToolEntry))
     return [

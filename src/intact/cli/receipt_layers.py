@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from intact.catalogue import DEFAULT
+from intact._base.errors import ParameterError, ReceiptError
+from intact.checkpoints.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.model_option import ModelOption
 from intact.cli.options import AdapterOption, JsonOption, ThreadsOption
 from intact.cli.output import emit, note
-from intact.errors import ParameterError, ReceiptError
 
 if TYPE_CHECKING:
     from intact.library import Model

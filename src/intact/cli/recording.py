@@ -11,12 +11,12 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 import intact
+from intact._base.errors import IntactError
 from intact.cli.log_store import LogStore, is_off
 from intact.cli.opening import OpenedModel
 from intact.cli.options import Advanced
 from intact.cli.output import note
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
-from intact.errors import IntactError
 from intact.text import ChatPrompt
 from intact.text.template import current
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from intact._base.errors import NotInstalledError, ParameterError
+from intact._base.files import write_whole
+from intact._base.packages import install, missing
 from intact.cli.options import JsonOption
 from intact.cli.output import emit, new_table, note, out, show
-from intact.errors import NotInstalledError, ParameterError
-from intact.files import write_whole
-from intact.packages import install, missing
 
 if TYPE_CHECKING:
     from intact.evaluate.report.arms import ReportArm

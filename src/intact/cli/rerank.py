@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from intact._base.errors import ParameterError
 from intact.cli import fetch
 from intact.cli.embed import read_lines
 from intact.cli.model_option import ModelArgument
 from intact.cli.options import JsonOption, ProfileOption, ThreadsOption
 from intact.cli.output import emit, new_table, out
-from intact.errors import ParameterError
 
 EXAMPLES = """\
 Which of these is an answer

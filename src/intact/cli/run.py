@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from intact.catalogue import DEFAULT
+from intact._base.errors import IntactError, ParameterError
+from intact.checkpoints.catalogue import DEFAULT
 from intact.cli.loading import LoadOptions
 from intact.cli.model_option import model_option, names_model
 from intact.cli.opening import NoServerOption, VerboseOption, open_model
@@ -40,7 +41,6 @@ from intact.cli.output import emit, note, note_old_form, out, say, show, token_t
 from intact.cli.recording import LoggedAnswer, NoLogOption, begin_log, logged_answer
 from intact.cli.seeds import parse_seeds
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.errors import IntactError, ParameterError
 from intact.text import ChatPrompt
 from intact.text.template import current, read_time
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 
 _MOST = 10_000
 """Seeds of one range at most."""

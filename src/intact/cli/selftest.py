@@ -19,7 +19,7 @@ The same digests from the plainest instructions
 
 def command(json: JsonOption = False) -> None:
     """Compute the digests over all operations and over the default model's tokens; exit code 1 if one is wrong."""
-    from intact.conformance import EXPECTED, selftest
+    from intact.measure.conformance import EXPECTED, selftest
 
     digests: Mapping[str, str] = selftest()
     right = all(EXPECTED[name] == digest for name, digest in digests.items())

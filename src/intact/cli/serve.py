@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from intact.catalogue import DEFAULT, HubName
+from intact._base.errors import ParameterError
+from intact._base.packages import check_installed
+from intact.checkpoints.catalogue import DEFAULT, HubName
 from intact.cli import fetch
 from intact.cli.options import (
     MEMORY,
@@ -31,8 +33,6 @@ from intact.cli.options import (
     pair,
     prefix_cache_options,
 )
-from intact.errors import ParameterError
-from intact.packages import check_installed
 from intact.serve import PACKAGES
 from intact.serve.settings import ServerSettings, read_keys
 
@@ -289,7 +289,7 @@ def command(
         raise ParameterError("--replicas and --route go with --ray: there is no cluster")
     size = None
     if ray is not None:
-        from intact.cluster.connection import check_cluster
+        from intact.evaluate.cluster.connection import check_cluster
         from intact.serve.replicas.scaling import FleetSize
 
         size = None if replicas is None else FleetSize.parse(replicas)

@@ -38,8 +38,8 @@ def command(
 ) -> None:
     """Compute for another machine: a part of a model, or prompts, as --tensor-parallel and the like say there."""
     path = fetch.locate(model)
-    from intact.parallel.ranks import parse_address
-    from intact.parallel.shard import listen_at, serve_shard
+    from intact.library.parallel.ranks import parse_address
+    from intact.library.parallel.shard import listen_at, serve_shard
 
     listener = listen_at(parse_address(listen, "--listen"))
     host, port = listener.getsockname()[:2]

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from intact.catalogue import DEFAULT, is_name
+from intact._base.errors import ParameterError
+from intact._base.files import write_whole
+from intact.checkpoints.catalogue import DEFAULT, is_name
 from intact.cli.cluster import ClusterOptions
 from intact.cli.interruption import resumable
 from intact.cli.loading import MixOptions, ModelOptions, PromptOptions
@@ -20,14 +22,12 @@ from intact.cli.options import Advanced, JsonOption, NOption, SetOption, check_o
 from intact.cli.output import emit, printable, say, show, show_rows, spinner
 from intact.cli.seeds import parse_seeds
 from intact.cli.solve_task import SolveOptions, TaskOptions, TaskRun, run_task
-from intact.errors import ParameterError
-from intact.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from intact.cluster.pool import Pool
     from intact.evaluate.calibrated import CalibrationRun
+    from intact.evaluate.cluster.pool import Pool
     from intact.reason.problem import Result
     from intact.reason.registry import Method
 
@@ -118,9 +118,9 @@ def command(
     from intact.reason.registry import find
     from intact.reason.services import MethodJob
     from intact.receipts.document import write_receipts
-    from intact.score.answers import KINDS, READERS
-    from intact.score.available import check_method
-    from intact.solving import as_problem, check_system, solve_all
+    from intact.solving.run import as_problem, check_system, solve_all
+    from intact.tasks.score.answers import KINDS, READERS
+    from intact.tasks.score.available import check_method
 
     if is_name(method) or method.endswith(".gguf"):
         raise ParameterError(f"{method} is a model: intact solve METHOD QUESTION --model {method}")

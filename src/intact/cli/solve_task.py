@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from intact._base.errors import ParameterError
+from intact._base.files import write_whole
 from intact.cli import FAILED, UNDECIDED
 from intact.cli.interruption import resumable
 from intact.cli.loading import PromptOptions
@@ -19,14 +21,12 @@ from intact.cli.options import TASK_HELP, Advanced, ReceiptOption
 from intact.cli.output import Pace, emit, err, occasional_note, show, spinner
 from intact.cli.seeds import SeedsOption
 from intact.cli.task_names import task_name
-from intact.errors import ParameterError
-from intact.files import write_whole
 
 if TYPE_CHECKING:
-    from intact.cluster.pool import Pool
+    from intact.evaluate.cluster.pool import Pool
     from intact.reason.budget import Budget, Cost
     from intact.reason.registry import Method
-    from intact.solving import Graded
+    from intact.solving.run import Graded
     from intact.tasks.choose import Chosen
     from intact.tasks.task import Item
 
@@ -145,8 +145,8 @@ def run_task(
         Opens a pool of workers with them, if a cluster is to do the work.
     """
     from intact.receipts.document import write_receipts
-    from intact.score.available import check_parts
     from intact.tasks.choose import choose
+    from intact.tasks.score.available import check_parts
 
     run = replace(
         run, options=replace(run.options, task=task_name(str(run.options.task), run.options.split), split=None)
@@ -182,9 +182,9 @@ def _solve(
     models: dict[str, Any], task: Chosen, items: Sequence[Item], run: TaskRun, view: View, workers: Pool | None
 ) -> None:
     """Solve the items, showing progress."""
-    from intact.cluster.problems import ProblemsJob
-    from intact.cluster.receipts import stated
-    from intact.solving import solve_items
+    from intact.evaluate.cluster.problems import ProblemsJob
+    from intact.evaluate.cluster.receipts import stated
+    from intact.solving.run import solve_items
 
     with _watch(view) as refresh:
 

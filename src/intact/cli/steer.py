@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from intact._base.errors import ParameterError
+from intact._base.files import read_text
 from intact.cli import fetch
 from intact.cli.model_option import ModelArgument
 from intact.cli.options import JsonOption, ThreadsOption, check_output
 from intact.cli.output import bar, emit, note
-from intact.errors import ParameterError
-from intact.files import read_text
 
 EXAMPLES = """\
 From pairs of a concise and a verbose solution, behind layer 14
@@ -41,9 +41,9 @@ def command(
         raise ParameterError(f"--out: {out} is there already; expected a file that is not")
     read = _read(pairs)
     path = fetch.locate(model)
-    from intact.formats import open_checkpoint
+    from intact.checkpoints.formats import open_checkpoint
+    from intact.library.steering import TextPair, steering_vectors, write_vectors
     from intact.models import find_architecture
-    from intact.steering import TextPair, steering_vectors, write_vectors
 
     with open_checkpoint(path) as checkpoint:
         architecture = find_architecture(checkpoint).gguf

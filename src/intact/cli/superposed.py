@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from intact.catalogue import DEFAULT
+from intact._base.errors import ParameterError
+from intact._base.files import read_text
+from intact.checkpoints.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.model_option import model_option
 from intact.cli.options import AdapterOption, JsonOption, KvOption, ProfileOption, ThreadsOption, check_output, coded
 from intact.cli.output import emit, printable, show_rows
 from intact.cli.run import PromptArgument, parse
-from intact.errors import ParameterError
-from intact.files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

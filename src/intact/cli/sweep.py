@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from intact.catalogue import DEFAULT
+from intact._base.errors import ParameterError
+from intact._base.packages import check_installed
+from intact.checkpoints.catalogue import DEFAULT
 from intact.cli.cluster import ClusterOptions
 from intact.cli.eval import complete_task
 from intact.cli.interruption import resumable
@@ -23,8 +25,6 @@ from intact.cli.pictures import check_plot
 from intact.cli.seeds import one_seed, seed_option
 from intact.cli.sweep_output import print_sweep, save_plot, to_object
 from intact.cli.task_names import task_name
-from intact.errors import ParameterError
-from intact.packages import check_installed
 
 if TYPE_CHECKING:
     from intact.evaluate.sweep.recorded import RecordedDesign
@@ -250,8 +250,8 @@ def command(
     sampling: dict[str, Any],
 ) -> None:
     """Search settings of methods for accuracy and few tokens, and judge the best on problems held out."""
-    from intact.evaluate.cluster import spread
     from intact.evaluate.manifest import manifest
+    from intact.evaluate.on_cluster import spread
     from intact.evaluate.sweep.fronts import seconds_of
     from intact.evaluate.sweep.run import JOURNAL, Runner, read_steps, run_sweep
     from intact.evaluate.work import How

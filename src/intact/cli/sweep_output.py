@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from intact._base.markup.render import visible
 from intact.cli.output import new_table, note, out, show
 from intact.cli.pictures import save_picture
-from intact.markup.render import visible
 
 if TYPE_CHECKING:
     from intact.evaluate.sweep.fronts import SweepSeconds

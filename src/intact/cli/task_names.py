@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from intact._base.errors import ParameterError
 from intact.cli.output import note, note_old_form
-from intact.errors import ParameterError
 
 
 def task_name(text: str, split: str | None = None) -> str:

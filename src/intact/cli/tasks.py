@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from intact._base.errors import IntactError, ParameterError
 from intact.cli.fetch import fetch_problems
 from intact.cli.options import JsonOption
 from intact.cli.output import emit, new_table, note, out, show, size
-from intact.errors import IntactError, ParameterError
 
 if TYPE_CHECKING:
     from intact.tasks.choose import Chosen

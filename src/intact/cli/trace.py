@@ -12,11 +12,11 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from intact._base.errors import FormatError, ParameterError
+from intact._base.files import numbered_lines, read_text
+from intact._base.markup.tree import scores_of, texts_of, way_to
 from intact.cli.options import JsonOption
 from intact.cli.output import emit, out, printable
-from intact.errors import FormatError, ParameterError
-from intact.files import numbered_lines, read_text
-from intact.markup.tree import scores_of, texts_of, way_to
 
 EXAMPLES = """\
 Of a single answer

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from intact.bench.traffic import BLOCK, TrafficLaw
+from intact._base.errors import ParameterError
 from intact.cli.bench import digits
 from intact.cli.options import JsonOption, check_output
 from intact.cli.output import bar, emit, fail, new_table, note, out, show
 from intact.cli.pictures import check_plot, save_picture
 from intact.cli.seeds import one_seed, seed_option
-from intact.errors import ParameterError
+from intact.measure.bench.traffic import BLOCK, TrafficLaw
 
 if TYPE_CHECKING:
-    from intact.bench.replay import Summary, TimedAnswer
+    from intact.measure.bench.replay import Summary, TimedAnswer
 
 MAKE_EXAMPLES = """\
 A hundred requests, two a second, by a Poisson process
@@ -59,7 +59,7 @@ def make(
     json: JsonOption = False,
 ) -> None:
     """Make a file of traffic: when requests arrive, and how long they and their answers are."""
-    from intact.bench.traffic import make_traffic, write_traffic
+    from intact.measure.bench.traffic import make_traffic, write_traffic
 
     if file.exists():
         raise ParameterError(f"{file} is there already; give a new name, or remove it")
@@ -118,10 +118,10 @@ def replay(
     """Send the requests of a file to a server as they arrived, and print what its clients see."""
     from rich.progress import MofNCompleteColumn
 
-    from intact.bench.replay import ReplayTarget, check_promises, summarize
-    from intact.bench.replay import replay as send
-    from intact.bench.traffic import read_traffic
-    from intact.files import write_whole
+    from intact._base.files import write_whole
+    from intact.measure.bench.replay import ReplayTarget, check_promises, summarize
+    from intact.measure.bench.replay import replay as send
+    from intact.measure.bench.traffic import read_traffic
 
     promises = dict(_promise(text) for text in goodput or [])
     check_promises(promises)
@@ -162,7 +162,7 @@ def _promise(text: str) -> tuple[str, float]:
 
 
 def _print(summary: Summary) -> None:
-    from intact.bench.replay import METRICS, PERCENTILES
+    from intact.measure.bench.replay import METRICS, PERCENTILES
 
     answered, seconds = summary.requests - summary.failed, summary.seconds
     columns = "mean", *(f"{q}%" for q in PERCENTILES)
@@ -190,7 +190,7 @@ def save_plot(outcomes: list[TimedAnswer], path: Path) -> None:
     """Save the shares of requests that took no longer, by time, for each metric."""
     from matplotlib.figure import Figure
 
-    from intact.bench.replay import METRICS
+    from intact.measure.bench.replay import METRICS
 
     canvas = Figure(figsize=(8, 4.5), layout="constrained")
     axis = canvas.subplots()

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from intact.catalogue import DEFAULT
+from intact._base.errors import ParameterError
+from intact._base.markup.render import visible
+from intact._base.packages import check_installed
+from intact.checkpoints.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.model_option import ModelArgument
 from intact.cli.options import JsonOption, check_output
 from intact.cli.output import bar, emit, new_table, note, out, show
 from intact.cli.pictures import check_plot, save_picture
 from intact.cli.seeds import one_seed, seed_option
-from intact.errors import ParameterError
-from intact.markup.render import visible
-from intact.packages import check_installed
 
 if TYPE_CHECKING:
-    from intact.bench.tuned import Settings
-    from intact.bench.tuning import Ratio, TimedSettings, Tuning
+    from intact.measure.bench.tuned import Settings
+    from intact.measure.bench.tuning import Ratio, TimedSettings, Tuning
 
 EXAMPLES = """\
 One answer at a time
@@ -58,7 +58,7 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Search for the settings with which a model is fastest here."""
-    from intact.bench.tuned import forget_settings, save_settings
+    from intact.measure.bench.tuned import forget_settings, save_settings
 
     if forget:
         dropped = forget_settings(fetch.locate(model))
@@ -71,7 +71,7 @@ def command(
     check_output("--plot", plot)
     if plot is not None:
         check_plot(plot)
-    from intact.bench.tuning import TuneWorkload, tune
+    from intact.measure.bench.tuning import TuneWorkload, tune
 
     drawn_by = one_seed(seed, "a search", low=0, high=(1 << 32) - 1)
     path = fetch.locate(model)

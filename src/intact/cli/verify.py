@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 import typer
 from rich.text import Text
 
-from intact.catalogue import DEFAULT
+from intact._base.errors import IntactError, ParameterError, ReceiptError
+from intact._base.files import read_text
+from intact.checkpoints.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.model_option import ModelOption
 from intact.cli.options import AdapterOption, CacheOption, JsonOption, ThreadsOption, WithOption, as_bytes, pair
 from intact.cli.output import bar, emit, note, one_line, out
-from intact.errors import IntactError, ParameterError, ReceiptError
-from intact.files import read_text
 
 if TYPE_CHECKING:
     from intact.executors.profiles import Profile
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from intact.receipts.document import Receipt
     from intact.receipts.opening import Opening
     from intact.receipts.verify import Verdict
-    from intact.run_receipts.document import RunReceipt
-    from intact.run_receipts.mixes import RunModel
-    from intact.run_receipts.verdict import RunVerdict
+    from intact.solving.receipts.document import RunReceipt
+    from intact.solving.receipts.mixes import RunModel
+    from intact.solving.receipts.verdict import RunVerdict
 
     AnyVerdict = Verdict | RunVerdict | QuantizationVerdict
 
@@ -213,9 +213,9 @@ def command(
 
 def parsers() -> dict[str, Callable[[bytes], RunReceipt | QuantizationReceipt | SuperposedReceipt]]:
     """Return what reads receipts of other kinds than answers, by their formats."""
-    from intact import run_receipts
     from intact.library.superposed import receipt as superposed
     from intact.quantizing import receipt as quantization
+    from intact.solving import receipts as run_receipts
 
     return {**run_receipts.PARSERS, **quantization.PARSERS, **superposed.PARSERS}
 
@@ -376,8 +376,8 @@ class _Verifier:
         return self._loaded[name][1]
 
     def _judge_run(self, run: RunReceipt) -> RunVerdict:
-        from intact.run_receipts.verdict import RunVerdict
-        from intact.run_receipts.verify import verify_run
+        from intact.solving.receipts.verdict import RunVerdict
+        from intact.solving.receipts.verify import verify_run
 
         first, *others = run.header.models
         called = {one.name for one in others}

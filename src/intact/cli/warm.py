@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import intact
-from intact.catalogue.measured import known_digests
+from intact._base.errors import IntactError, ParameterError
+from intact.checkpoints.catalogue.measured import known_digests
 from intact.cli.output import note
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.errors import IntactError, ParameterError
 from intact.serve import same_user
 from intact.text import ChatPrompt
 from intact.text.template import current

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from intact._base.errors import ParameterError
 from intact.engine.page_store import Pages, page_key
-from intact.errors import ParameterError
 from intact.executors.base import Executor
 
 UNLIMITED = 1 << 62

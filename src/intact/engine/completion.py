@@ -8,13 +8,13 @@ from typing import Any, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 
+from intact._base.markup.answers import completion_html
+from intact._base.markup.render import quoted
 from intact.engine.request import Event, Finish, GenerateRequest, Mixing, ReplayRequest, Request
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.sampling.spread import Spread
 from intact.engine.sampling.state import make_rules
 from intact.engine.sampling.stopping import is_unlikely
-from intact.markup.answers import completion_html
-from intact.markup.render import quoted
 from intact.numerics.sampling import LOGPROB_SCALE, millionths
 from intact.text import StopStrings, Tokenizer
 

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from intact._base.errors import ModelError
 from intact.engine.engine import Engine
-from intact.errors import ModelError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

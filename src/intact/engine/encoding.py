@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from intact._base.errors import ParameterError
 from intact.engine.head_job import HeadJob
 from intact.engine.request import EncodeRequest, Request
 from intact.engine.sequence import SequenceRun
-from intact.errors import ParameterError
 
 REFUSAL = "an encoder reads texts and writes none: use embed, or rerank where it has a reranker's head"
 

@@ -10,6 +10,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from intact._base.errors import CapacityError, ParameterError
 from intact.engine.cache import Block, PagePool, PageTable, PrefixIndex
 from intact.engine.draft.base import Observed, Tree
 from intact.engine.draft.drafting import Drafting
@@ -30,7 +31,6 @@ from intact.engine.sampling.spread import Spread, spread_of
 from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError
 from intact.engine.scoring import ScoreRun
 from intact.engine.sequence import Sample, Sequence, SequenceRun, SequenceWork, Stream, work_of
-from intact.errors import CapacityError, ParameterError
 from intact.executors.base import Executor, SequenceChunk
 from intact.numerics.sampling import is_uncertain
 

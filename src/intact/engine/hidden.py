@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.numerics.activations import BLOCK
 
 _FRACTION = 16  # of floats, as integers

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, Unpack
 
 import numpy as np
 
+from intact._base.errors import ModelError, ParameterError
+from intact._base.memory import trim_heap
+from intact.checkpoints.formats import Checkpoint
 from intact.engine.completion import Job, JobOptions
 from intact.engine.draft.base import Drafter
 from intact.engine.driver import EngineDriver
@@ -25,10 +28,7 @@ from intact.engine.request import Mixing
 from intact.engine.sampling.model_defaults import SamplingDefaults, sampling_defaults
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.scoring import Scoring
-from intact.errors import ModelError, ParameterError
 from intact.executors.base import Executor
-from intact.formats import Checkpoint
-from intact.memory import trim_heap
 from intact.models import Program
 from intact.numerics import VERSION
 from intact.text import Tokenizer

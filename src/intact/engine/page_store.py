@@ -25,9 +25,9 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ParameterError
-from intact.files import write_whole
-from intact.system import processors
+from intact._base.errors import ParameterError
+from intact._base.files import write_whole
+from intact._base.system import processors
 
 _LOG = logging.getLogger("intact")
 FORMAT: Final = 1

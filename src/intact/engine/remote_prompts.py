@@ -14,11 +14,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from intact._base.errors import IntactError, ModelError
 from intact.engine.cache import PageTable
 from intact.engine.engine import Engine
 from intact.engine.page_store import StoreCounts, page_key
 from intact.engine.request import GenerateRequest, Request
-from intact.errors import IntactError, ModelError
 
 _LOG = logging.getLogger("intact")
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ParameterError
-from intact.formats import Tensor
+from intact._base.errors import ParameterError
+from intact.checkpoints.formats import Tensor
 from intact.models.names import rows_of
 from intact.models.program import Logits, Program
 from intact.numerics import fp32
@@ -26,9 +26,9 @@ from intact.numerics.functions import sigmoid
 from intact.numerics.integers import INTEGER, from_bytes, to_bytes
 from intact.numerics.matmul import matmul
 from intact.numerics.soft_cap import make_soft_cap, soft_cap
+from intact.numerics.weight_formats import FLOAT_FORMATS
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
 from intact.text import Tokenizer
-from intact.weights import FLOAT_FORMATS
 
 FRACTION: Final = 16
 INSTRUCTION: Final = "Given a web search query, retrieve relevant passages that answer the query"

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ModelError
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Tensor
 from intact.executors.base import fixed_bias, integer_weight
-from intact.formats import Tensor
 from intact.models.decoder import float_values
 from intact.numerics import fp32
 from intact.numerics.activations import from_row_bytes, quantize

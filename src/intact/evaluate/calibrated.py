@@ -15,25 +15,25 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from intact._base.errors import IntactError, ParameterError
+from intact._base.exact import Number, significant
+from intact._base.files import sha256_of
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.errors import IntactError, ParameterError
 from intact.evaluate.files import read as read_result
 from intact.evaluate.predicted import LEVEL, PROBLEMS, next_right, sure_words
 from intact.evaluate.results import ItemRecord
 from intact.evaluate.samples import Leaf, direct, first_records, leaves, own_samples
 from intact.evaluate.scores import DIGITS
-from intact.exact import Number, significant
-from intact.files import sha256_of
 from intact.reason.execution import DEFAULTS
 from intact.reason.problem import Result
 from intact.reason.registry import all_methods
-from intact.run_receipts.versions import versions_of_method, versions_of_task
-from intact.score.judging import noting
+from intact.solving.receipts.versions import versions_of_method, versions_of_task
 from intact.stats.answer_sets import answer_set, least_share, right_share
 from intact.stats.calibration import bins_from_the_top
 from intact.stats.intervals import wilson
 from intact.stats.prediction import PredictedCount
 from intact.tasks.choose import choose
+from intact.tasks.score.judging import noting
 from intact.tasks.task import Task
 
 

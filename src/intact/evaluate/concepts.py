@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from intact import strict_json
-from intact.errors import FormatError, ParameterError
+from intact._base import strict_json
+from intact._base.errors import FormatError, ParameterError
+from intact._base.files import sha256_of
 from intact.evaluate.files import read, traces_of
 from intact.evaluate.manifest import run_settings
 from intact.evaluate.results import EvaluationRun, ItemRecord
 from intact.evaluate.samples import leaves
-from intact.files import sha256_of
 from intact.reason.backends.base import Backend
 from intact.reason.budget import Budget
 from intact.reason.concepts import (
@@ -35,7 +35,7 @@ from intact.reason.problem import CUT, Problem, Result
 from intact.reason.prompting import make_prompt, question
 from intact.reason.registry import find
 from intact.reason.services import LARGEST_FILE, MethodJob
-from intact.solving import solve_all, takes_conversations
+from intact.solving.run import solve_all, takes_conversations
 
 METHOD: Final = "chain_of_thought"
 """Writes each concept: one text, at temperature 0."""

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason.aggregate.votes import check_lengths, vote
 from intact.reason.choice import EDGES, Arm, Log, PolicyOutcome, Trial, common, fixed, outcome, pilot_arm
 

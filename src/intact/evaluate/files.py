@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from intact import strict_json
-from intact.errors import FormatError, ParameterError
+from intact._base import strict_json
+from intact._base.errors import FormatError, ParameterError
+from intact._base.files import read_text, write_whole
 from intact.evaluate.results import FORMAT, READABLE, VERSION, EvaluationRun, ItemRecord, TaskScore, line, typed
 from intact.evaluate.scores import check
-from intact.files import read_text, write_whole
 
 _SCORE = {
     "task": (int,),

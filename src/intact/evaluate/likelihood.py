@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.library import Model
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.backends.base import Backend

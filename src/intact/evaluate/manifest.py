@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from intact.errors import IntactError
+from intact._base.errors import IntactError
+from intact._base.files import sha256_of
 from intact.evaluate.plan import Plan
-from intact.files import sha256_of
 from intact.reason.backends.base import Backend, Rendering
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
@@ -22,8 +22,8 @@ from intact.reason.problem import Prompt
 from intact.reason.registry import Method
 from intact.reason.thinking import ThinkingMode, common_thinking
 from intact.receipts.identity import digests_of, numerics_of
-from intact.run_receipts.versions import versions_of_method, versions_of_task
-from intact.solving import check_system, check_tokenizer, takes_conversations
+from intact.solving.receipts.versions import versions_of_method, versions_of_task
+from intact.solving.run import check_system, check_tokenizer, takes_conversations
 from intact.tasks.likelihood import LikelihoodTask
 from intact.tasks.task import Item, Task
 from intact.text.template import DEFAULT_NOW

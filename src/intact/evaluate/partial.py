@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from intact._base.files import write_whole
 from intact.evaluate.files import partial_of
 from intact.evaluate.plan import Plan, Unit
 from intact.evaluate.results import EvaluationRun
 from intact.evaluate.scores import scores
 from intact.evaluate.work import Done
-from intact.files import write_whole
 
 EVERY: Final = 10.0
 """Seconds from one writing to the next at least; also ten times as long as writing takes."""

@@ -3,8 +3,8 @@
 The text is tokenised whole and cut into windows of ``context`` tokens that do not overlap; a rest that fills no window
 is left out. If the model expects a first token (BOS), it replaces the first token of each window. Every token of the
 second half of a window is scored, given all tokens before it in the window: these are the positions of llama.cpp's
-perplexity tool, so that numbers can be compared. Sums are integers, and the last step is rounded as `intact.exact`
-defines: all figures are the same bits everywhere.
+perplexity tool, so that numbers can be compared. Sums are integers, and the last step is rounded as
+`intact._base.exact` defines: all figures are the same bits everywhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.numerics.sampling import LOGPROB_SCALE
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class TextPerplexity:
     @property
     def perplexity(self) -> float:
         """Exponential of the mean of -log p."""
-        from intact.exact import exp  # imports NumPy, which `intact --help` does without
+        from intact._base.exact import exp  # imports NumPy, which `intact --help` does without
 
         return exp(self.nats)
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason.budget import Budget
 from intact.reason.problem import Problem
 from intact.reason.prompting import with_system
 from intact.reason.registry import Method, find
-from intact.score.available import check_data, check_method, check_parts
 from intact.tasks.choose import Chosen
 from intact.tasks.likelihood import LikelihoodTask
+from intact.tasks.score.available import check_data, check_method, check_parts
 from intact.tasks.task import Item, Style
 
 METHOD = "chain_of_thought"

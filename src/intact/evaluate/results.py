@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from intact._base.strict_json import is_double
 from intact.reason.problem import CUT
-from intact.strict_json import is_double
 
 if TYPE_CHECKING:
     from intact.receipts.document import AnyReceipt

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.evaluate.manifest import manifest
 from intact.evaluate.plan import Plan, Unit
 from intact.evaluate.results import EvaluationRun

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
+from intact._base.exact import integers, significant
 from intact.evaluate.results import ItemRecord, TaskScore
 from intact.evaluate.samples import direct, own_samples
-from intact.exact import integers, significant
 from intact.stats.choosing_at_k import majority_at_k
 from intact.stats.coverage import pass_at_k
 from intact.stats.intervals import AMOUNTS, ANY, SHARES, Support, clustered, wilson

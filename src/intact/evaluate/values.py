@@ -8,9 +8,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from intact._base.errors import ParameterError
+from intact._base.exact import mean
 from intact.engine.hidden import read_hidden
-from intact.errors import ParameterError
-from intact.exact import mean
 from intact.reason import Answer, Extend, Problem, State, Steps, method
 from intact.reason.backends.native import NativeBackend
 from intact.reason.limits import one_of
@@ -18,12 +18,12 @@ from intact.reason.methods.tree_search import TreeSettings, search_tree
 from intact.reason.populations.tree import puct
 from intact.reason.problem import CUT
 from intact.reason.services import MethodJob
-from intact.score.value import Example, Learnt, NextExample, NextHead, ValueHead, learn, learn_next, prefix_values
-from intact.score.value.learning import check_installed
-from intact.score.value.learnt import profile_of
-from intact.solving import check_tokenizer, solve_all, takes_conversations, task_sampling
+from intact.solving.run import check_tokenizer, solve_all, takes_conversations, task_sampling
 from intact.stats.calibration import auroc, brier, calibration_error, choice
 from intact.tasks.choose import Chosen
+from intact.tasks.score.value import Example, Learnt, NextExample, NextHead, ValueHead, learn, learn_next, prefix_values
+from intact.tasks.score.value.learning import check_installed
+from intact.tasks.score.value.learnt import profile_of
 from intact.tasks.task import Item, Style, Task
 
 PLACES = 8

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.evaluate.judging import Judge, ready
 from intact.evaluate.likelihood import Likelihoods, likeliest
 from intact.evaluate.plan import Plan, Unit
@@ -21,10 +21,10 @@ from intact.reason.journal import JournalFolder
 from intact.reason.problem import CUT, Result
 from intact.reason.services import MethodJob
 from intact.receipts.document import AnyReceipt
-from intact.score.judging import noting
-from intact.solving import solve_all, takes_conversations
+from intact.solving.run import solve_all, takes_conversations
 from intact.tasks.choose import Chosen
 from intact.tasks.likelihood import LikelihoodTask
+from intact.tasks.score.judging import noting
 
 
 class Done(NamedTuple):

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ModelError, ParameterError
+from intact._base.errors import ModelError, ParameterError
+from intact._base.system import processors
+from intact.checkpoints.formats import Tensor
 from intact.executors.profiles import Profile, ProfileParts
-from intact.formats import Tensor
 from intact.models.decoder import float_values
 from intact.models.program import (
     AllGather,
@@ -49,9 +50,8 @@ from intact.numerics.scatter import scatter_index
 from intact.numerics.selective import SelectiveWeights
 from intact.numerics.sparsity import column_norms
 from intact.numerics.trapezoidal import PACE_FRACTION, TrapezoidalWeights, slowest_rate
+from intact.numerics.weight_formats import FLOAT_FORMATS
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
-from intact.system import processors
-from intact.weights import FLOAT_FORMATS
 
 LOGIT_FRACTION = 16
 

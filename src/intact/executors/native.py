@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact import _native
-from intact.errors import IntactError, ModelError, ParameterError
+from intact._base.errors import IntactError, ModelError, ParameterError
+from intact.checkpoints.formats import Tensor
 from intact.executors.base import (
     BUILD_TIERS,
     Exchanger,
@@ -53,7 +54,6 @@ from intact.executors.packing import pack
 from intact.executors.profile import Record, StepWork
 from intact.executors.profiles import Profile, parse_profile
 from intact.executors.weight_file import WeightFile
-from intact.formats import Tensor
 from intact.models.program import (
     Adapt,
     AllGather,

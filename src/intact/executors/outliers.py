@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from intact.errors import ModelError
+from intact._base.errors import ModelError
 from intact.executors.base import gather_index
 from intact.executors.profiles import ProfileParts
 from intact.models.program import Gather, Linear, Program

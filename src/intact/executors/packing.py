@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from intact import _native
-from intact.formats import Tensor
+from intact.checkpoints.formats import Tensor
 from intact.numerics.integers import INTEGER, from_bytes
 from intact.numerics.weights import BlockWeight
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact._base.suggest import unknown_name
 from intact.numerics.activations import INT8, SCHEMES, Scheme
 from intact.numerics.kv_codecs import CODECS, KvCodec
 from intact.numerics.kv_codecs.definition import plain_bytes
 from intact.numerics.sparsity import RULES, Sparsity
-from intact.suggest import unknown_name
 
 Profile: TypeAlias = str
 PROFILES: Final = (*SCHEMES, "fp32")

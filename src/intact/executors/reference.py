@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.executors.base import (
     LOGIT_FRACTION,
     Exchanger,

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact import _native
-from intact.errors import FormatError
-from intact.formats.tensor import map_file, release
+from intact._base.errors import FormatError
+from intact._base.system import flush_and_forget, read_in_small_parts
+from intact.checkpoints.formats.tensor import map_file, release
 from intact.models.program import Embed, Experts, Linear, Logits, Program
-from intact.system import flush_and_forget, read_in_small_parts
 
 FORMAT: Final = 1
 """The version of the file and of the layout of packed matrices; it is part of what files are named by."""

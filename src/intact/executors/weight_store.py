@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Final
 
 from intact import _native
-from intact.catalogue.measured import known_digests, remember_digests, state_of
-from intact.catalogue.place import store
-from intact.errors import CapacityError, FormatError, ModelError, ParameterError
+from intact._base.errors import CapacityError, FormatError, ModelError, ParameterError
+from intact.checkpoints.catalogue.measured import known_digests, remember_digests, state_of
+from intact.checkpoints.catalogue.place import store
+from intact.checkpoints.formats.tensor import release
 from intact.executors.packing import pack_tensor
 from intact.executors.weight_file import FORMAT, WeightFile, matrices_of, write_weights
-from intact.formats.tensor import release
 from intact.models.program import Program
 
 LIMIT: Final = 200_000_000_000

@@ -7,22 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from intact.catalogue import resolve
+from intact._base.errors import ParameterError
+from intact.checkpoints.catalogue import resolve
+from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.engine.draft.draft_model import DraftModel
 from intact.engine.draft.drafting import HEADS, Drafting, check_drafter, make_drafting
 from intact.engine.draft.eagle3 import Eagle, EagleRows, WatchedExecutor
 from intact.engine.draft.prediction_head import GivenRows, PredictionHead
 from intact.engine.model import Partner
-from intact.errors import ParameterError
 from intact.executors.base import Exchanger, Executor
 from intact.executors.profiles import parse_profile
 from intact.executors.settings import ExecutorSettings
-from intact.formats import Checkpoint, open_checkpoint
 from intact.library.model import Model
+from intact.library.parallel.ranks import Division
 from intact.models.eagle3 import EagleHead, build_eagle_head, is_eagle_head
 from intact.models.prediction_heads import build_prediction_head
 from intact.models.program import Program
-from intact.parallel.ranks import Division
 
 
 class DrafterLoader:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Literal, TypeAlias, cast
 
+from intact._base.errors import ModelError, ParameterError
 from intact.engine.embedding import Embedding, embedding_of
 from intact.engine.encoding import EncodingJob
 from intact.engine.head_job import HeadJob
@@ -14,7 +15,6 @@ from intact.engine.model import LoadedModel
 from intact.engine.reranking import INSTRUCTION, AnswerHead, Ranked, answer_tokens, rerank_prompt, rerank_template
 from intact.engine.reward_head import RewardHead
 from intact.engine.sampling.definitions import integer
-from intact.errors import ModelError, ParameterError
 from intact.library.prompts import Prompt, as_prompts, is_sequence, tokens_of
 from intact.models.pooling import LAST, POOLINGS, read_pooling
 from intact.models.program import Logits

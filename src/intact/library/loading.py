@@ -11,30 +11,30 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from intact.catalogue import DEFAULT, resolve
-from intact.catalogue.measured import known_digests, remember_digests, state_of
+from intact._base.errors import ModelError, ParameterError
+from intact._base.files import expand_home
+from intact._base.memory import parse_size, usable
+from intact._base.system import can_page
+from intact.checkpoints.catalogue import DEFAULT, resolve
+from intact.checkpoints.catalogue.measured import known_digests, remember_digests, state_of
+from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.engine.draft.drafting import OFF
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.model import Partner, check_vocabularies
 from intact.engine.page_store import DEFAULT_BYTES, Pages, PageStore
 from intact.engine.remote_prompts import PageSource
 from intact.engine.sampling.definitions import integer, whole
-from intact.errors import ModelError, ParameterError
 from intact.executors.base import Executor, choose_threads
 from intact.executors.profiles import Profile, ProfileParts, parse_profile, with_codec
 from intact.executors.settings import ExecutorSettings
-from intact.files import expand_home
-from intact.formats import Checkpoint, open_checkpoint
 from intact.library.drafters import DrafterLoader
 from intact.library.model import Model
-from intact.memory import parse_size, usable
+from intact.library.parallel.ranks import ONE_PROCESS, Division, choose_division, parse_prefill
 from intact.models import build_program
 from intact.models.adapters import read_adapter, with_adapters
 from intact.models.program import Program
-from intact.parallel.ranks import ONE_PROCESS, Division, choose_division, parse_prefill
 from intact.receipts.identity import added_digest, digests_of, identify, numerics_of
 from intact.receipts.model_digests import ModelDigests
-from intact.system import can_page
 from intact.text import Tokenizer
 
 ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -183,7 +183,7 @@ def load(
         check_vocabularies(main, other)
     prompts: PageSource | None = None
     if prefill is not None:
-        from intact.parallel.start import start_prompts
+        from intact.library.parallel.start import start_prompts
 
         limit = most_cache or DEFAULT_BYTES
         process = parse_prefill(prefill)
@@ -341,7 +341,7 @@ def _open(
         if len(division.ranks) > 1:
             if whole.is_encoder:
                 raise ParameterError("an encoder cannot be cut: load it in one process")
-            from intact.parallel.start import start_ranks
+            from intact.library.parallel.start import start_ranks
 
             runner = start_ranks(checkpoint, whole, division, settings)
         elif weights_memory is not None:

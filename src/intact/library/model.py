@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, Unpack, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from intact._base.errors import ParameterError
 from intact.engine.completion import Chunk, Completion, Job, JobOptions
 from intact.engine.mixes import check_partners
 from intact.engine.model import prompt_id
@@ -21,7 +22,6 @@ from intact.engine.sampling.definitions import whole
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.scoring import Scoring
 from intact.engine.streaming import SampleStream
-from intact.errors import ParameterError
 from intact.executors.base import LOGIT_FRACTION
 from intact.library.embedding import EmbeddingModel
 from intact.library.options import GenerateOptions, RequestFields

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
+from intact._base.errors import ParameterError
+from intact._base.suggest import unknown_name
 from intact.engine.completion import Listener
 from intact.engine.mixes import check_shadow, chosen_mix
 from intact.engine.model import prompt_id
 from intact.engine.sampling.definitions import check_unicode, flag, integer
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingFields, SamplingParameters
-from intact.errors import ParameterError
 from intact.library.prompts import Prompt, as_sequence
 from intact.receipts.canonical import HashName
 from intact.receipts.make import wanted_hash
-from intact.suggest import unknown_name
 
 MOST_SAMPLES = 1 << 20
 """Limit on the samples of a prompt, whose keys are all made first."""

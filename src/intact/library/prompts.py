@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from intact._base.errors import ParameterError
 from intact.engine.model import LoadedModel
 from intact.engine.sampling.definitions import whole
-from intact.errors import ParameterError
 from intact.text import ChatPrompt
 
 Prompt: TypeAlias = str | Sequence[int] | ChatPrompt

@@ -12,13 +12,13 @@ from typing import Any, Final, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from intact.catalogue import resolve
+from intact._base.errors import ModelError, ParameterError
+from intact.checkpoints.catalogue import resolve
+from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.engine.sampling.definitions import integer, whole
-from intact.errors import ModelError, ParameterError
 from intact.executors.base import LOGIT_FRACTION, Executor, SequenceChunk, bias_values, fixed_logits, integer_bias
 from intact.executors.profiles import Profile, parse_profile
 from intact.executors.settings import ExecutorSettings
-from intact.formats import Checkpoint, open_checkpoint
 from intact.models.images import LARGEST, cut_patches
 from intact.models.program import AllGather
 from intact.models.vit import BIAS, CLASS_TOKEN, PATCH_TOKEN, VisionModel, build_vision_model

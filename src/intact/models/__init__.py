@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ModelError
-from intact.formats import Checkpoint
+from intact._base.errors import ModelError
+from intact._base.plugins import Registry
+from intact._base.suggest import did_you_mean
+from intact.checkpoints.formats import Checkpoint
 from intact.models.decoder import Decoder
 from intact.models.mixtures import numbered
 from intact.models.names import GGUF_LAYER, PARTS, names_eagle_head
@@ -17,8 +19,6 @@ from intact.models.needs import NEEDS
 from intact.models.program import Program
 from intact.models.reward_heads import language_model
 from intact.models.vit import is_vision_model
-from intact.plugins import Registry
-from intact.suggest import did_you_mean
 
 __all__ = [
     "ARCHITECTURES",

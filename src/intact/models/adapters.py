@@ -21,12 +21,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import FormatError, ModelError
-from intact.formats import Checkpoint, Tensor
-from intact.formats.gguf import read_gguf
-from intact.formats.metadata import Metadata
-from intact.formats.pytorch import read_pytorch
-from intact.formats.safetensors import read_json, read_safetensors
+from intact._base.errors import FormatError, ModelError
+from intact._base.process import LimitReached, WorkerFailure, WorkerProcess
+from intact._base.suggest import did_you_mean
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.gguf import read_gguf
+from intact.checkpoints.formats.metadata import Metadata
+from intact.checkpoints.formats.pytorch import read_pytorch
+from intact.checkpoints.formats.safetensors import read_json, read_safetensors
 from intact.models import adapter_patterns, find_architecture
 from intact.models.decoder import float_values
 from intact.models.names import BY_HEAD, PARTS
@@ -47,8 +49,6 @@ from intact.models.program import (
     Steer,
 )
 from intact.numerics.dequantize import dequantize
-from intact.process import LimitReached, WorkerFailure, WorkerProcess
-from intact.suggest import did_you_mean
 
 Floats = NDArray[np.float32]
 CONFIG: Final = "adapter_config.json"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats.metadata import Metadata
 
 _KV_HEADS = "attention.head_count_kv"
 

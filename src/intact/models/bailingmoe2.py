@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.decoder import Decoder
 from intact.models.mixtures import CHOICE_BIAS, CHOSEN_BY_SIGMOIDS, SIGMOID_SAMPLE

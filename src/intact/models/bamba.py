@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.granitehybrid import GraniteHybrid
 from intact.models.names import FEED_FORWARD

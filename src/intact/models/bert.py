@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ModelError
-from intact.formats import Checkpoint, Tensor
-from intact.formats.metadata import Metadata
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.decoder import Decoder
 from intact.models.program import Buffer, Embed, Logits

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from intact.errors import ModelError
-from intact.formats.metadata import Metadata
+from intact._base.errors import ModelError
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.mixtures import ExpertMixture
 from intact.models.rotary import read_gguf_scaling, read_hf_rope, stretched_base
 from intact.numerics.delta import DeltaShape

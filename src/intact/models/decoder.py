@@ -9,9 +9,9 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ModelError
-from intact.formats import Checkpoint, Tensor
-from intact.formats.tensor import release
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.tensor import release
 from intact.models.config import check_config, exact
 from intact.models.decoder_files import DecoderFiles
 from intact.models.gathers import add_gathers, has_index, input_count
@@ -51,7 +51,7 @@ from intact.models.rotations import add_rotations, rotation_name, rotation_size
 from intact.numerics.dequantize import dequantize
 from intact.numerics.gate import Activation
 from intact.numerics.rope import attention_factor, rotation
-from intact.weights import FLOAT_FORMATS
+from intact.numerics.weight_formats import FLOAT_FORMATS
 
 NormPlaces: TypeAlias = Literal["before", "after", "both", "parallel"]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from intact.errors import ModelError
-from intact.formats import Checkpoint, Tensor
-from intact.formats.metadata import Metadata
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import Config, exact, read_gguf_config, read_hf_config, text_config
 from intact.models.mixtures import (
     GGUF_STACKED,

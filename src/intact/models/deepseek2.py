@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from intact.errors import ModelError
-from intact.formats import Checkpoint, Tensor
-from intact.formats.metadata import Metadata
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import Config, LatentAttention
 from intact.models.decoder import Decoder, inverse_root
 from intact.models.mixtures import MixtureForm

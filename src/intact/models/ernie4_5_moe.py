@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from intact.formats import Checkpoint, Tensor
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.ernie4_5 import Ernie45
 from intact.models.mixtures import CHOICE_BIAS, MixtureForm

@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from intact.errors import ModelError
-from intact.formats import Checkpoint, Tensor
-from intact.formats.metadata import Metadata
-from intact.formats.quantised.parts import Converted
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.metadata import Metadata
+from intact.checkpoints.formats.quantised.parts import Converted
 from intact.models.config import Config, RowFactors, exact
 from intact.models.names import GGUF_LAYER
 from intact.models.state_spaces import HYBRID_DEFAULTS, HYBRID_NAMES, StateSpaces, scan_names
 from intact.numerics.dequantize import dequantize
-from intact.weights import FLOAT_FORMATS, Bytes
+from intact.numerics.weight_formats import FLOAT_FORMATS, Bytes
 
 _FACTORS = (
     *("attention_in_multiplier", "attention_out_multiplier", "key_multiplier"),

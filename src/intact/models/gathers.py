@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from intact.errors import ModelError
-from intact.formats import Tensor
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Tensor
 from intact.models.program import Buffer, Gather, Linear, Op
 from intact.numerics.integers import INTEGER, read_header, read_inputs
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.gemma import GemmaDecoder
 from intact.numerics.rope import rotation

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.formats import Tensor
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats import Tensor
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import Config, LayerKinds
 from intact.models.decoder import inverse_root, net_buffers
 from intact.models.gemma import GemmaDecoder

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from intact.formats import Checkpoint
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats import Checkpoint
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.decoder import Decoder
 from intact.models.mixtures import CHOSEN_BY_SIGMOIDS, HF_CHOICE_BIAS, SIGMOID_SAMPLE

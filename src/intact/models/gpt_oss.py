@@ -10,15 +10,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ModelError
-from intact.formats import Checkpoint, Tensor
-from intact.formats.metadata import Metadata
-from intact.formats.quantised.parts import Converted
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.metadata import Metadata
+from intact.checkpoints.formats.quantised.parts import Converted
 from intact.models.config import Config
 from intact.models.decoder import Decoder
 from intact.models.mixtures import EXPERTS, ROUTER, MixtureForm
 from intact.models.names import ATTENTION, HF_NAMES, NORMS_AFTER
-from intact.weights import Bytes
+from intact.numerics.weight_formats import Bytes
 
 _STACKED = re.compile(r"(model\.layers\.\d+\.mlp\.experts\.)(gate_up|down)_proj(_bias)?")
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from intact.formats import Checkpoint, Tensor
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.attention_layers import read_gguf_layers, read_hf_layers
 from intact.models.config import Config
 from intact.models.granite import Granite

@@ -11,13 +11,13 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ModelError
-from intact.exact import exp
-from intact.formats import Checkpoint, Tensor
-from intact.formats.metadata import Metadata
-from intact.formats.quantised.bitnet import FLOATS, mean_scale, ternary_matrix
-from intact.formats.quantised.integers import round_scales
-from intact.formats.quantised.parts import Converted, MatrixParts
+from intact._base.errors import ModelError
+from intact._base.exact import exp
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.metadata import Metadata
+from intact.checkpoints.formats.quantised.bitnet import FLOATS, mean_scale, ternary_matrix
+from intact.checkpoints.formats.quantised.integers import round_scales
+from intact.checkpoints.formats.quantised.parts import Converted, MatrixParts
 from intact.models.config import Config
 from intact.models.decoder import net_buffers
 from intact.models.names import FEED_FORWARD

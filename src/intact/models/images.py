@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.formats import Checkpoint
-from intact.formats.metadata import Metadata
-from intact.formats.safetensors import read_json
+from intact.checkpoints.formats import Checkpoint
+from intact.checkpoints.formats.metadata import Metadata
+from intact.checkpoints.formats.safetensors import read_json
 from intact.models.config import MOST_CONTEXT, exact
 
 PREPROCESSOR = "preprocessor_config.json"

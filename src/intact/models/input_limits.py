@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from intact.errors import ModelError
+from intact._base.errors import ModelError
 from intact.models.program import Linear, Op
 from intact.numerics.activations import MOST_INPUT
 from intact.numerics.fp32 import Floats

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from intact.errors import ParameterError
-from intact.formats import Tensor
+from intact._base.errors import ParameterError
+from intact.checkpoints.formats import Tensor
 from intact.models.adapters import STREAM, layer_ends
 from intact.models.program import (
     Adapt,

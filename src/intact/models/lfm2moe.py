@@ -1,6 +1,6 @@
 """LFM2 MoE: LFM2 with mixtures of experts, chosen by sigmoids with a bias each (arXiv 2511.23404)."""
 
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.lfm2 import Lfm2
 from intact.models.mixtures import CHOICE_BIAS, MixtureForm
 

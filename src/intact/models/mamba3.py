@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.backbone import BACKBONE_NAMES, ScansAlone
 from intact.models.config import Config
 from intact.models.decoder import net_buffers

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import Config, exact
 from intact.models.llama import Llama
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from intact.formats import Checkpoint
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats import Checkpoint
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import Config, exact
 from intact.models.deepseek2 import DeepseekV2
 from intact.models.minicpm import with_factors

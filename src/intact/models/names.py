@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ModelError
-from intact.formats import Tensor
-from intact.formats.tensor import byte_length
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Tensor
+from intact.checkpoints.formats.tensor import byte_length
 from intact.numerics.integers import INTEGER, from_bytes, to_bytes
 from intact.numerics.weights import BlockWeight
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.attention_layers import read_gguf_layers, read_hf_layers
 from intact.models.backbone import BackboneStateSpaces
 from intact.models.config import Config

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.mixtures import CHOICE_BIAS, MixtureForm
 from intact.models.nemotron_h import NemotronH, layer_kinds

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from intact.formats import Checkpoint
+from intact.checkpoints.formats import Checkpoint
 
 LAST: Final = "last"
 """The vector is the state behind the last token."""

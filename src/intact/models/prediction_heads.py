@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, NamedTuple
 
-from intact.errors import ModelError
-from intact.formats import Checkpoint, Tensor
-from intact.formats.metadata import Metadata
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models import find_architecture
 from intact.models.decoder import Decoder
 from intact.models.decoder_files import further_layers

@@ -10,8 +10,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ParameterError
-from intact.formats import Tensor
+from intact._base.errors import ParameterError
+from intact.checkpoints.formats import Tensor
 from intact.numerics.delta import DeltaShape
 from intact.numerics.experts import ExpertWeights
 from intact.numerics.gate import Activation
@@ -180,9 +180,9 @@ class Steer:
 class AllGather:
     """target = the columns of all ranks side by side, set, or added to the target where `accumulate`.
 
-    It is part of programs that are cut for several processes (`intact.parallel`), never of a model's own. The source
-    holds this rank's columns, and is None where it has none; `widths` has the number of columns of each rank. Both
-    buffers have the fraction of their kind, 16 or 20 bits.
+    It is part of programs that are cut for several processes (`intact.library.parallel`), never of a model's own. The
+    source holds this rank's columns, and is None where it has none; `widths` has the number of columns of each rank.
+    Both buffers have the fraction of their kind, 16 or 20 bits.
     """
 
     source: str | None

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ModelError
-from intact.formats import Checkpoint, Tensor
-from intact.formats.quantised.parts import Converted
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.quantised.parts import Converted
 from intact.models.config import Config
 from intact.models.delta_nets import DeltaMixtures
 from intact.models.names import PARTS, pick_rows

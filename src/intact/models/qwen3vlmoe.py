@@ -9,11 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from intact.formats import Checkpoint, Tensor
-from intact.formats.quantised.parts import Converted
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.quantised.parts import Converted
 from intact.models.config import Config
 from intact.models.qwen3moe import Qwen3Moe
-from intact.weights import FLOAT_FORMATS, Bytes
+from intact.numerics.weight_formats import FLOAT_FORMATS, Bytes
 
 _STACKED: Final = re.compile(r"(model\.(?:language_model\.)?layers\.\d+\.mlp\.experts\.)(gate_up|down)_proj")
 

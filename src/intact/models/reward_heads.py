@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from intact.errors import ModelError
-from intact.formats import Checkpoint
+from intact._base.errors import ModelError
+from intact.checkpoints.formats import Checkpoint
 
 LAYERS: Final = {
     "ForProcessRewardModel": ("score.0", "score.2"),

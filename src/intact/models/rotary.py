@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ModelError
-from intact.formats.metadata import Metadata
+from intact._base.errors import ModelError
+from intact.checkpoints.formats.metadata import Metadata
 from intact.numerics.rope import SCALINGS, UNIT, exp, ln
 
 FACTORS: Final = ("rope_factors_long.weight", "rope_factors_short.weight")

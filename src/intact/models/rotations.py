@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from intact.errors import ModelError
+from intact._base.errors import ModelError
 from intact.models.program import Buffer, Hadamard, Linear, Op
 from intact.numerics.fp32 import Floats
 from intact.numerics.hadamard import SIZES

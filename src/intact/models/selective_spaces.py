@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.names import SELECTIVE_INPUTS, SELECTIVE_PARTS
 from intact.models.program import Buffer, ConvolveSilu, Linear, Norm, Recurrent, SelectiveScan

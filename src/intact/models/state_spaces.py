@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.formats import Checkpoint, Tensor
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.decoder import Decoder
 from intact.models.names import HF_NAMES

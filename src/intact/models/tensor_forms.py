@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from intact.exact import exp
-from intact.formats import Tensor
+from intact._base.exact import exp
+from intact.checkpoints.formats import Tensor
 from intact.numerics.dequantize import dequantize
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from intact.formats import Checkpoint
+from intact.checkpoints.formats import Checkpoint
 from intact.models.decoder import Decoder
 from intact.models.names import PARTS
 

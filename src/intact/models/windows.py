@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats.metadata import Metadata
 
 
 def all_but_each(every: int, layers: int) -> tuple[bool, ...]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import MOST_CONTEXT, Config
 from intact.models.decoder import Decoder
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from intact.numerics.fp32 import Floats
 from intact.numerics.integers import INTEGER, from_bytes
+from intact.numerics.weight_formats import FORMATS, BlockFormat, Bytes
 from intact.numerics.weights import values
-from intact.weights import FORMATS, BlockFormat, Bytes
 
 
 def dequantize(kind: str, data: Bytes, shape: tuple[int, ...]) -> Floats:
@@ -20,9 +20,9 @@ def dequantize(kind: str, data: Bytes, shape: tuple[int, ...]) -> Floats:
 
     Parameters
     ----------
-    kind : a name of :data:`intact.weights.FORMATS`, or that of integer weights, whose exact values are rounded
-    data : uint8 (bytes,), the tensor as stored
-    shape : NumPy order, the last axis contiguous in storage and a multiple of the format's block
+    kind : a name of :data:`intact.numerics.weight_formats.FORMATS`, or that of integer weights, whose exact values are
+    rounded data : uint8 (bytes,), the tensor as stored shape : NumPy order, the last axis contiguous in storage and a
+    multiple of the format's block
 
     Returns
     -------

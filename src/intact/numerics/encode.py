@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ParameterError
-from intact.weights import BLOCK_FORMATS, BlockFields, Bytes
+from intact._base.errors import ParameterError
+from intact.numerics.weight_formats import BLOCK_FORMATS, BlockFields, Bytes
 
 Int = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -19,9 +19,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ModelError
+from intact._base.errors import ModelError
+from intact.numerics.weight_formats import Bytes
 from intact.numerics.weights import BlockWeight, InputIndex
-from intact.weights import Bytes
 
 INTEGER: Final = "INTEGER"
 """The kind of a tensor that is stored so."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ModelError
+from intact._base.errors import ModelError
 from intact.numerics.fixed import rshift, sat32
 
 PRECISION = 160  # fraction bits of the Python integers in which frequencies are computed

@@ -8,9 +8,9 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ModelError, ParameterError
+from intact._base.errors import ModelError, ParameterError
 from intact.numerics.fixed import Int, rshift
-from intact.weights import BLOCK_FORMATS, Bytes
+from intact.numerics.weight_formats import BLOCK_FORMATS, Bytes
 
 SCALE_MAX = 32767
 FLOAT_BITS = {8: 30, 4: 18}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 
 Int = NDArray[np.int64]
 

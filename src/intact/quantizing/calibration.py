@@ -16,14 +16,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import FormatError, ParameterError
+from intact._base.errors import FormatError, ParameterError
+from intact.checkpoints.formats.safetensors import Stored, read_metadata, read_safetensors, write_safetensors
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor
-from intact.formats.safetensors import Stored, read_metadata, read_safetensors, write_safetensors
 from intact.models.program import Linear, Program
 from intact.numerics.activations import Quantized
 from intact.numerics.fixed import shift
-from intact.quantizers.base import InputStatistics
+from intact.quantizing.quantizers.base import InputStatistics
 
 BITS: Final = 20
 """Of an input after its shift."""

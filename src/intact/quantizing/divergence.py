@@ -1,7 +1,7 @@
 """Divergence of one model's next-token distributions from another's, in integers: the same figures everywhere.
 
 Logits are taken in Q16. Probabilities are `exp2_neg_fine` of `intact.numerics.functions`, in Q30, within 1e-7 of
-themselves; sums are exact. The last step, a logarithm for each position, is rounded as `intact.exact` defines.
+themselves; sums are exact. The last step, a logarithm for each position, is rounded as `intact._base.exact` defines.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.exact import ln
+from intact._base.exact import ln
 from intact.numerics.fixed import rshift
 from intact.numerics.functions import LOG2E, exp2_neg_fine
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from intact.errors import ParameterError
-from intact.formats.imatrix import SquaredInputs, read_imatrix
-from intact.formats.tensor import quote_name
+from intact._base.errors import ParameterError
+from intact.checkpoints.formats.imatrix import SquaredInputs, read_imatrix
+from intact.checkpoints.formats.tensor import quote_name
 from intact.models import Program
-from intact.quantizers import InputStatistics, Spec, SpecMixture
-from intact.quantizers.nearest import IMATRIX
 from intact.quantizing.calibration import products
+from intact.quantizing.quantizers import InputStatistics, Spec, SpecMixture
+from intact.quantizing.quantizers.nearest import IMATRIX
 
 _BITS = 40
 """Of the largest sum of squares of a product's inputs, as an integer."""

@@ -8,10 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from intact.errors import ParameterError
-from intact.quantizers import QUANTIZERS, Spec, SpecMixture
-from intact.quantizers.spec import fitting
+from intact._base.errors import ParameterError
 from intact.quantizing.allocate import allocate
+from intact.quantizing.quantizers import QUANTIZERS, Spec, SpecMixture
+from intact.quantizing.quantizers.spec import fitting
 
 COST_BITS: Final = 40
 """Of the largest cost, as an integer."""

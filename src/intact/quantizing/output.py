@@ -12,17 +12,17 @@ from typing import Final
 
 import numpy as np
 
-from intact.errors import ParameterError
-from intact.files import named_errors, read_text, write_whole
-from intact.formats import Checkpoint, Tensor
-from intact.formats.checkpoint import METADATA_FILE
-from intact.formats.gguf import read_pairs
-from intact.formats.gguf_writer import FILE_TYPES, NUMBERS, QUANTIZATION_VERSION, pair, write_gguf
-from intact.formats.safetensors import Stored, write_safetensors
-from intact.formats.stored_blocks import blocks_to_bytes
+from intact._base.errors import ParameterError
+from intact._base.files import named_errors, read_text, write_whole
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.checkpoint import METADATA_FILE
+from intact.checkpoints.formats.gguf import read_pairs
+from intact.checkpoints.formats.gguf_writer import FILE_TYPES, NUMBERS, QUANTIZATION_VERSION, pair, write_gguf
+from intact.checkpoints.formats.safetensors import Stored, write_safetensors
+from intact.checkpoints.formats.stored_blocks import blocks_to_bytes
 from intact.models import StoredTogether
 from intact.numerics.integers import INTEGER
-from intact.weights import BLOCK_FORMATS, Bytes
+from intact.numerics.weight_formats import BLOCK_FORMATS, Bytes
 
 KEPT: Final = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json",
                "merges.txt", "vocab.txt", "special_tokens_map.json", "added_tokens.json",

@@ -11,18 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intact.errors import ModelError, ParameterError
-from intact.files import read_text, write_whole
-from intact.formats import Tensor
-from intact.formats.stored_blocks import blocks_from_bytes, blocks_to_bytes, starts_blocks
+from intact._base.errors import ModelError, ParameterError
+from intact._base.files import read_text, write_whole
+from intact.checkpoints.formats import Tensor
+from intact.checkpoints.formats.stored_blocks import blocks_from_bytes, blocks_to_bytes, starts_blocks
 from intact.models import Program
 from intact.models.gathers import has_index
 from intact.models.program import Experts, GatedRecurrence, Hadamard, Norm
 from intact.numerics.dequantize import dequantize
 from intact.numerics.integers import read_header, to_bytes
-from intact.quantizers import COSTS, QUANTIZERS, InputStatistics, Spec, SpecMixture
-from intact.quantizers.proxy import proxy
-from intact.weights import BLOCK_FORMATS
+from intact.numerics.weight_formats import BLOCK_FORMATS
+from intact.quantizing.quantizers import COSTS, QUANTIZERS, InputStatistics, Spec, SpecMixture
+from intact.quantizing.quantizers.proxy import proxy
 
 
 @dataclass(frozen=True)

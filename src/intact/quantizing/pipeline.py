@@ -14,29 +14,17 @@ from typing import Final, NamedTuple
 import numpy as np
 
 import intact
-from intact.catalogue import resolve
-from intact.errors import IntactError, ParameterError
-from intact.exact import total
-from intact.files import read_text, sha256_of, write_whole
-from intact.formats import Checkpoint, Tensor, open_checkpoint
-from intact.formats.safetensors import Stored
-from intact.formats.stored_blocks import blocks_from_bytes
+from intact._base.errors import IntactError, ParameterError
+from intact._base.exact import total
+from intact._base.files import read_text, sha256_of, write_whole
+from intact.checkpoints.catalogue import resolve
+from intact.checkpoints.formats import Checkpoint, Tensor, open_checkpoint
+from intact.checkpoints.formats.safetensors import Stored
+from intact.checkpoints.formats.stored_blocks import blocks_from_bytes
 from intact.models import Program, StoredTogether, build_program, split_matrices, stored_apart, stored_together
 from intact.models.input_limits import SUFFIX, limit_name
 from intact.models.program import Embed, Logits
 from intact.numerics import VERSION
-from intact.quantizers import (
-    COSTS,
-    QUANTIZERS,
-    TRANSFORMS,
-    InputStatistics,
-    Spec,
-    SpecMixture,
-    parse_spec,
-    parse_target,
-)
-from intact.quantizers.block_types import BLOCK_TYPES
-from intact.quantizers.spec import fitting
 from intact.quantizing.calibration import Calibration, gather, passes, products, read_statistics
 from intact.quantizing.importance import read_importance, takes_importance
 from intact.quantizing.mixing import assign, check_budget
@@ -57,6 +45,18 @@ from intact.quantizing.parts import (
     quantize_matrix,
     stored_bits,
 )
+from intact.quantizing.quantizers import (
+    COSTS,
+    QUANTIZERS,
+    TRANSFORMS,
+    InputStatistics,
+    Spec,
+    SpecMixture,
+    parse_spec,
+    parse_target,
+)
+from intact.quantizing.quantizers.block_types import BLOCK_TYPES
+from intact.quantizing.quantizers.spec import fitting
 from intact.quantizing.slopes import measure_slopes
 from intact.quantizing.structure import find_structure
 from intact.quantizing.transforming import transform_model

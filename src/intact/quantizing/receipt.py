@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import intact
-from intact.errors import ParameterError
-from intact.formats import open_checkpoint
+from intact._base.errors import ParameterError
+from intact._base.strict_json import Fields, check_kind
+from intact.checkpoints.formats import open_checkpoint
 from intact.models import build_program
 from intact.numerics import VERSION as NUMERICS
 from intact.quantizing.pipeline import QuantizedModel
 from intact.receipts.document import AnyReceipt
 from intact.receipts.identity import measure
-from intact.strict_json import Fields, check_kind
 
 FORMAT: Final = "intact-quantization-receipt"
 VERSION: Final = 2

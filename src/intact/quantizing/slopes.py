@@ -20,15 +20,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.exact import mean, rational
-from intact.files import read_text, write_whole
-from intact.formats import Tensor
+from intact._base.exact import mean, rational
+from intact._base.files import read_text, write_whole
+from intact.checkpoints.formats import Tensor
 from intact.models import Program
 from intact.numerics.dequantize import dequantize
-from intact.quantizers.proxy import squares
 from intact.quantizing.calibration import Calibration
 from intact.quantizing.divergence import compare
 from intact.quantizing.logits import scored, window_logits
+from intact.quantizing.quantizers.proxy import squares
 
 POWERS: Final = tuple(Fraction(k, 64) for k in range(1, 5))
 """Of the noise, in powers of the matrix: up to Q-Palette's 1/16."""

@@ -1,4 +1,4 @@
-"""The structure of a program: what the transforms of `intact.quantizers.transforms` need to know of it."""
+"""The structure of a program: what the transforms of `intact.quantizing.quantizers.transforms` need to know of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 from intact.models import Program
 from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Target
-from intact.quantizers.transforms.structure import FeedForward, ModelStructure, Projection, StreamNorm, ValuePath
+from intact.quantizing.quantizers.transforms.structure import (
+    FeedForward,
+    ModelStructure,
+    Projection,
+    StreamNorm,
+    ValuePath,
+)
 
 
 def find_structure(program: Program) -> ModelStructure:

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from intact.errors import ModelError
-from intact.files import read_text, write_whole
-from intact.formats import Checkpoint, open_checkpoint
-from intact.formats.safetensors import Stored
+from intact._base.errors import ModelError
+from intact._base.files import read_text, write_whole
+from intact.checkpoints.formats import Checkpoint, open_checkpoint
+from intact.checkpoints.formats.safetensors import Stored
 from intact.models import Program, build_program, find_architecture, split_matrices
 from intact.models.input_limits import SUFFIX
 from intact.models.rotations import rotation_name
 from intact.numerics.dequantize import dequantize
-from intact.quantizers import InputStatistics, Spec
-from intact.quantizers.transforms import TRANSFORMS
-from intact.quantizers.transforms.base import FloatModel, TensorEdits, Weights
 from intact.quantizing.output import storable, write_checkpoint
 from intact.quantizing.parts import check_source, check_transformable
+from intact.quantizing.quantizers import InputStatistics, Spec
+from intact.quantizing.quantizers.transforms import TRANSFORMS
+from intact.quantizing.quantizers.transforms.base import FloatModel, TensorEdits, Weights
 from intact.quantizing.structure import find_structure
 
 Gather = Callable[[Program], Callable[[int], InputStatistics]]

@@ -9,16 +9,16 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import intact
-from intact.catalogue import resolve
-from intact.errors import IntactError, ParameterError
-from intact.files import read_text
-from intact.formats import Checkpoint, open_checkpoint
+from intact._base.errors import IntactError, ParameterError
+from intact._base.files import read_text
+from intact.checkpoints.catalogue import resolve
+from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.models import build_program
 from intact.numerics import VERSION as NUMERICS
-from intact.quantizers import parse_recorded
-from intact.quantizers.mixture import UNSTATED_COST
 from intact.quantizing.calibration import Calibration
 from intact.quantizing.pipeline import KEEP, quantize
+from intact.quantizing.quantizers import parse_recorded
+from intact.quantizing.quantizers.mixture import UNSTATED_COST
 from intact.quantizing.receipt import QuantizationReceipt, QuantizedOutput, measure_output
 from intact.receipts.identity import measure
 from intact.receipts.verify import Outcome, signature_of

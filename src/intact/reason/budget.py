@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from intact.errors import ParameterError
-from intact.suggest import did_you_mean
+from intact._base.errors import ParameterError
+from intact._base.suggest import did_you_mean
 
 _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 

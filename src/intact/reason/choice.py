@@ -16,13 +16,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from intact.errors import FormatError, ParameterError
-from intact.exact import root
-from intact.files import numbered_lines, write_whole
+from intact._base.errors import FormatError, ParameterError
+from intact._base.exact import root
+from intact._base.files import numbered_lines, write_whole
 from intact.numerics.sampling import branch_key
 
 VERSION: Final = 1
-"""Of how a table of methods chooses one for a question; raise it when that changes (`intact.run_receipts.versions`)."""
+"""Of how a table of methods chooses one for a question; raise it when that changes (`solving/receipts/versions.py`)."""
 EDGES = (0.5, 1.0)
 """Agreement from which a question counts as of medium difficulty, and as easy."""
 

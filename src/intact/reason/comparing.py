@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from intact.errors import SpentError
+from intact._base.errors import SpentError
 from intact.reason.problem import SPENT, State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend

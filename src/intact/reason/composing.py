@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from intact.errors import ParameterError, SpentError
+from intact._base.errors import ParameterError, SpentError
 from intact.reason.aggregate.votes import elect, elected, pick, take
 from intact.reason.aggregate.votes import vote as tally_of
 from intact.reason.particles import Trajectory

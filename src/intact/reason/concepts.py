@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from intact.errors import FormatError, ParameterError
+from intact._base.errors import FormatError, ParameterError
+from intact._base.strict_json import parse
 from intact.reason.problem import Problem
 from intact.reason.prompting import question
-from intact.strict_json import parse
 from intact.text.thinking import answer_part
 from intact.tools.retrieve import passages
 

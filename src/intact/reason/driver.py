@@ -14,7 +14,8 @@ from threading import Event
 from traceback import extract_tb
 from typing import Any, Final, NamedTuple
 
-from intact.errors import IntactError, NoRoomError, ParameterError
+from intact._base.errors import IntactError, NoRoomError, ParameterError
+from intact._base.suggest import unknown_name
 from intact.reason.backends.base import Backend, Generation, Rendering
 from intact.reason.budget import Budget, Ledger
 from intact.reason.execution import DEFAULTS, Execution
@@ -23,10 +24,9 @@ from intact.reason.problem import Answer, Result, path
 from intact.reason.services import MethodJob, Root, Services
 from intact.reason.thinking import ThoughtCap, common_thinking, with_capped_thoughts
 from intact.reason.writing import ReadTexts
-from intact.suggest import unknown_name
 
 VERSION: Final = 3
-"""Version of how requests are served (places, draws, races, budgets, costs); see `intact.run_receipts.versions`."""
+"""Version of how requests are served (places, draws, races, budgets, costs); see `intact.solving.receipts.versions`."""
 PARALLEL = 64
 """The most problems in work at a time."""
 ENOUGH = 256

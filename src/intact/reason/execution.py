@@ -10,9 +10,9 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from intact._base.errors import NoRoomError, ParameterError, ScorerError, SpentError
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.shared_cache.request import SharedRequest
-from intact.errors import NoRoomError, ParameterError, ScorerError, SpentError
 from intact.reason.aggregate.votes import elect
 from intact.reason.backends.base import Backend, Sharing, SharingBackend, Spreading
 from intact.reason.budget import CAPPED, Budget, Cost, Ledger

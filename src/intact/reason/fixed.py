@@ -1,6 +1,6 @@
 """Exponentials and logarithms of many numbers at once, in integers: the same bits everywhere, at NumPy's speed.
 
-`intact.exact` is right to the last bit of a double, at some 20 µs a number: too slow for every token and its
+`intact._base.exact` is right to the last bit of a double, at some 20 µs a number: too slow for every token and its
 rivals. Here numbers are in fixed point, functions are tables, products and shifts of integers, and sums are exact.
 """
 
@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.numerics.functions import LN2
 from intact.numerics.sampling import LOGPROB_SCALE
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from intact.errors import ParameterError, SpentError
+from intact._base.errors import ParameterError, SpentError
 from intact.reason.likeliest import check_likeliest
 from intact.reason.problem import State
 from intact.reason.registry import Part

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from intact.prove.assistants.failures import FailureLabel
 from intact.reason.interpreting import FENCE
 from intact.reason.limits import Count, Natural
 from intact.reason.problem import Problem
 from intact.reason.proving import Claim, Tried, block_of
 from intact.reason.registry import Part, SharedParameters
 from intact.reason.requests import Extend
+from intact.tools.prove.assistants.failures import FailureLabel
 
 AUTOMATION: Final = (
     "intros; subst; solve [easy | tauto | lia | lra | ring | field | now vm_compute | timeout 5 nia | timeout 5 nra]"

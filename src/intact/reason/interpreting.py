@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from intact.errors import SpentError
+from intact._base.errors import SpentError
 from intact.reason.problem import CUT, State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend, Use

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from intact.errors import JournalError
+from intact._base.errors import JournalError
 from intact.reason.problem import State
 
 _LOG = logging.getLogger("intact")

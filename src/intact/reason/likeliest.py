@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.aggregate.confidence import mean_spread, self_certainty
 from intact.reason.problem import State

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
+from intact._base.errors import ParameterError
 from intact.engine.sampling.parameters import MOST_TOP_LOGPROBS
-from intact.errors import ParameterError
 
 TOGETHER: Final = 1 << 16
 """Texts that a method asks for at once, where several of its parameters multiply."""

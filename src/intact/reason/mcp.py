@@ -17,8 +17,8 @@ from concurrent.futures import TimeoutError as WaitTimeout
 from threading import Event
 from typing import Any, Final, Self
 
-from intact.errors import ParameterError, ToolError
-from intact.packages import check_installed
+from intact._base.errors import ParameterError, ToolError
+from intact._base.packages import check_installed
 from intact.reason.tool import MethodTool, ToolInput, ToolResult, clean
 
 SECONDS: Final = 30.0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from intact.exact import exp, total
+from intact._base.exact import exp, total
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.likeliest import rivals
 from intact.reason.problem import State

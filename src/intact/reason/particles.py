@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason.limits import one_of
 from intact.reason.populations.transformers import Kernel
 from intact.reason.populations.weighted import Log, Weight

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
+from intact._base.markup.answers import result_html
+from intact._base.markup.render import quoted
 from intact.engine.sampling.spread import Spread
-from intact.markup.answers import result_html
-from intact.markup.render import quoted
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key
 from intact.reason.budget import Cost
 from intact.reason.closeness import Closeness

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason.problem import SPENT, Problem, Prompt, State
 
 VERSION: Final = 3
-"""Version of how a conversation becomes a prompt; see `intact.run_receipts.versions`.
+"""Version of how a conversation becomes a prompt; see `intact.solving.receipts.versions`.
 
 1: a question that a method makes is asked alone; 2: behind all turns before the last; 3: control tokens in contents are
 text (`Tokenizer.encode_chat`).

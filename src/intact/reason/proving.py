@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Final, NamedTuple, TypeAlias, cast
 
-from intact.errors import ParameterError
-from intact.prove.assistants import ASSISTANTS, find_assistant
-from intact.prove.assistants.base import Assistant, ProofKind
-from intact.prove.assistants.failures import FailureLabel, count_failures
-from intact.prove.premises import nearest
+from intact._base.errors import ParameterError
 from intact.reason.interpreting import FENCE
 from intact.reason.limits import Natural, Positive, one_of
 from intact.reason.problem import Answer, Problem, State
 from intact.reason.prompting import make_prompt, question, read_value
 from intact.reason.registry import Part, SharedParameters
 from intact.reason.requests import Read, Use
+from intact.tools.prove.assistants import ASSISTANTS, find_assistant
+from intact.tools.prove.assistants.base import Assistant, ProofKind
+from intact.tools.prove.assistants.failures import FailureLabel, count_failures
+from intact.tools.prove.premises import nearest
 from intact.tools.retrieve import passages
 
 AssistantName: TypeAlias = Annotated[str, partial(one_of, ASSISTANTS)]
@@ -154,13 +154,13 @@ class Tried(NamedTuple):
     Attributes
     ----------
     kind : str
-        One of `intact.prove.assistants.base.PROOF_KINDS`.
+        One of `intact.tools.prove.assistants.base.PROOF_KINDS`.
     failed : int or None
         The place of the step that failed, from 0.
     rest : str
         The goals that are left, or the message.
     failure : FailureLabel or None
-        Why this is no proof (`intact.prove.assistants.failures.FAILURES`).
+        Why this is no proof (`intact.tools.prove.assistants.failures.FAILURES`).
     """
 
     kind: ProofKind

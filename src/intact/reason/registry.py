@@ -14,14 +14,14 @@ from pathlib import Path
 from types import MappingProxyType, NoneType, SimpleNamespace
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
+from intact._base.errors import ParameterError
+from intact._base.plugins import Registry
+from intact._base.suggest import unknown_among_many, unknown_name
 from intact.engine.sampling.definitions import whole
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.errors import ParameterError
-from intact.plugins import Registry
 from intact.reason.limits import CommaList, Follows, Named, Need, Needs
 from intact.reason.problem import Answer, Problem
 from intact.reason.requests import Request
-from intact.suggest import unknown_among_many, unknown_name
 
 T = TypeVar("T")
 Part: TypeAlias = Generator[Request | Sequence[Request], Any, T]
@@ -144,7 +144,7 @@ class Method:
     sampling : mapping
         What it prefers where neither the user nor a request says otherwise, such as a temperature.
     version : int
-        Raised when its requests change, or its answer of the same texts (`intact.run_receipts.versions`).
+        Raised when its requests change, or its answer of the same texts (`intact.solving.receipts.versions`).
     uses : tuple of str
         Shared parts that it uses and that have a version of their own, such as ``programs``.
     group : str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from intact.errors import SpentError
+from intact._base.errors import SpentError
 from intact.reason.particles import Trajectory
 from intact.reason.populations.transformers import Kernel, cut, expand, sample, start
 from intact.reason.populations.weighted import Weighted

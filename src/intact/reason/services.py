@@ -9,8 +9,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Final, NamedTuple
 
+from intact._base.errors import FormatError, JournalError, ParameterError
 from intact.engine.shared_cache.request import SharedRequest, SharedText
-from intact.errors import FormatError, JournalError, ParameterError
 from intact.reason.backends.base import Backend, Generation
 from intact.reason.problem import Problem, Result
 from intact.reason.registry import Method, find
@@ -59,7 +59,7 @@ class Root:
 class Services:
     """The default services of a driver: files from the disk, programs in the sandbox, scorers by name, no records.
 
-    `intact.run_receipts` has services of its own, which record a run, or replay one from its receipt.
+    `intact.solving.receipts` has services of its own, which record a run, or replay one from its receipt.
 
     Parameters
     ----------

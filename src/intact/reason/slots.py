@@ -10,9 +10,9 @@ from dataclasses import asdict, astuple, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from intact._base.errors import FormatError, ScorerError
 from intact.engine.sampling.spread import Spread
 from intact.engine.shared_cache.request import SharedRequest, SharedText
-from intact.errors import FormatError, ScorerError
 from intact.reason.backends.base import Cutting, Generation, Heat, Written
 from intact.reason.budget import Cost
 from intact.reason.journal import key_of, seen

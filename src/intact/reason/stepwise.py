@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any, TypeAlias
 
-from intact.errors import SpentError
+from intact._base.errors import SpentError
 from intact.reason.aggregate.votes import elect, pick
 from intact.reason.limits import Need, Needs, one_of
 from intact.reason.problem import Answer, Problem, State

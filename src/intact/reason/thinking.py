@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason.problem import State
 from intact.reason.requests import Extend, Race, WriteTogether
 from intact.text import Tokenizer

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from threading import Event
 from typing import Any, ClassVar, Final, NamedTuple
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact._base.suggest import unknown_name
 from intact.receipts import canonical
-from intact.suggest import unknown_name
 from intact.tools.sandbox import Ending
 
 LONGEST_OUTPUT: Final = 4096
@@ -93,7 +93,7 @@ class MethodTool(ABC):
     output : str
         What its text is, in one sentence.
     version : int
-        Raised when it gives something else for the same inputs (`intact.run_receipts.versions`).
+        Raised when it gives something else for the same inputs (`intact.solving.receipts.versions`).
     uses : tuple of str
         Shared parts with versions of their own.
     replayable : bool

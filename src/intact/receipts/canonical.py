@@ -12,9 +12,9 @@ import re
 from bisect import bisect_left
 from typing import Any, Final, Literal, Protocol
 
-from intact import strict_json
-from intact.errors import NotInstalledError, ParameterError, ReceiptError
-from intact.packages import install
+from intact._base import strict_json
+from intact._base.errors import NotInstalledError, ParameterError, ReceiptError
+from intact._base.packages import install
 
 MOST_BYTES: Final = 8 << 20
 MOST_BYTES_UNICODE: Final = 4 << 20

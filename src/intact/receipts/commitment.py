@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from intact.strict_json import Fields
+from intact._base.strict_json import Fields
 
 MOST_LAYERS: Final = 1 << 12
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from intact._base.errors import ParameterError, ReceiptError
+from intact._base.strict_json import Fields
 from intact.engine.mixes import MIXES, ChosenMix, Mix, StreamKind, mix_of
-from intact.errors import ParameterError, ReceiptError
 from intact.receipts.model_digests import ModelDigests
 from intact.receipts.source import PromptSource
-from intact.strict_json import Fields
 
 MOST_STREAMS: Final = 8
 """Limit on the streams besides the main one."""

@@ -20,15 +20,15 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
-from intact.errors import ReceiptError
-from intact.files import write_whole
+from intact._base.errors import ReceiptError
+from intact._base.files import write_whole
+from intact._base.strict_json import Fields, check_kind
 from intact.receipts import canonical
 from intact.receipts.canonical import HASHES, SIZE, HashName, digest
 from intact.receipts.commitment import LayerCommitment
 from intact.receipts.model_digests import ModelDigests, Numerics
 from intact.receipts.request import AnswerRequest
 from intact.receipts.signature import Signature
-from intact.strict_json import Fields, check_kind
 
 FORMAT: Final = "intact-receipt"
 VERSION: Final = 1
@@ -292,7 +292,7 @@ def read_any(data: bytes, others: Mapping[str, Callable[[bytes], Other]] = _NO_O
     Parameters
     ----------
     others : mapping of str to callable
-        For other formats, such as `intact.run_receipts.PARSERS`, the function that reads them.
+        For other formats, such as `intact.solving.receipts.PARSERS`, the function that reads them.
 
     Raises
     ------

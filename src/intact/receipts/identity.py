@@ -16,19 +16,19 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from intact.errors import ParameterError, ReceiptError
+from intact._base.errors import ParameterError, ReceiptError
+from intact._base.strict_json import LARGEST
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.metadata import Strings
+from intact.checkpoints.formats.safetensors import read_json
+from intact.checkpoints.formats.tensor import release
 from intact.executors.base import choose_threads
 from intact.executors.profiles import Profile
-from intact.formats import Checkpoint, Tensor
-from intact.formats.metadata import Strings
-from intact.formats.safetensors import read_json
-from intact.formats.tensor import release
 from intact.models import Program
 from intact.numerics import VERSION, fp32
 from intact.receipts import canonical
 from intact.receipts.canonical import HashName, digest
 from intact.receipts.model_digests import ModelDigests, Numerics
-from intact.strict_json import LARGEST
 from intact.text import Tokenizer
 from intact.text.json_tokenizer import tokenizer_file
 from intact.text.wordpiece import vocabulary_options

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import CapacityError, ParameterError
+from intact._base.errors import CapacityError, ParameterError
 from intact.executors.base import Executor, SequenceChunk
 from intact.executors.settings import make_alike
 from intact.models.layers import segments, some_layers

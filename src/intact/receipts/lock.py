@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import intact
-from intact.errors import LockError, ReceiptError
-from intact.formats import open_checkpoint
+from intact._base.errors import LockError, ReceiptError
+from intact._base.plugins import installed
+from intact._base.strict_json import Fields, is_integer, quote
+from intact.checkpoints.formats import open_checkpoint
 from intact.models import build_program
-from intact.plugins import installed
 from intact.receipts import canonical
 from intact.receipts.identity import digests_of, identify, numerics_of
 from intact.receipts.model_digests import ModelDigests, Numerics
-from intact.strict_json import Fields, is_integer, quote
 from intact.text import Tokenizer
 from intact.text.template import exact_time
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast, get_args
 
+from intact._base.errors import ParameterError
 from intact.engine.sampling import constraints
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.errors import ParameterError
 from intact.receipts.canonical import HASHES, HashName
 from intact.receipts.decoding import Decoding
 from intact.receipts.document import Finish, Header, Output, Receipt, first_link, next_link

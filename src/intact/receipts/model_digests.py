@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact._base.strict_json import Fields
 from intact.executors.profiles import PROFILES, Profile, parse_profile
-from intact.strict_json import Fields
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
+from intact._base.errors import FormatError, ModelError, ParameterError, ReceiptError
+from intact.checkpoints.formats.safetensors import Stored, read_metadata, read_safetensors, write_safetensors
 from intact.engine.engine import Engine
-from intact.errors import FormatError, ModelError, ParameterError, ReceiptError
-from intact.formats.safetensors import Stored, read_metadata, read_safetensors, write_safetensors
 from intact.models.adapters import STREAM
 from intact.receipts.canonical import SIZE
 from intact.receipts.commitment import MOST_LAYERS

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from intact._base.errors import ParameterError, ReceiptError
+from intact._base.strict_json import LARGEST, Fields, is_integer
 from intact.engine.sampling.definitions import Definition
 from intact.engine.sampling.parameters import CONSTRAINTS, DEFINITIONS, SamplingParameters
 from intact.engine.sampling.rules import RULES
-from intact.errors import ParameterError, ReceiptError
 from intact.numerics.sampling import DECIMALS, millionths
 from intact.receipts.decoding import Decoding
 from intact.receipts.source import PromptSource
-from intact.strict_json import LARGEST, Fields, is_integer
 
 Branch = tuple[str | int, ...]
 MOST_PARTS: Final = 16

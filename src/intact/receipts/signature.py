@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from intact.errors import NotInstalledError, ParameterError
-from intact.packages import install
-from intact.strict_json import Fields
+from intact._base.errors import NotInstalledError, ParameterError
+from intact._base.packages import install
+from intact._base.strict_json import Fields
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from intact.errors import ParameterError, ReceiptError
+from intact._base.errors import ParameterError, ReceiptError
+from intact._base.strict_json import Fields
 from intact.receipts import canonical
-from intact.strict_json import Fields
 from intact.text import ChatPrompt, Tokenizer
 from intact.text.template import exact_time
 

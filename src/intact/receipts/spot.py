@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import comb
 from typing import Final
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 
 TAG: Final = b"intact-spot-check-1\n"
 SHARES: Final = (Fraction(1, 100), Fraction(1, 20), Fraction(1, 10), Fraction(1, 4), Fraction(1, 2))

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
-from intact.engine.request import Mixing, StreamPrompt
-from intact.engine.sampling import constraints
-from intact.errors import (
+from intact._base.errors import (
     CapacityError,
     ConstraintError,
     FormatError,
@@ -23,6 +21,8 @@ from intact.errors import (
     NotInstalledError,
     ParameterError,
 )
+from intact.engine.request import Mixing, StreamPrompt
+from intact.engine.sampling import constraints
 from intact.numerics.sampling import branch_key
 from intact.receipts.canonical import HashName, new_hash
 from intact.receipts.document import AnyReceipt, Header, Receipt, first_link, next_link

@@ -25,8 +25,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 import intact
-from intact.errors import NotInstalledError
-from intact.markup import verify_page
+from intact._base.errors import NotInstalledError
+from intact._base.markup import verify_page
 from intact.serve import apis, methods
 from intact.serve.errors import ApiError, ErrorFormat, invalid, without_folder
 from intact.serve.forms import WARNING, FormRoute

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from intact.catalogue.measured import measured_digests
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact.checkpoints.catalogue.measured import measured_digests
+from intact.checkpoints.formats import open_checkpoint
 from intact.evaluate.calibrated import CalibrationRun, open_calibration
-from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.models.adapters import read_adapter, with_adapters
 from intact.receipts.identity import identify, version_of

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
+from intact._base.errors import ConstraintError
 from intact.engine.completion import Chunk, Completion
-from intact.errors import ConstraintError
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from starlette.exceptions import HTTPException
 
-from intact.errors import CapacityError, IntactError, NotInstalledError
+from intact._base.errors import CapacityError, IntactError, NotInstalledError
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _SHOULD_BE = "Input should be "

@@ -20,10 +20,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from intact._base.strict_json import is_too_deep
+from intact._base.suggest import did_you_mean
 from intact.serve.errors import ApiError, invalid
 from intact.serve.settings import ServerSettings
-from intact.strict_json import is_too_deep
-from intact.suggest import did_you_mean
 
 T = TypeVar("T")
 F = TypeVar("F", bound=BaseModel)

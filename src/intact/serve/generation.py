@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from intact._base.errors import IntactError
 from intact.engine.completion import Chunk, Completion
 from intact.engine.sampling import constraints
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
-from intact.errors import IntactError
 from intact.serve import telemetry
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError, as_api_error

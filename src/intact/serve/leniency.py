@@ -10,9 +10,9 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Final
 
+from intact._base.errors import IntactError
 from intact.engine.sampling.grammars import SPACE
 from intact.engine.sampling.json_schemas import imposable
-from intact.errors import IntactError
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.forms import Form, parse_json
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact._base.suggest import unknown_among_many, unknown_name
 from intact.reason.budget import Budget
 from intact.reason.registry import Method, Parameter, all_methods
 from intact.reason.scorer import Scorer
-from intact.score.scorers import SCORERS, find_scorer
 from intact.serve.errors import ApiError
 from intact.serve.requests import Extension, TextRequest
-from intact.suggest import unknown_among_many, unknown_name
+from intact.tasks.score.scorers import SCORERS, find_scorer
 
 LISTED = "GET /v1/methods lists all"
 WITHHELD = ("compute_optimal",)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from intact._base.errors import IntactError
 from intact.engine.mixes import ChosenMix, check_partners, check_shadow, chosen_mix, shadow_messages
-from intact.errors import IntactError
 from intact.reason.backends.text_mix import TextMix
 from intact.receipts.identity import digests_of
 from intact.serve.errors import ApiError, as_api_error

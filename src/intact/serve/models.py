@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import intact
-from intact.bench.tuned import load_arguments
-from intact.catalogue import resolve
-from intact.catalogue.measured import remember_digests, state_of
-from intact.errors import IntactError, ParameterError
+from intact._base.errors import IntactError, ParameterError
+from intact._base.memory import give_back
+from intact._base.suggest import unknown_name
+from intact.checkpoints.catalogue import resolve
+from intact.checkpoints.catalogue.measured import remember_digests, state_of
+from intact.checkpoints.formats import model_files
 from intact.executors.profiles import Profile
-from intact.formats import model_files
 from intact.library import Model
-from intact.memory import give_back
+from intact.measure.bench.tuned import load_arguments
 from intact.models.adapters import weights_file
 from intact.numerics import VERSION
 from intact.receipts.identity import digests_of
 from intact.serve.admission import AdmissionControl, full
 from intact.serve.errors import ApiError, without_folder
 from intact.serve.settings import ServerSettings
-from intact.suggest import unknown_name
 
 _LOG = logging.getLogger("intact.serve")
 OVERHEAD = 1.1

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
+from intact._base.errors import IntactError
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
-from intact.errors import IntactError
 from intact.evaluate.predicted import LEVEL
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.forms import Count, Form, Many, Number, Positive, Rounded, few, parse_json

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from intact.catalogue import store
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact.checkpoints.catalogue import store
 
 LONGEST = 100
 """Bytes of a socket's path; systems allow 104 or 108."""

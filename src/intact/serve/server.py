@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from intact.errors import IntactError
+from intact._base.errors import IntactError
+from intact._base.system import allow_files
 from intact.serve import same_user
 from intact.serve.errors import ApiError
 from intact.serve.replies import error_reply
 from intact.serve.settings import LINGER, ServerSettings
-from intact.system import allow_files
 
 _LOG = logging.getLogger("intact.serve")
 SPARE = 512

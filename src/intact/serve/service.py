@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 from fastapi import Depends, Request
 from starlette.responses import Response
 
+from intact._base.errors import IntactError
 from intact.engine.completion import Completion
-from intact.errors import IntactError
 from intact.reason.problem import Result
 from intact.serve import telemetry
 from intact.serve.errors import ApiError, as_api_error, ending

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from intact.errors import ParameterError
-from intact.files import read_text
+from intact._base.errors import ParameterError
+from intact._base.files import read_text
 from intact.tools.sandbox.protection import requested
 
 LINGER = 2.0

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.serve.errors import ApiError
 from intact.serve.replies import reply
 

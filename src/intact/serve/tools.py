@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from intact._base.errors import IntactError
 from intact.engine.sampling import constraints
 from intact.engine.sampling.grammars import SPACE
-from intact.errors import IntactError
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.identity import new_identifier
 from intact.serve.requests import ChatRequest, NamedTool, Tool, as_turns

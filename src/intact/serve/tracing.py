@@ -14,9 +14,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import intact
+from intact._base.errors import NotInstalledError
+from intact._base.packages import install
 from intact.engine.completion import Completion
-from intact.errors import NotInstalledError
-from intact.packages import install
 from intact.serve import telemetry
 from intact.serve.errors import ApiError
 

@@ -16,8 +16,8 @@ from collections.abc import Hashable, Sequence
 from fractions import Fraction
 from typing import NamedTuple, TypeVar
 
-from intact.errors import ParameterError
-from intact.exact import Number, written
+from intact._base.errors import ParameterError
+from intact._base.exact import Number, written
 from intact.stats.batches import batch_quantile
 from intact.stats.intervals import AMOUNTS, clustered, wilson
 

@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intact.errors import ParameterError
-from intact.exact import Number, rational, written
+from intact._base.errors import ParameterError
+from intact._base.exact import Number, rational, written
 
 
 class PredictedMean(NamedTuple):

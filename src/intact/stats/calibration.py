@@ -11,8 +11,8 @@ from fractions import Fraction
 from itertools import groupby
 from typing import NamedTuple
 
-from intact.errors import ParameterError
-from intact.exact import ln, mean, total, written
+from intact._base.errors import ParameterError
+from intact._base.exact import ln, mean, total, written
 
 
 class Bin(NamedTuple):

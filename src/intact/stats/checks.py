@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from intact.errors import ParameterError
-from intact.packages import check_installed
+from intact._base.errors import ParameterError
+from intact._base.packages import check_installed
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -13,8 +13,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from intact.errors import ParameterError
-from intact.exact import ranking
+from intact._base.errors import ParameterError
+from intact._base.exact import ranking
 from intact.stats.checks import Floats
 
 T = TypeVar("T")

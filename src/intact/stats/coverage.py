@@ -15,8 +15,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from intact.errors import ParameterError
-from intact.exact import written
+from intact._base.errors import ParameterError
+from intact._base.exact import written
 from intact.stats.checks import Floats, counts, whole
 
 comb = cache(math.comb)

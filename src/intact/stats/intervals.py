@@ -14,8 +14,8 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from intact.errors import ParameterError
-from intact.exact import integers, root, written
+from intact._base.errors import ParameterError
+from intact._base.exact import integers, root, written
 from intact.stats.checks import Floats, finite, inside, library, table
 from intact.stats.quantiles import normal_quantile, student_quantile
 

@@ -13,8 +13,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from intact.errors import ParameterError
-from intact.exact import exp, ln, total
+from intact._base.errors import ParameterError
+from intact._base.exact import exp, ln, total
 
 
 class NormalPart(NamedTuple):
@@ -28,7 +28,7 @@ class NormalPart(NamedTuple):
 def mixture_posterior(prior: Sequence[NormalPart], measured: float, error: float) -> list[NormalPart]:
     """Return the posterior after a measurement with a normal error; its weights sum to 1, parts keep their order.
 
-    For several independent measurements, apply it again. Computed with `intact.exact`, the same on every machine.
+    For several independent measurements, apply it again. Computed with `intact._base.exact`, the same on every machine.
 
     Parameters
     ----------

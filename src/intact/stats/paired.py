@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from intact.errors import ParameterError
-from intact.exact import root
+from intact._base.errors import ParameterError
+from intact._base.exact import root
 from intact.stats.checks import inside, library, pairs
 from intact.stats.intervals import Interval, bootstrap, two_sided
 from intact.stats.quantiles import normal_quantile

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import math
 
-from intact.errors import ParameterError
-from intact.exact import Number, written
+from intact._base.errors import ParameterError
+from intact._base.exact import Number, written
 
 
 def pair_variance(alone: Number, informed: Number) -> Number:

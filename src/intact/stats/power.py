@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.checks import Floats, inside, library
 
 Ints = NDArray[np.int64]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.intervals import two_sided
 
 

@@ -14,8 +14,8 @@ from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 from functools import cache
 
-from intact.errors import ParameterError
-from intact.exact import Number, written
+from intact._base.errors import ParameterError
+from intact._base.exact import Number, written
 
 _CONTEXT = Context(prec=60, traps=[])
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803")

@@ -17,8 +17,8 @@ from fractions import Fraction
 from itertools import product
 from typing import NamedTuple
 
-from intact.errors import ParameterError
-from intact.exact import Number, exp, written
+from intact._base.errors import ParameterError
+from intact._base.exact import Number, exp, written
 
 MOST_CLAIMS = 16
 """Some seconds: 65,536 worlds, each a product of exact numbers."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from numpy.typing import ArrayLike
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats import checks
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from intact.score.numbers import as_number
+from intact.tasks.score.numbers import as_number
 
 _ANNOTATION = re.compile(r"<<([^<>\n]*)=([^<>=\n]*)>>")
 _LITERAL = re.compile(r"\d+(?:\.\d+)?|\.\d+")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import ClassVar, Final, NamedTuple
 
-from intact.score import answers
-from intact.score.latex import plain
+from intact.tasks.score import answers
+from intact.tasks.score.latex import plain
 from intact.tasks.task import Item, Task
 
 LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact._base.suggest import unknown_name
 from intact.reason.problem import Problem
-from intact.suggest import unknown_name
 from intact.tasks.data import SAMPLE_SIZE, SAMPLES, data_folder, find_file
 from intact.tasks.digits import DIGITS, EXAMPLE, INSTRUCTIONS, check_grouping, write_digits
 from intact.tasks.numeric import Numeric

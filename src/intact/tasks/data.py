@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from intact import strict_json
-from intact.catalogue.place import cache
-from intact.errors import FormatError, ParameterError
-from intact.files import expand_home, numbered_lines
-from intact.packages import check_installed, missing
+from intact._base import strict_json
+from intact._base.errors import FormatError, ParameterError
+from intact._base.files import expand_home, numbered_lines
+from intact._base.packages import check_installed, missing
+from intact.checkpoints.catalogue.place import cache
 
 Row = Mapping[str, Any]
 SAMPLES: Final = Path(__file__).with_name("samples")

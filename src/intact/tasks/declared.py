@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from intact.errors import FormatError, ParameterError
-from intact.packages import check_installed
-from intact.score import answers
-from intact.suggest import unknown_name
+from intact._base.errors import FormatError, ParameterError
+from intact._base.packages import check_installed
+from intact._base.suggest import unknown_name
 from intact.tasks.choice import LETTERS, Choice, place_of, with_choices
 from intact.tasks.data import Row, read_rows, row_place
 from intact.tasks.exact import LINES, Exact, count_lines
 from intact.tasks.likelihood import LikelihoodTask
 from intact.tasks.numeric import Numeric
+from intact.tasks.score import answers
 from intact.tasks.task import Item, Task
 
 _TABLES = {

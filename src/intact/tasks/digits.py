@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 
 if TYPE_CHECKING:
     from intact.text import Tokenizer

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Final
 
-from intact.score import answers
+from intact.tasks.score import answers
 from intact.tasks.task import Item, Task
 
 LINES: Final = "lines"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from intact.download.github import GitHubFile
-from intact.score import answers
-from intact.score.arithmetic import evaluate
-from intact.score.latex import plain
+from intact.checkpoints.download.github import GitHubFile
 from intact.tasks.data import Row
+from intact.tasks.score import answers
+from intact.tasks.score.arithmetic import evaluate
+from intact.tasks.score.latex import plain
 from intact.tasks.task import Item, Task
 
 _FILE = GitHubFile(

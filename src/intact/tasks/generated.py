@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.numerics.sampling import branch_key
 from intact.tasks.data import Row
 from intact.tasks.task import Item, Task

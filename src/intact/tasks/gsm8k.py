@@ -1,6 +1,6 @@
 """GSM8K: grade-school word problems of two to eight steps."""
 
-from intact.download.github import GitHubFile
+from intact.checkpoints.download.github import GitHubFile
 from intact.tasks.data import Row
 from intact.tasks.numeric import Numeric
 from intact.tasks.task import Item

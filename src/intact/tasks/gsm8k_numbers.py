@@ -6,13 +6,13 @@ from collections import Counter
 from fractions import Fraction
 from functools import lru_cache
 
-from intact.errors import ParameterError
-from intact.score import numbers
+from intact._base.errors import ParameterError
 from intact.tasks.annotated import AnnotatedProgram, program
 from intact.tasks.data import Row
 from intact.tasks.generated import Draws
 from intact.tasks.gsm8k import GSM8K
 from intact.tasks.gsm_ranges import LEVELS, ErrorKinds
+from intact.tasks.score import numbers
 from intact.tasks.task import Item
 
 TRIES = 500

@@ -11,12 +11,12 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
-from intact.errors import ParameterError
-from intact.score import numbers
-from intact.score.arithmetic import evaluate
-from intact.score.equations import Equation, equations
+from intact._base.errors import ParameterError
 from intact.tasks.generated import Draws, Generated
 from intact.tasks.numeric import Numeric
+from intact.tasks.score import numbers
+from intact.tasks.score.arithmetic import evaluate
+from intact.tasks.score.equations import Equation, equations
 from intact.tasks.task import Item
 
 LEVELS = 6

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-from intact.errors import ParameterError
-from intact.prove.inequalities import Relation, check_bound, minimum, relation
-from intact.prove.polynomials import Polynomial, parse_polynomial
-from intact.score import numbers
+from intact._base.errors import ParameterError
 from intact.tasks.choice import Choice, with_choices
 from intact.tasks.generated import Draws, Generated
 from intact.tasks.numeric import Numeric
+from intact.tasks.score import numbers
 from intact.tasks.task import Item
+from intact.tools.prove.inequalities import Relation, check_bound, minimum, relation
+from intact.tools.prove.polynomials import Polynomial, parse_polynomial
 
 NAMES: Final = ("x", "y", "z")
 CHOICES: Final[dict[Relation, str]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.tasks.data import Row
 from intact.tasks.task import Item, Task
 

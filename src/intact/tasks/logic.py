@@ -1,6 +1,6 @@
 """Deduction from made-up facts and rules: ProntoQA and ProofWriter."""
 
-from intact.download.github import GitHubFile
+from intact.checkpoints.download.github import GitHubFile
 from intact.tasks.choice import Choice, with_choices
 from intact.tasks.data import Row
 from intact.tasks.task import Item

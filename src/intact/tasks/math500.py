@@ -1,8 +1,8 @@
 """MATH-500: competition problems whose answers are expressions."""
 
-from intact.download.github import GitHubFile
-from intact.score import answers
+from intact.checkpoints.download.github import GitHubFile
 from intact.tasks.data import Row
+from intact.tasks.score import answers
 from intact.tasks.task import Item, Task
 
 

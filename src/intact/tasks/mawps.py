@@ -1,6 +1,6 @@
 """MAWPS: three collections of word problems of one or two steps."""
 
-from intact.download.github import GitHubFile
+from intact.checkpoints.download.github import GitHubFile
 from intact.tasks.data import Row
 from intact.tasks.numeric import Numeric
 from intact.tasks.task import Item

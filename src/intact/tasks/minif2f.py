@@ -1,6 +1,6 @@
 """miniF2F: mathematics stated for a proof assistant. The statements are listed; nothing here can check proofs yet."""
 
-from intact.download.github import GitHubFile
+from intact.checkpoints.download.github import GitHubFile
 from intact.reason.problem import whole_text
 from intact.tasks.data import Row
 from intact.tasks.task import Item, Task

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from intact.errors import NotInstalledError, UndecidedError
-from intact.prove.assistants import find_assistant
-from intact.prove.assistants.base import AssistantLimits
+from intact._base.errors import NotInstalledError, UndecidedError
 from intact.tasks.data import Row
 from intact.tasks.task import Item, Task
+from intact.tools.prove.assistants import find_assistant
+from intact.tools.prove.assistants.base import AssistantLimits
 
 HEADER: Final = "Require Import Lia Lra Psatz Field Ring.\n"
 """Automatic tactics; it stands before the statement's own header, which so says last what notations mean."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from intact.score import answers, numbers
+from intact.tasks.score import answers, numbers
 from intact.tasks.task import Item, Task
 
 SHOTS = (

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 from typing import ClassVar, TypeAlias
 
-from intact.errors import ParameterError
-from intact.score import answers
+from intact._base.errors import ParameterError
 from intact.tasks.generated import Draws, Generated
+from intact.tasks.score import answers
 from intact.tasks.task import Item
 
 Words: TypeAlias = tuple[str, ...]

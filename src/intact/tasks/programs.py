@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from intact.download.github import GitHubFile
+from intact.checkpoints.download.github import GitHubFile
 from intact.reason.problem import Prompt
-from intact.score import code
 from intact.tasks.data import Row
+from intact.tasks.score import code
 from intact.tasks.task import Item, Task
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason.problem import Problem
 from intact.tasks.task import Item, Style, Task
 

@@ -1,8 +1,8 @@
 """Reasoning Gym: a hundred kinds of problems, made from any seed, each with a judge of its own.
 
 Some of these judges evaluate an answer as Python, and some take as long as an answer makes them. So they work in a
-process with limits, which refuses what does more than calculate (`intact.score.gym_worker`). Items are made there too:
-some depend on the order of sets, or on Python's shared random generator, which have fixed seeds there.
+process with limits, which refuses what does more than calculate (`intact.tasks.score.gym_worker`). Items are made there
+too: some depend on the order of sets, or on Python's shared random generator, which have fixed seeds there.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import intact.score
-from intact.errors import ParameterError
-from intact.process import LimitReached, WorkerFailure, WorkerProcess
-from intact.score import answers, numbers
-from intact.score.judging import FILES, LIMIT_REACHED, MEMORY, SECONDS, ask, note
-from intact.score.latex import plain
-from intact.suggest import unknown_name
+import intact.tasks.score
+from intact._base.errors import ParameterError
+from intact._base.process import LimitReached, WorkerFailure, WorkerProcess
+from intact._base.suggest import unknown_name
 from intact.tasks.generated import Generated
+from intact.tasks.score import answers, numbers
+from intact.tasks.score.judging import FILES, LIMIT_REACHED, MEMORY, SECONDS, ask, note
+from intact.tasks.score.latex import plain
 from intact.tasks.task import Item
 
 DATASET = "gsm_symbolic"
@@ -26,7 +26,7 @@ MAKING: Final = 600
 """Processor time to make an item, in seconds; some take several."""
 
 _gym: Final = WorkerProcess(
-    Path(intact.score.__path__[0], "gym_worker.py"),
+    Path(intact.tasks.score.__path__[0], "gym_worker.py"),
     "reasoning-gym",
     seconds=SECONDS,
     memory=MEMORY,
@@ -59,7 +59,7 @@ class ReasoningGym(Generated):
 
     @cached_property
     def _entries(self) -> dict[int, dict[str, str]]:
-        """The entries made so far, as `intact.score.gym_worker.make` gives them."""
+        """The entries made so far, as `intact.tasks.score.gym_worker.make` gives them."""
         return {}
 
     @property

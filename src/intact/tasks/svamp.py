@@ -2,10 +2,10 @@
 
 from fractions import Fraction
 
-from intact.download.github import GitHubFile
-from intact.score import numbers
+from intact.checkpoints.download.github import GitHubFile
 from intact.tasks.data import Row
 from intact.tasks.numeric import Numeric
+from intact.tasks.score import numbers
 from intact.tasks.task import Item
 
 

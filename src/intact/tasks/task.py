@@ -11,13 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-from intact.download.github import GitHubFile
-from intact.errors import FormatError, IntactError, ParameterError, UndecidedError
-from intact.plugins import Registry
+from intact._base.errors import FormatError, IntactError, ParameterError, UndecidedError
+from intact._base.plugins import Registry
+from intact._base.suggest import unknown_name
+from intact.checkpoints.download.github import GitHubFile
 from intact.reason.problem import Problem, Prompt
-from intact.score.judging import noting
-from intact.suggest import unknown_name
 from intact.tasks.data import SAMPLE_SIZE, SAMPLES, Row, data_folder, find_file, read_rows
+from intact.tasks.score.judging import noting
 
 Style = Literal["chat", "base"]
 _LOG = logging.getLogger("intact")
@@ -82,7 +82,7 @@ class Task(ABC):
     called : str
         The text that finds it, if that is not its name.
     version : int
-        Raise it when the task reads, judges or makes something else than before (`intact.run_receipts.versions`).
+        Raise it when the task reads, judges or makes something else than before (`intact.solving.receipts.versions`).
     uses : tuple of str
         Shared parts that it uses and that have a version of their own, such as ``reader number``.
     libraries : tuple of str
@@ -132,8 +132,8 @@ class Task(ABC):
 
         A verdict is undecided if a limit on this machine's time or memory ended the judging before there was one: a
         faster machine, or this one on another day, may find it. `correct` reports this by raising `UndecidedError`, or
-        by returning False after a worker reached a limit (`intact.score.judging.note`). The caller counts None neither
-        as right nor as wrong, and stores no verdict, so that a later run tries again.
+        by returning False after a worker reached a limit (`intact.tasks.score.judging.note`). The caller counts None
+        neither as right nor as wrong, and stores no verdict, so that a later run tries again.
         """
         with noting() as abandoned:
             try:

@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import FormatError
+from intact._base.errors import FormatError
 
 MOST_BYTES: Final = 4 << 20
 """Bytes of a table; that of XLM-RoBERTa and T5 has 316,720."""

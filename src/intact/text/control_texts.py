@@ -15,7 +15,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 
 if TYPE_CHECKING:
     import tokenizers

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from intact.formats.metadata import Metadata
+from intact.checkpoints.formats.metadata import Metadata
 
 if TYPE_CHECKING:
     import tokenizers

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from intact.errors import FormatError
-from intact.formats.metadata import Metadata, Strings
+from intact._base.errors import FormatError
+from intact.checkpoints.formats.metadata import Metadata, Strings
 from intact.text import infill
 from intact.text.family import Family, token_id
 from intact.text.json_loading import aliases_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from intact.errors import FormatError
+from intact._base.errors import FormatError
 
 
 class InfillTokens(NamedTuple):
@@ -58,7 +58,7 @@ def read_gguf(metadata: Mapping[str, Any], source: str) -> InfillTokens | None:
     FormatError
         If an id that the file names is no token.
     """
-    from intact.formats.metadata import Metadata  # brings NumPy, which importing this package shall not
+    from intact.checkpoints.formats.metadata import Metadata  # brings NumPy, which importing this package shall not
 
     meta = Metadata(metadata, source, prefix="tokenizer.ggml.", error=FormatError)
     texts: Sequence[str] = meta.get("tokens", ())

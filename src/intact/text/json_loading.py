@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from intact.errors import FormatError
-from intact.strict_json import parse
+from intact._base.errors import FormatError
+from intact._base.strict_json import parse
 from intact.text.unigram import added_tokens, check_charsmaps, hide_controls
 from intact.text.vocabulary import is_panic
 from intact.text.wordpiece import check_wordpiece

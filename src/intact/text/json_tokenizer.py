@@ -10,10 +10,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from intact.errors import FormatError
-from intact.formats.metadata import Strings
-from intact.formats.safetensors import read_json
-from intact.formats.tensor import map_file
+from intact._base.errors import FormatError
+from intact.checkpoints.formats.metadata import Strings
+from intact.checkpoints.formats.safetensors import read_json
+from intact.checkpoints.formats.tensor import map_file
 from intact.text import infill
 from intact.text.json_loading import load
 from intact.text.pairs import PairTemplate

@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 
 
 class Detokenizer:

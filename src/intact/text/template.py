@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from intact.errors import FormatError, IntactError, ParameterError
-from intact.process import LimitReached, WorkerFailure, WorkerProcess
+from intact._base.errors import FormatError, IntactError, ParameterError
+from intact._base.process import LimitReached, WorkerFailure, WorkerProcess
 from intact.text.thinking import SWITCHES
 from intact.text.tool_calls.base import read_json
 
@@ -53,7 +53,8 @@ class ChatTemplate:
     """A model's template for conversations, in the dialect of jinja2 that Hugging Face's models use.
 
     It runs in jinja2's immutable sandbox with `raise_exception`, `strftime_now` and `tojson`, blocks trimmed, `break`
-    and `continue`; in a worker process, which the kernel keeps within limits of time and memory (`intact.process`).
+    and `continue`; in a worker process, which the kernel keeps within limits of time and memory
+    (`intact._base.process`).
 
     Parameters
     ----------

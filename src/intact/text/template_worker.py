@@ -1,4 +1,4 @@
-"""The program of the worker process that renders chat templates (see `intact.process`)."""
+"""The program of the worker process that renders chat templates (see `intact._base.process`)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 from intact.text.channels import ANALYSIS, FINAL, HARMONY, MESSAGE
 
 VERSION: Final = 1
-"""Version of `answer_part`; raise it when that changes (`intact.run_receipts.versions`)."""
+"""Version of `answer_part`; raise it when that changes (`intact.solving.receipts.versions`)."""
 SWITCH: Final = "enable_thinking"
 """The variable by which most chat templates know whether a model should think first."""
 SWITCHES: Final = (SWITCH, "thinking")

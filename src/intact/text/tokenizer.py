@@ -8,7 +8,7 @@ from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from intact.errors import ModelError, ParameterError
+from intact._base.errors import ModelError, ParameterError
 from intact.text.control_texts import ControlTexts, MarkedTexts
 from intact.text.infill import SPELLINGS, InfillTokens
 from intact.text.pairs import PairTemplate, PairTokens
@@ -21,7 +21,7 @@ from intact.text.vocabulary import SPECIAL, Tokens, is_panic
 if TYPE_CHECKING:
     import tokenizers
 
-    from intact.formats import Checkpoint
+    from intact.checkpoints.formats import Checkpoint
 
 BEGINNING: Final = 8
 """Characters for each token of a context in the beginning of a text by which its length is checked."""

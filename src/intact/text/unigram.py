@@ -21,8 +21,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from intact.errors import FormatError
-from intact.formats.metadata import Metadata
+from intact._base.errors import FormatError
+from intact.checkpoints.formats.metadata import Metadata
 from intact.text.charsmap import MOST_BYTES, check_charsmap
 from intact.text.family import Family, token_id
 from intact.text.vocabulary import WORD_START, TokenType, spell_sentencepiece

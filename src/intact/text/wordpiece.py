@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from intact.errors import FormatError
-from intact.formats.metadata import Metadata
-from intact.formats.tensor import map_file
+from intact._base.errors import FormatError
+from intact.checkpoints.formats.metadata import Metadata
+from intact.checkpoints.formats.tensor import map_file
 from intact.text.family import Family, token_id
 from intact.text.vocabulary import SPECIAL, WORD_START, TokenType
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from intact.packages import check_installed
-from intact.process import WorkerProcess
+from intact._base.packages import check_installed
+from intact._base.process import WorkerProcess
 
 PROGRAM: Final = Path(__file__).with_name("calculate_worker.py")
 MEMORY: Final = 1 << 30

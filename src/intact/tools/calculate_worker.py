@@ -1,4 +1,4 @@
-"""The program of the worker process for exact calculation, which `intact.tools.calculate` asks (see `intact.process`).
+"""The program of the worker process for exact calculation, which `calculate.py` asks (see `intact._base.process`).
 
 An expression is read as a syntax tree of Python and built of the numbers, names and functions below alone: nothing in
 it is evaluated as Python.

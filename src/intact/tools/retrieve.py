@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from intact.exact import ln, total
+from intact._base.exact import ln, total
 
 WORD: Final = re.compile(r"\w+")
 

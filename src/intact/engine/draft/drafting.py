@@ -18,6 +18,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from intact._base.errors import ParameterError
+from intact._base.plugins import Registry
+from intact._base.suggest import unknown_name
 from intact.engine.draft.base import Drafter, Observed, Tree
 from intact.engine.draft.controller import Controller, Statistics
 from intact.engine.draft.draft_model import DraftModel
@@ -27,10 +30,7 @@ from intact.engine.draft.union import Union
 from intact.engine.request import ReplayRequest
 from intact.engine.scheduler import Scheduler
 from intact.engine.sequence import Sequence, SequenceRun, SequenceWork
-from intact.errors import ParameterError
 from intact.executors.base import Executor
-from intact.plugins import Registry
-from intact.suggest import unknown_name
 
 
 def _name_of(value: Any) -> str | None:

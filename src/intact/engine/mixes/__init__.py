@@ -11,12 +11,12 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from intact._base.errors import ParameterError
+from intact._base.plugins import Registry
+from intact._base.suggest import unknown_name
 from intact.engine.sampling.definitions import Definition
-from intact.errors import ParameterError
 from intact.numerics.mix import Place
 from intact.numerics.sampling import DECIMALS, millionths
-from intact.plugins import Registry
-from intact.suggest import unknown_name
 
 StreamKind = Literal["shadow", "partner"]
 """The source of a further row: the same model after another prompt, or another model."""

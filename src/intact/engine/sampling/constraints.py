@@ -19,11 +19,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from intact._base.errors import ConstraintError, NotInstalledError, ParameterError
+from intact._base.packages import install
+from intact._base.process import LimitReached, TimedOut, WorkerProcess
 from intact.engine.sampling import grammars, json_schemas
 from intact.engine.sampling.parameters import Constraint, SamplingParameters
-from intact.errors import ConstraintError, NotInstalledError, ParameterError
-from intact.packages import install
-from intact.process import LimitReached, TimedOut, WorkerProcess
 from intact.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

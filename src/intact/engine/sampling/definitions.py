@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from intact.errors import ParameterError
-from intact.strict_json import is_too_deep
+from intact._base.errors import ParameterError
+from intact._base.strict_json import is_too_deep
 
 Kind = Literal["integer", "decimal", "flag", "stops", "biases", "schema", "text"]
 LARGEST_BIAS = 100

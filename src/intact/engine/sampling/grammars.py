@@ -1,4 +1,4 @@
-"""llguidance's matchers, and the program of the worker process that tries a constraint out (see `intact.process`).
+"""llguidance's matchers, and the program of the worker process that tries a constraint (see `intact._base.process`).
 
 The worker runs this file without the package, so it imports the standard library alone at its top.
 """

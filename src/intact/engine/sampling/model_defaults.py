@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from intact._base.errors import IntactError
+from intact.checkpoints.formats import Checkpoint
+from intact.checkpoints.formats.safetensors import read_json
 from intact.engine.sampling.definitions import whole
 from intact.engine.sampling.parameters import DEFINITIONS
-from intact.errors import IntactError
-from intact.formats import Checkpoint
-from intact.formats.safetensors import read_json
 
 _GGUF = "general.sampling."
 _OF_GGUF = {"temp": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p"}

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, TypeVar, cast
 
+from intact._base.errors import ParameterError, PluginError
+from intact._base.suggest import unknown_name
 from intact.engine.sampling.definitions import Definition
 from intact.engine.sampling.rules import RULES
-from intact.errors import ParameterError, PluginError
-from intact.suggest import unknown_name
 
 if TYPE_CHECKING:
     from intact.numerics.sampling import Sampling

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from intact._base.errors import ParameterError
 from intact.engine.sampling import constraints
 from intact.engine.sampling.constraints import Matcher
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.engine.sampling.penalties import History, bias_q16
 from intact.engine.sampling.rules import RULES, Rule
-from intact.errors import ParameterError
 from intact.numerics.sampling import Edits
 from intact.text.tokenizer import Tokenizer
 

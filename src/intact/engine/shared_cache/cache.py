@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from intact._base.errors import ParameterError
 from intact.engine.model import LoadedModel
 from intact.engine.shared_cache.attention import KeptHeads, SeenHeads
 from intact.engine.shared_cache.program import open_attentions
-from intact.errors import ParameterError
 from intact.executors.base import SequenceChunk
 from intact.executors.profiles import parse_profile
 from intact.executors.settings import make_alike

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from intact._base.errors import ParameterError
 from intact.engine.shared_cache.attention import Attention
-from intact.errors import ParameterError
 from intact.executors.base import integer_sinks
 from intact.models import Program
 from intact.models.program import AllGather, Attend, Convolution, Embed, Op, Recurrent, Rope

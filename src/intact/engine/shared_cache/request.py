@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from intact._base.errors import ParameterError
 from intact.engine.shared_cache.rules import LAYOUTS, NAMES, VERSION
-from intact.errors import ParameterError
 from intact.numerics.sampling import Sampling, branch_key
 
 Ending = Literal["answer", "finish", "time"]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from intact._base.errors import ParameterError
 from intact.engine.request import no_room
 from intact.engine.shared_cache.cache import Reading, Seen, SharedCache, TokenBlock
 from intact.engine.shared_cache.request import Ending, SharedRequest, SharedText, WorkerStep
@@ -24,7 +25,6 @@ from intact.engine.shared_cache.rules import (
     introduction,
     is_over,
 )
-from intact.errors import ParameterError
 from intact.numerics.sampling import Draw, Sampling
 from intact.text.stream import Detokenizer
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.evaluate.report.machine import A100, DEFAULT, IdealMachine, MachineChoice, ModelRuntime
 from intact.evaluate.results import EvaluationRun, ItemRecord, TaskScore
 from intact.evaluate.samples import direct, own_samples

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from intact.errors import NotInstalledError
+from intact._base.errors import NotInstalledError
+from intact._base.packages import install
 from intact.evaluate.report.arms import ReportArm, arms_of
 from intact.evaluate.report.blocks import Block, Paragraph, Picture, ReportDocument, Section, Table
 from intact.evaluate.report.machine import DEFAULT, MachineChoice
@@ -40,7 +41,6 @@ from intact.evaluate.report.sections import (
 )
 from intact.evaluate.report.sections.base import Omission, ReportSection, SectionBody
 from intact.evaluate.results import EvaluationRun
-from intact.packages import install
 
 SECTIONS = (
     summary.SECTION,

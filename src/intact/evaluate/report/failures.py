@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from intact.errors import FormatError
+from intact._base.errors import FormatError
+from intact._base.markup.tree import scores_of, texts_of
 from intact.evaluate.files import traces_of
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import TextTree
-from intact.markup.tree import scores_of, texts_of
 
 MOST = 20
 """Most failures of a run in a report."""

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from intact.markup.render import visible
-from intact.packages import missing
+from intact._base.markup.render import visible
+from intact._base.packages import missing
 from intact.stats.checks import Floats, library
 
 WIDTH, HEIGHT = 4.8, 3.3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from intact._base.exact import significant
 from intact.evaluate.scores import DIGITS
-from intact.exact import significant
 
 
 def settled(value: float) -> float:

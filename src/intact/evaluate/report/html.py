@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from intact._base.markup.render import environment, without_controls
 from intact.evaluate.report.blocks import Picture, ReportDocument, TextTree
-from intact.markup.render import environment, without_controls
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from intact.errors import FormatError, ParameterError
-from intact.files import read_text
+from intact._base.errors import FormatError, ParameterError
+from intact._base.files import read_text
 
 
 class TokenWork(NamedTuple):

@@ -21,14 +21,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from intact import strict_json
-from intact.errors import FormatError, ParameterError
+from intact._base import strict_json
+from intact._base.errors import FormatError, ParameterError
+from intact._base.exact import significant
+from intact._base.files import read_text, write_whole
 from intact.evaluate.results import typed
 from intact.evaluate.sweep.recorded import read_trial
 from intact.evaluate.sweep.records import RecordFeatures, SettingRecord
 from intact.evaluate.sweep.space import SweepTrial
-from intact.exact import significant
-from intact.files import read_text, write_whole
 from intact.stats.paired import permutation
 
 GUESS_FORMAT, GUESS_VERSION = "intact first guess", 1

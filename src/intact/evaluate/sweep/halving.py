@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 
 
 class SweepPoint(NamedTuple):

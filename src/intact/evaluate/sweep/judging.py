@@ -8,11 +8,11 @@ from fractions import Fraction
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact._base.exact import significant
 from intact.evaluate.sweep.fronts import fronts
 from intact.evaluate.sweep.halving import front
 from intact.evaluate.sweep.search import Search
-from intact.exact import significant
 from intact.stats.intervals import wilson
 from intact.stats.multiple import holm
 from intact.stats.paired import mcnemar

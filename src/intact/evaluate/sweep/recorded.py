@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from intact import strict_json
-from intact.errors import FormatError, ParameterError
+from intact._base import strict_json
+from intact._base.errors import FormatError, ParameterError
+from intact._base.files import read_text
 from intact.evaluate.results import typed
 from intact.evaluate.sweep.run import FORMAT, VERSION, Problems
 from intact.evaluate.sweep.search import SHARE, Design
 from intact.evaluate.sweep.space import PROMPT, SAMPLING, SweepTrial
-from intact.files import read_text
 from intact.reason.registry import find
 from intact.tasks.choose import choose
 from intact.tasks.task import Item

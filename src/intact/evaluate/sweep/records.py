@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from intact import strict_json
-from intact.errors import FormatError, IntactError, ParameterError
+from intact._base import strict_json
+from intact._base.errors import FormatError, IntactError, ParameterError
+from intact._base.files import read_text
 from intact.evaluate import files
 from intact.evaluate.results import EvaluationRun, ItemRecord, typed
 from intact.evaluate.sweep.recorded import read_trial
 from intact.evaluate.sweep.run import FORMAT, VERSION
 from intact.evaluate.sweep.space import PROMPT, SAMPLING, SweepTrial
-from intact.files import read_text
 from intact.reason.registry import find
 from intact.tasks.choose import choose
 

@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from intact import strict_json
-from intact.errors import FormatError, ParameterError
+from intact._base import strict_json
+from intact._base.errors import FormatError, ParameterError
+from intact._base.files import write_whole
 from intact.evaluate.manifest import manifest
 from intact.evaluate.plan import Plan, plan
 from intact.evaluate.results import typed
@@ -22,7 +23,6 @@ from intact.evaluate.sweep.judging import judge
 from intact.evaluate.sweep.search import Design, Part, Search, SweepOutcome, search
 from intact.evaluate.sweep.space import SweepTrial, shuffled
 from intact.evaluate.work import Done, How, work
-from intact.files import write_whole
 from intact.reason.backends.base import Backend
 from intact.tasks.choose import choose
 from intact.tasks.likelihood import LikelihoodTask

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.evaluate.sweep.halving import SweepPoint, keep, rank, rung_sizes
 from intact.evaluate.sweep.space import SweepTrial
 

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from intact._base.errors import ParameterError
+from intact._base.files import read_text
+from intact._base.suggest import unknown_name
 from intact.engine.sampling.parameters import DEFINITIONS
-from intact.errors import ParameterError
-from intact.files import read_text
 from intact.reason.registry import Method, find
-from intact.score.available import check_method
-from intact.suggest import unknown_name
 from intact.tasks.choose import OPTIONS, Chosen, choose, with_option
+from intact.tasks.score.available import check_method
 
 PROMPT: Final = tuple(OPTIONS)
 """Axes that are options of the task: how it is asked and read, not which problems there are."""

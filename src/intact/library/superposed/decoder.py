@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import CapacityError, ParameterError
+from intact._base.errors import CapacityError, ParameterError
 from intact.executors.base import SequenceChunk
 from intact.executors.settings import make_alike
 from intact.library.model import Model

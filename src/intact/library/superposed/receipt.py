@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from intact.errors import ParameterError, ReceiptError
+from intact._base.errors import ParameterError, ReceiptError
+from intact._base.strict_json import LARGEST, MOST_TOKEN, Fields, check_kind
 from intact.library.superposed.decoder import VERSION as DEFINITION
 from intact.library.superposed.decoder import SuperposedDecoder
 from intact.library.superposed.request import MOST, MOST_CANDIDATES, SuperposedDraft, SuperposedRequest
@@ -18,7 +19,6 @@ from intact.receipts.identity import digests_of, numerics_of
 from intact.receipts.model_digests import ModelDigests, Numerics
 from intact.receipts.request import decimal_text, read_decimal
 from intact.receipts.source import PromptSource
-from intact.strict_json import LARGEST, MOST_TOKEN, Fields, check_kind
 
 FORMAT: Final = "intact-superposed-receipt"
 VERSION: Final = 1

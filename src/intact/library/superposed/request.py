@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact._base.strict_json import MOST_TOKEN
 from intact.library.model import Model
 from intact.numerics.sampling import millionths
 from intact.receipts.source import PromptSource
-from intact.strict_json import MOST_TOKEN
 
 MOST: Final = 64
 """Limit on the drafts."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-from intact.errors import CapacityError, ParameterError
+from intact._base.errors import CapacityError, ParameterError
 from intact.library.model import Model
 from intact.library.superposed.decoder import VERSION, SuperposedDecoder
 from intact.library.superposed.ngrams import NGrams

@@ -6,4 +6,4 @@ An answer is any hashable value; None means that a sample has none, and does not
 from typing import Final
 
 VERSION: Final = 2
-"""Of how answers are counted and weighed; raise it when that changes (`intact.run_receipts.versions`)."""
+"""Of how answers are counted and weighed; raise it when that changes (`intact.solving.receipts.versions`)."""

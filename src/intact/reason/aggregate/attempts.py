@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from intact.errors import ParameterError
-from intact.exact import Number, written
+from intact._base.errors import ParameterError
+from intact._base.exact import Number, written
 
 
 class ProblemKind(NamedTuple):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, TypeAlias
 
-from intact.errors import ParameterError
-from intact.exact import mean, ranking
+from intact._base.errors import ParameterError
+from intact._base.exact import mean, ranking
 from intact.reason.limits import Need, Needs, one_of
 
 REDUCTIONS: dict[str, Callable[[Sequence[float]], float]] = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from intact.errors import ParameterError
-from intact.exact import Number, ranking, written
+from intact._base.errors import ParameterError
+from intact._base.exact import Number, ranking, written
 from intact.reason.aggregate.votes import A, check_lengths, vote
 
 

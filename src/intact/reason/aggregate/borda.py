@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from intact.exact import Number, power, ranking
+from intact._base.exact import Number, power, ranking
 from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from intact.errors import ParameterError
-from intact.exact import Number, rational, written
+from intact._base.errors import ParameterError
+from intact._base.exact import Number, rational, written
 from intact.reason.aggregate.confidence import group_confidences
 from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 from itertools import groupby
 from math import isqrt
 
-from intact.errors import ParameterError
-from intact.exact import ranking
+from intact._base.errors import ParameterError
+from intact._base.exact import ranking
 from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-from intact.exact import exp, gamma, ln, total
+from intact._base.exact import exp, gamma, ln, total
 from intact.reason.aggregate.lbfgsb import minimise
 
 SMALLEST = 0.01

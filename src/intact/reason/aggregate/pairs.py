@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 
 
 class Duel(NamedTuple):

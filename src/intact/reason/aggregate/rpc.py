@@ -8,8 +8,8 @@ from fractions import Fraction
 from itertools import permutations
 from typing import Final, NamedTuple
 
-from intact.errors import ParameterError
-from intact.exact import Number, exp, rational, weight
+from intact._base.errors import ParameterError
+from intact._base.exact import Number, exp, rational, weight
 from intact.reason.aggregate.mixture import Mixture, fit
 from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from math import comb
 
-from intact.errors import ParameterError
-from intact.exact import Number, written
+from intact._base.errors import ParameterError
+from intact._base.exact import Number, written
 from intact.reason.aggregate.votes import A, vote
 
 

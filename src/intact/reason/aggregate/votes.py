@@ -6,8 +6,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from intact.errors import ParameterError
-from intact.exact import Number, rational, weight
+from intact._base.errors import ParameterError
+from intact._base.exact import Number, rational, weight
 from intact.reason.aggregate.best import best_of_n
 from intact.reason.problem import Answer, Problem, State
 

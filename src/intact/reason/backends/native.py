@@ -16,6 +16,9 @@ from typing import Protocol
 
 import numpy as np
 
+from intact._base.errors import IntactError, ParameterError, SpentError
+from intact._base.files import sha256_of
+from intact.checkpoints.formats import Checkpoint
 from intact.engine.completion import Chunk, Completion, Job, JobOptions, Recorder
 from intact.engine.mixes import check_partners
 from intact.engine.model import Partner
@@ -23,9 +26,6 @@ from intact.engine.request import Event, Finish, Mixing, StreamPrompt
 from intact.engine.shared_cache.cache import SharedCache
 from intact.engine.shared_cache.request import SharedRequest, SharedText
 from intact.engine.shared_cache.workers import write_together
-from intact.errors import IntactError, ParameterError, SpentError
-from intact.files import sha256_of
-from intact.formats import Checkpoint
 from intact.library import Model
 from intact.numerics.sampling import branch_key
 from intact.reason.backends.base import Cut, Generation, Heat, Written

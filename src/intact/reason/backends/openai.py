@@ -19,9 +19,9 @@ from email.utils import parsedate_to_datetime
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
-from intact.errors import EndpointError, IntactError, NotInstalledError, ParameterError
+from intact._base.errors import EndpointError, IntactError, NotInstalledError, ParameterError
+from intact._base.packages import install
 from intact.numerics.sampling import branch_key
-from intact.packages import install
 from intact.reason.backends.base import Generation, Heat, Written
 from intact.reason.backends.openai_key import KEY, Key
 from intact.reason.backends.openai_wire import LONGEST_TOKEN, Arrival, Continues, as_continues, body_of

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 
 KEY = "INTACT_API_KEY"
 SHORTEST = 8  # characters from which on a key is looked for in what comes back

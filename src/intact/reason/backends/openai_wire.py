@@ -8,9 +8,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeGuard, cast, get_args
 
-from intact import strict_json
+from intact._base import strict_json
+from intact._base.errors import EndpointError, ParameterError
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.errors import EndpointError, ParameterError
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.backends.base import Generation, Written
 from intact.reason.limits import one_of

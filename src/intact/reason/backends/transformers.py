@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intact._base.errors import IntactError, ModelError, NotInstalledError, ParameterError
+from intact._base.packages import install
 from intact.engine.completion import Job
 from intact.engine.request import Event
-from intact.errors import IntactError, ModelError, NotInstalledError, ParameterError
 from intact.executors.base import LOGIT_FRACTION
 from intact.numerics.sampling import branch_key, draw, is_uncertain, log_probability, top
-from intact.packages import install
 from intact.reason.backends.base import Generation, Written
 from intact.reason.backends.native import TokenizerBackend, digest_of
 from intact.text import Tokenizer

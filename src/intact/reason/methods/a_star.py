@@ -7,7 +7,7 @@ from functools import partial
 from itertools import count
 from typing import Annotated, NamedTuple
 
-from intact.errors import ParameterError, SpentError
+from intact._base.errors import ParameterError, SpentError
 from intact.reason import Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import ChanceScorer, Count, Filled, one_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from intact.errors import SpentError
+from intact._base.errors import SpentError
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import pick
 from intact.reason.limits import Count, Need, Needs, ScorerName, one_of

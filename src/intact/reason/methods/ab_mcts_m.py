@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Final
 
-from intact.errors import SpentError
+from intact._base.errors import SpentError
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import pick
 from intact.reason.limits import Count, Parts, ScorerName, model_names

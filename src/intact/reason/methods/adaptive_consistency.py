@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated
 
-from intact.exact import written
+from intact._base.exact import written
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.stopping import confident, decided, leaders, survival_probability
 from intact.reason.aggregate.votes import elected, vote

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final, NamedTuple
 
-from intact.errors import ParameterError, SpentError
+from intact._base.errors import ParameterError, SpentError
 from intact.reason import Extend, Part, Problem, State, Steps, Use, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.comparing import demand, numbered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason import Problem, Steps, method
 from intact.reason.composing import composed, decide
 from intact.reason.limits import Count, Filled, Natural, ScorerName

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intact.exact import ranking
+from intact._base.exact import ranking
 from intact.reason import Answer, Extend, Problem, Score, Steps, method
 from intact.reason.aggregate import best_of_majority as formula
 from intact.reason.limits import Count, ScorerName, Share

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason import Part, Problem, Score, State, Steps, method
 from intact.reason.aggregate.best import Reduction, reduce
 from intact.reason.composing import choose, composed, vote, write

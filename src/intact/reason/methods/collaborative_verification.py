@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from intact.errors import SpentError
+from intact._base.errors import SpentError
 from intact.reason import Extend, Part, Problem, Score, State, Steps, Use, method
 from intact.reason.aggregate.votes import elect, pick
 from intact.reason.interpreting import FENCE

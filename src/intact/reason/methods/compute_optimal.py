@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from intact.errors import FormatError, SpentError
+from intact._base.errors import FormatError, SpentError
 from intact.reason import Answer, CallMethod, Extend, Problem, Read, Steps, find, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.choice import Policy, agreement, pilot_arm

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, TypeAlias
 
-from intact.exact import exp, mean
+from intact._base.exact import exp, mean
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elect, pick, take
 from intact.reason.likeliest import rivals

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, TypeAlias
 
-from intact.errors import SpentError
+from intact._base.errors import SpentError
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.confidence import (
     bottom_confidence,

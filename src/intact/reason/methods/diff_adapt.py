@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason import Extend, Problem, Score, Steps, method
 from intact.reason.aggregate.confidence import entropy
 from intact.reason.aggregate.votes import elect

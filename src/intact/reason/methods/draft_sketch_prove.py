@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from intact.errors import SpentError
+from intact._base.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.holes import Closing, close, mend
 from intact.reason.interpreting import FENCE

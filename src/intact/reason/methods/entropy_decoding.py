@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from intact.exact import ln, mean
+from intact._base.exact import ln, mean
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.confidence import entropy
 from intact.reason.aggregate.votes import take

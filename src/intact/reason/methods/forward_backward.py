@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-from intact.errors import ParameterError, SpentError
-from intact.exact import power
+from intact._base.errors import ParameterError, SpentError
+from intact._base.exact import power
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elected, vote
 from intact.reason.limits import Count, Natural, Share, together

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from intact.errors import SpentError
-from intact.exact import mean
+from intact._base.errors import SpentError
+from intact._base.exact import mean
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elect, pick
 from intact.reason.limits import Count, ModelName, together

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from intact.errors import SpentError
+from intact._base.errors import SpentError
 from intact.reason import Extend, Part, Problem, State, Steps, Use, method
 from intact.reason.aggregate.votes import elected, vote
 from intact.reason.interpreting import FENCE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intact.errors import SpentError
+from intact._base.errors import SpentError
 from intact.reason import Answer, Extend, Problem, Steps, method
 from intact.reason.aggregate.pairs import consistent, points
 from intact.reason.aggregate.votes import elect, pick

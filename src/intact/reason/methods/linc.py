@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Final
 
-from intact.errors import CapacityError, SpentError
-from intact.prove.formalise import grammar, predicates_of, program, queries, read_answers, read_formula
-from intact.prove.formula import Formula
+from intact._base.errors import CapacityError, SpentError
 from intact.reason import Extend, Part, Problem, RunProgram, State, Steps, method
 from intact.reason.aggregate.votes import elected, vote
 from intact.reason.limits import Count, Natural, Positive, one_of
 from intact.reason.prompting import bare_question, make_prompt, read_value
+from intact.tools.prove.formalise import grammar, predicates_of, program, queries, read_answers, read_formula
+from intact.tools.prove.formula import Formula
 
 WAYS: Final = ("linc", "scratchpad", "naive")
 

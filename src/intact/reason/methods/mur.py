@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intact.exact import exp
+from intact._base.exact import exp
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.likeliest import check_likeliest

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import Annotated, TypeAlias
 
-from intact.errors import SpentError
+from intact._base.errors import SpentError
 from intact.reason import Answer, Part, Problem, Steps, method
 from intact.reason.composing import composed, vote
 from intact.reason.limits import ChanceScorer, Count, Filled, at_least

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from intact.exact import total
+from intact._base.exact import total
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 
-from intact.exact import mean, total
+from intact._base.exact import mean, total
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Amount, Count, Filled, Positive, Share, together

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Final, TypeAlias
 
-from intact.errors import SpentError
+from intact._base.errors import SpentError
 from intact.reason import Answer, CallMethod, Extend, Part, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elect, take
 from intact.reason.comparing import choose, demand, read_score

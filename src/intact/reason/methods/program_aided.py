@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from intact.errors import SpentError
+from intact._base.errors import SpentError
 from intact.reason import Extend, Part, Problem, RunProgram, State, Steps, method
 from intact.reason.aggregate.votes import elected, vote
 from intact.reason.limits import Count, Positive

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from intact.errors import ParameterError, SpentError
+from intact._base.errors import ParameterError, SpentError
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.interpreting import FENCE
 from intact.reason.limits import CommaList, Count, one_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason import Extend, Part, Problem, Race, State, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count

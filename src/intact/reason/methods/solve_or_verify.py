@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from intact.exact import power
+from intact._base.exact import power
 from intact.reason import Answer, CallMethod, Problem, Steps, method
 from intact.reason.limits import Count, ModelName, Natural, Positive, Share
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 from functools import partial
 from typing import Annotated, TypeAlias
 
-from intact.errors import ParameterError
-from intact.exact import power
+from intact._base.errors import ParameterError
+from intact._base.exact import power
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.composing import composed, vote, write

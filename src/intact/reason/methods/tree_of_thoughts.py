@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Final, NamedTuple
 
-from intact.errors import SpentError
-from intact.exact import total
+from intact._base.errors import SpentError
+from intact._base.exact import total
 from intact.reason import Extend, Part, Problem, State, Steps, method
 from intact.reason.aggregate.votes import pick
 from intact.reason.comparing import choose, numbered

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Final, TypeAlias
 
-from intact.errors import SpentError
-from intact.exact import exp, total
+from intact._base.errors import SpentError
+from intact._base.exact import exp, total
 from intact.reason import Answer, Extend, Part, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import pick
 from intact.reason.limits import Amount, Count, Filled, ScorerName, one_of

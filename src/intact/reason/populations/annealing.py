@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.reason.limits import one_of
 from intact.reason.populations.weights import effective_size, normalised_entropy, relative
 

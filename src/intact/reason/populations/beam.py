@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from intact.exact import ranking
+from intact._base.exact import ranking
 
 
 def keep_best(scores: Sequence[float | None], count: int, texts: Sequence[Hashable] | None = None) -> list[int]:

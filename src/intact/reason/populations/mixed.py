@@ -15,7 +15,7 @@ from functools import cache
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from intact.exact import exp, ln, mean, power, total
+from intact._base.exact import exp, ln, mean, power, total
 from intact.reason.populations.variates import RandomStream
 
 CENTRE: Final = 0.5

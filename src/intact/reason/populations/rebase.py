@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-from intact.errors import ParameterError
-from intact.exact import ranking
+from intact._base.errors import ParameterError
+from intact._base.exact import ranking
 from intact.reason.populations.weights import relative
 
 

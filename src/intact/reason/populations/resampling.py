@@ -16,8 +16,8 @@ from functools import partial
 from itertools import accumulate
 from typing import Annotated, Protocol, TypeAlias
 
-from intact.errors import ParameterError
-from intact.exact import Number, weight
+from intact._base.errors import ParameterError
+from intact._base.exact import Number, weight
 from intact.numerics.sampling import uniform64
 from intact.reason.limits import one_of
 

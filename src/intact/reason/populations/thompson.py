@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from intact.errors import ParameterError
-from intact.exact import mean, total
+from intact._base.errors import ParameterError
+from intact._base.exact import mean, total
 from intact.reason.populations.variates import RandomStream
 
 

@@ -17,9 +17,9 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any, TypeVar, cast
 
-from intact.errors import ParameterError
-from intact.exact import Number
-from intact.exact import weight as exact_weight
+from intact._base.errors import ParameterError
+from intact._base.exact import Number
+from intact._base.exact import weight as exact_weight
 from intact.numerics.sampling import uniform64
 from intact.reason.limits import above, at_least
 from intact.reason.populations.resampling import Key

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from intact.exact import ln
+from intact._base.exact import ln
 
 
 class UcbArm(NamedTuple):

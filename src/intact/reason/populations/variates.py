@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from intact.exact import ln, power
+from intact._base.exact import ln, power
 from intact.numerics.sampling import uniform64
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from intact.exact import Number, exp, ln
-from intact.exact import weight as exact_weight
+from intact._base.exact import Number, exp, ln
+from intact._base.exact import weight as exact_weight
 from intact.reason.populations.weights import effective_size, log_mean, relative
 
 X = TypeVar("X")

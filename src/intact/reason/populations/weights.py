@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-from intact.errors import ParameterError
-from intact.exact import Number, exp, ln, total, weight
+from intact._base.errors import ParameterError
+from intact._base.exact import Number, exp, ln, total, weight
 
 CLIP = 1e-7
 

@@ -11,7 +11,7 @@ from functools import cache
 from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
-from intact.exact import Number
+from intact._base.exact import Number
 from intact.reason import CallMethod, Extend, Piece, Problem, Race, Raced, Score, Scorer, State, find
 from intact.reason.testing.toy import END, Chain, MarkovBackend, forced_letter
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from intact.errors import ParameterError
-from intact.plugins import Registry
+from intact._base.errors import ParameterError
+from intact._base.plugins import Registry
+from intact._base.suggest import unknown_name
 from intact.reason.tool import MethodTool
-from intact.suggest import unknown_name
 
 
 def _name_of(value: Any) -> str | None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from threading import Event
 from typing import Any, ClassVar
 
-from intact.plugins import installed
-from intact.process import LimitReached, WorkerFailure
+from intact._base.plugins import installed
+from intact._base.process import LimitReached, WorkerFailure
 from intact.reason.tool import MethodTool, ToolInput, ToolResult, clean
 from intact.tools import calculate
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from threading import Event
 from typing import Any, ClassVar
 
-from intact.prove.assistants.base import AssistantLimits
-from intact.prove.premises import nearest
 from intact.reason.tool import LONGEST_OUTPUT, ToolInput, ToolResult, clean
 from intact.reason.tools.proof import AssistantTool
+from intact.tools.prove.assistants.base import AssistantLimits
+from intact.tools.prove.premises import nearest
 
 
 class PremisesTool(AssistantTool):

@@ -1,4 +1,4 @@
-"""The proof assistants of `intact.prove.assistants` as a tool."""
+"""The proof assistants of `intact.tools.prove.assistants` as a tool."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from threading import Event
 from typing import Any, ClassVar, Final
 
-from intact.errors import NotInstalledError
-from intact.prove.assistants import ASSISTANTS, find_assistant
-from intact.prove.assistants.base import Assistant, AssistantLimits, ProofState
+from intact._base.errors import NotInstalledError
 from intact.reason.tool import MethodTool, ToolInput, ToolResult, clean
+from intact.tools.prove.assistants import ASSISTANTS, find_assistant
+from intact.tools.prove.assistants.base import Assistant, AssistantLimits, ProofState
 from intact.tools.sandbox import choose
 
 _CLOCK: Final = re.compile(r"\btimeout\b")

@@ -1,4 +1,4 @@
-"""The provers of `intact.prove` as a tool."""
+"""The provers of `intact.tools.prove` as a tool."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from threading import Event
 from typing import Any, ClassVar
 
-from intact.errors import CapacityError, FormatError
-from intact.prove import own, tptp
-from intact.prove.provers import PROVERS, ProcessProver, ProverLimits, digest, find_prover
+from intact._base.errors import CapacityError, FormatError
 from intact.reason.tool import MethodTool, ToolInput, ToolResult, clean
+from intact.tools.prove import own, tptp
+from intact.tools.prove.provers import PROVERS, ProcessProver, ProverLimits, digest, find_prover
 from intact.tools.sandbox import choose
 
 

@@ -9,20 +9,20 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from intact.errors import IntactError
+from intact._base.errors import IntactError
 from intact.library import Model
 from intact.receipts import canonical
 from intact.receipts.document import Receipt, read_any
 from intact.receipts.verify import WINDOW, Verdict, unreadable, verify
-from intact.run_receipts import PARSERS
-from intact.run_receipts.document import RunReceipt
-from intact.run_receipts.entries import TextEntry
-from intact.run_receipts.verdict import RunVerdict
-from intact.run_receipts.verify import verify_run
 from intact.serve.errors import as_api_error
 from intact.serve.forms import Form, FormRoute
 from intact.serve.replies import CancellableResponse, JsonReply
 from intact.serve.service import CancellableWork, Client, Service, TheService
+from intact.solving.receipts import PARSERS
+from intact.solving.receipts.document import RunReceipt
+from intact.solving.receipts.entries import TextEntry
+from intact.solving.receipts.verdict import RunVerdict
+from intact.solving.receipts.verify import verify_run
 
 router = APIRouter(route_class=FormRoute)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from intact.cluster.machines import Machine, machines, on, probe, refusal
+from intact.evaluate.cluster.machines import Machine, machines, on, probe, refusal
 from intact.serve.errors import ApiError
 from intact.serve.replicas.replica import Replica, ReplicaPlan
 from intact.serve.replicas.routing import PrefixRouter, Route
@@ -47,7 +47,7 @@ class Fleet:
     Parameters
     ----------
     ray : module
-        As `intact.cluster.connection.connected` yields it.
+        As `intact.evaluate.cluster.connection.connected` yields it.
     size : FleetSize, optional
         The number of replicas, or two that it stays between; by default one on each machine, those that join included.
 

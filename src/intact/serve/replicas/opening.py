@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 
-from intact.catalogue import resolve
-from intact.cluster.connection import connected
-from intact.cluster.machines import Machine, machines, on
-from intact.cluster.models import FileServer, ship
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
+from intact.checkpoints.catalogue import resolve
+from intact.evaluate.cluster.connection import connected
+from intact.evaluate.cluster.machines import Machine, machines, on
+from intact.evaluate.cluster.models import FileServer, ship
 from intact.serve.models import Loading
 from intact.serve.replicas.fleet import Fleet
 from intact.serve.replicas.replica import ReplicaPlan
@@ -49,7 +49,7 @@ def opened_fleet(
     Parameters
     ----------
     address : str
-        As of `intact.cluster.connection.connected`.
+        As of `intact.evaluate.cluster.connection.connected`.
     paths : mapping of str to str or Path
         The models by the names that clients use.
     size : FleetSize, optional

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 from starlette.types import Message
 
-from intact.cluster.models import Shipment, received
-from intact.errors import WorkerError
+from intact._base.errors import WorkerError
+from intact._base.system import processors
+from intact.evaluate.cluster.models import Shipment, received
 from intact.serve.app import create_app
 from intact.serve.identity import REQUEST, RequestIdentity
 from intact.serve.models import Loading, Models
 from intact.serve.replies import logged
 from intact.serve.service import Service
 from intact.serve.settings import ServerSettings
-from intact.system import processors
 
 END = "intact.end"
 """The type of the message after a response: what the access log needs to know of it."""

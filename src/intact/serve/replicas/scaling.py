@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 
 GROW = 5.0
 """Seconds for which requests have waited at every look, until there should be one replica more."""

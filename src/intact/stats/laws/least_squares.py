@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.checks import Floats, library
 
 _EVALUATIONS: Final = 10_000

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.checks import Floats, library
 from intact.stats.laws import kumaraswamy
 from intact.stats.laws.sample import Counts, sample

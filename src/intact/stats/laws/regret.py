@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.checks import finite
 
 

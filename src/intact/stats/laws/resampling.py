@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.association import ratio_of_sums
 from intact.stats.checks import Floats, finite
 from intact.stats.intervals import SHARES, Interval, wilson

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.stats.checks import Floats, finite
 from intact.stats.intervals import Interval, wilson
 

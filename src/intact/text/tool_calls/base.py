@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, NoReturn, Protocol
 
-from intact.strict_json import is_too_deep
+from intact._base.strict_json import is_too_deep
 
 if TYPE_CHECKING:
     from intact.text.tool_calls.signatures import Signatures
@@ -157,7 +157,7 @@ def read_json(text: str) -> Any:
     ------
     ValueError
         If it is no JSON, has a number that is not finite, which no JSON could say again, or is nested deeper than is
-        read anywhere (`intact.strict_json.MOST_DEPTH`).
+        read anywhere (`intact._base.strict_json.MOST_DEPTH`).
     """
     text = mend_escapes(text)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 
-from intact.strict_json import MOST_DEPTH
+from intact._base.strict_json import MOST_DEPTH
 from intact.text.tool_calls.signatures import Signatures
 
 _SPACE = re.compile(r"[ \t\r\n]*")

@@ -1,7 +1,8 @@
 """Runs Python that a model wrote where it can do no harm: no network, no files of ours, little memory, little time.
 
-Workers of `intact.process` import libraries and answer many requests; a program here finds nothing but the standard
-library, behind namespaces and a filter. What both do, setting resource limits, is less than what sharing it would take.
+Workers of `intact._base.process` import libraries and answer many requests; a program here finds nothing but the
+standard library, behind namespaces and a filter. What both do, setting resource limits, is less than what sharing it
+would take.
 """
 
 from intact.tools.sandbox.outcome import Ending, Outcome, ProgramLimits

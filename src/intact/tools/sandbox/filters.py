@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from intact.packages import install
+from intact._base.packages import install
 
 STRICT = """
     read readv write writev close lseek fstat dup dup2 dup3 pipe pipe2 brk mmap munmap mprotect mremap madvise

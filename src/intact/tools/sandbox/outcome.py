@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Literal, Self
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 
 Ending = Literal["ok", "error", "steps", "time", "memory", "output", "signal"]
 """Why a program ended.

@@ -20,8 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
-from intact.errors import ParameterError, SandboxError
-from intact.system import is_root, lacking_for_programs
+from intact._base.errors import ParameterError, SandboxError
+from intact._base.system import is_root, lacking_for_programs
 from intact.tools.sandbox import filters
 
 Kind = Literal["bubblewrap", "seccomp", "none"]

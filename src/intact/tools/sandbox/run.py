@@ -19,8 +19,8 @@ from threading import Event
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from intact.errors import SandboxError
-from intact.system import end_group, lacking_for_programs
+from intact._base.errors import SandboxError
+from intact._base.system import end_group, lacking_for_programs
 from intact.tools.sandbox import filters
 from intact.tools.sandbox.outcome import Ending, Outcome, ProgramLimits
 from intact.tools.sandbox.protection import (

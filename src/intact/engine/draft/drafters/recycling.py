@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from intact._base.system import zeroed
 from intact.engine.draft.base import (
     CEILING,
     GREEDY,
@@ -17,7 +18,6 @@ from intact.engine.draft.base import (
     Tree,
 )
 from intact.engine.draft.growth import Growth, Rows
-from intact.system import zeroed
 
 CANDIDATES = 8
 PENDING = 64

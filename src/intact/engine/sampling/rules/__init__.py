@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
+from intact._base.plugins import Registry
 from intact.engine.sampling.definitions import Definition
-from intact.plugins import Registry
 
 
 class Rule(ABC):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from intact.errors import FormatError, ParameterError
+from intact._base.errors import FormatError, ParameterError
 from intact.evaluate.files import traces_of
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intact.errors import NotInstalledError, ParameterError
+from intact._base.errors import NotInstalledError, ParameterError
 from intact.evaluate.report.arms import ReportArm, pairs_of
 from intact.evaluate.report.blocks import Block, Paragraph, Table
 from intact.evaluate.report.formatting import bounds, points, settled

@@ -21,10 +21,10 @@ from intact.evaluate.report.sections.base import (
     omission_notes,
     once,
 )
-from intact.score.equations import equations
 from intact.stats.association import share_of_samples
 from intact.stats.coverage import pass_at_k
 from intact.stats.intervals import Interval
+from intact.tasks.score.equations import equations
 
 FEWEST = 0.5
 """The least share of right texts with an equation; below it those without one would decide what is not known."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from intact._base.exact import exp
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Table
 from intact.evaluate.report.formatting import bounds, percent, points, settled, with_bounds
@@ -24,7 +25,6 @@ from intact.evaluate.report.sections.base import (
     omission_notes,
 )
 from intact.evaluate.results import ItemSample
-from intact.exact import exp
 from intact.reason.aggregate.best import best_of_n
 from intact.reason.aggregate.mixture import Mixture, fit
 from intact.reason.aggregate.rpc import distinct_weights, inclusion_weights, probabilities, prune, seen_errors

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Table
 from intact.evaluate.report.formatting import percent, with_bounds

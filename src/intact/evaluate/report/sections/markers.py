@@ -24,9 +24,9 @@ from intact.evaluate.report.sections.base import (
     once,
     too_few_mixed,
 )
-from intact.score.markers import HABITS, MARKERS, count_markers, count_words
 from intact.stats.association import cliffs_delta
 from intact.stats.intervals import Interval
+from intact.tasks.score.markers import HABITS, MARKERS, count_markers, count_words
 
 PER = 1000
 """Words to which frequencies refer."""
@@ -107,9 +107,9 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
     blocks.append(Table(head, rows))
     blocks.append(
         Paragraph(
-            "Counted by English phrases, listed in intact/score/markers.py: they show what a text says, not what it "
-            "does. Cliff's delta, of frequencies: of pairs of a right and a wrong text of one problem, the share where "
-            "the right one has more of it less the share where it has less; 0 is no difference. In parentheses "
+            "Counted by English phrases, listed in intact/tasks/score/markers.py: they show what a text says, not what "
+            "it does. Cliff's delta, of frequencies: of pairs of a right and a wrong text of one problem, the share "
+            "where the right one has more of it less the share where it has less; 0 is no difference. In parentheses "
             "intervals over problems that hold together at 95%. A difference is no cause: more of a marker need not "
             "make texts right. Texts that were cut are left out."
         )

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from intact.errors import FormatError
+from intact._base.errors import FormatError
 from intact.evaluate.files import traces_of
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Table
@@ -19,9 +19,9 @@ from intact.evaluate.report.sections.base import (
     join_reasons,
     omission_notes,
 )
-from intact.prove.assistants import find_assistant
-from intact.prove.assistants.failures import FAILURES, count_failures
 from intact.reason.proving import Tried
+from intact.tools.prove.assistants import find_assistant
+from intact.tools.prove.assistants.failures import FAILURES, count_failures
 
 
 class ProofFailures(NamedTuple):

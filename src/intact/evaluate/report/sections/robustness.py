@@ -10,10 +10,10 @@ from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Table
 from intact.evaluate.report.formatting import bounds, percent, points, with_bounds
 from intact.evaluate.report.sections.base import Omission, ReportSection, SectionBody
-from intact.score.numbers import as_number
 from intact.stats.association import share_of_samples
 from intact.stats.intervals import Interval
 from intact.stats.paired import McNemar, mcnemar
+from intact.tasks.score.numbers import as_number
 
 LEVELLED = ("gsm8k_numbers", "gsm_ranges")
 """Tasks with the parameter `level`, the size of their numbers."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intact.errors import IntactError, ParameterError
+from intact._base.errors import IntactError, ParameterError
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Table
 from intact.evaluate.report.formatting import bounds, percent, points, settled, with_bounds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from intact.errors import IntactError
+from intact._base.errors import IntactError
 from intact.evaluate.report import figures
 from intact.evaluate.report.arms import EXTRAPOLATED, ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Picture, Table

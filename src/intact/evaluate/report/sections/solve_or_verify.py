@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intact.errors import ParameterError
+from intact._base.errors import ParameterError
 from intact.evaluate.report import figures
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Picture, Table

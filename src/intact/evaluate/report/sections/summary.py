@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from intact.errors import NotInstalledError
+from intact._base.errors import NotInstalledError
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Paragraph
 from intact.evaluate.report.formatting import bounds, percent, points

@@ -12,8 +12,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from intact.download import sha256
-from intact.formats import Checkpoint, open_checkpoint
+from intact.checkpoints.download import sha256
+from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.models import find_architecture
 from intact.serve.thinking import can_think
 from intact.text import Tokenizer, infill

@@ -10,10 +10,10 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from intact.catalogue import CATALOGUE, Entry
-from intact.catalogue.place import store
-from intact.download import pull
-from intact.errors import IntactError
+from intact._base.errors import IntactError
+from intact.checkpoints.catalogue import CATALOGUE, Entry
+from intact.checkpoints.catalogue.place import store
+from intact.checkpoints.download import pull
 from intact.serve.apis.ollama import forms
 from intact.serve.apis.ollama.forms import LATEST, JsonRoute
 from intact.serve.apis.ollama.models import NamedModel

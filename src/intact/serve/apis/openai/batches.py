@@ -26,7 +26,7 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from intact.files import write_whole
+from intact._base.files import write_whole
 from intact.serve.apis.openai import chat, completions, files
 from intact.serve.apis.openai.files import Files
 from intact.serve.errors import ApiError

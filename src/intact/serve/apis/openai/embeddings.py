@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from fastapi import APIRouter
 
+from intact._base.errors import ParameterError
 from intact.engine.embedding import Embedding
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.errors import ParameterError
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.forms import Count, FormRoute
 from intact.serve.generation import TextJob, admitted, each_prompt, encode_text

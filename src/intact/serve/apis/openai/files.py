@@ -18,7 +18,7 @@ from fastapi import Form as FormField
 from pydantic import Field
 from starlette.responses import FileResponse, Response
 
-from intact.files import write_whole
+from intact._base.files import write_whole
 from intact.serve.errors import ApiError
 from intact.serve.replies import reply
 from intact.serve.service import Client, Service

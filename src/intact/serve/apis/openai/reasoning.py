@@ -12,8 +12,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
+from intact._base.errors import (
+    ConstraintError,
+    FormatError,
+    IntactError,
+    NotInstalledError,
+    ParameterError,
+    SandboxError,
+)
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
-from intact.errors import ConstraintError, FormatError, IntactError, NotInstalledError, ParameterError, SandboxError
 from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.text_mix import TextMix
 from intact.reason.budget import Budget
@@ -21,9 +28,6 @@ from intact.reason.driver import Driver
 from intact.reason.problem import Problem, Prompt, Result, path, without_infinities
 from intact.reason.registry import Method
 from intact.reason.services import MethodJob, Services
-from intact.run_receipts.record import RecordingBackend, recording_driver
-from intact.score.answers import KINDS, READERS
-from intact.score.available import check_method
 from intact.serve import methods, telemetry
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError, as_api_error
@@ -34,6 +38,9 @@ from intact.serve.replies import head
 from intact.serve.requests import ChatRequest, Extension, ResponseFormat, as_turns, with_seed
 from intact.serve.service import CancellableWork, Service, in_thread, receipt_document, text_length
 from intact.serve.settings import ServerSettings
+from intact.solving.receipts.record import RecordingBackend, recording_driver
+from intact.tasks.score.answers import KINDS, READERS
+from intact.tasks.score.available import check_method
 from intact.text.template import DEFAULT_NOW
 
 REFUSED = {ParameterError.__name__, ConstraintError.__name__, FormatError.__name__}

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from starlette.responses import Response
 
-from intact.files import write_whole
+from intact._base.files import write_whole
 from intact.serve.errors import ApiError
 from intact.serve.identity import new_identifier
 from intact.serve.replies import encode, reply

@@ -1,0 +1,103 @@
+"""Modules under their old names: before the packages were gathered, `intact._base.errors` was ``intact.errors``.
+
+Importing an old name gives the module itself, with one warning for each package; so do old pickles and entry points.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+else:
+    Loader, ModuleSpec = object, type(__spec__)
+
+MOVED = {
+    "audit": "measure.audit",
+    "bench": "measure.bench",
+    "catalogue": "checkpoints.catalogue",
+    "cluster": "evaluate.cluster",
+    "conformance": "measure.conformance",
+    "conversation": "library.conversation",
+    "download": "checkpoints.download",
+    "errors": "_base.errors",
+    "exact": "_base.exact",
+    "files": "_base.files",
+    "formats": "checkpoints.formats",
+    "lab": "quantizing.lab",
+    "markup": "_base.markup",
+    "memory": "_base.memory",
+    "packages": "_base.packages",
+    "parallel": "library.parallel",
+    "planning": "measure.planning",
+    "plugins": "_base.plugins",
+    "process": "_base.process",
+    "prove": "tools.prove",
+    "quantizers": "quantizing.quantizers",
+    "quantizers.grids": "numerics.grids",
+    "run_receipts": "solving.receipts",
+    "score": "tasks.score",
+    "steering": "library.steering",
+    "strict_json": "_base.strict_json",
+    "suggest": "_base.suggest",
+    "system": "_base.system",
+    "testing": "serve.testing",
+    "weights": "numerics.weight_formats",
+}
+"""New names of packages and modules by their old ones, all below ``intact``."""
+
+
+def new_name(name: str) -> str | None:
+    """Return the name that a module has now, or None if it has not moved.
+
+    Examples
+    --------
+    >>> new_name("intact.score.answers")
+    'intact.tasks.score.answers'
+    >>> new_name("intact.engine") is None
+    True
+    """
+    head, *parts = name.split(".")
+    if head != "intact" or not parts:
+        return None
+    for count in (2, 1):
+        if new := MOVED.get(".".join(parts[:count])):
+            return ".".join(("intact", new, *parts[count:]))
+    return None
+
+
+class Finder:
+    """Finds modules by their old names."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None, level: int = 2) -> ModuleSpec | None:
+        """Return how to load a module that has moved, else None; warn the caller, so many frames up."""
+        new = new_name(name)
+        if new is None:
+            return None
+        if Finder not in sys.meta_path:
+            sys.meta_path.insert(0, Finder)  # before others look for modules of a package with an old name where it is
+        if name.removeprefix("intact.") in MOVED:
+            import warnings
+
+            warnings.warn(f"{name} has moved to {new}: import that", FutureWarning, stacklevel=level)
+        return ModuleSpec(name, _Alias(new))
+
+
+class _Alias(Loader):
+    """Loads a module that is another's old name, as that other."""
+
+    def __init__(self, new: str) -> None:
+        self.new = new
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = import_module(self.new)
+        self._spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec  # that of the old name was set

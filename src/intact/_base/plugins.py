@@ -1,0 +1,177 @@
+"""Registries: the pieces of one kind by name, from the files of a package and from other packages' entry points.
+
+Each kind of piece (reasoning methods, scorers, architectures) has a package of this project, whose files define one
+piece each, and a group of entry points. There is no list of pieces anywhere. The room of the kind makes its registry
+once::
+
+    METHODS = Registry("intact.methods", "intact.reason.methods", lambda value: getattr(value, "name", None))
+
+    METHODS["beam_search"]        # a piece by its name; KeyError if there is none, PluginError if its package is broken
+    list(METHODS)                 # all names, sorted; imports all files of the kind, and no other package
+    METHODS.working()             # a dict of the pieces that can be loaded: a broken package takes away only its own
+    METHODS.problems()            # a dict of the PluginErrors of the rest
+    METHODS.origin("beam_search") # "intact", or the package and version that it came with, such as "my-methods 1.2"
+
+Another package adds pieces by its ``pyproject.toml``; an entry point's name is the piece's name::
+
+    [project.entry-points."intact.methods"]
+    my_method = "my_package.methods:my_method"
+
+Nothing is imported before a registry is asked, and then, where a file has the name of the piece, that file alone. A
+piece of another package never replaces one of this project.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from typing import Any, Generic, TypeVar, cast
+
+from intact._base.errors import PluginError
+
+T = TypeVar("T")
+
+
+def pieces(package: str, name_of: Callable[[Any], str | None]) -> dict[str, Any]:
+    """Return the pieces of one kind that the modules of a package of this project define, by name, sorted.
+
+    Parameters
+    ----------
+    name_of : callable
+        Return the name of an object if it is a piece, else None. It sees all that a module defines or imports.
+
+    Raises
+    ------
+    PluginError
+        If two have one name.
+    """
+    found: dict[str, Any] = {}
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        for value in vars(importlib.import_module(f"{package}.{module.name}")).values():
+            name = name_of(value)
+            if name is not None and found.setdefault(name, value) is not value:
+                raise PluginError(f"{package}: two pieces have the name {name!r}; expected one of each name")
+    return dict(sorted(found.items()))
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """The pieces of one kind by name, sorted.
+
+    Parameters
+    ----------
+    group : str
+        The group of entry points, such as ``intact.methods``.
+    package : str
+        The package of this project whose modules define pieces, such as ``intact.reason.methods``.
+    name_of : callable
+        Return the name of an object if it is a piece of this kind, else None. It sees every object that a module
+        defines or imports, and what an entry point names.
+    """
+
+    def __init__(self, group: str, package: str, name_of: Callable[[Any], str | None]) -> None:
+        self.group, self.package, self._name_of = group, package, name_of
+        self._loaded: dict[str, T] = {}
+
+    @cached_property
+    def own(self) -> Mapping[str, T]:
+        """The pieces of this project, sorted."""
+        return pieces(self.package, self._name_of)
+
+    @cached_property
+    def _foreign(self) -> Mapping[str, list[EntryPoint]]:
+        """The entry points of other packages by their names."""
+        found: dict[str, list[EntryPoint]] = {}
+        for entry in entry_points(group=self.group):
+            found.setdefault(entry.name, []).append(entry)
+        return found
+
+    def _find(self, name: object) -> T | None:
+        """Return a piece of this project, None if there is none; a file of its name is imported alone."""
+        if "own" not in vars(self) and isinstance(name, str) and name.isidentifier() and not name.startswith("_"):
+            module = f"{self.package}.{name}"
+            if importlib.util.find_spec(module) is not None:
+                for value in vars(importlib.import_module(module)).values():
+                    if self._name_of(value) == name:
+                        return cast(T, value)
+        return self.own.get(cast(str, name))
+
+    def __getitem__(self, name: str) -> T:
+        """Return a piece.
+
+        Raises
+        ------
+        KeyError
+            If there is none of this name.
+        PluginError
+            If another package provides it and cannot be loaded.
+        """
+        if (own := self._find(name)) is not None:
+            return own
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self.own, *self._foreign}))
+
+    def __len__(self) -> int:
+        return len({*self.own, *self._foreign})
+
+    def __contains__(self, name: object) -> bool:
+        return self._find(name) is not None or name in self._foreign
+
+    def origin(self, name: str) -> str:
+        """Return which package a piece is from: ``intact``, or another's name and version."""
+        return "intact" if self._find(name) is not None else ", ".join(map(_package_of, self._foreign[name]))
+
+    def working(self) -> dict[str, T]:
+        """Return the pieces that can be loaded, sorted by name."""
+        problems = self.problems()
+        return {name: self[name] for name in self if name not in problems or name in self.own}
+
+    def problems(self) -> dict[str, PluginError]:
+        """Return why pieces of other packages cannot be used, by their names."""
+        found = {}
+        for name in sorted(self._foreign):
+            try:
+                if self._find(name) is not None:
+                    raise PluginError(f"{self._where(name)}: intact has a piece of this name; choose another name")
+                self[name]
+            except PluginError as error:
+                found[name] = error
+        return found
+
+    def _load(self, name: str) -> T:
+        if len(self._foreign[name]) > 1:
+            raise PluginError(f"{self._where(name)}: two packages use this name; uninstall one of them")
+        try:
+            value = self._foreign[name][0].load()
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise PluginError(f"{self._where(name)}: cannot be loaded ({problem:.300})") from error
+        if self._name_of(value) != name:
+            raise PluginError(
+                f"{self._where(name)}: names {value!r:.80}; expected a piece of the kind of {self.package} "
+                f"whose name is {name!r}"
+            )
+        return cast(T, value)
+
+    def _where(self, name: str) -> str:
+        packages = ", ".join(map(_package_of, self._foreign[name]))
+        return f"package {packages}: entry point {name!r} of group {self.group}"
+
+
+def installed(package: str) -> str | None:
+    """Return the version of a package, or None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _package_of(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "of unknown name"

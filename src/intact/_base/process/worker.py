@@ -1,0 +1,317 @@
+"""A process for work on untrusted texts, which may take forever or all memory without harm to the parent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import marshal
+import os
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+
+from intact._base import system
+from intact._base.errors import CapacityError, ParameterError
+from intact._base.packages import check_installed
+from intact._base.process.loop import LENGTH
+
+ENVIRONMENT: Final = {
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+    "PYTHONHASHSEED": "0",  # the order of sets, which libraries' results depend on
+    "OPENBLAS_NUM_THREADS": "1",  # threads take address space
+}
+"""The environment of a worker, besides where the system's libraries lie."""
+_LIBRARIES: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_FLAGS: Final = ("-P", "-s", "-S", "-B", "-X", "utf8")  # not -I, which ignores the fixed hash seed
+_STARTING: Final = 300.0
+"""Seconds that a worker may take to start, on a machine with other work."""
+_PIECE: Final = 1 << 20
+_SLOW: Final = "took too long by the clock on the wall"
+
+
+class LimitReached(Exception):  # noqa: N818
+    """A request exceeded a limit of time, memory or length, or ended the worker; the message names which."""
+
+
+class TimedOut(LimitReached):
+    """A request took too long by the clock; on a machine with less other work it may not."""
+
+
+class WorkerFailure(Exception):  # noqa: N818
+    """The worker's function raised an exception, which the message names."""
+
+
+class WorkerProcess:
+    """A process that answers one request at a time; it is started when needed, and again after a request ended it.
+
+    Threads may call it concurrently. A forked process starts a worker of its own. A worker ends with its parent.
+
+    Parameters
+    ----------
+    program : Path
+        A Python file whose function `start` returns the functions to call, by name. It is loaded by the worker alone.
+    package : str
+        The package that the program imports, for the error where that is not installed.
+    seconds : float
+        Processor time of a request.
+    memory : int
+        Bytes of address space.
+    reply : int
+        Bytes of a reply.
+    limits : mapping of str to int
+        Further limits by the names of `resource`, less `RLIMIT_`; they hold from the first request on.
+
+    Attributes
+    ----------
+    started : int
+        How many processes were started so far.
+    """
+
+    def __init__(
+        self,
+        program: Path,
+        package: str,
+        *,
+        seconds: float,
+        memory: int,
+        reply: int = 1 << 24,
+        limits: Mapping[str, int] | None = None,
+    ) -> None:
+        self.program, self.package = program, package
+        self.seconds, self.memory, self.reply = seconds, memory, reply
+        self.limits = {"CORE": 0, "FSIZE": 0, "NPROC": 0, **(limits or {})}
+        self.started = 0
+        self._lock = Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ready = False
+        self._finalizer: weakref.finalize[..., Any] | None = None
+        _workers.add(self)
+
+    def prepare(self) -> None:
+        """Start the process if there is none, without waiting for it.
+
+        Raises
+        ------
+        ParameterError
+            If what it needs is not installed.
+        CapacityError
+            If no process can be started.
+        """
+        with self._lock:
+            self._running()
+
+    def ask(self, name: str, *arguments: Any, seconds: float | None = None, reply: int | None = None) -> Any:
+        """Call a function of the worker, and return what it returns, as JSON has it.
+
+        Parameters
+        ----------
+        name, arguments
+            The function, and its arguments: Python's own types, as `marshal` writes them.
+        seconds, reply
+            Limits of this request, instead of the worker's.
+
+        Raises
+        ------
+        LimitReached
+            If the request goes beyond a limit, or ends the process.
+        WorkerFailure
+            If the function raises an exception, or its reply is too long.
+        ParameterError
+            If what the worker needs is not installed, or does not start.
+        CapacityError
+            If no process can be started.
+        """
+        seconds, reply = seconds or self.seconds, reply or self.reply
+        request = marshal.dumps((name, arguments, seconds, reply))
+        with self._lock:
+            try:
+                process = self._running()
+                self._await_start(process)
+                deadline = time.monotonic() + _patience(seconds)
+                with system.watch(process, deadline):
+                    _send(process, request, deadline)
+                    status, *rest = _receive(process, reply, deadline)
+            except _Ended:
+                reason = self._reason(seconds)
+                if time.monotonic() >= deadline:
+                    raise TimedOut(_SLOW) from None
+                raise LimitReached(reason) from None
+            except BaseException:
+                self._end()
+                raise
+            if status == "memory":
+                self._end()
+                raise LimitReached(f"took more than {self.memory >> 20:,} MB of memory")
+        if status == "error":
+            raise WorkerFailure(rest[0])
+        return rest[0]
+
+    def end(self) -> None:
+        """End the process, if there is one."""
+        with self._lock:
+            self._end()
+
+    def forget(self) -> None:
+        """Leave the process to the one that started it, of which this one is a fork."""
+        self._lock = Lock()
+        process, self._process = self._process, None
+        if process is not None:
+            if self._finalizer is not None:
+                self._finalizer.detach()
+            process.returncode = 0  # which is the parent's business
+            _close(process)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is not None:
+            self._end()  # somebody else ended it, between requests
+        if self._process is None:
+            self._process = self._start()
+        return self._process
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        check_installed("this", self.package)
+        loop = Path(__file__).with_name("loop.py").absolute()
+        try:
+            process = subprocess.Popen(
+                [sys.executable, *_FLAGS, str(loop)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env={**ENVIRONMENT, **{name: os.environ[name] for name in _LIBRARIES if name in os.environ}},
+                cwd="/",
+                start_new_session=True,  # an interrupt from the keyboard is the parent's
+            )
+        except OSError as error:
+            raise CapacityError(f"no process can be started here: {error.strerror}") from error
+        self.started += 1
+        self._ready = False
+        self._finalizer = weakref.finalize(self, _kill, process)
+        for stream in (process.stdin, process.stdout):
+            assert stream is not None
+            system.prepare_pipe(stream.fileno())
+        folders = [str(Path(folder).absolute()) for folder in sys.path if folder]
+        first = (str(self.program.absolute()), folders, {"AS": self.memory, **self.limits})
+        with contextlib.suppress(_Ended):  # which the first request finds
+            _send(process, marshal.dumps(first), time.monotonic() + _STARTING)
+        return process
+
+    def _await_start(self, process: subprocess.Popen[bytes]) -> None:
+        if self._ready:
+            return
+        problem = ""
+        try:
+            deadline = time.monotonic() + _STARTING
+            with system.watch(process, deadline):
+                status, *rest = _receive(process, 1 << 20, deadline)
+            problem = rest[0] if status == "error" else ""
+        except _Ended:
+            status = "ended"
+        if status != "done":
+            self._end()
+            hint = f": {problem:.200}" if problem else f": try python -c 'import {self.package}'"
+            raise ParameterError(f"{self.package.replace('_', '-')} is installed but does not start{hint}")
+        self._ready = True
+
+    def _reason(self, seconds: float) -> str:
+        """Return what the process did that has ended, and forget it."""
+        assert self._process is not None
+        try:
+            status = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            status = 0
+        self._end()
+        if status < 0:
+            name = signal.Signals(-status).name
+            limit = name in ("SIGPROF", "SIGXCPU")
+            return f"took more than {seconds:g} s" if limit else f"ended its process by {name}"
+        return "ended its process"
+
+    def _end(self) -> None:
+        self._process = None
+        if self._finalizer is not None:
+            self._finalizer()
+
+
+_workers: weakref.WeakSet[WorkerProcess] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for worker in _workers:
+        worker.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+class _Ended(Exception):  # noqa: N818
+    """A process that reads and writes no more."""
+
+
+def _patience(seconds: float) -> float:
+    """Return how long to wait by the clock for so much processor time, on a machine with other work."""
+    return 60 + 20 * seconds
+
+
+def _wait(file: int, deadline: float, *, write: bool = False) -> None:
+    """Wait until a file can be read or written."""
+    if not system.wait_for_pipe(file, write=write, deadline=deadline):
+        raise TimedOut(_SLOW)
+
+
+def _send(process: subprocess.Popen[bytes], data: bytes, deadline: float) -> None:
+    assert process.stdin is not None
+    file, left = process.stdin.fileno(), memoryview(LENGTH.pack(len(data)) + data)
+    while left:
+        _wait(file, deadline, write=True)
+        try:
+            left = left[os.write(file, left[:_PIECE]) :]
+        except BlockingIOError:
+            continue
+        except BrokenPipeError:
+            raise _Ended from None
+
+
+def _receive(process: subprocess.Popen[bytes], most: int, deadline: float) -> Sequence[Any]:
+    """Return a reply of at most so many bytes."""
+    assert process.stdout is not None
+    file = process.stdout.fileno()
+    (length,) = LENGTH.unpack(_read(file, LENGTH.size, deadline))
+    if length > most:
+        raise LimitReached(f"wrote a reply of more than {most:,} bytes")
+    reply: Sequence[Any] = json.loads(_read(file, length, deadline).decode("utf-8", "surrogatepass"))
+    return reply
+
+
+def _read(file: int, length: int, deadline: float) -> bytes:
+    data = bytearray()
+    while len(data) < length:
+        _wait(file, deadline)
+        try:
+            piece = os.read(file, min(_PIECE, length - len(data)))
+        except BlockingIOError:
+            continue
+        if not piece:
+            raise _Ended
+        data += piece
+    return bytes(data)
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    _close(process)
+    process.wait()

@@ -1,0 +1,253 @@
+"""Strict reading of JSON from untrusted sources: `parse` for the text, `Fields` for the members of an object.
+
+Errors name the place, what stands there, and what would be right.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import reprlib
+import sys
+from collections.abc import Callable, Collection, Mapping
+from itertools import pairwise
+from typing import Any, Final, NoReturn, TypeGuard, TypeVar
+
+from intact._base.errors import IntactError, NewerReceiptError, ReceiptError
+
+T = TypeVar("T")
+quote: Final = reprlib.repr
+"""Quote a value for a message, shortened if it is long."""
+LARGEST: Final = (1 << 53) - 1
+"""Largest integer that every JSON implementation represents exactly."""
+MOST_DEPTH: Final = 128
+"""Most lists and objects within each other. Python's own limit depends on its version and on the caller."""
+MOST_TOKEN: Final = (1 << 31) - 1
+_HEXADECIMAL: Final = re.compile(r"[0-9a-f]*")
+
+
+def parse(
+    data: bytes | str,
+    what: str,
+    *,
+    floats: bool = True,
+    error: type[IntactError] = ReceiptError,
+    constant: Callable[[str], Any] | None = None,
+) -> Any:
+    """Parse a JSON text, refusing what JSON leaves open: NaN, infinities, members given twice, more than `MOST_DEPTH`.
+
+    Bound the size of `data` first: memory and time grow with it.
+
+    Parameters
+    ----------
+    data : bytes or str
+        Bytes are UTF-8.
+    what : str
+        A name for the text in messages, such as "the receipt".
+    floats : bool
+        If false, refuse numbers that are not integers.
+    error : type
+        The error to raise.
+    constant : callable, optional
+        Returns the value of NaN and of infinities, which Python writes though they are no JSON.
+
+    Raises
+    ------
+    IntactError
+        Of the type `error`, if the text is not such JSON.
+    """
+
+    def refuse(number: str) -> NoReturn:
+        raise error(f"{what} holds the number {number:.40}; expected {'finite numbers' if floats else 'integers'}")
+
+    def finite(number: str) -> float:
+        value = float(number)
+        return refuse(number) if math.isinf(value) else value
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in found:
+                raise error(f"{what} has the member {quote(name)} twice")
+            found[name] = value
+        return found
+
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8")
+        number = finite if floats else refuse
+        value = json.loads(text, parse_float=number, parse_constant=constant or refuse, object_pairs_hook=unique)
+        if is_too_deep(value, text):
+            raise RecursionError
+        return value
+    except error:
+        raise
+    except UnicodeDecodeError as failure:
+        raise error(f"{what} is not UTF-8: byte {failure.start} is 0x{failure.object[failure.start]:02X}") from None
+    except RecursionError:
+        raise error(f"{what} is nested too deep") from None
+    except ValueError as failure:
+        raise error(f"{what} is no JSON: {failure!s:.200}") from None
+
+
+def is_too_deep(value: Any, text: str | bytes) -> bool:
+    """Return true if lists and objects lie within each other more than `MOST_DEPTH` deep; text is the value as JSON."""
+    opening = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
+    if opening <= MOST_DEPTH:
+        return False
+    level = [value]
+    for _ in range(MOST_DEPTH + 1):
+        level = [one for one in level if isinstance(one, list | dict)]
+        if not level:
+            return False
+        level = [item for one in level for item in (one.values() if isinstance(one, dict) else one)]
+    return True
+
+
+def check_kind(value: Any, what: str, name: str, version: int, readers: Mapping[int, str] | None = None) -> None:
+    """Validate the format that a document names, and its version.
+
+    Parameters
+    ----------
+    readers : mapping of int to str, optional
+        Earlier versions of the format, each with the last version of this package that reads it.
+
+    Raises
+    ------
+    ReceiptError
+        If it is not of this format.
+    NewerReceiptError
+        If it is of another version.
+    """
+    if not isinstance(value, dict) or value.get("format") != name:
+        raise ReceiptError(f"no {what}: its member format must be {name!r}")
+    given: Any = value.get("version")
+    if not is_integer(given, 1, LARGEST):
+        raise ReceiptError(f"version must be a positive integer, got {quote(given)}")
+    if given != version:
+        reader = (readers or {}).get(given)
+        hint = "" if reader is None else f"; the last intact to read it is {reader}"
+        raise NewerReceiptError(f"the receipt is of version {given}; this program reads version {version}{hint}")
+
+
+class Fields:
+    """The members of one JSON object, read by type; unknown and missing members are refused.
+
+    Parameters
+    ----------
+    value : any
+        The value that should be an object.
+    where : str
+        The object's place, such as `request.sampling`.
+    names : collection of str
+        The members that it must have.
+    optional : collection of str
+        Those that it may have.
+
+    Raises
+    ------
+    ReceiptError
+        If it is not an object, has an unknown member, or lacks one.
+    """
+
+    def __init__(self, value: Any, where: str, names: Collection[str], optional: Collection[str] = ()) -> None:
+        self._where = where
+        if not isinstance(value, dict):
+            raise ReceiptError(f"{where} must be an object, got {quote(value)}")
+        for name in value:
+            if name not in names and name not in optional:
+                raise ReceiptError(f"{where} has the unknown member {quote(name)}")
+        for name in names:
+            if name not in value:
+                raise ReceiptError(f"{where} lacks the member {name!r}")
+        self.values: Mapping[str, Any] = value
+
+    def place(self, name: str) -> str:
+        """Return the place of a member, for messages."""
+        return f"{self._where}.{name}"
+
+    def fail(self, name: str, expected: str) -> NoReturn:
+        """Raise `ReceiptError` for a member."""
+        raise ReceiptError(f"{self.place(name)} must be {expected}, got {quote(self.values[name])}")
+
+    def text(self, name: str) -> str:
+        """Read a string."""
+        value = self.values[name]
+        if not isinstance(value, str):
+            self.fail(name, "a string")
+        return value
+
+    def choice(self, name: str, choices: Collection[T]) -> T:
+        """Read one of several values, of the same type."""
+        value = self.values[name]
+        found = [choice for choice in choices if value == choice and type(value) is type(choice)]
+        if not found:
+            self.fail(name, "one of " + ", ".join(map(str, choices)))
+        return found[0]
+
+    def flag(self, name: str) -> bool:
+        """Read true or false."""
+        return self.choice(name, (False, True))
+
+    def integer(self, name: str, least: int = 0, most: int = LARGEST) -> int:
+        """Read an integer."""
+        value = self.values[name]
+        if not is_integer(value, least, most):
+            self.fail(name, f"an integer from {least} to {most}")
+        return int(value)
+
+    def integers(self, name: str, least: int = 0, most: int = MOST_TOKEN, shortest: int = 0) -> tuple[int, ...]:
+        """Read a list of integers."""
+        value = self.values[name]
+        if not isinstance(value, list) or len(value) < shortest:
+            self.fail(name, "a list of integers" + (" that is not empty" if shortest else ""))
+        if value and set(map(type, value)) == {int} and least <= min(value) and max(value) <= most:
+            return tuple(value)
+        for index, item in enumerate(value):
+            if not is_integer(item, least, most):
+                where = f"{self.place(name)}[{index}]"
+                raise ReceiptError(f"{where} must be an integer from {least} to {most}, got {quote(item)}")
+        return tuple(value)
+
+    def ascending(self, name: str) -> tuple[int, ...]:
+        """Read a list of tokens in ascending order."""
+        value = self.integers(name)
+        if any(a >= b for a, b in pairwise(value)):
+            self.fail(name, "tokens in ascending order")
+        return value
+
+    def items(self, name: str, expected: str = "a list") -> list[Any]:
+        """Read a list of any items."""
+        value = self.values[name]
+        if not isinstance(value, list):
+            self.fail(name, expected)
+        return value
+
+    def each(self, name: str, read: Callable[[Any, str], T]) -> tuple[T, ...]:
+        """Read a list, each item by a function of the item and its place."""
+        return tuple([read(item, f"{name}[{index}]") for index, item in enumerate(self.items(name))])
+
+    def digits(self, name: str, size: int) -> bytes:
+        """Read bytes from hexadecimal digits in lower case."""
+        value = self.values[name]
+        if not isinstance(value, str) or len(value) != 2 * size or not _HEXADECIMAL.fullmatch(value):
+            self.fail(name, f"{2 * size} hexadecimal digits in lower case")
+        return bytes.fromhex(value)
+
+    def digest(self, name: str) -> bytes:
+        """Read a digest."""
+        return self.digits(name, 32)
+
+    def maybe(self, name: str, read: Callable[[str], T]) -> T | None:
+        """Read a member that may be null."""
+        return None if self.values[name] is None else read(name)
+
+
+def is_integer(value: object, least: int, most: int) -> bool:
+    """Return true if a value is an integer within bounds."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def is_double(value: object) -> TypeGuard[float]:
+    """Return true if a value is a finite number that is not beyond the range of a double."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

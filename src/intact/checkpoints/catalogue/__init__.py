@@ -1,0 +1,37 @@
+"""Names of models: of the catalogue, of repositories on the hub, of the user's own; and the files they stand for.
+
+Importing this package is cheap: shell completion and ``--help`` use it.
+"""
+
+from intact.checkpoints.catalogue.aliases import aliases
+from intact.checkpoints.catalogue.entries import CATALOGUE, DEFAULT, Entry, Hub, Package, Source
+from intact.checkpoints.catalogue.hub import HubName
+from intact.checkpoints.catalogue.names import (
+    MissingModelError,
+    entry,
+    expand,
+    find,
+    is_name,
+    looks_like_path,
+    resolve,
+)
+from intact.checkpoints.catalogue.place import store
+
+__all__ = [
+    "CATALOGUE",
+    "DEFAULT",
+    "Entry",
+    "Hub",
+    "HubName",
+    "MissingModelError",
+    "Package",
+    "Source",
+    "aliases",
+    "entry",
+    "expand",
+    "find",
+    "is_name",
+    "looks_like_path",
+    "resolve",
+    "store",
+]

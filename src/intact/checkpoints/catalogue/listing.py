@@ -1,0 +1,142 @@
+"""The files of a repository on the hub, by a listing that is checked: anybody can write to the hub.
+
+Names are checked before they become paths. A listing is kept beside the models that were pulled, so that a name chooses
+the same files again without the hub.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from intact._base.errors import FormatError
+from intact._base.strict_json import LARGEST, is_integer
+from intact.checkpoints.catalogue.place import LISTING, quoted, read_object
+
+MOST_FILES = 10_000
+LONGEST_NAME = 200
+"""Characters of a file's name, special ones written as %XX."""
+LARGEST_FILE = 50_000_000_000
+"""Bytes of one file; the hub hands out no larger ones by plain HTTP."""
+LARGEST_TEXT = 256 << 20
+"""Bytes of a file that is not weights."""
+
+SMALL = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+"""The files of a folder beside its weights."""
+TEMPLATE = re.compile(r"additional_chat_templates/[^/]+\.jinja")
+_NO_MODEL = ("mmproj", "imatrix")
+"""GGUF files that are no language models have these in their names."""
+_WEIGHTS = (".gguf", ".safetensors", ".bin")
+_PYTORCH = re.compile(r"pytorch_model(-\d{5}-of-\d{5})?\.bin|pytorch_model\.bin\.index\.json")
+_UNSAFE = re.compile(r'[\\:*?"<>|]')
+
+
+class HubFile(NamedTuple):
+    """A file of a repository: its size, and the digest that the hub states: SHA-256, or the SHA-1 of a Git blob."""
+
+    size: int
+    sha256: str | None
+    git: str | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a repository that models are made of, at one commit."""
+
+    repo: str
+    revision: str
+    commit: str
+    licence: str
+    files: dict[str, HubFile]
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        files = {name: file._asdict() for name, file in self.files.items()}
+        return {
+            "repo": self.repo,
+            "revision": self.revision,
+            "commit": self.commit,
+            "licence": self.licence,
+            "files": files,
+        }
+
+    @classmethod
+    def of_document(cls, value: Any, where: str) -> Listing:
+        """Read it from JSON.
+
+        Raises
+        ------
+        FormatError
+            If it is none, or a name or a size is refused.
+        """
+        texts = ("repo", "revision", "commit", "licence")
+        if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in texts):
+            raise FormatError(f"{where} is no list of a repository's files")
+        if not re.fullmatch("[0-9a-f]{40}", value["commit"]):
+            raise FormatError(f"{where}: the commit is {value['commit']!r:.60}; expected 40 hexadecimal digits")
+        files = value.get("files")
+        if not isinstance(files, dict) or len(files) > MOST_FILES:
+            raise FormatError(f"{where}: expected at most {MOST_FILES} files")
+        checked = {name: _file(name, file, where) for name, file in files.items()}
+        return cls(value["repo"], value["revision"], value["commit"], value["licence"], checked)
+
+    @classmethod
+    def kept(cls, folder: Path) -> Listing | None:
+        """Return the listing that a folder of the store has; None where it has none."""
+        value = read_object(folder / LISTING)
+        return None if value is None else cls.of_document(value, str(folder / LISTING))
+
+
+def is_wanted(name: str) -> bool:
+    """Return true if a file of a repository may belong to a model."""
+    base = name.rpartition("/")[2].lower()
+    if base.endswith(".gguf"):
+        return not any(word in base for word in _NO_MODEL)
+    if "/" in name:
+        return TEMPLATE.fullmatch(name) is not None
+    is_pytorch = _PYTORCH.fullmatch(name) is not None
+    return name in SMALL or name.endswith((".safetensors", ".safetensors.index.json")) or is_pytorch
+
+
+def check_files(listing: Listing, names: Collection[str]) -> int:
+    """Return the bytes of files of a repository together.
+
+    Raises
+    ------
+    FormatError
+        If one is larger than such files may be, or the hub states no digest of it.
+    """
+    for name in names:
+        file, most = listing.files[name], LARGEST_FILE if name.lower().endswith(_WEIGHTS) else LARGEST_TEXT
+        if file.size > most:
+            raise FormatError(f"{listing.repo}: {name} has {file.size:,} bytes; expected at most {most:,}")
+        if file.sha256 is None and file.git is None:
+            raise FormatError(f"{listing.repo}: no digest of {name} is stated (is HF_ENDPOINT a hub?)")
+    return sum(listing.files[name].size for name in names)
+
+
+def _file(name: str, value: Any, where: str) -> HubFile:
+    """Check a file's name, by the rules of every system, and its size."""
+    plain = all(part and not part.startswith(".") and not part.endswith((".", " ")) for part in name.split("/"))
+    if not plain or not name.isprintable() or _UNSAFE.search(name) or len(quoted(name)) > LONGEST_NAME:
+        raise FormatError(f"{where}: the name {name!r:.120} is refused; expected a path within the repository")
+    size, sha256, git = (value.get(key) if isinstance(value, dict) else None for key in ("size", "sha256", "git"))
+    if not isinstance(size, int) or not is_integer(size, 0, LARGEST):
+        raise FormatError(f"{where}: {name} has the size {size!r:.40}; expected a number of bytes")
+    for digest, length in ((sha256, 64), (git, 40)):
+        if digest is not None and not (isinstance(digest, str) and re.fullmatch(f"[0-9a-f]{{{length}}}", digest)):
+            raise FormatError(f"{where}: {name} has the digest {digest!r:.80}; expected {length} hexadecimal digits")
+    return HubFile(size, sha256, git)

@@ -1,0 +1,120 @@
+"""From the name of a model to its file or folder: the one resolver of the library, the command line and the server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from intact._base.errors import ParameterError
+from intact._base.files import expand_home
+from intact._base.suggest import did_you_mean
+from intact.checkpoints.catalogue.aliases import aliases, could_be_alias
+from intact.checkpoints.catalogue.entries import CATALOGUE, Entry
+from intact.checkpoints.catalogue.hub import PREFIX, HubName
+from intact.checkpoints.catalogue.place import store
+
+
+class MissingModelError(ParameterError):
+    """A model of the catalogue or the hub that has not been pulled yet.
+
+    Attributes
+    ----------
+    name : str or HubName
+        Its name; aliases are replaced.
+    """
+
+    def __init__(self, name: str | HubName) -> None:
+        super().__init__(f"model {str(name)!r} has not been pulled yet; run: intact pull {name}")
+        self.name = name
+
+
+def entry(name: str) -> Entry:
+    """Return the catalogue's entry of that name.
+
+    Raises
+    ------
+    ParameterError
+        No such name; the message suggests the nearest ones.
+    """
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    known = [*CATALOGUE, *aliases()]
+    advice = did_you_mean(name, known) or "intact models lists them (a file goes by its path, such as ./model.gguf)"
+    raise ParameterError(f"{name!r} is no model of the catalogue: {advice}")
+
+
+def find(name: str) -> Path | None:
+    """Return where the file of a model of the catalogue lies, or None if it has not been pulled.
+
+    Raises
+    ------
+    ParameterError
+        No such name.
+    """
+    path = store() / entry(name).file
+    return path if path.is_file() else None
+
+
+def expand(text: str) -> str:
+    """Return what an alias stands for, and any other text as it is.
+
+    Raises
+    ------
+    ParameterError
+        If the file of aliases is wrong; it is read for texts that have the form of an alias.
+    """
+    if text in CATALOGUE or not could_be_alias(text):
+        return text
+    return aliases().get(text, text)
+
+
+def is_name(text: str) -> bool:
+    """Return true if a text is a name of the catalogue or the hub, or an alias."""
+    return text in CATALOGUE or HubName.matches(text) or expand(text) != text
+
+
+def resolve(name_or_path: str | os.PathLike[str]) -> Path:
+    """Return the file or folder meant by a name or a path; never downloads.
+
+    A text is a name of the catalogue, a name on the hub (``hf:...``), an alias, or a path, whichever it is first; so a
+    name wins over a file of the same name in the working folder (write ``./name`` for that one, or give a `Path`).
+
+    Raises
+    ------
+    MissingModelError
+        A name that has not been pulled.
+    ParameterError
+        Neither a name nor something that exists.
+    """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise ParameterError(f"name_or_path must be a model's name or path, got {name_or_path!r:.60}")
+    text = os.fspath(name_or_path)
+    if not text:
+        raise ParameterError("name_or_path is empty: expected a model's name or path")
+    if isinstance(name_or_path, str):
+        text = expand(text)
+        if text in CATALOGUE:
+            if path := find(text):
+                return path
+            raise MissingModelError(text)
+        if text.startswith(PREFIX):
+            from intact.checkpoints.catalogue.pulled import find_pulled
+
+            name = HubName.parse(text)
+            if path := find_pulled(name):
+                return path
+            raise MissingModelError(name)
+    path = expand_home(text)
+    if path.exists():
+        return path
+    if looks_like_path(text) or not isinstance(name_or_path, str):
+        is_hub = isinstance(name_or_path, str) and HubName.matches(PREFIX + text)
+        hint = f"; a repository on the hub has the name {PREFIX}{text}" if is_hub else ""
+        raise ParameterError(f"{text}: no such file or folder{hint}")
+    entry(text)
+    raise AssertionError("entry() raises for unknown names")
+
+
+def looks_like_path(text: str) -> bool:
+    """Return whether a text that is no name of the catalogue looks like a path."""
+    return "/" in text or os.sep in text or text.startswith("~") or text.endswith((".gguf", ".safetensors"))

@@ -1,0 +1,58 @@
+"""The store: the folder of models that were pulled.
+
+A model of the catalogue is a file in it. A model of the hub lies in ``hub/OWNER/REPO/REVISION``: `listing.json` has the
+repository's files as they were when the first of its models was pulled; each model has a folder there, and beside it a
+record, which is written when all files of the model are there.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from intact._base.errors import FormatError
+from intact._base.files import expand_home
+from intact._base.strict_json import parse
+
+LISTING = "listing.json"
+_LONGEST_FILE = 16 << 20
+_ADVICE = "delete its folder and pull the model again"
+
+
+def cache() -> Path:
+    """Return the folder of everything that is fetched: ``$INTACT_HOME``, by default ``~/.cache/intact``."""
+    return expand_home(os.environ.get("INTACT_HOME") or "~/.cache/intact")
+
+
+def store() -> Path:
+    """Return the folder of pulled models: ``$INTACT_HOME/models``, by default under ``~/.cache/intact``."""
+    return cache() / "models"
+
+
+def quoted(name: str) -> str:
+    """Return a name as that of one file or folder: letters, digits and ``_.-~``, all else as %XX."""
+    return quote(name, safe="")
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object of the store; None where there is no such file.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LONGEST_FILE)
+    except FileNotFoundError:
+        return None
+    try:
+        value = parse(data, str(path), error=FormatError)
+    except FormatError as error:
+        raise FormatError(f"{error}; {_ADVICE}") from error
+    if not isinstance(value, dict):
+        raise FormatError(f"{path} is no JSON object; {_ADVICE}")
+    return value

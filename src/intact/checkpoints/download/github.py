@@ -1,0 +1,95 @@
+"""Fetching a file of a GitHub repository at a commit, from GitHub or from what ``INTACT_GITHUB_ENDPOINT`` names."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from intact.checkpoints.download.base import (
+    DownloadError,
+    Pulled,
+    Report,
+    WrongContentError,
+    locked,
+    require_space,
+    sha256,
+    space_errors,
+)
+from intact.checkpoints.download.hub import bytes_kept, receive
+
+
+@dataclass(frozen=True)
+class GitHubFile:
+    """A file of a GitHub repository.
+
+    Attributes
+    ----------
+    repo, commit, path : str
+        Where it is.
+    bytes : int
+        Its size.
+    sha256 : str
+        Its digest; nothing else is taken for the file.
+    """
+
+    repo: str
+    commit: str
+    path: str
+    bytes: int
+    sha256: str
+
+    @property
+    def url(self) -> str:
+        """The address of its content."""
+        endpoint = os.environ.get("INTACT_GITHUB_ENDPOINT", "").rstrip("/") or "https://raw.githubusercontent.com"
+        return f"{endpoint}/{self.repo}/{self.commit}/{self.path}"
+
+    def __str__(self) -> str:
+        return f"{self.path} of {self.repo} at {self.commit[:12]}"
+
+
+def fetch_from_github(file: GitHubFile, target: Path, report: Report = lambda stage, done, total: None) -> Pulled:
+    """Fetch a file to a path, unless it is there already: resumable, checked by SHA-256, atomic.
+
+    Raises
+    ------
+    NoSpaceError
+        If there is no room; what was fetched is kept.
+    DownloadError
+        If it cannot be fetched, or is another file than it should be.
+    """
+    folder = target.parent
+    with space_errors(folder, target.name):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / f".{target.name}.lock", report):
+            fresh = not (target.is_file() and _digest(target, report) == file.sha256)
+            if fresh:
+                _fetch(file, target, report)
+    return Pulled(target.name, target, file.bytes, file.sha256, str(file), fresh)
+
+
+def _fetch(file: GitHubFile, target: Path, report: Report) -> None:
+    """Fetch the file and move it into place; if it continued a wrong partial file, fetch all of it again."""
+    partial = target.with_name(f".{target.name}.{file.sha256[:16]}.partial")
+    kept = bytes_kept(partial, file.bytes)
+    require_space(target.parent, file.bytes - kept, target.name)
+    try:
+        receive(file.url, {}, target.name, partial, file.bytes, lambda done: report("fetch", done, file.bytes))
+        if (found := _digest(partial, report)) != file.sha256:
+            raise WrongContentError(f"the file fetched has SHA-256 {found}, expected {file.sha256}")
+    except WrongContentError as error:
+        partial.unlink()
+        if not kept:
+            raise DownloadError(f"cannot fetch {file}: {error}; it was thrown away") from error
+        _fetch(file, target, report)
+    except DownloadError as error:
+        raise DownloadError(f"cannot fetch {file}: {error}") from error
+    else:
+        partial.replace(target)
+
+
+def _digest(path: Path, report: Report) -> str:
+    """Return the SHA-256 of a file, and report the progress."""
+    size = path.stat().st_size
+    return sha256(path, lambda done: report("check", done, size))

@@ -1,0 +1,145 @@
+"""Fetching a file from the Hugging Face hub, or from what ``HF_ENDPOINT`` names."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from intact.checkpoints.catalogue import Entry, Hub
+from intact.checkpoints.download.base import FULL, DownloadError, Report, WrongContentError, require_space, sync
+
+
+def fetch_from_hub(source: Hub, entry: Entry, folder: Path, report: Report) -> tuple[Path, str]:
+    """Return the fetched file and the digest it must have. A partial file of the same digest is continued."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    with hub_errors(source.file):
+        metadata = get_hf_file_metadata(
+            hf_hub_url(source.repo, source.file, revision=source.revision, endpoint=endpoint())
+        )
+    expected, size = metadata.etag or "", metadata.size
+    if len(expected) != 64 or size is None or metadata.commit_hash is None:
+        raise DownloadError(f"{source.file}: the hub states no SHA-256 and size for it (is HF_ENDPOINT a hub?)")
+    if entry.sha256 is not None and expected != entry.sha256:
+        raise DownloadError(f"{source.file} has SHA-256 {expected} there, expected {entry.sha256}")
+
+    partial = folder / f".{entry.file}.{expected[:16]}.partial"
+    require_space(folder, size - bytes_kept(partial, size), entry.name)
+    transfer(replace(source, revision=metadata.commit_hash), partial, size, lambda done: report("fetch", done, size))
+    return partial, expected
+
+
+def endpoint() -> str | None:
+    """Return the hub's address if the environment names one, else None for the client's own."""
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
+
+
+def bytes_kept(partial: Path, size: int) -> int:
+    """Return how much of a file of this size is there to be continued; what is longer is deleted."""
+    have = partial.stat().st_size if partial.exists() else 0
+    if have > size:
+        partial.unlink()
+        return 0
+    return have
+
+
+def transfer(source: Hub, partial: Path, size: int, report: Callable[[int], None]) -> None:
+    """Fetch a file, or what is missing of it, into a partial file.
+
+    Parameters
+    ----------
+    source : Hub
+        The file, its revision a commit.
+    size : int
+        Its bytes; no more are written.
+
+    Raises
+    ------
+    WrongContentError
+        If more bytes are sent.
+    DownloadError
+        If it cannot be fetched.
+    """
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    url = hf_hub_url(source.repo, source.file, revision=source.revision, endpoint=endpoint())
+    receive(url, build_hf_headers(), source.file, partial, size, report)
+
+
+def receive(
+    url: str, headers: Mapping[str, str], name: str, partial: Path, size: int, report: Callable[[int], None]
+) -> None:
+    """Fetch what is missing of a file at an address into a partial file; errors as of `transfer`."""
+    # hf_hub_download discards what it has when it is interrupted, so its parts are used, with a partial file that stays
+    from huggingface_hub.file_download import http_get
+
+    have = bytes_kept(partial, size)
+    headers = {**headers, "Accept-Encoding": "identity"}
+    with hub_errors(name), _quiet_bars(), _Growing(partial, size, report) as file:
+        http_get(url, file, resume_size=have, headers=headers, expected_size=size)
+        sync(file)
+
+
+class _Growing(io.BufferedRandom):
+    """A file opened at its end that reports how long it is after each write, and refuses to be too long."""
+
+    def __init__(self, path: Path, longest: int, report: Callable[[int], None]) -> None:
+        path.touch()
+        super().__init__(io.FileIO(path, "r+"))
+        self._longest, self._report = longest, report
+        report(self.seek(0, os.SEEK_END))
+
+    def write(self, data: Any, /) -> int:
+        if self.tell() + len(data) > self._longest:
+            raise WrongContentError(f"more than the expected {self._longest} bytes were sent")
+        written = super().write(data)
+        self._report(self.tell())
+        return written
+
+
+@contextmanager
+def _quiet_bars() -> Iterator[None]:
+    from huggingface_hub import utils
+
+    before = utils.are_progress_bars_disabled()  # type: ignore[attr-defined]
+    utils.disable_progress_bars()  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        if not before:
+            utils.enable_progress_bars()  # type: ignore[attr-defined]
+
+
+@contextmanager
+def hub_errors(file: str) -> Iterator[None]:
+    """Turn errors of the hub's client into one line that says what to do."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except DownloadError:
+        raise
+    except errors.GatedRepoError as error:
+        raise DownloadError("accept the licence on the model's page of the hub, then set HF_TOKEN") from error
+    except errors.RepositoryNotFoundError as error:
+        raise DownloadError("no such repository, or it is private (set HF_TOKEN)") from error
+    except errors.RevisionNotFoundError as error:
+        raise DownloadError("it has no such revision, or no longer") from error
+    except errors.EntryNotFoundError as error:
+        raise DownloadError(f"it holds no file {file}") from error
+    except errors.OfflineModeIsEnabled as error:
+        raise DownloadError("HF_HUB_OFFLINE is set") from error
+    except Exception as error:
+        # the transport's classes differ from version to version of the client
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
+        if isinstance(error, errors.HfHubHTTPError) and error.response.status_code == 401:
+            raise DownloadError("it is private, or there is no such repository (set HF_TOKEN)") from error
+        reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        raise DownloadError(f"{reason}; what was fetched is kept; run the same command again to continue") from error

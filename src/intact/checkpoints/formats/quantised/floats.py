@@ -1,0 +1,42 @@
+"""Floats of 8 to 32 bits, as tensors hold scales and weights."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from intact.checkpoints.formats.tensor import Tensor
+from intact.numerics.weight_formats import FLOAT_FORMATS
+
+SCALES: Final = ("F32", "F16", "BF16")
+"""Kinds of scales; those of some forms have 8 bits."""
+
+
+def decode_floats(tensor: Tensor) -> npt.NDArray[np.float32]:
+    """Return the values of a tensor of floats, of 8 bits too, exactly."""
+    if tensor.kind in _SMALL:
+        values = _SMALL[tensor.kind][tensor.data]
+    else:
+        values = FLOAT_FORMATS[tensor.kind].decode(tensor.data)
+    found: npt.NDArray[np.float32] = values.reshape(tensor.shape)
+    return found
+
+
+def _e4m3() -> npt.NDArray[np.float32]:
+    """Return the values of the codes of E4M3 (arXiv 2209.05433): no infinities, one NaN of each sign."""
+    code = np.arange(256)
+    exponent, fraction = code >> 3 & 15, code & 7
+    size = np.where(exponent == 0, np.ldexp(fraction, -9), np.ldexp(8.0 + fraction, exponent - 10))
+    size[(code & 127) == 127] = np.nan
+    values: npt.NDArray[np.float32] = np.where(code & 128, -size, size).astype(np.float32)
+    return values
+
+
+def _e8m0() -> npt.NDArray[np.float32]:
+    """Return the values of the codes of E8M0 (OCP Microscaling 1.0): powers of two and, last, NaN."""
+    return np.append(np.ldexp(1.0, np.arange(255) - 127), np.nan).astype(np.float32)
+
+
+_SMALL: Final = {"F8_E4M3": _e4m3(), "F8_E8M0": _e8m0()}

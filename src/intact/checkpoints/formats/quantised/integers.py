@@ -1,0 +1,121 @@
+"""Codes with scales to the bytes of integer weights, or where these cannot hold them, to float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from intact.checkpoints.formats.quantised.parts import Floats, Int, MatrixParts
+from intact.checkpoints.formats.tensor import Tensor
+from intact.numerics.grids import Layout
+from intact.numerics.integers import INTEGER, shift_of, to_bytes
+from intact.numerics.weight_formats import Bytes
+from intact.numerics.weights import BlockWeight
+
+SCALE_MAX: Final = 32767
+BLOCKS: Final = {8: (32,), 4: (32,), 3: (16,), 2: (32, 16)}
+"""Blocks that a group is cut into, for each number of bits. There are kernels for more; results would be others."""
+
+
+class Affine(NamedTuple):
+    """A matrix whose element (n, k) is (code - zero) * scale, the last two of the group of k."""
+
+    codes: Bytes
+    """(N, K): unsigned."""
+    scale: Floats
+    """(N, groups)."""
+    zero: Int | None = None
+    """(N, groups); None for the middle of the codes."""
+
+
+def affine_matrix(
+    parts: MatrixParts, shape: tuple[int, int], bits: int, groups: Int, read: Callable[[], Affine]
+) -> Tensor:
+    """Return a matrix of codes of so many bits.
+
+    Where inputs of one group follow one another in whole blocks, it is an integer weight of the same codes: its scales
+    and, unless each zero is the middle, minima are rounded by `round_scales`. Elsewhere it is float32.
+
+    Parameters
+    ----------
+    groups : int64 (K,)
+        The group of each input.
+    read : callable
+        Return the matrix.
+    """
+    found = ((block, groups_of_blocks(groups, block)) for block in BLOCKS[bits])
+    block, places = next(((block, places) for block, places in found if places is not None), (0, None))
+    if places is None:
+        return parts.convert("F32", shape, lambda: _float_bytes(read(), bits, groups))
+    return parts.convert(INTEGER, shape, lambda: _integer_bytes(read(), bits, block, places))
+
+
+def groups_of_blocks(groups: Int, block: int) -> Int | None:
+    """Return the group of each block of a row padded to a multiple of 32; None if a block has inputs of several."""
+    blocks = np.pad(groups, (0, -len(groups) % 32), mode="edge").reshape(-1, block)
+    return blocks[:, 0] if (blocks == blocks[:, :1]).all() else None
+
+
+def _integer_bytes(matrix: Affine, bits: int, block: int, places: Int) -> Bytes:
+    middle = 1 << (bits - 1)
+    scale, minimum = matrix.scale[:, places], None
+    if matrix.zero is not None and (matrix.zero != middle).any():
+        minimum = (middle - matrix.zero)[:, places] * scale
+    return _to_bytes(matrix.codes, (bits, block, middle), None, scale, minimum)
+
+
+def _float_bytes(matrix: Affine, bits: int, groups: Int) -> Bytes:
+    """Return the products in float32, rounded once; those with scales of float16 and bfloat16 are exact."""
+    zero = np.int64(1 << (bits - 1)) if matrix.zero is None else matrix.zero[:, groups]
+    steps = (matrix.codes.astype(np.int16) - zero).astype(np.float32)
+    return (steps * matrix.scale.astype(np.float32)[:, groups]).astype("<f4").reshape(-1).view(np.uint8)
+
+
+def level_bytes(codes: Bytes, levels: tuple[int, ...], layout: Layout, scale: Floats) -> Bytes:
+    """Return an integer weight of codes that stand for integers.
+
+    Parameters
+    ----------
+    codes : uint8 (N, K)
+    levels : the integer of each code, in steps
+    layout : of an integer weight that has these integers
+    scale : float64 (N, ceil(K / its block))
+    """
+    if layout.table is None:
+        table, own = None, [level + layout.zero for level in levels]
+    else:
+        table = np.array(layout.table, np.int16)
+        own = [layout.table.index(level + layout.zero) for level in levels]
+    new = np.array(own, np.uint8)[codes]
+    return _to_bytes(new, (layout.bits, layout.block, layout.zero), table, scale, None, layout.zero_code)
+
+
+def _to_bytes(
+    codes: Bytes, layout: tuple[int, int, int], table: npt.NDArray[np.int16] | None,
+    scale: Floats, minimum: Floats | None, padding: int | None = None,
+) -> Bytes:  # fmt: skip
+    """Return an integer weight of a layout (bits, block, zero); rows are padded with the code of the value 0."""
+    bits, block, zero = layout
+    rows, columns = codes.shape
+    padded = np.full((rows, -(-columns // 32) * 32), zero if padding is None else padding, np.uint8)
+    padded[:, :columns] = codes
+    missing = ((0, 0), (0, padded.shape[1] // block - scale.shape[1]))
+    whole, exponent = round_scales(np.pad(scale, missing))
+    low, low_exponent = (None, None) if minimum is None else round_scales(np.pad(minimum, missing))
+    shift = shift_of(bits, zero, table)
+    return to_bytes(BlockWeight(padded, bits, block, zero, shift, table, whole, exponent, low, low_exponent, columns))
+
+
+def round_scales(exact: Floats) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int32]]:
+    """Round rows of numbers to integers of 16 bits under the least exponent that holds the row's largest.
+
+    None is off by more than 2^-15 of the row's largest; float16 numbers within a factor of 16 of it are exact.
+    """
+    largest = np.abs(exact).max(axis=1, initial=0)
+    exponent = np.where(largest > 0, np.frexp(largest)[1] - 15, 0)
+    exponent += np.floor(np.ldexp(largest, -exponent) + 0.5) > SCALE_MAX
+    scale = np.floor(np.ldexp(exact, -exponent[:, None]) + 0.5)
+    return scale.astype(np.int16), exponent.astype(np.int32)

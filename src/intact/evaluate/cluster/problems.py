@@ -1,0 +1,60 @@
+"""The problems of a task as work for a pool: `intact solve --task` over many machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from intact.evaluate.cluster.receipts import receipts_refusal
+from intact.reason.backends.base import Backend
+from intact.reason.journal import JournalFolder
+from intact.reason.registry import find
+from intact.solving.run import Graded, solve_items
+from intact.tasks.choose import choose
+from intact.tasks.task import Item
+
+
+@dataclass(frozen=True)
+class ProblemsJob:
+    """Problems of a task, each answered by a method.
+
+    Attributes
+    ----------
+    method, task : str
+        Names; of a method also ``FILE.py:NAME``, of a task what `choose` takes, with files that each machine has.
+    options : mapping
+        As of `intact.solving.solve_items`.
+    receipts : mapping or None
+        What receipts state of a machine (`intact.evaluate.cluster.receipts.stated`), if they are to be made.
+    """
+
+    method: str
+    task: str
+    parameters: Mapping[str, Any]
+    options: Mapping[str, Any]
+    receipts: Mapping[str, Any] | None = None
+
+    def refusal(self, backends: Mapping[str, Backend]) -> str:
+        """Return why receipts would be others; answers depend on nothing but versions and digests of models.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such method or task there.
+        """
+        choose(self.task)
+        return receipts_refusal(self.receipts, find(self.method), self.parameters)
+
+    def run(
+        self, backends: Mapping[str, Backend], items: Sequence[Item], journals: JournalFolder | None
+    ) -> Iterator[tuple[int, Graded]]:
+        """Solve problems."""
+        place = {item.id: number for number, item in enumerate(items)}
+        method, task = find(self.method), choose(self.task)
+        options = {**self.options, "journal": journals, "receipt": self.receipts is not None}
+        solving = solve_items(backends, method, task, items, self.parameters, **options)
+        with closing(solving) as graded:
+            for one in graded:
+                yield place[one.item.id], one

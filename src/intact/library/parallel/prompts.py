@@ -1,0 +1,156 @@
+"""Phases split: a process computes prompts, and sends the pages of its cache to another, which draws the answers.
+
+Each page travels with its key, which its model and all tokens up to its end determine, and a digest of key and bytes,
+which are checked when it arrives (Splitwise: Patel et al., arXiv 2311.18677; here the bits do not show where a page
+was computed). It is sent once its positions have been computed, while later ones are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact._base.errors import CapacityError, ParameterError, WorkerError
+from intact._base.memory import usable
+from intact.engine.engine import DEFAULT_ROWS, Engine
+from intact.engine.head_job import HeadJob
+from intact.engine.page_store import HEAD, StoreCounts, page_head
+from intact.engine.remote_prompts import PageBox
+from intact.executors.base import Executor
+from intact.library.parallel.channel import Channel, FrameKind
+
+_MOST_WAITING: Final = 64
+"""Pages that wait to be sent; a prompt waits for them where the network is slower than the model."""
+
+
+class PromptClient:
+    """A `PageSource`: the connection to a process that computes prompts.
+
+    Parameters
+    ----------
+    box : PageBox
+        Where its pages go.
+    end : function
+        Ends it.
+    """
+
+    def __init__(self, channel: Channel, box: PageBox, page_bytes: int, end: Callable[[], None]) -> None:
+        self.box, self.channel, self._page_bytes, self._end = box, channel, page_bytes, end
+
+    def fetch(self, tokens: NDArray[np.int32], keys: Sequence[bytes], first: int) -> None:
+        """Have the full pages of a text from number `first` on computed, and put them into the box.
+
+        Raises
+        ------
+        WorkerError
+            If the process has gone, or a page is not the one that was wanted, or damaged.
+        """
+        self.channel.send(FrameKind.PROMPT, np.ascontiguousarray(tokens, "<i4").view(np.uint8).data, place=first)
+        most = HEAD + self._page_bytes
+        for key in keys[first:]:
+            frame = self.channel.receive(FrameKind.PAGE, FrameKind.DONE, most=most)
+            if frame.kind == FrameKind.DONE:  # it has no room for them
+                return
+            data = np.frombuffer(frame.data, np.uint8)
+            page = data[HEAD:]
+            if len(page) != self._page_bytes or data[:HEAD].tobytes() != page_head(key, page):
+                raise WorkerError(f"{self.channel.name} sent a page that is damaged, or of another text")
+            self.box.put(key, page)
+        self.channel.receive(FrameKind.DONE)
+
+    def close(self) -> None:
+        """End the connection, and a wait for it in another thread."""
+        self._end()
+
+
+class _Sender:
+    """The pages that an engine offers, sent to whoever wanted them: `Pages` for the process that computes prompts.
+
+    A thread sends them, so that the engine goes on meanwhile. `first` is the number of the first page that is wanted
+    and has not been offered yet.
+    """
+
+    def __init__(self, channel: Channel, root: bytes) -> None:
+        self.root, self.counts, self.first = root, StoreCounts(), 0
+        self._channel, self._thread = channel, ThreadPoolExecutor(1, "intact-pages")
+        self._sending: deque[Future[None]] = deque()
+
+    def read(self, keys: Iterable[bytes]) -> Iterator[NDArray[np.uint8]]:
+        """Yield nothing: the engine has all that there is."""
+        return iter(())
+
+    def keep(self, pages: Sequence[tuple[bytes, int]], read: Callable[[int], NDArray[np.uint8]]) -> None:
+        """Begin to send the pages of a prompt, or of its beginning, that were wanted and have not been sent."""
+        for key, number in pages[self.first :]:
+            self.wait(_MOST_WAITING)
+            self._sending.append(self._thread.submit(self._send, key, read(number)))
+            self.counts.written += 1
+        self.first = max(self.first, len(pages))
+
+    def _send(self, key: bytes, page: NDArray[np.uint8]) -> None:
+        self._channel.send(FrameKind.PAGE, page_head(key, page) + page.tobytes())
+
+    def wait(self, most: int = 0) -> None:
+        """Wait until at most so many pages have not been sent.
+
+        Raises
+        ------
+        WorkerError
+            If one could not be sent.
+        """
+        while len(self._sending) > most:
+            self._sending.popleft().result()
+
+    def close(self) -> None:
+        """End the thread, and wait for it."""
+        self._thread.shutdown(cancel_futures=True)
+
+
+def serve_prompts(
+    channel: Channel, executor: Executor, context: int, root: bytes, *, chunk: int = DEFAULT_ROWS
+) -> None:
+    """Compute the prompts that rank 0 sends until it goes, which ends this with a WorkerError.
+
+    Pages that a step has completed are sent during the next.
+
+    Parameters
+    ----------
+    context : int
+        The most positions of a text.
+    root : bytes
+        The key of the empty text.
+    chunk : int
+        The most rows of a step.
+    """
+    memory, sender = usable(), _Sender(channel, root)
+    engine = Engine(executor, context, chunk=chunk, cache_bytes=memory and memory // 4, stores=[sender])
+    try:
+        _serve(channel, engine, sender, context)
+    finally:
+        sender.close()
+
+
+def _serve(channel: Channel, engine: Engine, sender: _Sender, context: int) -> None:
+    while True:
+        frame = channel.receive(FrameKind.PROMPT, most=4 * context, patient=True)
+        if len(frame.data) % 4:
+            raise ParameterError("a prompt is a list of int32")
+        tokens = np.frombuffer(frame.data, "<i4")
+        with suppress(CapacityError):
+            engine.check(tokens)
+            sender.first = frame.place
+            job = HeadJob(tokens.tolist())
+            job.request.adapter = -1
+            engine.add(job.request)
+            while not job.done:
+                engine.step()
+                engine.save_pages(job.request)
+            job.result()
+        sender.wait()
+        channel.send(FrameKind.DONE)

@@ -1,0 +1,209 @@
+"""One rank's time with rank 0: what they hold against each other first, then the steps, until rank 0 goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple, cast, get_args
+
+import intact
+from intact._base.errors import IntactError, ModelError, ParameterError, WorkerError
+from intact.checkpoints.catalogue.measured import known_digests, state_of
+from intact.checkpoints.formats import Checkpoint, open_checkpoint
+from intact.executors.base import Executor, choose_threads
+from intact.executors.profiles import Profile, parse_profile
+from intact.executors.settings import ExecutorSettings
+from intact.library.parallel.channel import Channel, FrameKind, choose_timeout
+from intact.library.parallel.cut import cut_program
+from intact.library.parallel.executor import RankSpoke, serve_rank, tensor_step
+from intact.library.parallel.pipeline import LocalStage, divide_layers, stage_step
+from intact.library.parallel.prompts import serve_prompts
+from intact.library.parallel.ranks import Way
+from intact.models import Program, build_program
+from intact.models.adapters import STREAM
+from intact.receipts.identity import measure, program_leaf, version_of
+
+_MEMBERS: Final = {
+    *("version", "numerics", "profile", "bits", "page_size", "executor", "threads", "shares", "rank"),
+    *("way", "path", "state", "program", "weights"),
+}
+
+
+_GREETING: Final = 30.0
+"""Seconds in which rank 0 must say what it wants."""
+
+
+def outputs_of(program: Program) -> int:
+    """Return the number of logits that a program computes of a row."""
+    return program.tensors[program.head_weight].shape[0]
+
+
+def weight_bytes_of(executor: Executor) -> int:
+    """Return the bytes of an executor's weights; 0 where it does not count them."""
+    return cast("int", executor.description.get("weight_bytes", 0))
+
+
+class Readiness(NamedTuple):
+    """The answer of a rank that is ready: bytes of a page, of its weights, and the logits that it computes."""
+
+    page_bytes: int
+    weight_bytes: int
+    outputs: int
+
+    def send(self, channel: Channel) -> None:
+        """Send it."""
+        channel.send_json(FrameKind.READY, self._asdict())
+
+    @classmethod
+    def receive(cls, channel: Channel) -> Readiness:
+        """Read it."""
+        fields = channel.receive_json(FrameKind.READY, cls._fields)
+        return cls(*(fields.integer(name) for name in cls._fields))
+
+
+def weights_digest(path: Path, program: Program) -> str:
+    """Return the digest of a model as receipts have it; the first time of a model its weights are read for it."""
+    known = known_digests(path)
+    return measure(program, "sha256", choose_threads(None)).root.hex() if known is None else str(known["weights"])
+
+
+class Greeting(NamedTuple):
+    """The first frame from rank 0 to another rank.
+
+    Attributes
+    ----------
+    shares : tuple of int
+        Of the work, by rank.
+    program : str
+        The digest of the whole program's description.
+    weights : str
+        That of the model, for a rank on another machine; "" for one that opens the same files, of this state.
+    """
+
+    settings: ExecutorSettings
+    way: Way
+    shares: tuple[int, ...]
+    rank: int = 0
+    program: str = ""
+    path: str = ""
+    state: str = ""
+    weights: str = ""
+
+    def send(self, channel: Channel) -> None:
+        """Send it."""
+        members = {**self.settings._asdict(), **self._asdict(), "threads": self.settings.threads or 0}
+        del members["settings"]
+        versions = {"version": intact.__version__, "numerics": version_of(self.settings.profile)}
+        channel.send_json(FrameKind.HELLO, members | versions | {"shares": list(self.shares)})
+
+    @classmethod
+    def receive(cls, channel: Channel) -> Greeting:
+        """Read it, and refuse another version of this package or of the arithmetic.
+
+        Raises
+        ------
+        WorkerError, ReceiptError
+            If it is malformed, or this process would compute something else.
+        """
+        fields = channel.receive_json(FrameKind.HELLO, _MEMBERS)
+        profile = fields.text("profile")
+        parse_profile(profile)
+        _check("intact", intact.__version__, fields.text("version"))
+        _check("the arithmetic", version_of(profile), fields.text("numerics"))
+        shares = fields.integers("shares", 1, 1000, 2)
+        settings = ExecutorSettings(
+            profile,
+            fields.choice("bits", (4, 8)),
+            fields.integer("page_size", 16, 1 << 16),
+            fields.choice("executor", ("native", "reference")),
+            fields.integer("threads", 0, 1024) or None,
+        )
+        texts = [fields.text(name) for name in ("program", "path", "state", "weights")]
+        way = cast("Way", fields.choice("way", get_args(Way)))
+        return cls(settings, way, shares, fields.integer("rank", 1, len(shares) - 1), *texts)
+
+
+def _check(what: str, own: str, wanted: str) -> None:
+    if own != wanted:
+        raise WorkerError(f"{what} is {own:.80} here and {wanted:.80} at rank 0: they must be the same")
+
+
+def run_session(channel: Channel, model: Path | None = None) -> None:
+    """Be a rank for as long as rank 0 wants; what goes wrong is sent to it.
+
+    Parameters
+    ----------
+    channel : Channel
+        To rank 0.
+    model : Path, optional
+        The model's file or folder; None: that which rank 0 names, on the same machine.
+    """
+    executor: Executor | None = None
+    try:
+        channel.within(_GREETING)
+        greeting = Greeting.receive(channel)
+        channel.within(choose_timeout())
+        checkpoint = open_checkpoint(model or Path(greeting.path))
+        program = build_program(checkpoint)
+        _check_model(greeting, checkpoint, program, remote=model is not None)
+        part = _make_part(channel, greeting, program)
+        executor = part.executor
+        if not parse_profile(greeting.settings.profile).float32:
+            checkpoint.rest()
+        Readiness(executor.page_bytes, weight_bytes_of(executor), part.outputs).send(channel)
+        part.serve()
+    except Exception as error:
+        known = isinstance(error, IntactError)
+        channel.end_by(error if known else ModelError(f"{type(error).__name__}: {error}"))
+    finally:
+        channel.close()
+        if executor is not None:
+            executor.close()
+
+
+class RankPart(NamedTuple):
+    """The work of a rank: its executor, the logits that it computes for rank 0, and what it does until that goes."""
+
+    executor: Executor
+    outputs: int
+    serve: Callable[[], None]
+
+
+def _make_part(channel: Channel, greeting: Greeting, program: Program) -> RankPart:
+    """Return this rank's part of a program."""
+    settings, shares, rank = greeting.settings, greeting.shares, greeting.rank
+    if greeting.way == "tensor":
+        part = cut_program(program, shares, rank)
+        executor = settings.make_executor(part, RankSpoke(channel, rank).exchange)
+        return RankPart(
+            executor, outputs_of(part), lambda: serve_rank(channel, executor, tensor_step(channel, executor))
+        )
+    if greeting.way == "prefill":
+        executor, root = settings.make_executor(program), bytes.fromhex(greeting.program)
+        return RankPart(executor, 0, lambda: serve_prompts(channel, executor, program.context, root))
+    stage = LocalStage(program, divide_layers(program, shares)[rank], settings.make_executor)
+    step = stage_step(channel, stage, program.buffers[STREAM].width)
+    return RankPart(stage.executor, 0, lambda: serve_rank(channel, stage.executor, step))
+
+
+def _check_model(greeting: Greeting, checkpoint: Checkpoint, program: Program, *, remote: bool) -> None:
+    """Refuse a model that is not rank 0's."""
+    path = checkpoint.path
+    _check(f"the program of {path.name}", program_leaf("sha256", program).hex(), greeting.program)
+    if remote:
+        _check(f"the digest of {path.name}", weights_digest(path, program), greeting.weights)
+    elif greeting.state:
+        _check(f"the state of {path.name}", state_of(path) or greeting.state, greeting.state)
+
+
+def refuse_profile(profile: Profile) -> None:
+    """Raise for a profile that needs whole matrices.
+
+    Raises
+    ------
+    ParameterError
+        If it does.
+    """
+    sparsity = parse_profile(profile).sparsity
+    if sparsity is not None and sparsity.rule == "wina":
+        raise ParameterError(f"tensor parallel runs no profile that weighs inputs by whole matrices, got {profile}")

@@ -1,0 +1,43 @@
+"""A rank that listens: one model, for one rank 0 at a time."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from threading import Thread
+
+from intact._base.errors import ParameterError, WorkerError
+from intact.library.parallel.channel import Channel
+from intact.library.parallel.session import run_session
+
+
+def listen_at(address: tuple[str, int]) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot listen there.
+    """
+    host, port = address
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server(address, family=family)
+    except OSError as error:
+        raise ParameterError(f"{host}:{port} cannot be listened at: {error.strerror or error}") from error
+
+
+def serve_shard(listener: socket.socket, model: Path) -> None:
+    """Be a rank of each rank 0 that connects, one after the other; refuse others meanwhile. This never returns."""
+    session: Thread | None = None
+    with listener:
+        while True:
+            connection, _ = listener.accept()
+            channel = Channel(connection, "rank 0")
+            if session is not None:
+                session.join(0.5)  # the last one may just have gone
+            if session is not None and session.is_alive():
+                channel.end_by(WorkerError("this shard works for another rank 0"))
+                continue
+            session = Thread(target=run_session, args=(channel, model), daemon=True)
+            session.start()

@@ -1,0 +1,146 @@
+"""Steering vectors: the mean difference of hidden states between texts of two kinds (docs/adapters.md).
+
+Activation steering (Azizi et al., arXiv 2507.04742): of pairs of texts, such as a concise and a verbose solution of one
+problem, the difference of the residual stream behind a layer at the last token, on average. Added while the model
+writes, it moves texts towards the first kind. Computed in the fp32 profile, whose bits are the same on every machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact._base.errors import ParameterError
+from intact.checkpoints.catalogue import resolve
+from intact.checkpoints.formats import open_checkpoint
+from intact.checkpoints.formats.gguf_writer import pair, write_gguf
+from intact.checkpoints.formats.safetensors import Stored
+from intact.executors.base import SequenceChunk
+from intact.models import build_program
+from intact.models.adapters import STREAM, layer_ends
+from intact.models.program import Logits, Program
+from intact.text import Tokenizer
+
+CHUNK = 256
+
+
+class TextPair(NamedTuple):
+    """Two texts: steering moves from the one kind towards the other."""
+
+    toward: str
+    away: str
+
+
+def steering_vectors(
+    name_or_path: str | os.PathLike[str],
+    pairs: Sequence[TextPair],
+    layers: Sequence[int],
+    threads: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, whole: None,
+) -> dict[int, NDArray[np.float32]]:
+    """Return the steering vectors of a model behind some layers.
+
+    Parameters
+    ----------
+    name_or_path
+        As for `intact.load`.
+    pairs
+        Texts as the model reads them, chat template and all; special tokens written in them count as such.
+    layers
+        Numbers of layers, from 0.
+    progress
+        Called with the texts that were read, of each layer anew, and their number in all.
+
+    Returns
+    -------
+    dict
+        By layer the mean of `toward` minus `away`, float32 (width,): differences and mean in float64, in order.
+
+    Raises
+    ------
+    ParameterError
+        If there are no pairs or no layers, a text is empty or too long, or the model has no such layer.
+    """
+    if not pairs:
+        raise ParameterError("there are no pairs of texts to take the difference of")
+    if not layers:
+        raise ParameterError("there are no layers to make vectors of: give their numbers, such as [15]")
+    with open_checkpoint(Path(resolve(name_or_path))) as checkpoint:
+        program, tokenizer = build_program(checkpoint), Tokenizer.from_checkpoint(checkpoint)
+        count = len(layer_ends(program))
+        for layer in layers:
+            if not 0 <= layer < count:
+                raise ParameterError(f"layers must lie in 0 to {count - 1}, got {layer}")
+        read = [[_tokens(tokenizer, text, i, program.context) for text in both] for i, both in enumerate(pairs)]
+        found, whole = {}, 2 * len(pairs) * len(layers)
+        for number, layer in enumerate(layers):
+            states = _States(program, layer, max(len(tokens) for both in read for tokens in both), threads)
+            total = np.zeros(program.buffers[STREAM].width)
+            for i, (toward, away) in enumerate(read):
+                total += states.last(toward).astype(np.float64) - states.last(away)
+                progress(2 * (number * len(pairs) + i + 1), whole)
+            states.close()
+            found[layer] = (total / len(pairs)).astype(np.float32)
+        return found
+
+
+def _tokens(tokenizer: Tokenizer, text: str, i: int, context: int) -> NDArray[np.int32]:
+    tokens = np.array(tokenizer.encode(text, most=context), np.int32)
+    if not 0 < len(tokens) <= context:
+        raise ParameterError(f"pair {i} has a text of {len(tokens)} tokens; expected 1 to {context}")
+    return tokens
+
+
+class _States:
+    """Gives the residual stream behind a layer: the program up to there, whose head reads the stream itself."""
+
+    def __init__(self, program: Program, layer: int, longest: int, threads: int | None) -> None:
+        from intact.executors.native import NativeExecutor
+
+        head = next(op for op in program.ops if isinstance(op, Logits))
+        ops = program.ops[: layer_ends(program)[layer] + 1]
+        self._executor = NativeExecutor(replace(program, ops=(*ops, replace(head, source=STREAM))), "fp32", threads)
+        self._pages = np.arange(-(-longest // self._executor.page_size), dtype=np.int32)
+        self._executor.reserve_pages(len(self._pages))
+
+    def last(self, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return the last token's row, float32 (width,)."""
+        for start in range(0, len(tokens), CHUNK):
+            part = tokens[start : start + CHUNK]
+            self._executor.step_float([SequenceChunk(start, part, self._pages)], np.array([len(part) - 1]))
+        row: NDArray[np.float32] = self._executor.head_inputs(np.zeros(1, np.int64)).view(np.float32)[0].copy()
+        return row
+
+    def close(self) -> None:
+        """Free its memory."""
+        self._executor.close()
+
+
+def write_vectors(path: str | os.PathLike[str], vectors: Mapping[int, NDArray[np.float32]], model_hint: str) -> None:
+    """Write steering vectors as a GGUF file of control vectors, which llama.cpp reads too.
+
+    Parameters
+    ----------
+    model_hint : str
+        The architecture that they are of.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    metadata = {
+        "general.architecture": "controlvector",
+        "controlvector.model_hint": model_hint,
+        "controlvector.layer_count": len(vectors),
+    }
+    names = {f"direction.{layer}": vectors[layer] for layer in sorted(vectors)}
+    tensors = [Stored(name, "F32", v.shape, 4 * len(v)) for name, v in names.items()]
+    pairs = {key: pair(key, value) for key, value in metadata.items()}
+    write_gguf(Path(path), pairs, tensors, lambda name: np.ascontiguousarray(names[name], "<f4").tobytes())

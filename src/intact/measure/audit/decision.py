@@ -1,0 +1,302 @@
+"""From scores to a verdict: how often an honest log of this length would score as high, by honest logs of ours.
+
+Margins are mostly 0 and else of any size, neighbours in a text are alike, and the honest logs that they are compared
+with are finite too. So a log's sum of scores, in units of their index of dispersion between responses, is taken for a
+count, and two counts are compared as Poisson's are. Surprises need no honest log: mean and variance follow from the
+claim itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import numpy as np
+
+from intact._base.errors import LogError, NotInstalledError
+from intact._base.packages import install
+from intact.executors.profiles import Profile
+from intact.measure.audit.engines import family
+from intact.measure.audit.recompute import Scored
+from intact.measure.audit.scores import Kind
+
+ALPHA = 0.01
+BLOCK = 16
+"""Tokens whose scores are kept as one mean, and the fewest that are judged."""
+SHIFT = 0.02
+"""Nats by which an engine's own noise shifts the mean surprise of honest tokens, as a standard deviation, and"""
+EXCESS = 1.3
+"""by how much their variance exceeds the claim's: neighbours in a text have something in common (docs/audit.md)."""
+LEAST_CLIP: Mapping[Kind, float] = {"greedy": 0.5, "gumbel": 0.5, "inverse": 0.1, "logprobs": 0.5}
+"""Clips are the 99.9th percentile of honest scores, but never less than this: an exact engine's are all 0."""
+
+Verdict = Literal["consistent", "suspicious"]
+
+
+@dataclass(frozen=True)
+class Honest:
+    """The scores of honest logs of an engine.
+
+    Attributes
+    ----------
+    engine, model, profile, kind
+        Who wrote what, and how it was scored.
+    clip
+        Higher scores count as this.
+    blocks
+        For each response the means of its clipped scores over `BLOCK` tokens each.
+    """
+
+    engine: str
+    model: str
+    profile: str
+    kind: Kind
+    clip: float
+    blocks: tuple[tuple[float, ...], ...]
+
+    @property
+    def mean(self) -> float:
+        """Of all blocks."""
+        return float(np.mean(np.concatenate(self.blocks)))
+
+    def tail(self, score: float, tokens: int) -> float:
+        """Return the probability that an honest log of so many tokens has a mean score of at least this.
+
+        Raises
+        ------
+        IntactError
+            If SciPy is not installed.
+        """
+        total, known, unit = _counted(self.blocks, self.clip)
+        if score <= 0:
+            return 1.0
+        return float(scipy_special().betainc(score * tokens / unit, total / unit + 1, tokens / (tokens + known)))
+
+
+@lru_cache(maxsize=64)
+def _counted(blocks: tuple[tuple[float, ...], ...], clip: float) -> tuple[float, int, float]:
+    """Sum of honest scores, its tokens, and the unit that makes it a count.
+
+    The unit is the variance of responses' sums over the sum, at the upper 95% limit of that variance. One token at the
+    clip is added, so that an engine which never differed may differ once.
+    """
+    sums = BLOCK * np.array([sum(several) for several in blocks])
+    lengths = BLOCK * np.array([len(several) for several in blocks])
+    total, tokens, freedom = float(sums.sum()), int(lengths.sum()), max(1, len(blocks) - 1)
+    squares = float(np.square(sums - total / tokens * lengths).sum())
+    variance = squares * len(blocks) / float(scipy_special().chdtri(freedom, 0.95))
+    return total, tokens, (variance + clip * clip) / (total + clip)
+
+
+def scipy_special() -> Any:
+    """Return `scipy.special`; raise IntactError if SciPy is missing."""
+    try:
+        from scipy import special
+    except ImportError:
+        raise NotInstalledError(f"an audit needs SciPy: {install('scipy')}") from None
+    return special
+
+
+def in_blocks(scores: Iterable[float], clip: float) -> tuple[float, ...]:
+    """Means over whole blocks of clipped scores."""
+    clipped = np.minimum(np.array(list(scores)), clip)
+    whole = len(clipped) // BLOCK
+    return tuple(round(float(mean), 6) for mean in clipped[: whole * BLOCK].reshape(whole, BLOCK).mean(axis=1))
+
+
+def honest_from(scored: Sequence[Scored], kind: Kind, engine: str, model: str, profile: str) -> Honest:
+    """Summarise honest responses for comparison.
+
+    Raises
+    ------
+    LogError
+        If no response of this kind has a block of tokens.
+    """
+    texts = list(values_of(scored, kind))
+    flat = np.array([value for text in texts for value in text])
+    finite = flat[np.isfinite(flat)]
+    clip = max(LEAST_CLIP[kind], float(np.quantile(finite, 0.999)) if len(finite) else 0.0)
+    blocks = tuple(several for text in texts if (several := in_blocks(text, clip)))
+    if not blocks:
+        raise LogError(f"the honest log has no response of {BLOCK} tokens to compare with ({kind})")
+    return Honest(engine, model, profile, kind, round(clip, 6), blocks)
+
+
+def values_of(scored: Iterable[Scored], kind: Kind) -> Iterable[list[float]]:
+    """Return the scores of one kind, response by response."""
+    for one in scored:
+        if kind == "logprobs":
+            offsets = [] if one.response.entry.logprobs is None else [token.off for token in one.scores]
+            if offsets or one.prompt_off:
+                yield [*one.prompt_off, *(math.inf if off is None else off for off in offsets)]
+        elif kind == "likelihood" and one.kind != "greedy":
+            yield [token.surprise for token in one.scores if token.surprise is not None]
+        elif one.kind == kind:
+            yield [token.score for token in one.scores if token.score is not None]
+
+
+@cache
+def measured() -> tuple[Honest, ...]:
+    """Return the honest logs that benchmarks/audit.py measured."""
+    text = files("intact.measure.audit").joinpath("honest.json").read_text("utf-8")
+    return tuple(
+        Honest(**{**entry, "blocks": tuple(map(tuple, entry["blocks"]))}) for entry in json.loads(text)["honest"]
+    )
+
+
+def comparable(kind: Kind, engine: str, profile: Profile) -> tuple[Honest, ...]:
+    """Return what was measured of an engine, or else of any: under the profile, or under int8, which is noisier."""
+    some = [honest for honest in measured() if honest.kind == kind and honest.profile in (profile, "int8")]
+    own = [honest for honest in some if honest.engine == family(engine)]
+    return tuple([honest for honest in own if honest.profile == profile] or own or some)
+
+
+@dataclass(frozen=True)
+class AuditFinding:
+    """One kind of evidence in a log.
+
+    Attributes
+    ----------
+    score
+        Mean of the tokens' clipped scores; of surprises their mean.
+    honest
+        What honest logs score, or 0, which is the mean of honest surprises.
+    p
+        How often an honest log would score so high (a surprise: so far from 0).
+    matches
+        The share of tokens that are the expected one, or None where no draw is known.
+    against
+        What it was compared with, in words.
+    """
+
+    kind: Kind
+    responses: int
+    tokens: int
+    score: float
+    honest: float
+    p: float
+    matches: float | None
+    against: str
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """Evidence of a kind that a log has and that decided nothing, and why."""
+
+    kind: Kind
+    tokens: int
+    why: str
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """The findings about a log's origin.
+
+    Attributes
+    ----------
+    unjudged
+        What had no part in the verdict.
+    alpha
+        Probability of calling an honest log suspicious, over all findings.
+    """
+
+    findings: tuple[AuditFinding, ...]
+    alpha: float
+    unjudged: tuple[Unjudged, ...] = ()
+
+    def suspicious(self, finding: AuditFinding) -> bool:
+        """Return true if one finding alone makes the log suspicious (Bonferroni)."""
+        return finding.p < self.alpha / len(self.findings)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Suspicious if any finding is."""
+        return "suspicious" if any(map(self.suspicious, self.findings)) else "consistent"
+
+
+def judge(
+    scored: Sequence[Scored], profile: Profile, honest: Sequence[Honest] | None = None, alpha: float = ALPHA
+) -> AuditReport:
+    """Judge a log.
+
+    Parameters
+    ----------
+    honest
+        Honest logs to compare with; those that were measured stand for a kind of evidence that they lack. Of several
+        the one that is kindest decides.
+
+    Raises
+    ------
+    LogError
+        If there are too few tokens, or nothing to compare with.
+    """
+    kinds: list[Kind] = ["greedy", "gumbel", "inverse", "likelihood", "logprobs"]
+    engines = {one.response.entry.engine for one in scored}
+    findings: list[AuditFinding] = []
+    unjudged: list[Unjudged] = []
+    for kind in kinds:
+        texts = [text for text in values_of(scored, kind) if text]
+        count = sum(map(len, texts))
+        if count < BLOCK:
+            if count:
+                unjudged.append(Unjudged(kind, count, f"fewer than {BLOCK} tokens"))
+            continue
+        if kind == "likelihood":
+            findings.append(_surprise(scored, len(texts), count))
+            continue
+        others = [one for one in honest or () if one.kind == kind] or [
+            one for engine in sorted(engines) for one in comparable(kind, engine, profile)
+        ]
+        if others:
+            findings.append(_compare(scored, kind, texts, others))
+        else:
+            unjudged.append(Unjudged(kind, count, "no honest log that has it to compare with (--honest)"))
+    if not findings:
+        short = sum(one.tokens for one in unjudged if one.tokens < BLOCK)
+        raise LogError(
+            f"too little to judge: {short} tokens of a kind, at least {BLOCK} are needed"
+            if short
+            else "there is nothing to compare with: give a log that is known to be honest (--honest)"
+        )
+    return AuditReport(tuple(findings), alpha, tuple(unjudged))
+
+
+def _compare(
+    scored: Sequence[Scored], kind: Kind, texts: Sequence[Sequence[float]], others: Sequence[Honest]
+) -> AuditFinding:
+    flat = np.array([value for text in texts for value in text])
+    tried = []
+    for one in others:
+        score = float(np.minimum(flat, one.clip).mean())
+        tried.append((one.tail(score, len(flat)), score, one))
+    p, score, kindest = max(tried, key=lambda entry: entry[0])
+    against = f"honest {kindest.engine or 'log'}, {kindest.model}"
+    return AuditFinding(kind, len(texts), len(flat), score, kindest.mean, p, _matches(scored, kind), against)
+
+
+def _surprise(scored: Sequence[Scored], responses: int, count: int) -> AuditFinding:
+    tokens = [token for one in scored for token in one.scores]
+    total = sum(token.surprise or 0.0 for token in tokens)
+    p = surprise_tail(total, sum(token.variance or 0.0 for token in tokens), count)
+    return AuditFinding("likelihood", responses, count, total / count, 0.0, p, None, "the claimed distribution itself")
+
+
+def surprise_tail(total: float, variance: float, tokens: int) -> float:
+    """Return the probability that an honest log's surprises add up to something as far from 0."""
+    spread = EXCESS * variance + (SHIFT * tokens) ** 2
+    return math.erfc(abs(total) / math.sqrt(2 * spread))
+
+
+def _matches(scored: Sequence[Scored], kind: Kind) -> float | None:
+    hits = [
+        token.expected == drawn
+        for one in scored
+        if one.kind == kind
+        for token, drawn in zip(one.scores, one.response.output, strict=True)
+    ]
+    return sum(hits) / len(hits) if hits else None

@@ -1,0 +1,98 @@
+"""The distribution that an engine draws from: logits after temperature, top_k, top_p and min_p, in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.measure.audit.log import SamplerSettings
+
+Floats = NDArray[np.float64]
+
+ORDERS: Mapping[str, tuple[str, ...]] = {
+    "llama.cpp": ("top_k", "top_p", "min_p", "temperature"),
+    "vllm": ("temperature", "min_p", "top_k", "top_p"),
+    "transformers": ("temperature", "top_k", "top_p", "min_p"),
+}
+"""Where the order is not known, Transformers' stands for it."""
+
+
+class Distribution(NamedTuple):
+    """The tokens that may be drawn at one position.
+
+    Attributes
+    ----------
+    tokens
+        Ids: by falling logit where the engine sorted them, else by id.
+    logits
+        Theirs, divided by the temperature.
+    """
+
+    tokens: NDArray[np.int64]
+    logits: Floats
+
+    @property
+    def probabilities(self) -> Floats:
+        """Softmax of the logits."""
+        return softmax(self.logits)
+
+    def place(self, token: int) -> int | None:
+        """Return a token's place, or None if it cannot be drawn."""
+        found = np.flatnonzero(self.tokens == token)
+        return int(found[0]) if len(found) else None
+
+
+def softmax(logits: Floats) -> Floats:
+    """Return probabilities of logits along the last axis."""
+    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    p: Floats = e / e.sum(axis=-1, keepdims=True)
+    return p
+
+
+def distribution(logits: NDArray[np.floating], settings: SamplerSettings, engine: str) -> Distribution:
+    """Return the distribution over tokens, for a temperature above 0.
+
+    Parameters
+    ----------
+    logits
+        Of all tokens, (vocabulary,).
+    engine
+        A family (`intact.measure.audit.engines.family`).
+
+    Returns
+    -------
+    Distribution
+        top_k keeps the k largest logits; top_p the largest ones up to the first at which their probabilities reach
+        it; min_p those of at least so much of the largest probability. Of equal logits the least id comes first.
+    """
+    tokens = _ordered(logits, settings)
+    values = logits[tokens].astype(np.float64)
+    for step in ORDERS.get(engine, ORDERS["transformers"]):
+        if step == "temperature":
+            values = values / settings.temperature
+        elif step == "top_p" and settings.top_p < 1:
+            p = softmax(values)
+            keep = np.cumsum(p) - p < settings.top_p
+            keep[0] = True
+            tokens, values = tokens[keep], values[keep]
+        elif step == "min_p" and settings.min_p > 0:
+            keep = values >= values.max() + np.log(settings.min_p)
+            tokens, values = tokens[keep], values[keep]
+        # top_k was taken first: neither a temperature nor min_p changes which logits are largest
+    return Distribution(tokens, values)
+
+
+def _ordered(logits: NDArray[np.floating], settings: SamplerSettings) -> NDArray[np.int64]:
+    k, size = settings.top_k, len(logits)
+    if 0 < k < size:
+        least = np.partition(logits, size - k)[size - k]
+        best = np.flatnonzero(logits >= least)
+        ordered = best[np.argsort(-logits[best], kind="stable")][:k]
+    elif k or settings.top_p < 1:
+        ordered = np.argsort(-logits, kind="stable")
+    else:
+        ordered = np.arange(size)
+    return ordered.astype(np.int64)

@@ -1,0 +1,165 @@
+"""From what a log says to token ids of the model at hand; what does not fit it cannot be audited, and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from intact._base.errors import LogError, ParameterError
+from intact.measure.audit.log import LogEntry
+from intact.text import ChatPrompt, Tokenizer
+from intact.text.template import current
+
+
+@dataclass(frozen=True)
+class Response:
+    """A response in the model's own tokens.
+
+    Attributes
+    ----------
+    entry
+        What the log said.
+    prompt, output
+        Token ids.
+    retokenised
+        Whether the output was a text, so that its tokens may not be those that the engine drew.
+    prompt_logprobs
+        The engine's log-probabilities of the prompt's tokens, None where it has none; empty where the log has none.
+    """
+
+    entry: LogEntry
+    prompt: list[int]
+    output: list[int]
+    retokenised: bool = False
+    prompt_logprobs: tuple[float | None, ...] = ()
+
+
+class ResponseReader:
+    """Reads entries with one model's tokenizer.
+
+    Parameters
+    ----------
+    tokenizer
+        The model's.
+    vocabulary
+        Rows of its head; ids from here on are no tokens.
+    context
+        The most tokens of a prompt and its output.
+    now : datetime, optional
+        The time for chat templates that write the date; by default the clock's.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, vocabulary: int, context: int, now: datetime | None = None) -> None:
+        self._tokenizer, self._vocabulary, self._context = tokenizer, vocabulary, context
+        self._now = now or current()
+        self._ids: dict[bytes, int] | None = None
+
+    def response(self, entry: LogEntry) -> Response:
+        """Give an entry's tokens.
+
+        Raises
+        ------
+        LogError
+            If they are beyond the vocabulary or the context, contradict the text beside them, or are no tokens at all.
+        """
+        prompt, retokenised = self._prompt(entry), False
+        if entry.output is not None:
+            output = list(self._checked(entry.output, "output_tokens", entry))
+            self._compare(output, entry)
+        elif entry.token_bytes is not None:
+            output = [self._piece(piece, index, entry) for index, piece in enumerate(entry.token_bytes)]
+            self._compare(output, entry)
+        else:
+            output, retokenised = self._encoded(entry), True
+        if not output and (entry.prompt_logprobs is None or len(prompt) < 2):
+            raise LogError(f"{entry.where}: the output is empty: there is nothing to audit")
+        if len(prompt) + len(output) > self._context:
+            raise LogError(
+                f"{entry.where}: prompt and output have {len(prompt) + len(output)} tokens, "
+                f"the model holds {self._context}"
+            )
+        return Response(entry, prompt, output, retokenised, self._prompt_logprobs(entry, prompt))
+
+    def _prompt(self, entry: LogEntry) -> list[int]:
+        prompt = entry.prompt
+        try:
+            if isinstance(prompt, str):
+                tokens = self._tokenizer.encode(prompt, most=self._context)
+            elif isinstance(prompt[0], int):
+                return list(self._checked(prompt, "prompt_tokens", entry))
+            else:
+                # other engines tokenize what the template wrote, whoever spelled a control token in it
+                conversation = ChatPrompt(prompt, now=self._now, control_tokens=True)
+                tokens = conversation.encode(self._tokenizer, self._context)
+        except ParameterError as error:
+            raise LogError(f"{entry.where}: {error}") from error
+        if not tokens:
+            raise LogError(f"{entry.where}: the prompt is empty: the first token's logits need a token before it")
+        return tokens
+
+    def _prompt_logprobs(self, entry: LogEntry, prompt: Sequence[int]) -> tuple[float | None, ...]:
+        """Return the log-probabilities of a prompt's own tokens."""
+        given = entry.prompt_logprobs
+        if given is None:
+            return ()
+        if len(given) != len(prompt):
+            raise LogError(
+                f"{entry.where}: {len(given)} prompt_logprobs for a prompt of {len(prompt)} tokens: "
+                "another tokenizer or template, or another prompt"
+            )
+        found: list[float | None] = []
+        for index, (logprob, token) in enumerate(zip(given, prompt, strict=True)):
+            if isinstance(logprob, Mapping) and token not in logprob:
+                raise LogError(
+                    f"{entry.where}: prompt_logprobs[{index}] has nothing about token {token}, which stands there"
+                )
+            found.append(logprob[token] if isinstance(logprob, Mapping) else logprob)
+        return tuple(found)
+
+    def _encoded(self, entry: LogEntry) -> list[int]:
+        try:
+            return self._tokenizer.encode(entry.text or "", special=False, bos=False, most=self._context)
+        except ParameterError as error:
+            raise LogError(f"{entry.where}: {error}") from error
+
+    def _checked(self, tokens: Sequence[int], name: str, entry: LogEntry) -> Sequence[int]:
+        for index, token in enumerate(tokens):
+            if not 0 <= token < self._vocabulary:
+                raise LogError(
+                    f"{entry.where}: {name}[{index}] is {token}, beyond this model's vocabulary of {self._vocabulary}: "
+                    "the log was made with another tokenizer"
+                )
+        return tokens
+
+    def _compare(self, output: Sequence[int], entry: LogEntry) -> None:
+        """Hold tokens against the text beside them, which engines strip of white space and cut at stop strings.
+
+        What they cut may go on behind the string, by the rest of its last token, or keep it. Bytes that are no whole
+        character are left out by some.
+        """
+        if entry.text is None:
+            return
+        known = [token for token in output if token < self._tokenizer.size]
+        decoded, text = self._tokenizer.decode(known, continuation=True).strip(), entry.text.strip()
+        rest = decoded.removeprefix(text)
+        cut = any(rest.lstrip().startswith(stop.strip()) or text.endswith(stop.strip()) for stop in entry.stops)
+        if not decoded.startswith(text) or (rest.strip("\ufffd \n\t") and not cut):
+            raise LogError(
+                f"{entry.where}: the tokens read {decoded!r:.60} with this model's tokenizer, but the text is "
+                f"{text!r:.60}: another tokenizer, a text that was changed, or one cut at a string that `stop` should "
+                "name; without the text the tokens alone are audited"
+            )
+
+    def _piece(self, piece: bytes, index: int, entry: LogEntry) -> int:
+        if self._ids is None:
+            self._ids = {}
+            for token in range(self._tokenizer.size - 1, -1, -1):  # of equals the least id stays
+                self._ids[self._tokenizer.token_bytes(token)] = token
+        found = self._ids.get(piece)
+        if found is None:
+            raise LogError(
+                f"{entry.where}: token {index} stands for {piece!r:.40}, which is no token of this model: "
+                "the log was made with another tokenizer"
+            )
+        return found

@@ -1,0 +1,286 @@
+"""Replay traffic against a server that speaks OpenAI's completions, and measure what its clients see."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from intact._base.errors import EndpointError, ParameterError
+from intact._base.packages import check_installed
+from intact.measure.bench.traffic import BLOCK, TrafficRequest
+from intact.reason.backends.openai_key import KEY, Key
+
+if TYPE_CHECKING:
+    import httpx
+
+PERCENTILES: Final = (50, 90, 99)
+METRICS: Final = {
+    "ttft": "to the first token",
+    "tpot": "a token after the first",
+    "itl": "between pieces",
+    "e2el": "to the end",
+}
+"""Times of a request, in milliseconds, by the short names of vLLM's benchmark, and in words."""
+clock = time.perf_counter
+
+
+class TimedAnswer(NamedTuple):
+    """A request that was sent, and its answer as it came. Times are seconds from the start of the replay."""
+
+    due: float
+    """When it should have been sent."""
+    sent: float
+    pieces: tuple[float, ...]
+    """When each piece of its text came."""
+    end: float
+    input_tokens: int
+    """By the server's count; else by the file's."""
+    output_tokens: int
+    """By the server's count; else the pieces."""
+    error: str | None = None
+
+    def metrics(self) -> dict[str, list[float]]:
+        """Return the milliseconds of `METRICS`; lists are empty where the answer was too short."""
+        if not self.pieces:
+            return {name: [] for name in METRICS}
+        after = self.output_tokens - 1
+        return {
+            "ttft": [1000 * (self.pieces[0] - self.sent)],
+            "tpot": [1000 * (self.pieces[-1] - self.pieces[0]) / after] if after > 0 else [],
+            "itl": [1000 * (later - sooner) for sooner, later in pairwise(self.pieces)],
+            "e2el": [1000 * (self.end - self.sent)],
+        }
+
+
+class ReplayTarget(NamedTuple):
+    """A server, and how it is asked.
+
+    Attributes
+    ----------
+    url : str
+        The address under which `/completions` lies, such as ``http://127.0.0.1:8000/v1``.
+    model : str
+        The model's name there; empty for the first that it lists.
+    ignore_eos : bool
+        Ask that an end token does not end an answer, so that it gets the length of the file. Servers that do not know
+        the option refuse it or pass it over.
+    seconds : float
+        A request is given up after so many.
+    key : str
+        The environment's variable that holds the key.
+    """
+
+    url: str
+    model: str = ""
+    ignore_eos: bool = True
+    seconds: float = 600.0
+    key: str = KEY
+
+
+def replay(
+    arrivals: Sequence[TrafficRequest],
+    target: ReplayTarget,
+    *,
+    speed: float = 1.0,
+    block: int = BLOCK,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[TimedAnswer]:
+    """Send requests when they arrive, however many are under way, and record their answers.
+
+    Parameters
+    ----------
+    arrivals : sequence of TrafficRequest
+    target : ReplayTarget
+    speed : float
+        How many times as fast as the file they arrive.
+    block : int
+        Tokens of a block of `hash_ids`.
+    progress : callable
+        Called with how many requests have ended.
+
+    Raises
+    ------
+    ParameterError
+        If the address or the speed is none.
+    EndpointError
+        If the server does not answer at all, or has no model.
+    NotInstalledError
+        If httpx is missing.
+    """
+    check_installed("replaying traffic", "httpx")
+    if not 0 < speed <= 1e6:
+        raise ParameterError(f"speed is above 0 and at most 1,000,000, got {speed}")
+    return asyncio.run(_Replay(target, block).run(arrivals, speed, progress))
+
+
+class _Replay:
+    def __init__(self, target: ReplayTarget, block: int) -> None:
+        import httpx
+
+        self._key = Key(target.key)
+        self._target, self._block, self._http = target, block, httpx
+        try:
+            address = httpx.URL(target.url)
+        except httpx.InvalidURL as error:
+            raise ParameterError(f"{target.url!r:.100} is no address: {error}") from None
+        if address.scheme not in ("http", "https") or not address.host:
+            raise ParameterError(f"{target.url!r:.100} is no address: it begins with http:// or https:// and a host")
+        self._model = target.model
+
+    async def run(
+        self, arrivals: Sequence[TrafficRequest], speed: float, progress: Callable[[int], None]
+    ) -> list[TimedAnswer]:
+        limits = self._http.Limits(max_connections=None, max_keepalive_connections=None)
+        timeout = self._http.Timeout(self._target.seconds)
+        base = self._target.url.rstrip("/") + "/"
+        async with self._http.AsyncClient(
+            base_url=base, limits=limits, timeout=timeout, headers=self._key.headers, follow_redirects=False
+        ) as client:
+            self._model = self._model or await self._first_model(client)
+            prompts = [arrival.text(number, self._block) for number, arrival in enumerate(arrivals)]
+            start, done = clock(), 0
+
+            async def one(number: int) -> TimedAnswer:
+                nonlocal done
+                due = arrivals[number].timestamp / 1000 / speed
+                await asyncio.sleep(max(0.0, start + due - clock()))
+                outcome = await self._ask(client, arrivals[number], prompts[number], due, start)
+                done += 1
+                progress(done)
+                return outcome
+
+            return list(await asyncio.gather(*map(one, range(len(arrivals)))))
+
+    async def _first_model(self, client: httpx.AsyncClient) -> str:
+        where = f"{self._target.url}/models"
+        try:
+            answer = await client.get("models")
+            answer.raise_for_status()
+            return str(answer.json()["data"][0]["id"])
+        except self._http.HTTPError as error:
+            raise EndpointError(f"{where}: {self._key.clean(str(error)) or type(error).__name__}") from None
+        except (ValueError, LookupError, TypeError):
+            raise EndpointError(f"{where} lists no model; name it") from None
+
+    async def _ask(
+        self, client: httpx.AsyncClient, arrival: TrafficRequest, prompt: str, due: float, start: float
+    ) -> TimedAnswer:
+        body: dict[str, Any] = {
+            "model": self._model, "prompt": prompt, "max_tokens": arrival.output_length, "temperature": 0,
+            "stream": True, "stream_options": {"include_usage": True},
+        }  # fmt: skip
+        if self._target.ignore_eos:
+            body["ignore_eos"] = True
+        pieces: list[float] = []
+        usage: Mapping[str, Any] = {}
+        error, sent = None, clock() - start
+        try:
+            async with asyncio.timeout(self._target.seconds), client.stream("POST", "completions", json=body) as answer:
+                if answer.status_code != 200:
+                    raise EndpointError(
+                        f"status {answer.status_code}: {(await answer.aread())[:200].decode(errors='replace')}"
+                    )
+                async for line in answer.aiter_lines():
+                    if line.startswith("data:") and (event := _event(line[5:])):
+                        usage = event.get("usage") or usage
+                        if any(choice.get("text") for choice in event.get("choices") or ()):
+                            pieces.append(clock() - start)
+        except (self._http.HTTPError, EndpointError, TimeoutError, ValueError, AttributeError, TypeError) as problem:
+            error = self._key.clean(str(problem)) or type(problem).__name__
+        read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        return TimedAnswer(
+            due, sent, tuple(pieces), clock() - start, read if type(read) is int else arrival.input_length,
+            written if type(written) is int else len(pieces), error,
+        )  # fmt: skip
+
+
+def _event(data: str) -> dict[str, Any] | None:
+    """Return an event of the stream; none at its end."""
+    if data.strip() == "[DONE]":
+        return None
+    event = json.loads(data)
+    if isinstance(event, dict) and event.get("error"):
+        raise EndpointError(f"{event['error']}"[:200])
+    return event if isinstance(event, dict) else None
+
+
+class Summary(NamedTuple):
+    """The figures of a replay, as clients saw it.
+
+    Attributes
+    ----------
+    requests, failed : int
+    seconds : float
+        From the first request until the last answer.
+    late : float
+        The most milliseconds by which this program sent a request after it was due.
+    input_tokens, output_tokens : int
+        Of requests that did not fail.
+    goodput : float or None
+        Requests a second that kept every promise; None if none was stated.
+    milliseconds : mapping
+        For each of `METRICS` the mean and `PERCENTILES` (linear between neighbours); empty without a value.
+    errors : mapping
+        How often each message came.
+    """
+
+    requests: int
+    failed: int
+    seconds: float
+    late: float
+    input_tokens: int
+    output_tokens: int
+    goodput: float | None
+    milliseconds: Mapping[str, Mapping[str, float]]
+    errors: Mapping[str, int]
+
+
+def summarize(outcomes: Sequence[TimedAnswer], promises: Mapping[str, float] | None = None) -> Summary:
+    """Summarise a replay.
+
+    Parameters
+    ----------
+    promises : mapping, optional
+        The most milliseconds of `ttft`, `tpot` or `e2el` that a request may take to count as kept.
+
+    Raises
+    ------
+    ParameterError
+        If a promise has another name, or there is no outcome.
+    """
+    check_promises(promises or {})
+    if not outcomes:
+        raise ParameterError("there is no request to summarise")
+    good = [outcome for outcome in outcomes if outcome.error is None]
+    found = [outcome.metrics() for outcome in good]
+    seconds = max(outcome.end for outcome in outcomes) - min(outcome.sent for outcome in outcomes)
+    kept = sum(all(not one[name] or one[name][0] <= most for name, most in (promises or {}).items()) for one in found)
+    errors: dict[str, int] = {}
+    for outcome in outcomes:
+        if outcome.error is not None:
+            errors[outcome.error] = errors.get(outcome.error, 0) + 1
+    return Summary(
+        len(outcomes), len(outcomes) - len(good), seconds, 1000 * max(one.sent - one.due for one in outcomes),
+        sum(one.input_tokens for one in good), sum(one.output_tokens for one in good),
+        kept / seconds if promises else None,
+        {name: _percentiles([value for one in found for value in one[name]]) for name in METRICS}, errors,
+    )  # fmt: skip
+
+
+def check_promises(promises: Collection[str]) -> None:
+    """Raise if a promise is about something that a request has several of, or none."""
+    for name in promises:
+        if name not in ("ttft", "tpot", "e2el"):
+            raise ParameterError(f"goodput is about ttft, tpot or e2el, got {name!r:.40}")
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float]:
+    if not values:
+        return {}
+    return {"mean": float(np.mean(values))} | {f"p{q}": float(np.percentile(values, q)) for q in PERCENTILES}

@@ -1,0 +1,235 @@
+"""Models with random weights in the shapes of well-known ones: how fast a model would be, without its file.
+
+Speed and memory depend on shapes and formats alone, not on values. Weights come from SHAKE-128 over their tensor's name
+(`intact.measure.conformance.synthetic`), so that a shape is the same model, with the same digests, everywhere. A tensor
+is made when it is needed, and only its packed form is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from intact._base.errors import ParameterError
+from intact._base.suggest import unknown_name
+from intact.checkpoints.formats import Checkpoint, Tensor
+from intact.checkpoints.formats.gguf_writer import FILE_TYPES, QUANTIZATION_VERSION, pair, write_gguf
+from intact.checkpoints.formats.quantised.parts import Converted
+from intact.checkpoints.formats.safetensors import Stored
+from intact.checkpoints.formats.tensor import byte_length
+from intact.measure.conformance.synthetic import random_floats, random_tensor
+from intact.models import ARCHITECTURES
+from intact.models.tensor_shapes import fused_shapes, tensor_shapes
+from intact.numerics.weight_formats import FLOAT_FORMATS, Bytes
+
+
+class ModelShape(NamedTuple):
+    """The hyper-parameters of a model, as its config.json has them."""
+
+    architecture: str
+    layers: int
+    width: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_width: int
+    vocabulary: int
+    context: int
+    base: float
+    """Of the rotary frequencies; long-context scaling, which costs no time, is left out."""
+    tied: bool
+    experts: int = 0
+    used: int = 0
+    """Experts of a row."""
+    expert_hidden: int = 0
+    own: Mapping[str, Any] = {}
+    """Further keys of a GGUF file, without the architecture's name."""
+
+
+def _recurrent(heads: int, inner: int, states: int, groups: int, **more: Any) -> dict[str, Any]:
+    """Return the sizes of recurrent layers: heads, the channels of all, columns of a state, groups."""
+    sizes = {
+        "conv_kernel": 4,
+        "time_step_rank": heads,
+        "inner_size": inner,
+        "state_size": states,
+        "group_count": groups,
+    }
+    return {**{f"ssm.{key}": value for key, value in sizes.items()}, **more}
+
+
+_MAMBA2: Final = _recurrent(80, 5120, 128, 1)
+_MAMBA: Final = {
+    "ssm.conv_kernel": 4,
+    "ssm.inner_size": 5120,
+    "ssm.state_size": 16,
+    "ssm.time_step_rank": 160,
+}
+_QWEN35: Final = _recurrent(32, 4096, 128, 16, full_attention_interval=4) | {"rope.dimension_count": 64}
+SHAPES: Final = {
+    "smollm2-135m": ModelShape("llama", 30, 576, 1536, 9, 3, 64, 49152, 8192, 1e5, True),
+    "qwen2.5-0.5b": ModelShape("qwen2", 24, 896, 4864, 14, 2, 64, 151936, 32768, 1e6, True),
+    "llama-1b": ModelShape("llama", 16, 2048, 8192, 32, 8, 64, 128256, 131072, 5e5, True),
+    "qwen2.5-1.5b": ModelShape("qwen2", 28, 1536, 8960, 12, 2, 128, 151936, 32768, 1e6, True),
+    "matmul-free-2.7b": ModelShape("hgrn_bit", 32, 2560, 6912, 1, 1, 2, 32000, 2048, 1e4, False),
+    "mamba2-2.7b": ModelShape("mamba2", 64, 2560, 1, 1, 1, 2, 50288, 1 << 19, 1e4, True, own=_MAMBA2),
+    "mamba-2.8b": ModelShape("mamba", 64, 2560, 1, 1, 1, 2, 50280, 1 << 19, 1e4, True, own=_MAMBA),
+    "llama-3b": ModelShape("llama", 28, 3072, 8192, 24, 8, 128, 128256, 131072, 5e5, True),
+    "qwen3-4b": ModelShape("qwen3", 36, 2560, 9728, 32, 8, 128, 151936, 40960, 1e6, True),
+    "llama-8b": ModelShape("llama", 32, 4096, 14336, 32, 8, 128, 128256, 131072, 5e5, False),
+    "qwen3-8b": ModelShape("qwen3", 36, 4096, 12288, 32, 8, 128, 151936, 40960, 1e6, False),
+    "olmoe-7b": ModelShape("olmoe", 16, 2048, 1024, 16, 16, 128, 50304, 4096, 1e4, False, 64, 8, 1024),
+    "qwen3.5-9b": ModelShape("qwen35", 32, 4096, 12288, 16, 4, 256, 248320, 32768, 1e7, False, own=_QWEN35),
+    "phi-4": ModelShape("phi3", 40, 5120, 17920, 40, 10, 128, 100352, 16384, 2.5e5, False),
+    "gpt-oss-20b": ModelShape("gpt-oss", 24, 2880, 2880, 64, 8, 64, 201088, 131072, 1.5e5, False, 32, 4, 2880),
+    "qwen3-30b-a3b": ModelShape("qwen3moe", 48, 2048, 6144, 32, 4, 128, 151936, 40960, 1e6, False, 128, 8, 768),
+    "llama-70b": ModelShape("llama", 80, 8192, 28672, 64, 8, 128, 128256, 131072, 5e5, False),
+}
+"""Shapes by name, the smallest first."""
+
+_MEANS: Final = {".bias": 0.0, ".ssm_a": -1.0, ".hgrn_room.weight": 0.5}
+"""Of the numbers in vectors that are no gains, by the ends of their names."""
+_CONTROLS: Final = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+_LETTERS: Final = "etaoinshrdlucmfwypvbgkjqxz"
+_EPSILON: Final = float(np.float32(1e-5))
+"""As a file holds it."""
+
+
+def _byte_spellings() -> list[str]:
+    """Return how byte-level BPE spells the 256 bytes (GPT-2)."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = iter(range(256, 512))
+    return [chr(b) if b in plain else chr(next(others)) for b in range(256)]
+
+
+def tokenizer_metadata(vocabulary: int) -> dict[str, Any]:
+    """Return a byte-level tokenizer: three control tokens, 256 bytes, pairs of letters, and names that no text has.
+
+    Raises
+    ------
+    ParameterError
+        If the vocabulary has no room for the first two.
+    """
+    bytes_ = _byte_spellings()
+    room = vocabulary - len(_CONTROLS) - len(bytes_)
+    if room < 0:
+        raise ParameterError(f"a vocabulary must have at least {len(_CONTROLS) + len(bytes_)} tokens, got {vocabulary}")
+    pairs = [(a, b) for a in "Ġ" + _LETTERS for b in _LETTERS][:room]
+    rest = [f"<unused{i}>" for i in range(room - len(pairs))]
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "default",
+        "tokenizer.ggml.tokens": [*_CONTROLS, *bytes_, *(a + b for a, b in pairs), *rest],
+        "tokenizer.ggml.token_type": [3] * len(_CONTROLS) + [1] * (vocabulary - len(_CONTROLS)),
+        "tokenizer.ggml.merges": [f"{a} {b}" for a, b in pairs],
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+        "tokenizer.ggml.add_bos_token": False,
+    }
+
+
+def random_checkpoint(name: str, kind: str = "Q4_0", shape: ModelShape | None = None) -> Checkpoint:
+    """Return a model of a shape; its tensors are made when their data are asked for.
+
+    Parameters
+    ----------
+    name : str
+        A key of `SHAPES`; with a shape of one's own any name.
+    kind : str
+        The format of all matrices, embeddings among them: one that GGUF files have (`weight_formats.FORMATS`).
+    shape : ModelShape, optional
+        By default that of the name.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such shape or format, or rows are no whole number of its blocks.
+    """
+    if shape is None:
+        if name not in SHAPES:
+            raise ParameterError(unknown_name(f"there is no shape {name!r}", name, SHAPES))
+        shape = SHAPES[name]
+    if kind not in FILE_TYPES:
+        raise ParameterError(unknown_name(f"there is no type {kind!r}", kind, FILE_TYPES))
+    metadata = _metadata(name, shape, kind)
+    path = Path(f"{name}-{kind}")
+    architecture = ARCHITECTURES[shape.architecture]
+    described = Checkpoint(path, "gguf", metadata, {})
+    tensors: dict[str, Tensor] = {}
+    sizes = tensor_shapes(architecture, described, shape.vocabulary, shape.tied)
+    fused = fused_shapes(sizes, architecture.gguf_fused, stacked=False, stems=architecture.gguf_stems)
+    for tensor, size in fused.items():
+        matrix = len(size) == 2 and not tensor.endswith(".ssm_a")
+        own = kind if matrix and not tensor.endswith(".ssm_conv1d.weight") else "F32"
+        if byte_length(own, size) is None:
+            raise ParameterError(f"{name}: rows of {size[-1]} values are no whole number of blocks of {kind}")
+        make = partial(_matrix, tensor, own, size) if matrix else partial(_vector, tensor, size)
+        tensors[tensor] = Converted(tensor, own, size, (), make)
+    return Checkpoint(path, "gguf", metadata, tensors)
+
+
+def write_random(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a model as a GGUF file, one tensor in memory at a time.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; nothing is left then.
+    """
+    pairs = {key: pair(key, value) for key, value in checkpoint.metadata.items()}
+    stacks: dict[str, list[Tensor]] = {}
+    for name, tensor in checkpoint.tensors.items():
+        parts = name.split(".")  # an expert's number stands before the last
+        of_experts = len(parts) == 5 and parts[3].isdigit()
+        stacks.setdefault(".".join((*parts[:3], parts[4])) if of_experts else name, []).append(tensor)
+    stored = []
+    for name, some in stacks.items():
+        shape = some[0].shape if len(some) == 1 else (len(some), *some[0].shape)
+        stored.append(Stored(name, some[0].kind, shape, byte_length(some[0].kind, shape) or 0))
+    write_gguf(path, pairs, stored, lambda name: np.concatenate([tensor.data for tensor in stacks[name]]))
+
+
+def _metadata(name: str, shape: ModelShape, kind: str) -> Mapping[str, Any]:
+    a = shape.architecture + "."
+    experts = {
+        "expert_count": shape.experts,
+        "expert_used_count": shape.used,
+        "expert_feed_forward_length": shape.expert_hidden,
+    }
+    return {
+        "general.architecture": shape.architecture,
+        "general.name": f"{name} with random weights",
+        "general.file_type": FILE_TYPES[kind],
+        "general.quantization_version": QUANTIZATION_VERSION,
+        a + "block_count": shape.layers,
+        a + "context_length": shape.context,
+        a + "embedding_length": shape.width,
+        a + "feed_forward_length": shape.hidden,
+        a + "attention.head_count": shape.heads,
+        a + "attention.head_count_kv": shape.kv_heads,
+        a + "attention.key_length": shape.head_width,
+        a + "attention.value_length": shape.head_width,
+        a + "attention.layer_norm_rms_epsilon": _EPSILON,
+        a + "rope.dimension_count": shape.head_width,
+        a + "rope.freq_base": shape.base,
+        **({a + key: value for key, value in experts.items()} if shape.experts else {}),
+        **{a + key: value for key, value in shape.own.items()},
+        **tokenizer_metadata(shape.vocabulary),
+    }
+
+
+def _matrix(name: str, kind: str, shape: tuple[int, ...]) -> Bytes:
+    size = shape[1] ** -0.5
+    if kind in FLOAT_FORMATS:  # drawn by rows, as their bytes take several of SHAKE's for each of theirs
+        rows = [random_tensor(f"{name}|{i}", kind, (1, shape[1]), size) for i in range(shape[0])]
+        return np.frombuffer(b"".join(rows), np.uint8).copy()
+    return np.frombuffer(random_tensor(name, kind, shape, size), np.uint8).copy()
+
+
+def _vector(name: str, shape: tuple[int, ...]) -> Bytes:
+    mean = next((mean for end, mean in _MEANS.items() if name.endswith(end)), 1.0)
+    return (random_floats(name, shape, 0.1) + np.float32(mean)).astype("<f4").view(np.uint8)

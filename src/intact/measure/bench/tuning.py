@@ -1,0 +1,302 @@
+"""Tuning for speed: the settings of the engine that are fastest for a workload on this machine. No bit depends on them.
+
+Candidates come from Optuna's tree-structured Parzen estimator (Bergstra et al. 2011; Akiba et al. 2019, arXiv
+1907.10902). Each is timed against the defaults in alternating turns, so that a machine that slows down slows both, and
+no longer than its interval needs. The best is timed once more by itself: of many candidates the luckiest looks best.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from intact._base.errors import ParameterError
+from intact._base.system import processors
+from intact.engine.draft.drafting import DRAFTERS, OFF, make_drafting
+from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
+from intact.library import Model, load
+from intact.measure.bench.passage import Passage
+from intact.measure.bench.tuned import Settings
+from intact.stats.quantiles import student_quantile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import optuna
+
+ROWS: Final = (64, 128, 256, 512, 1024, 2048)
+CHUNKS: Final = (32, 64, 128, 256, 512, 1024)
+LEVEL: Final = 0.95
+FEWEST: Final = 3
+"""Turns before a candidate may be given up."""
+TURNS, FINAL_TURNS = 7, 15
+"""The most turns of a candidate, and of the best one by itself."""
+SEARCH_SHARE: Final = 0.75
+"""The part of the time that candidates have; the rest is for the best of them."""
+CLOSE: Final = 0.01
+"""The half width of an interval of ratios that is narrow enough."""
+clock = time.perf_counter
+
+
+class TuneWorkload(NamedTuple):
+    """The work that the settings are to be fast at.
+
+    Attributes
+    ----------
+    prompt, answer : int
+        Tokens of each prompt, and of each answer.
+    samples : int
+        Answers to each prompt.
+    clients : int
+        Prompts at a time.
+    """
+
+    prompt: int = 256
+    answer: int = 64
+    samples: int = 1
+    clients: int = 1
+
+    def check(self, context: int) -> None:
+        """Raise ParameterError if a model with this context cannot run it."""
+        if self.prompt + self.answer > context:
+            raise ParameterError(
+                f"a prompt of {self.prompt} and an answer of {self.answer} tokens exceed the context of {context}"
+            )
+
+    def run(self, model: Model, passage: Passage) -> float:
+        """Run it once, on prompts that nobody has read before; return the tokens of answers a second."""
+        prompts = [passage.piece(self.prompt) for _ in range(self.clients)]
+        sampled = {"temperature": 1.0, "n": self.samples} if self.samples > 1 else {}
+        start = clock()
+        answers = model.generate(prompts, max_tokens=self.answer, ignore_eos=True, **sampled)  # type: ignore[arg-type]
+        seconds = clock() - start
+        return sum(len(one.tokens) for several in answers for one in several) / seconds
+
+
+class Ratio(NamedTuple):
+    """A number of times as fast, with the interval at 95%, of so many turns."""
+
+    value: float
+    low: float
+    high: float
+    turns: int
+
+
+@dataclass(frozen=True)
+class TimedSettings:
+    """One candidate, and how fast it was beside the defaults."""
+
+    settings: Settings
+    ratio: Ratio
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The outcome of tuning.
+
+    Attributes
+    ----------
+    best : Settings
+        The fastest of the candidates, timed again: `ratio`; the defaults where none was faster.
+    gained : bool
+        True if the interval of its ratio lies above 1.
+    """
+
+    workload: TuneWorkload
+    defaults: Settings
+    trials: tuple[TimedSettings, ...]
+    best: Settings
+    ratio: Ratio
+    seconds: float
+
+    @property
+    def gained(self) -> bool:
+        """True if the best is faster than the defaults, beyond what chance explains."""
+        return self.best != self.defaults and self.ratio.low > 1
+
+    def to_record(self) -> dict[str, Any]:
+        """Return what is kept beside the settings: for what they were found, and how much they gain."""
+        return {"workload": self.workload._asdict(), "ratio": self.ratio._asdict()}
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "workload": self.workload._asdict(),
+            "defaults": asdict(self.defaults),
+            "trials": [{"settings": asdict(t.settings), "ratio": t.ratio._asdict()} for t in self.trials],
+            "best": asdict(self.best),
+            "ratio": self.ratio._asdict(),
+            "gained": self.gained,
+            "seconds": self.seconds,
+        }
+
+
+def ratio_of(pairs: Sequence[tuple[float, float]]) -> Ratio:
+    """Return the geometric mean of rates (candidate, default) of turns, with Student's interval of the logarithms."""
+    logs = [math.log(candidate / default) for candidate, default in pairs]
+    mean = statistics.fmean(logs)
+    half = math.inf
+    if len(logs) > 1:
+        half = student_quantile((1 + LEVEL) / 2, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    return Ratio(math.exp(mean), math.exp(mean - half), math.exp(min(mean + half, 700.0)), len(logs))
+
+
+def compare(
+    candidate: Callable[[], float],
+    default: Callable[[], float],
+    most: int,
+    stop: bool = True,
+    until: float = math.inf,
+) -> Ratio:
+    """Time two against each other in alternating turns, at most so many.
+
+    If `stop` is true, it ends when the interval is narrow, or lies below 1. After `until`, by the clock, there are no
+    more turns than an interval needs.
+    """
+    pairs: list[tuple[float, float]] = []
+    while len(pairs) < most:
+        if len(pairs) % 2:
+            second = default()
+            pairs.append((candidate(), second))
+        else:
+            first = candidate()
+            pairs.append((first, default()))
+        found = ratio_of(pairs)
+        if len(pairs) >= FEWEST and clock() > until:
+            break
+        if stop and len(pairs) >= FEWEST and (found.high < 1 or math.log(found.high / found.low) < 2 * CLOSE):
+            break
+    return ratio_of(pairs)
+
+
+class _Bench:
+    """Models with the settings of candidates: one copy of the weights for the defaults' threads, one for others'."""
+
+    def __init__(self, path: Path, workload: TuneWorkload, cache_bytes: int | None) -> None:
+        self._path, self._workload, self._cache_bytes = path, workload, cache_bytes
+        self._main = load(path, cache_bytes=cache_bytes)
+        self._other: Model | None = None
+        workload.check(self._main.context)
+        if cache_bytes is None:
+            pool = self._main.engine.pool
+            self._cache_bytes = pool.most * pool.page_bytes
+        self._passage = Passage(self._main.tokenizer)
+        self.defaults = Settings(int(self._main.info()["threads"]), DEFAULT_ROWS, DEFAULT_CHUNK, "auto")
+
+    def rate(self, settings: Settings) -> Callable[[], float]:
+        """Return a function that runs the workload once with some settings."""
+        model = self._with(settings)
+        self._workload.run(model, self._passage)  # drafters learn, and memory is taken
+        return lambda: self._workload.run(model, self._passage)
+
+    def _with(self, settings: Settings) -> Model:
+        base = self._main
+        if settings.threads != self.defaults.threads:
+            if self._other is None or self._other.info()["threads"] != settings.threads:
+                if self._other is not None:
+                    self._other.close()
+                self._other = load(self._path, threads=settings.threads)
+            base = self._other
+        executor, program = base.executor, base.program
+        drafting = make_drafting(settings.drafter, program.vocabulary, executor.trees)
+        engine = Engine(
+            executor,
+            program.context,
+            chunk=settings.chunk,
+            rows=settings.rows,
+            cache_bytes=self._cache_bytes,
+            prefix_cache=False,  # engines take turns at the executor's pages
+            drafting=drafting,
+        )
+        return Model(base.checkpoint, program, base.tokenizer, engine)
+
+    def close(self) -> None:
+        """Close the models."""
+        for model in (self._main, self._other):
+            if model is not None:
+                model.close()
+
+
+@contextmanager
+def _opened(path: Path, workload: TuneWorkload, cache_bytes: int | None) -> Iterator[_Bench]:
+    bench = _Bench(path, workload, cache_bytes)
+    try:
+        yield bench
+    finally:
+        bench.close()
+
+
+def tune(
+    path: Path,
+    workload: TuneWorkload,
+    *,
+    trials: int = 24,
+    seconds: float = math.inf,
+    seed: int = 0,
+    cache_bytes: int | None = None,
+    report: Callable[[int, TimedSettings], None] = lambda *_: None,
+) -> Tuning:
+    """Search for the settings that run a workload fastest.
+
+    Parameters
+    ----------
+    trials : int
+        The most candidates.
+    seconds : float
+        The time that it should take. Three quarters are for candidates, the rest for turns of the best one; what has
+        begun gets as many turns as an interval needs.
+    seed : int
+        Of the optimiser.
+    report : callable
+        Called with the number of each candidate and its outcome.
+
+    Raises
+    ------
+    ParameterError
+        If the workload does not fit the model.
+    NotInstalledError
+        If Optuna is missing; see `intact._base.packages.check_installed`.
+    """
+    import optuna
+
+    began = clock()
+    searched = began + SEARCH_SHARE * seconds
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    known: dict[Settings, Ratio] = {}
+    with _opened(path, workload, cache_bytes) as bench:
+        defaults = bench.defaults
+        study.enqueue_trial(asdict(defaults) | {"drafter": OFF})
+        baseline = bench.rate(defaults)
+        for number in range(trials):
+            if clock() > searched:
+                break
+            proposal = study.ask()
+            settings = _suggest(proposal, defaults)
+            if settings not in known and settings != defaults:
+                known[settings] = compare(bench.rate(settings), baseline, TURNS, until=searched)
+                report(number, TimedSettings(settings, known[settings]))
+            study.tell(proposal, known[settings].value if settings in known else 1.0)
+        found = [TimedSettings(settings, ratio) for settings, ratio in known.items()]
+        best = max(found, key=lambda trial: trial.ratio.value, default=None)
+        chosen, ratio = defaults, Ratio(1.0, 1.0, 1.0, 0)
+        if best is not None and best.ratio.value > 1:
+            chosen = best.settings
+            ratio = compare(bench.rate(chosen), baseline, FINAL_TURNS, stop=False, until=began + seconds)
+    return Tuning(workload, defaults, tuple(found), chosen, ratio, clock() - began)
+
+
+def _suggest(trial: optuna.Trial, defaults: Settings) -> Settings:
+    """Return the candidate that the optimiser asks for."""
+    threads = sorted({1, *(n for n in (2, 4, 8, 16, 32, 64) if n < processors()), processors(), defaults.threads})
+    return Settings(
+        trial.suggest_categorical("threads", threads),
+        trial.suggest_categorical("rows", ROWS),
+        trial.suggest_categorical("chunk", CHUNKS),
+        trial.suggest_categorical("drafter", [OFF, *sorted(DRAFTERS.own)]),
+    )

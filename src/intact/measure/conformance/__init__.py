@@ -1,0 +1,93 @@
+"""Conformance by digest: what every tier and executor must print, and the programs that it is computed from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from intact._base.files import expand_home
+from intact.checkpoints.catalogue import DEFAULT, entry, find
+from intact.checkpoints.formats import open_checkpoint
+from intact.executors.native import NativeExecutor, chosen_tier
+from intact.executors.profiles import Profile
+from intact.executors.reference import ReferenceExecutor
+from intact.measure.conformance.digests import (
+    MakeExecutor,
+    combined,
+    layout_digests,
+    operations_digest,
+    profile_digests,
+    tokens_digest,
+)
+from intact.measure.conformance.kernels import Kernels, NativeKernels, ReferenceKernels
+from intact.measure.conformance.synthetic import PAGE
+from intact.models import build_program
+from intact.text import Tokenizer
+
+ExecutorName: TypeAlias = Literal["native", "reference"]
+
+TOKENS = 64
+FEW_TOKENS = 4  # for the reference, which takes seconds a token
+
+EXPECTED = {
+    "operations": "29f28e246cf81f19407c51ff4f02c80620ebb07e01234eca73df5c0ed4551974",
+    "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
+    "profiles": "bbca7cf9013134be433a21b982e32117aa8d87703ad1417bf8490a4fbdc7da1b",
+    "tokens": "03f348a2533d287daeae81e8fdf5b634ff0fbc4df8f738c9ce1b5d3808a54701",
+    "tokens, first 4": "bdf1387a1c06bc3187a585431c1fa6e941f4e86329ade22d91b74b79496a8281",
+}
+"""The digests of this numerics version; they stand in docs/contract.md too."""
+
+
+def default_model() -> Path | None:
+    """Find the default model's file: where it was pulled to, else in the folder that INTACT_MODELS names, else None."""
+    folder = os.environ.get("INTACT_MODELS")
+    other = expand_home(folder) / entry(DEFAULT).file if folder else None
+    return find(DEFAULT) or (other if other is not None and other.is_file() else None)
+
+
+def make_executor(
+    executor: ExecutorName = "native", tier: str | None = None, threads: int | None = None, profile: Profile = "int8"
+) -> MakeExecutor:
+    """Say how programs are run: by the native executor on a tier, by default the best one, or by the reference."""
+    if executor == "reference":
+        return lambda program, bits: ReferenceExecutor(program, bits, PAGE, profile)
+    return lambda program, bits: NativeExecutor(program, profile, threads, tier, bits, PAGE)
+
+
+def make_kernels(executor: ExecutorName = "native", tier: str | None = None) -> Kernels:
+    """Say how single operations are run."""
+    return ReferenceKernels() if executor == "reference" else NativeKernels(tier or chosen_tier())
+
+
+def selftest(executor: ExecutorName = "native", tier: str | None = None, threads: int | None = None) -> dict[str, str]:
+    """Compute the digests that stand in docs/contract.md.
+
+    Returns
+    -------
+    dict
+        `operations`, over every operation and weight format; `layouts`, over products of every layout of integer
+        weights; `profiles`, over programs in every integer profile but int8; `tokens`, over 64 greedy and 64 sampled
+        tokens of the default model with their log-probabilities (of the reference `tokens, first 4`). Where the
+        model's file is not at hand the last is missing.
+    """
+    make = make_executor(executor, tier, threads)
+    kernels = make_kernels(executor, tier)
+    digests = {
+        "operations": operations_digest(kernels, make),
+        "layouts": combined(layout_digests(kernels)),
+        "profiles": combined(profile_digests(lambda profile: make_executor(executor, tier, threads, profile))),
+    }
+    path = default_model()
+    if path is not None:
+        count = FEW_TOKENS if executor == "reference" else TOKENS
+        digests["tokens" if count == TOKENS else f"tokens, first {count}"] = model_digest(make, path, count)
+    return digests
+
+
+def model_digest(make: MakeExecutor, path: Path, count: int = TOKENS) -> str:
+    """Compute the digest over `count` greedy and `count` sampled tokens of an instruct model's file."""
+    checkpoint = open_checkpoint(path)
+    program = build_program(checkpoint)
+    return tokens_digest(make(program, 8), program, Tokenizer.from_checkpoint(checkpoint), count)

@@ -1,0 +1,240 @@
+"""The machines of a planned cluster: their memory, measured rates and network, read from a TOML file."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from intact._base.errors import ParameterError
+from intact._base.files import read_text
+from intact._base.suggest import unknown_name
+from intact.library.parallel.ranks import parse_address
+from intact.measure.planning.work import Segment
+
+MOST: Final = 1000
+"""Limit on the machines of a cluster."""
+
+
+class Rates(NamedTuple):
+    """The measured costs of a machine; what a step takes is their sum.
+
+    Attributes
+    ----------
+    macs : float
+        Seconds of a multiply-add.
+    bytes : float
+        Seconds of a byte of weights, cache or rows.
+    operation : float
+        Seconds of an operation beside these.
+    message : float
+        Seconds of processor time to send or to receive a message whose other end does not wait, beside its bytes.
+    copy : float
+        Seconds of processor time for a byte of a message.
+    hub : float
+        Seconds of processor time of an exchange on rank 0, beside its messages: it waits, and puts rows together.
+    spoke : float
+        The same on another rank.
+    row : float
+        Seconds of processor time for a byte of the whole rows of an exchange, on any rank.
+    step : float
+        Seconds of a step on rank 0 beside its operations: the scheduler, draws, text.
+    """
+
+    macs: float
+    bytes: float
+    operation: float
+    message: float
+    copy: float
+    hub: float
+    spoke: float
+    row: float
+    step: float
+
+    def handle(self, size: int) -> float:
+        """Return the processor time to send or to receive a message of so many bytes."""
+        return self.message + size * self.copy
+
+    def exchange(self, rank: int, size: int) -> float:
+        """Return the processor time of an exchange of rows of so many bytes on a rank, beside its messages."""
+        return (self.spoke if rank else self.hub) + size * self.row
+
+    def seconds(self, segment: Segment) -> float:
+        """Return the time of the work between two exchanges."""
+        return segment.macs * self.macs + segment.bytes * self.bytes + segment.operations * self.operation
+
+
+@dataclass(frozen=True)
+class MachineKind:
+    """Machines that are alike.
+
+    Attributes
+    ----------
+    count : int
+        How many there are.
+    memory : int
+        Bytes that a model may take on one of them.
+    latency : float
+        Seconds of the network, one way.
+    bandwidth : float
+        Bytes a second that a machine sends or receives.
+    hours_between_failures : float
+        Mean time of one machine; infinity where none is stated.
+    restart : float
+        Seconds until a machine that failed works again, its weights loaded.
+    addresses : tuple of str
+        HOST:PORT of each, for the commands that start it; empty where none is stated.
+    """
+
+    name: str
+    count: int
+    memory: int
+    rates: Rates
+    latency: float
+    bandwidth: float
+    hours_between_failures: float = math.inf
+    restart: float = 0.0
+    addresses: tuple[str, ...] = ()
+
+
+_KIND: Final = "[[machines]]"
+_NETWORK: Final = {"latency_us": (0.0, 1e7), "gbit_per_s": (1e-6, 1e6)}
+_RATES: Final = {
+    "memory_gb": (1e-3, 1e6),
+    "gmacs_per_s": (1e-3, 1e9),
+    "gb_per_s": (1e-3, 1e6),
+    "operation_us": (0.0, 1e6),
+    "message_us": (0.0, 1e6),
+    "message_gb_per_s": (1e-6, 1e6),
+    "hub_us": (0.0, 1e6),
+    "spoke_us": (0.0, 1e6),
+    "row_gb_per_s": (1e-6, 1e6),
+    "step_us": (0.0, 1e8),
+}
+"""Fields that each kind of machine must have, with the least and the most."""
+_EARLIER: Final = "exchange_gb_per_s"
+"""A field of files whose `message_us` meant something else."""
+_FAILURES: Final = {"hours_between_failures": (1e-3, 1e9), "restart_s": (0.0, 1e7)}
+_TEXTS: Final = ("name", "count", "addresses")
+
+
+def read_machines(file: Path) -> tuple[MachineKind, ...]:
+    """Return the machines of a TOML file: a table ``[network]``, and tables ``[[machines]]``.
+
+    Raises
+    ------
+    ParameterError
+        If the file cannot be read, is not TOML, lacks a field, or has one that is unknown or out of its range.
+    """
+    try:
+        found = tomllib.loads(read_text(file, ParameterError))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ParameterError(f"{file} is no TOML: {error}") from error
+    _known(f"{file}", found, ("network", "machines"))
+    network = found.get("network")
+    if not isinstance(network, dict):
+        raise ParameterError(f"{file}: there must be a table [network] with {' and '.join(_NETWORK)}")
+    where = f"{file}: [network]"
+    _known(where, network, _NETWORK)
+    usual = {name: _number(where, network, name, *limits) for name, limits in _NETWORK.items()}
+    tables = found.get("machines")
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise ParameterError(
+            f"{file}: there must be one or more tables {_KIND}; intact plan -m MODEL --measure prints one"
+        )
+    kinds = tuple(_kind(f"{file}: {_KIND} {number}", table, usual) for number, table in enumerate(tables, 1))
+    names = [kind.name for kind in kinds]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ParameterError(f"{file}: two tables {_KIND} have the name {twice!r}: give each its own")
+    if (total := sum(kind.count for kind in kinds)) > MOST:
+        raise ParameterError(f"{file}: {total:,} machines, {MOST:,} at most")
+    return kinds
+
+
+def machine_toml(name: str, memory: int, rates: Rates, comment: str = "") -> str:
+    """Return the table of one kind of machine, with three digits of each number."""
+    fields = {
+        "memory_gb": memory / 1e9,
+        "gmacs_per_s": 1e-9 / max(rates.macs, 1e-18),
+        "gb_per_s": 1e-9 / max(rates.bytes, 1e-15),
+        "operation_us": rates.operation * 1e6,
+        "message_us": rates.message * 1e6,
+        "message_gb_per_s": 1e-9 / max(rates.copy, 1e-15),
+        "hub_us": rates.hub * 1e6,
+        "spoke_us": rates.spoke * 1e6,
+        "row_gb_per_s": 1e-9 / max(rates.row, 1e-15),
+        "step_us": rates.step * 1e6,
+    }
+    lines = [f"{_KIND}{f'  # {comment}' if comment else ''}", f'name = "{name}"', "count = 1"]
+    limited = {key: min(max(value, _RATES[key][0]), _RATES[key][1]) for key, value in fields.items()}
+    return "\n".join([*lines, *(f"{key} = {float(f'{value:.3g}'):g}" for key, value in limited.items())]) + "\n"
+
+
+def _kind(where: str, table: Mapping[str, Any], usual: Mapping[str, float]) -> MachineKind:
+    if _EARLIER in table:
+        raise ParameterError(
+            f"{where}: {_EARLIER} is of an earlier version; intact plan -m MODEL --measure prints all anew"
+        )
+    _known(where, table, (*_TEXTS, *_RATES, *_NETWORK, *_FAILURES))
+    name = table.get("name")
+    if not isinstance(name, str) or not name.strip() or len(name) > 80 or not name.isprintable():
+        raise ParameterError(f"{where}: name must be a text of 1 to 80 characters, got {name!r:.90}")
+    where = f"{where} ({name})"
+    count = table.get("count", 1)
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST:
+        raise ParameterError(f"{where}: count must be a whole number from 1 to {MOST:,}, got {count!r:.40}")
+    addresses = table.get("addresses", [])
+    if not isinstance(addresses, list) or not all(isinstance(one, str) for one in addresses):
+        raise ParameterError(f"{where}: addresses must be a list of HOST:PORT, got {addresses!r:.80}")
+    for address in addresses:
+        parse_address(address, f"{where}: an address")
+    if addresses and len(addresses) != count:
+        raise ParameterError(f"{where}: {len(addresses)} addresses for {count} machines: name each, or none")
+    values = {field: _number(where, table, field, *limits) for field, limits in _RATES.items()}
+    network = {
+        field: _number(where, table, field, *limits) if field in table else usual[field]
+        for field, limits in _NETWORK.items()
+    }
+    failures = {f: _number(where, table, f, *limits) for f, limits in _FAILURES.items() if f in table}
+    if failures and len(failures) < len(_FAILURES):
+        raise ParameterError(f"{where}: {' and '.join(_FAILURES)} go together, got {next(iter(failures))} alone")
+    rates = Rates(
+        1e-9 / values["gmacs_per_s"],
+        1e-9 / values["gb_per_s"],
+        values["operation_us"] * 1e-6,
+        values["message_us"] * 1e-6,
+        1e-9 / values["message_gb_per_s"],
+        values["hub_us"] * 1e-6,
+        values["spoke_us"] * 1e-6,
+        1e-9 / values["row_gb_per_s"],
+        values["step_us"] * 1e-6,
+    )
+    return MachineKind(
+        name,
+        count,
+        round(values["memory_gb"] * 1e9),
+        rates,
+        network["latency_us"] * 1e-6,
+        network["gbit_per_s"] * 1e9 / 8,
+        failures.get("hours_between_failures", math.inf),
+        failures.get("restart_s", 0.0),
+        tuple(addresses),
+    )
+
+
+def _known(where: str, table: Mapping[str, Any], names: Any) -> None:
+    for name in table:
+        if name not in names:
+            raise ParameterError(f"{where}: {unknown_name(f'there is no field {name!r}', name, names)}")
+
+
+def _number(where: str, table: Mapping[str, Any], name: str, least: float, most: float) -> float:
+    value = table.get(name)
+    if name not in table:
+        raise ParameterError(f"{where}: {name} is missing; intact plan -m MODEL --measure prints that of a machine")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise ParameterError(f"{where}: {name} must be a number from {least:g} to {most:g}, got {value!r:.40}")
+    return float(value)

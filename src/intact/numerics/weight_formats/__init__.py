@@ -1,0 +1,28 @@
+"""Weight formats, one file each or one for a family: every file here that defines formats adds them to the registry.
+
+Reading files, the integer weights, the values in float32, the conformance data and the tables in ``docs/numerics.md``
+all derive from these definitions. ``docs/adding.md`` says how to add one.
+"""
+
+import importlib
+import pkgutil
+
+from intact.numerics.weight_formats.definition import BlockFields, BlockFormat, Bytes, FloatFormat
+
+_FOUND = sorted(
+    (
+        definition
+        for module in pkgutil.iter_modules(__path__, f"{__name__}.")
+        for definition in vars(importlib.import_module(module.name)).values()
+        if isinstance(definition, BlockFormat | FloatFormat)
+    ),
+    key=lambda definition: definition.gguf,
+)
+FLOAT_FORMATS: dict[str, FloatFormat] = {f.name: f for f in _FOUND if isinstance(f, FloatFormat)}
+"""Formats that store each value by itself, by name; they become integer weights by quantisation."""
+BLOCK_FORMATS: dict[str, BlockFormat] = {f.name: f for f in _FOUND if isinstance(f, BlockFormat)}
+"""Formats that store blocks of codes with scales, by name; as integer weights they keep their codes."""
+FORMATS: dict[str, FloatFormat | BlockFormat] = {f.name: f for f in _FOUND}
+"""All formats that can be computed with, by name, in order of their GGUF numbers."""
+
+__all__ = ["BLOCK_FORMATS", "FLOAT_FORMATS", "FORMATS", "BlockFields", "BlockFormat", "Bytes", "FloatFormat"]

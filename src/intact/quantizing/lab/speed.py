@@ -1,0 +1,67 @@
+"""Speed of quantised models, in the int8 profile: rounds in which all models take turns, medians with their spread.
+
+Figures are those of one machine on one day. They are never mixed with those that repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from intact._base.errors import ParameterError
+from intact.library import load
+from intact.measure.bench.passage import Passage
+from intact.measure.bench.speed import Measurement
+from intact.measure.bench.workloads import Workload, prompt, samples, stream
+
+
+def lab_workloads(context: int) -> tuple[Workload, ...]:
+    """Return a prompt of at most 512 tokens, one stream, and 64 samples of one prompt.
+
+    Raises
+    ------
+    ParameterError
+        If the context has no room for them.
+    """
+    found = prompt(min(512, context - 1)), stream(64, 64), samples(64, 64, 32)
+    least = max(workload.positions for workload in found[1:])
+    if context < least:
+        raise ParameterError(f"speed takes a context of at least {least} tokens; the model has {context}")
+    return found
+
+
+def measure_speed(
+    models: Mapping[str, Path],
+    rounds: int = 3,
+    threads: int | None = None,
+    progress: Callable[[str, int, int], None] = lambda stage, done, whole: None,
+) -> dict[str, list[Measurement]]:
+    """Return for each model its tokens a second, a value for each round.
+
+    A round runs every workload on every model, one model after the other, so that a machine that slows down slows all
+    of them. One more round warms up.
+
+    Raises
+    ------
+    ParameterError
+        If there is no round, or the context of a model is too short.
+    """
+    if rounds < 1:
+        raise ParameterError(f"rounds must be at least 1, got {rounds}")
+    values: dict[tuple[str, Workload], list[float]] = {}
+    with ExitStack() as stack:
+        loaded = {name: stack.enter_context(load(path, threads=threads)) for name, path in models.items()}
+        passages = {name: Passage(model.tokenizer) for name, model in loaded.items()}
+        workloads = lab_workloads(min(model.context for model in loaded.values()))
+        turns = [(workload, name) for workload in workloads for name in loaded]
+        for count in range(rounds + 1):
+            for done, (workload, name) in enumerate(turns):
+                progress(f"speed: {workload.title}", count * len(turns) + done, (rounds + 1) * len(turns))
+                for _, _, value in workload.run(loaded[name], passages[name]):
+                    if count:
+                        values.setdefault((name, workload), []).append(value)
+    return {
+        name: [Measurement(one.group, one.title, "", "tokens/s", tuple(values[name, one])) for one in workloads]
+        for name in models
+    }

@@ -1,0 +1,27 @@
+"""Quantisers: one file each. A quantiser turns a float matrix into an integer weight on the grid that a spec names.
+
+`intact.quantizing` applies them to whole models; `docs/quantizing.md` has the table of specs.
+"""
+
+from intact.quantizing.quantizers.base import InputStatistics, QuantizedMatrix, Quantizer
+from intact.quantizing.quantizers.costs import COSTS
+from intact.quantizing.quantizers.mixture import SpecMixture, parse_recorded, parse_target
+from intact.quantizing.quantizers.registry import ALIASES, QUANTIZERS, all_specs, parse_spec
+from intact.quantizing.quantizers.spec import Spec
+from intact.quantizing.quantizers.transforms import TRANSFORMS
+
+__all__ = [
+    "ALIASES",
+    "COSTS",
+    "QUANTIZERS",
+    "TRANSFORMS",
+    "InputStatistics",
+    "QuantizedMatrix",
+    "Quantizer",
+    "Spec",
+    "SpecMixture",
+    "all_specs",
+    "parse_recorded",
+    "parse_spec",
+    "parse_target",
+]

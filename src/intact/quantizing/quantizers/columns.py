@@ -1,0 +1,88 @@
+"""Rounding columns one after the other: the definition, in float64 with one operation at a time in a fixed order.
+
+LAPACK's and NumPy's sums change with the machine; here each element sees its products one after the other, by
+elementwise multiplications and subtractions, which IEEE 754 defines. ``native/formats/solve.cpp`` does the same faster;
+`factor` and `round_columns` call it, `define_factor` and `define_columns` are what it must equal.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact import _native
+from intact._base.errors import ParameterError
+from intact._base.system import processors
+from intact.numerics.grids import NumberGrid
+from intact.quantizing.quantizers.fixed import nearest
+
+Floats = NDArray[np.float64]
+
+
+def factor(h: Floats) -> tuple[Floats, Floats]:
+    """Return R, unit upper triangular, and D with H = R diag(D) RT.
+
+    Parameters
+    ----------
+    h : float64 (K, K)
+        Symmetric, positive definite.
+
+    Raises
+    ------
+    ParameterError
+        If it is not positive definite.
+    """
+    try:
+        r, d = _native.factor_upper(h, processors())
+    except ValueError as error:
+        raise ParameterError(f"the second moments are not positive definite: {error}; use a longer text") from error
+    return r, d
+
+
+def define_factor(h: Floats) -> tuple[Floats, Floats]:
+    """Define `factor`."""
+    rest = h.copy()
+    r, d = np.eye(len(h)), np.zeros(len(h))
+    for k in range(len(h) - 1, -1, -1):
+        d[k] = rest[k, k]
+        column = rest[:k, k].copy()
+        r[:k, k] = column / d[k]
+        rest[:k, :k] -= r[:k, k, None] * column[None, :]
+    return r, d
+
+
+def round_columns(
+    original: Floats, step: Floats, offset: Floats, r: Floats, d: Floats, grid: NumberGrid
+) -> tuple[Floats, Floats]:
+    """Round columns one after the other, each after it was corrected by what those before it lost.
+
+    Parameters
+    ----------
+    original, step, offset : float64 (N, K)
+        Values, and the steps and offsets of their blocks, in the order of the columns.
+    r, d
+        Of `factor`.
+
+    Returns
+    -------
+    levels : float64 (N, K)
+    left : float64 (N,)
+        The sum over the columns of d times the squared error of the corrected value.
+    """
+    levels = np.array(grid.levels, np.float64)
+    values, steps, offsets, upper = map(np.ascontiguousarray, (original, step, offset, r))
+    return _native.round_columns(values, steps, offsets, upper, d, levels, grid.even, processors())
+
+
+def define_columns(
+    original: Floats, step: Floats, offset: Floats, r: Floats, d: Floats, grid: NumberGrid
+) -> tuple[Floats, Floats]:
+    """Define `round_columns`."""
+    wanted, levels, left = original.copy(), np.zeros(original.shape), np.zeros(len(original))
+    for k in range(original.shape[1]):
+        levels[:, k] = nearest((wanted[:, k] - offset[:, k])[:, None], step[:, k], grid)[:, 0]
+        value = levels[:, k] * step[:, k] + offset[:, k]
+        error = wanted[:, k] - value
+        left += d[k] * (error * error)
+        wanted[:, k + 1 :] += (original[:, k] - value)[:, None] * r[k, k + 1 :]
+    return levels, left

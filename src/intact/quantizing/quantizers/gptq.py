@@ -1,0 +1,75 @@
+"""GPTQ: columns are rounded one after the other, and what a column loses the later ones make up for.
+
+Frantar et al., arXiv 2210.17323. Of H = R diag(D) RT, R unit upper triangular, column k is rounded after
+the errors of the columns before it, weighted by R, have been added to it. That is the paper's update by the Cholesky
+factor of H's inverse without the inverse, and sum D_k e_k^2 is what it leaves of tr(delta H deltaT) (QuIP,
+arXiv 2307.13304, theorem 6).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact._base.errors import ParameterError
+from intact._base.exact import total
+from intact.quantizing.quantizers.base import Floats, InputStatistics, QuantizedMatrix, Quantizer
+from intact.quantizing.quantizers.block_types import PLAIN_TYPES
+from intact.quantizing.quantizers.columns import factor, round_columns
+from intact.quantizing.quantizers.fixed import FRACTION, fix_rows
+from intact.quantizing.quantizers.nearest import assemble_steps, fit_steps
+from intact.quantizing.quantizers.scales import RULES
+from intact.quantizing.quantizers.spec import Spec
+
+DAMPING: Final = 0.01
+"""Added to the diagonal, in means of it."""
+
+
+def damped(second: NDArray[np.int64], columns: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the second moments as float64 with a damped diagonal, and which inputs never differed from 0.
+
+    Dead inputs get a diagonal of 1, as in the authors' program, where their weights become 0.
+    """
+    h = second[:columns, :columns].astype(np.float64)
+    dead = second.diagonal()[:columns] == 0
+    whole = sum(second.diagonal()[:columns].tolist())
+    h[np.diag_indices(columns)] += DAMPING * (whole / columns)
+    h[dead, dead] = np.maximum(h[dead, dead], 1.0)
+    return h, dead
+
+
+class Gptq(Quantizer):
+    """GPTQ with scales that are fitted before (`static-groups`), in the order of the inputs or of their moments."""
+
+    calibrated = True
+    rules = (*RULES, *PLAIN_TYPES)
+    source = "Frantar et al., arXiv 2210.17323; the order by activations: IST-DASLab/gptq"
+
+    def __init__(self, name: str, summary: str, by_activation: bool) -> None:
+        self.name, self.summary = name, summary
+        self.by_activation = by_activation
+
+    def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
+        """Quantise a matrix; see `Quantizer`."""
+        if inputs is None:
+            raise ParameterError(f"{spec}: needs calibration; name a text")
+        columns, width = matrix.shape[1], spec.width(matrix.shape[1])
+        rows = fix_rows(matrix)
+        steps = fit_steps(rows, spec, columns, inputs.second.diagonal()[:columns])
+        step, offset = (np.repeat(a, width, axis=1)[:, :columns] for a in (steps.step, steps.offset))
+        h, dead = damped(inputs.second, columns)
+        original = rows.x[:, :columns].copy()
+        original[:, dead] = 0
+        order = np.argsort(-h.diagonal(), kind="stable") if self.by_activation else np.arange(columns)
+        r, d = factor(h[np.ix_(order, order)])
+        levels = np.zeros(rows.x.shape)
+        levels[:, order], left = round_columns(original[:, order], step[:, order], offset[:, order], r, d, spec.levels)
+        left *= np.ldexp(1.0, 2 * (rows.exponent - FRACTION))
+        proxy = total(left.tolist()) * np.ldexp(1.0, 2 * inputs.exponent) / inputs.rows
+        return assemble_steps(spec, columns, levels, steps, rows.exponent, proxy)
+
+
+GPTQ = Gptq("gptq", "columns in order, each making up for the errors before it", by_activation=False)
+GPTQ_ORDERED = Gptq("gptq_ordered", "the same, the largest inputs first (act-order)", by_activation=True)

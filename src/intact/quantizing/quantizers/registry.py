@@ -1,0 +1,117 @@
+"""All quantisers by name, and specs read from text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from intact._base.errors import ParameterError
+from intact._base.plugins import Registry
+from intact._base.suggest import did_you_mean
+from intact.numerics.grids import GRIDS, TOO_WIDE
+from intact.numerics.integers import LARGEST_ENTRY
+from intact.quantizing.quantizers.base import Quantizer
+from intact.quantizing.quantizers.block_types import BLOCK_SPECS, BLOCK_TYPES
+from intact.quantizing.quantizers.scales import RULES
+from intact.quantizing.quantizers.spec import ROW, Spec
+from intact.quantizing.quantizers.transforms import TRANSFORMS
+
+QUANTIZERS: Final = Registry[Quantizer](
+    "intact.quantizers",
+    "intact.quantizing.quantizers",
+    lambda value: value.name if isinstance(value, Quantizer) else None,
+)
+"""Quantisers by name."""
+ALIASES: Final = {
+    "mxint8": "int8s-32@power",
+    "mxint4": "int4s-32@power",
+    "mxint6": "int6s-32@power",
+    "mxfp6": "e2m3-32@power",
+    "mxfp6e3m2": "e3m2-32@power",
+    "mxfp8": "fp8:e4m3-32@power",
+    "nf4": "nf4-64@largest",
+    "fp4": "fp4-64@largest",
+    "nvfp4": "e2m1-16@e4m3",
+    "nvint4": "int4s-16@e4m3",
+    **BLOCK_SPECS,
+}
+"""Names that other programs give to a grid with its blocks and scales; those of llama.cpp in lower case."""
+_FORM: Final = re.compile(r"(?:(?P<quantizer>[a-z][a-z0-9_]*):)?(?P<grid>[a-z][a-z0-9]*)"
+                          r"(?:-(?P<block>\d+|row))?(?:@(?P<rule>[a-z0-9_]+))?")  # fmt: skip
+_TRANSFORMS: Final = re.compile(r"(?:[a-z][a-z0-9_]*\+)*")
+
+
+def split_transforms(text: str) -> tuple[tuple[str, ...], str]:
+    """Return the names of transforms before a spec or a mixture, and the rest.
+
+    Raises
+    ------
+    ParameterError
+        If one does not exist, or stands there twice.
+    """
+    found = _TRANSFORMS.match(text)
+    rest = text[found.end() :] if found else text
+    names = tuple(text.removesuffix(rest).split("+")[:-1])
+    for name in names:
+        if name not in TRANSFORMS:
+            raise ParameterError(f"{text!r:.80}: there is no transform {name!r}; known are {', '.join(TRANSFORMS)}")
+        if names.count(name) > 1:
+            raise ParameterError(f"{text!r:.80}: the transform {name} stands there twice; expected each once")
+    return names, rest
+
+
+def all_specs() -> list[str]:
+    """Return the shortest spec of each grid, with a quantiser where the grid needs one, and the aliases."""
+    users = {grid: name for name, one in QUANTIZERS.items() for grid in one.grids}
+    return [name if grid.planes == 1 else f"{users[name]}:{name}" for name, grid in GRIDS.items()] + list(ALIASES)
+
+
+def parse_spec(text: str) -> Spec:
+    """Read a spec.
+
+    Raises
+    ------
+    ParameterError
+        If it names what does not exist.
+    """
+    transforms, plain = split_transforms(text)
+    prefix, colon, rest = plain.rpartition(":")
+    match = _FORM.fullmatch(prefix + colon + ALIASES.get(rest, rest))
+    if match is None:
+        near = did_you_mean(text, all_specs())
+        form = "[TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], such as gptq:int4-32"
+        raise ParameterError(f"{text!r:.80} is no spec" + (f": {near}" if near else f"; expected {form}"))
+    quantizer, grid = match["quantizer"] or "nearest", match["grid"]
+    if grid in TOO_WIDE:
+        raise ParameterError(
+            f"{text!r:.80}: {grid} spans +-{TOO_WIDE[grid]:,} of its least steps, and the entries of a table "
+            f"{LARGEST_ENTRY:,} in all; the widest floats of 8 bits that products take are e3m4, and in planes fp8:e4m3"
+        )
+    for what, name, known in (
+        ("quantizer", quantizer, list(QUANTIZERS)),
+        ("grid", grid, list(GRIDS)),
+        ("rule", match["rule"], [None, *RULES, *BLOCK_TYPES]),
+    ):
+        if name not in known:
+            raise ParameterError(
+                f"{text!r:.80}: there is no {what} {name!r}; known are {', '.join(filter(None, known))}"
+            )
+    user = QUANTIZERS[quantizer]
+    takes, rules, rule = user.grids, user.rules, match["rule"] or user.rule
+    if not takes and GRIDS[grid].planes > 1:
+        users = ", ".join(name for name, one in QUANTIZERS.items() if grid in one.grids)
+        raise ParameterError(f"{text!r:.80}: the grid {grid} has several planes; it is for {users}")
+    if takes and grid not in takes:
+        raise ParameterError(f"{text!r:.80}: {quantizer} takes the grids {', '.join(takes)}, not {grid}")
+    if rule not in rules:
+        raise ParameterError(f"{text!r:.80}: {quantizer} takes the rules {', '.join(rules)}, not {rule}")
+    spec = Spec(quantizer, grid, GRIDS[grid].block, rule, transforms)
+    if match["block"]:
+        spec = replace(spec, block=ROW if match["block"] == "row" else int(match["block"]))
+    if spec.block % 16 or spec.block > 1 << 16:
+        raise ParameterError(f"{text!r:.80}: a block is row or a multiple of 16, got {match['block']}")
+    if spec.block_type is not None and f"{grid}-{spec.block}@{rule}" != BLOCK_SPECS[rule]:
+        raise ParameterError(f"{text!r:.80}: the scales of {rule} are those of {BLOCK_SPECS[rule]}")
+    spec.levels.layout(spec.block or 4096)
+    return spec

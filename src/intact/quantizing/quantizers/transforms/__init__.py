@@ -1,0 +1,14 @@
+"""Transforms: one file each. A transform changes a model's float weights before they are quantised, not its function.
+
+Found by their files, or by entry points of other packages. `intact.quantizing.transforming` applies them to models.
+"""
+
+from typing import Final
+
+from intact._base.plugins import Registry
+from intact.quantizing.quantizers.transforms.base import Transform
+
+TRANSFORMS: Final = Registry[Transform](
+    "intact.transforms", __name__, lambda value: value.name if isinstance(value, Transform) else None
+)
+"""Transforms by name."""

@@ -1,0 +1,35 @@
+"""Orders of channels: of the residual stream, and of the hidden channels of feed-forward nets; no sum changes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.quantizing.quantizers.transforms.base import TensorEdits
+from intact.quantizing.quantizers.transforms.structure import FeedForward, ModelStructure
+
+Order = NDArray[np.int64]
+
+
+def order_stream(edits: TensorEdits, model: ModelStructure, order: Order) -> None:
+    """Put the channels of the residual stream into an order."""
+    columns = {
+        model.embedding,
+        model.head,
+        *(name for norm in model.norms for name in norm.matrices),
+        *model.readers,
+    }
+    for name in columns:
+        edits.add(name, lambda w: w[:, order])
+    for writer in model.writers:
+        edits.outputs(writer, lambda w: w[order])
+    for gain in dict.fromkeys([*model.result_gains, *(norm.gain for norm in model.norms)]):
+        edits.add(gain, lambda w: w[order])
+
+
+def order_hidden(edits: TensorEdits, net: FeedForward, order: Order) -> None:
+    """Put the hidden channels of a feed-forward net into an order."""
+    for projection in (net.gate, net.up):
+        edits.outputs(projection, lambda w: w[order])
+    for name in net.down:
+        edits.add(name, lambda w: w[:, order])

@@ -1,0 +1,21 @@
+"""Receipts of whole runs of a method: every text and score behind an answer, and the vote (docs/receipts.md, Runs)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from intact.solving.receipts.document import RunReceipt
+
+FORMAT: Final = "intact-run-receipt"
+
+
+def _parse(data: bytes) -> RunReceipt:
+    from intact.solving.receipts.document import RunReceipt
+
+    return RunReceipt.parse(data)
+
+
+PARSERS: Final[Mapping[str, Callable[[bytes], RunReceipt]]] = {FORMAT: _parse}
+"""The parser of the format of this package, for `intact.receipts.document.read_any`; it is imported when it is used."""

@@ -1,0 +1,217 @@
+"""The header of a run's receipt: all that decides what comes of the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, Final
+
+from intact._base.errors import ParameterError
+from intact._base.strict_json import Fields, quote
+from intact.reason.problem import Prompt
+from intact.reason.thinking import ThinkingMode
+from intact.receipts.canonical import HASHES, HashName
+from intact.solving.receipts import FORMAT
+from intact.solving.receipts.mixes import LONGEST, RunModel
+from intact.solving.receipts.values import MOST, read_values, unbounded, write_values
+from intact.text.template import exact_time
+
+VERSION: Final = 3
+READERS: Final[Mapping[int, str]] = {1: "0.1.0", 2: "0.1.0"}
+"""The last version of this package that reads each earlier version."""
+FIRST: Final = ""
+"""The name of the first model where nothing calls it by another."""
+MEMBERS: Final = (
+    "format", "version", "hash", "models", "method", "problem", "files", "compiler", "sandbox", "now",
+    "sampling", "budget",
+)  # fmt: skip
+OPTIONAL: Final = ("thinking",)
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """The place where programs ran: the version of Python, and the kind of protection."""
+
+    python: str
+    protection: str
+
+    def to_document(self) -> dict[str, Any]:
+        """Describe it."""
+        return {"python": self.python, "protection": self.protection}
+
+    @classmethod
+    def from_document(cls, value: Any) -> Sandbox:
+        """Read it."""
+        fields = Fields(value, "sandbox", ("python", "protection"))
+        return cls(fields.text("python"), fields.text("protection"))
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """All that decides a run.
+
+    Attributes
+    ----------
+    models : tuple of RunModel
+        The first is the one that methods mean unless they name one; its name is `FIRST` unless one does. The others
+        are those that methods name.
+    method : str
+        Its name.
+    source : bytes
+        Digest of the versions of the code that made the run (`intact.solving.receipts.sealed.source`).
+    parameters : mapping
+        Those that were given; what was not has the method's default.
+    id, prompt, seed
+        The problem's.
+    reader : str
+        How an answer is read (`intact.solving.receipts.problems`).
+    data : mapping
+        Of what else a method may know of the problem, the members that were read.
+    sampling : mapping
+        The user's sampling parameters.
+    budget : mapping
+        The caps by their names.
+    files : tuple of (str, str)
+        Names and texts of what the method read, ascending.
+    compiler : str or None
+        What compiled constraints, if there are any.
+    sandbox : Sandbox or None
+        Where programs ran, if there are any.
+    now : datetime or None
+        The time given to chat templates, where one that asks for it was used.
+    thinking : ThinkingMode or None
+        How models think before they answer, where it was said and a chat template was used.
+    """
+
+    models: tuple[RunModel, ...]
+    method: str
+    source: bytes
+    parameters: Mapping[str, Any]
+    id: str
+    prompt: Prompt
+    seed: int
+    reader: str
+    data: Mapping[str, Any]
+    sampling: Mapping[str, Any]
+    budget: Mapping[str, Any]
+    files: tuple[tuple[str, str], ...] = ()
+    compiler: str | None = None
+    sandbox: Sandbox | None = None
+    now: datetime | None = None
+    hash: HashName = "sha256"
+    thinking: ThinkingMode | None = None
+
+    def to_document(self) -> dict[str, Any]:
+        """Describe it."""
+        prompt: Any = self.prompt if isinstance(self.prompt, str) else [list(turn) for turn in self.prompt]
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "hash": self.hash,
+            "models": [model.to_document() for model in self.models],
+            "method": {
+                "name": self.method,
+                "source": self.source.hex(),
+                "parameters": write_values(self.parameters),
+            },
+            "problem": {
+                "id": self.id,
+                "prompt": prompt,
+                "seed": str(self.seed),
+                "reader": self.reader,
+                "data": write_values(self.data),
+            },
+            "files": [{"name": name, "text": text} for name, text in self.files],
+            "compiler": self.compiler,
+            "sandbox": None if self.sandbox is None else self.sandbox.to_document(),
+            "now": None if self.now is None else self.now.isoformat(),
+            "sampling": write_values(self.sampling),
+            "budget": write_values(self.budget),
+            **({} if self.thinking is None else {"thinking": str(self.thinking)}),
+        }
+
+    @classmethod
+    def from_document(cls, fields: Fields) -> RunHeader:
+        """Read it."""
+        method = Fields(fields.values["method"], "method", ("name", "source", "parameters"))
+        problem = Fields(fields.values["problem"], "problem", ("id", "prompt", "seed", "reader", "data"))
+        parameters = read_values(method, "parameters")
+        wrong = unbounded(parameters)
+        if wrong is not None:
+            method.fail("parameters", f"an object with integers of at most {MOST} in size, {quote(wrong)} too")
+        return cls(
+            _models(fields),
+            method.text("name"),
+            method.digest("source"),
+            parameters,
+            problem.text("id"),
+            _prompt(problem),
+            _seed(problem),
+            problem.text("reader"),
+            read_values(problem, "data"),
+            read_values(fields, "sampling"),
+            read_values(fields, "budget"),
+            _files(fields),
+            fields.maybe("compiler", fields.text),
+            fields.maybe("sandbox", lambda name: Sandbox.from_document(fields.values[name])),
+            fields.maybe("now", lambda name: _time(fields, name)),
+            fields.choice("hash", HASHES),
+            _thinking(fields) if "thinking" in fields.values else None,
+        )
+
+
+def _models(fields: Fields) -> tuple[RunModel, ...]:
+    models = fields.each("models", RunModel.from_document)
+    if not models:
+        fields.fail("models", "a list that is not empty")
+    if len({model.name for model in models}) < len(models):
+        fields.fail("models", "a list without two models of one name")
+    if any(a.name > b.name for a, b in pairwise(models[1:])):
+        fields.fail("models", "a list in which those behind the first are in ascending order of names")
+    return models
+
+
+def _files(fields: Fields) -> tuple[tuple[str, str], ...]:
+    parts = fields.each("files", lambda value, where: Fields(value, where, ("name", "text")))
+    files = tuple([(part.text("name"), part.text("text")) for part in parts])
+    if any(a >= b for (a, _), (b, _) in pairwise(files)):
+        fields.fail("files", "a list in ascending order of names")
+    return files
+
+
+def _prompt(fields: Fields) -> Prompt:
+    value = fields.values["prompt"]
+    if len(json.dumps(value)) > LONGEST:
+        fields.fail("prompt", f"one of at most {LONGEST:,} characters in JSON")
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list) or not all(
+        isinstance(turn, list) and len(turn) == 2 and all(isinstance(part, str) for part in turn) for turn in value
+    ):
+        fields.fail("prompt", "a text, or a list of pairs of role and content")
+    return tuple([(role, content) for role, content in value])
+
+
+def _time(fields: Fields, name: str) -> datetime:
+    time = exact_time(fields.text(name))
+    if time is None:
+        fields.fail(name, "a time such as 2026-11-20T17:45:00")
+    return time
+
+
+def _thinking(fields: Fields) -> ThinkingMode:
+    try:
+        return ThinkingMode.parse(fields.text("thinking"))
+    except ParameterError:
+        fields.fail("thinking", "on, off, or a number of tokens, as text")
+
+
+def _seed(fields: Fields) -> int:
+    text = fields.text("seed")
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 20 and str(int(text)) == text):
+        fields.fail("seed", "an integer in decimal, as text")
+    return int(text)

@@ -1,0 +1,102 @@
+"""The models of a run, with the mixes that their texts are drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from intact._base.errors import ParameterError
+from intact._base.strict_json import Fields
+from intact.engine.mixes import Mix
+from intact.receipts.decoding import MOST_STREAMS, Decoding, NamedMix, StreamSource, parameters_of, read_named
+from intact.receipts.identity import digests_of
+from intact.receipts.lock import LockedModel
+from intact.receipts.model_digests import ModelDigests
+
+if TYPE_CHECKING:
+    from intact.engine.request import Mixing
+    from intact.library import Model
+    from intact.reason.backends.text_mix import TextMix
+
+LONGEST: Final = 1 << 18
+"""Characters of a prompt, or of a shadow: it becomes tokens before anything else of it is known."""
+
+
+@dataclass(frozen=True)
+class RunMix(NamedMix):
+    """The mix that all texts of a model are drawn from.
+
+    Attributes
+    ----------
+    shadow : str or None
+        What it reads in the place of each prompt's last message, or of a whole prompt that is a text; None without one.
+    partners : tuple of ModelDigests
+        The other models that it takes, in its order, in the arithmetic of the run's model.
+    """
+
+    shadow: str | None
+    partners: tuple[ModelDigests, ...]
+
+    @classmethod
+    def of(cls, mix: TextMix, model: Model) -> RunMix:
+        """Describe the mix of a model's back end."""
+        partners = [digests_of(model.partners[number - 1]) for number in mix.models if number]
+        chosen = mix.chosen
+        return cls(chosen.mix.name, chosen.mix.version, parameters_of(chosen), mix.shadow, tuple(partners))
+
+    def _check(self, mix: Mix) -> None:
+        if (self.shadow is not None) != ("shadow" in mix.streams) or len(self.partners) != mix.streams.count("partner"):
+            raise ParameterError(f"the mix {self.name} takes the streams {', '.join(mix.streams)}")
+
+    def decoding(self, mixing: Mixing) -> Decoding:
+        """Return what the header of a text's own receipt states of it, whose streams are given."""
+        partners = iter(self.partners)
+        streams = [
+            StreamSource(model=next(partners)) if stream.model else StreamSource(tuple(stream.tokens.tolist()))
+            for stream in mixing.streams
+        ]
+        return Decoding(self.name, self.version, self.parameters, tuple(streams))
+
+    def to_document(self) -> dict[str, Any]:
+        """Return its members in a receipt."""
+        partners = [partner.to_document() for partner in self.partners]
+        return super().to_document() | {"shadow": self.shadow, "partners": partners}
+
+    @classmethod
+    def from_document(cls, value: Any, where: str) -> RunMix:
+        """Read what `to_document` returns."""
+        fields = Fields(value, where, ("name", "version", "parameters", "shadow", "partners"))
+        named = read_named(fields)
+        shadow = fields.maybe("shadow", fields.text)
+        if shadow is not None and len(shadow) > LONGEST:
+            fields.fail("shadow", f"a text of at most {LONGEST:,} characters")
+        partners = fields.each("partners", ModelDigests.from_document)
+        if len(partners) > MOST_STREAMS:
+            fields.fail("partners", f"a list of at most {MOST_STREAMS} models")
+        return cls(named.name, named.version, named.parameters, shadow, partners)
+
+
+@dataclass(frozen=True)
+class RunModel(LockedModel):
+    """A model of a run.
+
+    Attributes
+    ----------
+    mix : RunMix or None
+        What its texts are drawn from; None for its own distribution, and where it wrote none.
+    """
+
+    mix: RunMix | None = None
+
+    def to_document(self) -> dict[str, Any]:
+        """Return its members in the receipt of a run."""
+        return super().to_document() | ({} if self.mix is None else {"mix": self.mix.to_document()})
+
+    @classmethod
+    def from_document(cls, value: Any, where: str) -> RunModel:
+        """Read what `to_document` returns."""
+        mixed = isinstance(value, dict) and "mix" in value
+        rest = {name: member for name, member in value.items() if name != "mix"} if mixed else value
+        locked = LockedModel.from_document(rest, where)
+        mix = RunMix.from_document(value["mix"], f"{where}.mix") if mixed else None
+        return cls(locked.name, locked.digests, locked.numerics, mix)

@@ -1,0 +1,100 @@
+"""Problems as receipts hold them: by which name answers are read, and a problem made of that again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from intact._base.errors import ParameterError
+from intact.reason.problem import Problem
+from intact.solving.receipts.header import RunHeader
+from intact.tasks.score.answers import READERS
+from intact.tasks.task import Item, Task, all_tasks
+
+TASK: Final = "task:"
+"""Before the name of a task of this package, which reads its own answers."""
+
+
+class NotingData(Mapping[str, Any]):
+    """A problem's data, which remembers what of it was read."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+        self._read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._values[name]
+        self._read.add(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        self._read.update(self._values)
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @property
+    def read(self) -> dict[str, Any]:
+        """The members that were read."""
+        return {name: value for name, value in self._values.items() if name in self._read}
+
+    @property
+    def unread(self) -> list[str]:
+        """The names of the others."""
+        return sorted(self._values.keys() - self._read)
+
+
+def reader_of(problem: Problem) -> str:
+    """Return the name by which a problem's answers are read.
+
+    Raises
+    ------
+    ParameterError
+        If it has none, so that no verifier could read them.
+    """
+    for name, read in READERS.items():
+        if problem.read is read:
+            return name
+    task = getattr(problem.read.func, "__self__", None) if isinstance(problem.read, partial) else None
+    if isinstance(task, Task) and type(all_tasks().get(task.name)) is type(task):
+        return TASK + task.name
+    raise ParameterError(
+        "a run with a receipt needs a question as a text, or an item of a task of this package: a verifier must know "
+        "how its answers are read"
+    )
+
+
+def replayable(problem: Problem) -> Problem:
+    """Return a problem as it is made of its receipt again: its data are `NotingData`, and its answers are read by them.
+
+    Raises
+    ------
+    ParameterError
+        If its answers are read in a way that has no name.
+    """
+    data = NotingData(problem.data)
+    return replace(problem, read=_read(reader_of(problem), problem.id, data), data=data)
+
+
+def problem_of(header: RunHeader, data: NotingData) -> Problem:
+    """Return the problem of a receipt; `data` are those of its header.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such way to read answers.
+    """
+    return Problem(header.id, header.prompt, _read(header.reader, header.id, data), data, header.seed)
+
+
+def _read(reader: str, id: str, data: Mapping[str, Any]) -> Callable[[str], str | None]:  # noqa: A002
+    read = READERS.get(reader)
+    if read is not None:
+        return read
+    task = all_tasks().get(reader.removeprefix(TASK))
+    if task is None or not reader.startswith(TASK):
+        raise ParameterError(f"there is no way {reader!r:.80} to read answers")
+    return partial(task.read_for, Item(id, "", "", data))

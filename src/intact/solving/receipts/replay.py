@@ -1,0 +1,363 @@
+"""Running a method once more on what its receipt holds: it must ask for just that, and make the same of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from operator import itemgetter
+
+from intact._base.errors import FormatError, ParameterError
+from intact.engine.shared_cache.request import SharedRequest, SharedText
+from intact.library import Model
+from intact.reason.backends.base import Generation, Written
+from intact.reason.backends.native import NativeBackend
+from intact.reason.backends.text_mix import TextMix
+from intact.reason.budget import Budget
+from intact.reason.driver import Driver
+from intact.reason.problem import Hidden, Piece, Prompt, Result, path
+from intact.reason.registry import all_methods
+from intact.reason.requests import RunProgram
+from intact.reason.scorer import Scorer
+from intact.reason.services import MethodJob, Root
+from intact.reason.tool import MethodTool, RecordedTool, ToolResult, ToolUse
+from intact.reason.tools import TOOLS, find_tool
+from intact.receipts.canonical import SIZE, HashName
+from intact.receipts.decoding import Decoding
+from intact.receipts.document import Header, Receipt, first_link, next_link
+from intact.receipts.likeliest import PAIR, unpack
+from intact.receipts.request import AnswerRequest
+from intact.receipts.spreads import unpack as unpack_spreads
+from intact.receipts.verify import partner_number
+from intact.solving.receipts.claims import Claims, RequestedText
+from intact.solving.receipts.document import RunReceipt
+from intact.solving.receipts.entries import ScoreEntry, TextEntry, ToolEntry, call_digest, program_digest, shared_digest
+from intact.solving.receipts.header import FIRST
+from intact.solving.receipts.mixes import RunModel
+from intact.solving.receipts.problems import problem_of
+from intact.solving.receipts.sealed import LONGEST_RUN, SealedServices, entries_of, outcome_of
+from intact.solving.receipts.verdict import DecidedError, RunVerdict, false
+from intact.tasks.score.scorers import find_scorer
+from intact.tasks.score.scorers.value import ValueScorer
+from intact.text.template import DEFAULT_NOW
+from intact.tools.sandbox import Outcome
+
+
+class ReplayBackend(NativeBackend):
+    """A back end that answers from a receipt alone."""
+
+    def __init__(self, model: Model, name: str, claims: Claims) -> None:
+        header = claims.run.header
+        (own,) = (one for one in header.models if one.name == name)
+        mix = text_mix_of(own, model, header.hash)
+        super().__init__(model, header.now or DEFAULT_NOW, mix, header.thinking)
+        self._claims, self._name, self._own = claims, name, own
+
+    def count(self, part: Prompt | Piece) -> int:
+        """Count the tokens of a prompt or a piece, if the chat template stays within its limits here."""
+        try:
+            return super().count(part)
+        except FormatError as error:
+            raise DecidedError(RunVerdict("unverifiable", "template", detail=str(error))) from error
+
+    def start(self, generations: Sequence[Generation]) -> None:
+        """Answer at once."""
+        for generation in generations:
+            generation.written = self.find(generation)
+            self._ended.append(generation)
+        if generations[0].heat is not None:
+            self._judge_race(generations)
+
+    def find(self, generation: Generation) -> Written:
+        """Return what the receipt says of a text."""
+        claims, place = self._claims, path(generation.branch)
+        claims.check()
+        index = claims.unread.pop(place, None)
+        if index is None:
+            raise false("missing", None, f"the method asks for the text {place:.80}, which is no entry")
+        entry = claims.run.entries[index]
+        assert isinstance(entry, TextEntry)
+        if entry.branch != generation.branch:
+            raise false(
+                "request", index, f"it stands at {entry.branch!r:.80}; the method asks at {generation.branch!r:.80}"
+            )
+        claims.constrained |= generation.parameters.constraint is not None
+        self._check_header(generation, entry, index)
+        self._check_requested(generation, entry, index)
+        claims.texts[place] = entry
+        claims.requested[index] = RequestedText(
+            self._name,
+            generation.branch,
+            lambda: Receipt(self.header(generation), entry.output, entry.chain),
+        )
+        return self.written_of(generation, entry)
+
+    def _check_header(self, generation: Generation, entry: TextEntry, index: int) -> None:
+        """Raise DecidedError unless an entry's header is that of the text that the method asks for."""
+        if self.header(generation).digest != entry.header:
+            place = path(generation.branch)
+            raise false("request", index, f"the method asks for the text {place:.80} in another way")
+
+    def header(self, generation: Generation) -> Header:
+        """Return the header that the receipt of a text has."""
+        parameters, run = generation.parameters, self._claims.run.header
+        compiler = None if parameters.constraint is None else run.compiler
+        prompt = tuple(self.tokens_of(generation.state))
+        request = AnswerRequest(prompt, parameters, generation.branch, compiler, decoding=self._decoding(generation))
+        return Header(self._own.digests, self._own.numerics, request, run.hash)
+
+    def _decoding(self, generation: Generation) -> Decoding | None:
+        """Return the mix that a text must have been drawn from."""
+        if self.mix is None or self._own.mix is None:
+            return None
+        try:
+            mixing = self._mixing(self.mix, generation.state, self.tokens_of(generation.state))
+        except FormatError as error:
+            raise DecidedError(RunVerdict("unverifiable", "template", detail=str(error))) from error
+        return self._own.mix.decoding(mixing)
+
+    def written_of(self, generation: Generation, entry: TextEntry) -> Written:
+        """Return a text as a method sees it."""
+        output = entry.output
+        written = self.to_written(generation.state, output.tokens, output.logprobs or (), output.finish)
+        top = [] if output.top is None else unpack(output.top, len(output.tokens))
+        hidden = None if entry.state is None else Hidden(self.identity, entry.state.hex())
+        spread = () if output.spread is None else unpack_spreads(output.spread)
+        return written._replace(top=self.likeliest(top), hidden=hidden, spread=spread)
+
+    def _check_requested(self, generation: Generation, entry: TextEntry, index: int) -> None:
+        """Raise DecidedError unless an entry has what was requested, and no more."""
+        output = entry.output
+        count, likeliest = len(output.tokens), generation.parameters.top_logprobs
+        if len(output.top or b"") != PAIR * likeliest * count:
+            raise false("likeliest", index, f"the method asks for the {likeliest} likeliest tokens at each place")
+        if (output.spread is not None) != generation.spread:
+            raise false("spread", index, "the method asks for the spread of the distributions, or does not")
+        if (entry.state is not None) != generation.hidden:
+            raise false("hidden state", index, "the method asks for what entered the head, or does not", count - 1)
+        if entry.state is not None:
+            name = self._claims.run.header.hash
+            before = entry.chain[SIZE * (count - 2) : SIZE * (count - 1)] if count > 1 else None
+            before = before or first_link(name, entry.header)
+            if next_link(name, before, output.tokens[-1], entry.state) != entry.chain[-SIZE:]:
+                raise false("hidden state", index, "its chain ends with another state than it gives", count - 1)
+        if output.finish == "cancelled" and generation.heat is None:
+            raise false("race", index, "it was cancelled, but takes part in no race", count)
+
+    def _judge_race(self, generations: Sequence[Generation]) -> None:
+        """Raise DecidedError unless the losers came just as far as the last winner."""
+        heat = generations[0].heat
+        assert heat is not None
+        outputs = [self._claims.texts[path(generation.branch)].output for generation in generations]
+        for generation, output in zip(generations, outputs, strict=True):
+            heat.counts[generation.runner] = len(output.tokens)
+            heat.leave(generation.runner, output.finish == "stop")
+        for generation, output in zip(generations, outputs, strict=True):
+            count, limit = len(output.tokens), heat.limit
+            late = limit is not None and count > limit
+            if late or (output.finish == "cancelled" and count != limit):
+                entries = self._claims.run.entries
+                index = next(i for i, e in enumerate(entries) if getattr(e, "branch", None) == generation.branch)
+                over = "nobody has won" if limit is None else f"the race is over at {limit} tokens"
+                raise false("race", index, f"it came to {count} tokens, but {over}", count)
+
+    def step(self) -> list[Generation]:
+        """Return the texts that were answered."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def cancel(self, generations: Sequence[Generation]) -> None:
+        """Do nothing: no text is ever under way."""
+
+
+def text_mix_of(own: RunModel, model: Model, hash: HashName) -> TextMix | None:  # noqa: A002
+    """Return the mix of a run's model as back ends take it.
+
+    Raises
+    ------
+    LookupError
+        If the mix, or a model that it takes, is not here.
+    ParameterError
+        If the mix takes no such parameters, shadow or partners.
+    """
+    if own.mix is None:
+        return None
+    chosen = own.mix.chosen
+    numbers = [partner_number(model, partner, own.numerics, hash) for partner in own.mix.partners]
+    return TextMix(chosen, own.mix.shadow, tuple(numbers))
+
+
+class Replayer(SealedServices):
+    """Services that know only what a receipt holds."""
+
+    fatal = (*SealedServices.fatal, DecidedError)
+
+    def __init__(self, claims: Claims, first: NativeBackend) -> None:
+        super().__init__(find_scorer)
+        self._claims, self._first = claims, first
+
+    def content(self, file: str) -> str:
+        """Return the text of a file, which the receipt holds."""
+        for name, text in self._claims.run.header.files:
+            if name == file:
+                return text
+        raise self._claims.end(false("missing", None, f"the method reads the file {file:.80}, which is not there"))
+
+    def scorer(self, root: Root, name: str) -> Scorer:
+        """Find a scorer; a value head must be of this very file of a model."""
+        self._claims.check()
+        scorer = super().scorer(root, name)
+        if isinstance(scorer, ValueScorer) and scorer.head.model != self._first.identity:
+            detail = f"its value head was learnt on {scorer.head.model:.120}; here is {self._first.identity}"
+            raise self._claims.end(DecidedError(RunVerdict("unverifiable", "model", detail=detail)))
+        return scorer
+
+    def known_outcome(self, request: RunProgram) -> Outcome | None:
+        """Return how a program ended, as the receipt says."""
+        if request.seconds > LONGEST_RUN:
+            return None
+        key = program_digest(self._claims.run.header.hash, request.code, request.stdin, request.seconds)
+        entry = self._claims.ran.get(key)
+        if entry is None:
+            raise self._claims.end(false("missing", None, "the method runs a program that is no entry"))
+        self._claims.programs[key] = request
+        return Outcome(entry.stdout, "", entry.status, entry.ended, 0.0)
+
+    def known_shared(self, model: str, request: SharedRequest) -> SharedText:
+        """Return a text that workers wrote together, as the receipt says."""
+        key = shared_digest(self._claims.run.header.hash, request.to_document())
+        entry = self._claims.together.get(key)
+        if entry is None:
+            raise self._claims.end(false("missing", None, "the method asks for a text of workers that is no entry"))
+        self._claims.shared[key] = (model or self._claims.run.header.models[0].name, request)
+        return entry.text
+
+    def tool(self, name: str) -> MethodTool:
+        """Find a tool of this package; of any other the receipt has the results."""
+        return find_tool(name) if name in TOOLS.own else RecordedTool(name)
+
+    def known_result(self, call: ToolUse) -> ToolResult | None:
+        """Return the result of a tool, as the receipt says."""
+        if call.tool.replayable and call.values.get("seconds", 0) > LONGEST_RUN:
+            return None
+        key = call_digest(self._claims.run.header.hash, call.tool.name, call.values, call.place)
+        entry = self._claims.used.get(key)
+        if entry is None:
+            raise self._claims.end(false("missing", None, "the method uses a tool in a way that is no entry"))
+        self._claims.calls[key] = call
+        return ToolResult(entry.text, entry.ended)
+
+
+def run_again(driver: Driver, claims: Claims) -> Result:
+    """Run a method on what is known.
+
+    Raises
+    ------
+    DecidedError
+        If it asks for something else.
+    Exception
+        What `between` raised.
+    """
+    header = claims.run.header
+    problem = problem_of(header, claims.data)
+    problem = replace(problem, read=partial(claims.read, problem.read))
+    ((_, result),) = driver.solve([MethodJob(all_methods()[header.method], problem, header.parameters)])
+    if claims.ended is not None:
+        raise claims.ended
+    return result
+
+
+def driver_of(
+    models: Mapping[str, Model],
+    claims: Claims,
+    kind: type[ReplayBackend] = ReplayBackend,
+) -> tuple[Driver, Replayer]:
+    """Return the driver for a receipt's run, and its services.
+
+    Raises
+    ------
+    ParameterError
+        If its budget is none.
+    """
+    header = claims.run.header
+    try:
+        caps = Budget(**header.budget)
+    except TypeError as error:
+        raise ParameterError(f"its budget is none: {error}") from None
+    if caps.seconds is not None:
+        raise ParameterError("its budget is in seconds, which nobody can repeat exactly")
+    sampling = {name: tuple(value) if isinstance(value, list) else value for name, value in header.sampling.items()}
+    backends = {one.name: kind(models[one.name], one.name, claims) for one in header.models}
+    services = Replayer(claims, next(iter(backends.values())))
+    driver = Driver(backends, services=services, budget=caps, sampling=sampling, progress=lambda _: claims.check())
+    return driver, services
+
+
+def replay(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], None] | None = None) -> Claims:
+    """Run the method of a receipt on its entries, and hold entries and result against what comes of it.
+
+    `between` is called before each answer that is read, text and score; what it raises ends all.
+
+    Raises
+    ------
+    DecidedError
+        If something differs.
+    IntactError
+        If no such run is possible.
+    """
+    claims = Claims(run, between)
+    driver, services = driver_of(models, claims)
+    result = run_again(driver, claims)
+    if result.why == "failed":
+        raise false("method", None, f"the method fails: {result.error}")
+    _compare(run, claims, services, result)
+    return claims
+
+
+def _compare(run: RunReceipt, claims: Claims, services: Replayer, result: Result) -> None:
+    """Hold entries and result against those of the replay."""
+    if claims.unread:
+        where, index = min(claims.unread.items(), key=itemgetter(1))
+        raise false("extra", index, f"the method never asks for the text {where:.80}")
+    entries = entries_of(result.trace, claims.texts, run.header.hash)
+    for index, (claimed, own) in enumerate(zip(run.entries, entries, strict=False)):
+        if isinstance(claimed, ToolEntry) and isinstance(own, ToolEntry):
+            own = replace(own, version=claimed.version)  # which decides later, where the tool is used again
+        if claimed is not own and claimed.to_document() != own.to_document():  # as written: -0.0 is not 0.0
+            if isinstance(claimed, ScoreEntry) and isinstance(own, ScoreEntry):
+                raise false("score", index, f"{own.scorer} gives these texts other scores")
+            raise false("order", index, "the method has another entry here")
+    if len(run.entries) != len(entries):
+        more = len(run.entries) > len(entries)
+        what, detail = ("extra", "the method never asks for it") if more else ("missing", "the method asks for more")
+        raise false(what, min(len(run.entries), len(entries)), detail)
+    header = run.header
+    named = set().union(*services.named.values())
+    for place, one in enumerate(header.models):
+        if one.name not in named and (place or one.name != FIRST):
+            raise false("extra", None, f"it holds a model {one.name!r:.80}, which nothing calls by this name")
+    wrote = {requested.model for requested in claims.requested.values()}
+    for one in header.models:
+        if one.mix is not None and one.name not in wrote:
+            raise false("extra", None, f"it holds a mix of the model {one.name!r:.80}, of which there is no text")
+    for name in claims.data.unread:
+        raise false("extra", None, f"it holds {name!r:.80} of the problem's data, which nothing reads")
+    if dict(header.files) != {name: text for files in services.files.values() for name, text in files.items()}:
+        raise false("extra", None, "it holds a file that the method does not read")
+    now = None if header.now is None else header.now.isoformat()
+    if now != result.trace["now"]:
+        raise false("time", None, f"its now is {now}; the models' chat templates got {result.trace['now']}")
+    thinking = None if header.thinking is None else str(header.thinking)
+    if thinking != result.trace.get("thinking"):
+        raise false("extra", None, f"it states thinking={thinking}; the run has {result.trace.get('thinking')}")
+    if (header.compiler is None) == claims.constrained or (header.sandbox is None) != (not claims.programs):
+        raise false("extra", None, "it names a compiler of constraints or a sandbox, and needs none, or lacks it")
+    claimed_end, found = run.result, outcome_of(result)
+    documented, made = claimed_end.to_document(), found.to_document()
+    for name in made:
+        if documented[name] != made[name] and name != "cost":
+            claim, own = getattr(claimed_end, name), getattr(found, name)
+            detail = f"its {name} is {claim!r:.80}; the method makes {own!r:.80} of the texts"
+            raise false("vote", None, detail)
+    if documented["cost"] != made["cost"]:
+        raise false("cost", None, "its texts cost something else")

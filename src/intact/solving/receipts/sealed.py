@@ -1,0 +1,209 @@
+"""The services of a run with a receipt, for its maker and its verifier: nothing that the receipt does not hold."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import fields
+from functools import cache
+from threading import Event
+from typing import Any, Final
+
+from intact._base.errors import ParameterError, ReceiptError
+from intact.engine.shared_cache.request import SharedText
+from intact.reason.problem import Branch, Result
+from intact.reason.registry import Method, all_methods
+from intact.reason.requests import CallMethod, RunProgram
+from intact.reason.scorer import Scorer
+from intact.reason.services import Root, Services
+from intact.reason.tool import MethodTool, ToolResult, ToolUse
+from intact.reason.tools import TOOLS
+from intact.receipts.canonical import HashName
+from intact.solving.receipts.document import RunResult
+from intact.solving.receipts.entries import (
+    Entry,
+    RunEntry,
+    ScoreEntry,
+    SharedEntry,
+    TextEntry,
+    ToolEntry,
+    call_digest,
+    program_digest,
+    shared_digest,
+)
+from intact.solving.receipts.values import unbounded, unwritten
+from intact.solving.receipts.versions import versions_of_all
+from intact.tasks.score.scorers import SCORERS
+from intact.tasks.score.scorers.next_value import NextValueScorer
+from intact.tasks.score.scorers.value import ValueScorer
+from intact.tasks.score.value import NextHead, ValueHead
+from intact.tools.sandbox import Outcome
+
+UNNAMED: Final = ("reward",)
+"""Scorers with a model whose digest receipts do not state: nobody could tell if a verifier has the same."""
+FILED: Final[Mapping[str, Callable[[str, str], Scorer]]] = {
+    ValueScorer.name: lambda file, text: ValueScorer(file, ValueHead.parse(text, file)),
+    NextValueScorer.name: lambda file, text: NextValueScorer(file, NextHead.parse(text, file)),
+}
+"""Scorers that a file makes, of its name and its text."""
+LONGEST_RUN: Final = 60.0
+"""The most seconds of a program: verifiers run it again."""
+
+
+class SealedServices(Services, ABC):
+    """Services that a verifier can provide again: methods and scorers of this package, files that the receipt holds.
+
+    The journal is used only to say which texts to expect, so that every text passes through a back end of the maker's.
+
+    Attributes
+    ----------
+    files : dict of Root to dict of str to str
+        The texts of the files that were read for each problem, by their names.
+    named : dict of Root to set of str
+        The models that were named for each problem.
+    """
+
+    recompute = True
+
+    def __init__(
+        self, scorer: Callable[[str], Scorer], *, untrusted: bool = False, tools: Mapping[str, MethodTool] | None = None
+    ) -> None:
+        super().__init__(scorer, untrusted=untrusted, tools=tools)
+        self.files: dict[Root, dict[str, str]] = defaultdict(dict)
+        self.named: dict[Root, set[str]] = defaultdict(set)
+
+    @abstractmethod
+    def content(self, file: str) -> str:
+        """Return the text of a file."""
+
+    def read(self, root: Root, file: str) -> str:
+        """Return the text of a file, and note for which problem it was read."""
+        text = self.files[root][file] = self.content(file)
+        return text
+
+    def note_model(self, root: Root, name: str) -> None:
+        """Note for which problem a model was named."""
+        self.named[root].add(name)
+
+    def scorer(self, root: Root, name: str) -> Scorer:
+        """Find a scorer by its name, of those whose numbers are the same everywhere."""
+        kind, _, argument = name.partition(":")
+        if kind in UNNAMED:
+            raise ParameterError(f"a run with a receipt cannot use the scorer {kind}: receipts do not state its model")
+        if kind in SCORERS and kind not in SCORERS.own:
+            raise ParameterError(
+                f"a run with a receipt cannot use the scorer {kind} of {SCORERS.origin(kind)}: "
+                "verifiers have only those of this package"
+            )
+        if kind in FILED and argument and not self.untrusted:
+            return FILED[kind](argument, self.read(root, argument))
+        return super().scorer(root, name)
+
+    def run(self, request: RunProgram, stop: Event) -> Outcome:
+        """Run a program, if verifiers can wait for it."""
+        if request.seconds > LONGEST_RUN:
+            raise ParameterError(
+                f"a run with a receipt gives a program at most {LONGEST_RUN:g} seconds, got {request.seconds:g}"
+            )
+        return super().run(request, stop)
+
+    def use(self, call: ToolUse, stop: Event) -> ToolResult:
+        """Use a tool, if verifiers have it and can wait for it, or know that its result is recorded."""
+        name, values = call.tool.name, call.values
+        if call.tool.replayable and type(call.tool) is not TOOLS.own.get(name):
+            raise ParameterError(f"a run with a receipt cannot use the tool {name:.80}, which is not of this package")
+        if (wrong := unwritten(values)) is not None:
+            raise ParameterError(f"no receipt can hold the input {wrong:.80} of the tool {name:.80}")
+        if values.get("seconds", 0) > LONGEST_RUN:
+            raise ParameterError(
+                f"a run with a receipt gives a tool at most {LONGEST_RUN:g} seconds, got {values['seconds']:g}"
+            )
+        return super().use(call, stop)
+
+    def method(self, call: CallMethod) -> Method:
+        """Find the method of a call, of this package's."""
+        name = call.method if isinstance(call.method, str) else call.method.name
+        found = all_methods().get(name)
+        if found is None:
+            raise ParameterError(f"{name:.80} is no method of this package; a run with a receipt can call only such")
+        wrong = unbounded(call.parameters)
+        if wrong is not None:
+            raise ParameterError(f"{name}: no receipt can hold the parameter {wrong:.80} with such a value")
+        return found
+
+
+def require_own_method(method: Method) -> None:
+    """Raise ParameterError unless a method is one of this package's, which a verifier has too."""
+    if all_methods().get(method.name) is not method:
+        raise ParameterError(f"{method.name} is no method of this package; a receipt can only name one that is")
+
+
+@cache
+def source() -> bytes:
+    """SHA-256 of the versions of all that can make a run's result of its texts (`intact.solving.receipts.versions`).
+
+    Of all parts and not of those that a receipt names: what it claims must not decide by whose code it is judged.
+    """
+    return versions_of_all().digest
+
+
+def entries_of(trace: Mapping[str, Any], texts: Mapping[str, TextEntry], name: HashName) -> tuple[Entry, ...]:
+    """Return the entries of a run: its trace's nodes in their order, those of sub-methods where these were called.
+
+    Parameters
+    ----------
+    texts : mapping of str to TextEntry
+        What was written, by its place.
+    name : {'sha256', 'blake3'}
+        The receipt's hash.
+
+    Raises
+    ------
+    ReceiptError
+        If a text failed.
+    """
+    return tuple(_flat(trace["nodes"], texts, name))
+
+
+def _flat(
+    nodes: Sequence[Mapping[str, Any]], texts: Mapping[str, TextEntry], name: HashName
+) -> Generator[Entry, None, None]:
+    for node in nodes:
+        if node["kind"] == "extend":
+            if node["branch"] not in texts:
+                raise ReceiptError(f"the text {node['branch']:.80} failed: {node.get('error', node['why']):.200}")
+            yield texts[node["branch"]]
+        elif node["kind"] == "score":
+            yield ScoreEntry(
+                node["scorer"],
+                tuple([place for place, _ in node["scores"]]),
+                tuple([float(score) for _, score in node["scores"]]),
+            )
+        elif node["kind"] == "shared":
+            request = node["request"]
+            text = SharedText.from_document({one.name: node[one.name] for one in fields(SharedText)})
+            yield SharedEntry(tuple(request["branch"]), shared_digest(name, request), text)
+        elif node["kind"] == "run":
+            program = program_digest(name, node["code"], node.get("stdin"), node["seconds"])
+            yield RunEntry(program, node["stdout"], node["status"], node["ended"])
+        elif node["kind"] == "tool":
+            call = call_digest(name, node["tool"], node["values"], node.get("place", ""))
+            version = bytes.fromhex(node["version"])
+            yield ToolEntry(node["tool"], version, call, node["text"], node["ended"], node["replayable"])
+        else:
+            yield from _flat(node["nodes"], texts, name)
+
+
+def outcome_of(result: Result) -> RunResult:
+    """Return a result as a receipt holds it."""
+    answer = result.answer
+    chosen: Branch | None = None if answer.chosen is None else answer.chosen.branch
+    votes = tuple([(name, float(weight)) for name, weight in answer.votes.items()])
+    confidence = None if answer.confidence is None else float(answer.confidence)
+    return RunResult(answer.answer, votes, confidence, chosen, result.why, result.cost._replace(seconds=0.0))
+
+
+def on_path(branch: Branch, chosen: Branch | None) -> bool:
+    """Return whether a text is the chosen one, or one that it goes on from."""
+    return chosen is not None and chosen[: len(branch)] == branch

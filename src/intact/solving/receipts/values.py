@@ -1,0 +1,77 @@
+"""Values that several parts of a run's receipt have: numbers, places in the tree, objects of plain values."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from typing import Any, Final
+
+from intact._base.errors import ReceiptError
+from intact._base.strict_json import LARGEST, Fields, is_integer
+from intact.reason.problem import Branch
+from intact.receipts import canonical
+
+DEEPEST: Final = 256
+"""Parts of a place in the tree of texts."""
+MOST: Final = 1 << 16
+"""Of numbers among a method's parameters, and of characters in a text: who verifies does what they say."""
+
+
+def bits(value: float) -> str:
+    """Return a number as the 16 hexadecimal digits of its binary64, the most significant first."""
+    return struct.pack(">d", value).hex()
+
+
+def read_number(value: Any, where: str) -> float:
+    """Read what `bits` wrote."""
+    number = struct.unpack(">d", Fields({"value": value}, where, ("value",)).digits("value", 8))[0]
+    if not math.isfinite(number):
+        raise ReceiptError(f"{where} must be finite numbers, got {value}")
+    return float(number)
+
+
+def read_branch(fields: Fields, name: str) -> Branch:
+    """Read a place in the tree of texts."""
+    value = fields.values[name]
+    if (
+        not isinstance(value, list)
+        or not 0 < len(value) <= DEEPEST
+        or not all(isinstance(part, str) or is_integer(part, 0, LARGEST) for part in value)
+    ):
+        fields.fail(name, f"a list of 1 to {DEEPEST} strings and integers")
+    return tuple(value)
+
+
+def write_values(values: Mapping[str, Any]) -> str:
+    """Return an object as text, in which Python writes the numbers."""
+    return json.dumps(dict(values), sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def read_values(fields: Fields, name: str) -> dict[str, Any]:
+    """Read what `write_values` wrote: an object of scalars and lists of strings."""
+    text = fields.text(name)
+    values = canonical.read(text.encode("utf-8", "surrogatepass"), fields.place(name), floats=True)
+    if not isinstance(values, dict) or not all(map(_plain, values.values())) or write_values(values) != text:
+        fields.fail(name, "the text of a JSON object of plain values, as json.dumps writes it with sorted keys")
+    return values
+
+
+def unwritten(values: Mapping[str, Any]) -> str | None:
+    """Return the name of the first value that `write_values` cannot hold."""
+    return next((name for name, value in values.items() if not _plain(value)), None)
+
+
+def unbounded(parameters: Mapping[str, Any]) -> str | None:
+    """Return the name of the first parameter that a receipt cannot hold, perhaps since it is too large."""
+    large = (name for name, value in parameters.items() if isinstance(value, int | float) and abs(value) > MOST)
+    return unwritten(parameters) or next(large, None)
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(item, str) and len(item) <= MOST for item in value)
+    if isinstance(value, str):
+        return len(value) <= MOST
+    return value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))

@@ -1,0 +1,204 @@
+"""Verifying the receipt of a run: the method runs again on what the entries say, the model on their texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from intact._base.errors import IntactError, ParameterError
+from intact.library import Model
+from intact.reason.registry import all_methods
+from intact.receipts import verify as answers
+from intact.receipts.canonical import HashName, new_hash
+from intact.receipts.document import Receipt
+from intact.solving.receipts.claims import Claims
+from intact.solving.receipts.document import RunReceipt
+from intact.solving.receipts.mixes import RunModel
+from intact.solving.receipts.programs import verify_programs
+from intact.solving.receipts.prompts import needed_prompt
+from intact.solving.receipts.replay import replay, text_mix_of
+from intact.solving.receipts.sealed import on_path, source
+from intact.solving.receipts.together import verify_together
+from intact.solving.receipts.tools import verify_tools
+from intact.solving.receipts.verdict import DecidedError, RunVerdict, false
+
+if TYPE_CHECKING:
+    from intact.receipts.verify import Verdict
+
+
+def verify_run(
+    model: Model,
+    run: RunReceipt,
+    winner: bool = False,
+    most: int | None = None,
+    *,
+    others: Mapping[str, Model] | None = None,
+    signed_by: bytes | None = None,
+    between: Callable[[], None] | None = None,
+) -> RunVerdict:
+    """Verify the receipt of a run.
+
+    Parameters
+    ----------
+    model : Model
+        The first of the run's models.
+    winner : bool
+        If true, only the chosen text, and those that it goes on from, are held against the model; all texts where none
+        was chosen. A run with other texts is 'partial' where it is not false.
+    most : int, optional
+        Tokens of each text that are held against it at most, from its beginning. A run with a longer text among them
+        is 'partial' where it is not false.
+    others : mapping of str to Model, optional
+        The run's other models by the names that it gives them.
+    signed_by : bytes, optional
+        The public key that must have signed it. Without it a signature must hold, but may be missing.
+    between : callable, optional
+        Called between steps of the engine, rounds of the method, and programs; what it raises ends all.
+    """
+    models = {run.header.models[0].name: model, **(others or {})}
+    found = _refused(run, models, signed_by)
+    if found is not None:
+        return found
+    try:
+        claims = replay(models, run, between)
+        _check_prompt(models, run, between)
+    except DecidedError as error:
+        return _by_this_code(run, error.verdict)
+    except IntactError as error:
+        return _by_this_code(run, RunVerdict("false", "method", detail=f"no such run is possible: {error}"))
+    texts = _hold_against(models, run, claims, winner, most, between)
+    if texts.outcome not in ("true", "partial"):
+        return texts  # a stranger's programs run only if the model wrote them
+    together = verify_together(models, claims, between)
+    if together.outcome != "true":
+        return replace(together, checked=texts.checked, given=texts.given)
+    texts = replace(texts, checked=texts.checked + together.checked, given=texts.given + together.given)
+    programs = verify_programs(claims, between)
+    if programs.outcome != "true":
+        return replace(programs, checked=texts.checked, given=texts.given)
+    tools = verify_tools(claims, between)
+    count = programs.programs + tools.programs
+    decisive = texts if tools.outcome == "true" or (tools.outcome, texts.outcome) == ("partial", "partial") else tools
+    return replace(decisive, checked=texts.checked, given=texts.given, programs=count)
+
+
+def _check_prompt(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], None] | None) -> None:
+    """Raise DecidedError if the run would be the same with less in its prompt."""
+    stated, needed = run.header.prompt, needed_prompt(models, run, between)
+    if needed == stated:
+        return
+    if isinstance(stated, str):
+        raise false("extra", None, "it holds a prompt from which nothing was computed")
+    place = next(i for i, (one, other) in enumerate(zip(stated, needed, strict=True)) if one != other)
+    role = stated[place][0]
+    raise false("extra", None, f"nothing was computed from turn {place + 1} of its prompt, of the role {role!r:.40}")
+
+
+def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | None) -> RunVerdict | None:
+    """Return the verdict if the header alone decides."""
+    header = run.header
+    try:
+        new_hash(header.hash)
+    except ParameterError as error:
+        return RunVerdict("unverifiable", "hash", detail=str(error))
+    unsigned = answers.signature_of(run, signed_by)
+    if unsigned is not None:
+        return _as_run(unsigned)
+    for one in header.models:
+        if one.name not in models:
+            detail = f"it is also of a model that it calls {one.name!r:.80}, which is not given"
+            return RunVerdict("unverifiable", "model", detail=detail)
+        other = answers.identity(models[one.name], one.digests, one.numerics, header.hash)
+        if other is not None:
+            return _as_run(other)
+        if (mixed := _mix_refused(one, models[one.name], header.hash)) is not None:
+            return mixed
+    if run.digest != run.root:
+        return RunVerdict("false", "root", detail="its root is not that of its entries")
+    if header.method not in all_methods():
+        return RunVerdict("unverifiable", "method", detail=f"there is no method {header.method!r:.80} here")
+    return None
+
+
+def _mix_refused(own: RunModel, model: Model, hash: HashName) -> RunVerdict | None:  # noqa: A002
+    """Return the verdict if the mix that texts are drawn from cannot be run."""
+    try:
+        text_mix_of(own, model, hash)
+    except LookupError as error:
+        return RunVerdict("unverifiable", "decoding", detail=str(error.args[0]))
+    except ParameterError as error:
+        return RunVerdict("false", "decoding", detail=f"no model takes its mix: {error}")
+    return None
+
+
+def _by_this_code(run: RunReceipt, found: RunVerdict) -> RunVerdict:
+    """Return a replay's verdict: other code may have made something else of the same texts, honestly."""
+    if found.outcome != "false" or run.header.source == source():
+        return found
+    detail = f"it was made by another version of intact or its algebra; take that, as here {found.detail}"
+    return replace(found, outcome="unverifiable", what="method", detail=detail)
+
+
+def _as_run(verdict: Verdict) -> RunVerdict:
+    return RunVerdict(verdict.outcome, verdict.what, detail=verdict.detail)
+
+
+def _hold_against(
+    models: Mapping[str, Model],
+    run: RunReceipt,
+    claims: Claims,
+    winner: bool,
+    most: int | None,
+    between: Callable[[], None] | None,
+) -> RunVerdict:
+    """Verify texts, many at once; the first entry that is false decides."""
+    chosen, checked, given, found, whole = run.result.chosen, 0, 0, dict[int, RunVerdict](), 0
+    for name in dict.fromkeys(requested.model for requested in claims.requested.values()):
+        wanted = [
+            index
+            for index, requested in sorted(claims.requested.items())
+            if requested.model == name and (not winner or chosen is None or on_path(requested.branch, chosen))
+        ]
+        counter = _Given(most)
+        receipts = counter.count(claims.requested[index].receipt() for index in wanted)
+        verdicts = answers.verify(models[name], receipts, most, between=between)
+        for index, verdict in zip(wanted, verdicts, strict=True):
+            checked += verdict.checked
+            whole += verdict.outcome == "true"
+            if verdict.outcome not in ("true", "partial"):
+                found[index] = RunVerdict(verdict.outcome, verdict.what, index, verdict.position, verdict.detail)
+            if verdict.outcome == "false":
+                break
+        given += counter.tokens
+    lies = [index for index, verdict in found.items() if verdict.outcome == "false"]
+    count = len(claims.requested)
+    complete = RunVerdict("true")
+    if whole < count:
+        complete = RunVerdict("partial", detail=f"only {whole} of its {count} texts were checked to their ends")
+    decisive = found[min(lies or found)] if found else complete
+    return replace(decisive, checked=checked, given=given)
+
+
+class _Given:
+    """Counts the tokens that a model is given: of each receipt the output, and the prompt where no other had it."""
+
+    def __init__(self, most: int | None) -> None:
+        self.tokens = 0
+        self._most = most
+        self._prompts = set[bytes]()
+
+    def count(self, receipts: Iterable[Receipt]) -> Iterator[Receipt]:
+        """Hand receipts on."""
+        for receipt in receipts:
+            request, output = receipt.header.request, receipt.output.tokens
+            self.tokens += len(output[: self._most])
+            shadows = () if request.decoding is None else [stream.prompt for stream in request.decoding.streams]
+            for prompt in filter(None, (request.prompt, *shadows)):
+                digest = sha256(np.array(prompt, np.int32).tobytes()).digest()  # prompts would fill the memory
+                self.tokens += 0 if digest in self._prompts else len(prompt)
+                self._prompts.add(digest)
+            yield receipt

@@ -1,0 +1,479 @@
+"""Solve questions by methods: `intact.solve`, and the same for many problems at once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
+from datetime import datetime
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
+
+from intact._base.errors import ParameterError
+from intact._base.suggest import unknown_name
+from intact.engine.sampling.definitions import flag
+from intact.engine.sampling.parameters import SamplingParameters
+from intact.library import Model, load
+from intact.reason.backends.base import Backend, Rendering
+from intact.reason.backends.native import NativeBackend
+from intact.reason.backends.openai_key import KEY, variables
+from intact.reason.backends.text_mix import TextMix
+from intact.reason.budget import Budget
+from intact.reason.driver import PARALLEL, Driver
+from intact.reason.journal import Journal, JournalFolder
+from intact.reason.problem import Problem, Result, as_prompt
+from intact.reason.prompting import with_system
+from intact.reason.registry import Method, find
+from intact.reason.services import MethodJob, Services, check_tools
+from intact.reason.thinking import ThinkingMode
+from intact.reason.tool import MethodTool
+from intact.tasks.choose import Chosen
+from intact.tasks.score.answers import read_answer as read_answer
+from intact.tasks.score.available import check_data, check_method, check_parts, check_reader
+from intact.tasks.score.scorers import find_scorer
+from intact.tasks.task import Item, Style, Task
+from intact.text.template import DEFAULT_NOW, read_time
+
+Solver: TypeAlias = Model | Backend | str | os.PathLike[str]
+JOURNAL = "journal.sqlite"
+
+
+class Graded(NamedTuple):
+    """An item of a task, its result, and whether that is correct: None where that is undecided, false if it failed."""
+
+    item: Item
+    result: Result
+    correct: bool | None
+
+
+def backend_of(
+    model: Solver,
+    continues: str = "no",
+    key: str = KEY,
+    now: datetime | str | None = None,
+    mix: TextMix | None = None,
+    thinking: ThinkingMode | None = None,
+) -> Backend:
+    """Return the back end for a model, a name, a path, or an endpoint such as ``http://127.0.0.1:8000/v1#qwen``.
+
+    Parameters
+    ----------
+    continues : {'no', 'vllm', 'prefill'}
+        How an endpoint goes on from an answer that has begun (docs/backends.md).
+    key : str
+        The environment's variable that holds an endpoint's key.
+    now : datetime or str, optional
+        The time given to the chat template of a model that runs here, such as "2026-11-20T17:45:00"; by default
+        `intact.text.template.DEFAULT_NOW`. Endpoints apply their templates themselves.
+    mix : TextMix, optional
+        The mix that texts of a model that runs here are drawn from.
+    thinking : ThinkingMode, optional
+        Whether a model that runs here thinks before it answers, and for how long.
+
+    Raises
+    ------
+    ParameterError
+        If `continues` is unknown; if a back end is given that was made with another `now` or `thinking`; if a mix or
+        `thinking` is wanted of what does not run here; if a mix is wanted of a back end that was made already, or
+        `thinking` of a model that cannot think so.
+    """
+    if thinking is not None and is_address(model):
+        raise ParameterError(f"thinking={thinking} is for models that run here; endpoints apply their chat templates")
+    time = None if now is None else read_time(now)
+    if mix is not None and (is_address(model) or not isinstance(model, str | os.PathLike | Model)):
+        raise ParameterError(f"a mix needs a model that runs here, got {model!r:.80}")
+    if is_address(model):
+        from intact.reason.backends.openai import OpenAIBackend
+        from intact.reason.backends.openai_wire import as_continues
+
+        url, _, name = model.partition("#")
+        return OpenAIBackend(url, name, continues=as_continues(continues), key=key)
+    if isinstance(model, str | os.PathLike):
+        model = load(model)
+    if isinstance(model, Model):
+        return NativeBackend(model, time or DEFAULT_NOW, mix, thinking)
+    if not hasattr(model, "caveats"):
+        raise ParameterError(f"model must be a model, a name, a path, an address or a Backend, got {model!r:.60}")
+    if time is not None and isinstance(model, Rendering) and model.now != time:
+        raise ParameterError(f"now is {time.isoformat()}, but the back end was made with {model.now.isoformat()}")
+    if thinking is not None and thinking != (own := getattr(model, "thinking", None)):
+        raise ParameterError(f"thinking is {thinking}, but the back end was made with {own}")
+    return model
+
+
+def is_address(model: Any) -> TypeGuard[str]:
+    """Return whether a model is given by an endpoint's address."""
+    return isinstance(model, str) and model.startswith(("http://", "https://"))
+
+
+def backends_of(
+    model: Solver | Mapping[str, Solver],
+    continues: str = "no",
+    now: datetime | str | None = None,
+    mix: TextMix | None = None,
+    thinking: ThinkingMode | None = None,
+) -> dict[str, Backend]:
+    """Return back ends by name; one alone is called 'main', and a mix is the first one's. Others as of `backend_of`.
+
+    The key of an endpoint is sent to its host alone (docs/backends.md).
+    """
+    several = _named(model)
+    if not several:
+        raise ParameterError("there is no model")
+    addresses = {name: one for name, one in several.items() if is_address(one)}
+    keys = variables(addresses) if addresses else {}
+    if continues != "no" and not keys:
+        raise ParameterError(f"continues={continues!r} is for endpoints given by their address; no model here is one")
+    made = {
+        name: (
+            backend_of(one, continues, keys[name], mix=own, thinking=thinking)
+            if name in keys
+            else backend_of(one, now=now, mix=own, thinking=thinking)
+        )
+        for (name, one), own in zip(several.items(), chain([mix], repeat(None)), strict=False)
+    }
+    if now is not None and not any(isinstance(one, Rendering) for one in made.values()):
+        raise ParameterError("now is for models that run here; endpoints apply their chat templates themselves")
+    return made
+
+
+def _named(model: Solver | Mapping[str, Solver]) -> Mapping[str, Solver]:
+    return model if isinstance(model, Mapping) else {"main": model}
+
+
+@contextmanager
+def opened(
+    model: Solver | Mapping[str, Solver],
+    continues: str = "no",
+    now: datetime | str | None = None,
+    mix: TextMix | None = None,
+    thinking: ThinkingMode | None = None,
+) -> Iterator[dict[str, Backend]]:
+    """Return `backends_of` a model for a `with` block, at whose end the connections that it opened are closed."""
+    backends = backends_of(model, continues, now, mix, thinking)
+    try:
+        yield backends
+    finally:
+        for name, given in _named(model).items():
+            close = getattr(backends[name], "close", None)
+            if close is not None and backends[name] is not given:
+                close()
+
+
+def as_problem(
+    question: str,
+    backend: Backend,
+    read: Callable[[str], str | None] = read_answer,
+    seed: int = 0,
+    system: str | None = None,
+) -> Problem:
+    """Return a question as a problem, named by a digest of its text: a conversation if the model takes such."""
+    name = hashlib.sha256(question.encode()).hexdigest()[:16]
+    prompt = (("user", question),) if takes_conversations(backend) else question
+    return with_system(Problem(name, prompt, read, seed=seed), system)
+
+
+def check_system(system: str | None, backends: Iterable[Backend]) -> None:
+    """Raise ParameterError if a system message is given that a model's chat template does not take."""
+    if system is None:
+        return
+    if not system.strip():
+        raise ParameterError("the system message is empty; leave it out")
+    for backend in backends:
+        tokenizer = getattr(backend, "tokenizer", None)  # an endpoint keeps its own
+        if tokenizer is not None and (tokenizer.chat_template is None or not tokenizer.chat_template.takes_system):
+            raise ParameterError("a model's chat template takes no system message; put it into the question")
+
+
+def solve(
+    model: Solver | Mapping[str, Solver],
+    method: str | Method,
+    question: str | Problem,
+    *,
+    seed: int = 0,
+    budget: Budget | str | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    receipt: bool = False,
+    now: datetime | str | None = None,
+    tools: Mapping[str, MethodTool] | None = None,
+    mix: str | Mapping[str, Any] | None = None,
+    shadow: str | None = None,
+    system: str | None = None,
+    thinking: str | int | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    top_k: int | None = None,
+    min_p: float | None = None,
+    stop: str | Sequence[str] | None = None,
+    stop_mean_below: float | None = None,
+    stop_window: int | None = None,
+    regex: str | None = None,
+    grammar: str | None = None,
+    **parameters: Any,
+) -> Result:
+    """Answer a question by a method.
+
+    Parameters
+    ----------
+    model : Model, Backend, str, path, or a mapping of these
+        What `load` gives or takes, or an endpoint's address (docs/backends.md); several by name, of which methods mean
+        the first unless they name one.
+    method : str or Method
+        A name (`intact methods` lists them), or ``file.py:name``.
+    question : str or Problem
+        A text, of which the answer is read by `read_answer`; or a problem that says how.
+    seed : int
+        Another seed, other draws. A `Problem` has its own.
+    budget : Budget or str, optional
+        Hard caps, such as "tokens=20k".
+    journal : path, optional
+        A folder where results are kept; what is there is not computed again.
+    receipt : bool
+        If true, the result has a receipt of the whole run (docs/receipts.md).
+    now : datetime or str, optional
+        The time given to chat templates that write the date, such as "2026-11-20T17:45:00"; by default
+        2024-07-26T00:00:00, so that the same question has the same answer on any day.
+    tools : mapping of str to MethodTool, optional
+        Tools of one's own by name, such as those of an MCP server (docs/tools.md).
+    mix : str or mapping, optional
+        The mix that all texts of the first model are drawn from, as in `Model.generate`; its partners are those that
+        the model was loaded with.
+    shadow : str, optional
+        What the mix reads in the place of each prompt's last message, if it takes a shadow.
+    system : str, optional
+        The system message before a question that is a text.
+    thinking : str or int, optional
+        "on", "off", or the most tokens of each text's thoughts: how models that run here think before they answer
+        (docs/reasoning.md, Thoughts). By default as their chat templates have it. A method's own parameter of this name
+        is what is meant where it has one, as budget_forcing does.
+    max_tokens, temperature, top_p, top_k, min_p, stop, stop_mean_below, stop_window, regex, grammar : optional
+        Sampling, as in `Model.generate`; by default as the method prefers. A method's own parameter of such a name is
+        what is meant where it has one.
+    **parameters
+        The method's own (`intact methods` lists them). They are checked before any work is done.
+
+    Returns
+    -------
+    Result
+        The answer with votes, cost and trace.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter makes no sense. What goes wrong while it runs is in the result.
+    """
+    if not isinstance(method, str | Method):
+        hint = ": decorate the function with @method(PAPER)" if callable(method) else ""
+        raise ParameterError(f"method must be a name or a Method, got {method!r:.60}{hint}")
+    if not isinstance(question, str | Problem):
+        raise ParameterError(f"question must be a text or a Problem, got {question!r:.60}")
+    if isinstance(question, str) and not question.strip():
+        raise ParameterError("the question is empty: give a text, or a Problem")
+    SamplingParameters(seed=seed)
+    if isinstance(question, Problem) and seed not in (0, question.seed):
+        raise ParameterError(f"seed is {seed}, but the Problem has its own, {question.seed}: give one")
+    if isinstance(question, Problem):
+        question = _checked_problem(question)
+    flag("receipt", receipt)
+    _folder(journal)
+    check_tools(tools)
+    found, caps = find(method) if isinstance(method, str) else method, _caps(budget)
+    own = {parameter.name for parameter in found.parameters}
+    numbers = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
+    ends = {"stop": stop, "stop_mean_below": stop_mean_below, "stop_window": stop_window}
+    texts = {"regex": regex, "grammar": grammar}
+    sampling: dict[str, Any] = {name: value for name, value in (numbers | ends | texts).items() if value is not None}
+    for name in parameters:
+        if name not in own:
+            names = [parameter.name for parameter in found.parameters] + [*numbers, *ends, *texts]
+            raise ParameterError(unknown_name(f"{found.name} has no parameter {name!r:.60}", name, names, "it has"))
+    parameters |= {name: sampling.pop(name) for name in own & sampling.keys()}
+    if "thinking" in own and thinking is not None:
+        parameters["thinking"], thinking = thinking, None
+    check_method(found, parameters)
+    found.check_sampling(sampling)
+    if isinstance(question, Problem):
+        check_reader(question.read)
+    if system is not None and isinstance(question, Problem):
+        raise ParameterError("system is for a question that is a text; a Problem has it in its prompt")
+    mixed, mode = TextMix.of(mix, shadow), None if thinking is None else ThinkingMode.parse(str(thinking))
+    with opened(model, now=now, mix=mixed, thinking=mode) as backends:
+        check_system(system, backends.values())
+        if isinstance(question, str):
+            question = as_problem(question, next(iter(backends.values())), seed=seed, system=system)
+        job = MethodJob(found, question, parameters)
+        ((_, result),) = solve_all(
+            backends, [job], sampling=sampling, budget=caps, journal=journal, receipt=receipt, tools=tools
+        )
+    return result
+
+
+def solve_all(
+    backends: Mapping[str, Backend],
+    jobs: Iterable[MethodJob],
+    *,
+    sampling: Mapping[str, Any] | None = None,
+    budget: Budget | str | None = None,
+    journal: str | os.PathLike[str] | JournalFolder | None = None,
+    seconds: float | None = None,
+    parallel: int = PARALLEL,
+    progress: Callable[[int], None] | None = None,
+    receipt: bool = False,
+    tools: Mapping[str, MethodTool] | None = None,
+) -> Generator[tuple[int, Result], None, None]:
+    """Do many jobs at once, and yield the number and result of each as it ends.
+
+    Parameters
+    ----------
+    backends : mapping of str to Backend
+        As `opened` gives them.
+    budget : Budget or str, optional
+        What each problem may cost.
+    seconds : float, optional
+        Wall time for all jobs together.
+    progress : callable, optional
+        Called now and then with the number of tokens written so far.
+    receipt : bool
+        If true, results have receipts. Everything is written again then; what the journal knows speeds that up.
+    tools : mapping of str to MethodTool, optional
+        Tools of one's own by name.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter makes no sense, no receipt can be made of such a run, or a package is missing.
+    SandboxError
+        If programs would run without protection.
+    """
+    caps = _caps(budget)
+    place = _folder(journal)
+    with nullcontext() if place is None else Journal.inside(place, JOURNAL) as kept:
+        options: dict[str, Any] = {"journal": kept, "budget": caps, "sampling": sampling}
+        options |= {"parallel": parallel, "seconds": seconds, "progress": progress}
+        driver = (
+            _recording(backends, options | {"tools": tools})
+            if receipt
+            else Driver(backends, services=Services(find_scorer, tools=tools), **options)
+        )
+        with closing(driver.solve(_available(jobs))) as results:
+            yield from results
+
+
+def _folder(journal: str | os.PathLike[str] | JournalFolder | None) -> Path | JournalFolder | None:
+    """Return the place of a journal, or raise ParameterError if it is none."""
+    if journal is not None and not isinstance(journal, str | os.PathLike) and not hasattr(journal, "open_journal"):
+        raise ParameterError(f"journal must be a folder, got {journal!r:.60}")
+    place = Path(journal) if isinstance(journal, str | os.PathLike) else journal
+    if isinstance(place, Path) and place.exists() and not place.is_dir():
+        raise ParameterError(f"{place} is a file; a journal is a folder")
+    return place
+
+
+def _checked_problem(problem: Problem) -> Problem:
+    """Return a problem, whose messages may have been mappings; raise ParameterError if its prompt or reader is none."""
+    if not callable(problem.read):
+        raise ParameterError(f"read of a Problem must be a function of a text, got {problem.read!r:.60}")
+    try:
+        prompt = as_prompt(problem.prompt)
+        turns = () if isinstance(prompt, str) else prompt
+        if not prompt or not all(isinstance(role, str) and isinstance(content, str) for role, content in turns):
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        wanted = "a text, or messages such as {'role': 'user', 'content': 'Why?'}"
+        raise ParameterError(f"prompt of a Problem must be {wanted}, got {problem.prompt!r:.60}") from None
+    return problem if prompt == problem.prompt else replace(problem, prompt=prompt)
+
+
+def _caps(budget: Budget | str | None) -> Budget | None:
+    """Return a budget that may be given as a text, or raise ParameterError if it is none."""
+    if budget is not None and not isinstance(budget, str | Budget):
+        raise ParameterError(f'budget must be a text such as "tokens=20k" or a Budget, got {budget!r:.60}')
+    return Budget.parse(budget) if isinstance(budget, str) else budget
+
+
+def _available(jobs: Iterable[MethodJob]) -> Iterator[MethodJob]:
+    """Yield jobs, and raise before the first whose answers could not be read or judged."""
+    for job in jobs:
+        check_method(job.method, job.parameters)
+        check_reader(job.problem.read)
+        yield job
+
+
+def _recording(backends: Mapping[str, Backend], options: dict[str, Any]) -> Driver:
+    """Return a driver that makes receipts, whose modules are imported only here."""
+    from intact.solving.receipts.record import recording_driver
+
+    return recording_driver(backends, scorer=find_scorer, **options)
+
+
+def solve_items(
+    backends: Mapping[str, Backend],
+    method: Method,
+    task: Task | Chosen,
+    items: Sequence[Item],
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    sampling: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    style: Style | None = None,
+    system: str | None = None,
+    **options: Any,
+) -> Generator[Graded, None, None]:
+    """Answer items of a task by a method, and yield each graded as it ends.
+
+    Parameters
+    ----------
+    backends : mapping of str to Backend
+        As `opened` gives them.
+    task : Task or Chosen
+        A task, or what `intact.tasks.choose.choose` makes of a text such as "gsm8k:shots=2".
+    style : {'chat', 'base'}, optional
+        How questions are asked; by default as the task was chosen, or as the first back end's model takes them.
+    system : str, optional
+        The system message before each question.
+    **options
+        As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt, tools.
+    """
+    chosen = Chosen.of(task)
+    task, style = chosen.task, style or chosen.style
+    check_parts(task.uses)
+    check_method(method, parameters or {})
+    check_data(method, parameters or {}, [item.data for item in items])
+    check_tokenizer([chosen], backends)
+    if style is None:
+        style = "chat" if takes_conversations(next(iter(backends.values()))) else "base"
+    chat = style == "chat"
+    check_system(system, backends.values())
+    problems = [with_system(chosen.problem(item, style, seed), system) for item in items]
+    jobs = [MethodJob(method, problem, parameters or {}) for problem in problems]
+    with closing(solve_all(backends, jobs, sampling=task_sampling(task, chat, sampling), **options)) as results:
+        for number, result in results:
+            failed = result.why == "failed"  # its answer is a vote of the texts, which the method never gave
+            yield Graded(items[number], result, not failed and task.grade(items[number], result.answer.answer))
+
+
+def task_sampling(task: Task, chat: bool, sampling: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the user's sampling for a task's problems; a text that continues another ends where the task says."""
+    return ({} if chat else {"stop": task.stops}) | dict(sampling or {})
+
+
+def check_tokenizer(tasks: Iterable[Chosen], backends: Mapping[str, Backend]) -> list[str]:
+    """Return the caveats of tasks' options for the first model's tokenizer.
+
+    Raises
+    ------
+    ParameterError
+        If an option can have no effect with it.
+    """
+    tokenizer = getattr(next(iter(backends.values())), "tokenizer", None)  # an endpoint keeps its own
+    return [caveat for chosen in tasks if (caveat := chosen.check_tokenizer(tokenizer))]
+
+
+def takes_conversations(backend: Backend) -> bool:
+    """Return whether a model takes conversations."""
+    tokenizer = getattr(backend, "tokenizer", None)  # an endpoint keeps its own
+    return tokenizer is None or tokenizer.chat_template is not None

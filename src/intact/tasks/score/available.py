@@ -1,0 +1,96 @@
+"""Checks before the first token: what will read and judge the answers is installed, and programs can be confined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from intact._base.errors import IntactError, ParameterError
+from intact._base.packages import check_installed
+from intact.reason.choice import Arm, Policy
+from intact.reason.registry import Method, find
+from intact.reason.services import read_text
+from intact.reason.tools import TOOLS
+from intact.tasks.score import symbolic
+from intact.tasks.score.answers import expression
+from intact.tasks.score.scorers import scorer_kind
+from intact.tools import sandbox
+
+
+def check_method(method: Method, parameters: Mapping[str, Any], *, untrusted: bool = False) -> None:
+    """Raise if a method, or a scorer or tool that it names, needs what is not here, or cannot go with the other.
+
+    Parameters
+    ----------
+    untrusted : bool
+        If true, programs never run without protection, whatever INTACT_SANDBOX says.
+
+    Raises
+    ------
+    NotInstalledError
+        If a package is missing.
+    ParameterError
+        If a value makes no sense, alone or with the others, there is no such scorer, or its numbers are of no use to
+        the method with these parameters.
+    SandboxError
+        If programs would run without protection.
+    """
+    method.read(parameters)
+    check_parts(method.uses, untrusted=untrusted)
+    for parameter in method.parameters:
+        name = parameters.get(parameter.name, parameter.default)
+        if parameter.names == "scorer" and isinstance(name, str):
+            kind = scorer_kind(name)
+            check_installed(f"the scorer {name}", *getattr(kind, "packages", ()))
+            check_parts(getattr(kind, "uses", ()), untrusted=untrusted)
+            method.check_scorer(parameters, name, kind)
+        elif parameter.names == "tool" and name in TOOLS:
+            check_parts(TOOLS[name].uses, untrusted=untrusted)
+    for arm in _arms(method, parameters):
+        check_method(find(arm.method), arm.settings, untrusted=untrusted)
+
+
+def _arms(method: Method, parameters: Mapping[str, Any]) -> Sequence[Arm]:
+    """Return the methods that a policy's table may choose; none if it cannot be read, which the run itself says."""
+    file = parameters.get("table", next((one.default for one in method.parameters if one.name == "table"), None))
+    if "policies" not in method.uses or not isinstance(file, str):
+        return ()
+    try:
+        return Policy.parse(read_text(file), file).arms
+    except IntactError:
+        return ()
+
+
+def check_data(method: Method, parameters: Mapping[str, Any], data: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ParameterError if a scorer judges by a field of problems' data that no problem of a task has."""
+    known = list(data)
+    for parameter in method.parameters:
+        name = parameters.get(parameter.name, parameter.default)
+        if parameter.names == "scorer" and isinstance(name, str):
+            for field in getattr(scorer_kind(name), "data", ()):
+                if known and not any(one.get(field) for one in known):
+                    raise ParameterError(f"the scorer {name} judges by {field}, which no problem of this task has")
+
+
+def check_reader(read: Callable[[str], str | None]) -> None:
+    """Raise NotInstalledError if answers are read as expressions alone and computer algebra is missing.
+
+    `read_answer` needs it only for an answer that is no number, and raises then.
+    """
+    if read is expression:
+        symbolic.check_installed()
+
+
+def check_parts(parts: Iterable[str], *, untrusted: bool = False) -> None:
+    """Raise if shared parts, by the names that methods, tasks and scorers have in `uses`, need what is not here.
+
+    Raises
+    ------
+    NotInstalledError, SandboxError
+        As `check_method`.
+    """
+    for part in parts:
+        if part == "reader expression":
+            symbolic.check_installed()
+        elif part == "programs":
+            sandbox.choose(untrusted=untrusted)

@@ -1,0 +1,297 @@
+"""The number that a piece of text states: one by itself, or what its arithmetic comes to.
+
+A number that is part of an expression with an unknown, of a time, of a ratio or of a range is none: of `L - 4` not 4.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Final, NamedTuple
+
+from intact.tasks.score import numbers
+from intact.tasks.score.arithmetic import FUNCTIONS, evaluate
+
+ASIDE: Final = re.compile(
+    r"(?:(?<=\s)|(?<=[\d%}]))[(\[](?=[^()\[\]]*(?:[=≈]|[^\W\d_]{2}))(?!\s*(?:sqrt|binom|pi)\b)[^()\[\]]*[)\]]"
+)
+"""Brackets with words or an equation in them, behind a number or white space: "5 (where x = 3)", "24 (= 4 * 6)"."""
+CLAUSE: Final = re.compile(
+    r"[,;:](?=\s|$)|\b(?:where|when|if|since|because|as|for|with|given|assuming|so|which|that|but|after|while|using|rather|not)\b",
+    re.IGNORECASE,
+)
+"""The beginning of a clause that says more about an answer."""
+RELATION: Final = re.compile(r"(?<![<>!:=])=+(?![<>])|≈|[-=]{1,8}>|→|⇒")
+"""Signs between the sides of an equation."""
+FILLER: Final = re.compile(
+    r"^\s*(?:(?:about|approximately|around|exactly|just|nearly|only|roughly|simply|a total of)\s+)+", re.IGNORECASE
+)
+"""Words before a number that begins an answer."""
+PIECE: Final = re.compile(
+    r"(?P<number>(?:[$€£]\s?)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<![\d.])\.\d+)(?:[eE][-+]?\d{1,3}(?![\w.]))?)"
+    r"(?P<ordinal>(?:st|nd|rd|th)\b)?(?P<percent>\s?%)?"
+    r"|(?P<command>\\[a-zA-Z]+|\\.)|(?P<word>[^\W\d_]+)|(?P<operator>\*\*|(?<![<>])[<>]=?(?![<>])|[-+*/^_−–×÷±√∛!≤≥≠])|(?P<bracket>[()\[\]{}|])"
+    r"|(?P<colon>:(?=\d\d?(?!\d)))|(?P<other>[^\s])"
+)
+"""A number, command, word, operator, bracket or other sign."""
+LONGEST: Final = 2000
+"""Characters beyond which a text is too long to state a number."""
+LONGEST_RUN: Final = 200
+"""Numbers, signs and brackets beyond which an expression has no value."""
+_UNITS: Final = frozenset(["m", "g", "s", "h", "L", "l", "J", "N", "W", "V", "F", "C", "K", "d", "k", "M", "B"])
+"""Letters that are units, or thousands and millions, behind a number; other letters there are unknowns."""
+_ARTICLES: Final = frozenset("aAI")
+_PRODUCT: Final = re.compile(r"(?<=\d)(\s*)[xX](\s*)(?=\d)")
+
+
+class _Piece(NamedTuple):
+    """A match of `PIECE`."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+_NOTHING: Final = _Piece("", "", -1, -1)
+_NUMBERS: Final = ("number", "ordinal")
+_OPENING: Final = ("(", "[", "{")
+_CLOSING: Final = (")", "]", "}")
+
+
+def stated_value(text: str) -> Fraction | None:
+    """Return the number that the text of an answer states, such as 7 for "3 + 4 = 7 apples, since they are red".
+
+    Of an equation it is the last side with a number, of several numbers the first one.
+    """
+    if len(text) > LONGEST:
+        return None
+    whole = value_of(text)
+    if whole is not None:
+        return whole
+    text = ASIDE.sub(" ", text)
+    head = _head(text)
+    for side in reversed(RELATION.split(head)):
+        value = value_of(side)
+        if value is not None:
+            return value
+        runs = list(_runs(side))
+        if runs:
+            return runs[0].value
+    return None
+
+
+def last_value(text: str) -> Fraction | None:
+    """Return the last number of a text that is no part of a larger expression, or what the last arithmetic comes to."""
+    for line in reversed(text.split("\n")):
+        for side in reversed(RELATION.split(line)):
+            for run in reversed(list(_runs(side))):
+                if run.value is not None:
+                    return run.value
+    return None
+
+
+class _Run(NamedTuple):
+    """An expression in a text, and its value if that is a number."""
+
+    text: str
+    value: Fraction | None
+
+
+def _head(text: str) -> str:
+    """Return a text up to the clause behind an answer that begins it; commas inside brackets begin none."""
+    depth = 0
+    for match in re.finditer(rf"[(\[{{]|[)\]}}]|{CLAUSE.pattern}", text, CLAUSE.flags):
+        if match[0] in _OPENING:
+            depth += 1
+        elif match[0] in _CLOSING:
+            depth -= 1
+        elif depth <= 0:
+            head = FILLER.sub("", text[: match.start()])
+            if value_of(RELATION.split(head)[-1]) is not None:
+                return head
+    return text
+
+
+def value_of(text: str) -> Fraction | None:
+    """Return the value of a text that is a number or arithmetic, with units at most."""
+    bare = text.strip().rstrip(".,;").strip()
+    value = numbers.as_number(bare)
+    if value is None and re.search(r"\d", bare) and "%" not in bare and not _RANGE.search(bare):
+        value = evaluate(bare)
+    return value
+
+
+_RANGE: Final = re.compile(r"(?<![\w.^*/+(-])\d+(?:\.\d+)?[-–]\d+(?:\.\d+)?(?=\s+[^\W\d_]{2})")
+"""A range: two numbers with a dash between them, before a word."""
+
+
+def _parts_of(text: str) -> list[_Piece]:
+    """Return the pieces of a text; words that are functions, and single letters, are kinds of their own."""
+    found = []
+    for match in PIECE.finditer(text):
+        kind = match.lastgroup or "other"
+        if match["number"]:
+            kind = "ordinal" if match["ordinal"] else "number"
+        elif kind == "word" and match[0] in FUNCTIONS:
+            kind = "function"
+        elif kind == "word" and len(match[0]) == 1:
+            kind = "letter"
+        found.append(_Piece(kind, match[0], *match.span()))
+    return found
+
+
+def _runs(text: str) -> Iterator[_Run]:
+    """Yield the expressions with a number in a text."""
+    text = _PRODUCT.sub(r"\1*\2", text)
+    pieces = _parts_of(text)
+    place = 0
+    while place < len(pieces):
+        end, depth = place, 0
+        while end < len(pieces) and _is_mathematics(pieces, end, place, depth > 0):
+            if pieces[end].kind == "bracket":
+                depth += (pieces[end].text in _OPENING) - (pieces[end].text in _CLOSING)
+            end += 1
+        if end == place:
+            place += 1
+            continue
+        if end - place > LONGEST_RUN:
+            yield _Run(text[pieces[place].start : pieces[end - 1].end], None)
+            place = end
+            continue
+        before = pieces[place - 1] if place else _NOTHING
+        run = _trimmed(pieces[place:end], before)
+        if any(piece.kind in _NUMBERS for piece in run):
+            first, last = pieces.index(run[0], place), pieces.index(run[-1], place)
+            written = text[run[0].start : run[-1].end]
+            joined = _is_joined_before(before, pieces[place:first], run[0]) or _is_joined_after(
+                pieces[last + 1 : last + 7]
+            )
+            yield _Run(written, None if joined else _arithmetic(run, written))
+        place = end
+
+
+def _is_mathematics(pieces: Sequence[_Piece], place: int, start: int, inside: bool) -> bool:
+    """Return whether a piece is part of an expression that began at a place, or begins one.
+
+    If `inside` is true, a bracket of the expression is open, so that a comma is that of a pair or an interval.
+    """
+    piece = pieces[place]
+    if piece.kind == "letter":
+        return _is_unknown(pieces, place)
+    if piece.text == ",":
+        return inside
+    if piece.kind == "number" and place > start and pieces[place - 1].kind in _NUMBERS:
+        before, after = pieces[place - 1], pieces[place + 1 : place + 2]
+        return before.text.isdigit() and bool(after) and after[0].text == "/"  # a mixed number
+    if piece.text in ("-", "−", "–") and place > start and place + 1 < len(pieces):
+        following = pieces[place + 1]
+        if following.kind == "word" and pieces[place - 1].end < piece.start:
+            return False  # a dash
+    return piece.kind in (*_NUMBERS, "command", "operator", "bracket", "function", "colon")
+
+
+def _is_unknown(pieces: Sequence[_Piece], place: int) -> bool:
+    """Return whether a single letter is an unknown, and no article or unit."""
+    piece = pieces[place]
+    before = pieces[place - 1] if place else _NOTHING
+    after = pieces[place + 1] if place + 1 < len(pieces) else _NOTHING
+    operated = _operates(piece, after)
+    if before.kind in _NUMBERS:
+        if piece.text in _UNITS and not (operated and after.text not in ("/", "^")):
+            return False
+        return piece.text not in _ARTICLES or before.end == piece.start or operated
+    attached = before.end == piece.start and (before.kind in ("letter", "command") or before.text in _CLOSING)
+    return operated or before.kind == "operator" or attached
+
+
+def _operates(letter: _Piece, after: _Piece) -> bool:
+    """Return whether the piece behind a letter is an operator, or a number or an opening bracket right behind it."""
+    joined = letter.end == after.start
+    if after.kind == "operator":
+        return after.text != "-" or joined or letter.text not in _ARTICLES
+    return joined and (after.kind == "number" or after.text in _OPENING)
+
+
+def _trimmed(run: Sequence[_Piece], before: _Piece) -> Sequence[_Piece]:
+    """Return a run without the brackets of its sentence and operators that join nothing in it."""
+    while run:
+        if _ends_with_nothing(run):
+            run = run[:-1]
+        elif _begins_with_nothing(run, before):
+            run = run[1:]
+        else:
+            break
+    return run
+
+
+def _ends_with_nothing(run: Sequence[_Piece]) -> bool:
+    """Return whether the last piece of a run is a bracket without its partner, or an operator without an operand."""
+    last = run[-1]
+    if last.text == "!":
+        return len(run) > 1 and run[-2].end < last.start
+    if last.text == "|":
+        return sum(piece.text == "|" for piece in run) % 2 == 1
+    if last.text in _CLOSING:
+        return _balance(run) < 0
+    return last.text in _OPENING or last.text in (",", "-", "−", "–", "*", "**", "_", "+", "/")
+
+
+def _begins_with_nothing(run: Sequence[_Piece], before: _Piece) -> bool:
+    """Return whether the first piece of a run is a bracket without its partner, or an operator without an operand.
+
+    A minus behind a word, or before white space, is a dash and no sign.
+    """
+    first = run[0]
+    if first.text in _OPENING:
+        return _balance(run) > 0
+    if first.text in ("-", "−", "–"):
+        attached = before.end == first.start and before.kind not in ("", "other")
+        return len(run) < 2 or run[1].start > first.end or attached
+    return first.text in _CLOSING or first.text in ("*", "**", "_", "/", "+", "^", "!")
+
+
+def _balance(run: Sequence[_Piece]) -> int:
+    """Return how many more brackets are opened than closed."""
+    return sum((piece.text in _OPENING) - (piece.text in _CLOSING) for piece in run)
+
+
+def _is_joined_before(word: _Piece, left: Sequence[_Piece], first: _Piece) -> bool:
+    """Return whether an expression goes on with the word before it, as in `total - 4` and `H2`.
+
+    `left` are the pieces between them, which join nothing in the expression by itself.
+    """
+    if word.kind not in ("word", "letter"):
+        return False
+    if not left:
+        return word.end == first.start
+    sign = left[0]
+    even = (sign.start > word.end) == (first.start > sign.end)  # white space on both sides, or on neither
+    if len(left) > 1 or not even or sign.text not in ("+", "*", "/", "^", "-", "−"):
+        return False
+    return sign.text != "-" or sign.start > word.end
+
+
+def _is_joined_after(following: Sequence[_Piece]) -> bool:
+    """Return whether an expression goes on behind its end, or behind its unit, as in `5 * width`, `5 apples + tax`."""
+    words = 0
+    while words < min(4, len(following)) and following[words].kind == "word":
+        words += 1
+    if words + 1 >= len(following) or following[words].kind != "operator":
+        return False
+    sign, operand = following[words], following[words + 1]
+    if words and sign.start == following[words - 1].end:
+        return False
+    return sign.text in ("+", "*", "^") or (words > 0 and sign.text in ("-", "−") and operand.kind != "word")
+
+
+def _arithmetic(run: Sequence[_Piece], written: str) -> Fraction | None:
+    """Return the value of a run that is a number or arithmetic."""
+    if run[-1].kind == "ordinal" and len(run) == 1:
+        return numbers.as_number(written[:-2])
+    tight = len(run) == 3 and run[1].text in ("-", "–") and run[0].end == run[1].start and run[1].end == run[2].start
+    if tight and run[0].kind == run[2].kind == "number":
+        return None  # a range
+    value = numbers.as_number(written)
+    return evaluate(written) if value is None else value

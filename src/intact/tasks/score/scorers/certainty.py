@@ -1,0 +1,119 @@
+"""Scores of how sure the model was, from the log-probabilities of its own tokens and of their alternatives.
+
+Each raises ParameterError for texts whose log-probabilities are not known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from intact._base.errors import ParameterError
+from intact._base.exact import exp
+from intact.reason.aggregate.confidence import entropy, mean_spread
+from intact.reason.likeliest import certainty_of, check_likeliest, spread_known
+from intact.reason.likeliest import rivals as rivals_of
+from intact.reason.problem import Problem, State
+
+RIVALS = 20
+"""The likeliest tokens at each place that are known, the most that can be: the rest of a distribution is bounded."""
+UNWRITTEN = -1000.0
+"""The score of a text in which the model wrote nothing; below that of any other."""
+
+
+class MeanLogprob:
+    """The mean log-probability of a text's tokens at temperature 1, in nats, at most 0."""
+
+    name, digest = "mean_logprob", ""
+    version = 1
+    least, most, reads = -math.inf, 0.0, "tokens"
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        """Return the scores, in order."""
+        check_likeliest(states)
+        return [state.mean_logprob if state.logprobs else UNWRITTEN for state in states]
+
+
+class LikelihoodScorer:
+    """exp of the mean log-probability of a text's tokens: 1 over its perplexity, in (0, 1]; 0 for an empty text."""
+
+    name, digest = "likelihood", ""
+    version = 1
+    least, most, reads = 0.0, 1.0, "tokens"
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        """Return the scores, in order."""
+        check_likeliest(states)
+        return [exp(state.mean_logprob) if state.logprobs else 0.0 for state in states]
+
+
+class PerplexityScorer:
+    """Minus the perplexity of a text, exp of minus the mean log-probability: at most -1; not below -e^100."""
+
+    name, digest = "perplexity", ""
+    version = 1
+    least, most, reads = -math.inf, -1.0, "tokens"
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        """Return the scores, in order."""
+        check_likeliest(states)
+        return [-exp(min(-state.mean_logprob, 100.0)) if state.logprobs else -exp(100.0) for state in states]
+
+
+class Entropy:
+    """Minus the mean entropy of the distributions that a text's tokens were drawn from, in nats, at most 0.
+
+    It is exact where the back end knows the whole distributions (`State.spread`), as our engine does. Of others the 20
+    likeliest tokens at each place are known; the rest counts as one more token, so this is the least entropy that their
+    probabilities allow. Where none are known, as of some endpoints, minus the mean log-probability of the tokens that
+    were drawn stands for the entropy: its expectation, if they were drawn at temperature 1.
+    """
+
+    name, digest = "entropy", ""
+    version = 3
+    least, most, reads, rivals, spread = -math.inf, 0.0, "tokens", RIVALS, True
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        """Return the scores, in order."""
+        check_likeliest(states)
+        return [self._one(state) for state in states]
+
+    def _one(self, state: State) -> float:
+        if not state.logprobs:
+            return UNWRITTEN
+        if spread_known(state):
+            return -mean_spread(state.spread)[0]
+        if len(state.top) != state.length or not all(state.top):
+            return state.mean_logprob
+        return -entropy(rivals_of(state))
+
+
+class SelfCertainty:
+    """The mean divergence of the tokens' distributions from the uniform one (Kang et al. 2025, arXiv 2502.18581).
+
+    It is exact where the back end knows the whole distributions (`State.spread`), as our engine does. Of others the 20
+    likeliest tokens at each place are known, and the rest of the probability is spread evenly over the other tokens,
+    which gives the least certainty that is possible.
+
+    Parameters
+    ----------
+    vocabulary : str or int
+        Tokens of the model, where the distributions are not known.
+    """
+
+    name, digest = "self_certainty", ""
+    version = 3
+    least, most, reads, rivals, spread = 0.0, math.inf, "tokens", RIVALS, True
+
+    def __init__(self, vocabulary: str | int = 100_000) -> None:
+        try:
+            self._vocabulary = int(vocabulary)
+        except ValueError as error:
+            raise ParameterError(f"self_certainty takes the size of the vocabulary, got {vocabulary!r}") from error
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        """Return the scores, in order."""
+        if any(len(state.top) != state.length and not spread_known(state) for state in states):
+            raise ParameterError("self_certainty needs texts that were written with spread or top_logprobs")
+        check_likeliest(states)
+        return [certainty_of(state, self._vocabulary) for state in states]

@@ -1,0 +1,74 @@
+"""A multifurcation head that was learnt on the model's hidden states: all next tokens of a text in one pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from intact._base.errors import ParameterError, ScorerError, SpentError
+from intact.reason.problem import Piece, Problem, Prompt, State
+from intact.reason.registry import Part
+from intact.reason.requests import Extend
+from intact.tasks.score.value.next_head import UNSEEN, NextHead
+
+
+class NextValueScorer:
+    """The reward of each text's last piece, a single token, as the next one of the text before it.
+
+    Texts that differ in their last piece alone are judged by one hidden state, that behind what they share, which the
+    engine tells along with one more token, which is charged. A token that the head was not learnt on has the reward
+    -1024, and so have all behind a text that fills the context.
+
+    Parameters
+    ----------
+    file : str
+        What `intact learn value --next` wrote, for the model that writes.
+    head : NextHead, optional
+        What is in it, if that is known.
+    """
+
+    name = "next_value"
+    version = 1
+    least, most = -math.inf, math.inf
+
+    def __init__(self, file: str = "", head: NextHead | None = None) -> None:
+        if not file:
+            raise ParameterError(
+                "the scorer next_value needs the file of a next-token head: next_value:FILE (intact learn value --next)"
+            )
+        self.head = NextHead.read(Path(file)) if head is None else head
+        self.digest = self.head.digest
+
+    def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
+        """Return the scores, in order."""
+        if not all(state.pieces and len(state.pieces[-1].tokens) < 2 for state in states):
+            raise ParameterError("next_value judges texts by their last piece, which must be a single token (saffron)")
+        families: dict[tuple[Prompt, tuple[Piece, ...]], list[int]] = {}
+        for i, state in enumerate(states):
+            families.setdefault((state.prompt, state.pieces[:-1]), []).append(i)
+        probes = yield [
+            Extend(  # append: as if no end token came
+                State(prompt, states[siblings[0]].branch, pieces).append(""),
+                max_tokens=1, temperature=0.0, hidden=True,
+            )
+            for (prompt, pieces), siblings in families.items()
+        ]  # fmt: skip
+        rewards = [0.0] * len(states)
+        for probe, siblings in zip(probes, families.values(), strict=True):
+            for i, reward in zip(siblings, self._judge(probe, [states[i].last for i in siblings]), strict=True):
+                rewards[i] = reward
+        return rewards
+
+    def _judge(self, probe: State, words: Sequence[str]) -> list[float]:
+        """Return the rewards of next tokens, of the text that the probe goes on from."""
+        hidden = probe.pieces[-1].hidden
+        if hidden is not None:
+            return self.head.judge(hidden, words)
+        if probe.why == "context":
+            return [UNSEEN] * len(words)
+        if probe.why == "budget":
+            raise SpentError("the budget does not pay for the rewards of next tokens")
+        if probe.why == "error":
+            raise ScorerError(f"a hidden state cannot be had: {probe.error}")
+        raise ParameterError("the back end tells no hidden states; a next-token head works on our engine alone")

@@ -1,0 +1,35 @@
+"""P(true): the model's own judgement of an answer (Kadavath et al. 2022, arXiv 2207.05221)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from intact.reason.problem import Problem, State
+from intact.reason.registry import Part
+from intact.tasks.score.prompts import word_shares
+
+_QUESTION = "Is the proposed answer correct, as far as it goes? Reply with one word, True or False."
+
+
+class PTrue:
+    """The probability that the model's next word is "True" rather than "False", asked about a question and an answer.
+
+    p(True) / (p(True) + p(False)) over the 20 likeliest tokens, upper and lower case and a space in front alike;
+    0.5 where neither is among them.
+
+    Parameters
+    ----------
+    model : str
+        The model that judges, by the driver's name; by default the one that writes.
+    """
+
+    name, digest = "p_true", ""
+    version = 1
+    least, most = 0.0, 1.0
+
+    def __init__(self, model: str = "") -> None:
+        self._model = model
+
+    def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
+        """Return the scores, in order."""
+        return (yield from word_shares(problem, states, _QUESTION, ("true", "false"), self._model))

@@ -1,0 +1,48 @@
+"""Score a text by a reward model of the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from intact._base.errors import ParameterError
+from intact.reason.problem import Problem, State
+from intact.reason.prompting import question
+from intact.tasks.score.rewards import RewardModel, open_reward
+
+
+class Reward:
+    """The reward after a text's last step, in [0, 1], by a reward model (`intact.tasks.score.rewards`).
+
+    ``reward:FOLDER``, ``reward:Qwen/Qwen2.5-Math-PRM-7B``, or ``reward:rlhflow=FOLDER`` where the family is in doubt.
+    Texts that are beginnings of others in the same request are judged together with them, in one pass.
+
+    Parameters
+    ----------
+    model : str
+        Folder or name of the hub.
+    """
+
+    name = "reward"
+    version = 1
+    least, most = 0.0, 1.0
+
+    def __init__(self, model: str = "") -> None:
+        if not model:
+            raise ParameterError("reward takes a model: reward:FOLDER, or reward:NAME of the hub")
+        self._model: RewardModel = open_reward(model)
+
+    @cached_property
+    def digest(self) -> str:
+        """The family and digest of the reward model."""
+        return f"{self._model.family} {self._model.digest}"
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        """Return the scores, in order."""
+        known: dict[tuple[str, ...], float] = {}
+        texts = [tuple(self._model.split(state.text)) for state in states]
+        for steps in sorted(set(texts), key=lambda steps: (-len(steps), steps)):
+            if steps not in known:
+                for end, reward in enumerate(self._model.rewards(question(problem), steps), 1):
+                    known.setdefault(steps[:end], reward)
+        return [known[steps] for steps in texts]

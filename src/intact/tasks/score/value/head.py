@@ -1,0 +1,101 @@
+"""A learnt value head as a file of integers, and its exact value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import numpy as np
+
+from intact._base.errors import ParameterError
+from intact._base.exact import exp
+from intact.engine.hidden import HiddenState
+from intact.reason.problem import Hidden
+from intact.tasks.score.value.learnt import BITS, WIDEST, LearntHead, integer_weights
+
+FARTHEST = 700
+"""The log-odds beyond which it makes no difference."""
+
+
+@dataclass(frozen=True)
+class ValueHead(LearntHead):
+    """The chance that a text ends in a right answer: a logistic function of a model's final hidden state.
+
+    Attributes
+    ----------
+    model, learnt
+        As of every `LearntHead`.
+    weights : tuple of int
+        One for each component, at most 2^20 in magnitude; times 2^-fraction.
+    fraction : int
+    bias : int
+        Times 2^-32.
+    """
+
+    kind: ClassVar[str] = "intact value head"
+    model: str
+    weights: tuple[int, ...]
+    fraction: int
+    bias: int
+    learnt: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: str, weights: Sequence[float], bias: float, learnt: Mapping[str, Any]) -> ValueHead:
+        """Round weights to integers.
+
+        Raises
+        ------
+        ParameterError
+            If one is not finite, or there are too many.
+        """
+        given = np.asarray(weights, np.float64)
+        if not 1 <= len(given) <= WIDEST or not np.all(np.isfinite(given)) or not abs(bias) < 1 << 30:
+            raise ParameterError(f"a value head has 1 to {WIDEST} finite weights, and a finite bias")
+        rounded, fraction = integer_weights(given)
+        return cls(model, tuple(rounded.tolist()), fraction, round(bias * (1 << 32)), learnt)
+
+    def logit(self, state: HiddenState) -> Fraction:
+        """Return the log-odds: exact.
+
+        Raises
+        ------
+        ParameterError
+            If the state is of another width.
+        """
+        self.check_width(state, len(self.weights))
+        total = int(state.values @ np.array(self.weights, np.int64))
+        return total * Fraction(2) ** (state.exponent - self.fraction) + Fraction(self.bias, 1 << 32)
+
+    def value(self, state: HiddenState) -> float:
+        """Return the chance, 1 / (1 + e^-logit), whose bits depend on nothing but the integers."""
+        logit = min(max(self.logit(state), Fraction(-FARTHEST)), Fraction(FARTHEST))
+        return 1 / (1 + exp(-float(logit)))
+
+    def judge(self, hidden: Hidden) -> float:
+        """Return the chance, from what a back end gave; errors as of `state_of`."""
+        return self.value(self.state_of(hidden))
+
+    def numbers(self) -> dict[str, Any]:
+        """Return its integers, by their names in a file."""
+        return {"fraction": self.fraction, "bias": self.bias, "weights": self.weights}
+
+    @classmethod
+    def from_members(cls, value: Mapping[str, Any]) -> ValueHead:
+        """Read it from the members of a file; raise ValueError, KeyError or TypeError if they are none of it."""
+        weights = value["weights"]
+        if not isinstance(weights, list) or not 1 <= len(weights) <= WIDEST:
+            raise ValueError(f"weights must be a list of 1 to {WIDEST} integers")
+        limits = [(weights, 1 << BITS), ([value["fraction"]], 1 << 10), ([value["bias"]], 1 << 62)]
+        for numbers, largest in limits:
+            if any(type(number) is not int or abs(number) > largest for number in numbers):
+                raise ValueError(f"weights, fraction and bias must be integers, weights to 2^{BITS} in magnitude")
+        return cls(value["model"], tuple(weights), value["fraction"], value["bias"], value["learnt"])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what its values depend on."""
+        return hashlib.sha256(json.dumps([self.model, self.weights, self.fraction, self.bias]).encode()).hexdigest()

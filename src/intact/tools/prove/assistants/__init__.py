@@ -1,0 +1,30 @@
+"""Proof assistants behind one protocol: Rocq, Metamath by a checker of our own, Lean by its REPL."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from intact._base.errors import ParameterError
+from intact._base.suggest import unknown_name
+from intact.tools.prove.assistants.base import Assistant
+from intact.tools.prove.assistants.lean import LeanAssistant
+from intact.tools.prove.assistants.metamath import MetamathAssistant
+from intact.tools.prove.assistants.rocq import RocqAssistant
+
+ASSISTANTS: Final[dict[str, Assistant]] = {
+    one.name: one for one in (RocqAssistant(), MetamathAssistant(), LeanAssistant())
+}
+"""All assistants by name."""
+
+
+def find_assistant(name: str) -> Assistant:
+    """Return the assistant of a name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none, naming those that there are.
+    """
+    if name not in ASSISTANTS:
+        raise ParameterError(unknown_name(f"there is no proof assistant {name!r:.60}", name, list(ASSISTANTS)))
+    return ASSISTANTS[name]

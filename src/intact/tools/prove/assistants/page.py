@@ -1,0 +1,30 @@
+"""Proofs as one HTML file: no script, nothing from elsewhere; each step with the goals behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from intact._base.errors import ParameterError
+from intact._base.markup.render import environment
+from intact.tools.prove.assistants.base import Assistant
+from intact.tools.prove.assistants.transcript import ProofTranscript
+
+MOST_STEPS = 20_000
+"""Steps on a page."""
+
+
+def html(proofs: Sequence[ProofTranscript], assistant: Assistant, title: str) -> str:
+    """Render the template `proofs.html.j2`, which escapes every text.
+
+    Raises
+    ------
+    ParameterError
+        If the proofs have more than `MOST_STEPS` steps.
+    """
+    steps = sum(len(one.steps) for one in proofs)
+    if steps > MOST_STEPS:
+        raise ParameterError(
+            f"a page may have {MOST_STEPS:,} steps, and the proofs have {steps:,}: choose by --theorem"
+        )
+    template = environment("intact.tools.prove", "assistants").get_template("proofs.html.j2")
+    return template.render(title=title, proofs=proofs, assistant=assistant)

@@ -1,0 +1,156 @@
+"""Formulas to clauses: negation normal form, Skolem functions, distribution, and the axioms of equality."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any, Final
+
+from intact._base.errors import CapacityError
+from intact.tools.prove.formula import (
+    EQUALS,
+    Apply,
+    Atom,
+    Binary,
+    Formula,
+    Not,
+    Quantified,
+    Term,
+    Truth,
+    Variable,
+    functions,
+    predicates,
+)
+
+MOST_CLAUSES: Final = 20_000
+"""The most clauses of a problem, and of any formula on the way."""
+MOST_VISITS: Final = 1 << 22
+"""The most formulas that clauses are made of: each side of an equivalence counts twice."""
+
+Clause = list[Any]
+"""A disjunction of literals [positive, predicate, arguments]; an argument is a variable's number or [function, ...]:
+JSON, as `search` takes it."""
+
+
+class ClauseMaker:
+    """Makes clauses of formulas; Skolem functions get names that no formula of the problem has.
+
+    Parameters
+    ----------
+    formulas : tuple of Formula
+        All formulas of the problem: their symbols are taken.
+    """
+
+    def __init__(self, formulas: tuple[Formula, ...]) -> None:
+        self.functions: dict[str, int] = {}
+        self.predicates: dict[str, int] = {}
+        for formula in formulas:
+            self.functions |= functions(formula)
+            self.predicates |= predicates(formula)
+        taken = {*self.functions, *self.predicates}
+        self._visits = 0
+        self._fresh = (name for number in count(1) if (name := f"sk{number}") not in taken)
+
+    def clauses(self, formula: Formula) -> list[Clause]:
+        """Return clauses that can be satisfied if and only if a closed formula can.
+
+        Raises
+        ------
+        CapacityError
+            If there were more than `MOST_CLAUSES`, or equivalences are nested too deep to be expanded.
+        """
+        numbers = count()
+        return self._clauses(formula, True, {}, (), numbers)
+
+    def _clauses(
+        self, formula: Formula, positive: bool, bound: dict[str, Any], universal: tuple[int, ...], numbers: count[int]
+    ) -> list[Clause]:
+        """Return the clauses of a formula, or of its negation, under values of variables."""
+        self._visits += 1
+        if self._visits > MOST_VISITS:
+            raise CapacityError("equivalences are nested too deep to be made clauses")
+        if isinstance(formula, Truth):
+            return [] if formula.value == positive else [[]]
+        if isinstance(formula, Atom):
+            return [[[positive, formula.name, [_term(argument, bound) for argument in formula.arguments]]]]
+        if isinstance(formula, Not):
+            return self._clauses(formula.body, not positive, bound, universal, numbers)
+        if isinstance(formula, Quantified):
+            if (formula.quantifier == "!") == positive:
+                number = next(numbers)
+                return self._clauses(
+                    formula.body, positive, bound | {formula.variable: number}, (*universal, number), numbers
+                )
+            name = next(self._fresh)
+            self.functions[name] = len(universal)
+            value = [name, *universal]
+            return self._clauses(formula.body, positive, bound | {formula.variable: value}, universal, numbers)
+        return self._binary(formula, positive, bound, universal, numbers)
+
+    def _binary(
+        self, formula: Binary, positive: bool, bound: dict[str, Any], universal: tuple[int, ...], numbers: count[int]
+    ) -> list[Clause]:
+        def side(which: Formula, holds: bool) -> list[Clause]:
+            return self._clauses(which, holds, bound, universal, numbers)
+
+        left, right, connective = formula.left, formula.right, formula.connective
+        if connective in ("<=>", "<~>"):
+            same = (connective == "<=>") == positive
+            first = _either(side(left, False), side(right, same))
+            return _limited(first + _either(side(left, True), side(right, not same)))
+        if connective == "=>":
+            return _either(side(left, False), side(right, True)) if positive else side(left, True) + side(right, False)
+        if (connective == "&") == positive:
+            return _limited(side(left, positive) + side(right, positive))
+        return _either(side(left, positive), side(right, positive))
+
+    def equality(self) -> list[Clause]:
+        """Return the axioms of equality over the symbols met so far."""
+        clauses: list[Clause] = [
+            [[True, EQUALS, [0, 0]]],
+            [[False, EQUALS, [0, 1]], [True, EQUALS, [1, 0]]],
+            [[False, EQUALS, [0, 1]], [False, EQUALS, [1, 2]], [True, EQUALS, [0, 2]]],
+        ]
+        for name, arity in self.functions.items():
+            for place in range(arity):
+                left, right = _replaced(arity, place)
+                clauses.append([[False, EQUALS, [0, 1]], [True, EQUALS, [[name, *left], [name, *right]]]])
+        for name, arity in self.predicates.items():
+            for place in range(arity):
+                left, right = _replaced(arity, place)
+                clauses.append([[False, EQUALS, [0, 1]], [False, name, left], [True, name, right]])
+        return clauses
+
+
+def _replaced(arity: int, place: int) -> tuple[list[int], list[int]]:
+    """Return two lists of variables that differ in one place, which holds 0 and 1."""
+    others = list(range(2, arity + 1))
+    return [*others[:place], 0, *others[place:]], [*others[:place], 1, *others[place:]]
+
+
+def _either(left: list[Clause], right: list[Clause]) -> list[Clause]:
+    if len(left) * len(right) > MOST_CLAUSES:
+        raise CapacityError(f"a formula has more than {MOST_CLAUSES:,} clauses")
+    return [_merged(one + other) for one in left for other in right]
+
+
+def _merged(literals: Clause) -> Clause:
+    """Return a clause with every literal once."""
+    return [literal for place, literal in enumerate(literals) if literal not in literals[:place]]
+
+
+def _limited(clauses: list[Clause]) -> list[Clause]:
+    if len(clauses) > MOST_CLAUSES:
+        raise CapacityError(f"a formula has more than {MOST_CLAUSES:,} clauses")
+    return clauses
+
+
+def _term(term: Term, bound: dict[str, Any]) -> Any:
+    if isinstance(term, Variable):
+        return bound[term.name]
+    assert isinstance(term, Apply)
+    return [term.name, *[_term(argument, bound) for argument in term.arguments]]
+
+
+def has_equality(clauses: list[Clause]) -> bool:
+    """Return true if a clause says that terms are equal or not."""
+    return any(literal[1] == EQUALS for clause in clauses for literal in clause)

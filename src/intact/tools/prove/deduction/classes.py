@@ -1,0 +1,142 @@
+"""Classes of equal terms (congruence closure), which say of any equality from which facts it follows.
+
+Union-find over terms, with a table of function values for congruence, and a forest of reasons from which explanations
+are read (Nieuwenhuis and Oliveras 2007). Atoms are terms too: those that hold are equal to `TRUE`, others to `FALSE`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from intact._base.errors import CapacityError
+
+TRUE, FALSE = 0, 1
+"""The numbers of the two truth values."""
+ATOM: Final = "\n"
+"""The end of the names of predicates and truth values, which no function has: TPTP's names have no line breaks."""
+REFLEXIVE: Final = -1
+"""The reason of an equality of a term with itself, which explanations leave out."""
+MOST_TERMS: Final = 50_000
+"""The most terms."""
+
+Node = tuple[str, tuple[int, ...]]
+"""A function, or a predicate, of terms by their numbers."""
+
+
+class Classes:
+    """Terms by number, the classes of equal ones, and why they are equal."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.numbers: dict[Node, int] = {}
+        self.parents: list[int] = []
+        self.members: list[list[int]] = []
+        self.uses: list[list[int]] = []
+        self.table: dict[Node, int] = {}
+        self.towards: list[int] = []
+        self.reasons: list[int | None] = []
+        self.add(f"$true{ATOM}", ())
+        self.add(f"$false{ATOM}", ())
+
+    def find(self, number: int) -> int:
+        """Return the number that stands for a term's class."""
+        while self.parents[number] != number:
+            number = self.parents[number]
+        return number
+
+    def add(self, name: str, arguments: tuple[int, ...]) -> int:
+        """Return the number of a term, a new one if need be.
+
+        Raises
+        ------
+        CapacityError
+            If there are `MOST_TERMS`.
+        """
+        node = name, arguments
+        known = self.numbers.get(node)
+        if known is not None:
+            return known
+        number = len(self.nodes)
+        if number >= MOST_TERMS:
+            raise CapacityError(f"more than {MOST_TERMS:,} terms; a smaller depth makes fewer")
+        self.nodes.append(node)
+        self.numbers[node] = number
+        self.parents.append(number)
+        self.members.append([number])
+        self.uses.append([])
+        self.towards.append(-1)
+        self.reasons.append(None)
+        for argument in dict.fromkeys(map(self.find, arguments)):
+            self.uses[argument].append(number)
+        key = self._key(number)
+        other = self.table.setdefault(key, number)
+        if other != number:
+            self._merge(number, other, None)
+        return number
+
+    def _key(self, number: int) -> Node:
+        name, arguments = self.nodes[number]
+        return name, tuple(map(self.find, arguments))
+
+    def same(self, one: int, other: int) -> bool:
+        """Return true if two terms are equal."""
+        return self.find(one) == self.find(other)
+
+    def merge(self, one: int, other: int, reason: int) -> None:
+        """Make two terms equal, because of a fact."""
+        self._merge(one, other, reason)
+
+    def _merge(self, one: int, other: int, reason: int | None) -> None:
+        waiting: list[tuple[int, int, int | None]] = [(one, other, reason)]
+        while waiting:
+            one, other, reason = waiting.pop()
+            first, second = self.find(one), self.find(other)
+            if first == second:
+                continue
+            self._hang(one, other, reason)
+            if second < first:  # the older term stands for both
+                first, second = second, first
+            self.parents[second] = first
+            self.members[first] += self.members[second]
+            for use in self.uses[second]:
+                known = self.table.setdefault(self._key(use), use)
+                if known != use and not self.same(known, use):
+                    waiting.append((use, known, None))
+            self.uses[first] += self.uses[second]
+
+    def _hang(self, one: int, other: int, reason: int | None) -> None:
+        """Make `one` the root of its tree of reasons, and hang it below `other`."""
+        previous, previous_reason = other, reason
+        while one != -1:
+            following, following_reason = self.towards[one], self.reasons[one]
+            self.towards[one], self.reasons[one] = previous, previous_reason
+            previous, previous_reason, one = one, following_reason, following
+
+    def explain(self, one: int, other: int) -> set[int]:
+        """Return facts from which it follows that two terms are equal."""
+        facts: set[int] = set()
+        done: set[tuple[int, int]] = set()
+        waiting = [(one, other)]
+        while waiting:
+            one, other = waiting.pop()
+            if one == other or (one, other) in done:
+                continue
+            done.add((one, other))
+            above = self._path(one)
+            meeting = next(number for number in self._path(other) if number in set(above))
+            for start in (one, other):
+                number = start
+                while number != meeting:
+                    reason, towards = self.reasons[number], self.towards[number]
+                    if reason is not None:
+                        facts.add(reason)
+                    else:
+                        waiting += zip(self.nodes[number][1], self.nodes[towards][1], strict=True)
+                    number = towards
+        return facts - {REFLEXIVE}
+
+    def _path(self, number: int) -> list[int]:
+        path = [number]
+        while self.towards[path[-1]] != -1:
+            path.append(self.towards[path[-1]])
+        return path

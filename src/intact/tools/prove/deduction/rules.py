@@ -1,0 +1,174 @@
+"""Rules of forward deduction, made of formulas: premises that are literals, and a literal that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from itertools import count
+from typing import Final, NamedTuple
+
+from intact._base.errors import FormatError
+from intact.tools.prove.formula import (
+    EQUALS,
+    Apply,
+    Atom,
+    Binary,
+    Formula,
+    Not,
+    Quantified,
+    Term,
+    Truth,
+    Variable,
+    subterms,
+)
+from intact.tools.prove.tptp import format_term
+
+MOST_RULES: Final = 2_000
+"""The most rules of a formula."""
+MOST_PREMISES: Final = 250
+"""The most premises of a rule, and the most arguments of a predicate or function in it."""
+
+
+class Fact(NamedTuple):
+    """A literal: an atom, or its negation; with variables it is a pattern."""
+
+    positive: bool
+    name: str
+    arguments: tuple[Term, ...]
+
+    def __str__(self) -> str:
+        """Return it as TPTP writes it."""
+        if self.name == EQUALS:
+            return f" {'=' if self.positive else '!='} ".join(map(format_term, self.arguments))
+        return ("" if self.positive else "~ ") + format_term(Apply(self.name, self.arguments))
+
+    @property
+    def variables(self) -> list[str]:
+        """Its variables, each once."""
+        terms = [term for argument in self.arguments for term in subterms(argument)]
+        return list(dict.fromkeys(term.name for term in terms if isinstance(term, Variable)))
+
+    def under(self, values: dict[str, Term]) -> Fact:
+        """Return it with terms for variables."""
+        return Fact(self.positive, self.name, tuple([replaced(term, values) for term in self.arguments]))
+
+
+class HornRule(NamedTuple):
+    """For all values of the variables: where the premises hold, the head does."""
+
+    name: str
+    premises: tuple[Fact, ...]
+    head: Fact
+
+    def __str__(self) -> str:
+        """Return it on one line."""
+        return " & ".join(map(str, self.premises)) + (" => " if self.premises else "") + str(self.head)
+
+
+def replaced(term: Term, values: dict[str, Term]) -> Term:
+    """Return a term with terms for variables; others stay."""
+    if isinstance(term, Variable):
+        return values.get(term.name, term)
+    return Apply(term.name, tuple([replaced(argument, values) for argument in term.arguments]))
+
+
+def rules_of(name: str, formula: Formula, symbols: Collection[str] = ()) -> list[HornRule]:
+    """Return the rules that a closed formula is.
+
+    A conjunction is several rules, an equivalence is two, nested implications are one with all their premises, and
+    "there is" in a head becomes a witness: a function of the variables before it, named after the formula.
+
+    Parameters
+    ----------
+    symbols : collection of str
+        Names that no witness may have: the symbols of all formulas.
+
+    Raises
+    ------
+    FormatError
+        If it is no such formula, as with a disjunction in a head; the message names what cannot be a rule.
+    """
+    witnesses = (witness for number in count(1) if (witness := f"witness_{name}_{number}") not in symbols)
+    rules = []
+    for premises, head in _split(formula, (), {}, (), frozenset(), witnesses, name, count(1)):
+        _check_size(name, premises, head)
+        rules.append(HornRule(name, premises, head))
+        if len(rules) > MOST_RULES:
+            raise FormatError(f"{name}: a formula may be {MOST_RULES:,} rules")
+    return rules
+
+
+def _check_size(name: str, premises: tuple[Fact, ...], head: Fact) -> None:
+    """Raise if a rule is too large to be matched."""
+    terms = [term for fact in (*premises, head) for argument in fact.arguments for term in subterms(argument)]
+    widest = max([len(one.arguments) for one in (*premises, head, *terms) if not isinstance(one, Variable)])
+    if max(len(premises), widest) > MOST_PREMISES:
+        raise FormatError(f"{name}: a rule may have {MOST_PREMISES} premises, and a symbol as many arguments")
+
+
+def _split(
+    formula: Formula,
+    premises: tuple[Fact, ...],
+    values: dict[str, Term],
+    universal: tuple[Term, ...],
+    used: frozenset[str],
+    witnesses: Iterator[str],
+    name: str,
+    numbers: count[int],
+) -> Iterator[tuple[tuple[Fact, ...], Fact]]:
+    """Yield premises and head of each rule that a formula in the place of a head is.
+
+    `used` are the rule's variables so far: two quantifiers of one name become two variables.
+    """
+    if isinstance(formula, Quantified):
+        if formula.quantifier == "!":
+            variable = formula.variable
+            while variable in used:
+                variable = f"{formula.variable}_{next(numbers)}"
+            value: Term = Variable(variable)
+            scope, used = (*universal, value), used | {variable}
+        else:
+            value, scope = Apply(next(witnesses), universal), universal
+        inner = values | {formula.variable: value}
+        yield from _split(formula.body, premises, inner, scope, used, witnesses, name, numbers)
+    elif isinstance(formula, Binary) and formula.connective == "&":
+        for side in (formula.left, formula.right):
+            yield from _split(side, premises, values, universal, used, witnesses, name, numbers)
+    elif isinstance(formula, Binary) and formula.connective in ("=>", "<=>"):
+        sides = [(formula.left, formula.right)]
+        if formula.connective == "<=>":
+            sides.append((formula.right, formula.left))
+        for left, right in sides:
+            names = set(used)
+            every = (*premises, *_literals(left, values, names, name))
+            yield from _split(right, every, values, universal, frozenset(names), witnesses, name, numbers)
+    else:
+        yield premises, _literal(formula, values, name)
+
+
+def _literals(formula: Formula, values: dict[str, Term], used: set[str], name: str) -> Iterator[Fact]:
+    """Yield the premises that a formula is; variables of "there is" get names that are not used, and are added."""
+    if isinstance(formula, Binary) and formula.connective == "&":
+        yield from _literals(formula.left, values, used, name)
+        yield from _literals(formula.right, values, used, name)
+    elif isinstance(formula, Quantified) and formula.quantifier == "?":
+        variable = f"{formula.variable}_"
+        while variable in used:
+            variable += "_"
+        used.add(variable)
+        yield from _literals(formula.body, values | {formula.variable: Variable(variable)}, used, name)
+    elif formula != Truth(True):
+        yield _literal(formula, values, name)
+
+
+def _literal(formula: Formula, values: dict[str, Term], name: str) -> Fact:
+    body = formula.body if isinstance(formula, Not) else formula
+    if not isinstance(body, Atom):
+        kind = {"|": "a disjunction", "<~>": "an exclusive or", "?": "there is", "!": "for all"}
+        mark = body.connective if isinstance(body, Binary) else body.quantifier if isinstance(body, Quantified) else ""
+        found = f"a negated formula, {kind.get(mark, mark or 'a constant')}" if body is not formula else kind.get(mark)
+        raise FormatError(
+            f"{name} is no rule: {found or mark or 'a truth value'} stands where an atom or its negation must; "
+            "rules are ((premise & premise) => head), for all their variables"
+        )
+    arguments = tuple([replaced(argument, values) for argument in body.arguments])
+    return Fact(body is formula, body.name, arguments)

@@ -1,0 +1,290 @@
+"""Deduction from a theory: all consequences of its axioms, then its goals in their order, by induction if need be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from intact._base.errors import FormatError, ParameterError
+from intact.tools.prove.deduction.block import HIGHEST, MOST_HEIGHT, Deducer, FactBlock
+from intact.tools.prove.deduction.rules import Fact, HornRule, rules_of
+from intact.tools.prove.formula import Apply, Formula, Term, Variable, functions, predicates
+from intact.tools.prove.tptp import NamedFormula, format_formula, format_term
+
+
+class Induction(NamedTuple):
+    """The constant and the function by which all things are made.
+
+    A goal that holds for `zero`, and for the `successor` of whatever it holds for, holds for all.
+    """
+
+    zero: str
+    successor: str
+
+
+@dataclass(frozen=True)
+class GoalBlock:
+    """A block opened for a goal.
+
+    Attributes
+    ----------
+    name : str
+        "direct", "base" or "step".
+    variable : str
+        That of the induction.
+    constants : dict
+        The term that stands for each of the goal's variables.
+    given : tuple of Fact
+        The goal's premises.
+    goal : Fact
+        The goal's head.
+    hypothesis : HornRule or None
+        Of a step: the goal for the predecessor, as a rule of this block alone.
+    """
+
+    name: str
+    variable: str
+    constants: dict[str, Term]
+    given: tuple[Fact, ...]
+    goal: Fact
+    hypothesis: HornRule | None
+    block: FactBlock
+
+    @property
+    def proved(self) -> bool:
+        """If true, the goal was reached, or what is given contradicts itself."""
+        return self.block.reached is not None or self.block.contradiction is not None
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A goal with its proof, or with the blocks in which it was not reached.
+
+    Attributes
+    ----------
+    by : str
+        "direct", "induction", or "" where it is open.
+    earlier : tuple of str
+        The goals proved before it, which are rules for it.
+    """
+
+    name: str
+    formula: Formula
+    by: str
+    cases: tuple[GoalBlock, ...]
+    earlier: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Deduction:
+    """All that was deduced.
+
+    Attributes
+    ----------
+    block : FactBlock
+        The consequences of the axioms.
+    """
+
+    axioms: dict[str, Formula]
+    rules: dict[str, list[HornRule]]
+    block: FactBlock
+    goals: tuple[Goal, ...]
+    depth: int
+    induction: Induction | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it, for programs that check it."""
+        rules = {name: [str(rule) for rule in rules] for name, rules in self.rules.items()}
+        return {
+            "version": 1,
+            "depth": self.depth,
+            "induction": None if self.induction is None else list(self.induction),
+            "axioms": {name: format_formula(formula) for name, formula in self.axioms.items()},
+            "rules": rules,
+            "facts": _facts(self.block),
+            "contradiction": self.block.contradiction and list(self.block.contradiction),
+            "complete": self.block.complete,
+            "goals": [
+                {
+                    "name": goal.name,
+                    "formula": format_formula(goal.formula),
+                    "by": goal.by,
+                    "earlier": list(goal.earlier),
+                    "cases": [_case(case) for case in goal.cases],
+                }
+                for goal in self.goals
+            ],
+        }
+
+
+HYPOTHESIS = "induction hypothesis"
+"""The name of the rule that a step of an induction may use."""
+
+
+def deduce(
+    entries: Sequence[NamedFormula], depth: int, induction: Induction | None = None, height: int = HIGHEST
+) -> Deduction:
+    """Deduce all consequences of axioms up to a depth, and prove conjectures, each from the axioms and earlier ones.
+
+    A goal for all values of variables opens a block with a constant for each, its premises given; where that block does
+    not reach it and there is an `induction`, two blocks for each variable: the base has zero for it, the step the
+    successor of a constant for which the goal is a rule (Generative Logic, arXiv 2508.00017).
+
+    Parameters
+    ----------
+    depth : int
+        Rounds of each block.
+    height : int
+        How deep terms may be nested.
+
+    Raises
+    ------
+    ParameterError
+        If a limit is less than 1, height more than `MOST_HEIGHT`, or induction names no constant and function of the
+        formulas.
+    FormatError
+        If a formula is no rule.
+    CapacityError
+        If more follows than fits.
+    """
+    if depth < 1 or height < 1:
+        raise ParameterError(f"depth and height must be at least 1, got {depth} and {height}")
+    if height > MOST_HEIGHT:
+        raise ParameterError(f"height must be at most {MOST_HEIGHT}, got {height}")
+    terms: dict[str, int] = {}
+    symbols: set[str] = set()
+    for entry in entries:
+        terms |= functions(entry.formula)
+        symbols |= {*functions(entry.formula), *predicates(entry.formula)}
+    if induction is not None and (terms.get(induction.zero), terms.get(induction.successor)) != (0, 1):
+        raise ParameterError(
+            f"induction needs a constant and a function of one argument that the formulas have, "
+            f"got {induction.zero!r:.60} and {induction.successor!r:.60}"
+        )
+    axioms = {entry.name: entry.formula for entry in entries if not entry.conjecture}
+    rules = {entry.name: rules_of(entry.name, entry.formula, symbols) for entry in entries}
+    taken = symbols.union(*map(_symbols, rules.values()))
+    known = [rule for name in axioms for rule in rules[name]]
+    block = Deducer(known, (), height=height).run(depth)
+    goals: list[Goal] = []
+    proved: list[str] = []
+    for entry in entries:
+        if entry.conjecture:
+            if len(rules[entry.name]) != 1 or not _symbols(rules[entry.name]) <= symbols:  # a witness
+                raise FormatError(f"{entry.name} is no goal: it must be one rule, ((premise & premise) => head)")
+            prover = _GoalProver(rules[entry.name][0], known, taken, depth, height)
+            by, cases = prover.prove(induction)
+            goals.append(Goal(entry.name, entry.formula, by, cases, tuple(proved)))
+            if by:
+                proved.append(entry.name)
+                known = known + rules[entry.name]
+    return Deduction(axioms, rules, block, tuple(goals), depth, induction)
+
+
+class _GoalProver(NamedTuple):
+    """A goal, and what may be used for it."""
+
+    rule: HornRule
+    known: list[HornRule]
+    symbols: set[str]
+    depth: int
+    height: int
+
+    def prove(self, induction: Induction | None) -> tuple[str, tuple[GoalBlock, ...]]:
+        """Return how a goal was proved, and the blocks of its proof."""
+        variables = list(dict.fromkeys(v for fact in (*self.rule.premises, self.rule.head) for v in fact.variables))
+        names: list[str] = []
+        for variable in variables:
+            names.append(self.fresh(variable.lower(), names))
+        constants: dict[str, Term] = {name: Apply(constant) for name, constant in zip(variables, names, strict=True)}
+        direct = self.case("direct", "", constants, None)
+        if direct.proved:
+            return "direct", (direct,)
+        tried = [direct]
+        for variable in variables if induction is not None else []:
+            assert induction is not None
+            base = self.case("base", variable, constants | {variable: Apply(induction.zero)}, None)
+            tried.append(base)
+            if not base.proved:
+                continue
+            before = Apply(self.fresh("rec", names))
+            under: dict[str, Term] = {variable: before}
+            premises = tuple([premise.under(under) for premise in self.rule.premises])
+            hypothesis = HornRule(HYPOTHESIS, premises, self.rule.head.under(under))
+            after = constants | {variable: Apply(induction.successor, (before,))}
+            step = self.case("step", variable, after, hypothesis)
+            tried.append(step)
+            if step.proved:
+                return "induction", (base, step)
+        return "", tuple(tried)
+
+    def fresh(self, name: str, others: Sequence[str]) -> str:
+        """Return a name that no symbol has, and none of the others."""
+        while name in self.symbols or name in others:
+            name += "_"
+        return name
+
+    def case(self, name: str, variable: str, constants: dict[str, Term], hypothesis: HornRule | None) -> GoalBlock:
+        given = tuple([premise.under(constants) for premise in self.rule.premises])
+        goal = self.rule.head.under(constants)
+        rules = self.known + ([] if hypothesis is None else [hypothesis])
+        block = Deducer(rules, given, goal, self.height).run(self.depth)
+        return GoalBlock(name, variable, constants, given, goal, hypothesis, block)
+
+
+def _symbols(rules: Sequence[HornRule]) -> set[str]:
+    found: set[str] = set()
+    for rule in rules:
+        stack: list[Term] = [term for fact in (*rule.premises, rule.head) for term in fact.arguments]
+        while stack:
+            term = stack.pop()
+            if not isinstance(term, Variable):
+                found.add(term.name)
+                stack += term.arguments
+    return found
+
+
+def _facts(block: FactBlock, only: set[int] | None = None) -> list[dict[str, Any]]:
+    return [
+        {
+            "number": one.number,
+            "fact": str(one.fact),
+            "rule": one.rule,
+            "place": one.place,
+            "values": {name: format_term(term) for name, term in one.values.items()},
+            "premises": [list(premise) for premise in one.premises],
+            "depth": one.depth,
+        }
+        for one in block.facts
+        if only is None or one.number in only
+    ]
+
+
+def needed(block: FactBlock, numbers: Sequence[int]) -> set[int]:
+    """Return the numbers of facts, and of all facts that these came from."""
+    found: set[int] = set()
+    waiting = list(numbers)
+    while waiting:
+        number = waiting.pop()
+        if number not in found:
+            found.add(number)
+            waiting += [one for premise in block.facts[number].premises for one in premise]
+    return found
+
+
+def _case(case: GoalBlock) -> dict[str, Any]:
+    end = case.block.reached if case.block.contradiction is None else case.block.contradiction
+    return {
+        "case": case.name,
+        "variable": case.variable,
+        "constants": {name: format_term(term) for name, term in case.constants.items()},
+        "given": [str(fact) for fact in case.given],
+        "goal": str(case.goal),
+        "hypothesis": None if case.hypothesis is None else str(case.hypothesis),
+        "proved": case.proved,
+        "contradiction": case.block.contradiction is not None,
+        "from": None if end is None else list(end),
+        "facts": [] if end is None else _facts(case.block, needed(case.block, end)),
+        "derived": len(case.block.facts),
+    }

@@ -1,0 +1,279 @@
+"""Provers behind one interface: our own, and programs that run without a network in the sandbox."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from intact._base.errors import NotInstalledError, ParameterError
+from intact._base.suggest import unknown_name
+from intact.tools.prove import own, smtlib, tptp
+from intact.tools.prove.formula import LogicProblem
+from intact.tools.prove.verdict import MEANINGS, ProverVerdict, Status
+from intact.tools.sandbox import Outcome, ProgramLimits, run_command
+
+MEMORY: Final = 2 << 30
+"""Bytes of address space of a prover that is a process."""
+
+
+@dataclass(frozen=True)
+class ProverLimits:
+    """The limits of a prover.
+
+    Attributes
+    ----------
+    steps : int or None
+        The prover's own unit, which does not depend on the machine: our steps, E's processed clauses, SPASS's loops,
+        the resource units of Z3 and cvc5. By default each has its own default.
+    seconds : float
+        Wall time of a process, a safety net: what it ends is no verdict. Our own prover knows no time.
+    """
+
+    steps: int | None = None
+    seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise ParameterError(f"steps must be at least 1, got {self.steps}")
+        ProgramLimits.of(self.seconds)  # raises
+
+
+class Prover(ABC):
+    """A prover.
+
+    Attributes
+    ----------
+    name : str
+        Its name in commands.
+    title : str
+        Its name in prose.
+    """
+
+    name: str
+    title: str
+
+    @abstractmethod
+    def missing(self) -> str | None:
+        """Return what is missing here and how to get it, or None if the prover can run."""
+
+    @abstractmethod
+    def prove(self, problem: LogicProblem, limits: ProverLimits) -> ProverVerdict:
+        """Return its verdict.
+
+        Raises
+        ------
+        NotInstalledError
+            If the prover is not here.
+        SandboxError
+            If its process cannot be confined here.
+        """
+
+
+class OwnProver(Prover):
+    """The prover of this package (`own`)."""
+
+    name = own.NAME
+    title = "intact"
+
+    def missing(self) -> str | None:
+        """Return None: it is always here."""
+        return None
+
+    def prove(self, problem: LogicProblem, limits: ProverLimits) -> ProverVerdict:
+        """Return its verdict; the time is unlimited, the steps are not."""
+        return own.prove(problem, limits.steps or own.STEPS)
+
+
+class ProcessProver(Prover):
+    """A program that reads a problem from standard input and writes its verdict.
+
+    Parameters
+    ----------
+    program : str
+        The name of its file.
+    package : str
+        What to install.
+    command : callable
+        Returns the arguments for a limit on steps.
+    steps : int
+        The limit by default.
+    write : callable
+        Writes a problem in the program's language.
+    read : callable
+        Returns the status in its output, None where there is none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        *,
+        program: str,
+        package: str,
+        command: Callable[[int], list[str]],
+        steps: int,
+        write: Callable[[LogicProblem], str],
+        read: Callable[[LogicProblem, str], Status | None],
+    ) -> None:
+        self.name, self.title, self.program, self.package = name, title, program, package
+        self.command, self.steps, self.write, self.read = command, steps, write, read
+
+    def path(self) -> Path | None:
+        """Return the program's file: on the path, or beside this interpreter as a wheel installs it."""
+        found = shutil.which(self.program) or shutil.which(self.program, path=str(Path(sys.executable).parent))
+        return None if found is None else Path(found)
+
+    def missing(self) -> str | None:
+        """Return what is missing here and how to get it, or None if the prover can run."""
+        if self.path() is not None:
+            return None
+        return f"{self.title} is not installed: there is no program {self.program} on the path; {self.package}"
+
+    def prove(self, problem: LogicProblem, limits: ProverLimits) -> ProverVerdict:
+        """Return its verdict; a program that crashes, floods its output or hangs ends in one, too.
+
+        Where the conjecture follows, the program runs once more, on the axioms alone: most provers do not say if these
+        contradict each other.
+        """
+        path = self.path()
+        if path is None:
+            raise NotInstalledError(str(self.missing()))
+        verdict = self._run(path, problem, limits)
+        if verdict.status == "Theorem":
+            alone = self._run(path, LogicProblem(problem.axioms), limits)
+            if alone.status == "Unsatisfiable":
+                return replace(verdict, status="ContradictoryAxioms")
+            if alone.status != "Satisfiable":
+                return replace(verdict, detail="the axioms alone may contradict each other")
+        return verdict
+
+    def _run(self, path: Path, problem: LogicProblem, limits: ProverLimits) -> ProverVerdict:
+        allowed = replace(ProgramLimits.of(limits.seconds), memory=MEMORY)
+        arguments = self.command(limits.steps or self.steps)
+        outcome = run_command(path, arguments, self.write(problem), allowed)
+        status, detail, settled = self._judge(problem, outcome)
+        version = f"{self.program} sha256:{digest(path.resolve())}"
+        return ProverVerdict(self.name, status, version, detail, settled=settled)
+
+    def _judge(self, problem: LogicProblem, outcome: Outcome) -> tuple[Status, str, bool]:
+        """Return the status of an outcome, what else there is to say, and if any machine would say so."""
+        if outcome.ended == "time":
+            return "Timeout", f"after {outcome.seconds:.1f} s", False
+        if outcome.ended == "output":
+            return "Error", f"more than {ProgramLimits().output:,} bytes of output", True
+        status = self.read(problem, outcome.stdout)
+        if status is not None:
+            return status, "", status not in ("Timeout", "MemoryOut")
+        lines = (outcome.stderr.strip() or outcome.stdout.strip()).splitlines() or ["no output"]
+        return "Error", f"{outcome.ended}, status {outcome.status}: {lines[-1]:.200}", outcome.settled
+
+
+@cache
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, by which a prover's version is named."""
+    with path.open("rb") as file:
+        result = sha256()
+        while piece := file.read(1 << 20):
+            result.update(piece)
+    return result.hexdigest()
+
+
+def _read_szs(problem: LogicProblem, text: str) -> Status | None:
+    found = re.search(r"^[#%] SZS status (\w+)", text, re.MULTILINE)
+    known: dict[str, Status] = {status: status for status in MEANINGS}
+    return None if found is None else known.get(found[1], "GaveUp")
+
+
+def _refuted(problem: LogicProblem, contradiction: bool) -> Status:
+    if problem.conjecture is None:
+        return "Unsatisfiable" if contradiction else "Satisfiable"
+    return "Theorem" if contradiction else "CounterSatisfiable"
+
+
+def _read_spass(problem: LogicProblem, text: str) -> Status | None:
+    if "SPASS beiseite: Proof found." in text:
+        return _refuted(problem, True)
+    if "SPASS beiseite: Completion found." in text:
+        return _refuted(problem, False)
+    if "SPASS beiseite: Ran out of time." in text:
+        return "Timeout"
+    return "ResourceOut" if "SPASS beiseite: Maximal number of loops exceeded." in text else None
+
+
+def _read_smt(problem: LogicProblem, text: str) -> Status | None:
+    found = re.search(r"^(sat|unsat|unknown|timeout)$", text, re.MULTILINE)
+    if found is None:
+        return None
+    if found[1] in ("unknown", "timeout"):
+        return "GaveUp"
+    return _refuted(problem, found[1] == "unsat")
+
+
+PROVERS: Final[dict[str, Prover]] = {
+    prover.name: prover
+    for prover in (
+        OwnProver(),
+        ProcessProver(
+            "e",
+            "E",
+            program="eprover",
+            package="install Debian's package eprover, or https://eprover.org",
+            command=lambda steps: ["--auto", "--tptp3-in", "--silent", f"--processed-clauses-limit={steps}", "-"],
+            steps=20_000,
+            write=tptp.format_problem,
+            read=_read_szs,
+        ),
+        ProcessProver(
+            "z3",
+            "Z3",
+            program="z3",
+            package="pip install z3-solver, or install Debian's package z3",
+            command=lambda steps: ["-smt2", f"rlimit={steps}", "-in"],
+            steps=20_000_000,
+            write=smtlib.format_problem,
+            read=_read_smt,
+        ),
+        ProcessProver(
+            "cvc5",
+            "cvc5",
+            program="cvc5",
+            package="install Debian's package cvc5, or a release of https://cvc5.github.io",
+            command=lambda steps: ["--lang=smt2", "--finite-model-find", f"--rlimit={steps}", "-"],
+            steps=1_000_000,
+            write=smtlib.format_problem,
+            read=_read_smt,
+        ),
+        ProcessProver(
+            "spass",
+            "SPASS",
+            program="SPASS",
+            package="install Debian's package spass",
+            command=lambda steps: ["-TPTP", "-Stdin", f"-Loops={steps}", "-PProblem=0", "-PGiven=0"],
+            steps=20_000,
+            write=tptp.format_problem,
+            read=_read_spass,
+        ),
+    )
+}
+"""All provers by name, our own first."""
+
+
+def find_prover(name: str) -> Prover:
+    """Return the prover of a name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none, naming those that there are.
+    """
+    if name not in PROVERS:
+        raise ParameterError(unknown_name(f"there is no prover {name!r:.60}", name, PROVERS))
+    return PROVERS[name]
