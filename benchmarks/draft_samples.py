@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 import intact
 from intact.engine.draft.base import Drafter, DrawContext, Observed
-from intact.engine.draft.drafting import DRAFTERS
 from intact.engine.draft.union import Union
+from intact.engine.drafting import DRAFTERS
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.library import prompt_id
 from intact.numerics.sampling import branch_key

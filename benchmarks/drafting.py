@@ -20,8 +20,8 @@ from draft_requests import KINDS, check_files, requests
 import intact
 from intact.engine.draft.controller import Controller, Statistics
 from intact.engine.draft.draft_model import DraftModel
-from intact.engine.draft.drafting import DRAFTERS, MODEL, Drafting, make_drafting
 from intact.engine.draft.union import Union
+from intact.engine.drafting import DRAFTERS, MODEL, Drafting, make_drafting
 
 
 class Row(NamedTuple):

@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 import intact
-from intact.engine.draft.drafting import DRAFTERS, HEADS, Drafting
 from intact.engine.draft.union import Union
+from intact.engine.drafting import DRAFTERS, HEADS, Drafting
 from intact.executors.native import available_tiers
 from support.architectures import FIRST, representatives
 from support.asks import Ask, Prophet, completions, job_of, preempting, together

@@ -6,7 +6,7 @@ import intact
 from intact._base.errors import IntactError
 from intact._base.suggest import MOST, nearest, three_nearest, unknown_among_many, unknown_name
 from intact.checkpoints.catalogue import resolve
-from intact.engine.draft.drafting import check_drafter
+from intact.engine.drafting import check_drafter
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.reason.budget import Budget
 from intact.reason.registry import find

@@ -11,7 +11,7 @@ USE = """
 import json
 from pathlib import Path
 import intact
-from intact.engine.draft.drafting import DRAFTERS
+from intact.engine.drafting import DRAFTERS
 from support.tiny import write_tiny
 
 path = write_tiny(Path(FOLDER) / "tiny.gguf", "llama")

@@ -12,7 +12,7 @@ from intact._base.errors import ParameterError
 from intact.engine.draft.base import CEILING, GREEDY, Acceptance, DrawContext, RelativeAcceptance, make_tree
 from intact.engine.draft.drafters.lookup import EFFORT, LONGEST, Lookup
 from intact.engine.draft.drafters.recycling import CANDIDATES, Recycling
-from intact.engine.draft.drafting import DRAFTERS, check_drafter
+from intact.engine.drafting import DRAFTERS, check_drafter
 from support.drafting import observed
 
 VOCABULARY = 12

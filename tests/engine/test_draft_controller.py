@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from intact.engine.draft.base import Acceptance, make_tree
 from intact.engine.draft.controller import LARGEST, MOST_ROWS, Controller, Costs
-from intact.engine.draft.drafting import DRAFTERS
+from intact.engine.drafting import DRAFTERS
 from support.drafting import observed
 from support.examples import examples
 

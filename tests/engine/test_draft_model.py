@@ -9,7 +9,7 @@ import intact
 from intact._base.errors import ParameterError
 from intact.engine.draft.base import DrawContext, Terms
 from intact.engine.draft.draft_model import DEEPEST, LONG, DraftModel
-from intact.engine.draft.drafting import Drafting
+from intact.engine.drafting import Drafting
 from intact.numerics.sampling import branch_key, make_sampling
 from support.asks import Ask, preempting, together
 from support.drafting import draft_model

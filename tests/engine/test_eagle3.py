@@ -9,9 +9,9 @@ import pytest
 
 import intact
 from intact._base.errors import ParameterError
-from intact.engine.draft.drafting import Drafting
 from intact.engine.draft.eagle3 import Eagle
 from intact.engine.draft.prediction_head import HeadDraft
+from intact.engine.drafting import Drafting
 from intact.library import Model
 from support.asks import Ask, preempting, together
 from support.eagle import (

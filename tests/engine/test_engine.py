@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from intact._base.errors import CapacityError, ParameterError
 from intact.engine.cache import PageTable
-from intact.engine.draft.drafting import Drafting
+from intact.engine.drafting import Drafting
 from intact.engine.engine import Engine
 from intact.engine.scheduler import FORESEEN, LOOKAHEAD, PATIENCE
 from intact.engine.scoring import Scoring

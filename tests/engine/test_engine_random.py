@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from intact.engine.draft.drafting import Drafting
+from intact.engine.drafting import Drafting
 from intact.engine.engine import Engine
 from support.examples import examples
 from support.tally import VOCABULARY, Eager, Oracle, Tally, continued, mixing, request

@@ -13,7 +13,7 @@ import intact
 from intact._base.errors import CapacityError, ModelError, ParameterError
 from intact.checkpoints.formats import open_checkpoint
 from intact.engine.draft.base import Drafter, Tree
-from intact.engine.draft.drafting import Drafting
+from intact.engine.drafting import Drafting
 from intact.engine.engine import Engine
 from intact.engine.sampling import grammars
 from support.gguf_writer import write_gguf

@@ -10,8 +10,8 @@ import pytest
 
 import intact
 from intact._base.errors import ParameterError
-from intact.engine.draft.drafting import HEADS, Drafting
 from intact.engine.draft.prediction_head import WINDOW, HeadDraft, PredictionHead
+from intact.engine.drafting import HEADS, Drafting
 from intact.engine.hidden import KeptRows
 from intact.library import Model
 from support.asks import Ask, preempting, together

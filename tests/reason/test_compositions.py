@@ -39,7 +39,7 @@ from intact.reason.populations.transformers import (
     weigh,
     within_places,
 )
-from intact.reason.populations.weighted import Log, Weighted
+from intact.reason.weighted import Log, Weighted
 from intact.reason.problem import Piece, State
 from intact.reason.testing.checks import CHECKS, Check, ToyTrial, checks_of
 from intact.reason.testing.enumeration import Oracle, Player, ancestries, outcomes

@@ -14,7 +14,7 @@ from intact.reason.driver import Driver
 from intact.reason.methods import particle_filter as filtering
 from intact.reason.particles import Trajectory
 from intact.reason.populations.transformers import normalise, resample
-from intact.reason.populations.weighted import Weighted
+from intact.reason.weighted import Weighted
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.enumeration import EnumeratedProblem, Oracle, Player, outcomes
 from intact.reason.testing.toy import END, MarkovBackend

@@ -19,8 +19,8 @@ from intact.reason.populations.thompson import PRIORS, Beta, Normal, thompson, w
 from intact.reason.populations.transformers import join
 from intact.reason.populations.tree import Child, puct, uct
 from intact.reason.populations.variates import RandomStream
-from intact.reason.populations.weighted import Weighted
-from intact.reason.populations.weights import effective_size, log_mean, logit, normalised_entropy, relative
+from intact.reason.weighted import Weighted
+from intact.reason.weights import effective_size, log_mean, logit, normalised_entropy, relative
 
 LOGS = st.lists(st.floats(-50, 50), min_size=1, max_size=12)
 

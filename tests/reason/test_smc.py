@@ -20,7 +20,7 @@ from intact.reason.forcing import force
 from intact.reason.methods import particle_gibbs as gibbs
 from intact.reason.methods.ancestor_gibbs import choose_ancestor
 from intact.reason.particles import Trajectory, next_step
-from intact.reason.populations.weighted import Weighted, logarithm
+from intact.reason.weighted import Weighted, logarithm
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.enumeration import EnumeratedProblem, Oracle, Player, outcomes
 from intact.reason.testing.toy import MarkovBackend

@@ -13,7 +13,7 @@ from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.populations import transformers
 from intact.reason.populations.annealing import entropic_temperature
-from intact.reason.populations.weights import logit, relative
+from intact.reason.weights import logit, relative
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.enumeration import Oracle, Player
 from intact.reason.testing.toy import MarkovBackend

@@ -6,7 +6,7 @@ import pytest
 
 import intact
 from intact._base.errors import ParameterError
-from intact.engine.draft.drafting import Drafting
+from intact.engine.drafting import Drafting
 from intact.executors.native import available_tiers
 from intact.receipts.document import Receipt, first_link, next_link
 from intact.receipts.make import IN_A_ROW

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from intact.checkpoints.formats import open_checkpoint
-from intact.engine.draft.drafting import Drafting
 from intact.engine.draft.eagle3 import Eagle, WatchedExecutor
+from intact.engine.drafting import Drafting
 from intact.executors.base import SequenceChunk
 from intact.library import Model
 from intact.measure.conformance.synthetic import random_floats

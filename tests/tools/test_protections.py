@@ -9,7 +9,7 @@ import pytest
 from intact._base.errors import SandboxError
 from intact.reason.tools import find_tool
 from intact.tools.sandbox import Outcome, ProgramLimits, protection, run
-from intact.tools.sandbox.protection import Kind
+from intact.tools.sandbox.commands import Kind
 
 KINDS = [kind for kind in get_args(Kind) if kind != "none"]
 LIMITS = ProgramLimits(seconds=60, cpu_seconds=1, memory=256 << 20, steps=200_000, output=10_000)

@@ -20,7 +20,7 @@ import pytest
 
 from intact._base.errors import ParameterError, SandboxError
 from intact.tools.sandbox import ProgramLimits, filters, protection, run
-from intact.tools.sandbox.protection import Kind, Protection
+from intact.tools.sandbox.commands import Kind, Protection
 from support.patience import PATIENCE
 
 protections = importlib.import_module("intact.tools.sandbox.protection")  # the name in the package is the function

@@ -114,7 +114,7 @@ def _architectures() -> InfoList:
 
 def _drafters() -> InfoList:
     """List the drafters."""
-    from intact.engine.draft.drafting import describe_drafters
+    from intact.engine.drafting import describe_drafters
 
     found = describe_drafters()
     by = {"drafter": "", "draft_model": " (named by its folder: --draft-model FOLDER)"}

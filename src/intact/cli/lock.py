@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
 
+import click
 import typer
 
 from intact._base.errors import LockError
@@ -171,7 +172,6 @@ def regenerate(
     LockError
         If it fails, prints no JSON, or its file exists already.
     """
-    from intact.cli.app import app
     from intact.receipts.lock import Lock, LockedFile, LockedModel, LockedRun, result_digest
     from intact.tasks import data
 
@@ -198,7 +198,7 @@ def regenerate(
         _watched_by(data.observers, lambda path: read(path, _data_name(path))),
         redirect_stdout(output),
     ):
-        status = app(timed, prog_name="intact", standalone_mode=False)
+        status = _root().main(timed, prog_name="intact", standalone_mode=False)
     if status:
         raise LockError(f"the command ended with status {status}, so there is no result to lock")
     for name in reads:
@@ -224,11 +224,14 @@ def _timed(arguments: list[str], now: str | None) -> tuple[list[str], str | None
     return [*arguments[:place], "--now", now, *arguments[place:]], now
 
 
+def _root() -> click.Command:
+    """Return the command line itself, of which the command at work is part."""
+    return click.get_current_context().find_root().command
+
+
 def _place_of_time(arguments: list[str]) -> int | None:
     """Return the place where a command takes the option ``--now``: after its name; None if it has no such option."""
-    from intact.cli.app import app
-
-    found: Any = typer.main.get_command(app)
+    found: Any = _root()
     for place, argument in enumerate(arguments, 1):
         found = getattr(found, "commands", {}).get(argument)
         if found is None:

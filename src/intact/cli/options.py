@@ -132,7 +132,7 @@ DraftOption = Annotated[
 
 def complete_drafter(incomplete: str) -> list[str]:
     """Offer the names of drafters."""
-    from intact.engine.draft.drafting import describe_drafters
+    from intact.engine.drafting import describe_drafters
 
     names = (one["name"] for one in describe_drafters() if one["chosen_by"] == "drafter")
     return [name for name in names if name.startswith(incomplete)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from intact._base.errors import CapacityError, ParameterError
 from intact.engine.cache import Block, PagePool, PageTable, PrefixIndex
 from intact.engine.draft.base import Observed, Tree
-from intact.engine.draft.drafting import Drafting
+from intact.engine.drafting import Drafting
 from intact.engine.encoding import EncodeRun
 from intact.engine.page_store import Pages
 from intact.engine.replay import ReplayRun, known_chains

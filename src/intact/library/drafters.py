@@ -11,9 +11,9 @@ from intact._base.errors import ParameterError
 from intact.checkpoints.catalogue import resolve
 from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.engine.draft.draft_model import DraftModel
-from intact.engine.draft.drafting import HEADS, Drafting, check_drafter, make_drafting
 from intact.engine.draft.eagle3 import Eagle, EagleRows, WatchedExecutor
 from intact.engine.draft.prediction_head import GivenRows, PredictionHead
+from intact.engine.drafting import HEADS, Drafting, check_drafter, make_drafting
 from intact.engine.model import Partner
 from intact.executors.base import Exchanger, Executor
 from intact.executors.profiles import parse_profile

@@ -18,7 +18,7 @@ from intact._base.system import can_page
 from intact.checkpoints.catalogue import DEFAULT, resolve
 from intact.checkpoints.catalogue.measured import known_digests, remember_digests, state_of
 from intact.checkpoints.formats import Checkpoint, open_checkpoint
-from intact.engine.draft.drafting import OFF
+from intact.engine.drafting import OFF
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.model import Partner, check_vocabularies
 from intact.engine.page_store import DEFAULT_BYTES, Pages, PageStore

@@ -8,7 +8,7 @@ from intact.models.program import Buffer, Linear, Multiply, Norm
 
 
 class BitNet(Decoder):
-    """Weights are ternary with one scale a matrix, or floats that were trained to become so (`checkpoints/formats/quantised`)."""
+    """Weights are ternary with one scale a matrix, or floats trained to become so (`checkpoints/formats/quantised`)."""
 
     gguf = "bitnet-b1.58"
     hf = ("BitNetForCausalLM",)

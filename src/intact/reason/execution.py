@@ -8,21 +8,23 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from intact._base.errors import NoRoomError, ParameterError, ScorerError, SpentError
+from intact._base.errors import NoRoomError, ParameterError, SpentError
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.shared_cache.request import SharedRequest
 from intact.reason.aggregate.votes import elect
 from intact.reason.backends.base import Backend, Sharing, SharingBackend, Spreading
-from intact.reason.budget import CAPPED, Budget, Cost, Ledger
+from intact.reason.budget import Budget, Cost, Ledger
 from intact.reason.journal import key_of
 from intact.reason.problem import Answer, Branch, Conclusion, Piece, Problem, State, path
 from intact.reason.registry import Method
 from intact.reason.requests import CallMethod, Extend, Race, Read, RunProgram, Score, Use, WriteTogether
+from intact.reason.running import Runner
 from intact.reason.scorer import Scorer, TokenNeeds
 from intact.reason.services import Root
 from intact.reason.slots import (
+    CallSlot,
     ReadSlot,
     RunSlot,
     ScoreSlot,
@@ -30,14 +32,9 @@ from intact.reason.slots import (
     Slot,
     UseSlot,
     WritingSlot,
-    checked,
-    score_node,
 )
 from intact.reason.tool import ToolUse
 from intact.reason.writing import ReadTexts, Writing
-
-if TYPE_CHECKING:
-    from intact.reason.driver import Driver
 
 _LOG = logging.getLogger("intact")
 DEFAULTS: Final[Mapping[str, Any]] = {"max_tokens": 512, "stop": ()}
@@ -79,7 +76,7 @@ class Execution:
 
     def __init__(
         self,
-        driver: Driver,
+        driver: Runner,
         root: Root,
         problem: Problem,
         generator: Generator[Any, Any, Any],
@@ -431,82 +428,6 @@ class Execution:
         leaves = list(self._leaves.values())
         best = elect(self.problem, [state for state in leaves if state.ended and state.complete])
         return elect(self.problem, leaves) if best.answer is None else best
-
-
-class CallSlot(Slot):
-    """Another method, or a scorer that asks a model.
-
-    Attributes
-    ----------
-    share : Budget
-        What it may spend.
-    """
-
-    def __init__(self, execution: Execution, request: CallMethod | Score) -> None:
-        super().__init__(execution)
-        self._request, self.share = request, Budget()
-        self._name, self.child = execution.call(request)
-        self._own = Cost(scores=len(request.states)) if isinstance(request, Score) else Cost()
-
-    def pay_own(self) -> bool:
-        """Set aside its own cost, without that of its requests; refuse it if that is too much."""
-        self.begun = True
-        if not self.execution.ledger.fits(self._own):
-            self.refuse()
-            return False
-        self.pay(self._own)
-        return True
-
-    def begin(self, alone: bool) -> bool:
-        """Begin, with its share of what is left."""
-        caps = {name: cap for name, cap in self.share.as_dict().items() if name in CAPPED}
-        share = Cost(**caps)  # type: ignore[arg-type]
-        self.execution.ledger.set_aside(share)
-        self._aside = self._own.plus(share)
-        judging = isinstance(self._request, Score)  # what a scorer has written is no text of the method's
-        self.child.ledger = Ledger(replace(self.share, text=None) if judging else self.share)
-        self.child.waiter = self._concluded
-        self.execution.driver.ready.append(self.child)
-        return True
-
-    def time_out(self) -> None:  # noqa: D102
-        self.child.time_out()
-
-    def _concluded(self) -> None:
-        child, request = self.child, self._request
-        cost = child.ledger.spent.plus(self._own)
-        error, value = child.error if child.conclusion == "failed" else None, child.value
-        self.refused = child.conclusion == "spent" or (isinstance(request, Score) and child.spent)
-        self.execution.spent = self.execution.spent or child.spent
-        node: dict[str, Any] = {"kind": "call", "nodes": child.nodes, "ended": child.conclusion}
-        if isinstance(request, CallMethod):
-            node |= {"method": self._name, "answer": getattr(value, "answer", None)}
-            self.execution.text_error = self.execution.text_error or child.text_error
-            self.execution.prompt_error = self.execution.prompt_error or child.prompt_error
-            if error is None and not isinstance(value, Answer):
-                error = TypeError(f"{self._name} returned {type(value).__name__}; expected an Answer")
-        else:
-            node |= {"scorer": self._name} if child.conclusion == "done" else {}
-            value, error = self._judged(request, error)
-        self.nodes.insert(0, node)
-        self.settle(value, cost, error)
-        self.execution.driver.ready.append(self.execution)
-
-    def _judged(self, request: Score, error: Exception | None) -> tuple[list[float] | None, ScorerError | None]:
-        """Return a scorer's numbers, or an error: without all the requests that it made there is no score."""
-        child, name = self.child, self._name
-        if child.text_error:
-            return None, ScorerError(f"the scorer {name} could not ask: {child.text_error}")
-        if self.refused:
-            return None, None
-        if error is not None:
-            return None, ScorerError(f"the scorer {name} failed: {type(error).__name__}: {error}")
-        try:
-            scores = checked(name, child.value, request.states)
-        except ScorerError as raised:
-            return None, raised
-        self.nodes.append(score_node(name, request.states, scores))
-        return scores, None
 
 
 def _crowded(slots: Sequence[Slot]) -> bool:

@@ -9,11 +9,11 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 from intact._base.errors import ParameterError
 from intact.reason.limits import one_of
 from intact.reason.populations.transformers import Kernel
-from intact.reason.populations.weighted import Log, Weight
-from intact.reason.populations.weights import logit
 from intact.reason.problem import State
 from intact.reason.registry import Part
 from intact.reason.stepwise import advance
+from intact.reason.weighted import Log, Weight
+from intact.reason.weights import logit
 
 POTENTIALS = ("ratio", "product")
 Potential: TypeAlias = Annotated[str, partial(one_of, POTENTIALS)]
@@ -110,5 +110,5 @@ def divisor(potential: str) -> Callable[[Trajectory], Weight] | None:
 
 
 def odds(text: Trajectory) -> Log:
-    """Return `r / (1 - r)` of the newest reward, clipped (`intact.reason.populations.weights.logit`)."""
+    """Return `r / (1 - r)` of the newest reward, clipped (`intact.reason.weights.logit`)."""
     return Log(logit(text.reward))

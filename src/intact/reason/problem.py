@@ -16,7 +16,7 @@ from intact.reason.closeness import Closeness
 from intact.text.thinking import answer_part
 
 if TYPE_CHECKING:
-    from intact.reason.populations.weighted import Weighted
+    from intact.reason.weighted import Weighted
     from intact.receipts.document import AnyReceipt
 
 Prompt: TypeAlias = str | tuple[tuple[str, str], ...]

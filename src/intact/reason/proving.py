@@ -16,8 +16,9 @@ from intact.reason.prompting import make_prompt, question, read_value
 from intact.reason.registry import Part, SharedParameters
 from intact.reason.requests import Read, Use
 from intact.tools.prove.assistants import ASSISTANTS, find_assistant
-from intact.tools.prove.assistants.base import Assistant, ProofKind
+from intact.tools.prove.assistants.base import Assistant
 from intact.tools.prove.assistants.failures import FailureLabel, count_failures
+from intact.tools.prove.assistants.transcript import ProofKind
 from intact.tools.prove.premises import nearest
 from intact.tools.retrieve import passages
 
@@ -154,7 +155,7 @@ class Tried(NamedTuple):
     Attributes
     ----------
     kind : str
-        One of `intact.tools.prove.assistants.base.PROOF_KINDS`.
+        One of `intact.tools.prove.assistants.transcript.PROOF_KINDS`.
     failed : int or None
         The place of the step that failed, from 0.
     rest : str

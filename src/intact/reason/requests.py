@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from intact.reason.problem import Problem, State
 from intact.reason.scorer import Scorer
 from intact.reason.tool import MethodTool
 from intact.tools.sandbox import ProgramLimits
-
-if TYPE_CHECKING:
-    from intact.reason.registry import Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +177,14 @@ class Read:
     file: str
 
 
+class Named(Protocol):
+    """A method, as `intact.reason.find` gives it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallMethod:
     """Use another method; the result is its `Answer`.
@@ -194,7 +199,7 @@ class CallMethod:
         Those of the method.
     """
 
-    method: Method | str
+    method: Named | str
     problem: Problem
     parameters: Mapping[str, Any] = field(default_factory=dict)
 

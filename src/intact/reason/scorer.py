@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from intact.reason.problem import Problem, State
 
-if TYPE_CHECKING:
-    from intact.reason.requests import Request
-
 Scores: TypeAlias = Sequence[float]
-Scoring: TypeAlias = "Generator[Request | Sequence[Request], Any, Scores]"
+Scoring: TypeAlias = Generator[object, Any, Scores]
+"""What yields requests (`intact.reason.requests`), and returns scores."""
 
 
 class TokenNeeds(NamedTuple):

@@ -8,10 +8,10 @@ from typing import TypeAlias
 from intact._base.errors import SpentError
 from intact.reason.particles import Trajectory
 from intact.reason.populations.transformers import Kernel, cut, expand, sample, start
-from intact.reason.populations.weighted import Weighted
 from intact.reason.problem import Problem
 from intact.reason.registry import Part
 from intact.reason.stepwise import until_spent
+from intact.reason.weighted import Weighted
 
 Choice: TypeAlias = Callable[[Sequence[Trajectory], int], Sequence[int]]
 """Chooses places among open texts, once or several times each, where so many places are left for them."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from threading import Event
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from intact._base.errors import FormatError, JournalError, ParameterError
 from intact.engine.shared_cache.request import SharedRequest, SharedText
@@ -104,7 +104,7 @@ class Services:
 
     def method(self, call: CallMethod) -> Method:
         """Find the method of a call."""
-        return find(call.method) if isinstance(call.method, str) else call.method
+        return find(call.method) if isinstance(call.method, str) else cast(Method, call.method)
 
     def scorer(self, root: Root, name: str) -> Scorer:
         """Find a scorer by its name."""

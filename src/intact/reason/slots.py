@@ -14,10 +14,11 @@ from intact._base.errors import FormatError, ScorerError
 from intact.engine.sampling.spread import Spread
 from intact.engine.shared_cache.request import SharedRequest, SharedText
 from intact.reason.backends.base import Cutting, Generation, Heat, Written
-from intact.reason.budget import Cost
+from intact.reason.budget import CAPPED, Budget, Cost, Ledger
 from intact.reason.journal import key_of, seen
-from intact.reason.problem import Hidden, State, Why, path
-from intact.reason.requests import Extend, Raced, Read, RunProgram, WriteTogether
+from intact.reason.problem import Answer, Hidden, State, Why, path
+from intact.reason.requests import CallMethod, Extend, Raced, Read, RunProgram, Score, WriteTogether
+from intact.reason.running import Running
 from intact.reason.scorer import Scorer
 from intact.reason.tool import ToolResult, ToolUse
 from intact.reason.writing import Writing, affordable, begun, cost_of, extension
@@ -25,8 +26,6 @@ from intact.tools.sandbox import Outcome, protection
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-
-    from intact.reason.execution import Execution
 
 
 class Slot(ABC):
@@ -44,7 +43,7 @@ class Slot(ABC):
         Its entries of the trace.
     """
 
-    def __init__(self, execution: Execution) -> None:
+    def __init__(self, execution: Running) -> None:
         self.execution = execution
         self.result: Any = None
         self.begun = self.done = self.refused = False
@@ -89,7 +88,7 @@ class Slot(ABC):
 class WritingSlot(Slot):
     """Extensions that begin together: one, or the runners of a race."""
 
-    def __init__(self, execution: Execution, requests: Sequence[Extend], winners: int = 0) -> None:
+    def __init__(self, execution: Running, requests: Sequence[Extend], winners: int = 0) -> None:
         super().__init__(execution)
         self._writings = [execution.writing(request) for request in requests]
         self._winners = winners
@@ -303,7 +302,7 @@ def _read(value: list[Any]) -> Written:
 class ScoreSlot(Slot):
     """A scorer that gives its numbers at once."""
 
-    def __init__(self, execution: Execution, scorer: Scorer, states: Sequence[State]) -> None:
+    def __init__(self, execution: Running, scorer: Scorer, states: Sequence[State]) -> None:
         super().__init__(execution)
         self._scorer, self._states = scorer, list(states)
 
@@ -359,10 +358,86 @@ def checked(name: str, values: Any, states: Sequence[State]) -> list[float]:
     return scores
 
 
+class CallSlot(Slot):
+    """Another method, or a scorer that asks a model.
+
+    Attributes
+    ----------
+    share : Budget
+        What it may spend.
+    """
+
+    def __init__(self, execution: Running, request: CallMethod | Score) -> None:
+        super().__init__(execution)
+        self._request, self.share = request, Budget()
+        self._name, self.child = execution.call(request)
+        self._own = Cost(scores=len(request.states)) if isinstance(request, Score) else Cost()
+
+    def pay_own(self) -> bool:
+        """Set aside its own cost, without that of its requests; refuse it if that is too much."""
+        self.begun = True
+        if not self.execution.ledger.fits(self._own):
+            self.refuse()
+            return False
+        self.pay(self._own)
+        return True
+
+    def begin(self, alone: bool) -> bool:
+        """Begin, with its share of what is left."""
+        caps = {name: cap for name, cap in self.share.as_dict().items() if name in CAPPED}
+        share = Cost(**caps)  # type: ignore[arg-type]
+        self.execution.ledger.set_aside(share)
+        self._aside = self._own.plus(share)
+        judging = isinstance(self._request, Score)  # what a scorer has written is no text of the method's
+        self.child.ledger = Ledger(replace(self.share, text=None) if judging else self.share)
+        self.child.waiter = self._concluded
+        self.execution.driver.ready.append(self.child)
+        return True
+
+    def time_out(self) -> None:  # noqa: D102
+        self.child.time_out()
+
+    def _concluded(self) -> None:
+        child, request = self.child, self._request
+        cost = child.ledger.spent.plus(self._own)
+        error, value = child.error if child.conclusion == "failed" else None, child.value
+        self.refused = child.conclusion == "spent" or (isinstance(request, Score) and child.spent)
+        self.execution.spent = self.execution.spent or child.spent
+        node: dict[str, Any] = {"kind": "call", "nodes": child.nodes, "ended": child.conclusion}
+        if isinstance(request, CallMethod):
+            node |= {"method": self._name, "answer": getattr(value, "answer", None)}
+            self.execution.text_error = self.execution.text_error or child.text_error
+            self.execution.prompt_error = self.execution.prompt_error or child.prompt_error
+            if error is None and not isinstance(value, Answer):
+                error = TypeError(f"{self._name} returned {type(value).__name__}; expected an Answer")
+        else:
+            node |= {"scorer": self._name} if child.conclusion == "done" else {}
+            value, error = self._judged(request, error)
+        self.nodes.insert(0, node)
+        self.settle(value, cost, error)
+        self.execution.driver.ready.append(self.execution)
+
+    def _judged(self, request: Score, error: Exception | None) -> tuple[list[float] | None, ScorerError | None]:
+        """Return a scorer's numbers, or an error: without all the requests that it made there is no score."""
+        child, name = self.child, self._name
+        if child.text_error:
+            return None, ScorerError(f"the scorer {name} could not ask: {child.text_error}")
+        if self.refused:
+            return None, None
+        if error is not None:
+            return None, ScorerError(f"the scorer {name} failed: {type(error).__name__}: {error}")
+        try:
+            scores = checked(name, child.value, request.states)
+        except ScorerError as raised:
+            return None, raised
+        self.nodes.append(score_node(name, request.states, scores))
+        return scores, None
+
+
 class ReadSlot(Slot):
     """A file that is read."""
 
-    def __init__(self, execution: Execution, request: Read) -> None:
+    def __init__(self, execution: Running, request: Read) -> None:
         super().__init__(execution)
         self._request = request
 
@@ -443,7 +518,7 @@ class WorkSlot(Slot):
 class RunSlot(WorkSlot):
     """A program in the sandbox."""
 
-    def __init__(self, execution: Execution, request: RunProgram) -> None:
+    def __init__(self, execution: Running, request: RunProgram) -> None:
         super().__init__(execution)
         self._request = request
 
@@ -472,7 +547,7 @@ class RunSlot(WorkSlot):
 class UseSlot(WorkSlot):
     """A tool that is used."""
 
-    def __init__(self, execution: Execution, call: ToolUse) -> None:
+    def __init__(self, execution: Running, call: ToolUse) -> None:
         super().__init__(execution)
         self._call = call
 
@@ -501,7 +576,7 @@ class UseSlot(WorkSlot):
 class SharedSlot(WorkSlot):
     """A text that workers write together."""
 
-    def __init__(self, execution: Execution, request: WriteTogether) -> None:
+    def __init__(self, execution: Running, request: WriteTogether) -> None:
         super().__init__(execution)
         self._backend, self._request = execution.sharing(request)
         self._model = request.model

@@ -18,8 +18,8 @@ from intact.text import infill
 from intact.text.family import Family, token_id
 from intact.text.json_loading import aliases_of
 from intact.text.pairs import PairTemplate
+from intact.text.parts import Parts
 from intact.text.pretokenizers import KINDS
-from intact.text.tokenizer import Parts
 from intact.text.unigram import unigram_family
 from intact.text.vocabulary import (
     SPECIAL,

@@ -17,7 +17,7 @@ from intact.checkpoints.formats.tensor import map_file
 from intact.text import infill
 from intact.text.json_loading import load
 from intact.text.pairs import PairTemplate
-from intact.text.tokenizer import Parts
+from intact.text.parts import Parts
 from intact.text.vocabulary import Tokens, TokenType, is_byte_token, spell_byte_level, spell_sentencepiece, turn_ends
 from intact.text.wordpiece import document_of_vocabulary, spell_wordpiece
 

@@ -6,21 +6,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from intact._base.errors import ModelError, ParameterError
 from intact.text.control_texts import ControlTexts, MarkedTexts
+from intact.text.gguf_tokenizer import parts_from_gguf
 from intact.text.infill import SPELLINGS, InfillTokens
+from intact.text.json_tokenizer import parts_from_folder
 from intact.text.pairs import PairTemplate, PairTokens
+from intact.text.parts import Parts
 from intact.text.stream import Detokenizer
 from intact.text.template import ChatTemplate, Message, current, read_time, with_argument_values
 from intact.text.thinking import find_thinking
 from intact.text.tool_calls import find_format
-from intact.text.vocabulary import SPECIAL, Tokens, is_panic
+from intact.text.vocabulary import SPECIAL, is_panic
 
 if TYPE_CHECKING:
-    import tokenizers
-
     from intact.checkpoints.formats import Checkpoint
 
 BEGINNING: Final = 8
@@ -32,56 +33,6 @@ _EMBEDDINGS = (
     "model.language_model.embed_tokens.weight",  # and as later versions of Transformers save them
     *(f"{model}embeddings.word_embeddings.weight" for model in ("", "bert.", "roberta.")),  # of encoders
 )
-
-
-class Parts(NamedTuple):
-    """The parts of a `Tokenizer`.
-
-    Attributes
-    ----------
-    parsing : tokenizers.Tokenizer
-        Finds control tokens in a text.
-    plain : tokenizers.Tokenizer
-        Takes control tokens in a text literally.
-    tokens : Tokens
-        The vocabulary.
-    bos_id, eos_id : int or None
-        The tokens that begin and end a text.
-    eos_ids : frozenset of int
-        All tokens that end a generation: a text's end, a turn's end.
-    prefix, suffix : tuple of int
-        Tokens put around a text by default.
-    leading_space : bool
-        If true, a space is added in front of a text, and removed in decoding.
-    templates : mapping of str to str
-        Chat templates by their names, such as `default` and `tool_use`; empty for a model without.
-    named : mapping of str to str
-        The texts that templates may write by name, such as `bos_token`.
-    source : str
-        The file, for messages.
-    infill : InfillTokens or None
-        The tokens for filling in the middle of a text; None for a model without.
-    pair : PairTemplate or None
-        The tokens around two texts; None for a model that reads no pairs.
-    aliases : mapping
-        The ids of tokens to which `parsing` gives others, by those others.
-    """
-
-    parsing: "tokenizers.Tokenizer"
-    plain: "tokenizers.Tokenizer"
-    tokens: Tokens
-    bos_id: int | None
-    eos_id: int | None
-    eos_ids: frozenset[int]
-    prefix: tuple[int, ...]
-    suffix: tuple[int, ...]
-    leading_space: bool
-    templates: Mapping[str, str]
-    named: Mapping[str, str]
-    source: str
-    infill: InfillTokens | None
-    pair: PairTemplate | None
-    aliases: Mapping[int, int]
 
 
 class Tokenizer:
@@ -125,15 +76,11 @@ class Tokenizer:
     @classmethod
     def from_gguf(cls, metadata: Mapping[str, Any], source: str = "metadata") -> Self:
         """Build a tokenizer from the metadata of a GGUF file; see `intact.text.gguf_tokenizer`."""
-        from intact.text.gguf_tokenizer import parts_from_gguf
-
         return cls(parts_from_gguf(metadata, source))
 
     @classmethod
     def from_folder(cls, folder: str | PathLike[str], rows: int | None = None) -> Self:
         """Build a tokenizer from the tokenizer.json of a folder; see `intact.text.json_tokenizer`."""
-        from intact.text.json_tokenizer import parts_from_folder
-
         return cls(parts_from_folder(folder, rows))
 
     def __repr__(self) -> str:

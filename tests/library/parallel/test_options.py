@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import intact
-from intact.engine.draft.drafting import Drafting
+from intact.engine.drafting import Drafting
 from intact.library import Model
 from intact.library.parallel.executor import ParallelExecutor
 from intact.library.parallel.pipeline import PipelineExecutor

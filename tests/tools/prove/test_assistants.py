@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from intact._base.errors import FormatError, NotInstalledError, ParameterError
 from intact.tools.prove.assistants import ASSISTANTS, find_assistant
-from intact.tools.prove.assistants.base import PROOF_KINDS, AssistantLimits, ProofState
+from intact.tools.prove.assistants.base import AssistantLimits, ProofState
 from intact.tools.prove.assistants.lean import PROGRAM, commands_of, parse_replies, state_of
 from intact.tools.prove.assistants.rocq_output import AXIOMS
 from intact.tools.prove.assistants.sentences import block_end, proof_in, split, tactics
+from intact.tools.prove.assistants.transcript import PROOF_KINDS
 from intact.tools.sandbox import ProgramLimits, protection, run_command
-from intact.tools.sandbox.protection import interpreter
+from intact.tools.sandbox.commands import interpreter
 
 ROCQ, METAMATH, LEAN = (ASSISTANTS[name] for name in ("rocq", "metamath", "lean"))
 rocq = pytest.mark.skipif(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from intact._base.errors import ParameterError
 from intact._base.system import processors
-from intact.engine.draft.drafting import DRAFTERS, OFF, make_drafting
+from intact.engine.drafting import DRAFTERS, OFF, make_drafting
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.library import Model, load
 from intact.measure.bench.passage import Passage

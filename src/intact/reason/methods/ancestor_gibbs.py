@@ -15,7 +15,7 @@ from intact.reason.limits import ChanceScorer, Count, Filled, at_least
 from intact.reason.methods.particle_gibbs import gibbs
 from intact.reason.particles import Potential, Trajectory, newest, next_step
 from intact.reason.populations.transformers import resample, weigh
-from intact.reason.populations.weighted import Log, Weighted
+from intact.reason.weighted import Log, Weighted
 
 PLAIN: Final[dict[str, Any]] = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
 """Texts are drawn from the model itself, whatever the user's sampling: only of that are probabilities known."""

@@ -12,8 +12,8 @@ from intact.reason.limits import ChanceScorer, Count, Filled, Natural, Positive,
 from intact.reason.particles import Trajectory, next_step, odds
 from intact.reason.populations.resampling import SchemeName
 from intact.reason.populations.transformers import normalise, resample, sample, start, weigh, within_places
-from intact.reason.populations.weighted import Weighted
 from intact.reason.stepwise import until_spent
+from intact.reason.weighted import Weighted
 
 ENDED = ("authors", "apart", "product")
 FINALS = ("best", "sample")

@@ -12,8 +12,8 @@ from intact.reason.composing import composed, vote
 from intact.reason.limits import ChanceScorer, Count, Filled, at_least
 from intact.reason.particles import Potential, Trajectory, divisor, newest, next_step
 from intact.reason.populations.transformers import Kernel, join, normalise, resample, sample, start, weigh
-from intact.reason.populations.weighted import Weighted
 from intact.reason.stepwise import or_spent, until_spent
+from intact.reason.weighted import Weighted
 
 
 @composed("(start (sample weigh|resample normalise)* normalise join?)* vote")

@@ -12,8 +12,8 @@ from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Likeliest, Share, TextLength
 from intact.reason.next_tokens import branch, end_words, nucleus
 from intact.reason.populations.resampling import resample
-from intact.reason.populations.weights import relative
 from intact.reason.stepwise import FinalRule, or_spent, settle, until_spent
+from intact.reason.weights import relative
 
 
 class Path(NamedTuple):

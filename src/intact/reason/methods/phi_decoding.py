@@ -11,8 +11,8 @@ from intact.reason.aggregate.votes import take
 from intact.reason.limits import Amount, Count, Filled, Positive, Share, together
 from intact.reason.methods.mur import newest
 from intact.reason.populations.resampling import integer_weights, invert, uniforms
-from intact.reason.populations.weights import relative
 from intact.reason.stepwise import or_spent, until_spent
+from intact.reason.weights import relative
 
 
 def probable(values: Sequence[float], sigma: float) -> list[int]:

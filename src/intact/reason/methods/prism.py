@@ -9,10 +9,10 @@ from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count, Natural, Positive, ScorerName, Share
 from intact.reason.populations.resampling import systematic
 from intact.reason.populations.variates import happens
-from intact.reason.populations.weights import effective_size, relative
 from intact.reason.prompting import make_prompt
 from intact.reason.revising import rewrite
 from intact.reason.stepwise import until_spent
+from intact.reason.weights import effective_size, relative
 
 REFINE = """\
 {question}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from intact._base.errors import ParameterError
 from intact.reason.limits import one_of
-from intact.reason.populations.weights import effective_size, normalised_entropy, relative
+from intact.reason.weights import effective_size, normalised_entropy, relative
 
 RULES = ("ess", "entropy", "base")
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from intact._base.errors import ParameterError
 from intact._base.exact import ranking
-from intact.reason.populations.weights import relative
+from intact.reason.weights import relative
 
 
 def allot(rewards: Sequence[float], width: int, temperature: float = 0.2) -> list[int]:

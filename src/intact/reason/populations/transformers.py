@@ -24,8 +24,8 @@ from intact.numerics.sampling import uniform64
 from intact.reason.limits import above, at_least
 from intact.reason.populations.resampling import Key
 from intact.reason.populations.resampling import resample as ancestors
-from intact.reason.populations.weighted import Keeps, Law, Log, Weight, Weighted, mean_weight
 from intact.reason.registry import Part
+from intact.reason.weighted import Keeps, Law, Log, Weight, Weighted, mean_weight
 
 X = TypeVar("X")
 Y = TypeVar("Y")

@@ -166,7 +166,7 @@ class Player:
                 scorer: Any = self.scorer
                 return list(scorer.score(problem, request.states))
             case CallMethod():
-                called = find(request.method) if isinstance(request.method, str) else request.method
+                called: Any = find(request.method) if isinstance(request.method, str) else request.method
                 return self.play(called(request.problem, **request.parameters), request.problem)
             case Race():
                 states = [self._extend(runner) for runner in request.runners]

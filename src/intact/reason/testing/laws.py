@@ -20,11 +20,11 @@ from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 from intact.reason.populations.transformers import Kernel, expand, reweigh, sample, start, weigh
-from intact.reason.populations.weighted import Keeps, Log, Weighted
 from intact.reason.problem import Problem, State
 from intact.reason.registry import Method
 from intact.reason.testing.enumeration import EnumeratedProblem, Oracle, Player, outcomes
 from intact.reason.testing.toy import END, MarkovBackend
+from intact.reason.weighted import Keeps, Log, Weighted
 
 X = TypeVar("X", bound=Hashable)
 Y = TypeVar("Y", bound=Hashable)

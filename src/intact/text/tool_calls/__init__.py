@@ -8,7 +8,8 @@ arrives), `signatures` (the tools), `tags` and `pythonic` (parts that formats sh
 from __future__ import annotations
 
 from intact._base.plugins import Registry
-from intact.text.tool_calls.base import ParsedCall, ToolCallFormat, read_arguments, read_calls, read_json
+from intact.text.tool_calls.base import ToolCallFormat, read_arguments, read_calls, read_json
+from intact.text.tool_calls.calls import ParsedCall
 from intact.text.tool_calls.reader import CallReader
 from intact.text.tool_calls.signatures import Signatures, ToolSignature
 

@@ -6,12 +6,11 @@ import json
 import re
 from abc import ABC, abstractmethod
 from math import isfinite
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, NoReturn, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, NoReturn, Protocol
 
 from intact._base.strict_json import is_too_deep
-
-if TYPE_CHECKING:
-    from intact.text.tool_calls.signatures import Signatures
+from intact.text.tool_calls.calls import ParsedCall
+from intact.text.tool_calls.signatures import Signatures
 
 SEPARATORS = re.compile(r"[ \t\r\n]*[,;]?[ \t\r\n]*")
 """Text between two calls that follow each other."""
@@ -35,13 +34,6 @@ _ESCAPE: Final = re.compile(
 )
 """An escape of JSON; also half of a surrogate pair alone, and a backslash that begins no escape."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-
-
-class ParsedCall(NamedTuple):
-    """A call of a tool: the tool's name, and its arguments as a JSON object."""
-
-    name: str
-    arguments: str
 
 
 class Region(NamedTuple):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from intact.text.tool_calls.base import SEPARATORS, ParsedCall, ToolCallFormat, read_calls
+from intact.text.tool_calls.base import SEPARATORS, ToolCallFormat, read_calls
+from intact.text.tool_calls.calls import ParsedCall
 from intact.text.tool_calls.marked import MarkedBlock
 from intact.text.tool_calls.scan import CallScan, ScanState
 from intact.text.tool_calls.signatures import Signatures

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from intact.text.tool_calls.base import JSON_STRING, ParsedCall, ToolCallFormat, read_arguments
+from intact.text.tool_calls.base import JSON_STRING, ToolCallFormat, read_arguments
+from intact.text.tool_calls.calls import ParsedCall
 from intact.text.tool_calls.marked import MarkScan
 
 BEGIN: Final = "<｜tool▁call▁begin｜>"

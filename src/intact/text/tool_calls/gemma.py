@@ -6,7 +6,8 @@ import json
 import re
 from typing import Final
 
-from intact.text.tool_calls.base import JSON_STRING, ParsedCall, Quotes, ToolCallFormat, read_arguments
+from intact.text.tool_calls.base import JSON_STRING, Quotes, ToolCallFormat, read_arguments
+from intact.text.tool_calls.calls import ParsedCall
 
 QUOTE: Final = '<|"|>'
 """The mark on both sides of a string, in which nothing is escaped."""

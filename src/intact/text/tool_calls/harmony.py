@@ -7,7 +7,8 @@ from itertools import product
 from typing import Final
 
 from intact.text.channels import CHANNELS, COMMENTARY, FINAL, MESSAGE, channel_mark
-from intact.text.tool_calls.base import ParsedCall, Region, ToolCallFormat, read_arguments
+from intact.text.tool_calls.base import Region, ToolCallFormat, read_arguments
+from intact.text.tool_calls.calls import ParsedCall
 
 _RECIPIENT: Final = " to=functions."
 _CONSTRAIN: Final = "<|constrain|>"

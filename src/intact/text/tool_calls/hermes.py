@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from intact.text.tool_calls.base import ParsedCall, ToolCallFormat, read_calls
+from intact.text.tool_calls.base import ToolCallFormat, read_calls
+from intact.text.tool_calls.calls import ParsedCall
 from intact.text.tool_calls.glm import ARGUMENT
 from intact.text.tool_calls.seed import FUNCTION
 

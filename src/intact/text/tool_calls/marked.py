@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from intact.text.tool_calls.base import ParsedCall, Quotes, ToolCallFormat
+from intact.text.tool_calls.base import Quotes, ToolCallFormat
+from intact.text.tool_calls.calls import ParsedCall
 from intact.text.tool_calls.scan import ScanState
 from intact.text.tool_calls.signatures import Signatures
 

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from intact.text.tool_calls.base import (
     JSON_STRING,
-    ParsedCall,
     Quotes,
     ToolCallFormat,
     read_calls,
     replace_surrogates,
 )
+from intact.text.tool_calls.calls import ParsedCall
 
 _MOST: Final = 1 << 16
 """Characters of a text that is read as Python; calls are far shorter."""

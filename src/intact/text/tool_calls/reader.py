@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from intact.text.thinking import ThinkingTags
-from intact.text.tool_calls.base import CallFinder, ParsedCall, Region, ToolCallFormat
+from intact.text.tool_calls.base import CallFinder, Region, ToolCallFormat
+from intact.text.tool_calls.calls import ParsedCall
 from intact.text.tool_calls.regions import CallRegions
 from intact.text.tool_calls.signatures import Signatures
 

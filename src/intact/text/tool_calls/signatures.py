@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from intact.text.tool_calls.base import ParsedCall
-from intact.text.tool_calls.values import schema_types
+from intact.text.tool_calls.calls import ParsedCall
+from intact.text.tool_calls.schemas import schema_types
 
 
 @dataclass(frozen=True)

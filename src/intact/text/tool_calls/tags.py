@@ -6,7 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from intact.text.tool_calls.base import JSON_STRING, ParsedCall, Quotes, ToolCallFormat, read_arguments
+from intact.text.tool_calls.base import JSON_STRING, Quotes, ToolCallFormat, read_arguments
+from intact.text.tool_calls.calls import ParsedCall
 from intact.text.tool_calls.marked import MarkScan, end_of_value
 from intact.text.tool_calls.values import convert, or_null
 

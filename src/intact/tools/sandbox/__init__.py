@@ -5,8 +5,9 @@ standard library, behind namespaces and a filter. What both do, setting resource
 would take.
 """
 
+from intact.tools.sandbox.commands import Protection
 from intact.tools.sandbox.outcome import Ending, Outcome, ProgramLimits
-from intact.tools.sandbox.protection import Protection, protection
+from intact.tools.sandbox.protection import protection
 from intact.tools.sandbox.run import choose, run, run_cells, run_command
 
 __all__ = [

@@ -8,25 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from threading import Event
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, NamedTuple, TypeAlias
+from typing import ClassVar, Final, NamedTuple
 
 from intact._base.errors import ParameterError
 from intact.tools.prove.assistants.failures import FailureLabel
+from intact.tools.prove.assistants.transcript import ProofKind, ProofTranscript
 from intact.tools.sandbox import ProgramLimits
-
-if TYPE_CHECKING:
-    from intact.tools.prove.assistants.transcript import ProofTranscript
-
-ProofKind: TypeAlias = Literal["proved", "open", "error", "hole", "limit"]
-
-PROOF_KINDS: Final[dict[ProofKind, str]] = {
-    "proved": "nothing is left to prove, and the whole proof was accepted",
-    "open": "goals are left",
-    "error": "a step failed, or the statement itself",
-    "hole": "nothing is left to prove, but a step gave a goal up, or assumed what nobody allows",
-    "limit": "the assistant ran into a limit, which is no verdict",
-}
-"""Outcomes of a proof, in words."""
 
 MEMORY: Final = 2 << 30
 """Bytes of address space of an assistant that is a process."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from intact.tools.prove.assistants.base import ProofKind
 from intact.tools.prove.assistants.failures import FailureLabel
 
 
@@ -31,6 +30,18 @@ class ProofStep(NamedTuple):
     goals: tuple[str, ...] = ()
     message: str = ""
     failure: FailureLabel | None = None
+
+
+ProofKind: TypeAlias = Literal["proved", "open", "error", "hole", "limit"]
+
+PROOF_KINDS: Final[dict[ProofKind, str]] = {
+    "proved": "nothing is left to prove, and the whole proof was accepted",
+    "open": "goals are left",
+    "error": "a step failed, or the statement itself",
+    "hole": "nothing is left to prove, but a step gave a goal up, or assumed what nobody allows",
+    "limit": "the assistant ran into a limit, which is no verdict",
+}
+"""Outcomes of a proof, in words."""
 
 
 @dataclass(frozen=True)

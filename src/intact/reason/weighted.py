@@ -10,7 +10,7 @@ from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from intact._base.exact import Number, exp, ln
 from intact._base.exact import weight as exact_weight
-from intact.reason.populations.weights import effective_size, log_mean, relative
+from intact.reason.weights import effective_size, log_mean, relative
 
 X = TypeVar("X")
 Keeps: TypeAlias = Literal["exactly", "in expectation", "up to a factor", "no"]
