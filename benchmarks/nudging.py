@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import intact
 from intact.reason import Problem, Result, find
-from intact.reason.services import MethodJob
+from intact.reason.driving.services import MethodJob
 from intact.solving.receipts.document import RunReceipt
 from intact.solving.receipts.verify import verify_run
 from intact.solving.run import opened, solve_all

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from intact.evaluate.judging import FILE as VERDICTS
-from intact.reason.journal import Journal
+from intact.reason.driving.journal import Journal
 from intact.solving.run import JOURNAL as TEXTS
 
 RECORDS = Path(__file__).parent / "records"

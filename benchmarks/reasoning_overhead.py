@@ -21,8 +21,8 @@ import intact
 from intact.engine.engine import Engine
 from intact.reason import Problem, find
 from intact.reason.backends.native import NativeBackend
-from intact.reason.journal import Journal
-from intact.reason.services import MethodJob
+from intact.reason.driving.journal import Journal
+from intact.reason.driving.services import MethodJob
 from intact.solving.run import read_answer, solve_all
 
 METHODS: dict[str, dict[str, Any]] = {

@@ -21,7 +21,7 @@ from intact.engine.engine import Engine
 from intact.library import Model
 from intact.reason import Problem, find
 from intact.reason.backends.native import NativeBackend
-from intact.reason.services import MethodJob
+from intact.reason.driving.services import MethodJob
 from intact.receipts.document import write_base64
 from intact.solving.receipts.entries import TextEntry
 from intact.solving.receipts.record import RecordingBackend, RunRecorder, TextRecorder

@@ -18,7 +18,7 @@ from common import parser
 
 from intact._base.exact import mean
 from intact.reason import Answer, Extend, Problem, Score, Steps, method
-from intact.reason.services import MethodJob
+from intact.reason.driving.services import MethodJob
 from intact.solving.run import backends_of, solve_all
 from intact.stats import Interval, bootstrap
 from intact.stats.calibration import auroc, calibration_error, choice

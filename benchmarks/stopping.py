@@ -24,8 +24,8 @@ from intact.evaluate.judging import Judge
 from intact.evaluate.plan import plan
 from intact.numerics.sampling import millionths
 from intact.reason.backends.base import Backend, Spelling
+from intact.reason.driving.services import MethodJob
 from intact.reason.problem import State
-from intact.reason.services import MethodJob
 from intact.solving.run import opened, solve_all
 from intact.stats.association import ratio_of_sums, share_of_samples
 from intact.stats.intervals import Interval

@@ -3,9 +3,9 @@
 
     scripts/architecture.py [--check]
 
-The picture has import-linter's layers (pyproject.toml) in their order, and in each its packages, those first that no
-other of it imports. What a package is for is the first line of its docstring; what it imports is read from its files. With --check nothing is
-written; the exit status is 1 if a file would change. `tests/test_architecture.py` checks the same.
+The picture has import-linter's layers (pyproject.toml) in their order, each with its packages. What a package is for is
+the first line of its docstring; what it imports is read from its files. With --check nothing is written; the exit
+status is 1 if a file would change. `tests/test_architecture.py` checks the same.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 
     scripts/iq_grids.py [--check]
 
-With --check nothing is written; the exit status is 1 if the file would change. tests/numerics/weight_formats/test_iq.py checks
-the same.
+With --check nothing is written; the exit status is 1 if the file would change.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from intact.numerics.weight_formats.iq_grids import GRIDS
 
 FILE = Path(__file__).parent.parent / "native/formats/iq_grids.inl"
 HEAD = """\
-// The codebooks of the IQ types, written by scripts/iq_grids.py from numerics/weight_formats/iq_grids.py, which says what
-// an entry is, and whose they are; and how their entries become codes.
+// The codebooks of the IQ types, written by scripts/iq_grids.py from its namesake in numerics/weight_formats, which
+// says what an entry is, and whose they are; and how their entries become codes.
 namespace formats {
 
 // Four fields of 2 bits, or of 4 bits, to four bytes.

@@ -99,7 +99,7 @@ def chat(folder: Path) -> None:
 def solve(folder: Path) -> None:
     """Solve a problem with a journal, which dies with its second commit; run it again."""
     from intact.cli.app import app
-    from intact.reason.journal import Journal
+    from intact.reason.driving.journal import Journal
 
     words = ["solve", "self_consistency", "What is 1 + 1?", "-n", "4", "--max-tokens", "8", "--json"]
     words += ["--journal", str(folder / "journal"), "-m", str(folder / "tiny.gguf")]

@@ -13,7 +13,7 @@ import intact
 from intact._base.errors import LockError
 from intact.cli.app import app
 from intact.evaluate import files
-from intact.reason.journal import Journal
+from intact.reason.driving.journal import Journal
 from intact.receipts.lock import Lock
 from support.journals import finished
 

@@ -1,5 +1,5 @@
-// The codebooks of the IQ types, written by scripts/iq_grids.py from numerics/weight_formats/iq_grids.py, which says
-// what an entry is, and whose they are; and how their entries become codes.
+// The codebooks of the IQ types, written by scripts/iq_grids.py from its namesake in numerics/weight_formats, which
+// says what an entry is, and whose they are; and how their entries become codes.
 namespace formats {
 
 // Four fields of 2 bits, or of 4 bits, to four bytes.

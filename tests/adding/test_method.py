@@ -8,9 +8,9 @@ USE = """
 import contextlib, io, json
 from intact.cli.app import app
 from intact.reason import Problem
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
 from intact.reason.registry import METHODS, find
-from intact.reason.services import MethodJob
+from intact.reason.driving.services import MethodJob
 from intact.reason.testing.toy import MarkovBackend
 
 printed = io.StringIO()

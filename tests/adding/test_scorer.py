@@ -8,9 +8,9 @@ USE = """
 import contextlib, io, json
 from intact.cli.app import app
 from intact.reason import Problem
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
 from intact.reason.registry import find
-from intact.reason.services import MethodJob, Services
+from intact.reason.driving.services import MethodJob, Services
 from intact.tasks.score.scorers import find_scorer
 from intact.reason.testing.toy import MarkovBackend
 
@@ -41,7 +41,7 @@ def test_a_run_with_a_receipt_refuses_a_scorer_of_another_package(tmp_path):
     program = """
 from intact._base.errors import ParameterError
 from intact.reason.budget import Budget
-from intact.reason.services import Root
+from intact.reason.driving.services import Root
 from intact.solving.receipts.record import RunRecorder
 from intact.tasks.score.scorers import find_scorer
 try:

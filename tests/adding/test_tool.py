@@ -7,8 +7,8 @@ from support.adding import follow, recipe, run_python, write_distribution
 USE = """
 import json
 from intact.reason import Answer, Problem, Use, method
-from intact.reason.driver import Driver
-from intact.reason.services import MethodJob
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob
 from intact.reason.testing.toy import MarkovBackend
 from intact.reason.tools import TOOLS
 

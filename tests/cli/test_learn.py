@@ -8,7 +8,7 @@ import pytest
 import intact
 from intact.evaluate.values import sample
 from intact.reason.backends.native import NativeBackend
-from intact.reason.journal import Journal
+from intact.reason.driving.journal import Journal
 from intact.reason.registry import find
 from intact.solving.run import JOURNAL, solve_items
 from intact.tasks import find_task

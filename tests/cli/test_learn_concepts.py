@@ -14,7 +14,7 @@ from intact.evaluate.concepts import solved_problems, write_memory
 from intact.evaluate.files import traces_of, write
 from intact.evaluate.plan import plan
 from intact.evaluate.run import evaluate
-from intact.reason.concepts import read_memory
+from intact.reason.parts.concepts import read_memory
 from intact.tasks.choose import choose
 from support.script import ScriptBackend
 

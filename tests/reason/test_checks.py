@@ -131,8 +131,8 @@ def test_a_method_that_ends_its_process_is_told_and_what_it_prints_is_no_result(
 
 
 COMPOSED = '''
-from intact.reason.composing import composed, vote, write
-from intact.reason.particles import Trajectory, newest, next_step
+from intact.reason.parts.composing import composed, vote, write
+from intact.reason.parts.particles import Trajectory, newest, next_step
 from intact.reason.populations.transformers import cut, resample, sample, start, weigh
 from intact.reason.problem import Problem
 from intact.reason.registry import Steps, method

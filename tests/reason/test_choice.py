@@ -15,7 +15,9 @@ from intact.numerics.sampling import branch_key
 from intact.reason import Problem, Result, find
 from intact.reason.aggregate.votes import vote
 from intact.reason.budget import Budget
-from intact.reason.choice import (
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob
+from intact.reason.parts.choice import (
     EDGES,
     Arm,
     Log,
@@ -34,8 +36,6 @@ from intact.reason.choice import (
     read_logs,
     split,
 )
-from intact.reason.driver import Driver
-from intact.reason.services import MethodJob
 from intact.reason.testing.toy import MarkovBackend
 
 FOUR, MANY, TREE = pilot_arm(4), pilot_arm(16), Arm.of("uct_search", {})

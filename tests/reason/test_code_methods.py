@@ -17,11 +17,11 @@ from intact.numerics.sampling import LOGPROB_SCALE, branch_key, uniform64
 from intact.reason import Problem, Result, State, find
 from intact.reason.backends.base import Generation, Written
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
-from intact.reason.interpreting import WITH_BLOCK, block_of
-from intact.reason.journal import Journal
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.journal import Journal
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.methods.hypothesis_search import Examples, literal_of
-from intact.reason.services import MethodJob, Services
+from intact.reason.parts.interpreting import WITH_BLOCK, block_of
 from intact.reason.testing.toy import END
 from intact.tasks.score.available import check_method
 from intact.tasks.score.scorers import find_scorer

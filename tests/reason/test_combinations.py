@@ -12,9 +12,9 @@ import pytest
 from intact._base.errors import ParameterError, SandboxError
 from intact.evaluate.plan import plan
 from intact.reason import CallMethod, Extend, Problem, State, Steps, find, method
-from intact.reason.choice import Arm, Policy, pilot_arm
-from intact.reason.driver import Driver
-from intact.reason.services import MethodJob, Services
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
+from intact.reason.parts.choice import Arm, Policy, pilot_arm
 from intact.solving.run import solve_items
 from intact.tasks.choose import choose
 from intact.tasks.score.available import check_method

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from intact._base.errors import ParameterError
 from intact.numerics.sampling import branch_key
 from intact.reason import Problem, all_methods, find
-from intact.reason.composing import composition_pattern, vote, write
+from intact.reason.parts.composing import composition_pattern, vote, write
 from intact.reason.populations import resampling, transformers
 from intact.reason.populations.resampling import SCHEMES
 from intact.reason.populations.transformers import (
@@ -39,7 +39,6 @@ from intact.reason.populations.transformers import (
     weigh,
     within_places,
 )
-from intact.reason.weighted import Log, Weighted
 from intact.reason.problem import Piece, State
 from intact.reason.testing.checks import CHECKS, Check, ToyTrial, checks_of
 from intact.reason.testing.enumeration import Oracle, Player, ancestries, outcomes
@@ -58,6 +57,7 @@ from intact.reason.testing.laws import (
     without_zeros,
 )
 from intact.reason.testing.toy import END, MarkovBackend
+from intact.reason.weighted import Log, Weighted
 
 F = Fraction
 ALL = {name: one for name, one in vars(transformers).items() if hasattr(one, "law")}

@@ -11,7 +11,9 @@ import pytest
 
 from intact._base.errors import FormatError, ParameterError
 from intact.reason import Problem, find
-from intact.reason.concepts import (
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob
+from intact.reason.parts.concepts import (
     FORMAT,
     Concept,
     ConceptSource,
@@ -22,8 +24,6 @@ from intact.reason.concepts import (
     question_digest,
     read_memory,
 )
-from intact.reason.driver import Driver
-from intact.reason.services import MethodJob
 from support.script import ScriptBackend
 
 TEXT = """\

@@ -29,9 +29,9 @@ from intact.reason import (
 )
 from intact.reason.backends.base import Generation, Written
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
-from intact.reason.journal import Journal
-from intact.reason.services import MethodJob, Services
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.journal import Journal
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.testing.toy import MarkovBackend
 from intact.tools.sandbox import protection
 from support.programs import SAMPLED, Asking, Length, comparable, problems, solve, tasks_of, tokens_of

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.reason import Problem, State, all_methods
-from intact.reason.choice import Arm, Policy, pilot_arm
-from intact.reason.driver import Driver
-from intact.reason.fixed import ONE, UNIT, exp, fixed, ln
-from intact.reason.services import MethodJob, Services
+from intact.reason.aggregate.fixed import ONE, UNIT, exp, fixed, ln
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
+from intact.reason.parts.choice import Arm, Policy, pilot_arm
 from intact.reason.testing.toy import MarkovBackend
 from intact.tools.sandbox import protection
 from support.effort import effort

@@ -10,9 +10,9 @@ import pytest
 from intact._base.errors import ParameterError
 from intact.reason import Problem, State, find
 from intact.reason.aggregate.votes import elect
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.problem import Piece
-from intact.reason.services import MethodJob, Services
 from support.script import ScriptBackend
 
 PROBLEM = Problem("p", "ask", lambda text: text[:1] if text[:1] in "ab" else None)

@@ -17,7 +17,7 @@ import pytest
 from intact.evaluate.samples import leaves, texts_of
 from intact.reason import all_methods
 from intact.reason.backends.base import Generation
-from intact.reason.choice import Arm, Policy, pilot_arm
+from intact.reason.parts.choice import Arm, Policy, pilot_arm
 from intact.reason.testing import checks
 from intact.reason.testing.checks import CAPS, CHECKS, CONVERSATION, Check, IdleServices, ToyTrial, problems
 from intact.reason.testing.small import PROVABLE

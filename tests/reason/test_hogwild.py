@@ -23,10 +23,10 @@ from intact.reason import Problem, Result
 from intact.reason.backends.base import Generation
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob
 from intact.reason.problem import State
 from intact.reason.registry import find
-from intact.reason.services import MethodJob
 from intact.reason.testing.toy import END, WEIGHTS, MarkovBackend
 from intact.receipts import canonical
 from intact.solving.receipts.document import RunReceipt

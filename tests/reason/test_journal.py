@@ -23,11 +23,11 @@ from intact.engine.sampling.spread import Spread
 from intact.reason import Answer, CallMethod, Problem, RunProgram, State, Steps, find, method
 from intact.reason.backends.base import Generation
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
-from intact.reason.journal import Journal, key_of, seen
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.journal import Journal, key_of, seen
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.problem import Hidden, Piece, Why
 from intact.reason.requests import Extend
-from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import WEIGHTS, MarkovBackend
 from intact.tools.sandbox import protection
 from support.journals import finished, unfinished

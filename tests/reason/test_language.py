@@ -9,8 +9,8 @@ from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Extend, Piece, Problem, State, Steps, all_methods, find, method
 from intact.reason.backends.base import Heat
 from intact.reason.budget import Budget, Cost, Ledger
+from intact.reason.driving.writing import ReadTexts
 from intact.reason.testing.toy import MarkovBackend
-from intact.reason.writing import ReadTexts
 
 WRITTEN = Piece("a.b", (97, 46, 98), (-1 << 24, -2 << 24, -3 << 24), model="")
 

@@ -14,10 +14,10 @@ from intact._base.errors import ParameterError
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Piece, Problem, State, find
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob
 from intact.reason.methods.archon import Layer, read_layers, read_ranking
 from intact.reason.methods.cot_decoding import answer_span, confidence, margins
-from intact.reason.services import MethodJob
 from intact.reason.testing.enumeration import Oracle, law
 from intact.reason.testing.toy import MarkovBackend
 from support.judging import (

@@ -14,13 +14,13 @@ import pytest
 
 from intact._base.errors import ParameterError
 from intact.reason import Answer, CallMethod, Problem, State, Steps, all_methods, find, method
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.limits import Count, above, at_least, filled, one_of, within
 from intact.reason.methods.archon import are_layers
 from intact.reason.methods.proof_search import are_perspectives
 from intact.reason.methods.text_selectors import are_words
 from intact.reason.registry import Parameter, SharedParameters
-from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import MarkovBackend
 
 

@@ -10,9 +10,9 @@ import pytest
 from intact._base.errors import ParameterError
 from intact.reason import Problem, find
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob
 from intact.reason.methods.linc import sentences_of
-from intact.reason.services import MethodJob
 from intact.tasks import find_task
 from intact.tasks.data import data_folder
 from intact.tools import sandbox

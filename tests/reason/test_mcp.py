@@ -13,10 +13,10 @@ import pytest
 
 from intact._base.errors import NotInstalledError, ParameterError, ToolError
 from intact.reason import Answer, Extend, Problem, Result, Steps, Use, method
-from intact.reason.driver import Driver
-from intact.reason.journal import Journal
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.journal import Journal
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.mcp import McpServer
-from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import MarkovBackend
 from intact.reason.tools.python import PythonTool
 

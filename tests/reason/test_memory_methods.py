@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from intact._base.exact import exp
 from intact.reason import Problem, find
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob
 from intact.reason.methods.concept_memory import read_concepts
 from intact.reason.methods.prism import limited
 from intact.reason.methods.retrieval import read_follow_up
 from intact.reason.populations.variates import happens
-from intact.reason.services import MethodJob
 from intact.reason.testing.enumeration import Oracle, law
 from support.judging import (
     LETTERS,

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from intact.reason import Problem, State, find
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.methods import particle_filter as filtering
-from intact.reason.particles import Trajectory
+from intact.reason.parts.particles import Trajectory
 from intact.reason.populations.transformers import normalise, resample
-from intact.reason.weighted import Weighted
-from intact.reason.services import MethodJob, Services
 from intact.reason.testing.enumeration import EnumeratedProblem, Oracle, Player, outcomes
 from intact.reason.testing.toy import END, MarkovBackend
+from intact.reason.weighted import Weighted
 
 LONGEST = 4
 RUNS = 1000

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from intact.reason import Problem, Result, State, find
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.methods.ab_mcts_m import choose_child, choose_model, settled
 from intact.reason.populations.mixed import SCALES, fit
 from intact.reason.populations.variates import RandomStream
-from intact.reason.services import MethodJob, Services
 from support.script import ScriptBackend
 
 GROUPS: list[list[list[float]]] = [

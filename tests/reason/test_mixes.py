@@ -17,9 +17,9 @@ from intact.library import Model
 from intact.reason import Answer, Extend, Problem, Steps, method
 from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.text_mix import TextMix
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.registry import find
-from intact.reason.services import MethodJob, Services
 from intact.tasks.score.scorers import find_scorer
 from intact.text import ChatPrompt
 from intact.text.template import DEFAULT_NOW

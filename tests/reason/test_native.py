@@ -22,9 +22,9 @@ from intact.reason import Answer, Extend, Problem, Race, Result, State, Steps, f
 from intact.reason.backends import native
 from intact.reason.backends.native import NativeBackend, digest_of
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
-from intact.reason.journal import Journal
-from intact.reason.services import MethodJob, Services
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.journal import Journal
+from intact.reason.driving.services import MethodJob, Services
 from intact.tasks.score.scorers import find_scorer
 from support.folders import write_folder
 from support.models import real_model

@@ -24,10 +24,10 @@ from intact.reason.backends.base import Generation, Written
 from intact.reason.backends.openai import KEY, OpenAIBackend
 from intact.reason.backends.openai_wire import stand_in
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
-from intact.reason.journal import Journal
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.journal import Journal
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.problem import State
-from intact.reason.services import MethodJob, Services
 from intact.solving.run import backend_of, opened, solve_all
 from intact.tasks.score.scorers import find_scorer
 from support.endpoint import Endpoint, Reply, answer, event, letters, sent, serve, usage

@@ -10,9 +10,9 @@ import pytest
 from intact._base.errors import ParameterError
 from intact.reason import Problem, State, Use, find
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob
 from intact.reason.methods.pattern_agent import PATTERNS, PatternStep, read_step
-from intact.reason.services import MethodJob
 from intact.reason.testing.toy import MarkovBackend
 from intact.reason.tool import LONGEST_INPUT, ToolResult
 from intact.solving.receipts.versions import versions_of_method

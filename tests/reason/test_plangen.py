@@ -8,7 +8,7 @@ import pytest
 
 from intact.reason import Answer, CallMethod, Extend, Piece, State, find
 from intact.reason.budget import Budget
-from intact.reason.comparing import read_score
+from intact.reason.parts.comparing import read_score
 from intact.reason.testing.checks import CHECKS, Check, ToyTrial
 from intact.reason.testing.enumeration import Oracle
 from support.judging import PROBLEM, law_of_answers, law_of_votes, played, solve

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from intact._base.errors import ParameterError
 from intact.reason import Answer, CallMethod, Problem, find
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob
 from intact.reason.limits import model_names
 from intact.reason.methods.choice_shuffling import in_order, lettered
 from intact.reason.methods.plan_search import subsets
 from intact.reason.methods.solve_or_verify import split
-from intact.reason.services import MethodJob
 from intact.reason.testing.enumeration import Oracle, law
 from intact.tasks.choice import with_choices
 from support.judging import (

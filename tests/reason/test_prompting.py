@@ -4,7 +4,7 @@ import pytest
 
 from intact._base.errors import ParameterError
 from intact.reason import Problem
-from intact.reason.prompting import bare_question, make_prompt
+from intact.reason.parts.prompting import bare_question, make_prompt
 
 CONVERSATION = (("system", "Be brief."), ("user", "Hi."), ("assistant", "Hello."), ("user", "Why?"))
 MADE = "{question} Write a program."

@@ -14,10 +14,10 @@ import intact
 from intact._base.errors import ParameterError
 from intact.reason import Problem, Result, find
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
-from intact.reason.journal import Journal
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.journal import Journal
+from intact.reason.driving.services import MethodJob
 from intact.reason.problem import whole_text
-from intact.reason.services import MethodJob
 from intact.reason.testing.checks import Stopped
 from intact.reason.testing.small import PROVABLE
 from intact.reason.tools import find_tool

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from intact.reason import Extend, Piece, Problem, Score, State, find
 from intact.reason.budget import Budget
-from intact.reason.prompting import follow_up, read_list
-from intact.reason.revising import better
+from intact.reason.parts.prompting import follow_up, read_list
+from intact.reason.parts.revising import better
 from intact.reason.testing.enumeration import Oracle, law
 from support.judging import (
     FIRST,

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 import intact
 from intact.numerics.sampling import LOGPROB_SCALE, entropy, log_probability, top
 from intact.reason import Problem, Result, State, find
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.methods.glimp_router import bound
 from intact.reason.methods.nudging import words
-from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import END, WEIGHTS, MarkovBackend
 from support.tiny import write_tiny
 

@@ -29,8 +29,8 @@ from intact.reason.aggregate.rpc import (
     prune,
     seen_errors,
 )
-from intact.reason.driver import Driver
-from intact.reason.services import MethodJob
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob
 from intact.reason.testing.toy import MarkovBackend
 
 # Two exponential distributions of means 1 and 1/4: the low one is preferred where 4 exp(-4 x) > exp(-x), below ln(4) /

@@ -13,10 +13,10 @@ import pytest
 from intact._base.errors import ParameterError
 from intact.reason import Problem, Result, State, find
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.populations.thompson import Normal
 from intact.reason.populations.variates import RandomStream
-from intact.reason.services import MethodJob, Services
 from intact.reason.testing.enumeration import Oracle, Player, law
 from intact.reason.testing.toy import MarkovBackend
 from support.script import ScriptBackend

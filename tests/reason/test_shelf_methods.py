@@ -18,9 +18,9 @@ from intact.reason import Extend, find
 from intact.reason.aggregate.attempts import best_number, chance_right, check_of, read_kinds
 from intact.reason.aggregate.pairs import Duel, consistent, points
 from intact.reason.budget import Budget
-from intact.reason.comparing import numbered, read_choice
 from intact.reason.methods.text_selectors import marker_pattern, marker_rate
 from intact.reason.methods.tree_of_thoughts import worth
+from intact.reason.parts.comparing import numbered, read_choice
 from intact.reason.testing.enumeration import Oracle, Player, law, pieces
 from intact.reason.testing.toy import END, MarkovBackend
 from intact.stats.laws.verifier import Verifier, best_attempts, ceiling

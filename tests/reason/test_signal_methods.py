@@ -15,10 +15,10 @@ import pytest
 
 from intact._base.errors import ParameterError
 from intact.reason import Extend, Piece, Problem, State, find
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob
 from intact.reason.methods.diff_adapt import difficulty
 from intact.reason.methods.step_pruning import divide, least_important
-from intact.reason.services import MethodJob
 from intact.reason.testing.enumeration import Oracle, Player, law
 from intact.reason.testing.toy import MarkovBackend
 from support.judging import FIRST, PROBLEM, JudgingPlayer, Reward, law_of_answers, requests

@@ -15,15 +15,15 @@ import pytest
 
 from intact._base.errors import ParameterError
 from intact.reason import Answer, Problem, State, find
-from intact.reason.driver import Driver
-from intact.reason.forcing import force
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.methods import particle_gibbs as gibbs
 from intact.reason.methods.ancestor_gibbs import choose_ancestor
-from intact.reason.particles import Trajectory, next_step
-from intact.reason.weighted import Weighted, logarithm
-from intact.reason.services import MethodJob, Services
+from intact.reason.parts.forcing import force
+from intact.reason.parts.particles import Trajectory, next_step
 from intact.reason.testing.enumeration import EnumeratedProblem, Oracle, Player, outcomes
 from intact.reason.testing.toy import MarkovBackend
+from intact.reason.weighted import Weighted, logarithm
 
 MODEL = MarkovBackend()
 PROBLEM = Problem("p", "ask", read=lambda text: text or None)

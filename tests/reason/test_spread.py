@@ -15,12 +15,12 @@ from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Extend, Piece, Problem, State, Steps, find, method
 from intact.reason.aggregate.confidence import mean_spread
 from intact.reason.aggregate.votes import take
-from intact.reason.driver import Driver
-from intact.reason.journal import Journal, key_of, seen
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.journal import Journal, key_of, seen
+from intact.reason.driving.services import MethodJob
+from intact.reason.driving.writing import Writing
 from intact.reason.problem import Hidden, Result
-from intact.reason.services import MethodJob
 from intact.reason.testing.toy import WEIGHTS, MarkovBackend
-from intact.reason.writing import Writing
 
 PROBLEM = Problem("p", "ask")
 

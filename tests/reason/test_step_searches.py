@@ -10,13 +10,13 @@ import pytest
 from intact._base.errors import ParameterError
 from intact.reason import Answer, Problem, State, find
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.populations import transformers
 from intact.reason.populations.annealing import entropic_temperature
-from intact.reason.weights import logit, relative
-from intact.reason.services import MethodJob, Services
 from intact.reason.testing.enumeration import Oracle, Player
 from intact.reason.testing.toy import MarkovBackend
+from intact.reason.weights import logit, relative
 from support.script import ScriptBackend
 
 PROBLEM = Problem("p", "ask", read=lambda text: text or None)

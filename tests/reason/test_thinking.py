@@ -4,10 +4,10 @@ import pytest
 
 from intact._base.errors import ParameterError
 from intact.reason import Extend, Problem, State, method
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob
 from intact.reason.problem import Piece
 from intact.reason.registry import find
-from intact.reason.services import MethodJob
 from intact.reason.thinking import ThinkingMode, ThoughtCap
 from intact.tasks.choose import choose
 from intact.tasks.score import answers

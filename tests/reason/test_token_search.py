@@ -17,10 +17,10 @@ from intact._base.errors import ParameterError
 from intact.engine.hidden import HiddenState
 from intact.reason import Extend, Piece, Problem, Result, State, Why, find
 from intact.reason.backends.base import Generation
-from intact.reason.driver import Driver
-from intact.reason.next_tokens import nucleus
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
+from intact.reason.parts.next_tokens import nucleus
 from intact.reason.problem import Hidden
-from intact.reason.services import MethodJob, Services
 from intact.reason.testing.enumeration import EnumeratedProblem, Oracle, Player, law
 from intact.reason.testing.toy import END, MarkovBackend
 from intact.tasks.score.scorers.next_value import NextValueScorer

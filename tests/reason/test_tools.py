@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from intact._base.errors import ParameterError
 from intact.reason import Answer, Extend, Problem, Result, Steps, Use, method
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
-from intact.reason.journal import Journal
-from intact.reason.services import MethodJob, Services
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.journal import Journal
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.testing.toy import MarkovBackend
 from intact.reason.tool import LONGEST_OUTPUT, MethodTool, ToolInput, ToolResult, clean
 from intact.reason.tools import TOOLS, find_tool

@@ -11,10 +11,10 @@ import pytest
 
 from intact._base.errors import ParameterError
 from intact.reason import Problem, Result, State, find
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.methods.tree_search import SearchNode, SearchTree, TreeSettings, search_tree
 from intact.reason.populations.tree import puct, uct
-from intact.reason.services import MethodJob, Services
 from intact.reason.testing.checks import CHECKS, Check, LetterScorer, ToyTrial
 from intact.reason.testing.enumeration import Oracle, Player, outcomes
 from intact.reason.testing.toy import END, MarkovBackend

@@ -10,12 +10,12 @@ import pytest
 from intact.reason import Problem, Result, find
 from intact.reason.backends.base import Generation, Written
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.methods.forward_backward import masked
 from intact.reason.methods.generative_verifier import verdict
 from intact.reason.methods.speculative_thinking import turns
-from intact.reason.prompting import make_prompt, question, read_value
-from intact.reason.services import MethodJob, Services
+from intact.reason.parts.prompting import make_prompt, question, read_value
 from intact.tasks.score.scorers import find_scorer
 from intact.tasks.score.scorers.equations import Equations
 from intact.tools.sandbox import protection

@@ -18,8 +18,8 @@ from intact.reason.aggregate.confidence import bottom_confidence, tail_confidenc
 from intact.reason.aggregate.deepconf import stopping_place
 from intact.reason.backends.base import Generation, Written
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
-from intact.reason.services import MethodJob, Services
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.testing.enumeration import Oracle, Player, law, outcomes
 from intact.reason.testing.toy import MarkovBackend
 from intact.tasks.score.scorers.certainty import LikelihoodScorer

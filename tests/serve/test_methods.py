@@ -14,9 +14,9 @@ import intact
 from intact.reason import Extend, Steps, find, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob
 from intact.reason.problem import Problem, whole_text
-from intact.reason.services import MethodJob
 from intact.reason.testing.toy import MarkovBackend
 from intact.serve.apis.openai import reasoning
 from intact.serve.app import create_app

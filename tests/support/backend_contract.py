@@ -11,9 +11,9 @@ from intact.engine.sampling.parameters import SamplingParameters
 from intact.reason import Answer, Extend, Method, Problem, Race, Result, Steps, all_methods, find, method
 from intact.reason.backends.base import Backend, Generation, Spelling, Written
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
-from intact.reason.journal import Journal
-from intact.reason.services import MethodJob, Services
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.journal import Journal
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.testing.small import PROVABLE
 from intact.tasks.score.scorers import find_scorer
 from support.journals import finished, unfinished

@@ -1,6 +1,6 @@
 """How many entries a journal holds."""
 
-from intact.reason.journal import Journal
+from intact.reason.driving.journal import Journal
 
 
 def finished(journal: Journal) -> int:

@@ -12,8 +12,8 @@ from typing import Any
 
 from intact.reason import Answer, Extend, Piece, Problem, State, Steps, find
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
-from intact.reason.services import MethodJob, Services
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.testing.enumeration import Oracle, Player, law
 from intact.reason.testing.toy import MarkovBackend
 from support.script import Reply, ScriptBackend

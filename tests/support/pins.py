@@ -21,12 +21,12 @@ import numpy as np
 from intact.engine.hidden import HiddenState
 from intact.measure.bench.shapes import tokenizer_metadata
 from intact.numerics.sampling import LOGPROB_SCALE
-from intact.reason.choice import Arm, Policy, pilot_arm
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
+from intact.reason.parts.choice import Arm, Policy, pilot_arm
+from intact.reason.parts.prompting import make_prompt
 from intact.reason.problem import Piece, Problem, State
-from intact.reason.prompting import make_prompt
 from intact.reason.registry import all_methods
-from intact.reason.services import MethodJob, Services
 from intact.reason.testing.checks import Anywhere, LetterScorer, ToyTrial
 from intact.reason.testing.small import PROVABLE
 from intact.reason.testing.toy import WEIGHTS, MarkovBackend

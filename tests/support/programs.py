@@ -7,8 +7,8 @@ from typing import Any
 
 from intact.reason import Answer, CallMethod, Extend, Problem, Race, Result, Score, State, Steps, find, method
 from intact.reason.backends.base import Backend
-from intact.reason.driver import Driver
-from intact.reason.services import MethodJob
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob
 
 SAMPLED = {"temperature": 1.0, "max_tokens": 12}
 

@@ -24,6 +24,7 @@ MOVED = {
     "conformance": "measure.conformance",
     "conversation": "library.conversation",
     "download": "checkpoints.download",
+    "engine.draft.drafting": "engine.drafting",
     "errors": "_base.errors",
     "exact": "_base.exact",
     "files": "_base.files",
@@ -39,6 +40,30 @@ MOVED = {
     "prove": "tools.prove",
     "quantizers": "quantizing.quantizers",
     "quantizers.grids": "numerics.grids",
+    "reason.choice": "reason.parts.choice",
+    "reason.comparing": "reason.parts.comparing",
+    "reason.composing": "reason.parts.composing",
+    "reason.concepts": "reason.parts.concepts",
+    "reason.driver": "reason.driving.driver",
+    "reason.execution": "reason.driving.execution",
+    "reason.fixed": "reason.aggregate.fixed",
+    "reason.forcing": "reason.parts.forcing",
+    "reason.holes": "reason.parts.holes",
+    "reason.interpreting": "reason.parts.interpreting",
+    "reason.journal": "reason.driving.journal",
+    "reason.likeliest": "reason.parts.likeliest",
+    "reason.next_tokens": "reason.parts.next_tokens",
+    "reason.particles": "reason.parts.particles",
+    "reason.populations.weighted": "reason.weighted",
+    "reason.populations.weights": "reason.weights",
+    "reason.prompting": "reason.parts.prompting",
+    "reason.proving": "reason.parts.proving",
+    "reason.revising": "reason.parts.revising",
+    "reason.searching": "reason.parts.searching",
+    "reason.services": "reason.driving.services",
+    "reason.slots": "reason.driving.slots",
+    "reason.stepwise": "reason.parts.stepwise",
+    "reason.writing": "reason.driving.writing",
     "run_receipts": "solving.receipts",
     "score": "tasks.score",
     "steering": "library.steering",
@@ -64,7 +89,7 @@ def new_name(name: str) -> str | None:
     head, *parts = name.split(".")
     if head != "intact" or not parts:
         return None
-    for count in (2, 1):
+    for count in (3, 2, 1):
         if new := MOVED.get(".".join(parts[:count])):
             return ".".join(("intact", new, *parts[count:]))
     return None

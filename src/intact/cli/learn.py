@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from intact.evaluate.concepts import WrittenMemory
     from intact.evaluate.sweep.guess import GuessWorth
     from intact.evaluate.values import GradedTexts
-    from intact.reason.choice import PolicyOutcome
+    from intact.reason.parts.choice import PolicyOutcome
 
 METHODS_EXAMPLES = """\
 Run some methods on one task, a vote of four samples among them
@@ -87,7 +87,7 @@ def methods(
     json: JsonOption = False,
 ) -> None:
     """Learn a table for the method compute_optimal from logs: half of the problems to learn from, half to judge by."""
-    from intact.reason.choice import common, judge, learn, read_logs, split
+    from intact.reason.parts.choice import common, judge, learn, read_logs, split
 
     log = read_logs(logs)
     known, held_out = split(common(log), one_seed(seed, "a table"))

@@ -115,8 +115,8 @@ def command(
 ) -> None:
     """Answer a question, or a task's problems, by a reasoning method: sampling, votes, search, under a hard budget."""
     from intact.reason.budget import Budget
+    from intact.reason.driving.services import MethodJob
     from intact.reason.registry import find
-    from intact.reason.services import MethodJob
     from intact.receipts.document import write_receipts
     from intact.solving.run import as_problem, check_system, solve_all
     from intact.tasks.score.answers import KINDS, READERS

@@ -24,7 +24,7 @@ from intact.evaluate.predicted import LEVEL, PROBLEMS, next_right, sure_words
 from intact.evaluate.results import ItemRecord
 from intact.evaluate.samples import Leaf, direct, first_records, leaves, own_samples
 from intact.evaluate.scores import DIGITS
-from intact.reason.execution import DEFAULTS
+from intact.reason.driving.execution import DEFAULTS
 from intact.reason.problem import Result
 from intact.reason.registry import all_methods
 from intact.solving.receipts.versions import versions_of_method, versions_of_task

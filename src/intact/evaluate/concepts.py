@@ -21,7 +21,9 @@ from intact.evaluate.results import EvaluationRun, ItemRecord
 from intact.evaluate.samples import leaves
 from intact.reason.backends.base import Backend
 from intact.reason.budget import Budget
-from intact.reason.concepts import (
+from intact.reason.driving.driver import PARALLEL
+from intact.reason.driving.services import LARGEST_FILE, MethodJob
+from intact.reason.parts.concepts import (
     FIELDS,
     Concept,
     ConceptSource,
@@ -30,11 +32,9 @@ from intact.reason.concepts import (
     parse_concept,
     question_digest,
 )
-from intact.reason.driver import PARALLEL
+from intact.reason.parts.prompting import make_prompt, question
 from intact.reason.problem import CUT, Problem, Result
-from intact.reason.prompting import make_prompt, question
 from intact.reason.registry import find
-from intact.reason.services import LARGEST_FILE, MethodJob
 from intact.solving.run import solve_all, takes_conversations
 
 METHOD: Final = "chain_of_thought"

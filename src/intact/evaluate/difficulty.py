@@ -1,4 +1,4 @@
-"""Logs of methods by difficulty, which `intact.reason.choice` learns from."""
+"""Logs of methods by difficulty, which `intact.reason.parts.choice` learns from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from intact._base.errors import ParameterError
 from intact.reason.aggregate.votes import check_lengths, vote
-from intact.reason.choice import EDGES, Arm, Log, PolicyOutcome, Trial, common, fixed, outcome, pilot_arm
+from intact.reason.parts.choice import EDGES, Arm, Log, PolicyOutcome, Trial, common, fixed, outcome, pilot_arm
 
 
 class SampledAnswers(NamedTuple):

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from intact.evaluate.manifest import grader_digest
-from intact.reason.journal import Journal, JournalFolder, key_of
+from intact.reason.driving.journal import Journal, JournalFolder, key_of
 from intact.tasks.task import Item, Task
 
 THREADS = 2

@@ -14,7 +14,7 @@ from intact.library import Model
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.backends.base import Backend
 from intact.reason.backends.native import NativeBackend
-from intact.reason.journal import Journal, JournalFolder, key_of
+from intact.reason.driving.journal import Journal, JournalFolder, key_of
 from intact.text import Tokenizer
 
 FILE = "likelihoods.sqlite"

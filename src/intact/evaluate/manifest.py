@@ -17,7 +17,7 @@ from intact.evaluate.plan import Plan
 from intact.reason.backends.base import Backend, Rendering
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
-from intact.reason.driver import template_time
+from intact.reason.driving.driver import template_time
 from intact.reason.problem import Prompt
 from intact.reason.registry import Method
 from intact.reason.thinking import ThinkingMode, common_thinking

@@ -16,7 +16,7 @@ from intact.evaluate.plan import Plan, Unit
 from intact.evaluate.results import ItemRecord
 from intact.evaluate.work import Done, How, check_receipts, work
 from intact.reason.backends.base import Backend
-from intact.reason.journal import Journal, JournalFolder, key_of
+from intact.reason.driving.journal import Journal, JournalFolder, key_of
 from intact.reason.registry import find
 
 FILE = "records.sqlite"

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from intact._base.errors import ParameterError
 from intact.reason.budget import Budget
+from intact.reason.parts.prompting import with_system
 from intact.reason.problem import Problem
-from intact.reason.prompting import with_system
 from intact.reason.registry import Method, find
 from intact.tasks.choose import Chosen
 from intact.tasks.likelihood import LikelihoodTask

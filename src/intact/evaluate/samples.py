@@ -10,8 +10,8 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from intact.evaluate.results import ItemRecord, ItemSample, SingleVerdict
+from intact.reason.driving.writing import paragraph_ends
 from intact.reason.problem import Result
-from intact.reason.writing import paragraph_ends
 from intact.text.thinking import answer_part
 
 

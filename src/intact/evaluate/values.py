@@ -13,11 +13,11 @@ from intact._base.exact import mean
 from intact.engine.hidden import read_hidden
 from intact.reason import Answer, Extend, Problem, State, Steps, method
 from intact.reason.backends.native import NativeBackend
+from intact.reason.driving.services import MethodJob
 from intact.reason.limits import one_of
 from intact.reason.methods.tree_search import TreeSettings, search_tree
 from intact.reason.populations.tree import puct
 from intact.reason.problem import CUT
-from intact.reason.services import MethodJob
 from intact.solving.run import check_tokenizer, solve_all, takes_conversations, task_sampling
 from intact.stats.calibration import auroc, brier, calibration_error, choice
 from intact.tasks.choose import Chosen

@@ -16,10 +16,10 @@ from intact.evaluate.plan import Plan, Unit
 from intact.evaluate.results import AnswerTurn, ItemRecord, ItemSample, SampleStep, line, was_cut
 from intact.evaluate.samples import Leaf, rewards_of, texts_of, turns_of, verdicts_of
 from intact.reason.backends.base import Backend
-from intact.reason.driver import PARALLEL
-from intact.reason.journal import JournalFolder
+from intact.reason.driving.driver import PARALLEL
+from intact.reason.driving.journal import JournalFolder
+from intact.reason.driving.services import MethodJob
 from intact.reason.problem import CUT, Result
-from intact.reason.services import MethodJob
 from intact.receipts.document import AnyReceipt
 from intact.solving.run import solve_all, takes_conversations
 from intact.tasks.choose import Chosen

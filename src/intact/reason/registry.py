@@ -153,7 +153,7 @@ class Method:
         If true, the texts that answer the problem's own prompt are independent draws, as many as the parameters say:
         their number is settled before the first is drawn. Only then are curves over that number unbiased.
     composition : str
-        The transformers that it applies, where it is a composition of them (`intact.reason.composing.composed`).
+        The transformers that it applies, where it is a composition of them (`intact.reason.parts.composing.composed`).
     laws : tuple of str
         The laws that it obeys by that (`intact.reason.testing.laws.METHOD_LAWS`).
     shared : mapping of str to SharedParameters

@@ -177,7 +177,7 @@ class Read:
     file: str
 
 
-class Named(Protocol):
+class MethodValue(Protocol):
     """A method, as `intact.reason.find` gives it."""
 
     @property
@@ -199,7 +199,7 @@ class CallMethod:
         Those of the method.
     """
 
-    method: Named | str
+    method: MethodValue | str
     problem: Problem
     parameters: Mapping[str, Any] = field(default_factory=dict)
 

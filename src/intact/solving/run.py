@@ -22,12 +22,12 @@ from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.openai_key import KEY, variables
 from intact.reason.backends.text_mix import TextMix
 from intact.reason.budget import Budget
-from intact.reason.driver import PARALLEL, Driver
-from intact.reason.journal import Journal, JournalFolder
+from intact.reason.driving.driver import PARALLEL, Driver
+from intact.reason.driving.journal import Journal, JournalFolder
+from intact.reason.driving.services import MethodJob, Services, check_tools
+from intact.reason.parts.prompting import with_system
 from intact.reason.problem import Problem, Result, as_prompt
-from intact.reason.prompting import with_system
 from intact.reason.registry import Method, find
-from intact.reason.services import MethodJob, Services, check_tools
 from intact.reason.thinking import ThinkingMode
 from intact.reason.tool import MethodTool
 from intact.tasks.choose import Chosen

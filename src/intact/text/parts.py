@@ -1,4 +1,4 @@
-"""What a tokenizer is made of, which the readers of GGUF files and of tokenizer.json return."""
+"""The parts of a tokenizer, which the readers of GGUF files and of tokenizer.json return."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from intact.evaluate.plan import plan
 from intact.evaluate.run import evaluate
 from intact.evaluate.work import How
 from intact.reason.backends.native import NativeBackend
-from intact.reason.journal import Journal
+from intact.reason.driving.journal import Journal
 from intact.solving.run import JOURNAL
 from intact.tasks.choose import choose
 from support.clusters import NotingJob, add_node, environment, ray_cluster, units_by_node, workers_of

@@ -6,7 +6,7 @@ from inspect import isgeneratorfunction
 import pytest
 
 import intact
-from intact.reason.choice import Arm, Policy, pilot_arm
+from intact.reason.parts.choice import Arm, Policy, pilot_arm
 from intact.reason.registry import all_methods
 from intact.reason.testing.small import SMALL
 from intact.solving.receipts.document import RunReceipt

@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 import intact
-from intact.reason.journal import CHECK, Journal, _check
+from intact.reason.driving.journal import CHECK, Journal, _check
 from intact.solving.receipts.verify import verify_run
 from intact.solving.run import JOURNAL
 from support.journals import unfinished

@@ -8,7 +8,7 @@ import pytest
 import intact
 from intact._base.errors import ReceiptError
 from intact.reason.backends.native import NativeBackend
-from intact.reason.choice import Arm, Policy, pilot_arm
+from intact.reason.parts.choice import Arm, Policy, pilot_arm
 from intact.receipts.identity import digests_of
 from intact.receipts.lock import LockedModel
 from intact.solving.receipts.document import RunReceipt

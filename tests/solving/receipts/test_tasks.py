@@ -6,9 +6,9 @@ import pytest
 
 import intact
 from intact._base.errors import ParameterError
+from intact.reason.driving.services import MethodJob
 from intact.reason.problem import Problem
 from intact.reason.registry import find
-from intact.reason.services import MethodJob
 from intact.solving.receipts.document import RunReceipt
 from intact.solving.run import backends_of, solve_all, solve_items
 from intact.tasks import find_task

@@ -15,8 +15,8 @@ from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Answer, Extend, Problem, Score, Steps, method
 from intact.reason.backends.base import Generation
 from intact.reason.budget import Budget
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.problem import Piece, State, Top
-from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import END, LetterLaw, MarkovBackend
 from intact.tasks.score.scorers import find_scorer
 from intact.tasks.score.scorers.colep import RULES, WEIGHT

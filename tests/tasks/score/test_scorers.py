@@ -11,9 +11,9 @@ from intact._base.errors import ParameterError, ScorerError, SpentError
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Answer, CallMethod, Extend, Piece, Problem, Score, State, Steps, find, method
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.problem import Top
-from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import WEIGHTS, MarkovBackend
 from intact.stats.rules import corrected
 from intact.tasks.score.prompts import ask_about, share

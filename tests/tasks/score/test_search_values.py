@@ -13,11 +13,11 @@ from intact.evaluate.values import GradedTexts, examples_of, learn_value, search
 from intact.library import Model
 from intact.reason import Answer, Piece, Problem, State, Steps, find, method
 from intact.reason.backends.native import NativeBackend
-from intact.reason.driver import Driver
-from intact.reason.journal import Journal
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.journal import Journal
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.methods.tree_search import SearchNode, TreeSettings, search_tree
 from intact.reason.populations.tree import puct
-from intact.reason.services import MethodJob, Services
 from intact.tasks import Item
 from intact.tasks.score.scorers import find_scorer
 from support.tiny import write_tiny

@@ -36,10 +36,10 @@ from intact.reason import Extend, Problem, Result, State, Steps, find, method
 from intact.reason.aggregate.votes import take
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
-from intact.reason.journal import Journal
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.journal import Journal
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.problem import Hidden
-from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import MarkovBackend
 from intact.stats.calibration import auroc
 from intact.tasks import Item

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from intact._base.errors import JournalError
-from intact.reason.journal import Journal
+from intact.reason.driving.journal import Journal
 
 
 class JournalKeeper:

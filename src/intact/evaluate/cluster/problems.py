@@ -9,7 +9,7 @@ from typing import Any
 
 from intact.evaluate.cluster.receipts import receipts_refusal
 from intact.reason.backends.base import Backend
-from intact.reason.journal import JournalFolder
+from intact.reason.driving.journal import JournalFolder
 from intact.reason.registry import find
 from intact.solving.run import Graded, solve_items
 from intact.tasks.choose import choose

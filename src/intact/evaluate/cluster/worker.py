@@ -12,7 +12,7 @@ from intact.evaluate.cluster.models import Shipment, received, with_others
 from intact.library import Model, load
 from intact.reason.backends.base import Backend
 from intact.reason.backends.native import NativeBackend
-from intact.reason.journal import JournalFolder
+from intact.reason.driving.journal import JournalFolder
 from intact.reason.thinking import ThinkingMode
 from intact.text.template import DEFAULT_NOW
 

@@ -14,7 +14,7 @@ import numpy as np
 from intact._base import exact
 from intact._base.errors import ParameterError
 from intact.engine.sampling.spread import Spread
-from intact.reason.fixed import ONE, UNIT, Int, exp, fixed, ln
+from intact.reason.aggregate.fixed import ONE, UNIT, Int, exp, fixed, ln
 
 _LEAST = ONE // UNIT  # of the mass that is left for tokens that are not given
 

@@ -11,7 +11,7 @@ from intact._base.errors import ParameterError, SpentError
 from intact.reason import Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import ChanceScorer, Count, Filled, one_of
-from intact.reason.stepwise import advance, or_spent, until_spent
+from intact.reason.parts.stepwise import advance, or_spent, until_spent
 
 COSTS = ("increase", "none")
 

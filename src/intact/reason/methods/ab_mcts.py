@@ -9,8 +9,8 @@ from intact._base.errors import SpentError
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import pick
 from intact.reason.limits import Count, Need, Needs, ScorerName, one_of
+from intact.reason.parts.prompting import as_reply, make_prompt
 from intact.reason.populations.thompson import PRIORS, wider_or_deeper
-from intact.reason.prompting import as_reply, make_prompt
 
 REFINE = """\
 {question}

@@ -12,9 +12,9 @@ from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import pick
 from intact.reason.limits import Count, Parts, ScorerName, model_names
 from intact.reason.methods.ab_mcts import REFINE
+from intact.reason.parts.prompting import as_reply, make_prompt
 from intact.reason.populations.mixed import fit
 from intact.reason.populations.variates import RandomStream
-from intact.reason.prompting import as_reply, make_prompt
 
 LEAST: Final = 4
 """Answers of a child and below it, from which on it may be left alone."""

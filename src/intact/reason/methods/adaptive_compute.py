@@ -5,8 +5,8 @@ from __future__ import annotations
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import pick
 from intact.reason.limits import Amount, Count, ScorerName, Share, WeightScorer
+from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.reason.populations.beam import keep_best
-from intact.reason.stepwise import or_spent, until_spent
 
 
 @method("Manvi, Singh & Ermon 2024, arXiv 2410.02725", group="samples, chosen by a scorer", temperature=1.0)

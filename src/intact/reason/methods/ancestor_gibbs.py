@@ -9,11 +9,11 @@ from typing import Annotated, Any, Final
 
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Part, Problem, Score, State, Steps, method
-from intact.reason.composing import composed
-from intact.reason.forcing import force
 from intact.reason.limits import ChanceScorer, Count, Filled, at_least
 from intact.reason.methods.particle_gibbs import gibbs
-from intact.reason.particles import Potential, Trajectory, newest, next_step
+from intact.reason.parts.composing import composed
+from intact.reason.parts.forcing import force
+from intact.reason.parts.particles import Potential, Trajectory, newest, next_step
 from intact.reason.populations.transformers import resample, weigh
 from intact.reason.weighted import Log, Weighted
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from intact.reason import Extend, Problem, Score, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Amount, Count, Filled, ModelName, ScorerName, one_of
-from intact.reason.stepwise import or_spent, until_spent
+from intact.reason.parts.stepwise import or_spent, until_spent
 
 RULES = ("reward", "oracle")
 

@@ -10,12 +10,12 @@ from typing import Annotated, Final, NamedTuple
 from intact._base.errors import ParameterError, SpentError
 from intact.reason import Extend, Part, Problem, State, Steps, Use, method
 from intact.reason.aggregate.votes import elect
-from intact.reason.comparing import demand, numbered
 from intact.reason.limits import CommaList, Parts, ToolName, model_names, together
 from intact.reason.methods.generative_verifier import DEMAND, VERIFY, verdict
 from intact.reason.methods.mixture_of_agents import AGGREGATE
+from intact.reason.parts.comparing import demand, numbered
+from intact.reason.parts.prompting import as_reply, make_prompt, whole
 from intact.reason.problem import SPENT
-from intact.reason.prompting import as_reply, make_prompt, whole
 from intact.reason.tool import LONGEST_INPUT, ToolResult
 
 CRITIQUE = """\

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from intact._base.errors import ParameterError
 from intact.reason import Problem, Steps, method
-from intact.reason.composing import composed, decide
 from intact.reason.limits import Count, Filled, Natural, ScorerName
-from intact.reason.particles import Trajectory, next_step
+from intact.reason.parts.composing import composed, decide
+from intact.reason.parts.particles import Trajectory, next_step
+from intact.reason.parts.searching import search
+from intact.reason.parts.stepwise import FinalRule, until_spent
 from intact.reason.populations.beam import best_of_trees, keep_best
 from intact.reason.populations.transformers import cut, expand, sample, start
-from intact.reason.searching import search
-from intact.reason.stepwise import FinalRule, until_spent
 
 
 def check_width(*, n: int, width: int) -> None:

@@ -8,8 +8,8 @@ from typing import Final
 from intact._base.errors import ParameterError
 from intact.reason import Part, Problem, Score, State, Steps, method
 from intact.reason.aggregate.best import Reduction, reduce
-from intact.reason.composing import choose, composed, vote, write
 from intact.reason.limits import Count, Filled, ScorerName, WeightScorer
+from intact.reason.parts.composing import choose, composed, vote, write
 from intact.reason.populations.transformers import sample, start, weigh
 
 LONGEST: Final = 1 << 27

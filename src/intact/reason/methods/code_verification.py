@@ -7,11 +7,11 @@ from typing import Final
 
 from intact.reason import Part, Problem, Steps, method
 from intact.reason.aggregate.votes import elected, vote
-from intact.reason.interpreting import FENCE, Transcript, interpret
 from intact.reason.limits import Amount, Count, Natural, Positive
 from intact.reason.methods.interleaved_code import SOLVE
+from intact.reason.parts.interpreting import FENCE, Transcript, interpret
+from intact.reason.parts.prompting import make_prompt
 from intact.reason.problem import path
-from intact.reason.prompting import make_prompt
 
 VERIFY: Final = """
 

@@ -7,8 +7,8 @@ from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Amount, Count, Positive
 from intact.reason.methods.program_aided import FENCE, printed
+from intact.reason.parts.prompting import make_prompt
 from intact.reason.problem import path
-from intact.reason.prompting import make_prompt
 
 CHECK = """\
 {question}

@@ -8,10 +8,10 @@ from typing import Final
 from intact._base.errors import SpentError
 from intact.reason import Extend, Part, Problem, Score, State, Steps, Use, method
 from intact.reason.aggregate.votes import elect, pick
-from intact.reason.interpreting import FENCE
 from intact.reason.limits import Count, Positive, ScorerName
 from intact.reason.methods.program_aided import program_of
-from intact.reason.prompting import make_prompt, read_value
+from intact.reason.parts.interpreting import FENCE
+from intact.reason.parts.prompting import make_prompt, read_value
 
 TRANSLATE: Final = """\
 {question}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from intact._base.errors import FormatError, SpentError
 from intact.reason import Answer, CallMethod, Extend, Problem, Read, Steps, find, method
 from intact.reason.aggregate.votes import elect
-from intact.reason.choice import Policy, agreement, pilot_arm
+from intact.reason.parts.choice import Policy, agreement, pilot_arm
 
 
 @method(

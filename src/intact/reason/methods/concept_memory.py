@@ -6,11 +6,11 @@ import re
 
 from intact.reason import Extend, Problem, Read, Steps, method
 from intact.reason.aggregate.votes import elect
-from intact.reason.comparing import demand
-from intact.reason.concepts import check_sources, read_memory
 from intact.reason.limits import Count
-from intact.reason.prompting import as_reply, make_prompt, question
-from intact.reason.stepwise import until_spent
+from intact.reason.parts.comparing import demand
+from intact.reason.parts.concepts import check_sources, read_memory
+from intact.reason.parts.prompting import as_reply, make_prompt, question
+from intact.reason.parts.stepwise import until_spent
 from intact.tools.retrieve import Index
 
 SELECT = """\

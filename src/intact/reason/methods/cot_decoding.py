@@ -8,8 +8,8 @@ from typing import Annotated, TypeAlias
 from intact._base.exact import exp, mean
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elect, pick, take
-from intact.reason.likeliest import rivals
 from intact.reason.limits import Likeliest, one_of
+from intact.reason.parts.likeliest import rivals
 
 CHOICES = ("sum", "best")
 Choice: TypeAlias = Annotated[str, partial(one_of, CHOICES)]

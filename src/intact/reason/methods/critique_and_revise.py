@@ -6,8 +6,8 @@ from intact._base.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count, ModelName, Natural
-from intact.reason.prompting import make_prompt
-from intact.reason.revising import rewrite
+from intact.reason.parts.prompting import make_prompt
+from intact.reason.parts.revising import rewrite
 
 CRITIQUE = """\
 {question}

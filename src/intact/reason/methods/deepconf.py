@@ -17,9 +17,9 @@ from intact.reason.aggregate.confidence import (
 )
 from intact.reason.aggregate.deepconf import agreed, bar, confident_vote, stopping_place
 from intact.reason.aggregate.votes import elected, vote
-from intact.reason.likeliest import rivals
 from intact.reason.limits import Count, Likeliest, Share, one_of, within
-from intact.reason.stepwise import or_spent, until_spent
+from intact.reason.parts.likeliest import rivals
+from intact.reason.parts.stepwise import or_spent, until_spent
 
 Percent: TypeAlias = Annotated[float, partial(within, 0, 100)]
 

@@ -8,9 +8,9 @@ from intact._base.errors import ParameterError
 from intact.reason import Extend, Problem, Score, Steps, method
 from intact.reason.aggregate.confidence import entropy
 from intact.reason.aggregate.votes import elect
-from intact.reason.likeliest import rivals
 from intact.reason.limits import Amount, ChanceScorer, Count, Likeliest, Share
-from intact.reason.stepwise import or_spent, until_spent
+from intact.reason.parts.likeliest import rivals
+from intact.reason.parts.stepwise import or_spent, until_spent
 
 
 class Effort(NamedTuple):

@@ -7,8 +7,8 @@ from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import pick
 from intact.reason.limits import Count, Filled, ScorerName
 from intact.reason.methods.beam_search import check_width
+from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.reason.populations.beam import keep_best
-from intact.reason.stepwise import or_spent, until_spent
 
 
 @method("Cheshmi et al. 2025, arXiv 2508.01969", group="search step by step", checks=(check_width,), temperature=0.8)

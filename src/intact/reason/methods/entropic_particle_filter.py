@@ -6,13 +6,13 @@ from functools import partial
 from typing import Annotated
 
 from intact.reason import Problem, Steps, method
-from intact.reason.composing import composed, decide
 from intact.reason.limits import ChanceScorer, Count, Filled, Natural, Share, one_of
-from intact.reason.particles import Trajectory, next_step, odds
+from intact.reason.parts.composing import composed, decide
+from intact.reason.parts.particles import Trajectory, next_step, odds
+from intact.reason.parts.stepwise import FinalRule, until_spent
 from intact.reason.populations.annealing import RULES, entropic_temperature
 from intact.reason.populations.resampling import SchemeName
 from intact.reason.populations.transformers import normalise, resample, sample, start, weigh
-from intact.reason.stepwise import FinalRule, until_spent
 
 
 @composed("start (sample weigh resample normalise)* (choose|vote)")

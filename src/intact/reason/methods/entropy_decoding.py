@@ -8,9 +8,9 @@ from intact._base.exact import ln, mean
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.confidence import entropy
 from intact.reason.aggregate.votes import take
-from intact.reason.likeliest import rivals
 from intact.reason.limits import Amount, Count, Likeliest, ModelName
-from intact.reason.stepwise import or_spent, until_spent
+from intact.reason.parts.likeliest import rivals
+from intact.reason.parts.stepwise import or_spent, until_spent
 
 
 def bits(state: State) -> list[float]:

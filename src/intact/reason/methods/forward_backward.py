@@ -12,8 +12,8 @@ from intact._base.exact import power
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elected, vote
 from intact.reason.limits import Count, Natural, Share, together
+from intact.reason.parts.prompting import LONGEST, make_prompt, question, read_value
 from intact.reason.problem import SPENT
-from intact.reason.prompting import LONGEST, make_prompt, question, read_value
 
 BACKWARD = """\
 {question}

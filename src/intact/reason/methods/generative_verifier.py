@@ -9,8 +9,8 @@ from intact._base.exact import mean
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elect, pick
 from intact.reason.limits import Count, ModelName, together
+from intact.reason.parts.prompting import make_prompt
 from intact.reason.problem import SPENT, path
-from intact.reason.prompting import make_prompt
 
 VERIFY = """\
 {question}

@@ -8,9 +8,9 @@ from intact.numerics.functions import LOG2E
 from intact.numerics.sampling import decimal, entropy
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.likeliest import rivals
 from intact.reason.limits import Amount, Count, Filled, Likeliest, ModelName
-from intact.reason.stepwise import or_spent, until_spent
+from intact.reason.parts.likeliest import rivals
+from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.text.thinking import THINK_TAGS
 
 

@@ -24,10 +24,10 @@ from intact.engine.shared_cache.rules import (
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Filled, Natural, TextLength, one_of, within
+from intact.reason.parts.prompting import make_prompt
+from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.reason.problem import Piece, Why
-from intact.reason.prompting import make_prompt
 from intact.reason.requests import WriteTogether
-from intact.reason.stepwise import or_spent, until_spent
 
 CACHES: Final = ("text", "shared")
 Workers: TypeAlias = Annotated[int, partial(within, 1, len(NAMES))]

@@ -10,10 +10,10 @@ from typing import Final
 from intact._base.errors import SpentError
 from intact.reason import Extend, Part, Problem, State, Steps, Use, method
 from intact.reason.aggregate.votes import elected, vote
-from intact.reason.interpreting import FENCE
 from intact.reason.limits import Count, Natural, Positive, together
 from intact.reason.methods.program_aided import program_of
-from intact.reason.prompting import make_prompt, question, read_value
+from intact.reason.parts.interpreting import FENCE
+from intact.reason.parts.prompting import make_prompt, question, read_value
 from intact.reason.tool import shorten
 
 PROPOSE: Final = """\

@@ -7,9 +7,9 @@ import math
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, ScorerName
-from intact.reason.prompting import as_reply, make_prompt
-from intact.reason.revising import better
-from intact.reason.stepwise import or_spent, until_spent
+from intact.reason.parts.prompting import as_reply, make_prompt
+from intact.reason.parts.revising import better
+from intact.reason.parts.stepwise import or_spent, until_spent
 
 REFINE = """\
 {question}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from intact.reason import Problem, Steps, method
 from intact.reason.aggregate.votes import elect
-from intact.reason.interpreting import Transcript, interpret
 from intact.reason.limits import Count, Natural, Positive, ToolName
-from intact.reason.prompting import make_prompt
+from intact.reason.parts.interpreting import Transcript, interpret
+from intact.reason.parts.prompting import make_prompt
 
 SOLVE = """\
 {question}

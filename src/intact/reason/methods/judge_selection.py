@@ -6,9 +6,9 @@ from intact._base.errors import SpentError
 from intact.reason import Answer, Extend, Problem, Steps, method
 from intact.reason.aggregate.pairs import consistent, points
 from intact.reason.aggregate.votes import elect, pick
-from intact.reason.comparing import choose, numbered
 from intact.reason.limits import Count, ModelName, together
-from intact.reason.prompting import make_prompt
+from intact.reason.parts.comparing import choose, numbered
+from intact.reason.parts.prompting import make_prompt
 
 SELECT = """\
 {question}

@@ -12,7 +12,7 @@ from intact._base.errors import CapacityError, SpentError
 from intact.reason import Extend, Part, Problem, RunProgram, State, Steps, method
 from intact.reason.aggregate.votes import elected, vote
 from intact.reason.limits import Count, Natural, Positive, one_of
-from intact.reason.prompting import bare_question, make_prompt, read_value
+from intact.reason.parts.prompting import bare_question, make_prompt, read_value
 from intact.tools.prove.formalise import grammar, predicates_of, program, queries, read_answers, read_formula
 from intact.tools.prove.formula import Formula
 

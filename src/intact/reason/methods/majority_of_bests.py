@@ -7,8 +7,8 @@ from typing import Annotated, TypeAlias
 
 from intact.reason import Problem, Score, Steps, method
 from intact.reason.aggregate.majority_of_bests import chances_to_be_best
-from intact.reason.composing import composed, vote_by, write
 from intact.reason.limits import Count, ScorerName, within
+from intact.reason.parts.composing import composed, vote_by, write
 from intact.reason.populations.transformers import reweigh, sample, start
 
 Draws: TypeAlias = Annotated[int, partial(within, 1, 1024)]

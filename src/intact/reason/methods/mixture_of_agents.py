@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect, take
-from intact.reason.comparing import numbered
 from intact.reason.limits import Count, ModelName, Parts, model_names
-from intact.reason.prompting import as_reply, make_prompt, whole
-from intact.reason.stepwise import until_spent
+from intact.reason.parts.comparing import numbered
+from intact.reason.parts.prompting import as_reply, make_prompt, whole
+from intact.reason.parts.stepwise import until_spent
 
 AGGREGATE = """\
 {question}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from intact._base.exact import exp
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.likeliest import check_likeliest
 from intact.reason.limits import Count, Filled, ScorerName, Share
+from intact.reason.parts.likeliest import check_likeliest
+from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.reason.populations.beam import keep_best
-from intact.reason.stepwise import or_spent, until_spent
 
 
 def newest(state: State) -> float:

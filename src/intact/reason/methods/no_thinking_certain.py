@@ -5,10 +5,10 @@ from __future__ import annotations
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.borda import borda_vote
 from intact.reason.aggregate.votes import elected
-from intact.reason.likeliest import certainty_of
 from intact.reason.limits import Count, Likeliest
 from intact.reason.methods.no_thinking import PREFILL
 from intact.reason.methods.self_certainty import Power, check_vocabulary
+from intact.reason.parts.likeliest import certainty_of
 
 
 @method(

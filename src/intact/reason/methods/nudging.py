@@ -8,7 +8,7 @@ from dataclasses import replace
 from intact.reason import Extend, Part, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, ModelName, Share
-from intact.reason.stepwise import or_spent, until_spent
+from intact.reason.parts.stepwise import or_spent, until_spent
 
 SAME = 3
 """Equal nudges in a row that end a text."""

@@ -7,12 +7,12 @@ from functools import partial
 from typing import Annotated
 
 from intact.reason import Problem, Steps, method
-from intact.reason.composing import choose_any, composed, decide
 from intact.reason.limits import ChanceScorer, Count, Filled, Natural, Positive, one_of
-from intact.reason.particles import Trajectory, next_step, odds
+from intact.reason.parts.composing import choose_any, composed, decide
+from intact.reason.parts.particles import Trajectory, next_step, odds
+from intact.reason.parts.stepwise import until_spent
 from intact.reason.populations.resampling import SchemeName
 from intact.reason.populations.transformers import normalise, resample, sample, start, weigh, within_places
-from intact.reason.stepwise import until_spent
 from intact.reason.weighted import Weighted
 
 ENDED = ("authors", "apart", "product")

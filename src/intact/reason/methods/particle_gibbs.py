@@ -8,11 +8,11 @@ from typing import Annotated, TypeAlias
 
 from intact._base.errors import SpentError
 from intact.reason import Answer, Part, Problem, Steps, method
-from intact.reason.composing import composed, vote
 from intact.reason.limits import ChanceScorer, Count, Filled, at_least
-from intact.reason.particles import Potential, Trajectory, divisor, newest, next_step
+from intact.reason.parts.composing import composed, vote
+from intact.reason.parts.particles import Potential, Trajectory, divisor, newest, next_step
+from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.reason.populations.transformers import Kernel, join, normalise, resample, sample, start, weigh
-from intact.reason.stepwise import or_spent, until_spent
 from intact.reason.weighted import Weighted
 
 

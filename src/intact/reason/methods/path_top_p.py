@@ -10,9 +10,9 @@ from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Likeliest, Share, TextLength
-from intact.reason.next_tokens import branch, end_words, nucleus
+from intact.reason.parts.next_tokens import branch, end_words, nucleus
+from intact.reason.parts.stepwise import FinalRule, or_spent, settle, until_spent
 from intact.reason.populations.resampling import resample
-from intact.reason.stepwise import FinalRule, or_spent, settle, until_spent
 from intact.reason.weights import relative
 
 

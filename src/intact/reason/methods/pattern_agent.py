@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final, NamedTuple
 from intact.reason import Extend, Part, Problem, Steps, Use, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Filled, Natural, ToolName, one_of
-from intact.reason.prompting import make_prompt
-from intact.reason.stepwise import or_spent, until_spent
+from intact.reason.parts.prompting import make_prompt
+from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.reason.tool import LONGEST_INPUT, ToolResult, shorten
 from intact.reason.tools import find_tool
 

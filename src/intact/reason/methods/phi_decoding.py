@@ -10,8 +10,8 @@ from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Amount, Count, Filled, Positive, Share, together
 from intact.reason.methods.mur import newest
+from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.reason.populations.resampling import integer_weights, invert, uniforms
-from intact.reason.stepwise import or_spent, until_spent
 from intact.reason.weights import relative
 
 

@@ -10,9 +10,9 @@ from typing import Annotated, TypeAlias
 from intact.reason import Extend, Part, Problem, Score, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count, ScorerName, together, within
+from intact.reason.parts.prompting import as_reply, make_prompt, read_list
+from intact.reason.parts.stepwise import FinalRule, settle, until_spent
 from intact.reason.populations.resampling import uniforms
-from intact.reason.prompting import as_reply, make_prompt, read_list
-from intact.reason.stepwise import FinalRule, settle, until_spent
 
 OBSERVE = """\
 {question}

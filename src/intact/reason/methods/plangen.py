@@ -10,11 +10,11 @@ from typing import Annotated, Any, Final, TypeAlias
 from intact._base.errors import SpentError
 from intact.reason import Answer, CallMethod, Extend, Part, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elect, take
-from intact.reason.comparing import choose, demand, read_score
 from intact.reason.limits import Count, ModelName, one_of, within
+from intact.reason.parts.comparing import choose, demand, read_score
+from intact.reason.parts.prompting import as_reply, make_prompt
+from intact.reason.parts.revising import better
 from intact.reason.populations.ucb import UcbArm, choose_arm
-from intact.reason.prompting import as_reply, make_prompt
-from intact.reason.revising import better
 
 CONSTRAIN = """\
 {question}

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count, Natural, Positive, ScorerName, Share
+from intact.reason.parts.prompting import make_prompt
+from intact.reason.parts.revising import rewrite
+from intact.reason.parts.stepwise import until_spent
 from intact.reason.populations.resampling import systematic
 from intact.reason.populations.variates import happens
-from intact.reason.prompting import make_prompt
-from intact.reason.revising import rewrite
-from intact.reason.stepwise import until_spent
 from intact.reason.weights import effective_size, relative
 
 REFINE = """\

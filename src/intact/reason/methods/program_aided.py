@@ -8,7 +8,7 @@ from intact._base.errors import SpentError
 from intact.reason import Extend, Part, Problem, RunProgram, State, Steps, method
 from intact.reason.aggregate.votes import elected, vote
 from intact.reason.limits import Count, Positive
-from intact.reason.prompting import make_prompt, read_value
+from intact.reason.parts.prompting import make_prompt, read_value
 
 PROGRAM = """\
 {question}

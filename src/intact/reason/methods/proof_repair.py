@@ -6,10 +6,10 @@ from typing import Final
 
 from intact._base.errors import SpentError
 from intact.reason import Extend, Problem, State, Steps, method
-from intact.reason.holes import Closing, close, mend
-from intact.reason.interpreting import FENCE
 from intact.reason.limits import Count
-from intact.reason.proving import Attempts, Claim, ProofSettings, block_of
+from intact.reason.parts.holes import Closing, close, mend
+from intact.reason.parts.interpreting import FENCE
+from intact.reason.parts.proving import Attempts, Claim, ProofSettings, block_of
 
 PROVE: Final = """\
 Here is a theorem, as {assistant} has it.

@@ -8,9 +8,9 @@ from typing import Annotated, Final
 
 from intact._base.errors import ParameterError, SpentError
 from intact.reason import Extend, Problem, State, Steps, method
-from intact.reason.interpreting import FENCE
 from intact.reason.limits import CommaList, Count, one_of
-from intact.reason.proving import SUGGEST, Attempts, Claim, ProofSettings, Tried, block_of
+from intact.reason.parts.interpreting import FENCE
+from intact.reason.parts.proving import SUGGEST, Attempts, Claim, ProofSettings, Tried, block_of
 
 DEFAULTS: Final = ProofSettings(seconds=30.0)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from intact.reason import Problem, Steps, method
-from intact.reason.composing import composed, decide
 from intact.reason.limits import Count, Filled, Positive, ScorerName
-from intact.reason.particles import Trajectory, next_step
+from intact.reason.parts.composing import composed, decide
+from intact.reason.parts.particles import Trajectory, next_step
+from intact.reason.parts.searching import search
+from intact.reason.parts.stepwise import FinalRule
 from intact.reason.populations.rebase import allot
-from intact.reason.searching import search
-from intact.reason.stepwise import FinalRule
 
 
 @composed("start (expand sample cut)* cut (choose|vote)")

@@ -9,7 +9,7 @@ from intact.reason import Answer, Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.attempts import best_number, chance_right, check_of, read_kinds
 from intact.reason.aggregate.votes import pick
 from intact.reason.limits import Amount, Parts, Share, WeightScorer, within
-from intact.reason.stepwise import or_spent, until_spent
+from intact.reason.parts.stepwise import or_spent, until_spent
 
 Attempts: TypeAlias = Annotated[int, partial(within, 1, 1024)]
 """Chances are exact: so many digits have they."""

@@ -7,8 +7,8 @@ import re
 from intact.reason import Extend, Part, Problem, Read, State, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count, Natural
-from intact.reason.prompting import as_reply, make_prompt, question
-from intact.reason.stepwise import until_spent
+from intact.reason.parts.prompting import as_reply, make_prompt, question
+from intact.reason.parts.stepwise import until_spent
 from intact.tools.retrieve import Index, passages
 
 WITH_PASSAGES = """\

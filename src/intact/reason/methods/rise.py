@@ -5,8 +5,8 @@ from __future__ import annotations
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count
-from intact.reason.prompting import as_reply, follow_up
-from intact.reason.stepwise import until_spent
+from intact.reason.parts.prompting import as_reply, follow_up
+from intact.reason.parts.stepwise import until_spent
 
 RETRY = """\
 This answer is not right. Find the mistake, and solve the problem again, step by step, with a clear answer at the \

@@ -7,9 +7,9 @@ from typing import Annotated, Final
 
 from intact.reason import Problem, Steps, method
 from intact.reason.aggregate import rpc as formula
-from intact.reason.composing import composed, vote_by, write
-from intact.reason.likeliest import check_likeliest
 from intact.reason.limits import Count, one_of
+from intact.reason.parts.composing import composed, vote_by, write
+from intact.reason.parts.likeliest import check_likeliest
 from intact.reason.populations.transformers import cut, reweigh, sample, start
 
 FORMS: Final = ("consistency", "inclusion")

@@ -7,9 +7,9 @@ from typing import Annotated, NamedTuple, TypeAlias
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Likeliest, Named, Natural, Need, Share, TextLength
-from intact.reason.next_tokens import branch, end_words
+from intact.reason.parts.next_tokens import branch, end_words
+from intact.reason.parts.stepwise import FinalRule, or_spent, settle, until_spent
 from intact.reason.populations.beam import keep_best
-from intact.reason.stepwise import FinalRule, or_spent, settle, until_spent
 
 PartScorer: TypeAlias = Annotated[str, Named("scorer", Need(parts=True))]
 

@@ -7,9 +7,9 @@ from typing import Annotated, Final, TypeAlias
 
 from intact.reason import Problem, Steps, method
 from intact.reason.aggregate.borda import borda_weights
-from intact.reason.composing import composed, vote_by, write
-from intact.reason.likeliest import certainty_of
 from intact.reason.limits import Count, Likeliest, within
+from intact.reason.parts.composing import composed, vote_by, write
+from intact.reason.parts.likeliest import certainty_of
 from intact.reason.populations.transformers import reweigh, sample, start
 
 MOST_VOCABULARY: Final = (1 << 31) - 1

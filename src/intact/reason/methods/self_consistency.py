@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from intact.reason import Problem, Steps, method
-from intact.reason.composing import composed, vote, write
 from intact.reason.limits import Count
+from intact.reason.parts.composing import composed, vote, write
 from intact.reason.populations.transformers import sample, start
 
 

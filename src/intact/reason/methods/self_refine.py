@@ -6,7 +6,7 @@ from intact._base.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Natural
-from intact.reason.prompting import as_reply, make_prompt, whole
+from intact.reason.parts.prompting import as_reply, make_prompt, whole
 
 FEEDBACK = """\
 {question}

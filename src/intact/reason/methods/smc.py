@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from intact.reason import Problem, Steps, method
-from intact.reason.composing import composed, vote
 from intact.reason.limits import Amount, ChanceScorer, Count, Filled
-from intact.reason.particles import Potential, Trajectory, divisor, newest, next_step
+from intact.reason.parts.composing import composed, vote
+from intact.reason.parts.particles import Potential, Trajectory, divisor, newest, next_step
+from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.reason.populations.resampling import SchemeName
 from intact.reason.populations.transformers import resample, sample, start, weigh
-from intact.reason.stepwise import or_spent, until_spent
 
 
 @composed("start (sample weigh resample?)* vote", "measure", "evidence")

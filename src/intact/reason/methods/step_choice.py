@@ -8,11 +8,11 @@ from typing import Annotated
 
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.comparing import choose
 from intact.reason.limits import Count, Filled, ModelName, one_of
+from intact.reason.parts.comparing import choose
+from intact.reason.parts.prompting import make_prompt
+from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.reason.populations.resampling import multinomial
-from intact.reason.prompting import make_prompt
-from intact.reason.stepwise import or_spent, until_spent
 
 SELECT = """\
 {question}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Filled
-from intact.reason.prompting import make_prompt
-from intact.reason.stepwise import or_spent, until_spent
+from intact.reason.parts.prompting import make_prompt
+from intact.reason.parts.stepwise import or_spent, until_spent
 
 ASK = """\
 {question}

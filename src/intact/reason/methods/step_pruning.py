@@ -9,12 +9,12 @@ from typing import Final
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Extend, Part, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elect
-from intact.reason.forcing import force
-from intact.reason.likeliest import check_likeliest
 from intact.reason.limits import Count, Filled, Share
 from intact.reason.methods.text_selectors import Markers, marker_pattern
-from intact.reason.prompting import whole
-from intact.reason.stepwise import or_spent, until_spent
+from intact.reason.parts.forcing import force
+from intact.reason.parts.likeliest import check_likeliest
+from intact.reason.parts.prompting import whole
+from intact.reason.parts.stepwise import or_spent, until_spent
 
 MARKERS: Final = (
     "verify, check, double-check, confirm, alternatively, another way, another approach, different method, wait, "

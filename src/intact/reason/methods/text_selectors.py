@@ -11,8 +11,8 @@ from intact._base.errors import ParameterError
 from intact._base.exact import power
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
-from intact.reason.composing import composed, vote, write
 from intact.reason.limits import CommaList, Count, Share, within
+from intact.reason.parts.composing import composed, vote, write
 from intact.reason.populations.transformers import sample, start, weigh
 
 MARKERS = "perhaps, maybe, wait, hmm, let me check, not sure, alternatively"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from intact.reason import Extend, Problem, Read, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count, ModelName
-from intact.reason.prompting import as_reply, make_prompt
+from intact.reason.parts.prompting import as_reply, make_prompt
 
 THINK = """\
 {question}

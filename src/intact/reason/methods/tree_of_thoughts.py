@@ -11,12 +11,12 @@ from intact._base.errors import SpentError
 from intact._base.exact import total
 from intact.reason import Extend, Part, Problem, State, Steps, method
 from intact.reason.aggregate.votes import pick
-from intact.reason.comparing import choose, numbered
 from intact.reason.limits import Count, Filled, one_of, together
+from intact.reason.parts.comparing import choose, numbered
+from intact.reason.parts.prompting import make_prompt
+from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.reason.populations.beam import keep_best
 from intact.reason.problem import SPENT
-from intact.reason.prompting import make_prompt
-from intact.reason.stepwise import or_spent, until_spent
 
 VALUES: Final = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
 """The worth of the words of a judgement, as in the authors' program."""

@@ -6,7 +6,7 @@ from intact.reason import Answer, Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Filled, Natural
 from intact.reason.methods.budget_forcing import FINAL
-from intact.reason.stepwise import or_spent, until_spent
+from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.text.thinking import THINK_TAGS
 
 

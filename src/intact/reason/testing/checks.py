@@ -20,14 +20,14 @@ from threading import Event
 from typing import Any, Final, NamedTuple
 
 from intact.reason.budget import Budget
-from intact.reason.composing import composition_pattern
-from intact.reason.driver import Driver
-from intact.reason.journal import Journal
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.journal import Journal
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.limits import one_of
+from intact.reason.parts.composing import composition_pattern
 from intact.reason.problem import Problem, Result, State
 from intact.reason.registry import Method
 from intact.reason.requests import RunProgram
-from intact.reason.services import MethodJob, Services
 from intact.reason.testing.laws import METHOD_LAWS, LawError, MethodLaw
 from intact.reason.testing.small import SMALL
 from intact.reason.testing.toy import WEIGHTS, ListeningBackend, MarkovBackend
@@ -299,7 +299,7 @@ def reads_every_turn(trial: ToyTrial) -> None:
         if _texts_and_verdict(listening, changed) == expected:
             raise CheckError(
                 f"turn {turn + 1} of {len(conversation)}, of the role {role}, changes nothing; "
-                "expected prompts that hold the whole conversation (intact.reason.prompting.make_prompt)"
+                "expected prompts that hold the whole conversation (intact.reason.parts.prompting.make_prompt)"
             )
 
 
@@ -344,7 +344,7 @@ def applies_its_composition(trial: ToyTrial) -> None:
     for result in trial.results(problems()):
         population = result.answer.population
         if population is None:
-            raise CheckError(f"{result.id} was not decided by a decision of intact.reason.composing")
+            raise CheckError(f"{result.id} was not decided by a decision of intact.reason.parts.composing")
         if not pattern.fullmatch("".join(f"{law.name}," for law in population.history)):
             raise CheckError(f"{result.id} applied {population.composition}; declared is {trial.method.composition}")
 

@@ -272,7 +272,7 @@ def method_measures(
     Raises
     ------
     LawError
-        If it has no parameter n, or is decided by no decision of `intact.reason.composing`.
+        If it has no parameter n, or is decided by no decision of `intact.reason.parts.composing`.
     """
     own = {parameter.name for parameter in method.parameters}
     if "n" not in own:
@@ -292,7 +292,7 @@ def method_measures(
 
     for answer, chance in outcomes(run):
         if answer.population is None:
-            raise LawError(f"{method.name} is decided by no decision of intact.reason.composing")
+            raise LawError(f"{method.name} is decided by no decision of intact.reason.parts.composing")
         answers.append((answer, float(chance)))
         population = answer.population
         for value, weight in zip(population.values, population.weights, strict=True):
@@ -326,4 +326,4 @@ def evidence(method: Method, parameters: Mapping[str, Any]) -> None:
 
 
 METHOD_LAWS: Final[Mapping[str, MethodLaw]] = {"measure": measure, "evidence": evidence}
-"""The laws that a method may declare (`intact.reason.composing.composed`), by name."""
+"""The laws that a method may declare (`intact.reason.parts.composing.composed`), by name."""

@@ -11,7 +11,7 @@ const ORDERS = {
   tokens: ["length", (branch) => -branch.tokens],
 };
 
-/** Return how close the vote was that elected an answer, as `intact.reason.closeness` says it; "" if there was none. */
+/** Return how close the vote was that elected an answer, as `intact.reason.parts.closeness` says it; "" if there was none. */
 export function closenessOf(votes, answer) {
   const weights = Object.values(votes);
   const weight = votes[answer ?? ""] ?? 0;

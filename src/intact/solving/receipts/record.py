@@ -18,11 +18,11 @@ from intact.engine.sampling import constraints
 from intact.reason.backends.base import Backend, Generation
 from intact.reason.backends.native import NativeBackend, Watcher
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Root, read_text
 from intact.reason.problem import Result, path
 from intact.reason.requests import RunProgram
 from intact.reason.scorer import Scorer
-from intact.reason.services import MethodJob, Root, read_text
 from intact.reason.tool import MethodTool, ToolResult, ToolUse
 from intact.receipts.document import Header, Output
 from intact.receipts.identity import digests_of, numerics_of

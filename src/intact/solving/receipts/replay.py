@@ -14,12 +14,12 @@ from intact.reason.backends.base import Generation, Written
 from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.text_mix import TextMix
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Root
 from intact.reason.problem import Hidden, Piece, Prompt, Result, path
 from intact.reason.registry import all_methods
 from intact.reason.requests import RunProgram
 from intact.reason.scorer import Scorer
-from intact.reason.services import MethodJob, Root
 from intact.reason.tool import MethodTool, RecordedTool, ToolResult, ToolUse
 from intact.reason.tools import TOOLS, find_tool
 from intact.receipts.canonical import SIZE, HashName

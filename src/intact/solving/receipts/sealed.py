@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from intact._base.errors import ParameterError, ReceiptError
 from intact.engine.shared_cache.request import SharedText
+from intact.reason.driving.services import Root, Services
 from intact.reason.problem import Branch, Result
 from intact.reason.registry import Method, all_methods
 from intact.reason.requests import CallMethod, RunProgram
 from intact.reason.scorer import Scorer
-from intact.reason.services import Root, Services
 from intact.reason.tool import MethodTool, ToolResult, ToolUse
 from intact.reason.tools import TOOLS
 from intact.receipts.canonical import HashName

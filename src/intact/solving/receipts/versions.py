@@ -14,7 +14,9 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from intact._base.plugins import installed
-from intact.reason import aggregate, choice, driver, prompting
+from intact.reason import aggregate
+from intact.reason.driving import driver
+from intact.reason.parts import choice, prompting
 from intact.reason.registry import Method, all_methods
 from intact.reason.tools import TOOLS
 from intact.receipts import canonical

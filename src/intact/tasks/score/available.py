@@ -7,9 +7,9 @@ from typing import Any
 
 from intact._base.errors import IntactError, ParameterError
 from intact._base.packages import check_installed
-from intact.reason.choice import Arm, Policy
+from intact.reason.driving.services import read_text
+from intact.reason.parts.choice import Arm, Policy
 from intact.reason.registry import Method, find
-from intact.reason.services import read_text
 from intact.reason.tools import TOOLS
 from intact.tasks.score import symbolic
 from intact.tasks.score.answers import expression

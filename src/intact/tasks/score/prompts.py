@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from intact._base.errors import ParameterError, SpentError
 from intact._base.exact import exp
 from intact.numerics.sampling import LOGPROB_SCALE
+from intact.reason.parts.prompting import make_prompt
 from intact.reason.problem import Problem, State
-from intact.reason.prompting import make_prompt
 from intact.reason.registry import Part
 from intact.reason.requests import Extend
 

@@ -19,7 +19,7 @@ from intact.evaluate.report.sections.base import (
     join_reasons,
     omission_notes,
 )
-from intact.reason.proving import Tried
+from intact.reason.parts.proving import Tried
 from intact.tools.prove.assistants import find_assistant
 from intact.tools.prove.assistants.failures import FAILURES, count_failures
 

@@ -24,10 +24,10 @@ from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.text_mix import TextMix
 from intact.reason.budget import Budget
-from intact.reason.driver import Driver
+from intact.reason.driving.driver import Driver
+from intact.reason.driving.services import MethodJob, Services
 from intact.reason.problem import Problem, Prompt, Result, path, without_infinities
 from intact.reason.registry import Method
-from intact.reason.services import MethodJob, Services
 from intact.serve import methods, telemetry
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError, as_api_error

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from intact._base.errors import ParameterError
 from intact._base.exact import exp
 from intact.reason.aggregate.confidence import entropy, mean_spread
-from intact.reason.likeliest import certainty_of, check_likeliest, spread_known
-from intact.reason.likeliest import rivals as rivals_of
+from intact.reason.parts.likeliest import certainty_of, check_likeliest, spread_known
+from intact.reason.parts.likeliest import rivals as rivals_of
 from intact.reason.problem import Problem, State
 
 RIVALS = 20

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from intact._base.exact import exp
-from intact.reason.forcing import force_replies
+from intact.reason.parts.forcing import force_replies
+from intact.reason.parts.prompting import make_prompt
 from intact.reason.problem import Problem, State
-from intact.reason.prompting import make_prompt
 from intact.reason.registry import Part
 from intact.stats.pairs import pair_confidence
 

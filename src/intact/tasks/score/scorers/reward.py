@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from intact._base.errors import ParameterError
+from intact.reason.parts.prompting import question
 from intact.reason.problem import Problem, State
-from intact.reason.prompting import question
 from intact.tasks.score.rewards import RewardModel, open_reward
 
 

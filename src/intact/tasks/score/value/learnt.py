@@ -15,8 +15,8 @@ from intact._base import strict_json
 from intact._base.errors import FormatError, ParameterError
 from intact._base.files import write_whole
 from intact.engine.hidden import HiddenState, read_hidden
+from intact.reason.driving.services import read_text
 from intact.reason.problem import Hidden
-from intact.reason.services import read_text
 
 VERSION: Final = 1
 BITS: Final = 20

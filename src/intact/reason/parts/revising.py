@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from intact.reason.parts.prompting import as_reply, whole
 from intact.reason.problem import Problem, State
-from intact.reason.prompting import as_reply, whole
 from intact.reason.registry import Part
 from intact.reason.requests import Extend
 

@@ -18,13 +18,13 @@ from intact._base.errors import IntactError, NoRoomError, ParameterError
 from intact._base.suggest import unknown_name
 from intact.reason.backends.base import Backend, Generation, Rendering
 from intact.reason.budget import Budget, Ledger
-from intact.reason.execution import DEFAULTS, Execution
-from intact.reason.journal import Journal, key_of
+from intact.reason.driving.execution import DEFAULTS, Execution
+from intact.reason.driving.journal import Journal, key_of
+from intact.reason.driving.running import ExecutionInterface
+from intact.reason.driving.services import MethodJob, Root, Services
+from intact.reason.driving.writing import ReadTexts
 from intact.reason.problem import Answer, Result, path
-from intact.reason.running import Running
-from intact.reason.services import MethodJob, Root, Services
 from intact.reason.thinking import ThoughtCap, common_thinking, with_capped_thoughts
-from intact.reason.writing import ReadTexts
 
 VERSION: Final = 3
 """Version of how requests are served (places, draws, races, budgets, costs); see `intact.solving.receipts.versions`."""
@@ -98,10 +98,10 @@ class Driver:
         self.now, self.thinking = template_time(backends.values()), common_thinking(backends.values())
         self.budget, self.sampling, self.parallel = budget or Budget(), dict(sampling or {}), parallel
         self.services = services or Services()
-        self.ready: deque[Running] = deque()
+        self.ready: deque[ExecutionInterface] = deque()
         self._clock, self._seconds, self._began = clock, seconds, clock()
-        self._writing: dict[Generation, tuple[Running, Callable[[Generation], None]]] = {}
-        self._running: dict[Future[Any], tuple[Running, Callable[[Future[Any]], None], Event]] = {}
+        self._writing: dict[Generation, tuple[ExecutionInterface, Callable[[Generation], None]]] = {}
+        self._running: dict[Future[Any], tuple[ExecutionInterface, Callable[[Future[Any]], None], Event]] = {}
         self._progress, self.written, self.watch = progress, 0, watch
         self._active: list[Active] = []
 
@@ -135,7 +135,7 @@ class Driver:
 
     def start(
         self,
-        execution: Running,
+        execution: ExecutionInterface,
         backend: Backend,
         generations: Sequence[Generation],
         done: Callable[[Generation], None],
@@ -147,7 +147,11 @@ class Driver:
             self._writing[generation] = execution, done
 
     def run_work(
-        self, execution: Running, known: Any, work: Callable[[Event], Any], done: Callable[[Future[Any]], None]
+        self,
+        execution: ExecutionInterface,
+        known: Any,
+        work: Callable[[Event], Any],
+        done: Callable[[Future[Any]], None],
     ) -> None:
         """Do work in a thread, unless its result is known; `work` is given an event that ends it early."""
         if known is not None:
@@ -158,7 +162,7 @@ class Driver:
         stop = Event()
         self._running[self._pool.submit(work, stop)] = execution, done, stop
 
-    def end_work(self, execution: Running) -> None:
+    def end_work(self, execution: ExecutionInterface) -> None:
         """End an execution's work in threads, and cancel what has not begun."""
         for future, (whose, done, stop) in list(self._running.items()):
             if whose is execution:
@@ -172,7 +176,7 @@ class Driver:
         """Return whether a model's chat template is given the time."""
         return self.now is not None and isinstance(backend, Rendering) and backend.needs_time
 
-    def model(self, execution: Running, name: str) -> Backend:
+    def model(self, execution: ExecutionInterface, name: str) -> Backend:
         """Find the back end of a model by its name, the first where the name is empty.
 
         Raises

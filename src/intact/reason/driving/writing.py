@@ -14,7 +14,7 @@ from intact.engine.sampling.parameters import SamplingParameters
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.backends.base import Backend, Generation, Heat, Rendering, Spelling, ThinkingBackend, Written
 from intact.reason.budget import Cost, Ledger
-from intact.reason.journal import key_of, plain
+from intact.reason.driving.journal import key_of, plain
 from intact.reason.problem import Branch, Piece, State, Why, path
 from intact.reason.requests import Extend
 from intact.text.stream import StopStrings

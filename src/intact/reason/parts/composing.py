@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 from intact._base.errors import ParameterError, SpentError
 from intact.reason.aggregate.votes import elect, elected, pick, take
 from intact.reason.aggregate.votes import vote as tally_of
-from intact.reason.particles import Trajectory
+from intact.reason.parts.particles import Trajectory
+from intact.reason.parts.stepwise import settle
 from intact.reason.problem import Answer, Problem, State
 from intact.reason.registry import Method, Part
 from intact.reason.requests import Extend
-from intact.reason.stepwise import settle
 from intact.reason.weighted import Law, Weighted
 
 Texts: TypeAlias = Weighted[State] | Weighted[Trajectory]

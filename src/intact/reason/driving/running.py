@@ -12,28 +12,28 @@ from typing import Any, Protocol
 from intact.engine.shared_cache.request import SharedRequest
 from intact.reason.backends.base import Backend, Generation, SharingBackend
 from intact.reason.budget import Ledger
-from intact.reason.journal import Journal
+from intact.reason.driving.journal import Journal
+from intact.reason.driving.services import Root, Services
+from intact.reason.driving.writing import ReadTexts, Writing
 from intact.reason.problem import Conclusion, Problem
 from intact.reason.requests import CallMethod, Extend, Score, WriteTogether
-from intact.reason.services import Root, Services
 from intact.reason.thinking import ThinkingMode
-from intact.reason.writing import ReadTexts, Writing
 
 
-class Runner(Protocol):
-    """The driver of executions (`intact.reason.driver.Driver` says more)."""
+class DriverInterface(Protocol):
+    """The driver of executions (`intact.reason.driving.driver.Driver` says more)."""
 
     journal: Journal | None
     services: Services
     now: datetime | None
     thinking: ThinkingMode | None
-    ready: deque[Running]
+    ready: deque[ExecutionInterface]
     watch: Callable[[str, Mapping[str, Any]], None] | None
     written: int
 
     def start(
         self,
-        execution: Running,
+        execution: ExecutionInterface,
         backend: Backend,
         generations: Sequence[Generation],
         done: Callable[[Generation], None],
@@ -41,25 +41,29 @@ class Runner(Protocol):
         """Have a back end write texts, and call `done` with each that has ended."""
 
     def run_work(
-        self, execution: Running, known: Any, work: Callable[[Event], Any], done: Callable[[Future[Any]], None]
+        self,
+        execution: ExecutionInterface,
+        known: Any,
+        work: Callable[[Event], Any],
+        done: Callable[[Future[Any]], None],
     ) -> None:
         """Do work in a thread, unless its result is known."""
 
-    def end_work(self, execution: Running) -> None:
+    def end_work(self, execution: ExecutionInterface) -> None:
         """End an execution's work in threads."""
 
     def needs_time(self, backend: Backend) -> bool:
         """Return whether a model's chat template is given the time."""
 
-    def model(self, execution: Running, name: str) -> Backend:
+    def model(self, execution: ExecutionInterface, name: str) -> Backend:
         """Find the back end of a model by its name."""
 
     def capped(self, steps: Any, sampling: Mapping[str, Any]) -> Any:
         """Return the steps of a method, which keep the cap on thoughts if there is one."""
 
 
-class Running(Protocol):
-    """A method at work (`intact.reason.execution.Execution` says more)."""
+class ExecutionInterface(Protocol):
+    """A method at work (`intact.reason.driving.execution.Execution` says more)."""
 
     root: Root
     problem: Problem
@@ -76,7 +80,7 @@ class Running(Protocol):
     waiter: Callable[[], None] | None
 
     @property
-    def driver(self) -> Runner:
+    def driver(self) -> DriverInterface:
         """Whoever runs it."""
 
     def pump(self) -> None:
@@ -94,7 +98,7 @@ class Running(Protocol):
     def sharing(self, request: WriteTogether) -> tuple[SharingBackend, SharedRequest]:
         """Resolve what a text that workers write together leaves open."""
 
-    def call(self, request: CallMethod | Score) -> tuple[str, Running]:
+    def call(self, request: CallMethod | Score) -> tuple[str, ExecutionInterface]:
         """Begin what another method or a scorer does, by its name."""
 
     def note(self, key: bytes) -> None:

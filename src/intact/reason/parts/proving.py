@@ -9,10 +9,10 @@ from functools import partial
 from typing import Annotated, Final, NamedTuple, TypeAlias, cast
 
 from intact._base.errors import ParameterError
-from intact.reason.interpreting import FENCE
 from intact.reason.limits import Natural, Positive, one_of
+from intact.reason.parts.interpreting import FENCE
+from intact.reason.parts.prompting import make_prompt, question, read_value
 from intact.reason.problem import Answer, Problem, State
-from intact.reason.prompting import make_prompt, question, read_value
 from intact.reason.registry import Part, SharedParameters
 from intact.reason.requests import Read, Use
 from intact.tools.prove.assistants import ASSISTANTS, find_assistant

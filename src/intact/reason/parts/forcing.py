@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from intact._base.errors import ParameterError, SpentError
-from intact.reason.likeliest import check_likeliest
+from intact.reason.parts.likeliest import check_likeliest
 from intact.reason.problem import State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from intact._base.exact import exp, total
 from intact.numerics.sampling import LOGPROB_SCALE
-from intact.reason.likeliest import rivals
+from intact.reason.parts.likeliest import rivals
 from intact.reason.problem import State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend

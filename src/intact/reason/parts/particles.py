@@ -8,10 +8,10 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from intact._base.errors import ParameterError
 from intact.reason.limits import one_of
+from intact.reason.parts.stepwise import advance
 from intact.reason.populations.transformers import Kernel
 from intact.reason.problem import State
 from intact.reason.registry import Part
-from intact.reason.stepwise import advance
 from intact.reason.weighted import Log, Weight
 from intact.reason.weights import logit
 

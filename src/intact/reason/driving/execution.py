@@ -16,14 +16,10 @@ from intact.engine.shared_cache.request import SharedRequest
 from intact.reason.aggregate.votes import elect
 from intact.reason.backends.base import Backend, Sharing, SharingBackend, Spreading
 from intact.reason.budget import Budget, Cost, Ledger
-from intact.reason.journal import key_of
-from intact.reason.problem import Answer, Branch, Conclusion, Piece, Problem, State, path
-from intact.reason.registry import Method
-from intact.reason.requests import CallMethod, Extend, Race, Read, RunProgram, Score, Use, WriteTogether
-from intact.reason.running import Runner
-from intact.reason.scorer import Scorer, TokenNeeds
-from intact.reason.services import Root
-from intact.reason.slots import (
+from intact.reason.driving.journal import key_of
+from intact.reason.driving.running import DriverInterface
+from intact.reason.driving.services import Root
+from intact.reason.driving.slots import (
     CallSlot,
     ReadSlot,
     RunSlot,
@@ -33,8 +29,12 @@ from intact.reason.slots import (
     UseSlot,
     WritingSlot,
 )
+from intact.reason.driving.writing import ReadTexts, Writing
+from intact.reason.problem import Answer, Branch, Conclusion, Piece, Problem, State, path
+from intact.reason.registry import Method
+from intact.reason.requests import CallMethod, Extend, Race, Read, RunProgram, Score, Use, WriteTogether
+from intact.reason.scorer import Scorer, TokenNeeds
 from intact.reason.tool import ToolUse
-from intact.reason.writing import ReadTexts, Writing
 
 _LOG = logging.getLogger("intact")
 DEFAULTS: Final[Mapping[str, Any]] = {"max_tokens": 512, "stop": ()}
@@ -76,7 +76,7 @@ class Execution:
 
     def __init__(
         self,
-        driver: Runner,
+        driver: DriverInterface,
         root: Root,
         problem: Problem,
         generator: Generator[Any, Any, Any],

@@ -15,13 +15,13 @@ from intact.engine.sampling.spread import Spread
 from intact.engine.shared_cache.request import SharedRequest, SharedText
 from intact.reason.backends.base import Cutting, Generation, Heat, Written
 from intact.reason.budget import CAPPED, Budget, Cost, Ledger
-from intact.reason.journal import key_of, seen
+from intact.reason.driving.journal import key_of, seen
+from intact.reason.driving.running import ExecutionInterface
+from intact.reason.driving.writing import Writing, affordable, begun, cost_of, extension
 from intact.reason.problem import Answer, Hidden, State, Why, path
 from intact.reason.requests import CallMethod, Extend, Raced, Read, RunProgram, Score, WriteTogether
-from intact.reason.running import Running
 from intact.reason.scorer import Scorer
 from intact.reason.tool import ToolResult, ToolUse
-from intact.reason.writing import Writing, affordable, begun, cost_of, extension
 from intact.tools.sandbox import Outcome, protection
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Slot(ABC):
         Its entries of the trace.
     """
 
-    def __init__(self, execution: Running) -> None:
+    def __init__(self, execution: ExecutionInterface) -> None:
         self.execution = execution
         self.result: Any = None
         self.begun = self.done = self.refused = False
@@ -88,7 +88,7 @@ class Slot(ABC):
 class WritingSlot(Slot):
     """Extensions that begin together: one, or the runners of a race."""
 
-    def __init__(self, execution: Running, requests: Sequence[Extend], winners: int = 0) -> None:
+    def __init__(self, execution: ExecutionInterface, requests: Sequence[Extend], winners: int = 0) -> None:
         super().__init__(execution)
         self._writings = [execution.writing(request) for request in requests]
         self._winners = winners
@@ -302,7 +302,7 @@ def _read(value: list[Any]) -> Written:
 class ScoreSlot(Slot):
     """A scorer that gives its numbers at once."""
 
-    def __init__(self, execution: Running, scorer: Scorer, states: Sequence[State]) -> None:
+    def __init__(self, execution: ExecutionInterface, scorer: Scorer, states: Sequence[State]) -> None:
         super().__init__(execution)
         self._scorer, self._states = scorer, list(states)
 
@@ -367,7 +367,7 @@ class CallSlot(Slot):
         What it may spend.
     """
 
-    def __init__(self, execution: Running, request: CallMethod | Score) -> None:
+    def __init__(self, execution: ExecutionInterface, request: CallMethod | Score) -> None:
         super().__init__(execution)
         self._request, self.share = request, Budget()
         self._name, self.child = execution.call(request)
@@ -437,7 +437,7 @@ class CallSlot(Slot):
 class ReadSlot(Slot):
     """A file that is read."""
 
-    def __init__(self, execution: Running, request: Read) -> None:
+    def __init__(self, execution: ExecutionInterface, request: Read) -> None:
         super().__init__(execution)
         self._request = request
 
@@ -518,7 +518,7 @@ class WorkSlot(Slot):
 class RunSlot(WorkSlot):
     """A program in the sandbox."""
 
-    def __init__(self, execution: Running, request: RunProgram) -> None:
+    def __init__(self, execution: ExecutionInterface, request: RunProgram) -> None:
         super().__init__(execution)
         self._request = request
 
@@ -547,7 +547,7 @@ class RunSlot(WorkSlot):
 class UseSlot(WorkSlot):
     """A tool that is used."""
 
-    def __init__(self, execution: Running, call: ToolUse) -> None:
+    def __init__(self, execution: ExecutionInterface, call: ToolUse) -> None:
         super().__init__(execution)
         self._call = call
 
@@ -576,7 +576,7 @@ class UseSlot(WorkSlot):
 class SharedSlot(WorkSlot):
     """A text that workers write together."""
 
-    def __init__(self, execution: Running, request: WriteTogether) -> None:
+    def __init__(self, execution: ExecutionInterface, request: WriteTogether) -> None:
         super().__init__(execution)
         self._backend, self._request = execution.sharing(request)
         self._model = request.model

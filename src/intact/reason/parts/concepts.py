@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 
 from intact._base.errors import FormatError, ParameterError
 from intact._base.strict_json import parse
+from intact.reason.parts.prompting import question
 from intact.reason.problem import Problem
-from intact.reason.prompting import question
 from intact.text.thinking import answer_part
 from intact.tools.retrieve import passages
 

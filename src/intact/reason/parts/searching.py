@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from intact._base.errors import SpentError
-from intact.reason.particles import Trajectory
+from intact.reason.parts.particles import Trajectory
+from intact.reason.parts.stepwise import until_spent
 from intact.reason.populations.transformers import Kernel, cut, expand, sample, start
 from intact.reason.problem import Problem
 from intact.reason.registry import Part
-from intact.reason.stepwise import until_spent
 from intact.reason.weighted import Weighted
 
 Choice: TypeAlias = Callable[[Sequence[Trajectory], int], Sequence[int]]

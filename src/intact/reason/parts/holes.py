@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from intact.reason.interpreting import FENCE
 from intact.reason.limits import Count, Natural
+from intact.reason.parts.interpreting import FENCE
+from intact.reason.parts.proving import Claim, Tried, block_of
 from intact.reason.problem import Problem
-from intact.reason.proving import Claim, Tried, block_of
 from intact.reason.registry import Part, SharedParameters
 from intact.reason.requests import Extend
 from intact.tools.prove.assistants.failures import FailureLabel

@@ -1,0 +1,1 @@
+"""Parts that methods share: prompts, judgements, steps, searches, compositions, proofs."""
