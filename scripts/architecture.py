@@ -105,7 +105,7 @@ def list_of_files(names: list[str]) -> str:
         parts.append(f"## {name}\n\n{purpose(name)}.")
         members = [path for path in files(name) if path.name != "__init__.py"]
         if members != files(name) and members:
-            rows = [f"| `{path.relative_to(PACKAGE / name)}` | {opening(path)} |" for path in members]
+            rows = [f"| `{path.relative_to(PACKAGE)}` | {opening(path)} |" for path in members]
             parts.append("\n".join(["| file | what it holds |", "|---|---|", *rows]))
     return "\n\n".join(parts) + "\n"
 

@@ -13,7 +13,7 @@ import pytest
 import intact
 from intact._base.errors import WorkerError
 from intact.engine.draft.draft_model import DraftModel
-from intact.evaluate import cluster
+from intact.evaluate import on_cluster as cluster
 from intact.evaluate.cluster.models import CHUNK, FileServer, receive, ship
 from intact.evaluate.cluster.worker import Resources, Worker
 from support.tiny import write_tiny

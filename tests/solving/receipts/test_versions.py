@@ -68,7 +68,7 @@ def test_comments_names_and_places_of_code_change_no_digest(tmp_path):
     for library in own.glob("*.so"):
         (copy / library.name).symlink_to(library)
     edited = 0
-    for folder in ("reason", "score", "tasks", "evaluate", "run_receipts"):
+    for folder in ("reason", "tasks", "evaluate", "solving"):
         for file in (copy / folder).rglob("*.py"):
             text = file.read_text("utf-8")
             text = re.sub(r"^    \"\"\"(\w)", r'    """Now: \1', text, flags=re.MULTILINE)
@@ -76,7 +76,7 @@ def test_comments_names_and_places_of_code_change_no_digest(tmp_path):
             text = text.replace("intact.tasks.score.layout", "intact.tasks.score.arrangement")
             edited += text != file.read_text("utf-8")
             file.write_text(text + "# a comment\n", "utf-8")
-    (copy / "score" / "layout.py").rename(copy / "score" / "arrangement.py")
+    (copy / "tasks/score/layout.py").rename(copy / "tasks/score/arrangement.py")
     assert edited > 50
     before, after = (
         subprocess.run(

@@ -22,7 +22,7 @@ def quoted(text: str) -> str:
 
 def render(template: str, **values: Any) -> str:
     """Render a template of this folder."""
-    return environment("intact", "markup").get_template(template).render(**values)
+    return environment("intact._base", "markup").get_template(template).render(**values)
 
 
 @cache
