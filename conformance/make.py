@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from intact.measure.conformance.synthetic import random_bytes, random_floats, random_tensor
 from intact.executors.base import embed_multiplier
 from intact.executors.reference import _embed
+from intact.measure.conformance.synthetic import random_bytes, random_floats, random_tensor
 from intact.numerics import (
     VERSION,
     activations,
@@ -44,8 +44,8 @@ from intact.numerics.gather import gather
 from intact.numerics.kv_codecs import definition as kv_codec
 from intact.numerics.rope import rotation
 from intact.numerics.scatter import scatter, scatter_index
-from intact.numerics.weights import BlockWeight, from_blocks, from_floats
 from intact.numerics.weight_formats import BLOCK_FORMATS
+from intact.numerics.weights import BlockWeight, from_blocks, from_floats
 
 FOLDER = Path(__file__).parent
 Case = dict[str, Any]
