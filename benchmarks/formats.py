@@ -93,7 +93,7 @@ CLAIMS = (
     Claim("INT8 before FP8 E4M3, a scale a row (arXiv 2303.17951)", "int8-row", "fp8:e4m3-row"),
     Claim("MXFP6 before MXINT6 (INT v.s. FP)", "mxfp6", "mxint6"),
     Claim("MXFP4 before MXINT4 (INT v.s. FP)", "mxfp4", "mxint4"),
-    Claim("E3M2, a scale a row, before INT4 in blocks (ZeroQuant(4+2))", "e3m2-row", "int4-32"),
+    Claim("E3M2, a scale a row, before INT4 in blocks (arXiv 2312.08583)", "e3m2-row", "int4-32"),
     Claim("NVFP4 before NVINT4, not rotated (INT v.s. FP)", "nvfp4", "nvint4"),
     Claim("NVINT4 before NVFP4, rotated (INT v.s. FP)", "rotate+nvint4", "rotate+nvfp4"),
     Claim("AWQ's scales before none, 3 bits (arXiv 2306.00978)", "awq+int3-16", "int3-16"),
