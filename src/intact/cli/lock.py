@@ -13,7 +13,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar
 
-import click
 import typer
 
 from intact._base.errors import LockError
@@ -56,6 +55,7 @@ LockFile = Annotated[Path, typer.Argument(metavar="FILE", help="The lock.", show
 
 
 def new(
+    context: typer.Context,
     file: LockFile,
     arguments: Annotated[
         list[str] | None,
@@ -85,7 +85,7 @@ def new(
     if bool(arguments) == bool(model):
         raise LockError("give either a command behind --, or models by --model")
     if arguments:
-        made = regenerate(arguments, reads or [], result, sys.stdout)
+        made = regenerate(context.find_root().command, arguments, reads or [], result, sys.stdout)
     else:
         made = Lock.now([_lock_model(name, profile) for name in model or []])
     try:
@@ -98,6 +98,7 @@ def new(
 
 
 def check(
+    context: typer.Context,
     file: LockFile,
     run: Annotated[
         bool, typer.Option("--run", help="Run the command that the file names, and compare results.")
@@ -121,7 +122,14 @@ def check(
     if run and locked.run is not None:
         again, names = locked.run, {place: name for name, place in places.items()}
         arguments = [places.get(argument, argument) for argument in again.arguments]
-        here = regenerate(arguments, [file.name for file in again.files], again.written, StringIO(), again.now)
+        here = regenerate(
+            context.find_root().command,
+            arguments,
+            [file.name for file in again.files],
+            again.written,
+            StringIO(),
+            again.now,
+        )
         here = replace(here, models=tuple(replace(m, name=names.get(m.name, m.name)) for m in here.models))
     else:
         here = Lock.now([_lock_model(m.name, m.numerics.profile, places.get(m.name), m) for m in locked.models])
@@ -158,12 +166,14 @@ def cite(
 
 
 def regenerate(
-    arguments: list[str], reads: list[str], written: str | None, echo: TextIO, now: str | None = None
+    root: Any, arguments: list[str], reads: list[str], written: str | None, echo: TextIO, now: str | None = None
 ) -> Lock:
     """Run a command of intact, and lock what it read and its result.
 
     Parameters
     ----------
+    root : click.Command
+        The command line.
     now : str, optional
         The time for its chat templates, unless the arguments give one; by default the command's own default.
 
@@ -191,14 +201,14 @@ def regenerate(
     for argument in arguments:
         if found := _METHOD.fullmatch(argument):
             read(Path(found[1]), found[1])
-    timed, now = _timed(arguments, now)
+    timed, now = _timed(root, arguments, now)
     output = _Tee(echo)
     with (
         _watched_by(fetch.observers, models.__setitem__),
         _watched_by(data.observers, lambda path: read(path, _data_name(path))),
         redirect_stdout(output),
     ):
-        status = _root().main(timed, prog_name="intact", standalone_mode=False)
+        status = root.main(timed, prog_name="intact", standalone_mode=False)
     if status:
         raise LockError(f"the command ended with status {status}, so there is no result to lock")
     for name in reads:
@@ -213,9 +223,9 @@ def regenerate(
     )
 
 
-def _timed(arguments: list[str], now: str | None) -> tuple[list[str], str | None]:
+def _timed(root: Any, arguments: list[str], now: str | None) -> tuple[list[str], str | None]:
     """Arguments that say the time for chat templates, where the command takes it, and that time."""
-    place = _place_of_time(arguments)
+    place = _place_of_time(root, arguments)
     if place is None:
         return arguments, None
     for own in _given("--now", arguments):
@@ -224,14 +234,9 @@ def _timed(arguments: list[str], now: str | None) -> tuple[list[str], str | None
     return [*arguments[:place], "--now", now, *arguments[place:]], now
 
 
-def _root() -> click.Command:
-    """Return the command line itself, of which the command at work is part."""
-    return click.get_current_context().find_root().command
-
-
-def _place_of_time(arguments: list[str]) -> int | None:
+def _place_of_time(root: Any, arguments: list[str]) -> int | None:
     """Return the place where a command takes the option ``--now``: after its name; None if it has no such option."""
-    found: Any = _root()
+    found = root
     for place, argument in enumerate(arguments, 1):
         found = getattr(found, "commands", {}).get(argument)
         if found is None:

@@ -1,6 +1,18 @@
 """Quantise whole models: calibration, one matrix after the other, and the files that come of it."""
 
-from intact.quantizing.calibration import Calibration
-from intact.quantizing.pipeline import QuantizedModel, check_target, is_calibrated, quantize
+from typing import TYPE_CHECKING
+
+from intact._base.lazy import lazy
+
+if TYPE_CHECKING:
+    from intact.quantizing.calibration import Calibration
+    from intact.quantizing.pipeline import QuantizedModel, check_target, is_calibrated, quantize
 
 __all__ = ["Calibration", "QuantizedModel", "check_target", "is_calibrated", "quantize"]
+
+if not TYPE_CHECKING:
+    __getattr__ = lazy(
+        __name__,
+        {"Calibration": "intact.quantizing.calibration"}
+        | dict.fromkeys(("QuantizedModel", "check_target", "is_calibrated", "quantize"), "intact.quantizing.pipeline"),
+    )

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from intact._base.errors import ModelError, ParameterError
 from intact.text.control_texts import ControlTexts, MarkedTexts
-from intact.text.gguf_tokenizer import parts_from_gguf
 from intact.text.infill import SPELLINGS, InfillTokens
-from intact.text.json_tokenizer import parts_from_folder
 from intact.text.pairs import PairTemplate, PairTokens
 from intact.text.parts import Parts
 from intact.text.stream import Detokenizer
@@ -76,11 +74,15 @@ class Tokenizer:
     @classmethod
     def from_gguf(cls, metadata: Mapping[str, Any], source: str = "metadata") -> Self:
         """Build a tokenizer from the metadata of a GGUF file; see `intact.text.gguf_tokenizer`."""
+        from intact.text.gguf_tokenizer import parts_from_gguf
+
         return cls(parts_from_gguf(metadata, source))
 
     @classmethod
     def from_folder(cls, folder: str | PathLike[str], rows: int | None = None) -> Self:
         """Build a tokenizer from the tokenizer.json of a folder; see `intact.text.json_tokenizer`."""
+        from intact.text.json_tokenizer import parts_from_folder
+
         return cls(parts_from_folder(folder, rows))
 
     def __repr__(self) -> str:
