@@ -170,6 +170,9 @@ def test_log_probabilities_are_those_of_the_text_without_its_stop_string(client)
         assert entries == list(zip(told.tokens, told.token_logprobs, told.top_logprobs, told.text_offset, strict=True))
 
 
+READ = {"control_tokens": True}
+
+
 def test_tokens_and_back(server, client, library):
     text = "Grüße, <|im_start|> 🐻"
     answer = httpx.post(server.url + "/tokenize", json={"model": "tiny", "prompt": text}).json()
@@ -180,6 +183,10 @@ def test_tokens_and_back(server, client, library):
     messages = [{"role": "user", "content": "Hi"}]
     answer = httpx.post(server.url + "/tokenize", json={"model": "tiny", "messages": messages}).json()
     assert answer["tokens"] == library.tokenizer.encode_chat(messages)
+    spells = {"model": "tiny", "messages": [{"role": "user", "content": text}]}
+    found = [httpx.post(server.url + "/tokenize", json=spells | more).json()["tokens"] for more in ({}, READ)]
+    assert found == [library.tokenizer.encode_chat(spells["messages"], control_tokens=read) for read in (False, True)]
+    assert found[0] != found[1]
     each = {"model": "tiny", "tokens": answer["tokens"], "each": True}
     spelt = httpx.post(server.url + "/detokenize", json=each).json()
     assert len(spelt["pieces"]) == len(answer["tokens"])

@@ -17,12 +17,16 @@ router = APIRouter(route_class=FormRoute)
 
 
 class TokenizeRequest(RenderedForm):
-    """`/tokenize`: a text or a conversation, and a model, by default the server's first."""
+    """`/tokenize`: a text or a conversation, and a model, by default the server's first.
+
+    With `control_tokens` texts of control tokens in a conversation's contents are these tokens.
+    """
 
     model: str | None = None
     prompt: str | None = None
     messages: Turns | None = None
     add_special_tokens: bool = True
+    control_tokens: bool = False
 
 
 class DetokenizeRequest(Form):
@@ -62,7 +66,8 @@ async def _tokenize(service: Service, request: TokenizeRequest) -> dict[str, Any
             bos = None if request.add_special_tokens else False
             ids = await in_thread(lambda: tokenizer.encode(prompt, bos=bos, most=most), "prompt", len(prompt))
         else:
-            conversation = ChatPrompt(as_turns(messages or []), request.ending())
+            turns = as_turns(messages or [])
+            conversation = ChatPrompt(turns, request.ending(), control_tokens=request.control_tokens)
             length = text_length(conversation.messages)
             ids = await in_thread(lambda: conversation.encode(tokenizer, most), "messages", length)
         return {"count": len(ids), "max_model_len": most, "tokens": ids}
