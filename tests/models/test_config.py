@@ -1,6 +1,8 @@
 """Configurations: what published files leave out, and what cannot be right is refused by file and key."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,9 +13,11 @@ from intact._base.errors import ModelError
 from intact.checkpoints.formats.metadata import Metadata
 from intact.models import ARCHITECTURES, build_program, find_architecture
 from intact.models.config import Config
+from intact.models.decoder import Decoder
 from intact.models.gemma3 import Gemma3
 from intact.models.needs import NEEDS
 from intact.models.rotary import read_gguf_scaling, read_hf_rope
+from support.tiny import write_tiny
 from support.variants import VARIANTS
 from support.variants.gemma import newer_gemma
 
@@ -259,3 +263,23 @@ def test_an_architecture_that_cannot_run_names_what_it_needs(name: str, kind: st
 def test_no_architecture_is_both_there_and_missing() -> None:
     for architecture in ARCHITECTURES.values():
         assert not NEEDS.keys() & {architecture.gguf, *architecture.hf}
+
+
+def test_whoever_claims_files_of_another_name_is_listed_there() -> None:
+    for name, architecture in ARCHITECTURES.items():
+        if architecture.gguf != name and architecture.claims.__func__ is not Decoder.claims.__func__:
+            assert name in ARCHITECTURES[architecture.gguf].gguf_shared
+    for architecture in ARCHITECTURES.values():
+        assert all(ARCHITECTURES[name].gguf == architecture.gguf for name in vars(architecture).get("gguf_shared", ()))
+
+
+def test_a_gguf_file_imports_its_own_architecture_alone(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "tiny.gguf")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom intact.checkpoints.formats import open_checkpoint\n"
+        "from intact.models import find_architecture\n"
+        "print(find_architecture(open_checkpoint(Path(sys.argv[1]))).__name__)\n"
+        "print([name for name in ('gemma3', 'qwen2', 'mamba') if f'intact.models.{name}' in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert found.stdout == "Llama\n[]\n"

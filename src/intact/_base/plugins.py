@@ -26,6 +26,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
@@ -91,8 +92,9 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def _find(self, name: object) -> T | None:
         """Return a piece of this project, None if there is none; a file of its name is imported alone."""
-        if "own" not in vars(self) and isinstance(name, str) and name.isidentifier() and not name.startswith("_"):
-            module = f"{self.package}.{name}"
+        file = re.sub(r"\W", "_", name) if isinstance(name, str) else ""
+        if "own" not in vars(self) and file.isidentifier() and not file.startswith("_"):
+            module = f"{self.package}.{file}"
             if importlib.util.find_spec(module) is not None:
                 for value in vars(importlib.import_module(module)).values():
                     if self._name_of(value) == name:
@@ -132,6 +134,11 @@ class Registry(Mapping[str, T], Generic[T]):
         """Return the pieces that can be loaded, sorted by name."""
         problems = self.problems()
         return {name: self[name] for name in self if name not in problems or name in self.own}
+
+    def foreign(self) -> dict[str, T]:
+        """Return the pieces of other packages that can be loaded, sorted by name."""
+        problems = self.problems()
+        return {name: self[name] for name in sorted(self._foreign) if name not in problems}
 
     def problems(self) -> dict[str, PluginError]:
         """Return why pieces of other packages cannot be used, by their names."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,8 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     gguf = checkpoint.format == "gguf"
     key = "general.architecture" if gguf else "architectures"
     named = checkpoint.metadata.get(key)
+    if gguf and isinstance(named, str) and (architecture := _of_gguf(named, checkpoint.metadata)) is not None:
+        return architecture
     if named is None and not gguf:
         unnamed = (one for one in ARCHITECTURES.working().values() if one.hf_unnamed)
         named = [one.hf[0] for one in unnamed if one.claims(checkpoint.metadata)] or None
@@ -82,20 +85,18 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     known: dict[str, type[Decoder]] = {}
     claimed: dict[str, type[Decoder]] = {}
     for own, architecture in ARCHITECTURES.working().items():
-        if not gguf:
-            claims = architecture.claims(checkpoint.metadata)
-            if checkpoint.metadata.get("model_type") in architecture.hf_types:
-                claimed |= dict.fromkeys(names, architecture)
-            for name in architecture.hf:
-                (claimed if claims else known).setdefault(name, architecture)
-        elif own == architecture.gguf:
-            known[own] = architecture
-        elif architecture.claims(checkpoint.metadata):
-            claimed[architecture.gguf] = architecture
+        if gguf:
+            known |= {own: architecture} if own == architecture.gguf else {}
+            continue
+        claims = architecture.claims(checkpoint.metadata)
+        if checkpoint.metadata.get("model_type") in architecture.hf_types:
+            claimed |= dict.fromkeys(names, architecture)
+        for name in architecture.hf:
+            (claimed if claims else known).setdefault(name, architecture)
     known |= claimed
-    for name in names:
-        if (own := name if name in known else language_model(name)) in known:
-            return known[own]
+    for name in () if gguf else names:
+        if (known_name := name if name in known else language_model(name)) in known:
+            return known[known_name]
     if not gguf and is_vision_model(checkpoint):
         raise ModelError(f"{checkpoint.path}: classifies images and reads no text: load it by intact.load_classifier")
     if not gguf and any(map(names_eagle_head, names)):
@@ -109,6 +110,17 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
         f"{checkpoint.path}: {key} is {str(named)[:80]!r}{lacks}, which is not known;{hint} "
         f"intact info --architectures lists the {len(known)} that are{broken}"
     )
+
+
+def _of_gguf(name: str, metadata: Mapping[str, Any]) -> type[Decoder] | None:
+    """Return the architecture that a GGUF file's name stands for, or None; it alone is imported, and who shares it."""
+    if name not in ARCHITECTURES or name in ARCHITECTURES.problems() or ARCHITECTURES[name].gguf != name:
+        return None
+    shared = [ARCHITECTURES[other] for other in ARCHITECTURES[name].gguf_shared]
+    for other in (*ARCHITECTURES.foreign().values(), *shared):
+        if other.gguf == name and other.own_name() != name and other.claims(metadata):
+            return other
+    return ARCHITECTURES[name]
 
 
 def split_matrices(checkpoint: Checkpoint) -> Checkpoint:

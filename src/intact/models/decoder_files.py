@@ -117,6 +117,8 @@ class DecoderFiles:
     """Matrices that safetensors hold as one (keys of `names.PARTS`), and their names there."""
     gguf_fused: ClassVar[tuple[str, ...]] = ()
     """Matrices that GGUF files may hold as one."""
+    gguf_shared: ClassVar[tuple[str, ...]] = ()
+    """Other architectures whose GGUF files have this one's name; they know their own (`claims`)."""
     gguf_stems: ClassVar[Mapping[str, str]] = {}
     """Names in GGUF files of those that have others than in `names.PARTS`."""
     hf_stacked: ClassVar[Mapping[str, tuple[str, ...]]] = {}

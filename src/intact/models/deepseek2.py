@@ -31,6 +31,7 @@ class DeepseekV2(Decoder):
     """
 
     gguf = "deepseek2"
+    gguf_shared = ("deepseek3", "glm4-moe-lite")
     hf: ClassVar[tuple[str, ...]] = ("DeepseekV2ForCausalLM",)
     hf_names = (
         HF_NAMES

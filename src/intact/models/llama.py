@@ -11,6 +11,7 @@ class Llama(Decoder):
     """GGUF files hold query and key rows in the order of neighbouring rotary pairs; safetensors half a head apart."""
 
     gguf = "llama"
+    gguf_shared = ("mixtral",)
     hf: ClassVar[tuple[str, ...]] = ("LlamaForCausalLM", "IQuestCoderForCausalLM")
     hf_refused: ClassVar[Mapping[str, tuple[object, ...]]] = {"clip_qkv": ()}
     biases = Decoder.biases | dict.fromkeys(FEED_FORWARD, "mlp_bias")
