@@ -350,6 +350,21 @@ def test_what_a_method_does_wrong_is_named() -> None:
         assert message in result.error
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("mixture_of_agents", {"models": "toy, large"}),
+        ("archon", {"models": "toy,large"}),
+        ("mixture_of_agents", {"aggregator": "large"}),
+    ],
+)
+def test_names_of_models_are_looked_up_before_a_token_is_spent(name: str, parameters: dict[str, Any]) -> None:
+    backend = MarkovBackend()
+    with pytest.raises(ParameterError, match="there is no model 'large'"):
+        list(Driver({"toy": backend}).solve([MethodJob(all_methods()[name], problems(1)[0], parameters)]))
+    assert backend.started == 0
+
+
 def test_a_request_that_cannot_be_served_is_told_to_its_method_alone(tmp_path: Path) -> None:
     class Plain(MarkovBackend):
         def count(self, part: Any) -> int:

@@ -151,5 +151,7 @@ WeightScorer: TypeAlias = Annotated[str, Named("scorer", Need(0))]
 """The same, of a scorer whose numbers are at least 0."""
 ModelName: TypeAlias = Annotated[str, Named("model")]
 """A model's name in the driver; empty is the one that writes."""
+ModelNames: TypeAlias = Annotated[str, CommaList(), Named("model")]
+"""Models' names in the driver, separated by commas; empty is the one that writes."""
 ToolName: TypeAlias = Annotated[str, Named("tool")]
 """The name of a tool; empty is none, where that is the default."""

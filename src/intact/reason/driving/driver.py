@@ -177,6 +177,13 @@ class Driver:
         return self.now is not None and isinstance(backend, Rendering) and backend.needs_time
 
     def model(self, execution: ExecutionInterface, name: str) -> Backend:
+        """Find the back end of a model by its name as `find_model` does, and note that the execution has it."""
+        found = self.find_model(name)
+        if name:
+            self.services.note_model(execution.root, name)
+        return found
+
+    def find_model(self, name: str) -> Backend:
         """Find the back end of a model by its name, the first where the name is empty.
 
         Raises
@@ -188,8 +195,6 @@ class Driver:
         if found is None:
             also = f"; --with {name:.60}=MODEL adds it (in Python: a mapping of models by name)"
             raise ParameterError(unknown_name(f"there is no model {name!r:.60}", str(name), self.backends, also=also))
-        if name:
-            self.services.note_model(execution.root, name)
         return found
 
     def capped(self, steps: Any, sampling: Mapping[str, Any]) -> Any:

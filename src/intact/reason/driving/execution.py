@@ -30,6 +30,7 @@ from intact.reason.driving.slots import (
     WritingSlot,
 )
 from intact.reason.driving.writing import ReadTexts, Writing
+from intact.reason.limits import model_names
 from intact.reason.problem import Answer, Branch, Conclusion, Piece, Problem, State, path
 from intact.reason.registry import Method
 from intact.reason.requests import CallMethod, Extend, Race, Read, RunProgram, Score, Use, WriteTogether
@@ -372,7 +373,11 @@ class Execution:
                 needs = needs.joined(getattr(scorer, "rivals", 0), getattr(scorer, "spread", False))
                 method.check_scorer(parameters, getattr(scorer, "name", repr(value)), scorer)
             elif parameter.names == "model":
-                self.driver.model(self, value)
+                if parameter.listed:
+                    for name in model_names(value):
+                        self.driver.find_model(name)
+                else:
+                    self.driver.model(self, value)
             elif parameter.names == "tool" and (value or parameter.default):
                 self.driver.services.tool(value)
         return needs

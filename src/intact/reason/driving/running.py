@@ -56,6 +56,9 @@ class DriverInterface(Protocol):
         """Return whether a model's chat template is given the time."""
 
     def model(self, execution: ExecutionInterface, name: str) -> Backend:
+        """Find the back end of a model by its name, and note that the execution has it."""
+
+    def find_model(self, name: str) -> Backend:
         """Find the back end of a model by its name."""
 
     def capped(self, steps: Any, sampling: Mapping[str, Any]) -> Any:

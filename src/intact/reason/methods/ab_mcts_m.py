@@ -10,7 +10,7 @@ from typing import Final
 from intact._base.errors import SpentError
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import pick
-from intact.reason.limits import Count, Parts, ScorerName, model_names
+from intact.reason.limits import Count, ModelNames, ScorerName, model_names
 from intact.reason.methods.ab_mcts import REFINE
 from intact.reason.parts.prompting import as_reply, make_prompt
 from intact.reason.populations.mixed import fit
@@ -85,7 +85,7 @@ def ab_mcts_m(
     *,
     n: Count = 16,
     scorer: ScorerName = "likelihood",
-    models: Parts = "",
+    models: ModelNames = "",
     refine: str = REFINE,
 ) -> Steps:
     """Write n answers, each anew or refining an earlier one, by whom and of which a mixed model of rewards decides.

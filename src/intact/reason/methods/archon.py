@@ -10,7 +10,7 @@ from typing import Annotated, Final, NamedTuple
 from intact._base.errors import ParameterError, SpentError
 from intact.reason import Extend, Part, Problem, State, Steps, Use, method
 from intact.reason.aggregate.votes import elect
-from intact.reason.limits import CommaList, Parts, ToolName, model_names, together
+from intact.reason.limits import CommaList, ModelNames, ToolName, model_names, together
 from intact.reason.methods.generative_verifier import DEMAND, VERIFY, verdict
 from intact.reason.methods.mixture_of_agents import AGGREGATE
 from intact.reason.parts.comparing import demand, numbered
@@ -229,7 +229,7 @@ def archon(
     problem: Problem,
     *,
     layers: Annotated[str, are_layers, CommaList()] = "generate 4, critique, rank 2, fuse 1",
-    models: Parts = "",
+    models: ModelNames = "",
     tool: ToolName = "",
 ) -> Steps:
     """Send texts through layers that write, criticise, rank, verify, test and fuse them, and vote on what is left.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect, take
-from intact.reason.limits import Count, ModelName, Parts, model_names
+from intact.reason.limits import Count, ModelName, ModelNames, model_names
 from intact.reason.parts.comparing import numbered
 from intact.reason.parts.prompting import as_reply, make_prompt, whole
 from intact.reason.parts.stepwise import until_spent
@@ -26,7 +26,7 @@ def mixture_of_agents(
     *,
     n: Count = 4,
     layers: Count = 3,
-    models: Parts = "",
+    models: ModelNames = "",
     aggregator: ModelName = "",
     aggregate: str = AGGREGATE,
 ) -> Steps:
