@@ -45,6 +45,7 @@ class Tokenizer:
         self._special = parts.tokens.type_of
         self._bytes = _Table(lambda token: parts.tokens.bytes_of(self.check((token,))[0]))
         self._visible = _Table(self._visible_bytes)
+        self._controls: dict[frozenset[str], ControlTexts] = {}
 
     @classmethod
     def from_checkpoint(cls, checkpoint: "Checkpoint") -> Self:
@@ -358,10 +359,11 @@ class Tokenizer:
 
         return made("default", made("tool_use"))
 
-    @cached_property
-    def _control_texts(self) -> ControlTexts:
-        """The texts of the control tokens."""
-        return ControlTexts(self._parts.parsing)
+    def _control_texts(self, kept: frozenset[str]) -> ControlTexts:
+        """Return the texts of the control tokens but for some, which are made once."""
+        if kept not in self._controls:
+            self._controls[kept] = ControlTexts(self._parts.parsing, kept)
+        return self._controls[kept]
 
     def encode_chat(
         self,
@@ -424,8 +426,7 @@ class Tokenizer:
     def _mark(
         self, messages: Sequence[Message], variables: Mapping[str, Any], kept: Collection[str] = ()
     ) -> MarkedTexts | None:
-        controls = ControlTexts(self._parts.parsing, kept) if kept else self._control_texts
-        return controls.mark({**variables, "messages": messages})
+        return self._control_texts(frozenset(kept)).mark({**variables, "messages": messages})
 
     @property
     def template_source(self) -> str:
