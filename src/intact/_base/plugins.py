@@ -1,8 +1,7 @@
 """Registries: the pieces of one kind by name, from the files of a package and from other packages' entry points.
 
 Each kind of piece (reasoning methods, scorers, architectures) has a package of this project, whose files define one
-piece each, and a group of entry points. There is no list of pieces anywhere. The room of the kind makes its registry
-once::
+piece each, and a group of entry points. There is no list of pieces anywhere. The package makes the registry once::
 
     METHODS = Registry("intact.methods", "intact.reason.methods", lambda value: getattr(value, "name", None))
 
