@@ -29,6 +29,7 @@ SOURCES = {
     "ARC-Challenge, 0.5B, beyond a vote of four": ("choices",),
 }
 """The tables of docs/scaling.md that a line may take its figure from, by the words of its link."""
+IDLE = "not exercised"
 ORDERINGS = "## Orderings of formats\n"
 SETTINGS = {
     "tiny Llama": "A tiny Llama trained in float32",
@@ -71,14 +72,17 @@ class Measured(NamedTuple):
 
     difference: str
     tokens: str
+    idle: bool = False
 
     @property
     def here(self) -> str:
         """The cell of the page."""
-        return f"{self.difference}; tokens: {self.tokens}"
+        return IDLE if self.idle else f"{self.difference}; tokens: {self.tokens}"
 
     def verdict(self, against: bool) -> str:
         """Return what the interval says of a claim of gains, or of losses."""
+        if self.idle:
+            return "not measured"
         low, high = (float(bound) for bound in re.findall(r"([+-][\d.]+)%", self.difference)[1:])
         if low <= 0 <= high:
             return "tie"
@@ -101,7 +105,8 @@ def measured(page: str) -> dict[str, dict[str, Measured]]:
         for row in map(cells, body):
             method = re.search(r"\]\(methods/(\w+)\.md\)", row[0])
             if method is not None and row[2]:
-                found.setdefault(name, {}).setdefault(method[1], Measured(row[2], row[place]))
+                idle = "](#mechanisms)" in row[0]
+                found.setdefault(name, {}).setdefault(method[1], Measured(row[2], row[place], idle))
     return found
 
 

@@ -3,9 +3,9 @@
     python benchmarks/scaling_tables.py [--check]
 
 A table stands in the page between `<!-- scaling: NAME -->` and `<!-- end of scaling -->`: `seeds` is that of the
-searches under several seeds, `pools` that of pools.py. A method's page has its rows of the other tables between
-`<!-- measured -->` and `<!-- end of measured -->`. With --check nothing is written; the exit status is 1 if a page
-would change.
+searches under several seeds, `pools` that of pools.py, `mechanisms` that of mechanisms.py. A method's page has its rows
+of the other tables between `<!-- measured -->` and `<!-- end of measured -->`. With --check nothing is written; the
+exit status is 1 if a page would change.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import mechanisms
 import numpy as np
 import pools
 from common import RECORDS, bootstrap
@@ -90,6 +91,8 @@ SEARCHES = [
 ]  # fmt: skip
 """The rows under several seeds; the others are compared with the first."""
 SEEDS = (0, 1, 2)
+IDLE = "not exercised"
+"""What is said of a row whose method did not do what sets it apart (mechanisms.py)."""
 CAP = "text=512"
 DETECTED = 1.959964 + 0.841621
 """Standard errors that a difference must be away from none to be found at 5% with a power of 80%."""
@@ -170,7 +173,8 @@ def seeds_table() -> str:
 def linked(label: str) -> str:
     """Return a row's name with a link to its method's page."""
     name = label.partition("; ")[0]
-    return f"[{name}](methods/{SETUPS[name].method}.md)"
+    idle = f", [{IDLE}](#mechanisms)" if name in mechanisms.idle() else ""
+    return f"[{name}](methods/{SETUPS[name].method}.md){idle}"
 
 
 def filled(text: str, draw: Callable[[str], str]) -> str:
@@ -192,7 +196,8 @@ def measured(method: str, rows: Mapping[str, list[Row]]) -> str:
             key = where.records, where.model, row.setup
             if SETUPS[row.label].method != method or key in lines:
                 continue
-            cells = [f"[{SETS[where.records]}](../scaling.md#{where.anchor})", SIZES[where.model], row.label]
+            shown = f"{row.label}, [{IDLE}](../scaling.md#mechanisms)" if row.label in mechanisms.idle() else row.label
+            cells = [f"[{SETS[where.records]}](../scaling.md#{where.anchor})", SIZES[where.model], shown]
             cells += [f"{row.accuracy:.1%} ({row.low:.1%} to {row.high:.1%})", ""]
             if row.beyond:
                 mean, low, high, *_ = row.beyond
@@ -210,6 +215,8 @@ def pages() -> Iterator[tuple[Path, str]]:
             return seeds_table()
         if name == "pools":
             return pools.table(pools.kept())
+        if name == "mechanisms":
+            return mechanisms.table(lambda label: linked(label).partition(", [")[0])
         return table(rows[name], TABLES[name].beyond, names={row.setup: linked(row.setup) for row in rows[name]})
 
     yield PAGE, filled(PAGE.read_text("utf-8"), draw)

@@ -10,7 +10,7 @@ from intact.evaluate.results import ItemRecord, ItemSample
 from intact.stats import holm, mcnemar, smallest_difference
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-MODULES = ("scaling_tables", "pools", "scaling", "scaling_setups", "common")
+MODULES = ("scaling_tables", "mechanisms", "pools", "scaling", "scaling_setups", "common")
 
 
 @pytest.fixture
@@ -54,6 +54,49 @@ def test_a_table_corrects_p_values_over_its_rows_and_marks_what_is_unlike_them(s
     corrected = holm([good.beyond.p, even.beyond.p]).p
     assert [row[3] for row in cells] == ["", *(f"{p:.2g}" for p in corrected)]
     assert corrected[0] == 2 * good.beyond.p
+
+
+def kept(*branches: str, answer: str = "1", answers: str = "", cut: str = ""):
+    """A kept result whose texts have these branches below the problem's."""
+    samples = [
+        {"branch": f"set/0{branch}", "answer": answers[i : i + 1] or None, "cut": cut[i : i + 1] == "x"}
+        for i, branch in enumerate(branches)
+    ]
+    return {"id": "set/0", "answer": answer, "samples": samples}
+
+
+@pytest.mark.parametrize(
+    ("sign", "record", "seen"),
+    [
+        ("branched", kept("/0/0/0", "/1/0"), False),
+        ("branched", kept("/0/0/0", "/0/1"), True),
+        ("branched", kept("/0", "/1", "/2"), False),  # draws of the problem's own prompt
+        ("extended", kept("/0", "/1"), False),
+        ("extended", kept("/0", "/0/0"), True),
+        ("changed", kept("/0", "/1", answers="12", answer="1"), False),
+        ("changed", kept("/0", "/1", answers="12", answer="2"), True),
+        ("changed", kept("/0", "/1", answers="21", answer="1", cut="x"), False),  # the first has not ended
+        ("changed", kept("/0", answer="2"), False),
+        ("stopped", kept("/0", "/1", cut=" x"), True),
+        ("stopped", kept("/0", "/1"), False),
+        ("saved", kept("/0", "/1"), True),
+        ("saved", kept("/0", "/1", "/2"), False),
+        ("several", kept("/0"), False),
+        ("several", kept("/0", "/1"), True),
+    ],
+)
+def test_the_sign_of_a_mechanism_is_seen_in_the_kept_texts(tables, sign, record, seen):
+    assert getattr(sys.modules["mechanisms"], sign)(record, 3) == seen
+
+
+def test_rows_whose_mechanism_was_not_exercised_are_marked(tables):
+    mechanisms = sys.modules["mechanisms"]
+    found = {row.label: row for row in mechanisms.exercises()}
+    assert (found["SMC 4"].seen, found["SMC 4"].problems) == (0, 300)
+    assert mechanisms.idle() == {"SMC 4", "adaptive sampling 4", "resample until verified 4", "self-refine"}
+    assert tables.linked("SMC 4").endswith("(methods/smc.md), [not exercised](#mechanisms)")
+    assert tables.linked("REBASE 4") == "[REBASE 4](methods/rebase.md)"
+    assert [row.share for row in found.values()] == sorted(row.share for row in found.values())
 
 
 def test_a_pool_is_what_decides_of_each_sample(tables):
