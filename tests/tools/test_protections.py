@@ -49,7 +49,7 @@ PROGRAMS = {
     "recursion": Expected(
         "def f(n):\n    return f(n + 1)\nf(0)",
         "",
-        "RecursionError: maximum recursion depth exceeded while calling a Python object",
+        "RecursionError: maximum recursion depth exceeded",
         1,
         "error",
     ),
@@ -123,6 +123,8 @@ def _run(code: str, kind: Kind) -> Outcome:
 def test_a_program_ends_as_expected_behind_each_protection(name: str, kind: Kind) -> None:
     expected, found = PROGRAMS[name], outcome(name, kind)
     error = "".join(found.stderr.strip().splitlines()[-1:])
+    # later versions of Python name the file where a program may not be started
+    error = error.removesuffix(" while calling a Python object").removesuffix(": '/bin/true'")
     assert (found.stdout, error, found.status, found.ended) == expected[1:]
 
 
