@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the table of weight formats into docs/numerics.md, from the definitions in src/intact/weights.
+"""Write the table of weight formats into docs/numerics.md, from the definitions in numerics/weight_formats.
 
     scripts/weight_formats.py [--check]
 
