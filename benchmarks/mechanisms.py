@@ -1,8 +1,8 @@
-"""How often the methods of docs/scaling.md did what sets them apart, counted in the kept results of their rows.
+"""Count on how many problems the methods of docs/scaling.md used their mechanism, from the kept results of their rows.
 
-A search that never wrote a step anew, or a sampler that always drew every text, was not measured, whatever its row
-says. Each method has a sign of its mechanism that its texts show; `table` gives the share of problems with that sign.
-scaling_tables.py writes it into docs/scaling.md.
+A search that never branches, or a sampler that always draws every text, has not been measured, whatever its row says.
+Each method has a sign of its mechanism in the tree of its texts; `table` gives the share of problems with that sign.
+scaling_tables.py writes the table into docs/scaling.md.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def extended(record: Record, most: int) -> bool:
 
 
 def changed(record: Record, most: int) -> bool:
-    """Return whether the answer is not that of the first text that has one."""
+    """Return whether the answer differs from that of the first finished text with an answer."""
     first = next((s["answer"] for s in record["samples"] if s["answer"] is not None and not s["cut"]), None)
     return first is not None and first != record["answer"]
 

@@ -92,7 +92,7 @@ SEARCHES = [
 """The rows under several seeds; the others are compared with the first."""
 SEEDS = (0, 1, 2)
 IDLE = "not exercised"
-"""What is said of a row whose method did not do what sets it apart (mechanisms.py)."""
+"""The mark of a row whose mechanism was not exercised (mechanisms.py)."""
 CAP = "text=512"
 DETECTED = 1.959964 + 0.841621
 """Standard errors that a difference must be away from none to be found at 5% with a power of 80%."""
@@ -154,7 +154,7 @@ def seeds_table() -> str:
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for label, each in right.items():
         low, high = clustered(each.T, support=SHARES)[1:3]
-        cells = [linked(label), *(f"{one:.1%}" for one in each.mean(axis=1))]
+        cells = [marked(label), *(f"{one:.1%}" for one in each.mean(axis=1))]
         cells += [f"{each.mean():.1%} ({low:.1%} to {high:.1%})", "", "", ""]
         if label != SEARCHES[0]:
             gains = each.mean(axis=0) - base
@@ -173,8 +173,13 @@ def seeds_table() -> str:
 def linked(label: str) -> str:
     """Return a row's name with a link to its method's page."""
     name = label.partition("; ")[0]
-    idle = f", [{IDLE}](#mechanisms)" if name in mechanisms.idle() else ""
-    return f"[{name}](methods/{SETUPS[name].method}.md){idle}"
+    return f"[{name}](methods/{SETUPS[name].method}.md)"
+
+
+def marked(label: str) -> str:
+    """Return the same with a mark if the row's mechanism was not exercised."""
+    idle = label.partition("; ")[0] in mechanisms.idle()
+    return linked(label) + (f", [{IDLE}](#mechanisms)" if idle else "")
 
 
 def filled(text: str, draw: Callable[[str], str]) -> str:
@@ -216,8 +221,8 @@ def pages() -> Iterator[tuple[Path, str]]:
         if name == "pools":
             return pools.table(pools.kept())
         if name == "mechanisms":
-            return mechanisms.table(lambda label: linked(label).partition(", [")[0])
-        return table(rows[name], TABLES[name].beyond, names={row.setup: linked(row.setup) for row in rows[name]})
+            return mechanisms.table(linked)
+        return table(rows[name], TABLES[name].beyond, names={row.setup: marked(row.setup) for row in rows[name]})
 
     yield PAGE, filled(PAGE.read_text("utf-8"), draw)
     for path in sorted((DOCS / "methods").glob("*.md")):

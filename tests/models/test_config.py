@@ -17,6 +17,7 @@ from intact.models.decoder import Decoder
 from intact.models.gemma3 import Gemma3
 from intact.models.needs import NEEDS
 from intact.models.rotary import read_gguf_scaling, read_hf_rope
+from support.adding import write_distribution
 from support.tiny import write_tiny
 from support.variants import VARIANTS
 from support.variants.gemma import newer_gemma
@@ -283,3 +284,18 @@ def test_a_gguf_file_imports_its_own_architecture_alone(tmp_path: Path) -> None:
     )
     found = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert found.stdout == "Llama\n[]\n"
+
+
+def test_another_package_with_an_own_name_breaks_no_file(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "tiny.gguf")
+    write_distribution(
+        tmp_path, "mine", "intact.architectures", {"llama": "of_mine:Mine"}, {"of_mine": "raise OSError('no disk')"}
+    )
+    code = (
+        "import sys\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[2])\n"
+        "from intact.checkpoints.formats import open_checkpoint\n"
+        "from intact.models import ARCHITECTURES, find_architecture\n"
+        "print(find_architecture(open_checkpoint(Path(sys.argv[1]))).__name__, *ARCHITECTURES.problems())"
+    )
+    command = [sys.executable, "-c", code, str(path), str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "Llama llama\n"

@@ -5,6 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intact.executors.native import NativeExecutor
+from intact.executors.outliers import with_outliers
+from intact.executors.profiles import parse_profile
+from intact.measure.conformance.synthetic import outlier_cases
 from intact.numerics.activations import SCHEMES, Quantized, quantize
 from intact.numerics.outliers import outlier_blocks, with_rest
 from intact.numerics.weights import InputIndex, from_floats, model_values
@@ -81,3 +85,19 @@ def test_the_rest_is_multiplied_by_the_high_digits(block: int) -> None:
     assert np.array_equal(model_values(only)[:, 96:], model_values(plain)[:, 32:64])
     assert wider.inputs is not None
     assert wider.inputs.index.tolist() == [*index, *PAIR]
+
+
+@pytest.mark.parametrize(("profile", "blocks"), [("llm_int8", -1), ("llm_int8", 2), ("llm_int8", 1 << 60), ("int4", 1)])
+def test_the_extension_refuses_outliers_that_rows_do_not_end_in(
+    profile: str, blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows here are (own, A, A, A) of 96, 64, 64 and 64 columns: two blocks of own would have to be left."""
+    case = next(outlier_cases())
+    widened, _ = with_outliers(case.program, parse_profile("llm_int8"))
+    counts = {"picked": blocks, "w": 2}
+    monkeypatch.setattr("intact.executors.native.with_outliers", lambda program, parts: (widened, counts))
+    if (profile, blocks) == ("llm_int8", 2):
+        NativeExecutor(case.program, profile)
+        counts["picked"] = 3  # leaves nothing of the others
+    with pytest.raises(ValueError, match="outliers are whole blocks"):
+        NativeExecutor(case.program, profile)

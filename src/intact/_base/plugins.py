@@ -131,8 +131,12 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def working(self) -> dict[str, T]:
         """Return the pieces that can be loaded, sorted by name."""
-        problems = self.problems()
-        return {name: self[name] for name in self if name not in problems or name in self.own}
+        return dict(sorted((self.foreign() | dict(self.own)).items()))
+
+    def usable(self, name: str) -> T | None:
+        """Return a piece, or None if there is none of this name that can be loaded."""
+        own = self._find(name)
+        return self.foreign().get(name) if own is None else own
 
     def foreign(self) -> dict[str, T]:
         """Return the pieces of other packages that can be loaded, sorted by name."""

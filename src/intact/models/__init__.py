@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,25 +75,14 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     gguf = checkpoint.format == "gguf"
     key = "general.architecture" if gguf else "architectures"
     named = checkpoint.metadata.get(key)
-    if gguf and isinstance(named, str) and (architecture := _of_gguf(named, checkpoint.metadata)) is not None:
-        return architecture
     if named is None and not gguf:
         unnamed = (one for one in ARCHITECTURES.working().values() if one.hf_unnamed)
         named = [one.hf[0] for one in unnamed if one.claims(checkpoint.metadata)] or None
     listed = [named] if gguf else named if isinstance(named, list) else []
     names = [name for name in listed if isinstance(name, str)]
-    known: dict[str, type[Decoder]] = {}
-    claimed: dict[str, type[Decoder]] = {}
-    for own, architecture in ARCHITECTURES.working().items():
-        if gguf:
-            known |= {own: architecture} if own == architecture.gguf else {}
-            continue
-        claims = architecture.claims(checkpoint.metadata)
-        if checkpoint.metadata.get("model_type") in architecture.hf_types:
-            claimed |= dict.fromkeys(names, architecture)
-        for name in architecture.hf:
-            (claimed if claims else known).setdefault(name, architecture)
-    known |= claimed
+    if gguf and names and (found := _of_gguf(names[0], checkpoint.metadata)) is not None:
+        return found
+    known = _gguf_names() if gguf else _class_names(checkpoint.metadata, names)
     for name in () if gguf else names:
         if (known_name := name if name in known else language_model(name)) in known:
             return known[known_name]
@@ -104,7 +93,7 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
             f"{checkpoint.path}: drafts for another model: load that one with draft_model={checkpoint.path}"
         )
     lacks = next((f" (it needs {NEEDS[name]}, which intact does not have)" for name in names if name in NEEDS), "")
-    hint = next((f" {found}" for name in names if (found := did_you_mean(name, known))), "")
+    hint = next((f" {meant}" for name in names if (meant := did_you_mean(name, known))), "")
     broken = "".join(f"; {problem}" for problem in ARCHITECTURES.problems().values())
     raise ModelError(
         f"{checkpoint.path}: {key} is {str(named)[:80]!r}{lacks}, which is not known;{hint} "
@@ -113,14 +102,31 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
 
 
 def _of_gguf(name: str, metadata: Mapping[str, Any]) -> type[Decoder] | None:
-    """Return the architecture that a GGUF file's name stands for, or None; it alone is imported, and who shares it."""
-    if name not in ARCHITECTURES or name in ARCHITECTURES.problems() or ARCHITECTURES[name].gguf != name:
+    """Return the architecture of a GGUF file by its name and metadata, or None; import no others than may share it."""
+    named = ARCHITECTURES.usable(name)
+    if named is None or named.gguf != name:
         return None
-    shared = [ARCHITECTURES[other] for other in ARCHITECTURES[name].gguf_shared]
-    for other in (*ARCHITECTURES.foreign().values(), *shared):
-        if other.gguf == name and other.own_name() != name and other.claims(metadata):
-            return other
-    return ARCHITECTURES[name]
+    shared = [ARCHITECTURES[other] for other in named.gguf_shared]
+    others = [one for one in (*ARCHITECTURES.foreign().values(), *shared) if one.gguf == name and one is not named]
+    return next((one for one in others if one.claims(metadata)), named)
+
+
+def _gguf_names() -> dict[str, type[Decoder]]:
+    """Map the names in GGUF files to architectures."""
+    return {own: one for own, one in ARCHITECTURES.working().items() if own == one.gguf}
+
+
+def _class_names(metadata: Mapping[str, Any], names: Sequence[str]) -> dict[str, type[Decoder]]:
+    """Map class names of Transformers to architectures; those that claim a checkpoint go before others."""
+    known: dict[str, type[Decoder]] = {}
+    claimed: dict[str, type[Decoder]] = {}
+    for architecture in ARCHITECTURES.working().values():
+        claims = architecture.claims(metadata)
+        if metadata.get("model_type") in architecture.hf_types:
+            claimed |= dict.fromkeys(names, architecture)
+        for name in architecture.hf:
+            (claimed if claims else known).setdefault(name, architecture)
+    return known | claimed
 
 
 def split_matrices(checkpoint: Checkpoint) -> Checkpoint:

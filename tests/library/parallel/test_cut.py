@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from executors.test_gather import replaced, with_two_digits
 from intact._base.errors import ParameterError
 from intact.checkpoints.formats import open_checkpoint
 from intact.executors.base import Exchanger, Executor, SequenceChunk
@@ -148,6 +149,12 @@ def test_cut_programs_of_every_profile_give_the_same_logits(profile: str, tmp_pa
     which = [step for step in which if all(chunk.parents is None for chunk in step[0])] if profile == "fp32" else which
     program = program_of(write_tiny(tmp_path / "m.gguf", "qwen3"))
     assert_same(with_largest_inputs(program), native(profile), (2, 1), which)
+
+
+@pytest.mark.native
+def test_cut_programs_with_outliers_in_16_bits_give_the_same_logits(tmp_path: Path) -> None:
+    program = program_of(write_tiny(tmp_path / "m.gguf", "llama"))
+    assert_same(replaced(program, with_two_digits(program)), native("llm_int8"), (2, 1), steps())
 
 
 @pytest.mark.native
