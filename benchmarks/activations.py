@@ -22,8 +22,8 @@ import numpy as np
 from intact._base.exact import mean
 from intact._base.files import write_whole
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.profiles import parse_profile
 from intact.models import build_program
+from intact.numerics.profiles import parse_profile
 from intact.quantizing import quantize
 from intact.quantizing.divergence import compare
 from intact.quantizing.lab.measure import Lab, LabPlan

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from intact.checkpoints.formats import open_checkpoint
 from intact.cli.perplexity import tokenise
 from intact.evaluate.perplexity import cut
-from intact.executors.base import Executor, SequenceChunk
+from intact.executors.base import Executor
+from intact.models.aspects.step import SequenceChunk
 from intact.text import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -37,7 +37,8 @@ from intact.engine.engine import Engine
 from intact.executors.base import Executor
 from intact.executors.native import NativeExecutor
 from intact.models.layers import some_layers
-from intact.models.program import AllGather, Attend, Embed, Logits, Program
+from intact.models.ops import AllGather, Attend, Embed, Logits
+from intact.models.program import Program
 
 LONGEST = 18
 """The most tokens of a draft."""

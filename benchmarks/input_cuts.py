@@ -13,7 +13,8 @@ from typing import NamedTuple
 from intact.library.parallel.channel import HEADER
 from intact.library.parallel.cut import cut_program
 from intact.measure.planning.work import NUMBER
-from intact.models.program import AllGather, Linear, Program
+from intact.models.ops import AllGather, Linear
+from intact.models.program import Program
 from intact.numerics.weight_formats import BLOCK_FORMATS
 
 SUM = 8

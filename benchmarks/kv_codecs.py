@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from intact._base.exact import mean
 from intact.checkpoints.formats import open_checkpoint
 from intact.cli.perplexity import tokenise
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor
-from intact.executors.profiles import with_codec
 from intact.models import Program, build_program
+from intact.models.aspects.step import SequenceChunk
 from intact.numerics.kv_codecs import CODECS
+from intact.numerics.profiles import with_codec
 from intact.quantizing.calibration import Calibration
 from intact.quantizing.divergence import compare
 from intact.quantizing.logits import scored

@@ -17,11 +17,12 @@ import numpy as np
 from intact.checkpoints.formats import open_checkpoint
 from intact.cli.perplexity import tokenise
 from intact.engine.engine import DEFAULT_CHUNK
-from intact.executors.base import Executor, SequenceChunk
+from intact.executors.base import Executor
 from intact.executors.native import NativeExecutor
-from intact.executors.profiles import with_codec
 from intact.models import build_program
+from intact.models.aspects.step import SequenceChunk
 from intact.numerics.kv_codecs import CODECS
+from intact.numerics.profiles import with_codec
 from intact.text import Tokenizer
 
 LAST = 1024

@@ -15,7 +15,7 @@ import intact
 from intact import _native
 from intact.evaluate.likelihood import likelihood
 from intact.executors.base import Profile
-from intact.models.program import Experts
+from intact.models.ops import Experts
 
 FAIR = {"ignore_eos": True, "draft": False}
 """Nothing ends early, and every token takes a row of its own, as on the other sides."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact._base.errors import WorkerError
-from intact.executors.base import Exchanger, SequenceChunk
+from intact.executors.base import Exchanger
 from intact.executors.native import NativeExecutor
 from intact.library.parallel.channel import MOST_NUMBERS, Channel, FrameKind
 from intact.library.parallel.pipeline import LocalStage, Pipeline, RemoteStage, Work, divide_layers, stage_step
@@ -21,8 +21,9 @@ from intact.library.parallel.plan import decode_plan
 from intact.measure.planning.work import PAGE, StepRows
 from intact.models import Program
 from intact.models.adapters import STREAM
+from intact.models.aspects.step import SequenceChunk
 from intact.models.layers import outer_program
-from intact.models.program import AllGather
+from intact.models.ops import AllGather
 
 
 class RankParts(NamedTuple):

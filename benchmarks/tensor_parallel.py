@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 
 import intact
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor
 from intact.library.parallel.cut import cut_program
 from intact.library.parallel.executor import ParallelExecutor
 from intact.models import Program, build_program
-from intact.models.program import AllGather
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import AllGather
 
 
 class Cost(NamedTuple):

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from intact.executors.base import embed_multiplier
 from intact.executors.reference import _embed
 from intact.measure.conformance.synthetic import random_bytes, random_floats, random_tensor
+from intact.models.ops.embed import embed_multiplier
 from intact.numerics import (
     VERSION,
     activations,

@@ -18,13 +18,13 @@ from typing import Any
 
 from intact.engine.sampling.grammars import SPACE
 from intact.engine.sampling.parameters import CONSTRAINTS
-from intact.executors.profiles import PROFILES
 from intact.measure.conformance import EXPECTED
 from intact.models.config import _GGUF_REFUSED, MOST_CONTEXT
 from intact.numerics import VERSION
 from intact.numerics.activations import SCHEMES
 from intact.numerics.gate import GATES
 from intact.numerics.kv_codecs import CODECS
+from intact.numerics.profiles import PROFILES
 from intact.numerics.sparsity import RULES
 from intact.numerics.weight_formats import BLOCK_FORMATS, FLOAT_FORMATS
 from intact.text.pretokenizers import KINDS

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from intact.executors.native import available_tiers
-from intact.executors.profiles import parse_profile
 from intact.measure.conformance import EXPECTED, FEW_TOKENS, TOKENS, make_executor, make_kernels, model_digest
 from intact.measure.conformance.digests import (
     PROFILED,
@@ -22,7 +21,8 @@ from intact.measure.conformance.digests import (
     profile_digests,
 )
 from intact.measure.conformance.synthetic import ALL_TOKENS, Case, _Builder, cases, outlier_cases, random_floats
-from intact.models.program import Embed, Norm, Op
+from intact.models.aspects.op import Op
+from intact.models.ops import Embed, Norm
 from intact.numerics import VERSION, attention, functions
 from intact.numerics.activations import SCHEMES
 from intact.numerics.convolve import CODE_BITS, CODE_LIMIT, MOST_TAPS, TAP_FRACTION, TAP_LIMIT
@@ -32,6 +32,7 @@ from intact.numerics.gate import ERF_CLIP, erf_slope
 from intact.numerics.integers import LARGEST_ENTRY
 from intact.numerics.kv_codecs import CODECS
 from intact.numerics.kv_codecs.definition import KEY_UNIT, narrow, widen
+from intact.numerics.profiles import parse_profile
 from intact.numerics.sampling import philox4x32
 from intact.numerics.scan import BLOCK, MOST_STATES, RATE_LIMIT, STEP_LIMIT
 from intact.numerics.selective import INPUT_BITS

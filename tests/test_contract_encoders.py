@@ -13,9 +13,9 @@ import pytest
 
 import intact
 from intact.engine.encoding import EncodingJob
-from intact.executors.base import SequenceChunk
 from intact.executors.native import available_tiers
 from intact.executors.reference import ReferenceExecutor
+from intact.models.aspects.step import SequenceChunk
 from support.tiers import tiers_with
 from support.tiny import write_tiny
 

@@ -16,10 +16,10 @@ import intact
 from intact import _native
 from intact._base.errors import ModelError, ParameterError
 from intact.checkpoints.formats import Tensor
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor
 from intact.library import prompt_id
-from intact.models.program import Logits
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import Logits
 from intact.numerics.functions import LOG2E
 from intact.numerics.sampling import branch_key, log_probability, make_sampling
 from intact.text import ChatPrompt, Tokenizer

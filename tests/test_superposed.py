@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 import intact
 from intact._base.errors import ParameterError
-from intact.executors.base import SequenceChunk
 from intact.executors.native import available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.library import Model
 from intact.library.superposed import NGrams, SuperposedDecoder, SuperposedDraft
 from intact.library.superposed.decoder import mixing_weights
 from intact.library.superposed.ngrams import ORDERS
-from intact.models.program import Embed
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import Embed
 from support.adapters import write_adapter
 from support.tiny import write_tiny
 

@@ -9,7 +9,7 @@ USE = """
 import json
 from pathlib import Path
 import intact
-from intact.executors.profiles import describe_codecs
+from intact.numerics.profiles import describe_codecs
 from intact.receipts.verify import verify
 from support.tiny import write_tiny
 

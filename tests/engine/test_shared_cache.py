@@ -23,7 +23,7 @@ from intact.engine.shared_cache.rules import DOUBT, GOES_ON, LAYOUTS, NAMES, OTH
 from intact.engine.shared_cache.workers import write_together
 from intact.executors.native import available_tiers
 from intact.library import Model
-from intact.models.program import Attend, Rope
+from intact.models.ops import Attend, Rope
 from intact.numerics.attention import (
     Heads,
     attend,

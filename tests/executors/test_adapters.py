@@ -10,13 +10,14 @@ import pytest
 
 from intact._base.errors import ModelError, ParameterError
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.measure.conformance.synthetic import Case, _Builder, cases
 from intact.models import build_program
 from intact.models.adapters import Adapter, with_adapters
-from intact.models.program import Adapt, Gather, Linear, Logits, LowRank, Program, Steer
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import Adapt, Gather, Linear, Logits, LowRank, Steer
+from intact.models.program import Program
 from intact.numerics import fp32
 from support.tiers import tiers_with
 from support.tiny import write_tiny

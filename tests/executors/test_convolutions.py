@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 import intact
 from intact._base.errors import ModelError, ParameterError
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.measure.conformance.synthetic import Case, Step, _Builder, cases
 from intact.models import build_program
+from intact.models.aspects.step import SequenceChunk
 from intact.models.lfm2 import Lfm2
-from intact.models.program import Attend, Convolve, Embed, Linear, Program, Target
+from intact.models.ops import Attend, Convolve, Embed, Linear, Target
+from intact.models.program import Program
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
 from intact.quantizing import quantize

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact._base.errors import ModelError, ParameterError
-from intact.executors.base import SequenceChunk, delta_weights
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.measure.conformance.synthetic import Case, _Builder, cases
-from intact.models.program import Embed, GatedDelta, Linear, Target
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import Embed, GatedDelta, Linear, Target
+from intact.models.ops.gated_delta import delta_weights
 from intact.numerics import fp32
 from intact.numerics.delta import DeltaShape
 from intact.numerics.dequantize import dequantize

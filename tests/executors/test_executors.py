@@ -8,10 +8,12 @@ import pytest
 
 from intact._base.errors import ParameterError
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import SequenceChunk, choose_threads, choose_tier, embed_multiplier, fixed_logits
+from intact.executors.base import choose_threads, choose_tier, fixed_logits
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.models import build_program
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops.embed import embed_multiplier
 from intact.numerics.sampling import Draw, make_sampling
 from support.tiny import write_tiny
 

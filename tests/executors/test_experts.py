@@ -14,12 +14,13 @@ import intact
 from intact._base.errors import ModelError, ParameterError
 from intact._native import kernels
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.measure.conformance.synthetic import Case, Step, _Builder, cases
 from intact.models import build_program
-from intact.models.program import Embed, Experts, Gate, Linear, Norm, Program
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import Embed, Experts, Gate, Linear, Norm
+from intact.models.program import Program
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
 from intact.numerics.experts import SCALE_FRACTION, SCALE_LIMIT, ExpertWeights, Groups, best_in_groups, choose

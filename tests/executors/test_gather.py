@@ -8,13 +8,14 @@ import pytest
 
 from intact._base.errors import ModelError
 from intact.checkpoints.formats import Tensor, open_checkpoint
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.measure.conformance.synthetic import cases
 from intact.models import Program, build_program
+from intact.models.aspects.step import SequenceChunk
+from intact.models.aspects.tables import Buffer
 from intact.models.gathers import add_gathers
-from intact.models.program import Buffer, Gather, Linear
+from intact.models.ops import Gather, Linear
 from intact.numerics.dequantize import dequantize
 from intact.numerics.gather import gather
 from intact.numerics.integers import INTEGER, to_bytes

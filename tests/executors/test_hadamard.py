@@ -13,11 +13,11 @@ from intact._base.errors import ModelError, ParameterError
 from intact._native import fp32 as native_fp32
 from intact._native import kernels
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.models import Program, build_program
-from intact.models.program import Hadamard, Linear
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import Hadamard, Linear
 from intact.models.rotations import rotation_size
 from intact.numerics.hadamard import LIMIT, SIZES, block_size, hadamard, hadamard_float
 from intact.quantizing import quantize

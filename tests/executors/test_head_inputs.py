@@ -5,10 +5,10 @@ import pytest
 
 from intact._base.errors import ParameterError
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import LOGIT_FRACTION, SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.models import build_program
+from intact.models.aspects.step import LOGIT_FRACTION, SequenceChunk
 from intact.numerics import fp32
 from intact.numerics.activations import Quantized, quantize, to_bytes
 from intact.numerics.dequantize import dequantize
@@ -57,7 +57,7 @@ def test_the_logits_follow_from_the_bytes(program, expected):
         np.ascontiguousarray(exponent).view("<i4")[:, 0].astype(np.int32),
     )
     assert not a.codes[:, width:].any()
-    assert np.array_equal(sat32(matmul(a, executor._weight(program.ops[-1].weight), LOGIT_FRACTION)), logits)
+    assert np.array_equal(sat32(matmul(a, executor._memory.weight(program.ops[-1].weight), LOGIT_FRACTION)), logits)
 
 
 @pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 2, 3))

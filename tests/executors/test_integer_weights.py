@@ -7,12 +7,12 @@ from intact import _native
 from intact._base.errors import ParameterError
 from intact._native import kernels
 from intact.checkpoints.formats import Tensor, open_checkpoint
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.packing import pack
 from intact.executors.reference import ReferenceExecutor
 from intact.models import Program, build_program
-from intact.models.program import Linear, Logits
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import Linear, Logits
 from intact.numerics.dequantize import dequantize
 from intact.numerics.integers import INTEGER, LAYOUTS, TABLED, to_bytes
 from intact.numerics.weight_formats import BLOCK_FORMATS

@@ -9,12 +9,12 @@ import pytest
 import intact
 from intact._base.errors import ParameterError, ReceiptError
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
-from intact.executors.profiles import describe_codecs, parse_profile, with_codec
 from intact.executors.reference import ReferenceExecutor
 from intact.models import Program, build_program
+from intact.models.aspects.step import SequenceChunk
 from intact.numerics.kv_codecs import CODECS
+from intact.numerics.profiles import describe_codecs, parse_profile, with_codec
 from intact.receipts.document import Receipt
 from intact.receipts.model_digests import Numerics
 from intact.receipts.verify import verify

@@ -10,11 +10,11 @@ from intact import _native
 from intact._base.errors import FormatError, ParameterError
 from intact._base.system import can_page
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor
 from intact.executors.packing import pack, pack_tensor
 from intact.executors.weight_file import WeightFile, matrices_of, write_weights
 from intact.models import build_program
+from intact.models.aspects.step import SequenceChunk
 from intact.numerics.weight_formats import FORMATS
 from support.tiny import IQ_KINDS, K_KINDS, KINDS, write_tiny
 from support.weights import random_weight

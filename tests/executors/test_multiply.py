@@ -11,7 +11,7 @@ from intact._base.errors import ModelError
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.measure.conformance.synthetic import Case, cases
-from intact.models.program import Multiply
+from intact.models.ops import Multiply
 from intact.numerics.dequantize import dequantize
 from support.tiers import tiers_with
 

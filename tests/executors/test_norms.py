@@ -7,7 +7,7 @@ from intact import _native
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.measure.conformance.synthetic import Case, cases
-from intact.models.program import Norm
+from intact.models.ops import Norm
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
 from support.tiers import tiers_with

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.profile import MachineLimits, Record, measure_limits
 from intact.models import build_program
-from intact.models.program import Attend, Linear
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import Attend, Linear
 from support.tiny import write_tiny
 
 TIERS = available_tiers()

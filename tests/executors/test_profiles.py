@@ -13,15 +13,16 @@ import intact
 from intact._base.errors import ParameterError, ReceiptError
 from intact._native import kernels
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import SequenceChunk, kept_inputs
 from intact.executors.native import NativeExecutor, available_tiers
-from intact.executors.profiles import parse_profile
 from intact.executors.reference import ReferenceExecutor
 from intact.measure.conformance.synthetic import random_tensor
 from intact.models import Program, build_program
-from intact.models.program import Linear
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import Linear
+from intact.models.ops.linear import kept_inputs
 from intact.numerics.activations import INT8, SCHEMES, Quantized, Scheme, block_sums, quantize
 from intact.numerics.exact_product import dropped, exact_product, shift_limbs
+from intact.numerics.profiles import parse_profile
 from intact.numerics.sparsity import Sparsity, column_norms, sparsify
 from intact.numerics.weights import BlockWeight, from_blocks, model_values
 from intact.receipts.document import Receipt

@@ -9,11 +9,11 @@ import pytest
 
 import intact
 from intact._base.errors import ModelError
-from intact.executors.base import room_values
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.measure.conformance.synthetic import Case, _Builder, cases
-from intact.models.program import Embed, GatedRecurrence, Linear, Target
+from intact.models.ops import Embed, GatedRecurrence, Linear, Target
+from intact.models.ops.gated_recurrence import room_values
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
 from support.positions import COUNT, CUTS, check_native, check_native_cuts, check_reference_cuts, check_walks, logits_of

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 import intact
 from intact._base.errors import ModelError, ParameterError
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import SequenceChunk, scan_weights
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.measure.conformance.synthetic import Case, _Builder, cases
 from intact.models import Program, build_program
-from intact.models.program import Embed, Linear, Scan, Target
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import Embed, Linear, Scan, Target
+from intact.models.ops.scan import scan_weights
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
 from intact.numerics.scan import ScanShape

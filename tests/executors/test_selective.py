@@ -9,10 +9,11 @@ import pytest
 
 import intact
 from intact._base.errors import ModelError
-from intact.executors.base import selective_weights, trapezoidal_weights
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.measure.conformance.synthetic import Case, _Builder, cases
-from intact.models.program import ConvolveSilu, Embed, Linear, SelectiveScan, Target, TrapezoidalScan
+from intact.models.ops import ConvolveSilu, Embed, Linear, SelectiveScan, Target, TrapezoidalScan
+from intact.models.ops.selective_scan import selective_weights
+from intact.models.ops.trapezoidal_scan import trapezoidal_weights
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
 from support.positions import COUNT, CUTS, check_native, check_native_cuts, check_reference_cuts, check_walks, logits_of

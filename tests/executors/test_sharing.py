@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.models import build_program
+from intact.models.aspects.step import SequenceChunk
 from support.tiny import write_tiny
 
 pytestmark = pytest.mark.native

@@ -14,13 +14,13 @@ import intact
 from intact._base.errors import ModelError, ParameterError
 from intact.checkpoints.formats import Tensor, open_checkpoint
 from intact.checkpoints.formats.safetensors import Stored, read_safetensors, write_safetensors
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.measure.conformance.synthetic import Case, cases, with_largest_inputs
 from intact.models import Program, build_program
+from intact.models.aspects.step import SequenceChunk
 from intact.models.input_limits import SUFFIX
-from intact.models.program import Linear
+from intact.models.ops import Linear
 from intact.numerics.activations import LARGEST, FixedScale, fixed_scale, quantize_fixed
 from intact.numerics.matmul import matmul
 from intact.numerics.weights import from_floats

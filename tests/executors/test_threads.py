@@ -5,7 +5,7 @@ import pytest
 
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.measure.conformance.synthetic import Case, _Builder, _chunk, _step
-from intact.models.program import Linear, Multiply, Norm, Target
+from intact.models.ops import Linear, Multiply, Norm, Target
 
 pytestmark = pytest.mark.native
 WIDTH, LAYERS = 4096, 12

@@ -5,10 +5,10 @@ import pytest
 
 from intact._base.errors import ParameterError
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.models import build_program
+from intact.models.aspects.step import SequenceChunk
 from support.tiny import write_tiny
 
 pytestmark = pytest.mark.native

@@ -18,7 +18,7 @@ from intact.checkpoints.formats.safetensors import read_safetensors
 from intact.library import GenerateOptions
 from intact.models import build_program, find_architecture
 from intact.models.adapters import read_adapter
-from intact.models.program import Logits, Norm, Steer
+from intact.models.ops import Logits, Norm, Steer
 from intact.receipts.verify import verify_together
 from support.conversion import CONVERTED, convert
 from support.folders import tensor_values, write_folder

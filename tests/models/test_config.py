@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from intact._base.errors import ModelError
+from intact._base.plugins import Registry
 from intact.checkpoints.formats.metadata import Metadata
 from intact.models import ARCHITECTURES, build_program, find_architecture
 from intact.models.config import Config
@@ -18,6 +19,7 @@ from intact.models.gemma3 import Gemma3
 from intact.models.needs import NEEDS
 from intact.models.rotary import read_gguf_scaling, read_hf_rope
 from support.adding import write_distribution
+from support.folders import write_folder
 from support.tiny import write_tiny
 from support.variants import VARIANTS
 from support.variants.gemma import newer_gemma
@@ -274,8 +276,13 @@ def test_whoever_claims_files_of_another_name_is_listed_there() -> None:
         assert all(ARCHITECTURES[name].gguf == architecture.gguf for name in vars(architecture).get("gguf_shared", ()))
 
 
-def test_a_gguf_file_imports_its_own_architecture_alone(tmp_path: Path) -> None:
-    path = write_tiny(tmp_path / "tiny.gguf")
+@pytest.mark.parametrize("kind", ["gguf", "folder"])
+def test_a_checkpoint_imports_its_own_architecture_alone(kind: str, tmp_path: Path) -> None:
+    path = (
+        write_tiny(tmp_path / "tiny.gguf")
+        if kind == "gguf"
+        else write_folder(tmp_path / "folder", VARIANTS["llama"], "own")
+    )
     code = (
         "import sys\nfrom pathlib import Path\nfrom intact.checkpoints.formats import open_checkpoint\n"
         "from intact.models import find_architecture\n"
@@ -284,6 +291,14 @@ def test_a_gguf_file_imports_its_own_architecture_alone(tmp_path: Path) -> None:
     )
     found = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert found.stdout == "Llama\n[]\n"
+
+
+def test_reading_sources_finds_the_architectures_that_importing_all_finds() -> None:
+    for architecture in ARCHITECTURES.values():
+        for name in architecture.hf:
+            fresh = Registry(ARCHITECTURES.group, ARCHITECTURES.package, ARCHITECTURES._name_of)
+            found = {own for own, one in fresh.naming([name]).items() if name in one.hf}
+            assert found == {own for own, one in ARCHITECTURES.items() if name in one.hf}
 
 
 def test_another_package_with_an_own_name_breaks_no_file(tmp_path: Path) -> None:

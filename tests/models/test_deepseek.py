@@ -10,12 +10,12 @@ import pytest
 import intact
 from intact._base.errors import ModelError
 from intact.checkpoints.formats import Checkpoint, open_checkpoint
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.models import build_program, find_architecture, split_matrices
+from intact.models.aspects.step import SequenceChunk
 from intact.models.decoder import inverse_root
-from intact.models.program import Attend, Experts, Norm
+from intact.models.ops import Attend, Experts, Norm
 from intact.numerics.attention import attend, quantize_keys, quantize_query, quantize_values, score_scale
 from intact.numerics.scatter import scatter, scatter_index
 from intact.quantizing import quantize

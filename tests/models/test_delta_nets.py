@@ -13,7 +13,7 @@ from intact._base.errors import ModelError
 from intact.checkpoints.formats import Checkpoint, Tensor, open_checkpoint
 from intact.models import build_program, split_matrices
 from intact.models.layers import segments
-from intact.models.program import Attend, GatedDelta
+from intact.models.ops import Attend, GatedDelta
 from intact.quantizing.pipeline import quantize
 from intact.receipts.identity import measure
 from support.folders import tensor_values, write_folder, write_safetensors

@@ -13,10 +13,10 @@ from intact._base.errors import ModelError, ParameterError
 from intact.checkpoints.formats import open_checkpoint
 from intact.engine.encoding import EncodingJob
 from intact.engine.hidden import read_hidden
-from intact.executors.base import SequenceChunk
 from intact.executors.settings import ExecutorSettings
 from intact.measure.bench.shapes import tokenizer_metadata
 from intact.models import build_program
+from intact.models.aspects.step import SequenceChunk
 from intact.models.bert import Bert
 from intact.numerics.functions import sigmoid
 from intact.quantizing import quantize

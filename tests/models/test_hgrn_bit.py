@@ -11,7 +11,8 @@ import intact
 from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.models import build_program
 from intact.models.hgrn_bit import rooms
-from intact.models.program import GatedRecurrence, Linear, Logits, Norm, Program
+from intact.models.ops import GatedRecurrence, Linear, Logits, Norm
+from intact.models.program import Program
 from intact.numerics.dequantize import dequantize
 from intact.numerics.integers import INTEGER, from_bytes
 from intact.quantizing.pipeline import quantize

@@ -12,7 +12,7 @@ import intact
 from intact._base.errors import ModelError
 from intact.checkpoints.formats import open_checkpoint
 from intact.models import build_program
-from intact.models.program import Gate, TrapezoidalScan
+from intact.models.ops import Gate, TrapezoidalScan
 from support.folders import write_folder
 from support.pytorch_writer import save_as_pytorch
 from support.tiny import write_tiny

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from intact.executors.native import NativeExecutor
 from intact.executors.outliers import with_outliers
-from intact.executors.profiles import parse_profile
 from intact.measure.conformance.synthetic import outlier_cases
 from intact.numerics.activations import SCHEMES, Quantized, quantize
 from intact.numerics.outliers import outlier_blocks, with_rest
+from intact.numerics.profiles import parse_profile
 from intact.numerics.weights import InputIndex, from_floats, model_values
 from support.examples import examples
 

@@ -13,7 +13,7 @@ import intact
 from intact._base.errors import ParameterError
 from intact.checkpoints.formats import open_checkpoint
 from intact.models import build_program
-from intact.models.program import Gather
+from intact.models.ops import Gather
 from intact.numerics.integers import INTEGER
 from intact.quantizing import Calibration, pipeline, quantize
 from intact.quantizing.calibration import Collector, _second_moments, products, read_statistics, write_statistics

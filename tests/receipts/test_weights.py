@@ -16,7 +16,7 @@ import intact
 from intact._base.errors import ParameterError, ReceiptError
 from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.models import Program, build_program
-from intact.models.program import Attend, Norm
+from intact.models.ops import Attend, Norm
 from intact.receipts import canonical, identity
 from intact.receipts.identity import (
     Weights,

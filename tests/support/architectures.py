@@ -13,7 +13,8 @@ from pathlib import Path
 
 from intact.checkpoints.formats import open_checkpoint
 from intact.models import ARCHITECTURES, Program, build_program
-from intact.models.program import (
+from intact.models.aspects.op import Op
+from intact.models.ops import (
     Attend,
     Convolve,
     ConvolveSilu,
@@ -26,7 +27,6 @@ from intact.models.program import (
     Logits,
     Multiply,
     Norm,
-    Op,
     Rope,
     Scan,
     Scatter,

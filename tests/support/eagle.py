@@ -10,9 +10,9 @@ import numpy as np
 from intact.checkpoints.formats import open_checkpoint
 from intact.engine.draft.eagle3 import Eagle, WatchedExecutor
 from intact.engine.drafting import Drafting
-from intact.executors.base import SequenceChunk
 from intact.library import Model
 from intact.measure.conformance.synthetic import random_floats
+from intact.models.aspects.step import SequenceChunk
 from support.folders import stored, tensor_values, write_folder, write_safetensors
 from support.tally import Eager
 from support.variants import VARIANTS

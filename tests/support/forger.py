@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.library import Model
-from intact.models.program import AllGather
+from intact.models.ops import AllGather
 from intact.receipts.document import Header, Output, Receipt, first_link, next_link
 from intact.receipts.layers import LayerRun, layer_count
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from intact.checkpoints.formats.gguf import read_gguf
 from intact.engine.draft.prediction_head import PredictionHead
-from intact.executors.base import Executor, SequenceChunk
+from intact.executors.base import Executor
 from intact.library import Model
 from intact.measure.conformance.synthetic import random_floats
 from intact.models import ARCHITECTURES
+from intact.models.aspects.step import SequenceChunk
 from support.folders import stored, tensor_values, write_folder
 from support.gguf_writer import write_gguf
 from support.tiny import write_tiny

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.executors.base import Exchanger, Executor, SequenceChunk
+from intact.executors.base import Exchanger, Executor
 from intact.library.parallel.cut import cut_program
-from intact.models.program import AllGather, Program
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import AllGather
+from intact.models.program import Program
 from support.patience import PATIENCE
 
 Make = Callable[[Program, Exchanger | None], Executor]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
     from types import ModuleType
@@ -27,6 +28,7 @@ MOVED = {
     "engine.draft.drafting": "engine.drafting",
     "errors": "_base.errors",
     "exact": "_base.exact",
+    "executors.profiles": "numerics.profiles",
     "files": "_base.files",
     "formats": "checkpoints.formats",
     "lab": "quantizing.lab",
@@ -93,6 +95,23 @@ def new_name(name: str) -> str | None:
         if new := MOVED.get(".".join(parts[:count])):
             return ".".join(("intact", new, *parts[count:]))
     return None
+
+
+def moved_attribute(module: str, name: str, homes: Sequence[str]) -> Any:
+    """Return a name that a module no longer has from the module where it lies now, with a warning.
+
+    Raises
+    ------
+    AttributeError
+        If it is in none of them.
+    """
+    for home in homes:
+        if not name.startswith("_") and hasattr(found := import_module(home), name):
+            import warnings
+
+            warnings.warn(f"{module}.{name} has moved to {home}: import it from there", FutureWarning, stacklevel=3)
+            return getattr(found, name)
+    raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
 
 class Finder:

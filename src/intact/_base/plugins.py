@@ -26,8 +26,9 @@ import importlib
 import importlib.util
 import pkgutil
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from importlib.abc import InspectLoader
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Any, Generic, TypeVar, cast
 
@@ -137,6 +138,24 @@ class Registry(Mapping[str, T], Generic[T]):
         """Return a piece, or None if there is none of this name that can be loaded."""
         own = self._find(name)
         return self.foreign().get(name) if own is None else own
+
+    def naming(self, words: Iterable[str]) -> dict[str, T]:
+        """Return the pieces of modules in whose source one of some strings is quoted, and those of other packages.
+
+        No other module is imported. Where sources cannot be read, all pieces are returned.
+        """
+        if "own" in vars(self):
+            return self.working()
+        quoted, found = [f'"{word}"' for word in words], self.foreign()
+        for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
+            spec = importlib.util.find_spec(f"{self.package}.{module.name}")
+            source = spec.loader.get_source(spec.name) if spec and isinstance(spec.loader, InspectLoader) else None
+            if source is None:
+                return self.working()
+            if any(word in source for word in quoted):
+                values = vars(importlib.import_module(f"{self.package}.{module.name}")).values()
+                found |= {name: cast(T, value) for value in values if (name := self._name_of(value)) is not None}
+        return dict(sorted(found.items()))
 
     def foreign(self) -> dict[str, T]:
         """Return the pieces of other packages that can be loaded, sorted by name."""

@@ -123,7 +123,7 @@ def _drafters() -> InfoList:
 
 def _codecs() -> InfoList:
     """List the codecs of the KV cache."""
-    from intact.executors.profiles import describe_codecs
+    from intact.numerics.profiles import describe_codecs
 
     found = describe_codecs()
     smaller = (f"{one['bytes_without'] / one['bytes']:.2f} times smaller: {one['summary']}" for one in found)

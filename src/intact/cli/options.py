@@ -60,7 +60,7 @@ Profile: TypeAlias = str
 def check_profile(profile: Profile) -> Profile:
     """Return the profile; raise a usage error if there is none of that name."""
     if profile not in ("int8", "fp32"):
-        from intact.executors.profiles import parse_profile
+        from intact.numerics.profiles import parse_profile
 
         try:
             parse_profile(profile)
@@ -172,7 +172,7 @@ def complete_codec(incomplete: str) -> list[str]:
 def check_codec(kv: str | None) -> str | None:
     """Return the name of a codec; raise a usage error if there is none of that name."""
     if kv is not None:
-        from intact.executors.profiles import with_codec
+        from intact.numerics.profiles import with_codec
 
         try:
             with_codec("int8", kv)
@@ -205,7 +205,7 @@ def coded(profile: Profile, kv: str | None) -> Profile:
     """
     if kv is None:
         return profile
-    from intact.executors.profiles import with_codec
+    from intact.numerics.profiles import with_codec
 
     return with_codec(profile, kv)
 

@@ -22,9 +22,9 @@ from intact.cli.options import AdapterOption, CacheOption, JsonOption, ThreadsOp
 from intact.cli.output import bar, emit, note, one_line, out
 
 if TYPE_CHECKING:
-    from intact.executors.profiles import Profile
     from intact.library import Model
     from intact.library.superposed import SuperposedReceipt
+    from intact.numerics.profiles import Profile
     from intact.quantizing.receipt import QuantizationReceipt
     from intact.quantizing.verify import QuantizationVerdict
     from intact.receipts.document import Receipt

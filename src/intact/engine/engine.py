@@ -31,7 +31,8 @@ from intact.engine.sampling.spread import Spread, spread_of
 from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError
 from intact.engine.scoring import ScoreRun
 from intact.engine.sequence import Sample, Sequence, SequenceRun, SequenceWork, Stream, work_of
-from intact.executors.base import Executor, SequenceChunk
+from intact.executors.base import Executor
+from intact.models.aspects.step import SequenceChunk
 from intact.numerics.sampling import is_uncertain
 
 _LOG = logging.getLogger("intact")

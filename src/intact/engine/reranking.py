@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from intact._base.errors import ParameterError
 from intact.checkpoints.formats import Tensor
 from intact.models.names import rows_of
-from intact.models.program import Logits, Program
+from intact.models.ops import Logits
+from intact.models.program import Program
 from intact.numerics import fp32
 from intact.numerics.activations import from_row_bytes
 from intact.numerics.dequantize import dequantize

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from intact._base.errors import ModelError
 from intact.checkpoints.formats import Tensor
-from intact.executors.base import fixed_bias, integer_weight
-from intact.models.decoder import float_values
+from intact.models.aspects.parameters import fixed_bias, float_values, integer_weight
 from intact.numerics import fp32
 from intact.numerics.activations import from_row_bytes, quantize
 from intact.numerics.dequantize import dequantize

@@ -17,8 +17,8 @@ from typing import Any
 from intact._base.errors import NotInstalledError, ParameterError
 from intact._base.packages import install
 from intact.evaluate.likelihood import Likelihoods, encode_pair, likelihood
-from intact.executors.profiles import Profile
 from intact.library import Model, load
+from intact.numerics.profiles import Profile
 from intact.reason.backends.native import NativeBackend
 from intact.text.template import DEFAULT_NOW, read_time
 

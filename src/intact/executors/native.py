@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple, get_args
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,80 +15,29 @@ from intact.checkpoints.formats import Tensor
 from intact.executors.base import (
     BUILD_TIERS,
     Exchanger,
-    SequenceChunk,
-    bias_values,
-    check_adapters,
-    check_codec,
     check_consecutive,
-    check_embedding,
-    check_exchanges,
-    check_experts,
+    check_program,
     choose_pinned,
     choose_threads,
     choose_tier,
-    convolution_taps,
-    delta_weights,
-    embed_multiplier,
-    expert_scales,
     fixed_logits,
-    gain_values,
-    gather_index,
-    input_scale,
-    integer_bias,
-    integer_gain,
-    integer_multiplier,
-    integer_room,
-    integer_sinks,
-    integer_weight,
-    kept_inputs,
-    room_values,
-    row_number,
-    scan_weights,
-    scatter_columns,
-    selective_weights,
-    tap_values,
-    trapezoidal_weights,
 )
 from intact.executors.outliers import with_outliers
 from intact.executors.packing import pack
 from intact.executors.profile import Record, StepWork
-from intact.executors.profiles import Profile, parse_profile
 from intact.executors.weight_file import WeightFile
-from intact.models.program import (
-    Adapt,
-    AllGather,
-    Attend,
-    Convolve,
-    ConvolveSilu,
-    Embed,
-    Experts,
-    Gate,
-    GatedDelta,
-    GatedRecurrence,
-    Gather,
-    Hadamard,
-    Linear,
-    Logits,
-    Multiply,
-    Norm,
-    Op,
-    Program,
-    Rope,
-    Scan,
-    Scatter,
-    SelectiveScan,
-    Steer,
-    TrapezoidalScan,
-)
+from intact.models.aspects.parameters import bias_values, integer_bias, integer_weight
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import AllGather, Linear, Logits
+from intact.models.ops.embed import check_embedding
+from intact.models.program import Program
 from intact.numerics.activations import INT8, Quantized, from_row_bytes
-from intact.numerics.attention import score_scale
 from intact.numerics.dequantize import dequantize
-from intact.numerics.experts import SIGMOID_FRACTION, ExpertWeights, weight_factor
-from intact.numerics.gate import GATES
 from intact.numerics.integers import INTEGER
+from intact.numerics.norm import Gain
+from intact.numerics.profiles import Profile, parse_profile
 from intact.numerics.rope import factor_q30
 from intact.numerics.sampling import Draw
-from intact.numerics.soft_cap import make_soft_cap, score_cap
 
 
 class Paged(NamedTuple):
@@ -100,8 +49,6 @@ class Paged(NamedTuple):
     most: int
 
 
-NOT_TRAPEZOIDAL = (0, -1, -1, 0)
-"""The fields of a scan that a trapezoidal one has alone: its angles, the biases of B and C, the slowest rate."""
 _COUNTERS = ("steps", "rows", "largest_step", "chunks", "tree_rows", "shared_positions", "ended_rows")
 
 
@@ -165,6 +112,43 @@ def _numbered(program: Program, exchange: Exchanger) -> Callable[[int, Any, Any]
     return run
 
 
+class _Lowering:
+    """Adds the weights and numbers of operations to a native model (`intact.models.aspects.lowering`)."""
+
+    def __init__(self, executor: NativeExecutor, buffers: Mapping[str, int]) -> None:
+        self.tables, self.profile = executor.program, parse_profile(executor.profile)
+        self._executor, self._model, self._buffers = executor, executor._model, buffers
+
+    def outliers(self, buffer: str) -> int:
+        return self._executor._outliers.get(buffer, 0)
+
+    def buffer(self, name: str | None) -> int:
+        return -1 if name is None else self._buffers[name]
+
+    def weight(self, name: str | None) -> int:
+        return -1 if name is None else self._executor._weight(name)
+
+    def embedding(self, name: str) -> int:
+        weight = self.weight(name)
+        if not self.profile.float32:
+            check_embedding(name, self._model.largest_exponent(weight))
+        return weight
+
+    def gain(self, gain: Gain, values: NDArray[np.float32], epsilon: float) -> int:
+        return int(self._model.add_gain(gain.factor, gain.exponent, gain.epsilon, values, epsilon))
+
+    def numbers(self, integers: NDArray[np.int64], floats: NDArray[np.float32]) -> int:
+        return int(self._model.add_bias(integers, floats))
+
+    def bias(self, name: str | None, fraction: int) -> int:
+        if name is None:
+            return -1
+        return self.numbers(integer_bias(self.tables, name, fraction), bias_values(self.tables, name))
+
+    def target(self, buffer: str, weight: str | None, bias: int = -1, accumulate: bool = False) -> Any:
+        return _native.Target(self.buffer(buffer), self.weight(weight), bias, accumulate)
+
+
 class NativeExecutor:
     """Holds a Program's weights in the profile's form and runs it.
 
@@ -199,13 +183,10 @@ class NativeExecutor:
         mapped: WeightFile | None = None,
         weights_memory: int = 1 << 62,
     ) -> None:
-        check_exchanges(program, exchange)
         self.profile, self.page_size = profile, page_size
         self._parts = parse_profile(profile)
+        check_program(program, self._parts, exchange)
         self.program, self._outliers = with_outliers(program, self._parts)
-        check_experts(program, self._parts)
-        check_adapters(program, self._parts)
-        check_codec(program, self._parts)
         self.trees = not self._parts.float32 and not program.recurrent() and not program.is_encoder
         tier = tier or chosen_tier()
         count = choose_threads(threads)
@@ -332,239 +313,15 @@ class NativeExecutor:
 
     def _add_program(self) -> None:
         program, model = self.program, self._model
-        ids = {name: model.add_buffer(buffer.width, buffer.wide) for name, buffer in program.buffers.items()}
+        buffers = {name: model.add_buffer(buffer.width, buffer.wide) for name, buffer in program.buffers.items()}
         for turns, factor in zip(program.rotations, program.factors(), strict=True):
             model.add_rotation(turns, factor_q30(factor))
+        low = _Lowering(self, buffers)
         for op in program.ops:
-            kind, fields = self._lower(op, ids)
-            native = _native.Op(kind)
-            for name, value in fields.items():
+            native = _native.Op(getattr(_native.Op.Kind, op.native.upper()))
+            for name, value in op.lower(low).items():
                 setattr(native, name, value)
             model.add_op(native)
-
-    def _lower(self, op: Op, ids: Mapping[str, int]) -> tuple[Any, dict[str, Any]]:
-        """Kind and fields of a native operation (native/runtime/model.h)."""
-        kind = _native.Op.Kind
-        match op:
-            case Embed():
-                weight = self._weight(op.weight)
-                if self.profile != "fp32":
-                    check_embedding(op.weight, self._model.largest_exponent(weight))
-                factor = {"multiplier": embed_multiplier(op.scale), "float_scale": float(op.scale)}
-                added: dict[str, Any] = {"bias": self._bias(op.bias, 20), "second_bias": self._bias(op.second_bias, 20)}
-                if op.separator is not None:
-                    added["separator"] = op.separator
-                if op.positions is not None:
-                    added |= {"positions": self._weight(op.positions), "first": op.first}
-                    if self.profile != "fp32":
-                        check_embedding(op.positions, self._model.largest_exponent(added["positions"]))
-                return kind.EMBED, {"target": ids[op.target], "weight": weight, **factor, **added}
-            case Norm():
-                slices = {"heads": op.heads, "groups": op.groups, "accumulate": op.accumulate, "centered": op.centered}
-                return kind.NORM, {
-                    "source": ids[op.source],
-                    "target": ids[op.target],
-                    "weight": self._gain(op),
-                    "bias": self._bias(op.bias, 20),
-                    **slices,
-                }
-            case Gather():
-                index = gather_index(self.program, op).tolist()
-                return kind.GATHER, {"source": ids[op.source], "target": ids[op.target], "index": index}
-            case Scatter():
-                columns = {"index": scatter_columns(self.program, op).tolist(), "accumulate": op.keep}
-                return kind.GATHER, {"source": ids[op.source], "target": ids[op.target], **columns}
-            case Hadamard():
-                return kind.HADAMARD, {"source": ids[op.source], "target": ids[op.target], "width": op.size}
-            case Multiply():
-                number = {
-                    "multiplier": 0 if self.profile == "fp32" else integer_multiplier(self.program, op),
-                    "float_scale": float(np.float32(row_number(self.program, op))),
-                }
-                return kind.MULTIPLY, {"source": ids[op.source], "target": ids[op.target], "first": op.start, **number}
-            case Linear():
-                targets = [
-                    self._target(ids[t.buffer], t.weight, t.bias, self._fraction(t.buffer), t.accumulate)
-                    for t in op.targets
-                ]
-                fields: dict[str, Any] = {"source": ids[op.source], "targets": targets}
-                if op.source in self._outliers:
-                    fields["outliers"] = self._outliers[op.source]
-                kept = kept_inputs(self.program, op, self._parts)
-                if kept is not None:
-                    fields |= {"keep": kept.keep, "random": kept.rule == "random"}
-                if (fixed := input_scale(self.program, op, self._parts)) is not None:
-                    fields["scale"] = tuple(fixed)
-                if kept is not None and kept.norms is not None:
-                    fields["norms"] = kept.norms.tolist()
-                return kind.LINEAR, fields
-            case Adapt():
-                changes = [
-                    _native.Target(ids[op.target], -1 if change is None else self._weight(name), -1, False)
-                    for change in op.changes
-                    for name in (("", "") if change is None else (change.down, change.up))
-                ]
-                return kind.ADAPT, {"source": ids[op.source], "target": ids[op.target], "targets": changes}
-            case Steer():
-                vectors = [_native.Target(ids[op.target], -1, self._bias(name, 20), False) for name in op.vectors]
-                return kind.STEER, {"target": ids[op.target], "targets": vectors}
-            case AllGather():
-                source = -1 if op.source is None else ids[op.source]
-                return kind.ALL_GATHER, {"source": source, "target": ids[op.target], "accumulate": op.accumulate}
-            case Rope():
-                shape = {"heads": op.heads, "width": op.width, "interleaved": op.interleaved}
-                return kind.ROPE, {"source": ids[op.buffer], "weight": op.rotation, **shape}
-            case Attend():
-                rows = {"source": op.query, "second": op.key, "third": op.value, "target": op.target}
-                shape = {
-                    name: getattr(op, name) for name in ("layer", "heads", "kv_heads", "width", "window", "causal")
-                }
-                scores: dict[str, Any] = {"scale": tuple(score_scale(op.scale)), "float_scale": float(op.scale)}
-                scores |= {"cap": tuple(score_cap(op.cap)), "float_cap": float(op.cap)} if op.cap else {}
-                if op.sinks is not None:
-                    sinks = integer_sinks(self.program, op.sinks)
-                    scores["bias"] = self._model.add_bias(sinks, bias_values(self.program, op.sinks))
-                return kind.ATTEND, {**{name: ids[buffer] for name, buffer in rows.items()}, **shape, **scores}
-            case Convolve():
-                weights = convolution_taps(self.program, op).T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
-                buffers = {"source": ids[op.source], "target": ids[op.target], "layer": op.layer, "width": op.taps}
-                return kind.CONVOLVE, {**buffers, "bias": self._model.add_bias(*map(np.ascontiguousarray, weights))}
-            case ConvolveSilu():
-                weights = convolution_taps(self.program, op).T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
-                buffers = {"source": ids[op.source], "target": ids[op.target], "layer": op.layer, "width": op.taps}
-                taps_id = self._model.add_bias(*map(np.ascontiguousarray, weights))
-                return kind.CONVOLVE_SILU, {**buffers, "bias": taps_id, "added": self._bias(op.bias, 16)}
-            case Scan():
-                w = scan_weights(self.program, op)
-                taps, floats = w.taps.T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
-                zeros = np.zeros(op.shape.channels, np.float32)
-                bias = zeros if op.bias is None else bias_values(self.program, op.bias)
-                heads = zip((op.step_bias, op.decay, op.skip), (w.step_bias, w.rate, w.skip), strict=True)
-                numbers = [
-                    self._model.add_bias(w.bias, bias),
-                    *(self._model.add_bias(values, bias_values(self.program, name)) for name, values in heads),
-                ]
-                return kind.SCAN, {
-                    "source": ids[op.source],
-                    "second": ids[op.steps],
-                    "target": ids[op.target],
-                    "layer": op.layer,
-                    "bias": self._model.add_bias(*map(np.ascontiguousarray, (taps, floats))),
-                    "scan": (*op.shape, op.taps, *numbers, False, False, False, *NOT_TRAPEZOIDAL),
-                }
-            case GatedDelta():
-                delta = delta_weights(self.program, op)
-                taps, floats = delta.taps.T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
-                heads = zip((op.step_bias, op.decay), (delta.step_bias, delta.rate), strict=True)
-                numbers = [self._model.add_bias(values, bias_values(self.program, name)) for name, values in heads]
-                return kind.DELTA, {
-                    "source": ids[op.source],
-                    "second": ids[op.steps],
-                    "third": ids[op.beta],
-                    "target": ids[op.target],
-                    "layer": op.layer,
-                    "bias": self._model.add_bias(*map(np.ascontiguousarray, (taps, floats))),
-                    "scan": (*op.shape[:4], op.taps, -1, *numbers, -1, True, op.tiled, False, *NOT_TRAPEZOIDAL),
-                }
-            case SelectiveScan():
-                selective = selective_weights(self.program, op)
-                rate = self._model.add_bias(selective.rate.reshape(-1), np.zeros(0, np.float32))
-                skip = self._model.add_bias(selective.skip, bias_values(self.program, op.skip))
-                return kind.SELECTIVE, {
-                    "source": ids[op.source],
-                    "second": ids[op.steps],
-                    "third": ids[op.input],
-                    "fourth": ids[op.output],
-                    "target": ids[op.target],
-                    "layer": op.layer,
-                    "scan": (op.channels, 1, 1, op.states, 1, -1, -1, rate, skip, False, False, True, *NOT_TRAPEZOIDAL),
-                }
-            case TrapezoidalScan():
-                t = trapezoidal_weights(self.program, op)
-                names = (op.step_bias, op.skip, op.input_bias, op.output_bias)
-                step_bias, skip, b, c = (
-                    self._model.add_bias(values.reshape(-1), bias_values(self.program, name))
-                    for name, values in zip(names, (t.step_bias, t.skip, t.b_bias, t.c_bias), strict=True)
-                )
-                return kind.TRAPEZOIDAL, {
-                    "source": ids[op.source],
-                    "second": ids[op.input],
-                    "third": ids[op.output],
-                    "fourth": ids[op.controls],
-                    "target": ids[op.target],
-                    "layer": op.layer,
-                    "scan": (
-                        *op.shape[:4],
-                        1,
-                        -1,
-                        step_bias,
-                        -1,
-                        skip,
-                        False,
-                        False,
-                        False,
-                        op.angles,
-                        b,
-                        c,
-                        t.slowest,
-                    ),
-                }
-            case GatedRecurrence():  # a state has 64 bits, two words
-                room = self._model.add_bias(integer_room(self.program, op), room_values(self.program, op))
-                return kind.RECURRENCE, {
-                    "source": ids[op.source],
-                    "second": ids[op.forget],
-                    "target": ids[op.target],
-                    "layer": op.layer,
-                    "scan": (op.channels, 1, 0, 2, 1, -1, -1, room, -1, False, False, True, *NOT_TRAPEZOIDAL),
-                }
-            case Gate():
-                buffers = {"source": ids[op.gate], "target": ids[op.target]}
-                second = -1 if op.up is None else ids[op.up]
-                return kind.GATE, {**buffers, "second": second, "gate": GATES.index(op.kind)}
-            case Experts():
-                rows = {"source": op.source, "second": op.scores, "target": op.target}
-                kinds = get_args(ExpertWeights)
-                factors = weight_factor(op.factor), float(op.factor)
-                routing = (op.used, kinds.index(op.weights), *factors, op.groups, op.groups_used)
-                shape = {"width": op.hidden, "accumulate": op.accumulate, "gate": GATES.index(op.kind)}
-                matrices = [
-                    self._target(ids[op.target], weight, bias, fraction)
-                    for e in op.experts
-                    for weight, bias, fraction in (
-                        (e.gate, e.gate_bias, 16),
-                        (e.up, e.up_bias, 16),
-                        (e.down, e.down_bias, 20),
-                    )
-                ]
-                named = {name: ids[buffer] for name, buffer in rows.items()}
-                chosen = self._bias(op.bias, SIGMOID_FRACTION)
-                fields = {**named, **shape, "bias": chosen, "routing": routing, "targets": matrices}
-                if op.scales is not None:
-                    values = bias_values(self.program, op.scales)
-                    fields["added"] = self._model.add_bias(expert_scales(self.program, op), values)
-                return kind.EXPERTS, fields
-            case Logits():
-                cap = {"cap": tuple(make_soft_cap(op.cap)), "float_cap": float(op.cap)} if op.cap else {}
-                weight = -1 if op.weight is None else self._weight(op.weight)
-                return kind.LOGITS, {"source": ids[op.source], "weight": weight, **cap}
-
-    def _gain(self, op: Norm) -> int:
-        gain = integer_gain(self.program, op)
-        values = gain_values(self.program, op)
-        return int(self._model.add_gain(gain.factor, gain.exponent, gain.epsilon, values, op.eps))
-
-    def _fraction(self, buffer: str) -> int:
-        return 20 if self.program.buffers[buffer].wide else 16
-
-    def _target(self, buffer: int, weight: str, bias: str | None, fraction: int, accumulate: bool = False) -> Any:
-        return _native.Target(buffer, self._weight(weight), self._bias(bias, fraction), accumulate)
-
-    def _bias(self, name: str | None, fraction: int) -> int:
-        if name is None:
-            return -1
-        values = bias_values(self.program, name)
-        return int(self._model.add_bias(integer_bias(self.program, name, fraction), values))
 
     def close(self) -> None:
         """Free weights, pages and threads; nothing can run any more."""

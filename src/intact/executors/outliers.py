@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from intact._base.errors import ModelError
-from intact.executors.base import gather_index
-from intact.executors.profiles import ProfileParts
-from intact.models.program import Gather, Linear, Program
+from intact.models.ops import Gather, Linear
+from intact.models.ops.gather import gather_index
+from intact.models.program import Program
 from intact.numerics.activations import BLOCK
 from intact.numerics.integers import MOST_INPUTS
 from intact.numerics.outliers import outlier_blocks
+from intact.numerics.profiles import ProfileParts
 
 
 def with_outliers(program: Program, parts: ProfileParts) -> tuple[Program, dict[str, int]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from intact.executors.base import Exchanger, Executor
-from intact.executors.profiles import Profile
 from intact.models import Program
+from intact.numerics.profiles import Profile
 
 if TYPE_CHECKING:
     from intact.executors.weight_file import WeightFile

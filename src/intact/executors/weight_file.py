@@ -23,7 +23,7 @@ from intact import _native
 from intact._base.errors import FormatError
 from intact._base.system import flush_and_forget, read_in_small_parts
 from intact.checkpoints.formats.tensor import map_file, release
-from intact.models.program import Embed, Experts, Linear, Logits, Program
+from intact.models.program import Program
 
 FORMAT: Final = 1
 """The version of the file and of the layout of packed matrices; it is part of what files are named by."""
@@ -36,18 +36,7 @@ _BLOCK: Final = 1 << 22
 
 def matrices_of(program: Program) -> list[str]:
     """Return the names of the matrices that every row may pass, in the order of the program; not those of adapters."""
-    names: dict[str | None, None] = {}
-    for op in program.ops:
-        match op:
-            case Embed():
-                names |= dict.fromkeys((op.weight, op.positions))
-            case Logits():
-                names[op.weight] = None
-            case Linear():
-                names |= dict.fromkeys(target.weight for target in op.targets)
-            case Experts():
-                names |= dict.fromkeys(name for e in op.experts for name in (e.gate, e.up, e.down))
-    return [name for name in names if name is not None]
+    return list(dict.fromkeys(name for op in program.ops for name in op.matrices()))
 
 
 def write_weights(file: BinaryIO, key: bytes, names: Iterable[str], packed: Callable[[str], _native.Weight]) -> None:

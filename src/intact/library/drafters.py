@@ -16,13 +16,13 @@ from intact.engine.draft.prediction_head import GivenRows, PredictionHead
 from intact.engine.drafting import HEADS, Drafting, check_drafter, make_drafting
 from intact.engine.model import Partner
 from intact.executors.base import Exchanger, Executor
-from intact.executors.profiles import parse_profile
 from intact.executors.settings import ExecutorSettings
 from intact.library.model import Model
 from intact.library.parallel.ranks import Division
 from intact.models.eagle3 import EagleHead, build_eagle_head, is_eagle_head
 from intact.models.prediction_heads import build_prediction_head
 from intact.models.program import Program
+from intact.numerics.profiles import parse_profile
 
 
 class DrafterLoader:

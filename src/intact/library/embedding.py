@@ -16,8 +16,8 @@ from intact.engine.reranking import INSTRUCTION, AnswerHead, Ranked, answer_toke
 from intact.engine.reward_head import RewardHead
 from intact.engine.sampling.definitions import integer
 from intact.library.prompts import Prompt, as_prompts, is_sequence, tokens_of
+from intact.models.ops import Logits
 from intact.models.pooling import LAST, POOLINGS, read_pooling
-from intact.models.program import Logits
 from intact.models.reward_heads import encoder_head
 
 Pooling: TypeAlias = Literal["last", "cls", "mean"]

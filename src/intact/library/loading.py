@@ -25,7 +25,6 @@ from intact.engine.page_store import DEFAULT_BYTES, Pages, PageStore
 from intact.engine.remote_prompts import PageSource
 from intact.engine.sampling.definitions import integer, whole
 from intact.executors.base import Executor, choose_threads
-from intact.executors.profiles import Profile, ProfileParts, parse_profile, with_codec
 from intact.executors.settings import ExecutorSettings
 from intact.library.drafters import DrafterLoader
 from intact.library.model import Model
@@ -33,6 +32,7 @@ from intact.library.parallel.ranks import ONE_PROCESS, Division, choose_division
 from intact.models import build_program
 from intact.models.adapters import read_adapter, with_adapters
 from intact.models.program import Program
+from intact.numerics.profiles import Profile, ProfileParts, parse_profile, with_codec
 from intact.receipts.identity import added_digest, digests_of, identify, numerics_of
 from intact.receipts.model_digests import ModelDigests
 from intact.text import Tokenizer

@@ -22,10 +22,10 @@ from intact.engine.sampling.definitions import whole
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.scoring import Scoring
 from intact.engine.streaming import SampleStream
-from intact.executors.base import LOGIT_FRACTION
 from intact.library.embedding import EmbeddingModel
 from intact.library.options import GenerateOptions, RequestFields
 from intact.library.prompts import Prompt, as_prompts, tokens_of
+from intact.models.aspects.step import LOGIT_FRACTION
 from intact.numerics.sampling import branch_key
 from intact.receipts.decoding import Decoding, StreamSource
 from intact.receipts.identity import digests_of

@@ -21,10 +21,11 @@ from intact.checkpoints.catalogue import resolve
 from intact.checkpoints.formats import open_checkpoint
 from intact.checkpoints.formats.gguf_writer import pair, write_gguf
 from intact.checkpoints.formats.safetensors import Stored
-from intact.executors.base import SequenceChunk
 from intact.models import build_program
 from intact.models.adapters import STREAM, layer_ends
-from intact.models.program import Logits, Program
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import Logits
+from intact.models.program import Program
 from intact.text import Tokenizer
 
 CHUNK = 256

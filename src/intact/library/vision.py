@@ -16,13 +16,15 @@ from intact._base.errors import ModelError, ParameterError
 from intact.checkpoints.catalogue import resolve
 from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.engine.sampling.definitions import integer, whole
-from intact.executors.base import LOGIT_FRACTION, Executor, SequenceChunk, bias_values, fixed_logits, integer_bias
-from intact.executors.profiles import Profile, parse_profile
+from intact.executors.base import Executor, fixed_logits
 from intact.executors.settings import ExecutorSettings
+from intact.models.aspects.parameters import bias_values, integer_bias
+from intact.models.aspects.step import LOGIT_FRACTION, SequenceChunk
 from intact.models.images import LARGEST, cut_patches
-from intact.models.program import AllGather
+from intact.models.ops import AllGather
 from intact.models.vit import BIAS, CLASS_TOKEN, PATCH_TOKEN, VisionModel, build_vision_model
 from intact.numerics.fixed import sat32
+from intact.numerics.profiles import Profile, parse_profile
 from intact.numerics.sampling import LOGPROB_SCALE
 
 _PAGE: Final = 32

@@ -82,16 +82,15 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     names = [name for name in listed if isinstance(name, str)]
     if gguf and names and (found := _of_gguf(names[0], checkpoint.metadata)) is not None:
         return found
-    known = _gguf_names() if gguf else _class_names(checkpoint.metadata, names)
-    for name in () if gguf else names:
-        if (known_name := name if name in known else language_model(name)) in known:
-            return known[known_name]
+    if not gguf and (found := _of_class(checkpoint.metadata, names)) is not None:
+        return found
     if not gguf and is_vision_model(checkpoint):
         raise ModelError(f"{checkpoint.path}: classifies images and reads no text: load it by intact.load_classifier")
     if not gguf and any(map(names_eagle_head, names)):
         raise ModelError(
             f"{checkpoint.path}: drafts for another model: load that one with draft_model={checkpoint.path}"
         )
+    known = _gguf_names() if gguf else _class_names(checkpoint.metadata, names, ARCHITECTURES.working())
     lacks = next((f" (it needs {NEEDS[name]}, which intact does not have)" for name in names if name in NEEDS), "")
     hint = next((f" {meant}" for name in names if (meant := did_you_mean(name, known))), "")
     broken = "".join(f"; {problem}" for problem in ARCHITECTURES.problems().values())
@@ -111,16 +110,28 @@ def _of_gguf(name: str, metadata: Mapping[str, Any]) -> type[Decoder] | None:
     return next((one for one in others if one.claims(metadata)), named)
 
 
+def _of_class(metadata: Mapping[str, Any], names: Sequence[str]) -> type[Decoder] | None:
+    """Return the architecture of a class of Transformers, or None; import no others than may know the class."""
+    words = {*names, *map(language_model, names), str(metadata.get("model_type"))}
+    known = _class_names(metadata, names, ARCHITECTURES.naming(words))
+    for name in names:
+        if (known_name := name if name in known else language_model(name)) in known:
+            return known[known_name]
+    return None
+
+
 def _gguf_names() -> dict[str, type[Decoder]]:
     """Map the names in GGUF files to architectures."""
     return {own: one for own, one in ARCHITECTURES.working().items() if own == one.gguf}
 
 
-def _class_names(metadata: Mapping[str, Any], names: Sequence[str]) -> dict[str, type[Decoder]]:
+def _class_names(
+    metadata: Mapping[str, Any], names: Sequence[str], architectures: Mapping[str, type[Decoder]]
+) -> dict[str, type[Decoder]]:
     """Map class names of Transformers to architectures; those that claim a checkpoint go before others."""
     known: dict[str, type[Decoder]] = {}
     claimed: dict[str, type[Decoder]] = {}
-    for architecture in ARCHITECTURES.working().values():
+    for architecture in architectures.values():
         claims = architecture.claims(metadata)
         if metadata.get("model_type") in architecture.hf_types:
             claimed |= dict.fromkeys(names, architecture)

@@ -30,24 +30,11 @@ from intact.checkpoints.formats.metadata import Metadata
 from intact.checkpoints.formats.pytorch import read_pytorch
 from intact.checkpoints.formats.safetensors import read_json, read_safetensors
 from intact.models import adapter_patterns, find_architecture
-from intact.models.decoder import float_values
+from intact.models.aspects.op import Convolution, Op, Recurrent
+from intact.models.aspects.parameters import float_values
 from intact.models.names import BY_HEAD, PARTS
-from intact.models.program import (
-    Adapt,
-    Attend,
-    Convolution,
-    Experts,
-    Gather,
-    Hadamard,
-    Linear,
-    LowRank,
-    Multiply,
-    Norm,
-    Op,
-    Program,
-    Recurrent,
-    Steer,
-)
+from intact.models.ops import Adapt, Attend, Experts, Gather, Hadamard, Linear, LowRank, Multiply, Norm, Steer
+from intact.models.program import Program
 from intact.numerics.dequantize import dequantize
 
 Floats = NDArray[np.float32]

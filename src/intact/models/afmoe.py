@@ -11,7 +11,7 @@ from intact.models.decoder import root
 from intact.models.gated_attention import GatedAttention
 from intact.models.mixtures import CHOICE_BIAS, CHOSEN_BY_SIGMOIDS, SIGMOID_SAMPLE
 from intact.models.names import ATTENTION, HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS, NORMS_AFTER
-from intact.models.program import Linear
+from intact.models.ops import Linear
 
 
 class Afmoe(GatedAttention):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from intact.models.aspects.tables import Buffer
 from intact.models.names import HF_NAMES
-from intact.models.program import Buffer
 from intact.models.state_spaces import StateSpaces, scan_bare_names, scan_names
 from intact.models.without_attention import WithoutAttention
 

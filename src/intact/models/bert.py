@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from intact._base.errors import ModelError
 from intact.checkpoints.formats import Checkpoint, Tensor
 from intact.checkpoints.formats.metadata import Metadata
+from intact.models.aspects.tables import Buffer
 from intact.models.config import Config
 from intact.models.decoder import Decoder
-from intact.models.program import Buffer, Embed, Logits
+from intact.models.ops import Embed, Logits
 from intact.numerics.dequantize import dequantize
 
 _EMBEDDINGS: Final = {

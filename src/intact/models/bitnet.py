@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from intact.models.aspects.tables import Buffer
 from intact.models.decoder import Decoder
 from intact.models.names import FEED_FORWARD, HF_NAMES
-from intact.models.program import Buffer, Linear, Multiply, Norm
+from intact.models.ops import Linear, Multiply, Norm
 
 
 class BitNet(Decoder):

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from intact._base.errors import ModelError
 from intact.checkpoints.formats import Checkpoint, Tensor
 from intact.checkpoints.formats.tensor import release
+from intact.models.aspects.op import Op, Recurrent
+from intact.models.aspects.tables import Buffer
 from intact.models.config import check_config, exact
 from intact.models.decoder_files import DecoderFiles
 from intact.models.gathers import add_gathers, has_index, input_count
@@ -28,24 +30,8 @@ from intact.models.names import (
     FEED_FORWARD,
     SCAN_INPUTS,
 )
-from intact.models.program import (
-    Attend,
-    Buffer,
-    Convolve,
-    Embed,
-    Expert,
-    Experts,
-    Gate,
-    Linear,
-    Logits,
-    Norm,
-    Op,
-    Program,
-    Recurrent,
-    Rope,
-    Scan,
-    Target,
-)
+from intact.models.ops import Attend, Convolve, Embed, Expert, Experts, Gate, Linear, Logits, Norm, Rope, Scan, Target
+from intact.models.program import Program
 from intact.models.rotary import FACTORS, divisors
 from intact.models.rotations import add_rotations, rotation_name, rotation_size
 from intact.numerics.dequantize import dequantize

@@ -11,11 +11,12 @@ import numpy as np
 from intact._base.errors import ModelError
 from intact.checkpoints.formats import Checkpoint, Tensor
 from intact.checkpoints.formats.metadata import Metadata
+from intact.models.aspects.tables import Buffer
 from intact.models.config import Config, LatentAttention
 from intact.models.decoder import Decoder, inverse_root
 from intact.models.mixtures import MixtureForm
 from intact.models.names import HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS, pick_rows
-from intact.models.program import Attend, Buffer, Linear, Norm, Scatter
+from intact.models.ops import Attend, Linear, Norm, Scatter
 from intact.numerics.dequantize import dequantize
 from intact.numerics.rope import score_magnitude
 

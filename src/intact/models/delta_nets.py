@@ -7,12 +7,14 @@ from typing import Any, ClassVar, Final
 
 from intact.checkpoints.formats import Checkpoint, Tensor
 from intact.checkpoints.formats.metadata import Metadata
+from intact.models.aspects.op import Recurrent
+from intact.models.aspects.tables import Buffer
 from intact.models.attention_layers import read_hf_layers
 from intact.models.config import Config
 from intact.models.gated_attention import GatedAttention
 from intact.models.mixtures import MixtureForm
 from intact.models.names import ATTENTION, HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERT
-from intact.models.program import Buffer, GatedDelta, Linear, Norm, Recurrent, Scatter
+from intact.models.ops import GatedDelta, Linear, Norm, Scatter
 from intact.models.tensor_forms import as_matrix, negative_exponential
 from intact.numerics.convolve import MOST_TAPS
 from intact.numerics.delta import DeltaShape

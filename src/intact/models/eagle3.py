@@ -16,11 +16,13 @@ from intact._base.errors import ModelError
 from intact.checkpoints.formats import Checkpoint, Tensor
 from intact.checkpoints.formats.metadata import Metadata
 from intact.models.adapters import STREAM
+from intact.models.aspects.tables import Buffer
 from intact.models.decoder import Decoder
 from intact.models.layers import segments
 from intact.models.llama import Llama
 from intact.models.names import names_eagle_head
-from intact.models.program import AllGather, Buffer, Embed, Linear, Program, Scatter
+from intact.models.ops import AllGather, Embed, Linear, Scatter
+from intact.models.program import Program
 
 FEATURES: Final = "features"
 """The buffer with the model's rows, which no operation makes."""

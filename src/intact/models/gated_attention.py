@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from intact.models.aspects.tables import Buffer
 from intact.models.decoder import Decoder
-from intact.models.program import Buffer, Linear
+from intact.models.ops import Linear
 
 
 class GatedAttention(Decoder):

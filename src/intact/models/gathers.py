@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from intact._base.errors import ModelError
 from intact.checkpoints.formats import Tensor
-from intact.models.program import Buffer, Gather, Linear, Op
+from intact.models.aspects.op import Op
+from intact.models.aspects.tables import Buffer
+from intact.models.ops import Gather, Linear
 from intact.numerics.integers import INTEGER, read_header, read_inputs
 
 

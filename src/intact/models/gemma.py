@@ -9,7 +9,7 @@ from intact.checkpoints.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.decoder import Decoder, NormPlaces, root
 from intact.models.names import HF_NAMES, NORMS_AFTER
-from intact.models.program import Embed
+from intact.models.ops import Embed
 from intact.models.windows import read_gguf_local_layers, read_hf_local_layers
 
 

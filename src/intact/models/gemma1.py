@@ -1,7 +1,7 @@
 """Gemma and CodeGemma, the first ones: Llama's graph, tanh GELU, a scaled embedding (arXiv 2403.08295)."""
 
 from intact.models.decoder import Decoder, root
-from intact.models.program import Embed
+from intact.models.ops import Embed
 
 
 class Gemma1(Decoder):

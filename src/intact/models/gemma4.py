@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from intact.checkpoints.formats import Tensor
 from intact.checkpoints.formats.metadata import Metadata
+from intact.models.aspects.tables import Buffer
 from intact.models.config import Config, LayerKinds
 from intact.models.decoder import inverse_root, net_buffers
 from intact.models.gemma import GemmaDecoder
 from intact.models.mixtures import MixtureForm
 from intact.models.names import FEED_FORWARD, HF_NAMES, NORMS_AFTER
-from intact.models.program import Attend, Buffer, Embed, Linear, Multiply, Norm, Program, Scatter
+from intact.models.ops import Attend, Embed, Linear, Multiply, Norm, Scatter
+from intact.models.program import Program
 from intact.models.windows import per_layer, read_gguf_local_layers
 from intact.numerics.rope import rotation
 

@@ -18,10 +18,12 @@ from intact.checkpoints.formats.metadata import Metadata
 from intact.checkpoints.formats.quantised.bitnet import FLOATS, mean_scale, ternary_matrix
 from intact.checkpoints.formats.quantised.integers import round_scales
 from intact.checkpoints.formats.quantised.parts import Converted, MatrixParts
+from intact.models.aspects.op import Recurrent
+from intact.models.aspects.tables import Buffer
 from intact.models.config import Config
 from intact.models.decoder import net_buffers
 from intact.models.names import FEED_FORWARD
-from intact.models.program import Buffer, GatedRecurrence, Linear, Logits, Norm, Recurrent, Target
+from intact.models.ops import GatedRecurrence, Linear, Logits, Norm, Target
 from intact.models.without_attention import WithoutAttention
 from intact.numerics.dequantize import dequantize
 

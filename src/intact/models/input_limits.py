@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Final
 
 from intact._base.errors import ModelError
-from intact.models.program import Linear, Op
+from intact.models.aspects.op import Op
+from intact.models.ops import Linear
 from intact.numerics.activations import MOST_INPUT
 from intact.numerics.fp32 import Floats
 

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from intact._base.errors import ParameterError
 from intact.checkpoints.formats import Tensor
 from intact.models.adapters import STREAM, layer_ends
-from intact.models.program import (
-    Adapt,
-    AllGather,
-    Attend,
-    Buffer,
-    Convolution,
-    Embed,
-    Linear,
-    Logits,
-    Op,
-    Program,
-    Recurrent,
-    Steer,
-)
+from intact.models.aspects.op import Cached, Op
+from intact.models.aspects.tables import Buffer
+from intact.models.ops import Adapt, AllGather, Attend, Embed, Logits, Steer
+from intact.models.program import Program
 
 _ZEROS: Final = "stage.zeros"
 """The matrix of the head that programs of layers alone have."""
@@ -59,32 +50,11 @@ def segments(program: Program) -> Segments:
     for part in (*found.layers, found.head):
         known = {STREAM}
         for op in part:
-            read = _mentioned(op, program) - _set(op) - known
+            read = op.reads() - known
             if read:
                 raise ParameterError(f"a layer of {program.architecture} reads {min(read)} of the layer before")
-            known |= _set(op)
+            known |= op.sets()
     return found
-
-
-def _mentioned(op: Op, program: Program) -> set[str]:
-    """Return the buffers that an operation reads or writes."""
-    names = {value for value in vars(op).values() if isinstance(value, str)}
-    if isinstance(op, Linear):
-        names |= {target.buffer for target in op.targets}
-    return names & program.buffers.keys()
-
-
-def _set(op: Op) -> set[str]:
-    """Return the buffers that an operation sets, whatever was in them."""
-    if isinstance(op, Linear):
-        return {target.buffer for target in op.targets if not target.accumulate}
-    target = getattr(op, "target", None)
-    adds = getattr(op, "accumulate", False) or getattr(op, "keep", False) or isinstance(op, Adapt | Steer)
-    return set() if target is None or adds or target in _sources(op) else {target}
-
-
-def _sources(op: Op) -> set[Any]:
-    return {getattr(op, name, None) for name in ("source", "query", "key", "value", "gate", "up", "scores", "steps")}
 
 
 def some_layers(program: Program, chosen: Sequence[int]) -> Program:
@@ -185,18 +155,17 @@ def _exchange(program: Program) -> AllGather:
 
 def _renumbered(ops: Iterable[Op]) -> tuple[list[Op], int]:
     """Return operations whose parts of the cache are numbered from 0 on, and the number of attentions."""
-    counts, found = [0, 0, 0], list[Op]()
+    counts, found = Counter[int](), list[Op]()
     for op in ops:
-        if isinstance(op, Attend | Convolution | Recurrent):
-            kind = 0 if isinstance(op, Attend) else 1 if isinstance(op, Convolution) else 2
-            found.append(replace(op, layer=counts[kind]))
-            counts[kind] += 1
+        if isinstance(op, Cached):
+            found.append(op.at_layer(counts[op.order]))
+            counts[op.order] += 1
         else:
             found.append(op)
-    return found, counts[0]
+    return found, counts[Attend.order]
 
 
 def _used_buffers(ops: Iterable[Op], program: Program) -> dict[str, Buffer]:
     """Return the buffers that operations name."""
-    names = {STREAM}.union(*(_mentioned(op, program) for op in ops))
+    names = {STREAM}.union(*(op.reads() | op.writes() for op in ops))
     return {name: buffer for name, buffer in program.buffers.items() if name in names}

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from intact.checkpoints.formats import Checkpoint, Tensor
 from intact.checkpoints.formats.metadata import Metadata
+from intact.models.aspects.tables import Buffer
 from intact.models.attention_layers import read_gguf_layers, read_hf_layers
 from intact.models.config import Config
 from intact.models.decoder import Decoder
 from intact.models.names import HF_NAMES
-from intact.models.program import Buffer
 from intact.models.tensor_forms import as_matrix
 from intact.numerics.convolve import MOST_TAPS
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from intact.checkpoints.formats.metadata import Metadata
+from intact.models.aspects.op import Recurrent
+from intact.models.aspects.tables import Buffer
 from intact.models.backbone import BACKBONE_NAMES, ScansAlone
 from intact.models.config import Config
 from intact.models.decoder import net_buffers
 from intact.models.names import FEED_FORWARD, TRAPEZOIDAL_INPUTS
-from intact.models.program import Buffer, Linear, Norm, Recurrent, TrapezoidalScan
+from intact.models.ops import Linear, Norm, TrapezoidalScan
 from intact.numerics.scan import MOST_STATES
 from intact.numerics.trapezoidal import TrapezoidalShape
 

@@ -17,6 +17,7 @@ class NemotronHMoe(NemotronH):
     """Nets are mixtures of experts with one that all rows pass; folders may have ordinary nets too."""
 
     gguf = "nemotron_h_moe"
+    hf = ("NemotronHForCausalLM",)
     hf_names = NemotronH.hf_names | {
         "ffn_gate_inp": "mixer.gate",
         "ffn_up_exps": "mixer.experts.*.up_proj",

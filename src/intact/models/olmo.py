@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from intact.models.llama import Llama
-from intact.models.program import Norm
+from intact.models.ops import Norm
 
 
 class Olmo(Llama):

@@ -15,9 +15,11 @@ from intact._base.errors import ModelError
 from intact.checkpoints.formats import Checkpoint, Tensor
 from intact.checkpoints.formats.metadata import Metadata
 from intact.models import find_architecture
+from intact.models.aspects.tables import Buffer
 from intact.models.decoder import Decoder
 from intact.models.decoder_files import further_layers
-from intact.models.program import AllGather, Buffer, Embed, Linear, Program, Scatter
+from intact.models.ops import AllGather, Embed, Linear, Scatter
+from intact.models.program import Program
 
 GIVEN: Final = "given"
 """The buffer with what entered the model's head, which no operation makes: the executor's exchange sets its rows."""

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from intact._base.errors import ModelError
-from intact.models.program import Buffer, Hadamard, Linear, Op
+from intact.models.aspects.op import Op
+from intact.models.aspects.tables import Buffer
+from intact.models.ops import Hadamard, Linear
 from intact.numerics.fp32 import Floats
 from intact.numerics.hadamard import SIZES
 

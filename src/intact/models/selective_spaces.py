@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from intact.checkpoints.formats.metadata import Metadata
+from intact.models.aspects.op import Recurrent
+from intact.models.aspects.tables import Buffer
 from intact.models.config import Config
 from intact.models.names import SELECTIVE_INPUTS, SELECTIVE_PARTS
-from intact.models.program import Buffer, ConvolveSilu, Linear, Norm, Recurrent, SelectiveScan
+from intact.models.ops import ConvolveSilu, Linear, Norm, SelectiveScan
 from intact.models.state_spaces import StateSpaces, bare_names
 from intact.numerics.scan import MOST_STATES
 from intact.numerics.selective import SelectiveShape

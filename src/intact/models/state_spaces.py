@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from intact.checkpoints.formats import Checkpoint, Tensor
 from intact.checkpoints.formats.metadata import Metadata
+from intact.models.aspects.tables import Buffer
 from intact.models.config import Config
 from intact.models.decoder import Decoder
 from intact.models.names import HF_NAMES
-from intact.models.program import Buffer
 from intact.models.tensor_forms import as_matrix, as_vector, negative_exponential
 from intact.numerics.convolve import MOST_TAPS
 from intact.numerics.scan import MOST_STATES, ScanShape

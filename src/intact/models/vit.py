@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from intact._base.errors import ModelError
 from intact.checkpoints.formats import Checkpoint, Tensor
 from intact.checkpoints.formats.metadata import Metadata
+from intact.models.aspects.tables import Buffer
 from intact.models.config import Config
 from intact.models.decoder import Decoder
 from intact.models.images import ImageForm, read_form, read_levels
-from intact.models.program import AllGather, Buffer, Embed, Linear, Logits, Program, Target
+from intact.models.ops import AllGather, Embed, Linear, Logits, Target
+from intact.models.program import Program
 
 CLASS: Final = "ViTForImageClassification"
 PIXELS: Final = "pixels"

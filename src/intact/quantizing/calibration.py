@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from intact._base.errors import FormatError, ParameterError
 from intact.checkpoints.formats.safetensors import Stored, read_metadata, read_safetensors, write_safetensors
-from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor
-from intact.models.program import Linear, Program
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import Linear
+from intact.models.program import Program
 from intact.numerics.activations import Quantized
 from intact.numerics.fixed import shift
 from intact.quantizing.quantizers.base import InputStatistics

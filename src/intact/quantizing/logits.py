@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.executors.base import SequenceChunk, fixed_logits
+from intact.executors.base import fixed_logits
 from intact.executors.native import NativeExecutor
-from intact.executors.profiles import Profile
 from intact.models import Program
+from intact.models.aspects.step import SequenceChunk
+from intact.numerics.profiles import Profile
 from intact.quantizing.calibration import Calibration
 
 

@@ -17,7 +17,7 @@ from intact.checkpoints.formats import Tensor
 from intact.checkpoints.formats.stored_blocks import blocks_from_bytes, blocks_to_bytes, starts_blocks
 from intact.models import Program
 from intact.models.gathers import has_index
-from intact.models.program import Experts, GatedRecurrence, Hadamard, Norm
+from intact.models.ops import Experts, GatedRecurrence, Hadamard, Norm
 from intact.numerics.dequantize import dequantize
 from intact.numerics.integers import read_header, to_bytes
 from intact.numerics.weight_formats import BLOCK_FORMATS

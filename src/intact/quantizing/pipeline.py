@@ -23,7 +23,7 @@ from intact.checkpoints.formats.safetensors import Stored
 from intact.checkpoints.formats.stored_blocks import blocks_from_bytes
 from intact.models import Program, StoredTogether, build_program, split_matrices, stored_apart, stored_together
 from intact.models.input_limits import SUFFIX, limit_name
-from intact.models.program import Embed, Logits
+from intact.models.ops import Embed, Logits
 from intact.numerics import VERSION
 from intact.quantizing.calibration import Calibration, gather, passes, products, read_statistics
 from intact.quantizing.importance import read_importance, takes_importance

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 from intact.models import Program
-from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Target
 from intact.quantizing.quantizers.transforms.structure import (
     FeedForward,
     ModelStructure,
@@ -17,77 +16,131 @@ from intact.quantizing.quantizers.transforms.structure import (
 
 def find_structure(program: Program) -> ModelStructure:
     """Return the structure of a decoder."""
-    embed = next(op for op in program.ops if isinstance(op, Embed))
-    stream = embed.target
-    gains = {op.source: op.gain for op in program.ops if isinstance(op, Norm) and op.accumulate and op.target == stream}
-    targets = [target for op in program.ops if isinstance(op, Linear) for target in op.targets]
-    return ModelStructure(
-        program.architecture,
-        program.buffers[stream].width,
-        embed.weight,
-        program.head_weight,
-        tuple(_norms(program, stream)),
-        tuple(_projection(target) for target in targets if target.buffer == stream or target.buffer in gains),
-        tuple(op.gain for op in program.ops if isinstance(op, Norm) and op.accumulate),
-        tuple(_feed_forwards(program)),
-        tuple(_values(program)),
-        tuple(target.weight for target in targets),
-        tuple(t.weight for op in program.ops if isinstance(op, Linear) and op.source == stream for t in op.targets),
-    )
+    found = _Structure(program)
+    for at, op in enumerate(program.ops):
+        op.structure(at, found)
+    return found.model()
 
 
-def _projection(target: Target) -> Projection:
-    return Projection(target.weight, target.bias)
+class _Product(NamedTuple):
+    """A product with a matrix: operation `at`, or a head, which is in no layer."""
+
+    at: int
+    source: str
+    target: str | None
+    projection: Projection
+    accumulate: bool = False
 
 
-def _readers(program: Program, at: int, buffer: str) -> tuple[list[str], int | None]:
-    """Return the matrices that read a buffer after an operation until it is written again, and their first product."""
-    names: list[str] = []
-    first: int | None = None
-    for i, op in enumerate(program.ops[at + 1 :], at + 1):
-        if isinstance(op, Linear) and op.source == buffer:
-            names += [target.weight for target in op.targets]
-            first = i if first is None else first
-        elif isinstance(op, Logits) and op.source == buffer and op.weight is not None:
-            names.append(op.weight)
-        elif getattr(op, "target", None) == buffer:
-            break
-    return names, first
+class _Norm(NamedTuple):
+    at: int
+    source: str
+    target: str
+    gain: str
+    offset: float
 
 
-def _written(program: Program, at: int, buffer: str) -> Projection | None:
-    """Return the matrix that wrote a buffer before an operation; None if another operation wrote it last."""
-    for op in reversed(program.ops[:at]):
-        if isinstance(op, Linear):
-            for target in op.targets:
-                if target.buffer == buffer:
-                    return None if target.accumulate else _projection(target)
-        elif getattr(op, "target", None) == buffer or getattr(op, "buffer", None) == buffer:
+class _Gate(NamedTuple):
+    at: int
+    gate: str
+    up: str | None
+    target: str
+
+
+class _Attention(NamedTuple):
+    at: int
+    value: str
+    target: str
+    heads: int
+    kv_heads: int
+    width: int
+
+
+class _Structure:
+    """What operations said of themselves (`intact.models.aspects.structure`), and what follows from it."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._embeddings: list[tuple[str, str]] = []
+        self._sums: list[tuple[str, str, str]] = []
+        self._products: list[_Product] = []
+        self._norms: list[_Norm] = []
+        self._gates: list[_Gate] = []
+        self._attentions: list[_Attention] = []
+
+    def add_embedding(self, stream: str, weight: str) -> None:
+        self._embeddings.append((stream, weight))
+
+    def add_norm(self, at: int, source: str, target: str, gain: str, offset: float) -> None:
+        self._norms.append(_Norm(at, source, target, gain, offset))
+
+    def add_sum(self, source: str, target: str, gain: str) -> None:
+        self._sums.append((source, target, gain))
+
+    def add_product(
+        self, at: int, source: str, target: str, weight: str, *, bias: str | None, accumulate: bool
+    ) -> None:
+        self._products.append(_Product(at, source, target, Projection(weight, bias), accumulate))
+
+    def add_head(self, at: int, source: str, weight: str) -> None:
+        self._products.append(_Product(at, source, None, Projection(weight, None)))
+
+    def add_feed_forward(self, at: int, gate: str, up: str | None, target: str) -> None:
+        self._gates.append(_Gate(at, gate, up, target))
+
+    def add_attention(self, at: int, value: str, target: str, heads: int, kv_heads: int, width: int) -> None:
+        self._attentions.append(_Attention(at, value, target, heads, kv_heads, width))
+
+    def model(self) -> ModelStructure:
+        """Return the structure, all operations having said what they know."""
+        program, (stream, embedding) = self._program, self._embeddings[0]
+        products = [product for product in self._products if product.target is not None]
+        rows = {stream, *(source for source, target, _ in self._sums if target == stream)}
+        return ModelStructure(
+            program.architecture,
+            program.buffers[stream].width,
+            embedding,
+            program.head_weight,
+            tuple(self._stream_norm(norm) for norm in self._norms if norm.source == stream),
+            tuple(product.projection for product in products if product.target in rows),
+            tuple(gain for _, _, gain in self._sums),
+            tuple(net for gate in self._gates if (net := self._feed_forward(gate))),
+            tuple(path for attention in self._attentions if (path := self._value_path(attention))),
+            tuple(product.projection.weight for product in products),
+            tuple(product.projection.weight for product in products if product.source == stream),
+        )
+
+    def _stream_norm(self, norm: _Norm) -> StreamNorm:
+        names, first = self._readers(norm.at, norm.target)
+        return StreamNorm(norm.gain, norm.offset, tuple(names), first)
+
+    def _feed_forward(self, net: _Gate) -> FeedForward | None:
+        gate = self._writer(net.at, net.gate)
+        up = None if net.up is None else self._writer(net.at, net.up)
+        down, first = self._readers(net.at, net.target)
+        if gate is None or up is None or net.up == net.gate or first is None:
             return None
-    return None
+        return FeedForward(gate, up, tuple(down), first)
 
+    def _value_path(self, attention: _Attention) -> ValuePath | None:
+        value = self._writer(attention.at, attention.value)
+        output, first = self._readers(attention.at, attention.target)
+        if value is None or first is None:
+            return None
+        return ValuePath(value, tuple(output), first, attention.heads, attention.kv_heads, attention.width)
 
-def _norms(program: Program, stream: str) -> Iterator[StreamNorm]:
-    for at, op in enumerate(program.ops):
-        if isinstance(op, Norm) and op.source == stream and not op.accumulate:
-            names, first = _readers(program, at, op.target)
-            yield StreamNorm(op.gain, op.offset, tuple(names), first)
+    def _readers(self, at: int, buffer: str) -> tuple[list[str], int | None]:
+        """Return the matrices that read a buffer behind an operation, and the first product among these."""
+        ops = self._program.ops
+        end = next((i for i in range(at + 1, len(ops)) if buffer in ops[i].writes()), len(ops))
+        found = [product for product in self._products if at < product.at <= end and product.source == buffer]
+        first = next((product.at for product in found if product.target is not None), None)
+        return [product.projection.weight for product in found], first
 
-
-def _feed_forwards(program: Program) -> Iterator[FeedForward]:
-    for at, op in enumerate(program.ops):
-        if isinstance(op, Gate):
-            gate = _written(program, at, op.gate)
-            up = None if op.up is None else _written(program, at, op.up)
-            down, first = _readers(program, at, op.target)
-            if gate is not None and up is not None and op.up != op.gate and first is not None:
-                yield FeedForward(gate, up, tuple(down), first)
-
-
-def _values(program: Program) -> Iterator[ValuePath]:
-    for at, op in enumerate(program.ops):
-        if isinstance(op, Attend):
-            value = _written(program, at, op.value)
-            output, first = _readers(program, at, op.target)
-            if value is not None and first is not None:
-                yield ValuePath(value, tuple(output), first, op.heads, op.kv_heads, op.width)
+    def _writer(self, at: int, buffer: str) -> Projection | None:
+        """Return the matrix that wrote a buffer before an operation; None if another operation wrote it last."""
+        last = next((i for i in reversed(range(at)) if buffer in self._program.ops[i].writes()), None)
+        for product in self._products:
+            if product.at == last and product.target == buffer:
+                return None if product.accumulate else product.projection
+        return None

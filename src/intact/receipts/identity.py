@@ -23,9 +23,9 @@ from intact.checkpoints.formats.metadata import Strings
 from intact.checkpoints.formats.safetensors import read_json
 from intact.checkpoints.formats.tensor import release
 from intact.executors.base import choose_threads
-from intact.executors.profiles import Profile
 from intact.models import Program
 from intact.numerics import VERSION, fp32
+from intact.numerics.profiles import Profile
 from intact.receipts import canonical
 from intact.receipts.canonical import HashName, digest
 from intact.receipts.model_digests import ModelDigests, Numerics

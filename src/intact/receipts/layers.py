@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact._base.errors import CapacityError, ParameterError
-from intact.executors.base import Executor, SequenceChunk
+from intact.executors.base import Executor
 from intact.executors.settings import make_alike
+from intact.models.aspects.step import SequenceChunk
 from intact.models.layers import segments, some_layers
-from intact.models.program import AllGather, Program
+from intact.models.ops import AllGather
+from intact.models.program import Program
 from intact.receipts.canonical import HashName, digest
 from intact.receipts.commitment import LayerCommitment
 from intact.receipts.identity import root_of

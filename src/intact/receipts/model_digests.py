@@ -7,7 +7,7 @@ from typing import Any
 
 from intact._base.errors import ParameterError
 from intact._base.strict_json import Fields
-from intact.executors.profiles import PROFILES, Profile, parse_profile
+from intact.numerics.profiles import PROFILES, Profile, parse_profile
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from executors.test_gather import replaced, with_two_digits
 from intact._base.errors import ParameterError
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import Exchanger, Executor, SequenceChunk
+from intact.executors.base import Exchanger, Executor
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
-from intact.library.parallel.cut import Part, cut_program, cut_tensor, divide, divide_heads
+from intact.library.parallel.cut import cut_program, cut_tensor, divide, divide_heads
 from intact.measure.conformance.synthetic import with_largest_inputs
 from intact.models import Program, build_program
-from intact.models.program import AllGather, Attend, Linear, Logits
+from intact.models.aspects.cutting import Part
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import AllGather, Attend, Linear, Logits
 from intact.numerics.integers import from_bytes, slice_rows, to_bytes
 from intact.numerics.kv_codecs import CODECS
 from intact.numerics.weights import from_floats

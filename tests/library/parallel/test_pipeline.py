@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 import intact
 from intact._base.errors import ParameterError, WorkerError
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import Exchanger, Executor, SequenceChunk
+from intact.executors.base import Exchanger, Executor
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.library import Model
 from intact.library.parallel.channel import Channel
-from intact.library.parallel.cut import Part
 from intact.library.parallel.pipeline import (
     MOST_ROWS,
     LocalStage,
@@ -38,6 +37,8 @@ from intact.library.parallel.pipeline import (
 from intact.library.parallel.plan import StepPlan
 from intact.library.parallel.shard import listen_at, serve_shard
 from intact.models import Program, build_program
+from intact.models.aspects.cutting import Part
+from intact.models.aspects.step import SequenceChunk
 from intact.models.layers import outer_program, segments
 from intact.numerics.kv_codecs import CODECS
 from support.architectures import WHOLE, divisible

@@ -15,7 +15,7 @@ from intact._base.errors import ParameterError, WorkerError
 from intact.library import Model
 from intact.library.parallel import start
 from intact.library.parallel.executor import ParallelExecutor
-from intact.models.program import Attend
+from intact.models.ops import Attend
 from support.folders import write_folder
 from support.models import real_model
 from support.namespaces import wait_until

@@ -20,12 +20,13 @@ import intact
 from intact._base.errors import IntactError, ModelError, ParameterError, WorkerError
 from intact.engine.page_store import page_head, page_key
 from intact.engine.remote_prompts import PageBox
-from intact.executors.base import Executor, SequenceChunk
+from intact.executors.base import Executor
 from intact.library import Model
 from intact.library.parallel import start
 from intact.library.parallel.channel import Channel, FrameKind
 from intact.library.parallel.prompts import PromptClient, serve_prompts
 from intact.library.parallel.shard import listen_at, serve_shard
+from intact.models.aspects.step import SequenceChunk
 from support.child import in_child
 from support.models import real_model
 from support.namespaces import wait_until

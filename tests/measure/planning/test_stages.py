@@ -9,13 +9,13 @@ import pytest
 import intact
 from intact._base.errors import ParameterError
 from intact.checkpoints.formats import open_checkpoint
-from intact.executors.base import SequenceChunk
 from intact.library.parallel.pipeline import PART_ROWS, Work, split
 from intact.library.parallel.start import PipelineExecutor
 from intact.measure.planning.pipeline import simulate_pipeline
 from intact.measure.planning.stages import StagesWork
 from intact.measure.planning.work import PAGE, ModelWork, StepRows
 from intact.models import build_program
+from intact.models.aspects.step import SequenceChunk
 from measure.planning.test_search import kind
 from support.tiny import write_tiny
 

@@ -10,7 +10,7 @@ from intact.executors.native import NativeExecutor
 from intact.library.parallel.cut import cut_program
 from intact.measure.planning.measure import count_messages, measure_cut
 from intact.measure.planning.repeats import repeated_order, shorten
-from intact.measure.planning.work import PAGE, ModelWork, PackedSizes, StepRows
+from intact.measure.planning.work import PAGE, ModelWork, StepRows
 from intact.models import Program, build_program
 from support.tiny import write_tiny
 
@@ -26,7 +26,7 @@ def program(request, tmp_path_factory) -> Program:
 @pytest.mark.parametrize("name", ["lfm2", "mamba", "mamba2", "mamba3", "qwen35", "qwen3next"])
 def test_pages_with_recurrent_rows_have_the_counted_bytes(name, tmp_path):
     program = build_program(open_checkpoint(write_tiny(tmp_path / "tiny.gguf", architecture=name)))
-    counted = PAGE * sum(PackedSizes.position(program, op) for op in program.ops)
+    counted = PAGE * sum(op.position_bytes(program, PAGE) for op in program.ops)
     states = PAGE * len(program.recurrent())  # of each the state divided by positions is rounded up
     assert 0 <= counted - NativeExecutor(program, threads=1, page_size=PAGE).page_bytes <= states
 

@@ -26,7 +26,8 @@ from intact.engine.draft.base import (
 )
 from intact.engine.draft.controller import ALLOWANCE, CREDIT, WINNINGS, Costs
 from intact.engine.sampling.state import Rules
-from intact.executors.base import Executor, SequenceChunk
+from intact.executors.base import Executor
+from intact.models.aspects.step import SequenceChunk
 from intact.numerics.sampling import LOGPROB_SCALE, Draw
 
 _LOG = logging.getLogger("intact")

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from intact.engine.draft.draft_model import ModelDraft
 from intact.engine.draft.prediction_head import PredictionHead, read_rows, set_rows
-from intact.executors.base import Executor, SequenceChunk
+from intact.executors.base import Executor
+from intact.models.aspects.step import SequenceChunk
 from intact.models.eagle3 import FEATURES
 from intact.models.layers import watched_program
-from intact.models.program import AllGather, Program
+from intact.models.ops import AllGather
+from intact.models.program import Program
 
 _ABSENT: Final = 64 << 16
 """The distance, in Q16, of logits that a head does not have below the least one that it has."""

@@ -13,9 +13,10 @@ from intact.engine.cache import PagePool, PrefixIndex
 from intact.engine.draft.base import GREEDY, DrawContext
 from intact.engine.draft.draft_model import DraftModel, ModelDraft
 from intact.engine.hidden import KeptRows, read_hidden
-from intact.executors.base import Executor, SequenceChunk
-from intact.executors.profiles import Profile
-from intact.models.program import AllGather
+from intact.executors.base import Executor
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import AllGather
+from intact.numerics.profiles import Profile
 
 WINDOW: Final = 64
 """The last rows of a prompt that the head reads, and the most that a text may go on without a guess."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.models.program import Attend, Rope
+from intact.models.ops import Attend, Rope
 from intact.numerics.attention import WEIGHT_MAX, Heads, Scale, quantize_query
 from intact.numerics.fixed import bitlen, rshift, sat32, shift
 from intact.numerics.functions import exp2_neg

@@ -13,11 +13,11 @@ from intact._base.errors import ParameterError
 from intact.engine.model import LoadedModel
 from intact.engine.shared_cache.attention import KeptHeads, SeenHeads
 from intact.engine.shared_cache.program import open_attentions
-from intact.executors.base import SequenceChunk
-from intact.executors.profiles import parse_profile
 from intact.executors.settings import make_alike
-from intact.models.program import AllGather
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import AllGather
 from intact.numerics.attention import quantize_keys, quantize_values
+from intact.numerics.profiles import parse_profile
 from intact.numerics.rope import sine_cosine
 from intact.numerics.sampling import Draw
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from intact._base.errors import ParameterError
 from intact.engine.shared_cache.attention import Attention
-from intact.executors.base import integer_sinks
 from intact.models import Program
-from intact.models.program import AllGather, Attend, Convolution, Embed, Op, Recurrent, Rope
+from intact.models.aspects.op import Convolution, Op, Recurrent
+from intact.models.ops import AllGather, Attend, Embed, Rope
+from intact.models.ops.attend import integer_sinks
 from intact.numerics.attention import score_scale
 from intact.numerics.soft_cap import score_cap
 

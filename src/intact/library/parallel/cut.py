@@ -9,51 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
-from typing import NamedTuple, TypeAlias
 
 from intact._base.errors import ParameterError
 from intact.checkpoints.formats import Tensor
-from intact.models.program import (
+from intact.models.aspects.cutting import HeadParts, Part, Parts
+from intact.models.aspects.op import Op
+from intact.models.aspects.tables import Buffer
+from intact.models.ops import (
     AllGather,
     Attend,
-    Buffer,
-    Embed,
-    Gate,
-    Gather,
-    Hadamard,
-    Linear,
-    Logits,
-    Multiply,
-    Norm,
-    Op,
-    Program,
-    Rope,
-    Target,
 )
+from intact.models.program import Program
 from intact.numerics.integers import INTEGER, slice_rows
 
 PANEL = 16
 """Outputs that kernels compute at a time: cuts lie between panels where there are enough of them."""
-
-
-class Part(NamedTuple):
-    """The columns of a rank, from `start` to `stop` - 1."""
-
-    start: int
-    stop: int
-
-    @property
-    def width(self) -> int:
-        """The number of columns."""
-        return self.stop - self.start
-
-    def times(self, size: int) -> Part:
-        """Return the columns of heads of a size."""
-        return Part(self.start * size, self.stop * size)
-
-
-Parts: TypeAlias = tuple[Part, ...]
-"""Of one buffer, by rank."""
 
 
 def divide(total: int, shares: Sequence[int], unit: int = 1) -> Parts:
@@ -74,13 +44,6 @@ def divide(total: int, shares: Sequence[int], unit: int = 1) -> Parts:
         ends.append(min(max(ideal, ends[-1] + 1), units - (count - i)))
     bounds = [unit * end for end in ends[:-1]] + [total]
     return tuple(Part(a, b) for a, b in pairwise(bounds))
-
-
-class HeadParts(NamedTuple):
-    """The heads of each rank; ranks that share a KV head each have a copy of it."""
-
-    heads: Parts
-    kv_heads: Parts
 
 
 def divide_heads(heads: int, kv_heads: int, shares: Sequence[int]) -> HeadParts:
@@ -130,7 +93,7 @@ def cut_program(program: Program, shares: Sequence[int], rank: int) -> Program:
 
 
 class _Cutter:
-    """Goes through a program once, and knows which buffers hold the columns of one rank alone."""
+    """Goes through a program once, and knows which buffers hold a rank's columns (`intact.models.aspects.cutting`)."""
 
     def __init__(self, program: Program, shares: tuple[int, ...], rank: int) -> None:
         attentions = [op for op in program.ops if isinstance(op, Attend)]
@@ -156,8 +119,8 @@ class _Cutter:
 
     def run(self) -> Program:
         for op in self.program.ops:
-            self._cut(op)
-        vocabulary = self._outputs(self.program.head_weight).width
+            op.cut(self)
+        vocabulary = self.head(self.program.head_weight).width
         return replace(
             self.program,
             buffers=self.buffers,
@@ -167,102 +130,30 @@ class _Cutter:
             vocabulary=vocabulary,
         )
 
-    def _cut(self, op: Op) -> None:
-        match op:
-            case Embed():
-                self._embed(op)
-            case Norm():
-                self._norm(op)
-            case Gather():
-                self._tensor(op.weight)
-                self.ops.append(replace(op, source=self._whole(op.source), target=self._written(op.target)))
-            case Hadamard():
-                self.ops.append(replace(op, source=self._whole(op.source), target=self._written(op.target)))
-            case Multiply():
-                if op.weight is not None:
-                    self._tensor(op.weight)
-                self.ops.append(replace(op, source=self._whole(op.source), target=self._written(op.target)))
-            case Linear():
-                self._linear(op)
-            case Rope():
-                self.ops.append(replace(op, heads=self._own(op.buffer).width // op.width))
-            case Attend():
-                heads, kv_heads = self.heads.heads[self.rank], self.heads.kv_heads[self.rank]
-                self._written(op.target, self.roles[op.target])
-                sinks = None if op.sinks is None else self._tensor(op.sinks, heads)
-                self.ops.append(replace(op, heads=heads.width, kv_heads=kv_heads.width, sinks=sinks))
-            case Gate():
-                self._written(op.target, self.split[op.gate])
-                self.ops.append(op)
-            case Logits():
-                head = self.program.head_weight
-                weight = self._tensor(head, self._outputs(head))
-                self.ops.append(replace(op, source=self._whole(op.source), weight=weight))
-            case _:
-                raise ParameterError(f"tensor parallel runs no {_NAMES[type(op).__name__]}: load in one process")
+    @property
+    def tables(self) -> Program:
+        """The whole program."""
+        return self.program
 
-    def _embed(self, op: Embed) -> None:
-        """Let rank 0 embed, which alone holds the embedding, and send the rows."""
-        width = self.program.buffers[op.target].width
-        own = op.target + ".embedded"
-        if self.rank == 0:
-            self.buffers[own] = self.program.buffers[op.target]
-            self.ops.append(replace(op, target=own, weight=self._tensor(op.weight)))
-        self._written(op.target)
-        widths = (width, *(0 for _ in self.shares[1:]))
-        self.ops.append(AllGather(own if self.rank == 0 else None, op.target, widths))
+    @property
+    def ranks(self) -> int:
+        """Number of processes."""
+        return len(self.shares)
 
-    def _norm(self, op: Norm) -> None:
-        gain, bias = self._tensor(op.gain), None if op.bias is None else self._tensor(op.bias)
-        parts = self.split.get(op.source)
-        if parts is not None and op.heads:
-            size = self.program.buffers[op.source].width // op.heads
-            if any(part.start % size or part.stop % size for part in parts):
-                raise ParameterError(
-                    f"tensor parallel cannot cut norms over whole rows of {op.source} ({self.program.architecture}): "
-                    "load in one process"
-                )
-            self._written(op.target, parts)
-            self.ops.append(replace(op, heads=parts[self.rank].width // size))
-            return
-        source = self._whole(op.source)
-        target = op.target if op.accumulate else self._written(op.target)
-        self.ops.append(replace(op, source=source, target=target, gain=gain, bias=bias))
+    def append(self, op: Op) -> None:
+        self.ops.append(op)
 
-    def _linear(self, op: Linear) -> None:
-        """Append this rank's outputs; where they are added to a row that all have, the exchange adds them."""
-        source = self._whole(op.source)
-        targets, sums = [], []
-        for target in op.targets:
-            parts = self._parts_of(target.buffer)
-            part = parts[self.rank]
-            weight = self._tensor(target.weight, part)
-            bias = None if target.bias is None else self._tensor(target.bias, part)
-            buffer = target.buffer
-            if target.accumulate:
-                buffer += ".own"
-                self.buffers[buffer] = replace(self.program.buffers[target.buffer], width=part.width)
-                sums.append(AllGather(buffer, target.buffer, tuple(p.width for p in parts), accumulate=True))
-            else:
-                self._written(buffer, parts)
-            targets.append(Target(buffer, weight, bias))
-        largest = None if op.largest is None else self._tensor(op.largest)
-        self.ops.append(Linear(source, tuple(targets), largest))
-        self.ops += sums
+    def attended(self, buffer: str) -> Parts:
+        return self.roles[buffer]
 
-    def _parts_of(self, buffer: str) -> Parts:
-        """Return how the outputs of a product are cut, by the buffer that they go to."""
+    def outputs(self, buffer: str) -> Parts:
         width = self.program.buffers[buffer].width
         return self.roles[buffer] if buffer in self.roles else divide(width, self.shares, PANEL)
 
-    def _outputs(self, weight: str) -> Part:
+    def head(self, weight: str) -> Part:
         return divide(self.program.tensors[weight].shape[0], self.shares, PANEL)[self.rank]
 
-    def _own(self, buffer: str) -> Part:
-        return self.split[buffer][self.rank]
-
-    def _written(self, buffer: str, parts: Parts | None = None) -> str:
-        """Note that an operation sets a buffer: to whole rows, or to this rank's columns; return its name."""
+    def written(self, buffer: str, parts: Parts | None = None) -> str:
         spec = self.program.buffers[buffer]
         self.gathered.discard(buffer)
         if parts is None:
@@ -276,20 +167,22 @@ class _Cutter:
             )
         return buffer
 
-    def _whole(self, buffer: str) -> str:
-        """Return a buffer that holds whole rows of one, after an exchange where there is none yet."""
+    def added(self, name: str, buffer: str, width: int) -> str:
+        self.buffers[name] = replace(self.program.buffers[buffer], width=width)
+        return name
+
+    def whole(self, buffer: str) -> str:
         parts = self.split.get(buffer)
         if parts is None:
             return buffer
-        whole = buffer + ".whole"
+        name = buffer + ".whole"
         if buffer not in self.gathered:
             self.gathered.add(buffer)
-            self.buffers[whole] = self.program.buffers[buffer]
-            self.ops.append(AllGather(buffer, whole, tuple(part.width for part in parts)))
-        return whole
+            self.added(name, buffer, self.program.buffers[buffer].width)
+            self.append(AllGather(buffer, name, tuple(part.width for part in parts)))
+        return name
 
-    def _tensor(self, name: str, part: Part | None = None) -> str:
-        """Add a tensor, or its outputs that a part names; return the name that the program has for it."""
+    def tensor(self, name: str, part: Part | None = None) -> str:
         tensor = self.program.tensors[name]
         if part is None:
             self.tensors[name] = tensor
@@ -298,22 +191,6 @@ class _Cutter:
         if own not in self.tensors:
             self.tensors[own] = cut_tensor(tensor, part)
         return own
-
-
-_NAMES = {
-    "Adapt": "adapters",
-    "Steer": "adapters",
-    "Convolve": "convolutions (recurrent layers)",
-    "ConvolveSilu": "convolutions (recurrent layers)",
-    "Scan": "state-space layers",
-    "SelectiveScan": "state-space layers",
-    "TrapezoidalScan": "state-space layers",
-    "GatedDelta": "gated delta nets",
-    "GatedRecurrence": "gated recurrences",
-    "Experts": "mixtures of experts",
-    "Scatter": "latent attention",
-}
-"""Operations that are not cut, as messages call them."""
 
 
 def cut_tensor(tensor: Tensor, part: Part) -> Tensor:

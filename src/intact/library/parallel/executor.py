@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact._base.errors import ModelError, ParameterError, WorkerError
-from intact.executors.base import Executor, SequenceChunk
+from intact.executors.base import Executor
 from intact.library.parallel.channel import MOST_NUMBERS, Channel, FrameKind
 from intact.library.parallel.plan import StepPlan, decode_plan, encode_plan
-from intact.models.program import AllGather
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import AllGather
 from intact.numerics.sampling import Draw
 
 

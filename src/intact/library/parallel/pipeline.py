@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact._base.errors import ParameterError, WorkerError
-from intact.executors.base import Exchanger, Executor, SequenceChunk
+from intact.executors.base import Exchanger, Executor
 from intact.library.parallel.channel import Channel, FrameKind
-from intact.library.parallel.cut import Part, Parts, divide
+from intact.library.parallel.cut import divide
 from intact.library.parallel.executor import RanksExecutor, check_tokens
 from intact.library.parallel.plan import StepPlan, encode_plan
+from intact.models.aspects.cutting import Part, Parts
+from intact.models.aspects.step import SequenceChunk
 from intact.models.layers import inner_program, segments
-from intact.models.program import AllGather, Program
+from intact.models.ops import AllGather
+from intact.models.program import Program
 
 MOST_ROWS: Final = 1 << 16
 """Limit on the rows of a step."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact._base.errors import WorkerError
-from intact.executors.base import SequenceChunk
+from intact.models.aspects.step import SequenceChunk
 
 _COUNTS: Final = 3
 """At the beginning: chunks, wanted rows, 1 for floats."""

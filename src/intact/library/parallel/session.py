@@ -11,7 +11,6 @@ from intact._base.errors import IntactError, ModelError, ParameterError, WorkerE
 from intact.checkpoints.catalogue.measured import known_digests, state_of
 from intact.checkpoints.formats import Checkpoint, open_checkpoint
 from intact.executors.base import Executor, choose_threads
-from intact.executors.profiles import Profile, parse_profile
 from intact.executors.settings import ExecutorSettings
 from intact.library.parallel.channel import Channel, FrameKind, choose_timeout
 from intact.library.parallel.cut import cut_program
@@ -21,6 +20,7 @@ from intact.library.parallel.prompts import serve_prompts
 from intact.library.parallel.ranks import Way
 from intact.models import Program, build_program
 from intact.models.adapters import STREAM
+from intact.numerics.profiles import Profile, parse_profile
 from intact.receipts.identity import measure, program_leaf, version_of
 
 _MEMBERS: Final = {

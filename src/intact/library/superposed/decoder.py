@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact._base.errors import CapacityError, ParameterError
-from intact.executors.base import SequenceChunk
 from intact.executors.settings import make_alike
 from intact.library.model import Model
 from intact.library.superposed.ngrams import NGrams
 from intact.library.superposed.request import SuperposedDraft, SuperposedRequest, check_fits
+from intact.models.aspects.step import SequenceChunk
 from intact.models.layers import outer_program, stream_program
-from intact.models.program import AllGather
+from intact.models.ops import AllGather
 from intact.numerics.fixed import rshift
 from intact.numerics.functions import LN2, LOG2E, exp2_neg, log2_each, log2_fixed
 from intact.numerics.sampling import DECIMALS, Sampling, make_sampling, millionths, top, weights

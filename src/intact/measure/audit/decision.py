@@ -20,10 +20,10 @@ import numpy as np
 
 from intact._base.errors import LogError, NotInstalledError
 from intact._base.packages import install
-from intact.executors.profiles import Profile
 from intact.measure.audit.engines import family
 from intact.measure.audit.recompute import Scored
 from intact.measure.audit.scores import Kind
+from intact.numerics.profiles import Profile
 
 ALPHA = 0.01
 BLOCK = 16

@@ -10,7 +10,6 @@ from intact._base.files import expand_home
 from intact.checkpoints.catalogue import DEFAULT, entry, find
 from intact.checkpoints.formats import open_checkpoint
 from intact.executors.native import NativeExecutor, chosen_tier
-from intact.executors.profiles import Profile
 from intact.executors.reference import ReferenceExecutor
 from intact.measure.conformance.digests import (
     MakeExecutor,
@@ -23,6 +22,7 @@ from intact.measure.conformance.digests import (
 from intact.measure.conformance.kernels import Kernels, NativeKernels, ReferenceKernels
 from intact.measure.conformance.synthetic import PAGE
 from intact.models import build_program
+from intact.numerics.profiles import Profile
 from intact.text import Tokenizer
 
 ExecutorName: TypeAlias = Literal["native", "reference"]

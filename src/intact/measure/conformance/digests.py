@@ -13,10 +13,11 @@ from intact.engine.engine import Engine
 from intact.engine.model import prompt_id
 from intact.engine.request import Event, GenerateRequest
 from intact.executors.base import Executor
-from intact.executors.profiles import parse_profile
 from intact.measure.conformance.kernels import Kernels, layout_results, results
 from intact.measure.conformance.synthetic import PAGE, Case, cases, outlier_cases, random_bytes, with_largest_inputs
-from intact.models.program import Attend, Program
+from intact.models.ops import Attend
+from intact.models.program import Program
+from intact.numerics.profiles import parse_profile
 from intact.numerics.sampling import Draw, Sampling, branch_key, make_sampling
 from intact.text import Tokenizer
 

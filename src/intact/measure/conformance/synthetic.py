@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.checkpoints.formats import Tensor
-from intact.executors.base import SequenceChunk
+from intact.models.aspects.op import Op
+from intact.models.aspects.step import SequenceChunk
+from intact.models.aspects.tables import Buffer
 from intact.models.decoder import inverse_root
-from intact.models.program import (
+from intact.models.ops import (
     Adapt,
     Attend,
-    Buffer,
     Convolve,
     ConvolveSilu,
     Embed,
@@ -37,8 +38,6 @@ from intact.models.program import (
     LowRank,
     Multiply,
     Norm,
-    Op,
-    Program,
     Rope,
     Scan,
     Scatter,
@@ -47,6 +46,7 @@ from intact.models.program import (
     Target,
     TrapezoidalScan,
 )
+from intact.models.program import Program
 from intact.numerics.experts import ExpertWeights
 from intact.numerics.gate import GATES, Activation
 from intact.numerics.integers import INTEGER, to_bytes

@@ -33,7 +33,7 @@ from intact.measure.planning.fit import Observation, fit_rates
 from intact.measure.planning.machines import Rates
 from intact.measure.planning.work import NUMBER, ModelWork, RankWork, Segment, StepRows
 from intact.models import Program, build_program
-from intact.models.program import AllGather
+from intact.models.ops import AllGather
 
 STEPS: Final = {StepRows(1, 1, 64): 24, StepRows(8, 1, 64): 12, StepRows(1, 128, 0): 6}
 """Steps that are measured, and how often: a token of one text, of eight, and a prompt."""

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from intact.checkpoints.formats import Tensor
-from intact.models.program import Attend, Convolution, Op, Program, Recurrent
+from intact.models.aspects.op import Cached, Convolution, Op, Recurrent
+from intact.models.program import Program
 
 
 class Repeat(NamedTuple):
@@ -105,7 +106,7 @@ def _values(value: Any) -> Iterator[object]:
 
 def signature(op: Op, tensors: Mapping[str, Tensor]) -> object:
     """Return what the cost of an operation depends on: all but the names of its tensors, and its layer."""
-    same = replace(op, layer=0) if isinstance(op, Attend | Convolution | Recurrent) else op
+    same = op.at_layer(0) if isinstance(op, Cached) else op
     parts = (
         (tensors[value].kind, tensors[value].shape) if isinstance(value, str) and value in tensors else value
         for value in _values(same)

@@ -9,16 +9,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intact.executors.profile import StepWork, WorkSize
+from intact.executors.profile import StepWork
 from intact.library.parallel.channel import HEADER
-from intact.library.parallel.cut import Part
 from intact.library.parallel.pipeline import PART_ROWS, divide_count
 from intact.library.parallel.plan import plan_length
 from intact.measure.planning.repeats import matrices_of, signature
-from intact.measure.planning.work import NUMBER, PLAN, PackedSizes, RankMemory, Segment, StepRows
+from intact.measure.planning.work import NUMBER, PAGE, PLAN, PackedSizes, RankMemory, Segment, StepRows
 from intact.models.adapters import STREAM
+from intact.models.aspects.cutting import Part
+from intact.models.aspects.op import Op
+from intact.models.aspects.work import WorkSize
 from intact.models.layers import Segments, inner_program, segments, some_layers
-from intact.models.program import Op, Program
+from intact.models.program import Program
 
 
 class StageWork(NamedTuple):
@@ -172,7 +174,7 @@ class StagesWork:
     def _memory_of(self, layer: int) -> RankMemory:
         if layer not in self._kept:
             ops = self._segments.layers[layer]
-            position = sum(self.sizes.position(self.program, op) for op in ops)
+            position = sum(op.position_bytes(self.program, PAGE) for op in ops)
             self._kept[layer] = RankMemory(self._weights(ops), position)
         return self._kept[layer]
 

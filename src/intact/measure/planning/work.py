@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from intact._base.errors import ParameterError
 from intact.checkpoints.formats import Tensor
 from intact.checkpoints.formats.tensor import byte_length
-from intact.executors.base import SequenceChunk
 from intact.executors.packing import pack_tensor
 from intact.executors.profile import StepWork
 from intact.library.parallel.channel import HEADER
@@ -26,20 +25,13 @@ from intact.library.parallel.cut import PANEL, cut_program, divide_heads
 from intact.library.parallel.plan import plan_length
 from intact.measure.conformance.synthetic import random_tensor
 from intact.measure.planning.repeats import Repeat, matrices_of, repeated_order, shorten
-from intact.models.program import (
+from intact.models.aspects.step import SequenceChunk
+from intact.models.ops import (
     AllGather,
     Attend,
-    Convolve,
-    ConvolveSilu,
-    GatedDelta,
-    GatedRecurrence,
     Logits,
-    Op,
-    Program,
-    Scan,
-    SelectiveScan,
-    TrapezoidalScan,
 )
+from intact.models.program import Program
 from intact.numerics.integers import INTEGER, slice_rows
 
 PAGE: Final = 32
@@ -168,32 +160,6 @@ class PackedSizes:
             self.integers[tensor.name] = pack_tensor(part, 8, 1).nbytes
         return self.integers[tensor.name]
 
-    @staticmethod
-    def position(program: Program, op: Op) -> int:
-        """Return the bytes of a position of one text in the part of the cache that an operation has, if any."""
-        match op:
-            case Attend():
-                depth = -(-program.head_width // PANEL) * PANEL
-                return program.kv_heads * (3 * depth + 8)
-            case Convolve() | ConvolveSilu():
-                return 2 * op.width + 4
-            case Scan():  # a page has the rows, and the state at its end
-                state = 4 * op.shape.inner * op.states + 4 * op.heads
-                return 4 * op.shape.channels + 4 * op.heads + 16 + -(-state // PAGE)
-            case GatedDelta():
-                shape, state = op.shape, 4 * op.shape.inner * op.states
-                return 2 * shape.channels + 4 * shape.columns + 4 * shape.inner + 8 * op.heads + 16 + -(-state // PAGE)
-            case SelectiveScan():
-                state = 4 * op.channels * (op.states + 2)
-                return 4 * op.states + 8 * op.channels + 16 + -(-state // PAGE)
-            case GatedRecurrence():
-                return 8 * op.channels + 16 + -(-16 * op.channels // PAGE)
-            case TrapezoidalScan():
-                state = 4 * (op.shape.inner * (op.states + 1) + op.heads * (op.angles + 1))
-                return 4 * (op.shape.inner + 2 * op.shape.columns + op.shape.controls) + -(-state // PAGE)
-            case _:
-                return 0
-
 
 @dataclass(frozen=True, eq=False)
 class ModelWork:
@@ -258,7 +224,7 @@ class ModelWork:
         """Return what a rank's program keeps in memory, where a page of the cache takes as much as natively."""
         times, position = dict[str, int](), 0
         for i, count in Counter(repeated_order(part, self.repeat)).items():
-            position += count * self.sizes.position(part, part.ops[i])
+            position += count * part.ops[i].position_bytes(part, PAGE)
             for name in matrices_of(part.ops[i], part.tensors):
                 times[name] = max(times.get(name, 0), count)
         weights = sum(count * self.sizes.of(part.tensors[name]) for name, count in times.items())

@@ -21,8 +21,8 @@ from intact._base.files import read_text, write_whole
 from intact.checkpoints.catalogue import resolve
 from intact.checkpoints.formats import open_checkpoint
 from intact.executors.native import NativeExecutor
-from intact.executors.profiles import Profile, parse_profile
 from intact.models import Program, build_program
+from intact.numerics.profiles import Profile, parse_profile
 from intact.quantizing import Calibration, check_target, is_calibrated, quantize
 from intact.quantizing.divergence import compare
 from intact.quantizing.lab.accuracy import ChoiceAccuracy, choose_tasks, right_items

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from intact.models import Program
-from intact.models.program import Attend, Experts, Linear
+from intact.models.ops import Attend, Experts, Linear
 
 
 class ProgramCost:

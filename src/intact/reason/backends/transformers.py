@@ -14,7 +14,7 @@ from intact._base.errors import IntactError, ModelError, NotInstalledError, Para
 from intact._base.packages import install
 from intact.engine.completion import Job
 from intact.engine.request import Event
-from intact.executors.base import LOGIT_FRACTION
+from intact.models.aspects.step import LOGIT_FRACTION
 from intact.numerics.sampling import branch_key, draw, is_uncertain, log_probability, top
 from intact.reason.backends.base import Generation, Written
 from intact.reason.backends.native import TokenizerBackend, digest_of

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, TypeAlias
 from intact._base.errors import FormatError, ModelError, ScorerError
 from intact.engine.head_job import HeadsJob
 from intact.engine.reward_head import RewardHead
-from intact.executors.profiles import Profile
 from intact.library import Model, load
 from intact.models.reward_heads import LAYERS
 from intact.numerics import VERSION
+from intact.numerics.profiles import Profile
 from intact.tasks.score.rewards.base import RewardModel, architecture
 
 Head: TypeAlias = Callable[[bytes], float]

@@ -1,0 +1,83 @@
+"""Low-rank changes of matrices in the rows of sequences that have an adapter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.lowering import Lowering
+from intact.models.aspects.op import Op
+from intact.models.aspects.step import Step
+from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize
+from intact.numerics.activations import quantize
+from intact.numerics.fixed import sat32
+from intact.numerics.matmul import matmul
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """An adapter's change of one matrix, up down x: `down` has the matrix's inputs, `up` its outputs."""
+
+    down: str
+    up: str
+
+
+@dataclass(frozen=True)
+class Adapt(Op):
+    """target += up (down source) in the rows of sequences with an adapter: by its number, None where it has none."""
+
+    source: str
+    target: str
+    changes: tuple[LowRank | None, ...]
+
+    noun = "adapters"
+    native = "adapt"
+
+    def reads(self) -> set[str]:
+        """Return source and target."""
+        return {self.source, self.target}
+
+    def writes(self) -> set[str]:
+        """Return the target."""
+        return {self.target}
+
+    def step(self, s: Step) -> None:
+        """Add each adapter's change to its rows."""
+        spec, y, numbers = s.tables.buffers[self.target], s.rows[self.target].copy(), s.adapters()
+        for number, change in enumerate(self.changes):
+            own = np.flatnonzero(numbers == number)
+            if change is None or not len(own):
+                continue
+            inner = sat32(matmul(s.quantized(self.source, own), s.memory.weight(change.down), 16))
+            codes = quantize(inner, 16, s.profile.scheme)
+            added = y[own] + matmul(codes, s.memory.weight(change.up), spec.fraction)
+            y[own] = added if spec.wide else sat32(added)
+        s.rows[self.target] = y
+
+    def lower(self, low: Lowering) -> dict[str, Any]:
+        """Return the two matrices of each adapter."""
+        changes = [
+            low.target(self.target, name)
+            for change in self.changes
+            for name in ((None, None) if change is None else (change.down, change.up))
+        ]
+        return {"source": low.buffer(self.source), "target": low.buffer(self.target), "targets": changes}
+
+    def labels(self) -> dict[int, Label]:
+        """Return the rows, and the target."""
+        return {ROWS: ("quantise", f"{self.source}, adapters"), PRODUCT: ("adapt", self.target)}
+
+    def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
+        """Count as if all rows had the largest adapter."""
+        tables = sizes.tables
+        ranks = [0 if c is None else tables.tensors[c.down].shape[0] for c in self.changes]
+        widths = tables.buffers[self.source].width + tables.buffers[self.target].width
+        moved = counts.rows * (sizes.row(self.source) + sizes.row(self.target))
+        return WorkSize(counts.rows * max(ranks) * widths, moved)
+
+    def cut(self, cutter: Cutter) -> None:
+        """Refuse."""
+        self.refuse_cut()

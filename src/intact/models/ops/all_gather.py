@@ -1,0 +1,69 @@
+"""Exchanges of columns between processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.lowering import Lowering
+from intact.models.aspects.op import Op
+from intact.models.aspects.step import Step
+from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
+
+
+@dataclass(frozen=True)
+class AllGather(Op):
+    """target = the columns of all ranks side by side, set, or added to the target where `accumulate`.
+
+    It is part of programs that are cut for several processes (`intact.library.parallel`), never of a model's own. The
+    source holds this rank's columns, and is None where it has none; `widths` has the number of columns of each rank.
+    Both buffers have the fraction of their kind, 16 or 20 bits.
+    """
+
+    source: str | None
+    target: str
+    widths: tuple[int, ...]
+    accumulate: bool = False
+
+    noun = "exchanges"
+    native = "all_gather"
+    exchanges = True
+
+    def reads(self) -> set[str]:
+        """Return the source, and the target where it is added to."""
+        added = {self.target} if self.accumulate else set[str]()
+        return added if self.source is None else added | {self.source}
+
+    def writes(self) -> set[str]:
+        """Return the target."""
+        return {self.target}
+
+    def step(self, s: Step) -> None:
+        """Exchange rows."""
+        shape = len(s.tokens), sum(self.widths)
+        whole = s.rows[self.target].copy() if self.accumulate else np.zeros(shape, np.int64)
+        s.memory.exchange(self, None if self.source is None else s.rows[self.source], whole)
+        s.rows[self.target] = whole
+
+    def lower(self, low: Lowering) -> dict[str, Any]:
+        """Return the buffers."""
+        return {
+            "source": low.buffer(self.source),
+            "target": low.buffer(self.target),
+            "accumulate": self.accumulate,
+        }
+
+    def labels(self) -> dict[int, Label]:
+        """Return the target."""
+        return {ROWS: ("all-gather", self.target)}
+
+    def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
+        """Count the target twice."""
+        return WorkSize(0, counts.rows * 2 * sizes.row(self.target))
+
+    def cut(self, cutter: Cutter) -> None:
+        """Refuse."""
+        self.refuse_cut()

@@ -1,0 +1,65 @@
+"""Gates of feed-forward nets: SwiGLU and its kin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.lowering import Lowering
+from intact.models.aspects.op import Op
+from intact.models.aspects.step import Step
+from intact.models.aspects.structure import Structure
+from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
+from intact.numerics.gate import GATES, Activation, gated
+
+
+@dataclass(frozen=True)
+class Gate(Op):
+    """target = activation(gate) * up, or activation(gate) where `up` is None."""
+
+    gate: str
+    up: str | None
+    target: str
+    kind: Activation
+
+    noun = "gates"
+    native = "gate"
+
+    def reads(self) -> set[str]:
+        """Return gate and up."""
+        return {self.gate} if self.up is None else {self.gate, self.up}
+
+    def writes(self) -> set[str]:
+        """Return the target."""
+        return {self.target}
+
+    def step(self, s: Step) -> None:
+        """Apply the activation and multiply."""
+        s.rows[self.target] = gated(s.rows[self.gate], None if self.up is None else s.rows[self.up], self.kind)
+
+    def lower(self, low: Lowering) -> dict[str, Any]:
+        """Return buffers and the activation."""
+        return {
+            "source": low.buffer(self.gate),
+            "second": low.buffer(self.up),
+            "target": low.buffer(self.target),
+            "gate": GATES.index(self.kind),
+        }
+
+    def labels(self) -> dict[int, Label]:
+        """Return the activation."""
+        return {ROWS: ("gate", self.kind)}
+
+    def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
+        """Count all buffers."""
+        return WorkSize(0, counts.rows * sum(sizes.row(name) for name in (self.gate, self.up, self.target) if name))
+
+    def cut(self, cutter: Cutter) -> None:
+        """Gate this rank's columns."""
+        cutter.written(self.target, cutter.split[self.gate])
+        cutter.append(self)
+
+    def structure(self, at: int, found: Structure) -> None:
+        """Name the feed-forward net."""
+        found.add_feed_forward(at, self.gate, self.up, self.target)

@@ -1,0 +1,76 @@
+"""Columns of a row in another order, as integer weights with an index of their inputs need them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact._base.errors import ModelError
+from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.lowering import Lowering
+from intact.models.aspects.op import Op
+from intact.models.aspects.step import Step
+from intact.models.aspects.tables import Tables
+from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
+from intact.numerics.gather import gather
+from intact.numerics.integers import read_inputs
+
+
+@dataclass(frozen=True)
+class Gather(Op):
+    """target[k] = source[index[k]], or 0 where index[k] is -1: the index of the named integer weight's inputs.
+
+    The target is of the source's kind, wide or narrow, and has its fraction.
+    """
+
+    source: str
+    target: str
+    weight: str
+
+    noun = "gathers"
+    native = "gather"
+
+    def reads(self) -> set[str]:
+        """Return the source."""
+        return {self.source}
+
+    def writes(self) -> set[str]:
+        """Return the target."""
+        return {self.target}
+
+    def step(self, s: Step) -> None:
+        """Copy columns."""
+        s.copy(self.source, self.target, gather(s.rows[self.source], s.memory.once(gather_index, self)))
+
+    def lower(self, low: Lowering) -> dict[str, Any]:
+        """Return the index."""
+        index = gather_index(low.tables, self).tolist()
+        return {"source": low.buffer(self.source), "target": low.buffer(self.target), "index": index}
+
+    def labels(self) -> dict[int, Label]:
+        """Return the source."""
+        return {ROWS: ("gather", self.source)}
+
+    def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
+        """Count the target twice."""
+        return WorkSize(0, counts.rows * 2 * sizes.row(self.target))
+
+    def cut(self, cutter: Cutter) -> None:
+        """Gather whole rows on all ranks."""
+        cutter.tensor(self.weight)
+        cutter.append(replace(self, source=cutter.whole(self.source), target=cutter.written(self.target)))
+
+
+def gather_index(tables: Tables, op: Gather) -> NDArray[np.int32]:
+    """Return a gather's index, int32 (K,), from -1 on.
+
+    Where the target has columns for what 8 bits leave of outliers (`with_outliers`), K counts them too.
+    """
+    inputs = read_inputs(tables.tensors[op.weight].data)
+    if inputs is None:
+        raise ModelError(f"tensor {tables.tensors[op.weight].name}: has no index of inputs to gather by")
+    more = tables.buffers[op.target].width - len(inputs.index)
+    return np.concatenate([inputs.index, inputs.index[len(inputs.index) - more :]])

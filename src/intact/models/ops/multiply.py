@@ -1,0 +1,94 @@
+"""A row times a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from intact._base.errors import ModelError
+from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.lowering import Lowering
+from intact.models.aspects.op import Op
+from intact.models.aspects.parameters import bias_values
+from intact.models.aspects.step import Step
+from intact.models.aspects.tables import Tables
+from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
+from intact.numerics.multiply import multiply, row_multiplier
+
+
+@dataclass(frozen=True)
+class Multiply(Op):
+    """target = number * source[start : start + the target's width], in place where both are the same buffer.
+
+    The source is wide and has 20 bits of fraction; the target is wide or narrow. The number is `factor`, times the
+    value of the named tensor of one value where there is one (Gemma 4's layers end with it).
+    """
+
+    source: str
+    target: str
+    weight: str | None = None
+    factor: Fraction = Fraction(1)
+    start: int = 0
+
+    noun = "products of rows and numbers"
+    native = "multiply"
+
+    def reads(self) -> set[str]:
+        """Return the source."""
+        return {self.source}
+
+    def writes(self) -> set[str]:
+        """Return the target."""
+        return {self.target}
+
+    def step(self, s: Step) -> None:
+        """Multiply columns."""
+        spec = s.tables.buffers[self.target]
+        x = s.rows[self.source][:, self.start : self.start + spec.width]
+        s.set(self.target, multiply(x, s.memory.once(integer_multiplier, self), spec.wide))
+
+    def lower(self, low: Lowering) -> dict[str, Any]:
+        """Return the number."""
+        return {
+            "source": low.buffer(self.source),
+            "target": low.buffer(self.target),
+            "first": self.start,
+            "multiplier": 0 if low.profile.float32 else integer_multiplier(low.tables, self),
+            "float_scale": float(np.float32(row_number(low.tables, self))),
+        }
+
+    def labels(self) -> dict[int, Label]:
+        """Return the target."""
+        return {ROWS: ("multiply", self.target)}
+
+    def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
+        """Count source and target."""
+        return WorkSize(0, counts.rows * (sizes.row(self.source) + sizes.row(self.target)))
+
+    def cut(self, cutter: Cutter) -> None:
+        """Multiply whole rows on all ranks."""
+        if self.weight is not None:
+            cutter.tensor(self.weight)
+        cutter.append(replace(self, source=cutter.whole(self.source), target=cutter.written(self.target)))
+
+
+def row_number(tables: Tables, op: Multiply) -> Fraction:
+    """Return the number that a row is multiplied by."""
+    return op.factor if op.weight is None else op.factor * Fraction(float(bias_values(tables, op.weight)[0]))
+
+
+def integer_multiplier(tables: Tables, op: Multiply) -> int:
+    """Return the same in Q24.
+
+    Raises
+    ------
+    ModelError
+        If it is too large.
+    """
+    try:
+        return row_multiplier(row_number(tables, op))
+    except ValueError as error:
+        raise ModelError(f"tensor {op.weight}: {error}") from None

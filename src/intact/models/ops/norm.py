@@ -1,0 +1,139 @@
+"""RMS norms and layer norms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact._base.errors import ModelError, ParameterError
+from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.lowering import Lowering
+from intact.models.aspects.op import Op
+from intact.models.aspects.parameters import float_values, integer_bias
+from intact.models.aspects.step import Step
+from intact.models.aspects.structure import Structure
+from intact.models.aspects.tables import Tables
+from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize, tensor_roles
+from intact.numerics.fixed import rshift, sat32
+from intact.numerics.norm import Gain, layer_norm, make_gain, rmsnorm
+
+
+@dataclass(frozen=True)
+class Norm(Op):
+    """RMSNorm of a row, or of each of `heads` slices; set, or added to the target where `accumulate`.
+
+    A layer norm where it is `centered`: of a whole row less its mean, and with a `bias`, if any. With several `groups`
+    each of so many runs of a row's columns is normed by itself, and the gain still has a value for each column; the
+    gain of `heads` is one for all slices.
+    The gain is the named tensor plus `offset` (Gemma's checkpoints store the gain less one), times `factor` (what
+    Granite multiplies its logits by).
+    """
+
+    source: str
+    target: str
+    gain: str
+    eps: float
+    heads: int = 0
+    accumulate: bool = False
+    offset: float = 0.0
+    factor: Fraction = Fraction(1)
+    centered: bool = False
+    bias: str | None = None
+    groups: int = 1
+
+    noun = "norms"
+    native = "norm"
+
+    def reads(self) -> set[str]:
+        """Return the source, and the target where it is added to."""
+        return {self.source, self.target} if self.accumulate else {self.source}
+
+    def writes(self) -> set[str]:
+        """Return the target."""
+        return {self.target}
+
+    def step(self, s: Step) -> None:
+        """Norm rows, or slices of rows."""
+        gain, x = s.memory.once(integer_gain, self), s.rows[self.source]
+        wide = s.tables.buffers[self.target].wide
+        if self.heads:
+            heads = rmsnorm(x.reshape(-1, len(gain.factor)), s.fraction[self.source], gain, 16)
+            s.rows[self.target] = sat32(heads).reshape(x.shape)
+            return
+        if self.centered:
+            fraction = 20 if wide else 16
+            y = layer_norm(x, gain, None if self.bias is None else integer_bias(s.tables, self.bias, 20))
+            y = y if wide else sat32(rshift(y, 4))
+        else:
+            fraction = 20 if wide else gain.fraction
+            y = rmsnorm(x, 20, gain, fraction, self.groups)
+        s.set(self.target, s.rows[self.target] + y if self.accumulate else y, fraction)
+
+    def lower(self, low: Lowering) -> dict[str, Any]:
+        """Return gain and bias."""
+        gain = integer_gain(low.tables, self)
+        return {
+            "source": low.buffer(self.source),
+            "target": low.buffer(self.target),
+            "weight": low.gain(gain, gain_values(low.tables, self), self.eps),
+            "bias": low.bias(self.bias, 20),
+            "heads": self.heads,
+            "groups": self.groups,
+            "accumulate": self.accumulate,
+            "centered": self.centered,
+        }
+
+    def labels(self) -> dict[int, Label]:
+        """Return the gain."""
+        return {ROWS: ("norm", tensor_roles([self.gain]))}
+
+    def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
+        """Count source and target."""
+        moved = sizes.row(self.source) + sizes.row(self.target) * (1 + self.accumulate)
+        return WorkSize(0, counts.rows * moved)
+
+    def cut(self, cutter: Cutter) -> None:
+        """Norm whole heads of a rank, or whole rows on all ranks."""
+        gain, bias = cutter.tensor(self.gain), None if self.bias is None else cutter.tensor(self.bias)
+        parts = cutter.split.get(self.source)
+        if parts is not None and self.heads:
+            size = cutter.tables.buffers[self.source].width // self.heads
+            if any(part.start % size or part.stop % size for part in parts):
+                raise ParameterError(
+                    f"tensor parallel cannot cut norms over whole rows of {self.source} "
+                    f"({cutter.tables.architecture}): load in one process"
+                )
+            cutter.written(self.target, parts)
+            cutter.append(replace(self, heads=parts[cutter.rank].width // size))
+            return
+        source = cutter.whole(self.source)
+        target = self.target if self.accumulate else cutter.written(self.target)
+        cutter.append(replace(self, source=source, target=target, gain=gain, bias=bias))
+
+    def structure(self, at: int, found: Structure) -> None:
+        """Name the gain."""
+        if self.accumulate:
+            found.add_sum(self.source, self.target, self.gain)
+        else:
+            found.add_norm(at, self.source, self.target, self.gain, self.offset)
+
+
+def gain_values(tables: Tables, op: Norm) -> NDArray[np.float32]:
+    """Return a norm's gain as float32."""
+    tensor = tables.tensors[op.gain]
+    values = float_values(tensor, tensor.shape[0], "gain")
+    values = values + np.float32(op.offset) if op.offset else values
+    return values if op.factor == 1 else (values * float(op.factor)).astype(np.float32)
+
+
+def integer_gain(tables: Tables, op: Norm) -> Gain:
+    """Return a norm's gain as integers, checked against the bounds of the sums."""
+    gain = make_gain(gain_values(tables, op), op.eps, op.groups)
+    if not -20 <= gain.exponent <= 30:
+        name, size = tables.tensors[op.gain].name, f"2^{gain.exponent}"
+        raise ModelError(f"tensor {name}: the largest gain times sqrt(n) is {size}, beyond what fixed point holds")
+    return gain

@@ -1,0 +1,64 @@
+"""Rotary position embeddings (RoFormer, arXiv 2104.09864)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.lowering import Lowering
+from intact.models.aspects.op import Op
+from intact.models.aspects.step import Step
+from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
+from intact.numerics.rope import rotate
+
+
+@dataclass(frozen=True)
+class Rope(Op):
+    """Rotary embedding in place; pairs are neighbours where `interleaved`, else half a head apart."""
+
+    buffer: str
+    rotation: int
+    heads: int
+    width: int
+    interleaved: bool
+
+    noun = "rotary embeddings"
+    native = "rope"
+
+    def reads(self) -> set[str]:
+        """Return the buffer, which is turned in place."""
+        return {self.buffer}
+
+    def writes(self) -> set[str]:
+        """Return the buffer."""
+        return {self.buffer}
+
+    def step(self, s: Step) -> None:
+        """Turn pairs by their positions' angles."""
+        heads = s.rows[self.buffer].reshape(len(s.tokens), self.heads, self.width)
+        turned = rotate(heads, *s.angles[self.rotation], self.interleaved)
+        s.rows[self.buffer] = turned.reshape(len(s.tokens), -1)
+
+    def lower(self, low: Lowering) -> dict[str, Any]:
+        """Return the rotation and the shape of heads."""
+        return {
+            "source": low.buffer(self.buffer),
+            "weight": self.rotation,
+            "heads": self.heads,
+            "width": self.width,
+            "interleaved": self.interleaved,
+        }
+
+    def labels(self) -> dict[int, Label]:
+        """Return the buffer."""
+        return {ROWS: ("rope", self.buffer)}
+
+    def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
+        """Count the buffer twice."""
+        return WorkSize(0, counts.rows * 2 * sizes.row(self.buffer))
+
+    def cut(self, cutter: Cutter) -> None:
+        """Turn this rank's heads."""
+        own = cutter.split[self.buffer][cutter.rank].width
+        cutter.append(replace(self, heads=own // self.width))

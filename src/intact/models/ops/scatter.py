@@ -1,0 +1,87 @@
+"""Copies of columns to the heads of another row, as latent attention needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.lowering import Lowering
+from intact.models.aspects.op import Op
+from intact.models.aspects.step import Step
+from intact.models.aspects.tables import Tables
+from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
+from intact.numerics.scatter import scatter, scatter_index
+
+
+@dataclass(frozen=True)
+class Scatter(Op):
+    """Copy columns to the heads of another row, narrow both.
+
+    target[h * target_step + target_start + i] = source[h * source_step + source_start + i] for each of `heads` heads
+    and i < `width`: with a `source_step` of 0 all get the same. The target's other columns become 0, or stay as they
+    are where `keep`.
+    """
+
+    source: str
+    target: str
+    heads: int
+    width: int
+    source_step: int = 0
+    source_start: int = 0
+    target_step: int = 0
+    target_start: int = 0
+    keep: bool = False
+
+    noun = "latent attention"
+    native = "gather"
+
+    def reads(self) -> set[str]:
+        """Return the source, and the target where its other columns stay."""
+        return {self.source, self.target} if self.keep else {self.source}
+
+    def writes(self) -> set[str]:
+        """Return the target."""
+        return {self.target}
+
+    def step(self, s: Step) -> None:
+        """Copy columns."""
+        old = s.rows[self.target] if self.keep else None
+        s.copy(self.source, self.target, scatter(s.rows[self.source], s.memory.once(scatter_columns, self), old))
+
+    def lower(self, low: Lowering) -> dict[str, Any]:
+        """Return an index of columns."""
+        return {
+            "source": low.buffer(self.source),
+            "target": low.buffer(self.target),
+            "index": scatter_columns(low.tables, self).tolist(),
+            "accumulate": self.keep,
+        }
+
+    def labels(self) -> dict[int, Label]:
+        """Return the target."""
+        return {ROWS: ("scatter", self.target)}
+
+    def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
+        """Count the copied columns twice."""
+        return WorkSize(0, counts.rows * 2 * 4 * self.heads * self.width)
+
+    def cut(self, cutter: Cutter) -> None:
+        """Refuse."""
+        self.refuse_cut()
+
+
+def scatter_columns(tables: Tables, op: Scatter) -> NDArray[np.int32]:
+    """Return for each column of the target that of the source, int32, or -1 where nothing is copied."""
+    return scatter_index(
+        tables.buffers[op.target].width,
+        op.heads,
+        op.width,
+        source_step=op.source_step,
+        source_start=op.source_start,
+        target_step=op.target_step,
+        target_start=op.target_start,
+    )

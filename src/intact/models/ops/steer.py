@@ -1,0 +1,57 @@
+"""Vectors that adapters add to rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from intact.models.aspects.cutting import Cutter
+from intact.models.aspects.lowering import Lowering
+from intact.models.aspects.op import Op
+from intact.models.aspects.parameters import integer_bias
+from intact.models.aspects.step import Step
+from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
+
+
+@dataclass(frozen=True)
+class Steer(Op):
+    """target += vector in the rows of sequences with an adapter: by its number, None where it adds nothing here."""
+
+    target: str
+    vectors: tuple[str | None, ...]
+
+    noun = "adapters"
+    native = "steer"
+
+    def reads(self) -> set[str]:
+        """Return the target, which is added to."""
+        return {self.target}
+
+    def writes(self) -> set[str]:
+        """Return the target."""
+        return {self.target}
+
+    def step(self, s: Step) -> None:
+        """Add each adapter's vector to its rows."""
+        numbers, y = s.adapters(), s.rows[self.target].copy()
+        for number, name in enumerate(self.vectors):
+            if name is not None:
+                y[numbers == number] += integer_bias(s.tables, name, 20)
+        s.rows[self.target] = y
+
+    def lower(self, low: Lowering) -> dict[str, Any]:
+        """Return the vector of each adapter."""
+        vectors = [low.target(self.target, None, low.bias(name, 20)) for name in self.vectors]
+        return {"target": low.buffer(self.target), "targets": vectors}
+
+    def labels(self) -> dict[int, Label]:
+        """Return the target."""
+        return {ROWS: ("steer", self.target)}
+
+    def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
+        """Count the target twice."""
+        return WorkSize(0, counts.rows * 2 * sizes.row(self.target))
+
+    def cut(self, cutter: Cutter) -> None:
+        """Refuse."""
+        self.refuse_cut()
