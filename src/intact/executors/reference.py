@@ -14,7 +14,7 @@ from intact.executors.base import Exchanger, check_consecutive, check_program, c
 from intact.executors.outliers import with_outliers
 from intact.models.aspects.op import Cached
 from intact.models.aspects.parameters import integer_weight
-from intact.models.aspects.step import LOGIT_FRACTION, Rows, SequenceChunk, Step
+from intact.models.aspects.step import LOGIT_FRACTION, ReferenceStep, Rows, SequenceChunk
 from intact.models.program import Program
 from intact.numerics import sampling
 from intact.numerics.activations import Quantized, to_bytes
@@ -203,7 +203,7 @@ class ReferenceExecutor:
         check_whole(self.program, chunks)
         positions = np.concatenate([chunk.positions() for chunk in chunks])
         rotations = zip(self.program.rotations, self.program.factors(), strict=True)
-        step = Step(
+        step = ReferenceStep(
             self.program,
             self._parts,
             self._memory,

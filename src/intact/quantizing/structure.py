@@ -57,7 +57,7 @@ class _Attention(NamedTuple):
 
 
 class _Structure:
-    """What operations said of themselves (`intact.models.aspects.structure`), and what follows from it."""
+    """Facts that operations state (`intact.models.aspects.structure`), and the structure that follows from them."""
 
     def __init__(self, program: Program) -> None:
         self._program = program

@@ -31,7 +31,6 @@ def open_attentions(program: Program) -> tuple[Program, tuple[Attention, ...]]:
     queries, keys = {op.query for op in attends}, {op.key for op in attends}
     ropes, ops, found = dict[str, Rope](), list[Op](), list[Attention]()
     for op in program.ops:
-        names = {value for value in vars(op).values() if isinstance(value, str)}
         if isinstance(op, Rope) and op.buffer in queries:
             ropes[op.buffer] = op
         elif isinstance(op, Attend):
@@ -41,7 +40,7 @@ def open_attentions(program: Program) -> tuple[Program, tuple[Attention, ...]]:
             rows = [AllGather(None, name, (op.kv_heads * op.width,), accumulate=True) for name in (op.key, op.value)]
             ops += [*rows, AllGather(op.query, op.target, (op.heads * op.width,))]
         else:
-            if names & ropes.keys() or (isinstance(op, Rope) and op.buffer not in keys):
+            if (op.reads() | op.writes()) & ropes.keys() or (isinstance(op, Rope) and op.buffer not in keys):
                 detail = "its queries are more than projections that are turned"
                 raise ParameterError(f"{program.architecture} cannot write into a shared cache: {detail}")
             ops.append(op)

@@ -1,1 +1,1 @@
-"""What every operation answers, and what it is asked with: `Op`, and the interfaces of those who ask."""
+"""The interface of operations, `Op`, and the interfaces of those who ask them: executors, plans, cuts, transforms."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from intact._base.errors import ModelError
 from intact.checkpoints.formats import Tensor
 from intact.models.aspects.parameters import float_values
-from intact.models.aspects.step import Rows, Step
+from intact.models.aspects.step import ReferenceStep, Rows
 from intact.models.aspects.tables import Tables
 from intact.numerics.convolve import ConvolutionRows, integer_taps
 
@@ -59,7 +59,7 @@ def native_taps(tables: Tables, op: Convolved) -> tuple[NDArray[np.int64], NDArr
     return np.ascontiguousarray(integers), np.ascontiguousarray(floats)
 
 
-def seen_rows(s: Step, op: Convolved, new: ConvolutionRows) -> Iterator[list[tuple[Rows, int]]]:
+def seen_rows(s: ReferenceStep, op: Convolved, new: ConvolutionRows) -> Iterator[list[tuple[Rows, int]]]:
     """Store rows of a convolution; yield for each what it sees: its codes and exponent, then those before it."""
     codes, exponent = s.memory.cached(op)[:2]
     for chunk, rows, slots, own in s.by_chunk():

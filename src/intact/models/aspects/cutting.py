@@ -1,4 +1,4 @@
-"""What operations need in order to be cut for several processes (`intact.library.parallel.cut`)."""
+"""The interface by which operations are cut for several processes (`intact.library.parallel.cut`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operations need of the native executor to become native operations."""
+"""The interface by which operations become native operations."""
 
 from __future__ import annotations
 

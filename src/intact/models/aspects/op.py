@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from intact._base.errors import ParameterError
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import Label, RowCounts, Sizes, WorkSize
@@ -45,7 +45,7 @@ class Op(ABC):
     shader: ClassVar[None] = None
 
     @abstractmethod
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Compute the rows of a step by the normative arithmetic (`intact.numerics`)."""
 
     @abstractmethod

@@ -12,7 +12,7 @@ from intact._base.errors import ModelError
 from intact.models.aspects.convolved import Convolved, convolution_taps, seen_rows
 from intact.models.aspects.op import Recurrent
 from intact.models.aspects.parameters import bias_values, integer_bias
-from intact.models.aspects.step import Rows, Step
+from intact.models.aspects.step import ReferenceStep, Rows
 from intact.models.aspects.tables import Tables
 from intact.numerics.functions import LOG2E
 from intact.numerics.scan import BLOCK, MOST_STATES, RATE_FRACTION, RATE_LIMIT, convolved, input_rows
@@ -92,13 +92,13 @@ def head_parameters(tables: Tables, op: HeadLayer) -> HeadParameters:
     return HeadParameters(convolution_taps(tables, op), integer_bias(tables, op.step_bias, 16), rate)
 
 
-def convolved_rows(s: Step, op: Convolved, source: str, taps: Rows, bias: Rows) -> Rows:
+def convolved_rows(s: ReferenceStep, op: Convolved, source: str, taps: Rows, bias: Rows) -> Rows:
     """Return SiLU of the convolution of a layer's rows, Q16."""
     return np.array([convolved(rows, taps, bias) for rows in seen_rows(s, op, input_rows(s.rows[source]))])
 
 
 def by_positions(
-    s: Step,
+    s: ReferenceStep,
     op: Recurrent,
     new: Sequence[Rows],
     start: Sequence[Rows],

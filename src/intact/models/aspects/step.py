@@ -62,7 +62,7 @@ class SequenceChunk(NamedTuple):
 
 
 class Memory(Protocol):
-    """What a reference executor keeps between steps."""
+    """The state of a reference executor between steps: weights, pages, parameters of operations."""
 
     saturated: int
     """Numbers of recurrent states that came to the limit."""
@@ -116,7 +116,7 @@ class ChunkRows(NamedTuple):
 
 
 @dataclass
-class Step:
+class ReferenceStep:
     """Rows on their way through a program.
 
     Attributes

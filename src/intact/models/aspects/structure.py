@@ -1,4 +1,4 @@
-"""What transforms of weights ask operations about the structure of a decoder."""
+"""The interface by which operations describe the structure of a decoder to transforms of weights."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.activations import quantize
 from intact.numerics.fixed import sat32
@@ -44,7 +44,7 @@ class Adapt(Op):
         """Return the target."""
         return {self.target}
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Add each adapter's change to its rows."""
         spec, y, numbers = s.tables.buffers[self.target], s.rows[self.target].copy(), s.adapters()
         for number, change in enumerate(self.changes):

@@ -10,7 +10,7 @@ import numpy as np
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 
 
@@ -41,7 +41,7 @@ class AllGather(Op):
         """Return the target."""
         return {self.target}
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Exchange rows."""
         shape = len(s.tokens), sum(self.widths)
         whole = s.rows[self.target].copy() if self.accumulate else np.zeros(shape, np.int64)

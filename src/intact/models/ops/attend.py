@@ -14,7 +14,7 @@ from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Cached
 from intact.models.aspects.parameters import bias_values
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize
@@ -91,7 +91,7 @@ class Attend(Cached):
         """Count keys of 16 bits, values of 8, and two scales, in heads padded to 16."""
         return tables.kv_heads * (3 * (-(-tables.head_width // 16) * 16) + 8)
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Append keys and values, and attend to what each row sees."""
         keys, key_scales, values, value_scales = s.memory.cached(self)
         count, scale = len(s.rows[self.query]), score_scale(self.scale)

@@ -11,7 +11,7 @@ from intact.models.aspects.convolved import convolution_taps, native_taps, seen_
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Convolution
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.convolve import convolution_rows, convolve
@@ -57,7 +57,7 @@ class Convolve(Convolution):
         """Count codes of 16 bits and an exponent."""
         return 2 * self.width + 4
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Keep a row, and sum over the last ones."""
         before, gate, x = np.split(s.rows[self.source], 3, axis=1)
         taps, seen = s.memory.once(convolution_taps, self), seen_rows(s, self, convolution_rows(before, x))

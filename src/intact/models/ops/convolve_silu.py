@@ -12,7 +12,7 @@ from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Convolution
 from intact.models.aspects.parameters import integer_bias
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.scan import convolved, input_rows
@@ -59,7 +59,7 @@ class ConvolveSilu(Convolution):
         """Count codes of 16 bits and an exponent."""
         return 2 * self.width + 4
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Keep a row, and sum over the last ones."""
         taps = s.memory.once(convolution_taps, self)
         bias = np.zeros(self.width, np.int64) if self.bias is None else integer_bias(s.tables, self.bias, 16)

@@ -15,7 +15,7 @@ from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import integer_bias
-from intact.models.aspects.step import Rows, Step
+from intact.models.aspects.step import ReferenceStep, Rows
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize, tensor_roles
@@ -56,18 +56,18 @@ class Embed(Op):
         """Return the number of tokens of the longest text that there are positions for; None for no limit."""
         return None if self.positions is None else tables.tensors[self.positions].shape[0] - self.first
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Look the rows up."""
         x = _rows_of(s, self.weight, s.tokens, embed_multiplier(self.scale))
         if self.positions is not None:
             x = x + _rows_of(s, self.positions, self.first + s.positions, embed_multiplier(Fraction(1)))
-        second = np.concatenate([self._behind_separator(chunk.tokens) for chunk in s.chunks])
+        second = np.concatenate([self._after_separator(chunk.tokens) for chunk in s.chunks])
         for name, where in ((self.bias, ~second), (self.second_bias, second)):
             if name is not None:
                 x = x + np.where(where[:, None], integer_bias(s.tables, name, 20), 0)
         s.set(self.target, x)
 
-    def _behind_separator(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
+    def _after_separator(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return for each row of a text whether a separator is before it."""
         found = tokens == (-1 if self.separator is None else self.separator)
         before: NDArray[np.bool_] = np.cumsum(found) > found
@@ -130,7 +130,7 @@ def check_embedding(name: str, largest_exponent: int) -> None:
         raise ModelError(f"tensor {name}: a scale of 2^{largest_exponent} and more is too large for an embedding")
 
 
-def _rows_of(s: Step, name: str, rows: NDArray[np.integer], multiplier: int) -> Rows:
+def _rows_of(s: ReferenceStep, name: str, rows: NDArray[np.integer], multiplier: int) -> Rows:
     """Return rows of a matrix in Q20: codes times scale times factor (Q24), rounded once; minima likewise."""
     w = s.memory.weight(name)
     exponents = w.scale_exp if w.minimum_exp is None else np.maximum(w.scale_exp, w.minimum_exp)

@@ -15,7 +15,7 @@ from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import bias_values, integer_bias
-from intact.models.aspects.step import Rows, Step
+from intact.models.aspects.step import ReferenceStep, Rows
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.activations import Quantized, quantize
@@ -96,7 +96,7 @@ class Experts(Op):
                 "mixtures of experts run in the profiles int8 and fp32, and those of narrow activations"
             )
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Choose experts for each row, and add what they give, times their weights."""
         bias, scales = choice_bias(s.tables, self), expert_scales(s.tables, self)
         groups = Groups(self.groups, self.groups_used)
@@ -110,7 +110,7 @@ class Experts(Op):
             total[chosen] += scaled(y, choice.weights[chosen, place])
         s.rows[self.target] = s.rows[self.target] + total if self.accumulate else total
 
-    def _expert(self, s: Step, expert: Expert, a: Quantized) -> Rows:
+    def _expert(self, s: ReferenceStep, expert: Expert, a: Quantized) -> Rows:
         def product(a: Quantized, weight: str, bias: str | None, fraction: int) -> Rows:
             y = matmul(a, s.memory.weight(weight), fraction)
             return y if bias is None else y + integer_bias(s.tables, bias, fraction)

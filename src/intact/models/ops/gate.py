@@ -8,7 +8,7 @@ from typing import Any
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.gate import GATES, Activation, gated
@@ -34,7 +34,7 @@ class Gate(Op):
         """Return the target."""
         return {self.target}
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Apply the activation and multiply."""
         s.rows[self.target] = gated(s.rows[self.gate], None if self.up is None else s.rows[self.up], self.kind)
 

@@ -13,7 +13,7 @@ from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Recurrent
 from intact.models.aspects.parameters import bias_values
 from intact.models.aspects.recurrence import NativeScan, convolved_rows, head_parameters
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.delta import DeltaRows, DeltaShape, DeltaWeights, delta_row, delta_rows, end_block, written_row
@@ -89,7 +89,7 @@ class GatedDelta(Recurrent):
         kept = 2 * shape.channels + 4 * shape.columns + 4 * shape.inner + 8 * self.heads + 16
         return kept + -(-state // page_size)
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Convolve, and let each position write into the state and read it."""
         weights, shape, row = s.memory.once(delta_weights, self), self.shape, 0
         mixed = convolved_rows(s, self, self.source, weights.taps, np.zeros(shape.channels, np.int64))

@@ -15,7 +15,7 @@ from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Recurrent
 from intact.models.aspects.parameters import bias_values
 from intact.models.aspects.recurrence import NativeScan, by_positions
-from intact.models.aspects.step import Rows, Step
+from intact.models.aspects.step import ReferenceStep, Rows
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.functions import ONE
@@ -67,7 +67,7 @@ class GatedRecurrence(Recurrent):
         """Count inputs, forget gates, and states of 64 bits with their counts."""
         return 8 * self.channels + 16 + -(-16 * self.channels // page_size)
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Lead states from position to position."""
 
         def results(parts: Sequence[Rows], i: int, before: Sequence[Rows]) -> tuple[Sequence[Rows], Rows]:

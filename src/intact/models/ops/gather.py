@@ -12,7 +12,7 @@ from intact._base.errors import ModelError
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.gather import gather
@@ -41,7 +41,7 @@ class Gather(Op):
         """Return the target."""
         return {self.target}
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Copy columns."""
         s.copy(self.source, self.target, gather(s.rows[self.source], s.memory.once(gather_index, self)))
 

@@ -8,7 +8,7 @@ from typing import Any
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.hadamard import hadamard
 
@@ -35,7 +35,7 @@ class Hadamard(Op):
         """Return the target."""
         return {self.target}
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Rotate blocks."""
         s.copy(self.source, self.target, hadamard(s.rows[self.source], self.size))
 

@@ -14,7 +14,7 @@ from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import float_values, integer_bias
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize, tensor_roles
@@ -65,7 +65,7 @@ class Linear(Op):
         """Raise if the profile needs a scale that the model lacks."""
         input_scale(tables, self, profile)
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Quantise the rows once and multiply them by each matrix."""
         a = self._entering(s)
         s.memory.record(s.index, a)
@@ -77,7 +77,7 @@ class Linear(Op):
             y = y if spec.wide else sat32(y)
             s.set(target.buffer, s.rows[target.buffer] + y if target.accumulate else y)
 
-    def _entering(self, s: Step) -> Quantized:
+    def _entering(self, s: ReferenceStep) -> Quantized:
         x, fraction = s.rows[self.source], s.fraction[self.source]
         scale = s.memory.once(input_scale, self, s.profile)
         if scale is not None:

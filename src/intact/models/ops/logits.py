@@ -12,7 +12,7 @@ import numpy as np
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
-from intact.models.aspects.step import LOGIT_FRACTION, Step
+from intact.models.aspects.step import LOGIT_FRACTION, ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize, tensor_roles
 from intact.numerics.activations import quantize
@@ -43,7 +43,7 @@ class Logits(Op):
         """Return nothing: logits are in no buffer."""
         return set()
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Compute the logits of the wanted rows; they are int8 in every integer profile."""
         if not len(s.wanted):
             return

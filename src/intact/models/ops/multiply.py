@@ -13,7 +13,7 @@ from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import bias_values
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.multiply import multiply, row_multiplier
@@ -44,7 +44,7 @@ class Multiply(Op):
         """Return the target."""
         return {self.target}
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Multiply columns."""
         spec = s.tables.buffers[self.target]
         x = s.rows[self.source][:, self.start : self.start + spec.width]

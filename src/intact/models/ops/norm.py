@@ -14,7 +14,7 @@ from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import float_values, integer_bias
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.structure import Structure
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize, tensor_roles
@@ -56,7 +56,7 @@ class Norm(Op):
         """Return the target."""
         return {self.target}
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Norm rows, or slices of rows."""
         gain, x = s.memory.once(integer_gain, self), s.rows[self.source]
         wide = s.tables.buffers[self.target].wide

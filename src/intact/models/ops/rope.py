@@ -8,7 +8,7 @@ from typing import Any
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.rope import rotate
 
@@ -34,7 +34,7 @@ class Rope(Op):
         """Return the buffer."""
         return {self.buffer}
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Turn pairs by their positions' angles."""
         heads = s.rows[self.buffer].reshape(len(s.tokens), self.heads, self.width)
         turned = rotate(heads, *s.angles[self.rotation], self.interleaved)

@@ -14,7 +14,7 @@ from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Recurrent
 from intact.models.aspects.parameters import bias_values, integer_bias
 from intact.models.aspects.recurrence import NativeScan, convolved_rows, head_parameters
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.profiles import ProfileParts
@@ -97,7 +97,7 @@ class Scan(Recurrent):
         state = 4 * self.shape.inner * self.states + 4 * self.heads
         return 4 * self.shape.channels + 4 * self.heads + 16 + -(-state // page_size)
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Convolve, keep rows, and read each position's state."""
         weights, kept = s.memory.once(scan_weights, self), s.memory.cached(self)[2:]
         mixed, out = convolved_rows(s, self, self.source, weights.taps, weights.bias), list[Any]()
@@ -108,7 +108,7 @@ class Scan(Recurrent):
             out += [self._row(s, weights, chunk.pages, p) for p in range(chunk.position, chunk.end)]
         s.set(self.target, np.array(out), 16)
 
-    def _row(self, s: Step, weights: ScanWeights, pages: NDArray[np.int32], p: int) -> NDArray[np.int64]:
+    def _row(self, s: ReferenceStep, weights: ScanWeights, pages: NDArray[np.int32], p: int) -> NDArray[np.int64]:
         """Return the result of one position, whose rows the cache has; store the state where a block ends there."""
         first, states = p - p % BLOCK, s.memory.states(self)
         block = s.memory.slots(pages)[first : p + 1]

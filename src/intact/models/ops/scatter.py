@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.scatter import scatter, scatter_index
@@ -47,7 +47,7 @@ class Scatter(Op):
         """Return the target."""
         return {self.target}
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Copy columns."""
         old = s.rows[self.target] if self.keep else None
         s.copy(self.source, self.target, scatter(s.rows[self.source], s.memory.once(scatter_columns, self), old))

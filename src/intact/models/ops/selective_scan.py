@@ -14,7 +14,7 @@ from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Recurrent
 from intact.models.aspects.parameters import bias_values, float_values, integer_bias
 from intact.models.aspects.recurrence import NativeScan, by_positions, check_states, integer_rates
-from intact.models.aspects.step import Rows, Step
+from intact.models.aspects.step import ReferenceStep, Rows
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.profiles import ProfileParts
@@ -79,7 +79,7 @@ class SelectiveScan(Recurrent):
         state = 4 * self.channels * (self.states + 2)
         return 4 * self.states + 8 * self.channels + 16 + -(-state // page_size)
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Lead states from position to position."""
         weights = s.memory.once(selective_weights, self)
         new = selective_rows(*(s.rows[name] for name in (self.source, self.input, self.output, self.steps)))

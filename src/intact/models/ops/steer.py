@@ -9,7 +9,7 @@ from intact.models.aspects.cutting import Cutter
 from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Op
 from intact.models.aspects.parameters import integer_bias
-from intact.models.aspects.step import Step
+from intact.models.aspects.step import ReferenceStep
 from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 
 
@@ -31,7 +31,7 @@ class Steer(Op):
         """Return the target."""
         return {self.target}
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Add each adapter's vector to its rows."""
         numbers, y = s.adapters(), s.rows[self.target].copy()
         for number, name in enumerate(self.vectors):

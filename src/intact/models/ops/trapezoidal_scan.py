@@ -12,7 +12,7 @@ from intact.models.aspects.lowering import Lowering
 from intact.models.aspects.op import Recurrent
 from intact.models.aspects.parameters import bias_values, integer_bias
 from intact.models.aspects.recurrence import NativeScan, by_positions, check_states
-from intact.models.aspects.step import Rows, Step
+from intact.models.aspects.step import ReferenceStep, Rows
 from intact.models.aspects.tables import Tables
 from intact.models.aspects.work import PRODUCT, ROWS, Label, RowCounts, Sizes, WorkSize
 from intact.numerics.profiles import ProfileParts
@@ -96,7 +96,7 @@ class TrapezoidalScan(Recurrent):
         state = 4 * (shape.inner * (self.states + 1) + self.heads * (self.angles + 1))
         return 4 * (shape.inner + 2 * shape.columns + shape.controls) + -(-state // page_size)
 
-    def step(self, s: Step) -> None:
+    def step(self, s: ReferenceStep) -> None:
         """Lead states from position to position."""
         weights, shape = s.memory.once(trapezoidal_weights, self), self.shape
 
