@@ -1,0 +1,250 @@
+"""How good must a scorer be? Methods that choose among texts, with scorers whose quality is set, on the kept pools.
+
+    python benchmarks/verifiers.py            # the table, from records/pools.jsonl; no model is run
+    python benchmarks/verifiers.py --real     # the AUROC of real scorers, from the kept results of scaling.py
+
+The scorer is the truth with noise: it sees d + z of a right text and z of a wrong one, where z is standard normal and
+keyed by seed, problem and text, and d = sqrt(2) Phi^-1(AUROC). Its score is the chance that a text is right given what
+it sees and the share of right texts in the set: so it is as well calibrated as a scorer of this AUROC can be without
+knowing the problem, and 0.5 is the score from which it would accept a text. Methods are the library's own; the pool's
+texts stand in for those that they would sample, in disjoint groups. A method has to beat a vote over as many texts;
+methods that stop early are compared with a vote over as many texts as they took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import math
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+from common import RECORDS, bootstrap
+from pools import Pool, kept
+
+from intact.reason import Problem, Score, State, find
+from intact.reason.problem import Answer, Piece
+from intact.reason.requests import Extend
+from intact.stats import clustered
+from intact.stats.calibration import auroc
+from intact.stats.intervals import SHARES
+
+GRID = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+SIZES = (4, 16)
+SEEDS = 4
+NORMAL = NormalDist()
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    "best_of_n": {},
+    "weighted_best_of_n": {},
+    "majority_of_bests": {},
+    "best_of_majority": {},
+    "resample_until_verified": {},
+}
+VOTE = "self_consistency"
+
+
+@cache
+def noise(seed: int, name: str, text: int) -> float:
+    """Return a standard normal number, by SHAKE-128 over its key."""
+    data = hashlib.shake_128(f"verifiers|{seed}|{name}|{text}".encode()).digest(8)
+    return NORMAL.inv_cdf((int.from_bytes(data, "little") + 0.5) / 2.0**64)
+
+
+def score_of(right: bool, quality: float, z: float, rate: float) -> float:
+    """Return the score of a text by a scorer whose AUROC is set, where a share `rate` of all texts is right."""
+    if quality >= 1:
+        return float(right)
+    d = 2**0.5 * NORMAL.inv_cdf(quality)
+    odds = rate / (1 - rate) * math.exp(d * (z + d * right) - d * d / 2)
+    return odds / (1 + odds)
+
+
+@dataclass
+class Stand:
+    """A pool that stands in for a model: its texts are numbers of answers, its scorer knows which of them are right."""
+
+    pool: Pool
+    texts: Sequence[int]
+    quality: float
+    seed: int
+    rate: float = 0.5
+
+    @property
+    def problem(self) -> Problem:
+        """The problem, whose texts are their own answers."""
+        return Problem(self.pool.id, "", lambda text: text or None)
+
+    def play(self, method: str, parameters: Mapping[str, Any]) -> tuple[Answer, int]:
+        """Return the answer of a method, and the number of texts that it took."""
+        problem, taken = self.problem, itertools.count()
+        steps, result, count = find(method)(problem, **parameters), None, 0
+        while True:
+            try:
+                request = steps.send(result)
+            except StopIteration as end:
+                return end.value, count
+            several = isinstance(request, list | tuple)
+            results = []
+            for one in request if several else [request]:
+                if isinstance(one, Extend):
+                    results.append(self._text(problem, next(taken)))
+                    count += 1
+                else:
+                    assert isinstance(one, Score), one
+                    results.append([self._score(state) for state in one.states])
+            result = results if several else results[0]
+
+    def _text(self, problem: Problem, number: int) -> State:
+        at = self.texts[number]
+        answer = self.pool.answers[at]
+        text = "" if answer is None else str(answer)
+        return State(problem.prompt, (*problem.root, at), (Piece(text, (0,), (0,)),), "end")
+
+    def _score(self, state: State) -> float:
+        at = int(state.branch[-1])
+        return score_of(bool(self.pool.right[at]), self.quality, noise(self.seed, self.pool.id, at), self.rate)
+
+    def is_right(self, answer: Answer) -> bool:
+        """Return true if an answer is that of a right text."""
+        code = None if answer.answer is None else int(answer.answer)
+        return code is not None and any(r for a, r in zip(self.pool.answers, self.pool.right, strict=True) if a == code)
+
+
+class Cell(NamedTuple):
+    """A method's accuracy problem by problem, less that of a vote over as many texts, and its texts."""
+
+    right: np.ndarray
+    beyond_vote: np.ndarray
+    beyond_one: np.ndarray
+    texts: float
+
+
+def rate_of(pools: Sequence[Pool]) -> float:
+    """Return the share of right texts."""
+    return float(np.mean([np.mean(pool.right) for pool in pools]))
+
+
+def groups(pool: Pool, n: int) -> Iterator[range]:
+    """Yield disjoint groups of n texts of a pool."""
+    for first in range(0, len(pool.right) - n + 1, n):
+        yield range(first, first + n)
+
+
+def vote_curve(pools: Sequence[Pool], most: int) -> np.ndarray:
+    """Return the accuracy of votes over 1, 2, ... texts, problem by problem: (problems, most)."""
+    out = np.zeros((len(pools), most))
+    for i, pool in enumerate(pools):
+        for n in range(1, most + 1):
+            stands = [Stand(pool, texts, 1.0, 0) for texts in groups(pool, n)]
+            out[i, n - 1] = np.mean([one.is_right(one.play(VOTE, {"n": n})[0]) for one in stands])
+    return out
+
+
+def measure(pools: Sequence[Pool], method: str, n: int, quality: float, votes: np.ndarray) -> Cell:
+    """Return the accuracy of a method with a scorer of a quality."""
+    right, texts, rate = np.zeros(len(pools)), list[int](), rate_of(pools)
+    parameters = {"n": n, "scorer": "truth"} | dict(METHODS[method])
+    for i, pool in enumerate(pools):
+        found = []
+        for chosen in groups(pool, n):
+            for seed in range(1 if quality >= 1 else SEEDS):
+                stand = Stand(pool, chosen, quality, seed, rate)
+                answer, count = stand.play(method, parameters)
+                found.append(stand.is_right(answer))
+                texts.append(count)
+        right[i] = np.mean(found)
+    used = float(np.mean(texts))
+    low, share = int(used) - 1, used - int(used)
+    vote = votes[:, low] + (share * (votes[:, low + 1] - votes[:, low]) if share else 0)
+    return Cell(right, right - vote, right - votes[:, 0], used)
+
+
+def pays_from(cells: Mapping[float, Cell], sure: bool = False) -> str:
+    """Return the AUROC from which a method is ahead of a vote, between grid points; if `sure`, its whole interval."""
+    points = []
+    for quality, cell in cells.items():
+        points.append((quality, bootstrap(cell.beyond_vote)[0] if sure else float(cell.beyond_vote.mean())))
+    for (a, low), (b, high) in itertools.pairwise(points):
+        if low <= 0 < high:
+            return f"{a + (b - a) * -low / (high - low):.2f}"
+    return "always" if points[0][1] > 0 else "never"
+
+
+def reached(pools: Sequence[Pool], quality: float) -> float:
+    """Return the AUROC that the scorer has within problems."""
+    rate = rate_of(pools)
+    return within(
+        [(score_of(bool(r), quality, noise(seed, pool.id, at), rate), bool(r)) for at, r in enumerate(pool.right)]
+        for pool in pools
+        for seed in range(SEEDS)
+    )
+
+
+def table(every: Sequence[Pool]) -> str:
+    """Return a row for each set, method and number of texts as Markdown."""
+    head = ["set", "method", "n", "texts", "a vote", *(f"{q:g}" for q in GRID), "ahead of a vote from", "surely from"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for (name, _), part in itertools.groupby(every, key=lambda one: (one.set, one.model)):
+        pools = list(part)
+        votes = vote_curve(pools, max(SIZES))
+        measured = ", ".join(f"{reached(pools, q):.3f}" for q in GRID)
+        for method, n in itertools.product(METHODS, SIZES):
+            cells = {q: measure(pools, method, n, q, votes) for q in GRID}
+            row = [name, f"[{method}](methods/{method}.md)", str(n), f"{cells[0.8].texts:.1f}"]
+            row += [f"{votes[:, n - 1].mean():.1%}", *(_share(cell.right) for cell in cells.values())]
+            lines.append(f"| {' | '.join([*row, pays_from(cells), pays_from(cells, sure=True)])} |")
+        lines.append(f"| {name} | AUROC reached | | | | {measured.replace(', ', ' | ')} | | |")
+    return "\n".join(lines)
+
+
+def _share(values: np.ndarray) -> str:
+    found = clustered(values[:, None], support=SHARES)
+    return f"{found.estimate:.0%} ({found.low:.0%} to {found.high:.0%})"
+
+
+def real() -> str:
+    """Return the AUROC of real scorers on whole texts, from the kept results, as Markdown."""
+    texts: dict[tuple[str, str], dict[tuple[str, str], list[tuple[float, bool]]]] = {}
+    with tarfile.open(RECORDS / "scaling.results.tar.xz") as archive:
+        for member in archive.getmembers():
+            task, lines = member.name.split("-")[0], archive.extractfile(member)
+            for record in map(json.loads, lines or ()):
+                for sample in record.get("samples", ()):
+                    for scorer, value in {} if sample["cut"] else sample["rewards"].items():
+                        own = texts.setdefault((task, scorer), {}).setdefault((member.name, record["id"]), [])
+                        own.append((value, bool(sample["correct"])))
+    lines = ["| task | scorer | texts | right | AUROC within problems | of all texts |", "|---|---|---|---|---|---|"]
+    for (task, scorer), problems in sorted(texts.items()):
+        pairs = [pair for own in problems.values() for pair in own]
+        values, right = zip(*pairs, strict=True)
+        if 0 < sum(right) < len(right):
+            cells = [len(right), f"{np.mean(right):.0%}", f"{within(problems.values()):.2f}", f"{auroc(values, right):.2f}"]
+            lines.append(f"| {' | '.join(map(str, [task, scorer, *cells]))} |")
+    return "\n".join(lines)
+
+
+def within(problems: Iterable[Sequence[tuple[float, bool]]]) -> float:
+    """Return the chance that a right text scores above a wrong one of the same problem, ties counting half."""
+    won = count = 0.0
+    for pairs in problems:
+        good, bad = ([value for value, right in pairs if right is kind] for kind in (True, False))
+        won += sum((g > b) + 0.5 * (g == b) for g in good for b in bad)
+        count += len(good) * len(bad)
+    return won / count if count else float("nan")
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--real", action="store_true", help="print the AUROC of real scorers")
+    print(real() if p.parse_args().real else table(kept()))
+
+
+if __name__ == "__main__":
+    main()
