@@ -342,9 +342,8 @@ class NativeExecutor:
                 setattr(native, name, value)
             model.add_op(native)
 
-    def _lower(self, op: Op, ids: Mapping[str, int]) -> tuple[Any, dict[str, Any]]:
-        """Kind and fields of a native operation (native/runtime/model.h)."""
-        kind = _native.Op.Kind
+    def _lower(self, op: Op, ids: Mapping[str, int]) -> tuple[str, dict[str, Any]]:
+        """Name and fields of a native operation (native/runtime/model.h)."""
         match op:
             case Embed():
                 weight = self._weight(op.weight)
@@ -358,10 +357,10 @@ class NativeExecutor:
                     added |= {"positions": self._weight(op.positions), "first": op.first}
                     if self.profile != "fp32":
                         check_embedding(op.positions, self._model.largest_exponent(added["positions"]))
-                return kind.EMBED, {"target": ids[op.target], "weight": weight, **factor, **added}
+                return "embed", {"target": ids[op.target], "weight": weight, **factor, **added}
             case Norm():
                 slices = {"heads": op.heads, "groups": op.groups, "accumulate": op.accumulate, "centered": op.centered}
-                return kind.NORM, {
+                return "norm", {
                     "source": ids[op.source],
                     "target": ids[op.target],
                     "weight": self._gain(op),
@@ -370,18 +369,18 @@ class NativeExecutor:
                 }
             case Gather():
                 index = gather_index(self.program, op).tolist()
-                return kind.GATHER, {"source": ids[op.source], "target": ids[op.target], "index": index}
+                return "gather", {"source": ids[op.source], "target": ids[op.target], "index": index}
             case Scatter():
                 columns = {"index": scatter_columns(self.program, op).tolist(), "accumulate": op.keep}
-                return kind.GATHER, {"source": ids[op.source], "target": ids[op.target], **columns}
+                return "gather", {"source": ids[op.source], "target": ids[op.target], **columns}
             case Hadamard():
-                return kind.HADAMARD, {"source": ids[op.source], "target": ids[op.target], "width": op.size}
+                return "hadamard", {"source": ids[op.source], "target": ids[op.target], "width": op.size}
             case Multiply():
                 number = {
                     "multiplier": 0 if self.profile == "fp32" else integer_multiplier(self.program, op),
                     "float_scale": float(np.float32(row_number(self.program, op))),
                 }
-                return kind.MULTIPLY, {"source": ids[op.source], "target": ids[op.target], "first": op.start, **number}
+                return "multiply", {"source": ids[op.source], "target": ids[op.target], "first": op.start, **number}
             case Linear():
                 targets = [
                     self._target(ids[t.buffer], t.weight, t.bias, self._fraction(t.buffer), t.accumulate)
@@ -397,23 +396,23 @@ class NativeExecutor:
                     fields["scale"] = tuple(fixed)
                 if kept is not None and kept.norms is not None:
                     fields["norms"] = kept.norms.tolist()
-                return kind.LINEAR, fields
+                return "linear", fields
             case Adapt():
                 changes = [
                     _native.Target(ids[op.target], -1 if change is None else self._weight(name), -1, False)
                     for change in op.changes
                     for name in (("", "") if change is None else (change.down, change.up))
                 ]
-                return kind.ADAPT, {"source": ids[op.source], "target": ids[op.target], "targets": changes}
+                return "adapt", {"source": ids[op.source], "target": ids[op.target], "targets": changes}
             case Steer():
                 vectors = [_native.Target(ids[op.target], -1, self._bias(name, 20), False) for name in op.vectors]
-                return kind.STEER, {"target": ids[op.target], "targets": vectors}
+                return "steer", {"target": ids[op.target], "targets": vectors}
             case AllGather():
                 source = -1 if op.source is None else ids[op.source]
-                return kind.ALL_GATHER, {"source": source, "target": ids[op.target], "accumulate": op.accumulate}
+                return "all_gather", {"source": source, "target": ids[op.target], "accumulate": op.accumulate}
             case Rope():
                 shape = {"heads": op.heads, "width": op.width, "interleaved": op.interleaved}
-                return kind.ROPE, {"source": ids[op.buffer], "weight": op.rotation, **shape}
+                return "rope", {"source": ids[op.buffer], "weight": op.rotation, **shape}
             case Attend():
                 rows = {"source": op.query, "second": op.key, "third": op.value, "target": op.target}
                 shape = {
@@ -424,16 +423,16 @@ class NativeExecutor:
                 if op.sinks is not None:
                     sinks = integer_sinks(self.program, op.sinks)
                     scores["bias"] = self._model.add_bias(sinks, bias_values(self.program, op.sinks))
-                return kind.ATTEND, {**{name: ids[buffer] for name, buffer in rows.items()}, **shape, **scores}
+                return "attend", {**{name: ids[buffer] for name, buffer in rows.items()}, **shape, **scores}
             case Convolve():
                 weights = convolution_taps(self.program, op).T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
                 buffers = {"source": ids[op.source], "target": ids[op.target], "layer": op.layer, "width": op.taps}
-                return kind.CONVOLVE, {**buffers, "bias": self._model.add_bias(*map(np.ascontiguousarray, weights))}
+                return "convolve", {**buffers, "bias": self._model.add_bias(*map(np.ascontiguousarray, weights))}
             case ConvolveSilu():
                 weights = convolution_taps(self.program, op).T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
                 buffers = {"source": ids[op.source], "target": ids[op.target], "layer": op.layer, "width": op.taps}
                 taps_id = self._model.add_bias(*map(np.ascontiguousarray, weights))
-                return kind.CONVOLVE_SILU, {**buffers, "bias": taps_id, "added": self._bias(op.bias, 16)}
+                return "convolve_silu", {**buffers, "bias": taps_id, "added": self._bias(op.bias, 16)}
             case Scan():
                 w = scan_weights(self.program, op)
                 taps, floats = w.taps.T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
@@ -444,7 +443,7 @@ class NativeExecutor:
                     self._model.add_bias(w.bias, bias),
                     *(self._model.add_bias(values, bias_values(self.program, name)) for name, values in heads),
                 ]
-                return kind.SCAN, {
+                return "scan", {
                     "source": ids[op.source],
                     "second": ids[op.steps],
                     "target": ids[op.target],
@@ -457,7 +456,7 @@ class NativeExecutor:
                 taps, floats = delta.taps.T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
                 heads = zip((op.step_bias, op.decay), (delta.step_bias, delta.rate), strict=True)
                 numbers = [self._model.add_bias(values, bias_values(self.program, name)) for name, values in heads]
-                return kind.DELTA, {
+                return "delta", {
                     "source": ids[op.source],
                     "second": ids[op.steps],
                     "third": ids[op.beta],
@@ -470,7 +469,7 @@ class NativeExecutor:
                 selective = selective_weights(self.program, op)
                 rate = self._model.add_bias(selective.rate.reshape(-1), np.zeros(0, np.float32))
                 skip = self._model.add_bias(selective.skip, bias_values(self.program, op.skip))
-                return kind.SELECTIVE, {
+                return "selective", {
                     "source": ids[op.source],
                     "second": ids[op.steps],
                     "third": ids[op.input],
@@ -486,7 +485,7 @@ class NativeExecutor:
                     self._model.add_bias(values.reshape(-1), bias_values(self.program, name))
                     for name, values in zip(names, (t.step_bias, t.skip, t.b_bias, t.c_bias), strict=True)
                 )
-                return kind.TRAPEZOIDAL, {
+                return "trapezoidal", {
                     "source": ids[op.source],
                     "second": ids[op.input],
                     "third": ids[op.output],
@@ -511,7 +510,7 @@ class NativeExecutor:
                 }
             case GatedRecurrence():  # a state has 64 bits, two words
                 room = self._model.add_bias(integer_room(self.program, op), room_values(self.program, op))
-                return kind.RECURRENCE, {
+                return "recurrence", {
                     "source": ids[op.source],
                     "second": ids[op.forget],
                     "target": ids[op.target],
@@ -521,7 +520,7 @@ class NativeExecutor:
             case Gate():
                 buffers = {"source": ids[op.gate], "target": ids[op.target]}
                 second = -1 if op.up is None else ids[op.up]
-                return kind.GATE, {**buffers, "second": second, "gate": GATES.index(op.kind)}
+                return "gate", {**buffers, "second": second, "gate": GATES.index(op.kind)}
             case Experts():
                 rows = {"source": op.source, "second": op.scores, "target": op.target}
                 kinds = get_args(ExpertWeights)
@@ -543,11 +542,11 @@ class NativeExecutor:
                 if op.scales is not None:
                     values = bias_values(self.program, op.scales)
                     fields["added"] = self._model.add_bias(expert_scales(self.program, op), values)
-                return kind.EXPERTS, fields
+                return "experts", fields
             case Logits():
                 cap = {"cap": tuple(make_soft_cap(op.cap)), "float_cap": float(op.cap)} if op.cap else {}
                 weight = -1 if op.weight is None else self._weight(op.weight)
-                return kind.LOGITS, {"source": ids[op.source], "weight": weight, **cap}
+                return "logits", {"source": ids[op.source], "weight": weight, **cap}
 
     def _gain(self, op: Norm) -> int:
         gain = integer_gain(self.program, op)
