@@ -216,12 +216,10 @@ class RecordedWeight:
 class RecordedOp:
     """An operation whose fields are set one by one, as those of `_native.Op`."""
 
-    Kind = _native.Op.Kind
-
     fields: dict[str, Any]
-    kind: Any
+    kind: str
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: str) -> None:
         self.__dict__["fields"] = {}
         self.__dict__["kind"] = kind
 
@@ -257,7 +255,7 @@ class RecordedOp:
             fields |= dict(zip(names, fields.pop("scan"), strict=True))
         if "multiplier" in fields:
             fields["multiplier"] = str(fields["multiplier"])
-        return {"kind": self.kind.name.lower(), **fields}
+        return {"kind": self.kind, **fields}
 
 
 class RecordedNative:

@@ -17,7 +17,7 @@
 #include "bindings/bind_draw.h"
 #include "bindings/bind_pool.h"
 #include "bindings/bind_scheme.h"
-#include "runtime/experts.h"
+#include "runtime/routing.h"
 #include "runtime/limits.h"
 #include "runtime/sample.h"
 #include "runtime/view.h"

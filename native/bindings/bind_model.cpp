@@ -124,9 +124,9 @@ void check_tree(const Model& model, const Chunk& chunk) {
 }
 
 void check_positions(const Model& model, const std::vector<Chunk>& chunks) {
-    const std::int64_t most = model.most_positions();
+    const std::int64_t most = model.most_positions;
     for (const Chunk& chunk : chunks) {
-        if (model.whole() && (chunk.position != 0 || !chunk.parents.empty()))
+        if (model.whole && (chunk.position != 0 || !chunk.parents.empty()))
             throw std::invalid_argument("an encoder reads each text whole, in one chunk that begins at position 0");
         if (chunk.position + chunk.count > most)
             throw std::invalid_argument("the model has positions for " + std::to_string(most) + " tokens, not for " +
@@ -159,7 +159,7 @@ nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_
     if (!adapters.empty() && adapters.size() != chunks.size())
         throw std::invalid_argument("every chunk has an adapter or none");
     for (std::size_t c = 0; c < adapters.size(); c++) {
-        if (adapters[c] < -1 || adapters[c] >= model.adapters())
+        if (adapters[c] < -1 || adapters[c] >= model.adapters.value_or(0))
             throw std::invalid_argument("the model has no adapter " + std::to_string(adapters[c]));
         list[c].adapter = adapters[c];
     }
@@ -170,14 +170,14 @@ nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_
     }
     check_positions(model, list);
     if (total != rows || rows == 0) throw std::invalid_argument("the chunks do not cover the tokens");
-    const bool embeds = model.vocabulary() > 0;  // else another rank does
+    const bool embeds = model.vocabulary > 0;  // else another rank does
     for (std::int64_t i = 0; i < rows; i++)
-        if (tokens.data()[i] < 0 || (embeds && tokens.data()[i] >= model.vocabulary()))
+        if (tokens.data()[i] < 0 || (embeds && tokens.data()[i] >= model.vocabulary))
             throw std::invalid_argument("token outside the vocabulary");
     for (std::size_t i = 0; i < wanted.shape(0); i++)
         if (wanted.data()[i] < 0 || wanted.data()[i] >= rows)
             throw std::invalid_argument("wanted row outside the step");
-    const std::size_t shape[] = {wanted.shape(0), static_cast<std::size_t>(model.outputs())};
+    const std::size_t shape[] = {wanted.shape(0), static_cast<std::size_t>(model.outputs)};
     if (const std::size_t bytes = shape[0] * shape[1] * 4; model.logits->size() < bytes)
         model.logits = std::make_shared<Buffer>(bytes);  // views of the old one keep it
     auto* logits = reinterpret_cast<std::int32_t*>(model.logits->data());
@@ -288,30 +288,14 @@ void bind_model(nb::module_& m) {
 
     // One operation, set field by field; which fields an operation reads stands in model.h.
     nb::class_<Op> op(m, "Op");
-    nb::enum_<Op::Kind>(op, "Kind")
-        .value("EMBED", Op::kEmbed)
-        .value("NORM", Op::kNorm)
-        .value("GATHER", Op::kGather)
-        .value("HADAMARD", Op::kHadamard)
-        .value("MULTIPLY", Op::kMultiply)
-        .value("LINEAR", Op::kLinear)
-        .value("ADAPT", Op::kAdapt)
-        .value("STEER", Op::kSteer)
-        .value("ALL_GATHER", Op::kAllGather)
-        .value("ROPE", Op::kRope)
-        .value("ATTEND", Op::kAttend)
-        .value("CONVOLVE", Op::kConvolve)
-        .value("CONVOLVE_SILU", Op::kConvolveSilu)
-        .value("SCAN", Op::kScan)
-        .value("DELTA", Op::kDelta)
-        .value("SELECTIVE", Op::kSelective)
-        .value("RECURRENCE", Op::kRecurrence)
-        .value("TRAPEZOIDAL", Op::kTrapezoidal)
-        .value("GATE", Op::kGate)
-        .value("EXPERTS", Op::kExperts)
-        .value("LOGITS", Op::kLogits);
     op.def(
-          "__init__", [](Op* self, Op::Kind kind) { (new (self) Op{})->kind = kind; }, "kind"_a)
+          "__init__",
+          [](Op* self, const std::string& kind) {
+              const Operation& found = Operation::find(kind);
+              (new (self) Op{})->kind = &found;
+          },
+          "kind"_a, "Make an operation of a kind by its name, the file in native/ops.")
+        .def_prop_ro("kind", [](const Op& self) { return std::string(self.kind->name); })
         .def_rw("source", &Op::source)
         .def_rw("second", &Op::second)
         .def_rw("third", &Op::third)

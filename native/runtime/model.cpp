@@ -89,34 +89,14 @@ int Model::add_buffer(std::int64_t width, bool wide) {
     return static_cast<int>(buffers.size()) - 1;
 }
 
-std::int64_t Model::rows_of(Op::Kind kind) const {
-    for (const Op& op : ops)
-        if (op.kind == kind) {
-            if (op.weight < 0) return 0;
-            const MatrixWeight& w = *at(weights, op.weight);
-            return profile == Profile::kInt8 ? w.packed.rows : w.floats.rows;
-        }
-    return 0;
+std::int64_t Model::matrix_rows(int weight) const {
+    const MatrixWeight& w = *at(weights, weight);
+    return profile == Profile::kFp32 ? w.floats.rows : w.packed.rows;
 }
 
-std::int64_t Model::most_positions() const {
-    std::int64_t most = std::numeric_limits<std::int64_t>::max();
-    for (const Op& op : ops)
-        if (op.kind == Op::kEmbed && op.positions >= 0) {
-            const MatrixWeight& w = *at(weights, op.positions);
-            most = std::min(most, (profile == Profile::kInt8 ? w.packed.rows : w.floats.rows) - op.first);
-        }
-    return most;
-}
-
-bool Model::whole() const {
-    return std::any_of(ops.begin(), ops.end(), [](const Op& op) { return op.kind == Op::kAttend && !op.causal; });
-}
-
-std::int64_t Model::source_width(Op::Kind kind) const {
-    for (const Op& op : ops)
-        if (op.kind == kind) return at(buffers, op.source).width;
-    return 0;
+std::int64_t Model::matrix_columns(int weight) const {
+    const MatrixWeight& w = *at(weights, weight);
+    return profile == Profile::kFp32 ? w.floats.columns : w.packed.columns;
 }
 
 std::int64_t Model::page_bytes() const { return scan_offset(static_cast<int>(scans.size())); }
@@ -142,8 +122,7 @@ std::int64_t Model::weight_bytes() const {
 }
 
 std::int64_t Model::head_bytes() const {
-    const std::int64_t width = source_width(Op::kLogits), blocks = round_up(width, 32) / 32;
-    return profile == Profile::kFp32 ? width * 4 : blocks * 34 + 4;
+    return profile == Profile::kFp32 ? head.width * 4 : round_up(head.width, 32) / 32 * 34 + 4;
 }
 
 void Model::copy_head(std::int64_t i, std::uint8_t* to) const {
@@ -215,28 +194,15 @@ HeadCache Model::head_cache(std::uint8_t* const* table, std::int64_t head) const
     return kv.head(table, page_size, depth, head);
 }
 
-std::int64_t Model::adapters() const {
-    std::int64_t least = std::numeric_limits<int>::max();
-    bool any = false;
-    for (const Op& op : ops) {
-        if (op.kind != Op::kAdapt && op.kind != Op::kSteer) continue;
-        any = true;
-        least = std::min<std::int64_t>(least, std::ssize(op.targets) / (op.kind == Op::kAdapt ? 2 : 1));
-    }
-    return any ? least : 0;
-}
-
-void Model::make_room(const Op& adapt, std::int64_t rows) {
-    for (std::size_t i = 0; i < adapt.targets.size(); i += 2) {
-        if (adapt.targets[i].weight < 0) continue;
-        const MatrixWeight& down = *at(weights, adapt.targets[i].weight);
-        const std::int64_t rank = profile == Profile::kFp32 ? down.floats.rows : down.packed.rows;
-        ensure(adapter_rows, rows * rank * 4);  // int32 or floats
-        if (profile == Profile::kFp32) continue;
-        ensure(adapter_sums, rows * at(buffers, adapt.target).width * 8);
-        lay_out(adapter_codes, rows, rank);
-        for (Own& o : own)
-            if (scheme) ensure(o.wide, rank * 8);
+void make_input_room(Model& model, const Step& step, const Op& op) {
+    if (model.profile == Profile::kFp32) return;
+    const std::int64_t width = at(model.buffers, op.source).width;
+    lay_out(model.quantized, std::max(step.rows, step.wanted_count), width);
+    if (has_wide_codes(model.scheme)) ensure(model.wide_rows, step.rows * WideRow::ints(width) * 4);
+    for (Own& o : model.own) {
+        lay_out(o.quantized, 1, width);
+        ensure(o.row, width * 4);
+        if (model.scheme || op.scale.mantissa) ensure(o.wide, width * 8);
     }
 }
 
@@ -281,37 +247,10 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
         s.float_sine.emplace_back(fp32 ? n : 0);
         s.float_cosine.emplace_back(fp32 ? n : 0);
     }
-    for (const Op& op : ops) {
-        if (op.kind != Op::kLinear && op.kind != Op::kAdapt && op.kind != Op::kExperts && op.kind != Op::kLogits)
-            continue;
-        const std::int64_t width = at(buffers, op.source).width;
-        if (op.kind == Op::kAdapt) make_room(op, rows);
-        if (op.kind == Op::kExperts) {
-            const std::int64_t pairs = rows * op.routing.used;
-            if (std::ssize(s.choices) < pairs) s.choices.resize(static_cast<std::size_t>(pairs));
-            ensure(expert_hidden, pairs * op.width * 8);  // int64, or two floats
-            if (!fp32) {
-                lay_out(expert_rows, pairs, width);
-                lay_out(expert_codes, pairs, op.width);
-            }
-        }
-        if (!fp32) {
-            lay_out(quantized, std::max(rows, wanted_count), width);
-            if (has_wide_codes(scheme)) ensure(wide_rows, rows * WideRow::ints(width) * 4);
-            for (Own& o : own) {
-                lay_out(o.quantized, 1, width);
-                ensure(o.row, width * 4);
-                if (scheme || op.scale.mantissa) ensure(o.wide, width * 8);
-            }
-        }
-        if (fp32 && op.kind == Op::kLogits) head.floats.resize(static_cast<std::size_t>(wanted_count * width));
-    }
-    for (const Op& op : ops)
-        for (Own& o : own)
-            if (!fp32 && op.centered) ensure(o.wide, 2 * at(buffers, op.source).width * 8);
+    for (const Op& op : ops) op.kind->make_room(*this, s, op);
     if (!fp32) {
         std::size_t shares = 0;
-        for (const Op& op : ops) shares += op.kind == Op::kLinear || op.kind == Op::kAdapt ? op.targets.size() : 1;
+        for (const Op& op : ops) shares += op.kind->shares(op);
         s.shares = std::vector<Share::Taken>(shares * static_cast<std::size_t>(pool.size()));
     }
     head.rows = wanted_count;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,11 +12,12 @@
 
 #include "kernels/fp32.h"
 #include "kernels/kernels.h"
-#include "runtime/experts.h"
 #include "runtime/kv_codec.h"
+#include "runtime/operation.h"
 #include "runtime/pager.h"
 #include "runtime/pool.h"
-#include "runtime/scan.h"
+#include "runtime/routing.h"
+#include "runtime/scan_block.h"
 #include "runtime/stopwatch.h"
 #include "runtime/weight.h"
 
@@ -57,30 +59,7 @@ struct LinearTarget {
 
 // One operation of a program (src/intact/models/program.py), on numbers of buffers and weights.
 struct Op {
-    enum Kind {
-        kEmbed,
-        kNorm,
-        kGather,
-        kHadamard,
-        kMultiply,
-        kLinear,
-        kAdapt,
-        kSteer,
-        kAllGather,
-        kRope,
-        kAttend,
-        kConvolve,
-        kConvolveSilu,
-        kScan,
-        kDelta,
-        kSelective,
-        kRecurrence,
-        kTrapezoidal,
-        kGate,
-        kExperts,
-        kLogits
-    };
-    Kind kind;
+    const Operation* kind = nullptr;
     int source = -1;  // attend: the query; gate: the gate; exchange: this rank's columns, or -1 for none
     int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores; scan, delta, selective:
                       // steps; recurrence: its forget gate; trapezoidal: B
@@ -160,12 +139,13 @@ struct Own {
 
 // What entered the head for the rows whose logits the last step gave: floats in profile fp32, else codes.
 struct HeadInputs {
+    std::int64_t width = 0;  // numbers of a row
     std::int64_t rows = 0;
     Activations codes{};        // where the rows were quantised; valid until the next step
     std::vector<float> floats;  // profile fp32
 };
 
-// The fields are open to the runs of a profile (run_int8.cpp, run_fp32.cpp) and to the bindings.
+// The fields are open to operations, their runs (run_int8.h, run_fp32.h) and the bindings.
 class Model {
 public:
     Model(Profile profile, const std::string& tier, int threads, int layers, int kv_heads, std::int64_t head_width,
@@ -185,11 +165,9 @@ public:
     void step(const std::int32_t* tokens, std::int64_t rows, const std::vector<Chunk>& chunks,
               const std::int64_t* wanted, std::int64_t wanted_count, std::int32_t* logits);
 
-    std::int64_t vocabulary() const { return rows_of(Op::kEmbed); }  // tokens that the embedding knows
-    std::int64_t outputs() const { return rows_of(Op::kLogits); }    // logits of a row, 0 where its head has no weight
-    std::int64_t most_positions() const;                             // of a text, as the embedding has positions
-    bool whole() const;             // whether attention sees a whole text, which is then one chunk
-    std::int64_t adapters() const;  // that every change knows
+    // Of a weight's matrix, in either profile.
+    std::int64_t matrix_rows(int weight) const;
+    std::int64_t matrix_columns(int weight) const;
     // The part of a layer's KV head in pages; head = layer * kv_heads + the head's number.
     HeadCache head_cache(std::uint8_t* const* table, std::int64_t head) const;
     std::int64_t page_bytes() const;
@@ -221,8 +199,16 @@ public:
 
     std::vector<BufferSpec> buffers;
     std::vector<Op> ops;
-    std::vector<std::int64_t> convolutions;  // their channels, in order of their parts of the cache
-    std::vector<ScanForm> scans;             // in order of their parts of the cache
+    // What operations tell of themselves.
+    std::int64_t vocabulary = 0;  // tokens that the embedding knows; 0: another rank embeds
+    std::int64_t outputs = 0;     // logits of a row, 0 where its head has no weight
+    std::int64_t most_positions =
+        std::numeric_limits<std::int64_t>::max();  // of a text, as the embedding has positions
+    bool whole = false;                            // whether attention sees a whole text, which is then one chunk
+    std::optional<std::int64_t> adapters;          // that every change knows; none: there are no changes
+    std::vector<std::size_t> exchanges;            // their numbers among the operations
+    std::vector<std::int64_t> convolutions;        // their channels, in order of their parts of the cache
+    std::vector<ScanForm> scans;                   // in order of their parts of the cache
     std::vector<std::unique_ptr<MatrixWeight>> weights;
     std::unique_ptr<Pager> pager;  // of those that are mapped from a file, or null
     std::vector<NormGain> gains;
@@ -251,11 +237,6 @@ public:
     bool profiling = false;                           // whether the stopwatch runs
     Stopwatch stopwatch;
     std::atomic_flag busy;  // one call at a time: the pool, the scratch and the pages are shared
-
-private:
-    void make_room(const Op& adapt, std::int64_t rows);  // for what so many rows leave on their way
-    std::int64_t rows_of(Op::Kind kind) const;           // of the matrix of the first operation of that kind
-    std::int64_t source_width(Op::Kind kind) const;      // of what it reads
 };
 
 }  // namespace intact

@@ -25,23 +25,16 @@ std::size_t before(const std::uint8_t* at, std::uintptr_t size) { return (size -
 Pager::Pager(const Model& model, const std::uint8_t* map, std::size_t size, std::int64_t cap)
     : map_(map), size_(size), cap_(cap), ahead_(cap / 8), stage_of_(model.ops.size(), -1) {
     for (std::size_t i = 0; i < model.ops.size(); i++) {
-        const Op& op = model.ops[i];
+        const WeightUse use = model.ops[i].kind->weights(model.ops[i]);
         Stage stage;
-        std::vector<int> weights;
-        if (op.kind == Op::kEmbed || (op.kind == Op::kLogits && op.weight >= 0)) weights = {op.weight};
-        if (op.positions >= 0) weights.push_back(op.positions);
-        if (op.kind == Op::kLinear)
-            for (const LinearTarget& target : op.targets) weights.push_back(target.weight);
-        if (op.kind == Op::kExperts) {
-            for (std::size_t e = 0; e + 2 < op.targets.size(); e += 3) {
-                stage.firsts.push_back(stage.units.size());
-                add(stage, model, {op.targets[e].weight, op.targets[e + 1].weight, op.targets[e + 2].weight});
-            }
+        stage.whole = use.whole;
+        stage.is_head = use.is_head;
+        for (const std::vector<int>& together : use.chosen) {
             stage.firsts.push_back(stage.units.size());
+            add(stage, model, together);
         }
-        stage.whole = op.kind != Op::kEmbed;
-        stage.is_head = op.kind == Op::kLogits;
-        add(stage, model, weights);
+        if (!use.chosen.empty()) stage.firsts.push_back(stage.units.size());
+        add(stage, model, use.all);
         if (stage.units.empty()) continue;
         stage_of_[i] = std::ssize(stages_);
         stages_.push_back(std::move(stage));

@@ -12,7 +12,7 @@
 #include <map>
 #include <vector>
 
-#include "runtime/experts.h"
+#include "runtime/routing.h"
 
 namespace intact {
 

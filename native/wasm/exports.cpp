@@ -4,12 +4,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
-#include <iterator>
 #include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -48,31 +46,6 @@ Weight convert_finite(Model* model, const char* kind, const std::uint8_t* data, 
                                 std::to_string(result.error->column) + " is NaN or infinite");
     return std::move(result.weight);
 }
-
-// Operations as JavaScript names them.
-constexpr std::pair<std::string_view, Op::Kind> kKinds[] = {
-    {"embed", Op::kEmbed},
-    {"norm", Op::kNorm},
-    {"gather", Op::kGather},
-    {"hadamard", Op::kHadamard},
-    {"multiply", Op::kMultiply},
-    {"linear", Op::kLinear},
-    {"adapt", Op::kAdapt},
-    {"steer", Op::kSteer},
-    {"rope", Op::kRope},
-    {"attend", Op::kAttend},
-    {"convolve", Op::kConvolve},
-    {"scan", Op::kScan},
-    {"delta", Op::kDelta},
-    {"gate", Op::kGate},
-    {"experts", Op::kExperts},
-    {"logits", Op::kLogits},
-    {"all_gather", Op::kAllGather},
-    {"convolve_silu", Op::kConvolveSilu},
-    {"selective", Op::kSelective},
-    {"recurrence", Op::kRecurrence},
-    {"trapezoidal", Op::kTrapezoidal},
-};
 
 // As js/src/core.js writes an operation: fields of model.h.
 struct GivenOp {
@@ -124,9 +97,8 @@ struct JsModel : Model {
     std::vector<Rows> exchanged{};
 
     void serve(std::size_t op, std::int64_t rows) {
-        const auto begin = ops.begin(), end = begin + static_cast<std::ptrdiff_t>(op);
-        const auto number = static_cast<std::size_t>(
-            std::count_if(begin, end, [](const Op& one) { return one.kind == Op::kAllGather; }));
+        const auto number =
+            static_cast<std::size_t>(std::lower_bound(exchanges.begin(), exchanges.end(), op) - exchanges.begin());
         if (number >= exchanged.size()) return;
         const auto [out, in] = exchanged[number];
         auto* const whole = reinterpret_cast<std::int64_t*>(at(memory, ops[op].target).data());
@@ -211,13 +183,10 @@ INTACT_EXPORT(intact_op)
 void intact_op(Model* model, const char* kind, const GivenOp* given, const GivenTarget* targets, int target_count,
                const std::int32_t* index, int index_count, const std::int32_t* norms, int norm_count) {
     const GivenOp& g = *given;
-    const auto* found =
-        std::find_if(std::begin(kKinds), std::end(kKinds), [&](auto& one) { return one.first == kind; });
-    demand(found != std::end(kKinds), "no operation " + std::string(kind));
     demand(g.gate >= 0 && g.gate < kGateKinds && g.weights >= 0 && g.weights < kExpertWeights,
            "no such gate or weights of experts");
     Op op{};
-    op.kind = found->second;
+    op.kind = &Operation::find(kind);
     op.outliers = g.outliers;
     op.source = static_cast<int>(g.source);
     op.second = static_cast<int>(g.second);
@@ -281,7 +250,7 @@ INTACT_EXPORT(intact_page_bytes) double intact_page_bytes(const Model* model) {
 INTACT_EXPORT(intact_weight_bytes) double intact_weight_bytes(const Model* model) {
     return static_cast<double>(model->weight_bytes());
 }
-INTACT_EXPORT(intact_outputs) int intact_outputs(const Model* model) { return static_cast<int>(model->outputs()); }
+INTACT_EXPORT(intact_outputs) int intact_outputs(const Model* model) { return static_cast<int>(model->outputs); }
 INTACT_EXPORT(intact_head_bytes) int intact_head_bytes(const Model* model) {
     return static_cast<int>(model->head_bytes());
 }
@@ -305,17 +274,16 @@ const std::int32_t* intact_step(Model* model, const std::int32_t* tokens, int ro
             demand(page >= 0 && static_cast<std::size_t>(page) < model->pages.size(), "no such page");
             chunk.pages.push_back(model->pages[static_cast<std::size_t>(page)].data());
         }
-        demand(!model->whole() || chunk.position == 0, "an encoder reads each text whole, from position 0");
-        demand(chunk.position + chunk.count <= model->most_positions(),
-               "the model has no positions for so many tokens");
+        demand(!model->whole || chunk.position == 0, "an encoder reads each text whole, from position 0");
+        demand(chunk.position + chunk.count <= model->most_positions, "the model has no positions for so many tokens");
         total += chunk.count;
         list.push_back(std::move(chunk));
     }
     demand(total == rows && rows > 0, "the chunks do not cover the tokens");
     for (int i = 0; i < rows; i++)
-        demand(tokens[i] >= 0 && tokens[i] < model->vocabulary(), "token outside the vocabulary");
+        demand(tokens[i] >= 0 && tokens[i] < model->vocabulary, "token outside the vocabulary");
     for (int i = 0; i < wanted_count; i++) demand(wanted[i] >= 0 && wanted[i] < rows, "wanted row outside the step");
-    const auto bytes = static_cast<std::int64_t>(wanted_count) * model->outputs() * 4;
+    const auto bytes = static_cast<std::int64_t>(wanted_count) * model->outputs * 4;
     ensure(*model->logits, bytes);
     auto* logits = reinterpret_cast<std::int32_t*>(model->logits->data());
     model->step(tokens, rows, list, wanted, wanted_count, logits);

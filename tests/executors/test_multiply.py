@@ -72,7 +72,7 @@ def test_numbers_that_do_not_fit_are_refused(make) -> None:
 )
 def test_bad_operations_are_refused(widths, wide, first, multiplier, message) -> None:
     model = _native.Model("int8", available_tiers()[0], 1, 1, 1, 16, 16)
-    op = _native.Op(_native.Op.Kind.MULTIPLY)
+    op = _native.Op("multiply")
     op.source, op.target = model.add_buffer(widths[0], wide), model.add_buffer(widths[1], False)
     op.first, op.multiplier = first, multiplier
     with pytest.raises(ValueError, match=message):

@@ -55,7 +55,7 @@ def test_groups_that_do_not_fill_a_row_are_refused(groups: int, heads: int, cent
     model = _native.Model("int8", available_tiers()[0], 1, 1, 1, 16, 16)
     source, target = model.add_buffer(111, True), model.add_buffer(111, False)
     gain = model.add_gain(np.ones(111, np.int32), 0, 0, np.ones(111, np.float32), 1e-5)
-    op = _native.Op(_native.Op.Kind.NORM)
+    op = _native.Op("norm")
     op.source, op.target, op.weight = source, target, gain
     op.groups, op.heads, op.centered = groups, heads, centered
     with pytest.raises(ValueError, match="groups of a norm are RMS norms of runs of one size of a whole row"):

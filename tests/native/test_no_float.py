@@ -145,11 +145,22 @@ def test_dot_products_are_found_in_the_objects_of_their_tiers(tier: str) -> None
     assert found >= {mnemonic for mnemonic, tiers in DOT_PRODUCTS.items() if tier in tiers}
 
 
-@pytest.mark.parametrize("unit", ["run_int8", "attend", "convert", "plan", "forest"])
+FLOAT_WORDS = r"\b(?:float_kernel|float_biases|float_scale|float_epsilon|floats|float|double)\b"
+
+
+@pytest.mark.parametrize("unit", ["run_int8", "convert", "plan", "forest"])
 def test_the_int8_profile_calls_no_kernel_of_the_fp32_profile(unit: str) -> None:
     """Such a call goes through a table, and is not to be seen in machine code."""
-    code = re.sub(r"//.*", "", UNITS[unit].read_text())
-    assert not re.findall(r"\b(?:float_kernel|float_biases|float_scale|float_epsilon|floats|float|double)\b", code)
+    assert not re.findall(FLOAT_WORDS, re.sub(r"//.*", "", UNITS[unit].read_text()))
+
+
+@pytest.mark.parametrize("operation", sorted(path.stem for path in (ROOT / "native/ops").glob("*.cpp")))
+def test_an_operation_calls_kernels_of_the_fp32_profile_in_its_run_alone(operation: str) -> None:
+    code = re.sub(r"//.*", "", UNITS[operation].read_text())
+    definitions = re.split(r"\n(?=[^\s}])", code)  # each begins at the start of a line
+    fp32 = re.compile(r"\bFp32Run\b|Profile::kFp32|^template <class T>")
+    assert any(fp32.search(text) for text in definitions)
+    assert not [text for text in definitions if not fp32.search(text) and re.search(FLOAT_WORDS, text)]
 
 
 X86 = (

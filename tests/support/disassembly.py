@@ -56,8 +56,10 @@ _TARGET = re.compile(r"\b([0-9a-f]+) <([^>]*)>")
 
 # Objects that are the fp32 profile's, which is floating point by definition, and its bindings.
 FLOAT_OBJECTS = re.compile(
-    r"tier_\w+_fp32|run_fp32|(scan|selective|recurrence|trapezoidal|delta)_fp32|bind_fp32|solve|bind_solve"
+    r"tier_\w+_fp32|run_fp32|(scan|selective|recurrence|trapezoidal|delta)_block_fp32|bind_fp32|solve|bind_solve"
 )
+# Functions of any object that are the fp32 profile's: its run of an operation (native/ops), and templates for floats.
+FLOAT_RUNS = re.compile(r"\bintact::Fp32Run\b|<float>\(")
 # Functions of other objects that may compute in floating point: by demangled name, with the reason.
 FLOAT_FUNCTIONS = {
     "limits": {
@@ -197,7 +199,7 @@ def floats_of_object(path: Path, unit: str, machine: str, objdump: str = "objdum
     An instruction that objdump cannot decode counts too, as it may be anything; so do functions of libm, and those that
     a compiler calls where a machine has no instruction.
     """
-    allowed = [re.compile(pattern) for pattern in FLOAT_FUNCTIONS.get(unit, {})]
+    allowed = [FLOAT_RUNS, *(re.compile(pattern) for pattern in FLOAT_FUNCTIONS.get(unit, {}))]
     found: dict[str, set[str]] = {}
     for function in functions(path, objdump):
         bad = {m for m in function.mnemonics if is_float(m, machine) or m.startswith((".", "(bad)"))}

@@ -4,7 +4,6 @@
 """Native executor of intact."""
 
 from collections.abc import Sequence
-import enum
 from typing import Annotated, Any
 
 import numpy
@@ -129,50 +128,7 @@ class Target:
     def __init__(self, buffer: int, weight: int, bias: int, accumulate: bool) -> None: ...
 
 class Op:
-    def __init__(self, kind: Op.Kind) -> None: ...
-
-    class Kind(enum.Enum):
-        EMBED = 0
-
-        NORM = 1
-
-        GATHER = 2
-
-        HADAMARD = 3
-
-        MULTIPLY = 4
-
-        LINEAR = 5
-
-        ADAPT = 6
-
-        STEER = 7
-
-        ALL_GATHER = 8
-
-        ROPE = 9
-
-        ATTEND = 10
-
-        CONVOLVE = 11
-
-        CONVOLVE_SILU = 12
-
-        SCAN = 13
-
-        DELTA = 14
-
-        SELECTIVE = 15
-
-        RECURRENCE = 16
-
-        TRAPEZOIDAL = 17
-
-        GATE = 18
-
-        EXPERTS = 19
-
-        LOGITS = 20
+    def __init__(self, kind: str) -> None: ...
 
     @property
     def source(self) -> int: ...

@@ -318,7 +318,7 @@ class NativeExecutor:
             model.add_rotation(turns, factor_q30(factor))
         low = _Lowering(self, buffers)
         for op in program.ops:
-            native = _native.Op(getattr(_native.Op.Kind, op.native.upper()))
+            native = _native.Op(op.native)
             for name, value in op.lower(low).items():
                 setattr(native, name, value)
             model.add_op(native)

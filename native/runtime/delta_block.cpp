@@ -1,4 +1,4 @@
-#include "runtime/delta.h"
+#include "runtime/delta_block.h"
 
 #include <algorithm>
 #include <cstdlib>

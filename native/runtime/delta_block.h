@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
-#include "runtime/scan.h"
+#include "runtime/scan_block.h"
 
 namespace intact {
 

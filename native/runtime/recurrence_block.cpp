@@ -1,4 +1,4 @@
-#include "runtime/recurrence.h"
+#include "runtime/recurrence_block.h"
 
 #include <algorithm>
 #include <utility>

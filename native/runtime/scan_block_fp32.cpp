@@ -1,5 +1,5 @@
 // The profile fp32's part of a scan: sums in ascending order, each rounded (docs/numerics_fp32.md).
-#include "runtime/scan.h"
+#include "runtime/scan_block.h"
 
 namespace intact {
 

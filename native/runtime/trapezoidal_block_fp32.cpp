@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "runtime/fixed.h"
-#include "runtime/trapezoidal.h"
+#include "runtime/trapezoidal_block.h"
 
 namespace intact {
 

@@ -1,4 +1,4 @@
-#include "runtime/scan.h"
+#include "runtime/scan_block.h"
 
 #include <bit>
 #include <utility>

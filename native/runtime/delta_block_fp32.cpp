@@ -1,7 +1,7 @@
 // The profile fp32's part of the gated delta rule: sums in ascending order, each rounded (docs/numerics_fp32.md).
 #include <cmath>
 
-#include "runtime/delta.h"
+#include "runtime/delta_block.h"
 
 namespace intact {
 namespace {

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "runtime/fixed.h"
-#include "runtime/selective.h"
+#include "runtime/selective_block.h"
 
 namespace intact {
 

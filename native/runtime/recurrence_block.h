@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "runtime/scan.h"
+#include "runtime/scan_block.h"
 
 namespace intact {
 

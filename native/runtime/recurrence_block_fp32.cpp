@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "runtime/recurrence.h"
+#include "runtime/recurrence_block.h"
 
 namespace intact {
 

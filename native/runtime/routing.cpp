@@ -1,4 +1,4 @@
-#include "runtime/experts.h"
+#include "runtime/routing.h"
 
 #include <algorithm>
 #include <numeric>

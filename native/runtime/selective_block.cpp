@@ -1,4 +1,4 @@
-#include "runtime/selective.h"
+#include "runtime/selective_block.h"
 
 #include <algorithm>
 #include <cstdlib>

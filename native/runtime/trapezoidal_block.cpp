@@ -1,4 +1,4 @@
-#include "runtime/trapezoidal.h"
+#include "runtime/trapezoidal_block.h"
 
 #include <algorithm>
 #include <cstdlib>

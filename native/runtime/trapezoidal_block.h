@@ -9,7 +9,7 @@
 
 #include "kernels/fp32.h"
 #include "kernels/kernels.h"
-#include "runtime/scan.h"
+#include "runtime/scan_block.h"
 
 namespace intact {
 
