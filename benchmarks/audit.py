@@ -26,12 +26,12 @@ import numpy as np
 from common import SHORT, model_path, tokenizer_of
 
 import intact
-from intact.executors.base import PROFILES, Profile
 from intact.measure.audit.decision import ALPHA, Honest, honest_from, surprise_tail, values_of
 from intact.measure.audit.log import entries_of
 from intact.measure.audit.recompute import Scored, read_all, score
 from intact.measure.audit.scores import Kind, TokenScore
 from intact.measure.audit.tokens import Response
+from intact.numerics.profiles import PROFILES, Profile
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 HALVES, RESAMPLED = 20, 200

@@ -3,9 +3,10 @@
     python benchmarks/scaling_tables.py [--check]
 
 A table stands in the page between `<!-- scaling: NAME -->` and `<!-- end of scaling -->`: `seeds` is that of the
-searches under several seeds, `pools` that of pools.py, `mechanisms` that of mechanisms.py. A method's page has its rows
-of the other tables between `<!-- measured -->` and `<!-- end of measured -->`. With --check nothing is written; the
-exit status is 1 if a page would change.
+searches under several seeds, `frontier` that of both models; `pools`, `mechanisms`, `verifiers` and `real scorers` are
+those of pools.py, mechanisms.py and verifiers.py. A method's page has its rows of the other tables between
+`<!-- measured -->` and `<!-- end of measured -->`. With --check nothing is written; the exit status is 1 if a page
+would change.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import math
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -22,9 +24,10 @@ from typing import NamedTuple
 import mechanisms
 import numpy as np
 import pools
+import verifiers
 from common import RECORDS, bootstrap
 from numpy.typing import NDArray
-from scaling import Outcome, Records, Row, rows_of, table
+from scaling import Outcome, Records, Row, row_of, rows_of, table
 from scaling_setups import GROUPS, SETUPS
 
 from intact.stats import clustered, holm, permutation
@@ -170,6 +173,32 @@ def seeds_table() -> str:
     return "\n".join(lines)
 
 
+def frontier_table() -> str:
+    """Return the rows of all models that no other row beats at as few operations, or as few tokens in a row."""
+    groups = defaultdict[tuple[str, str, str], list[Outcome]](list)
+    for outcome in records_of(GSM8K).all:
+        groups[outcome.model, outcome.setup, outcome.budget].append(outcome)
+    ids = {o.id for o in groups[SMALL, "greedy", ""]}
+    rows = [row_of(own, ()) for own in groups.values() if {o.id for o in own} == ids]
+
+    def best(cost: Callable[[Row], float]) -> list[Row]:
+        found: list[Row] = []
+        for row in sorted(rows, key=lambda one: (cost(one), -one.correct)):
+            if not found or row.correct > found[-1].correct:
+                found.append(row)
+        return found
+
+    by_operations, in_a_row = best(lambda one: one.operations), best(lambda one: one.sequential)
+    head = "| model | method | budget | right | G operations | tokens in a row | best by operations | in a row |"
+    lines = [head, "|---" * 8 + "|"]
+    for row in sorted({*by_operations, *in_a_row}, key=lambda one: one.operations):
+        right = f"{row.accuracy:.0%} ({row.low:.0%} to {row.high:.0%})"
+        costs = [f"{row.operations / 1e9:,.0f}", f"{row.sequential:,.0f}"]
+        where = ["yes" if row in found else "" for found in (by_operations, in_a_row)]
+        lines.append(f"| {' | '.join([SIZES[row.model], marked(row.setup), row.budget, right, *costs, *where])} |")
+    return "\n".join(lines)
+
+
 def linked(label: str) -> str:
     """Return a row's name with a link to its method's page."""
     name = label.partition("; ")[0]
@@ -222,6 +251,12 @@ def pages() -> Iterator[tuple[Path, str]]:
             return pools.table(pools.kept())
         if name == "mechanisms":
             return mechanisms.table(linked)
+        if name == "frontier":
+            return frontier_table()
+        if name == "verifiers":
+            return verifiers.table(lambda method: f"[{method}](methods/{method}.md)")
+        if name == "real scorers":
+            return verifiers.real()
         return table(rows[name], TABLES[name].beyond, names={row.setup: marked(row.setup) for row in rows[name]})
 
     yield PAGE, filled(PAGE.read_text("utf-8"), draw)

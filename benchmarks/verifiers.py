@@ -1,7 +1,7 @@
 """How good must a scorer be? Methods that choose among texts, with scorers whose quality is set, on the kept pools.
 
-    python benchmarks/verifiers.py            # the table, from records/pools.jsonl; no model is run
-    python benchmarks/verifiers.py --real     # the AUROC of real scorers, from the kept results of scaling.py
+    python benchmarks/verifiers.py measure    # from records/pools.jsonl to records/verifiers.jsonl; no model is run
+    python benchmarks/verifiers.py            # print the tables of that file and of the kept results of scaling.py
 
 The scorer is the truth with noise: it sees d + z of a right text and z of a wrong one, where z is standard normal and
 keyed by seed, problem and text, and d = sqrt(2) Phi^-1(AUROC). Its score is the chance that a text is right given what
@@ -19,14 +19,14 @@ import itertools
 import json
 import math
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
-from common import RECORDS, bootstrap
+from common import RECORDS, Lines, bootstrap
 from pools import Pool, kept
 
 from intact.reason import Problem, Score, State, find
@@ -40,13 +40,8 @@ GRID = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 SIZES = (4, 16)
 SEEDS = 4
 NORMAL = NormalDist()
-METHODS: Mapping[str, Mapping[str, Any]] = {
-    "best_of_n": {},
-    "weighted_best_of_n": {},
-    "majority_of_bests": {},
-    "best_of_majority": {},
-    "resample_until_verified": {},
-}
+METHODS = ("best_of_n", "weighted_best_of_n", "majority_of_bests", "best_of_majority", "resample_until_verified")
+KEPT = RECORDS / "verifiers.jsonl"
 VOTE = "self_consistency"
 
 
@@ -118,12 +113,22 @@ class Stand:
 
 
 class Cell(NamedTuple):
-    """A method's accuracy problem by problem, less that of a vote over as many texts, and its texts."""
+    """A method with a scorer of a quality; shares and their 95% intervals are over problems.
 
-    right: np.ndarray
-    beyond_vote: np.ndarray
-    beyond_one: np.ndarray
+    `reached` is the AUROC that the scorer has within problems, `texts` the number that a problem took, `vote` the share
+    that a vote over `n` texts has right, and `beyond` the difference to a vote over `texts` texts.
+    """
+
+    set: str
+    model: str
+    method: str
+    n: int
+    quality: float
+    reached: float
     texts: float
+    vote: float
+    right: tuple[float, float, float]
+    beyond: tuple[float, float, float]
 
 
 def rate_of(pools: Sequence[Pool]) -> float:
@@ -147,34 +152,14 @@ def vote_curve(pools: Sequence[Pool], most: int) -> np.ndarray:
     return out
 
 
-def measure(pools: Sequence[Pool], method: str, n: int, quality: float, votes: np.ndarray) -> Cell:
-    """Return the accuracy of a method with a scorer of a quality."""
-    right, texts, rate = np.zeros(len(pools)), list[int](), rate_of(pools)
-    parameters = {"n": n, "scorer": "truth"} | dict(METHODS[method])
-    for i, pool in enumerate(pools):
-        found = []
-        for chosen in groups(pool, n):
-            for seed in range(1 if quality >= 1 else SEEDS):
-                stand = Stand(pool, chosen, quality, seed, rate)
-                answer, count = stand.play(method, parameters)
-                found.append(stand.is_right(answer))
-                texts.append(count)
-        right[i] = np.mean(found)
-    used = float(np.mean(texts))
-    low, share = int(used) - 1, used - int(used)
-    vote = votes[:, low] + (share * (votes[:, low + 1] - votes[:, low]) if share else 0)
-    return Cell(right, right - vote, right - votes[:, 0], used)
-
-
-def pays_from(cells: Mapping[float, Cell], sure: bool = False) -> str:
-    """Return the AUROC from which a method is ahead of a vote, between grid points; if `sure`, its whole interval."""
-    points = []
-    for quality, cell in cells.items():
-        points.append((quality, bootstrap(cell.beyond_vote)[0] if sure else float(cell.beyond_vote.mean())))
-    for (a, low), (b, high) in itertools.pairwise(points):
-        if low <= 0 < high:
-            return f"{a + (b - a) * -low / (high - low):.2f}"
-    return "always" if points[0][1] > 0 else "never"
+def within(problems: Iterable[Sequence[tuple[float, bool]]]) -> float:
+    """Return the chance that a right text scores above a wrong one of the same problem, ties counting half."""
+    won = count = 0.0
+    for pairs in problems:
+        good, bad = ([value for value, right in pairs if right is kind] for kind in (True, False))
+        won += sum((g > b) + 0.5 * (g == b) for g in good for b in bad)
+        count += len(good) * len(bad)
+    return won / count if count else float("nan")
 
 
 def reached(pools: Sequence[Pool], quality: float) -> float:
@@ -187,26 +172,75 @@ def reached(pools: Sequence[Pool], quality: float) -> float:
     )
 
 
-def table(every: Sequence[Pool]) -> str:
-    """Return a row for each set, method and number of texts as Markdown."""
-    head = ["set", "method", "n", "texts", "a vote", *(f"{q:g}" for q in GRID), "ahead of a vote from", "surely from"]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for (name, _), part in itertools.groupby(every, key=lambda one: (one.set, one.model)):
+def measure(pools: Sequence[Pool], method: str, n: int, quality: float, votes: np.ndarray) -> Cell:
+    """Return a method's accuracy with a scorer of a quality; `votes` is the curve of votes."""
+    right, texts, rate = np.zeros(len(pools)), list[int](), rate_of(pools)
+    for i, pool in enumerate(pools):
+        found = []
+        for chosen, seed in itertools.product(groups(pool, n), range(1 if quality >= 1 else SEEDS)):
+            stand = Stand(pool, chosen, quality, seed, rate)
+            answer, count = stand.play(method, {"n": n, "scorer": "truth"})
+            found.append(stand.is_right(answer))
+            texts.append(count)
+        right[i] = np.mean(found)
+    used = float(np.mean(texts))
+    low, share = int(used) - 1, used - int(used)
+    vote = votes[:, low] + (share * (votes[:, low + 1] - votes[:, low]) if share else 0)
+    shares = clustered(right[:, None], support=SHARES)
+    beyond = float((right - vote).mean()), *bootstrap(right - vote)
+    return Cell(
+        set=pools[0].set,
+        model=pools[0].model,
+        method=method,
+        n=n,
+        quality=quality,
+        reached=round(reached(pools, quality), 3),
+        texts=round(used, 2),
+        vote=round(float(votes[:, n - 1].mean()), 4),
+        right=_rounded(shares.estimate, *shares[1:3]),
+        beyond=_rounded(*beyond),
+    )
+
+
+def _rounded(*numbers: float) -> tuple[float, float, float]:
+    mean, low, high = (round(float(number), 4) for number in numbers)
+    return mean, low, high
+
+
+def measure_all() -> None:
+    """Measure all cells that are not kept yet."""
+    lines = Lines(KEPT)
+    known = {(one["set"], one["model"], one["method"], one["n"], one["quality"]) for one in lines.all}
+    for (name, model), part in itertools.groupby(kept(), key=lambda one: (one.set, one.model)):
         pools = list(part)
         votes = vote_curve(pools, max(SIZES))
-        measured = ", ".join(f"{reached(pools, q):.3f}" for q in GRID)
-        for method, n in itertools.product(METHODS, SIZES):
-            cells = {q: measure(pools, method, n, q, votes) for q in GRID}
-            row = [name, f"[{method}](methods/{method}.md)", str(n), f"{cells[0.8].texts:.1f}"]
-            row += [f"{votes[:, n - 1].mean():.1%}", *(_share(cell.right) for cell in cells.values())]
-            lines.append(f"| {' | '.join([*row, pays_from(cells), pays_from(cells, sure=True)])} |")
-        lines.append(f"| {name} | AUROC reached | | | | {measured.replace(', ', ' | ')} | | |")
+        for method, n, quality in itertools.product(METHODS, SIZES, GRID):
+            if (name, model, method, n, quality) not in known:
+                lines.add(measure(pools, method, n, quality, votes)._asdict())
+
+
+def pays_from(cells: Sequence[Cell], bound: int) -> str:
+    """Return the AUROC from which a method is ahead of a vote, between grid points: its mean (0), its interval (1)."""
+    points = [(cell.quality, cell.beyond[bound]) for cell in cells]
+    for (a, low), (b, high) in itertools.pairwise(points):
+        if low <= 0 < high:
+            return f"{a + (b - a) * -low / (high - low):.2f}"
+    return "always" if points[0][1] > 0 else "never"
+
+
+def table(linked: Callable[[str], str] = str) -> str:
+    """Return a row for each set, method and number of texts as Markdown, from what is kept."""
+    cells = [Cell(**one) for one in Lines(KEPT).all]
+    head = ["set", "method", "n", "texts at 0.8", "a vote", *(f"{q:g}" for q in GRID), "ahead from", "surely from"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for (name, method, n), part in itertools.groupby(cells, key=lambda one: (one.set, one.method, one.n)):
+        row = list(part)
+        texts = next(cell.texts for cell in row if cell.quality == 0.8)
+        shares = [f"{cell.right[0]:.0%}" for cell in row]
+        ahead = [pays_from(row, bound) for bound in (0, 1)]
+        words = [name, linked(method), str(n), f"{texts:.1f}", f"{row[0].vote:.0%}", *shares, *ahead]
+        lines.append(f"| {' | '.join(words)} |")
     return "\n".join(lines)
-
-
-def _share(values: np.ndarray) -> str:
-    found = clustered(values[:, None], support=SHARES)
-    return f"{found.estimate:.0%} ({found.low:.0%} to {found.high:.0%})"
 
 
 def real() -> str:
@@ -225,25 +259,23 @@ def real() -> str:
         pairs = [pair for own in problems.values() for pair in own]
         values, right = zip(*pairs, strict=True)
         if 0 < sum(right) < len(right):
-            cells = [len(right), f"{np.mean(right):.0%}", f"{within(problems.values()):.2f}", f"{auroc(values, right):.2f}"]
+            cells = [
+                len(right),
+                f"{np.mean(right):.0%}",
+                f"{within(problems.values()):.2f}",
+                f"{auroc(values, right):.2f}",
+            ]
             lines.append(f"| {' | '.join(map(str, [task, scorer, *cells]))} |")
     return "\n".join(lines)
 
 
-def within(problems: Iterable[Sequence[tuple[float, bool]]]) -> float:
-    """Return the chance that a right text scores above a wrong one of the same problem, ties counting half."""
-    won = count = 0.0
-    for pairs in problems:
-        good, bad = ([value for value, right in pairs if right is kind] for kind in (True, False))
-        won += sum((g > b) + 0.5 * (g == b) for g in good for b in bad)
-        count += len(good) * len(bad)
-    return won / count if count else float("nan")
-
-
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--real", action="store_true", help="print the AUROC of real scorers")
-    print(real() if p.parse_args().real else table(kept()))
+    p.add_argument("command", nargs="?", choices=["measure"], help="measure what is not kept; without it, print tables")
+    if p.parse_args().command:
+        measure_all()
+    else:
+        print(f"{table()}\n\n{real()}")
 
 
 if __name__ == "__main__":

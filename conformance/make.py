@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from intact.executors.reference import _embed
 from intact.measure.conformance.synthetic import random_bytes, random_floats, random_tensor
-from intact.models.ops.embed import embed_multiplier
+from intact.models.ops.embed import embed_multiplier, embedded_rows
 from intact.numerics import (
     VERSION,
     activations,
@@ -328,7 +327,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "scatter": _scatter,
     "gather": lambda x, index: _list(gather(np.array(x), np.array(index, np.int32))),
     "embed": lambda kind, data, shape, tokens, scale: _list(
-        _embed(_weight(kind, data, shape), np.array(tokens, np.int32), embed_multiplier(Fraction(scale)))
+        embedded_rows(_weight(kind, data, shape), np.array(tokens, np.int32), embed_multiplier(Fraction(scale)))
     ),
     "philox4x32": lambda counter, key: list(sampling.philox4x32(tuple(counter), tuple(key))),
     "branch_key": lambda seed, branch: sampling.branch_key(seed, branch),

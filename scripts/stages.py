@@ -50,7 +50,13 @@ KERNEL_TESTS = (
     "tests/executors",
     "tests/test_conformance.py",
 )
-REFERENCE = ("src/intact/numerics", "src/intact/executors", "src/intact/measure/conformance")
+REFERENCE = (
+    "src/intact/numerics",
+    "src/intact/models/aspects",
+    "src/intact/models/ops",
+    "src/intact/executors",
+    "src/intact/measure/conformance",
+)
 RECIPES = ("docs/adding.md", "docs/operation.md")
 JAVASCRIPT = tuple(f"scripts/{name}.py" for name in ("wasm", "js_conformance", "js_definitions"))
 PAGE = ("src/intact/_base/markup/verify_page.py", "src/intact/cli/page.py")

@@ -131,14 +131,14 @@ def check_embedding(name: str, largest_exponent: int) -> None:
 
 
 def _rows_of(s: ReferenceStep, name: str, rows: NDArray[np.integer], multiplier: int) -> Rows:
-    """Return rows of a matrix in Q20: codes times scale times factor (Q24), rounded once; minima likewise."""
     w = s.memory.weight(name)
     exponents = w.scale_exp if w.minimum_exp is None else np.maximum(w.scale_exp, w.minimum_exp)
     check_embedding(name, int(exponents.max()))
-    return _embed(w, rows, multiplier)
+    return embedded_rows(w, rows, multiplier)
 
 
-def _embed(w: BlockWeight, rows: NDArray[np.integer], multiplier: int) -> Rows:
+def embedded_rows(w: BlockWeight, rows: NDArray[np.integer], multiplier: int) -> Rows:
+    """Return rows of a matrix in Q20: codes times scale times factor (Q24), rounded once; minima likewise."""
     table = np.arange(1 << w.bits) if w.table is None else w.table
     codes = np.asarray(table, np.int64)[w.codes[rows]] - w.zero
     scale = np.repeat(w.scale[rows].astype(np.int64), w.block, axis=1)
