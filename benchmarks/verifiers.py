@@ -244,7 +244,10 @@ def table(linked: Callable[[str], str] = str) -> str:
 
 
 def real() -> str:
-    """Return the AUROC of real scorers on whole texts, from the kept results, as Markdown."""
+    """Return the AUROC of real scorers on finished texts, from the kept results, as Markdown.
+
+    Scorers that judged no right and wrong text of one problem are left out.
+    """
     texts: dict[tuple[str, str], dict[tuple[str, str], list[tuple[float, bool]]]] = {}
     with tarfile.open(RECORDS / "scaling.results.tar.xz") as archive:
         for member in archive.getmembers():
@@ -258,7 +261,7 @@ def real() -> str:
     for (task, scorer), problems in sorted(texts.items()):
         pairs = [pair for own in problems.values() for pair in own]
         values, right = zip(*pairs, strict=True)
-        if 0 < sum(right) < len(right):
+        if not math.isnan(within(problems.values())):
             cells = [
                 len(right),
                 f"{np.mean(right):.0%}",

@@ -10,7 +10,7 @@ from intact.evaluate.results import ItemRecord, ItemSample
 from intact.stats import holm, mcnemar, smallest_difference
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-MODULES = ("scaling_tables", "mechanisms", "pools", "scaling", "scaling_setups", "common")
+MODULES = ("scaling_tables", "mechanisms", "pools", "verifiers", "scaling", "scaling_setups", "common")
 
 
 @pytest.fixture
