@@ -13,7 +13,7 @@ const Operation* table = nullptr;  // a list: it exists before any operation is 
 
 }  // namespace
 
-Operation::Operation(std::string_view name_) : name(name_), next_(table) { table = this; }
+Operation::Operation(std::string_view name_) noexcept : name(name_), next_(table) { table = this; }
 
 const Operation& Operation::find(std::string_view name) {
     std::vector<std::string_view> names;

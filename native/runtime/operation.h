@@ -26,7 +26,7 @@ struct WeightUse {
 // One kind of operation. Its object is static: constructing it enters it in the table that `find` searches.
 class Operation {
 public:
-    explicit Operation(std::string_view name);
+    explicit Operation(std::string_view name) noexcept;
     Operation(const Operation&) = delete;
     Operation& operator=(const Operation&) = delete;
 

@@ -57,7 +57,8 @@ def test_a_method_pays_from_where_its_difference_turns_positive(verifiers):
     def cells(*beyond: float):
         fields = {"set": "s", "model": "m", "method": "x", "n": 4, "reached": 0, "texts": 4, "vote": 0, "right": ()}
         return [
-            verifiers.Cell(quality=q, beyond=(b, b - 0.1, b + 0.1), **fields) for q, b in zip((0.5, 0.6, 0.7), beyond)
+            verifiers.Cell(quality=q, beyond=(b, b - 0.1, b + 0.1), **fields)
+            for q, b in zip((0.5, 0.6, 0.7), beyond, strict=True)
         ]
 
     assert verifiers.pays_from(cells(-0.1, -0.05, 0.05), 0) == "0.65"
