@@ -20,6 +20,7 @@ class EncodeRun(SequenceRun):
     """A whole text in a step, of which some rows are wanted."""
 
     __slots__ = ()
+    has_results = True
 
     def wanted(self, end: int) -> range:
         """Return the rows that are wanted of a text whose rows end before `end` in the step; set the path to them."""

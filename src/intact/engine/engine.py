@@ -11,29 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact._base.errors import CapacityError, ParameterError
-from intact.engine.cache import Block, PagePool, PageTable, PrefixIndex
+from intact.engine.cache import PagePool, PageTable, PrefixIndex
 from intact.engine.draft.base import Observed, Tree
 from intact.engine.drafting import Drafting
-from intact.engine.encoding import EncodeRun
+from intact.engine.emitter import Emitter
+from intact.engine.layout import lay_out
+from intact.engine.observers import LogitRows, observers
 from intact.engine.page_store import Pages
-from intact.engine.replay import ReplayRun, known_chains
+from intact.engine.replay import known_chains
 from intact.engine.request import (
-    EncodeRequest,
-    Event,
-    Finish,
     GenerateRequest,
     ReplayRequest,
     Request,
-    ScoreRequest,
     no_room,
 )
-from intact.engine.sampling.spread import Spread, spread_of
 from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError
 from intact.engine.scoring import ScoreRun
-from intact.engine.sequence import Sample, Sequence, SequenceRun, SequenceWork, Stream, work_of
+from intact.engine.sequence import Sample, Sequence, SequenceRun, SequenceWork, work_of
 from intact.executors.base import Executor
 from intact.models.aspects.step import SequenceChunk
-from intact.numerics.sampling import is_uncertain
 
 _LOG = logging.getLogger("intact")
 DEFAULT_CHUNK = 256
@@ -111,7 +107,8 @@ class Engine:
         self._stepping = False
         self._reading = 0  # texts that `prefill` runs through
         self._cancelled: list[tuple[Request, Tokens[int] | None]] = []
-        self._unsaved: list[tuple[PrefixIndex, Block]] = []  # ends of prompts that the last step completed, held
+        self._emitter = Emitter(self.scheduler, self.executors, bool(self.stores))
+        self._observers = observers(drafting)
 
     @property
     def busy(self) -> bool:
@@ -184,7 +181,7 @@ class Engine:
         for sequence in self.queue.of(request):
             gone = [s for s in sequence.samples if ending is None or s.number in ending]
             if gone:
-                self._end(sequence, gone, "cancelled")
+                self._emitter.end(sequence, gone, "cancelled")
         self.after()
 
     def preempt(self, request: Request | None = None) -> None:
@@ -196,7 +193,7 @@ class Engine:
     def close(self, error: Exception | None = None) -> None:
         """End everything, by an error if one is given, and release all pages."""
         for sequence in self.queue.known:
-            self._end(sequence, list(sequence.samples), "cancelled" if error is None else "error", error)
+            self._emitter.end(sequence, list(sequence.samples), "cancelled" if error is None else "error", error)
         for index in self.scheduler.indexes:
             index.evict(index.idle)
         self.after()
@@ -211,12 +208,12 @@ class Engine:
             while self._cancelled:
                 self.cancel(*self._cancelled.pop())
             self.after()
-            self._save_prompts()
+            self._emitter.save_prompts()
 
     def _step(self) -> int:
         works, draft = self._plan(), True
         while works:
-            runs, parts = self._lay_out(works, draft)
+            runs, parts = lay_out(works, self.executors, *self._guess(works, draft))
             try:
                 observed = self._draw([part.run() for part in parts], runs)
             except Exception as error:  # an error of one sequence must not end the others, nor that of a draft its own
@@ -229,7 +226,13 @@ class Engine:
             rows = sum(part.rows for part in parts)
             self._count(runs, rows)
             try:
-                self._take(runs, observed)
+                if self.drafting is not None:
+                    self.drafting.report(runs, observed)
+                    for run in runs:
+                        if run.hidden:
+                            run.keep_hidden(self.drafting.hidden)
+                for run in runs:
+                    self._emitter.take(run)
             except BaseException as error:  # an interrupt: it is unknown which sinks were called
                 self.close(RuntimeError(f"a step was broken off: {error!r:.100}"))
                 raise
@@ -243,7 +246,7 @@ class Engine:
             except SequenceTooLargeError as error:
                 sequence = error.sequence
                 length = sum(stream.length + 1 for stream in sequence.streams)
-                self._end(sequence, list(sequence.samples), "error", self._too_small(length))
+                self._emitter.end(sequence, list(sequence.samples), "error", self._too_small(length))
                 continue
             refused = [
                 (work.sequence, rules.refusal)
@@ -251,7 +254,7 @@ class Engine:
                 if work.completes and (rules := work.sequence.rules) is not None and not rules.allow()
             ]
             for sequence, refusal in refused:
-                self._end(sequence, list(sequence.samples), "error", refusal)
+                self._emitter.end(sequence, list(sequence.samples), "error", refusal)
             if not refused:
                 return works
 
@@ -262,37 +265,19 @@ class Engine:
         sequence, count = works[0][:2]
         if count > 1 and not self.whole and (fewer := work_of(sequence, count // 2)).rows:
             return [fewer]
-        self._end(sequence, list(sequence.samples), "error", error)
+        self._emitter.end(sequence, list(sequence.samples), "error", error)
         return []
 
-    def _lay_out(self, works: list[SequenceWork], draft: bool) -> tuple[list[SequenceRun], list[_Part]]:
-        """Return the runs of a step, and the part of it that each model has."""
-        runs: list[SequenceRun] = []
-        parts = [_Part(executor) for executor in self.executors]
-        trees = self.drafting.guess(works, self.scheduler, draft) if self.drafting is not None else {}
+    def _guess(self, works: list[SequenceWork], draft: bool) -> tuple[dict[Sequence, Tree], int]:
+        """Return guesses that the step checks along, and the rows whose hidden states the drafter reads."""
+        if self.drafting is None:
+            trees, hidden = dict[Sequence, Tree](), 0
+        else:
+            trees, hidden = self.drafting.guess(works, self.scheduler, draft), self.drafting.hidden
         if draft and any(isinstance(work.sequence.request, ReplayRequest) for work in works):
             spare = self.scheduler.rows - sum(w.rows for w in works) - sum(len(tree.tokens) for tree in trees.values())
             trees |= known_chains(works, self.scheduler, spare)
-        hidden = self.drafting.hidden if self.drafting is not None else 0
-        for work in works:
-            sequence, tree = work.sequence, trees.get(work.sequence)
-            run = _kind(sequence.request, tree)(work, tree)
-            for stream, count in zip(sequence.streams, work.shares, strict=True):
-                part = parts[stream.model]
-                end = part.add(stream, count, tree)
-                if hidden and sequence.drafts_later:
-                    run.leading = run.count_leading(hidden)
-                    last = end - (len(tree.tokens) if tree is not None else 0) - run.completes
-                    part.wanted += range(last - run.leading, last)
-                run.firsts.append(len(part.wanted))
-                if isinstance(run, EncodeRun):
-                    part.wanted += run.wanted(end)
-                elif isinstance(run, ScoreRun):
-                    part.wanted += range(end - len(run.given), end)
-                elif work.completes:
-                    part.wanted += range(end - 1 - (len(tree.tokens) if tree is not None else 0), end)
-            runs.append(run)
-        return runs, parts
+        return trees, hidden
 
     def _count(self, runs: list[SequenceRun], rows: int) -> None:
         c = self.counters
@@ -322,205 +307,19 @@ class Engine:
             walking = [
                 run for run, several in zip(walking, draws, strict=True) if run.take(list(islice(drawn, len(several))))
             ]
-        scoring = [run for run in runs if isinstance(run, ScoreRun)]
-        for run in scoring:
-            run.score(self.executor, logits)
-        self._judge(logits, drawing)
-        self._add_tops(logits, [*drawing, *scoring])
-        _add_spreads(logits, drawing)
-        self._add_heads([*drawing, *scoring, *(run for run in runs if isinstance(run, EncodeRun))])
-        self._add_hidden(runs)
-        return self.drafting.observe(self.executor, logits, drawing) if self.drafting is not None else None
-
-    def _judge(self, logits: NDArray[np.int32], runs: list[SequenceRun]) -> None:
-        """Set where paths are uncertain, of requests that say what that is."""
-        wanted = [run for run in runs if run.sequence.request.stop_below]
-        if not wanted:
-            return
-        rows = [run.first + row for run in wanted for row in run.path]
-        logprobs = self.executor.top(logits, np.array(rows, np.int64), 1)[1][:, 0].tolist()
-        known = iter(zip(rows, logprobs, strict=True))
-        for run in wanted:
-            bound = run.sequence.request.stop_below
-            run.uncertain = [is_uncertain(logits[row], bound, value) for row, value in islice(known, len(run.path))]
-
-    def _add_tops(self, logits: NDArray[np.int32], runs: list[SequenceRun]) -> None:
-        """Set the likeliest tokens along each path, where they are requested."""
-        wanted = [run for run in runs if run.sequence.request.top]
-        if not wanted:
-            return
-        rows = np.array([run.first + row for run in wanted for row in run.path], np.int64)
-        tokens, logprobs = self.executor.top(logits, rows, max(run.sequence.request.top for run in wanted))
-        likeliest = zip(tokens.tolist(), logprobs.tolist(), strict=True)
-        for run in wanted:
-            count = run.sequence.request.top
-            run.tops = [tuple(zip(*next(likeliest), strict=True))[:count] for _ in run.path]
-
-    def _add_heads(self, runs: list[SequenceRun]) -> None:
-        """Set the inputs of the head along each path, where they are requested."""
-        wanted = [run for run in runs if run.sequence.request.heads]
-        if not wanted:
-            return
-        streams = [(run, *one) for run in wanted for one in zip(run.sequence.streams, run.firsts, strict=True)]
-        inputs = []  # of each model
-        for model, executor in enumerate(self.executors):
-            rows = [first + row for run, stream, first in streams if stream.model == model for row in run.path]
-            inputs.append(iter(executor.head_inputs(np.array(rows, np.int64)) if rows else ()))
-        for run, stream, _ in streams:
-            heads = run.heads or [b""] * len(run.path)
-            run.heads = [head + next(inputs[stream.model]).tobytes() for head in heads]
-
-    def _add_hidden(self, runs: list[SequenceRun]) -> None:
-        """Set the hidden states that a drafter reads."""
-        if self.drafting is None or not self.drafting.hidden:
-            return
-        found = [
-            (run, [run.first + row for row in (*range(-run.leading, 0), *(run.path if run.completes else ()))])
-            for run in runs
-            if run.sequence.drafts_later
-        ]
-        rows = [row for _, several in found for row in several]
-        if rows:
-            inputs = iter(self.drafting.drafter.hidden_rows(self.executor, np.array(rows, np.int64)))
-            for run, several in found:
-                run.hidden = [row.tobytes() for row in islice(inputs, len(several))]
-
-    def _take(self, runs: list[SequenceRun], observed: Observed | None) -> None:
-        if self.drafting is not None:
-            self.drafting.report(runs, observed)
         for run in runs:
-            if run.hidden and self.drafting is not None:
-                run.keep_hidden(self.drafting.hidden)
-            if run.completes:
-                self._settle(run)
-                continue
-            if isinstance(run, EncodeRun):
-                self._settle_encoded(run)
-                continue
-            self._advance(run)
             if isinstance(run, ScoreRun):
-                self._settle_scored(run)
-
-    def _settle(self, run: SequenceRun) -> None:
-        """Append what a run drew: along its path the samples stay together, at its end they part by token."""
-        sequence, followed = run.sequence, run.followed
-        first = position = sequence.length
-        if followed:
-            self._follow(run)
-        self._advance(run, len(followed))
-        if self.stores and first == len(sequence.request.prompt):
-            self._note_prompts(sequence)
-        groups: dict[int, list[Sample]] = {}
-        ended: set[int] = set()
-        heads, doubts = run.heads or [b""] * len(run.path), run.uncertain or [False] * len(run.path)
-        spreads: Tokens[Spread | None] = run.spreads or [None] * len(run.path)
-        for drawn, top, head, doubt, spread in zip(run.drawn, run.tops, heads, doubts, spreads, strict=True):
-            groups.clear()
-            for sample, (token, logprob) in zip(sequence.samples, drawn, strict=True):
-                if sample.number in ended:
-                    continue
-                event = Event(sample.number, token, logprob, position, top, head, doubt, spread)
-                if self._emit(sequence.request, sample, event):
-                    groups.setdefault(token, []).append(sample)
-                else:
-                    ended.add(sample.number)
-            if not groups:
-                break
-            position += 1
-        self.counters.accepted += min(position - first, len(followed))
-        if not groups:
-            self.scheduler.remove(sequence)
-            return
-        for fork in sequence.split(groups, self.scheduler.number):
-            self.queue.add(fork)
-
-    def _note_prompts(self, sequence: Sequence) -> None:
-        """Hold the pages of a sequence's prompts, to be saved once its first tokens have been handed out."""
-        for stream in sequence.streams:
-            index, block = stream.table.index, stream.table.block
-            index.hold(block)
-            self._unsaved.append((index, block))
+                run.score(self.executor, logits)
+        for observer in self._observers:
+            if wanted := [run for run in runs if observer.wanted(run)]:
+                observer.read(LogitRows(self.executors, logits), wanted)
+        return self.drafting.observe(self.executor, logits, drawing) if self.drafting is not None else None
 
     def save_pages(self, request: Request) -> None:
         """Give the store of pages the full ones that a request's texts have so far."""
         for sequence in self.queue.of(request):
             table = sequence.streams[0].table
             table.index.save(table.block)
-
-    def _save_prompts(self) -> None:
-        while self._unsaved:
-            index, block = self._unsaved.pop()
-            index.save(block)
-            index.release(block)
-
-    def _settle_scored(self, run: ScoreRun) -> None:
-        """Report the tokens of a text that is scored; with the last it ends."""
-        sequence = run.sequence
-        (sample,) = sequence.samples
-        for ((token, logprob),), top, head in zip(run.drawn, run.tops, run.heads or [b""] * len(run.path), strict=True):
-            sequence.scored += 1
-            event = Event(sample.number, token, logprob, sequence.scored, top, head)
-            if not self._emit(sequence.request, sample, event):
-                self.scheduler.remove(sequence)
-                return
-
-    def _settle_encoded(self, run: EncodeRun) -> None:
-        """Report a text that an encoder has read, which ends it."""
-        sequence = run.sequence
-        (sample,) = sequence.samples
-        self._emit(sequence.request, sample, Event(sample.number, 0, 0, sequence.length, (), b"".join(run.heads)))
-        self.scheduler.remove(sequence)
-
-    @staticmethod
-    def _advance(run: SequenceRun, followed: int = 0) -> None:
-        """Count the positions of a run as filled, and those of accepted drafts."""
-        for stream, rows in zip(run.sequence.streams, run.shares, strict=True):
-            if rows:
-                stream.table.advance(rows + followed, stream.text)
-
-    def _follow(self, run: SequenceRun) -> None:
-        """Append the accepted drafts to the text."""
-        path = np.array(run.path, np.int32)
-        moved = path != np.arange(len(path), dtype=np.int32)
-        if moved.any():
-            for stream, rows in zip(run.sequence.streams, run.shares, strict=True):
-                table = stream.table
-                last = table.length + rows - 1
-                sources, targets = last + path[moved], last + np.flatnonzero(moved)
-                self.executors[stream.model].move(table.pages, sources, targets)
-        run.sequence.follow(run.followed, run.rules)
-
-    def _emit(self, request: Request, sample: Sample, event: Event) -> bool:
-        """Hand a token to the request; return true if the sample goes on."""
-        finish: Finish | None
-        error: Exception | None = None
-        try:
-            if event.token < 0:
-                assert request.rules is not None
-                raise request.rules.dead_end(event.position - len(request.prompt))
-            finish = request.sink(event)
-        except Exception as raised:  # an error of a reader ends its sample alone
-            finish, error = "error", raised
-        if finish is None and event.position + 1 >= request.end:
-            finish = request.at_limit
-        if finish is not None:
-            self._ended(request, sample, finish, error)
-        return finish is None
-
-    def _end(self, sequence: Sequence, samples: list[Sample], finish: Finish, error: Exception | None = None) -> None:
-        gone = {sample.number for sample in samples}
-        sequence.samples = [sample for sample in sequence.samples if sample.number not in gone]
-        if not sequence.samples:
-            self.scheduler.remove(sequence)
-        for sample in samples:
-            self._ended(sequence.request, sample, finish, error)
-
-    def _ended(self, request: Request, sample: Sample, finish: Finish, error: Exception | None) -> None:
-        request.live -= 1
-        try:
-            request.ended(sample.number, finish, error)
-        except Exception:  # an error of a listener affects nothing else
-            _LOG.exception("the callback for the end of sample %d failed", sample.number)
 
     def _too_small(self, length: int) -> CapacityError:
         pool = self.pool
@@ -557,53 +356,3 @@ class Engine:
         finally:
             self._reading -= 1
             table.drop()
-
-
-class _Part:
-    """One model's part of a step: the chunks that it runs, and the rows whose logits are wanted.
-
-    Attributes
-    ----------
-    rows : int
-        The rows of all chunks.
-    """
-
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-        self._chunks: list[SequenceChunk] = []
-        self.wanted: list[int] = []
-        self.rows = 0
-
-    def add(self, stream: Sequence | Stream, count: int, tree: Tree | None) -> int:
-        """Add rows of a stream, and a tree behind them; return the end of all rows."""
-        table = stream.table
-        if not count:
-            return self.rows
-        tokens, parents = stream.tokens(table.length, table.length + count), None
-        if tree is not None:
-            tokens = np.concatenate([tokens, tree.tokens])
-            parents = None if tree.is_chain else np.concatenate([[-1], tree.parents + 1]).astype(np.int32)
-        self._chunks.append(SequenceChunk(table.length, tokens, table.pages, parents, stream.adapter))
-        self.rows += len(tokens)
-        return self.rows
-
-    def run(self) -> NDArray[np.int32]:
-        """Run the chunks; return the logits of the wanted rows."""
-        if not self._chunks:
-            return np.zeros((0, 0), np.int32)
-        return self._executor.step(self._chunks, np.array(self.wanted, np.int64))
-
-
-def _add_spreads(logits: NDArray[np.int32], runs: list[SequenceRun]) -> None:
-    """Set the spreads of the distributions along each path, where they are requested."""
-    for run in runs:
-        if run.sequence.request.spread:
-            run.spreads = [spread_of(logits[run.first + row]) for row in run.path]
-
-
-def _kind(request: Request, tree: Tree | None) -> type[SequenceRun]:
-    if isinstance(request, EncodeRequest):
-        return EncodeRun
-    if isinstance(request, ScoreRequest):
-        return ScoreRun
-    return ReplayRun if tree is not None and isinstance(request, ReplayRequest) else SequenceRun

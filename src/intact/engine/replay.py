@@ -81,7 +81,6 @@ class ReplayRun(SequenceRun):
                 break
         self.followed = self.tree.tokens[: len(self.drawn) - 1].tolist()
         self.path = list(range(len(self.drawn)))
-        self.tops = [()] * len(self.drawn)
         if self.rules is not None:
             self.rules = self.rules.ahead()
             for token in self.followed:

@@ -16,6 +16,7 @@ class ScoreRun(SequenceRun):
     """A part of a text that is scored: at each of its rows a draw whose outcome is given."""
 
     __slots__ = ()
+    has_results = True
 
     @property
     def given(self) -> NDArray[np.int32]:
@@ -24,6 +25,10 @@ class ScoreRun(SequenceRun):
         assert isinstance(request, ScoreRequest)
         return request.given[sequence.scored : sequence.table.length + self.rows]
 
+    def wanted(self, end: int) -> range:
+        """Return the rows whose next tokens are given."""
+        return range(end - len(self.given), end)
+
     def score(self, executor: Executor, logits: NDArray[np.int32]) -> None:
         """Compute the log-probabilities of the given tokens, as of drawn ones."""
         tokens = self.given
@@ -31,7 +36,7 @@ class ScoreRun(SequenceRun):
         if count:
             values = executor.log_probabilities(logits[self.first : self.first + count], tokens.astype(np.int64))
             self.drawn = [[drawn] for drawn in zip(tokens.tolist(), values.tolist(), strict=True)]
-        self.path, self.tops = list(range(count)), [()] * count
+        self.path = list(range(count))
 
 
 class Scoring:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from collections.abc import Sequence as Several
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from intact.engine.cache import PageTable
 from intact.engine.draft.base import Draft, Drafter, DrawContext, ReadingDraft, Tree
 from intact.engine.hidden import KeptRows
 from intact.engine.request import EncodeRequest, GenerateRequest, Request, ScoreRequest, StreamPrompt
-from intact.engine.sampling.spread import Spread
 from intact.engine.sampling.state import Rules
 from intact.numerics.mix import Place
 from intact.numerics.sampling import Draw, allowed
@@ -346,20 +345,14 @@ class SequenceRun:
         The tokens that the samples drew there.
     followed : list of int
         The accepted tokens of the drafts, which led there.
-    tops : list
-        The likeliest tokens there.
-    heads : list of bytes
-        The inputs of the head there; empty unless requested.
+    notes : dict
+        What observers read there, by the field of `Event`: a value for each row of the path.
     leading : int
         Rows of logits before `first` that are run for the inputs of the head alone, of which a drafter learns.
     hidden : list of bytes
         The inputs of the head there and along the path; empty unless the drafter reads them.
     rules : Rules or None
         The rules at the path's end.
-    uncertain : list of bool
-        If true, the likeliest token there is less likely than the request allows; empty unless it says so.
-    spreads : list of Spread
-        The spread of the distribution there; empty unless requested.
     """
 
     __slots__ = (
@@ -368,31 +361,25 @@ class SequenceRun:
         "drawn",
         "firsts",
         "followed",
-        "heads",
         "hidden",
         "leading",
+        "notes",
         "path",
         "rows",
         "rules",
         "sequence",
         "shares",
-        "spreads",
-        "tops",
         "tree",
-        "uncertain",
     )
 
     def __init__(self, work: SequenceWork, tree: Tree | None) -> None:
         self.sequence, self.rows, self.completes, self.decodes, self.shares = work
         self.tree = tree
         self.firsts: list[int] = []
-        self.uncertain: list[bool] = []
-        self.spreads: list[Spread] = []
         self.path = [0]
         self.drawn: list[list[Drawn]] = []
         self.followed: list[int] = []
-        self.tops: list[Top] = [()]
-        self.heads: list[bytes] = []
+        self.notes: dict[str, list[Any]] = {}
         self.hidden: list[bytes] = []
         self.leading = 0
         self.rules = self.sequence.rules
@@ -401,6 +388,24 @@ class SequenceRun:
     def first(self) -> int:
         """The main stream's first row of logits."""
         return self.firsts[0]
+
+    @property
+    def has_results(self) -> bool:
+        """True if tokens are drawn or scored in the step, or a text is read to its end."""
+        return self.completes
+
+    @property
+    def wanted_rows(self) -> int:
+        """The number of rows of logits to draw from, at the end of its rows: the last token's and those of the tree."""
+        return self.completes + (0 if self.tree is None else len(self.tree.tokens))
+
+    def wanted(self, end: int) -> range:
+        """Return the rows whose logits are wanted, of a stream whose rows end before `end` in the step."""
+        return range(end - self.wanted_rows, end)
+
+    def notes_at(self, place: int) -> dict[str, Any]:
+        """Return what observers read at a place of the path, by the field of `Event`."""
+        return {field: values[place] for field, values in self.notes.items()}
 
     @property
     def prompted(self) -> int:
@@ -465,5 +470,4 @@ class SequenceRun:
             self.rules = rules
         self.path.append(node + 1)
         self.followed.append(token)
-        self.tops.append(())
         return True

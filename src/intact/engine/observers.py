@@ -1,0 +1,122 @@
+"""Observers of a step's rows: what requests want to know of the places that a run passed, besides its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.engine.draft.base import Drafter
+from intact.engine.drafting import Drafting
+from intact.engine.request import Request
+from intact.engine.sampling.spread import spread_of
+from intact.engine.sequence import SequenceRun
+from intact.executors.base import Executor
+from intact.numerics.sampling import is_uncertain
+
+
+class LogitRows(NamedTuple):
+    """The rows of logits of a step, and the executors that computed them, the main model's first."""
+
+    executors: Sequence[Executor]
+    logits: NDArray[np.int32]
+
+    @property
+    def main(self) -> Executor:
+        """The executor of the main model."""
+        return self.executors[0]
+
+
+class Observer(NamedTuple):
+    """Reads a fact of each place on the paths of runs.
+
+    Attributes
+    ----------
+    wanted : callable
+        Return true if a run's request asks for it.
+    read : callable
+        Note it in such runs (`SequenceRun.notes`), by its field of `Event`; change nothing else.
+    """
+
+    wanted: Callable[[SequenceRun], bool]
+    read: Callable[[LogitRows, Sequence[SequenceRun]], None]
+
+
+def observers(drafting: Drafting | None) -> list[Observer]:
+    """Return the observers of an engine."""
+    found = [
+        _of(lambda request: request.stop_below > 0, _read_uncertainty),
+        _of(lambda request: request.top > 0, _read_likeliest),
+        _of(lambda request: request.spread, _read_spreads),
+        _of(lambda request: request.heads, _read_heads),
+    ]
+    if drafting is not None and drafting.hidden:
+        read = partial(_read_hidden, drafting.drafter)
+        found.append(Observer(lambda run: run.sequence.drafts_later and (run.leading > 0 or run.completes), read))
+    return found
+
+
+def _of(requested: Callable[[Request], bool], read: Callable[[LogitRows, Sequence[SequenceRun]], None]) -> Observer:
+    """Return the observer of what requests ask for, where runs have results."""
+    return Observer(lambda run: run.has_results and requested(run.sequence.request), read)
+
+
+def _read_uncertainty(rows: LogitRows, runs: Sequence[SequenceRun]) -> None:
+    """Note if the likeliest token is less likely than the request's `stop_below`."""
+    places = _places(runs)
+    logprobs = rows.main.top(rows.logits, np.array(places, np.int64), 1)[1][:, 0].tolist()
+    known = iter(zip(places, logprobs, strict=True))
+    for run in runs:
+        bound = run.sequence.request.stop_below
+        run.notes["uncertain"] = [
+            is_uncertain(rows.logits[row], bound, value) for row, value in islice(known, len(run.path))
+        ]
+
+
+def _read_likeliest(rows: LogitRows, runs: Sequence[SequenceRun]) -> None:
+    """Note the likeliest tokens."""
+    most = max(run.sequence.request.top for run in runs)
+    tokens, logprobs = rows.main.top(rows.logits, np.array(_places(runs), np.int64), most)
+    likeliest = zip(tokens.tolist(), logprobs.tolist(), strict=True)
+    for run in runs:
+        count = run.sequence.request.top
+        run.notes["top"] = [tuple(zip(*next(likeliest), strict=True))[:count] for _ in run.path]
+
+
+def _read_spreads(rows: LogitRows, runs: Sequence[SequenceRun]) -> None:
+    """Note entropy and certainty of the distribution."""
+    for run in runs:
+        run.notes["spread"] = [spread_of(rows.logits[run.first + row]) for row in run.path]
+
+
+def _read_heads(rows: LogitRows, runs: Sequence[SequenceRun]) -> None:
+    """Note the input of the head, of a mix those of all streams."""
+    streams = [(run, *one) for run in runs for one in zip(run.sequence.streams, run.firsts, strict=True)]
+    inputs: list[Iterator[Any]] = []  # of each model
+    for model, executor in enumerate(rows.executors):
+        own = [first + row for run, stream, first in streams if stream.model == model for row in run.path]
+        inputs.append(iter(executor.head_inputs(np.array(own, np.int64)) if own else ()))
+    for run, stream, _ in streams:
+        heads = run.notes.get("head") or [b""] * len(run.path)
+        run.notes["head"] = [head + next(inputs[stream.model]).tobytes() for head in heads]
+
+
+def _read_hidden(drafter: Drafter, rows: LogitRows, runs: Sequence[SequenceRun]) -> None:
+    """Set the inputs of the head that a drafter reads, of the rows before the path too (`SequenceRun.hidden`)."""
+    found = [
+        (run, [run.first + row for row in (*range(-run.leading, 0), *(run.path if run.completes else ()))])
+        for run in runs
+    ]
+    places = [row for _, several in found for row in several]
+    inputs = iter(drafter.hidden_rows(rows.main, np.array(places, np.int64)))
+    for run, several in found:
+        run.hidden = [row.tobytes() for row in islice(inputs, len(several))]
+
+
+def _places(runs: Sequence[SequenceRun]) -> list[int]:
+    """Return the rows of logits on the paths of runs."""
+    return [run.first + row for run in runs for row in run.path]
