@@ -64,11 +64,11 @@ def command(
     with bar() as progress:
         total = sum(len(response.output) for response in [*trusted, *responses])
         task = progress.add_task("tokens", total=total)
-        scored = [_score(loaded, some, ignore_seed, progress, task) for some in (trusted, responses)]
+        scored = [_score(loaded, some, ignore_seed, progress, task=task) for some in (trusted, responses)]
     others = None if honest is None else _honest(scored[0], str(honest), Path(model).name, profile)
     report = judge(scored[1], profile, others, alpha)
     if json:
-        emit(document(log, model, profile, report, scored[1]))
+        emit(document(log, model, profile, report, scored=scored[1]))
     else:
         show_report(report, scored[1], loaded.tokenizer)
     if report.verdict == "suspicious":
@@ -89,7 +89,7 @@ def _honest(scored: Sequence[Scored], name: str, model: str, profile: str) -> An
     from intact.measure.audit.scores import KINDS
 
     return [
-        honest_from(scored, kind, name, model, profile)
+        honest_from(scored, kind, name, model, profile=profile)
         for kind in KINDS
         if kind != "likelihood" and any(len(text) >= BLOCK for text in values_of(scored, kind))
     ]

@@ -136,7 +136,7 @@ def command(
         own |= {} if weights_memory is None else {"weights_memory": weights_memory}
         loaded = fetch.load(model, coded("int8", kv), threads, **own)
     else:
-        loaded = _random(shape, kind, threads, coded("int8", kv), drafter or "auto")
+        loaded = _random(shape, kind, threads, coded("int8", kv), drafter=drafter or "auto")
     model = model if shape is None else f"{shape} in {kind}, random"
     workloads, left_out = choose(only, loaded.context)
     for workload in left_out:
@@ -151,7 +151,7 @@ def command(
             title = "warming up" if done < len(workloads) else what.title
             progress.update(task, completed=done, description=title, refresh=True)
 
-        figures = measure(loaded, workloads, repeats, advance, passage)
+        figures = measure(loaded, workloads, repeats, advance, passage=passage)
     profiles, limits = _profiles(loaded, workloads, passage) if profile else ([], None)
     if plot is not None:
         save_plot(figures, plot, model)

@@ -118,7 +118,7 @@ def command(
     if model_defaults:
         sampling = apply_model_defaults(context, loaded, sampling)
     log = begin_log("chat", opened, model, off=no_log or loading.adapter is not None or mix is not None)
-    talk = ChatSession(loaded, system, {**sampling, "draft": draft, **moment, **mixed}, receipt, log, shadow)
+    talk = ChatSession(loaded, system, {**sampling, "draft": draft, **moment, **mixed}, receipt, log=log, shadow=shadow)
     if earlier is not None:
         if log is not None:
             log.name = earlier.id

@@ -112,7 +112,7 @@ def _prompt_tokens(model: Model, parting: Parting, given: _Prompt) -> Sequence[i
     if isinstance(parting.b.prompt, tuple) and parting.b.prompt and isinstance(parting.b.prompt[0], int):
         known = parting.b.prompt  # token ids leave no question
     if given.text is not None:
-        known = as_prompt(model, given.text, given.system, given.raw, given.now)
+        known = as_prompt(model, given.text, given.system, given.raw, now=given.now)
     if known is None:
         raise ParameterError("neither file tells the prompt: give it with --prompt, as intact run had it")
     if isinstance(known, ChatPrompt):

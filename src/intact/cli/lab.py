@@ -131,13 +131,13 @@ def command(
         wanted,
         text,
         work,
-        calibrate,
-        context,
-        windows,
-        calibration_windows,
-        embeddings,
-        source,
-        profile,
+        calibrate=calibrate,
+        context=context,
+        windows=windows,
+        calibration_windows=calibration_windows,
+        embeddings=embeddings,
+        source=source,
+        profile=profile,
     )
     compared = [plan.pair(pair) for pair in pairs or []]
     with resumable(work), stage_bar("reading") as progress:

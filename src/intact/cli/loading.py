@@ -132,7 +132,7 @@ class ModelOptions(LoadOptions):
                 option = option.replace("_", "-")
                 raise ParameterError(f"--{option} needs a model that runs here, and {one} is a server's")
             models[name] = one if is_address(one) else fetch.load(one, **own, **arguments)
-        return opened(models, self.continues, self.now, mix, thinking)
+        return opened(models, self.continues, self.now, mix, thinking=thinking)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def new(
     if bool(arguments) == bool(model):
         raise LockError("give either a command behind --, or models by --model")
     if arguments:
-        made = regenerate(context.find_root().command, arguments, reads or [], result, sys.stdout)
+        made = regenerate(context.find_root().command, arguments, reads or [], result, echo=sys.stdout)
     else:
         made = Lock.now([_lock_model(name, profile) for name in model or []])
     try:
@@ -127,8 +127,8 @@ def check(
             arguments,
             [file.name for file in again.files],
             again.written,
-            StringIO(),
-            again.now,
+            echo=StringIO(),
+            now=again.now,
         )
         here = replace(here, models=tuple(replace(m, name=names.get(m.name, m.name)) for m in here.models))
     else:
@@ -219,7 +219,7 @@ def regenerate(
     result = result_digest(_json(output.getvalue())) if written is None else LockedFile.of(Path(written)).sha256
     locked = [LockedModel.of(name, model) for name, model in sorted(models.items())]
     return Lock.now(
-        locked, LockedRun(tuple(arguments), tuple(files[name] for name in sorted(files)), result, written, now)
+        locked, LockedRun(tuple(arguments), tuple(files[name] for name in sorted(files)), result, written, now=now)
     )
 
 

@@ -88,7 +88,7 @@ def command(
     with bar() as progress:
         task = progress.add_task("simulating", total=None)
         found = choose_plan(
-            work, kinds, demand, goal, lambda done, total: progress.update(task, completed=done, total=total)
+            work, kinds, demand, goal, progress=lambda done, total: progress.update(task, completed=done, total=total)
         )
     if json:
         emit(_document(name, demand, goal, found))

@@ -105,7 +105,7 @@ def command(
         if prover != "rocq" or goals or html is not None:
             raise ParameterError("--mutate takes --with rocq, and neither --goals nor --html")
         _check_no_steps(steps)
-        mutate_theorem(file, seconds, theorem, mutate, out, json)
+        mutate_theorem(file, seconds, theorem, mutate, out=out, json=json)
         return
     if prover not in (names := [*PROVERS, "all", *ASSISTANTS]):
         raise ParameterError(unknown_name(f"there is no prover {prover!r:.60}", prover, names))
@@ -113,7 +113,7 @@ def command(
         _check_no_steps(steps)
         if theorem and not goals and html is None:
             raise ParameterError("--theorem chooses what --goals, --html or --mutate shows: name one of them")
-        check_file(file, prover, seconds, json, ProofView(goals, html, theorem))
+        check_file(file, prover, seconds, json, view=ProofView(goals, html, theorem))
         return
     if goals or html is not None or theorem:
         raise ParameterError("--goals, --html and --theorem show proofs of an assistant: name one, such as --with rocq")

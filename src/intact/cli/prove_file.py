@@ -38,7 +38,7 @@ def check_file(file: str, name: str, seconds: float, json: bool, view: ProofView
     assistant = find_assistant(name)
     text = _read(file)
     report = assistant.check(text, AssistantLimits(seconds))
-    proofs = _proofs(assistant, text, seconds, view, Path(file).stem if file != "-" else "Proofs")
+    proofs = _proofs(assistant, text, seconds, view, title=Path(file).stem if file != "-" else "Proofs")
     status = "limit" if report.limit else "errors" if report.errors else "holes" if report.holes else "whole"
     if json:
         rows = [error._asdict() | {"failure": assistant.failure("error", error.message)} for error in report.errors]
@@ -124,8 +124,8 @@ def mutate_theorem(file: str, seconds: float, theorem: str, mutate: str, out: Pa
     text = _read(file)
     with stage_bar("change") as report:
         result = find(
-            RocqAssistant(), text, AssistantLimits(seconds), theorem, lemmas,
-            lambda done, whole: report("change", done, whole),
+            RocqAssistant(), text, AssistantLimits(seconds), theorem, lemmas=lemmas,
+            progress=lambda done, whole: report("change", done, whole),
         )  # fmt: skip
     if json:
         rows = [one._asdict() | {"text": one.text} for one in result.found]

@@ -292,11 +292,11 @@ def _rows(value: Any, marks: Mapping[str, str], name: str = "", indent: str = ""
         if name:
             yield label
         for member, part in value.items():
-            yield from _rows(part, marks, str(member), below, f"{place}.{member}" if place else str(member))
+            yield from _rows(part, marks, str(member), below, place=f"{place}.{member}" if place else str(member))
     elif isinstance(value, list | tuple) and any(isinstance(part, Mapping | list | tuple) for part in value):
         yield label
         for number, part in enumerate(value, 1):
-            yield from _rows(part, marks, f"{number}", below, place if isinstance(part, Mapping) else "")
+            yield from _rows(part, marks, f"{number}", below, place=place if isinstance(part, Mapping) else "")
     elif isinstance(value, str) and "\n" in value:
         yield label
         for text in value.split("\n"):

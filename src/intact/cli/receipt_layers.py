@@ -55,7 +55,7 @@ def commit(
     loaded: Model | None = None
     made: list[Receipt] = []
     for number, receipt in enumerate(_answers(receipts), 1):
-        loaded = _load(model, adapter, threads, receipt, loaded)
+        loaded = _load(model, adapter, threads, receipt, loaded=loaded)
         try:
             made.append(commit_layers(loaded, receipt))
         except ParameterError as error:

@@ -142,7 +142,9 @@ def command(
     if model_defaults:
         sampling = apply_model_defaults(context, model, sampling)
     prompts = [
-        as_prompt(model, text, system, raw, moment, control_tokens) for text in (prompt, shadow) if text is not None
+        as_prompt(model, text, system, raw, now=moment, control_tokens=control_tokens)
+        for text in (prompt, shadow)
+        if text is not None
     ]
     request = prompts[0]
     if shadow is not None:
@@ -162,11 +164,13 @@ def command(
                 answers = [LoggedAnswer(one.text, one.tokens, one.finish) for one in completions]
                 receipts += [one.receipt for one in completions if one.receipt is not None] if receipt else []
                 if json:
-                    documents.append(_document(model_name, loading.coded_profile, n, {**drawn, **fields}, completions))
+                    documents.append(
+                        _document(model_name, loading.coded_profile, n, {**drawn, **fields}, completions=completions)
+                    )
                 else:
                     _print_all(model, completions, logprobs)
             else:
-                receipts += _stream(model, request, logprobs, drawn | options, answers)
+                receipts += _stream(model, request, logprobs, drawn | options, answers=answers)
         finally:
             taken = time.perf_counter() - started
             if log is not None and answers:

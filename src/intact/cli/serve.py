@@ -319,7 +319,7 @@ def command(
     )
     kind = SameUserServer if socket else EndingServer
     if ray is not None:
-        _serve_replicas(ray, places, loading, settings, kind, Replicas(size, route))
+        _serve_replicas(ray, places, loading, settings, kind=kind, replicas=Replicas(size, route))
         return
     served = Models(places, loading, settings)
     runs: tuple[CalibrationRun, ...] = ()

@@ -153,7 +153,18 @@ def command(
         raise ParameterError("--budget seconds cannot be combined with --ray: cap tokens or operations instead")
     named = {MAIN: model} | models.named
     if task.task is not None:
-        one_run = TaskRun(task, work, caps, model, method, chosen, parameters, sampling, seeds[0], prompts)
+        one_run = TaskRun(
+            task,
+            work,
+            caps,
+            model,
+            source=method,
+            method=chosen,
+            parameters=parameters,
+            sampling=sampling,
+            seed=seeds[0],
+            prompts=prompts,
+        )
         run_task(
             lambda: models.opened(named, mixes, prompts),
             one_run,
@@ -177,7 +188,7 @@ def command(
         if run is not None:
             from intact.evaluate.manifest import run_settings
 
-            own = run_settings(chosen, parameters, sampling, caps, backends, prompts.system)
+            own = run_settings(chosen, parameters, sampling, caps, backends=backends, system=prompts.system)
             if differences := run.differences(own):
                 raise ParameterError(f"{calibration} is no calibration of such answers: {'; '.join(differences)}")
         with spinner(f"{chosen.name} …"):

@@ -158,7 +158,7 @@ def run_task(
     view = View(len(items), run.caps)
     with resumable(run.work.journal), load() as models, pool(models) as workers:
         view.began = time.monotonic()
-        _solve(models, task, items, run, view, workers)
+        _solve(models, task, items, run, view=view, workers=workers)
     place = {item.id: i for i, item in enumerate(items)}
     results = sorted(view.graded, key=lambda one: place[one.item.id])
     summary = _summary(results, run)
@@ -201,14 +201,14 @@ def _solve(
         }
         if workers is not None:
             receipts = None if run.work.receipt is None else stated(run.method, run.parameters)
-            job = ProblemsJob(run.source, str(run.options.task), run.parameters, options, receipts)
+            job = ProblemsJob(run.source, str(run.options.task), run.parameters, options, receipts=receipts)
             for _, one in workers.map(job, items):
                 view.graded.append(one)
                 progress(view.tokens + one.result.cost.tokens)
             return
         options |= {"seconds": view.caps.seconds, "journal": run.work.journal, "progress": progress}
         options["receipt"] = run.work.receipt is not None
-        with closing(solve_items(models, run.method, task, items, run.parameters, **options)) as graded:
+        with closing(solve_items(models, run.method, task, items, parameters=run.parameters, **options)) as graded:
             for one in graded:
                 view.graded.append(one)
                 refresh()

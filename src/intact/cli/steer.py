@@ -54,7 +54,7 @@ def command(
             [TextPair(**one) for one in read],
             list(dict.fromkeys(layers)),
             threads,
-            lambda done, whole: progress.update(task, completed=done, total=whole),
+            progress=lambda done, whole: progress.update(task, completed=done, total=whole),
         )
     write_vectors(out, vectors, architecture)
     sizes = {layer: float((vector.astype("float64") ** 2).sum() ** 0.5) for layer, vector in vectors.items()}

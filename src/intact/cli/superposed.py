@@ -95,7 +95,7 @@ def command(
             drafts = made.drafts
             made.save(receipt)
     if json:
-        emit(_document(model_name, profile, request, None if table is None else table.digest.hex(), drafts))
+        emit(_document(model_name, profile, request, None if table is None else table.digest.hex(), drafts=drafts))
     else:
         texts_of = [printable(draft.text, sys.stdout) for draft in drafts]
         show_rows((f"{one.score / LOGPROB_SCALE:.3f}", text) for one, text in zip(drafts, texts_of, strict=True))

@@ -185,7 +185,7 @@ class SearchOptions:
         problems = split(task, judged, training=self.training, held_out=self.held_out, seed=seed)
         names = [tuple(item.id for item in items) for items in (problems.training, problems.held_out)]
         design = Design(
-            trials, names[0], names[1], tokens, self.first, self.factor, self.finalists, self.margin, seed=seed,
+            trials, names[0], names[1], tokens, first=self.first, factor=self.factor, finalists=self.finalists, margin=self.margin, seed=seed,
             share=self.share,
         )  # fmt: skip
         return design, problems
@@ -278,7 +278,14 @@ def command(
         worker = None if pool is None else spread(pool, lambda planned: manifest(planned, backends))
         how = How(kept, work.parallel)
         runner = Runner(
-            backends, recorded.design, recorded.problems, how, recorded.sampling, work.shuffle, done, worker=worker
+            backends,
+            recorded.design,
+            recorded.problems,
+            how,
+            sampling=recorded.sampling,
+            shuffle=work.shuffle,
+            done=done,
+            worker=worker,
         )
         result = run_sweep(runner, folder)
     seconds = seconds_of(result["judgement"], read_steps(folder))

@@ -180,7 +180,9 @@ def command(
         opened = OpenedLayers(Opening.load(opening), nonce, layers or 1)
     numbered = []
     texts = None if ngrams is None else read_text(ngrams, ParameterError)
-    verifier = _Verifier(load, named, tokens, key, part is CheckedPart.WINNER, remake, opened, texts)
+    verifier = _Verifier(
+        load, named, tokens, key, winner=part is CheckedPart.WINNER, remake=remake, opened=opened, texts=texts
+    )
     with bar() as progress:
         task = progress.add_task("verifying", total=None if chosen is None else len(chosen))
         for number, entry, verdict in verifier.run(entries(files, chosen)):

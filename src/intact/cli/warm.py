@@ -198,7 +198,9 @@ class WarmModel:
 
     def _chunk(self, line: Mapping[str, Any]) -> WarmChunk:
         self.tokenizer.learn(line["token"], b64decode(line["bytes"]))
-        return WarmChunk(line["text"], line["token"], line["logprob"], _receipt(line.get("receipt")), line["finish"])
+        return WarmChunk(
+            line["text"], line["token"], line["logprob"], _receipt(line.get("receipt")), finish=line["finish"]
+        )
 
     def _load_here(self) -> None:
         note("the server went away: loading the model here")
@@ -263,9 +265,9 @@ def _completion(value: Mapping[str, Any]) -> WarmCompletion:
         tuple(value["tokens"]),
         None if logprobs is None else tuple(logprobs),
         value["finish"],
-        value["prompt_tokens"],
-        value["stop"],
-        _receipt(value["receipt"]),
+        prompt_tokens=value["prompt_tokens"],
+        stop=value["stop"],
+        receipt=_receipt(value["receipt"]),
     )
 
 

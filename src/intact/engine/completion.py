@@ -171,9 +171,9 @@ class Writer:
             tuple(self.tokens),
             tuple(self.logprobs) if logprobs else None,
             self.finish or "cancelled",
-            prompt_tokens,
-            tuple(self.top) if self.top else None,
-            self.error,
+            prompt_tokens=prompt_tokens,
+            top=tuple(self.top) if self.top else None,
+            error=self.error,
             stop=self._stops.matched,
             texts=tuple(self.text[: len(self.tokens)]) if logprobs else (),
         )
@@ -254,7 +254,9 @@ class Job:
             "priority": priority,
             "mixing": mixing,
             "top": parameters.top_logprobs,
-            "rules": make_rules(tokenizer, parameters, prompt, vocabulary, len(keys)) if parameters.has_rules else None,
+            "rules": make_rules(tokenizer, parameters, prompt, vocabulary, texts=len(keys))
+            if parameters.has_rules
+            else None,
             "heads": recorder is not None,
             "spread": spread,
         }
@@ -289,7 +291,9 @@ class Job:
         chunk = writer.push(event, request.at_limit if event.position + 1 >= request.end else None)
         if self._listen is not None:
             receipt = self.completion(event.sample, False).receipt if writer.finish else None
-            self._listen(event.sample, Chunk(chunk, event.token, event.logprob, event.top, receipt, writer.finish))
+            self._listen(
+                event.sample, Chunk(chunk, event.token, event.logprob, event.top, receipt=receipt, finish=writer.finish)
+            )
         return writer.finish or stopped
 
     def _ended(self, sample: int, finish: Finish, error: Exception | None) -> None:

@@ -100,7 +100,7 @@ class Engine:
         ]
         self.index, self.pool = indexes[0], indexes[0].pool
         self.counters = Counters()
-        self.scheduler = Scheduler(self.index, rows, chunk, self.counters, whole)
+        self.scheduler = Scheduler(self.index, rows, chunk, self.counters, whole=whole)
         self.scheduler.indexes = indexes
         self.queue = self.scheduler.queue
         self.after: Callable[[], None] = lambda: None

@@ -42,7 +42,7 @@ class ModelPart:
         if tree is not None:
             tokens = np.concatenate([tokens, tree.tokens])
             parents = None if tree.is_chain else np.concatenate([[-1], tree.parents + 1]).astype(np.int32)
-        self._chunks.append(SequenceChunk(table.length, tokens, table.pages, parents, stream.adapter))
+        self._chunks.append(SequenceChunk(table.length, tokens, table.pages, parents, adapter=stream.adapter))
         self.rows += len(tokens)
         return self.rows
 

@@ -63,7 +63,7 @@ class ReplayRun(SequenceRun):
         for i, token in enumerate([*self.tree.tokens.tolist(), None]):
             edits, mask = rules.next() if rules is not None else (None, None)
             row, position = self.first + i, sequence.length + i
-            draws += [Draw(row, sampling, sample.key, position, edits, mask) for sample in sequence.samples]
+            draws += [Draw(row, sampling, sample.key, position, edits=edits, mask=mask) for sample in sequence.samples]
             if rules is not None and token is not None:
                 rules.add(token)
                 if not rules.allow():  # nothing follows: the next step raises the error

@@ -304,23 +304,23 @@ def work_of(sequence: Sequence, rows: int, waiting: Container[int] = ()) -> Sequ
         return _work_of_streams(sequence, rows, waiting)
     remaining = sequence.remaining
     if isinstance(sequence.request, EncodeRequest):
-        return SequenceWork(sequence, remaining, False, False, (remaining,))
+        return SequenceWork(sequence, remaining, False, False, shares=(remaining,))
     if isinstance(sequence.request, ScoreRequest):
         count = min(rows, remaining, SCORED_ROWS)
-        return SequenceWork(sequence, count, False, False, (count,))
+        return SequenceWork(sequence, count, False, False, shares=(count,))
     count = min(rows, remaining)
-    return SequenceWork(sequence, count, rows >= remaining, remaining == 1, (count,))
+    return SequenceWork(sequence, count, rows >= remaining, remaining == 1, shares=(count,))
 
 
 def _work_of_streams(sequence: Sequence, rows: int, waiting: Container[int]) -> SequenceWork:
     remaining = [stream.remaining for stream in sequence.streams]
     total = sum(remaining)
     if total <= rows and not waiting:
-        return SequenceWork(sequence, total, True, total == len(remaining), tuple(remaining))
+        return SequenceWork(sequence, total, True, total == len(remaining), shares=tuple(remaining))
     shares: list[int] = []
     for number, count in enumerate(remaining):
         shares.append(0 if number in waiting else min(count - 1, rows - sum(shares)))
-    return SequenceWork(sequence, sum(shares), False, False, tuple(shares))
+    return SequenceWork(sequence, sum(shares), False, False, shares=tuple(shares))
 
 
 class SequenceRun:
@@ -428,7 +428,7 @@ class SequenceRun:
         sequence, sampling = self.sequence, self.sequence.request.sampling
         row, position = self.first + self.path[-1], sequence.length + len(self.drawn)
         edits, mask = self.rules.next() if self.rules is not None else (None, None)
-        return [Draw(row, sampling, sample.key, position, edits, mask) for sample in sequence.samples]
+        return [Draw(row, sampling, sample.key, position, edits=edits, mask=mask) for sample in sequence.samples]
 
     def mix(self, logits: Several[NDArray[np.int32]], draws: Several[Draw]) -> None:
         """Replace the main stream's rows that are to be drawn from by those of the mix, if there is one.

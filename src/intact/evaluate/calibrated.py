@@ -245,7 +245,7 @@ class CalibrationRun:
             found = next((one for one in bins if one.low <= confidence), bins[-1])
             right, problems, span = round(found.right * found.texts), found.texts, (found.low, found.high)
         low, high = (significant(bound, DIGITS) for bound in wilson(right, problems, level))
-        return RightChance(right, problems, low, high, span)
+        return RightChance(right, problems, low, high, confidences=span)
 
     def _sets(
         self, result: Result, own: Sequence[Leaf], answers: Sequence[str | None], least: Number | None
@@ -299,9 +299,9 @@ def open_calibration(path: Path) -> CalibrationRun:
         run.manifest,
         task,
         tuple(bool(record.correct) for record in first),
-        _confidences(first),
-        shares,
-        0 if isinstance(shares, str) else direct(first),
+        confidences=_confidences(first),
+        shares=shares,
+        samples=0 if isinstance(shares, str) else direct(first),
     )
 
 

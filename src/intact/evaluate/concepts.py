@@ -154,7 +154,9 @@ def solved_problems(files: Sequence[Path]) -> SolvedProblems:
             f"rightly in a text"
         )
     without_text = len(bare - found.keys())
-    return SolvedProblems(tuple(found.values()), tuple(results), len(ids), without_text, tuple(dict.fromkeys(test)))
+    return SolvedProblems(
+        tuple(found.values()), tuple(results), len(ids), without_text, test=tuple(dict.fromkeys(test))
+    )
 
 
 def _solved(run: EvaluationRun, number: int, place: int, file: Path) -> SolvedProblem | None:
@@ -278,7 +280,7 @@ def _concept_of(result: Result) -> Concept | None:
 
 def _origin(backends: Mapping[str, Backend], prompt: str, sampling: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a memory states of its making: the model, the method, the prompt and the caveats."""
-    settings = run_settings(find(METHOD), {}, sampling, Budget(), backends)
+    settings = run_settings(find(METHOD), {}, sampling, Budget(), backends=backends)
     caveats = list(dict.fromkeys(caveat for backend in backends.values() for caveat in backend.caveats))
     made = {name: settings[name] for name in ("models", "method", "now")}
     return made | {"prompt": prompt, "caveats": caveats}

@@ -93,7 +93,7 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
     check_system(plan.system, backends.values())
     caveats = [caveat for backend in backends.values() for caveat in backend.caveats]
     caveats += [*check_tokenizer(plan.tasks, backends), *_samples(plan)]
-    own = run_settings(plan.method, plan.parameters, plan.sampling, plan.budget, backends, plan.system)
+    own = run_settings(plan.method, plan.parameters, plan.sampling, plan.budget, backends=backends, system=plan.system)
     return {
         "models": own["models"],
         "method": own["method"],

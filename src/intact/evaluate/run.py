@@ -67,4 +67,4 @@ def evaluate(
     if len(errors) == len(records):
         raise ParameterError(f"every problem failed; the first: {errors[0]}")
     traces, receipts = (tuple(getattr(one, name) for one in ordered) for name in ("trace", "receipt"))
-    return EvaluationRun(described, records, scores(plan.tasks, records), traces, receipts)
+    return EvaluationRun(described, records, scores(plan.tasks, records), traces, receipts=receipts)

@@ -94,7 +94,9 @@ def leaves(nodes: Sequence[Mapping[str, Any]], chosen: str | None = None) -> Ite
             ends.append(StepEnd(part["branch"], text, tokens, mark))
         logprob = sum(part["logprob"] for part in path)
         other_prompt = bool(path[-1].get("other_prompt"))
-        yield Leaf(branch, text, tokens, logprob, node["why"], other_prompt, tuple(ends), mark)
+        yield Leaf(
+            branch, text, tokens, logprob, why=node["why"], other_prompt=other_prompt, ends=tuple(ends), thinking=mark
+        )
     if chosen is not None and chosen not in texts:
         for node in nodes:
             if node["kind"] == "call" and "method" in node and chosen in _branches(node["nodes"]):
@@ -116,7 +118,9 @@ def texts_of(result: Result) -> tuple[list[Leaf], int | None]:
         if leaf.branch == branch and leaf.text == chosen.text:
             return found, place
     prompts = result.trace["prompt"], chosen.prompt
-    own = Leaf(f"{branch}/+", chosen.text, chosen.length, chosen.logprob, chosen.why, prompts[0] != prompts[1])
+    own = Leaf(
+        f"{branch}/+", chosen.text, chosen.length, chosen.logprob, why=chosen.why, other_prompt=prompts[0] != prompts[1]
+    )
     return [*found, own], len(found)
 
 

@@ -58,7 +58,7 @@ def check(stated: Sequence[TaskScore], records: Sequence[ItemRecord], *, nearly:
         due = {score.metric: score for score in _of_task(place, own, "acc" in given, measures)} if own else {}
         for metric, score in given.items():
             if score.low is not None and score.low < 0 and metric == "tokens":
-                due["tokens"] = _score(place, metric, _tokens(own), own, ANY)
+                due["tokens"] = _score(place, metric, _tokens(own), own, support=ANY)
             if metric not in due or not (score == due[metric] or (nearly and _alike(score, due[metric]))):
                 raise ValueError(f"{metric} of task {place} does not follow from the records: {due.get(metric)}")
 
@@ -79,7 +79,7 @@ def _of_task(place: int, own: Sequence[ItemRecord], likelihood: bool, measures: 
     if not likelihood:
         figures["tokens"] = _tokens(own)
     supports = {"tokens": AMOUNTS}
-    return [_score(place, name, values, own, supports.get(name, SHARES)) for name, values in figures.items()]
+    return [_score(place, name, values, own, support=supports.get(name, SHARES)) for name, values in figures.items()]
 
 
 def _tokens(records: Sequence[ItemRecord]) -> list[float]:
@@ -116,16 +116,18 @@ def _score(
         # where all are alike, how problems differ cannot be told from their spread
         low, high, how = *wilson(round(mean * groups), groups), "Wilson"
     elif len(set(values)) == 1:
-        return TaskScore(place, metric, _rounded(mean), None, None, problems, "all alike")
+        return TaskScore(place, metric, _rounded(mean), None, high=None, problems=problems, interval="all alike")
     elif groups > 1:
         found = clustered(values, clusters, support=support)
         low, high, how = found.low, found.high, "t over problems" if groups == problems else "t over clusters"
         if _rounded(low) == _rounded(high):  # how problems differ cannot be told where they do not
-            return TaskScore(place, metric, _rounded(mean), None, None, problems, "problems all alike")
+            return TaskScore(
+                place, metric, _rounded(mean), None, high=None, problems=problems, interval="problems all alike"
+            )
     else:
         why = "one problem" if problems == 1 else "one cluster"
-        return TaskScore(place, metric, _rounded(mean), None, None, problems, why)
-    return TaskScore(place, metric, _rounded(mean), _rounded(low), _rounded(high), problems, how)
+        return TaskScore(place, metric, _rounded(mean), None, high=None, problems=problems, interval=why)
+    return TaskScore(place, metric, _rounded(mean), _rounded(low), high=_rounded(high), problems=problems, interval=how)
 
 
 def _rounded(value: float) -> float:

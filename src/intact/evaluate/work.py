@@ -90,7 +90,7 @@ def work(backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how
             if isinstance(plan.tasks[task].task, LikelihoodTask):
                 yield from _compare(backend, plan, own, how)
             else:
-                yield from _solve(backends, plan, own, how, judge)
+                yield from _solve(backends, plan, own, how, judge=judge)
 
 
 def check_receipts(tasks: Iterable[Chosen]) -> None:
@@ -141,7 +141,9 @@ def _compare(backend: Backend, plan: Plan, units: Sequence[Unit], how: How) -> I
             found = likelihoods.of(task.context(item), choices)
             best, by_length = likeliest(found), likeliest(found, choices)
             samples = tuple(
-                ItemSample(f"{item.id}/{place}", str(place), str(place) == item.answer, one.tokens, one.nats, "")
+                ItemSample(
+                    f"{item.id}/{place}", str(place), str(place) == item.answer, one.tokens, logprob=one.nats, why=""
+                )
                 for place, one in enumerate(found)
             )
             cost = {"tokens": 0, "prefill": sum(one.read for one in found)}
@@ -179,7 +181,7 @@ def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
     verdicts.insert(0, own)
     noted = [] if result.why == "failed" else turns_of(result.answer.details)
     turns = [[(answer, judge.ask(task, item, answer)) for answer in draft] for draft in noted]
-    return _Pending(unit, result, found, place, answers, verdicts, before, turns)
+    return _Pending(unit, result, found, place, answers=answers, verdicts=verdicts, before=before, turns=turns)
 
 
 def _done(plan: Plan, one: _Pending) -> Done:
@@ -195,9 +197,9 @@ def _done(plan: Plan, one: _Pending) -> Done:
 
     samples = tuple(
         ItemSample(
-            leaf.branch, answer, verdict, leaf.tokens, leaf.logprob, leaf.why,
-            task.measure(item, leaf.answer_part or ""), was_cut(leaf.why, leaf.other_prompt), leaf.other_prompt,
-            rewards.get(leaf.branch, {}), tuple(single.get(leaf.branch, ())), steps_of(leaf, [*before, answer]),
+            leaf.branch, answer, verdict, leaf.tokens, logprob=leaf.logprob, why=leaf.why,
+            measures=task.measure(item, leaf.answer_part or ""), cut=was_cut(leaf.why, leaf.other_prompt), other_prompt=leaf.other_prompt,
+            rewards=rewards.get(leaf.branch, {}), verdicts=tuple(single.get(leaf.branch, ())), steps=steps_of(leaf, [*before, answer]),
         )
         for leaf, answer, verdict, before in zip(one.leaves, one.answers, verdicts, one.before, strict=True)
     )  # fmt: skip
@@ -209,9 +211,9 @@ def _done(plan: Plan, one: _Pending) -> Done:
         task.measure(item, "") if chosen is None else samples[chosen].measures
     )  # without a text there is no answer
     record = ItemRecord(
-        one.unit.task, seed, item.id, item.answer, answer, correct, chosen, confidence,
-        result.why, result.error, measures, dict(result.trace["cost"]), samples,
-        plan.method.independent, turns, item.cluster,
+        one.unit.task, seed, item.id, item.answer, answer=answer, correct=correct, chosen=chosen, confidence=confidence,
+        why=result.why, error=result.error, measures=measures, cost=dict(result.trace["cost"]), samples=samples,
+        independent=plan.method.independent, turns=turns, cluster=item.cluster,
     )  # fmt: skip
     receipt = result.receipt or result.error or " ".join(result.caveats) or None
     return Done(one.unit, record, line({"task": one.unit.task, **result.trace}), receipt)

@@ -122,7 +122,7 @@ class DrafterLoader:
             other = Eagle(self._head_executor(model, program, rows), rows, self._eagle.tokens, **options)
         elif self._files is not None:
             other = _as_drafter(_checked(model, load(self._files)), vocabulary, trees)
-        return make_drafting(self._drafter, vocabulary, trees, other, head)
+        return make_drafting(self._drafter, vocabulary, trees, other, head=head)
 
     def _head_executor(self, model: Partner, program: Program, given: Exchanger) -> Executor:
         """Return the executor of a head, which may have tensors of the model's files."""

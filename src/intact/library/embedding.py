@@ -129,7 +129,7 @@ class EmbeddingModel(LoadedModel):
         """Return requests for the head's input of texts, once all are done."""
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
         jobs = await asyncio.to_thread(
-            lambda: self._texts(texts, name, priority, lambda: self._driver.notify(loop, changed.set), pooling)
+            lambda: self._texts(texts, name, priority, lambda: self._driver.notify(loop, changed.set), pooling=pooling)
         )
         with self._posted(jobs):
             while not all(job.done for job in jobs):
@@ -176,7 +176,7 @@ class EmbeddingModel(LoadedModel):
         except ModelError as error:
             raise ParameterError(f"{self.path.name} is no reranker: {error}") from None
         tensors, executor = self.checkpoint.tensors, self.executor
-        return RewardHead(tensors, layers, self._width, executor.profile, executor.bits, "tanh")
+        return RewardHead(tensors, layers, self._width, executor.profile, bits=executor.bits, between="tanh")
 
     @property
     def _width(self) -> int:

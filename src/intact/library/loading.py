@@ -158,7 +158,7 @@ def load(
     cap = _weights_cap(weights_memory, parts, executor, division)
     if prefill is not None:
         _check_prefill(prefill, division, prefix_cache, bool(partners))
-    settings = ExecutorSettings(profile, width, page_size, executor, threads)
+    settings = ExecutorSettings(profile, width, page_size, executor, threads=threads)
     guessing = DrafterLoader(drafter, draft_model, settings, division)
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
         known = "'native'" if parts.float32 else "'native' or 'reference'"
@@ -177,7 +177,7 @@ def load(
         guessing.check(checkpoint, program)
 
     named = _named(adapters or {}, adapter)
-    main, variants = _open(name_or_path, settings, named, division, cap, check, guessing)
+    main, variants = _open(name_or_path, settings, named, division, weights_memory=cap, check=check, guessing=guessing)
     others = tuple(_open(one, settings)[0] for one in partners)
     for other in others:
         check_vocabularies(main, other)
@@ -187,7 +187,7 @@ def load(
 
         limit = most_cache or DEFAULT_BYTES
         process = parse_prefill(prefill)
-        prompts = start_prompts(main.checkpoint, main.program, process, settings, main.executor, limit)
+        prompts = start_prompts(main.checkpoint, main.program, process, settings, executor=main.executor, limit=limit)
     encoder, keep = main.program.is_encoder, prefix_cache is not False
     paging: dict[str, Any] = {"page_size": page_size, "cache_bytes": most_cache, "prefix_cache": keep}
     small = partial(load, threads=threads, executor=executor, drafter=OFF, **paging)
@@ -208,7 +208,16 @@ def load(
         adapters=[added_digest(variant.program, main.program) for variant in variants.values()] if folder else (),
         whole=encoder,
     )
-    return Model(main.checkpoint, main.program, main.tokenizer, engine, others, variants, adapter or "", prompts)
+    return Model(
+        main.checkpoint,
+        main.program,
+        main.tokenizer,
+        engine,
+        partners=others,
+        adapters=variants,
+        adapter=adapter or "",
+        prompts=prompts,
+    )
 
 
 def _check_encoder(drafter: str, draft_model: bool, partners: bool, pages: bool) -> None:
@@ -360,7 +369,9 @@ def _open(
             raise
         raise ModelError(f"{checkpoint.path}: {error}") from error  # raised where only a tensor is known
     variants = {
-        name: Partner(checkpoint, with_adapters(program, {name: one}), tokenizer, runner, Path(adapters[name]))
+        name: Partner(
+            checkpoint, with_adapters(program, {name: one}), tokenizer, runner, changed_by=Path(adapters[name])
+        )
         for name, one in changes.items()
     }
     return Partner(checkpoint, program, tokenizer, runner), variants

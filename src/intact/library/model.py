@@ -358,7 +358,7 @@ class Model(EmbeddingModel):
             passed: JobOptions = {"priority": options.priority, "draft": options.draft, "listen": options.listen}
             mixing, decoding = self._mixing(options, tokens, shadow)
             passed["mixing"] = mixing
-            passed["recorder"] = self._recorder(options, tokens, name, source, decoding)
+            passed["recorder"] = self._recorder(options, tokens, name, source, decoding=decoding)
             jobs.append(self.job(tokens, parameters, keys, options.adapter, **passed))
         return jobs
 
@@ -418,7 +418,9 @@ class Model(EmbeddingModel):
         if options.hash is None:
             return None
         variant = self.variant(options.adapter)
-        first = header_of(variant, tuple(tokens), options.parameters, (name, 0), source, options.hash, decoding)
+        first = header_of(
+            variant, tuple(tokens), options.parameters, (name, 0), source=source, hash=options.hash, decoding=decoding
+        )
         return ChainRecorder(
             lambda sample: replace(first, request=replace(first.request, branch=(name, sample))), options.logprobs
         )

@@ -230,9 +230,9 @@ def load_classifier(
     checkpoint = path if isinstance(path, Checkpoint) else open_checkpoint(Path(resolve(path)))
     try:
         model, pixels = build_vision_model(checkpoint), _PixelRows()
-        runner = ExecutorSettings(profile, width, _PAGE, executor, threads).make_executor(model.program, pixels)
+        runner = ExecutorSettings(profile, width, _PAGE, executor, threads=threads).make_executor(model.program, pixels)
     except ModelError as error:
         if str(checkpoint.path) in str(error):
             raise
         raise ModelError(f"{checkpoint.path}: {error}") from error  # raised where only a tensor is known
-    return ImageClassifier(checkpoint.path, model, runner, pixels, rows)
+    return ImageClassifier(checkpoint.path, model, runner, pixels, rows_a_step=rows)

@@ -222,7 +222,7 @@ def _peft_halves(path: Path) -> Iterator[_Halves]:
     halves = list(_paired(weights, WEIGHTS[weights.name](weights), _PEFT))
     patterns = _patterns_of([module for module, _, _ in halves], list(own), path / CONFIG)
     for (module, down, up), pattern in zip(halves, patterns, strict=True):
-        yield _Halves(module, down, up, float(own.get(pattern or module, alpha)), stabilised)
+        yield _Halves(module, down, up, float(own.get(pattern or module, alpha)), stabilised=stabilised)
 
 
 def _patterns_of(modules: list[str], patterns: list[str], path: Path) -> list[str | None]:

@@ -142,7 +142,18 @@ class Bert(Decoder):
         tokens = self.matrix("token_embd.weight", None, c.width)
         places = self.matrix("position_embd.weight", c.first_position + c.context, c.width)
         first, second = self.types()
-        self.ops.append(Embed("x", tokens, c.embedding_scale, places, c.first_position, first, second, c.separator))
+        self.ops.append(
+            Embed(
+                "x",
+                tokens,
+                c.embedding_scale,
+                places,
+                first=c.first_position,
+                bias=first,
+                second_bias=second,
+                separator=c.separator,
+            )
+        )
         self.norm("x", "x", "token_embd_norm.weight")
 
     def types(self) -> tuple[str | None, str | None]:

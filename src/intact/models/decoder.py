@@ -298,7 +298,21 @@ class Decoder(DecoderFiles):
         bias = gain.removesuffix("weight") + "bias" if centered and self.norm_biases else None
         if bias:
             self.vector(bias, width or c.width)
-        self.ops.append(Norm(source, target, gain, eps, heads, accumulate, offset, factor, centered, bias, groups))
+        self.ops.append(
+            Norm(
+                source,
+                target,
+                gain,
+                eps,
+                heads=heads,
+                accumulate=accumulate,
+                offset=offset,
+                factor=factor,
+                centered=centered,
+                bias=bias,
+                groups=groups,
+            )
+        )
 
     def target(self, buffer: str, stem: str, rows: int, columns: int, accumulate: bool = False) -> Target:
         """Return one matrix of a Linear, with the bias that stands beside it, if any."""
@@ -324,15 +338,15 @@ class Decoder(DecoderFiles):
         q, kv = c.heads * c.head_width, c.kv_heads * c.head_width
         self.attention_inputs(i)
         if self.norms_rotated:
-            self.rotate("q", rotary, c.heads, c.head_width, interleaved)
-            self.rotate("k", rotary, c.kv_heads, c.head_width, interleaved)
+            self.rotate("q", rotary, c.heads, c.head_width, interleaved=interleaved)
+            self.rotate("k", rotary, c.kv_heads, c.head_width, interleaved=interleaved)
         if head_norms:
             for buffer, heads, row in (("q", c.heads, q), ("k", c.kv_heads, kv)):
                 gain = f"{p}attn_{buffer}_norm.weight"
                 self.norm(buffer, buffer, gain, 1 if self.norms_rows else heads, width=row if self.norms_rows else None)
         if not self.norms_rotated:
-            self.rotate("q", rotary, c.heads, c.head_width, interleaved)
-            self.rotate("k", rotary, c.kv_heads, c.head_width, interleaved)
+            self.rotate("q", rotary, c.heads, c.head_width, interleaved=interleaved)
+            self.rotate("k", rotary, c.kv_heads, c.head_width, interleaved=interleaved)
         scale = inverse_root(c.query_width) if c.score_scale is None else c.score_scale
         sinks = p + "attn_sinks.weight" if self.sinks else None
         if sinks:
@@ -359,14 +373,14 @@ class Decoder(DecoderFiles):
     def rotate(self, buffer: str, rotary: int, heads: int, width: int, interleaved: bool) -> None:
         """Append the rotary embedding of the first columns of each head; none for -1."""
         if rotary >= 0:
-            self.ops.append(Rope(buffer, rotary, heads, width, interleaved))
+            self.ops.append(Rope(buffer, rotary, heads, width, interleaved=interleaved))
 
     def project(self, i: int, buffer: str, accumulate: bool) -> None:
         """Append attention's output projection."""
         c = self.config
         columns = c.heads * c.head_width
         self.ops.append(
-            Linear("attended", (self.target(buffer, f"blk.{i}.attn_output", c.width, columns, accumulate),))
+            Linear("attended", (self.target(buffer, f"blk.{i}.attn_output", c.width, columns, accumulate=accumulate),))
         )
 
     def convolution(self, i: int, taps: int, buffer: str, accumulate: bool) -> None:
@@ -375,8 +389,10 @@ class Decoder(DecoderFiles):
         self.ops.append(Linear("normed", (self.target("parts", p + "in_proj", 3 * c.width, c.width),)))
         weight = self.matrix(p + "conv.weight", c.width, taps)
         cached = sum(isinstance(op, Convolve) for op in self.ops)
-        self.ops.append(Convolve("parts", "convolved", weight, cached, c.width, taps))
-        self.ops.append(Linear("convolved", (self.target(buffer, p + "out_proj", c.width, c.width, accumulate),)))
+        self.ops.append(Convolve("parts", "convolved", weight, cached, width=c.width, taps=taps))
+        self.ops.append(
+            Linear("convolved", (self.target(buffer, p + "out_proj", c.width, c.width, accumulate=accumulate),))
+        )
 
     def scan(self, i: int) -> None:
         """Append a state-space layer on "normed", up to its output projection: projection, scan, gate, and its norm."""
@@ -410,7 +426,7 @@ class Decoder(DecoderFiles):
         c, shape = self.config, self.config.scan
         assert shape is not None
         source = "normed_inner" if c.scan_norm else "gated"
-        target = self.target(buffer, f"blk.{i}.ssm_out", c.width, shape.inner, accumulate)
+        target = self.target(buffer, f"blk.{i}.ssm_out", c.width, shape.inner, accumulate=accumulate)
         self.ops.append(Linear(source, (target,)))
 
     def scan_buffers(self) -> dict[str, Buffer]:
@@ -441,11 +457,11 @@ class Decoder(DecoderFiles):
         """Append the feed-forward net on "normed", or the mixture of experts in its place."""
         m = self.config.mixture
         if m is None or i in m.dense:
-            self.net(f"blk.{i}.", FEED_FORWARD, "", self.config.hidden, buffer, accumulate)
+            self.net(f"blk.{i}.", FEED_FORWARD, "", self.config.hidden, buffer=buffer, accumulate=accumulate)
             return
         self.experts(i, m, buffer, accumulate)
         if m.shared and not m.shared_gate:
-            self.net(f"blk.{i}.", SHARED, "shared_", m.shared, buffer, accumulate=True)
+            self.net(f"blk.{i}.", SHARED, "shared_", m.shared, buffer=buffer, accumulate=True)
 
     def net(
         self, layer: str, stems: tuple[str, str, str], buffers: str, hidden: int, buffer: str, accumulate: bool
@@ -458,7 +474,7 @@ class Decoder(DecoderFiles):
         self.ops.append(Linear(source, tuple(targets)))
         second = up if self.gated or self.squared else None
         self.gate(gate if self.gated else up, second, inner, self.activation)
-        self.ops.append(Linear(inner, (self.target(buffer, layer + stems[2], width, hidden, accumulate),)))
+        self.ops.append(Linear(inner, (self.target(buffer, layer + stems[2], width, hidden, accumulate=accumulate),)))
 
     def gate(self, gate: str, up: str | None, target: str, kind: Activation) -> None:
         """Append a gated activation of two rows, or of one."""
@@ -482,23 +498,31 @@ class Decoder(DecoderFiles):
                 "scores",
                 buffer,
                 chosen,
-                m.used,
-                m.hidden,
-                kind,
-                m.weights,
-                m.factor,
-                accumulate,
-                bias,
-                m.groups,
-                m.groups_used,
-                scales,
+                used=m.used,
+                hidden=m.hidden,
+                kind=kind,
+                weights=m.weights,
+                factor=m.factor,
+                accumulate=accumulate,
+                bias=bias,
+                groups=m.groups,
+                groups_used=m.groups_used,
+                scales=scales,
             )
         )
         if m.shared and m.shared_gate:
             self.ops.append(Linear(source, (self.target("share", p + SHARED_GATE, 1, width),)))
             shared = self.expert([p + stem for stem in SHARED], m.shared)
             whole = Experts(
-                source, "share", buffer, (shared,), 1, m.shared, self.activation, "sigmoid", accumulate=True
+                source,
+                "share",
+                buffer,
+                (shared,),
+                used=1,
+                hidden=m.shared,
+                kind=self.activation,
+                weights="sigmoid",
+                accumulate=True,
             )
             self.ops.append(whole)
 
@@ -519,7 +543,7 @@ class Decoder(DecoderFiles):
         for part in (gate, up, down):
             if part.weight in self.rotated or (part.weight in self.used and has_index(self.used[part.weight])):
                 raise ModelError(f"{self.path}: tensor {part.weight}: experts multiply their inputs as they are")
-        return Expert(gate.weight, up.weight, down.weight, gate.bias, up.bias, down.bias)
+        return Expert(gate.weight, up.weight, down.weight, gate.bias, up_bias=up.bias, down_bias=down.bias)
 
 
 def net_buffers(start: str, hidden: int) -> dict[str, Buffer]:

@@ -148,7 +148,7 @@ class DecoderFiles:
         counts = dict.fromkeys(HF_COUNTS, cls.mixture.hf_count) if cls.mixture else {}
         aliases = {alias: key for alias, key in {**counts, **cls.hf_aliases}.items() if alias != key}
         keys, defaults = cls.read_keys(), cls.hf_defaults
-        config = cls.read_hf(text_config(checkpoint.metadata, checkpoint.path, defaults, keys, aliases))
+        config = cls.read_hf(text_config(checkpoint.metadata, checkpoint.path, defaults, keys, aliases=aliases))
         heads = tuple(f"{layer}.{end}" for layer in reward_layers(checkpoint.metadata) for end in ("weight", "bias"))
         return replace(config, tied=True, other_heads=heads) if heads else config
 
@@ -193,7 +193,7 @@ class DecoderFiles:
     def read_hf(cls, m: Metadata) -> Config:
         """Read the hyper-parameters of a config.json; an architecture with some of its own adds them."""
         m.refuse_features(cls.hf_refused)
-        config = read_hf_config(m, cls.biases, cls.partial_rotary, cls.read_keys(), cls.hf_eps)
+        config = read_hf_config(m, cls.biases, cls.partial_rotary, cls.read_keys(), eps=cls.hf_eps)
         config = replace(
             config,
             **cls.read_multipliers(m, 1),

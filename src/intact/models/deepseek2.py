@@ -114,7 +114,7 @@ class DeepseekV2(Decoder):
         )
         query_rank = m.integer("attention.q_lora_rank", 0, least=0)
         latent = cls.latent(
-            m, m.integer("attention.kv_lora_rank"), query_rank, m.integer("rope.dimension_count"), key, value
+            m, m.integer("attention.kv_lora_rank"), query_rank, m.integer("rope.dimension_count"), key=key, value=value
         )
         common: dict[str, Any] = {
             "attention.key_length": key,
@@ -141,7 +141,7 @@ class DeepseekV2(Decoder):
         query_rank = 0 if m.get("q_lora_rank") is None else m.integer("q_lora_rank")
         rotary = m.integer("qk_rope_head_dim")
         key = m.integer("qk_nope_head_dim") + rotary
-        latent = cls.latent(m, m.integer("kv_lora_rank"), query_rank, rotary, key, m.integer("v_head_dim"))
+        latent = cls.latent(m, m.integer("kv_lora_rank"), query_rank, rotary, key=key, value=m.integer("v_head_dim"))
         given: dict[str, Any] = {"head_dim": key, "num_key_value_heads": heads}
         if m.get("topk_method") == "greedy":
             given["n_group"] = None
@@ -159,7 +159,7 @@ class DeepseekV2(Decoder):
         if rotary >= key or value > key:
             what = f"values of {value} and a rotated part of {rotary}"
             raise ModelError(f"{m.source}: keys of {key} need narrower {what}")
-        return LatentAttention(rank, query_rank, rotary, key - rotary, value)
+        return LatentAttention(rank, query_rank, rotary, key - rotary, value=value)
 
     @classmethod
     def with_latent(cls, config: Config, latent: LatentAttention) -> Config:
@@ -267,8 +267,18 @@ class DeepseekV2(Decoder):
                 Linear("normed", (self.target("queries", p + "attn_q", heads * whole, c.width), compressed))
             )
         self.ops += [
-            Scatter("queries", "q", heads, w.rotary, whole, w.plain, whole),
-            Scatter("queries", "q", heads, w.plain, whole, 0, whole, w.rotary, keep=True),
+            Scatter("queries", "q", heads, w.rotary, source_step=whole, source_start=w.plain, target_step=whole),
+            Scatter(
+                "queries",
+                "q",
+                heads,
+                w.plain,
+                source_step=whole,
+                source_start=0,
+                target_step=whole,
+                target_start=w.rotary,
+                keep=True,
+            ),
             Scatter("compressed", "rotated", 1, w.rotary, source_start=w.rank),
             Scatter("compressed", "latent", 1, w.rank),
         ]
@@ -279,14 +289,30 @@ class DeepseekV2(Decoder):
         values = self.target("values", p + "attn_v_b", heads * w.value, w.rank)
         self.ops += [
             Linear("latent", (keys, values)),
-            Scatter("rotated", "k", heads, w.rotary, 0, 0, whole),
-            Scatter("plain", "k", heads, w.plain, w.plain, 0, whole, w.rotary, keep=True),
-            Scatter("values", "v", heads, w.value, w.value, 0, whole),
+            Scatter("rotated", "k", heads, w.rotary, source_step=0, source_start=0, target_step=whole),
+            Scatter(
+                "plain",
+                "k",
+                heads,
+                w.plain,
+                source_step=w.plain,
+                source_start=0,
+                target_step=whole,
+                target_start=w.rotary,
+                keep=True,
+            ),
+            Scatter("values", "v", heads, w.value, source_step=w.value, source_start=0, target_step=whole),
         ]
         cached = sum(isinstance(op, Attend) for op in self.ops)
         assert c.score_scale is not None
-        self.ops.append(Attend("q", "k", "v", "attended", cached, heads, heads, whole, c.score_scale))
-        self.ops.append(Scatter("attended", "values", heads, w.value, whole, 0, w.value))
+        self.ops.append(
+            Attend(
+                "q", "k", "v", "attended", layer=cached, heads=heads, kv_heads=heads, width=whole, scale=c.score_scale
+            )
+        )
+        self.ops.append(
+            Scatter("attended", "values", heads, w.value, source_step=whole, source_start=0, target_step=w.value)
+        )
 
     def latent_norm(self, buffer: str, gain: str, width: int) -> None:
         """Append the norm of a latent row, in place."""

@@ -171,7 +171,7 @@ class DeltaNets(GatedAttention):
         cached = sum(isinstance(op, Recurrent) for op in self.ops)
         sizes = (cached, shape.heads, shape.width, shape.groups, shape.states, c.taps, shape.tiled)
         self.ops.append(GatedDelta("mixed", "steps", "beta", "read", weight, bias, decay, *sizes))
-        self.ops.append(Norm("read", "read", gain, c.eps * shape.states, shape.heads))
+        self.ops.append(Norm("read", "read", gain, c.eps * shape.states, heads=shape.heads))
         self.gate("z", "read", "gated", "silu")
         self.ops.append(Linear("gated", (self.target(buffer, p + "ssm_out", c.width, shape.inner, accumulate=True),)))
 

@@ -84,10 +84,10 @@ def _describe(name: str, architecture: type[Decoder]) -> ArchitectureDescription
         architecture.gguf,
         architecture.hf,
         title if colon else name,
-        summary if colon else words,
-        source if bracket else "",
-        ARCHITECTURES.origin(name),
-        _comparisons().get(name),
+        summary=summary if colon else words,
+        source=source if bracket else "",
+        origin=ARCHITECTURES.origin(name),
+        compared=_comparisons().get(name),
     )
 
 

@@ -164,4 +164,4 @@ def _multiplied(checkpoint: Checkpoint, tensor: Tensor, runs: tuple[RowFactors, 
             begin += run.rows
         return np.ascontiguousarray(values, "<f4").view(np.uint8).reshape(-1)
 
-    return Converted(tensor.name, "F32", tensor.shape, (tensor,), make)
+    return Converted(tensor.name, "F32", tensor.shape, (tensor,), make=make)

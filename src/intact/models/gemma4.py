@@ -124,8 +124,8 @@ class Gemma4(GemmaDecoder):
             cls.of_kinds(m, "attention.head_count_kv", heads, local),
             m.integer("attention.shared_kv_layers", 0, least=0, most=layers - 1),
             hidden[-1],
-            m.integer("embedding_length_per_layer_input", 0, least=0),
-            True,
+            inputs=m.integer("embedding_length_per_layer_input", 0, least=0),
+            keys_as_values=True,
         )
         m.refuse_features({"attention.value_length_swa": (narrow,), "rope.dimension_count_swa": (narrow,)})
         given = {"attention.head_count_kv": max(heads), "feed_forward_length": hidden[0], "rope.dimension_count": wide}
@@ -153,9 +153,9 @@ class Gemma4(GemmaDecoder):
             (few, heads),
             m.integer("num_kv_shared_layers", 0, least=0, most=m.integer("num_hidden_layers", most=1024) - 1),
             hidden * (2 if m.flag("use_double_wide_mlp", False) else 1),
-            m.integer("hidden_size_per_layer_input", 0, least=0),
-            equal,
-            int(wide * part) // 2,
+            inputs=m.integer("hidden_size_per_layer_input", 0, least=0),
+            keys_as_values=equal,
+            rotated=int(wide * part) // 2,
         )
         given: dict[str, Any] = {
             "use_bidirectional_attention": None,
@@ -306,7 +306,7 @@ class Gemma4(GemmaDecoder):
         self.norm("x", "normed", p + "ffn_norm.weight")
         sharing = not self.has_keys(i) and kinds.sharing_hidden != c.hidden
         hidden = kinds.sharing_hidden if sharing else c.hidden
-        self.net(p, FEED_FORWARD, "sharing_" if sharing else "", hidden, "result", accumulate=False)
+        self.net(p, FEED_FORWARD, "sharing_" if sharing else "", hidden, buffer="result", accumulate=False)
         result = "result"
         if c.mixture:
             result = "sum"
@@ -339,26 +339,48 @@ class Gemma4(GemmaDecoder):
         self.ops.append(Linear("normed", tuple(targets)))
         self.norm("q" + end, "q" + end, p + "attn_q_norm.weight", c.heads, width=width)
         self.rotate("q" + end, rotary, c.heads, width, interleaved=False)
-        self.spread("q" + end, "q", c.heads, c.heads, width)
+        self.spread("q" + end, "q", c.heads, c.heads, width=width)
         if self.has_keys(i):
             if equal:
                 self.ops.append(Scatter("k" + end, "v" + end, 1, kv_heads * width))
             self.norm("k" + end, "k" + end, p + "attn_k_norm.weight", kv_heads, width=width)
             self.ops.append(Norm("v" + end, "v" + end, self.ones(width), c.eps, heads=kv_heads))
             self.rotate("k" + end, rotary, kv_heads, width, interleaved=False)
-            self.spread("k" + end, "keys" + end, kv_heads, c.kv_heads, width)
-            self.spread("v" + end, "values" + end, kv_heads, c.kv_heads, width)
+            self.spread("k" + end, "keys" + end, kv_heads, c.kv_heads, width=width)
+            self.spread("v" + end, "values" + end, kv_heads, c.kv_heads, width=width)
         own = [j for j in range(c.layers) if self.has_keys(j) and c.is_local[j] == local and j <= i]
         shape = (own[-1], c.heads, c.kv_heads, c.head_width, Fraction(1), window)
         self.ops.append(Attend("q", "keys" + end, "values" + end, "attended", *shape))
-        self.ops.append(Scatter("attended", "attended" + end, c.heads, width, c.head_width, 0, width))
+        self.ops.append(
+            Scatter(
+                "attended",
+                "attended" + end,
+                c.heads,
+                width,
+                source_step=c.head_width,
+                source_start=0,
+                target_step=width,
+            )
+        )
 
     def spread(self, source: str, target: str, heads: int, all_heads: int, width: int) -> None:
         """Append copies of heads in the sizes of the cache: each as often as it stands there, zeros behind it."""
         copies, whole = all_heads // heads, self.config.head_width
         for copy in range(copies):
             start = copy * whole
-            self.ops.append(Scatter(source, target, heads, width, width, 0, copies * whole, start, keep=copy > 0))
+            self.ops.append(
+                Scatter(
+                    source,
+                    target,
+                    heads,
+                    width,
+                    source_step=width,
+                    source_start=0,
+                    target_step=copies * whole,
+                    target_start=start,
+                    keep=copy > 0,
+                )
+            )
 
     def project(self, i: int, buffer: str, accumulate: bool) -> None:
         """Append attention's output projection, of heads of the layer's own width."""

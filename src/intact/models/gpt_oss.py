@@ -98,7 +98,7 @@ def _apart(tensor: Tensor, count: int, where: str) -> Iterator[Tensor]:
             name = f"{begin}{e}.{turn}_proj.{'bias' if bias else 'weight'}"
             stored = (tensor,) if e == i == 0 else ()
             make = partial(stack.part, e, i, len(turns))
-            yield Converted(name, tensor.kind, (outputs, *columns), stored, make)
+            yield Converted(name, tensor.kind, (outputs, *columns), stored, make=make)
 
 
 class _Stack:

@@ -135,7 +135,7 @@ class MatMulFree(WithoutAttention):
         rooms = _rooms_of(bounds)
         for i in range(1, bounds.shape[0]):
             make = _row_of(rooms, i)
-            found[f"blk.{i}.{_ROOM}"] = Converted(_BOUNDS, "F32", (bounds.shape[1],), (bounds,), make)
+            found[f"blk.{i}.{_ROOM}"] = Converted(_BOUNDS, "F32", (bounds.shape[1],), (bounds,), make=make)
         return found
 
     @classmethod
@@ -166,7 +166,7 @@ class MatMulFree(WithoutAttention):
         if room:
             self.vector(room, c.width)
         cached = sum(isinstance(op, Recurrent) for op in self.ops)
-        self.ops.append(GatedRecurrence("input", "forget", "state", room, cached, c.width))
+        self.ops.append(GatedRecurrence("input", "forget", "state", room, layer=cached, channels=c.width))
         self.norm("output_gate", "output_gate", p + "hgrn_norm.weight", heads=1, width=c.width)
         self.gate("state", "output_gate", "gated", "silu")
         self.product("gated", p + "hgrn_output", self.target("x", p + "hgrn_output", c.width, c.width, True))
@@ -205,7 +205,7 @@ def _scaled(gain: Tensor, parts: MatrixParts) -> Tensor:
         values = dequantize(gain.kind, gain.data, gain.shape).astype(np.float64) * left
         return values.astype("<f4").view(np.uint8)
 
-    return Converted(gain.name, "F32", gain.shape, (gain, *parts.found.values()), make)
+    return Converted(gain.name, "F32", gain.shape, (gain, *parts.found.values()), make=make)
 
 
 def rooms(bounds: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -64,7 +64,7 @@ def read_form(m: Metadata) -> ImageForm:
     for name, side, patch in (("height", height, patch_height), ("width", width, patch_width)):
         if side % patch:
             m.fail("image_size", f"has a {name} of {side}, which patches of {patch} do not divide (patch_size)")
-    form = ImageForm(m.integer("num_channels", most=64), height, width, patch_height, patch_width)
+    form = ImageForm(m.integer("num_channels", most=64), height, width, patch_height, patch_width=patch_width)
     for key, what, size, most in (
         ("patch_size", "numbers in a patch", form.pixels, MOST_PIXELS),
         ("image_size", "patches and a class token", form.patches + 1, MOST_CONTEXT),

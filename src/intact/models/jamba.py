@@ -79,7 +79,10 @@ class Jamba(SelectiveSpaces):
         layers = m.integer("num_hidden_layers", most=1024)
         experts = m.integer("num_experts") > 1
         config = super().read_hf(m if experts else Metadata({**m.values, "num_experts": 0}, m.source))
-        attention, routed = cls.periodic(m, "attn_layer", 8, 4, layers), cls.periodic(m, "expert_layer", 2, 1, layers)
+        attention, routed = (
+            cls.periodic(m, "attn_layer", 8, 4, layers=layers),
+            cls.periodic(m, "expert_layer", 2, 1, layers=layers),
+        )
         scans, dense = (tuple(i for i in range(layers) if i not in some) for some in (attention, routed))
         inner = m.integer("mamba_expand", 2, most=64) * config.width
         own: dict[str, Any] = {

@@ -86,7 +86,7 @@ class Mamba3(ScansAlone):
         angles = m.integer("ssm.angle_count", most=states // 2)
         return replace(
             super().read_gguf(m),
-            trapezoidal=TrapezoidalShape(heads, width, groups, states, angles),
+            trapezoidal=TrapezoidalShape(heads, width, groups, states, angles=angles),
             slowest_decay=m.number("ssm.slowest_decay", 1e-4, least=1e-9, most=1.0),
             hidden=m.integer("feed_forward_length", 0, least=0),
         )
@@ -124,7 +124,7 @@ class Mamba3(ScansAlone):
         }
         return replace(
             super().read_hf(Metadata({**m.values, **common}, m.source)),
-            trapezoidal=TrapezoidalShape(heads, of_head, groups, states, int(states * turned) // 2),
+            trapezoidal=TrapezoidalShape(heads, of_head, groups, states, angles=int(states * turned) // 2),
             slowest_decay=own.number("A_floor", 1e-4, least=1e-9, most=1.0),
             hidden=hidden,
         )

@@ -104,7 +104,7 @@ class NemotronH(BackboneStateSpaces):
         if not isinstance(kinds, list):
             m.refuse(key, "a list with a word for each layer", kinds)
         counted = Metadata({**m.values, "num_hidden_layers": m.get("num_hidden_layers", len(kinds))}, m.source)
-        others, common = read_hf_layers(counted, kinds, _ATTENTION, (*_SCANS, *cls.nets), key)
+        others, common = read_hf_layers(counted, kinds, _ATTENTION, (*_SCANS, *cls.nets), key=key)
         m.choice("mamba_hidden_act", ("silu",))
         cls.refuse_step_limit(m)
         if m.get("attention_head_dim") not in (None, m.get("head_dim")):

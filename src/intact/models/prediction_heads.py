@@ -150,7 +150,7 @@ def _from_mtp(checkpoint: Checkpoint, architecture: type[Decoder]) -> _HeadFiles
         "mlp_only_layers": [] if mixes else [0],
         "decoder_sparse_step": 1,
     }
-    return _alone(checkpoint, architecture, own, "mtp.layers.0.", changes, _HF["mtp"])
+    return _alone(checkpoint, architecture, own, "mtp.layers.0.", changes=changes, parts=_HF["mtp"])
 
 
 def _from_last_layer(checkpoint: Checkpoint, architecture: type[Decoder]) -> _HeadFiles | None:
@@ -169,7 +169,7 @@ def _from_last_layer(checkpoint: Checkpoint, architecture: type[Decoder]) -> _He
     beginning = f"model.layers.{further[0]}."
     changes = {"num_nextn_predict_layers": 0, "first_k_dense_replace": 0, "mlp_layer_types": None}
     parts = {beginning + stem: place for stem, place in _HF["layers"].items()}
-    return _alone(checkpoint, architecture, own, beginning, changes, parts)
+    return _alone(checkpoint, architecture, own, beginning, changes=changes, parts=parts)
 
 
 def _alone(

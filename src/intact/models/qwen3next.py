@@ -87,4 +87,4 @@ class Qwen3Next(DeltaMixtures):
 def _rows(tensor: Tensor, name: str, rows: NDArray[np.int64]) -> Tensor:
     """Return some rows of a stored matrix as a tensor that is made when its data are asked for."""
     shape = (len(rows), *tensor.shape[1:])
-    return Converted(name, tensor.kind, shape, (tensor,), lambda: pick_rows(tensor, name, rows).data)
+    return Converted(name, tensor.kind, shape, (tensor,), make=lambda: pick_rows(tensor, name, rows).data)

@@ -57,7 +57,7 @@ def _apart(tensor: Tensor, turned: bool) -> Iterator[Tensor]:
         for i, turn in enumerate(turns):
             stored = (tensor,) if e == i == 0 else ()
             make = partial(_rows, tensor, e, slice(i * rows, (i + 1) * rows), turned)
-            yield Converted(f"{match[1]}{e}.{turn}_proj.weight", tensor.kind, (rows, columns), stored, make)
+            yield Converted(f"{match[1]}{e}.{turn}_proj.weight", tensor.kind, (rows, columns), stored, make=make)
 
 
 def _rows(tensor: Tensor, expert: int, rows: slice, turned: bool) -> Bytes:

@@ -104,7 +104,7 @@ def read_hf_rope(m: Metadata, partial: bool = False) -> Rotary:
     owner, key = (local, "rope_theta") if local.get("rope_theta") is not None else (m, "rope_local_base_freq")
     local_base = None if owner.get(key) is None else owner.number(key, least=1.0)
     alpha = scaling.number("alpha", 1.0, least=1.0, most=1e6)
-    return Rotary(base, local_base, part, _read_hf_scaling(m, scaling), alpha)
+    return Rotary(base, local_base, part, _read_hf_scaling(m, scaling), alpha=alpha)
 
 
 def stretched_base(rotary: Rotary, width: int) -> float:

@@ -85,7 +85,7 @@ class SelectiveSpaces(StateSpaces):
         if bias:
             self.vector(bias, s.channels)
         layer = sum(isinstance(op, ConvolveSilu) for op in self.ops)
-        self.ops.append(ConvolveSilu("mixed", "convolved", weight, bias, layer, s.channels, c.taps))
+        self.ops.append(ConvolveSilu("mixed", "convolved", weight, bias, layer=layer, width=s.channels, taps=c.taps))
         widths = (s.rank, s.states, s.states)
         parts = tuple(
             self.target(to, p + stem, rows, s.channels)

@@ -222,6 +222,6 @@ def read_statistics(path: Path) -> Callable[[int], InputStatistics]:
             second[np.triu_indices(len(largest))] = upper
         except (KeyError, ValueError, TypeError) as error:
             raise FormatError(f"{path}: holds no statistics of product {op}; delete it, and it is made anew") from error
-        return InputStatistics(rows, exponent, second + np.triu(second, 1).T, largest.copy(), total.copy())
+        return InputStatistics(rows, exponent, second + np.triu(second, 1).T, largest.copy(), total=total.copy())
 
     return read

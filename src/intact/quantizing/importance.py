@@ -65,4 +65,4 @@ def _statistics(one: SquaredInputs) -> InputStatistics:
     power = (_BITS - int(np.frexp(sums.max())[1])) // 2
     squares = np.rint(np.ldexp(sums, 2 * power)).astype(np.int64)
     unknown = np.zeros(len(squares), np.int64)
-    return InputStatistics(int(one.counts[0]), -power, np.diag(squares), unknown, unknown)
+    return InputStatistics(int(one.counts[0]), -power, np.diag(squares), unknown, total=unknown)

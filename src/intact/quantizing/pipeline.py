@@ -189,7 +189,7 @@ def quantize(
     stored = open_checkpoint(path)
     with split_matrices(stored) as checkpoint:
         program = build_program(checkpoint)
-        spec, other = _checked(program, to, embeddings, text is not None or imatrix is not None, static)
+        spec, other = _checked(program, to, embeddings, text is not None or imatrix is not None, static=static)
         importance = None if imatrix is None else read_importance(Path(imatrix), program, spec)
         together = list[StoredTogether]()
         if is_gguf(target):
@@ -198,7 +198,7 @@ def quantize(
                     f"{path}: tensor {apart[0]} is part of another tensor in GGUF files; expected one as source"
                 )
             together = stored_together(stored)
-            _check_gguf(checkpoint, program, _plan(program, spec, other), together, target)
+            _check_gguf(checkpoint, program, _plan(program, spec, other), together, target=target)
         source = measure(program).root.hex()
         sample = None
         if text is not None and (static or (spec is not None and is_calibrated(spec))):
@@ -230,11 +230,18 @@ def quantize(
         progress("calibrate", 0, total)
         root = measure(program).root.hex()
         return read_statistics(
-            gather(program, sample, folder, root, threads, lambda: progress("calibrate", next(count), total))
+            gather(
+                program,
+                sample,
+                folder,
+                root,
+                threads=threads,
+                advance=lambda: progress("calibrate", next(count), total),
+            )
         )
 
     if spec is not None and spec.transforms:
-        path = transform_model(path, spec.transforms, _candidates(spec), learn, work, progress)
+        path = transform_model(path, spec.transforms, _candidates(spec), learn, work=work, progress=progress)
     with split_matrices(open_checkpoint(path)) as checkpoint:
         program = build_program(checkpoint)
         matrices = _plan(program, spec, other)
@@ -246,14 +253,22 @@ def quantize(
         cost = spec.cost if isinstance(spec, SpecMixture) else None
         for done, matrix in enumerate(matrices):
             progress("quantize", done, len(matrices))
-            losses.append(quantize_matrix(program.tensors[matrix.name], matrix, read, work, cost))
+            losses.append(quantize_matrix(program.tensors[matrix.name], matrix, read, work, cost=cost))
         progress("quantize", len(matrices), len(matrices))
         picks = [0] * len(matrices)
         if isinstance(spec, SpecMixture):
             names = [matrix.name for matrix in matrices if matrix.op is not None]
             slopes = dict.fromkeys(names, 1.0)
             if COSTS[spec.cost].measured and sample is not None:
-                slopes = measure_slopes(program, sample, names, folder, measure(program).root.hex(), threads, progress)
+                slopes = measure_slopes(
+                    program,
+                    sample,
+                    names,
+                    folder,
+                    model=measure(program).root.hex(),
+                    threads=threads,
+                    progress=progress,
+                )
             shapes = [program.tensors[name].shape for name in names]
             costs = [
                 [slopes[name] * (one.cost or 0.0) for one in row] for name, row in zip(names, losses, strict=False)
@@ -263,7 +278,17 @@ def quantize(
             chosen.append(_Chosen(matrix.name, matrix.specs[pick], matrix.part(work, pick), row[pick].proxy))
         fixed = isinstance(spec, Spec) and all(one.spec in (spec, other) for one in chosen)
         assignment = None if fixed else {one.name: str(one.spec) for one in chosen}
-        return _finish(checkpoint, program, chosen, limits, about, assignment, together, work, target)
+        return _finish(
+            checkpoint,
+            program,
+            chosen,
+            limits,
+            about=about,
+            assignment=assignment,
+            together=together,
+            work=work,
+            target=target,
+        )
 
 
 def largest_inputs(program: Program, read: Callable[[int], InputStatistics]) -> dict[str, np.float32]:
@@ -469,25 +494,25 @@ def _finish(
     final = work / f"{FINAL}{target.suffix if is_gguf(target) else ''}"
     file = final if is_gguf(target) else final / MODEL_FILE
     if is_gguf(target):
-        write_gguf_checkpoint(checkpoint, _written(checkpoint, parts), final, json.dumps(record), together)
+        write_gguf_checkpoint(checkpoint, _written(checkpoint, parts), final, json.dumps(record), together=together)
     else:
-        _write_folder(checkpoint, parts, limits, final, about)
+        _write_folder(checkpoint, parts, limits, final, about=about)
         write_whole(final / RECORD, json.dumps(record, indent=1))
     result = QuantizedModel(
         target,
         about["spec"],
         about["embeddings"],
         about["source"],
-        about["text"] or None,
-        about["digest"],
-        len(chosen),
-        weights,
-        bits,
-        file.stat().st_size,
-        proxy,
-        assignment,
-        bool(limits),
-        about.get("imatrix"),
+        text=about["text"] or None,
+        digest=about["digest"],
+        matrices=len(chosen),
+        weights=weights,
+        bits_per_weight=bits,
+        file_bytes=file.stat().st_size,
+        proxy=proxy,
+        assignment=assignment,
+        static=bool(limits),
+        imatrix=about.get("imatrix"),
     )
     write_whole(work / RECORD, json.dumps({**_record_of(work), FINISHED: about["digest"]}, indent=1))
     final.replace(target)
@@ -530,5 +555,5 @@ def _write_folder(
         stored,
         lambda name: parts[name].read_bytes() if name in parts else data[name].data,
         folder,
-        about,
+        about=about,
     )

@@ -72,7 +72,7 @@ class _Structure:
         self._embeddings.append((stream, weight))
 
     def add_norm(self, at: int, source: str, target: str, gain: str, offset: float) -> None:
-        self._norms.append(_Norm(at, source, target, gain, offset))
+        self._norms.append(_Norm(at, source, target, gain, offset=offset))
 
     def add_sum(self, source: str, target: str, gain: str) -> None:
         self._sums.append((source, target, gain))
@@ -80,7 +80,7 @@ class _Structure:
     def add_product(
         self, at: int, source: str, target: str, weight: str, *, bias: str | None, accumulate: bool
     ) -> None:
-        self._products.append(_Product(at, source, target, Projection(weight, bias), accumulate))
+        self._products.append(_Product(at, source, target, Projection(weight, bias), accumulate=accumulate))
 
     def add_head(self, at: int, source: str, weight: str) -> None:
         self._products.append(_Product(at, source, None, Projection(weight, None)))
@@ -89,7 +89,7 @@ class _Structure:
         self._gates.append(_Gate(at, gate, up, target))
 
     def add_attention(self, at: int, value: str, target: str, heads: int, kv_heads: int, width: int) -> None:
-        self._attentions.append(_Attention(at, value, target, heads, kv_heads, width))
+        self._attentions.append(_Attention(at, value, target, heads, kv_heads=kv_heads, width=width))
 
     def model(self) -> ModelStructure:
         """Return the structure, all operations having said what they know."""
@@ -101,13 +101,13 @@ class _Structure:
             program.buffers[stream].width,
             embedding,
             program.head_weight,
-            tuple(self._stream_norm(norm) for norm in self._norms if norm.source == stream),
-            tuple(product.projection for product in products if product.target in rows),
-            tuple(gain for _, _, gain in self._sums),
-            tuple(net for gate in self._gates if (net := self._feed_forward(gate))),
-            tuple(path for attention in self._attentions if (path := self._value_path(attention))),
-            tuple(product.projection.weight for product in products),
-            tuple(product.projection.weight for product in products if product.source == stream),
+            norms=tuple(self._stream_norm(norm) for norm in self._norms if norm.source == stream),
+            writers=tuple(product.projection for product in products if product.target in rows),
+            result_gains=tuple(gain for _, _, gain in self._sums),
+            feed_forwards=tuple(net for gate in self._gates if (net := self._feed_forward(gate))),
+            values=tuple(path for attention in self._attentions if (path := self._value_path(attention))),
+            products=tuple(product.projection.weight for product in products),
+            readers=tuple(product.projection.weight for product in products if product.source == stream),
         )
 
     def _stream_norm(self, norm: _Norm) -> StreamNorm:
@@ -127,7 +127,9 @@ class _Structure:
         output, first = self._readers(attention.at, attention.target)
         if value is None or first is None:
             return None
-        return ValuePath(value, tuple(output), first, attention.heads, attention.kv_heads, attention.width)
+        return ValuePath(
+            value, tuple(output), first, attention.heads, kv_heads=attention.kv_heads, width=attention.width
+        )
 
     def _readers(self, at: int, buffer: str) -> tuple[list[str], int | None]:
         """Return the matrices that read a buffer behind an operation, and the first product among these."""

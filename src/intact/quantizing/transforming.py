@@ -50,7 +50,7 @@ def transform_model(
     for i in range(done + 1, len(names)):
         before = source if i == 0 else places[i - 1]
         part = places[i].with_name(places[i].name + ".part")
-        write_transformed(before, names[i], part, specs, gather, progress)
+        write_transformed(before, names[i], part, specs, gather=gather, progress=progress)
         part.replace(places[i])
         if i:
             shutil.rmtree(before)
@@ -94,8 +94,8 @@ def write_transformed(
         def report(done: int, whole: int) -> None:
             progress(f"transform {name}", done, whole)
 
-        edits = transform(FloatModel(structure, read, statistics, specs, report))
-        _write(checkpoint, program, edits, read, out, name)
+        edits = transform(FloatModel(structure, read, statistics, specs, progress=report))
+        _write(checkpoint, program, edits, read, out=out, name=name)
 
 
 def _write(
@@ -139,7 +139,7 @@ def _write(
         values = read(copies.get(canonical, canonical))
         return np.ascontiguousarray(edits.apply(canonical, values), "<f4").tobytes()
 
-    write_checkpoint(checkpoint, stored, content, out, {"source": name})
+    write_checkpoint(checkpoint, stored, content, out, about={"source": name})
     if copies and checkpoint.format != "gguf":
         config = out / "config.json"
         write_whole(config, json.dumps(json.loads(read_text(config)) | {"tie_word_embeddings": False}, indent=1))

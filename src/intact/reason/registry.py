@@ -307,7 +307,7 @@ def method(
                 shared[p.name] = p.default
                 parameters += _parameters_of(p.default)
             else:
-                parameters.append(_parameter(known, p.name, p.annotation, p.default, _help(text, p.name)))
+                parameters.append(_parameter(known, p.name, p.annotation, p.default, words=_help(text, p.name)))
         line = text.partition("\n")[0]
         about = version, uses, group, independent
         found = Method(function.__name__, function, paper, line, tuple(parameters), dict(sampling), *about)
@@ -320,7 +320,7 @@ def _parameters_of(settings: SharedParameters) -> list[Parameter]:
     """Return the parameters that shared settings stand for."""
     known, text = vars(sys.modules[type(settings).__module__]), inspect.getdoc(type(settings)) or ""
     return [
-        _parameter(known, one.name, one.type, getattr(settings, one.name), _help(text, one.name))
+        _parameter(known, one.name, one.type, getattr(settings, one.name), words=_help(text, one.name))
         for one in fields(settings)
     ]
 
@@ -340,11 +340,11 @@ def _parameter(known: Mapping[str, Any], name: str, annotation: Any, default: An
         getattr(kind, "__name__", str(kind)) + " | None" * (len(parts) > 1),
         default,
         words,
-        tuple([mark for mark in marks if callable(mark)]),
-        next((mark.kind for mark in marks if isinstance(mark, Named)), ""),
-        _needs(marks),
-        any(isinstance(mark, CommaList) for mark in marks),
-        next((mark.sampling for mark in marks if isinstance(mark, Follows)), ""),
+        checks=tuple([mark for mark in marks if callable(mark)]),
+        names=next((mark.kind for mark in marks if isinstance(mark, Named)), ""),
+        needs=_needs(marks),
+        listed=any(isinstance(mark, CommaList) for mark in marks),
+        follows=next((mark.sampling for mark in marks if isinstance(mark, Follows)), ""),
     )
 
 

@@ -149,8 +149,8 @@ def identify(
         weights.tensors,
         tokenizer_digest(hash, checkpoint, tokenizer),
         template_digest(hash, tokenizer),
-        tuple(sorted(tokenizer.eos_ids)),
-        _declared_name(checkpoint),
+        ends=tuple(sorted(tokenizer.eos_ids)),
+        name=_declared_name(checkpoint),
     )
 
 

@@ -131,7 +131,7 @@ class LockedRun:
         if now is not None and exact_time(now) is None:
             fields.fail("now", "a time such as 2026-11-20T17:45:00")
         files, written = fields.each("files", LockedFile.from_document), fields.maybe("written", fields.text)
-        return cls(tuple(arguments), files, fields.digest("result"), written, now)
+        return cls(tuple(arguments), files, fields.digest("result"), written, now=now)
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class Lock:
             found,
             fields.each("models", LockedModel.from_document),
             None if run is None else LockedRun.from_document(run, version),
-            version,
+            version=version,
         )
 
 

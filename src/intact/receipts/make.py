@@ -111,7 +111,7 @@ def header_of(
 ) -> Header:
     """Return the header of an answer's receipt; the first call computes the model's digests."""
     compiler = constraints.compiler() if parameters.constraint is not None else None
-    request = AnswerRequest(prompt, parameters, branch, compiler, source, decoding)
+    request = AnswerRequest(prompt, parameters, branch, compiler, source=source, decoding=decoding)
     return Header(digests_of(model, hash), numerics_of(model), request, hash)
 
 

@@ -55,8 +55,8 @@ class ModelDigests:
             fields.integer("tensors", 1, 1 << 24),
             fields.digest("tokenizer"),
             fields.maybe("template", fields.digest),
-            fields.ascending("ends"),
-            fields.maybe("name", fields.text),
+            ends=fields.ascending("ends"),
+            name=fields.maybe("name", fields.text),
         )
 
 

@@ -114,7 +114,7 @@ class Opening:
         if not good or len(kinds) != 1 or not kinds <= _KINDS.keys() or len(next(iter(shapes))) != 2:
             raise ReceiptError(f"{path}: its layers, digests or rows are none of an opening")
         rows = {names[n]: t.data.view(_KINDS[t.kind]).reshape(t.shape) for n, t in tensors.items()}
-        return cls(receipts[0], layers, roots, leaves, rows)
+        return cls(receipts[0], layers, roots, leaves, rows=rows)
 
 
 def _numbers(text: Any) -> tuple[int, ...]:
@@ -195,7 +195,7 @@ def open_layers(model: LoadedModel, receipt: Receipt, nonce: str, layers: int = 
     if found.commitment != claimed:
         raise ReceiptError("this model computes other rows than the receipt commits to: nothing can be opened")
     leaves = weights_of(model.variant(adapter_of(model, receipt.header)), receipt.header.hash).leaves
-    return Opening(receipt.digest, chosen, found.roots, leaves, found.rows)
+    return Opening(receipt.digest, chosen, found.roots, leaves, rows=found.rows)
 
 
 def check(

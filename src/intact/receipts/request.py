@@ -93,7 +93,9 @@ class AnswerRequest:
             fields.fail("compiler", "the name of what compiled the constraint, and null without one")
         source = fields.maybe("source", lambda name: PromptSource.from_document(fields.values[name], "request.source"))
         decoding = Decoding.from_document(value["decoding"]) if "decoding" in value else None
-        return cls(fields.integers("prompt", shortest=1), parameters, tuple(branch), compiler, source, decoding)
+        return cls(
+            fields.integers("prompt", shortest=1), parameters, tuple(branch), compiler, source=source, decoding=decoding
+        )
 
 
 @lru_cache(256)

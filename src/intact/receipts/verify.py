@@ -104,7 +104,7 @@ def verify(
         Called before each step of the engine; an exception that it raises ends the verification.
     """
     for window in windows(receipts, lambda receipt: min(receipt.count, most or receipt.count)):
-        yield from verify_together(model, window, most, signed_by, between)
+        yield from verify_together(model, window, most, signed_by, between=between)
 
 
 def windows(items: Iterable[T], tokens: Callable[[T], int]) -> Iterator[list[T]]:
@@ -448,7 +448,7 @@ class _Check:
         )
 
     def _verdict(self, what: What, detail: str) -> Verdict:
-        return Verdict("false", what, self._checked, detail, self._checked)
+        return Verdict("false", what, self._checked, detail, checked=self._checked)
 
     def end(self, completion: Completion) -> None:
         """Decide the verdict when the sample is done."""
@@ -457,13 +457,13 @@ class _Check:
         drawn = found.what in ("token", "finish")  # what a mask decides; states, text and log-probabilities it does not
         if drawn and own is not None and own != constraints.compiler():
             detail = f"its constraint was compiled by {own:.80}, here by {constraints.compiler()}: {found.detail}"
-            found = Verdict("unverifiable", "constraint", found.position, detail, found.checked)
+            found = Verdict("unverifiable", "constraint", found.position, detail, checked=found.checked)
         self.found = found
 
     def _ended(self, completion: Completion) -> Verdict:
         """Return the verdict, given that all tokens that were drawn are right."""
         if isinstance(completion.error, CapacityError):
-            return Verdict("unverifiable", "memory", None, str(completion.error), self._checked)
+            return Verdict("unverifiable", "memory", None, str(completion.error), checked=self._checked)
         if completion.error is not None and not isinstance(completion.error, ParameterError):
             raise completion.error
         if self._checked < len(self.claimed) or (self._partial and completion.finish != "cancelled"):

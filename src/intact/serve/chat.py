@@ -194,7 +194,7 @@ class Chat:
         content = "".join(text for is_thought, text in parts if not is_thought)
         thoughts = "".join(text for is_thought, text in parts if is_thought)
         finish = reader.finish(FINISH[completion.finish])
-        return ChatAnswer(content, thoughts, first.calls + last.calls, finish, completion)
+        return ChatAnswer(content, thoughts, first.calls + last.calls, finish, completion=completion)
 
     def _count(self, completions: list[Completion]) -> dict[str, Any]:
         """Count tokens, also for the client's account."""
@@ -291,7 +291,7 @@ async def open_chat(
         constraint = {"json_schema": schema} if grammar is None else {"grammar": grammar}
         parameters = request.sampling(limit, request.top_logprobs or 0, **constraint)
         source = "tools" if grammar else "response_format" if schema else None
-        job = TextJob(prompt, n, parameters, client, own, source, shadow=shadow)
+        job = TextJob(prompt, n, parameters, client, own=own, constraint=source, shadow=shadow)
         if thoughts is None:
             is_bound = schema is not None or imposes_calls(request)
             thoughts = can_think(template_source(served)) and not is_bound
@@ -301,7 +301,7 @@ async def open_chat(
         apart = thought_readers(served, request, prompt) if thoughts else None
         try:
             async with admitted(served, [job], "chat", "messages") as admission:
-                yield Chat(served, job, admission, reader, apart, bool(request.logprobs))
+                yield Chat(served, job, admission, reader, thoughts=apart, logprobs=bool(request.logprobs))
         except ApiError as error:
             if error.param == "tools" and not isinstance(error.__cause__, ConstraintError):
                 await in_thread(partial(name_fault, request, error))
@@ -327,12 +327,12 @@ async def encode_prompt(served: Served, request: ChatRequest, most: int) -> list
     ApiError
         400, naming the field of `ChatRequest`.
     """
-    return await _encode(served, request, as_turns(request.messages), most, "messages")
+    return await _encode(served, request, as_turns(request.messages), most, field="messages")
 
 
 async def _encode_shadow(served: Served, request: ChatRequest, most: int) -> list[int]:
     """Return the tokens of the conversation that a mix reads beside a request's, rendered as that is."""
-    return await _encode(served, request, shadow_turns(request), most, SHADOW)
+    return await _encode(served, request, shadow_turns(request), most, field=SHADOW)
 
 
 async def _encode(

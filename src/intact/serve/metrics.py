@@ -72,7 +72,7 @@ class Metrics:
             for event in (several[0] if several else ())
         ]
         text = "Pages of prompts, of the folder of --prefix-cache or of --prefill, by what was done with them."
-        yield _family("intact_prefix_cache_pages", text, pages, ("model", "event"), CounterMetricFamily)
+        yield _family("intact_prefix_cache_pages", text, pages, ("model", "event"), kind=CounterMetricFamily)
         for field, text in _COUNTERS.items():
             values = [((name,), getattr(engine.counters, field)) for name, engine in engines]
             yield _family(f"intact_engine_{field}", text, values, kind=CounterMetricFamily)

@@ -232,7 +232,7 @@ class ToolCallStream:
     def of(cls, request: ChatRequest, form: ToolCallFormat, thought: ThinkingTags | None = None) -> ToolCallStream:
         """Return a stream of the calls that a request allows; `thought` is of `begun_thought`."""
         alone = single_call(request)
-        return cls(CallReader(form, alone, signatures(request), _is_free(request), thought), alone)
+        return cls(CallReader(form, alone, signatures(request), _is_free(request), thought=thought), alone)
 
     def push(self, text: str) -> tuple[str, list[dict[str, Any]]]:
         """Take more text; return what of it is content for certain, and the calls that are complete."""

@@ -153,7 +153,7 @@ def opened(
     thinking: ThinkingMode | None = None,
 ) -> Iterator[dict[str, Backend]]:
     """Return `backends_of` a model for a `with` block, at whose end the connections that it opened are closed."""
-    backends = backends_of(model, continues, now, mix, thinking)
+    backends = backends_of(model, continues, now, mix, thinking=thinking)
     try:
         yield backends
     finally:

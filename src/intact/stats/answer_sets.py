@@ -222,9 +222,9 @@ def _fare(
         sum(sizes) / len(sizes) if sizes else math.nan,
         sizes.count(1) / problems,
         sizes.count(0) / problems,
-        (problems - len(sizes)) / problems,
-        problems,
-        tuple(sizes),
+        abstained=(problems - len(sizes)) / problems,
+        problems=problems,
+        sizes=tuple(sizes),
     )
 
 

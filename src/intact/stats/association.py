@@ -80,7 +80,7 @@ def slope(
     factor = count / (count - 1) * (xs.size - 1) / (xs.size - 2)
     error = float(np.sqrt(factor * (sums @ sums))) / spread
     half = student_quantile(two_sided(level), (mixed if within else count) - 1) * error
-    return Slope(estimate, estimate - half, estimate + half, error, count, mixed)
+    return Slope(estimate, estimate - half, estimate + half, error, clusters=count, mixed=mixed)
 
 
 def ratio_of_sums(

@@ -91,7 +91,7 @@ def reliability(
             held[-1][0] if adaptive else (i + 1) / bins,
             len(held),
             mean(pair[0] for pair in held),
-            sum(pair[1] for pair in held) / len(held),
+            right=sum(pair[1] for pair in held) / len(held),
         )
         for i, held in enumerate(sorted_in)
         if held
@@ -129,7 +129,7 @@ def bins_from_the_top(confidences: Sequence[float], right: Sequence[bool], least
             held[0][0],
             len(held),
             mean(confidence for confidence, _ in held),
-            sum(flag for _, flag in held) / len(held),
+            right=sum(flag for _, flag in held) / len(held),
         )
         for held in bins
     ]

@@ -64,4 +64,4 @@ def tost(first: ArrayLike, second: ArrayLike, margin: float, alpha: float = 0.05
     p = float(weightstats.ttost_paired(one, other, -margin, margin)[0])
     half = float(stats.t.ppf(1 - inside(alpha, "alpha"), gaps.size - 1) * gaps.std(ddof=1) / gaps.size**0.5)
     mean = float(gaps.mean())
-    return Equivalence(mean, mean - half, mean + half, p, p <= alpha)
+    return Equivalence(mean, mean - half, mean + half, p, equivalent=p <= alpha)

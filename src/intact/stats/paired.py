@@ -76,7 +76,17 @@ def mcnemar(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> McNemar
     d, p = Fraction(b - c, n + 2), Fraction(b + c + 2, n + 2)
     half = z * root((p - d * d) / (n + 2))
     low, high = max(-1.0, float(d - half)), min(1.0, float(d + half))
-    return McNemar(both, b, c, n - both - b - c, (b - c) / n, low, high, min(1.0, float(exact)), min(1.0, float(mid)))
+    return McNemar(
+        both,
+        b,
+        c,
+        n - both - b - c,
+        difference=(b - c) / n,
+        low=low,
+        high=high,
+        exact=min(1.0, float(exact)),
+        mid=min(1.0, float(mid)),
+    )
 
 
 def paired_bootstrap(

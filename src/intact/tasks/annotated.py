@@ -97,7 +97,7 @@ def program(question: str, solution: str, answer: str) -> AnnotatedProgram | str
     steps, results = list[ast.expr](), list[Fraction]()
     for left, right in notes:
         stated = as_number(right.strip().lstrip("$"))
-        written = _with_origins(left.replace(",", ""), numbers, fixed, results, words)
+        written = _with_origins(left.replace(",", ""), numbers, fixed, results, words=words)
         if isinstance(written, Reason):
             return written.why
         try:

@@ -88,7 +88,7 @@ class Chosen(NamedTuple):
         task, written = self.task, item
         if self.digits != DIGITS[0]:
             task, written = self._with_digits, replace(item, question=write_digits(item.question, self.digits))
-        problem = problem_of(task, written, self.prompt, style, seed, self.shots)
+        problem = problem_of(task, written, self.prompt, style, seed=seed, shots=self.shots)
         return replace(problem, read_cut=partial(self.task.read_stated, item)) if self.cut == "stated" else problem
 
     @property
@@ -194,7 +194,7 @@ def choose(text: str) -> Chosen:
         task.read_stated(Item("", "", "", {}), "")  # raises where it cannot
     prompt = given.get("prompt", OPTIONS["prompt"])
     check_prompt(task, prompt)
-    return Chosen(task, parameters, split, style, shots, cut, digits, prompt, sample)  # type: ignore[arg-type]
+    return Chosen(task, parameters, split, style, shots=shots, cut=cut, digits=digits, prompt=prompt, sample=sample)  # type: ignore[arg-type]
 
 
 def available(text: str) -> str:

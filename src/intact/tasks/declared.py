@@ -123,7 +123,7 @@ class _Declared(Task):
         if len(given) > 1 and isinstance(self, LikelihoodTask):
             raise ValueError("the answer is a list, and of the choices that are compared one alone can be right")
         secret = {_ANSWERS: given} if len(given) > 1 else {}
-        return Item(name, question, given[0], data, secret, cluster)
+        return Item(name, question, given[0], data, secret=secret, cluster=cluster)
 
     def _after(self, answer: str) -> str:
         """Return what of a field is the answer: what follows the declared mark."""
@@ -193,11 +193,11 @@ def read_task(path: Path) -> Task:
         problem = f"{path}: there is no grader {grader!r:.60}"
         raise FormatError(unknown_name(problem, str(grader), GRADERS))
     needed = ["question", "answer", *["choices"] * (grader in ("choice", "likelihood"))]
-    _require(path, "items", items, str, [key for key in _TABLES["items"] if key in items or key in needed])
+    _require(path, "items", items, str, keys=[key for key in _TABLES["items"] if key in items or key in needed])
     if ("file" in items) == ("hub" in items):
         raise FormatError(f"{path}: [items] names a file or a data set of the hub, one of the two")
-    _require(path, "", found, str, [key for key in ("name", "line", "source", "licence") if key in found])
-    _require(path, "prompt", prompt, str, ["instruction"] if "instruction" in prompt else [])
+    _require(path, "", found, str, keys=[key for key in ("name", "line", "source", "licence") if key in found])
+    _require(path, "prompt", prompt, str, keys=["instruction"] if "instruction" in prompt else [])
     name = found.get("name", path.stem)
     if not name.isidentifier():
         raise FormatError(f"{path}: name must consist of letters, digits and _, got {name!r}")

@@ -22,7 +22,7 @@ class Folio(Choice):
             "5d7bb84c7edab3fb358e057d2807f19cf5cf5e2d",
             "data/v0.0/folio-validation.jsonl",
             173_456,
-            "6922c988ef10987bd6545568ee8e63e897af80994591fa20539767da58f8e3d1",
+            sha256="6922c988ef10987bd6545568ee8e63e897af80994591fa20539767da58f8e3d1",
         ),
     }
     words = {"True": "A", "False": "B", "Uncertain": "C", "Unknown": "C"}

@@ -16,7 +16,7 @@ _FILE = GitHubFile(
     "ab400345c5ea39d28ea6d7d3be0e417b11113c87",
     "src/tot/data/24/24.csv",
     48_235,
-    "b9f12b3e36d987a3c714c4cef17d89a137d7c59da26532fcfb93b4821d8111b5",
+    sha256="b9f12b3e36d987a3c714c4cef17d89a137d7c59da26532fcfb93b4821d8111b5",
 )
 _EXPRESSION = re.compile(r"[\d(][\d\s()+\-*/]*[\d)]")
 

@@ -20,14 +20,14 @@ class GSM8K(Numeric):
             "3101c7d5072418e28b9008a6636bde82a006892c",
             "grade_school_math/data/test.jsonl",
             749_738,
-            "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14",
+            sha256="3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14",
         ),
         "train": GitHubFile(
             "openai/grade-school-math",
             "3101c7d5072418e28b9008a6636bde82a006892c",
             "grade_school_math/data/train.jsonl",
             4_166_206,
-            "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465",
+            sha256="17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465",
         ),
     }
 

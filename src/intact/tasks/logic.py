@@ -41,7 +41,7 @@ class ProntoQA(_Logic):
             "d29f1e5e7203e8826cb9c41ba3003e43dc0b9d34",
             "data/ProntoQA/dev.json",
             483_050,
-            "2d2e9d0adbef05cd66b51d11516b8fb3d3fb2cbc1664867d1123a000f7b11a5f",
+            sha256="2d2e9d0adbef05cd66b51d11516b8fb3d3fb2cbc1664867d1123a000f7b11a5f",
         ),
     }
     words = {"True": "A", "False": "B"}
@@ -59,7 +59,7 @@ class ProofWriter(_Logic):
             "d29f1e5e7203e8826cb9c41ba3003e43dc0b9d34",
             "data/ProofWriter/dev.json",
             541_784,
-            "e792b54981065c91d4aecc908be17ce9a730f2327548e6fa36717ef01e472240",
+            sha256="e792b54981065c91d4aecc908be17ce9a730f2327548e6fa36717ef01e472240",
         ),
     }
     words = {"True": "A", "False": "B", "Unknown": "C", "Uncertain": "C"}

@@ -21,7 +21,7 @@ class Math500(Task):
             "ae8f961818d47860cfbde256b72cbb5c326e6b85",
             "data/math500/test.jsonl",
             420_439,
-            "34943b1a3660c7dc63c7bc89b5ecefc0ffdeeee32501c2ad161cdec34d7a4b4c",
+            sha256="34943b1a3660c7dc63c7bc89b5ecefc0ffdeeee32501c2ad161cdec34d7a4b4c",
         ),
     }
     instruction = "Please reason step by step, and put your final answer within \\boxed{}."

@@ -29,7 +29,7 @@ class AddSub(_Mawps):
             "a45202bd16f1ec06f433442dc1152d0074773465",
             "evaluation/data/mawps/addsub.jsonl",
             70_911,
-            "2fae2c92530cdf1ac0487db9a90e68d6af84049d755c07c4486411c1d7f43e75",
+            sha256="2fae2c92530cdf1ac0487db9a90e68d6af84049d755c07c4486411c1d7f43e75",
         ),
     }
 
@@ -46,7 +46,7 @@ class MultiArith(_Mawps):
             "a45202bd16f1ec06f433442dc1152d0074773465",
             "evaluation/data/mawps/multiarith.jsonl",
             109_522,
-            "12e8295088364af21fb6591dbdbd1dda452aade57227f63d725677471ded2951",
+            sha256="12e8295088364af21fb6591dbdbd1dda452aade57227f63d725677471ded2951",
         ),
     }
 
@@ -63,6 +63,6 @@ class SingleOp(_Mawps):
             "a45202bd16f1ec06f433442dc1152d0074773465",
             "evaluation/data/mawps/singleop.jsonl",
             75_278,
-            "feb012e7ed5503cdb96fd127d539692b033000e9134655acaf4f4e0091328e94",
+            sha256="feb012e7ed5503cdb96fd127d539692b033000e9134655acaf4f4e0091328e94",
         ),
     }

@@ -10,7 +10,7 @@ _FILE = GitHubFile(
     "2c4ba9119eef74d0d611f494261b2c5bae98c69a",
     "datasets/minif2f.jsonl",
     320_856,
-    "d6654c88476ff14db19d57dea25bd955a240525fb52171e460f89d98f83d7dd5",
+    sha256="d6654c88476ff14db19d57dea25bd955a240525fb52171e460f89d98f83d7dd5",
 )
 
 

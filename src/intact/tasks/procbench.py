@@ -111,7 +111,7 @@ class ProcBench(Generated):
             lines.append(f"{number}. {step}")
             states.append(" ".join(state))
         name = f"{self.steps}-{self.letters}-{self.seed}-{index}"
-        return Item(name, "\n".join(lines), states[-1], {"steps": self.steps}, {"states": states})
+        return Item(name, "\n".join(lines), states[-1], {"steps": self.steps}, secret={"states": states})
 
     def read(self, text: str) -> str | None:
         """Return what stands behind the last "Final:", in a box, or at the last step."""

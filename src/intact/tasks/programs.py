@@ -75,7 +75,7 @@ class HumanEval(Programs):
             "6d43fb980f9fee3c892a914eda09951f772ad10d",
             "data/HumanEval.jsonl.gz",
             44_877,
-            "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef",
+            sha256="b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef",
         ),
     }
     longer = {"75": 5}
@@ -86,7 +86,9 @@ class HumanEval(Programs):
         prompt, entry = row["prompt"], row["entry_point"]
         public = {"before": prompt, "entry": entry, "tests": code.doctests(prompt)}
         tests = f"{row['test']}\ncheck({entry})"
-        return Item(row["task_id"].partition("/")[2], prompt, row["canonical_solution"], public, {"tests": tests})
+        return Item(
+            row["task_id"].partition("/")[2], prompt, row["canonical_solution"], public, secret={"tests": tests}
+        )
 
     def chat(self, item: Item) -> Prompt:
         """Ask for the whole function."""
@@ -111,7 +113,7 @@ class MBPP(Programs):
             "ae8f961818d47860cfbde256b72cbb5c326e6b85",
             "data/mbpp_sanitized/test.jsonl",
             199_338,
-            "7ccc1699376d70ffc39e6fd4aad7122c90306aad64a75ed3b9a5b4926ec780cc",
+            sha256="7ccc1699376d70ffc39e6fd4aad7122c90306aad64a75ed3b9a5b4926ec780cc",
         ),
     }
     longer = {"64": 100}
@@ -128,7 +130,7 @@ class MBPP(Programs):
         before = f'{head}\n    """{row["prompt"].strip()}\n\n    {example}\n    """\n'
         public = {"before": before, "entry": found[1], "shown": example, "tests": [imports + row["test_list"][0]]}
         tests = imports + "\n".join(row["test_list"])
-        return Item(str(index), row["prompt"].strip(), row["code"], public, {"tests": tests})
+        return Item(str(index), row["prompt"].strip(), row["code"], public, secret={"tests": tests})
 
     def chat(self, item: Item) -> Prompt:
         """The sentence and the public test, which tells the name and the arguments."""

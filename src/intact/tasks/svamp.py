@@ -23,7 +23,7 @@ class SVAMP(Numeric):
             "a45202bd16f1ec06f433442dc1152d0074773465",
             "evaluation/data/svamp/test.jsonl",
             280_029,
-            "d0826ff1264f3860e46fc4e71db9e31d2d188960db87090e22677f9493e67a0d",
+            sha256="d0826ff1264f3860e46fc4e71db9e31d2d188960db87090e22677f9493e67a0d",
         ),
     }
 

@@ -276,7 +276,9 @@ class Task(ABC):
             prompt = (*(turn for pair in examples for turn in pair), *self.chat(item))
         else:
             prompt = self.base(item, shots)
-        return Problem(item.id, prompt, partial(self.read_for, item), {"question": item.question, **item.data}, seed)
+        return Problem(
+            item.id, prompt, partial(self.read_for, item), {"question": item.question, **item.data}, seed=seed
+        )
 
 
 def _name_of(value: Any) -> str | None:

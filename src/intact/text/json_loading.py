@@ -71,7 +71,7 @@ def load(content: bytes, file: Path, rows: int | None) -> Loaded:
     added = parsing.get_added_tokens_decoder()
     if type(parsing.model).__name__ == "WordPiece":
         check_wordpiece(plain, {token: one.content for token, one in added.items() if one.special}, file)
-    return Loaded(parsing, plain, added, parsing.get_vocab(with_added_tokens=True), {})
+    return Loaded(parsing, plain, added, parsing.get_vocab(with_added_tokens=True), aliases={})
 
 
 def _is_unigram(model: Any) -> bool:
@@ -91,7 +91,7 @@ def _load_unigram(document: Mapping[str, Any], file: Path, rows: int | None) -> 
             known[one.content] = token
     parsing, plain = _join(bare, added), _join(bare, added)
     plain.encode_special_tokens = True
-    return Loaded(parsing, plain, added, known, aliases_of(parsing, known))
+    return Loaded(parsing, plain, added, known, aliases=aliases_of(parsing, known))
 
 
 def aliases_of(made: "tokenizers.Tokenizer", known: Mapping[str, int]) -> dict[int, int]:

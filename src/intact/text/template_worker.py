@@ -97,7 +97,7 @@ def written(context: Context, value: T, expression: str) -> T:
 @pass_eval_context
 def join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: Any = None) -> str:
     """Join the texts of items."""
-    return joined(context, value, "what |join is given", d, attribute)
+    return joined(context, value, "what |join is given", d, attribute=attribute)
 
 
 @pass_eval_context
@@ -330,6 +330,6 @@ def start() -> dict[str, Callable[..., Any]]:
     if hasattr(signal, "SIGVTALRM"):
         signal.signal(signal.SIGVTALRM, stop)
     assert compile_template("", WARM_UP) is None
-    reply = render("", {"messages": [{"role": "user"}]}, ("2024-03-05T00:00:00", None, None), 60, 1000)
+    reply = render("", {"messages": [{"role": "user"}]}, ("2024-03-05T00:00:00", None, None), 60, most=1000)
     assert reply == {"failure": "ZeroDivisionError: division by zero", "line": 3}, reply
     return {"compile": compile_template, "render": render}

@@ -116,7 +116,7 @@ def _nodes(nodes: Sequence[Mapping[str, Any]], above: TreeNode, chosen: str) -> 
             _shorten(node.get("appended", "") + node["text"]),
             _KINDS.get(node["why"], "cut"),
             branch in winning,
-            found.get(node["parent"], above),
+            above=found.get(node["parent"], above),
         )
         found[branch] = made
         found.get(node["parent"], above).below.append(made)

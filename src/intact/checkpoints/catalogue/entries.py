@@ -74,7 +74,7 @@ class Entry:
 
 
 def _hub_entry(name: str, repo: str, file: str, size: int, licence: str = "Apache-2.0") -> Entry:
-    return Entry(name, file, size, licence, (Hub(repo, file),))
+    return Entry(name, file, size, licence, sources=(Hub(repo, file),))
 
 
 DEFAULT = "smollm2-135m-instruct"
@@ -127,14 +127,14 @@ CATALOGUE: dict[str, Entry] = {
             "ggml-org/gemma-3-270m-it-GGUF",
             "gemma-3-270m-it-Q8_0.gguf",
             292_000_000,
-            "Gemma Terms of Use",
+            licence="Gemma Terms of Use",
         ),
         _hub_entry(
             "gemma-3-1b-it",
             "ggml-org/gemma-3-1b-it-GGUF",
             "gemma-3-1b-it-Q4_K_M.gguf",
             806_000_000,
-            "Gemma Terms of Use",
+            licence="Gemma Terms of Use",
         ),
     )
 }

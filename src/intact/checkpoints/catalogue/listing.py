@@ -91,7 +91,7 @@ class Listing:
         if not isinstance(files, dict) or len(files) > MOST_FILES:
             raise FormatError(f"{where}: expected at most {MOST_FILES} files")
         checked = {name: _file(name, file, where) for name, file in files.items()}
-        return cls(value["repo"], value["revision"], value["commit"], value["licence"], checked)
+        return cls(value["repo"], value["revision"], value["commit"], value["licence"], files=checked)
 
     @classmethod
     def kept(cls, folder: Path) -> Listing | None:

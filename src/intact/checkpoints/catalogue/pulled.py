@@ -67,7 +67,7 @@ def open_pulled(name: HubName, listing: Listing, variant: Variant) -> PulledMode
     known = (read_object(record_path(name.folder, variant)) or {}).get("files", {})
     files = {file: value for file, value in known.items() if isinstance(value, dict)} if isinstance(known, dict) else {}
     shortest = HubName(name.repo, name.revision, choice_of(listing, variant))
-    return PulledModel(shortest, listing, variant, name.folder / variant.name, files)
+    return PulledModel(shortest, listing, variant, name.folder / variant.name, files=files)
 
 
 def find_pulled(name: HubName) -> Path | None:

@@ -84,7 +84,7 @@ def _present(entry: Entry, folder: Path, report: Report) -> Pulled | None:
     if sha256(target, lambda done: report("check", done, size)) != expected:
         target.unlink()
         return None
-    return Pulled(entry.name, target, size, expected, str(known.get("source", "")), fresh=False)
+    return Pulled(entry.name, target, size, expected, source=str(known.get("source", "")), fresh=False)
 
 
 def _fetch(entry: Entry, folder: Path, report: Report) -> Pulled:
@@ -127,7 +127,7 @@ def _checked(source: Source, entry: Entry, folder: Path, report: Report) -> tupl
     if expected is not None and found != expected:
         partial.unlink()
         raise WrongContentError(f"the file fetched has SHA-256 {found}, expected {expected}")
-    return Pulled(entry.name, folder / entry.file, size, found, str(source), fresh=True), partial
+    return Pulled(entry.name, folder / entry.file, size, found, source=str(source), fresh=True), partial
 
 
 def leftovers(source: Source, entry: Entry, folder: Path) -> list[Path]:

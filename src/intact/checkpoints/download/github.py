@@ -66,7 +66,7 @@ def fetch_from_github(file: GitHubFile, target: Path, report: Report = lambda st
             fresh = not (target.is_file() and _digest(target, report) == file.sha256)
             if fresh:
                 _fetch(file, target, report)
-    return Pulled(target.name, target, file.bytes, file.sha256, str(file), fresh)
+    return Pulled(target.name, target, file.bytes, file.sha256, source=str(file), fresh=fresh)
 
 
 def _fetch(file: GitHubFile, target: Path, report: Report) -> None:
@@ -75,7 +75,9 @@ def _fetch(file: GitHubFile, target: Path, report: Report) -> None:
     kept = bytes_kept(partial, file.bytes)
     require_space(target.parent, file.bytes - kept, target.name)
     try:
-        receive(file.url, {}, target.name, partial, file.bytes, lambda done: report("fetch", done, file.bytes))
+        receive(
+            file.url, {}, target.name, partial, size=file.bytes, report=lambda done: report("fetch", done, file.bytes)
+        )
         if (found := _digest(partial, report)) != file.sha256:
             raise WrongContentError(f"the file fetched has SHA-256 {found}, expected {file.sha256}")
     except WrongContentError as error:

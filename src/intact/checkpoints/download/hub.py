@@ -69,7 +69,7 @@ def transfer(source: Hub, partial: Path, size: int, report: Callable[[int], None
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     url = hf_hub_url(source.repo, source.file, revision=source.revision, endpoint=endpoint())
-    receive(url, build_hf_headers(), source.file, partial, size, report)
+    receive(url, build_hf_headers(), source.file, partial, size=size, report=report)
 
 
 def receive(

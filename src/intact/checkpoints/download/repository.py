@@ -188,7 +188,7 @@ def _fetch_several(plan: PullPlan, names: tuple[str, ...], folder: Path, report:
     for name in missing:
         target = folder / plan.variant.local(name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        _fetch(plan, name, folder, lambda done, before=before: report("fetch", before + done, total), report)
+        _fetch(plan, name, folder, lambda done, before=before: report("fetch", before + done, total), check=report)
         before += plan.listing.files[name].size
 
 
@@ -203,7 +203,7 @@ def _fetch(plan: PullPlan, name: str, folder: Path, report: Any, check: Report) 
         partial.unlink()
         if not kept:
             raise DownloadError(f"cannot pull {plan.name}: {error}; it was thrown away, try again") from error
-        _fetch(plan, name, folder, report, check)
+        _fetch(plan, name, folder, report, check=check)
         return
     except DownloadError as error:
         raise DownloadError(f"cannot pull {plan.name}: hub {plan.name.repo}: {error}") from error
@@ -259,4 +259,4 @@ def _pulled(plan: PullPlan, fresh: bool) -> Pulled:
     digests = {name: value["sha256"] for name, value in there.files.items()}
     single = next(iter(digests.values())) if len(digests) == 1 else None
     source = f"hub {plan.name.repo} at {plan.listing.commit[:12]}"
-    return Pulled(str(plan.name), there.path, there.bytes, single, source, fresh, digests)
+    return Pulled(str(plan.name), there.path, there.bytes, single, source=source, fresh=fresh, files=digests)

@@ -331,7 +331,7 @@ def _read_description(reader: _Reader, where: str) -> _Description:
         raise reader.error(
             where, f"the shape {shape} does not divide into blocks of {kind}", "whole blocks a row", begin
         )
-    return _Description(name, kind, shape, length, reader.u64(where), at)
+    return _Description(name, kind, shape, length, offset=reader.u64(where), at=at)
 
 
 def _read_tensors(reader: _Reader, count: int, alignment: int) -> dict[str, Tensor]:

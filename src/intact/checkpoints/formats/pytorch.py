@@ -89,7 +89,7 @@ def read_pytorch(path: str | PathLike[str]) -> dict[str, Tensor]:
         raise FormatError(f"{path}: the pickle is refused: {error}; {_SAVE_AGAIN}") from error
     data = np.frombuffer(buffer, np.uint8)
     data.flags.writeable = False
-    return {name: _tensor(path, name, view, data, files, f"{top}/data/") for name, view in found.items()}
+    return {name: _tensor(path, name, view, data, files=files, top=f"{top}/data/") for name, view in found.items()}
 
 
 def _files(path: Path, buffer: mmap.mmap | bytes) -> tuple[dict[str, slice], str]:

@@ -134,7 +134,7 @@ def _description(name: str, value: object, path: Path, size: int) -> _Descriptio
         raise FormatError(
             f"{where}: {end - begin} bytes at offset {begin}; expected {length} for {kind} with shape {shape}"
         )
-    return _Description(name, kind, shape, begin, end)
+    return _Description(name, kind, shape, begin, end=end)
 
 
 def read_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:

@@ -414,7 +414,7 @@ class DraftModel(Drafter):
             own = rules[draft]
             edits, mask = own.next() if own is not None and same else (None, None)
             sampling, key = draft.draws[:2]
-            draws.append(Draw(row, sampling, key, draft.position + depth, edits, mask))
+            draws.append(Draw(row, sampling, key, draft.position + depth, edits=edits, mask=mask))
         tokens, logprobs = self.executor.draw(logits, draws)
         count = min(RANKS, logits.shape[1])
         likeliest = self.executor.likeliest(logits, np.array(list(rows.values()), np.int64), count).tolist()

@@ -63,7 +63,7 @@ class Growth:
         chances: list[float] = []
         origins: list[str] = []
         if limit > 0:
-            self._below(context, -1, 0, 1.0, 0)
+            self._below(context, -1, 0, 1.0, link=0)
         while self._offers and len(tokens) < limit:
             negative, _, token, parent, depth, link, context, row = heappop(self._offers)
             tokens.append(token)
@@ -71,8 +71,8 @@ class Growth:
             chances.append(-negative)
             origins.append(self._name if row else "lookup")
             if row and self._trees:
-                self._offer_next(row._replace(rank=row.rank + 1), context, parent, depth, -negative)
-            self._below((*context[1 - CONTEXT :], token), len(tokens) - 1, depth + 1, -negative, link + 1)
+                self._offer_next(row._replace(rank=row.rank + 1), context, parent, depth, most=-negative)
+            self._below((*context[1 - CONTEXT :], token), len(tokens) - 1, depth + 1, -negative, link=link + 1)
         return make_tree(tokens, parents, chances, origins)
 
     def _offer(
@@ -89,7 +89,7 @@ class Growth:
         if rank < len(row.tokens):
             chance = min(most, row.reach * row.chances[rank])
             row = row._replace(rank=rank)
-            self._offer(chance, row.tokens[rank], parent, depth, len(self._chain), context, row)
+            self._offer(chance, row.tokens[rank], parent, depth, link=len(self._chain), context=context, row=row)
 
     def _below(self, context: tuple[int, ...], parent: int, depth: int, reach: float, link: int) -> None:
         """Offer the children of a node: the chain's token, and candidates, which share the chance that it leaves."""
@@ -99,8 +99,8 @@ class Growth:
         other, left = -1, reach
         if link < len(self._chain) and (self._trees or not tokens or self._links[link] >= chances[0]):
             other, left = self._chain[link], reach * (1 - self._links[link])
-            self._offer(reach * self._links[link], other, parent, depth, link, context, None)
+            self._offer(reach * self._links[link], other, parent, depth, link=link, context=context, row=None)
             if not self._trees:
                 return
         if tokens:
-            self._offer_next(_Row(tokens, chances, 0, left, other), context, parent, depth, left)
+            self._offer_next(_Row(tokens, chances, 0, left, other=other), context, parent, depth, most=left)

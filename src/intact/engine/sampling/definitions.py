@@ -79,7 +79,7 @@ class Definition:
             case "integer":
                 return integer(name, value, self.low, self.high)
             case "decimal":
-                return decimal(name, value, self.low, self.high, self.above)
+                return decimal(name, value, self.low, self.high, above=self.above)
             case "flag":
                 return flag(name, value)
             case "stops":

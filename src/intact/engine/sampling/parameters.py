@@ -312,7 +312,7 @@ class SamplingParameters:
         """Temperature and filters as exact integers."""
         from intact.numerics.sampling import make_sampling
 
-        return make_sampling(self.temperature, self.top_k, self.top_p, self.min_p, self.typical_p)
+        return make_sampling(self.temperature, self.top_k, self.top_p, self.min_p, typical=self.typical_p)
 
     @property
     def biases(self) -> tuple[tuple[int, float], ...]:

@@ -151,7 +151,7 @@ class SharedCache:
         distances.append(own)
         rotations = zip(self._program.rotations, self._program.factors(), strict=True)
         turns = [sine_cosine(np.concatenate(distances), turns, factor) for turns, factor in rotations]
-        return _Part(rows, reading, [*seen, Seen(reading.block, len(reading.block) + len(own))], distances, turns)
+        return _Part(rows, reading, [*seen, Seen(reading.block, len(reading.block) + len(own))], distances, turns=turns)
 
     def _exchange(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
         """Keep the rows of keys and values of a layer, then attend."""

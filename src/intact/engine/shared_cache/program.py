@@ -36,7 +36,7 @@ def open_attentions(program: Program) -> tuple[Program, tuple[Attention, ...]]:
         elif isinstance(op, Attend):
             cap = score_cap(op.cap) if op.cap else None
             sinks = None if op.sinks is None else integer_sinks(program, op.sinks)
-            found.append(Attention(op, ropes.pop(op.query, None), score_scale(op.scale), cap, sinks))
+            found.append(Attention(op, ropes.pop(op.query, None), score_scale(op.scale), cap, sinks=sinks))
             rows = [AllGather(None, name, (op.kv_heads * op.width,), accumulate=True) for name in (op.key, op.value)]
             ops += [*rows, AllGather(op.query, op.target, (op.heads * op.width,))]
         else:

@@ -215,7 +215,16 @@ class _Work:
             if worker.drawn and worker.current not in worker.finished
         ]
         steps = (*self._steps, *unfinished)
-        return SharedText(text, steps, tuple(conclusion), self._rounds, by, ended, self._read, self._operations)
+        return SharedText(
+            text,
+            steps,
+            tuple(conclusion),
+            self._rounds,
+            by=by,
+            ended=ended,
+            read=self._read,
+            operations=self._operations,
+        )
 
     # Views
 

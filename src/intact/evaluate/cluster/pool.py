@@ -323,6 +323,6 @@ def opened_pool(
         keeper = None
         if journals is not None:
             keeper = ray.remote(JournalKeeper).options(**on(here)).remote(journals.absolute())
-        yield Pool(ray, Resources(dict(shipments), files, keeper, now, thinking), count)
+        yield Pool(ray, Resources(dict(shipments), files, keeper, now, thinking=thinking), count)
         if keeper is not None:
             ray.get(keeper.close.remote())

@@ -54,7 +54,7 @@ class ProblemsJob:
         place = {item.id: number for number, item in enumerate(items)}
         method, task = find(self.method), choose(self.task)
         options = {**self.options, "journal": journals, "receipt": self.receipts is not None}
-        solving = solve_items(backends, method, task, items, self.parameters, **options)
+        solving = solve_items(backends, method, task, items, parameters=self.parameters, **options)
         with closing(solving) as graded:
             for one in graded:
                 yield place[one.item.id], one

@@ -144,7 +144,7 @@ def arms_of(runs: Mapping[Path, EvaluationRun], machines: MachineChoice = DEFAUL
     identities = {json.dumps(_identities(run)) for run in runs.values()}
     timed = {path: machines.of(_models(run), len(identities) == 1) for path, run in runs.items()}
     return [
-        ReportArm(name, path, run, task, timed[path])
+        ReportArm(name, path, run, task, machine=timed[path])
         for name, (path, run) in zip(names, runs.items(), strict=True)
         for task in range(len(run.manifest["tasks"]))
         if any(record.task == task for record in run.records)

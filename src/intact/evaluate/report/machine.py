@@ -120,10 +120,10 @@ class IdealMachine:
         knee = max(1.0, step / text)
         prompts = ((1.0, max(step, text)), (knee, knee * text), (2 * knee, 2 * knee * text))
         distinct = tuple(dict(prompts).items())
-        return ModelRuntime(distinct, max(step, text), text, machines, self.price, self.name)
+        return ModelRuntime(distinct, max(step, text), text, machines, price=self.price, name=self.name)
 
 
-A100: Final = IdealMachine(7.3e13, 6.8e11, 80e9, 5.12, "the rates of A100 cards of 80 GB")
+A100: Final = IdealMachine(7.3e13, 6.8e11, 80e9, 5.12, name="the rates of A100 cards of 80 GB")
 """The machine by default, from the logs of arXiv 2305.02440 (stanford-crfm/helm-efficiency).
 
 Medians over its nine architectures of 6 to 176 billion weights in 16 bits: multiply-adds from how the time of a prompt
@@ -276,5 +276,5 @@ def _measured(name: str, path: Path) -> StatedRuntime:
     points = tuple(sorted(({1.0: step} | prompts).items()))
     model = name or Path(str(document.get("model", ""))).name
     return StatedRuntime(
-        model, bool(name), ModelRuntime(points, step, 0.0, 1, None, f"the rates measured in {path.name}")
+        model, bool(name), ModelRuntime(points, step, 0.0, 1, price=None, name=f"the rates measured in {path.name}")
     )

@@ -135,7 +135,7 @@ def worth_of(records: Sequence[SettingRecord], *, accuracy: bool = False) -> Gue
     figures = (means[0] - means[1], means[0] - means[2], means[0], means[1])
     guess, mean, default, advantage = (significant(value, _DIGITS) for value in figures)
     p = test.p / 2 if test.difference > 0 else 1 - test.p / 2
-    return GuessWorth(len(ordered), guess, mean, default, advantage, significant(p, _DIGITS))
+    return GuessWorth(len(ordered), guess, mean, default, advantage=advantage, p=significant(p, _DIGITS))
 
 
 def _gain_of_guess(others: Sequence[SettingRecord], record: SettingRecord, *, accuracy: bool) -> float:

@@ -79,10 +79,10 @@ def compare(
             significant(both.difference, DIGITS),
             significant(both.low, DIGITS),
             significant(both.high, DIGITS),
-            significant(discordant, DIGITS),
-            p,
-            significant(float(corrected.p[trial]), DIGITS),
-            bool(corrected.rejected[trial]),
+            discordant=significant(discordant, DIGITS),
+            p=p,
+            adjusted=significant(float(corrected.p[trial]), DIGITS),
+            non_inferior=bool(corrected.rejected[trial]),
         )
         for trial, (both, discordant, p) in enumerate(found)
     ]

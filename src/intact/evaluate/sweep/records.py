@@ -139,10 +139,10 @@ def _of_sweep(path: Path, baseline: SweepTrial, price: float) -> SettingRecord:
         gains: dict[str, SettingGain] = {}
         for rung in value["rungs"]:  # of later rungs there are more problems
             points = {point["trial"]: (int(point["right"]), int(point["tokens"])) for point in rung["settings"]}
-            _add(gains, trials, points, rung["problems"], price)
+            _add(gains, trials, points, rung["problems"], price=price)
         rows = {row["trial"]: (int(row["right"]), int(row["tokens"])) for row in value["judgement"]["settings"]}
         problems = value["judgement"]["problems"]
-        _add(gains, trials, rows, problems, price)  # untouched by the search, which chose finalists by their luck
+        _add(gains, trials, rows, problems, price=price)  # untouched by the search, which chose finalists by their luck
         about, model = value["tasks"]["held_out"], value["models"][0]
         features = RecordFeatures(size_of(model["name"]), rows[0][0] / problems, answers_of(about["label"]))
         return SettingRecord(f"{about['label']}, {model['name']}", features, gains)
@@ -163,7 +163,7 @@ def _add(
     for trial, (right, tokens) in points.items():
         if trial:
             gains[trials[trial].key] = SettingGain(
-                trials[trial], _gain(right, tokens, points[0], problems, price), problems
+                trials[trial], _gain(right, tokens, points[0], problems, price=price), problems
             )
 
 
@@ -221,7 +221,7 @@ def _of_group(group: Sequence[tuple[Path, EvaluationRun, int]], baseline: SweepT
                 strict=True,
             )
         )
-        gains[key] = SettingGain(trial, _gain(right, tokens, (right0, tokens0), len(common), price), len(common))
+        gains[key] = SettingGain(trial, _gain(right, tokens, (right0, tokens0), len(common), price=price), len(common))
     accuracy = sum(bool(one.correct) for one in usual.values()) / max(1, len(usual))
     return SettingRecord(name, RecordFeatures(size_of(model), accuracy, answers_of(about["label"])), gains)
 

@@ -203,7 +203,7 @@ def search(design: Design, answer: Answer) -> Search:
             more = design.rungs[number + 1] - size
             left = share - found.spent - found.expected(0, more)
             kept, unaffordable = _affordable(found, order, more, left)
-        found.rungs.append(Rung(size, points, kept, unaffordable, failed))
+        found.rungs.append(Rung(size, points, kept, unaffordable, failed=failed))
         if not kept:
             kept = order
             found.rungs[-1] = found.rungs[-1]._replace(kept=kept)

@@ -63,7 +63,7 @@ def decode_plan(numbers: NDArray[np.int64]) -> StepPlan:
     chunks = []
     for position, tokens, pages, parents, is_tree, adapter in heads:
         lists = [take(size).astype(np.int32) for size in (tokens, pages, parents)]
-        chunks.append(SequenceChunk(position, lists[0], lists[1], lists[2] if is_tree else None, adapter))
+        chunks.append(SequenceChunk(position, lists[0], lists[1], lists[2] if is_tree else None, adapter=adapter))
     plan = StepPlan(chunks, take(wanted).copy(), bool(as_float))
     if at != len(numbers):
         raise WorkerError(f"a step's plan has {len(numbers) - at} numbers too many")

@@ -116,7 +116,7 @@ class Greeting(NamedTuple):
             fields.choice("bits", (4, 8)),
             fields.integer("page_size", 16, 1 << 16),
             fields.choice("executor", ("native", "reference")),
-            fields.integer("threads", 0, 1024) or None,
+            threads=fields.integer("threads", 0, 1024) or None,
         )
         texts = [fields.text(name) for name in ("program", "path", "state", "weights")]
         way = cast("Way", fields.choice("way", get_args(Way)))

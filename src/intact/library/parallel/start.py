@@ -75,7 +75,7 @@ def start_ranks(checkpoint: Checkpoint, program: Program, division: Division, se
         divide_layers(program, shares)
     others = _Others()
     try:
-        _greet(others, checkpoint, program, ranks, Greeting(settings, division.way, shares))
+        _greet(others, checkpoint, program, ranks, greeting=Greeting(settings, division.way, shares))
         make: Callable[..., Executor] = _tensor if division.way == "tensor" else _pipeline
         executor = make(program, division, settings, others)
     except BaseException:
@@ -154,7 +154,7 @@ def start_prompts(
     """
     others, ranks = _Others(), (Rank(), rank)
     try:
-        _greet(others, checkpoint, program, ranks, Greeting(settings, "prefill", (1, 1)))
+        _greet(others, checkpoint, program, ranks, greeting=Greeting(settings, "prefill", (1, 1)))
         (channel,) = others.channels
         size = executor.page_bytes
         if (its := Readiness.receive(channel).page_bytes) != size:

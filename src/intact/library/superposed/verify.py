@@ -111,20 +111,20 @@ def _compare(claimed: Iterable[SuperposedDraft], found: list[SuperposedDraft]) -
         if position is not None:
             claim, right = (_token_at(draft, position) for draft in (one, own))
             detail = f"draft {number} has {claim} there; written again it has {right}"
-            return Verdict("false", "token", position, detail, checked + position)
+            return Verdict("false", "token", position, detail, checked=checked + position)
         checked += len(own.tokens)
         if one.score != own.score:
             detail = f"it says that the score of draft {number} is {one.score}; written again it is {own.score}"
-            return Verdict("false", "score", None, detail, checked)
+            return Verdict("false", "score", None, detail, checked=checked)
         if one.ended != own.ended:
             claim, right = ("ends" if draft.ended else "goes on" for draft in (one, own))
-            return Verdict("false", "finish", None, f"it says that draft {number} {claim}; it {right}", checked)
+            return Verdict("false", "finish", None, f"it says that draft {number} {claim}; it {right}", checked=checked)
         if (character := first_difference(one.text, own.text)) is not None:
             detail = f"the tokens of draft {number} say another text, from character {character} on"
-            return Verdict("false", "text", None, detail, checked)
+            return Verdict("false", "text", None, detail, checked=checked)
     if len(claimed) != len(found):
         detail = f"it has {len(claimed)} drafts; the request gives {len(found)}"
-        return Verdict("false", "drafts", None, detail, checked)
+        return Verdict("false", "drafts", None, detail, checked=checked)
     return Verdict("true", checked=checked)
 
 

@@ -124,7 +124,7 @@ def honest_from(scored: Sequence[Scored], kind: Kind, engine: str, model: str, p
     blocks = tuple(several for text in texts if (several := in_blocks(text, clip)))
     if not blocks:
         raise LogError(f"the honest log has no response of {BLOCK} tokens to compare with ({kind})")
-    return Honest(engine, model, profile, kind, round(clip, 6), blocks)
+    return Honest(engine, model, profile, kind, clip=round(clip, 6), blocks=blocks)
 
 
 def values_of(scored: Iterable[Scored], kind: Kind) -> Iterable[list[float]]:
@@ -276,14 +276,25 @@ def _compare(
         tried.append((one.tail(score, len(flat)), score, one))
     p, score, kindest = max(tried, key=lambda entry: entry[0])
     against = f"honest {kindest.engine or 'log'}, {kindest.model}"
-    return AuditFinding(kind, len(texts), len(flat), score, kindest.mean, p, _matches(scored, kind), against)
+    return AuditFinding(
+        kind, len(texts), len(flat), score, honest=kindest.mean, p=p, matches=_matches(scored, kind), against=against
+    )
 
 
 def _surprise(scored: Sequence[Scored], responses: int, count: int) -> AuditFinding:
     tokens = [token for one in scored for token in one.scores]
     total = sum(token.surprise or 0.0 for token in tokens)
     p = surprise_tail(total, sum(token.variance or 0.0 for token in tokens), count)
-    return AuditFinding("likelihood", responses, count, total / count, 0.0, p, None, "the claimed distribution itself")
+    return AuditFinding(
+        "likelihood",
+        responses,
+        count,
+        total / count,
+        honest=0.0,
+        p=p,
+        matches=None,
+        against="the claimed distribution itself",
+    )
 
 
 def surprise_tail(total: float, variance: float, tokens: int) -> float:

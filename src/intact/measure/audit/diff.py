@@ -98,7 +98,14 @@ def compare(a: AnswerRecord, b: AnswerRecord) -> Parting:
     names = [name for name in a.about if name in b.about and a.about[name] != b.about[name]]
     settings = tuple((name, a.about[name], b.about[name]) for name in names)
     return Parting(
-        a, b, unit, common, one == other, prompts, settings, _off(a, b, common) if unit == "tokens" else None
+        a,
+        b,
+        unit,
+        common,
+        equal=one == other,
+        prompts=prompts,
+        settings=settings,
+        off=_off(a, b, common) if unit == "tokens" else None,
     )
 
 
@@ -144,4 +151,4 @@ def explain(model: Model, prompt: Sequence[int], parting: Parting, top: int = 5)
     one, other = (None if token is None else candidate(token) for token in theirs)
     gap = None if one is None or other is None else abs(one.logit - other.logit)
     likeliest = tuple(candidate(int(token)) for token in order[:top])
-    return Explanation(likeliest, one, other, gap, gap is not None and gap < NEAR_TIE)
+    return Explanation(likeliest, one, other, gap, near_tie=gap is not None and gap < NEAR_TIE)

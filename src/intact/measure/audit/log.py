@@ -227,16 +227,16 @@ def _entry(record: Mapping[str, Any], where: str) -> LogEntry:
         str(record.get("engine") or "").lower(),
         _settings(record, where),
         _prompt(record, where),
-        tokens,
-        token_bytes,
-        text,
-        logprobs,
-        _integer(record, "batch", 1, where, 1),
-        _device(record, where),
-        _integer(record, "gpu_threads", GPU_THREADS, where, 256),
-        _prompt_logprobs(record, where),
-        _stops(record, where),
-        tuple(sorted(record.keys() - {*READ.split(), *IGNORED.split(), *NEUTRAL})),
+        output=tokens,
+        token_bytes=token_bytes,
+        text=text,
+        logprobs=logprobs,
+        batch=_integer(record, "batch", 1, where, least=1),
+        device=_device(record, where),
+        gpu_threads=_integer(record, "gpu_threads", GPU_THREADS, where, least=256),
+        prompt_logprobs=_prompt_logprobs(record, where),
+        stops=_stops(record, where),
+        unread=tuple(sorted(record.keys() - {*READ.split(), *IGNORED.split(), *NEUTRAL})),
     )
 
 
@@ -254,19 +254,19 @@ def _stops(record: Mapping[str, Any], where: str) -> tuple[str, ...]:
 def _settings(record: Mapping[str, Any], where: str) -> SamplerSettings:
     if record.get("temperature") is None:
         raise LogError(f"{where}: temperature is missing: the audit needs the one that was asked for (0 for greedy)")
-    temperature = _number(record, "temperature", 0.0, where, (0.0, 100.0))
+    temperature = _number(record, "temperature", 0.0, where, bounds=(0.0, 100.0))
     if 0 < temperature < LEAST_TEMPERATURE:
         raise LogError(f"{where}: temperature must be 0 (greedy) or at least {LEAST_TEMPERATURE}, got {temperature!r}")
     seed = record.get("seed")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise LogError(f"{where}: seed must be an integer or null, got {seed!r:.40}")
-    top_k = _integer(record, "top_k", 0, where, -1)
+    top_k = _integer(record, "top_k", 0, where, least=-1)
     return SamplerSettings(
         temperature,
-        _number(record, "top_p", 1.0, where, (0.0, 1.0)),
+        _number(record, "top_p", 1.0, where, bounds=(0.0, 1.0)),
         max(0, top_k),
-        _number(record, "min_p", 0.0, where, (0.0, 1.0)),
-        None if seed is None or seed < 0 else seed,
+        _number(record, "min_p", 0.0, where, bounds=(0.0, 1.0)),
+        seed=None if seed is None or seed < 0 else seed,
     )
 
 

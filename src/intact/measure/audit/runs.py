@@ -80,7 +80,7 @@ def _receipt(receipt: Receipt, where: str) -> AnswerRecord:
         "temperature": float(request.parameters.temperature),
         "seed": request.parameters.seed,
     }
-    return AnswerRecord(where, output.tokens, output.text, request.prompt, logprobs, about)
+    return AnswerRecord(where, output.tokens, output.text, request.prompt, logprobs=logprobs, about=about)
 
 
 def _completions(record: Mapping[str, Any], where: str) -> list[AnswerRecord]:
@@ -98,7 +98,7 @@ def _completion(answer: Mapping[str, Any], where: str, about: Mapping[str, Any])
     if not _integers(tokens) or not (logprobs is None or (_integers(logprobs) and len(logprobs) == len(tokens))):
         raise LogError(f"{where}: tokens must be a list of token ids, and logprobs null or an integer for each of them")
     scaled = None if logprobs is None else tuple(value / LOGPROB_SCALE for value in logprobs)
-    return AnswerRecord(where, tuple(tokens), str(answer.get("text", "")), None, scaled, about)
+    return AnswerRecord(where, tuple(tokens), str(answer.get("text", "")), None, logprobs=scaled, about=about)
 
 
 def _integers(value: object) -> bool:
@@ -112,4 +112,4 @@ def _run(entry: LogEntry) -> AnswerRecord:
     tokens, text = entry.output, entry.text
     if tokens is None and text is None and entry.token_bytes is not None:
         text = b"".join(entry.token_bytes).decode("utf-8", "replace")
-    return AnswerRecord(entry.where, tokens, text, entry.prompt, entry.logprobs, about)
+    return AnswerRecord(entry.where, tokens, text, entry.prompt, logprobs=entry.logprobs, about=about)

@@ -87,7 +87,7 @@ class ResponseScorer:
             off = None if logprobs is None else abs(logprobs[place] - log_probability(row, token))
             if self._kind == "greedy":
                 best = int(row.argmax())
-                yield TokenScore(best, float(row[best]) - float(row[token]), None, None, off)
+                yield TokenScore(best, float(row[best]) - float(row[token]), None, None, off=off)
                 continue
             able = distribution(row, self._entry.settings, self._engine)
             moments = surprise(able, row, token, self._entry.settings.temperature)

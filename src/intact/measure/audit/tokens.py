@@ -79,7 +79,7 @@ class ResponseReader:
                 f"{entry.where}: prompt and output have {len(prompt) + len(output)} tokens, "
                 f"the model holds {self._context}"
             )
-        return Response(entry, prompt, output, retokenised, self._prompt_logprobs(entry, prompt))
+        return Response(entry, prompt, output, retokenised, prompt_logprobs=self._prompt_logprobs(entry, prompt))
 
     def _prompt(self, entry: LogEntry) -> list[int]:
         prompt = entry.prompt

@@ -150,7 +150,7 @@ class _Replay:
                 nonlocal done
                 due = arrivals[number].timestamp / 1000 / speed
                 await asyncio.sleep(max(0.0, start + due - clock()))
-                outcome = await self._ask(client, arrivals[number], prompts[number], due, start)
+                outcome = await self._ask(client, arrivals[number], prompts[number], due, start=start)
                 done += 1
                 progress(done)
                 return outcome
@@ -195,8 +195,8 @@ class _Replay:
             error = self._key.clean(str(problem)) or type(problem).__name__
         read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
         return TimedAnswer(
-            due, sent, tuple(pieces), clock() - start, read if type(read) is int else arrival.input_length,
-            written if type(written) is int else len(pieces), error,
+            due, sent, tuple(pieces), clock() - start, input_tokens=read if type(read) is int else arrival.input_length,
+            output_tokens=written if type(written) is int else len(pieces), error=error,
         )  # fmt: skip
 
 
@@ -267,9 +267,9 @@ def summarize(outcomes: Sequence[TimedAnswer], promises: Mapping[str, float] | N
             errors[outcome.error] = errors.get(outcome.error, 0) + 1
     return Summary(
         len(outcomes), len(outcomes) - len(good), seconds, 1000 * max(one.sent - one.due for one in outcomes),
-        sum(one.input_tokens for one in good), sum(one.output_tokens for one in good),
-        kept / seconds if promises else None,
-        {name: _percentiles([value for one in found for value in one[name]]) for name in METRICS}, errors,
+        input_tokens=sum(one.input_tokens for one in good), output_tokens=sum(one.output_tokens for one in good),
+        goodput=kept / seconds if promises else None,
+        milliseconds={name: _percentiles([value for one in found for value in one[name]]) for name in METRICS}, errors=errors,
     )  # fmt: skip
 
 

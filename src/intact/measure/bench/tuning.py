@@ -288,7 +288,7 @@ def tune(
         if best is not None and best.ratio.value > 1:
             chosen = best.settings
             ratio = compare(bench.rate(chosen), baseline, FINAL_TURNS, stop=False, until=began + seconds)
-    return Tuning(workload, defaults, tuple(found), chosen, ratio, clock() - began)
+    return Tuning(workload, defaults, tuple(found), chosen, ratio=ratio, seconds=clock() - began)
 
 
 def _suggest(trial: optuna.Trial, defaults: Settings) -> Settings:

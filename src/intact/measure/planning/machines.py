@@ -206,22 +206,22 @@ def _kind(where: str, table: Mapping[str, Any], usual: Mapping[str, float]) -> M
         1e-9 / values["gb_per_s"],
         values["operation_us"] * 1e-6,
         values["message_us"] * 1e-6,
-        1e-9 / values["message_gb_per_s"],
-        values["hub_us"] * 1e-6,
-        values["spoke_us"] * 1e-6,
-        1e-9 / values["row_gb_per_s"],
-        values["step_us"] * 1e-6,
+        copy=1e-9 / values["message_gb_per_s"],
+        hub=values["hub_us"] * 1e-6,
+        spoke=values["spoke_us"] * 1e-6,
+        row=1e-9 / values["row_gb_per_s"],
+        step=values["step_us"] * 1e-6,
     )
     return MachineKind(
         name,
         count,
         round(values["memory_gb"] * 1e9),
         rates,
-        network["latency_us"] * 1e-6,
-        network["gbit_per_s"] * 1e9 / 8,
-        failures.get("hours_between_failures", math.inf),
-        failures.get("restart_s", 0.0),
-        tuple(addresses),
+        latency=network["latency_us"] * 1e-6,
+        bandwidth=network["gbit_per_s"] * 1e9 / 8,
+        hours_between_failures=failures.get("hours_between_failures", math.inf),
+        restart=failures.get("restart_s", 0.0),
+        addresses=tuple(addresses),
     )
 
 

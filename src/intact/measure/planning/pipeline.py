@@ -84,7 +84,7 @@ class _Pipe:
             self._add(seconds, "send", part, rank)
 
     def _add(self, seconds: float, what: _Happening, part: int, rank: int) -> None:
-        heappush(self._events, _Event(seconds, next(self._numbers), what, part, rank))
+        heappush(self._events, _Event(seconds, next(self._numbers), what, part, rank=rank))
 
     def _transfer(self, begin: float, rank: int, size: int) -> float:
         """Pass bytes through rank 0's connection; return when the last has."""

@@ -56,7 +56,7 @@ def choose_plan(
     """
     if min(demand) < 1 or demand.length > demand.context:
         raise ParameterError(f"texts, context and length must be at least 1, length within context; got {demand}")
-    return _Chooser(model, kinds, demand, progress, goal).choose()
+    return _Chooser(model, kinds, demand, progress, goal=goal).choose()
 
 
 class _Group(NamedTuple):
@@ -216,7 +216,7 @@ class _Chooser:
         demand = self.demand
         times = way.times(run, shares, StepRows(demand.texts, 1, demand.context // 2))
         ranks = tuple(
-            PlannedRank(kind, share, self._needed(one), one.weights, self._cache(one), busy)
+            PlannedRank(kind, share, self._needed(one), one.weights, cache=self._cache(one), busy=busy)
             for kind, share, one, busy in zip(run, shares, memory, times.busy, strict=True)
         )
         tokens = demand.texts / times.seconds
@@ -229,9 +229,9 @@ class _Chooser:
             way.way,
             times.seconds,
             tokens,
-            times.bytes,
-            available,
-            max(0.0, available * (tokens - lost)),
+            bytes=times.bytes,
+            available=available,
+            expected=max(0.0, available * (tokens - lost)),
         )
 
 

@@ -242,7 +242,7 @@ class Lab:
             def compute(spec: str = spec, stage: str = stage) -> dict[str, Any]:
                 folder = self.source if spec == "source" else self.model(spec)
                 report = partial(self.progress, stage)
-                return {"right": right_items(folder, chosen, items, self.threads, report)}
+                return {"right": right_items(folder, chosen, items, self.threads, progress=report)}
 
             found.append(ChoiceAccuracy(chosen.label, spec, tuple(self.kept("accuracy", name, compute)["right"])))
         return found
@@ -286,8 +286,8 @@ class Lab:
             resident = _resident_bytes(program)
         done, positions = json.loads(read_text(folder / RECORD)), len(scored(self.sample)) * whole
         row = LabRow(
-            spec, done["bits_per_weight"], (folder / MODEL_FILE).stat().st_size, resident, tuple(divergences),
-            tuple(losses), same / positions, positions, done["digest"],
+            spec, done["bits_per_weight"], (folder / MODEL_FILE).stat().st_size, resident, kl_windows=tuple(divergences),
+            loss_windows=tuple(losses), same_top=same / positions, positions=positions, digest=done["digest"],
         )  # fmt: skip
         return asdict(row)
 
@@ -329,8 +329,8 @@ def run_lab(
             models = {"source": lab.source} | {spec: lab.model(spec) for spec in plan.full}
             measured = measure_speed(models, threads=threads, progress=progress)
         return LabResult(
-            str(plan.model), plan.source, lab.weights, lab.sample.digest, plan.context, plan.windows,
-            plan.embeddings, lab.source_perplexity(), rows, accuracies, measured, plan.profile,
+            str(plan.model), plan.source, lab.weights, lab.sample.digest, context=plan.context, windows=plan.windows,
+            embeddings=plan.embeddings, source_perplexity=lab.source_perplexity(), rows=rows, accuracies=accuracies, speed=measured, profile=plan.profile,
         )  # fmt: skip
 
 

@@ -133,7 +133,7 @@ def order(one: LabRow, other: LabRow) -> Ordering:
         )
     gaps = np.subtract(second.kl_windows, first.kl_windows)
     found = clustered(gaps[:, None])
-    return Ordering(first.spec, second.spec, found.estimate, found.low, found.high)
+    return Ordering(first.spec, second.spec, found.estimate, found.low, high=found.high)
 
 
 Standing = Literal["front", "neighbour", "dominated"]

@@ -62,6 +62,6 @@ def measure_speed(
                     if count:
                         values.setdefault((name, workload), []).append(value)
     return {
-        name: [Measurement(one.group, one.title, "", "tokens/s", tuple(values[name, one])) for one in workloads]
+        name: [Measurement(one.group, one.title, "", "tokens/s", values=tuple(values[name, one])) for one in workloads]
         for name in models
     }

@@ -53,12 +53,14 @@ class AdaRound(Quantizer):
         columns = matrix.shape[1]
         rows = fix_rows(matrix)
         steps = fit_steps(rows, spec, columns, inputs.second.diagonal()[:columns])
-        problem = rounding_of(rows, steps, columns, spec.width(columns), inputs, spec.levels)
+        problem = rounding_of(rows, steps, columns, spec.width(columns), inputs=inputs, grid=spec.levels)
         start, _ = round_columns(problem.wanted, problem.step, problem.offset, *factor(problem.h), spec.levels)
         found, errors = best_end(problem, start, self.bounded)
         levels = np.zeros(rows.x.shape)
         levels[:, :columns] = found
-        return assemble_steps(spec, columns, levels, steps, rows.exponent, mean_error(errors, rows, inputs))
+        return assemble_steps(
+            spec, columns, levels, steps, exponent=rows.exponent, proxy=mean_error(errors, rows, inputs)
+        )
 
 
 ADAROUND = AdaRound(

@@ -95,7 +95,7 @@ def fit_block_scales(kind: BlockType, rows: FixedRows, columns: int, second: Int
     """
     if kind.name == "MXFP4":
         return _powers(rows, columns)
-    return fit_parts(_affine if GRIDS[kind.grid].affine else _symmetric, kind, rows, columns, second)
+    return fit_parts(_affine if GRIDS[kind.grid].affine else _symmetric, kind, rows, columns, second=second)
 
 
 def fit_parts(

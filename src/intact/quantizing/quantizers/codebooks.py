@@ -303,5 +303,5 @@ def fit_codebook(
         levels.append(np.moveaxis(signed, 0, -1).reshape(signed.shape[1], -1))
         return found
 
-    scales = fit_parts(fit, kind, rows, columns, second, CHUNK)
+    scales = fit_parts(fit, kind, rows, columns, second=second, values=CHUNK)
     return np.concatenate(levels), scales

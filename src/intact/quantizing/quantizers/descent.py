@@ -66,7 +66,7 @@ def rounding_of(
     h, dead = damped(inputs.second, columns)
     wanted = rows.x[:, :columns].copy()
     wanted[:, dead] = 0
-    return Rounding(wanted, step, offset, h, grid)
+    return Rounding(wanted, step, offset, h, grid=grid)
 
 
 def mean_error(errors: Floats, rows: FixedRows, inputs: InputStatistics) -> float:
@@ -104,7 +104,7 @@ def define_descend(problem: Rounding, levels: Floats, low: Floats, high: Floats)
     slope = _times(problem.values(levels) - problem.wanted, problem.h)
     going = np.arange(len(levels))
     for _ in range(SWEEPS):
-        changed = _once(problem.part(going), levels, slope, going, low[going], high[going])
+        changed = _once(problem.part(going), levels, slope, going, low=low[going], high=high[going])
         going = going[changed]
     error = problem.values(levels) - problem.wanted
     slope = _times(error, problem.h)

@@ -90,7 +90,11 @@ class Fairy2i(Quantizer):
         unit = np.full(rows, exponent - BITS - 1 + FRACTION, np.int64)
         shape = (rows, len(index.index))
         scales_t = np.repeat(t, rows // 2)
-        return QuantizedMatrix(assemble(spec, columns, levels.reshape(shape), (blocks, scales_t), unit, None, index))
+        return QuantizedMatrix(
+            assemble(
+                spec, columns, levels.reshape(shape), (blocks, scales_t), exponent=unit, offsets=None, inputs=index
+            )
+        )
 
 
 FAIRY2I = Fairy2i()

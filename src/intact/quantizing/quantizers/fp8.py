@@ -53,7 +53,9 @@ class Fp8(Quantizer):
         planes = np.concatenate([np.where(small, numbers, 0), np.where(small, 0, numbers / (1 << APART))], axis=1)
         scales = np.concatenate([scale, scale << APART], axis=1)
         index = segments([np.arange(columns)] * 2, columns)
-        return QuantizedMatrix(assemble(spec, columns, planes, (scales, t), blocks.exponent, None, index))
+        return QuantizedMatrix(
+            assemble(spec, columns, planes, (scales, t), exponent=blocks.exponent, offsets=None, inputs=index)
+        )
 
 
 FP8 = Fp8()

@@ -65,10 +65,12 @@ class Gptq(Quantizer):
         order = np.argsort(-h.diagonal(), kind="stable") if self.by_activation else np.arange(columns)
         r, d = factor(h[np.ix_(order, order)])
         levels = np.zeros(rows.x.shape)
-        levels[:, order], left = round_columns(original[:, order], step[:, order], offset[:, order], r, d, spec.levels)
+        levels[:, order], left = round_columns(
+            original[:, order], step[:, order], offset[:, order], r, d=d, grid=spec.levels
+        )
         left *= np.ldexp(1.0, 2 * (rows.exponent - FRACTION))
         proxy = total(left.tolist()) * np.ldexp(1.0, 2 * inputs.exponent) / inputs.rows
-        return assemble_steps(spec, columns, levels, steps, rows.exponent, proxy)
+        return assemble_steps(spec, columns, levels, steps, exponent=rows.exponent, proxy=proxy)
 
 
 GPTQ = Gptq("gptq", "columns in order, each making up for the errors before it", by_activation=False)

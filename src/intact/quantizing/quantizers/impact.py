@@ -80,7 +80,9 @@ class Impact(Quantizer):
         more = nearest(again(left), step[:, count:], grid)
         both = np.concatenate([levels, more], axis=1).reshape(len(matrix), -1)
         index = segments([np.arange(columns), chosen], columns)
-        return QuantizedMatrix(assemble(spec, columns, both, (scale, t), rows.exponent, None, index))
+        return QuantizedMatrix(
+            assemble(spec, columns, both, (scale, t), exponent=rows.exponent, offsets=None, inputs=index)
+        )
 
 
 def _in_one_unit(first: tuple[Int, Int], second: tuple[Int, Int]) -> tuple[Int, Int]:

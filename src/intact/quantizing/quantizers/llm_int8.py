@@ -92,7 +92,9 @@ class LlmInt8(Quantizer):
                 scales.append(np.repeat(factor * low[:, None], places, axis=1))
         levels, every = np.concatenate(parts, axis=1), np.concatenate(scales, axis=1)
         known = index if len(apart) else None
-        return QuantizedMatrix(assemble(spec, columns, levels, (every, t), rows.exponent, None, known))
+        return QuantizedMatrix(
+            assemble(spec, columns, levels, (every, t), exponent=rows.exponent, offsets=None, inputs=known)
+        )
 
 
 LLM_INT8 = LlmInt8()

@@ -80,7 +80,7 @@ def nearest_levels(rows: FixedRows, steps: Steps, spec: Spec, columns: int) -> F
 
 def round_rows(rows: FixedRows, steps: Steps, spec: Spec, columns: int) -> QuantizedMatrix:
     """Return the matrix of the levels nearest to the rows."""
-    return assemble_steps(spec, columns, nearest_levels(rows, steps, spec, columns), steps, rows.exponent)
+    return assemble_steps(spec, columns, nearest_levels(rows, steps, spec, columns), steps, exponent=rows.exponent)
 
 
 def block_steps(blocks: BlockScales, spec: Spec, exponent: Int) -> Steps:
@@ -106,8 +106,10 @@ def assemble_steps(
 ) -> QuantizedMatrix:
     """Return the matrix of levels, float64 (N, K padded), with steps of `fit_steps`."""
     if steps.blocks is not None:
-        return assemble_blocks(spec, columns, levels, steps.blocks, proxy)
-    return QuantizedMatrix(assemble(spec, columns, levels, steps.scales, exponent, steps.offsets), proxy)
+        return assemble_blocks(spec, columns, levels, steps.blocks, proxy=proxy)
+    return QuantizedMatrix(
+        assemble(spec, columns, levels, steps.scales, exponent=exponent, offsets=steps.offsets), proxy
+    )
 
 
 class Nearest(Quantizer):
@@ -124,7 +126,7 @@ class Nearest(Quantizer):
         rows = fix_rows(matrix)
         second = None if inputs is None else inputs.second.diagonal()[:columns]
         levels, steps = fit_levels(rows, spec, columns, second)
-        return assemble_steps(spec, columns, levels, steps, rows.exponent)
+        return assemble_steps(spec, columns, levels, steps, exponent=rows.exponent)
 
 
 class Imatrix(Nearest):

@@ -150,7 +150,9 @@ class Ptqtp(Quantizer):
         whole = np.floor(alternate(blocks.x, spec.levels) + 0.5).astype(np.int64)
         scale, t = to_int16(whole, least=1)
         levels = nearest(blocks.x, np.ldexp(scale.astype(np.float64), t[:, None]), spec.levels)
-        return QuantizedMatrix(assemble(spec, columns, levels.reshape(rows.x.shape), (scale, t), rows.exponent, None))
+        return QuantizedMatrix(
+            assemble(spec, columns, levels.reshape(rows.x.shape), (scale, t), exponent=rows.exponent, offsets=None)
+        )
 
 
 def _free(rows: FixedRows, spec: Spec, columns: int) -> BlockWeight:
@@ -169,7 +171,9 @@ def _free(rows: FixedRows, spec: Spec, columns: int) -> BlockWeight:
         steps = np.ldexp(scale[slab].astype(np.float64), t[slab, None]).reshape(-1, 2, count).swapaxes(1, 2)
         pairs = nearest_pairs(blocks, levels_of(steps.reshape(-1, 2))).reshape(-1, count * width)
         trits[slab] = TRITS[pairs].swapaxes(1, 2)
-    return assemble(spec, columns, trits.reshape(len(x), -1), (scale, t), rows.exponent, None, index)
+    return assemble(
+        spec, columns, trits.reshape(len(x), -1), (scale, t), exponent=rows.exponent, offsets=None, inputs=index
+    )
 
 
 PTQTP = Ptqtp()

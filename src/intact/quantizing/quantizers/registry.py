@@ -106,7 +106,7 @@ def parse_spec(text: str) -> Spec:
         raise ParameterError(f"{text!r:.80}: {quantizer} takes the grids {', '.join(takes)}, not {grid}")
     if rule not in rules:
         raise ParameterError(f"{text!r:.80}: {quantizer} takes the rules {', '.join(rules)}, not {rule}")
-    spec = Spec(quantizer, grid, GRIDS[grid].block, rule, transforms)
+    spec = Spec(quantizer, grid, GRIDS[grid].block, rule, transforms=transforms)
     if match["block"]:
         spec = replace(spec, block=ROW if match["block"] == "row" else int(match["block"]))
     if spec.block % 16 or spec.block > 1 << 16:

@@ -46,7 +46,7 @@ class Spectra(Quantizer):
         scale = min(round(fraction * (1 << _SCALE_BITS)), (1 << _SCALE_BITS) - 1)
         scales = np.full((len(matrix), rows.x.shape[1] // spec.width(columns)), scale, np.int64)
         t = exponent - _SCALE_BITS + FRACTION - rows.exponent
-        return QuantizedMatrix(assemble(spec, columns, levels, (scales, t), rows.exponent, None))
+        return QuantizedMatrix(assemble(spec, columns, levels, (scales, t), exponent=rows.exponent, offsets=None))
 
 
 SPECTRA = Spectra()

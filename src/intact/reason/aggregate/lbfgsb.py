@@ -65,9 +65,13 @@ def _minimise(function: Function, x: Vector, low: Sequence[float], high: Sequenc
             return Minimum(x, value, True)
         while True:
             hessian = _hessian(pairs, len(x))
-            cauchy, free = _cauchy_point(x, gradient, hessian, low, high)
-            target = _subspace_minimum(x, gradient, hessian, cauchy, free, low, high) if pairs and free else cauchy
-            found = _search(function, x, value, gradient, target, low, high, first=step == 0)
+            cauchy, free = _cauchy_point(x, gradient, hessian, low, high=high)
+            target = (
+                _subspace_minimum(x, gradient, hessian, cauchy, free=free, low=low, high=high)
+                if pairs and free
+                else cauchy
+            )
+            found = _search(function, x, value, gradient, target=target, low=low, high=high, first=step == 0)
             if found is not None:
                 break
             if not pairs:
@@ -252,7 +256,7 @@ def _search(
         length, end = search.length, _dot(there, way)
         if search.done(here, end):
             moved = [length * step for step in way]
-            return _Found(point, here, there, moved, length, (slope, end))
+            return _Found(point, here, there, moved, length=length, slopes=(slope, end))
     return None
 
 
@@ -306,12 +310,14 @@ class _LineSearch:
                 _Point(p.length, p.value - p.length * goal, p.slope - goal)
                 for p in (self._best, self._other, _Point(length, value, slope))
             )
-            best, other = self._step(best, other, here, least, greatest)
+            best, other = self._step(best, other, here, least, greatest=greatest)
             self._best, self._other = (
                 _Point(p.length, p.value + p.length * goal, p.slope + goal) for p in (best, other)
             )
         else:
-            self._best, self._other = self._step(self._best, self._other, _Point(length, value, slope), least, greatest)
+            self._best, self._other = self._step(
+                self._best, self._other, _Point(length, value, slope), least, greatest=greatest
+            )
         self._narrow()
         return False
 

@@ -86,7 +86,9 @@ def elect(problem: Problem, states: Sequence[State], weights: Sequence[Number] |
         check_lengths(answers=answers, weights=weights)
         votes = [weight(w) for w, answer in zip(weights, answers, strict=True) if answer is not None]
         weights = weights if any(votes) else None
-    return _answer(vote(answers, weights), answers, states, weights, counted_share(answers, states, weights), details)
+    return _answer(
+        vote(answers, weights), answers, states, weights, share=counted_share(answers, states, weights), details=details
+    )
 
 
 def elected(
@@ -97,7 +99,7 @@ def elected(
     **details: Any,
 ) -> Answer:
     """Return the `Answer` of a vote with other weights; these only say which text is chosen."""
-    return _answer(tally, answers, states, weights, counted_share(answers, states), details)
+    return _answer(tally, answers, states, weights, share=counted_share(answers, states), details=details)
 
 
 def counted_share(
@@ -129,15 +131,15 @@ def _answer(
     """Return the outcome of a vote; the confidence is the winner's share times the share of texts that voted."""
     votes = {name: float(mass) for name, mass in sorted(tally.weights.items(), key=lambda item: -item[1])}
     if tally.answer is None:
-        return Answer(None, votes, None, None, details)
+        return Answer(None, votes, None, None, details=details)
     supporters = [i for i, answer in enumerate(answers) if answer == tally.answer]
     chosen = max(supporters, key=lambda i: (0 if weights is None else weights[i], -i))
-    return Answer(tally.answer, votes, float(tally.share * share), states[chosen], details)
+    return Answer(tally.answer, votes, float(tally.share * share), states[chosen], details=details)
 
 
 def take(problem: Problem, state: State, **details: Any) -> Answer:
     """Return the answer of one text."""
-    return Answer(problem.answer(state), {}, None, state, details)
+    return Answer(problem.answer(state), {}, None, state, details=details)
 
 
 def pick(problem: Problem, states: Sequence[State], rewards: Sequence[float], **details: Any) -> Answer:
@@ -147,4 +149,4 @@ def pick(problem: Problem, states: Sequence[State], rewards: Sequence[float], **
     winner = best_of_n([r if silent or a is not None else None for r, a in zip(rewards, answers, strict=True)])
     if winner is None:
         return Answer(None)
-    return Answer(answers[winner], {}, None, states[winner], {"rewards": list(rewards), **details})
+    return Answer(answers[winner], {}, None, states[winner], details={"rewards": list(rewards), **details})

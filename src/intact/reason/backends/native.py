@@ -141,7 +141,7 @@ class TokenizerBackend:
         """Return the text of tokens that go on from a state, and why it ended."""
         ended = finish == "stop" and tokens and tokens[-1] in self.tokenizer.eos_ids
         why: Why = "end" if ended else finish
-        return Written(self._text(state, tokens, why), tokens, logprobs, (), why)
+        return Written(self._text(state, tokens, why), tokens, logprobs, (), why=why)
 
     def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
         """Return the first so many tokens of what was written after a state."""
@@ -163,7 +163,7 @@ class TokenizerBackend:
                 self._stop(generation)
             elif generation in self._waiting:
                 self._waiting.remove(generation)
-                self._end(generation, Written("", (), (), (), "cancelled"))
+                self._end(generation, Written("", (), (), (), why="cancelled"))
 
     def _stop(self, generation: Generation) -> None:
         """End a text that is being written."""
@@ -419,7 +419,7 @@ class NativeBackend(TokenizerBackend):
             job = self.model.job(prompt, first.parameters, keys, **options)
         except IntactError as error:
             for generation in group:
-                self._end(generation, Written("", (), (), (), "error", str(error)))
+                self._end(generation, Written("", (), (), (), why="error", error=str(error)))
             return
         if first.heat is not None:
             self._enter(first, job)

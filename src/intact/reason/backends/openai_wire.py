@@ -254,7 +254,7 @@ class Arrival:
         full = [listed[place % len(listed)] for place in range(count)] if listed else []
         logprobs = tuple([token.logprob for token in full])
         top = tuple([token.top for token in full]) if self._parameters.top_logprobs else ()
-        return Written(text, tuple(tokens), logprobs, top, why, self._clean(error))
+        return Written(text, tuple(tokens), logprobs, top, why=why, error=self._clean(error))
 
 
 def stand_in(text: str) -> int:

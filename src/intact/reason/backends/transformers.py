@@ -144,7 +144,7 @@ class TransformersBackend(TokenizerBackend):
             job = Job(self.tokenizer, parameters, context, keys=[key], context=self.context, vocabulary=vocabulary)
             text = _Text(job, key, *self._prefill(context))
         except (IntactError, RuntimeError) as error:
-            self._end(generation, Written("", (), (), (), "error", f"{type(error).__name__}: {error!s:.300}"))
+            self._end(generation, Written("", (), (), (), why="error", error=f"{type(error).__name__}: {error!s:.300}"))
         else:
             self._live[generation] = text
 
@@ -206,7 +206,7 @@ class TransformersBackend(TokenizerBackend):
         rivals = tuple([(int(other), logprob(other)) for other in best[: text.job.request.top]])
         bound = text.job.request.stop_below
         uncertain = bound > 0 and is_uncertain(text.logits, bound)
-        return Event(0, token, logprob(token), position, rivals, uncertain=uncertain)
+        return Event(0, token, logprob(token), position, top=rivals, uncertain=uncertain)
 
     def _stop(self, generation: Generation) -> None:
         text = self._live[generation]

@@ -310,7 +310,7 @@ class Driver:
         }
         caveats = tuple(dict.fromkeys([caveat for backend in self.backends.values() for caveat in backend.caveats]))
         text = text_error if error is None else _in_a_line(error)
-        result = Result(problem.id, method.name, value, cost, why, text, trace, caveats)
+        result = Result(problem.id, method.name, value, cost, why=why, error=text, trace=trace, caveats=caveats)
         return self.services.finish(execution.root, active.job, result)
 
     def _close(self) -> None:

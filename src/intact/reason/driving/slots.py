@@ -296,7 +296,7 @@ def _read(value: list[Any]) -> Written:
     likeliest = tuple(tuple((str(word), int(value)) for word, value in one) for one in top)
     entered = Hidden(*more[0]) if more and more[0] else None
     spread = tuple([Spread(*one) for one in more[1]]) if len(more) > 1 else ()
-    return Written(text, tuple(tokens), tuple(logprobs), likeliest, why, error, entered, spread)
+    return Written(text, tuple(tokens), tuple(logprobs), likeliest, why=why, error=error, hidden=entered, spread=spread)
 
 
 class ScoreSlot(Slot):

@@ -134,7 +134,9 @@ class Writing:
             parameters = replace(
                 parameters, max_tokens=self.allowed, min_tokens=min(parameters.min_tokens, self.allowed)
             )
-        return Generation(self.state, parameters, self.branch, heat, runner, self.request.hidden, self.spread)
+        return Generation(
+            self.state, parameters, self.branch, heat, runner=runner, hidden=self.request.hidden, spread=self.spread
+        )
 
     def extended(self, written: Written) -> State:
         """Return the new state."""
@@ -155,7 +157,7 @@ class Writing:
         piece = Piece(text, *fields, model=self.model, hidden=written.hidden, spread=written.spread[:count])
         pieces = (*old.pieces, piece) if count > 0 or text else old.pieces
         mark = self.backend.thinking_mark(old.prompt) if isinstance(self.backend, ThinkingBackend) else ""
-        return State(old.prompt, self.branch, pieces, why, written.error, mark)
+        return State(old.prompt, self.branch, pieces, why, error=written.error, thinking=mark)
 
 
 def closed(state: State, text: str, ends: Sequence[str]) -> str | None:

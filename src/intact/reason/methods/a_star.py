@@ -58,7 +58,7 @@ def a_star(
         What a step adds to g: increase, max(0, h(s') - h(s)); none, nothing, which is best-first search.
     """
     made = count()
-    frontier = [Node(1.0, 0, next(made), 0.0, 1.0, problem.start)]
+    frontier = [Node(1.0, 0, next(made), 0.0, h=1.0, state=problem.start)]
     expanded = 0
     goal: Node | None = None
     with until_spent() as spent:
@@ -74,7 +74,7 @@ def a_star(
                     raise ParameterError(f"A* needs rewards in [0, 1], got {reward!r}")
                 h = 1 - reward
                 g = node.g + (max(0.0, h - node.h) if cost == "increase" else 0.0)
-                heapq.heappush(frontier, Node(g + h, node.depth - 1, next(made), g, h, state))
+                heapq.heappush(frontier, Node(g + h, node.depth - 1, next(made), g, h=h, state=state))
     if goal is None:
         goal = min(frontier, key=lambda node: (not node.state.ended, node.f, node.depth, node.number), default=None)
     if goal is None:

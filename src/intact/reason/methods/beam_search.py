@@ -62,7 +62,7 @@ def beam_search(
         return keep_best([text.reward for text in going], -(-left // width), texts)
 
     step = next_step(scorer, delimiter, lookahead)
-    texts, spent = yield from search(problem, n, steps, step, dealt, keep)
+    texts, spent = yield from search(problem, n, steps, step, parents=dealt, keep=keep)
     return decide(problem, texts, final, spent)
 
 

@@ -31,4 +31,4 @@ def best_of_majority(
         return Answer(None)
     chosen = next(i for i in ranking(rewards) if answers[i] == best[0])
     votes = {answer: max(r for a, r in zip(answers, rewards, strict=True) if a == answer) for answer in best}
-    return Answer(best[0], votes, None, samples[chosen], {"rewards": rewards})
+    return Answer(best[0], votes, None, samples[chosen], details={"rewards": rewards})

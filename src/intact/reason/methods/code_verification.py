@@ -145,7 +145,7 @@ def code_verification(
         for one in going if turn else ():
             state = one.text.state
             one.text = Transcript(state, len(state.pieces), one.text.cells).append(again)
-        yield from _solve_and_verify(problem, going, rounds, repairs, seconds, output, verify)
+        yield from _solve_and_verify(problem, going, rounds, repairs, seconds=seconds, output=output, verify=verify)
     answers = [one.answers[-1] if one.answers else None for one in solutions]
     last = [one.verdicts[-1] if one.verdicts else "" for one in solutions]
     weights = [{"True": right, "False": wrong}.get(verdict, uncertain) for verdict in last]

@@ -80,7 +80,7 @@ def draft_sketch_prove(
             steps, tried, failure = yield from mend(claim, claim.assistant.split(block_of(state)), closing.mends)
             attempts.failures.append(failure)
             if tried.stands:
-                steps, tried = yield from close(problem, claim, steps, tried, closing)
+                steps, tried = yield from close(problem, claim, steps, tried, how=closing)
             ends.append(tried.kind)
             if tried.kind == "proved":
                 return attempts.proved(steps, state, ended=ends)

@@ -121,4 +121,4 @@ def pairwise_selection(
     score = points(len(names), duels)
     ranked = sorted(range(len(names)), key=lambda i: -score[i])
     votes = {names[i]: float(score[i]) for i in ranked}
-    return Answer(names[ranked[0]], votes, None, texts[ranked[0]], {"duels": [list(duel) for duel in duels]})
+    return Answer(names[ranked[0]], votes, None, texts[ranked[0]], details={"duels": [list(duel) for duel in duels]})

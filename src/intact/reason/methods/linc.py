@@ -184,7 +184,9 @@ def linc(
         attempts = [_Attempt(problem.ask(prompt)) for _ in range(n)]
     else:
         prompt = make_prompt(problem, formalise, sentences="\n".join(sentences))
-        attempts = yield from _formalise(problem.ask(prompt), sentences, n, tokens, redraws, constrained)
+        attempts = yield from _formalise(
+            problem.ask(prompt), sentences, n, tokens, redraws=redraws, constrained=constrained
+        )
     if way == "linc":
         found = yield from _verdicts(attempts, steps, seconds)
         states = [one.state for one in attempts]

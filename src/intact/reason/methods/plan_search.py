@@ -115,7 +115,7 @@ def plan_search(
     solve : str
         How a solution is asked for, with {question} and {plan}.
     """
-    combos = yield from _observe(problem, observe, observations, combine, levels)
+    combos = yield from _observe(problem, observe, observations, combine, levels=levels)
     places = uniforms(problem.key("shuffle"), len(combos))
     drawn = sorted(range(len(combos)), key=places.__getitem__)[:n]
     starts = [problem.ask(make_prompt(problem, plan, known=_known(combos[i]))) for i in drawn]

@@ -92,7 +92,7 @@ def proof_repair(
                 mended, tried, failure = yield from mend(claim, claim.assistant.split(block_of(source)), closing.mends)
                 attempts.failures.append(failure)
             if tried.stands:
-                mended, tried = yield from close(problem, claim, mended, tried, closing)
+                mended, tried = yield from close(problem, claim, mended, tried, how=closing)
             ends.append(tried.kind)
             if tried.kind == "proved":
                 return attempts.proved(mended, source, ended=ends)

@@ -47,5 +47,5 @@ def rebase(
         counts = allot([text.reward for text in going], left, balance)
         return [i for i, count in enumerate(counts) for _ in range(count)]
 
-    texts, spent = yield from search(problem, n, steps, next_step(scorer, delimiter), parents)
+    texts, spent = yield from search(problem, n, steps, next_step(scorer, delimiter), parents=parents)
     return decide(problem, texts, final, spent)

@@ -80,7 +80,7 @@ def resample_until_verified(
     if accepted is not None:
         chance = chance_right(kinds, check, len(samples)) if kinds else None
         confidence = None if chance is None else float(chance)
-        return Answer(problem.answer(accepted), {}, confidence, accepted, {"rewards": rewards, **counts})
+        return Answer(problem.answer(accepted), {}, confidence, accepted, details={"rewards": rewards, **counts})
     if abstain or not limit:
         return Answer(None, details={"rewards": rewards, **counts})
     return or_spent(pick(problem, samples, rewards, **counts), spent)

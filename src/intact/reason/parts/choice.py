@@ -309,4 +309,4 @@ def _compare(policy: Callable[[str], Policy], log: Log, problems: Sequence[str],
     count, whole = len(gaps), sum(gaps)
     squares = count * sum(gap * gap for gap in gaps) - whole * whole
     error = root(Fraction(squares, count * count * max(1, count - 1)))
-    return PolicyReport(_mean(values), outcome(rival, log, problems), rival.arms[0], whole / count, float(error))
+    return PolicyReport(_mean(values), outcome(rival, log, problems), rival.arms[0], whole / count, error=float(error))

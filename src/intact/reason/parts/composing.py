@@ -103,7 +103,9 @@ def decide(
     problem: Problem, texts: Weighted[Trajectory], final: str, spent: Sequence[SpentError] = (), **details: Any
 ) -> Answer:
     """Return the answer of texts that are over, by their newest rewards: best, weighted or majority (`settle`)."""
-    answer = settle(problem, [text.state for text in texts], [text.reward for text in texts], final, spent, **details)
+    answer = settle(
+        problem, [text.state for text in texts], [text.reward for text in texts], final, spent=spent, **details
+    )
     return _decided(answer, texts, CHOOSE if final == "best" else VOTE)
 
 

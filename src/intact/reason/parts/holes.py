@@ -134,7 +134,7 @@ def close(
     steps, tried = yield from automate(claim, steps, tried, how.automation)
     for _ in range(how.rounds):
         for gap in gaps_of(claim, steps, tried):
-            steps, tried = yield from _fill(problem, claim, steps, tried, gap, how)
+            steps, tried = yield from _fill(problem, claim, steps, tried, gap=gap, how=how)
             if tried.kind == "proved":
                 return steps, tried
         steps, tried = yield from automate(claim, steps, tried, how.automation)

@@ -205,7 +205,7 @@ class Attempts:
         """Return the answer that a proof is, of which the assistant accepted every step."""
         answer = read_value(self.problem, self.claim.assistant.join(tuple(steps)))
         votes = {} if answer is None else {answer: 1.0}
-        return Answer(answer, votes, None, chosen, details | {"failures": count_failures(self.failures)})
+        return Answer(answer, votes, None, chosen, details=details | {"failures": count_failures(self.failures)})
 
     def none(self, **details: object) -> Answer:
         """Return the answer of a method that found no proof."""

@@ -144,7 +144,7 @@ def fit(groups: Sequence[Sequence[float]]) -> MixedFit:
             square += size * second[size] / whole
             log -= count * log_whole / 2
         log -= (ln(precision) + square - linear * linear / precision) / 2
-        found.append(Cell(between, within, CENTRE + linear / precision, precision, log))
+        found.append(Cell(between, within, CENTRE + linear / precision, precision, mass=log))
     highest = max(cell.mass for cell in found)
     cells = tuple(cell._replace(mass=exp(cell.mass - highest)) for cell in found)
     return MixedFit(means, cells, tuple(accumulate(cell.mass for cell in cells)))

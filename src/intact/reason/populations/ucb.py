@@ -35,7 +35,7 @@ class UcbArm(NamedTuple):
     def observe(self, reward: float) -> UcbArm:
         """Return the arm after one more trial."""
         recovery = max(0.0, reward - self.last) if self.trials else 0.0
-        return UcbArm(self.trials + 1, self.reward + reward, reward, recovery, self.prior)
+        return UcbArm(self.trials + 1, self.reward + reward, reward, recovery, prior=self.prior)
 
 
 class BonusWeights(NamedTuple):

@@ -79,7 +79,7 @@ class IdleServices(Services):
 
     def run(self, request: RunProgram, stop: Event) -> Outcome:
         """Return the end of a program that has not run."""
-        return Outcome("", "", 0, "ok", 0.0)
+        return Outcome("", "", 0, "ok", seconds=0.0)
 
     def use(self, call: ToolUse, stop: Event) -> ToolResult:
         """Use a tool, if it runs no programs."""

@@ -183,7 +183,9 @@ class Player:
         letters = {*self.model.letters, END}
         (stop,) = [one for one in request.stop if letters.issuperset(one)] or ["\0"]  # others are never written
         if request.regex is None:
-            options = pieces(self.model.chain, longest, stop, state.text, request.top_logprobs, request.spread)
+            options = pieces(
+                self.model.chain, longest, stop, state.text, top_logprobs=request.top_logprobs, spread=request.spread
+            )
             piece, why = self.oracle.choose(options)
         else:
             piece, why = forced(self.model, longest, request.regex, state.text)

@@ -56,7 +56,7 @@ class LetterLaw(NamedTuple):
         mean = Fraction(sum(logprobs.values()), len(row))
         entropy = -sum(chance * logprobs[letter] for letter, chance in chances.items())
         spread = Spread(round(entropy), max(0, round(-mean) - round(math.log(len(row)) * LOGPROB_SCALE)))
-        return cls(row, chances, logprobs, tuple((letter, logprobs[letter]) for letter in best), spread)
+        return cls(row, chances, logprobs, tuple((letter, logprobs[letter]) for letter in best), spread=spread)
 
 
 Chain = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
@@ -233,7 +233,7 @@ class MarkovBackend:
         tokens = tuple(ord(letter) for letter in written)
         top = tuple(self._tops.pop(generation)) if generation.parameters.top_logprobs else ()
         spread = tuple(self._spreads.pop(generation))
-        generation.written = Written(text, tokens, tuple(logprobs), top, why, error, spread=spread)
+        generation.written = Written(text, tokens, tuple(logprobs), top, why=why, error=error, spread=spread)
         self._ended.append(generation)
         if generation.heat is not None:
             generation.heat.leave(generation.runner, why in ("end", "stop"))

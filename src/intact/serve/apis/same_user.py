@@ -121,7 +121,7 @@ async def _lines(request: SameUserRequest, service: Service, client: str) -> Asy
         prompt, parameters = await in_thread(lambda: _read(request))
         length = text_length(prompt if isinstance(prompt, str) else list(prompt.messages))
         tokens = await in_thread(lambda: _encode(model, prompt), length=length)
-        job = TextJob(tokens, request.n, parameters, client, Extension(receipt=request.receipt))
+        job = TextJob(tokens, request.n, parameters, client, own=Extension(receipt=request.receipt))
         arguments: dict[str, Any] = {**job.arguments(request.logprobs), "draft": request.draft}
         async with admitted(served, [job], "text", "prompt") as admission:
             completions: list[Completion] = []

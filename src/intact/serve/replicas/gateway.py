@@ -123,10 +123,10 @@ class Gateway:
         try:
             for _ in range(1 + RERUNS):
                 replica = await self._choose(beginnings, wanted)
-                request = ForwardedRequest(next(self._numbers), forwarded, body, identity.nonce, identity.time)
+                request = ForwardedRequest(next(self._numbers), forwarded, body, identity.nonce, time=identity.time)
                 self._remember(identity, replica)
                 try:
-                    await self._relay(replica, request, response, gone, scope)
+                    await self._relay(replica, request, response, gone, scope=scope)
                 except self.fleet.errors as error:
                     self.fleet.lose(replica, str(error))
                     if gone.done():

@@ -68,5 +68,5 @@ def opened_fleet(
         here = Machine(ray.get_runtime_context().get_node_id(), "")
         files = ray.remote(FileServer).options(**on(here)).remote(shipments)
         share = ceil((1 if size is None else size.most) / max(1, len(machines(ray))))
-        plan = ReplicaPlan(shipments, created, loading, settings, share)
-        yield Fleet(ray, plan, files, size, route)
+        plan = ReplicaPlan(shipments, created, loading, settings, share=share)
+        yield Fleet(ray, plan, files, size, route=route)

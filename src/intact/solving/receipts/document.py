@@ -59,8 +59,8 @@ class RunResult:
             tuple([(answer, read_number(weight, "result.votes")) for answer, weight in votes]),
             fields.maybe("confidence", lambda name: read_number(fields.values[name], f"result.{name}")),
             fields.maybe("chosen", lambda name: read_branch(fields, name)),
-            cast(Conclusion, fields.choice("why", get_args(Conclusion))),
-            Cost(**{name: cost.integer(name) for name in _COSTS}),
+            why=cast(Conclusion, fields.choice("why", get_args(Conclusion))),
+            cost=Cost(**{name: cost.integer(name) for name in _COSTS}),
         )
 
 
@@ -121,7 +121,7 @@ class RunReceipt(AnyReceipt):
     @classmethod
     def from_document(cls, value: Any) -> RunReceipt:
         """Read what `unsigned` returns."""
-        check_kind(value, "receipt of a run", FORMAT, VERSION, READERS)
+        check_kind(value, "receipt of a run", FORMAT, VERSION, readers=READERS)
         fields = Fields(value, "the receipt", (*MEMBERS, "entries", "result", "root"), (*OPTIONAL, "signature"))
         receipt = cls(
             RunHeader.from_document(fields),

@@ -85,7 +85,7 @@ class TextEntry:
         if len(chain) != SIZE * len(output.tokens):
             fields.fail("chain", f"{SIZE} bytes for each of {len(output.tokens)} tokens")
         state = fields.maybe("state", lambda name: read_base64(fields, name))
-        return cls(read_branch(fields, "branch"), fields.digest("header"), output, chain, state)
+        return cls(read_branch(fields, "branch"), fields.digest("header"), output, chain, state=state)
 
 
 def _output(value: Any, where: str) -> Output:
@@ -231,8 +231,8 @@ class ToolEntry:
             fields.digest("version"),
             fields.digest("call"),
             fields.text("text"),
-            fields.choice("ended", endings),
-            fields.flag("replayable"),
+            ended=fields.choice("ended", endings),
+            replayable=fields.flag("replayable"),
         )
         if entry.text != clean(entry.text):
             fields.fail("text", f"at most {LONGEST_OUTPUT:,} characters, none of which controls")

@@ -42,7 +42,7 @@ class RunMix(NamedMix):
         """Describe the mix of a model's back end."""
         partners = [digests_of(model.partners[number - 1]) for number in mix.models if number]
         chosen = mix.chosen
-        return cls(chosen.mix.name, chosen.mix.version, parameters_of(chosen), mix.shadow, tuple(partners))
+        return cls(chosen.mix.name, chosen.mix.version, parameters_of(chosen), mix.shadow, partners=tuple(partners))
 
     def _check(self, mix: Mix) -> None:
         if (self.shadow is not None) != ("shadow" in mix.streams) or len(self.partners) != mix.streams.count("partner"):
@@ -73,7 +73,7 @@ class RunMix(NamedMix):
         partners = fields.each("partners", ModelDigests.from_document)
         if len(partners) > MOST_STREAMS:
             fields.fail("partners", f"a list of at most {MOST_STREAMS} models")
-        return cls(named.name, named.version, named.parameters, shadow, partners)
+        return cls(named.name, named.version, named.parameters, shadow, partners=partners)
 
 
 @dataclass(frozen=True)

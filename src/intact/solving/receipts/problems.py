@@ -87,7 +87,7 @@ def problem_of(header: RunHeader, data: NotingData) -> Problem:
     ParameterError
         If there is no such way to read answers.
     """
-    return Problem(header.id, header.prompt, _read(header.reader, header.id, data), data, header.seed)
+    return Problem(header.id, header.prompt, _read(header.reader, header.id, data), data, seed=header.seed)
 
 
 def _read(reader: str, id: str, data: Mapping[str, Any]) -> Callable[[str], str | None]:  # noqa: A002

@@ -82,10 +82,12 @@ class RecordingBackend(NativeBackend):
         if chain is not None and completion.finish != "error":
             top = None if completion.top is None else pack(completion.top)
             spread = pack_spreads(job.writer(sample).spreads) if generation.spread else None
-            output = Output(completion.tokens, completion.finish, completion.text, tuple(chain.logprobs), top, spread)
+            output = Output(
+                completion.tokens, completion.finish, completion.text, tuple(chain.logprobs), top=top, spread=spread
+            )
             state = chain.head if generation.hidden else None
             branch, header = generation.branch, chain.header.digest
-            self.entries[generation] = TextEntry(branch, header, output, chain.links, state)
+            self.entries[generation] = TextEntry(branch, header, output, chain.links, state=state)
         super()._finish(generation, job, sample, recorder)
 
 
@@ -271,17 +273,17 @@ class RunRecorder(SealedServices):
             method.name,
             source(),
             dict(parameters),
-            problem.id,
-            problem.prompt,
-            problem.seed,
-            reader,
-            data.read,
-            _plain(self._sampling),
-            self._budget.as_dict(),
-            tuple(sorted(self.files.pop(root, {}).items())),
-            constraints.compiler() if root in self._constrained else None,
-            here() if ran else None,
-            root.now,
+            id=problem.id,
+            prompt=problem.prompt,
+            seed=problem.seed,
+            reader=reader,
+            data=data.read,
+            sampling=_plain(self._sampling),
+            budget=self._budget.as_dict(),
+            files=tuple(sorted(self.files.pop(root, {}).items())),
+            compiler=constraints.compiler() if root in self._constrained else None,
+            sandbox=here() if ran else None,
+            now=root.now,
             thinking=root.thinking,
         )
         receipt = RunReceipt.make(header, entries, outcome_of(result))

@@ -221,7 +221,7 @@ class Replayer(SealedServices):
         if entry is None:
             raise self._claims.end(false("missing", None, "the method runs a program that is no entry"))
         self._claims.programs[key] = request
-        return Outcome(entry.stdout, "", entry.status, entry.ended, 0.0)
+        return Outcome(entry.stdout, "", entry.status, entry.ended, seconds=0.0)
 
     def known_shared(self, model: str, request: SharedRequest) -> SharedText:
         """Return a text that workers wrote together, as the receipt says."""

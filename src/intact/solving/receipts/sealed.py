@@ -190,7 +190,9 @@ def _flat(
         elif node["kind"] == "tool":
             call = call_digest(name, node["tool"], node["values"], node.get("place", ""))
             version = bytes.fromhex(node["version"])
-            yield ToolEntry(node["tool"], version, call, node["text"], node["ended"], node["replayable"])
+            yield ToolEntry(
+                node["tool"], version, call, node["text"], ended=node["ended"], replayable=node["replayable"]
+            )
         else:
             yield from _flat(node["nodes"], texts, name)
 
@@ -201,7 +203,7 @@ def outcome_of(result: Result) -> RunResult:
     chosen: Branch | None = None if answer.chosen is None else answer.chosen.branch
     votes = tuple([(name, float(weight)) for name, weight in answer.votes.items()])
     confidence = None if answer.confidence is None else float(answer.confidence)
-    return RunResult(answer.answer, votes, confidence, chosen, result.why, result.cost._replace(seconds=0.0))
+    return RunResult(answer.answer, votes, confidence, chosen, why=result.why, cost=result.cost._replace(seconds=0.0))
 
 
 def on_path(branch: Branch, chosen: Branch | None) -> bool:

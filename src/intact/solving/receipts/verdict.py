@@ -54,4 +54,4 @@ class DecidedError(Exception):
 
 def false(what: str, entry: int | None, detail: str, position: int | None = None) -> DecidedError:
     """Return the error that a receipt lies, where it does."""
-    return DecidedError(RunVerdict("false", what, entry, position, detail))
+    return DecidedError(RunVerdict("false", what, entry, position, detail=detail))

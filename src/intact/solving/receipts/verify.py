@@ -70,7 +70,7 @@ def verify_run(
         return _by_this_code(run, error.verdict)
     except IntactError as error:
         return _by_this_code(run, RunVerdict("false", "method", detail=f"no such run is possible: {error}"))
-    texts = _hold_against(models, run, claims, winner, most, between)
+    texts = _hold_against(models, run, claims, winner, most=most, between=between)
     if texts.outcome not in ("true", "partial"):
         return texts  # a stranger's programs run only if the model wrote them
     together = verify_together(models, claims, between)
@@ -170,7 +170,7 @@ def _hold_against(
             checked += verdict.checked
             whole += verdict.outcome == "true"
             if verdict.outcome not in ("true", "partial"):
-                found[index] = RunVerdict(verdict.outcome, verdict.what, index, verdict.position, verdict.detail)
+                found[index] = RunVerdict(verdict.outcome, verdict.what, index, verdict.position, detail=verdict.detail)
             if verdict.outcome == "false":
                 break
         given += counter.tokens

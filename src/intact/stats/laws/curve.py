@@ -81,8 +81,8 @@ def fit_sample(counted: Counts, table: tuple[Floats, Floats] | None = None) -> C
     def law(k: Floats, log_a: float, b: float) -> Floats:
         return np.asarray(np.exp(-np.exp(log_a) * k**b))
 
-    log_a, b = fitted(law, k, coverage, (start, min(slope, -1e-3)), ((-50, -20), (50, 0)))
-    curve = Curve(-math.exp(log_a), b, k, coverage, 0.0)
+    log_a, b = fitted(law, k, coverage, (start, min(slope, -1e-3)), bounds=((-50, -20), (50, 0)))
+    curve = Curve(-math.exp(log_a), b, k, coverage, error=0.0)
     return curve._replace(error=float(np.sqrt(np.mean((curve.pass_at_k(k) - coverage) ** 2))))
 
 

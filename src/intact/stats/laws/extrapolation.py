@@ -115,10 +115,10 @@ def extrapolate(
         times,
         law.pass_at_k(times),
         low,
-        high,
-        Interval(law.exponent, float(bounds[0]), float(bounds[1])),
-        dict(chosen),
-        doubts,
+        high=high,
+        exponent=Interval(law.exponent, float(bounds[0]), float(bounds[1])),
+        chosen=dict(chosen),
+        cautions=doubts,
     )
 
 

@@ -51,7 +51,7 @@ def grid(n: Integers, c: Integers) -> Grid:
     x = (np.linspace(-end + half, end - half, panels)[:, None] + half * at).ravel()
     log_p, log_q = -np.logaddexp(0, -x), -np.logaddexp(0, x)
     kernel = np.exp(np.outer(c, log_p) + np.outer(n - c, log_q)) * np.tile(half * weights, panels)
-    return Grid(log_p, log_q, kernel, end, (c == 0).astype(np.float64), (c == n).astype(np.float64))
+    return Grid(log_p, log_q, kernel, end, low=(c == 0).astype(np.float64), high=(c == n).astype(np.float64))
 
 
 def chances(of: Grid, a: float, b: float) -> Floats:

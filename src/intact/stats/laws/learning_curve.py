@@ -153,7 +153,9 @@ def forecast_curve(
     sampler = _Sampler([FAMILIES[name] for name in families], numbers, curves, wanted)
     found, weights = sampler.draw(draws, seed)
     estimate, low, high = _quantiles(found, weights, (0.5, tail, 1 - tail))
-    return CurveForecast(wanted, estimate, low, high, draws, float(weights.sum() ** 2 / (weights @ weights)))
+    return CurveForecast(
+        wanted, estimate, low, high, draws=draws, effective=float(weights.sum() ** 2 / (weights @ weights))
+    )
 
 
 class _Sampler:

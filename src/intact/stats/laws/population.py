@@ -150,7 +150,11 @@ def fit_sample(
     )
     a, b, *rest = found.x
     return Population(
-        family, math.exp(a), math.exp(b), float(rest[0]) if rest else 0.0, -float(found.fun) * counted.size
+        family,
+        math.exp(a),
+        math.exp(b),
+        float(rest[0]) if rest else 0.0,
+        log_likelihood=-float(found.fun) * counted.size,
     )
 
 

@@ -117,11 +117,13 @@ def resampling_limits(
         Interval(1 - rejected.estimate, 1 - rejected.high, 1 - rejected.low),
         float(hits.sum() / max((hits + misses).sum(), 1)),
         Interval(limit, float(bounds[0]), float(bounds[1])),
-        float(rates.mean()),
-        float(any_accepted.mean()),
-        float((hits[any_accepted] / (hits + misses)[any_accepted]).mean()) if any_accepted.any() else 0.0,
-        [
-            BestAttempts(float(fluke), k, int(low), int(high), value)
+        single=float(rates.mean()),
+        answered=float(any_accepted.mean()),
+        right_of_answered=float((hits[any_accepted] / (hits + misses)[any_accepted]).mean())
+        if any_accepted.any()
+        else 0.0,
+        best=[
+            BestAttempts(float(fluke), k, int(low), int(high), value=value)
             for fluke, (k, value), low, high in zip(flukes, best, lows, highs, strict=True)
         ],
     )

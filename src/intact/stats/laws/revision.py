@@ -139,8 +139,8 @@ def sequential_saturation(
         most,
         measured(lambda one, _: one.limit),
         measured(lambda one, _: float(one.point(epsilon)), bca=False),
-        measured(lambda _, seen: seen),
-        measured(gains),
+        last_doubling=measured(lambda _, seen: seen),
+        next_doubling=measured(gains),
     )
 
 

@@ -86,7 +86,7 @@ def fit_saturation(n: ArrayLike, accuracy: ArrayLike) -> Saturation:
 
     first = min(max(float(shares[numbers.argmin()] / shares.max() / numbers.min()), 1e-6), 0.99)
     start = (min(float(shares.max()), 0.999), -math.log1p(-first))
-    f_max, log_miss = fitted(law, numbers, shares, start, ((0, 1e-9), (1, 40)))
+    f_max, log_miss = fitted(law, numbers, shares, start, bounds=((0, 1e-9), (1, 40)))
     model = Saturation(f_max, -math.expm1(-log_miss))
     return model._replace(error=float(np.sqrt(np.mean((model.accuracy(numbers) - shares) ** 2))))
 
@@ -163,4 +163,14 @@ def saturation_interval(
         raise ParameterError("in most resamples accuracy does not grow with the number of samples")
     low, high = np.quantile(others, (0.025, 0.975), axis=0, method="inverted_cdf")
     f_max, p, point, last, foretold = (Interval(*map(float, one)) for one in zip(own, low, high, strict=True))
-    return SaturationInterval(model, most, f_max, p, point, float(curves[:, -1].mean()), last, foretold, failed)
+    return SaturationInterval(
+        model,
+        most,
+        f_max,
+        p,
+        point=point,
+        seen=float(curves[:, -1].mean()),
+        last_doubling=last,
+        next_doubling=foretold,
+        failed=failed,
+    )

@@ -242,7 +242,7 @@ class _Reader:
                 raise _NoValueError
             self.place += 1
             value = Fraction(token.text) / (100 if token.percent else 1)
-            return Value(value, token.places, token.percent, False, token.unit)
+            return Value(value, token.places, token.percent, False, unit=token.unit)
         if token.text in tuple(OPEN) and self.depth < DEEPEST:
             self.place += 1
             return self.inside(CLOSE[OPEN.index(token.text)])

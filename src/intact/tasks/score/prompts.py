@@ -24,7 +24,7 @@ def word_shares(
     problem: Problem, states: Sequence[State], task: str, words: tuple[str, str], model: str
 ) -> Part[list[float]]:
     """Ask a model about every text, and return the share of the first word in the first token of each reply."""
-    return [one for (one,) in (yield from tables_of_shares(problem, states, (task,), words, model))]
+    return [one for (one,) in (yield from tables_of_shares(problem, states, (task,), words, model=model))]
 
 
 def tables_of_shares(

@@ -167,7 +167,7 @@ class CallRegions:
         return Region(0, marked.end, []) if marked is not None and marked.end else None
 
     def _unmarked_block(self, rest: str, opening: str) -> UnmarkedBlock:
-        return UnmarkedBlock(rest, opening, self._plain, self._form, self._tools)
+        return UnmarkedBlock(rest, opening, self._plain, self._form, known=self._tools)
 
     def _is_known_none(self, text: str, opening: str, start: int, offset: int) -> bool:
         """Return whether the next characters show that a bracket begins no call, so that hostile text costs no more."""

@@ -43,7 +43,7 @@ class ToolSignature:
         names = [one for one in required if isinstance(one, str)] if isinstance(required, list) else []
         closed = schema.get("additionalProperties") is False and not schema.get("patternProperties")
         allowed = frozenset(properties) if closed and isinstance(properties, dict) else frozenset() if closed else None
-        return cls(name, frozenset(names), allowed, strict, schema)
+        return cls(name, frozenset(names), allowed, strict, schema=schema)
 
     @cached_property
     def begins(self) -> str:

@@ -59,7 +59,7 @@ class ClauseMaker:
             If there were more than `MOST_CLAUSES`, or equivalences are nested too deep to be expanded.
         """
         numbers = count()
-        return self._clauses(formula, True, {}, (), numbers)
+        return self._clauses(formula, True, {}, (), numbers=numbers)
 
     def _clauses(
         self, formula: Formula, positive: bool, bound: dict[str, Any], universal: tuple[int, ...], numbers: count[int]
@@ -73,24 +73,24 @@ class ClauseMaker:
         if isinstance(formula, Atom):
             return [[[positive, formula.name, [_term(argument, bound) for argument in formula.arguments]]]]
         if isinstance(formula, Not):
-            return self._clauses(formula.body, not positive, bound, universal, numbers)
+            return self._clauses(formula.body, not positive, bound, universal, numbers=numbers)
         if isinstance(formula, Quantified):
             if (formula.quantifier == "!") == positive:
                 number = next(numbers)
                 return self._clauses(
-                    formula.body, positive, bound | {formula.variable: number}, (*universal, number), numbers
+                    formula.body, positive, bound | {formula.variable: number}, (*universal, number), numbers=numbers
                 )
             name = next(self._fresh)
             self.functions[name] = len(universal)
             value = [name, *universal]
-            return self._clauses(formula.body, positive, bound | {formula.variable: value}, universal, numbers)
-        return self._binary(formula, positive, bound, universal, numbers)
+            return self._clauses(formula.body, positive, bound | {formula.variable: value}, universal, numbers=numbers)
+        return self._binary(formula, positive, bound, universal, numbers=numbers)
 
     def _binary(
         self, formula: Binary, positive: bool, bound: dict[str, Any], universal: tuple[int, ...], numbers: count[int]
     ) -> list[Clause]:
         def side(which: Formula, holds: bool) -> list[Clause]:
-            return self._clauses(which, holds, bound, universal, numbers)
+            return self._clauses(which, holds, bound, universal, numbers=numbers)
 
         left, right, connective = formula.left, formula.right, formula.connective
         if connective in ("<=>", "<~>"):

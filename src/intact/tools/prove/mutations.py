@@ -255,7 +255,7 @@ class _Search:
             elif state.kind == "limit":
                 limit = state.message
             progress(tried + done, len(changes) + len(new))
-        return Mutations(self.theorem, self.before, tried, len(new), tuple(found), limit)
+        return Mutations(self.theorem, self.before, tried, len(new), found=tuple(found), limit=limit)
 
     def _free_name(self) -> str:
         """Return the theorem's name with the first number that makes it a new one."""

@@ -66,7 +66,7 @@ def execute(
     SandboxError
         If it fails before the program begins.
     """
-    return start({"cells": [code], "mark": "", "steps": limits.steps}, stdin, limits, chosen, stop)
+    return start({"cells": [code], "mark": "", "steps": limits.steps}, stdin, limits, chosen, stop=stop)
 
 
 def start(
@@ -136,7 +136,7 @@ def start(
     if not started and ended != "time":
         reason = err.strip().splitlines()[-1:] or [f"status {status}"]
         raise SandboxError(f"the protection ({chosen.kind}) failed before the program began: {reason[0]:.300}")
-    return Outcome(out, err, status, ended, time.monotonic() - began)
+    return Outcome(out, err, status, ended, seconds=time.monotonic() - began)
 
 
 def _watch(

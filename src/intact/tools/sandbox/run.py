@@ -52,7 +52,7 @@ def run(
     SandboxError
         If there is no protection here and the caller does not insist, or may not; or if the protection itself fails.
     """
-    return execute(code, stdin, limits or ProgramLimits(), choose(using, untrusted=untrusted), stop)
+    return execute(code, stdin, limits or ProgramLimits(), choose(using, untrusted=untrusted), stop=stop)
 
 
 def choose(using: Kind | None = None, *, untrusted: bool = False) -> Protection:
@@ -86,7 +86,7 @@ def run_cells(
     limits = limits or ProgramLimits()
     mark = sha256("\0".join(cells).encode("utf-8", "surrogatepass")).hexdigest()  # which no cell can hold
     order = {"cells": list(cells), "mark": mark, "steps": limits.steps}
-    outcome = start(order, None, limits, choose(using, untrusted=untrusted), stop)
+    outcome = start(order, None, limits, choose(using, untrusted=untrusted), stop=stop)
     return replace(outcome, stdout=outcome.stdout.partition(mark)[2], stderr=outcome.stderr.partition(mark)[2])
 
 
@@ -128,4 +128,4 @@ def run_command(
     path = str(program.resolve())
     more = [str(one) for one in files if one.exists()]
     guest = Guest((path, *more), variables or {}, threads)
-    return start({"command": [path, *arguments]}, stdin, limits, chosen, stop, guest)
+    return start({"command": [path, *arguments]}, stdin, limits, chosen, stop=stop, guest=guest)

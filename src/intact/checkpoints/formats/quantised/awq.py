@@ -52,7 +52,7 @@ class AwqFiles(QuantisedForm):
             zeros = _unpack(parts.found[".qzeros"].data, groups).T.astype(np.int64)
             return Affine(codes, parts.floats(".scales").T, zeros)
 
-        return affine_matrix(parts, (rows, columns), BITS, places, read)
+        return affine_matrix(parts, (rows, columns), BITS, places, read=read)
 
 
 def _unpack(data: Bytes, rows: int) -> Bytes:

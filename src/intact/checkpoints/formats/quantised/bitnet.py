@@ -67,7 +67,7 @@ class BitNetFiles(QuantisedForm):
             scale = float(parts.floats(".weight_scale").reshape(()) ** self.power)
             return _ternary(codes.astype(np.int8) - 1, scale)
 
-        return affine_matrix(parts, (4 * packed, columns), _BITS, np.zeros(columns, np.int64), read)
+        return affine_matrix(parts, (4 * packed, columns), _BITS, np.zeros(columns, np.int64), read=read)
 
     def _rounded(self, parts: MatrixParts) -> Tensor:
         """Return floats rounded to -1, 0 and 1 times the mean of their magnitudes, as `AutoBitLinear` rounds them."""
@@ -94,7 +94,7 @@ def ternary_matrix(parts: MatrixParts) -> Tensor:
         scale = mean_scale(weights)
         return _ternary(np.clip(np.rint(weights * (np.float32(1) / scale)), -1, 1), float(scale))
 
-    return affine_matrix(parts, (rows, columns), _BITS, np.zeros(columns, np.int64), read)
+    return affine_matrix(parts, (rows, columns), _BITS, np.zeros(columns, np.int64), read=read)
 
 
 def _ternary(values: np.ndarray, scale: float) -> Affine:

@@ -69,7 +69,7 @@ def _eight_bits(parts: MatrixParts) -> Tensor:
         codes = parts.found[".weight"].data.reshape(rows, columns) ^ np.uint8(128)
         return Affine(codes, parts.floats(".SCB")[:, None] / 127)
 
-    return affine_matrix(parts, (rows, columns), 8, np.zeros(columns, np.int64), read)
+    return affine_matrix(parts, (rows, columns), 8, np.zeros(columns, np.int64), read=read)
 
 
 def _four_bits(parts: MatrixParts, kind: _Type, end: str) -> Tensor:

@@ -97,7 +97,7 @@ class CompressedTensorsFiles(QuantisedForm):
                 zeros = unpacked[:, :rows].T.astype(np.int64)
             return Affine(codes, _scales(parts, rows), zeros)
 
-        return affine_matrix(parts, (rows, columns), bits, places, read)
+        return affine_matrix(parts, (rows, columns), bits, places, read=read)
 
     def _plain(self, parts: MatrixParts) -> Tensor:
         """Return a matrix whose codes are bytes with a sign."""
@@ -113,7 +113,7 @@ class CompressedTensorsFiles(QuantisedForm):
                 zeros = np.broadcast_to(parts.integers(".weight_zero_point").reshape(-1, groups) + 128, (rows, groups))
             return Affine(codes, _scales(parts, rows), zeros)
 
-        return affine_matrix(parts, (rows, columns), 8, places, read)
+        return affine_matrix(parts, (rows, columns), 8, places, read=read)
 
 
 def _check_floats(parts: MatrixParts) -> None:

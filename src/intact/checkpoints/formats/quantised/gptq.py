@@ -53,7 +53,7 @@ class GptqFiles(QuantisedForm):
             zeros = unpack_words(parts.found[".qzeros"].data.reshape(groups, -1), bits).astype(np.int64)
             return Affine(codes, parts.floats(".scales").T, zeros.T + self.offset)
 
-        return affine_matrix(parts, (rows, columns), bits, places, read)
+        return affine_matrix(parts, (rows, columns), bits, places, read=read)
 
     def _bits(self, parts: MatrixParts, rows: int, groups: int) -> int:
         """Return the bits of a matrix: those of the file unless they vary, when the zeros' shape says them."""

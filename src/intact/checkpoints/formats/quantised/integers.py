@@ -64,7 +64,7 @@ def _integer_bytes(matrix: Affine, bits: int, block: int, places: Int) -> Bytes:
     scale, minimum = matrix.scale[:, places], None
     if matrix.zero is not None and (matrix.zero != middle).any():
         minimum = (middle - matrix.zero)[:, places] * scale
-    return _to_bytes(matrix.codes, (bits, block, middle), None, scale, minimum)
+    return _to_bytes(matrix.codes, (bits, block, middle), None, scale, minimum=minimum)
 
 
 def _float_bytes(matrix: Affine, bits: int, groups: Int) -> Bytes:
@@ -90,7 +90,9 @@ def level_bytes(codes: Bytes, levels: tuple[int, ...], layout: Layout, scale: Fl
         table = np.array(layout.table, np.int16)
         own = [layout.table.index(level + layout.zero) for level in levels]
     new = np.array(own, np.uint8)[codes]
-    return _to_bytes(new, (layout.bits, layout.block, layout.zero), table, scale, None, layout.zero_code)
+    return _to_bytes(
+        new, (layout.bits, layout.block, layout.zero), table, scale, minimum=None, padding=layout.zero_code
+    )
 
 
 def _to_bytes(
@@ -106,7 +108,21 @@ def _to_bytes(
     whole, exponent = round_scales(np.pad(scale, missing))
     low, low_exponent = (None, None) if minimum is None else round_scales(np.pad(minimum, missing))
     shift = shift_of(bits, zero, table)
-    return to_bytes(BlockWeight(padded, bits, block, zero, shift, table, whole, exponent, low, low_exponent, columns))
+    return to_bytes(
+        BlockWeight(
+            padded,
+            bits,
+            block,
+            zero,
+            shift=shift,
+            table=table,
+            scale=whole,
+            scale_exp=exponent,
+            minimum=low,
+            minimum_exp=low_exponent,
+            columns=columns,
+        )
+    )
 
 
 def round_scales(exact: Floats) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int32]]:

@@ -121,4 +121,4 @@ class MatrixParts:
 
     def convert(self, kind: str, shape: tuple[int, ...], make: Callable[[], Bytes]) -> Tensor:
         """Return the matrix, of which `make` returns the bytes."""
-        return Converted(self.name, kind, shape, tuple(self.found.values()), make)
+        return Converted(self.name, kind, shape, tuple(self.found.values()), make=make)

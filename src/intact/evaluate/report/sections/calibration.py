@@ -51,7 +51,7 @@ def measure(arm: ReportArm) -> CalibrationFindings | Omission:
         Interval(brier.estimate, brier.low, brier.high),
         selective(stated, right).aurc,
         selective_accuracy(stated, right, 0.5),
-        reliability(stated, right),
+        bins=reliability(stated, right),
     )
 
 

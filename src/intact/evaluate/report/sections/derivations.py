@@ -98,9 +98,9 @@ def measure(texts: Mapping[str, Sequence[SampleText]]) -> DerivationFindings | O
         unchecked,
         sum(good and fails for good, _, fails in every),
         problems,
-        _share(checked, True),
-        _share(checked, False) if wrong_problems > 1 else None,
-        coverage,
+        rate=_share(checked, True),
+        rate_wrong=_share(checked, False) if wrong_problems > 1 else None,
+        coverage=coverage,
     )
 
 

@@ -132,8 +132,8 @@ def measure(samples: Mapping[str, Sequence[ItemSample]], sampling: Mapping[str, 
             for name, verdicts in chosen.items()
         },
         changed,
-        1 - sum(len(set(each)) for each in texts) / (count * len(texts)),
-        float(np.mean([sum(np.exp(logprob) for _, logprob, _ in set(each)) for each in texts])),
+        copies=1 - sum(len(set(each)) for each in texts) / (count * len(texts)),
+        seen_mass=float(np.mean([sum(np.exp(logprob) for _, logprob, _ in set(each)) for each in texts])),
     )
 
 

@@ -111,10 +111,10 @@ def _findings(samples: Mapping[str, Sequence[ItemSample]], accepted: Judged) -> 
         hits / right,
         flukes / (counts - right),
         (hits + flukes) / counts,
-        Interval(estimate, low, high).within(SHARES),
-        right / counts,
-        (len(first) - sum(first), sum(first)),
-        ((gold[0][0], gold[0][1]), (gold[1][0], gold[1][1])),
+        corrected=Interval(estimate, low, high).within(SHARES),
+        truth=right / counts,
+        levels=(len(first) - sum(first), sum(first)),
+        gold=((gold[0][0], gold[0][1]), (gold[1][0], gold[1][1])),
     )
 
 
@@ -141,7 +141,7 @@ def _orders(found: Mapping[str, Mapping[str, JudgeFindings]]) -> Iterator[OrderF
                 chances = order_chances([a.levels, b.levels], np.array(a.gold) + np.array(b.gold))
             except ParameterError:
                 continue  # no judge that prefers right texts agrees with the verdicts
-            yield OrderFinding(judge, one, other, chances.above(0, 1), (a.truth, b.truth))
+            yield OrderFinding(judge, one, other, chances.above(0, 1), right=(a.truth, b.truth))
 
 
 def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:

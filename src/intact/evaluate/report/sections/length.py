@@ -96,14 +96,14 @@ def measure(samples: dict[str, list[ItemSample]]) -> LengthFindings | Omission:
         sum(map(bool, whole.values())),
         mixed,
         len(lost),
-        sum(bool(one.correct) for one in lost),
-        slope(tokens, right, names),
-        slope(tokens, right, names, within=True),
-        cliffs_delta(tokens, right, names),
-        float(np.median(tokens[right == 1])),
-        float(np.median(tokens[right == 0])),
-        mcnemar([_vote(own, True) for own in samples.values()], [_vote(own, False) for own in samples.values()]),
-        _bins(tokens, right, names),
+        cut_right=sum(bool(one.correct) for one in lost),
+        pooled=slope(tokens, right, names),
+        within=slope(tokens, right, names, within=True),
+        delta=cliffs_delta(tokens, right, names),
+        median_right=float(np.median(tokens[right == 1])),
+        median_wrong=float(np.median(tokens[right == 0])),
+        votes=mcnemar([_vote(own, True) for own in samples.values()], [_vote(own, False) for own in samples.values()]),
+        bins=_bins(tokens, right, names),
     )
 
 
@@ -145,7 +145,7 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
     for name, one in found.items():
         x, shares = [part.tokens for part in one.bins], [part.right for part in one.bins]
         low, high = [share.low for share in shares], [share.high for share in shares]
-        lines.append(figures.PlotLine(f"share right, {name}", x, [share.estimate for share in shares], low, high))
+        lines.append(figures.PlotLine(f"share right, {name}", x, [share.estimate for share in shares], low, high=high))
         lines.append(figures.PlotLine(f"expected by difficulty, {name}", x, [part.expected for part in one.bins]))
     caption = (
         "Share of right answers in each fifth of the texts by length, with 95% intervals over problems, and the share "

@@ -80,8 +80,8 @@ def measure(texts: Mapping[str, Sequence[SampleText]]) -> dict[str, MarkerFindin
             float((found[right] > 0).mean()),
             float((found[~right] > 0).mean()),
             float(PER * found[right].sum() / words[right].sum()),
-            float(PER * found[~right].sum() / words[~right].sum()),
-            cliffs_delta(found / words, right, names.tolist(), level) if marker in telling else None,
+            rate_wrong=float(PER * found[~right].sum() / words[~right].sum()),
+            delta=cliffs_delta(found / words, right, names.tolist(), level) if marker in telling else None,
         )
         for marker, found in counts.items()
     }

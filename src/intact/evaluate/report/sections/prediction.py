@@ -136,9 +136,9 @@ def _predicted(arm: ReportArm) -> RunPrediction | Omission:
         len(first),
         next_right(right, len(first)),
         None if isinstance(share, Omission) else share,
-        () if isinstance(safe, Omission) else safe,
-        () if isinstance(sets, Omission) else sets,
-        {name: part.because for name, part in parts.items() if isinstance(part, Omission)},
+        safe=() if isinstance(safe, Omission) else safe,
+        sets=() if isinstance(sets, Omission) else sets,
+        because={name: part.because for name, part in parts.items() if isinstance(part, Omission)},
     )
 
 
@@ -159,7 +159,9 @@ def _safe(first: Sequence[ItemRecord]) -> tuple[SafeAnswers, ...] | Omission:
     silent = len(first) - len(answered)
     found = []
     for wrong in WRONG:
-        above = float(at_most_wrong([*stated, *[0.0] * silent], [*right, *[True] * silent], AHEAD[0], wrong, LEVEL))
+        above = float(
+            at_most_wrong([*stated, *[0.0] * silent], [*right, *[True] * silent], AHEAD[0], wrong, level=LEVEL)
+        )
         given = [flag for confidence, flag in zip(stated, right, strict=True) if confidence > above]
         share = Interval(len(given) / len(first), *wilson(len(given), len(first)))
         found.append(SafeAnswers(wrong, above, share, given.count(False)))
@@ -190,7 +192,7 @@ def _sets(drawn: Mapping[str, Sequence[ItemSample]]) -> tuple[SetFindings, ...] 
         fare = sets_at(answers, right, least)
         covered = Interval(fare.covered, *fare.covered_bounds(rank))
         size = Interval(fare.size, *(fare.size_bounds() or (math.nan, math.nan)))
-        found.append(SetFindings(promise, float(least), covered, size, fare.single, fare.empty))
+        found.append(SetFindings(promise, float(least), covered, size, single=fare.single, empty=fare.empty))
     return tuple(found)
 
 

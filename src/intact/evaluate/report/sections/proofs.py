@@ -83,7 +83,7 @@ def measure(arm: ReportArm) -> ProofFailures | Omission:
         return Omission("no proof was tried by the tool proof")
     order = count_failures(failed.elements())
     own = {label: len(problems[label]) for label in order}
-    return ProofFailures(kinds.total(), kinds["open"], kinds["proved"], order, own)
+    return ProofFailures(kinds.total(), kinds["open"], kinds["proved"], order, problems=own)
 
 
 def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:

@@ -136,8 +136,8 @@ def measure_texts(curves: Mapping[str, Sequence[Curve]], unknown: float, budget:
         ratio_of_sums(sums, sizes, support=SHARES),
         1 - len(right) / sum(sizes),
         sum(_settled_at(one) for one in right) / tokens if right else None,
-        unknown,
-        cuts,
+        unknown=unknown,
+        cuts=cuts,
     )
 
 

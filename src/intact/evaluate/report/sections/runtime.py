@@ -114,14 +114,14 @@ def measure(arm: ReportArm) -> IdealRuntime | Omission:
         runtime.machines,
         runtime.read(128),
         runtime.step,
-        read,
-        written,
-        in_a_row,
-        one_by_one,
-        side_by_side,
-        busy,
-        runtime.cost(side_by_side.estimate),
-        busy * len(arm.records) / right if right else None,
+        read=read,
+        written=written,
+        in_a_row=in_a_row,
+        one_by_one=one_by_one,
+        side_by_side=side_by_side,
+        machine_seconds=busy,
+        dollars=runtime.cost(side_by_side.estimate),
+        per_right=busy * len(arm.records) / right if right else None,
     )
 
 

@@ -28,7 +28,7 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
                 continue
             k = [int(score.metric.partition("@")[2]) for score in own]
             low, high = ([or_nan(getattr(score, bound)) for score in own] for bound in ("low", "high"))
-            line = figures.PlotLine(f"{kind}k, {arm.name}", k, [score.value for score in own], low, high)
+            line = figures.PlotLine(f"{kind}k, {arm.name}", k, [score.value for score in own], low, high=high)
             numbers.setdefault(arm.name, {})[f"{kind}k"] = own
             if kind == "pass@":
                 try:

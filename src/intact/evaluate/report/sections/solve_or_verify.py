@@ -106,7 +106,7 @@ def measure(samples: Mapping[str, Sequence[ItemSample]]) -> SplitFindings | Omis
             name: [[0.5 if v.value is None else v.value for v in one] for one in own] for name, own in values.items()
         }
         unreadable = sum(v.value is None for one in given for v in one) / (len(given) * checks)
-        return _measured(by, samples, scores, written / checks / solved, unreadable)
+        return _measured(by, samples, scores, written / checks / solved, unreadable=unreadable)
     return Omission("verdicts on each of its texts are not recorded")
 
 
@@ -136,7 +136,9 @@ def _measured(
         BudgetChoice(k, float(votes[k].mean()) if k in votes else None, splits.get(k), apart.get(k)) for k in budgets
     ]
     solving, verifying = _exponents(verified, ratio, budgets)
-    return SplitFindings(by, count, checks, ratio, unreadable, choices, solving, verifying)
+    return SplitFindings(
+        by, count, checks, ratio, unreadable=unreadable, budgets=choices, solving=solving, verifying=verifying
+    )
 
 
 def _differences(votes: Mapping[float, Floats], verified: Floats, ratio: float) -> dict[float, Interval]:

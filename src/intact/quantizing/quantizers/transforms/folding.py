@@ -83,6 +83,6 @@ def all_inputs(model: ModelStructure) -> Iterator[ScalableInput]:
     """Yield also the inputs that values make through attentions, and `up` through gates."""
     yield from norm_inputs(model)
     for path in model.values:
-        yield ScalableInput(path.op, path.output, path.value, path.heads // path.kv_heads, path.width)
+        yield ScalableInput(path.op, path.output, path.value, path.heads // path.kv_heads, width=path.width)
     for net in model.feed_forwards:
         yield ScalableInput(net.op, net.down, net.up)

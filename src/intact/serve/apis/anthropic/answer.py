@@ -71,7 +71,7 @@ class MessageAnswer:
     async def _chat_events(self, chat_request: ChatRequest) -> AsyncGenerator[Event, None]:
         content = self._content
         is_apart = thinking.is_enabled(self.request)
-        async with open_chat(self.service, chat_request, self.client, self._prepare, is_apart) as chat:
+        async with open_chat(self.service, chat_request, self.client, self._prepare, thoughts=is_apart) as chat:
             first = head("chat.completion", self.request.model, chat.served.fingerprint, chat.job.parameters.seed)
             last: dict[str, Any] = {}
             async with aclosing(chat.events()) as events:

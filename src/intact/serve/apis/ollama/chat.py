@@ -26,7 +26,7 @@ async def chat(body: OllamaChatRequest, service: TheService, client: Client) -> 
 
     async def begin(watch: texts.Stopwatch) -> texts.Parts:
         request = await asyncio.to_thread(lambda: validate(ChatRequest, body.as_chat(service)))  # thousands of turns
-        return texts.chat_parts(service, request, client, body.think, watch)
+        return texts.chat_parts(service, request, client, body.think, watch=watch)
 
     return texts.respond(service, body, begin, _message)
 

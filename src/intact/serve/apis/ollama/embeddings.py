@@ -45,7 +45,7 @@ async def embed_texts(body: EmbedForm, service: TheService, client: Client) -> J
     name, began = find_name(service, body.model), time.perf_counter_ns()
 
     async def answer() -> dict[str, Any]:
-        found = await embed(service, name, body.input, body.dimensions, client, Extension())
+        found = await embed(service, name, body.input, body.dimensions, client=client, own=Extension())
         return {
             "model": body.model,
             "embeddings": [one.vector.tolist() for one in found],
@@ -63,7 +63,7 @@ async def embed_text(body: EmbeddingsForm, service: TheService, client: Client) 
     name = find_name(service, body.model)
 
     async def answer() -> dict[str, Any]:
-        (found,) = await embed(service, name, body.prompt, None, client, Extension())
+        (found,) = await embed(service, name, body.prompt, None, client=client, own=Extension())
         return {"embedding": found.vector.tolist()}
 
     return JsonReply(answer, service.seconds())

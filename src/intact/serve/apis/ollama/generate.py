@@ -34,7 +34,7 @@ async def generate(body: GenerateForm, service: TheService, client: Client) -> C
         if body.raw or body.suffix:
             return _raw_parts(service, body, client, watch)
         request = validate(ChatRequest, body.as_chat(service))
-        return texts.chat_parts(service, request, client, body.think, watch)
+        return texts.chat_parts(service, request, client, body.think, watch=watch)
 
     return texts.respond(service, body, begin, _response)
 
@@ -62,7 +62,7 @@ async def _raw_parts(service: Service, body: GenerateForm, client: str, watch: t
         if limit is None:
             limit = min(max(1, context - len(ids)), service.settings.max_tokens)
         parameters = request.sampling(limit, top or 0, json_schema=body.text_schema)
-        job = TextJob(ids, 1, parameters, client, request.intact, "response_format", prompt)
+        job = TextJob(ids, 1, parameters, client, own=request.intact, constraint="response_format", text=prompt)
         async with admitted(served, [job], "text_completion", "prompt") as admission:
             chat = Chat(served, job, admission, logprobs=logprobs)
             async with aclosing(texts.written(chat, watch)) as parts:

@@ -178,7 +178,7 @@ def chat_parts(
     """Yield the parts of the answer to a conversation."""
     if methods.requested(request):
         return _method_parts(service, request, client, think)
-    return _chat_parts(service, request, client, ThinkChoice(think), watch)
+    return _chat_parts(service, request, client, ThinkChoice(think), watch=watch)
 
 
 async def _chat_parts(
@@ -189,7 +189,7 @@ async def _chat_parts(
         return thinking.prepare(request, served)
 
     async with (
-        open_chat(service, request, client, prepare, bool(thinking.think)) as chat,
+        open_chat(service, request, client, prepare, thoughts=bool(thinking.think)) as chat,
         aclosing(written(chat, watch)) as parts,
     ):
         async for part in parts:

@@ -73,7 +73,7 @@ async def _admitted(
             ids = await encode_text(served, prompt, request.suffix, where)
             shadow_ids = None if shadow is None else await encode_text(served, shadow, request.suffix, SHADOW)
             text = prompt if isinstance(prompt, str) else None
-            jobs.append(TextJob(ids, n, parameters, client, own, text=text, shadow=shadow_ids))
+            jobs.append(TextJob(ids, n, parameters, client, own=own, text=text, shadow=shadow_ids))
         async with admitted(served, jobs, "text_completion", "prompt") as admission:
             yield served, jobs, admission
 
@@ -111,7 +111,7 @@ async def _texts(served: Served, job: TextJob, request: CompletionRequest) -> li
 
 
 def _empty(job: TextJob) -> Completion:
-    return Completion("", (), (), "length", len(job.prompt))
+    return Completion("", (), (), "length", prompt_tokens=len(job.prompt))
 
 
 async def chunks(service: Service, request: CompletionRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:

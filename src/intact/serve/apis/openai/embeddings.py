@@ -39,7 +39,7 @@ async def embeddings(body: EmbeddingRequest, service: TheService, client: Client
     body.intact.accept_only({"priority", "deadline"}, "on /v1/embeddings")
 
     async def answer() -> dict[str, Any]:
-        found = await embed(service, body.model, body.input, body.dimensions, client, body.intact)
+        found = await embed(service, body.model, body.input, body.dimensions, client=client, own=body.intact)
         count = sum(one.tokens for one in found)
         write = _base64 if body.encoding_format == "base64" else _floats
         return {
@@ -85,7 +85,7 @@ async def embed(
         for i, prompt in enumerate(prompts):
             where = f"input[{i}]" if len(prompts) > 1 else "input"
             ids = await encode_text(served, prompt, None, where)
-            jobs.append(TextJob(ids, 1, SamplingParameters(max_tokens=1), client, own))
+            jobs.append(TextJob(ids, 1, SamplingParameters(max_tokens=1), client, own=own))
         async with admitted(served, jobs, "embeddings", "input") as admission:
             read = [job.prompt for job in jobs]
             found = await served.loaded.aembed(read, dimensions=dimensions, priority=own.priority)

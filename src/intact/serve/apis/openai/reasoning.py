@@ -112,7 +112,9 @@ class MethodRequest:
             caps = replace(caps, tokens=None)
         prompt = self.problem.prompt
         system = prompt[0][1] if not isinstance(prompt, str) and prompt and prompt[0][0] == "system" else None
-        return run_settings(self.method, self.parameters, self.sampling, caps, {"main": backend}, system)
+        return run_settings(
+            self.method, self.parameters, self.sampling, caps, backends={"main": backend}, system=system
+        )
 
     def receipt(self, result: Result) -> dict[str, Any]:
         """Return a choice's field with its receipt, if one is requested."""
@@ -180,7 +182,7 @@ def method_request(request: ChatRequest, turns: Sequence[Mapping[str, Any]], set
         check_method(method, parameters, untrusted=True)
     except (NotInstalledError, SandboxError) as error:
         raise ApiError(501, f"this server cannot do that: {error}", "intact.method", "unavailable") from error
-    return MethodRequest(method, parameters, budget, problem, _sampling(request, settings), own)
+    return MethodRequest(method, parameters, budget, problem, sampling=_sampling(request, settings), own=own)
 
 
 def _problem(turns: Sequence[Mapping[str, Any]], own: Extension, seed: int) -> Problem:
@@ -351,7 +353,7 @@ async def _described(
 
         value["calibrated"] = await in_thread(
             lambda: calibrated(
-                service.calibrations, wanted.settings(backend), result, wanted.problem.read, wanted.own.level
+                service.calibrations, wanted.settings(backend), result, wanted.problem.read, level=wanted.own.level
             )
         )
     return value
@@ -378,7 +380,7 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
             service.receipts.add(client, first["id"], [result])
         reply = await in_thread(lambda: wanted.reply_text(result))
         choice = _choice(result, reply, "message", _message(reply.text)) | wanted.receipt(result)
-        own = await _described(service, wanted, backend, result, reply)
+        own = await _described(service, wanted, backend, result, reply=reply)
         return {**first, "choices": [choice], "usage": usage, "intact": own}
 
 
@@ -403,7 +405,7 @@ async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGe
                 if wanted.own.receipt:
                     service.receipts.add(client, first["id"], [value])
                 yield {**first, "choices": [_choice(value, reply, "delta", {}) | wanted.receipt(value)]}
-                own = await _described(service, wanted, backend, value, reply)
+                own = await _described(service, wanted, backend, value, reply=reply)
                 yield {**first, "choices": [], "intact": {"event": "result", **own}}
                 if request.usage_wanted:
                     yield {**first, "choices": [], "usage": usage}

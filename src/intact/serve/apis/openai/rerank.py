@@ -75,7 +75,7 @@ async def _rank(service: Service, body: RerankRequest, texts: list[str], client:
                 raise as_api_error(error, ["model", "documents"]) from error
 
         head, prompts = await in_thread(read, length=text_length([body.query, texts]))
-        jobs = [TextJob(ids, 1, SamplingParameters(max_tokens=1), client, body.intact) for ids in prompts]
+        jobs = [TextJob(ids, 1, SamplingParameters(max_tokens=1), client, own=body.intact) for ids in prompts]
         async with admitted(served, jobs, "rerank", "documents") as admission:
             found = await loaded.arank(head, prompts, body.intact.priority)
             admission.used = sum(one.tokens for one in found)

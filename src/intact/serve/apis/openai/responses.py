@@ -297,10 +297,10 @@ _MESSAGE = _TextItem(
     {"type": "message", "role": "assistant"},
     {"type": "output_text", "annotations": [], "logprobs": []},
     "response.output_text",
-    {"logprobs": []},
+    more={"logprobs": []},
 )
 _REASONING = _TextItem(
-    "rs_", {"type": "reasoning", "summary": []}, {"type": "reasoning_text"}, "response.reasoning_text", {}
+    "rs_", {"type": "reasoning", "summary": []}, {"type": "reasoning_text"}, "response.reasoning_text", more={}
 )
 
 

@@ -107,6 +107,6 @@ class LayeredReward(NativeReward):
         width = model.program.buffers["normed"].width
         try:
             tensors = model.checkpoint.tensors
-            return RewardHead(tensors, LAYERS[self.kind], width, executor.profile, executor.bits).reward
+            return RewardHead(tensors, LAYERS[self.kind], width, executor.profile, bits=executor.bits).reward
         except ModelError as error:
             raise FormatError(f"{self.folder} is no {self.family} reward model: {error}") from error

@@ -53,5 +53,7 @@ class Colep:
 
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
         """Return the scores, in order."""
-        tables = yield from tables_of_shares(problem, states, list(_QUESTIONS.values()), ("true", "false"), self._model)
+        tables = yield from tables_of_shares(
+            problem, states, list(_QUESTIONS.values()), ("true", "false"), model=self._model
+        )
         return [float(corrected(chances, RULES)[_RIGHT]) for chances in tables]

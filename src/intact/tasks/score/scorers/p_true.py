@@ -32,4 +32,4 @@ class PTrue:
 
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
         """Return the scores, in order."""
-        return (yield from word_shares(problem, states, _QUESTION, ("true", "false"), self._model))
+        return (yield from word_shares(problem, states, _QUESTION, ("true", "false"), model=self._model))

@@ -31,4 +31,4 @@ class Restart:
 
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
         """Return the scores, in order."""
-        return (yield from word_shares(problem, states, _QUESTION, ("no", "yes"), self._model))
+        return (yield from word_shares(problem, states, _QUESTION, ("no", "yes"), model=self._model))

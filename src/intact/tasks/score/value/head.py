@@ -56,7 +56,7 @@ class ValueHead(LearntHead):
         if not 1 <= len(given) <= WIDEST or not np.all(np.isfinite(given)) or not abs(bias) < 1 << 30:
             raise ParameterError(f"a value head has 1 to {WIDEST} finite weights, and a finite bias")
         rounded, fraction = integer_weights(given)
-        return cls(model, tuple(rounded.tolist()), fraction, round(bias * (1 << 32)), learnt)
+        return cls(model, tuple(rounded.tolist()), fraction, round(bias * (1 << 32)), learnt=learnt)
 
     def logit(self, state: HiddenState) -> Fraction:
         """Return the log-odds: exact.
@@ -93,7 +93,7 @@ class ValueHead(LearntHead):
         for numbers, largest in limits:
             if any(type(number) is not int or abs(number) > largest for number in numbers):
                 raise ValueError(f"weights, fraction and bias must be integers, weights to 2^{BITS} in magnitude")
-        return cls(value["model"], tuple(weights), value["fraction"], value["bias"], value["learnt"])
+        return cls(value["model"], tuple(weights), value["fraction"], value["bias"], learnt=value["learnt"])
 
     @property
     def digest(self) -> str:

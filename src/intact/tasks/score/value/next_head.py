@@ -85,7 +85,7 @@ class NextHead(LearntHead):
         lines = [(*one, bias) for one, bias in zip(factors.tolist(), biases.tolist(), strict=True)]
         return cls(
             model, tuple(map(tuple, directions.tolist())), fraction, dict(zip(tokens, lines, strict=True)),
-            token_fraction, learnt,
+            token_fraction=token_fraction, learnt=learnt,
         )  # fmt: skip
 
     def rewards(self, state: HiddenState, words: Sequence[str]) -> list[float]:
@@ -138,7 +138,7 @@ class NextHead(LearntHead):
                 raise ValueError(f"rows, factors, fractions and biases must be integers, rows to 2^{BITS} in magnitude")
         return cls(
             value["model"], tuple(map(tuple, rows)), value["fraction"],
-            {word: tuple(line) for word, line in tokens.items()}, value["token_fraction"], value["learnt"],
+            {word: tuple(line) for word, line in tokens.items()}, token_fraction=value["token_fraction"], learnt=value["learnt"],
         )  # fmt: skip
 
     @property

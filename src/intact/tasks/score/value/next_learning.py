@@ -100,7 +100,13 @@ def learn_next(examples: Sequence[NextExample]) -> NextLearnt:
     tokens = {word: fitted.line(word) for word, _ in frequent}
     some = max(count, 1)
     return NextLearnt(
-        fitted.rows, tokens, RIDGES[best], constant / some, shared / some, whole / some, count / len(examples)
+        fitted.rows,
+        tokens,
+        RIDGES[best],
+        constant / some,
+        shared=shared / some,
+        whole=whole / some,
+        seen=count / len(examples),
     )
 
 
@@ -161,7 +167,7 @@ def _fit(table: _Table, ridge: float) -> _Fitted:
         u, s, v = np.linalg.svd(np.array(list(own.values())), full_matrices=False)
         directions = v[:RANK]
         factors = dict(zip(own, u[:, :RANK] * s[:RANK], strict=True))
-    return _Fitted(np.vstack([shared[None], directions]) / spread, constant, biases, factors, center)
+    return _Fitted(np.vstack([shared[None], directions]) / spread, constant, biases, factors, center=center)
 
 
 def _errors(known: _Table, other: _Table, ridge: float) -> tuple[float, float, float, float]:

@@ -247,7 +247,9 @@ class _Reader:
         own: dict[str, Hypothesis] = {} if proof is None else {one.label: one for one in active}
         allowed = frozenset(pairs if proof is not None else ())
         place = len(self.assertions)
-        self.assertions[label] = Assertion(label, symbols, mandatory, distinct, allowed, proof, own, line, place)
+        self.assertions[label] = Assertion(
+            label, symbols, mandatory, distinct, allowed=allowed, proof=proof, active=own, line=line, place=place
+        )
 
 
 def before(database: Database, theorem: Assertion) -> list[Assertion]:

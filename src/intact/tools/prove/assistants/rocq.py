@@ -213,7 +213,7 @@ class RocqAssistant(Assistant):
                 begun = None
             elif reply.error or not one.text.startswith("Proof"):
                 label = self.failure("error", reply.reason) if reply.error else None
-                begun = begun.add(ProofStep(one.text, one.line, goals, self._message(one, reply), label))
+                begun = begun.add(ProofStep(one.text, one.line, goals, self._message(one, reply), failure=label))
         if begun is not None:
             found.append(begun.end("open", "the file ends within the proof", "unsolved goals"))
         return [one for one in found if theorem in ("", one.name)], ""

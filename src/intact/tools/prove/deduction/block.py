@@ -119,10 +119,10 @@ class Deducer:
         if goal is not None:
             self.sides(goal)
         for fact in given:
-            self.accept(Instance(fact, GIVEN, 0, {}, ()), 0)
+            self.accept(Instance(fact, GIVEN, 0, {}, premises=()), 0)
         for place, rule in enumerate(rules):
             if not rule.premises and not rule.head.variables:
-                self.accept(Instance(rule.head, rule.name, self.places[place], {}, ()), 0)
+                self.accept(Instance(rule.head, rule.name, self.places[place], {}, premises=()), 0)
         self.look()
 
     def run(self, depth: int) -> FactBlock:
@@ -212,7 +212,7 @@ class Deducer:
             if self._holds(head):
                 continue
             premises = tuple([self._sources(premise.under(terms)) for premise in rule.premises])
-            yield Instance(head, rule.name, self.places[place], terms, premises)
+            yield Instance(head, rule.name, self.places[place], terms, premises=premises)
 
     def _update_index(self) -> None:
         for number in range(self.indexed, len(self.classes.nodes)):

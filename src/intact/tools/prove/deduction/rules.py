@@ -89,7 +89,9 @@ def rules_of(name: str, formula: Formula, symbols: Collection[str] = ()) -> list
     """
     witnesses = (witness for number in count(1) if (witness := f"witness_{name}_{number}") not in symbols)
     rules = []
-    for premises, head in _split(formula, (), {}, (), frozenset(), witnesses, name, count(1)):
+    for premises, head in _split(
+        formula, (), {}, (), used=frozenset(), witnesses=witnesses, name=name, numbers=count(1)
+    ):
         _check_size(name, premises, head)
         rules.append(HornRule(name, premises, head))
         if len(rules) > MOST_RULES:
@@ -129,10 +131,14 @@ def _split(
         else:
             value, scope = Apply(next(witnesses), universal), universal
         inner = values | {formula.variable: value}
-        yield from _split(formula.body, premises, inner, scope, used, witnesses, name, numbers)
+        yield from _split(
+            formula.body, premises, inner, scope, used=used, witnesses=witnesses, name=name, numbers=numbers
+        )
     elif isinstance(formula, Binary) and formula.connective == "&":
         for side in (formula.left, formula.right):
-            yield from _split(side, premises, values, universal, used, witnesses, name, numbers)
+            yield from _split(
+                side, premises, values, universal, used=used, witnesses=witnesses, name=name, numbers=numbers
+            )
     elif isinstance(formula, Binary) and formula.connective in ("=>", "<=>"):
         sides = [(formula.left, formula.right)]
         if formula.connective == "<=>":
@@ -140,7 +146,9 @@ def _split(
         for left, right in sides:
             names = set(used)
             every = (*premises, *_literals(left, values, names, name))
-            yield from _split(right, every, values, universal, frozenset(names), witnesses, name, numbers)
+            yield from _split(
+                right, every, values, universal, used=frozenset(names), witnesses=witnesses, name=name, numbers=numbers
+            )
     else:
         yield premises, _literal(formula, values, name)
 

@@ -173,13 +173,13 @@ def deduce(
         if entry.conjecture:
             if len(rules[entry.name]) != 1 or not _symbols(rules[entry.name]) <= symbols:  # a witness
                 raise FormatError(f"{entry.name} is no goal: it must be one rule, ((premise & premise) => head)")
-            prover = _GoalProver(rules[entry.name][0], known, taken, depth, height)
+            prover = _GoalProver(rules[entry.name][0], known, taken, depth, height=height)
             by, cases = prover.prove(induction)
-            goals.append(Goal(entry.name, entry.formula, by, cases, tuple(proved)))
+            goals.append(Goal(entry.name, entry.formula, by, cases, earlier=tuple(proved)))
             if by:
                 proved.append(entry.name)
                 known = known + rules[entry.name]
-    return Deduction(axioms, rules, block, tuple(goals), depth, induction)
+    return Deduction(axioms, rules, block, tuple(goals), depth=depth, induction=induction)
 
 
 class _GoalProver(NamedTuple):
@@ -230,7 +230,7 @@ class _GoalProver(NamedTuple):
         goal = self.rule.head.under(constants)
         rules = self.known + ([] if hypothesis is None else [hypothesis])
         block = Deducer(rules, given, goal, self.height).run(self.depth)
-        return GoalBlock(name, variable, constants, given, goal, hypothesis, block)
+        return GoalBlock(name, variable, constants, given, goal=goal, hypothesis=hypothesis, block=block)
 
 
 def _symbols(rules: Sequence[HornRule]) -> set[str]:
