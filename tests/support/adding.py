@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import intact
 from intact import _native
 from support.modules import WITHOUT_EDITABLE
 
@@ -129,6 +130,7 @@ def write_distribution(folder: Path, name: str, group: str, entries: dict[str, s
     (information / "entry_points.txt").write_text("\n".join(lines) + "\n")
     for module, text in modules.items():
         (folder / f"{module}.py").write_text(text)
+    (information / "RECORD").write_text("".join(f"{module}.py,,\n" for module in modules))
     return folder
 
 
@@ -139,6 +141,7 @@ def run_python(program: str, *path: Path) -> str:
     """
     copies = [folder / "src" for folder in path if (folder / "src/intact").is_dir()]
     folders = [*copies, *(folder for folder in path if folder / "src" not in copies), ROOT / "tests"]
+    folders.append(Path(intact.__file__).parents[1])  # where it is not installed
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
     if copies:
         program = WITHOUT_EDITABLE + program

@@ -162,6 +162,11 @@ class Registry(Mapping[str, T], Generic[T]):
         problems = self.problems()
         return {name: self[name] for name in sorted(self._foreign) if name not in problems}
 
+    def entry(self, name: str) -> EntryPoint | None:
+        """Return the entry point of another package's piece, or None if there is none or more than one."""
+        found = self._foreign.get(name, [])
+        return found[0] if len(found) == 1 else None
+
     def problems(self) -> dict[str, PluginError]:
         """Return why pieces of other packages cannot be used, by their names."""
         found = {}

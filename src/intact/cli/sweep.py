@@ -185,9 +185,17 @@ class SearchOptions:
         problems = split(task, judged, training=self.training, held_out=self.held_out, seed=seed)
         names = [tuple(item.id for item in items) for items in (problems.training, problems.held_out)]
         design = Design(
-            trials, names[0], names[1], tokens, first=self.first, factor=self.factor, finalists=self.finalists, margin=self.margin, seed=seed,
+            trials,
+            names[0],
+            names[1],
+            tokens,
+            first=self.first,
+            factor=self.factor,
+            finalists=self.finalists,
+            margin=self.margin,
+            seed=seed,
             share=self.share,
-        )  # fmt: skip
+        )
         return design, problems
 
 

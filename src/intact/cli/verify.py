@@ -61,6 +61,8 @@ By one layer that the nonce chooses, whose rows somebody opened (intact receipt 
   intact verify sky.receipt --opening sky.opening --nonce 00000000000000000001dd05
 Drafts of superposed decoding, which followed n-grams of texts
   intact verify drafts.receipt --ngrams texts.txt
+A run by a method of another package, which you have installed and trust
+  intact verify run.receipt --package my-methods
 A quantised model, made again from its source and text
   intact verify smol-gptq3.receipt --model ./model.gguf --text text.txt
 """
@@ -133,6 +135,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    packages: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--package",
+            metavar="NAME",
+            help="An installed package whose methods may run, for runs by one; again for more.",
+            show_default=False,
+        ),
+    ] = None,
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     json: JsonOption = False,
@@ -181,7 +192,15 @@ def command(
     numbered = []
     texts = None if ngrams is None else read_text(ngrams, ParameterError)
     verifier = _Verifier(
-        load, named, tokens, key, winner=part is CheckedPart.WINNER, remake=remake, opened=opened, texts=texts
+        load,
+        named,
+        tokens,
+        key,
+        winner=part is CheckedPart.WINNER,
+        remake=remake,
+        opened=opened,
+        texts=texts,
+        packages=packages or (),
     )
     with bar() as progress:
         task = progress.add_task("verifying", total=None if chosen is None else len(chosen))
@@ -285,6 +304,8 @@ class _Verifier:
         The layers by which receipts of answers are checked, in place of all.
     texts : str, optional
         The texts of the n-grams that superposed drafts followed, a line each.
+    packages : collection of str
+        Other packages whose methods may run.
     """
 
     def __init__(
@@ -297,7 +318,9 @@ class _Verifier:
         remake: Callable[[QuantizationReceipt], QuantizationVerdict],
         opened: OpenedLayers | None = None,
         texts: str | None = None,
+        packages: Collection[str] = (),
     ) -> None:
+        self._packages = packages
         self._remake, self._opened, self._texts = remake, opened, texts
         self._load, self._others, self._tokens, self._key, self._winner = load, others, tokens, key, winner
         self._loaded: dict[str, tuple[_Made, Model]] = {}
@@ -394,7 +417,9 @@ class _Verifier:
             more = {one.name: loaded(one.name, one) for one in others if one.name in self._others}
         except (IntactError, OSError) as error:
             return RunVerdict("unverifiable", "model", detail=str(error))
-        return verify_run(model, run, self._winner, self._tokens, others=more, signed_by=self._key)
+        return verify_run(
+            model, run, self._winner, self._tokens, others=more, signed_by=self._key, packages=self._packages
+        )
 
 
 def _result(entry: ReceiptLine, verdict: AnyVerdict) -> dict[str, Any]:

@@ -197,12 +197,21 @@ def _done(plan: Plan, one: _Pending) -> Done:
 
     samples = tuple(
         ItemSample(
-            leaf.branch, answer, verdict, leaf.tokens, logprob=leaf.logprob, why=leaf.why,
-            measures=task.measure(item, leaf.answer_part or ""), cut=was_cut(leaf.why, leaf.other_prompt), other_prompt=leaf.other_prompt,
-            rewards=rewards.get(leaf.branch, {}), verdicts=tuple(single.get(leaf.branch, ())), steps=steps_of(leaf, [*before, answer]),
+            leaf.branch,
+            answer,
+            verdict,
+            leaf.tokens,
+            logprob=leaf.logprob,
+            why=leaf.why,
+            measures=task.measure(item, leaf.answer_part or ""),
+            cut=was_cut(leaf.why, leaf.other_prompt),
+            other_prompt=leaf.other_prompt,
+            rewards=rewards.get(leaf.branch, {}),
+            verdicts=tuple(single.get(leaf.branch, ())),
+            steps=steps_of(leaf, [*before, answer]),
         )
         for leaf, answer, verdict, before in zip(one.leaves, one.answers, verdicts, one.before, strict=True)
-    )  # fmt: skip
+    )
     turns = tuple(tuple(AnswerTurn(answer, verdict.result()) for answer, verdict in draft) for draft in one.turns)
     failed, chosen = result.why == "failed", one.chosen
     answer, confidence = (None, None) if failed else (result.answer.answer, result.answer.confidence)

@@ -445,7 +445,7 @@ def mine(problem: Problem):
 @pytest.mark.parametrize(
     ("name", "more", "error"),
     [
-        (mine, {}, "no method of this package"),
+        (mine, {}, "no installed package"),
         ("best_of_n", {"budget": "seconds=5"}, "seconds"),
         ("best_of_n", {"n": 1 << 17}, "parameter n = 131072"),
     ],

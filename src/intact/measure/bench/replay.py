@@ -266,11 +266,16 @@ def summarize(outcomes: Sequence[TimedAnswer], promises: Mapping[str, float] | N
         if outcome.error is not None:
             errors[outcome.error] = errors.get(outcome.error, 0) + 1
     return Summary(
-        len(outcomes), len(outcomes) - len(good), seconds, 1000 * max(one.sent - one.due for one in outcomes),
-        input_tokens=sum(one.input_tokens for one in good), output_tokens=sum(one.output_tokens for one in good),
+        len(outcomes),
+        len(outcomes) - len(good),
+        seconds,
+        1000 * max(one.sent - one.due for one in outcomes),
+        input_tokens=sum(one.input_tokens for one in good),
+        output_tokens=sum(one.output_tokens for one in good),
         goodput=kept / seconds if promises else None,
-        milliseconds={name: _percentiles([value for one in found for value in one[name]]) for name in METRICS}, errors=errors,
-    )  # fmt: skip
+        milliseconds={name: _percentiles([value for one in found for value in one[name]]) for name in METRICS},
+        errors=errors,
+    )
 
 
 def check_promises(promises: Collection[str]) -> None:

@@ -286,9 +286,16 @@ class Lab:
             resident = _resident_bytes(program)
         done, positions = json.loads(read_text(folder / RECORD)), len(scored(self.sample)) * whole
         row = LabRow(
-            spec, done["bits_per_weight"], (folder / MODEL_FILE).stat().st_size, resident, kl_windows=tuple(divergences),
-            loss_windows=tuple(losses), same_top=same / positions, positions=positions, digest=done["digest"],
-        )  # fmt: skip
+            spec,
+            done["bits_per_weight"],
+            (folder / MODEL_FILE).stat().st_size,
+            resident,
+            kl_windows=tuple(divergences),
+            loss_windows=tuple(losses),
+            same_top=same / positions,
+            positions=positions,
+            digest=done["digest"],
+        )
         return asdict(row)
 
 
@@ -329,9 +336,19 @@ def run_lab(
             models = {"source": lab.source} | {spec: lab.model(spec) for spec in plan.full}
             measured = measure_speed(models, threads=threads, progress=progress)
         return LabResult(
-            str(plan.model), plan.source, lab.weights, lab.sample.digest, context=plan.context, windows=plan.windows,
-            embeddings=plan.embeddings, source_perplexity=lab.source_perplexity(), rows=rows, accuracies=accuracies, speed=measured, profile=plan.profile,
-        )  # fmt: skip
+            str(plan.model),
+            plan.source,
+            lab.weights,
+            lab.sample.digest,
+            context=plan.context,
+            windows=plan.windows,
+            embeddings=plan.embeddings,
+            source_perplexity=lab.source_perplexity(),
+            rows=rows,
+            accuracies=accuracies,
+            speed=measured,
+            profile=plan.profile,
+        )
 
 
 def _resident_bytes(program: Program) -> int:

@@ -16,6 +16,7 @@ from intact.reason.thinking import ThinkingMode
 from intact.receipts.canonical import HASHES, HashName
 from intact.solving.receipts import FORMAT
 from intact.solving.receipts.mixes import LONGEST, RunModel
+from intact.solving.receipts.packages import MethodPackage
 from intact.solving.receipts.values import MOST, read_values, unbounded, write_values
 from intact.text.template import exact_time
 
@@ -84,6 +85,8 @@ class RunHeader:
         The time given to chat templates, where one that asks for it was used.
     thinking : ThinkingMode or None
         How models think before they answer, where it was said and a chat template was used.
+    package : MethodPackage or None
+        Of the method, where it is of another package.
     """
 
     models: tuple[RunModel, ...]
@@ -103,6 +106,7 @@ class RunHeader:
     now: datetime | None = None
     hash: HashName = "sha256"
     thinking: ThinkingMode | None = None
+    package: MethodPackage | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Describe it."""
@@ -116,6 +120,7 @@ class RunHeader:
                 "name": self.method,
                 "source": self.source.hex(),
                 "parameters": write_values(self.parameters),
+                **({} if self.package is None else {"package": self.package.to_document()}),
             },
             "problem": {
                 "id": self.id,
@@ -136,7 +141,8 @@ class RunHeader:
     @classmethod
     def from_document(cls, fields: Fields) -> RunHeader:
         """Read it."""
-        method = Fields(fields.values["method"], "method", ("name", "source", "parameters"))
+        method = Fields(fields.values["method"], "method", ("name", "source", "parameters"), ("package",))
+        package = MethodPackage.from_document(method.values["package"]) if "package" in method.values else None
         problem = Fields(fields.values["problem"], "problem", ("id", "prompt", "seed", "reader", "data"))
         parameters = read_values(method, "parameters")
         wrong = unbounded(parameters)
@@ -160,6 +166,7 @@ class RunHeader:
             now=fields.maybe("now", lambda name: _time(fields, name)),
             hash=fields.choice("hash", HASHES),
             thinking=_thinking(fields) if "thinking" in fields.values else None,
+            package=package,
         )
 
 

@@ -33,10 +33,11 @@ from intact.solving.receipts.document import RunReceipt
 from intact.solving.receipts.entries import RunEntry, TextEntry, call_digest, program_digest
 from intact.solving.receipts.header import FIRST, RunHeader
 from intact.solving.receipts.mixes import RunMix, RunModel
+from intact.solving.receipts.packages import package_of
 from intact.solving.receipts.problems import NotingData, reader_of, replayable
 from intact.solving.receipts.programs import here
 from intact.solving.receipts.prompts import needed_prompt
-from intact.solving.receipts.sealed import SealedServices, entries_of, outcome_of, require_own_method, source
+from intact.solving.receipts.sealed import SealedServices, entries_of, outcome_of, source
 from intact.solving.receipts.values import unbounded, unwritten
 from intact.tasks.score.judging import noting
 from intact.tools.sandbox import Outcome
@@ -222,7 +223,7 @@ class RunRecorder(SealedServices):
 
     def admit(self, job: MethodJob) -> MethodJob:
         """Return the job with a problem whose data and answers are noted as they are read."""
-        require_own_method(job.method)
+        package_of(job.method)
         if job.problem.branch:
             raise ParameterError("a run with a receipt is of a whole problem, not of a part of another's")
         if job.problem.read_cut is not None:
@@ -285,6 +286,7 @@ class RunRecorder(SealedServices):
             sandbox=here() if ran else None,
             now=root.now,
             thinking=root.thinking,
+            package=package_of(method),
         )
         receipt = RunReceipt.make(header, entries, outcome_of(result))
         first = next(iter(self._writers))

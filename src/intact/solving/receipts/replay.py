@@ -17,7 +17,6 @@ from intact.reason.budget import Budget
 from intact.reason.driving.driver import Driver
 from intact.reason.driving.services import MethodJob, Root
 from intact.reason.problem import Hidden, Piece, Prompt, Result, path
-from intact.reason.registry import all_methods
 from intact.reason.requests import RunProgram
 from intact.reason.scorer import Scorer
 from intact.reason.tool import MethodTool, RecordedTool, ToolResult, ToolUse
@@ -34,6 +33,7 @@ from intact.solving.receipts.document import RunReceipt
 from intact.solving.receipts.entries import ScoreEntry, TextEntry, ToolEntry, call_digest, program_digest, shared_digest
 from intact.solving.receipts.header import FIRST
 from intact.solving.receipts.mixes import RunModel
+from intact.solving.receipts.packages import method_of
 from intact.solving.receipts.problems import problem_of
 from intact.solving.receipts.sealed import LONGEST_RUN, SealedServices, entries_of, outcome_of
 from intact.solving.receipts.verdict import DecidedError, RunVerdict, false
@@ -261,7 +261,7 @@ def run_again(driver: Driver, claims: Claims) -> Result:
     header = claims.run.header
     problem = problem_of(header, claims.data)
     problem = replace(problem, read=partial(claims.read, problem.read))
-    ((_, result),) = driver.solve([MethodJob(all_methods()[header.method], problem, header.parameters)])
+    ((_, result),) = driver.solve([MethodJob(method_of(header.method, header.package), problem, header.parameters)])
     if claims.ended is not None:
         raise claims.ended
     return result

@@ -133,12 +133,6 @@ class SealedServices(Services, ABC):
         return found
 
 
-def require_own_method(method: Method) -> None:
-    """Raise ParameterError unless a method is one of this package's, which a verifier has too."""
-    if all_methods().get(method.name) is not method:
-        raise ParameterError(f"{method.name} is no method of this package; a receipt can only name one that is")
-
-
 @cache
 def source() -> bytes:
     """SHA-256 of the versions of all that can make a run's result of its texts (`intact.solving.receipts.versions`).

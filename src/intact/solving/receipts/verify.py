@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from intact.receipts.document import Receipt
 from intact.solving.receipts.claims import Claims
 from intact.solving.receipts.document import RunReceipt
 from intact.solving.receipts.mixes import RunModel
+from intact.solving.receipts.packages import refusal
 from intact.solving.receipts.programs import verify_programs
 from intact.solving.receipts.prompts import needed_prompt
 from intact.solving.receipts.replay import replay, text_mix_of
@@ -39,6 +40,7 @@ def verify_run(
     others: Mapping[str, Model] | None = None,
     signed_by: bytes | None = None,
     between: Callable[[], None] | None = None,
+    packages: Collection[str] = (),
 ) -> RunVerdict:
     """Verify the receipt of a run.
 
@@ -58,9 +60,12 @@ def verify_run(
         The public key that must have signed it. Without it a signature must hold, but may be missing.
     between : callable, optional
         Called between steps of the engine, rounds of the method, and programs; what it raises ends all.
+    packages : collection of str
+        Names of other packages whose methods may be imported and run. Without its package's name here, a run by such a
+        method is 'unverifiable'.
     """
     models = {run.header.models[0].name: model, **(others or {})}
-    found = _refused(run, models, signed_by)
+    found = _refused(run, models, signed_by, packages)
     if found is not None:
         return found
     try:
@@ -98,7 +103,9 @@ def _check_prompt(models: Mapping[str, Model], run: RunReceipt, between: Callabl
     raise false("extra", None, f"nothing was computed from turn {place + 1} of its prompt, of the role {role!r:.40}")
 
 
-def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | None) -> RunVerdict | None:
+def _refused(
+    run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | None, packages: Collection[str]
+) -> RunVerdict | None:
     """Return the verdict if the header alone decides."""
     header = run.header
     try:
@@ -119,6 +126,9 @@ def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | No
             return mixed
     if run.digest != run.root:
         return RunVerdict("false", "root", detail="its root is not that of its entries")
+    if header.package is not None:
+        why = refusal(header.method, header.package, packages)
+        return None if why is None else RunVerdict("unverifiable", "method", detail=why)
     if header.method not in all_methods():
         return RunVerdict("unverifiable", "method", detail=f"there is no method {header.method!r:.80} here")
     return None

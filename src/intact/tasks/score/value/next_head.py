@@ -137,9 +137,13 @@ class NextHead(LearntHead):
             if any(type(number) is not int or abs(number) > largest for number in numbers):
                 raise ValueError(f"rows, factors, fractions and biases must be integers, rows to 2^{BITS} in magnitude")
         return cls(
-            value["model"], tuple(map(tuple, rows)), value["fraction"],
-            {word: tuple(line) for word, line in tokens.items()}, token_fraction=value["token_fraction"], learnt=value["learnt"],
-        )  # fmt: skip
+            value["model"],
+            tuple(map(tuple, rows)),
+            value["fraction"],
+            {word: tuple(line) for word, line in tokens.items()},
+            token_fraction=value["token_fraction"],
+            learnt=value["learnt"],
+        )
 
     @property
     def digest(self) -> str:
