@@ -81,6 +81,10 @@ _SOFT_FLOAT = re.compile(
 _IN_TWO_LIBRARIES = {"copysign", "frexp", "ldexp", "modf", "scalbn", "strtod", "strtof", "strtold"}
 
 
+_WRITES_NOTHING = re.compile(r"st|b|cb|tb|cmp|cmn|ccm|tst|ret|prf|fcmp|nop")
+"""Instructions of aarch64 that leave their first register as it is."""
+
+
 def is_float(mnemonic: str, machine: str) -> bool:
     """Whether an instruction computes, compares or converts floating-point numbers; machine is x86_64 or aarch64."""
     return (_X86_FLOAT if machine == "x86_64" else _ARM_FLOAT).fullmatch(mnemonic) is not None
@@ -169,6 +173,8 @@ class Disassembly:
                 parts = instruction.operands.split(", ")
                 if len(parts) == 3 and parts[1] in pages and parts[2].startswith("#"):
                     yield pages[parts[1]] + int(parts[2][1:], 0), "", False
+            if instruction.mnemonic != "adrp" and not _WRITES_NOTHING.match(instruction.mnemonic):
+                pages.pop(instruction.operands.split(",")[0].replace("w", "x"), None)  # it holds something else now
 
 
 @dataclass(frozen=True)
