@@ -125,6 +125,12 @@ class Follows(NamedTuple):
     sampling: str
 
 
+class Help(NamedTuple):
+    """Describes a parameter where the docstring of its method does not."""
+
+    text: str
+
+
 Count: TypeAlias = Annotated[int, partial(at_least, 1)]
 """A number of at least 1."""
 TextLength: TypeAlias = Annotated[int, partial(at_least, 1), Follows("max_tokens")]
@@ -143,11 +149,17 @@ Filled: TypeAlias = Annotated[str, filled]
 """A text that is not empty."""
 Parts: TypeAlias = Annotated[str, CommaList()]
 """A list in one text, whose parts commas separate."""
-ScorerName: TypeAlias = Annotated[str, Named("scorer")]
+Samples: TypeAlias = Annotated[int, partial(at_least, 1), Help("Number of samples.")]
+"""A number of samples."""
+MostSteps: TypeAlias = Annotated[int, partial(at_least, 1), Help("Maximum number of steps.")]
+"""A number of steps at most."""
+Delimiter: TypeAlias = Annotated[str, filled, Help("Text that ends a step.")]
+"""A text between steps."""
+ScorerName: TypeAlias = Annotated[str, Named("scorer"), Help("Scorer.")]
 """A scorer's name; a scorer itself does too."""
-ChanceScorer: TypeAlias = Annotated[str, Named("scorer", Need(0, 1))]
+ChanceScorer: TypeAlias = Annotated[str, Named("scorer", Need(0, 1)), Help("Scorer with scores in [0, 1].")]
 """The same, of a scorer whose numbers lie in [0, 1]."""
-WeightScorer: TypeAlias = Annotated[str, Named("scorer", Need(0))]
+WeightScorer: TypeAlias = Annotated[str, Named("scorer", Need(0)), Help("Scorer with scores of at least 0.")]
 """The same, of a scorer whose numbers are at least 0."""
 ModelName: TypeAlias = Annotated[str, Named("model")]
 """A model's name in the driver; empty is the one that writes."""

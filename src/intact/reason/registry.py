@@ -19,7 +19,7 @@ from intact._base.plugins import Registry
 from intact._base.suggest import unknown_among_many, unknown_name
 from intact.engine.sampling.definitions import whole
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.reason.limits import CommaList, Follows, Named, Need, Needs
+from intact.reason.limits import CommaList, Follows, Help, Named, Need, Needs
 from intact.reason.problem import Answer, Problem
 from intact.reason.requests import Request
 
@@ -339,7 +339,7 @@ def _parameter(known: Mapping[str, Any], name: str, annotation: Any, default: An
         name,
         getattr(kind, "__name__", str(kind)) + " | None" * (len(parts) > 1),
         default,
-        words,
+        words or next((mark.text for mark in marks if isinstance(mark, Help)), ""),
         checks=tuple([mark for mark in marks if callable(mark)]),
         names=next((mark.kind for mark in marks if isinstance(mark, Named)), ""),
         needs=_needs(marks),

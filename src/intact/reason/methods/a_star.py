@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 from intact._base.errors import ParameterError, SpentError
 from intact.reason import Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.limits import ChanceScorer, Count, Filled, one_of
+from intact.reason.limits import ChanceScorer, Count, Delimiter, one_of
 from intact.reason.parts.stepwise import advance, or_spent, until_spent
 
 COSTS = ("increase", "none")
@@ -35,7 +35,7 @@ def a_star(
     expansions: Count = 32,
     scorer: ChanceScorer = "likelihood",
     steps: Count = 40,
-    delimiter: Filled = "\n\n",
+    delimiter: Delimiter = "\n\n",
     cost: Annotated[str, partial(one_of, COSTS)] = "increase",
 ) -> Steps:
     """Go on from the text of the least cost, by k next steps at a time, until the cheapest text is a finished one.
@@ -52,8 +52,6 @@ def a_star(
         The scorer; its rewards are in [0, 1].
     steps : int
         The most steps of a text; one that has so many counts as finished.
-    delimiter : str
-        What ends a step.
     cost : str
         What a step adds to g: increase, max(0, h(s') - h(s)); none, nothing, which is best-first search.
     """

@@ -46,8 +46,6 @@ def ab_mcts(
     ----------
     n : int
         Answers.
-    scorer : str
-        Their scorer; its rewards are in [0, 1].
     prior : str
         What is believed of rewards at first: normal or beta.
     refine : str

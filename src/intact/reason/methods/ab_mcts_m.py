@@ -94,8 +94,6 @@ def ab_mcts_m(
     ----------
     n : int
         Answers.
-    scorer : str
-        Their scorer; its rewards are in [0, 1].
     models : str
         Who may write, by the driver's names, separated by commas; by default the model that writes.
     refine : str

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Part, Problem, Score, State, Steps, method
-from intact.reason.limits import ChanceScorer, Count, Filled, at_least
+from intact.reason.limits import ChanceScorer, Count, Delimiter, MostSteps, at_least
 from intact.reason.methods.particle_gibbs import gibbs
 from intact.reason.parts.composing import composed
 from intact.reason.parts.forcing import force
@@ -107,8 +107,8 @@ def ancestor_gibbs(
     n: Annotated[int, partial(at_least, 2)] = 4,
     sweeps: Count = 4,
     scorer: ChanceScorer = "likelihood",
-    steps: Count = 40,
-    delimiter: Filled = "\n\n",
+    steps: MostSteps = 40,
+    delimiter: Delimiter = "\n\n",
     potential: Potential = "ratio",
 ) -> Steps:
     """Repeat sequential Monte Carlo around a text that may change its beginning at every step; vote by all weights.
@@ -119,12 +119,6 @@ def ancestor_gibbs(
         Particles, the retained one included.
     sweeps : int
         How often; the first has nothing to retain.
-    scorer : str
-        The scorer of a text so far; its rewards are in [0, 1].
-    steps : int
-        The most steps.
-    delimiter : str
-        What ends a step.
     potential : str
         ratio: the target is p(text) r(text), r the last reward; product: p(text) times the rewards of all its steps.
     """

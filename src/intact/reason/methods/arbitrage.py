@@ -7,7 +7,7 @@ from typing import Annotated
 
 from intact.reason import Extend, Problem, Score, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.limits import Amount, Count, Filled, ModelName, ScorerName, one_of
+from intact.reason.limits import Amount, Count, Delimiter, ModelName, ScorerName, one_of
 from intact.reason.parts.stepwise import or_spent, until_spent
 
 RULES = ("reward", "oracle")
@@ -24,7 +24,7 @@ def arbitrage(
     gain: Amount = 0.0,
     steps: Count = 64,
     tokens: Count = 512,
-    delimiter: Filled = "\n\n",
+    delimiter: Delimiter = "\n\n",
 ) -> Steps:
     """Draft each step by a small model, and have a larger one write it again where a scorer finds it wanting.
 
@@ -44,8 +44,6 @@ def arbitrage(
         Steps that are judged; what follows them the small model writes alone.
     tokens : int
         Tokens of a step, at most.
-    delimiter : str
-        What ends a step.
     """
     text, taken, replaced = problem.start, 0, 0
     with until_spent() as spent:

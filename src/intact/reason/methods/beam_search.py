@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from intact._base.errors import ParameterError
 from intact.reason import Problem, Steps, method
-from intact.reason.limits import Count, Filled, Natural, ScorerName
+from intact.reason.limits import Count, Delimiter, MostSteps, Natural, ScorerName
 from intact.reason.parts.composing import composed, decide
 from intact.reason.parts.particles import Trajectory, next_step
 from intact.reason.parts.searching import search
@@ -29,8 +29,8 @@ def beam_search(
     n: Count = 16,
     width: Count = 4,
     scorer: ScorerName = "likelihood",
-    steps: Count = 40,
-    delimiter: Filled = "\n\n",
+    steps: MostSteps = 40,
+    delimiter: Delimiter = "\n\n",
     lookahead: Natural = 0,
     unique: bool = False,
     final: FinalRule = "best",
@@ -43,18 +43,10 @@ def beam_search(
         Texts that are written at a time; one fewer for each that has ended.
     width : int
         Continuations of each text that is kept.
-    scorer : str
-        The scorer.
-    steps : int
-        The most steps.
-    delimiter : str
-        What ends a step.
     lookahead : int
         Further steps, written greedily and thrown away, that a text is judged by.
     unique : bool
         Whether of equal texts only one is kept.
-    final : str
-        How ended texts make the answer: best, weighted or majority.
     """
 
     def keep(going: Sequence[Trajectory], left: int) -> list[int]:
@@ -79,8 +71,8 @@ def dvts(
     n: Count = 16,
     width: Count = 4,
     scorer: ScorerName = "likelihood",
-    steps: Count = 40,
-    delimiter: Filled = "\n\n",
+    steps: MostSteps = 40,
+    delimiter: Delimiter = "\n\n",
     lookahead: Natural = 0,
     final: FinalRule = "best",
 ) -> Steps:
@@ -92,12 +84,6 @@ def dvts(
         Texts that are written at a time; width fewer for each tree that has ended.
     width : int
         Continuations that each tree tries.
-    scorer : str
-        The scorer.
-    steps : int
-        The most steps.
-    delimiter : str
-        What ends a step.
     lookahead : int
         Further steps, written greedily and thrown away, that a text is judged by.
     final : str

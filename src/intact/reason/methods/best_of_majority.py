@@ -5,21 +5,17 @@ from __future__ import annotations
 from intact._base.exact import ranking
 from intact.reason import Answer, Extend, Problem, Score, Steps, method
 from intact.reason.aggregate import best_of_majority as formula
-from intact.reason.limits import Count, ScorerName, Share
+from intact.reason.limits import Samples, ScorerName, Share
 
 
 @method("Di et al. 2025, arXiv 2510.03199", group="samples, chosen by a scorer", independent=True, temperature=0.7)
 def best_of_majority(
-    problem: Problem, *, n: Count = 16, scorer: ScorerName = "likelihood", alpha: Share = 0.1
+    problem: Problem, *, n: Samples = 16, scorer: ScorerName = "likelihood", alpha: Share = 0.1
 ) -> Steps:
     """Sample n texts; of answers with a share of at least alpha, the one with the best reward.
 
     Parameters
     ----------
-    n : int
-        Samples.
-    scorer : str
-        The scorer.
     alpha : float
         The least share; 0 is best-of-N, and where no answer reaches it, the majority's is taken.
     """

@@ -8,7 +8,7 @@ from typing import Final
 from intact._base.errors import ParameterError
 from intact.reason import Part, Problem, Score, State, Steps, method
 from intact.reason.aggregate.best import Reduction, reduce
-from intact.reason.limits import Count, Filled, ScorerName, WeightScorer
+from intact.reason.limits import Delimiter, Samples, ScorerName, WeightScorer
 from intact.reason.parts.composing import choose, composed, vote, write
 from intact.reason.populations.transformers import sample, start, weigh
 
@@ -42,10 +42,10 @@ def _rewards(scorer: str, states: Sequence[State], reduction: str, delimiter: st
 def best_of_n(
     problem: Problem,
     *,
-    n: Count = 16,
+    n: Samples = 16,
     scorer: ScorerName = "likelihood",
     reduction: Reduction = "last",
-    delimiter: Filled = "\n\n",
+    delimiter: Delimiter = "\n\n",
 ) -> Steps:
     """Sample n texts, and give the answer of the one with the highest score.
 
@@ -53,14 +53,8 @@ def best_of_n(
 
     Parameters
     ----------
-    n : int
-        Samples.
-    scorer : str
-        The scorer.
     reduction : str
         How scores of steps become one: last (the whole text's), min, prod, mean.
-    delimiter : str
-        What stands between steps.
     """
     texts = yield from sample(start(problem.start, n), write)
     rewards = yield from _rewards(scorer, texts.values, reduction, delimiter)
@@ -72,10 +66,10 @@ def best_of_n(
 def weighted_best_of_n(
     problem: Problem,
     *,
-    n: Count = 16,
+    n: Samples = 16,
     scorer: WeightScorer = "likelihood",
     reduction: Reduction = "last",
-    delimiter: Filled = "\n\n",
+    delimiter: Delimiter = "\n\n",
 ) -> Steps:
     """Sample n texts, and give the answer with the largest sum of scores.
 
@@ -83,14 +77,8 @@ def weighted_best_of_n(
 
     Parameters
     ----------
-    n : int
-        Samples.
-    scorer : str
-        The scorer.
     reduction : str
         How scores of steps become one: last (the whole text's), min, prod, mean.
-    delimiter : str
-        What stands between steps.
     """
     texts = yield from sample(start(problem.start, n), write)
     rewards = yield from _rewards(scorer, texts.values, reduction, delimiter)

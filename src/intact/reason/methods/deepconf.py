@@ -17,7 +17,7 @@ from intact.reason.aggregate.confidence import (
 )
 from intact.reason.aggregate.deepconf import agreed, bar, confident_vote, stopping_place
 from intact.reason.aggregate.votes import elected, vote
-from intact.reason.limits import Count, Likeliest, Share, one_of, within
+from intact.reason.limits import Count, Likeliest, Samples, Share, one_of, within
 from intact.reason.parts.likeliest import rivals
 from intact.reason.parts.stepwise import or_spent, until_spent
 
@@ -40,7 +40,7 @@ def confidences(state: State) -> list[float]:
 def deepconf(
     problem: Problem,
     *,
-    n: Count = 16,
+    n: Samples = 16,
     keep: Percent = 10,
     measure: Annotated[str, partial(one_of, MEASURES)] = "bottom",
     window: Count = 2048,
@@ -50,8 +50,6 @@ def deepconf(
 
     Parameters
     ----------
-    n : int
-        Samples.
     keep : float
         Per cent of samples that vote; 10 and 90 are the paper's.
     measure : str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from intact._base.errors import SpentError
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import pick
-from intact.reason.limits import Count, Filled, ScorerName
+from intact.reason.limits import Count, Delimiter, MostSteps, ScorerName
 from intact.reason.methods.beam_search import check_width
 from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.reason.populations.beam import keep_best
@@ -19,8 +19,8 @@ def early_rejection(
     width: Count = 4,
     tokens: Count = 32,
     scorer: ScorerName = "likelihood",
-    steps: Count = 40,
-    delimiter: Filled = "\n\n",
+    steps: MostSteps = 40,
+    delimiter: Delimiter = "\n\n",
 ) -> Steps:
     """Search by beams, of which only those whose next step begins well may write it to the end.
 
@@ -34,10 +34,6 @@ def early_rejection(
         How much of a step is written before it is judged.
     scorer : str
         The scorer, of beginnings of steps too.
-    steps : int
-        The most steps.
-    delimiter : str
-        What ends a step.
     """
     beams: list[State] = [problem.start] * n
     ended: list[tuple[State, float]] = []

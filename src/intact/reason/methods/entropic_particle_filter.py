@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated
 
 from intact.reason import Problem, Steps, method
-from intact.reason.limits import ChanceScorer, Count, Filled, Natural, Share, one_of
+from intact.reason.limits import ChanceScorer, Count, Delimiter, Natural, Share, one_of
 from intact.reason.parts.composing import composed, decide
 from intact.reason.parts.particles import Trajectory, next_step, odds
 from intact.reason.parts.stepwise import FinalRule, until_spent
@@ -23,7 +23,7 @@ def entropic_particle_filter(
     n: Count = 8,
     scorer: ChanceScorer = "likelihood",
     steps: Count = 40,
-    delimiter: Filled = "\n\n",
+    delimiter: Delimiter = "\n\n",
     lookahead: Natural = 0,
     rule: Annotated[str, partial(one_of, RULES)] = "ess",
     collapse: Share = 0.5,
@@ -41,8 +41,6 @@ def entropic_particle_filter(
         The scorer of a step; its rewards are in [0, 1].
     steps : int
         The most steps; progress is counted against it.
-    delimiter : str
-        What ends a step.
     lookahead : int
         Further steps, written greedily and thrown away, that a text is judged by.
     rule : str
@@ -53,8 +51,6 @@ def entropic_particle_filter(
         The share of steps that is early.
     scheme : str
         multinomial, stratified, systematic or residual.
-    final : str
-        How texts make the answer: best, weighted or majority.
     """
     texts, heats = start(Trajectory.begin(problem.start, 0.5), n), list[float]()
     with until_spent() as spent:

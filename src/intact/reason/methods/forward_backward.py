@@ -11,7 +11,7 @@ from intact._base.errors import ParameterError, SpentError
 from intact._base.exact import power
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elected, vote
-from intact.reason.limits import Count, Natural, Share, together
+from intact.reason.limits import Count, Natural, Samples, Share, together
 from intact.reason.parts.prompting import LONGEST, make_prompt, question, read_value
 from intact.reason.problem import SPENT
 
@@ -36,7 +36,7 @@ def masked(text: str) -> Iterator[tuple[str, str]]:
 def forward_backward(
     problem: Problem,
     *,
-    n: Count = 16,
+    n: Samples = 16,
     candidates: Count = 3,
     masks: Natural = 3,
     chains: Count = 4,
@@ -47,8 +47,6 @@ def forward_backward(
 
     Parameters
     ----------
-    n : int
-        Samples.
     candidates : int
         Answers that are verified: the most frequent ones.
     masks : int

@@ -8,7 +8,7 @@ from intact.numerics.functions import LOG2E
 from intact.numerics.sampling import decimal, entropy
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.limits import Amount, Count, Filled, Likeliest, ModelName
+from intact.reason.limits import Amount, Count, Delimiter, Filled, Likeliest, ModelName
 from intact.reason.parts.likeliest import rivals
 from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.text.thinking import THINK_TAGS
@@ -41,7 +41,7 @@ def glimp_router(
     top: Likeliest = 20,
     tokens: Count = 512,
     max_tokens: Count = 8192,
-    delimiter: Filled = "\n\n",
+    delimiter: Delimiter = "\n\n",
     end: Filled = THINK_TAGS.closes,
 ) -> Steps:
     """Look at a small model's first token of each step, and have a larger one write the step where it was unsure.
@@ -58,8 +58,6 @@ def glimp_router(
         Tokens of a step, at most.
     max_tokens : int
         The most tokens of thought; the user's wish goes before the default.
-    delimiter : str
-        What ends a step.
     end : str
         What ends the thought; the larger model then writes the answer.
     """

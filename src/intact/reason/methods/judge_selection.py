@@ -6,7 +6,7 @@ from intact._base.errors import SpentError
 from intact.reason import Answer, Extend, Problem, Steps, method
 from intact.reason.aggregate.pairs import consistent, points
 from intact.reason.aggregate.votes import elect, pick
-from intact.reason.limits import Count, ModelName, together
+from intact.reason.limits import Count, ModelName, Samples, together
 from intact.reason.parts.comparing import choose, numbered
 from intact.reason.parts.prompting import make_prompt
 
@@ -38,14 +38,12 @@ line "Choice: " and its number."""
     temperature=0.7,
 )
 def judge_selection(
-    problem: Problem, *, n: Count = 8, checks: Count = 3, judge: ModelName = "", select: str = SELECT
+    problem: Problem, *, n: Samples = 8, checks: Count = 3, judge: ModelName = "", select: str = SELECT
 ) -> Steps:
     """Sample n texts, show all to a judge, several times in several orders, and take the one chosen most often.
 
     Parameters
     ----------
-    n : int
-        Samples.
     checks : int
         Choices that the judge makes; from one to the next the list is turned by n / checks places.
     judge : str
@@ -82,7 +80,7 @@ def _check_pairs(*, most: int) -> None:
     temperature=0.7,
 )
 def pairwise_selection(
-    problem: Problem, *, n: Count = 8, most: Count = 4, judge: ModelName = "", compare: str = COMPARE
+    problem: Problem, *, n: Samples = 8, most: Count = 4, judge: ModelName = "", compare: str = COMPARE
 ) -> Steps:
     """Sample n texts, have a judge compare the frequent answers in pairs, and take the one of most points.
 
@@ -91,8 +89,6 @@ def pairwise_selection(
 
     Parameters
     ----------
-    n : int
-        Samples.
     most : int
         Answers that are compared: the most frequent ones, each by its first text.
     judge : str

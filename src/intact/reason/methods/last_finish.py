@@ -5,7 +5,7 @@ from __future__ import annotations
 from intact._base.errors import ParameterError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
-from intact.reason.limits import Count
+from intact.reason.limits import Count, Samples
 
 
 def _check_voters(*, n: int, k: int) -> None:
@@ -20,7 +20,7 @@ def _check_voters(*, n: int, k: int) -> None:
     checks=(_check_voters,),
     temperature=0.7,
 )
-def last_finish(problem: Problem, *, n: Count = 8, k: Count = 1) -> Steps:
+def last_finish(problem: Problem, *, n: Samples = 8, k: Count = 1) -> Steps:
     """Write n texts to their ends, and give the majority among the k longest ones.
 
     Length is counted in tokens, ties by place. Of texts that came to an end of their own and give an answer; if there
@@ -28,8 +28,6 @@ def last_finish(problem: Problem, *, n: Count = 8, k: Count = 1) -> Steps:
 
     Parameters
     ----------
-    n : int
-        Samples.
     k : int
         Texts that vote; 1 is the longest alone, n the majority vote.
     """

@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 from intact.reason import Problem, Score, Steps, method
 from intact.reason.aggregate.majority_of_bests import chances_to_be_best
-from intact.reason.limits import Count, ScorerName, within
+from intact.reason.limits import Samples, ScorerName, within
 from intact.reason.parts.composing import composed, vote_by, write
 from intact.reason.populations.transformers import reweigh, sample, start
 
@@ -24,16 +24,12 @@ Draws: TypeAlias = Annotated[int, partial(within, 1, 1024)]
     temperature=0.7,
 )
 def majority_of_bests(
-    problem: Problem, *, n: Count = 16, scorer: ScorerName = "likelihood", m: Draws | None = None
+    problem: Problem, *, n: Samples = 16, scorer: ScorerName = "likelihood", m: Draws | None = None
 ) -> Steps:
     """Sample n texts; the answer that best-of-m would most often give on resamples of them.
 
     Parameters
     ----------
-    n : int
-        Samples.
-    scorer : str
-        The scorer.
     m : int
         Samples of a resample, to 1,024; by default the square root of n, rounded down.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from intact._base.exact import exp
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.limits import Count, Filled, ScorerName, Share
+from intact.reason.limits import Count, Delimiter, ScorerName, Share
 from intact.reason.parts.likeliest import check_likeliest
 from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.reason.populations.beam import keep_best
@@ -27,7 +27,7 @@ def mur(
     steps: Count = 20,
     rate: Share = 0.9,
     scale: Share = 0.8,
-    delimiter: Filled = "\n\n",
+    delimiter: Delimiter = "\n\n",
 ) -> Steps:
     """Write one text step by step; where a step is less probable than those before it, choose the best of n others.
 
@@ -43,8 +43,6 @@ def mur(
         The share of the momentum that stays at each step.
     scale : float
         A step is uncertain if the mean probability of its tokens is below this share of that of the momentum.
-    delimiter : str
-        What ends a step.
     """
     text, momentum, written = problem.start, 0.0, 0
     redrawn: list[int] = []

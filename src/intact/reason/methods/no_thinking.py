@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
-from intact.reason.limits import Count
+from intact.reason.limits import Samples
 from intact.text.thinking import THINK_TAGS
 
 PREFILL = f"{THINK_TAGS.opens}\nOkay, I think I have finished thinking.\n{THINK_TAGS.closes}\n\n"
 
 
 @method("Ma et al. 2025, arXiv 2504.09858", group="samples and a vote", independent=True, temperature=0.6, top_p=0.95)
-def no_thinking(problem: Problem, *, n: Count = 16, prefill: str = PREFILL) -> Steps:
+def no_thinking(problem: Problem, *, n: Samples = 16, prefill: str = PREFILL) -> Steps:
     """Tell a thinking model that it has thought already, sample n answers, and take the majority's.
 
     Parameters
     ----------
-    n : int
-        Samples.
     prefill : str
         What the model's turn begins with; for a template that opens the thinking itself, leave out ``<think>``.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.borda import borda_vote
 from intact.reason.aggregate.votes import elected
-from intact.reason.limits import Count, Likeliest
+from intact.reason.limits import Count, Likeliest, Samples
 from intact.reason.methods.no_thinking import PREFILL
 from intact.reason.methods.self_certainty import Power, check_vocabulary
 from intact.reason.parts.likeliest import certainty_of
@@ -23,7 +23,7 @@ from intact.reason.parts.likeliest import certainty_of
 def no_thinking_certain(
     problem: Problem,
     *,
-    n: Count = 16,
+    n: Samples = 16,
     p: Power = 0.5,
     top: Likeliest = 20,
     vocabulary: Count = 100_000,
@@ -33,8 +33,6 @@ def no_thinking_certain(
 
     Parameters
     ----------
-    n : int
-        Samples.
     p : float
         Rank r of self-certainty casts (n - r + 1)^p votes: 0 is the majority vote, to 50.
     top : int

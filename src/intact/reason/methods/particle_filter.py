@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated
 
 from intact.reason import Problem, Steps, method
-from intact.reason.limits import ChanceScorer, Count, Filled, Natural, Positive, one_of
+from intact.reason.limits import ChanceScorer, Count, Delimiter, MostSteps, Natural, Positive, one_of
 from intact.reason.parts.composing import choose_any, composed, decide
 from intact.reason.parts.particles import Trajectory, next_step, odds
 from intact.reason.parts.stepwise import until_spent
@@ -35,8 +35,8 @@ def particle_filter(
     *,
     n: Count = 8,
     scorer: ChanceScorer = "likelihood",
-    steps: Count = 40,
-    delimiter: Filled = "\n\n",
+    steps: MostSteps = 40,
+    delimiter: Delimiter = "\n\n",
     softness: Positive = 1.0,
     first_softness: Positive = 1.0,
     annealing: Natural = 0,
@@ -64,10 +64,6 @@ def particle_filter(
         Particles.
     scorer : str
         The scorer of a step; its rewards are in [0, 1].
-    steps : int
-        The most steps.
-    delimiter : str
-        What ends a step.
     softness : float
         Temperature of the weights.
     first_softness : float

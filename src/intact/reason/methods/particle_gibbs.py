@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 from intact._base.errors import SpentError
 from intact.reason import Answer, Part, Problem, Steps, method
-from intact.reason.limits import ChanceScorer, Count, Filled, at_least
+from intact.reason.limits import ChanceScorer, Count, Delimiter, MostSteps, at_least
 from intact.reason.parts.composing import composed, vote
 from intact.reason.parts.particles import Potential, Trajectory, divisor, newest, next_step
 from intact.reason.parts.stepwise import or_spent, until_spent
@@ -24,8 +24,8 @@ def particle_gibbs(
     n: Annotated[int, partial(at_least, 2)] = 8,
     sweeps: Count = 4,
     scorer: ChanceScorer = "likelihood",
-    steps: Count = 40,
-    delimiter: Filled = "\n\n",
+    steps: MostSteps = 40,
+    delimiter: Delimiter = "\n\n",
     potential: Potential = "ratio",
 ) -> Steps:
     """Repeat sequential Monte Carlo, each time around a text that the last one drew; vote by all weights.
@@ -36,12 +36,6 @@ def particle_gibbs(
         Particles, the retained one included.
     sweeps : int
         How often; the first has nothing to retain.
-    scorer : str
-        The scorer of a text so far; its rewards are in [0, 1].
-    steps : int
-        The most steps.
-    delimiter : str
-        What ends a step.
     potential : str
         ratio: the target is p(text) r(text), r the last reward; product: p(text) times the rewards of all its steps.
     """

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from intact._base.exact import mean, total
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.limits import Amount, Count, Filled, Positive, Share, together
+from intact.reason.limits import Amount, Count, Delimiter, Positive, Share, together
 from intact.reason.methods.mur import newest
 from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.reason.populations.resampling import integer_weights, invert, uniforms
@@ -64,7 +64,7 @@ def phi_decoding(
     threshold: Share = 0.7,
     heat: Positive = 0.1,
     sigma: Amount = 1.0,
-    delimiter: Filled = "\n",
+    delimiter: Delimiter = "\n",
 ) -> Steps:
     """Write next steps, foresee how each would go on to the end, and draw steps by the gain and agreement of that.
 
@@ -84,8 +84,6 @@ def phi_decoding(
         Of the distribution by gains.
     sigma : float
         Steps are not followed up whose mean log-probability lies so many standard deviations below that of all.
-    delimiter : str
-        What ends a step.
     """
     texts, values, done = [problem.start] * width, [0.0] * width, 0
     foreseen: list[State] = []

@@ -54,8 +54,6 @@ def prism(
         Texts.
     rounds : int
         Rewritings of each.
-    scorer : str
-        The scorer.
     heat : float
         The weight of a text is e^(score / heat).
     least : float

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from intact.reason import Problem, Steps, method
-from intact.reason.limits import Count, Filled, Positive, ScorerName
+from intact.reason.limits import Count, Delimiter, MostSteps, Positive, ScorerName
 from intact.reason.parts.composing import composed, decide
 from intact.reason.parts.particles import Trajectory, next_step
 from intact.reason.parts.searching import search
@@ -21,8 +21,8 @@ def rebase(
     n: Count = 16,
     balance: Positive = 0.2,
     scorer: ScorerName = "likelihood",
-    steps: Count = 40,
-    delimiter: Filled = "\n\n",
+    steps: MostSteps = 40,
+    delimiter: Delimiter = "\n\n",
     final: FinalRule = "weighted",
 ) -> Steps:
     """Write steps, and share the next ones among texts in proportion to exp(reward / balance).
@@ -33,14 +33,6 @@ def rebase(
         Texts that are written at a time; one fewer for each that has ended.
     balance : float
         The temperature of shares: small ones favour the best text, large ones share evenly.
-    scorer : str
-        The scorer.
-    steps : int
-        The most steps.
-    delimiter : str
-        What ends a step.
-    final : str
-        How ended texts make the answer: best, weighted or majority.
     """
 
     def parents(going: Sequence[Trajectory], left: int) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from intact.reason import Problem, Steps, method
 from intact.reason.aggregate import rpc as formula
-from intact.reason.limits import Count, one_of
+from intact.reason.limits import Samples, one_of
 from intact.reason.parts.composing import composed, vote_by, write
 from intact.reason.parts.likeliest import check_likeliest
 from intact.reason.populations.transformers import cut, reweigh, sample, start
@@ -20,7 +20,7 @@ FORMS: Final = ("consistency", "inclusion")
 def rpc(
     problem: Problem,
     *,
-    n: Count = 16,
+    n: Samples = 16,
     normalised: bool = True,
     form: Annotated[str, partial(one_of, FORMS)] = "consistency",
 ) -> Steps:
@@ -32,8 +32,6 @@ def rpc(
 
     Parameters
     ----------
-    n : int
-        Samples.
     normalised : bool
         Whether a text's probability is the geometric mean over its tokens, as in the authors' program, or that of the
         whole text, as in the paper.

@@ -49,8 +49,6 @@ def saffron(
         The most tokens of a text; the user's `max_tokens` goes before the default.
     least : int
         Tokens before a text may end.
-    final : str
-        How texts make the answer: best, weighted or majority.
     """
     open_texts, ended, written = [Judged(problem.start, 0.0)], list[Judged](), 0
     greedy: State | None = None

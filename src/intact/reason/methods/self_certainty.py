@@ -7,7 +7,7 @@ from typing import Annotated, Final, TypeAlias
 
 from intact.reason import Problem, Steps, method
 from intact.reason.aggregate.borda import borda_weights
-from intact.reason.limits import Count, Likeliest, within
+from intact.reason.limits import Count, Likeliest, Samples, within
 from intact.reason.parts.composing import composed, vote_by, write
 from intact.reason.parts.likeliest import certainty_of
 from intact.reason.populations.transformers import reweigh, sample, start
@@ -32,14 +32,12 @@ def check_vocabulary(*, top: int, vocabulary: int) -> None:
     temperature=0.7,
 )
 def self_certainty(
-    problem: Problem, *, n: Count = 16, p: Power = 0.5, top: Likeliest = 20, vocabulary: Count = 100_000
+    problem: Problem, *, n: Samples = 16, p: Power = 0.5, top: Likeliest = 20, vocabulary: Count = 100_000
 ) -> Steps:
     """Sample n texts, rank them by self-certainty, and let rank r cast (n - r + 1)^p votes for its answer.
 
     Parameters
     ----------
-    n : int
-        Samples.
     p : float
         0 is the majority vote; the larger, to 50, the more the most certain sample decides.
     top : int

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from intact.reason import Problem, Steps, method
-from intact.reason.limits import Count
+from intact.reason.limits import Samples
 from intact.reason.parts.composing import composed, vote, write
 from intact.reason.populations.transformers import sample, start
 
 
 @composed("start sample vote", "measure")
 @method("Wang et al. 2022, arXiv 2203.11171", group="samples and a vote", independent=True, temperature=0.7)
-def self_consistency(problem: Problem, *, n: Count = 16) -> Steps:
+def self_consistency(problem: Problem, *, n: Samples = 16) -> Steps:
     """Sample n texts, and give the answer that most of them end with.
 
     Of answers with as many votes, the one that came first wins. Texts without an answer do not vote.
-
-    Parameters
-    ----------
-    n : int
-        Samples.
     """
     texts = yield from sample(start(problem.start, n), write)
     return vote(problem, texts)

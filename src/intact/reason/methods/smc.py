@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from intact.reason import Problem, Steps, method
-from intact.reason.limits import Amount, ChanceScorer, Count, Filled
+from intact.reason.limits import Amount, ChanceScorer, Count, Delimiter, MostSteps
 from intact.reason.parts.composing import composed, vote
 from intact.reason.parts.particles import Potential, Trajectory, divisor, newest, next_step
 from intact.reason.parts.stepwise import or_spent, until_spent
@@ -18,8 +18,8 @@ def smc(
     *,
     n: Count = 16,
     scorer: ChanceScorer = "likelihood",
-    steps: Count = 40,
-    delimiter: Filled = "\n\n",
+    steps: MostSteps = 40,
+    delimiter: Delimiter = "\n\n",
     potential: Potential = "ratio",
     least: Amount = 0.5,
     scheme: SchemeName = "systematic",
@@ -33,12 +33,6 @@ def smc(
     ----------
     n : int
         Particles.
-    scorer : str
-        The scorer of a text so far; its rewards are in [0, 1].
-    steps : int
-        The most steps.
-    delimiter : str
-        What ends a step.
     potential : str
         ratio: the target is p(text) r(text), r the last reward; product: p(text) times the rewards of all its steps.
     least : float

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.limits import Count, Filled, ModelName, one_of
+from intact.reason.limits import Count, Delimiter, ModelName, one_of
 from intact.reason.parts.comparing import choose
 from intact.reason.parts.prompting import make_prompt
 from intact.reason.parts.stepwise import or_spent, until_spent
@@ -46,7 +46,7 @@ def step_choice(
     rule: Annotated[str, partial(one_of, ("judge", "random"))] = "judge",
     judge: ModelName = "",
     select: str = SELECT,
-    delimiter: Filled = "\n\n",
+    delimiter: Delimiter = "\n\n",
 ) -> Steps:
     """Write k next steps, have a model choose one by its number, and go on behind that, until a text ends.
 
@@ -62,8 +62,6 @@ def step_choice(
         Who chooses, by the driver's name; by default the model that writes.
     select : str
         How a choice is asked for, with {question}, {solution} and {steps}.
-    delimiter : str
-        What ends a step.
     """
     text, taken, chosen = problem.start, 0, list[int | None]()
     with until_spent() as spent:

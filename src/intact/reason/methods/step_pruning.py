@@ -9,7 +9,7 @@ from typing import Final
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Extend, Part, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elect
-from intact.reason.limits import Count, Filled, Share
+from intact.reason.limits import Filled, Samples, Share
 from intact.reason.methods.text_selectors import Markers, marker_pattern
 from intact.reason.parts.forcing import force
 from intact.reason.parts.likeliest import check_likeliest
@@ -73,7 +73,7 @@ def least_important(values: Sequence[float | None], share: float) -> set[int]:
 def step_pruning(
     problem: Problem,
     *,
-    n: Count = 4,
+    n: Samples = 4,
     share: Share = 0.3,
     markers: Markers = MARKERS,
     cue: Filled = "The answer is ",
@@ -83,8 +83,6 @@ def step_pruning(
 
     Parameters
     ----------
-    n : int
-        Samples.
     share : float
         The share of a text's marked steps that is cut: those that matter least for the answer.
     markers : str

@@ -11,7 +11,7 @@ from intact._base.errors import ParameterError
 from intact._base.exact import power
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
-from intact.reason.limits import CommaList, Count, Share, within
+from intact.reason.limits import CommaList, Samples, Share, within
 from intact.reason.parts.composing import composed, vote, write
 from intact.reason.populations.transformers import sample, start, weigh
 
@@ -51,13 +51,11 @@ Markers: TypeAlias = Annotated[str, are_words, CommaList()]
 
 @composed("start sample weigh vote", "measure")
 @method("Wang et al. 2025, arXiv 2504.14047", group="samples and a vote", independent=True, temperature=0.7)
-def length_vote(problem: Problem, *, n: Count = 16, exponent: Exponent = 1.0) -> Steps:
+def length_vote(problem: Problem, *, n: Samples = 16, exponent: Exponent = 1.0) -> Steps:
     """Sample n texts, and let each vote with the weight of 1 over its length in tokens.
 
     Parameters
     ----------
-    n : int
-        Samples.
     exponent : float
         Of 1 over the length, to 50: 0 is the majority vote, a large one trusts the shortest text.
     """
@@ -67,13 +65,11 @@ def length_vote(problem: Problem, *, n: Count = 16, exponent: Exponent = 1.0) ->
 
 
 @method("Wang et al. 2025, arXiv 2504.14047", group="samples and a vote", independent=True, temperature=0.7)
-def marker_vote(problem: Problem, *, n: Count = 16, share: Share = 0.5, markers: Markers = MARKERS) -> Steps:
+def marker_vote(problem: Problem, *, n: Samples = 16, share: Share = 0.5, markers: Markers = MARKERS) -> Steps:
     """Sample n texts, and take the majority among those with the fewest words of doubt.
 
     Parameters
     ----------
-    n : int
-        Samples.
     share : float
         The share that votes, at least one text; who has as many markers for each 1,000 words as the last one votes too.
     markers : str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from intact.reason import Answer, Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.limits import Count, Filled, Natural
+from intact.reason.limits import Count, Delimiter, Natural
 from intact.reason.methods.budget_forcing import FINAL
 from intact.reason.parts.stepwise import or_spent, until_spent
 from intact.text.thinking import THINK_TAGS
@@ -18,7 +18,7 @@ def trimr(
     agree: Count = 3,
     least: Natural = 0,
     answering: Count = 32,
-    delimiter: Filled = "\n\n",
+    delimiter: Delimiter = "\n\n",
     cue: str = THINK_TAGS.closes + FINAL,
 ) -> Steps:
     """Think step by step, see after each step what the answer would be, and stop when some in a row are the same.
@@ -33,8 +33,6 @@ def trimr(
         Tokens of thought before the first answer is looked at.
     answering : int
         Tokens of an answer that is looked at, at most.
-    delimiter : str
-        What ends a step.
     cue : str
         What is added to the thought to have its answer.
     """

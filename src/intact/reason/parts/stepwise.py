@@ -9,13 +9,18 @@ from typing import Annotated, Any, TypeAlias
 
 from intact._base.errors import SpentError
 from intact.reason.aggregate.votes import elect, pick
-from intact.reason.limits import Need, Needs, one_of
+from intact.reason.limits import Help, Need, Needs, one_of
 from intact.reason.problem import Answer, Problem, State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend, Score
 
 FINALS = ("best", "weighted", "majority")
-FinalRule: TypeAlias = Annotated[str, partial(one_of, FINALS), Needs(weighted=Need(0))]
+FinalRule: TypeAlias = Annotated[
+    str,
+    partial(one_of, FINALS),
+    Needs(weighted=Need(0)),
+    Help("How ended texts make the answer: best, weighted or majority."),
+]
 
 
 def advance(
