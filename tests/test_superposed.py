@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 import intact
 from intact._base.errors import ParameterError
@@ -22,8 +22,9 @@ from intact.library import Model
 from intact.library.superposed import NGrams, SuperposedDecoder, SuperposedDraft
 from intact.library.superposed.decoder import mixing_weights
 from intact.library.superposed.ngrams import ORDERS
-from intact.models.aspects.step import SequenceChunk
+from intact.models.aspects.step import ReferenceStep, SequenceChunk
 from intact.models.ops import Embed
+from intact.models.ops.embed import embed_multiplier, embedded_rows
 from support.adapters import write_adapter
 from support.tiny import write_tiny
 
@@ -61,33 +62,33 @@ def write(
 # The definition of docs/superposed.md, plainly
 
 
-class Mixed(ReferenceExecutor):
-    """Reads mixtures of tokens: for each position tokens and their shares of 2^15."""
+class Mixed(Embed):
+    """Embeds mixtures of tokens: for each position tokens and their shares of 2^15."""
 
-    inputs: list[list[tuple[int, int]]]
+    inputs: ClassVar[list[list[tuple[int, int]]]] = []
 
-    def _embed(self, op: Embed, tokens: NDArray[np.int32], *where: Any) -> Any:
+    def step(self, s: ReferenceStep) -> None:
         rows = []
         for parts in self.inputs:
-            mixed = np.array([token for token, _ in parts], np.int32)
-            own = super()._embed(op, mixed, np.zeros(len(mixed), np.int64), [SequenceChunk(0, mixed, mixed)])
-            own = own.astype(object)
+            tokens = np.array([token for token, _ in parts], np.int32)
+            own = embedded_rows(s.memory.weight(self.weight), tokens, embed_multiplier(self.scale)).astype(object)
             whole = sum(share * row for (_, share), row in zip(parts, own, strict=True))
             rows.append([(int(one) + (1 << 14)) >> 15 for one in whole])
-        return np.array(rows, np.int64)
+        s.set(self.target, np.array(rows, np.int64))
 
 
 def by_definition(
     model: Model, n: int, count: int, temperature: float, alpha: float, texts: list[list[int]] | None, ends: set[int]
 ) -> list[tuple[tuple[int, ...], float, bool]]:
     """Drafts with scores in nats, by exponentials in floating point over logits that are exact."""
-    executor = Mixed(model.program, model.executor.bits, 64, model.executor.profile)
+    ops = tuple(Mixed(**vars(op)) if isinstance(op, Embed) else op for op in model.program.ops)
+    executor = ReferenceExecutor(replace(model.program, ops=ops), model.executor.bits, 64, model.executor.profile)
     executor.reserve_pages(4)
     inputs = [[(token, 1 << 15)] for token in PROMPT]
     drafts: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
     over: list[tuple[tuple[int, ...], float]] = []
     for _ in range(count):
-        executor.inputs = inputs
+        Mixed.inputs = inputs
         tokens = np.zeros(len(inputs), np.int32)
         (row,) = executor.step([SequenceChunk(0, tokens, np.arange(4, dtype=np.int32))], np.array([len(inputs) - 1]))
         z = np.asarray(row, np.float64) / 65536

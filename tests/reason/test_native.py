@@ -47,16 +47,16 @@ def tiny(tmp_path: Any) -> Model:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Event]:
     """Every token that an engine tells anybody of, counted apart from the back end."""
-    from intact.engine.engine import Engine
+    from intact.engine.emitter import Emitter
 
     collected: list[Event] = []
-    emit = Engine._emit
+    emit = Emitter._emit
 
-    def counted(self: Engine, request: Any, sample: Any, event: Event) -> bool:
+    def counted(self: Emitter, request: Any, sample: Any, event: Event) -> bool:
         collected.append(event)
         return emit(self, request, sample, event)
 
-    monkeypatch.setattr(Engine, "_emit", counted)
+    monkeypatch.setattr(Emitter, "_emit", counted)
     return collected
 
 

@@ -143,8 +143,8 @@ def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     begin = start.start_prompts
 
-    def started(*arguments: Any) -> PromptClient:
-        client = begin(*arguments)
+    def started(*arguments: Any, **options: Any) -> PromptClient:
+        client = begin(*arguments, **options)
         found.append(client.channel.name)
         return client
 
@@ -215,7 +215,7 @@ class Stuck:
 @pytest.fixture
 def stuck(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Model, Stuck]]:
     source = Stuck()
-    monkeypatch.setattr(start, "start_prompts", lambda *_: source)
+    monkeypatch.setattr(start, "start_prompts", lambda *_, **__: source)
     with intact.load(path, prefill="local") as model:
         yield model, source
         source.close()
