@@ -153,7 +153,7 @@ def test_methods_are_listed(server):
     listed = httpx.get(server.url + "/v1/methods").json()["data"]
     by_name = {method["name"]: method for method in listed}
     assert by_name["self_consistency"]["parameters"] == [
-        {"name": "n", "type": "int", "default": 16, "help": "Samples.", "maximum": 1024}
+        {"name": "n", "type": "int", "default": 16, "help": "Number of samples.", "maximum": 1024}
     ]
     assert "compute_optimal" not in by_name
 
