@@ -24,6 +24,7 @@ include_patterns = [
 ]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 default_role = "py:obj"
+suppress_warnings = ["ref.python"]  # a field that a docstring names may be that of several classes
 
 myst_heading_anchors = 6
 myst_all_links_external = False
