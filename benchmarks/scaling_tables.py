@@ -3,8 +3,8 @@
     python benchmarks/scaling_tables.py [--check]
 
 A table stands in the page between `<!-- scaling: NAME -->` and `<!-- end of scaling -->`: `seeds` is that of the
-searches under several seeds, `frontier` that of both models; `pools`, `mechanisms`, `verifiers` and `real scorers` are
-those of pools.py, mechanisms.py and verifiers.py. A method's page has its rows of the other tables between
+searches under several seeds, `frontier` compares both models; pools.py, mechanisms.py and verifiers.py make `pools`,
+`mechanisms`, `verifiers` and `real scorers`. A method's page has its rows of the other tables between
 `<!-- measured -->` and `<!-- end of measured -->`. With --check nothing is written; the exit status is 1 if a page
 would change.
 """

@@ -1,4 +1,4 @@
-"""How good must a scorer be? Methods that choose among texts, with scorers whose quality is set, on the kept pools.
+"""Measure how good a scorer must be: methods that choose among kept texts, by scorers of a set quality.
 
     python benchmarks/verifiers.py measure    # from records/pools.jsonl to records/verifiers.jsonl; no model is run
     python benchmarks/verifiers.py            # print the tables of that file and of the kept results of scaling.py
@@ -107,7 +107,7 @@ class Stand:
         return score_of(bool(self.pool.right[at]), self.quality, noise(self.seed, self.pool.id, at), self.rate)
 
     def is_right(self, answer: Answer) -> bool:
-        """Return true if an answer is that of a right text."""
+        """Return true if a right text gives this answer."""
         code = None if answer.answer is None else int(answer.answer)
         return code is not None and any(r for a, r in zip(self.pool.answers, self.pool.right, strict=True) if a == code)
 

@@ -310,8 +310,9 @@ class Engine:
         for run in runs:
             if isinstance(run, ScoreRun):
                 run.score(self.executor, logits)
+        with_results = [run for run in runs if run.has_results]
         for observer in self._observers:
-            if wanted := [run for run in runs if observer.wanted(run)]:
+            if wanted := [run for run in (runs if observer.prompts else with_results) if observer.wanted(run)]:
                 observer.read(LogitRows(self.executors, logits), wanted)
         return self.drafting.observe(self.executor, logits, drawing) if self.drafting is not None else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 
 from intact.engine.draft.base import Drafter
 from intact.engine.drafting import Drafting
-from intact.engine.request import Request
 from intact.engine.sampling.spread import spread_of
 from intact.engine.sequence import SequenceRun
 from intact.executors.base import Executor
@@ -37,32 +37,30 @@ class Observer(NamedTuple):
     Attributes
     ----------
     wanted : callable
-        Return true if a run's request asks for it.
+        Return something true if a run wants it.
     read : callable
         Note it in such runs (`SequenceRun.notes`), by its field of `Event`; change nothing else.
+    prompts : bool
+        If true, it reads runs without results too, which compute parts of prompts.
     """
 
-    wanted: Callable[[SequenceRun], bool]
+    wanted: Callable[[SequenceRun], Any]
     read: Callable[[LogitRows, Sequence[SequenceRun]], None]
+    prompts: bool = False
 
 
 def observers(drafting: Drafting | None) -> list[Observer]:
-    """Return the observers of an engine."""
+    """Return the observers of an engine; each is asked of every run in every step."""
     found = [
-        _of(lambda request: request.stop_below > 0, _read_uncertainty),
-        _of(lambda request: request.top > 0, _read_likeliest),
-        _of(lambda request: request.spread, _read_spreads),
-        _of(lambda request: request.heads, _read_heads),
+        Observer(attrgetter("sequence.request.stop_below"), _read_uncertainty),
+        Observer(attrgetter("sequence.request.top"), _read_likeliest),
+        Observer(attrgetter("sequence.request.spread"), _read_spreads),
+        Observer(attrgetter("sequence.request.heads"), _read_heads),
     ]
     if drafting is not None and drafting.hidden:
         read = partial(_read_hidden, drafting.drafter)
-        found.append(Observer(lambda run: run.sequence.drafts_later and (run.leading > 0 or run.completes), read))
+        found.append(Observer(lambda run: run.sequence.drafts_later and (run.leading or run.completes), read, True))
     return found
-
-
-def _of(requested: Callable[[Request], bool], read: Callable[[LogitRows, Sequence[SequenceRun]], None]) -> Observer:
-    """Return the observer of what requests ask for, where runs have results."""
-    return Observer(lambda run: run.has_results and requested(run.sequence.request), read)
 
 
 def _read_uncertainty(rows: LogitRows, runs: Sequence[SequenceRun]) -> None:

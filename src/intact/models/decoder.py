@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from intact._base.errors import ModelError
 from intact.checkpoints.formats import Checkpoint, Tensor
-from intact.checkpoints.formats.tensor import release
 from intact.models.aspects.op import Op, Recurrent
+from intact.models.aspects.parameters import float_values
 from intact.models.aspects.tables import Buffer
 from intact.models.config import check_config, exact
 from intact.models.decoder_files import DecoderFiles
@@ -34,10 +34,8 @@ from intact.models.ops import Attend, Convolve, Embed, Expert, Experts, Gate, Li
 from intact.models.program import Program
 from intact.models.rotary import FACTORS, divisors
 from intact.models.rotations import add_rotations, rotation_name, rotation_size
-from intact.numerics.dequantize import dequantize
 from intact.numerics.gate import Activation
 from intact.numerics.rope import attention_factor, rotation
-from intact.numerics.weight_formats import FLOAT_FORMATS
 
 NormPlaces: TypeAlias = Literal["before", "after", "both", "parallel"]
 
@@ -51,22 +49,6 @@ def inverse_root(x: float) -> Fraction:
 def root(x: int) -> Fraction:
     """Return sqrt(x) to 30 bits."""
     return Fraction(math.isqrt(x << 60), 1 << 30)
-
-
-def float_values(tensor: Tensor, length: int, where: object) -> NDArray[np.float32]:
-    """Return a vector stored as F32, F16 or BF16 as float32; `where` is the file, for messages."""
-    if tensor.shape != (length,):
-        raise ModelError(f"{where}: tensor {tensor.name} has shape {tensor.shape}, expected ({length},)")
-    if tensor.kind not in FLOAT_FORMATS:
-        raise ModelError(f"{where}: tensor {tensor.name} is {tensor.kind}, expected {', '.join(FLOAT_FORMATS)}")
-    values = dequantize(tensor.kind, tensor.data, tensor.shape)
-    for part in tensor.stored:
-        release(part)  # the system may have mapped megabytes around it
-    if not np.all(np.isfinite(values)):
-        raise ModelError(
-            f"{where}: tensor {tensor.name} has NaN or infinite values (first at {np.argmin(np.isfinite(values))})"
-        )
-    return values
 
 
 class Decoder(DecoderFiles):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from intact._base.errors import ParameterError, ReceiptError
-from intact.solving.receipts.packages import MethodPackage
+from intact.solving.receipts.packages import MethodPackage, refusal
 from support.adding import run_python, write_distribution
 
 METHOD = '''
@@ -106,6 +106,11 @@ def test_a_package_that_is_missing_or_another_is_named(made: Path, tmp_path: Pat
     assert str(detail).endswith("which provides no such method here")
 
 
+def test_no_package_stands_for_a_method_of_intact_itself() -> None:
+    stated = MethodPackage("my-methods", "1.0", bytes(32))
+    assert str(refusal("self_consistency", stated, ["my-methods"])).endswith("intact has a method of this name itself")
+
+
 def test_malformed_packages_are_refused() -> None:
     with pytest.raises(ReceiptError, match=r"method\.package lacks the member 'digest'"):
         MethodPackage.from_document({"name": "a", "version": "1"})
@@ -116,6 +121,9 @@ def test_a_package_without_files_says_what_to_do(tmp_path: Path) -> None:
 
     package(tmp_path)
     folder = tmp_path / "my_methods-1.0.dist-info"
+    (tmp_path / "of_mine.py").unlink()
+    with pytest.raises(ParameterError, match=r"my-methods lists files that cannot be read: .*of_mine"):
+        MethodPackage.of(PathDistribution(folder))
     (folder / "RECORD").unlink()
     with pytest.raises(ParameterError, match=r"my-methods lists no Python files, .* not in editable mode"):
         MethodPackage.of(PathDistribution(folder))

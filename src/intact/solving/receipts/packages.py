@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any
 
 from intact._base.errors import ParameterError
@@ -51,7 +52,7 @@ class MethodPackage:
         Raises
         ------
         ParameterError
-            If it lists no Python files, as where it is installed in editable mode.
+            If it lists no Python files, as where it is installed in editable mode, or one that cannot be read.
         """
         name = found.metadata["Name"]
         sources = sorted(str(file) for file in found.files or () if file.suffix == ".py")
@@ -60,10 +61,11 @@ class MethodPackage:
                 f"the package {name} lists no Python files, so that a receipt cannot state them: install it as usual, "
                 "not in editable mode"
             )
-        digests = {
-            file: hashlib.sha256(found.locate_file(file).read_bytes()).hexdigest()  # type: ignore[attr-defined]
-            for file in sources
-        }
+        try:
+            read = {file: Path(str(found.locate_file(file))).read_bytes() for file in sources}
+        except OSError as error:
+            raise ParameterError(f"the package {name} lists files that cannot be read: {error}") from error
+        digests = {file: hashlib.sha256(data).hexdigest() for file, data in read.items()}
         return cls(name, found.version, hashlib.sha256(canonical.encode(digests)).digest())
 
 
@@ -94,6 +96,8 @@ def refusal(method: str, package: MethodPackage, allowed: Collection[str]) -> st
         The packages that the verifier's user has named.
     """
     stated = f"the method {method!r:.80} is of the package {package.name!r:.80} {package.version:.40}"
+    if method in all_methods():
+        return f"{stated}, but intact has a method of this name itself"
     if package.name not in allowed:
         return f"{stated}, which is imported only if you name it: --package {package.name:.80}"
     try:
