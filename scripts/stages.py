@@ -11,13 +11,16 @@ package, and on all packages that any of these imports: read from the files, not
 listed below.
 
 `.ci/passed.json` holds the digests of the inputs with which each stage passed last: of the working tree, whether
-committed or not. A stage that passes writes its line there; commit the file together with the change.
+committed or not. Comments, docstrings and blank lines of Python and C++ do not count, but for a stage that depends on
+everything, such as the site, which prints them. A stage that passes writes its line there; commit the file together
+with the change.
 INTACT_ALL_STAGES=1 has the effect of --always. This needs Python and git alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import fcntl
 import hashlib
 import json
@@ -102,14 +105,64 @@ def tree() -> list[str]:
     return sorted({name for name in listed if not name.startswith(".ci/") and (ROOT / name).is_file()})
 
 
+def python_code(text: str) -> str:
+    """Return a Python file without docstrings, lines of comments and blank lines."""
+    lines = text.split("\n")
+    strings, dropped = set[int](), set[int]()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Constant | ast.JoinedStr) and node.end_lineno != node.lineno:
+            strings |= {*range(node.lineno + 1, (node.end_lineno or 0) + 1)}
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            before = lines[node.lineno - 1].encode()[: node.col_offset]
+            after = lines[(node.end_lineno or 0) - 1].encode()[node.end_col_offset :]
+            if not (before + after).strip():
+                dropped |= {*range(node.lineno, (node.end_lineno or 0) + 1)}
+    kept = (
+        line
+        for number, line in enumerate(lines, 1)
+        if number not in dropped and (number in strings or not re.match(r"\s*(#|$)", line))
+    )
+    return "\n".join(kept)
+
+
+CPP = re.compile(
+    r'(?P<between>(?:\s|//[^\n]*|/\*.*?\*/)+)|R"(?P<mark>[^(\s]*)\(.*?\)(?P=mark)"|"(?:\\.|[^"\\])*"'
+    r"|\w+(?:'\w+)*|'(?:\\.|[^'\\])+'",
+    re.DOTALL,
+)
+"""Blanks and comments of C++; and strings, characters and numbers such as 1'000, in which neither begins."""
+
+
+def cpp_code(text: str) -> str:
+    """Return a C++ file without comments, blank lines and indentation."""
+
+    def blank(match: re.Match[str]) -> str:
+        between = match["between"]
+        return match[0] if between is None else "\n" if "\n" in between else " "
+
+    return CPP.sub(blank, text).strip()
+
+
+CODE = {".py": python_code, **dict.fromkeys((".cpp", ".h", ".inl"), cpp_code)}
+
+
 @cache
-def digest(path: str) -> str:
-    """Return the digest of the names and contents of the files at or below a path."""
+def digest(path: str, whole: bool = True) -> str:
+    """Return the digest of the names and contents of the files at or below a path.
+
+    Parameters
+    ----------
+    whole : bool, default True
+        If false, leave out comments, docstrings and blank lines of Python and C++.
+    """
     found = hashlib.sha256()
     for name in tree():
         inside = name == path or name.startswith(f"{path}/")
         if inside and not (path == "native" and name.startswith(f"{WASM}/")):
-            found.update(f"{name}\0{hashlib.sha256((ROOT / name).read_bytes()).hexdigest()}\n".encode())
+            content = (ROOT / name).read_bytes()
+            if not whole and (code := CODE.get(Path(name).suffix)) is not None:
+                content = code(content.decode()).encode()
+            found.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
     return found.hexdigest()[:16]
 
 
@@ -218,9 +271,10 @@ def inputs(stage: str) -> dict[str, str]:
         paths = {*SHARED, *(folder[:-1] if name.startswith(folder) else name for name in tests)}
         paths |= used_by_tests(ROOT / name for name in tests)
         paths |= {path for name in with_imports([package]) for path in sources(name)}
-    if EVERYTHING in paths:
+    whole = EVERYTHING in paths
+    if whole:
         paths = {WASM, *(name.partition("/")[0] for name in tree())}
-    return {path: digest(path) for path in sorted(paths)}
+    return {path: digest(path, whole) for path in sorted(paths)}
 
 
 def passed() -> dict[str, Any]:

@@ -85,6 +85,39 @@ def test_a_stage_is_skipped_until_what_it_depends_on_changes(folder):
     assert "SKIPPED" not in run(folder, "tiers", "--always", "--", "echo", "ran").stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "same", "other"),
+    [
+        (
+            "src/intact/executors/one.py",
+            'def one():\n    """Return one."""\n    return """\n# text\n\n"""  # why\n',
+            (
+                '# A comment.\n\n\ndef one():\n    """Return 1.\n\n    Always.\n    """\n\n    # Here.\n'
+                '    return """\n# text\n\n"""  # why\n'
+            ),
+            'def one():\n    """Return one."""\n    return """\n# else\n\n"""  # why\n',
+        ),
+        (
+            "native/one.cpp",
+            "int one = 1'000'000;  // a number\nconst char *url = \"http://here\";\n",
+            "/* Two\n   lines. */\nint one = 1'000'000;\n\n// An address\n  const char *url = \"http://here\";\n",
+            "int one = 1'000'000;\nconst char *url = \"http://there\";\n",
+        ),
+    ],
+)
+def test_comments_docstrings_and_blank_lines_start_no_stage_but_the_site(folder, name, text, same, other):
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    stages = {"recipes", "site"}
+    for stage in stages:
+        run(folder, stage, "--", "true")
+    assert not planned(folder).keys() & stages
+    (folder / name).write_text(same)
+    assert planned(folder).keys() & stages == {"site"}
+    (folder / name).write_text(other)
+    assert planned(folder).keys() & stages == stages
+
+
 def test_a_stage_that_fails_is_not_noted(folder):
     assert run(folder, "tiers", "--", "false").returncode == 1
     assert not (folder / ".ci/passed.json").exists()
@@ -93,6 +126,7 @@ def test_a_stage_that_fails_is_not_noted(folder):
     assert "tiers" in json.loads((folder / ".ci/passed.json").read_text())
 
 
+MORE = {".cpp": "int more;\n"}
 ALL = {"kernels", "low", "middle", "single", "others"}
 
 
@@ -115,7 +149,7 @@ ALL = {"kernels", "low", "middle", "single", "others"}
     ],
 )
 def test_slow_tests_run_for_the_packages_whose_inputs_changed(passed, change, expected):
-    (passed / change).write_text(FILES.get(change, "") + "\n")
+    (passed / change).write_text(FILES.get(change, "") + MORE.get(change[-4:], "more = 1\n"))
     found = planned(passed, "slow")
     (passed / change).unlink()
     if change in FILES:
@@ -143,7 +177,7 @@ def test_a_package_whose_slow_tests_fail_leaves_the_others_passed(folder):
 def test_slow_tests_that_never_passed_may_be_left_to_nightly(folder):
     assert "given" not in run(folder, "slow", "--known", "--", "echo", "given").stdout
     assert run(folder, "slow", "--", "true").returncode == 0
-    (folder / "tests/low/test_low.py").write_text(FILES["tests/low/test_low.py"] + "\n")
+    (folder / "tests/low/test_low.py").write_text(FILES["tests/low/test_low.py"] + "more = 1\n")
     assert "given tests/low/test_low.py" in run(folder, "slow", "--known", "--", "echo", "given").stdout
 
 
