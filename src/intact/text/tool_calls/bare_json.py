@@ -15,10 +15,7 @@ class BareJson(ToolCallFormat):
     name = "bare_json"
     opens = ""
     closes = ""
-
-    def fits(self, template: str) -> bool:
-        """Fit no template: this is used where no other format fits."""
-        return False
+    shown_by = ()
 
     def parse(self, text: str) -> list[ParsedCall]:
         """Read an object, or several."""

@@ -115,9 +115,22 @@ class ToolCallFormat(ABC):
     quotes: ClassVar[tuple[Quotes, ...]] = (JSON_STRING,)
     """The strings between the marks; the closing mark in one of them is a part of the string."""
 
+    shown_by: ClassVar[tuple[str, ...] | None] = None
+    """Texts, one of which a chat template of this format has; by default the opening mark."""
+    requires: ClassVar[str] = ""
+    """A text that such a template has as well."""
+    excludes: ClassVar[tuple[str, ...]] = ()
+    """Texts that such a template does not have, since other formats do."""
+
     def fits(self, template: str) -> bool:
         """Return whether the text of a chat template shows tools to the model in this format."""
-        return "tools" in template and self.opens in template
+        shown_by = (self.opens,) if self.shown_by is None else self.shown_by
+        return (
+            "tools" in template
+            and any(text in template for text in shown_by)
+            and self.requires in template
+            and not any(text in template for text in self.excludes)
+        )
 
     @abstractmethod
     def parse(self, text: str) -> list[ParsedCall]:

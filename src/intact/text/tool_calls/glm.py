@@ -24,14 +24,11 @@ class GlmTags(TagCalls):
     opens_value = re.compile(r"\s*<arg_key>([^<>]+)</arg_key>\s*<arg_value>")
     value = Quotes("<arg_value>", "</arg_value>", follows=(ARGUMENT, closes))
     quotes = (value, JSON_STRING)
+    requires = ARGUMENT
 
     def untyped(self, value: str) -> Any:
         """Return the value of JSON that is no string, which the template writes without quotes."""
         return or_json(value)
-
-    def fits(self, template: str) -> bool:
-        """Fit templates that show an argument's name as a tag."""
-        return super().fits(template) and ARGUMENT in template
 
     def frame(self, name: str) -> tuple[str, str]:
         """Write one call whose arguments are one JSON object, as a schema can impose no tags."""

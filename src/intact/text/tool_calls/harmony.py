@@ -41,10 +41,7 @@ class Harmony(ToolCallFormat):
     opens = f"{COMMENTARY}{_RECIPIENT}"
     closes = "<|call|>"
     visible_marks = (_CONSTRAIN,)
-
-    def fits(self, template: str) -> bool:
-        """Fit templates that show tools and the channel of their calls."""
-        return "tools" in template and channel_mark(COMMENTARY) in template
+    shown_by = (channel_mark(COMMENTARY),)
 
     def parse(self, text: str) -> list[ParsedCall]:
         """Read one call behind the recipient's mark; anything else makes the text none."""

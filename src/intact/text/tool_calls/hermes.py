@@ -15,10 +15,7 @@ class Hermes(ToolCallFormat):
     opens = "<tool_call>"
     closes = "</tool_call>"
     begins = ("{", "[")
-
-    def fits(self, template: str) -> bool:
-        """Fit templates that show no tags of functions or arguments, as Qwen3-Coder's and GLM's do."""
-        return super().fits(template) and not any(tag in template for tag in (FUNCTION, ARGUMENT))
+    excludes = (FUNCTION, ARGUMENT)
 
     def parse(self, text: str) -> list[ParsedCall]:
         """Read an object or a list of objects; one that is no call makes the whole text none."""

@@ -16,7 +16,4 @@ class Lfm2Calls(PythonCalls):
     opens = "<|tool_call_start|>"
     closes = "<|tool_call_end|>"
     visible_marks = (opens, closes)
-
-    def fits(self, template: str) -> bool:
-        """Fit templates with a mark of calls or of tools."""
-        return "tools" in template and any(mark in template for mark in _MARKS)
+    shown_by = _MARKS

@@ -10,10 +10,7 @@ class LlamaJson(BareJson):
 
     name = "llama"
     opens = "<|python_tag|>"
-
-    def fits(self, template: str) -> bool:
-        """Fit templates with the mark, or with the example of a call that those of Llama 3 show."""
-        return "tools" in template and (self.opens in template or '"parameters": dictionary of argument' in template)
+    shown_by = (opens, '"parameters": dictionary of argument')  # the example of a call in templates of Llama 3
 
     def frame(self, name: str) -> tuple[str, str]:
         """Write one object on a line, as the templates show it."""

@@ -10,10 +10,7 @@ class Mistral(BareJson):
 
     name = "mistral"
     opens = "[TOOL_CALLS]"
-
-    def fits(self, template: str) -> bool:
-        """Fit templates with the mark."""
-        return "tools" in template and self.opens in template
+    shown_by = (opens,)
 
     def frame(self, name: str) -> tuple[str, str]:
         """Write a list of one call."""

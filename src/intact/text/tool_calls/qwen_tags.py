@@ -12,7 +12,4 @@ class QwenTags(Seed):
     name = "qwen_tags"
     opens = Hermes.opens
     closes = Hermes.closes
-
-    def fits(self, template: str) -> bool:
-        """Fit templates that show a function as a tag."""
-        return super().fits(template) and FUNCTION in template
+    requires = FUNCTION
