@@ -18,7 +18,7 @@ from intact.reason.driving.driver import Driver
 from intact.reason.driving.services import MethodJob
 from intact.reason.problem import Problem, whole_text
 from intact.reason.testing.toy import MarkovBackend
-from intact.serve.apis.openai import reasoning
+from intact.serve.apis.openai import chat, reasoning
 from intact.serve.app import create_app
 from intact.serve.errors import ApiError
 from intact.serve.models import Loading, Models
@@ -306,7 +306,7 @@ def test_a_server_that_ends_waits_for_no_method(tiny_path):
     async def scene():
         app = create_app(service)
         async with app.router.lifespan_context(app):
-            asked = asyncio.create_task(reasoning.answer(service, request, "a"))
+            asked = asyncio.create_task(chat.answer(service, request, "a"))
             while served.model is None or not served.loaded.engine.counters.decoded:
                 await asyncio.sleep(0.005)
         with pytest.raises(ApiError, match="about to end"):

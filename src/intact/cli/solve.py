@@ -120,7 +120,7 @@ def command(
     from intact.receipts.document import write_receipts
     from intact.solving.run import as_problem, check_system, solve_all
     from intact.tasks.score.answers import KINDS, READERS
-    from intact.tasks.score.available import check_method
+    from intact.tasks.score.available import check_method, check_reader
 
     if is_name(method) or method.endswith(".gguf"):
         raise ParameterError(f"{method} is a model: intact solve METHOD QUESTION --model {method}")
@@ -144,7 +144,10 @@ def command(
         raise ParameterError(f"{', '.join(of_tasks)} goes with --task: there is one question")
     check_output("--receipt", work.receipt)
     check_output("--trace", work.trace)
+    reader = answer or "expression"
     check_method(chosen, parameters)
+    if task.task is None:
+        check_reader(READERS[reader])
     chosen.check_sampling(sampling)
     prompts.mode()  # is an error before the models are loaded
     mixes.check(models, ray=cluster.ray)
@@ -175,7 +178,6 @@ def command(
     text = sys.stdin.read() if question == "-" else str(question)
     if not text.strip():
         raise ParameterError("there is no question")
-    reader = answer or "expression"
     read = READERS[reader]
     run = None if calibration is None else _open_calibration(calibration)
     receipt = work.receipt is not None

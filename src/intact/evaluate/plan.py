@@ -138,12 +138,11 @@ def plan(
     """
     caps = Budget.parse(budget) if isinstance(budget, str) else budget
     found = find(method)
-    found.read(parameters or {})
+    check_method(found, parameters or {})
     for chosen in tasks:
         if not isinstance(chosen, Chosen):
             raise ParameterError(f"tasks must be a list such as [choose('gsm8k')], got {tasks!r:.60}")
         check_parts(chosen.task.uses)
-    check_method(found, parameters or {})
     found.check_sampling(sampling or {})
     empty = Plan(
         *(tuple(tasks), (), found, dict(parameters or {}), dict(sampling or {}), tuple(seeds), caps, limit, method),

@@ -340,26 +340,21 @@ class Model(EmbeddingModel):
         """Return a checked job for each prompt."""
         self.refuse_encoder()
         several, parameters = len(prompts) > 1, options.parameters
-        read = []
-        for i, prompt in enumerate(prompts):
-            tokens, source = self._read_prompt(prompt, f"prompt {i}" if several else "the prompt", options)
-            try:
-                self.engine.check(tokens)
-            except ParameterError as error:
-                if not several:
-                    raise
-                raise ParameterError(f"prompt {i}: {error}") from None
-            read.append((tokens, source))
         jobs = []
-        shadows = self._shadows(options, len(prompts))
-        for i, ((tokens, source), shadow) in enumerate(zip(read, shadows, strict=True)):
+        for i, (prompt, shadow) in enumerate(zip(prompts, self._shadows(options, len(prompts)), strict=True)):
+            tokens, source = self._read_prompt(prompt, f"prompt {i}" if several else "the prompt", options)
             name = options.name(i, tokens, len(prompts))
             keys = [branch_key(parameters.seed, (name, sample)) for sample in range(options.n)]
             passed: JobOptions = {"priority": options.priority, "draft": options.draft, "listen": options.listen}
             mixing, decoding = self._mixing(options, tokens, shadow)
             passed["mixing"] = mixing
             passed["recorder"] = self._recorder(options, tokens, name, source, decoding=decoding)
-            jobs.append(self.job(tokens, parameters, keys, options.adapter, **passed))
+            try:
+                jobs.append(self.job(tokens, parameters, keys, options.adapter, **passed))
+            except ParameterError as error:
+                if not several:
+                    raise
+                raise ParameterError(f"prompt {i}: {error}") from None
         return jobs
 
     def _read_prompt(

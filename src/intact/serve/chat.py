@@ -19,7 +19,6 @@ from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
 from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, write
 from intact.serve.listing import TokenListing, tokens_of
-from intact.serve.methods import check_suffix
 from intact.serve.mixes import SHADOW, mixing, requested_mix, shadow_turns
 from intact.serve.models import Served
 from intact.serve.requests import CHAT_FIELDS, MIX_FIELDS, TEXT_FIELDS, ChatRequest, RenderedForm, as_turns, with_seed
@@ -269,7 +268,6 @@ async def open_chat(
     ApiError
         400, naming the field of `ChatRequest`; 404 and 503 for the model; 429, if too many wait already.
     """
-    check_suffix(request.model, service.models)
     own, request = request.intact, with_seed(request, service.settings)
     own.accept_only(TEXT_FIELDS | MIX_FIELDS | CHAT_FIELDS, "without a reasoning method")
     mix = requested_mix(own)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Container
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from intact._base.errors import ParameterError
 from intact._base.suggest import unknown_among_many, unknown_name
@@ -67,9 +67,31 @@ def find_served_scorer(name: str) -> Scorer:
     return find_scorer(name)
 
 
-def requested(request: TextRequest) -> bool:
-    """Return whether a request chooses a method."""
-    return request.intact.method is not None or split(request.model)[1] is not None
+class MethodChoice(NamedTuple):
+    """The method that a request chooses, and its n if the model's name has one; the model's name without them."""
+
+    model: str
+    method: str
+    n: int | None
+
+
+def choice_of(request: TextRequest, models: Container[str]) -> MethodChoice | None:
+    """Return the method that a request chooses, by its field `intact` or by the model's name; None for plain text.
+
+    Raises
+    ------
+    ApiError
+        400, if both choose one, and not the same; 404, if all of the model's name is known but the method after its
+        colon.
+    """
+    model, suffix, n = split(request.model)
+    method = request.intact.method
+    if method is None and suffix is None:
+        _check_suffix(request.model, models)
+        return None
+    if method is not None and suffix is not None and method.replace("-", "_") != suffix:
+        raise ApiError(400, f"the model's name says {suffix}, intact.method says {method!r:.60}", "intact.method")
+    return MethodChoice(model, method or suffix or "", n)
 
 
 def split(model: str) -> tuple[str, str | None, int | None]:
@@ -81,16 +103,10 @@ def split(model: str) -> tuple[str, str | None, int | None]:
     return name, found[1].replace("-", "_"), int(found[2]) if found[2] else None
 
 
-def check_suffix(model: str, names: Container[str]) -> None:
-    """Refuse a model's name if all of it is known but the method behind its colon.
-
-    Raises
-    ------
-    ApiError
-        404, naming the method.
-    """
+def _check_suffix(model: str, names: Container[str]) -> None:
+    """Raise ApiError if all of a model's name is known but what follows its colon, which is no method."""
     name, _, suffix = model.rpartition(":")
-    if model in names or name not in names or not suffix or split(model)[1] is not None:
+    if model in names or name not in names or not suffix:
         return
     method = re.sub(r"-\d{1,6}$", "", suffix)
     problem, known = f"there is no method {method!r:.60} for the model {name}", served_methods()
@@ -98,7 +114,7 @@ def check_suffix(model: str, names: Container[str]) -> None:
     raise ApiError(404, message, "model", "model_not_found")
 
 
-def choose(own: Extension, method: str, n: int | None) -> tuple[Method, dict[str, Any], Budget]:
+def validate_choice(own: Extension, method: str, n: int | None) -> tuple[Method, dict[str, Any], Budget]:
     """Return a method with its parameters and budget, validated.
 
     Raises

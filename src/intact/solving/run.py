@@ -327,6 +327,9 @@ def solve_all(
 ) -> Generator[tuple[int, Result], None, None]:
     """Do many jobs at once, and yield the number and result of each as it ends.
 
+    Callers check methods and readers first (`check_method`, `check_reader`); here what one lacks is an error in its
+    result.
+
     Parameters
     ----------
     backends : mapping of str to Backend
@@ -345,9 +348,7 @@ def solve_all(
     Raises
     ------
     ParameterError
-        If a parameter makes no sense, no receipt can be made of such a run, or a package is missing.
-    SandboxError
-        If programs would run without protection.
+        If a parameter makes no sense, or no receipt can be made of such a run.
     """
     caps = _caps(budget)
     place = _folder(journal)
@@ -359,7 +360,7 @@ def solve_all(
             if receipt
             else Driver(backends, services=Services(find_scorer, tools=tools), **options)
         )
-        with closing(driver.solve(_available(jobs))) as results:
+        with closing(driver.solve(jobs)) as results:
             yield from results
 
 
@@ -393,14 +394,6 @@ def _caps(budget: Budget | str | None) -> Budget | None:
     if budget is not None and not isinstance(budget, str | Budget):
         raise ParameterError(f'budget must be a text such as "tokens=20k" or a Budget, got {budget!r:.60}')
     return Budget.parse(budget) if isinstance(budget, str) else budget
-
-
-def _available(jobs: Iterable[MethodJob]) -> Iterator[MethodJob]:
-    """Yield jobs, and raise before the first whose answers could not be read or judged."""
-    for job in jobs:
-        check_method(job.method, job.parameters)
-        check_reader(job.problem.read)
-        yield job
 
 
 def _recording(backends: Mapping[str, Backend], options: dict[str, Any]) -> Driver:

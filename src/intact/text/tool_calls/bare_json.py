@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from intact.text.tool_calls.base import ToolCallFormat, read_calls
 from intact.text.tool_calls.calls import ParsedCall
 
@@ -15,7 +17,7 @@ class BareJson(ToolCallFormat):
     name = "bare_json"
     opens = ""
     closes = ""
-    shown_by = ()
+    shown_by: ClassVar[tuple[str, ...]] = ()
 
     def parse(self, text: str) -> list[ParsedCall]:
         """Read an object, or several."""

@@ -64,8 +64,9 @@ class MessageAnswer:
         request = self.request
         request.intact.accept_only(Extension.model_fields.keys() - {"progress"}, "on /v1/messages")
         async with translated(request) as chat_request:
-            write = self._method_events if methods.requested(chat_request) else self._chat_events
-            async with aclosing(write(chat_request)) as happening:
+            chosen = methods.choice_of(chat_request, self.service.models)
+            write = self._chat_events(chat_request) if chosen is None else self._method_events(chat_request, chosen)
+            async with aclosing(write) as happening:
                 yield happening
 
     async def _chat_events(self, chat_request: ChatRequest) -> AsyncGenerator[Event, None]:
@@ -106,9 +107,11 @@ class MessageAnswer:
             reason = "model_context_window_exceeded"
         return {"delta": {"stop_reason": reason, "stop_sequence": sequence}, **chat.job.receipt(end.completion)}
 
-    async def _method_events(self, chat_request: ChatRequest) -> AsyncGenerator[Event, None]:
+    async def _method_events(
+        self, chat_request: ChatRequest, chosen: methods.MethodChoice
+    ) -> AsyncGenerator[Event, None]:
         """Yield the events of a text that a reasoning method chose, once it is known."""
-        answer = await reasoning.answer(self.service, chat_request, self.client)
+        answer = await reasoning.answer(self.service, chat_request, self.client, chosen)
         (choice,) = answer["choices"]
         last: dict[str, Any] = {
             "delta": {"stop_reason": _REASONS[choice["finish_reason"]], "stop_sequence": None},

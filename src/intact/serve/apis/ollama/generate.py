@@ -53,7 +53,7 @@ async def _raw_parts(service: Service, body: GenerateForm, client: str, watch: t
     request, prompt = validate(CompletionRequest, fields | {"prompt": body.prompt}), body.prompt or ""
     mode = "raw" if body.raw else "suffix"
     request.intact.accept_only(TEXT_FIELDS, f"with {mode}")
-    if methods.requested(request):
+    if methods.choice_of(request, service.models) is not None:
         raise ApiError(400, f"{mode} cannot be combined with a reasoning method", mode, "unsupported")
     limit = None if request.max_tokens is None else check_limit(request.max_tokens, service.settings, "max_tokens")
     async with service.models.lease(request.model) as served:

@@ -176,8 +176,10 @@ def chat_parts(
     service: Service, request: ChatRequest, client: str, think: bool | str | None, watch: Stopwatch
 ) -> Parts:
     """Yield the parts of the answer to a conversation."""
-    if methods.requested(request):
-        return _method_parts(service, request, client, think)
+    if (chosen := methods.choice_of(request, service.models)) is not None:
+        if think is not None:
+            raise ApiError(400, "think cannot be combined with a reasoning method", "think", "unsupported")
+        return _method_parts(service, request, client, chosen)
     return _chat_parts(service, request, client, ThinkChoice(think), watch=watch)
 
 
@@ -196,11 +198,9 @@ async def _chat_parts(
             yield part
 
 
-async def _method_parts(service: Service, request: ChatRequest, client: str, think: bool | str | None) -> Parts:
+async def _method_parts(service: Service, request: ChatRequest, client: str, chosen: methods.MethodChoice) -> Parts:
     """Yield the text that a reasoning method chose, once it is known."""
-    if think is not None:
-        raise ApiError(400, "think cannot be combined with a reasoning method", "think", "unsupported")
-    answer = await reasoning.answer(service, request, client)
+    answer = await reasoning.answer(service, request, client, chosen)
     (choice,), usage = answer["choices"], answer["usage"]
     yield ReplyPart(choice["message"]["content"])
     own = {"system_fingerprint": answer["system_fingerprint"], **answer["intact"]}

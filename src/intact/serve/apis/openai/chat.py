@@ -44,8 +44,8 @@ async def chat_completions(body: ChatRequest, service: TheService, client: Clien
 
 async def answer(service: Service, request: ChatRequest, client: str) -> dict[str, Any]:
     """Return the whole answer."""
-    if methods.requested(request):
-        return await reasoning.answer(service, request, client)
+    if (chosen := methods.choice_of(request, service.models)) is not None:
+        return await reasoning.answer(service, request, client, chosen)
     async with open_chat(service, request, client) as chat:
         answers, counts = await chat.answers()
         first = head("chat.completion", request.model, chat.served.fingerprint, chat.job.parameters.seed)
@@ -66,7 +66,9 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
 
 def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the answer in chunks."""
-    return (reasoning.chunks if methods.requested(request) else _chunks)(service, request, client)
+    if (chosen := methods.choice_of(request, service.models)) is not None:
+        return reasoning.chunks(service, request, client, chosen)
+    return _chunks(service, request, client)
 
 
 def _message(answer: ChatAnswer) -> dict[str, Any]:

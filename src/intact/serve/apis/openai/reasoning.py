@@ -161,7 +161,12 @@ class MethodRequest:
         return value | ({"trace": dict(result.trace)} if self.own.trace else {})
 
 
-def method_request(request: ChatRequest, turns: Sequence[Mapping[str, Any]], settings: ServerSettings) -> MethodRequest:
+def method_request(
+    request: ChatRequest,
+    chosen: methods.MethodChoice,
+    turns: Sequence[Mapping[str, Any]],
+    settings: ServerSettings,
+) -> MethodRequest:
     """Validate a request that chooses a method.
 
     Raises
@@ -169,12 +174,9 @@ def method_request(request: ChatRequest, turns: Sequence[Mapping[str, Any]], set
     ApiError
         400, naming the field; 501 if the server lacks what the method needs.
     """
-    _, suffix, n = methods.split(request.model)
     own = request.intact
     own.accept_only(_OWN, "with a reasoning method")
-    if own.method is not None and suffix is not None and own.method.replace("-", "_") != suffix:
-        raise ApiError(400, f"the model's name says {suffix}, intact.method says {own.method!r:.60}", "intact.method")
-    method, parameters, budget = methods.choose(own, own.method or suffix or "", n)
+    method, parameters, budget = methods.validate_choice(own, chosen.method, chosen.n)
     if own.receipt and budget.seconds is not None:
         raise ApiError(400, "a budget in seconds cannot be repeated, so it has no receipt", "intact.budget")
     problem = _problem(turns, own, request.seed or 0)
@@ -293,15 +295,15 @@ def _checked(result: Result) -> Result:
 
 @asynccontextmanager
 async def _admitted(
-    service: Service, request: ChatRequest, client: str
+    service: Service, request: ChatRequest, client: str, chosen: methods.MethodChoice
 ) -> AsyncIterator[tuple[Served, MethodRequest, NativeBackend, Admission]]:
     """Validate a request, lease its model, and wait for admission."""
     turns = as_turns(request.messages)
-    wanted = method_request(with_seed(request, service.settings), turns, service.settings)
+    wanted = method_request(with_seed(request, service.settings), chosen, turns, service.settings)
     if not service.calibrations:
         wanted.own.accept_only(Extension.model_fields.keys() - {"level"}, "on a server without --calibration")
     mix, now = method_mix(wanted.own), request.intact.time() or DEFAULT_NOW
-    async with service.models.lease(methods.split(request.model)[0]) as leased:
+    async with service.models.lease(chosen.model) as leased:
         served = mixing(leased, mix and mix.chosen)
         backend = (RecordingBackend if wanted.own.receipt else NativeBackend)(served.loaded, now, mix)
         read = partial(_prompt_tokens, backend, wanted.problem.prompt, turns)
@@ -369,9 +371,9 @@ def _usage(result: Result) -> dict[str, int]:
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
-async def answer(service: Service, request: ChatRequest, client: str) -> dict[str, Any]:
+async def answer(service: Service, request: ChatRequest, client: str, chosen: methods.MethodChoice) -> dict[str, Any]:
     """Return the whole answer."""
-    async with _admitted(service, request, client) as (served, wanted, backend, admission):
+    async with _admitted(service, request, client, chosen) as (served, wanted, backend, admission):
         async with service.methods.running(MethodWork(wanted, backend)) as future:
             result = _checked(await future)
         first, usage = head("chat.completion", request.model, served.fingerprint, wanted.problem.seed), _usage(result)
@@ -384,9 +386,11 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
         return {**first, "choices": [choice], "usage": usage, "intact": own}
 
 
-async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
+async def chunks(
+    service: Service, request: ChatRequest, client: str, chosen: methods.MethodChoice
+) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the answer in chunks: with `intact.progress` events while the method runs, then the text as a whole."""
-    async with _admitted(service, request, client) as (served, wanted, backend, admission):
+    async with _admitted(service, request, client, chosen) as (served, wanted, backend, admission):
         first = head("chat.completion.chunk", request.model, served.fingerprint, wanted.problem.seed)
         if wanted.own.progress:
             start = {"method": wanted.method.name, "paper": wanted.method.paper, "parameters": dict(wanted.parameters)}
