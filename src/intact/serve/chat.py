@@ -19,20 +19,27 @@ from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
 from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, write
 from intact.serve.listing import TokenListing, tokens_of
-from intact.serve.mixes import SHADOW, mixing, requested_mix, shadow_turns
+from intact.serve.mixes import shadow_turns
 from intact.serve.models import Served
-from intact.serve.requests import CHAT_FIELDS, MIX_FIELDS, TEXT_FIELDS, ChatRequest, RenderedForm, as_turns, with_seed
+from intact.serve.requests import (
+    CHAT_FIELDS,
+    MIX_FIELDS,
+    SHADOW,
+    TEXT_FIELDS,
+    ChatRequest,
+    CheckedChat,
+    RenderedForm,
+)
 from intact.serve.service import Service, in_thread, text_length
 from intact.serve.thinking import MakeReader, can_think, template_source, thought_readers, thought_tokens
 from intact.serve.tools import (
     ToolCallStream,
+    ToolUse,
     begun_thought,
-    call_format,
     call_grammar,
-    imposes_calls,
     name_fault,
     prompted,
-    template_tools,
+    tool_use,
 )
 from intact.text import ChatPrompt, Tokenizer
 from intact.text.template import current
@@ -268,30 +275,31 @@ async def open_chat(
     ApiError
         400, naming the field of `ChatRequest`; 404 and 503 for the model; 429, if too many wait already.
     """
-    own, request = request.intact, with_seed(request, service.settings)
-    own.accept_only(TEXT_FIELDS | MIX_FIELDS | CHAT_FIELDS, "without a reasoning method")
-    mix = requested_mix(own)
-    n, limit = request.choices(service.settings), request.limit(service.settings)
-    if request.top_logprobs and not request.logprobs:
-        raise ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs")
+    n = request.choices(service.settings)
+    chat = request.checked(service.settings, TEXT_FIELDS | MIX_FIELDS | CHAT_FIELDS, "without a reasoning method")
+    request, own, limit = chat.request, chat.request.intact, chat.limit
     async with service.models.lease(request.model) as leased:
-        served = mixing(leased, mix)
+        served = leased.mixing(chat.mix)
         tokenizer, context = served.loaded.tokenizer, served.loaded.context
         if prepare is not None:
             request = prepare(request, served)
-        form = call_format(request, tokenizer)
-        prompt = await encode_prompt(served, request, context)
-        shadow = None if own.shadow is None else await _encode_shadow(served, request, context)
+            chat = chat._replace(request=request)
+        tools = tool_use(request, tokenizer)
+        prompt = await _encode(served, chat, tools, chat.turns, field="messages")
+        shadow = None
+        if own.shadow is not None:
+            shadow = await _encode(served, chat, tools, shadow_turns(request), field=SHADOW)
         if limit is None:
             limit = min(max(1, context - len(prompt)), service.settings.max_tokens)
         schema = request.response_format.required_schema() if request.response_format else None
+        form = tools.form
         grammar = None if form is None else await in_thread(lambda: call_grammar(request, schema, form))
         constraint = {"json_schema": schema} if grammar is None else {"grammar": grammar}
         parameters = request.sampling(limit, request.top_logprobs or 0, **constraint)
         source = "tools" if grammar else "response_format" if schema else None
         job = TextJob(prompt, n, parameters, client, own=own, constraint=source, shadow=shadow)
         if thoughts is None:
-            is_bound = schema is not None or imposes_calls(request)
+            is_bound = schema is not None or tools.imposed
             thoughts = can_think(template_source(served)) and not is_bound
         reader = None
         if form is not None:
@@ -317,38 +325,26 @@ def _token(tokenizer: Tokenizer, token: int, logprob: int) -> dict[str, Any]:
     return {"token": spelling.decode(errors="replace"), "logprob": logprob / LOGPROB_SCALE, "bytes": list(spelling)}
 
 
-async def encode_prompt(served: Served, request: ChatRequest, most: int) -> list[int]:
-    """Return the tokens of a conversation's prompt; `most` as of `Tokenizer.encode`.
+async def encode_prompt(served: Served, chat: CheckedChat) -> list[int]:
+    """Return the tokens of a conversation's prompt.
 
     Raises
     ------
     ApiError
         400, naming the field of `ChatRequest`.
     """
-    return await _encode(served, request, as_turns(request.messages), most, field="messages")
-
-
-async def _encode_shadow(served: Served, request: ChatRequest, most: int) -> list[int]:
-    """Return the tokens of the conversation that a mix reads beside a request's, rendered as that is."""
-    return await _encode(served, request, shadow_turns(request), most, field=SHADOW)
+    return await _encode(served, chat, tool_use(chat.request, served.loaded.tokenizer), chat.turns, field="messages")
 
 
 async def _encode(
-    served: Served, request: ChatRequest, turns: list[dict[str, Any]], most: int, field: str
+    served: Served, chat: CheckedChat, tools: ToolUse, turns: list[dict[str, Any]], field: str
 ) -> list[int]:
-    tokenizer = served.loaded.tokenizer
-    tools = template_tools(request, call_format(request, tokenizer))
-    conversation, length = _conversation(request, turns, tools), text_length([turns, tools])
-    return await in_thread(lambda: prompted(conversation, request, tokenizer).encode(tokenizer, most), field, length)
-
-
-def _conversation(request: ChatRequest, turns: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> ChatPrompt:
-    """Return the arguments of the chat template."""
+    """Return the tokens of turns, rendered as the chat is."""
+    request, tokenizer, context = chat.request, served.loaded.tokenizer, served.loaded.context
     variables = request.chat_template_kwargs or {}
     for name in _RESERVED & set(variables):
         raise ApiError(400, f"chat_template_kwargs cannot set {name}", "chat_template_kwargs")
-    if tools:
-        variables = variables | {"tools": tools}
-    variables = variables | request.ending()
-    now = request.intact.time() or current()
-    return ChatPrompt(turns, variables, now, control_tokens=request.intact.control_tokens)
+    variables = variables | ({"tools": tools.listed} if tools.listed else {}) | chat.ending
+    prompt = ChatPrompt(turns, variables, chat.now or current(), control_tokens=request.intact.control_tokens)
+    encode = partial(prompted(prompt, request, tokenizer).encode, tokenizer, context)
+    return await in_thread(encode, field, text_length([turns, tools.listed]))

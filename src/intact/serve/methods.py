@@ -87,7 +87,8 @@ def choice_of(request: TextRequest, models: Container[str]) -> MethodChoice | No
     model, suffix, n = split(request.model)
     method = request.intact.method
     if method is None and suffix is None:
-        _check_suffix(request.model, models)
+        if ":" in model:
+            _check_suffix(model, models)
         return None
     if method is not None and suffix is not None and method.replace("-", "_") != suffix:
         raise ApiError(400, f"the model's name says {suffix}, intact.method says {method!r:.60}", "intact.method")

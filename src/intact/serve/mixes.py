@@ -1,73 +1,26 @@
-"""Mixes that requests name (docs/mixing.md): checked before anything is read, their shadows as prompts."""
+"""The shadows of mixes that requests name (docs/mixing.md), as prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from intact._base.errors import IntactError
-from intact.engine.mixes import ChosenMix, check_partners, check_shadow, chosen_mix, shadow_messages
+from intact.engine.mixes import ChosenMix, shadow_messages
 from intact.reason.backends.text_mix import TextMix
-from intact.receipts.identity import digests_of
 from intact.serve.errors import ApiError, as_api_error
-from intact.serve.models import Served
-from intact.serve.requests import ChatRequest, Extension, as_turns
-
-MIX, SHADOW = "intact.mix", "intact.shadow"
-"""The fields of a request."""
+from intact.serve.requests import SHADOW, ChatRequest, Extension, as_turns
 
 
-def requested_mix(own: Extension) -> ChosenMix | None:
-    """Return the mix that a request names, or None.
-
-    Raises
-    ------
-    ApiError
-        400, naming the field: there is no such mix, a parameter is impossible, or its shadow is missing or of no use.
-    """
-    try:
-        chosen = None if own.mix is None else chosen_mix(own.mix)
-    except IntactError as error:
-        raise as_api_error(error, (), MIX) from error
-    try:
-        check_shadow(chosen, own.shadow is not None)
-    except IntactError as error:
-        raise as_api_error(error, (), SHADOW) from error
-    return chosen
-
-
-def mixing(served: Served, chosen: ChosenMix | None) -> Served:
-    """Return a model as it is served to a request with a mix: its fingerprint has those of the partners that are taken.
-
-    Raises
-    ------
-    ApiError
-        400, if it has too few partners, or the request asks for an adapter.
-    """
-    if chosen is None:
-        return served
-    model = served.loaded
-    if model.adapter:
-        raise ApiError(400, "mixes take no adapters: ask for the model itself", MIX, "unsupported")
-    try:
-        check_partners(chosen, len(model.partners))
-    except IntactError as error:
-        raise as_api_error(error, (), MIX) from error
-    taken = [model.partners[number - 1] for number in chosen.models if number]
-    roots = [digests_of(partner).to_document()["weights"][:16] for partner in taken]
-    return replace(served, fingerprint="+".join([served.fingerprint, *roots]))
-
-
-def method_mix(own: Extension) -> TextMix | None:
+def method_mix(chosen: ChosenMix | None, own: Extension) -> TextMix | None:
     """Return the mix that a method's texts are drawn from, or None.
 
     Raises
     ------
     ApiError
-        400, as of `requested_mix`; if the shadow is no text.
+        400, if the shadow is no text.
     """
-    if (chosen := requested_mix(own)) is None:
+    if chosen is None:
         return None
     if own.shadow is not None and not isinstance(own.shadow, str):
         raise ApiError(400, f"{SHADOW} must be a text with a reasoning method", SHADOW)

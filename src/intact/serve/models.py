@@ -19,6 +19,7 @@ from intact._base.suggest import unknown_name
 from intact.checkpoints.catalogue import resolve
 from intact.checkpoints.catalogue.measured import remember_digests, state_of
 from intact.checkpoints.formats import model_files
+from intact.engine.mixes import ChosenMix, check_partners
 from intact.library import Model
 from intact.measure.bench.tuned import load_arguments
 from intact.models.adapters import weights_file
@@ -26,7 +27,8 @@ from intact.numerics import VERSION
 from intact.numerics.profiles import Profile
 from intact.receipts.identity import digests_of
 from intact.serve.admission import AdmissionControl, full
-from intact.serve.errors import ApiError, without_folder
+from intact.serve.errors import ApiError, as_api_error, without_folder
+from intact.serve.requests import MIX
 from intact.serve.settings import ServerSettings
 
 _LOG = logging.getLogger("intact.serve")
@@ -126,6 +128,27 @@ class Served:
         """Return the model with one of its adapters, as it is served; only for holders of a lease."""
         model = self.loaded.adapted(name)
         return replace(self, name=name, model=model, **_identity(model))
+
+    def mixing(self, chosen: ChosenMix | None) -> Served:
+        """Return the model as it is served to a request with a mix: its fingerprint names the partners too.
+
+        Raises
+        ------
+        ApiError
+            400, if it has too few partners, or the request names an adapter.
+        """
+        if chosen is None:
+            return self
+        model = self.loaded
+        if model.adapter:
+            raise ApiError(400, "mixes take no adapters: ask for the model itself", MIX, "unsupported")
+        try:
+            check_partners(chosen, len(model.partners))
+        except IntactError as error:
+            raise as_api_error(error, (), MIX) from error
+        taken = [model.partners[number - 1] for number in chosen.models if number]
+        roots = [digests_of(partner).to_document()["weights"][:16] for partner in taken]
+        return replace(self, fingerprint="+".join([self.fingerprint, *roots]))
 
 
 class Models:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
 from intact._base.errors import IntactError
+from intact.engine.mixes import ChosenMix, check_shadow, chosen_mix
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.evaluate.predicted import LEVEL
 from intact.serve.errors import ApiError, as_api_error
@@ -25,6 +26,8 @@ TEXT_FIELDS = frozenset(
     {"receipt", "regex", "grammar", "stop_below", "stop_mean_below", "stop_window", "priority", "deadline", "id"}
 )
 """Fields of `intact` that every request for text takes."""
+MIX, SHADOW = "intact.mix", "intact.shadow"
+"""The fields of a mix, as errors name them."""
 MIX_FIELDS = frozenset({"mix", "shadow"})
 """Those that name a mix."""
 CHAT_FIELDS = frozenset({"now", "control_tokens"})
@@ -314,6 +317,27 @@ class Extension(OwnSampling):
             if name not in names and getattr(self, name) != known.default:
                 raise ApiError(400, f"intact.{name} has no effect {where}", f"intact.{name}", "unsupported")
 
+    def chosen_mix(self) -> ChosenMix | None:
+        """Return the mix that the request names, or None.
+
+        Raises
+        ------
+        ApiError
+            400, naming the field: there is no such mix, a parameter is impossible, or its shadow is missing or of no
+            use.
+        """
+        if self.mix is None and self.shadow is None:
+            return None
+        try:
+            chosen = None if self.mix is None else chosen_mix(self.mix)
+        except IntactError as error:
+            raise as_api_error(error, (), MIX) from error
+        try:
+            check_shadow(chosen, self.shadow is not None)
+        except IntactError as error:
+            raise as_api_error(error, (), SHADOW) from error
+        return chosen
+
     def time(self) -> datetime | None:
         """Return the time for chat templates, if the request has one.
 
@@ -476,6 +500,53 @@ class ChatRequest(TextRequest, NoEffectFields, RenderedForm):
         field = "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
         limit: int | None = getattr(self, field)
         return None if limit is None else check_limit(limit, settings, field)
+
+    def checked(self, settings: ServerSettings, accepted: Collection[str], where: str) -> CheckedChat:
+        """Check all fields that make sense or not whatever the model is.
+
+        Parameters
+        ----------
+        accepted, where
+            The fields of `intact` that have an effect, as of `Extension.accept_only`.
+
+        Raises
+        ------
+        ApiError
+            400, naming the field.
+        """
+        request, own = with_seed(self, settings), self.intact
+        own.accept_only(accepted, where)
+        if self.top_logprobs and not self.logprobs:
+            raise ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs")
+        limit, mix, ending = self.limit(settings), own.chosen_mix(), self.ending()
+        return CheckedChat(request, as_turns(self.messages), limit=limit, mix=mix, ending=ending, now=own.time())
+
+
+class CheckedChat(NamedTuple):
+    """A chat whose fields make sense, whatever the model is.
+
+    Attributes
+    ----------
+    request : ChatRequest
+        With a seed.
+    turns : list of dict
+        Its messages, as chat templates take them.
+    limit : int or None
+        The most tokens of an answer, if the request says that.
+    mix : ChosenMix or None
+        The mix that tokens are drawn from.
+    ending : dict
+        The arguments of `ChatTemplate.render` that say how the conversation ends.
+    now : datetime or None
+        The time for chat templates, if the request has one.
+    """
+
+    request: ChatRequest
+    turns: list[dict[str, Any]]
+    limit: int | None
+    mix: ChosenMix | None
+    ending: dict[str, bool]
+    now: datetime | None
 
 
 class CompletionRequest(TextRequest):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from intact._base.errors import IntactError
 from intact.engine.sampling import constraints
@@ -34,14 +34,37 @@ from intact.text.tool_prompt import with_tools
 _SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
-def template_tools(request: ChatRequest, form: ToolCallFormat | None) -> list[dict[str, Any]] | None:
-    """Return the tools as the chat template takes them; None if there are none, or none may be called.
+class ToolUse(NamedTuple):
+    """The tools of a request for a model.
+
+    Attributes
+    ----------
+    form : ToolCallFormat or None
+        The format in which calls are read from the answer; None if none are.
+    listed : list of dict or None
+        The tools as the chat template takes them; None if there are none, or none may be called.
+    imposed : bool
+        If true, the answer has to be calls.
+    """
+
+    form: ToolCallFormat | None
+    listed: list[dict[str, Any]] | None
+    imposed: bool
+
+
+def tool_use(request: ChatRequest, tokenizer: Tokenizer) -> ToolUse:
+    """Return the tools of a request for a model, and the format of their calls.
 
     Raises
     ------
     ApiError
         400, if two tools have one name, the choice names none of them, or the model has no chat template.
     """
+    form = _call_format(request, tokenizer)
+    return ToolUse(form, _template_tools(request, form), imposes_calls(request))
+
+
+def _template_tools(request: ChatRequest, form: ToolCallFormat | None) -> list[dict[str, Any]] | None:
     tools, choice = request.tools or [], request.tool_choice
     names = [tool.function.name for tool in tools]
     if len(set(names)) < len(names):
@@ -58,8 +81,7 @@ def template_tools(request: ChatRequest, form: ToolCallFormat | None) -> list[di
     return [tool.model_dump(exclude_none=True) for tool in tools]
 
 
-def call_format(request: ChatRequest, tokenizer: Tokenizer) -> ToolCallFormat | None:
-    """Return the format in which calls are read from the answer; None if none are, or the model has no template."""
+def _call_format(request: ChatRequest, tokenizer: Tokenizer) -> ToolCallFormat | None:
     template = tokenizer.chat_template
     if not request.tools or request.tool_choice == "none" or template is None:
         return None

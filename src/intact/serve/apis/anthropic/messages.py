@@ -36,10 +36,11 @@ async def count_tokens(body: TokensRequest, service: TheService) -> CancellableR
 
 
 async def _count(service: Service, request: TokensRequest) -> dict[str, int]:
-    request.intact.accept_only(CHAT_FIELDS, "on the number of tokens")
-    async with translated(request) as chat_request, service.models.lease(methods.split(request.model)[0]) as served:
-        thinking.check(request, served)
-        return {"input_tokens": len(await encode_prompt(served, chat_request, served.loaded.context))}
+    async with translated(request) as chat_request:
+        chat = chat_request.checked(service.settings, CHAT_FIELDS, "on the number of tokens")
+        async with service.models.lease(methods.split(request.model)[0]) as served:
+            thinking.check(request, served)
+            return {"input_tokens": len(await encode_prompt(served, chat))}
 
 
 @router.get(f"/v1/receipts/{MESSAGE}{{name}}")

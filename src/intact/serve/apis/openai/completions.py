@@ -17,10 +17,10 @@ from intact.serve.errors import ApiError
 from intact.serve.forms import FormRoute
 from intact.serve.generation import FINISH, TextJob, admitted, each_prompt, encode_text, stream, usage, write
 from intact.serve.listing import TokenListing, tokens_of
-from intact.serve.mixes import MIX, SHADOW, each_shadow, mixing, requested_mix
+from intact.serve.mixes import each_shadow
 from intact.serve.models import Served
 from intact.serve.replies import CancellableResponse, ChunkTemplate, EventStream, JsonReply, as_events, head
-from intact.serve.requests import MIX_FIELDS, TEXT_FIELDS, CompletionRequest, check_limit, with_seed
+from intact.serve.requests import MIX, MIX_FIELDS, SHADOW, TEXT_FIELDS, CompletionRequest, check_limit, with_seed
 from intact.serve.service import Client, Service, TheService
 from intact.text import Tokenizer
 
@@ -49,7 +49,7 @@ async def _admitted(
     own.accept_only(TEXT_FIELDS | MIX_FIELDS, "on /v1/completions")
     if request.model not in service.models.names and methods.split(request.model)[1] is not None:
         raise ApiError(400, "methods answer conversations: ask /v1/chat/completions", "model", "unsupported")
-    mix = requested_mix(own)
+    mix = own.chosen_mix()
     n, most = request.choices(service.settings), service.settings.max_choices
     limit = LENGTH if request.max_tokens is None else request.max_tokens
     prompts = each_prompt(request.prompt)
@@ -67,7 +67,7 @@ async def _admitted(
     limit = check_limit(limit or 1, service.settings, "max_tokens")  # with 0 nothing is generated
     parameters = with_seed(request, service.settings).sampling(limit, request.logprobs or 0)
     async with service.models.lease(request.model) as leased:
-        served, jobs = mixing(leased, mix), []
+        served, jobs = leased.mixing(mix), []
         for i, (prompt, shadow) in enumerate(zip(prompts, shadows, strict=True)):
             where = f"prompt[{i}]" if len(prompts) > 1 else "prompt"
             ids = await encode_text(served, prompt, request.suffix, where)

@@ -32,12 +32,11 @@ from intact.serve import methods, telemetry
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.generation import EXPECTED, FINISH
-from intact.serve.mixes import SHADOW, method_mix, mixing
+from intact.serve.mixes import method_mix
 from intact.serve.models import Served
 from intact.serve.replies import head
-from intact.serve.requests import ChatRequest, Extension, ResponseFormat, as_turns, with_seed
+from intact.serve.requests import SHADOW, ChatRequest, CheckedChat, Extension, ResponseFormat
 from intact.serve.service import CancellableWork, Service, in_thread, receipt_document, text_length
-from intact.serve.settings import ServerSettings
 from intact.solving.receipts.record import RecordingBackend, recording_driver
 from intact.tasks.score.answers import KINDS, READERS
 from intact.tasks.score.available import check_method
@@ -161,12 +160,7 @@ class MethodRequest:
         return value | ({"trace": dict(result.trace)} if self.own.trace else {})
 
 
-def method_request(
-    request: ChatRequest,
-    chosen: methods.MethodChoice,
-    turns: Sequence[Mapping[str, Any]],
-    settings: ServerSettings,
-) -> MethodRequest:
+def method_request(chat: CheckedChat, chosen: methods.MethodChoice) -> MethodRequest:
     """Validate a request that chooses a method.
 
     Raises
@@ -174,17 +168,16 @@ def method_request(
     ApiError
         400, naming the field; 501 if the server lacks what the method needs.
     """
-    own = request.intact
-    own.accept_only(_OWN, "with a reasoning method")
+    request, own = chat.request, chat.request.intact
     method, parameters, budget = methods.validate_choice(own, chosen.method, chosen.n)
     if own.receipt and budget.seconds is not None:
         raise ApiError(400, "a budget in seconds cannot be repeated, so it has no receipt", "intact.budget")
-    problem = _problem(turns, own, request.seed or 0)
+    problem = _problem(chat.turns, own, request.seed or 0)
     try:
         check_method(method, parameters, untrusted=True)
     except (NotInstalledError, SandboxError) as error:
         raise ApiError(501, f"this server cannot do that: {error}", "intact.method", "unavailable") from error
-    return MethodRequest(method, parameters, budget, problem, sampling=_sampling(request, settings), own=own)
+    return MethodRequest(method, parameters, budget, problem, sampling=_sampling(request, chat.limit), own=own)
 
 
 def _problem(turns: Sequence[Mapping[str, Any]], own: Extension, seed: int) -> Problem:
@@ -196,7 +189,7 @@ def _problem(turns: Sequence[Mapping[str, Any]], own: Extension, seed: int) -> P
     return Problem(name, prompt, READERS[own.answer], seed=seed)
 
 
-def _sampling(request: ChatRequest, settings: ServerSettings) -> dict[str, Any]:
+def _sampling(request: ChatRequest, limit: int | None) -> dict[str, Any]:
     """Return the sampling parameters of a request; refuse fields that have no effect on a method."""
     for name in sorted(request.model_fields_set - _TAKEN - _NO_EFFECT - set(_SAMPLING)):
         value = getattr(request, name)
@@ -204,7 +197,7 @@ def _sampling(request: ChatRequest, settings: ServerSettings) -> dict[str, Any]:
             raise ApiError(400, f"{name} cannot be combined with a reasoning method", name, "unsupported")
     given = {name: value for name in _SAMPLING if (value := getattr(request, name)) is not None}
     given |= {name: value for name in _OWN_SAMPLING if (value := getattr(request.intact, name)) is not None}
-    if (limit := request.limit(settings)) is not None:
+    if limit is not None:
         given["max_tokens"] = limit
     try:
         SamplingParameters(**given, seed=request.seed or 0)
@@ -298,13 +291,12 @@ async def _admitted(
     service: Service, request: ChatRequest, client: str, chosen: methods.MethodChoice
 ) -> AsyncIterator[tuple[Served, MethodRequest, NativeBackend, Admission]]:
     """Validate a request, lease its model, and wait for admission."""
-    turns = as_turns(request.messages)
-    wanted = method_request(with_seed(request, service.settings), chosen, turns, service.settings)
+    chat = request.checked(service.settings, _OWN, "with a reasoning method")
     if not service.calibrations:
-        wanted.own.accept_only(Extension.model_fields.keys() - {"level"}, "on a server without --calibration")
-    mix, now = method_mix(wanted.own), request.intact.time() or DEFAULT_NOW
+        request.intact.accept_only(Extension.model_fields.keys() - {"level"}, "on a server without --calibration")
+    wanted, turns, mix = method_request(chat, chosen), chat.turns, method_mix(chat.mix, request.intact)
     async with service.models.lease(chosen.model) as leased:
-        served = mixing(leased, mix and mix.chosen)
+        served, now = leased.mixing(chat.mix), chat.now or DEFAULT_NOW
         backend = (RecordingBackend if wanted.own.receipt else NativeBackend)(served.loaded, now, mix)
         read = partial(_prompt_tokens, backend, wanted.problem.prompt, turns)
         prompt = await in_thread(read, "messages", text_length(turns))
