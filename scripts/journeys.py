@@ -29,10 +29,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import intact
+from support.tiny import write_tiny
 
 PACKAGE = str(Path(intact.__file__).parent) + "/"
 
@@ -47,21 +48,19 @@ def while_importing(frame: FrameType | None) -> bool:
 
 
 @contextmanager
-def traced() -> Iterator[dict[str, set[str]]]:
-    """Collect the functions that are called, by file."""
-    entered: dict[str, set[str]] = {}
-    seen: set[Any] = set()
+def traced() -> Iterator[dict[CodeType, str]]:
+    """Collect the functions that are called, with their files, in the order of their first calls."""
+    entered: dict[CodeType, str] = {}
 
     def profile(frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code
-        if event != "call" or code in seen or not code.co_filename.startswith(PACKAGE):
+        if event != "call" or code in entered or not code.co_filename.startswith(PACKAGE):
             return
         if not code.co_flags & inspect.CO_NEWLOCALS or not code.co_flags & inspect.CO_OPTIMIZED:
             return  # a module's or a class's body
         if while_importing(frame.f_back):
             return
-        seen.add(code)
-        entered.setdefault(code.co_filename.removeprefix(PACKAGE), set()).add(code.co_qualname)
+        entered[code] = code.co_filename.removeprefix(PACKAGE)
 
     threading.setprofile(profile)
     sys.setprofile(profile)
@@ -77,23 +76,42 @@ def generate(folder: Path) -> None:
     intact.load(str(folder / "tiny.gguf"), threads=1).generate("The sky is", n=2, temperature=0.8, max_tokens=4)
 
 
+BODY = {
+    "model": "tiny",
+    "messages": [{"role": "user", "content": "What is 1 + 1?"}],
+    "max_tokens": 8,
+    "n": 1,
+    "intact": {"method": "self_consistency", "parameters": {"n": 2}},
+}
+
+
+def post(url: str) -> None:
+    """Send the chat's request to a server, and read the reply."""
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(BODY).encode(), headers)
+    with urllib.request.urlopen(request) as reply:
+        assert json.load(reply)["choices"]
+
+
 def chat(folder: Path) -> None:
-    """Start a server, and ask it with a method."""
+    """Start a server, and send it a chat with a method."""
     from support.serving import running
 
     with running({"tiny": folder / "tiny.gguf"}) as there:
-        body = {
-            "model": "tiny",
-            "messages": [{"role": "user", "content": "What is 1 + 1?"}],
-            "max_tokens": 8,
-            "n": 1,
-            "intact": {"method": "self_consistency", "parameters": {"n": 2}},
-        }
-        request = urllib.request.Request(
-            there.url + "/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request) as reply:
-            assert json.load(reply)["choices"]
+        post(there.url)
+
+
+def count_stops(folder: Path) -> tuple[int, int]:
+    """Return the stops and returns of the chat's request in `serve`, at a server whose model is loaded."""
+    from support.serving import running
+
+    with traced() as entered, running({"tiny": folder / "tiny.gguf"}) as there:
+        post(there.url)
+        entered.clear()
+        post(there.url)
+        files = [file for file in entered.values() if file.startswith("serve/")]
+    stops = [file for before, file in zip([None, *files], files, strict=False) if file != before]
+    return len(stops), len(stops) - len(set(stops))
 
 
 def solve(folder: Path) -> None:
@@ -131,8 +149,6 @@ JOURNEYS: dict[str, Callable[[Path], None]] = {"generate": generate, "chat": cha
 
 def entered_files() -> dict[str, dict[str, list[str]]]:
     """Return the files that each journey enters, with the functions; of those after the first only what is theirs."""
-    from support.tiny import write_tiny
-
     found: dict[str, dict[str, list[str]]] = {}
     for name in JOURNEYS:
         with tempfile.TemporaryDirectory() as folder:
@@ -143,8 +159,11 @@ def entered_files() -> dict[str, dict[str, list[str]]]:
                 (Path(another) / "tiny.gguf").symlink_to(Path(folder) / "tiny.gguf")
                 with traced() as entered, contextlib.redirect_stdout(sys.stderr):
                     JOURNEYS[name](Path(another))
-        below = found.get("generate", {})
-        found[name] = {file: sorted(entered[file]) for file in sorted(entered) if file not in below}
+        functions: dict[str, list[str]] = {}
+        for code, file in entered.items():
+            if file not in found.get("generate", {}):
+                functions.setdefault(file, []).append(code.co_qualname)
+        found[name] = {file: sorted({*functions[file]}) for file in sorted(functions)}
     return found
 
 
@@ -158,8 +177,11 @@ def main() -> None:
     if options.json:
         print(json.dumps(found, indent=1))
         return
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        write_tiny(Path(folder) / "tiny.gguf", "qwen3", context=1024)
+        stops, returns = count_stops(Path(folder))
     for name, files in found.items():
-        print(f"{name}: {len(files)} files")
+        print(f"{name}: {len(files)} files" + (f"; {stops} stops, {returns} returns" if name == "chat" else ""))
         for file, functions in files.items() if options.files else ():
             print(f"    {file}: {', '.join(functions)}")
 
