@@ -218,8 +218,19 @@ class CalibrationRun:
         answers = [self._read(leaf, read) for leaf in own]
         chance = self._chance(result.answer.confidence, level)
         least = None if isinstance(self.shares, str) else least_share(self.shares, level)
-        sets = self._sets(result, own, answers, least)
-        return CalibratedAnswer(self.label, self.sha256, sum(self.right), len(self.right), level, chance, *sets)
+        held, share, abstain, why = self._sets(result, own, answers, least)
+        return CalibratedAnswer(
+            self.label,
+            self.sha256,
+            right=sum(self.right),
+            problems=len(self.right),
+            level=level,
+            chance=chance,
+            answers=held,
+            least=share,
+            abstain=abstain,
+            why=why,
+        )
 
     def _read(self, leaf: Leaf, read: Callable[[str], str | None]) -> str | None:
         """Return a text's answer, which the task must read as the method did."""

@@ -231,14 +231,17 @@ def figures(examples: Sequence[Example], learnt: Learnt) -> Figures:
     flags = [[right[i] for i in group] for group in groups.values()]
     within = [found for one, two in zip(scores, flags, strict=True) if (found := auroc(one, two)) is not None]
     half = [values[(len(values) - 1) // 2] for values in learnt.held_out]
+    chosen, anyone, best = choice(scores, flags)
     return Figures(
-        auroc(ends, right),
-        mean(within) if within else None,
-        auroc(half, right),
-        calibration_error(ends, right),
-        brier(ends, right),
-        sum(right) / len(right),
-        *choice(scores, flags),
+        auroc=auroc(ends, right),
+        auroc_within=mean(within) if within else None,
+        auroc_half=auroc(half, right),
+        ece=calibration_error(ends, right),
+        brier=brier(ends, right),
+        base=sum(right) / len(right),
+        chosen=chosen,
+        anyone=anyone,
+        best=best,
     )
 
 

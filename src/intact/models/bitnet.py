@@ -39,4 +39,4 @@ class BitNet(Decoder):
         self.ops.append(Multiply("hidden", "once"))
         self.gate("gate", "once", "hidden", self.activation)
         self.norm("hidden", "normed_hidden", p + "ffn_sub_norm.weight", width=c.hidden)
-        self.ops.append(Linear("normed_hidden", (self.target(buffer, down, c.width, c.hidden, accumulate),)))
+        self.ops.append(Linear("normed_hidden", (self.target(buffer, down, c.width, c.hidden, accumulate=accumulate),)))

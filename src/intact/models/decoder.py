@@ -334,8 +334,20 @@ class Decoder(DecoderFiles):
         if sinks:
             self.vector(sinks, c.heads)
         cached = sum(isinstance(op, Attend) for op in self.ops)
-        shape = (cached, c.heads, c.kv_heads, c.head_width)
-        self.ops.append(Attend("q", "k", "v", "attended", *shape, scale, window, c.score_cap, sinks, self.causal))
+        self.ops.append(
+            Attend(
+                *("q", "k", "v", "attended"),
+                layer=cached,
+                heads=c.heads,
+                kv_heads=c.kv_heads,
+                width=c.head_width,
+                scale=scale,
+                window=window,
+                cap=c.score_cap,
+                sinks=sinks,
+                causal=self.causal,
+            )
+        )
 
     def attention_inputs(self, i: int) -> None:
         """Append the projections to "q", "k" and "v"."""
@@ -398,7 +410,22 @@ class Decoder(DecoderFiles):
         for name in (steps, decay, skip):
             self.vector(name, shape.heads)
         cached = sum(isinstance(op, Recurrent) for op in self.ops)
-        self.ops.append(Scan("mixed", "steps", "scanned", weight, bias, steps, decay, skip, cached, *shape, c.taps))
+        self.ops.append(
+            Scan(
+                *("mixed", "steps", "scanned"),
+                weight=weight,
+                bias=bias,
+                step_bias=steps,
+                decay=decay,
+                skip=skip,
+                layer=cached,
+                taps=c.taps,
+                heads=shape.heads,
+                width=shape.width,
+                groups=shape.groups,
+                states=shape.states,
+            )
+        )
         self.gate("z", "scanned", "gated", "silu")
         if c.scan_norm:
             self.norm("gated", "normed_inner", p + "ssm_norm.weight", width=shape.inner, groups=shape.groups)

@@ -282,8 +282,8 @@ class DeepseekV2(Decoder):
             Scatter("compressed", "rotated", 1, w.rotary, source_start=w.rank),
             Scatter("compressed", "latent", 1, w.rank),
         ]
-        self.rotate("q", rotary, heads, whole, interleaved)
-        self.rotate("rotated", rotary, 1, w.rotary, interleaved)
+        self.rotate("q", rotary, heads, whole, interleaved=interleaved)
+        self.rotate("rotated", rotary, 1, w.rotary, interleaved=interleaved)
         self.latent_norm("latent", p + "attn_kv_a_norm.weight", w.rank)
         keys = self.target("plain", p + "attn_k_b", heads * w.plain, w.rank)
         values = self.target("values", p + "attn_v_b", heads * w.value, w.rank)
@@ -323,4 +323,5 @@ class DeepseekV2(Decoder):
         """Append attention's output projection, of values' own width."""
         c = self.config
         columns = c.heads * self.widths.value
-        self.ops.append(Linear("values", (self.target(buffer, f"blk.{i}.attn_output", c.width, columns, accumulate),)))
+        target = self.target(buffer, f"blk.{i}.attn_output", c.width, columns, accumulate=accumulate)
+        self.ops.append(Linear("values", (target,)))

@@ -169,8 +169,21 @@ class DeltaNets(GatedAttention):
         for name, length in ((bias, shape.heads), (decay, shape.heads), (gain, shape.width)):
             self.vector(name, length)
         cached = sum(isinstance(op, Recurrent) for op in self.ops)
-        sizes = (cached, shape.heads, shape.width, shape.groups, shape.states, c.taps, shape.tiled)
-        self.ops.append(GatedDelta("mixed", "steps", "beta", "read", weight, bias, decay, *sizes))
+        self.ops.append(
+            GatedDelta(
+                *("mixed", "steps", "beta", "read"),
+                weight=weight,
+                step_bias=bias,
+                decay=decay,
+                layer=cached,
+                taps=c.taps,
+                tiled=shape.tiled,
+                heads=shape.heads,
+                width=shape.width,
+                groups=shape.groups,
+                states=shape.states,
+            )
+        )
         self.ops.append(Norm("read", "read", gain, c.eps * shape.states, heads=shape.heads))
         self.gate("z", "read", "gated", "silu")
         self.ops.append(Linear("gated", (self.target(buffer, p + "ssm_out", c.width, shape.inner, accumulate=True),)))

@@ -20,5 +20,5 @@ class GatedAttention(Decoder):
         """Append attention's gate and output projection."""
         c = self.config
         self.gate("gate_attended", "attended", "attended_gated", "sigmoid")
-        target = self.target(buffer, f"blk.{i}.attn_output", c.width, c.heads * c.head_width, accumulate)
+        target = self.target(buffer, f"blk.{i}.attn_output", c.width, c.heads * c.head_width, accumulate=accumulate)
         self.ops.append(Linear("attended_gated", (target,)))

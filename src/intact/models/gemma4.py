@@ -386,7 +386,7 @@ class Gemma4(GemmaDecoder):
         """Append attention's output projection, of heads of the layer's own width."""
         end, width, _ = self.kind(i)
         columns = self.config.heads * width
-        target = self.target(buffer, f"blk.{i}.attn_output", self.config.width, columns, accumulate)
+        target = self.target(buffer, f"blk.{i}.attn_output", self.config.width, columns, accumulate=accumulate)
         self.ops.append(Linear("attended" + end, (target,)))
 
     def scores(self, i: int, count: int) -> None:

@@ -169,13 +169,13 @@ class MatMulFree(WithoutAttention):
         self.ops.append(GatedRecurrence("input", "forget", "state", room, layer=cached, channels=c.width))
         self.norm("output_gate", "output_gate", p + "hgrn_norm.weight", heads=1, width=c.width)
         self.gate("state", "output_gate", "gated", "silu")
-        self.product("gated", p + "hgrn_output", self.target("x", p + "hgrn_output", c.width, c.width, True))
+        self.product("gated", p + "hgrn_output", self.target("x", p + "hgrn_output", c.width, c.width, accumulate=True))
         self.norm("x", "normed", p + "ffn_norm.weight")
         gate, up, down = (p + stem for stem in FEED_FORWARD)
         first = self.target("gate", gate, c.hidden, c.width), self.target("up", up, c.hidden, c.width)
         self.product("normed", gate, *first)
         self.gate("gate", "up", "hidden", "silu")
-        self.product("hidden", down, self.target("x", down, c.width, c.hidden, True), between="entered_net")
+        self.product("hidden", down, self.target("x", down, c.width, c.hidden, accumulate=True), between="entered_net")
 
     def product(self, source: str, stem: str, *targets: Target, between: str = "entered") -> None:
         """Append a norm with the gain that stands beside a matrix, and its product."""

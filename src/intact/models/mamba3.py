@@ -180,5 +180,5 @@ class Mamba3(ScansAlone):
         """Append the output projection."""
         s = self.config.trapezoidal
         assert s is not None
-        target = self.target(buffer, f"blk.{i}.ssm_out", self.config.width, s.inner, accumulate)
+        target = self.target(buffer, f"blk.{i}.ssm_out", self.config.width, s.inner, accumulate=accumulate)
         self.ops.append(Linear("gated", (target,)))

@@ -146,16 +146,18 @@ def read_gguf_mixture(m: Metadata, form: MixtureForm, layers: int) -> ExpertMixt
     if form.hf_shared_count:
         shared = hidden * m.integer("expert_shared_count", 0, least=0, most=_MOST)
     return ExpertMixture(
-        count,
-        used,
-        hidden,
-        _weights(form, m.flag("expert_weights_norm", form.weights.endswith("of chosen"))),
-        Fraction(repr(m.number("expert_weights_scale", 1.0, most=3.9) if m.get("expert_weights_scale") else 1.0)),
-        tuple(range(m.integer("leading_dense_block_count", 0, least=0, most=layers))),
-        shared,
-        form.shared_gate,
-        form.hf_bias is not None,
-        *_groups(m, ("expert_group_count", "expert_group_used_count") if form.hf_groups else None, count, used),
+        count=count,
+        used=used,
+        hidden=hidden,
+        weights=_weights(form, m.flag("expert_weights_norm", form.weights.endswith("of chosen"))),
+        factor=Fraction(
+            repr(m.number("expert_weights_scale", 1.0, most=3.9) if m.get("expert_weights_scale") else 1.0)
+        ),
+        dense=tuple(range(m.integer("leading_dense_block_count", 0, least=0, most=layers))),
+        shared=shared,
+        shared_gate=form.shared_gate,
+        biased=form.hf_bias is not None,
+        **_groups(m, ("expert_group_count", "expert_group_used_count") if form.hf_groups else None, count, used),
     )
 
 
@@ -177,16 +179,16 @@ def read_hf_mixture(m: Metadata, form: MixtureForm, layers: int) -> ExpertMixtur
     if not (isinstance(kinds, list) and len(kinds) == layers and all(kind in ("dense", "sparse") for kind in kinds)):
         m.refuse("mlp_layer_types", f"a list that gives each of {layers} layers dense or sparse", kinds)
     return ExpertMixture(
-        count,
-        used,
-        hidden,
-        _weights(form, m.flag("norm_topk_prob", form.weights.endswith("of chosen"))),
-        Fraction(repr(m.number(form.hf_factor, 1.0, most=3.9))) if form.hf_factor else Fraction(1),
-        tuple(i for i, kind in enumerate(kinds) if kind == "dense"),
-        shared,
-        form.shared_gate,
-        form.hf_bias is not None and m.flag(form.hf_bias, True),
-        *_groups(m, form.hf_groups, count, used),
+        count=count,
+        used=used,
+        hidden=hidden,
+        weights=_weights(form, m.flag("norm_topk_prob", form.weights.endswith("of chosen"))),
+        factor=Fraction(repr(m.number(form.hf_factor, 1.0, most=3.9))) if form.hf_factor else Fraction(1),
+        dense=tuple(i for i, kind in enumerate(kinds) if kind == "dense"),
+        shared=shared,
+        shared_gate=form.shared_gate,
+        biased=form.hf_bias is not None and m.flag(form.hf_bias, True),
+        **_groups(m, form.hf_groups, count, used),
     )
 
 
@@ -195,15 +197,15 @@ def _counts(m: Metadata, count_key: str, used_key: str) -> tuple[int, int]:
     return count, m.integer(used_key, most=count)
 
 
-def _groups(m: Metadata, keys: tuple[str, str] | None, count: int, used: int) -> tuple[int, int]:
-    """Read the number of groups and of those that a row passes; 1 and 1 where there are none."""
+def _groups(m: Metadata, keys: tuple[str, str] | None, count: int, used: int) -> dict[str, int]:
+    """Read the fields `groups` and `groups_used` of a mixture; both are 1 where there are none."""
     groups = m.integer(keys[0], 1, least=0, most=count) if keys and m.get(keys[0]) is not None else 1
     if keys is None or groups <= 1:
-        return 1, 1
+        return {"groups": 1, "groups_used": 1}
     some = m.integer(keys[1], groups, most=groups)
     if count % groups or (some < groups and count // groups < 2) or used > count // groups * some:
         m.refuse(keys[0], f"a number of groups of {count} experts, {some} of which have at least {used}", groups)
-    return groups, some
+    return {"groups": groups, "groups_used": some}
 
 
 def _weights(form: MixtureForm, normalized: bool) -> ExpertWeights:

@@ -56,7 +56,7 @@ def _apart(tensor: Tensor, turned: bool) -> Iterator[Tensor]:
     for e in range(tensor.shape[0]):
         for i, turn in enumerate(turns):
             stored = (tensor,) if e == i == 0 else ()
-            make = partial(_rows, tensor, e, slice(i * rows, (i + 1) * rows), turned)
+            make = partial(_rows, tensor, e, slice(i * rows, (i + 1) * rows), turned=turned)
             yield Converted(f"{match[1]}{e}.{turn}_proj.weight", tensor.kind, (rows, columns), stored, make=make)
 
 

@@ -110,7 +110,7 @@ class SelectiveSpaces(StateSpaces):
         """Append the output projection of a selective layer."""
         c, s = self.config, self.config.selective
         assert s is not None
-        target = self.target(buffer, f"blk.{i}.ssm_out", c.width, s.channels, accumulate)
+        target = self.target(buffer, f"blk.{i}.ssm_out", c.width, s.channels, accumulate=accumulate)
         self.ops.append(Linear("gated", (target,)))
 
     def scan_buffers(self) -> dict[str, Buffer]:

@@ -132,14 +132,14 @@ class QuantizationReceipt(AnyReceipt):
         if static:
             fields.choice("activations", ("static",))
         return cls(
-            fields.text("intact"),
-            fields.text("numerics"),
-            fields.digest("source"),
-            fields.text("spec"),
-            fields.text("embeddings"),
-            None if value["text"] is None else CalibrationText.from_document(value["text"]),
-            QuantizedOutput.from_document(value["output"]),
-            static,
+            made_by=fields.text("intact"),
+            numerics=fields.text("numerics"),
+            source=fields.digest("source"),
+            spec=fields.text("spec"),
+            embeddings=fields.text("embeddings"),
+            text=None if value["text"] is None else CalibrationText.from_document(value["text"]),
+            output=QuantizedOutput.from_document(value["output"]),
+            static=static,
         )
 
 
@@ -172,5 +172,12 @@ def make_receipt(model: QuantizedModel, context: int, windows: int) -> Quantizat
     text = None if model.text is None else CalibrationText(bytes.fromhex(model.text), context, windows)
     source, output = bytes.fromhex(model.source), measure_output(model)
     return QuantizationReceipt(
-        intact.__version__, NUMERICS, source, model.spec, model.embeddings, text, output, model.static
+        made_by=intact.__version__,
+        numerics=NUMERICS,
+        source=source,
+        spec=model.spec,
+        embeddings=model.embeddings,
+        text=text,
+        output=output,
+        static=model.static,
     )

@@ -308,10 +308,20 @@ def method(
                 parameters += _parameters_of(p.default)
             else:
                 parameters.append(_parameter(known, p.name, p.annotation, p.default, words=_help(text, p.name)))
-        line = text.partition("\n")[0]
-        about = version, uses, group, independent
-        found = Method(function.__name__, function, paper, line, tuple(parameters), dict(sampling), *about)
-        return replace(found, shared=shared, checks=checks)
+        return Method(
+            function.__name__,
+            function,
+            paper,
+            line=text.partition("\n")[0],
+            parameters=tuple(parameters),
+            sampling=dict(sampling),
+            version=version,
+            uses=uses,
+            group=group,
+            independent=independent,
+            shared=shared,
+            checks=checks,
+        )
 
     return decorate
 

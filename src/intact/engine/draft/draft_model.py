@@ -125,7 +125,7 @@ class ModelDraft:
         """Count what came of the chain; return the number of its drawn tokens that came true."""
         agree, won = 0, 0.0
         for depth, ((order, kind), token) in enumerate(zip(self._guesses, tokens, strict=False)):
-            self._drafter.observe(self, order, kind, token, self._relative)
+            self._drafter.observe(self, order, kind, token, relative=self._relative)
             if token not in order:
                 break
             if depth < len(tokens) - 1:

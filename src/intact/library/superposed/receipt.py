@@ -84,12 +84,12 @@ class SuperposedReceipt(AnyReceipt):
         if not 1 <= len(fields.items("drafts")) <= request.n:
             fields.fail("drafts", f"a list of 1 to {request.n} drafts, the request's n")
         return cls(
-            fields.integer("definition", 1),
-            ModelDigests.from_document(value["model"]),
-            numerics,
-            request,
-            ngrams,
-            fields.each("drafts", lambda draft, where: _draft_from_document(draft, where, request.max_tokens)),
+            definition=fields.integer("definition", 1),
+            model=ModelDigests.from_document(value["model"]),
+            numerics=numerics,
+            request=request,
+            ngrams=ngrams,
+            drafts=fields.each("drafts", lambda draft, where: _draft_from_document(draft, where, request.max_tokens)),
         )
 
 
@@ -149,10 +149,10 @@ def make_receipt(decoder: SuperposedDecoder, request: SuperposedRequest) -> Supe
     model, ngrams = decoder.model, decoder.ngrams
     drafts = decoder.run(request)
     return SuperposedReceipt(
-        DEFINITION,
-        digests_of(model),
-        numerics_of(model),
-        request,
-        None if ngrams is None else ngrams.digest,
-        tuple(drafts),
+        definition=DEFINITION,
+        model=digests_of(model),
+        numerics=numerics_of(model),
+        request=request,
+        ngrams=None if ngrams is None else ngrams.digest,
+        drafts=tuple(drafts),
     )

@@ -81,7 +81,7 @@ class RankTimes(NamedTuple):
         if count := len(self.exchanges):
             hub, spoke = (0, count) if rank else (count, 0)
             rows = sum(transfer.whole for transfer in self.work.transfers)
-            found.append(Observation(_NONE, sum(self.exchanges), *messages, hub, spoke, rows))
+            found.append(Observation(_NONE, sum(self.exchanges), *messages, hub=hub, spoke=spoke, rows=rows))
         return found
 
 

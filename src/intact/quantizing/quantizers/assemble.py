@@ -73,10 +73,21 @@ def assemble(
 
     minimum, minimum_exp = (None, None) if offsets is None else numbers(offsets)
     shift = shift_of(layout.bits, layout.zero, table)
+    scale, scale_exp = numbers(scales)
     return BlockWeight(
-        codes, layout.bits, layout.block, layout.zero, shift, table,
-        *numbers(scales), minimum, minimum_exp, own, inputs,
-    )  # fmt: skip
+        codes,
+        bits=layout.bits,
+        block=layout.block,
+        zero=layout.zero,
+        shift=shift,
+        table=table,
+        scale=scale,
+        scale_exp=scale_exp,
+        minimum=minimum,
+        minimum_exp=minimum_exp,
+        columns=own,
+        inputs=inputs,
+    )
 
 
 def assemble_blocks(

@@ -130,7 +130,7 @@ class Execution:
         cap = self.ledger.budget.text
         left = None if cap is None else max(0, cap - state.length)
         spread = (request.spread or self.needs.spread) and isinstance(backend, Spreading) and backend.spreads
-        return Writing(request, request.model, backend, *resolved, left, spread)
+        return Writing(request, request.model, backend, *resolved, left=left, spread=spread)
 
     def sharing(self, request: WriteTogether) -> tuple[SharingBackend, SharedRequest]:
         """Resolve what a text that workers write together leaves open, and give it its place in the tree.

@@ -188,7 +188,7 @@ async def _echo(served: Served, job: TextJob, request: CompletionRequest) -> Tex
     parts = [""] * len(job.prompt)
     parts[inner] = [decoder.push(token) for token in job.prompt[inner]]
     text = "".join(parts) + decoder.flush() if job.text is None else job.text
-    echo.add(job.prompt, logprobs, tops, text, parts)
+    echo.add(job.prompt, logprobs, tops, text, parts=parts)
     return echo
 
 
