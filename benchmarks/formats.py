@@ -1,8 +1,8 @@
-"""The tables, plots and orderings of docs/formats.md: the KL divergence that formats cost.
+"""The tables, plots and orderings of study/formats.md: the KL divergence that formats cost.
 
     python benchmarks/formats.py smollm2-permuted --work DIR     measure what is missing of formats.txt, spec by spec
     python benchmarks/formats.py tiny --work DIR --accuracy      multiple choice of the Pareto front and its neighbours
-    python benchmarks/formats.py --page docs/formats.md          write the page and its pictures from the records
+    python benchmarks/formats.py --page study/formats.md          write the page and its pictures from the records
 
 Rows are appended to records/formats.jsonl, accuracies to records/formats_accuracy.jsonl, as soon as they are known, so
 that a run may be stopped; what belongs to another text or other weights is left aside. `tiny` is a model of
@@ -282,7 +282,7 @@ def page(found: Sequence[tuple[str, str, LabResult]]) -> ReportDocument:
                 "perplexity. A star marks the Pareto front, an o what ties with it. Orderings are differences on the "
                 "same windows; a tie is one whose interval covers zero."
             ),
-            Code([*again, "python benchmarks/formats.py --page docs/formats.md"]),
+            Code([*again, "python benchmarks/formats.py --page study/formats.md"]),
         ])
     ]  # fmt: skip
     for name, day, result in found:

@@ -3,7 +3,7 @@
 Tensor parallel cuts every matrix by outputs, so that a projection's inputs are gathered before it and its outputs
 behind it. By inputs, ranks would keep their columns. They would exchange the largest |x| of the row, for the scale of
 its codes, and, where the weights have minima, the largest block sum; then each output's sums as 64 bits before the last
-shift, two where there are minima, and its result comes back as any row does (docs/numerics.md, sections 3 and 4).
+shift, two where there are minima, and its result comes back as any row does (docs/spec/numerics.md, sections 3 and 4).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What codecs of the KV cache cost and save: the table of docs/kv_codecs.md.
+"""What codecs of the KV cache cost and save: the table of docs/spec/kv_codecs.md.
 
     python benchmarks/kv_codecs.py smollm2-135m --contexts 512:8,2048:4
 

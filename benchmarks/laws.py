@@ -1,4 +1,4 @@
-"""How well laws of scaling foretell what is known: the tables of docs/laws.md.
+"""How well laws of scaling foretell what is known: the tables of study/laws.md.
 
     python benchmarks/laws.py [--repeats 40] [--problems 200,1000,4000] [--json FILE]
     python benchmarks/laws.py --intervals [--repeats 30]

@@ -1,7 +1,7 @@
 // Products of rows of int8 with weights of 1 to 4 bits, by looking up and by counting bits instead of multiplying.
 // benchmarks/lookup.py compiles this, compares it with NumPy and with the engine's own product, and times it.
 //
-// Both compute section 4 of docs/numerics.md for blocks of 32 inputs with r = 0 and without minima:
+// Both compute section 4 of docs/spec/numerics.md for blocks of 32 inputs with r = 0 and without minima:
 //     h[b] = sum over the block of (step * code - zero) * a        S = sum over groups of rshift(G[g], 7)
 //     c[b] = rshift(scale[n, b] * A[b], 15)                         G[g] = sum over eight blocks of h[b] * c[b]
 // (step: 2 for one bit, whose weights are -1 and 1; otherwise 1). The scalar forms define what the vectors give.

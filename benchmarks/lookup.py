@@ -82,7 +82,7 @@ class Matrix(NamedTuple):
 
 
 def product(w: Matrix, codes: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """The sums S of section 4 of docs/numerics.md in NumPy, [rows][outputs]."""
+    """The sums S of section 4 of docs/spec/numerics.md in NumPy, [rows][outputs]."""
     outputs, rows = len(w.codes), len(codes)
     h = np.einsum(
         "mbk,nbk->mnb", codes.reshape(rows, -1, BLOCK).astype(np.int64), w.values().reshape(outputs, -1, BLOCK)

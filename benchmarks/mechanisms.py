@@ -1,8 +1,8 @@
-"""Count on how many problems the methods of docs/scaling.md used their mechanism, from the kept results of their rows.
+"""Count on how many problems the methods of study/scaling.md used their mechanism, from the kept results of their rows.
 
 A search that never branches, or a sampler that always draws every text, has not been measured, whatever its row says.
 Each method has a sign of its mechanism in the tree of its texts; `table` gives the share of problems with that sign.
-scaling_tables.py writes the table into docs/scaling.md.
+scaling_tables.py writes the table into study/scaling.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python benchmarks/published.py record gsm8k JOURNAL     # pack a journal's texts and verdicts into records/
     python benchmarks/published.py unpack gsm8k JOURNAL     # the opposite, for runs that draw the same texts
-    python benchmarks/published.py remake gsm8k --out docs  # write gsm8k.md and its pictures, print the result's digest
+    python benchmarks/published.py remake gsm8k --out study  # write gsm8k.md and its pictures, print the digest
 
 `remake` gives `intact eval` a journal made of the recorded texts, so that the model computes nothing anew. The model's
 file must be there all the same: manifests state digests of its weights, and its tokenizer reads the texts. What comes

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Fill docs/published.md from records: figures, verdicts, and the counts of verdicts.
+"""Fill study/published.md from records: figures, verdicts, and the counts of verdicts.
 
     python benchmarks/published_table.py [--check]
 
 A line whose figure comes from a record names the table in its column "where", as `SOURCES` has it; the figure and its
-interval are those of docs/scaling.md or docs/formats.md, which scaling_tables.py and formats.py write from the records.
+interval are those of study/scaling.md or study/formats.md, which scaling_tables.py and formats.py write from records.
 The verdict of a comparison follows from the interval. With --check nothing is written; the exit status is 1 if the page
 would change, or a method that has been measured is said not to be (`stale`).
 """
@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGE, SCALING, FORMATS = (DOCS / name for name in ("published.md", "scaling.md", "formats.md"))
+STUDY = Path(__file__).resolve().parent.parent / "study"
+PAGE, SCALING, FORMATS = (STUDY / name for name in ("published.md", "scaling.md", "formats.md"))
 VERDICTS = ("reproduced", "tie", "refuted", "not measured", "out of reach", "no figure")
 COMPARED = VERDICTS[:3]
 SOURCES = {
@@ -28,7 +28,7 @@ SOURCES = {
     "GSM8K, 0.5B, beyond one greedy text": ("retrieved",),
     "ARC-Challenge, 0.5B, beyond a vote of four": ("choices",),
 }
-"""The tables of docs/scaling.md that a line may take its figure from, by the words of its link."""
+"""The tables of study/scaling.md that a line may take its figure from, by the words of its link."""
 IDLE = "not exercised"
 ORDERINGS = "## Orderings of formats\n"
 SETTINGS = {
@@ -37,7 +37,7 @@ SETTINGS = {
     "0.5B": "Qwen2.5-Coder-0.5B Q4\\_K\\_M, permuted",
     "Gemma 3 270M": "Gemma-3-270m Q4\\_K\\_M, permuted",
 }
-"""Sections of docs/formats.md by the words of a line's link."""
+"""Sections of study/formats.md by the words of a line's link."""
 CLAIMS = {"seen": "reproduced", "tie": "tie", "the other way": "refuted"}
 AGAINST = ("generative_verifier",)
 """Methods of which the paper reports a loss, so that one here reproduces it."""
@@ -68,7 +68,7 @@ class Line(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A row of docs/scaling.md: the difference with its interval, and the tokens."""
+    """A row of study/scaling.md: the difference with its interval, and the tokens."""
 
     difference: str
     tokens: str
@@ -95,7 +95,7 @@ def cells(row: str) -> list[str]:
 
 
 def measured(page: str) -> dict[str, dict[str, Measured]]:
-    """Return the first row of each method in each table of docs/scaling.md."""
+    """Return the first row of each method in each table of study/scaling.md."""
     found: dict[str, dict[str, Measured]] = {}
     for name, rows in re.findall(r"<!-- scaling: (.+?) -->\n(.*?)<!-- end of scaling -->", page, re.DOTALL):
         head, _, *body = rows.splitlines()
@@ -103,7 +103,7 @@ def measured(page: str) -> dict[str, dict[str, Measured]]:
             continue
         place = cells(head).index("tokens")
         for row in map(cells, body):
-            method = re.search(r"\]\(methods/(\w+)\.md\)", row[0])
+            method = re.search(r"\]\(\.\./docs/methods/(\w+)\.md\)", row[0])
             if method is not None and row[2]:
                 idle = "](#mechanisms)" in row[0]
                 found.setdefault(name, {}).setdefault(method[1], Measured(row[2], row[place], idle))
@@ -111,7 +111,7 @@ def measured(page: str) -> dict[str, dict[str, Measured]]:
 
 
 def orderings(page: str) -> dict[tuple[str, str], tuple[str, str]]:
-    """Return figure and verdict of each claim in each section of docs/formats.md."""
+    """Return figure and verdict of each claim in each section of study/formats.md."""
     found = {}
     for section in page.split("\n## ")[1:]:
         title = section.partition("\n")[0]
@@ -144,7 +144,7 @@ def filled(
 
 
 def stale(lines: list[Line], rows: Mapping[str, Mapping[str, Measured]]) -> list[str]:
-    """Return the methods that docs/scaling.md has a row of, and no line of the page a figure."""
+    """Return the methods that study/scaling.md has a row of, and no line of the page a figure."""
     shown = {line.name for line in lines if line.here}
     known = {method for name in sum(SOURCES.values(), ()) for method in rows.get(name, ())}
     return sorted(known - shown)
@@ -165,7 +165,7 @@ def updated(page: str, scaling: str, formats: str) -> str:
 
     page = re.sub(r"^\| \[.*$", fill, page, flags=re.MULTILINE)
     every = Counter(line.verdict for line in lines_of(page))
-    methods = Counter(line.verdict for line in lines_of(page) if "](methods/" in line.what)
+    methods = Counter(line.verdict for line in lines_of(page) if "](../docs/methods/" in line.what)
     ordered = Counter(line.verdict for line in lines_of(page.partition(ORDERINGS)[2]))
 
     def counted(match: re.Match[str]) -> str:

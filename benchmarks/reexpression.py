@@ -1,4 +1,4 @@
-"""How exactly integer weights stand for GGUF's block formats: the table of docs/numerics.md, section 1.
+"""How exactly integer weights stand for GGUF's block formats: the table of docs/spec/numerics.md, section 1.
 
     python benchmarks/reexpression.py MODEL.gguf ...
 

@@ -1,4 +1,4 @@
-"""Write the tables of docs/scaling.md, and the measured rows on the methods' pages, from the records of scaling.py.
+"""Write the tables of study/scaling.md, and the measured rows on the methods' pages, from the records of scaling.py.
 
     python benchmarks/scaling_tables.py [--check]
 
@@ -33,8 +33,10 @@ from scaling_setups import GROUPS, SETUPS
 from intact.stats import clustered, holm, permutation
 from intact.stats.intervals import SHARES
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGE = DOCS / "scaling.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "study" / "scaling.md"
+LINK = "../../study/scaling.md"
+"""That page, from one of docs/methods."""
 SMALL, LARGE = (f"qwen2.5-coder-{size}-instruct-q4_k_m" for size in ("0.5b", "1.5b"))
 SIZES = {SMALL: "0.5B", LARGE: "1.5B"}
 GSM8K = "gsm8k-0-0.7-512"
@@ -202,7 +204,7 @@ def frontier_table() -> str:
 def linked(label: str) -> str:
     """Return a row's name with a link to its method's page."""
     name = label.partition("; ")[0]
-    return f"[{name}](methods/{SETUPS[name].method}.md)"
+    return f"[{name}](../docs/methods/{SETUPS[name].method}.md)"
 
 
 def marked(label: str) -> str:
@@ -230,8 +232,8 @@ def measured(method: str, rows: Mapping[str, list[Row]]) -> str:
             key = where.records, where.model, row.setup
             if SETUPS[row.label].method != method or key in lines:
                 continue
-            shown = f"{row.label}, [{IDLE}](../scaling.md#mechanisms)" if row.label in mechanisms.idle() else row.label
-            cells = [f"[{SETS[where.records]}](../scaling.md#{where.anchor})", SIZES[where.model], shown]
+            shown = f"{row.label}, [{IDLE}]({LINK}#mechanisms)" if row.label in mechanisms.idle() else row.label
+            cells = [f"[{SETS[where.records]}]({LINK}#{where.anchor})", SIZES[where.model], shown]
             cells += [f"{row.accuracy:.1%} ({row.low:.1%} to {row.high:.1%})", ""]
             if row.beyond:
                 mean, low, high, *_ = row.beyond
@@ -254,13 +256,13 @@ def pages() -> Iterator[tuple[Path, str]]:
         if name == "frontier":
             return frontier_table()
         if name == "verifiers":
-            return verifiers.table(lambda method: f"[{method}](methods/{method}.md)")
+            return verifiers.table(lambda method: f"[{method}](../docs/methods/{method}.md)")
         if name == "real scorers":
             return verifiers.real()
         return table(rows[name], TABLES[name].beyond, names={row.setup: marked(row.setup) for row in rows[name]})
 
     yield PAGE, filled(PAGE.read_text("utf-8"), draw)
-    for path in sorted((DOCS / "methods").glob("*.md")):
+    for path in sorted((ROOT / "docs" / "methods").glob("*.md")):
         text = path.read_text("utf-8")
         begin, end = "<!-- measured -->\n", "<!-- end of measured -->"
         before, found, rest = text.partition(begin)

@@ -1,6 +1,6 @@
 """Resampling programs until shown tests pass: the limits of such a checker, by the number of tests that are shown.
 
-    python benchmarks/shown_tests.py             # the 3,280 programs of docs/humaneval.md, some minutes of sandbox
+    python benchmarks/shown_tests.py             # the 3,280 programs of study/humaneval.md, some minutes of sandbox
 
 After arXiv 2411.17501 (fLaws), which shows the tests of HumanEval and judges by those of HumanEval+. Here the first
 tests of each problem's own are shown, and all of them judge, so that a right program is always accepted. A program is

@@ -1,4 +1,4 @@
-"""What `stop_mean_below` saves and what it loses, on the recorded texts of docs/humaneval.md.
+"""What `stop_mean_below` saves and what it loses, on the recorded texts of study/humaneval.md.
 
     python benchmarks/stopping.py             # 3,280 texts, some minutes of sandbox
 

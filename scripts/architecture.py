@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Draw docs/architecture.svg, print the table of packages into docs/architecture.md, and write docs/files.md.
+"""Draw docs/dev/architecture.svg and print the table of packages into docs/dev/architecture.md.
 
-    scripts/architecture.py [--check]
+    scripts/architecture.py [--check | --files]
 
 The picture has import-linter's layers (pyproject.toml) in their order, each with its packages. What a package is for is
 the first line of its docstring; what it imports is read from its files. With --check nothing is written; the exit
-status is 1 if a file would change. `tests/test_architecture.py` checks the same.
+status is 1 if a file would change. `tests/test_architecture.py` checks the same. With --files every file of the
+package is printed with the first line of its docstring.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ import re
 import sys
 import textwrap
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "intact"
-PAGE = ROOT / "docs" / "architecture.md"
-PICTURE = ROOT / "docs" / "architecture.svg"
-FILES = ROOT / "docs" / "files.md"
+PAGE = ROOT / "docs" / "dev" / "architecture.md"
+PICTURE = ROOT / "docs" / "dev" / "architecture.svg"
 BEGIN, END = "<!-- packages -->\n", "<!-- end of packages -->\n"
 
 LAYERS = (
@@ -94,20 +95,12 @@ def table(names: list[str]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def list_of_files(names: list[str]) -> str:
-    """Return the page that says of every file in one line what it holds."""
-    parts = [
-        "# Files",
-        "Every file of `src/intact` in one line, the uppermost layer of [architecture](architecture.md) first.",
-        "Printed by `python scripts/architecture.py` from the files' docstrings; do not edit it.",
-    ]
+def list_of_files(names: list[str]) -> Iterator[str]:
+    """Yield what every file of some packages holds, in a line each."""
     for name in names:
-        parts.append(f"## {name}\n\n{purpose(name)}.")
+        yield f"{name}: {purpose(name)}"
         members = [path for path in files(name) if path.name != "__init__.py"]
-        if members != files(name) and members:
-            rows = [f"| `{path.relative_to(PACKAGE)}` | {opening(path)} |" for path in members]
-            parts.append("\n".join(["| file | what it holds |", "|---|---|", *rows]))
-    return "\n\n".join(parts) + "\n"
+        yield from (f"    {path.relative_to(PACKAGE)}: {opening(path)}" for path in members if members != files(name))
 
 
 def picture(parts: list[list[str]]) -> str:
@@ -142,7 +135,6 @@ def made() -> dict[Path, str]:
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     return {
         PICTURE: picture(parts),
-        FILES: list_of_files(names),
         PAGE: before + BEGIN + table(names) + END + rest.partition(END)[2],
     }
 
@@ -151,7 +143,11 @@ def main() -> int:
     """Write the files, or check them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing, say what would change")
+    parser.add_argument("--files", action="store_true", help="print what every file holds, a line each")
     options = parser.parse_args()
+    if options.files:
+        print("\n".join(list_of_files([name for members in layers() for name in members])))
+        return 0
     stale = [p for p, text in made().items() if not p.exists() or p.read_text(encoding="utf-8") != text]
     for path in stale:
         print(f"{path.relative_to(ROOT)} {'is stale: run scripts/architecture.py' if options.check else 'written'}")

@@ -5,7 +5,7 @@
 #   scripts/arm64.sh all                the same with all tests that are marked `native`: some twenty minutes more
 #   scripts/arm64.sh run ARG...         runs the emulated Python, which sees the package
 # $INTACT_ARM64 (default ~/.cache/intact-arm64) is an aarch64 Python with NumPy: its `python` runs it, usr/include holds its headers
-# and site its packages (docs/building.md). $PYTHON: an interpreter with nanobind, cmake, ninja and the test dependencies; $CXX_ARM64: the
+# and site its packages (docs/dev/building.md). $PYTHON: an interpreter with nanobind, cmake, ninja and the test dependencies; $CXX_ARM64: the
 # compiler (default aarch64-linux-gnu-g++).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ python=$(command -v "${PYTHON:-python3}")
 build=build/arm64
 PATH="$(dirname "$python"):$PATH"
 if [ ! -x "$machine/python" ]; then
-    echo "arm64: no emulated Python at $machine/python; docs/building.md says how to set one up (INTACT_ARM64 names the folder)" >&2
+    echo "arm64: no emulated Python at $machine/python; docs/dev/building.md says how to set one up (INTACT_ARM64 names the folder)" >&2
     exit 2
 fi
 

@@ -13,7 +13,7 @@ The journeys, on a tiny random model:
 A file counts if one of its functions is called in any thread; what only importing a module does (its top level, its
 classes' bodies, decorators and dataclasses' generated methods) does not. The last three end where the first begins:
 files that generating alone enters are counted there only. Processes of their own (sandbox, chat templates) are not
-followed. `docs/architecture.md` describes the journeys.
+followed. `docs/dev/architecture.md` describes the journeys.
 """
 
 from __future__ import annotations

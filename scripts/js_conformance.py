@@ -8,7 +8,7 @@ kernels compute it, with the digest of what they gave. `js/src/conformance.js` m
 
 The file: the length of a JSON text in four bytes, little-endian; the text; the arrays behind it, from the next multiple
 of 64 bytes on. Where an array is an argument, the text has {"array": [type, offset, length]}; equal arrays stand there
-once. A group of cases has the name of a digest of docs/contract.md.
+once. A group of cases has the name of a digest of docs/spec/contract.md.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from intact.text.vocabulary import TURN_ENDS
 
 FILE = Path(__file__).resolve().parent.parent / "js" / "src" / "definitions.js"
 CONTRACT = ("operations", "layouts", "profiles")
-"""Digests of docs/contract.md that a browser computes by itself from a conformance set."""
+"""Digests of docs/spec/contract.md that a browser computes by itself from a conformance set."""
 HEAD = "// Written by scripts/js_definitions.py from the Python package; do not edit.\n\n"
 
 

@@ -15,7 +15,7 @@ check ruff check
 check ruff format --check
 check mypy
 check lint-imports --no-logo
-check "${PYTHON:-python3}" scripts/vocabulary.py src native docs scripts README.md CONTRIBUTING.md benchmarks/README.md
+check "${PYTHON:-python3}" scripts/vocabulary.py src native docs study scripts README.md CONTRIBUTING.md benchmarks/README.md
 check "${PYTHON:-python3}" scripts/mutate.py --list . > /dev/null  # its list follows the kernels
 check clang-format --dry-run --Werror "${sources[@]}"
 if [ "${1:-}" = --tidy ]; then

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run one evaluation on several Pythons, NumPys, SciPys, dates, hash seeds, zones and locales; compare the bytes.
 
-    scripts/matrix.py [--work FOLDER] [--python PATH]... [--out docs/matrix.md]
+    scripts/matrix.py [--work FOLDER] [--python PATH]... [--out FILE]
 
 Every Python from 3.11 to 3.13 that is found (on PATH, under ~/.pyenv, by --python) gets two environments: with the
 oldest NumPy and SciPy that pyproject.toml allows and that have a wheel for it, and with the newest. In each the same
@@ -70,7 +70,7 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
 
 PAGE = """# The same bytes on other software
 
-Printed by `python scripts/matrix.py --out docs/matrix.md`. Each row is a run of the commands below; each column has the
+Each row is a run of the commands below; each column has the
 first digits of the SHA-256 of what they wrote. All rows of a column must agree; those of `receipts` must for each
 version of Python, which receipts of runs state (`method.source`: it may decide how programs are read).
 

@@ -60,7 +60,7 @@ REFERENCE = (
     "src/intact/executors",
     "src/intact/measure/conformance",
 )
-RECIPES = ("docs/adding.md", "docs/operation.md")
+RECIPES = ("docs/dev/adding.md", "docs/dev/operation.md")
 JAVASCRIPT = tuple(f"scripts/{name}.py" for name in ("wasm", "js_conformance", "js_definitions"))
 PAGE = ("src/intact/_base/markup/verify_page.py", "src/intact/cli/page.py")
 EVERYTHING = "."

@@ -133,7 +133,16 @@ def main() -> int:
     package = ROOT / "src" / "intact"
     paths = [path.resolve() for path in options.paths] or [
         ROOT / name
-        for name in ("src", "native", "docs", "README.md", "CONTRIBUTING.md", "benchmarks/README.md", "scripts")
+        for name in (
+            "src",
+            "native",
+            "docs",
+            "study",
+            "README.md",
+            "CONTRIBUTING.md",
+            "benchmarks/README.md",
+            "scripts",
+        )
     ]
     found: list[tuple[Path, int, str]] = []
     for file in files(paths):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the table of weight formats into docs/numerics.md, from the definitions in numerics/weight_formats.
+"""Write the table of weight formats into docs/spec/numerics.md, from the definitions in numerics/weight_formats.
 
     scripts/weight_formats.py [--check]
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from intact.numerics.weight_formats import BLOCK_FORMATS
 
-PAGE = Path(__file__).parent.parent / "docs/numerics.md"
+PAGE = Path(__file__).parent.parent / "docs/spec/numerics.md"
 HEADER = "| source | bits | B | zero | r | minimum | table |\n|---|---|---|---|---|---|---|\n"
 FLOATS = {8: (128, 4), 4: (8, 0)}
 """Zero and r of floats that become codes of so many bits."""

@@ -9,7 +9,7 @@ C++ library is linked in. There are two wheels a machine: one for Python 3.11, o
 A wheel is written to the folder only after `intact selftest` has passed in a new environment on a Python that it
 claims, and `auditwheel` has found nothing that its tag does not allow. Pythons are those that
 `tests/support/pythons.py` finds. For the other machine they are folders as `scripts/arm64.sh` has them
-(docs/building.md): `python` runs an emulated Python, `usr/include` has its headers.
+(docs/dev/building.md): `python` runs an emulated Python, `usr/include` has its headers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/architecture.md shows the packages as they are, and its journeys pass the files that it names."""
+"""docs/dev/architecture.md shows the packages as they are, and its journeys pass the files that it names."""
 
 import re
 from pathlib import Path
@@ -25,7 +25,7 @@ def entered() -> dict[str, set[str]]:
 
 
 def _named(journey: str) -> set[str]:
-    text = (ROOT / "docs" / "architecture.md").read_text().partition(f"<!-- journey: {journey} -->")[2]
+    text = (ROOT / "docs" / "dev" / "architecture.md").read_text().partition(f"<!-- journey: {journey} -->")[2]
     return set(re.findall(r"`([\w/]+\.(?:py|cpp|inl))`", text.partition("<!-- journey")[0]))
 
 

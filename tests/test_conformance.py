@@ -158,7 +158,7 @@ def test_the_reference_prints_the_documented_digest_of_a_few_tokens() -> None:
 
 @pytest.mark.parametrize("page", ["contract.md", "numerics.md"])
 def test_the_digests_stand_in_the_docs(page: str) -> None:
-    rows = re.findall(r"^\| (.+?) \| `([0-9a-f]{64})` \|$", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (.+?) \| `([0-9a-f]{64})` \|$", (ROOT / "docs" / "spec" / page).read_text(), re.MULTILINE)
     assert dict(rows) == EXPECTED
 
 
@@ -302,7 +302,7 @@ BOUNDS: dict[str, int] = {
 
 
 def test_the_table_of_bounds_is_computed_and_below_its_limits() -> None:
-    text = (ROOT / "docs" / "numerics.md").read_text().split("<!-- bounds -->")[1]
+    text = (ROOT / "docs" / "spec" / "numerics.md").read_text().split("<!-- bounds -->")[1]
     rows = re.findall(r"^\| (.+?) \| (\d+) \| 2\^(\d+) \| .*\|$", text, re.MULTILINE)
     assert {what: int(bound) for what, bound, _ in rows} == BOUNDS
     for what, bound, limit in rows:

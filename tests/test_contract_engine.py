@@ -294,7 +294,7 @@ def dealt_twice():
 
 
 def test_the_page_lists_the_axes():
-    page = (Path(__file__).parent.parent / "docs" / "contract.md").read_text()
+    page = (Path(__file__).parent.parent / "docs" / "spec" / "contract.md").read_text()
     table = page.partition("<!-- axes -->")[2].partition("<!-- end of axes -->")[0]
     named = [
         name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.rpartition("|")[0].rpartition("|")[2])

@@ -12,6 +12,7 @@ import pytest
 
 from intact.measure.bench.shapes import tokenizer_metadata
 from support.models import real_model
+from support.modules import load
 from support.tiny import write_tiny
 from support.vision import write_vision
 
@@ -21,6 +22,7 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "benchmarks" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "study").rglob("*.md")),
 ]
 NEEDS_A_MODEL = ("intact.load(", "open_checkpoint(")
 
@@ -136,14 +138,29 @@ def test_files_of_the_repository_that_a_page_names_exist(page: Path) -> None:
     assert not missing, f"{page.name} names {missing}"
 
 
-@pytest.mark.parametrize("index", [ROOT / "docs" / "README.md", ROOT / "docs" / "notes" / "README.md"], ids=str)
-def test_an_index_lists_every_page_of_its_folder_once(index: Path) -> None:
-    pages = {path.name for path in index.parent.glob("*.md")} - {index.name}
-    entries = re.findall(r"^(?:- |\| )\[[^]]+\]\((\w+\.md)\)", index.read_text(), flags=re.MULTILINE)
-    assert sorted(entries) == sorted(pages)
+def test_the_index_lists_every_page_of_every_shelf_once() -> None:
+    docs, study = ROOT / "docs", ROOT / "study"
+    pages = [path for shelf in (docs, docs / "spec", docs / "dev", study) for path in shelf.glob("*.md")]
+    text = (docs / "README.md").read_text()
+    entries = re.findall(r"^- \[[^]]+\]\(([\w./]+\.md)\)", text, flags=re.MULTILINE)
+    assert sorted((docs / entry).resolve() for entry in entries) == sorted({*pages} - {docs / "README.md"})
 
 
-@pytest.mark.parametrize("note", sorted((ROOT / "docs" / "notes").glob("[!R]*.md")), ids=lambda p: p.stem)
+def test_the_list_of_notes_has_every_note_once() -> None:
+    index = ROOT / "study" / "notes" / "README.md"
+    entries = re.findall(r"^- \[[^]]+\]\((\w+\.md)\)", index.read_text(), flags=re.MULTILINE)
+    assert sorted(entries) == sorted({path.name for path in index.parent.glob("*.md")} - {index.name})
+
+
+def test_every_page_that_moved_is_where_the_index_says() -> None:
+    moved = load("scripts/docsite/pages.py").moved(ROOT)
+    assert moved["docs/numerics"] == "docs/spec/numerics"
+    assert moved["docs/notes/tile_shapes"] == "study/notes/tile_shapes"
+    assert [now for now in moved.values() if not (ROOT / f"{now}.md").is_file()] == []
+    assert [before for before in moved if (ROOT / f"{before}.md").exists()] == []
+
+
+@pytest.mark.parametrize("note", sorted((ROOT / "study" / "notes").glob("[!R]*.md")), ids=lambda p: p.stem)
 def test_a_design_note_has_a_date_a_machine_and_one_conclusion(note: Path) -> None:
     text = note.read_text()
     assert re.match(r"# .+\n\n- Date: 20\d\d-\d\d-\d\d\n- Machine: \S[^|]*?\n- Conclusion: \S", text)

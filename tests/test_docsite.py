@@ -17,7 +17,7 @@ for package in ("furo", "myst_parser", "sphinx"):
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 REFERENCE = ["reference/python/intact", "reference/commands", "reference/http"]
-LOOKED_AT = ["index", "docs/statistics", "docs/gsm8k", *REFERENCE, "search"]
+LOOKED_AT = ["index", "docs/statistics", "study/gsm8k", *REFERENCE, "search"]
 
 
 def build(out: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -53,7 +53,7 @@ def chromium():
 
 
 def test_every_page_of_the_repository_is_there(site: Path) -> None:
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "study").rglob("*.md")]
     assert [str(page) for page in pages if not (site / page.relative_to(ROOT)).with_suffix(".html").exists()] == []
 
 
@@ -102,9 +102,9 @@ def test_axe_finds_no_issue(address: str, chromium, scheme: str) -> None:
 
 def test_pictures_are_shown(address: str, chromium) -> None:
     page = chromium.new_page()
-    page.goto(f"{address}/docs/gsm8k.html")
+    page.goto(f"{address}/study/gsm8k.html")
     widths = page.locator("article img").evaluate_all("images => images.map((one) => one.naturalWidth)")
-    assert len(widths) == (ROOT / "docs" / "gsm8k.md").read_text("utf-8").count("![") > 0
+    assert len(widths) == (ROOT / "study" / "gsm8k.md").read_text("utf-8").count("![") > 0
     assert min(widths) > 0
     page.close()
 
@@ -126,7 +126,7 @@ def test_a_link_that_leads_nowhere_and_a_picture_from_elsewhere_fail(tmp_path: P
         "SECURITY.md": "# Security\n",
         "docs/README.md": "# All\n\n## You use it\n\n- [Guide](guide.md): it.\n",
         "docs/guide.md": "# Guide\n",
-        "docs/notes/README.md": "# Notes\n",
+        "study/notes/README.md": "# Notes\n",
         "benchmarks/README.md": "# Benchmarks\n",
     }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -10,8 +10,8 @@ import pytest
 from support.modules import load
 
 TABLE = load("benchmarks/published_table.py")
-DOCS = Path(__file__).parent.parent / "docs"
-PAGE = DOCS / "published.md"
+STUDY = Path(__file__).parent.parent / "study"
+PAGE = STUDY / "published.md"
 VERDICTS = ("reproduced", "tie", "refuted", "not measured", "out of reach", "no figure")
 COMPARED = VERDICTS[:3]
 ORDERINGS = "## Orderings of formats\n"
@@ -71,7 +71,7 @@ def test_the_counts_of_verdicts_are_right() -> None:
     text = PAGE.read_text(encoding="utf-8")
     stated = re.findall(r"^\| ([\w ]+) \| [^|]+ \| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
     every = Counter(line.verdict for line in LINES)
-    methods = Counter(line.verdict for line in LINES if "](methods/" in line.what)
+    methods = Counter(line.verdict for line in LINES if "](../docs/methods/" in line.what)
     orderings = Counter(line.verdict for line in LINES[-text.partition(ORDERINGS)[2].count("\n| [") :])
     assert stated == [
         (verdict, str(every[verdict]), str(methods[verdict]), str(orderings[verdict])) for verdict in VERDICTS
@@ -90,9 +90,9 @@ SCALING = """\
 <!-- scaling: judges -->
 | method | right | beyond self-consistency 4 | p | tokens |
 |---|---|---|---|---|
-| [self-consistency 4](methods/self_consistency.md) | 31.0% |  |  | 1,164 |
-| [rebase 4](methods/rebase.md) | 33.0% | {rebase} | 0.1 | 900 |
-| [generative verifier 4](methods/generative_verifier.md) | 19.0% | -12.0% (-19.0% to -5.0%) | 0.1 | 950 |
+| [self-consistency 4](../docs/methods/self_consistency.md) | 31.0% |  |  | 1,164 |
+| [rebase 4](../docs/methods/rebase.md) | 33.0% | {rebase} | 0.1 | 900 |
+| [generative verifier 4](../docs/methods/generative_verifier.md) | 19.0% | -12.0% (-19.0% to -5.0%) | 0.1 | 950 |
 <!-- end of scaling -->
 """
 FORMATS = """\
@@ -110,8 +110,8 @@ PAGE_OF_THREE = """\
 | reproduced | the same | 0 | 0 | 0 |
 | refuted | the other way | 0 | 0 | 0 |
 
-| [rebase](methods/rebase.md) | better | old | [GSM8K, 0.5B, beyond a vote of four](scaling.md#a) | tie |
-| [generative_verifier](methods/generative_verifier.md) | worse | | [GSM8K, 0.5B, beyond a vote of four](a.md) | tie |
+| [rebase](../docs/methods/rebase.md) | better | old | [GSM8K, 0.5B, beyond a vote of four](scaling.md#a) | tie |
+| [generative_verifier](../docs/methods/generative_verifier.md) | w | | [GSM8K, 0.5B, beyond a vote of four](a) | tie |
 
 ## Orderings of formats
 
@@ -140,7 +140,8 @@ def test_a_line_takes_figure_and_verdict_from_the_record_that_it_names() -> None
 def test_every_method_has_a_line_with_a_link_to_its_page() -> None:
     from intact.reason.registry import all_methods
 
-    linked = re.findall(r"^\[(\w+)\]\(methods/(\w+)\.md\)", "\n".join(line.what for line in LINES), re.MULTILINE)
+    text = "\n".join(line.what for line in LINES)
+    linked = re.findall(r"^\[(\w+)\]\(\.\./docs/methods/(\w+)\.md\)", text, re.MULTILINE)
     assert all(name == file for name, file in linked)
     assert {name for name, _ in linked} == set(all_methods())
 
@@ -151,7 +152,7 @@ def test_what_was_measured_stands_on_the_linked_page(line: Line) -> None:
         assert line.source is None
         return
     assert line.source is not None
-    page = _plain((DOCS / line.source).read_text(encoding="utf-8"))
+    page = _plain((STUDY / line.source).read_text(encoding="utf-8"))
     missing = [
         figure
         for figure in line.figures
@@ -163,7 +164,7 @@ def test_what_was_measured_stands_on_the_linked_page(line: Line) -> None:
 @pytest.mark.parametrize("line", [line for line in LINES if not MARKED.search(line.published)], ids=_name)
 def test_a_published_figure_stands_on_the_page_of_the_thing_unless_it_is_marked(line: Line) -> None:
     (file,) = re.findall(r"\]\(([^)#]+)", line.what)
-    page = _plain((DOCS / file).read_text(encoding="utf-8"))
+    page = _plain((STUDY / file).read_text(encoding="utf-8"))
     words = [word.rstrip(".,;:") for word in _plain(line.published).split() if re.search(r"\d", word)]
     missing = [word for word in words if not re.search(rf"(?<![\d.]){re.escape(word)}(?!\d|\.\d)", page)]
     assert not missing, f"{file} lacks {missing}"
@@ -183,7 +184,7 @@ def test_a_verdict_has_what_it_needs(line: Line) -> None:
 
 
 def test_verdicts_on_orderings_are_those_of_the_page_of_formats() -> None:
-    rows = [_cells(row) for row in (DOCS / "formats.md").read_text(encoding="utf-8").splitlines() if row[:2] == "| "]
+    rows = [_cells(row) for row in (STUDY / "formats.md").read_text(encoding="utf-8").splitlines() if row[:2] == "| "]
     claims = {cells[4]: cells for cells in rows if len(cells) == 6 and cells[3] in CLAIMS}
     orderings = PAGE.read_text(encoding="utf-8").partition(ORDERINGS)[2]
     lines = [line for line in LINES if line.here in claims and f"| {line.here} |" in orderings]

@@ -49,7 +49,7 @@ def build(root: Path, work: Path, out: Path, reference: bool = True) -> int:
     status = build_main(["-b", "html", "-c", here, "-d", str(work / "doctrees"), *strict, str(source), str(out)])
     if status:
         return status
-    output.finish(out)
+    output.finish(out, pages.moved(root))
     problems = output.problems(out)
     for problem in problems:
         print(f"docsite: {problem}", file=sys.stderr)

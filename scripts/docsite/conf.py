@@ -17,6 +17,7 @@ root_doc = "README"
 include_patterns = [
     "*.md",
     "docs/**.md",
+    "study/**.md",
     "benchmarks/**.md",
     "examples/**.md",
     "folders/**",
@@ -58,12 +59,12 @@ def _add_navigation(app: Any, page: str, source: list[str]) -> None:
         source[0] = folders.replaced(root, path, source[0]) + pages.navigation(root, page)
 
 
-_PAGE = re.compile(r"(?<![`/\w])docs/(\w+)\.md")
+_PAGE = re.compile(r"(?<![`/\w])((?:docs|study)/[\w/]+)\.md")
 
 
 def _link_pages(_app: Any, _what: str, _name: str, _value: Any, _options: Any, lines: list[str]) -> None:
     """Make the pages that a docstring names links."""
-    lines[:] = [_PAGE.sub(r":doc:`docs/\1.md </docs/\1>`", line) for line in lines]
+    lines[:] = [_PAGE.sub(r":doc:`\1.md </\1>`", line) for line in lines]
 
 
 def setup(app: Any) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -81,10 +83,27 @@ def problems(out: Path) -> list[str]:
     return found
 
 
-def finish(out: Path) -> None:
-    """Make pages accessible, give the README's the name that servers open, and leave out what only Sphinx reads."""
+MOVED = """\
+<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Moved</title>
+<meta http-equiv="refresh" content="0; url={0}"></head>
+<body><main><p>This page is now <a href="{0}">{1}</a>.</p></main></body></html>
+"""
+
+
+def finish(out: Path, moved: Mapping[str, str]) -> None:
+    """Make pages accessible, add the README's under the name that servers open, and drop what only Sphinx reads.
+
+    Parameters
+    ----------
+    moved : mapping of str to str
+        Pages of earlier versions, each with the one that it leads to.
+    """
     for path in out.rglob("*.html"):
         path.write_text(accessible.put_right(path.read_text("utf-8")), "utf-8")
     shutil.copy(out / "README.html", out / "index.html")
+    for before, now in moved.items():
+        old = out / f"{before}.html"
+        old.parent.mkdir(parents=True, exist_ok=True)
+        old.write_text(MOVED.format(os.path.relpath(out / f"{now}.html", old.parent), now), "utf-8")
     for name in (".buildinfo", "objects.inv"):
         (out / name).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ BELOW = {
     "benchmarks/README": "benchmarks/*/README",
 }
 """Pages that have further ones below them, all of a folder."""
-_ENTRY = re.compile(r"^- \[([^]]+)\]\((\w+)\.md\)", re.MULTILINE)
+_ENTRY = re.compile(r"^- \[([^]]+)\]\(([\w./]+)\.md\)", re.MULTILINE)
 
 
 class Section(NamedTuple):
@@ -31,13 +32,33 @@ class Section(NamedTuple):
 
 
 def sections(index: Path, folder: str) -> list[Section]:
-    """Return the lists of an index page; its pages lie in one folder."""
+    """Return the lists of an index page, whose links are relative to its folder."""
     _, *parts = re.split(r"^## ", index.read_text("utf-8"), flags=re.MULTILINE)
     found = []
     for part in parts:
-        entries = tuple((title, f"{folder}/{name}") for title, name in _ENTRY.findall(part))
+        entries = tuple((title, os.path.normpath(f"{folder}/{name}")) for title, name in _ENTRY.findall(part))
         if entries:
             found.append(Section(part.partition("\n")[0], entries))
+    return found
+
+
+def moved(root: Path) -> dict[str, str]:
+    """Return where pages of earlier versions went: the table "Where pages went" of the index, without endings.
+
+    A row names pages of one folder, or a folder, and the folder or the page that they are now.
+    """
+    text = (root / f"{INDEX}.md").read_text("utf-8").partition("## Where pages went\n")[2].partition("\n## ")[0]
+    found: dict[str, str] = {}
+    for before, now in re.findall(r"^\| (docs/[^|]+?) \| ([\w/.]+) \|$", text, re.MULTILINE):
+        first, *others = before.split(", ")
+        folder = first.rpartition("/")[0]
+        names = (
+            [path.name for path in (root / now).glob("*.md")] if first.endswith("/") else [Path(first).name, *others]
+        )
+        for name in names:
+            found[f"{folder}/{name.removesuffix('.md')}"] = (now + name if now.endswith("/") else now).removesuffix(
+                ".md"
+            )
     return found
 
 
@@ -69,12 +90,12 @@ def navigation(source: Path, page: str) -> str:
             trees.append(_tree(heading, [f"{title} </{name}>" for title, name in entries]))
         if (source / "reference").exists():
             trees.append(_tree("Reference", [f"{title} </{name}>" for title, name in REFERENCE]))
-        more = ["docs/notes/README", "benchmarks/README", *PROJECT]
+        more = ["study/notes/README", "benchmarks/README", *PROJECT]
         made = sorted(f"folders/{path.stem}" for path in (source / "folders").glob("*.md"))
         examples = sorted(f"{path.parent.relative_to(source)}/README" for path in source.glob("examples/*/README.md"))
         return "".join([*trees, _tree("The project", [*more, *made, *examples])])
-    if page == "docs/notes/README":
-        notes = sections(source / f"{page}.md", "docs/notes")
+    if page == "study/notes/README":
+        notes = sections(source / f"{page}.md", "study/notes")
         return _tree(None, [f"/{name}" for section in notes for _, name in section.pages])
     if page in BELOW:
         found = sorted(source.glob(f"{BELOW[page]}.md"))

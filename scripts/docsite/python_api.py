@@ -20,8 +20,8 @@ Python
 ======
 
 The names that ``intact`` and its packages list in ``__all__``, all errors, and what the pages of this documentation
-import from other modules. :doc:`/docs/versions` says what is promised from version to version: the names of ``intact``
-itself, and what these pages show.
+import from other modules. :doc:`/docs/dev/versions` says what is promised from version to version: the names of
+``intact`` itself, and what these pages show.
 
 .. toctree::
    :maxdepth: 1
@@ -29,7 +29,7 @@ itself, and what these pages show.
 """
 INTERNAL = ("intact._base.process",)
 """Packages that list their names for this package's own use."""
-DEVELOPERS = "You develop"
+DEVELOPERS = "Develop it"
 """The section of the index whose pages show what is internal."""
 INHERITED = "object, tuple, dict, list, str, Enum, Protocol, Generic, BaseException, ABC"
 """Classes whose own members are not imported again with those that inherit them."""

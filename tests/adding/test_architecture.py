@@ -1,4 +1,4 @@
-"""The recipe of docs/adding.md for an architecture: one new file, then a checkpoint of it runs."""
+"""The recipe of docs/dev/adding.md for an architecture: one new file, then a checkpoint of it runs."""
 
 from intact.models import ARCHITECTURES
 from support.adding import follow, recipe, run_python, write_distribution

@@ -27,7 +27,7 @@ def test_no_file_of_the_core_outside_of_ops_names_an_operation() -> None:
 
 
 def test_the_files_of_the_page_exist() -> None:
-    section = (ROOT / "docs/adding.md").read_text().partition("\n## An operation\n")[2].partition("\n## ")[0]
+    section = (ROOT / "docs/dev/adding.md").read_text().partition("\n## An operation\n")[2].partition("\n## ")[0]
     paths = {path for path in re.findall(r"`([\w./]+)`", section) if re.search(r"/.*\.\w+$", path)}
     assert len(paths) >= 10
     assert not [path for path in paths if "NAME" not in path and not (ROOT / path).exists()]
@@ -76,7 +76,7 @@ assert (case.program.ops[-2].limit_q16, len(np.unique(found[0]))) > (0, 2)
 def test_the_example_is_a_file_of_python_and_one_of_c_and_its_definition() -> None:
     used = "src/intact/models/clipped.py"
     assert {*recipe(PAGE)} == {"src/intact/models/ops/clip.py", "native/ops/clip.cpp", used}
-    assert {*recipe(PAGE, edits=True)} == {"docs/numerics.md", "src/intact/measure/conformance/synthetic.py"}
+    assert {*recipe(PAGE, edits=True)} == {"docs/spec/numerics.md", "src/intact/measure/conformance/synthetic.py"}
 
 
 @pytest.mark.slow
@@ -84,8 +84,8 @@ def test_the_example_runs_in_every_executor(tmp_path: Path) -> None:
     need_build_tools()
     root = follow(PAGE, tmp_path / "copy", files=3)
     copy_native(root)
-    (root / "docs").mkdir()
-    shutil.copy(ROOT / "docs/numerics.md", root / "docs")
+    (root / "docs" / "spec").mkdir(parents=True)
+    shutil.copy(ROOT / "docs/spec/numerics.md", root / "docs" / "spec")
     edit_files(PAGE, root, files=2)
     build_native(root, "scalar")
     run_python(USE.format(folder=str(tmp_path)), root)

@@ -1,4 +1,4 @@
-"""The recipe of docs/adding.md for a tool-call format: one new file, then calls in it are read."""
+"""The recipe of docs/dev/adding.md for a tool-call format: one new file, then calls in it are read."""
 
 from support.adding import follow, recipe, run_python, write_distribution
 

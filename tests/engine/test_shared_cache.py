@@ -215,7 +215,7 @@ def test_what_cannot_share_is_refused_before_the_work(folder: Path) -> None:
 
 
 class ByDefinition:
-    """Rounds from docs/shared_cache.md alone: token by token, the last worker first."""
+    """Rounds from docs/spec/shared_cache.md alone: token by token, the last worker first."""
 
     def __init__(self, cache: SharedCache, asked: SharedRequest) -> None:
         self.cache, self.asked, self.tokenizer = cache, asked, cache.model.tokenizer

@@ -33,7 +33,7 @@ def real(logits):
 
 
 def bounds(count):
-    """How far both may be from it, in nats: docs/numerics.md, section 10."""
+    """How far both may be from it, in nats: docs/spec/numerics.md, section 10."""
     rounded = count * 2**-31
     return 2**-17 * (1 + 2 * math.log(count)) + 24 * rounded + 2**-22, 2**-17 + rounded + 2**-22
 

@@ -29,4 +29,4 @@ def test_a_published_run_comes_out_again_of_its_texts(root, name, tmp_path, mode
     result = PUBLISHED.remake(name, model_path("qwen-coder-0.5b"), tmp_path)
     assert hashlib.sha256(result.read_bytes()).hexdigest() in section(root, name)
     for file in [*tmp_path.glob(f"{name}.md"), *tmp_path.glob(f"{name}-*.svg")]:
-        assert file.suffix == ".svg" or file.read_bytes() == (root / "docs" / file.name).read_bytes()
+        assert file.suffix == ".svg" or file.read_bytes() == (root / "study" / file.name).read_bytes()

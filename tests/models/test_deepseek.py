@@ -64,7 +64,7 @@ def test_drafts_and_forks_change_no_token(tmp_path: Path) -> None:
 
 
 def test_the_program_is_that_of_the_page(tmp_path: Path) -> None:
-    """Widths, factor of the scores, epsilons, groups: docs/numerics.md, section 9."""
+    """Widths, factor of the scores, epsilons, groups: docs/spec/numerics.md, section 9."""
     with open_checkpoint(write_tiny(tmp_path / "tiny.gguf", "deepseek3")) as checkpoint:
         program = build_program(checkpoint)
     attend = next(op for op in program.ops if isinstance(op, Attend))

@@ -1,4 +1,4 @@
-"""Gated short convolutions in integers, against floats and by hand (docs/numerics.md, section 8)."""
+"""Gated short convolutions in integers, against floats and by hand (docs/spec/numerics.md, section 8)."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The gated delta rule in integers, against floats and at its extremes (docs/numerics.md, section 8)."""
+"""The gated delta rule in integers, against floats and at its extremes (docs/spec/numerics.md, section 8)."""
 
 import numpy as np
 import pytest

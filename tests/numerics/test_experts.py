@@ -1,4 +1,4 @@
-"""Mixtures of experts in integers, against floats and by hand (docs/numerics.md, section 8)."""
+"""Mixtures of experts in integers, against floats and by hand (docs/spec/numerics.md, section 8)."""
 
 from fractions import Fraction
 from typing import get_args

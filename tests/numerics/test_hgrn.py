@@ -1,4 +1,4 @@
-"""Gated recurrences in integers, against floats and at their extremes (docs/numerics.md, section 8)."""
+"""Gated recurrences in integers, against floats and at their extremes (docs/spec/numerics.md, section 8)."""
 
 from fractions import Fraction
 

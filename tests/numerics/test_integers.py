@@ -163,7 +163,7 @@ def test_a_block_s_sum_of_the_widest_table_stays_in_its_bounds() -> None:
 
 
 def test_blocks_of_16_have_half_the_room_of_those_of_32() -> None:
-    """Sixteen blocks of 16 share the 32-bit group of eight blocks of 32 (docs/numerics.md, section 4)."""
+    """Sixteen blocks of 16 share the 32-bit group of eight blocks of 32 (docs/spec/numerics.md, section 4)."""
     assert shift_of(6, 32, None) == 2
     with pytest.raises(ModelError, match="too far"):
         shift_of(6, 30, None)

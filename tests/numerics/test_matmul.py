@@ -50,7 +50,7 @@ def scaled(x: int, left: int) -> int:
 
 
 def by_the_text(a: Quantized, w: BlockWeight, fraction: int, m: int, n: int) -> int:
-    """One element as docs/numerics.md, section 4, says it, in integers of any size; asserts that 32 bits would do."""
+    """One element as docs/spec/numerics.md, section 4, has it, in integers of any size; asserts that 32 bits do."""
     table = list(range(1 << w.bits)) if w.table is None else w.table.tolist()
     padded = a.codes.shape[1]
     total = minima = 0

@@ -1,4 +1,4 @@
-"""Columns of wide rows times a number, against Python's integers (docs/numerics.md, section 9)."""
+"""Columns of wide rows times a number, against Python's integers (docs/spec/numerics.md, section 9)."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""Mamba-2's state-space layer in integers, against floats and at its extremes (docs/numerics.md, section 8)."""
+"""Mamba-2's state-space layer in integers, against floats and at its extremes (docs/spec/numerics.md, section 8)."""
 
 import numpy as np
 import pytest

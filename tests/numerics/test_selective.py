@@ -1,4 +1,4 @@
-"""Selective scans in integers, against floats and at their extremes (docs/numerics.md, section 8)."""
+"""Selective scans in integers, against floats and at their extremes (docs/spec/numerics.md, section 8)."""
 
 import numpy as np
 import pytest

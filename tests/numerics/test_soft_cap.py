@@ -1,4 +1,4 @@
-"""Soft caps in integers against tanh (docs/numerics.md, section 2)."""
+"""Soft caps in integers against tanh (docs/spec/numerics.md, section 2)."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""Trapezoidal scans in integers, against floats and at their extremes (docs/numerics.md, section 8)."""
+"""Trapezoidal scans in integers, against floats and at their extremes (docs/spec/numerics.md, section 8)."""
 
 import math
 

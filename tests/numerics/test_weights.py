@@ -1,4 +1,4 @@
-"""Integer weights stand for the values of their source, within the bounds of docs/numerics.md."""
+"""Integer weights stand for the values of their source, within the bounds of docs/spec/numerics.md."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from support.tiny import write_tiny
 T = TypeVar("T")
 TEXT = "the cat sat on the mat and the dog ran to the man " * 60
 UNUSED = ("request.sampling", "request.branch", "request.decoding")
-"""Fields whose value may make no difference (docs/receipts.md)."""
+"""Fields whose value may make no difference (docs/spec/receipts.md)."""
 
 
 class Answer(NamedTuple):

@@ -422,7 +422,7 @@ def test_other_models_are_refused_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_default_model_from_the_command_line(tmp_path: Path) -> None:
-    """32 tokens of a real model and the example of docs/receipts.md, by a process that does not see the package."""
+    """32 tokens of a real model and the example of docs/spec/receipts.md, in a process without the package."""
     path = real_model("smollm2-135m")
     model = intact.load(path)
     chat = model.tokenizer.encode_chat([{"role": "user", "content": PROMPTS[0]}])
@@ -433,7 +433,7 @@ def test_the_default_model_from_the_command_line(tmp_path: Path) -> None:
     false = v.parse(true)
     false["model"]["weights"] = "0" * 64
     receipts = tmp_path / "answers.receipts"
-    page = (PROGRAM.parent.parent.parent / "docs" / "receipts.md").read_bytes()
+    page = (PROGRAM.parent.parent.parent / "docs" / "spec" / "receipts.md").read_bytes()
     example = page.partition(b"```json\n")[2].partition(b"\n")[0]
     receipts.write_bytes(b"".join(line + b"\n" for line in (true, v.canonical(false), example)))
     command = [sys.executable, "-I", str(PROGRAM), str(receipts), str(path)]

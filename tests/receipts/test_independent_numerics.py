@@ -1,4 +1,4 @@
-"""The independent verifier computes the known answers of conformance/: docs/numerics.md, read a second time."""
+"""The independent verifier computes the known answers of conformance/: docs/spec/numerics.md, read a second time."""
 
 import json
 import re
@@ -126,6 +126,6 @@ def test_a_known_answer(operation: str, given: dict[str, Any], wanted: Any) -> N
 
 def test_every_operation_has_a_case_and_the_page_lists_them() -> None:
     assert {case.values[0] for case in cases()} == OPERATIONS.keys()
-    page = (FILES.parent / "docs" / "numerics.md").read_text()
+    page = (FILES.parent / "docs" / "spec" / "numerics.md").read_text()
     listed = page.partition("Of the operations in `conformance/` it computes ")[2].partition(", as far as")[0]
     assert re.findall(r"`(\w+)`", listed) == sorted(OPERATIONS)

@@ -1,4 +1,4 @@
-"""docs/receipts.md tells no other format than the one that is read and written."""
+"""docs/spec/receipts.md tells no other format than the one that is read and written."""
 
 import dataclasses
 import re
@@ -29,7 +29,7 @@ from support.variants import VARIANTS
 
 @pytest.fixture(scope="module")
 def page(root: Path) -> str:
-    return (root / "docs" / "receipts.md").read_text("utf-8")
+    return (root / "docs" / "spec" / "receipts.md").read_text("utf-8")
 
 
 def cells(page: str, heading: str) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""Spot checks choose those receipts that docs/receipts.md says: by the least digests, which nobody can foresee."""
+"""Spot checks choose those receipts that docs/spec/receipts.md says: by the least digests, which nobody can foresee."""
 
 import hashlib
 

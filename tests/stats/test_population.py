@@ -116,7 +116,7 @@ def test_the_mixture_is_what_the_inflated_families_say():
     ids=lambda population: f"{population.family}-{population.a}",
 )
 def test_a_known_tail_is_recovered_from_100_samples_of_each_problem(population):
-    """The exponent to 5 per cent, and pass@10,000 to 3 points; docs/laws.md tells how many problems that takes."""
+    """The exponent to 5 per cent, and pass@10,000 to 3 points; study/laws.md tells how many problems that takes."""
     for seed in range(3):
         found = fit_population(*counts(seed, population, 6000), population.family)
         assert found.exponent == pytest.approx(population.a, rel=0.05)

@@ -1,4 +1,4 @@
-"""Follow a recipe of docs/adding.md: copy the package, add the files that the page shows, use them in a new process.
+"""Follow a recipe of docs/dev/adding.md: copy the package, add the page's files, use them in a new process.
 
 A recipe shows each file that it adds in a block of code with a title: three backticks, then `python title="PATH"`.
 Nothing else is changed in the copy, so that a recipe that leaves a file out fails. Edits are shown as
@@ -31,14 +31,14 @@ def recipe(heading: str, *, edits: bool = False) -> dict[str, str]:
     Parameters
     ----------
     heading : str
-        A section of docs/adding.md, or a page of its own such as "operation.md".
+        A section of docs/dev/adding.md, or a page of its own such as "operation.md".
     """
     if heading.endswith(".md"):
-        section = (ROOT / "docs" / heading).read_text()
+        section = (ROOT / "docs" / "dev" / heading).read_text()
     else:
-        page = (ROOT / "docs/adding.md").read_text()
+        page = (ROOT / "docs/dev/adding.md").read_text()
         section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    assert section, f"docs/adding.md has no section {heading!r}"
+    assert section, f"docs/dev/adding.md has no section {heading!r}"
     return {path: text for language, path, text in _BLOCK.findall(section) if (language == "diff") == edits}
 
 

@@ -181,6 +181,6 @@ def _other_texts(value: str) -> Iterator[str]:
 
 def listed(root: Path, column: int) -> list[str]:
     """The members in a column of the table of what a true receipt does not vouch for."""
-    page = (root / "docs" / "receipts.md").read_text("utf-8")
+    page = (root / "docs" / "spec" / "receipts.md").read_text("utf-8")
     table = page.split("### What a true receipt does not vouch for")[1].split("\n\n|")[1].split("\n\n")[0]
     return re.findall(r"`([^`]+)`", " ".join(row.split("|")[column + 1] for row in table.splitlines()[2:]))

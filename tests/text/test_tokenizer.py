@@ -698,7 +698,7 @@ def test_a_panic_of_the_library_is_an_error_like_any_other(monkeypatch: pytest.M
 
 
 def test_the_page_gives_every_splitting_pattern(root: Path) -> None:
-    page = (root / "docs" / "text.md").read_text("utf-8")
+    page = (root / "docs" / "spec" / "text.md").read_text("utf-8")
     groups: dict[tuple[str, ...], list[str]] = {}
     for match in re.finditer(r"^((?:`[\w-]+`(?:, )?)+):\n\n((?:    .+\n)+)", page, re.MULTILINE):
         patterns = tuple(line.removeprefix("    ") for line in match[2].splitlines())

@@ -25,8 +25,8 @@ def test_the_table_of_the_page_is_made_from_the_definitions():
 @pytest.mark.parametrize("name", VERSION_1)
 def test_the_pages_list_each_block_as_it_is_defined(name: str) -> None:
     form = BLOCK_FORMATS[name]
-    integers = (ROOT / "docs/numerics.md").read_text()
-    floats = (ROOT / "docs/numerics_fp32.md").read_text()
+    integers = (ROOT / "docs/spec/numerics.md").read_text()
+    floats = (ROOT / "docs/spec/numerics_fp32.md").read_text()
     assert re.search(rf"^\| {name} \| {form.values} \|", integers, re.MULTILINE)
     assert re.search(rf"^\| {name} \| {form.size} \|", floats, re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""docs/formats.md is what benchmarks/formats.py writes of the records, and its list of specs can be read."""
+"""study/formats.md is what benchmarks/formats.py writes of the records, and its list of specs can be read."""
 
 import json
 import sys
@@ -14,8 +14,8 @@ FORMATS = load("benchmarks/formats.py")
 
 def test_the_page_is_written_from_the_records(root):
     text, pictures = markdown(FORMATS.page(list(FORMATS.results())), "formats")
-    assert (root / "docs" / "formats.md").read_text("utf-8") == FORMATS.wrapped(text)
-    assert all((root / "docs" / name).is_file() for name in pictures)
+    assert (root / "study" / "formats.md").read_text("utf-8") == FORMATS.wrapped(text)
+    assert all((root / "study" / name).is_file() for name in pictures)
 
 
 def test_claims_name_specs_of_the_list():

@@ -36,7 +36,7 @@ UNUSED = (
     "sampling", "budget", "problem.id", "problem.seed", "models[].mix", "method.parameters", "problem.reader",
     "problem.data", "files", "thinking",
 )  # fmt: skip
-"""Members whose value may make no difference (docs/receipts.md)."""
+"""Members whose value may make no difference (docs/spec/receipts.md)."""
 UNUSED_NAMES = tuple(name.replace("[]", "") for name in UNUSED)
 
 

@@ -1,4 +1,4 @@
-"""docs/runs.md states the patterns and limits that are in use."""
+"""docs/spec/runs.md states the patterns and limits that are in use."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PATTERNS = {
 
 @pytest.fixture(scope="module")
 def page(root: Path) -> str:
-    return (root / "docs" / "runs.md").read_text("utf-8")
+    return (root / "docs" / "spec" / "runs.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", PATTERNS)
