@@ -24,7 +24,7 @@ from intact.models.aspects.step import SequenceChunk
 from intact.text import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
-RECORDS = ROOT / "benchmarks" / "records"
+RECORDS = ROOT / "study" / "records"
 """The results that benchmarks go on from, and that pages are written from."""
 MODELS = Path(os.environ.get("INTACT_MODELS", "~/.cache/intact-test-models")).expanduser()
 DATA = Path(os.environ.get("INTACT_DATA", ROOT.parent / "shared" / "data")).expanduser()

@@ -38,8 +38,8 @@ from intact.quantizing.lab.rows import LabRow, order, short_name, standings
 from intact.quantizing.quantizers import parse_recorded, parse_target
 
 HERE = Path(__file__).parent
-RECORDS, SPECS = HERE / "records" / "formats.jsonl", HERE / "formats.txt"
-ACCURACY = HERE / "records" / "formats_accuracy.jsonl"
+RECORDS, SPECS = common.RECORDS / "formats.jsonl", HERE / "formats.txt"
+ACCURACY = common.RECORDS / "formats_accuracy.jsonl"
 SOURCE = "source"
 TINY = "tiny"
 CONTEXT = 256

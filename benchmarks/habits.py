@@ -33,7 +33,7 @@ from typing import NamedTuple
 from intact.stats.intervals import wilson
 from intact.tasks.score.markers import HABITS, count_markers
 
-RECORDS = Path(__file__).parent / "records"
+RECORDS = Path(__file__).resolve().parent.parent / "study" / "records"
 LABELS = RECORDS / "habits.jsonl"
 JOURNALS = ("gsm8k", "sweep_gsm8k")
 SETS = {"first": 1, "second": 2}

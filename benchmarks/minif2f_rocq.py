@@ -22,7 +22,7 @@ from intact.tasks.minif2f_rocq import HEADER
 from intact.tools.prove.assistants import find_assistant
 from intact.tools.prove.assistants.base import AssistantLimits
 
-RECORDS = Path(__file__).with_name("records") / "minif2f_rocq.jsonl"
+RECORDS = Path(__file__).resolve().parent.parent / "study" / "records" / "minif2f_rocq.jsonl"
 FILES = {"valid": "valid.jsonl", "test": "test_first_half.jsonl"}
 SOLVERS = ("easy", "tauto", "lia", "lra", "ring", "field", "now vm_compute", "nia", "nra")
 ABSENT = "Cannot find a physical path"

@@ -27,7 +27,7 @@ from intact.evaluate.judging import FILE as VERDICTS
 from intact.reason.driving.journal import Journal
 from intact.solving.run import JOURNAL as TEXTS
 
-RECORDS = Path(__file__).parent / "records"
+RECORDS = Path(__file__).resolve().parent.parent / "study" / "records"
 MODEL = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
 
 

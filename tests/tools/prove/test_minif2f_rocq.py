@@ -14,7 +14,7 @@ ROCQ = find_assistant("rocq")
 
 @pytest.fixture
 def records(root):
-    text = (root / "benchmarks" / "records" / "minif2f_rocq.jsonl").read_text("utf-8")
+    text = (root / "study" / "records" / "minif2f_rocq.jsonl").read_text("utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
 
