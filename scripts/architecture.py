@@ -3,9 +3,9 @@
 
     scripts/architecture.py [--check]
 
-The picture has import-linter's layers (pyproject.toml) in their order, each with its packages. What a package is for is
-the first line of its docstring; what it imports is read from its files. With --check nothing is written; the exit
-status is 1 if a file would change. `tests/test_architecture.py` checks the same.
+The picture shows import-linter's layers (pyproject.toml) in order, each with its packages. The purpose of a package is
+the first line of its docstring; its imports are read from its files. With --check nothing is written; the exit status
+is 1 if a file would change. `tests/test_architecture.py` checks the same.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ LAYERS = (
     ("Definition", "#f3e8fd"),
     ("Base", "#f1f3f4"),
 )
-"""The names of import-linter's layers, in their order, with a colour each."""
+"""The names of import-linter's layers, in order, with a colour for each."""
 WIDTH, HEIGHT, GAP, ACROSS, LEFT = 208, 96, 12, 5, 110
 
 
 def layers() -> list[list[str]]:
-    """Return the packages of each layer of import-linter's contract, the uppermost first."""
+    """Return the packages of each layer of import-linter's contract, uppermost layer first."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (contract,) = [each for each in project["tool"]["importlinter"]["contracts"] if each["id"] == "layers"]
     return [[name.strip() for name in layer.split(":")] for layer in contract["layers"]]
@@ -60,14 +60,14 @@ def opening(path: Path) -> str:
 
 
 def purpose(name: str) -> str:
-    """Return what a package or a module is for, by its docstring."""
+    """Return the purpose of a package or module, from its docstring."""
     path = PACKAGE / name / "__init__.py"
     return opening(path if path.exists() else files(name)[0])
 
 
 @cache
 def imported(path: Path, root: Path) -> frozenset[str]:
-    """Return the dotted names of what a file below `root` imports: modules, and names in them."""
+    """Return the dotted names of everything that a file below `root` imports: modules, and names in them."""
     place, found = path.relative_to(root).parts, set[str]()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -80,7 +80,7 @@ def imported(path: Path, root: Path) -> frozenset[str]:
 
 
 def imports(name: str, known: list[str]) -> list[str]:
-    """Return which of the known packages a package imports, in the layers' order, type-only imports included."""
+    """Return the known packages that a package imports, in the order of `known`, including type-only imports."""
     found = {".".join(each.split(".")[:2]) for path in files(name) for each in imported(path, PACKAGE.parent)}
     return [other for other in known if other != name and f"intact.{other}" in found]
 
@@ -95,7 +95,7 @@ def table(names: list[str]) -> str:
 
 
 def list_of_files(names: list[str]) -> str:
-    """Return the page that says of every file in one line what it holds."""
+    """Return the page that describes the contents of every file in one line."""
     parts = [
         "# Files",
         "Every file of `src/intact` in one line, the uppermost layer of [architecture](architecture.md) first.",
@@ -136,7 +136,7 @@ def picture(parts: list[list[str]]) -> str:
 
 
 def made() -> dict[Path, str]:
-    """Return the text of each file that this program makes."""
+    """Return the text of each file that this script writes."""
     parts = layers()
     names = [name for members in parts for name in members]
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
@@ -150,7 +150,7 @@ def made() -> dict[Path, str]:
 def main() -> int:
     """Write the files, or check them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing, say what would change")
+    parser.add_argument("--check", action="store_true", help="write nothing; report which files would change")
     options = parser.parse_args()
     stale = [p for p, text in made().items() if not p.exists() or p.read_text(encoding="utf-8") != text]
     for path in stale:

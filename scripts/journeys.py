@@ -6,14 +6,14 @@
 The journeys, on a tiny random model:
 
     generate  `intact.load(path).generate(prompt)`
-    chat      a server that starts, and a request to /v1/chat/completions with a method, to the reply
-    solve     `intact solve` with a journal, ended in its midst, and run again
+    chat      a server that starts, and a request to /v1/chat/completions with a method, up to the reply
+    solve     `intact solve` with a journal, killed midway, and run again
     receipt   `intact run` with a receipt, and `intact verify`
 
-A file counts if one of its functions is called in any thread; what only importing a module does (its top level, its
-classes' bodies, decorators and dataclasses' generated methods) does not. The last three end where the first begins:
-files that generating alone enters are counted there only. Processes of their own (sandbox, chat templates) are not
-followed. `docs/architecture.md` describes the journeys.
+A file counts if one of its functions is called in any thread; importing a module (its top level, class bodies,
+decorators and generated dataclass methods) does not count. The last three journeys exclude the first: files that
+plain generation enters are counted only there. Other processes (sandbox, chat templates) are not followed.
+`docs/architecture.md` describes the journeys.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PACKAGE = str(Path(intact.__file__).parent) + "/"
 
 
 def while_importing(frame: FrameType | None) -> bool:
-    """Return whether a module's top level is being executed further up the stack."""
+    """Return true if a module's top level is being executed further up the stack."""
     while frame is not None:
         if frame.f_code.co_name == "<module>" and frame.f_code.co_filename.startswith(PACKAGE):
             return True
@@ -48,7 +48,7 @@ def while_importing(frame: FrameType | None) -> bool:
 
 @contextmanager
 def traced() -> Iterator[dict[str, set[str]]]:
-    """Collect the functions that are called, by file."""
+    """Record the functions that are called, by file."""
     entered: dict[str, set[str]] = {}
     seen: set[Any] = set()
 
@@ -73,12 +73,12 @@ def traced() -> Iterator[dict[str, set[str]]]:
 
 
 def generate(folder: Path) -> None:
-    """Generate text by the Python API."""
+    """Generate text with the Python API."""
     intact.load(str(folder / "tiny.gguf"), threads=1).generate("The sky is", n=2, temperature=0.8, max_tokens=4)
 
 
 def chat(folder: Path) -> None:
-    """Start a server, and ask it with a method."""
+    """Start a server and send it a request with a method."""
     from support.serving import running
 
     with running({"tiny": folder / "tiny.gguf"}) as there:
@@ -97,7 +97,7 @@ def chat(folder: Path) -> None:
 
 
 def solve(folder: Path) -> None:
-    """Solve a problem with a journal, which dies with its second commit; run it again."""
+    """Solve a problem with a journal, killed at its second commit; run it again."""
     from intact.cli.app import app
     from intact.reason.driving.journal import Journal
 
@@ -118,7 +118,7 @@ def solve(folder: Path) -> None:
 
 
 def receipt(folder: Path) -> None:
-    """Have an answer with a receipt written, and verify it."""
+    """Write an answer with a receipt, and verify it."""
     from intact.cli.app import app
 
     model, path = str(folder / "tiny.gguf"), str(folder / "answer.receipt")
@@ -130,7 +130,7 @@ JOURNEYS: dict[str, Callable[[Path], None]] = {"generate": generate, "chat": cha
 
 
 def entered_files() -> dict[str, dict[str, list[str]]]:
-    """Return the files that each journey enters, with the functions; of those after the first only what is theirs."""
+    """Return the files that each journey enters, with the functions; after the first journey, only files new to it."""
     from support.tiny import write_tiny
 
     found: dict[str, dict[str, list[str]]] = {}
@@ -151,7 +151,9 @@ def entered_files() -> dict[str, dict[str, list[str]]]:
 def main() -> None:
     """Print the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", action="store_true", help="also the files, with the functions that were entered")
+    parser.add_argument(
+        "--files", action="store_true", help="also print the files, with the functions that were entered"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found = entered_files()

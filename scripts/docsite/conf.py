@@ -51,7 +51,7 @@ html_favicon = "../../src/intact/serve/page/icon.svg"
 
 
 def _add_navigation(app: Any, page: str, source: list[str]) -> None:
-    """Make a page of the repository one of the site: lists of what is below it, and links to folders."""
+    """Turn a page of the repository into one of the site: add lists of subpages, and replace links to folders."""
     root = app.srcdir
     path = app.env.doc2path(page)
     if path.suffix == ".md":
@@ -62,11 +62,11 @@ _PAGE = re.compile(r"(?<![`/\w])docs/(\w+)\.md")
 
 
 def _link_pages(_app: Any, _what: str, _name: str, _value: Any, _options: Any, lines: list[str]) -> None:
-    """Make the pages that a docstring names links."""
+    """Turn page names in docstrings into links."""
     lines[:] = [_PAGE.sub(r":doc:`docs/\1.md </docs/\1>`", line) for line in lines]
 
 
 def setup(app: Any) -> None:
-    """Tell Sphinx of it."""
+    """Register the handlers with Sphinx."""
     app.connect("autodoc-process-docstring", _link_pages)
     app.connect("source-read", _add_navigation)
