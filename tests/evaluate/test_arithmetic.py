@@ -168,7 +168,7 @@ def test_a_run_stopped_at_any_time_goes_on_to_the_same_tables(root, data):
         assert [json.loads(text) for text in before[path].splitlines()] == list(complete_lines(path))
     assert run("--minutes", "0").stdout == whole  # nothing was left to do
     refused = run("--context", "16", code=1)
-    assert "with context 32, here it is 16: give another folder by --results" in refused.stderr
+    assert "with context 32, but this run has 16: choose another folder with --results" in refused.stderr
 
 
 def complete_lines(path):
