@@ -51,7 +51,7 @@ def test_differences_are_what_their_definitions_say(benchmarks, tmp_path, noise)
 
 def test_logits_of_other_shapes_are_not_compared(benchmarks, tmp_path):
     np.save(tmp_path / "p.npy", np.zeros((3, 7), np.float32))
-    with pytest.raises(SystemExit, match=r"holds logits \(3, 7\), this program gives \(3, 8\)"):
+    with pytest.raises(SystemExit, match=r"holds logits of shape \(3, 7\), but this program's have \(3, 8\)"):
         benchmarks("peers_scores").differences(np.zeros((3, 8), np.float32), [1, 2, 3], {"p": str(tmp_path / "p.npy")})
 
 
