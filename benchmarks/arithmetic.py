@@ -365,7 +365,7 @@ def main() -> None:
             for model in args.models:
                 WORK[part](bench, model)
     except (OutOfTimeError, KeyboardInterrupt):
-        print("stopped: the same command goes on from here", file=sys.stderr)
+        print("stopped: run the same command again to continue", file=sys.stderr)
     names = {name: program.title for name, program in PROGRAMS.items()}
     found = report(cells_of(bench, args.models), names, WEIGHTS, {key: s.title for key, s in SETTINGS.items()})
     if args.table:

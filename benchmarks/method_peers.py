@@ -135,7 +135,7 @@ def run(
                     lines.add(known[-1]._asdict())
                     print(f"{item.id}, {row}, {side}: {correct}, {tokens} tokens, {seconds:.1f} s", flush=True)
         except KeyboardInterrupt:
-            print("stopped: the same command goes on from here")
+            print("stopped: run the same command again to continue")
         finally:
             process.stop()
             model.close()

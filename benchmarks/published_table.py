@@ -185,7 +185,7 @@ def main() -> None:
     after = updated(before, scaling, formats)
     old = stale(list(lines_of(after)), measured(scaling))
     for name in old:
-        print(f"{PAGE.name} has no figure of {name}, of which {SCALING.name} has a row", file=sys.stderr)
+        print(f"{PAGE.name} has no value for {name}, although {SCALING.name} has a row for it", file=sys.stderr)
     if not args.check and after != before:
         PAGE.write_text(after, "utf-8")
         print(PAGE.name)

@@ -89,13 +89,13 @@ def main() -> None:
         c, pool = model.engine.counters, model.engine.pool
         print(f"{path.name}: {len(asked):,} requests under {arguments.cache:,} bytes of cache")
         print(f"  {tokens:,} tokens in {seconds:.1f} s: {tokens / seconds:,.0f} a second; {c.steps:,} steps")
-        print(f"  {c.preemptions:,} preemptions, {c.cache_hits:,} hits of {c.cached_tokens:,} tokens in the cache")
+        print(f"  {c.preemptions:,} preemptions, {c.cache_hits:,} cache hits with {c.cached_tokens:,} tokens")
         grown = (resident() - before) / 1e6
         print(f"  pages of {pool.page_bytes * pool.capacity / 1e6:,.0f} MB at most; memory grew by {grown:,.0f} MB")
         plain = intact.load(path, threads=arguments.threads, prefix_cache=False, drafter="off")
         chosen = random.Random(1).sample(range(len(asked)), min(arguments.verify, len(asked)))
         wrong = [i for i in chosen if plain.generate(**asked[i]) != found[i]]
-        print(f"  {len(chosen) - len(wrong)} of {len(chosen)} that were run alone are equal, bit for bit")
+        print(f"  {len(chosen) - len(wrong)} of {len(chosen)} requests are bit-identical to their results alone")
         if wrong or model.engine.held:
             raise SystemExit(f"requests {wrong[:10]} differ, or pages are still held: {model.engine.held}")
 

@@ -386,7 +386,7 @@ def main() -> None:
         for path, name in () if args.done else zip(args.models, names, strict=True):
             with_model(path, name, labels, budgets, task, items, records, args)
     except KeyboardInterrupt:
-        print("stopped: the same command goes on from here")
+        print("stopped: run the same command again to continue")
     keys = [key_of(label, args) for label in labels]
     rows = rows_of(records, names, keys, budgets, [item.id for item in items], args.beyond)
     print("\n" + tables(rows, args.beyond))

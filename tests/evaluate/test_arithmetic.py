@@ -154,7 +154,7 @@ def test_a_run_stopped_at_any_time_goes_on_to_the_same_tables(root, data):
         return done
 
     stopped = run("--minutes", "0")
-    assert "stopped: the same command goes on from here" in stopped.stderr
+    assert "stopped: run the same command again to continue" in stopped.stderr
     whole = run().stdout
     assert "| as shipped | intact, fp32 | 2 | 0 |" in whole
     assert "| 0 of 3 | 0 of 3 |" in whole
