@@ -1,14 +1,14 @@
-"""Divergence of a model from FP32 arithmetic, by profile: what activations on other grids, or fewer of them, cost.
+"""Measure a model's divergence from FP32 arithmetic by profile: the cost of other activation grids, or of sparsity.
 
     python benchmarks/activations.py smollm2-135m TEXT --profiles int8,int8_row,mxint8,mxfp4 --work DIR
     python benchmarks/activations.py smollm2-135m TEXT --profiles int8+teal50,int8+wina50,int8+random50 --work DIR
     python benchmarks/activations.py smollm2-135m TEXT --specs nvint4,hadamard64+nvint4 --profiles fp32,int4 --work DIR
     python benchmarks/activations.py smollm2-135m TEXT --profiles int8_row,int8_static --calibrate OTHER --work DIR
 
-For each spec (`file`: the weights as they are) and profile the mean of KL(source in fp32 || model) in nats over the
-second halves of the windows, with its 95% interval, windows being the units; then neighbours in that order compared
-window by window. Rows that are done are kept in the work folder. Profiles of static activations take the scales of
-their inputs from the text after --calibrate, in windows of 512 tokens.
+For each spec (`file`: the original weights) and profile, prints the mean of KL(source in fp32 || model) in nats over
+the second halves of the windows, with its 95% interval over windows; then compares neighbours in that order window by
+window. Finished rows are kept in the work folder. Profiles with static activations take their input scales from the
+text after --calibrate, in windows of 512 tokens.
 """
 
 import argparse
@@ -37,8 +37,10 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("text", type=Path)
     parser.add_argument("--profiles", default="int8")
-    parser.add_argument("--specs", default="file", help="specs of weights; `file` are the source's own")
-    parser.add_argument("--calibrate", type=Path, help="a text for specs, transforms and profiles that need one")
+    parser.add_argument("--specs", default="file", help="specs of weights; `file` means the source's own")
+    parser.add_argument(
+        "--calibrate", type=Path, help="calibration text for specs, transforms and profiles that need one"
+    )
     parser.add_argument("--calibration-windows", type=int, default=32)
     parser.add_argument("--source", choices=("file", "permuted", "rotated"), default="file")
     parser.add_argument("--work", type=Path, required=True)
@@ -93,7 +95,7 @@ def divergences(lab: Lab, spec: str, profile: str, options: argparse.Namespace) 
 
 
 def with_scales(model: Path, to: Path, options: argparse.Namespace) -> Path:
-    """Write a model again, with the scales of its inputs on the text to calibrate on."""
+    """Write a model again, with input scales from the calibration text."""
     rmtree(to, ignore_errors=True)
     return quantize(
         model, to, "keep", static=True, calibrate=options.calibrate, windows=options.calibration_windows,

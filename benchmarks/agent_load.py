@@ -1,17 +1,17 @@
-"""Run an agent's tests hundreds of times under a random load, and count the answers that changed.
+"""Run an agent's tests hundreds of times under random load, and count the answers that change.
 
     python benchmarks/agent_load.py avx512 --runs 500 --results runs.jsonl
     python benchmarks/agent_load.py llama.cpp --llama-server llama-server --runs 100 --results runs.jsonl
     python benchmarks/agent_load.py --results runs.jsonl
 
-The tests are those of examples/agent_test. A run is all of them once, in one process, one after the other; several runs
-go on at a time. Each round of runs draws its load from the seed: how many strangers ask for random texts beside it (0
-to 31), how many runs there are at once, and whether the server is started anew before it, with one thread or two, and
-with the prefix cache or without. Every answer is compared with the example's lock file, so what intact answers here
-under load is held against what it answered alone when the lock was written. llama.cpp is held against its own answers
-alone, with two threads, before the first round.
+The tests are those of examples/agent_test. A run executes all of them once, in one process, one after the other;
+several runs are in progress at a time. Each round of runs draws its load from the seed: the number of stranger clients
+that request random texts at the same time (0 to 31), the number of concurrent runs, and whether the server is restarted
+first, with one thread or two, and with or without the prefix cache. Every answer is compared with the example's lock
+file, so intact's answers under load are compared with those that it gave without load when the lock was written.
+llama.cpp is compared with its own answers without load, with two threads, before the first round.
 
-Each run is a line of the results file; an interrupted command continues there.
+Each run is a line of the results file; an interrupted command continues from there.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ Tests = dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Round:
-    """The load of some runs.
+    """The load during some runs.
 
     Attributes
     ----------
     strangers, together : int
-        Clients beside the runs; the runs at a time.
+        Number of stranger clients, and of concurrent runs.
     restart : bool
-        If true, the server is started anew, with `threads` and `cache`; else it keeps those that it has.
+        If true, restart the server with `threads` and `cache`; otherwise it keeps its settings.
     """
 
     number: int
@@ -74,10 +74,10 @@ def draw_round(seed: int, side: str, number: int, agents: int) -> Round:
 
 
 def changes(locked: Mapping[str, Sequence[Mapping[str, Any]]], found: Tests) -> list[dict[str, Any]]:
-    """Return the answers that are not those of the lock.
+    """Return the answers that differ from the lock.
 
-    A request that the lock lacks, or one that was not sent, follows from an answer that changed, and is not counted
-    again, unless none did.
+    A request that is not in the lock, or one that was not sent, is a consequence of an earlier changed answer, so it is
+    counted only if no answer changed.
     """
     changed, others = [], []
     for test, exchanges in found.items():
@@ -93,7 +93,7 @@ def changes(locked: Mapping[str, Sequence[Mapping[str, Any]]], found: Tests) -> 
 
 
 async def run_round(agents: Agents, runs: Sequence[int], load: Round, url: str, keep: Callable[..., None]) -> None:
-    """Run the tests once for each number, beside strangers that leave when all is done; keep each run as it ends."""
+    """Run the tests once per number, together with strangers that stop when all runs end; keep each run as it ends."""
     counts: Counter[str] = Counter()
     draws = [random.Random(f"{load} {who}") for who in range(load.strangers)]
     strangers = [asyncio.create_task(ask_on(url, draw, counts)) for draw in draws]
@@ -126,7 +126,7 @@ class Campaign:
         self.agents = Agents(args.agents, self.server.url)  # before any thread: they are forked
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Keep a record."""
+        """Store a record."""
         record = {"side": self.args.side, "seed": self.args.seed, **record}
         self.mine.append(record)
         self.lines.add(record)
@@ -141,7 +141,7 @@ class Campaign:
         return dict(next(line["alone"] for line in self.mine if "alone" in line))
 
     def go_on(self) -> None:
-        """Run what is missing, until the time is over."""
+        """Run the missing runs until the time limit."""
         args, locked = self.args, self.locked()
         running: dict[str, Any] = {}  # no server yet
         until = time.monotonic() + 60 * args.minutes
@@ -163,13 +163,13 @@ class Campaign:
             number += 1
 
     def close(self) -> None:
-        """End all processes."""
+        """Stop all processes."""
         self.agents.close()
         self.server.stop()
 
 
 def summary(tests: Mapping[str, Any], locked: Tests) -> dict[str, Any]:
-    """Return what is kept of a run's tests."""
+    """Return the record of a run's tests."""
     exchanges = exchanges_of(tests)
     return {
         "answers": sum(map(len, exchanges.values())),
@@ -180,18 +180,18 @@ def summary(tests: Mapping[str, Any], locked: Tests) -> dict[str, Any]:
 
 
 def finished(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the runs that no error ended."""
+    """Return the runs that did not end with an error."""
     return [line for line in lines if "run" in line and not line["errors"]]
 
 
 def missing(lines: Iterable[Mapping[str, Any]], runs: int) -> list[int]:
-    """Return the numbers of the runs that are still to do; those that an error ended are done again."""
+    """Return the numbers of the remaining runs, including those that ended with an error."""
     done = {line["run"] for line in finished(lines)}
     return [run for run in range(runs) if run not in done]
 
 
 def upper_bound(changed: int, runs: int) -> float:
-    """Return the 95% upper bound of a rate (Clopper and Pearson 1934, one-sided); without changes about 3 / runs."""
+    """Return the 95% upper bound of a rate (Clopper and Pearson 1934, one-sided); about 3 / runs if nothing changed."""
     return 1.0 if changed == runs else float(beta.ppf(0.95, changed + 1, runs - changed))
 
 
@@ -216,7 +216,7 @@ def row(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def show(lines: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    """Print the table, for people or programs."""
+    """Print the table as Markdown or JSON."""
     sides = [side for side in SIDES if finished(line for line in lines if line["side"] == side)]
     rows = {side: row(line for line in lines if line["side"] == side) for side in sides}
     if as_json:
@@ -230,15 +230,21 @@ def show(lines: Sequence[Mapping[str, Any]], as_json: bool) -> None:
 
 
 def main() -> None:
-    """Parse, run, report."""
+    """Parse the arguments, run, and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("side", choices=SIDES, nargs="?", help="a tier of intact, or llama.cpp; none: only show")
-    parser.add_argument("--results", type=Path, default=Path("agent_load.jsonl"), help="the results file")
-    parser.add_argument("--runs", type=int, default=500, help="runs in all, those of the results file included")
-    parser.add_argument("--minutes", type=float, default=120, help="start no round after so long")
-    parser.add_argument("--agents", type=int, default=16, help="runs at a time, at most")
-    parser.add_argument("--seed", type=int, default=0, help="of the load")
-    parser.add_argument("--model", type=model_path, default="qwen-coder-0.5b", help="the model of the lock")
+    parser.add_argument(
+        "side", choices=SIDES, nargs="?", help="a tier of intact, or llama.cpp; without it, only print the results"
+    )
+    parser.add_argument("--results", type=Path, default=Path("agent_load.jsonl"), help="results file")
+    parser.add_argument(
+        "--runs", type=int, default=500, help="total number of runs, including those in the results file"
+    )
+    parser.add_argument("--minutes", type=float, default=120, help="start no round after this many minutes")
+    parser.add_argument("--agents", type=int, default=16, help="maximum number of concurrent runs")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the load")
+    parser.add_argument(
+        "--model", type=model_path, default="qwen-coder-0.5b", help="model for which the lock was written"
+    )
     parser.add_argument("--llama-server", type=Path, help="llama.cpp's program llama-server")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()

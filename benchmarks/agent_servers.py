@@ -1,4 +1,4 @@
-"""Servers of benchmarks, `intact serve` and llama.cpp's `llama-server`, each on a loopback port, started at need."""
+"""Servers for benchmarks, `intact serve` and llama.cpp's `llama-server`, each on a loopback port, started on demand."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pathlib import Path
 import httpx
 
 START = 600
-"""Seconds that a server may take to load its model."""
+"""Maximum number of seconds for a server to load its model."""
 SLOTS = 8
-"""Texts that llama-server writes at a time."""
+"""Number of sequences that llama-server generates concurrently."""
 
 
 def free_port() -> int:
-    """Return a loopback port that is free now."""
+    """Return a loopback port that is currently free."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 class Server:
-    """A server that is started, stopped and started again with other settings on one port.
+    """A server that can be restarted with other settings on the same port.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ class Server:
     llama : Path or None
         The program llama-server.
     log : Path
-        Where the servers write what they print.
+        File for the servers' output.
     more : sequence of str
-        Further options of llama-server.
+        Additional options of llama-server.
     """
 
     def __init__(self, side: str, model: Path, llama: Path | None, log: Path, more: Sequence[str] = ()) -> None:
@@ -56,7 +56,7 @@ class Server:
         return [sys.executable, "-m", "intact", *options, *([] if cache else ["--no-prefix-cache"])]
 
     def start(self, threads: int, cache: bool) -> None:
-        """Stop the server if it runs; start it and wait until it answers."""
+        """Start the server and wait until it answers, after stopping a running one."""
         self.stop()
         command = [*self._command(threads, cache), "--host", "127.0.0.1", "--port", str(self.port)]
         environment = os.environ | ({} if self.side == "llama.cpp" else {"INTACT_ISA": self.side})
@@ -76,7 +76,7 @@ class Server:
         raise SystemExit(f"the server was not ready within {START} seconds: see {self.log}")
 
     def stop(self) -> None:
-        """End the server; whoever still asks it is cut off."""
+        """Stop the server; open requests are cut off."""
         if self._process is not None:
             self._process.terminate()
             try:

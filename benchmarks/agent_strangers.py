@@ -1,4 +1,4 @@
-"""agent_load.py's load: clients that ask a server for random texts, one after the other, until they are stopped."""
+"""The load of agent_load.py: clients that request random texts from a server, one after the other, until stopped."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import httpx
 
 SENTENCE = "why does the old lamp in our hall hum at night when nobody has switched it on since last winter"
 OPENINGS = ("You are the support desk of a shop.", "You are a poet.", "")
-"""System messages; the agent's own is among them, so that strangers share pages of its prompt."""
+"""System messages; they include the agent's own, so that strangers share pages of its prompt."""
 
 
 def request_of(draw: random.Random) -> dict[str, object]:
-    """Draw a request: mostly short prompts and texts, now and then a long prompt."""
+    """Draw a request: mostly short prompts and texts, occasionally a long prompt."""
     length = draw.randrange(60, 240) if draw.random() < 1 / 20 else draw.randrange(1, 13)
     opening, question = draw.choice(OPENINGS), " ".join(draw.choices(SENTENCE.split(), k=length)) + "?"
     messages = [{"role": "system", "content": opening}] if opening else []
@@ -30,7 +30,7 @@ def request_of(draw: random.Random) -> dict[str, object]:
 
 
 async def ask_on(url: str, draw: random.Random, counts: Counter[str]) -> None:
-    """Ask until cancelled, with pauses of up to four seconds; one in eight leaves before its answer has come."""
+    """Send requests until cancelled, with pauses of up to four seconds; abandon one in eight before its answer."""
     async with httpx.AsyncClient(base_url=url, timeout=None) as client:
         while True:
             body, patience = request_of(draw), 3 * draw.random() if draw.random() < 1 / 8 else None

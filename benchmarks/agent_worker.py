@@ -1,4 +1,4 @@
-"""agent_load.py's agents: the tests of examples/agent_test in processes, with every request they send."""
+"""The agents of agent_load.py: the tests of examples/agent_test in worker processes, recording every request."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ FILE = "test_agent.py"
 
 
 class Forwarding:
-    """An ASGI application that passes each request on to a server; there the tests' client is sent."""
+    """An ASGI application that forwards requests to a server; the tests' client sends its requests to it."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        # the server may be another one by the next request: no connection is kept
+        # keep no connection: the next request may go to a restarted server
         self._client = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_keepalive_connections=0))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -45,7 +45,7 @@ class Forwarding:
 
 
 def recorded(url: str) -> tuple[str, RequestRecorder]:
-    """Return the address of a forwarder in a thread, and what records its requests."""
+    """Return the address of a forwarder that runs in a thread, and the recorder of its requests."""
     recorder = RequestRecorder(Forwarding(url))
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(recorder, lifespan="off", log_level="warning"))
@@ -75,7 +75,7 @@ def tests_of_the_example() -> dict[str, Callable[[], None]]:
 
 
 def work(url: str, tests: Mapping[str, Callable[[], None]], connection: Connection) -> None:
-    """Run all tests once whenever asked, until killed."""
+    """Run all tests once per request from the parent process, until killed."""
     here, recorder = recorded(url)
     os.environ |= {"OPENAI_BASE_URL": f"{here}/v1", "OPENAI_API_KEY": "none"}
     while True:
@@ -84,14 +84,14 @@ def work(url: str, tests: Mapping[str, Callable[[], None]], connection: Connecti
 
 
 class Agents:
-    """Processes that run the tests, forked once all is imported.
+    """Processes that run the tests, forked after everything is imported.
 
     Parameters
     ----------
     count : int
-        How many.
+        Number of processes.
     url : str
-        The server.
+        Address of the server.
     """
 
     def __init__(self, count: int, url: str) -> None:
@@ -103,7 +103,7 @@ class Agents:
             process.start()
 
     async def run(self, who: int) -> dict[str, Any]:
-        """Have one of them run all tests; return exchanges, failed assertion and error of each."""
+        """Let one process run all tests; return exchanges, failed assertion and error of each."""
         connection, process = self._ours[who], self._processes[who]
         connection.send(None)
         while not connection.poll():
@@ -113,7 +113,7 @@ class Agents:
         return dict(connection.recv())
 
     def close(self) -> None:
-        """End them."""
+        """Kill all processes."""
         for process in self._processes:
             process.kill()
             process.join()

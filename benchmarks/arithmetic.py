@@ -1,19 +1,20 @@
-"""What a program's arithmetic does to a model, and whether its outputs stay what they are.
+"""Measure what a program's arithmetic does to a model, and whether its outputs are deterministic.
 
     python benchmarks/arithmetic.py MODEL... --results DIR [--parts fidelity,task,determinism] [--minutes 9]
 
-fidelity: logits on windows of wikitext-2, against the fp32 profile on the same file and on the file as shipped. Files
-are the one as shipped and the same requantised by llama.cpp: its dequantised weights are what formats are measured by.
-The places are those of llama.cpp's perplexity and KL divergence: the 255 of the second half of each window of 512 whose
-next token is known; where the model wants a first token it replaces the first of each window. task: which choice of a
-question is likeliest behind it. Both with 95% intervals: by resampling windows; Bonett and Price's for paired choices.
+fidelity: logits on windows of wikitext-2, compared with the fp32 profile on the same file and on the file as shipped.
+The files are the shipped one and the same requantised by llama.cpp; their dequantised weights are the baseline of the
+formats. Scored positions are those of llama.cpp's perplexity and KL divergence: the 255 in the second half of each
+window of 512 whose next token is known; if the model needs a first token, it replaces the first one of each window.
+task: the most likely choice for each question. Both come with 95% intervals: by resampling windows, and Bonett and
+Price's for paired choices.
 
-determinism: GSM8K's first test questions, answered greedily, by turns alone, among others, with two threads, the prompt
-in chunks. Counted are the questions whose answer is not the one that was given alone.
+determinism: GSM8K's first test questions, answered greedily in several settings: alone, among others, with two threads,
+with a chunked prompt. It counts the questions whose answer differs from the one given alone.
 
-A program is in a process of its own. What is known is kept in DIR, a file for each program and setting: the command can
-be stopped at any time (or stops itself, after --minutes) and goes on from there; other programs, windows or questions
-may be asked for then. A program that is not installed is left out.
+Each program runs in its own process. Results are kept in DIR, one file per program and setting. The command can be
+stopped at any time (or stops itself after --minutes) and continues from there, also with other programs, windows or
+questions. A program that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from intact.tasks.task import find_task
 
 
 class Program(NamedTuple):
-    """What computes: a side with options."""
+    """A program under test: a side with options."""
 
     title: str
     side: str
@@ -60,12 +61,12 @@ PROGRAMS = {
 REFERENCE = "fp32"
 NO_LOGITS = ("openvino",)
 DEQUANTISED = ("transformers",)
-"""Those that never compute on a file's own format: run on the file as shipped alone."""
+"""Programs that never compute on a file's own format; they run only on the file as shipped."""
 WEIGHTS = {"shipped": "as shipped", "f16": "F16", "q8_0": "Q8_0", "q4_k_m": "Q4_K_M", "q4_0": "Q4_0"}
 
 
 class Setting(NamedTuple):
-    """How prompts are answered; none of it is part of what was asked."""
+    """The way in which prompts are answered; it should not affect the answers."""
 
     title: str
     together: int = 1
@@ -85,11 +86,11 @@ PARTS = ("fidelity", "task", "determinism")
 
 
 class OutOfTimeError(Exception):
-    """--minutes are over."""
+    """Raised when --minutes are over."""
 
 
 class Bench:
-    """What a run has: its arguments, its folder, its time."""
+    """The context of a run: its arguments, folder and time limit."""
 
     def __init__(self, args: Any) -> None:
         self.args = args
@@ -101,14 +102,14 @@ class Bench:
             self._known(f"{model.stem}/file", {"bytes": model.stat().st_size})
 
     def conditions(self) -> dict[str, Any]:
-        """What results in one folder must have in common."""
+        """Return the conditions that all results in a folder must share."""
         args = self.args
         digest = hashlib.sha256(self.text.encode()).hexdigest()[:16]
         told = {"text": digest, "context": args.context, "task": args.task, "tokens": args.tokens}
         return told | {"processor": common.machine()["processor"]}
 
     def _known(self, name: str, told: dict[str, Any]) -> None:
-        """Keep what was told, or check that it is what was told before."""
+        """Store facts on first use, or check that they match the stored ones."""
         path = self.folder / f"{name}.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,21 +118,21 @@ class Bench:
         for key, value in told.items():
             if before.get(key) != value:
                 raise SystemExit(
-                    f"{self.folder} has results of {name} with {key} {before.get(key)!r}, here it is {value!r}: "
-                    "give another folder by --results"
+                    f"{self.folder} has results of {name} with {key} {before.get(key)!r}, but this run has {value!r}: "
+                    "choose another folder with --results"
                 )
 
     def lines(self, model: Path, name: str) -> Lines:
         return Lines(self.folder / model.stem / f"{name}.jsonl")
 
     def tick(self) -> None:
-        """Raise when the time is over."""
+        """Raise OutOfTimeError if the time is over."""
         if time.monotonic() > self.end:
             raise OutOfTimeError
 
     @contextmanager
     def worker(self, file: Path, name: str, **options: Any) -> Iterator[Worker | None]:
-        """A program on a file; None if it cannot run."""
+        """Provide a worker for a program on a file; None if it cannot run."""
         self.tick()
         program = PROGRAMS[name]
         threads = options.pop("threads", self.args.threads)
@@ -152,7 +153,7 @@ class Bench:
 
 
 class References:
-    """Logits of the fp32 profile, kept as long as someone may compare with them."""
+    """Logits of the fp32 profile, kept as long as they may be needed for comparison."""
 
     def __init__(self, bench: Bench, model: Path, windows: list[list[int]]) -> None:
         self.bench, self.model, self.windows = bench, model, windows
@@ -182,7 +183,7 @@ class References:
 
 
 def first_scored(window: Sequence[int]) -> int:
-    """The first place whose next token is scored."""
+    """Return the first position whose next token is scored."""
     return len(window) // 2
 
 
@@ -191,13 +192,13 @@ def file_of(model: Path, kind: str, bench: Bench) -> Path:
 
 
 def programs_on(kind: str, args: Any) -> list[str]:
-    """Programs whose logits are compared on a kind of file."""
+    """Return the programs whose logits are compared on a kind of file."""
     wanted = [REFERENCE, *(name for name in args.programs if name != REFERENCE)]
     return [name for name in wanted if name not in NO_LOGITS and (kind == "shipped" or name not in DEQUANTISED)]
 
 
 def fidelity(bench: Bench, model: Path) -> None:
-    """Logits on windows, of every program on every file."""
+    """Compare logits on windows for every program on every file."""
     args = bench.args
     windows = common.windows_of(common.tokenizer_of(model), bench.text, args.context, args.windows)
     references = References(bench, model, windows)
@@ -221,7 +222,7 @@ def fidelity(bench: Bench, model: Path) -> None:
 
 
 def compare(bench: Bench, model: Path, kind: str, name: str, indices: Sequence[int], references: References) -> None:
-    """Logits of one program on one file; those of the reference itself are at hand."""
+    """Compare one program's logits on one file; the reference's own logits are already stored."""
     lines = bench.lines(model, f"{kind}.{name}.windows")
 
     def add(i: int, worker: Worker | None) -> None:
@@ -245,20 +246,20 @@ def compare(bench: Bench, model: Path, kind: str, name: str, indices: Sequence[i
             return
         if PROGRAMS[name].side == "llama" and not same_tokens(bench, model, worker):
             raise SystemExit(
-                f"{model}: llama.cpp tokenises the text otherwise, or has another rule for its first token"
+                f"{model}: llama.cpp tokenises the text differently, or has another rule for its first token"
             )
         for i in indices:
             add(i, worker)
 
 
 def same_tokens(bench: Bench, model: Path, llama: Worker) -> bool:
-    """Whether llama.cpp cuts the text as we do."""
+    """Return true if llama.cpp tokenises the text like intact."""
     text = common.excerpt(bench.text, bench.args.context, bench.args.windows)
     return bool(llama("same_tokens", text, *tokenise(common.tokenizer_of(model), text)))
 
 
 def choices(bench: Bench, model: Path) -> None:
-    """Likelihoods of the choices of questions, of every program on every file."""
+    """Compute likelihoods of the choices of questions for every program on every file."""
     args = bench.args
     task, tokenizer = find_task(args.task), common.tokenizer_of(model)
     items = task.load(limit=args.questions, folder=common.DATA)
@@ -281,7 +282,7 @@ def choices(bench: Bench, model: Path) -> None:
 
 
 def determinism(bench: Bench, model: Path) -> None:
-    """Greedy answers of every program under every setting."""
+    """Collect greedy answers of every program under every setting."""
     args = bench.args
     prompts = common.questions(common.tokenizer_of(model), args.prompts)
     for name in args.programs:
@@ -309,7 +310,7 @@ WORK = {"fidelity": fidelity, "task": choices, "determinism": determinism}
 
 
 def cells_of(bench: Bench, models: Iterable[Path]) -> Cells:
-    """All that is known of what was asked for."""
+    """Return all stored results for the requested models, programs and settings."""
     found: Cells = {"fidelity": {}, "task": {}, "determinism": {}}
     for model in models:
         for part, ending in (("fidelity", "windows"), ("task", "choices")):
@@ -326,7 +327,7 @@ def cells_of(bench: Bench, models: Iterable[Path]) -> Cells:
 
 def main() -> None:
     p = common.parser(__doc__)
-    p.add_argument("--results", type=Path, required=True, metavar="DIR", help="what is known; made if missing")
+    p.add_argument("--results", type=Path, required=True, metavar="DIR", help="folder of results; created if missing")
     p.add_argument("--parts", type=names_of(PARTS), default=",".join(PARTS), help="default: all")
     p.add_argument(
         "--programs",
@@ -342,17 +343,21 @@ def main() -> None:
     )
     p.add_argument("--settings", type=names_of(SETTINGS), default=",".join(SETTINGS), help="default: all")
     p.add_argument("--windows", type=int, default=20)
-    p.add_argument("--context", type=int, default=512, help="tokens in a window")
-    p.add_argument("--task", default="arc_easy_likelihood", help="one judged by likelihoods; its data in $INTACT_DATA")
-    p.add_argument("--questions", type=int, default=100, help="of the task")
-    p.add_argument("--prompts", type=int, default=100, help="whose answers are compared")
-    p.add_argument("--tokens", type=int, default=64, help="of an answer, at most")
-    p.add_argument("--threads", type=int, default=0, help="where they are not what is varied (default: all cores)")
+    p.add_argument("--context", type=int, default=512, help="tokens per window")
+    p.add_argument(
+        "--task", default="arc_easy_likelihood", help="task judged by likelihoods; its data are in $INTACT_DATA"
+    )
+    p.add_argument("--questions", type=int, default=100, help="number of questions of the task")
+    p.add_argument("--prompts", type=int, default=100, help="number of prompts whose answers are compared")
+    p.add_argument("--tokens", type=int, default=64, help="maximum tokens of an answer")
+    p.add_argument(
+        "--threads", type=int, default=0, help="threads where the setting does not vary them (default: all cores)"
+    )
     common.add_cache(p)
-    p.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing new after so many")
-    p.add_argument("--table", type=Path, metavar="FILE", help="write the tables there too")
+    p.add_argument("--minutes", type=float, default=float("inf"), help="start nothing new after this many minutes")
+    p.add_argument("--table", type=Path, metavar="FILE", help="also write the tables to this file")
     p.add_argument("--json", action="store_true", help="print numbers instead of tables")
-    p.add_argument("--progress", action="store_true", help="tell what is done")
+    p.add_argument("--progress", action="store_true", help="report progress")
     args = p.parse_args()
     bench = Bench(args)
     try:
@@ -360,7 +365,7 @@ def main() -> None:
             for model in args.models:
                 WORK[part](bench, model)
     except (OutOfTimeError, KeyboardInterrupt):
-        print("stopped: the same command goes on from here", file=sys.stderr)
+        print("stopped: run the same command again to continue", file=sys.stderr)
     names = {name: program.title for name, program in PROGRAMS.items()}
     found = report(cells_of(bench, args.models), names, WEIGHTS, {key: s.title for key, s in SETTINGS.items()})
     if args.table:

@@ -1,4 +1,4 @@
-"""What arithmetic.py found, as tables."""
+"""The results of arithmetic.py as tables."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from common import bootstrap
 from intact.stats.paired import mcnemar
 
 Cells = dict[str, dict[tuple[str, str, str], dict[Any, Any]]]
-"""Lines by window, question or prompt, of (model, file, program); of determinism (model, program, setting)."""
+"""Lines by window, question or prompt, for each (model, file, program); for determinism, (model, program, setting)."""
 REFERENCE = "fp32"
 
 
 class Report(NamedTuple):
-    """The same as Markdown and as numbers."""
+    """The same results as Markdown and as numbers."""
 
     markdown: str
     numbers: dict[str, Any]
@@ -26,7 +26,7 @@ class Report(NamedTuple):
 def report(
     cells: Cells, programs: Mapping[str, str], weights: Mapping[str, str], settings: Mapping[str, str]
 ) -> Report:
-    """Tables of all cells that hold something; titles by name."""
+    """Return tables of all non-empty cells; titles are given by name."""
     rows = fidelity_rows(cells)
     counts = determinism_rows(cells["determinism"])
     parts = []
@@ -38,13 +38,13 @@ def report(
 
 
 def _spread(values: Sequence[float]) -> list[float]:
-    """Mean and its 95% interval."""
+    """Return the mean and its 95% interval."""
     x = np.array(values)
     return [float(x.mean()), *(bootstrap(x) if len(x) > 1 else (math.nan, math.nan))]
 
 
 def fidelity_rows(cells: Cells) -> list[dict[str, Any]]:
-    """A row for each model, file and program: numbers with intervals."""
+    """Return a row for each model, file and program: numbers with intervals."""
     rows = []
     for key in dict.fromkeys([*cells["fidelity"], *cells["task"]]):
         model, kind, name = key
@@ -57,7 +57,7 @@ def fidelity_rows(cells: Cells) -> list[dict[str, Any]]:
 
 
 def window_numbers(own: dict[int, Any], reference: dict[int, Any]) -> dict[str, Any]:
-    """Of the windows that both have read: KL, perplexity, its ratio, same top-1; on the same file and as shipped."""
+    """Return KL, perplexity, its ratio and top-1 agreement on common windows: on the same file and as shipped."""
     windows = sorted(set(own) & set(reference))
     if not windows:
         return {}
@@ -75,7 +75,7 @@ def window_numbers(own: dict[int, Any], reference: dict[int, Any]) -> dict[str, 
 
 
 def task_numbers(own: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
-    """Of the questions that both were asked: how many are right, how that differs, how many choices do."""
+    """Count right answers on common questions, their difference from the reference, and differing choices."""
     names = [name for name in own if name in reference]
     if not names:
         return {}
@@ -93,7 +93,7 @@ def task_numbers(own: dict[str, Any], reference: dict[str, Any]) -> dict[str, An
 
 
 def determinism_rows(cells: dict[tuple[str, str, str], dict[int, list[int]]]) -> list[dict[str, Any]]:
-    """A row for each model and program: of how many prompts the answer changed, under each setting."""
+    """Return a row for each model and program: the number of prompts whose answer changed under each setting."""
     rows = []
     for model, name in dict.fromkeys((model, name) for model, name, _ in cells):
         alone = cells.get((model, name, "alone"), {})
@@ -109,7 +109,7 @@ def determinism_rows(cells: dict[tuple[str, str, str], dict[int, list[int]]]) ->
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """As Markdown, without columns in which nothing stands."""
+    """Render as Markdown, without empty columns."""
     kept = [i for i in range(len(header)) if any(line[i] for line in lines)]
     shown = [[line[i] for i in kept] for line in (header, ["---"] * len(header), *lines)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in shown)

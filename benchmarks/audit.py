@@ -1,14 +1,14 @@
-"""How many tokens it takes to tell an altered log from an honest one, at 1% false alarms.
+"""Measure how many tokens it takes to tell an altered log from an honest one, at 1% false alarms.
 
-    python benchmarks/audit.py FOLDER --make PYTHON     logs by the engines, where missing (hours on few cores)
-    python benchmarks/audit.py FOLDER                   the table
+    python benchmarks/audit.py FOLDER --make PYTHON     generate missing logs with the engines (hours on few cores)
+    python benchmarks/audit.py FOLDER                   print the table
     ... --plot FILE --calibrate FILE --json
 
-PYTHON is an interpreter with llama-cpp-python, torch and transformers. Served are GSM8K's first test questions, by 64
-tokens each. Thresholds come from a random half of the honest responses, false alarms from the other half, detections
-from the altered log; means over 20 such halves and 200 logs each, drawn from whole responses. Cases whose logs are not
-there are left out. --calibrate writes what `intact audit` compares with. Requantised files, NAME.Q4_0*.gguf, are looked
-for in FOLDER: every matrix Q4_0, as `llama_engine.quantise` writes them.
+PYTHON is an interpreter with llama-cpp-python, torch and transformers. The logs answer GSM8K's first test questions
+with 64 tokens each. Thresholds come from a random half of the honest responses, false alarms from the other half,
+detections from the altered log; results are means over 20 such halves and 200 logs each, drawn from whole responses.
+Cases with missing logs are left out. --calibrate writes the reference data of `intact audit`. Requantised files,
+NAME.Q4_0*.gguf, are looked up in FOLDER: every matrix Q4_0, as `llama_engine.quantise` writes them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TRANSFORMERS = {"top_k": 50, "top_p": 1.0, "min_p": 0.0, "seed": 1000, "max_toke
 
 
 class Log(NamedTuple):
-    """A log to be made: by which engine, of which file, how hot, for how many questions."""
+    """A log to generate: engine, file, temperature, and number of questions."""
 
     engine: str
     model: str
@@ -72,7 +72,7 @@ LOGS = {
 
 
 class Case(NamedTuple):
-    """An honest log, and logs that claim the same and are not."""
+    """An honest log, and altered logs that make the same claim."""
 
     honest: str
     altered: dict[str, str]
@@ -102,7 +102,7 @@ ENGINE = {"llama": "llama.cpp", "transformers": "transformers"}
 
 
 def file_of(name: str, folder: Path) -> Path:
-    """A model's file; one with `-q40` behind its name is the requantised one."""
+    """Return a model's file; the suffix `-q40` of the name selects the requantised one."""
     plain = name.removesuffix("-q40")
     if plain == name:
         return model_path(name)
@@ -113,12 +113,12 @@ def file_of(name: str, folder: Path) -> Path:
 
 
 def questions(model: str, count: int) -> list[dict[str, Any]]:
-    """Prompts for a model."""
+    """Return prompts for a model."""
     return [{"prompt_tokens": tokens} for tokens in common.questions(tokenizer_of(file_of(model, Path())), count)]
 
 
 def make(folder: Path, python: str) -> None:
-    """Have the engines write what is missing."""
+    """Let the engines generate missing logs."""
     for name, log in LOGS.items():
         path = folder / "logs" / f"{name}.jsonl"
         if path.exists():
@@ -135,7 +135,7 @@ def make(folder: Path, python: str) -> None:
 
 
 def records(folder: Path, name: str, claim: Log) -> Iterator[dict[str, Any]]:
-    """A log's lines as they would be shown by someone who claims another one's model and temperature."""
+    """Yield a log's lines as someone would present them who claims another log's model and temperature."""
     lines = [json.loads(line) for line in (folder / "logs" / f"{name}.jsonl").read_text().splitlines()]
     served = LOGS[name].model.removesuffix("-q40")
     foreign = served.split("-")[0] != claim.model.split("-")[0]
@@ -150,7 +150,7 @@ def records(folder: Path, name: str, claim: Log) -> Iterator[dict[str, Any]]:
 
 
 class Scores:
-    """Scores of logs under a claim, kept in FOLDER/scores."""
+    """Scores of logs under a claim, cached in FOLDER/scores."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -184,7 +184,7 @@ class Scores:
 
 
 def draw(texts: list[np.ndarray], size: int, rng: np.random.Generator) -> np.ndarray:
-    """Tokens of whole responses, drawn with replacement, cut at `size`; rows are tokens."""
+    """Draw responses with replacement and concatenate their tokens, cut at `size`; rows are tokens."""
     parts, count = [], 0
     while count < size:
         text = texts[rng.integers(len(texts))]
@@ -195,7 +195,7 @@ def draw(texts: list[np.ndarray], size: int, rng: np.random.Generator) -> np.nda
 
 
 def alarms(texts: list[np.ndarray], honest: Honest | None, size: int, rng: np.random.Generator) -> float:
-    """The share of logs of `size` tokens that are called suspicious."""
+    """Return the share of logs of `size` tokens that are called suspicious."""
     if honest is None:  # surprises and their variances
         hits = 0
         for _ in range(RESAMPLED):
@@ -207,14 +207,14 @@ def alarms(texts: list[np.ndarray], honest: Honest | None, size: int, rng: np.ra
 
 
 def texts_of(scored: list[Scored], kind: Kind) -> list[np.ndarray]:
-    """Scores by response; of surprises with their variances."""
+    """Return the scores of each response; surprises come with their variances."""
     if kind == "likelihood":
         return [np.array([(token.surprise, token.variance) for token in one.scores]) for one in scored]
     return [np.array(text) for text in values_of(scored, kind)]
 
 
 def measure(case: Case, scores: Scores) -> dict[str, Any]:
-    """Rates of one case, by the number of tokens."""
+    """Measure the detection rates of one case by number of tokens."""
     claim = LOGS[case.honest]
     honest = scores(case.honest, claim)
     kind = case.kind
@@ -241,13 +241,13 @@ def measure(case: Case, scores: Scores) -> dict[str, Any]:
 
 
 def matches(scored: list[Scored]) -> float:
-    """The share of tokens that the reference expects."""
+    """Return the share of tokens that match the reference's expectation."""
     pairs = [pair for one in scored for pair in zip(one.scores, one.response.output, strict=True)]
     return float(np.mean([token.expected == drawn for token, drawn in pairs]))
 
 
 def needed(rates: dict[int, float], share: float = 0.99) -> str:
-    """The fewest tokens from which on so many altered logs are found."""
+    """Return the smallest number of tokens from which at least this share of altered logs is detected."""
     good = [size for size in SIZES if all(rates[other] >= share for other in SIZES if other >= size)]
     return f"{good[0]:,}" if good else f"> {SIZES[-1]:,}"
 
@@ -266,7 +266,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw detection against tokens, a panel for each way of checking."""
+    """Plot detection against tokens, with a panel for each kind of check."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -291,7 +291,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def calibrate(scores: Scores, path: Path) -> None:
-    """Write what honest logs score."""
+    """Write the scores of honest logs."""
     kept = []
     for name in [name for name in CALIBRATING if (scores.folder / "logs" / f"{name}.jsonl").exists()]:
         claim = LOGS[name]
@@ -305,7 +305,7 @@ def calibrate(scores: Scores, path: Path) -> None:
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("folder", type=Path)
-    p.add_argument("--make", metavar="PYTHON", help="make logs that are missing")
+    p.add_argument("--make", metavar="PYTHON", help="generate missing logs")
     p.add_argument("--plot", type=Path)
     p.add_argument("--calibrate", type=Path)
     p.add_argument("--json", action="store_true")

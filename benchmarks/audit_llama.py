@@ -1,8 +1,8 @@
-"""audit.py's maker of llama.cpp logs: its own samplers, one generator for each response, several in a batch.
+"""Generate llama.cpp logs for audit.py: its own samplers, one generator per response, several responses in a batch.
 
     python benchmarks/audit_llama.py MODEL.gguf SETTINGS < prompts.jsonl > log.jsonl
 
-SETTINGS is a JSON object: temperature, top_k, top_p, min_p, seed, max_tokens. The order of the chain is that of
+SETTINGS is a JSON object: temperature, top_k, top_p, min_p, seed, max_tokens. The samplers run in the order of
 llama.cpp's command line and of llama-cpp-python: top_k, top_p, min_p, temperature, then the draw.
 """
 
@@ -19,7 +19,7 @@ TOGETHER = 16
 
 
 def chain(settings: dict[str, Any], seed: int) -> Any:
-    """A sampler of one response."""
+    """Return the sampler chain of one response."""
     if settings["temperature"] == 0:
         return engine.greedy()
     sampler = c.llama_sampler_chain_init(c.llama_sampler_chain_default_params())

@@ -1,4 +1,4 @@
-"""audit.py's maker of Transformers logs: `generate` on the CPU, one response at a time, each after its own manual_seed.
+"""Generate Transformers logs for audit.py: `generate` on the CPU, one response at a time, each with its own seed.
 
     python benchmarks/audit_transformers.py MODEL.gguf SETTINGS < prompts.jsonl > log.jsonl
 

@@ -1,19 +1,19 @@
-"""Loss by forms of the KV cache that were not built as codecs, in floats: XQuant and MiniCache beside KIVI.
+"""Measure the loss of KV cache formats not implemented as codecs, in floats: XQuant and MiniCache against KIVI.
 
     python benchmarks/cache_forms.py smollm2-135m qwen-coder-0.5b --windows 8
 
-Transformers computes in float32. Of each window the cache of the first half is replaced by what a form would give back,
-and the second half is read with it: the mean of KL(exact || form) in nats there, with its 95% interval, windows being
-the units. Bits are those of a number in the cache, scales and offsets left out; quantisers are asymmetric, a scale and
-an offset for each group of 128.
+Transformers computes in float32. In each window, the cache of the first half is replaced by a format's reconstruction,
+and the second half is read with it. Prints the mean of KL(exact || format) in nats there, with its 95% interval over
+windows. Bits are per number in the cache, without scales and offsets; quantisers are asymmetric, with a scale and an
+offset for each group of 128.
 
 - kivi: keys by channel over tokens, values by token (arXiv 2402.02750).
-- xquant: the input of the products on the left singular vectors of their weights, which takes as many numbers as keys
-  and values do; those of keys by channel, those of values by token (arXiv 2508.10395).
-- xquant-cl: the same of the differences between layers, on those of both products side by side; the third layer's input
-  whole, in 4 bits.
-- minicache: from the middle on pairs of layers share one direction of each key and value, between both by the 0.6th
-  part of their angle; pairs that are as far apart as 95% of the way to the farthest are kept (arXiv 2405.14366).
+- xquant: the input of the products, projected onto the left singular vectors of their weights, which takes as many
+  numbers as keys and values do; for keys by channel, for values by token (arXiv 2508.10395).
+- xquant-cl: the same for the differences between layers, projected for both products together; the third layer's input
+  in full, with 4 bits.
+- minicache: from the middle layer upwards, pairs of layers share one direction of each key and value, at 0.6 of the
+  angle between them; pairs more than 95% of the way to the largest angle are kept (arXiv 2405.14366).
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from intact.stats.intervals import AMOUNTS, clustered
 
 GROUP, ANGLE, KEPT = 128, 0.6, 0.05
 Pair = tuple[torch.Tensor, torch.Tensor]
-"""Keys before the rotation, and values, of a layer: (tokens, heads * width) each."""
+"""Keys before rotation, and values, of a layer: (tokens, heads * width) each."""
 
 
 def rounded(x: torch.Tensor, bits: int) -> torch.Tensor:
-    """Round rows in groups of columns to so many bits."""
+    """Round rows to the given number of bits, in groups of columns."""
     parts = []
     for part in x.split(GROUP, dim=1):
         low, high = part.amin(1, keepdim=True), part.amax(1, keepdim=True)
@@ -56,7 +56,7 @@ def by_channel(x: torch.Tensor, bits: int) -> torch.Tensor:
 
 @cache
 def decomposed(*products: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """The left singular vectors of products' weights side by side, and what leads from them to the results."""
+    """Return the left singular vectors of the products' concatenated weights, and the map from them to the results."""
     weight = torch.cat([product.weight for product in products]).T
     left, sizes, right = torch.linalg.svd(weight, full_matrices=False)
     return left, sizes[:, None] * right
@@ -104,7 +104,7 @@ def minicache(model: Any, inputs: list[torch.Tensor], exact: list[Pair], bits: i
 
 
 def merged(x: torch.Tensor, y: torch.Tensor, heads: int) -> Pair:
-    """Two layers' keys, or values, that share a direction in each head."""
+    """Return two layers' keys, or values, with a shared direction in each head."""
     a, b = (one.reshape(len(one), heads, -1) for one in (x, y))
     long_a, long_b = (one.norm(dim=2, keepdim=True) for one in (a, b))
     u, v = a / long_a, b / long_b
@@ -125,7 +125,7 @@ FORMS: dict[str, tuple[Callable[..., list[Pair]], tuple[int, ...]]] = {
 
 @contextmanager
 def recorded(model: Any) -> Iterator[tuple[list[torch.Tensor], list[Pair]]]:
-    """Record, of a pass, what enters the products of keys and values in each layer, and what they give."""
+    """Record the inputs and results of the key and value products of each layer in a forward pass."""
     inputs: list[torch.Tensor] = []
     pairs: list[Pair] = []
     keys: list[torch.Tensor] = []
@@ -151,7 +151,7 @@ def recorded(model: Any) -> Iterator[tuple[list[torch.Tensor], list[Pair]]]:
 
 
 def cache_of(model: Any, pairs: list[Pair]) -> DynamicCache:
-    """The cache that a model would have of keys and values: keys rotated."""
+    """Build a model's cache from keys, which are rotated here, and values."""
     found = DynamicCache()
     config, count = model.config, len(pairs[0][0])
     positions = torch.arange(count)[None]
@@ -167,7 +167,7 @@ def cache_of(model: Any, pairs: list[Pair]) -> DynamicCache:
 
 @torch.no_grad()
 def divergences(model: Any, tokens: torch.Tensor) -> dict[str, float]:
-    """The mean KL of each form on the second half of a window."""
+    """Return the mean KL of each format on the second half of a window."""
     half = len(tokens) // 2
     first, second = tokens[None, :half], tokens[None, half:]
     with recorded(model) as (inputs, exact):
@@ -187,7 +187,7 @@ def divergences(model: Any, tokens: torch.Tensor) -> dict[str, float]:
 
 
 def measure(path: Path, options: argparse.Namespace) -> None:
-    """Measure all forms on a model, and print them."""
+    """Measure all formats on a model, and print them."""
     model = transformers_model(path)
     size, text = options.context, options.text.read_text("utf-8")
     windows = common.windows_of(common.tokenizer_of(path), text, size, options.windows)

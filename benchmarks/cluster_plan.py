@@ -1,20 +1,20 @@
-"""The estimates of `intact plan` beside measurements: rates of one model at degrees 1 and 2, and what they foretell.
+"""Compare the estimates of `intact plan` with measurements: rates of a model at degrees 1 and 2, and predictions.
 
     python benchmarks/cluster_plan.py qwen-coder-0.5b smollm2-135m [--degrees 1 2 3 4] [--stages 2 3 4] [--rounds 4]
 
 The first model at degrees 1 and 2 gives the rates of one thread of this machine, and exchanges without a model those of
-messages. They foretell the first model at other degrees, the other models at all, and pipelines of both. Ranks run here
-in threads with real exchanges over sockets; of each part of a step the least processor time of several steps and rounds
-counts, and of equal parts the lower quartile (`intact.measure.planning.measure`), so that other work on the machine
-hardly shows. Rounds are by turns: each has all models, degrees and pipelines. Compared are, for a token of one text, of
-eight texts and for a prompt of 128 tokens:
+messages. They predict the first model at other degrees, the other models at all degrees, and pipelines of both. Ranks
+run here in threads with real exchanges over sockets. For each part of a step, the minimum processor time over several
+steps and rounds counts, and for equal parts the lower quartile (`intact.measure.planning.measure`), so that other work
+on the machine has little effect. Each round includes all models, degrees and pipelines in turn. For a token of one
+sequence, of eight sequences, and for a prompt of 128 tokens, it compares:
 
-- the time that the busiest rank computes and exchanges, measured and foretold;
+- the time that the busiest rank computes and exchanges, measured and predicted;
 - the time of a whole step on as many machines, with --latency (microseconds, one way) and --gigabits, simulated from
-  measured parts and from the rates;
-- the bytes that leave and reach rank 0.
+  the measured parts and from the rates;
+- the bytes that rank 0 sends and receives.
 
-It is not a run on a real network: that part of the estimate is stated, not measured. Errors over 15% have a star.
+This is not a run on a real network: that part of the estimate is assumed, not measured. Errors over 15% have a star.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ NAMES = dict(zip(STEPS, ("1 text", "8 texts", "prompt"), strict=True))
 
 
 class Comparison(NamedTuple):
-    """Of one model, way, degree and kind of step: measured and foretold."""
+    """The measured and predicted values for one model, kind of parallelism, degree and kind of step."""
 
     model: str
     way: str
@@ -63,7 +63,7 @@ class Comparison(NamedTuple):
 
     @property
     def errors(self) -> tuple[float, float]:
-        """Relative, of the busiest rank and of the step."""
+        """Relative errors for the busiest rank and for the step."""
         return self.busy[1] / self.busy[0] - 1, self.step[1] / self.step[0] - 1
 
 
@@ -90,9 +90,9 @@ def compare(model: str, degree: int, cut: CutTimes, network: MachineKind, fitted
 
 
 def measured_step(network: MachineKind, times: Sequence[RankTimes]) -> float:
-    """Simulate a step whose parts take what was measured: segments as nanoseconds of work, exchanges as their mean.
+    """Simulate a step with measured times: segments as nanoseconds of work, exchanges as their mean.
 
-    What an exchange takes is divided between its messages and the rest as the rates have it.
+    An exchange's time is split between its messages and the rest in the proportion that the rates give.
     """
     works, kinds, rates = [], [], network.rates
     for one, messages in zip(times, count_messages([each.work for each in times]), strict=True):
@@ -109,7 +109,7 @@ def measured_step(network: MachineKind, times: Sequence[RankTimes]) -> float:
 def compare_stages(
     model: str, program: Program, times: StageTimes, network: MachineKind, stages: int
 ) -> list[Comparison]:
-    """Compare all kinds of steps of a pipeline of so many stages."""
+    """Compare all kinds of steps of a pipeline with this many stages."""
     whole = ModelWork.of(program)
     counts, found = StagesWork(whole.whole or program, whole.sizes), []
     kinds, rates = [network] * stages, network.rates
@@ -140,16 +140,16 @@ def compare_stages(
 
 
 def inverse(seconds: float) -> float:
-    """Return 10^9 a second, where one takes so many seconds; infinity where it takes none."""
+    """Return the rate in 10^9 per second if one takes this many seconds; infinity for 0 seconds."""
     return 1e-9 / seconds if seconds else float("inf")
 
 
 def main() -> None:
-    """Measure, fit, foretell and print."""
+    """Measure, fit, predict and print."""
     arguments = parser(__doc__, text=False)
     arguments.add_argument("--degrees", type=int, nargs="+", default=[1, 2, 3, 4])
     arguments.add_argument("--stages", type=int, nargs="*", default=[2, 3, 4])
-    arguments.add_argument("--steps", type=float, default=0.3, help="times as many steps as `STEPS` has")
+    arguments.add_argument("--steps", type=float, default=0.3, help="multiplies the numbers of steps in `STEPS`")
     arguments.add_argument("--rounds", type=int, default=4)
     arguments.add_argument("--latency", type=float, default=30.0)
     arguments.add_argument("--gigabits", type=float, default=10.0)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: model files, the text, windows, the machine's description."""
+"""Shared parts of the benchmarks: model files, the text, windows, the machine's description."""
 
 from __future__ import annotations
 
@@ -37,38 +37,38 @@ SHORT = {
 
 
 def model_path(name: str) -> Path:
-    """A GGUF file, by path or by its short name under INTACT_MODELS."""
+    """Return a GGUF file, given by path or by its short name under INTACT_MODELS."""
     path = MODELS / SHORT[name] if name in SHORT else Path(name)
     if not path.is_file():
         raise argparse.ArgumentTypeError(
-            f"no file {path} (short names: {', '.join(SHORT)}; INTACT_MODELS names their folder)"
+            f"no file {path} (short names: {', '.join(SHORT)}; INTACT_MODELS is their folder)"
         )
     return path
 
 
 def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
-    """A reader of comma-separated names."""
+    """Return a parser of comma-separated names."""
 
     def read(value: str) -> list[str]:
         names = value.split(",")
         for name in names:
             if name not in known:
-                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+                raise argparse.ArgumentTypeError(f"unknown name {name!r}: expected one of {', '.join(known)}")
         return names
 
     return read
 
 
 def text_path(name: str) -> Path:
-    """A text file; `wikitext2` is the test set under INTACT_DATA."""
+    """Return a text file; `wikitext2` is the test set under INTACT_DATA."""
     path = DATA / "wikitext2" / "test.txt" if name == "wikitext2" else Path(name)
     if not path.is_file():
-        raise argparse.ArgumentTypeError(f"no file {path} (INTACT_DATA names the folder of wikitext2/test.txt)")
+        raise argparse.ArgumentTypeError(f"no file {path} (INTACT_DATA is the folder of wikitext2/test.txt)")
     return path
 
 
 def parser(description: str | None, text: bool = True) -> argparse.ArgumentParser:
-    """A parser with MODEL..., and --text."""
+    """Return an argument parser with MODEL... and, optionally, --text."""
     p = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("models", nargs="+", type=model_path, metavar="MODEL", help=f"GGUF file, or {', '.join(SHORT)}")
     if text:
@@ -79,23 +79,23 @@ def parser(description: str | None, text: bool = True) -> argparse.ArgumentParse
 
 
 def add_cache(p: argparse.ArgumentParser) -> None:
-    """--cache, for `requantised`."""
+    """Add --cache, for `requantised`."""
     cache = Path(tempfile.gettempdir()) / "intact-peers"
     p.add_argument("--cache", type=Path, default=cache, metavar="DIR", help=f"for requantised files (default: {cache})")
 
 
 def tokenizer_of(path: Path) -> Tokenizer:
-    """A model's tokenizer, without its weights."""
+    """Load a model's tokenizer, without its weights."""
     return Tokenizer.from_checkpoint(open_checkpoint(path))
 
 
 def excerpt(text: str, context: int, count: int) -> str:
-    """As much of a text as so many windows need: 8 characters a token are plenty for wikitext."""
+    """Return as much of a text as the windows need; 8 characters per token are more than enough for wikitext."""
     return text[: 8 * context * (count + 1)]
 
 
 def windows_of(tokenizer: Tokenizer, text: str, context: int, count: int) -> list[list[int]]:
-    """The first windows of a text, as `intact perplexity` cuts them."""
+    """Return the first windows of a text, cut as in `intact perplexity`."""
     tokens, bos = tokenise(tokenizer, excerpt(text, context, count))
     found = list(cut(tokens, context, bos))
     if len(found) < count:
@@ -104,7 +104,7 @@ def windows_of(tokenizer: Tokenizer, text: str, context: int, count: int) -> lis
 
 
 def questions(tokenizer: Tokenizer, count: int) -> list[list[int]]:
-    """GSM8K's first test questions as tokens, in the chat template where there is one."""
+    """Return GSM8K's first test questions as tokens, in the chat template if there is one."""
     prompts = []
     with (DATA / "gsm8k" / "test.jsonl").open() as lines:
         for line, _ in zip(lines, range(count), strict=False):
@@ -117,7 +117,7 @@ def questions(tokenizer: Tokenizer, count: int) -> list[list[int]]:
 
 
 def requantised(path: Path, cache: Path, kind: str) -> Path:
-    """The file in another of llama.cpp's types (`llama_engine.TYPES`), made once by its own quantiser."""
+    """Return the file in another of llama.cpp's types (`llama_engine.TYPES`), made once by its own quantiser."""
     stat = path.stat()
     target = cache / f"{path.stem}.{stat.st_size:x}-{int(stat.st_mtime):x}.{kind.upper()}.gguf"
     if not target.exists():
@@ -130,7 +130,7 @@ def requantised(path: Path, cache: Path, kind: str) -> Path:
 
 
 class Lines:
-    """Records in a file of JSON lines, each appended as soon as it is known; one that a kill cut off is passed over."""
+    """Records in a JSON Lines file, each appended as soon as it is known; a line cut off by a kill is skipped."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,13 +150,13 @@ class Lines:
             file.write("\n" * self._cut() + json.dumps(record) + "\n")
 
     def _cut(self) -> bool:
-        """Whether the last line has no end."""
+        """Return true if the last line has no line break."""
         data = self.path.read_bytes() if self.path.is_file() else b""
         return bool(data) and not data.endswith(b"\n")
 
 
 def bootstrap(statistic: NDArray[np.float64], draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
-    """95% interval of the mean over windows, by resampling windows."""
+    """Return the 95% interval of the mean over windows, by resampling windows."""
     rng = np.random.default_rng(seed)
     means = statistic[rng.integers(0, len(statistic), (draws, len(statistic)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
@@ -164,14 +164,14 @@ def bootstrap(statistic: NDArray[np.float64], draws: int = 10_000, seed: int = 0
 
 
 def step_seconds(executor: Executor, chunk: SequenceChunk) -> float:
-    """The seconds of a step of one sequence, with the logits of its last row."""
+    """Measure the seconds of a step of one sequence, with the logits of its last row."""
     start = time.perf_counter()
     executor.step([chunk], np.array([len(chunk.tokens) - 1]))
     return time.perf_counter() - start
 
 
 def machine() -> dict[str, object]:
-    """The processor and what may be used of it."""
+    """Describe the processor, the available cores and the software."""
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():

@@ -1,4 +1,4 @@
-"""Requests of several kinds, for which drafting pays differently."""
+"""Several kinds of requests, on which drafting has different gains."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _problems(count: int) -> Iterator[str]:
 
 
 def requests(kind: str, count: int) -> list[str]:
-    """At most `count` requests of a kind."""
+    """Return at most `count` requests of a kind."""
     match kind:
         case "summary":
             return [f"Summarise this text. Quote its most important sentences.\n\n{text}" for text in _texts(count)]
@@ -58,11 +58,11 @@ def requests(kind: str, count: int) -> list[str]:
             return list(STORIES[:count])
         case "maths":
             return [f"{problem}\nThink step by step." for problem in _problems(count)]
-    raise ValueError(f"a kind is one of {', '.join(KINDS)}, got {kind!r}")
+    raise ValueError(f"unknown kind {kind!r}: expected one of {', '.join(KINDS)}")
 
 
 def check_files() -> None:
-    """End the program unless the files are there that requests are made of."""
+    """Exit unless the files from which requests are made exist."""
     files = [DATA / "c4" / "c4_demo.json", DATA / "mbpp_sanitized" / "test.jsonl", DATA / "gsm8k" / "test.jsonl"]
     if missing := [path for path in files if not path.is_file()]:
-        raise SystemExit(f"no file {missing[0]} (INTACT_DATA names the folder)")
+        raise SystemExit(f"no file {missing[0]} (INTACT_DATA is the folder)")

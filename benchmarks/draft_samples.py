@@ -1,7 +1,7 @@
-"""Count the guesses that come true, by drafter and by the number of the sample: 16 answers to problems of GSM8K.
+"""Count the accepted guesses by drafter and by sample number, over 16 answers to each of several GSM8K problems.
 
-The texts are written once. Each drafter then guesses along them, a fixed number of nodes a step, and learns from the
-model's own logits, one sample after the other: counts, which no load of the machine changes.
+The texts are written once. Each drafter then guesses along them, with a fixed number of nodes per step, and learns from
+the model's own logits, one sample after the other. The results are counts, which do not depend on the machine's load.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from intact.numerics.sampling import branch_key
 
 CONTEXT, CANDIDATES = 2, 10
 GROUPS = ((0, 1), (1, 4), (4, 16))
-"""Numbers of samples that are counted together."""
+"""Ranges of sample numbers that are counted together."""
 
 
 class Written(NamedTuple):
-    """A sample: its prompt, its tokens, and the likeliest tokens after each of both, with their gaps."""
+    """A sample: its prompt, its tokens, and the most likely tokens at each position of both, with their logit gaps."""
 
     prompt: list[int]
     tokens: list[int]
@@ -42,7 +42,7 @@ class Written(NamedTuple):
 
 
 def rows(model: intact.Model, tokens: list[int]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the likeliest tokens after each of a text's, and their gaps."""
+    """Return the most likely tokens after each token of a sequence, and their logit gaps."""
     candidates, gaps = [], []
     with model.exclusive() as engine:
         for chunks, wanted in engine.prefill(tokens):
@@ -55,7 +55,7 @@ def rows(model: intact.Model, tokens: list[int]) -> tuple[NDArray[np.int32], NDA
 
 
 def write(model: intact.Model, request: str, options: argparse.Namespace, sampling: dict[str, float]) -> list[Written]:
-    """Write the samples of a request."""
+    """Generate the samples of a request."""
     prompt = model.tokenizer.encode_chat([{"role": "user", "content": request}])
     (samples,) = model.generate(prompt, n=options.samples, max_tokens=options.tokens, seed=0, **sampling)
     name = prompt_id(prompt)
@@ -68,7 +68,7 @@ def write(model: intact.Model, request: str, options: argparse.Namespace, sampli
 
 
 def guess_along(drafter: Drafter, sample: Written, context: DrawContext, nodes: int) -> tuple[int, int]:
-    """Let a drafter guess along a text; return the steps, and the guesses that came true."""
+    """Let a drafter guess along a text; return the numbers of steps and of accepted guesses."""
     draft = drafter.open(sample.prompt, context)
     text = [-1] * CONTEXT + sample.prompt
     place, steps, accepted = 0, 0, 0
@@ -100,7 +100,7 @@ def guess_along(drafter: Drafter, sample: Written, context: DrawContext, nodes: 
 
 
 def drafters(vocabulary: int) -> Iterator[tuple[str, Drafter, bool]]:
-    """Yield what is compared: a name, a drafter, and if it knows the keys of the draws."""
+    """Yield the drafters to compare: a name, a drafter, and whether it knows the keys of the draws."""
     made: dict[str, Callable[[], Drafter]] = {
         name: lambda name=name: DRAFTERS[name](vocabulary, True) for name in DRAFTERS
     }  # type: ignore[misc]
@@ -114,10 +114,10 @@ def main() -> None:
     p = parser(__doc__, text=False)
     p.add_argument("--problems", type=int, default=8)
     p.add_argument("--samples", type=int, default=16)
-    p.add_argument("--tokens", type=int, default=160, help="of each answer (default 160)")
-    p.add_argument("--nodes", type=int, default=8, help="guesses of a step (default 8)")
+    p.add_argument("--tokens", type=int, default=160, help="maximum tokens per answer (default 160)")
+    p.add_argument("--nodes", type=int, default=8, help="guesses per step (default 8)")
     p.add_argument("--temperatures", nargs="+", type=float, default=[0.8])
-    p.add_argument("--json", type=Path, help="write the figures to a file")
+    p.add_argument("--json", type=Path, help="write the results to a file")
     options = p.parse_args()
     check_files()
     results: dict[str, dict[str, list[float]]] = {}

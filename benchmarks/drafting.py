@@ -1,6 +1,6 @@
-"""Measure the gain of drafting: answers with and without it, by turns, on several kinds of requests, of equal texts.
+"""Measure the gain of drafting: alternate answers with and without it, with equal texts, on several kinds of requests.
 
-With --cpu the process's own time counts, on one thread, which other work on the machine disturbs less.
+With --cpu the process's own time on one thread counts, which other work on the machine affects less.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 
 def difference(after: Statistics, before: Statistics) -> tuple[int, int, int]:
-    """Steps, nodes proposed, nodes accepted."""
+    """Return the numbers of steps, proposed nodes and accepted nodes between two statistics."""
 
     def total(statistics: Statistics) -> tuple[int, int, int]:
         return statistics.steps, sum(statistics.proposed.values()), sum(statistics.accepted.values())
@@ -50,7 +50,7 @@ def difference(after: Statistics, before: Statistics) -> tuple[int, int, int]:
 
 
 def set_clock(drafting: Drafting, clock: Callable[[], float]) -> None:
-    """Let all that measures time use a clock."""
+    """Set the clock of everything that measures time."""
     drafting.controller = Controller(clock=clock)
     for drafter in getattr(drafting.drafter, "members", [drafting.drafter]):
         if isinstance(drafter, DraftModel):
@@ -58,7 +58,7 @@ def set_clock(drafting: Drafting, clock: Callable[[], float]) -> None:
 
 
 def forget(model: intact.Model, name: str) -> None:
-    """Make the drafters that learn texts anew: no answer may be known from its turn before."""
+    """Recreate the drafters that learn texts, so that none knows an answer from an earlier turn."""
     drafting = model.engine.drafting
     fresh = make_drafting(name, model.program.vocabulary, model.executor.trees) if name != MODEL else None
     if fresh is None:
@@ -72,7 +72,7 @@ def forget(model: intact.Model, name: str) -> None:
 def measure(
     model: intact.Model, kind: str, temperature: float, options: argparse.Namespace, clock: Callable[[], float]
 ) -> Row:
-    """Run each request without and with drafts by turns."""
+    """Run each request alternately without and with drafts."""
     drafting, count, ratios = model.engine.drafting, 0, []
     seconds = {False: 0.0, True: 0.0}
     steps = proposed = accepted = 0
@@ -115,17 +115,17 @@ def measure(
 
 def main() -> None:
     p = parser(__doc__, text=False)
-    p.add_argument("--drafter", choices=[*DRAFTERS, MODEL], default="auto", help="model: the draft model alone")
-    p.add_argument("--draft-model", type=model_path, metavar="MODEL", help="a smaller model, which drafts as well")
-    p.add_argument("--requests", type=int, default=4, help="of each kind, at most 4 (default 4)")
-    p.add_argument("--tokens", type=int, default=192, help="of each answer (default 192)")
-    p.add_argument("--samples", type=int, default=1, help="of each request, side by side (default 1)")
-    p.add_argument("--repeats", type=int, default=3, help="with and without (default 3)")
+    p.add_argument("--drafter", choices=[*DRAFTERS, MODEL], default="auto", help="drafter; model: only the draft model")
+    p.add_argument("--draft-model", type=model_path, metavar="MODEL", help="smaller model that also drafts")
+    p.add_argument("--requests", type=int, default=4, help="requests per kind, at most 4 (default 4)")
+    p.add_argument("--tokens", type=int, default=192, help="maximum tokens per answer (default 192)")
+    p.add_argument("--samples", type=int, default=1, help="samples per request, in one batch (default 1)")
+    p.add_argument("--repeats", type=int, default=3, help="repeats with and without drafts (default 3)")
     p.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     p.add_argument("--temperatures", nargs="+", type=float, default=[0.0, 0.8])
     p.add_argument("--profile", choices=("int8", "fp32"), default="int8")
-    p.add_argument("--cpu", action="store_true", help="one thread, and the process's time instead of the clock's")
-    p.add_argument("--json", type=Path, help="write the figures to a file")
+    p.add_argument("--cpu", action="store_true", help="use one thread, and processor time instead of wall-clock time")
+    p.add_argument("--json", type=Path, help="write the results to a file")
     options = p.parse_args()
     check_files()
     clock = time.process_time if options.cpu else time.perf_counter

@@ -1,21 +1,23 @@
-"""Bound what drafts from a model's own first layers could gain (DEL, 2504.05598), before anything is built.
+"""Bound the possible gain of drafts from a model's own first layers (DEL, 2504.05598), before implementing anything.
 
-Each exit is the model's first layers with its last norm and head (a logit lens). On texts that the model wrote, greedy,
-`alpha` is the share of tokens that an exit would have guessed. A draft of i tokens from the first d of L layers gives
-G(i) = 1 + alpha + ... + alpha^i tokens for (L - d) + (i + 1) d layers; the head counts as so many layers as it has
-weights. Rows of the check are taken as free, so that what is printed is a bound that no machine reaches.
+Each exit consists of the model's first layers with its last norm and head (a logit lens). On greedy texts that the
+model wrote, `alpha` is the share of tokens that an exit would have guessed. A draft of i tokens from the first d of L
+layers gives G(i) = 1 + alpha + ... + alpha^i tokens for (L - d) + (i + 1) d layers; the head counts as many layers as
+its weights correspond to. Rows of the verification are taken as free, so the printed value is a bound that no machine
+reaches.
 
-With --certainties, it prints instead what exits would do to a model that is divided between an edge and a cloud
-(CE-CoLLM, 2411.02829): the edge has the first layers, and answers alone where its exit gives a token so much
-probability. For each exit and certainty: the share of tokens that are so certain; how many of these are the model's
-own; the share of answers that would stay the model's, as all certain tokens are its own; and the share of tokens that
-never leave the edge, those behind an answer's last uncertain one. Others do, as the later layers' cache needs them for
-the tokens that follow. Whatever a wrong token would do to the rest of its answer is not in these figures.
+With --certainties, it prints instead the effect of exits on a model that is divided between an edge and a cloud
+(CE-CoLLM, 2411.02829): the edge has the first layers, and answers by itself where its exit gives a token at least this
+probability. For each exit and certainty, it prints the share of tokens that are that certain; the share of these that
+agree with the full model; the share of answers that would stay unchanged because all certain tokens agree; and the
+share of tokens that never leave the edge, which are those after an answer's last uncertain one. Earlier certain tokens
+do leave it, because the later layers' cache needs them for the tokens that follow. The effect of a wrong token on the
+rest of its answer is not included.
 
-With --skipped, drafts come from the model without some layers in between (SWIFT, 2410.06916), which the check runs all
-again: G(i) = 1 + alpha + ... + alpha^i tokens for L + i d layers, with d layers left. The layers are dropped one after
-the other, each time that one without which most tokens of the first texts are still guessed, never the first or the
-last; `alpha` is that of the other texts.
+With --skipped, drafts come from the model without some intermediate layers (SWIFT, 2410.06916), and the verification
+runs all layers: G(i) = 1 + alpha + ... + alpha^i tokens for L + i d layers, with d remaining layers. Layers are dropped
+one after the other, each time the one whose removal leaves most tokens of the first texts guessed, never the first or
+the last; `alpha` is measured on the other texts.
 """
 
 from __future__ import annotations
@@ -41,25 +43,25 @@ from intact.models.ops import AllGather, Attend, Embed, Logits
 from intact.models.program import Program
 
 LONGEST = 18
-"""The most tokens of a draft."""
+"""Maximum number of tokens in a draft."""
 WORTH = 1.2
-"""The gain from which the fast path would be built."""
+"""Gain from which the fast path would be worth implementing."""
 
 
 def prompt_of(model: intact.Model, request: str) -> list[int]:
-    """Return a request by the chat template, or as a plain text for a base model."""
+    """Return a request in the chat template, or as plain text for a base model."""
     if model.tokenizer.chat_template is None:
         return model.tokenizer.encode(f"Question: {request}\nAnswer:")
     return model.tokenizer.encode_chat([{"role": "user", "content": request}])
 
 
 def layers_of(program: Program) -> tuple[int, int]:
-    """Return how many operations come before the first layer, and how many each layer has."""
+    """Return the number of operations before the first layer, and the number of operations per layer."""
     first = next(i for i, op in enumerate(program.ops) if isinstance(op, Embed)) + 1
     last = max(i for i, op in enumerate(program.ops) if isinstance(op, Attend))
     size = (len(program.ops) - first - 2) / program.layers  # the last norm and the head
     if size != int(size) or last < len(program.ops) - 2 - size:
-        raise SystemExit("this program's layers are not alike")
+        raise SystemExit("the layers of this program differ in size")
     return first, int(size)
 
 
@@ -70,14 +72,14 @@ def exit_after(program: Program, depth: int) -> Program:
 
 
 class Guesses(NamedTuple):
-    """The likeliest token after each token of a text, and its probability."""
+    """The most likely token after each token of a text, and its probability."""
 
     tokens: NDArray[np.int32]
     certainties: NDArray[np.float64]
 
 
 def guesses(executor: Executor, context: int, texts: list[list[int]]) -> list[Guesses]:
-    """Return what an executor's program guesses after each token of texts."""
+    """Return the guesses of an executor's program after each token of some texts."""
     engine, found = Engine(executor, context), []
     for text in texts:
         parts = []
@@ -89,7 +91,7 @@ def guesses(executor: Executor, context: int, texts: list[list[int]]) -> list[Gu
 
 
 class Skipping:
-    """An executor of all layers whose exchanges undo some, so that any of them can be left out at once.
+    """An executor of all layers whose exchanges undo some of them, so that any layer can be skipped at any time.
 
     Attributes
     ----------
@@ -111,7 +113,7 @@ class Skipping:
 
 
 def share_right(found: list[Guesses], texts: list[list[int]], prompts: list[list[int]]) -> float:
-    """Return the share of answers' tokens that were guessed."""
+    """Return the share of the answers' tokens that were guessed."""
     right = [
         one.tokens[len(prompt) - 1 : -1] == text[len(prompt) :]
         for one, text, prompt in zip(found, texts, prompts, strict=True)
@@ -122,7 +124,7 @@ def share_right(found: list[Guesses], texts: list[list[int]], prompts: list[list
 def print_skipped(
     program: Program, context: int, texts: list[list[int]], prompts: list[list[int]], shares: list[float], tuning: int
 ) -> list[dict[str, float]]:
-    """Drop layers one after the other, print a row at each share of them, and return the rows."""
+    """Drop layers one after the other, print a row at each of the given shares, and return the rows."""
     skipping, layers, head = Skipping(program), program.layers, weights_of(program)
     left, rows = set(range(1, layers - 1)), []
     for count in range(1, round(max(shares) * layers) + 1):
@@ -147,7 +149,7 @@ def print_skipped(
 
 
 class ExitShares(NamedTuple):
-    """An exit at a certainty: shares of tokens, and in `unchanged` of answers."""
+    """The shares for an exit at a certainty: of tokens, except `unchanged`, which is of answers."""
 
     certain: float
     own: float
@@ -156,7 +158,7 @@ class ExitShares(NamedTuple):
 
 
 def weigh_exit(answers: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> ExitShares:
-    """Return the shares over answers, of which each has for its tokens if they are certain, and if the model's own."""
+    """Return the shares over answers, each given by whether its tokens are certain and agree with the model."""
     total = sum(len(certain) for certain, _ in answers)
     count = sum(int(certain.sum()) for certain, _ in answers)
     own = sum(int((certain & right).sum()) for certain, right in answers)
@@ -166,7 +168,7 @@ def weigh_exit(answers: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> Ex
 
 
 def weights_of(program: Program) -> float:
-    """Return the head's weights in those of a layer."""
+    """Return the number of the head's weights relative to a layer's."""
     head = next(op for op in program.ops if isinstance(op, Logits)).weight
     embedding = next(op for op in program.ops if isinstance(op, Embed)).weight
     matrices = {name: np.prod(tensor.shape) for name, tensor in program.tensors.items() if len(tensor.shape) == 2}
@@ -175,7 +177,7 @@ def weights_of(program: Program) -> float:
 
 
 def best(alpha: float, depth: int, layers: int, head: float) -> tuple[float, int]:
-    """Return the largest gain over drafts of each length, and the length."""
+    """Return the largest gain over draft lengths, and the length."""
     found = []
     for count in range(1, LONGEST + 1):
         tokens = sum(alpha**i for i in range(count + 1))
@@ -185,7 +187,7 @@ def best(alpha: float, depth: int, layers: int, head: float) -> tuple[float, int
 
 
 def best_skipped(alpha: float, left: int, layers: int, head: float) -> tuple[float, int]:
-    """Return the largest gain over drafts of each length by so many layers, and the length."""
+    """Return the largest gain over draft lengths for a draft with `left` layers, and the length."""
     found = []
     for count in range(1, LONGEST + 1):
         tokens = sum(alpha**i for i in range(count + 1))
@@ -204,7 +206,7 @@ CERTAIN = (
 def print_drafts(
     depth: int, layers: int, head: float, answers: list[tuple[NDArray[np.float64], NDArray[np.bool_]]]
 ) -> dict[str, float]:
-    """Print the row of an exit whose guesses are drafts, and return it."""
+    """Print and return the row of an exit that is used for drafts."""
     alpha = sum(int(right.sum()) for _, right in answers) / sum(len(right) for _, right in answers)
     (free, _), (gain, count) = best(alpha, depth, layers, 0), best(alpha, depth, layers, head)
     print(f"| {depth} | {alpha:.3f} | {free:.2f} | {gain:.2f} | {count} |")
@@ -214,7 +216,7 @@ def print_drafts(
 def print_certain(
     depth: int, answers: list[tuple[NDArray[np.float64], NDArray[np.bool_]]], bounds: list[float]
 ) -> list[dict[str, float]]:
-    """Print the rows of an exit by which an edge would answer, and return them."""
+    """Print and return the rows of an exit with which an edge would answer."""
     found = []
     for bound in bounds:
         shares = weigh_exit([(certain >= bound, right) for certain, right in answers])
@@ -226,12 +228,14 @@ def print_certain(
 def main() -> None:
     p = parser(__doc__, text=False)
     p.add_argument("--texts", type=int, default=200)
-    p.add_argument("--tokens", type=int, default=48, help="of each answer (default 48)")
-    p.add_argument("--every", type=int, default=2, help="layers from one exit to the next (default 2)")
-    p.add_argument("--certainties", type=float, nargs="+", help="of exits by which an edge would answer alone")
-    p.add_argument("--skipped", type=float, nargs="+", metavar="SHARE", help="of layers in between that drafts lack")
-    p.add_argument("--tuning", type=int, default=4, help="texts by which these are chosen (default 4)")
-    p.add_argument("--json", type=Path, help="write the figures to a file")
+    p.add_argument("--tokens", type=int, default=48, help="tokens per answer (default 48)")
+    p.add_argument("--every", type=int, default=2, help="layers between exits (default 2)")
+    p.add_argument("--certainties", type=float, nargs="+", help="certainties from which an edge would answer by itself")
+    p.add_argument(
+        "--skipped", type=float, nargs="+", metavar="SHARE", help="shares of intermediate layers that drafts skip"
+    )
+    p.add_argument("--tuning", type=int, default=4, help="number of texts for choosing these layers (default 4)")
+    p.add_argument("--json", type=Path, help="write the results to a file")
     options: argparse.Namespace = p.parse_args()
     check_files()
     results: dict[str, list[dict[str, float]]] = {}

@@ -1,11 +1,10 @@
-"""The chance that exact intervals hold the truth, by enumeration, and their widths: a table of docs/statistics.md.
+"""Compute the coverage of exact intervals by enumeration, and their widths: a table of docs/statistics.md.
 
     python benchmarks/exact_intervals.py [--json FILE]
 
-Nothing is drawn but the example problems of the last rows. Counts: for every number of right answers among graded
-problems and those to come, all ways to part them. Batches and sets: all choices of the problems to come among some
-with scores 1/n ... 1, or with votes. The coverage printed is the least over what is not known; it never lies below the
-level.
+Only the example problems of the last rows are random. Counts: for every number of right answers among graded and
+upcoming problems, all ways to split them. Batches and sets: all choices of the upcoming problems among some with scores
+1/n ... 1, or with votes. The printed coverage is the minimum over the unknowns; it is never below the level.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ class ExactRow(NamedTuple):
     level : float
         The nominal level.
     holds : Fraction
-        The chance that it holds the truth, the least over what is not known.
+        The probability that it contains the truth, the minimum over the unknowns.
     width : float
         The mean width.
     unit : str
-        The width's unit, and what one-sided bounds are measured from.
+        The width's unit, and the origin of one-sided bounds.
     """
 
     interval: str
@@ -49,7 +48,7 @@ class ExactRow(NamedTuple):
 
 
 def counts(graded: int, to_come: int, level: float) -> ExactRow:
-    """Right answers among the next problems; widths are means over all numbers right in all, each as likely."""
+    """Evaluate intervals for the right answers to come; widths are means over all totals, equally weighted."""
     bounds = [predict_right(right, graded, to_come, level) for right in range(graded + 1)]
     least, width = Fraction(1), 0.0
     for total in range(graded + to_come + 1):
@@ -64,11 +63,11 @@ def counts(graded: int, to_come: int, level: float) -> ExactRow:
 
 
 GRADED, COMING = 12, 4
-"""Problems of the rows by all choices: 1,820 of them."""
+"""Numbers of problems for the rows over all choices: 1,820 choices."""
 
 
 def splits() -> Iterator[tuple[list[int], list[int]]]:
-    """All choices of problems to come: the places of those graded and of those to come."""
+    """Yield all choices of upcoming problems: the indices of graded and of upcoming ones."""
     everyone = range(GRADED + COMING)
     for chosen in combinations(everyone, COMING):
         yield [place for place in everyone if place not in chosen], list(chosen)
@@ -77,18 +76,18 @@ def splits() -> Iterator[tuple[list[int], list[int]]]:
 def over_splits(
     interval: str, of: str, level: float, unit: str, one: Callable[[list[int], list[int]], tuple[bool, float]]
 ) -> ExactRow:
-    """Average over all choices of problems to come."""
+    """Average over all choices of upcoming problems."""
     found = [one(graded, coming) for graded, coming in splits()]
     holds = Fraction(sum(held for held, _ in found), len(found))
     return ExactRow(interval, of, level, holds, sum(width for _, width in found) / len(found), unit)
 
 
 SCORES = [Fraction(place, GRADED + COMING) for place in range(1, GRADED + COMING + 1)]
-"""Scores of problems, evenly spread."""
+"""Evenly spaced scores of the problems."""
 
 
 def mean_both(level: float) -> ExactRow:
-    """The mean score to come, from both sides."""
+    """Evaluate the two-sided interval of the mean of upcoming scores."""
 
     def one(graded: list[int], coming: list[int]) -> tuple[bool, float]:
         low, high = predict_mean([SCORES[i] for i in graded], COMING, level)
@@ -98,7 +97,7 @@ def mean_both(level: float) -> ExactRow:
 
 
 def mean_above(level: float) -> ExactRow:
-    """The mean score to come, from above."""
+    """Evaluate the upper bound of the mean of upcoming scores."""
 
     def one(graded: list[int], coming: list[int]) -> tuple[bool, float]:
         high = batch_mean([SCORES[i] for i in graded], COMING, level)
@@ -108,7 +107,7 @@ def mean_above(level: float) -> ExactRow:
 
 
 def place_above(level: float) -> ExactRow:
-    """The second largest score to come; an endless bound counts 1, the highest score."""
+    """Evaluate the upper bound of the second largest upcoming score; an infinite bound counts as 1, the maximum."""
 
     def one(graded: list[int], coming: list[int]) -> tuple[bool, float]:
         high = batch_quantile([SCORES[i] for i in graded], COMING, COMING - 1, level)
@@ -118,11 +117,11 @@ def place_above(level: float) -> ExactRow:
 
 
 RIGHT = [place % 4 != 1 for place in range(GRADED + COMING)]
-"""Right answers by confidence: a quarter are wrong, at all confidences."""
+"""Correctness by confidence: a quarter are wrong, at all confidences."""
 
 
 def answered(level: float) -> ExactRow:
-    """At most one wrong answer among those that are confident enough; widths are shares of answers that are given."""
+    """Evaluate the bound for at most one wrong answer above a confidence; widths are shares of answers given."""
 
     def one(graded: list[int], coming: list[int]) -> tuple[bool, float]:
         bound = at_most_wrong([SCORES[i] for i in graded], [RIGHT[i] for i in graded], COMING, 1, level)
@@ -133,7 +132,7 @@ def answered(level: float) -> ExactRow:
 
 
 def votes() -> list[list[str]]:
-    """Votes of six on problems of several difficulties; the right answer is "a"."""
+    """Draw six votes for each of some problems of different difficulty; the right answer is "a"."""
     rng = random.Random(0)
     chances = [rng.choice((0.2, 0.5, 0.9)) for _ in range(GRADED + COMING)]
     return [[rng.choice("bcd") if rng.random() > p else "a" for _ in range(6)] for p in chances]
@@ -144,7 +143,7 @@ SHARES = [right_share(given, [answer == "a" for answer in given]) for given in V
 
 
 def one_set(level: float) -> ExactRow:
-    """The set of one more problem, each problem being that one; none to give counts as holding, with all answers."""
+    """Evaluate the set for one more problem, each in turn; giving no set counts as containing it, with all answers."""
     found = []
     for place, given in enumerate(VOTES):
         least = least_share([share for i, share in enumerate(SHARES) if i != place], level)
@@ -155,7 +154,7 @@ def one_set(level: float) -> ExactRow:
 
 
 def batch_of_sets(level: float) -> ExactRow:
-    """Three of four sets that hold a right answer at once."""
+    """Evaluate the event that three of four sets contain a right answer at once."""
 
     def one(graded: list[int], coming: list[int]) -> tuple[bool, float]:
         least = least_share_of_batch([SHARES[i] for i in graded], COMING, 0.75, level)
@@ -168,7 +167,7 @@ def batch_of_sets(level: float) -> ExactRow:
 
 
 def measure() -> list[ExactRow]:
-    """All rows."""
+    """Compute all rows."""
     rows = [counts(*sizes, level) for sizes in ((20, 10), (100, 20), (100, 100)) for level in (0.9, 0.95)]
     for of in (mean_both, mean_above, place_above, answered, one_set, batch_of_sets):
         rows += [of(level) for level in (0.7, 0.9)]

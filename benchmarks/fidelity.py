@@ -1,9 +1,10 @@
-"""Whether the fp32 profile computes what an independent float program computes: Transformers in float32.
+"""Check that the fp32 profile computes what an independent float program computes: Transformers in float32.
 
     python benchmarks/fidelity.py MODEL... [--context 700]
 
-Logits of one window of wikitext-2, and greedy continuations. Configuration and weights are made from the file by the
-gguf package (`float_model.py`). How far the integer profile is from the fp32 profile: `arithmetic.py`.
+It compares logits of one window of wikitext-2, and greedy continuations. Configuration and weights are read from the
+file with the gguf package (`float_model.py`). For the distance of the integer profile from the fp32 profile, see
+`arithmetic.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from intact import Model, load
 
 
 def against_transformers(path: Path, text: str, context: int, continuations: int, new_tokens: int) -> dict[str, Any]:
-    """Logits of a window and greedy continuations of the fp32 profile and of Transformers."""
+    """Compare logits of a window and greedy continuations of the fp32 profile and of Transformers."""
     ours, theirs = load(path, "fp32"), transformers_model(path)
     window = windows_of(ours.tokenizer, text, context, 1)[0]
     with torch.no_grad():
@@ -33,7 +34,7 @@ def against_transformers(path: Path, text: str, context: int, continuations: int
     mine = [c[0].tokens for c in ours.generate(prompts, max_tokens=new_tokens)]
     same, firsts = 0, []
     for prompt, tokens in zip(prompts, mine, strict=True):
-        # teacher-forced: all tokens equal if and only if each is the other program's choice after the ones before it
+        # teacher-forced: all tokens are equal if and only if each is the other program's choice after the previous ones
         with torch.no_grad():
             logits = theirs(torch.tensor([[*prompt, *tokens]])).logits[0, len(prompt) - 1 : -1]
         wrong = [i for i, (token, row) in enumerate(zip(tokens, logits, strict=True)) if int(row.argmax()) != token]
@@ -55,14 +56,14 @@ def against_transformers(path: Path, text: str, context: int, continuations: int
 
 
 def greedy_prompts(model: Model, text: str, count: int) -> list[list[int]]:
-    """The first 24 tokens of each of the first long paragraphs."""
+    """Return the first 24 tokens of each of the first long paragraphs."""
     paragraphs = [line.strip() for line in text.splitlines() if len(line) > 400]
     return [model.tokenizer.encode(paragraph)[:24] for paragraph in paragraphs[:count]]
 
 
 def main() -> None:
     p = parser(__doc__)
-    p.add_argument("--context", type=int, default=512, help="tokens in the window")
+    p.add_argument("--context", type=int, default=512, help="tokens per window")
     p.add_argument("--continuations", type=int, default=20)
     p.add_argument("--new-tokens", type=int, default=32)
     p.add_argument("--json", action="store_true")

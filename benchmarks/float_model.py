@@ -1,4 +1,4 @@
-"""A GGUF file as a Transformers model: configuration and weights by the gguf package, nothing of ours."""
+"""A GGUF file as a Transformers model: configuration and weights from the gguf package, without intact's code."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ GEMMA = LAYER | {
 
 
 def _unpermute(weight: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
-    """Undo the order that llama.cpp's converter gives to Llama's query and key rows."""
+    """Undo the order in which llama.cpp's converter stores Llama's query and key rows."""
     width = weight.shape[0] // heads
     return weight.reshape(heads, width // 2, 2, -1).swapaxes(1, 2).reshape(weight.shape)
 
 
 def transformers_model(path: Path) -> Any:
-    """A causal language model in float32, eager attention."""
+    """Build a causal language model in float32 with eager attention."""
     reader = gguf.GGUFReader(path)
     fields = {name: field.contents() for name, field in reader.fields.items() if not name.startswith("tokenizer.ggml.")}
     architecture = fields["general.architecture"]
@@ -112,7 +112,7 @@ def transformers_model(path: Path) -> Any:
 
 
 def _restore_buffers(model: Any, config: Any) -> None:
-    """Buffers that no state holds (rotary frequencies, embedding scale), recomputed after the meta device."""
+    """Recompute buffers that are not in the state dict (rotary frequencies, embedding scale) after the meta device."""
     fresh = type(model.model.rotary_emb)(config)
     model.model.rotary_emb = fresh
     if hasattr(model.model.embed_tokens, "embed_scale"):

@@ -1,8 +1,8 @@
-"""Count the formalisations of LINC that can be read and decided, with and without the grammar.
+"""Count the formalisations of LINC that can be parsed and decided, with and without the grammar.
 
-The rows of `scaling.py --group logic` that formalise, with its sampling. Texts that its journal holds are not written
-again, so that behind `scaling.py` this takes seconds. A formalisation is read if each of its formulas parses; a problem
-is read if any of its formalisations is.
+Uses the formalising rows of `scaling.py --group logic`, with its sampling. Texts in its journal are not generated
+again, so this takes only seconds after `scaling.py`. A formalisation counts as parsed if each of its formulas parses; a
+problem, if any of its formalisations does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LABELS = ("LINC 5", "LINC without a grammar 5")
 
 
 def measure(backend: NativeBackend, label: str, args: Any, journal: Path) -> dict[str, Any]:
-    """Count what the prover found of a row's formalisations."""
+    """Count the prover's results for a row's formalisations."""
     task = choose(args.task)
     items = task.load(args.problems)
     found: Counter[str] = Counter()
@@ -40,14 +40,16 @@ def measure(backend: NativeBackend, label: str, args: Any, journal: Path) -> dic
 
 def main() -> None:
     p = common.parser(__doc__, text=False)
-    p.add_argument("--task", default="folio", help="as intact eval takes it; its data lie in $INTACT_DATA")
-    p.add_argument("--problems", type=int, default=100, metavar="N", help="the first N (default 100)")
-    p.add_argument("--journal", type=Path, default=Path("scaling"), metavar="DIR", help="that of scaling.py")
+    p.add_argument("--task", default="folio", help="task as in `intact eval`; its data are in $INTACT_DATA")
+    p.add_argument(
+        "--problems", type=int, default=100, metavar="N", help="number of problems, from the first (default 100)"
+    )
+    p.add_argument("--journal", type=Path, default=Path("scaling"), metavar="DIR", help="journal of scaling.py")
     p.add_argument("--temperature", type=float, default=0.8)
     p.add_argument("--max-tokens", type=int, default=512)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--threads", type=int)
-    p.add_argument("--parallel", type=int, default=8, metavar="N", help="problems at a time")
+    p.add_argument("--parallel", type=int, default=8, metavar="N", help="number of concurrent problems")
     p.add_argument("--json", action="store_true")
     args = p.parse_args()
     rows = []

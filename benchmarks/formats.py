@@ -1,12 +1,12 @@
-"""The tables, plots and orderings of study/formats.md: the KL divergence that formats cost.
+"""Write the tables, plots and orderings of study/formats.md: the KL divergence that formats cost.
 
-    python benchmarks/formats.py smollm2-permuted --work DIR     measure what is missing of formats.txt, spec by spec
-    python benchmarks/formats.py tiny --work DIR --accuracy      multiple choice of the Pareto front and its neighbours
+    python benchmarks/formats.py smollm2-permuted --work DIR     measure missing specs of formats.txt, one by one
+    python benchmarks/formats.py tiny --work DIR --accuracy      multiple choice on the Pareto front and its neighbours
     python benchmarks/formats.py --page study/formats.md          write the page and its pictures from the records
 
 Rows are appended to records/formats.jsonl, accuracies to records/formats_accuracy.jsonl, as soon as they are known, so
-that a run may be stopped; what belongs to another text or other weights is left aside. `tiny` is a model of
-benchmarks/tiny_model.py, named by --tiny.
+a run may be stopped at any time; records of another text or other weights are ignored. `tiny` is a model of
+benchmarks/tiny_model.py, given by --tiny.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ CONTEXT = 256
 
 
 class Setting(NamedTuple):
-    """A float source and how much text is read: windows of 256 tokens scored, windows of 512 calibrated on."""
+    """A float source and the amount of text: windows of 256 tokens for scoring, windows of 512 for calibration."""
 
     title: str
     model: str
@@ -64,7 +64,7 @@ SETTINGS = {
 
 
 class Claim(NamedTuple):
-    """An ordering of a paper: `first` is said to lose less than `second`."""
+    """A paper's claim about an ordering: `first` loses less than `second`."""
 
     text: str
     first: str
@@ -133,7 +133,7 @@ CLAIMS = (
 
 
 def plan_of(name: str, args: argparse.Namespace, specs: Sequence[str]) -> LabPlan:
-    """Return the lab of a setting and specs."""
+    """Return the lab plan for a setting and specs."""
     setting = SETTINGS[name]
     text, learnt = (common.DATA / "wikitext2" / f"{part}.txt" for part in ("test", "valid"))
     return LabPlan(
@@ -148,7 +148,7 @@ def _model(name: str, args: argparse.Namespace) -> Path:
 
 
 def measure(name: str, args: argparse.Namespace) -> None:
-    """Measure what is missing of a setting."""
+    """Measure the missing specs of a setting."""
     lines, specs = common.Lines(RECORDS), []
     with open_checkpoint(_model(name, args)) as checkpoint:
         program = build_program(checkpoint)
@@ -174,22 +174,22 @@ def measure(name: str, args: argparse.Namespace) -> None:
 
 
 def measure_accuracy(name: str, args: argparse.Namespace) -> None:
-    """Measure on tasks of choices the source of a setting, its front and what ties with it, of the specs of the list.
+    """Measure multiple-choice accuracy of a setting's source and of listed specs on its front or tied with it.
 
     Raises
     ------
     ParameterError
-        If the setting has no rows of these weights.
+        If the setting has no rows for these weights.
     """
     result = next((result for found, _, result in results() if found == name), None)
     if result is None:
-        raise ParameterError(f"{name} has no rows in {RECORDS.name}: measure them before")
+        raise ParameterError(f"{name} has no rows in {RECORDS.name}: measure them first")
     standing, listed = standings(result.rows), {str(parse_target(spec)) for spec in read_specs(args.specs_file)}
     best = [row.spec for row in result.rows if standing[row.spec] != "dominated" and row.spec in listed]
     lines = common.Lines(ACCURACY)
     with Lab(plan_of(name, args, best), args.threads, _progress) as lab:
         if lab.weights != result.weights:
-            raise ParameterError(f"the weights are {lab.weights}, the rows of {name} have {result.weights}")
+            raise ParameterError(f"the weights are {lab.weights}, but the rows of {name} have {result.weights}")
         for chosen in choose_tasks(args.tasks):
             about = {"setting": name, "weights": lab.weights, "task": chosen.label, "items": args.items}
             known = {one["spec"] for one in lines.all if about.items() <= one.items()}
@@ -206,7 +206,7 @@ def measure_accuracy(name: str, args: argparse.Namespace) -> None:
 
 
 def accuracies(name: str, weights: str) -> list[ChoiceAccuracy]:
-    """Return what is recorded of a setting's weights, of each task with the most items, the source first."""
+    """Return the records for a setting's weights, for each task those with the most items, the source first."""
     found = [one for one in common.Lines(ACCURACY).all if (one["setting"], one["weights"]) == (name, weights)]
     most = {one["task"]: max(o["items"] for o in found if o["task"] == one["task"]) for one in found}
     kept = [one for one in found if one["items"] == most[one["task"]]]
@@ -220,7 +220,7 @@ def _progress(stage: str, done: int, whole: int) -> None:
 
 
 def results() -> Iterator[tuple[str, str, LabResult]]:
-    """Yield for each setting, with its last date, the rows of the weights and the text of its last record."""
+    """Yield each setting with its latest date and the rows for the weights and text of its last record."""
     lines = common.Lines(RECORDS).all
     for name, setting in SETTINGS.items():
         found = [one for one in lines if one["setting"] == name]
@@ -239,12 +239,12 @@ def results() -> Iterator[tuple[str, str, LabResult]]:
 
 
 def recorded(record: Mapping[str, Any]) -> str:
-    """Return the full spec of a record; mixtures of older records name no cost."""
+    """Return the full spec of a record; mixtures in older records name no cost."""
     return str(parse_recorded(record["spec"]))
 
 
 def claims(result: LabResult) -> Table:
-    """The claims of which both specs are measured."""
+    """Return the claims for which both specs are measured."""
     rows, known = [], {row.spec: row for row in result.rows}
     for claim in CLAIMS:
         one, other = (known.get(str(parse_target(spec))) for spec in (claim.first, claim.second))
@@ -264,7 +264,7 @@ def claims(result: LabResult) -> Table:
 
 
 def page(found: Sequence[tuple[str, str, LabResult]]) -> ReportDocument:
-    """The page."""
+    """Build the page."""
     intro = (
         "What it costs to store a model's matrices in few bits: the KL divergence of the next token from the float "
         "source, in FP32 arithmetic on the quantised weights, so that it is the format's cost alone. Made by "
@@ -309,7 +309,7 @@ ACCURACIES = (
 
 
 def wrapped(text: str) -> str:
-    """Markdown with paragraphs in lines of at most 120 characters."""
+    """Wrap Markdown paragraphs to lines of at most 120 characters."""
     lines = text.splitlines()
     return "\n".join(line if line[:1] in "|!# " else textwrap.fill(line, 120) for line in lines) + "\n"
 
@@ -317,14 +317,19 @@ def wrapped(text: str) -> str:
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("settings", nargs="*", metavar="SETTING", help=", ".join(SETTINGS))
-    p.add_argument("--work", type=Path, help="where logits, statistics and models lie")
-    p.add_argument("--tiny", type=Path, help="the folder of the tiny model")
+    p.add_argument("--work", type=Path, help="folder for logits, statistics and models")
+    p.add_argument("--tiny", type=Path, help="folder of the tiny model")
     p.add_argument("--specs-file", type=Path, default=SPECS)
     p.add_argument("--threads", type=int)
-    p.add_argument("--accuracy", action="store_true", help="measure multiple choice, of specs that have rows")
-    p.add_argument("--tasks", nargs="+", default=["arc_easy_likelihood"], help="(default arc_easy_likelihood)")
-    p.add_argument("--items", type=int, default=100, help="the first so many items of a task (default 100)")
-    p.add_argument("--page", type=Path, metavar="FILE.md", help="write the page of all records")
+    p.add_argument("--accuracy", action="store_true", help="measure multiple choice for specs that have rows")
+    p.add_argument(
+        "--tasks",
+        nargs="+",
+        default=["arc_easy_likelihood"],
+        help="tasks of multiple choice (default arc_easy_likelihood)",
+    )
+    p.add_argument("--items", type=int, default=100, help="number of items per task, from the first (default 100)")
+    p.add_argument("--page", type=Path, metavar="FILE.md", help="write the page from all records")
     args = p.parse_args()
     if unknown := set(args.settings) - set(SETTINGS):
         p.error(f"unknown: {', '.join(unknown)}; known are {', '.join(SETTINGS)}")

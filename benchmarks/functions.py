@@ -1,8 +1,8 @@
-"""Errors of the integer functions beside those of their ancestors on the same inputs: a table of docs/benchmarks.md.
+"""Compare the errors of the integer functions with those of their predecessors: a table of docs/benchmarks.md.
 
 I-BERT (Kim et al. 2021, arXiv 2101.01321): i-exp and i-GELU, polynomials of degree 2. I-ViT (Li and Gu 2023, arXiv
-2207.01405): Shiftmax and ShiftGELU, shifts and straight lines. Both are written as their papers give them, on inputs of
-a scale S: 2^-16, which is ours, and 2^-4, about what eight bits leave of activations up to 8.
+2207.01405): Shiftmax and ShiftGELU, shifts and straight lines. Both are implemented as in their papers, on inputs with
+a scale S: 2^-16, which intact uses, and 2^-4, about the resolution of eight bits for activations up to 8.
 
     python benchmarks/functions.py
 """
@@ -27,7 +27,7 @@ def ours_exp(q: Ints, bits: int) -> np.ndarray:
 
 
 def ibert_exp(q: Ints, bits: int) -> np.ndarray:
-    """I-BERT, algorithm 3: exp(p) = 0.3585 (p + 1.353)^2 + 0.344 for p in (-ln 2, 0]."""
+    """Compute i-exp of I-BERT, algorithm 3: exp(p) = 0.3585 (p + 1.353)^2 + 0.344 for p in (-ln 2, 0]."""
     scale = 2.0**-bits
     q_ln2 = math.floor(math.log(2) / scale)
     z = -q // q_ln2
@@ -38,7 +38,7 @@ def ibert_exp(q: Ints, bits: int) -> np.ndarray:
 
 
 def ivit_exp(q: Ints, bits: int) -> tuple[Ints, float]:
-    """I-ViT, algorithm 1, ShiftExp: integers and their scale."""
+    """Compute ShiftExp of I-ViT, algorithm 1: integers and their scale."""
     n = 15
     p = q + (q >> 1) - (q >> 4)
     one = round(2.0**bits)
@@ -49,7 +49,7 @@ def ivit_exp(q: Ints, bits: int) -> tuple[Ints, float]:
 
 
 def ivit_softmax(q: Ints, bits: int) -> np.ndarray:
-    """I-ViT, algorithm 1, Shiftmax; a result of 16 bits instead of 8, so that the method's own error shows."""
+    """Compute Shiftmax of I-ViT, algorithm 1, with results of 16 bits instead of 8, to show the method's own error."""
     exp, _ = ivit_exp(q - q.max(axis=-1, keepdims=True), bits)
     return _ivit_divide(exp, exp.sum(axis=-1, keepdims=True))
 
@@ -70,14 +70,14 @@ def ours_softmax(q: Ints, bits: int) -> np.ndarray:
 
 
 def ours_attention(q: Ints, bits: int) -> np.ndarray:
-    """The softmax with the 12-bit weights that attention multiplies values by (values of equal scales)."""
+    """Compute the softmax with the 12-bit weights that multiply values in attention (values with equal scales)."""
     e = np.floor(ours_exp(q - q.max(axis=-1, keepdims=True), bits) * 2**30 + 0.5).astype(np.int64)
     weight = np.minimum(rshift(e, bitlen(e.max(axis=-1, keepdims=True)) - 12), 4095)
     return weight * 2.0**19 / e.sum(axis=-1, keepdims=True)
 
 
 def ibert_gelu(q: Ints, bits: int) -> np.ndarray:
-    """I-BERT, algorithm 2: erf(x) = sgn(x) (-0.2888 (min(|x|, 1.769) - 1.769)^2 + 1)."""
+    """Compute i-GELU of I-BERT, algorithm 2: erf(x) = sgn(x) (-0.2888 (min(|x|, 1.769) - 1.769)^2 + 1)."""
     a, b = -0.2888, -1.769
     inner = 2.0**-bits / math.sqrt(2)
     q_b, q_c = math.floor(b / inner), math.floor(1 / (a * inner**2))
@@ -87,7 +87,7 @@ def ibert_gelu(q: Ints, bits: int) -> np.ndarray:
 
 
 def ivit_gelu(q: Ints, bits: int) -> np.ndarray:
-    """I-ViT, algorithm 2: x times the sigmoid of 1.6875 x, that in 16 bits."""
+    """Compute ShiftGELU of I-ViT, algorithm 2: x times the sigmoid of 1.6875 x, which has 16 bits."""
     p = q + (q >> 1) + (q >> 3) + (q >> 4)
     most = np.maximum(p, 0)
     exp, _ = ivit_exp(p - most, bits)
@@ -96,7 +96,7 @@ def ivit_gelu(q: Ints, bits: int) -> np.ndarray:
 
 
 def ivit_layer_norm(q: Ints) -> np.ndarray:
-    """I-ViT, section 3.4, I-LayerNorm, as its program has it: whole means, ten steps from 2^16 for the root."""
+    """Compute I-LayerNorm of I-ViT, section 3.4, as in its program: integer means, ten steps from 2^16 for the root."""
     n = q.shape[-1]
     centred = q - np.floor(q.mean(axis=-1, keepdims=True) + 0.5).astype(np.int64)
     squares = (centred**2).sum(axis=-1, keepdims=True)
@@ -119,7 +119,7 @@ def _relative(got: np.ndarray, exact: np.ndarray) -> float:
 
 
 def _variation(p: np.ndarray, q: np.ndarray) -> float:
-    """Half the sum of all differences, mean over rows."""
+    """Return half the sum of absolute differences, averaged over rows."""
     return float(np.abs(p - q).sum(axis=-1).mean() / 2)
 
 

@@ -1,22 +1,22 @@
-"""Measure how well the phrases of `intact.tasks.score.markers` find the four habits, on lines labelled by hand.
+"""Measure how well the phrases of `intact.tasks.score.markers` detect the four habits, on lines labelled by hand.
 
     python benchmarks/habits.py           # precision and recall of each habit, on the labels in records/habits.jsonl
-    python benchmarks/habits.py --draw    # print the lines as they were drawn, without labels
+    python benchmarks/habits.py --draw    # print the drawn lines, without labels
 
-There are two sets of 200 lines. The phrases were revised after the first set was labelled, and not after the second, so
-the figures of the second are those to trust. The lines come from the recorded texts of Qwen2.5-Coder-0.5B-Instruct on
-GSM8K (records/gsm8k.journal.jsonl.xz and records/sweep_gsm8k.journal.jsonl.xz). Most lines have no habit, so half of
-the lines are drawn from all of them, and half from lines with one of `CUES`, 25 for each habit; the words of a habit's
-cues go far beyond its phrases. Order of the draw: SHA-256 of seed and line.
+There are two sets of 200 lines. The phrases were revised after the first set was labelled and not changed after the
+second, so the results on the second set are the ones to trust. The lines come from the recorded texts of
+Qwen2.5-Coder-0.5B-Instruct on GSM8K (records/gsm8k.journal.jsonl.xz and records/sweep_gsm8k.journal.jsonl.xz). Most
+lines show no habit, so half of the lines are drawn from all of them, and half from lines with one of `CUES`, 25 for
+each habit; a habit's cues are much broader than its phrases. Order of the draw: SHA-256 of seed and line.
 
-The labels are the developers' own reading. One reader, who knew the phrases, labelled every line before any was matched
+The labels are the developers' own. One reader, who knew the phrases, labelled every line before any was matched
 with them, by these definitions, after arXiv 2503.01307:
 
-- verification: the writer checks a result, a step or an assumption, or announces to check it, also by a program;
-- backtracking: the writer gives up a result, a step or an approach of the text's own and turns to another;
+- verification: the writer checks a result, a step or an assumption, or announces a check, possibly by a program;
+- backtracking: the writer abandons a result, a step or an approach of the text and tries another;
 - subgoals: the writer states what is to be found on the way to the answer, as a heading, an announcement or an item of
   a plan;
-- backward chaining: the writer starts from the wanted result, or an assumed one, and reasons towards what is given.
+- backward chaining: the writer starts from the wanted result, or an assumed one, and reasons towards the givens.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RECORDS = Path(__file__).resolve().parent.parent / "study" / "records"
 LABELS = RECORDS / "habits.jsonl"
 JOURNALS = ("gsm8k", "sweep_gsm8k")
 SETS = {"first": 1, "second": 2}
-"""Seeds of the sets of lines: the phrases were revised after the first was labelled, and judged on the second."""
+"""Seeds of the sets: the phrases were revised after the first was labelled, and are evaluated on the second."""
 LINES, FOR_HABIT = 100, 25
 CUES = {
     "verification": "check verif confirm correct consisten valid prove reflection sense ensure",
@@ -45,7 +45,7 @@ CUES = {
     "subgoals": "step first next then need determin find plan break",
     "backward chaining": "back revers goal target reach assum suppose work desired final",
 }
-"""Beginnings of words, separated by spaces."""
+"""Word prefixes, separated by spaces."""
 
 
 class LabelledLine(NamedTuple):
@@ -55,11 +55,11 @@ class LabelledLine(NamedTuple):
     ----------
     set : {"first", "second"}
     drawn : str
-        "any" if drawn from all lines, else the habit of whose cues it has one.
+        "any" if drawn from all lines, otherwise the habit of which it contains a cue.
     text : str
-        The line, without spaces at its ends.
+        The stripped line.
     habits : tuple of str
-        The habits that its reader found in it.
+        The habits that the reader found in it.
     """
 
     set: str
@@ -69,7 +69,7 @@ class LabelledLine(NamedTuple):
 
 
 def lines() -> set[str]:
-    """Return all different lines of the recorded texts that have three words or more."""
+    """Return all distinct lines of the recorded texts that have at least three words."""
     found: set[str] = set()
     for name in JOURNALS:
         with lzma.open(RECORDS / f"{name}.journal.jsonl.xz", "rt", encoding="utf-8") as file:
@@ -81,7 +81,7 @@ def lines() -> set[str]:
 
 
 def draw() -> Iterator[tuple[str, str, str]]:
-    """Yield the drawn lines, each with its set and what it was drawn from."""
+    """Yield the drawn lines, each with its set and the pool it was drawn from."""
     cues = {habit: (FOR_HABIT, rf"\b(?:{'|'.join(words.split())})") for habit, words in CUES.items()}
     sources = {"any": (LINES, ""), **cues}
     left = lines()
@@ -99,7 +99,7 @@ class HabitScore(NamedTuple):
     Attributes
     ----------
     both, phrases_only, reader_only : int
-        Lines in which both find the habit, the phrases alone, and the reader alone.
+        Number of lines in which both, only the phrases, or only the reader find the habit.
     """
 
     both: int
@@ -127,7 +127,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def measure() -> dict[str, dict[str, HabitScore]]:
-    """Score all habits on each set, and on the lines of the second that were drawn from all lines."""
+    """Score all habits on each set, and on the part of the second set that was drawn from all lines."""
     rows = labelled()
     parts = {f"{name} set": [row for row in rows if row.set == name] for name in SETS}
     parts["second set, drawn from all lines"] = [row for row in parts["second set"] if row.drawn == "any"]
@@ -152,7 +152,7 @@ def main() -> None:
 
 
 def table(found: dict[str, dict[str, HabitScore]]) -> str:
-    """Return the scores as a table in Markdown."""
+    """Return the scores as a Markdown table."""
     rows = ["| lines | habit | precision | recall |", "|---|---|---|---|"]
     for name, of in found.items():
         for habit, one in of.items():

@@ -1,9 +1,9 @@
-"""Bytes of a token where the last projections of attention and MLP are cut by inputs: counts for tensor_parallel.py.
+"""Count the bytes per token if the last projections of attention and MLP were split by inputs, for tensor_parallel.py.
 
-Tensor parallel cuts every matrix by outputs, so that a projection's inputs are gathered before it and its outputs
-behind it. By inputs, ranks would keep their columns. They would exchange the largest |x| of the row, for the scale of
-its codes, and, where the weights have minima, the largest block sum; then each output's sums as 64 bits before the last
-shift, two where there are minima, and its result comes back as any row does (docs/spec/numerics.md, sections 3 and 4).
+Tensor parallelism splits every matrix by outputs, so a projection's inputs are gathered before it and its outputs after
+it. Split by inputs, ranks would keep their columns. They would exchange the largest |x| of the row, for the scale of
+its codes, and, if the weights have minima, the largest block sum; then each output's sums as 64 bits before the last
+shift (two if there are minima), and the result comes back like any row (docs/spec/numerics.md, sections 3 and 4).
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from intact.models.program import Program
 from intact.numerics.weight_formats import BLOCK_FORMATS
 
 SUM = 8
-"""Bytes of a sum before the last shift, and of a maximum."""
+"""Size in bytes of a sum before the last shift, and of a maximum."""
 
 
 class Traffic(NamedTuple):
-    """Exchanges of a token, and the bytes that leave and reach rank 0 in them."""
+    """The number of exchanges per token, and the bytes that rank 0 sends and receives in them."""
 
     exchanges: int
     bytes: int
 
     def plus(self, sizes: list[tuple[int, int]], others: int) -> Traffic:
-        """Return this with more exchanges, of bytes from and to each other rank."""
+        """Return this traffic plus more exchanges, with the given bytes from and to each other rank."""
         moved = sum(there + back + 2 * HEADER.size for there, back in sizes)
         return Traffic(self.exchanges + len(sizes), self.bytes + others * moved)
 
 
 def count_traffic(program: Program, degree: int, *, by_inputs: bool) -> Traffic:
-    """Return what the exchanges of a written token move at a degree, beside the step's plan and its logits.
+    """Count the traffic of exchanges for a generated token at a degree, excluding the step's plan and its logits.
 
     Parameters
     ----------
     by_inputs : bool
-        If true, as if projections whose inputs are gathered for them alone were cut by inputs. If false, the count is
-        that of the program as it is cut.
+        If true, count as if projections whose inputs are gathered only for them were split by inputs. If false, count
+        for the program as it is split.
     """
     part = cut_program(program, (1,) * degree, 0)
     found, others, at = Traffic(0, 0), degree - 1, 0
@@ -65,7 +65,7 @@ def count_traffic(program: Program, degree: int, *, by_inputs: bool) -> Traffic:
 
 
 def _projection(part: Program, before: AllGather, op: object, behind: object) -> str:
-    """Return the format of a matrix whose inputs are gathered before it and its outputs behind it; "" if it is none."""
+    """Return the format of a matrix whose inputs are gathered before and outputs after it; "" if there is none."""
     if not isinstance(op, Linear) or not isinstance(behind, AllGather) or len(op.targets) > 1:
         return ""
     (target,) = op.targets

@@ -1,11 +1,11 @@
-"""Time and size of an installation: from an empty environment and a wheel to a first token.
+"""Measure time and size of an installation: from an empty environment and a wheel to the first token.
 
     python benchmarks/installing.py dist/intact_llm-VERSION-...whl [--extra solve]... [--uv uv]
 
-The environment is made before the clock starts. `pip install WHEEL` then takes the packages that it needs from the
-cache, which one installation before fills, and `intact run` answers with one token; its model is on this disk. Seconds
-are those of the clock; the processor's, beside them, vary less on a machine that does other work. The size is that of
-all files that pip added, by distribution for the largest.
+The environment is created before the clock starts. `pip install WHEEL` then takes its dependencies from the cache,
+which an earlier installation fills, and `intact run` answers with one token; its model is on the local disk. Seconds
+are wall-clock; the processor seconds next to them vary less on a busy machine. The size is that of all files that pip
+added, with the largest distributions listed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ print(json.dumps({one.name: size(one.files) for one in distributions()}))
 
 
 def timed(command: list[str | Path], **options: object) -> tuple[float, float]:
-    """Run a command; return seconds of the clock and of the processor."""
+    """Run a command; return wall-clock and processor seconds."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -42,7 +42,7 @@ def timed(command: list[str | Path], **options: object) -> tuple[float, float]:
 
 
 def installer(venv: Path, uv: str | None) -> list[str | Path]:
-    """Return the command that installs what follows it into an environment."""
+    """Return the command prefix that installs packages into an environment."""
     if uv is None:
         return [venv / "bin" / "pip", "install", "-q"]
     return [uv, "pip", "install", "-q", "--python", venv / "bin" / "python"]
@@ -51,8 +51,8 @@ def installer(venv: Path, uv: str | None) -> list[str | Path]:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("wheel", type=Path)
-    options.add_argument("--extra", action="append", default=[], help="an extra to install as well")
-    options.add_argument("--uv", metavar="COMMAND", help="install by uv, which is this command, instead of pip")
+    options.add_argument("--extra", action="append", default=[], help="extra to install as well")
+    options.add_argument("--uv", metavar="COMMAND", help="uv command to install with instead of pip")
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--model", type=model_path, default="smollm2-135m")
     options.add_argument("--json", action="store_true")

@@ -1,10 +1,10 @@
-"""The share of simulations in which nominal 95% intervals hold the truth: the table of docs/statistics.md.
+"""Measure by simulation how often nominal 95% intervals contain the truth: the table of docs/statistics.md.
 
     python benchmarks/intervals.py [--simulations 2000] [--only bootstrap] [--json FILE]
 
-Benchmarks with a known truth are simulated: problems from a known population, samples of each. An interval that holds
-the truth less often than it says claims too much; one that holds it more often is wider than need be. The last rows are
-what not to do.
+Benchmarks with a known truth are simulated: problems from a known population, and samples of each. An interval that
+contains the truth less often than its level claims too much; one that contains it more often is wider than necessary.
+The last rows show methods to avoid.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from intact.stats import bootstrap, clustered, mcnemar, paired_bootstrap, pass_a
 
 PROBLEMS, SAMPLES, RESAMPLES = 100, 8, 999
 SHAPES = (0.8, 1.2)
-"""Of the population's Beta distribution: most problems are easy or hard."""
+"""Parameters of the population's Beta distribution: most problems are easy or hard."""
 
 Simulation = Iterator[tuple[float, float, float]]
 
 
 class Row(NamedTuple):
-    """What an interval came to.
+    """The results for an interval.
 
     Attributes
     ----------
@@ -49,26 +49,26 @@ class Row(NamedTuple):
 
 
 def share(rng: np.random.Generator, n: int, problems: int, rate: float) -> Simulation:
-    """One sample of each problem: evenly spaced quantiles of the binomial, which have less noise than draws."""
+    """Simulate one sample per problem: evenly spaced quantiles of the binomial, less noisy than random draws."""
     for right in stats.binom.ppf((np.arange(n) + rng.random()) / n, problems, rate):
         yield (rate, *wilson(int(right), problems))
 
 
 def tables(rng: np.random.Generator, n: int) -> Iterator[np.ndarray]:
-    """Problems x samples, right or wrong."""
+    """Yield tables of problems x samples, right or wrong."""
     for _ in range(n):
         yield rng.random((PROBLEMS, SAMPLES)) < rng.beta(*SHAPES, (PROBLEMS, 1))
 
 
 def clusters(rng: np.random.Generator, n: int) -> Simulation:
-    """Samples of problems, problems as clusters."""
+    """Simulate samples of problems, with problems as clusters."""
     for right in tables(rng, n):
         found = clustered(right)
         yield SHAPES[0] / sum(SHAPES), found.low, found.high
 
 
 def over_problems(rng: np.random.Generator, n: int, method: str, k: int) -> Simulation:
-    """The bootstrap of pass@k over problems."""
+    """Simulate the bootstrap of pass@k over problems."""
     truth = 1 - np.exp(np.log(np.arange(k) + SHAPES[1]).sum() - np.log(np.arange(k) + sum(SHAPES)).sum())
     for seed, right in enumerate(tables(rng, n)):
         passed = pass_at_k(SAMPLES, right.sum(axis=1), k)
@@ -77,28 +77,28 @@ def over_problems(rng: np.random.Generator, n: int, method: str, k: int) -> Simu
 
 
 def both(rng: np.random.Generator, n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rates of two methods on the same problems: the second solves nine tenths of what the first does."""
+    """Yield the rates of two methods on the same problems: the second solves nine tenths of what the first solves."""
     for _ in range(n):
         rates = rng.beta(*SHAPES, PROBLEMS)
         yield rng.binomial(SAMPLES, rates) / SAMPLES, rng.binomial(SAMPLES, 0.9 * rates) / SAMPLES
 
 
 def pairs(rng: np.random.Generator, n: int, method: str) -> Simulation:
-    """The bootstrap of differences."""
+    """Simulate the bootstrap of differences."""
     for seed, (one, other) in enumerate(both(rng, n)):
         found = paired_bootstrap(one, other, method=method, resamples=RESAMPLES, seed=seed)
         yield 0.1 * SHAPES[0] / sum(SHAPES), found.low, found.high
 
 
 def tests(rng: np.random.Generator, n: int) -> Simulation:
-    """The interval behind the equivalence test, at 95%."""
+    """Simulate the interval behind the equivalence test, at 95%."""
     for one, other in both(rng, n):
         found = tost(one, other, 0.05, alpha=0.025)
         yield 0.1 * SHAPES[0] / sum(SHAPES), found.low, found.high
 
 
 def verdicts(rng: np.random.Generator, n: int) -> Simulation:
-    """McNemar's table: one sample of each problem by either method."""
+    """Simulate McNemar's table: one sample of each problem by either method."""
     for _ in range(n):
         rates = rng.beta(*SHAPES, PROBLEMS)
         found = mcnemar(rng.random(PROBLEMS) < rates, rng.random(PROBLEMS) < 0.9 * rates)
@@ -106,13 +106,13 @@ def verdicts(rng: np.random.Generator, n: int) -> Simulation:
 
 
 def samples_as_problems(rng: np.random.Generator, n: int) -> Simulation:
-    """A score interval that takes samples for independent problems."""
+    """Simulate a score interval that treats samples as independent problems."""
     for right in tables(rng, n):
         yield (SHAPES[0] / sum(SHAPES), *wilson(int(right.sum()), right.size))
 
 
 def plus_minus(rng: np.random.Generator, n: int) -> Simulation:
-    """The share plus and minus two standard errors, where nearly all is right."""
+    """Simulate the share plus and minus two standard errors, where almost everything is right."""
     half = stats.norm.ppf(0.975)
     for right in rng.binomial(PROBLEMS, 0.98, n) / PROBLEMS:
         error = half * np.sqrt(right * (1 - right) / PROBLEMS)
@@ -138,7 +138,7 @@ ROWS: dict[tuple[str, str], Callable[[np.random.Generator, int], Simulation]] = 
 
 
 def measure(simulations: int, only: str = "", seed: int = 0) -> list[Row]:
-    """Simulate the rows whose name has a word in it."""
+    """Simulate the rows whose name contains `only`."""
     rows = []
     for number, ((interval, of), simulate) in enumerate(ROWS.items()):
         if only not in interval:
@@ -148,7 +148,7 @@ def measure(simulations: int, only: str = "", seed: int = 0) -> list[Row]:
 
 
 def row_of(interval: str, of: str, found: Sequence[tuple[float, float, float]]) -> Row:
-    """A row of simulations, each the truth and the bounds."""
+    """Summarise simulations, each given by the truth and the bounds, as a row."""
     truth, low, high = np.array(found).T
     holds = float(np.mean((low <= truth) & (truth <= high)))
     error = (holds * (1 - holds) / len(found)) ** 0.5
@@ -156,10 +156,10 @@ def row_of(interval: str, of: str, found: Sequence[tuple[float, float, float]]) 
 
 
 def run(description: str | None, measure: Callable[[int, str, int], list[Row]], simulations: int, width: str) -> None:
-    """Print rows as a table of Markdown, as the command line asks."""
+    """Parse the command line and print the rows as a Markdown table."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulations", type=int, default=simulations)
-    parser.add_argument("--only", default="", help="rows with this in their name")
+    parser.add_argument("--only", default="", help="only rows with this in their name")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()

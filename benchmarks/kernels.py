@@ -1,9 +1,9 @@
-"""G multiply-adds a second of the matrix product on one core, by format, rows and shape, beside the machine's limits.
+"""Measure G multiply-adds per second of the matrix product on one core by format, rows and shape, and machine limits.
 
 Weights and rows are random, never zeros. Times are the thread's own processor time: the best of several runs, and the
 median. The limits are measured first, on one core: byte products in registers, and reading memory that no cache holds.
-One row is held against memory (small shapes stay in a cache and pass it), more against the multipliers. A row count
-whose rate is below 0.85 of the best of the smaller ones is called a cliff.
+One row is compared with the memory limit (small shapes stay in a cache and exceed it), several rows with the
+multipliers' limit. A row count whose rate is below 0.85 of the best of the smaller ones is called a cliff.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Format(NamedTuple):
     shift: int
     minima: bool = False
     table: int = 0
-    """The largest entry; 0: none."""
+    """The largest table entry; 0 without a table."""
 
 
 FORMATS = {
@@ -71,7 +71,7 @@ def weight(f: Format, columns: int, outputs: int, rng: np.random.Generator) -> A
 
 
 def seconds(run: Callable[[], object], least: float) -> tuple[float, float]:
-    """The best and the median of runs of at least `least` seconds together, and of three."""
+    """Return the best and the median time of at least three runs that take at least `least` seconds together."""
     run()
     times: list[float] = []
     while len(times) < 3 or sum(times) < least:
@@ -95,9 +95,9 @@ def measure(tier: str, f: Format, columns: int, outputs: int, rows: int, least: 
 
 
 def limits(tier: str) -> tuple[float, float]:
-    """G multiply-adds a second in registers and GB/s from memory, of one core.
+    """Measure G multiply-adds per second in registers and GB/s from memory, on one core.
 
-    Both are wall-clock rates, which other work on the machine lowers: the best of several tries.
+    Both are wall-clock rates, which other work on the machine lowers: the best of several attempts is returned.
     """
     tries = [kernels.limits(tier, 1) for _ in range(8)]
     peak, memory = (max(x) / 1e9 for x in zip(*tries, strict=True))
@@ -109,8 +109,10 @@ def main() -> None:
     parser.add_argument("--tier", default=kernels.tiers()[0])
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=["4"])
     parser.add_argument("--rows", nargs="+", type=int, default=list(ROWS))
-    parser.add_argument("--shapes", nargs="+", default=[f"{k}x{n}" for k, n in SHAPES], help="inputs x outputs")
-    parser.add_argument("--seconds", type=float, default=0.2, help="least time for a figure")
+    parser.add_argument(
+        "--shapes", nargs="+", default=[f"{k}x{n}" for k, n in SHAPES], help="matrix shape: inputs x outputs"
+    )
+    parser.add_argument("--seconds", type=float, default=0.2, help="minimum seconds per measurement")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     peak, memory = limits(options.tier)

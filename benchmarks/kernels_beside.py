@@ -2,11 +2,10 @@
 
     python benchmarks/kernels_beside.py OTHER/src [--tier avx512] [--formats 4 "4 min"] [--rows 1 8 64] [--turns 9]
 
-OTHER/src is the folder of another `intact` with its extension, say of a git worktree of an earlier commit. Each build
-runs in a process of its own; both are bound to one core, as cores of a shared machine differ, and take turns of a few
-milliseconds.
-Printed is the median over turns of (speed of this build) / (speed of the other), with the least and the most over
-shapes.
+OTHER/src is the folder of another `intact` with its extension, for example in a git worktree of an earlier commit. Each
+build runs in its own process; both are bound to one core, because cores of a shared machine differ, and take turns of a
+few milliseconds.
+Prints the median over turns of (speed of this build) / (speed of the other), with the minimum and maximum over shapes.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class Build:
 
 
 def work() -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until the input ends."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     for line in sys.stdin:
         tier, name, columns, outputs, rows = json.loads(line)
@@ -56,7 +55,7 @@ def work() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("other", type=Path, help="the folder of the other intact, with its extension")
+    parser.add_argument("other", type=Path, help="folder of the other intact, with its extension")
     parser.add_argument("--tier", default=kernels.kernels.tiers()[0])
     parser.add_argument("--formats", nargs="+", choices=kernels.FORMATS, default=list(kernels.FORMATS))
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 2, 3, 5, 8, 64])

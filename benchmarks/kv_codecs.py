@@ -1,12 +1,12 @@
-"""What codecs of the KV cache cost and save: the table of docs/spec/kv_codecs.md.
+"""Measure the cost and savings of KV cache codecs: the table of docs/spec/kv_codecs.md.
 
     python benchmarks/kv_codecs.py smollm2-135m --contexts 512:8,2048:4
 
-For each context, windows of so many tokens of the text: the mean of KL(no codec || codec) in nats over their second
-halves, with its 95% interval, windows being the units; how often the likeliest token stays; bytes of a position. Then
-by turns, in milliseconds: a step of one row behind the window, medians with the least and the most; and the memory of
-64 texts of 7,168 positions behind a prompt of 1,024. The weights and all arithmetic but the cache's are the same. Lines
-appear as soon as a context is done.
+For each context length, it uses windows of the text and prints the mean of KL(no codec || codec) in nats over their
+second halves, with its 95% interval over windows; how often the most likely token is unchanged; and bytes per position.
+Then, in alternating turns: milliseconds of a step of one row after the window, medians with minimum and maximum; and
+the memory of 64 sequences of 7,168 positions after a prompt of 1,024. The weights and all arithmetic except the cache's
+are the same. Lines are printed as soon as a context is done.
 """
 
 from __future__ import annotations
@@ -35,29 +35,34 @@ from intact.stats.intervals import AMOUNTS, clustered
 from intact.text import Tokenizer
 
 MANY = 1024 + 64 * 7168
-"""Positions of many texts behind one prompt."""
+"""Number of positions of many sequences after one prompt."""
 
 
 class Setting(NamedTuple):
-    """So many windows of a context."""
+    """A context length and the number of windows of it."""
 
     context: int
     windows: int
 
     @classmethod
     def parse(cls, text: str) -> Setting:
-        """Read CONTEXT:WINDOWS."""
+        """Parse CONTEXT:WINDOWS."""
         context, _, windows = text.partition(":")
         return cls(int(context), int(windows or 4))
 
 
 def main() -> None:
     parser = common.parser(__doc__)
-    parser.add_argument("--contexts", default="512:8,2048:4", metavar="LIST", help="tokens:windows, ...")
+    parser.add_argument(
+        "--contexts",
+        default="512:8,2048:4",
+        metavar="LIST",
+        help="context lengths and numbers of windows: tokens:windows, ...",
+    )
     parser.add_argument("--codecs", type=common.names_of(CODECS), default=list(CODECS), metavar="LIST")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="score each N-th row of the second half")
-    parser.add_argument("--steps", type=int, default=15, metavar="N", help="steps of one row that are timed")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="score every N-th row of the second half")
+    parser.add_argument("--steps", type=int, default=15, metavar="N", help="number of timed steps of one row")
     options = parser.parse_args()
     for path in options.models:
         with open_checkpoint(path) as checkpoint:
@@ -68,7 +73,7 @@ def main() -> None:
 
 
 def measure(path: Path, program: Program, text: Calibration, options: argparse.Namespace) -> None:
-    """Measure all codecs at one context, and print them."""
+    """Measure all codecs at one context length, and print them."""
     profiles = ["int8", *(with_codec("int8", codec) for codec in options.codecs)]
     executors = {profile: NativeExecutor(program, profile, options.threads) for profile in profiles}
     divergences: dict[str, list[float]] = {profile: [] for profile in profiles[1:]}
@@ -112,7 +117,7 @@ def logits(executor: NativeExecutor, tokens: NDArray[np.int32], rows: NDArray[np
 
 
 def one_row(executor: NativeExecutor, position: int) -> float:
-    """Return the seconds of a step of one row at a position, behind a window that has been run."""
+    """Return the seconds of a step of one row at a position, after a window that has been run."""
     pages = position // executor.page_size + 1
     executor.reserve_pages(pages)
     chunk = SequenceChunk(position, np.array([position % 256], np.int32), np.arange(pages, dtype=np.int32))

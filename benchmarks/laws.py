@@ -1,15 +1,15 @@
-"""How well laws of scaling foretell what is known: the tables of study/laws.md.
+"""Measure how well scaling laws predict known values: the tables of study/laws.md.
 
     python benchmarks/laws.py [--repeats 40] [--problems 200,1000,4000] [--json FILE]
     python benchmarks/laws.py --intervals [--repeats 30]
     python benchmarks/laws.py --curves [--repeats 200]
     python benchmarks/laws.py --logs $INTACT_DATA/logs/game24_gpt4
 
-Problems are drawn from populations with known tails, 100 samples of each; laws are fitted to the counts, and asked for
-the exponent and for pass@10,000, which are known. With --intervals it is how often the bootstrap's 95% intervals hold
-the latter. With --curves it is how often forecasts by LC-PFN's prior hold coverage and votes at two and four times the
-samples drawn, and how far off the law of the least AIC is. With --logs it is what laws make of published samples, of
-the first of them and of all.
+Problems are drawn from populations with known tails, with 100 samples each; laws are fitted to the counts, and their
+exponent and pass@10,000 are compared with the known values. --intervals measures how often the bootstrap's 95%
+intervals contain the latter. --curves measures how often forecasts with LC-PFN's prior contain coverage and votes at
+two and four times the number of samples drawn, and the error of the law with the lowest AIC. --logs applies laws to the
+first of some published samples and to all of them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ POPULATIONS = (
 
 
 DRAWN = 32
-"""Samples of a problem from which curves are forecast."""
+"""Number of samples per problem from which curves are forecast."""
 FORECAST = {
     "pass": (POPULATIONS[0], POPULATIONS[1], POPULATIONS[3], POPULATIONS[4]),
     "majority": (POPULATIONS[1], Population("beta", 2.0, 3.0, 0, 0), POPULATIONS[4]),
@@ -50,7 +50,7 @@ FORECAST = {
 
 
 def draw_rates(population: Population, problems: int, rng: np.random.Generator) -> np.ndarray:
-    """The rate of each problem."""
+    """Draw the rate of each problem."""
     if population.family.endswith("kumaraswamy"):
         rates = (1 - (1 - rng.random(problems)) ** (1 / population.b)) ** (1 / population.a)
     else:
@@ -59,18 +59,18 @@ def draw_rates(population: Population, problems: int, rng: np.random.Generator) 
 
 
 def draw(population: Population, problems: int, rng: np.random.Generator) -> np.ndarray:
-    """Right samples of each problem."""
+    """Draw the number of right samples of each problem."""
     return rng.binomial(SAMPLES, draw_rates(population, problems, rng))
 
 
 def describe(population: Population) -> str:
-    """A population in words."""
+    """Describe a population in words."""
     never = f", {population.never:.0%} never" if population.never else ""
     return f"{population.family.removeprefix('zero-inflated ')} {population.a:g}, {population.b:g}{never}"
 
 
 def accuracy(population: Population, problems: int, repeats: int, seed: int) -> dict[str, Any]:
-    """Root mean square errors of three ways to fit, and the share of predictions within 3 points."""
+    """Return root mean square errors of three ways to fit, and the share of predictions within 3 points."""
     truth = float(population.pass_at_k(FAR))
     errors: dict[str, list[tuple[float, float]]] = {"its family": [], "least AIC": [], "curve": []}
     for repeat in range(repeats):
@@ -87,7 +87,7 @@ def accuracy(population: Population, problems: int, repeats: int, seed: int) -> 
 
 
 def intervals(population: Population, problems: int, repeats: int, seed: int) -> dict[str, Any]:
-    """How often bootstrap intervals hold pass@10,000, by the laws that were allowed."""
+    """Measure how often bootstrap intervals contain pass@10,000, by the allowed laws."""
     truth = float(population.pass_at_k(FAR))
     row: dict[str, Any] = {"population": describe(population), "problems": problems, "truth": truth}
     for name, laws in (("its family", (population.family,)), ("least AIC", FAMILIES), ("curve", ("curve",))):
@@ -102,21 +102,21 @@ def intervals(population: Population, problems: int, repeats: int, seed: int) ->
 
 
 def draw_answers(population: Population, problems: int, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Answers of samples of each problem: 0 is right, 1 to 3 are wrong, some of them likelier than others."""
+    """Draw answers of samples of each problem: 0 is right, 1 to 3 are wrong with different probabilities."""
     rates = draw_rates(population, problems, rng)[:, None]
     chances = np.hstack([rates, (1 - rates) * rng.dirichlet(np.ones(3), problems)])
     return (np.cumsum(chances, axis=1)[:, None, :3] <= rng.random((problems, samples, 1))).sum(axis=2)
 
 
 def vote_share(answers: np.ndarray) -> float:
-    """The share of problems whose right answer has the most votes; ties are shared."""
+    """Return the share of problems whose right answer has the most votes; ties count fractionally."""
     votes = np.stack([(answers == one).sum(axis=1) for one in range(4)], axis=1)
     most = votes == votes.max(axis=1, keepdims=True)
     return float((most[:, 0] / most.sum(axis=1)).mean())
 
 
 def forecasts(population: Population, kind: str, problems: int, repeats: int, seed: int) -> dict[str, Any]:
-    """The share of intervals that hold coverage, or the vote, at two and four times the samples drawn."""
+    """Measure how often intervals contain coverage, or the vote, at two and four times the number of samples drawn."""
     wanted, numbers = [2 * DRAWN, 4 * DRAWN], [1 << i for i in range(DRAWN.bit_length())]
     truth = population.pass_at_k(wanted)
     if kind == "majority":
@@ -146,7 +146,7 @@ def forecasts(population: Population, kind: str, problems: int, repeats: int, se
 
 
 def show_forecasts(repeats: int, seed: int, problems: int) -> list[dict[str, Any]]:
-    """Print how forecasts fare, a row as it comes."""
+    """Print the accuracy of forecasts, each row as soon as it is known."""
     columns = ("population", "of", "truth", "held", "points wide", "points off", "effective draws", "least AIC, off")
     print(f"| {' | '.join(columns)} |{chr(10)}{'|---' * len(columns)}|")
     rows = []
@@ -163,7 +163,7 @@ def show_forecasts(repeats: int, seed: int, problems: int) -> list[dict[str, Any
 
 
 def published(folder: Path) -> None:
-    """Print what the first samples foretell of all, and all of 10,000."""
+    """Print predictions from the first samples for all samples, and from all samples for 10,000."""
     print("| log | samples | asked for | law | foretold | exponent | seen |")
     print("|---|---|---|---|---|---|---|")
     for path in sorted(folder.glob("*sample_100*.json")):
@@ -181,7 +181,7 @@ def published(folder: Path) -> None:
 
 
 def show(rows: Iterable[dict[str, Any]], as_intervals: bool) -> None:
-    """Print rows as they come."""
+    """Print rows as soon as they are known."""
     for place, row in enumerate(rows):
         names = [name for name, value in row.items() if isinstance(value, dict)]
         if not place:

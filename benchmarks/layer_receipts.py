@@ -1,7 +1,7 @@
-"""Print the cost of committing a receipt to layers, and of checking it by one opened layer.
+"""Print the cost of committing a receipt to layers, and of checking it with one opened layer.
 
-Processor time of this process, the least of several repeats; with one thread (--threads 1) it is the time that a free
-machine takes. The model is loaded before; an opened layer is read and packed within its check.
+Costs are processor time of this process, the minimum of several repeats; with one thread (--threads 1) this is the time
+on an idle machine. The model is loaded beforehand; reading and packing an opened layer is part of its check.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def measure(path: Path, tokens: int, threads: int, repeats: int) -> Result:
 
 def main() -> None:
     p = common.parser(__doc__, text=False)
-    p.add_argument("--tokens", type=int, default=256, help="of the answer")
+    p.add_argument("--tokens", type=int, default=256, help="number of tokens of the answer")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--repeats", type=int, default=3)
     given = p.parse_args()

@@ -1,4 +1,4 @@
-"""llama.cpp through its C interface, below its Python conveniences, which cost time: what benchmarks ask of it."""
+"""The parts of llama.cpp that benchmarks use, through its C interface to avoid the overhead of its Python wrappers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TYPES = {
     "q4_0": c.LLAMA_FTYPE_MOSTLY_Q4_0,
 }
 PURE = ("q4_0",)
-"""Every matrix gets the type; elsewhere the quantiser gives some matrices more bits, as people use it."""
+"""Types for every matrix; the quantiser's common file types give some matrices more bits."""
 
 
 def start() -> None:
-    """Begin, without messages."""
+    """Initialise llama.cpp, without log messages."""
     c.llama_log_set(SILENCE, None)
     c.llama_backend_init()
 
@@ -33,13 +33,13 @@ def open_model(path: str) -> Any:
 
 
 def open_context(model: Any, **settings: Any) -> Any:
-    """A context with some fields of its parameters set, the others as llama.cpp has them."""
+    """Open a context with some of its parameters set, and llama.cpp's defaults for the others."""
     p = c.llama_context_default_params()
     for name, value in settings.items():
         setattr(p, name, value)
     context = c.llama_init_from_model(model, p)
     if not context:
-        raise SystemExit(f"llama.cpp makes no context of {settings}")
+        raise SystemExit(f"llama.cpp cannot create a context with {settings}")
     return context
 
 
@@ -49,18 +49,18 @@ def decode(context: Any, batch: Any) -> None:
 
 
 def quantise(source: Path, target: Path, kind: str) -> None:
-    """Write a GGUF file with its matrices in one of TYPES, by llama.cpp's own quantiser (--allow-requantize)."""
+    """Write a GGUF file with its matrices in one of TYPES, using llama.cpp's own quantiser (--allow-requantize)."""
     start()
     params = c.llama_model_quantize_default_params()
     params.ftype, params.allow_requantize, params.pure = TYPES[kind], True, kind in PURE
     part = target.with_suffix(".part")
     if c.llama_model_quantize(str(source).encode(), str(part).encode(), ctypes.byref(params)):
-        raise SystemExit(f"llama.cpp could not make {source} {kind}")
+        raise SystemExit(f"llama.cpp could not convert {source} to {kind}")
     part.rename(target)
 
 
 def greedy() -> Any:
-    """A sampler chain that takes the likeliest token."""
+    """Return a sampler chain that takes the most likely token."""
     sampler = c.llama_sampler_chain_init(c.llama_sampler_chain_default_params())
     c.llama_sampler_chain_add(sampler, c.llama_sampler_init_greedy())
     return sampler
@@ -76,7 +76,7 @@ def fill(batch: Any, place: int, token: int, position: int, sequence: int, wante
 def continue_all(
     context: Any, vocab: Any, prompts: list[list[int]], samplers: list[Any], count: int
 ) -> list[list[int]]:
-    """Continue prompts together by up to `count` tokens each; what ended them is the last."""
+    """Continue prompts together by up to `count` tokens each, including the token that ends a sequence."""
     c.llama_memory_clear(c.llama_get_memory(context), False)
     batch = c.llama_batch_init(c.llama_n_batch(context), 0, 1)
     answers: list[list[int]] = [[] for _ in prompts]

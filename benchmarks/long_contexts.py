@@ -1,10 +1,10 @@
-"""Long prompts: memory, and speed at each part of them.
+"""Measure memory, and speed along the way, for long prompts.
 
     python benchmarks/long_contexts.py gemma3-270m qwen-coder-0.5b --lengths 2048,8192,32000
 
-The text is taken in by steps of the engine's size. At each length: the bytes of the cache, tokens a second of the whole
-prompt up to there and of its last 1,024 tokens, and milliseconds of a step of one row behind it, the median of some.
-Lengths are multiples of the step's size, and those that a model's context has no room for are left out.
+The text is read in steps of the engine's size. At each length, it prints the bytes of the cache, tokens per second of
+the whole prompt up to there and of its last 1,024 tokens, and milliseconds of a subsequent step of one row, the median
+of several. Lengths must be multiples of the step size; those beyond a model's context are skipped.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ LAST = 1024
 def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--lengths", default="2048,8192,32000", metavar="LIST")
-    parser.add_argument("--kv", choices=list(CODECS), help="a codec of the cache")
+    parser.add_argument("--kv", choices=list(CODECS), help="codec of the KV cache")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--steps", type=int, default=9, metavar="N", help="steps of one row that are timed")
+    parser.add_argument("--steps", type=int, default=9, metavar="N", help="number of timed steps of one row")
     options = parser.parse_args()
     lengths = sorted(map(int, options.lengths.split(",")))
     if wrong := [length for length in lengths if length < LAST or length % DEFAULT_CHUNK]:
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def measure(executor: Executor, tokens: np.ndarray, lengths: list[int], steps: int, name: str) -> None:
-    """Take in a text, and print a line at each length."""
+    """Read a text, and print a line at each length."""
     size = executor.page_size
     executor.reserve_pages(-(-(len(tokens) + 1) // size))
     pages = np.arange(-(-(len(tokens) + 1) // size), dtype=np.int32)

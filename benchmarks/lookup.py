@@ -1,18 +1,18 @@
-"""Products by table look-up and by counting bits beside the engine's multiplying kernel, on one core.
+"""Compare products by table look-up and by bit counting with the engine's multiplying kernel, on one core.
 
     python benchmarks/lookup.py
     python benchmarks/lookup.py --check
     python benchmarks/lookup.py --patterns smollm2-135m
 
-`lookup.cpp` is compiled for this machine and first compared with NumPy's integers: look-up (T-MAC's tables of four
-activations, exact here), counting (bit planes) and multiplying (as the engine does, but with one bit in one bit and the
-third of three where a shift finds it) of weights of 1 to 4 bits. Then each takes turns with the engine's own kernel on
-the same matrix and rows, scales of 32 inputs included; that its results are those of the others, rescaled, is checked
-too. The engine stores one bit in two. Times are the thread's own processor time; "x engine" is the median over the
-turns of the engine's time over the form's, with the least and the most. "rounded" looks up the upper 5 of an entry's
-10 bits and is inexact: tables of one byte, as T-MAC has them, would save no more.
+`lookup.cpp` is compiled for this machine and first compared with NumPy's integers, for weights of 1 to 4 bits: look-up
+(T-MAC's tables of four activations, exact here), counting (bit planes) and multiplying (as in the engine, but one bit
+is stored in one bit, and the third bit of three where a shift finds it). Then each form takes turns with the engine's
+own kernel on the same matrix and rows, including scales of 32 inputs; that the engine gives the same results, rescaled,
+is checked too. The engine stores one bit in two. Times are the thread's own processor time; "x engine" is the median
+over turns of the engine's time divided by the form's, with minimum and maximum. "rounded" looks up the upper 5 of an
+entry's 10 bits and is inexact: T-MAC's one-byte tables would save no more.
 
---patterns counts how often groups of four activations show the same bits again (SAIL), on a model's first Linears.
+--patterns counts how often groups of four activations repeat the same bits (SAIL), on a model's first Linears.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BLOCK, PANEL, FRACTION = 32, {"look-up": 32, "counting": 16, "multiplying": 16, 
 
 
 class Form(NamedTuple):
-    """How the codes of a matrix of so many bits are read, by the forms and by the engine."""
+    """The interpretation of the codes of a matrix by the forms and by the engine."""
 
     zero: int
     step: int
@@ -82,7 +82,7 @@ class Matrix(NamedTuple):
 
 
 def product(w: Matrix, codes: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """The sums S of section 4 of docs/spec/numerics.md in NumPy, [rows][outputs]."""
+    """Compute the sums S of section 4 of docs/spec/numerics.md in NumPy, [rows][outputs]."""
     outputs, rows = len(w.codes), len(codes)
     h = np.einsum(
         "mbk,nbk->mnb", codes.reshape(rows, -1, BLOCK).astype(np.int64), w.values().reshape(outputs, -1, BLOCK)
@@ -101,12 +101,12 @@ def numbers(*values: int) -> list[ctypes.c_int64]:
 
 
 class Library:
-    """lookup.cpp, compiled."""
+    """The compiled lookup.cpp."""
 
     def __init__(self, folder: Path, flags: tuple[str, ...] = FLAGS, vectors: bool = True) -> None:
         compiler = shutil.which("g++")
         if compiler is None:
-            raise FileNotFoundError("no g++ on PATH: lookup.cpp has to be compiled")
+            raise FileNotFoundError("found no g++ on PATH to compile lookup.cpp")
         made = folder / "lookup.so"
         subprocess.run([compiler, *flags, "-shared", "-fPIC", str(SOURCE), "-o", str(made)], check=True)
         self.calls = ctypes.CDLL(str(made))
@@ -114,7 +114,7 @@ class Library:
         self.vectors = vectors and bool(self.calls.has_vectors())
 
     def scalar(self, form: int, w: Matrix, codes: np.ndarray, scales: np.ndarray, bits: int = 8) -> np.ndarray:
-        """The product by a scalar form: 0 looks up, 1 counts, 2 counts in the bipolar form."""
+        """Compute the product in a scalar form: 0 looks up, 1 counts, 2 counts in the bipolar form."""
         out = np.zeros((len(codes), len(w.codes)), np.int32)
         sizes = numbers(len(w.codes), codes.shape[1] // BLOCK, len(codes))
         self.calls.product_scalar(
@@ -127,7 +127,7 @@ class Library:
 
 
 class Run:
-    """A product by vectors, its weight packed."""
+    """A vectorised product with a packed weight."""
 
     def __init__(
         self, library: Library, form: str, w: Matrix, codes: np.ndarray, scales: np.ndarray, bits: int = 8
@@ -147,12 +147,12 @@ class Run:
 
     def __call__(self, times: int = 1) -> np.ndarray:
         if not self.calls.product_vectors(*self.arguments, times):
-            raise ValueError("no such product was compiled: this processor has no vectors that lookup.cpp knows")
+            raise ValueError("this product was not compiled: lookup.cpp does not support this processor's vectors")
         return self.out[:, : self.outputs]
 
 
 def aligned(size: int) -> np.ndarray:
-    """Bytes that begin at a line of the cache; large ones lie on huge pages where there are any, as the engine's do."""
+    """Allocate bytes aligned to a cache line; large arrays use huge pages where available, like the engine's."""
     room = mmap.mmap(-1, size + HUGE)
     if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
         room.madvise(mmap.MADV_HUGEPAGE)
@@ -162,7 +162,7 @@ def aligned(size: int) -> np.ndarray:
 
 
 def check(library: Library) -> int:
-    """Compare all forms with NumPy on random inputs; return how many products were equal."""
+    """Compare all forms with NumPy on random inputs; return the number of equal products."""
     rng, equal = np.random.default_rng(0), 0
 
     def compare(what: str, got: np.ndarray, expected: np.ndarray) -> None:
@@ -194,7 +194,9 @@ def check(library: Library) -> int:
 
 
 def check_block_sums(library: Library, bits: int, rng: np.random.Generator, compare: Callable[..., None]) -> None:
-    """Compare the sums of single blocks: with a scale of 2^14 by 256 there, 0 elsewhere, the result is the sum."""
+    """Compare the sums of single blocks, which are the results if the scale product is 2^14 by 256 there and 0
+    elsewhere.
+    """
     w = Matrix.draw(bits, 160, 64, rng)
     codes = rng.integers(-127, 128, (2, 160)).astype(np.int8)
     scales = np.full((2, 5), 256, np.int16)
@@ -207,7 +209,7 @@ def check_block_sums(library: Library, bits: int, rng: np.random.Generator, comp
 
 
 class Result(NamedTuple):
-    """A form's nanoseconds a row and GB/s of weights, and the engine's time over its: median, least, most."""
+    """A form's nanoseconds per row, GB/s of weights, and the engine's time over its own: median, minimum, maximum."""
 
     form: str
     nanoseconds: float
@@ -216,7 +218,7 @@ class Result(NamedTuple):
 
 
 def measure(library: Library, w: Matrix, rows: int, turns: int, least: float) -> list[Result]:
-    """Time each form and the engine by turns, runs of at least `least` seconds each."""
+    """Time each form and the engine in turns, in runs of at least `least` seconds each."""
     tier = kernels.tiers()[0]
     rng, outputs = np.random.default_rng(rows), len(w.codes)
     x = kernels.quantize(tier, rng.normal(0, 1 << 17, (rows, w.codes.shape[1])).astype(np.int32), FRACTION)
@@ -234,7 +236,7 @@ def measure(library: Library, w: Matrix, rows: int, turns: int, least: float) ->
         sums = prepared[form](1)
         rescaled = [rounded(s, 23 - 22 - FRACTION - int(e)) for s, e in zip(sums, x.exponent, strict=True)]
         if not np.array_equal(out, rescaled):
-            raise AssertionError(f"{form}: its sums, rescaled, are not the engine's results")
+            raise AssertionError(f"{form}: its rescaled sums differ from the engine's results")
     counts = {name: max(1, int(least / once(run))) for name, run in runs.items()}
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(turns):
@@ -253,7 +255,7 @@ def measure(library: Library, w: Matrix, rows: int, turns: int, least: float) ->
 
 
 def once(run: Callable[[int], object]) -> float:
-    """Seconds of a run that was warmed up."""
+    """Return the seconds of a run after a warm-up."""
     run(1)
     began = time.thread_time()
     run(2)
@@ -261,13 +263,13 @@ def once(run: Callable[[int], object]) -> float:
 
 
 def rounded(sums: np.ndarray, right: int) -> np.ndarray:
-    """sums / 2^right, rounded half up."""
+    """Return sums / 2^right, rounded half up."""
     wide = sums.astype(np.int64)
     return wide << -right if right <= 0 else (wide + (1 << (right - 1))) >> right
 
 
 class Patterns(NamedTuple):
-    """Shares of 4-bit patterns (one bit of each of four activations) that came up before, and that are 0."""
+    """The shares of 4-bit patterns (one bit of each of four activations) that occurred before, and that are 0."""
 
     zero: float
     within: float
@@ -276,7 +278,7 @@ class Patterns(NamedTuple):
 
 
 def repeats(codes: np.ndarray) -> Patterns:
-    """Shares over rows [tokens][inputs] of int8: within a row's group of four, and within it over 4 and 16 rows."""
+    """Return the shares over rows [tokens][inputs] of int8: within a row's group of four, and over 4 and 16 rows."""
     bits = codes.view(np.uint8)[:, :, None] >> np.arange(8, dtype=np.uint8) & 1
     groups = bits.reshape(len(codes), -1, 4, 8)
     patterns = (groups << np.arange(4, dtype=np.uint8)[:, None]).sum(axis=2, dtype=np.uint8)  # [token][group][bit]
@@ -292,7 +294,7 @@ def repeats(codes: np.ndarray) -> Patterns:
 
 
 def inputs_of(model: Path, text: Path, tokens: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the int8 codes that enter each kind of Linear, those of all layers together, [tokens][inputs]."""
+    """Yield the int8 input codes of each kind of Linear, all layers together, [tokens][inputs]."""
     from common import tokenizer_of
 
     from intact.checkpoints.formats import open_checkpoint
@@ -322,15 +324,20 @@ def print_patterns(model: Path, text: Path, tokens: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="compare with NumPy and stop")
-    parser.add_argument("--patterns", type=model_path, metavar="MODEL", help="count patterns and stop")
-    parser.add_argument("--text", type=text_path, default="wikitext2", help="what the model reads for --patterns")
-    parser.add_argument("--tokens", type=int, default=100, help="of it")
-    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), help="inputs x outputs; one row of 4096x32768")
+    parser.add_argument("--check", action="store_true", help="compare with NumPy and exit")
+    parser.add_argument("--patterns", type=model_path, metavar="MODEL", help="count patterns and exit")
+    parser.add_argument("--text", type=text_path, default="wikitext2", help="text that the model reads for --patterns")
+    parser.add_argument("--tokens", type=int, default=100, help="number of tokens of this text")
+    parser.add_argument(
+        "--shapes",
+        nargs="+",
+        default=list(SHAPES),
+        help="matrix shapes: inputs x outputs; 4096x32768 with one row only",
+    )
     parser.add_argument("--bits", nargs="+", type=int, choices=BITS, default=list(BITS))
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 4, 16, 64])
     parser.add_argument("--turns", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=0.01, help="least time of a turn")
+    parser.add_argument("--seconds", type=float, default=0.01, help="minimum seconds per turn")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.patterns:

@@ -1,13 +1,13 @@
-"""Write tests/text/goldens.json: what llama.cpp makes of texts, for the models at hand.
+"""Write tests/text/goldens.json: llama.cpp's tokenisation of some texts, for the available models.
 
     python benchmarks/make_token_goldens.py [--check]
 
-needs the extras `bench` and `test`; run it where the models are (INTACT_MODELS) and the data (INTACT_DATA). Besides the
-models as they are, the vocabulary of each is given other settings in a small file of its own (another kind of
-pre-tokenizer, a space in front), so that these too are compared with llama.cpp on a real vocabulary.
+It needs the extras `bench` and `test`, the models (INTACT_MODELS) and the data (INTACT_DATA). In addition to the models
+as they are, each vocabulary is written to a small file with other settings (another kind of pre-tokenizer, a leading
+space), so that these are compared with llama.cpp on a real vocabulary, too.
 
-llama.cpp is not followed where it departs from a model's own tokenizer: it leaves out the Unicode composition (NFC) of
-Qwen 2's, so for that model it is given text already composed.
+llama.cpp is not followed where it departs from a model's own tokenizer: it omits the Unicode composition (NFC) of
+Qwen 2, so for that model it is given text that is already composed.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def settings_of(path: Path) -> dict[str, Any]:
 
 
 def write_vocabulary(path: Path, settings: dict[str, Any]) -> None:
-    """Write a GGUF file with a vocabulary alone."""
+    """Write a GGUF file that contains only a vocabulary."""
     writer = gguf.GGUFWriter(path, settings["general.architecture"])
     for key, value in settings.items():
         match value:
@@ -110,7 +110,7 @@ def digest(ids: list[int]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="compare with the tokenizers here, without writing")
+    parser.add_argument("--check", action="store_true", help="compare with intact's tokenizers, without writing")
     check = parser.parse_args().check
     goldens: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,11 +1,11 @@
-"""A model larger than a cap of memory: tokens a second beside the disk's limit, and bytes read a token.
+"""Measure a model larger than a memory cap: tokens per second against the disk's limit, and bytes read per token.
 
     python benchmarks/mapped.py [--folder DIR] [--tokens 32] [--share 0.5]
 
-A dense model with random weights in Q4_0, of some 200 MB, is made in a folder. It takes random tokens one a step, as a
-single stream does: with all weights in memory, and under a cap of a share of them, with dropped pages left to the
-system's cache, and with a cache that forgets them, so that each is read from the disk again. The disk's limit is the
-rate at which the file is read from start to end, cold, in pieces of 8 MB by two threads. Bytes read are those of
+A dense model with random weights in Q4_0, of about 200 MB, is written to a folder. It processes random tokens one per
+step, like a single stream: with all weights in memory; under a cap of a share of them, with dropped pages left to the
+system's cache; and with evicted caches, so that each dropped page is read from the disk again. The disk's limit is the
+rate at which the file is read from start to end, cold, in pieces of 8 MB by two threads. Bytes read come from
 /proc/self/io.
 """
 
@@ -33,7 +33,7 @@ PIECE: Final = 8 << 20
 
 
 def make(folder: Path) -> Path:
-    """Write the model unless it is there."""
+    """Write the model if it does not exist."""
     path = folder / "mapped.gguf"
     if not path.exists():
         write_random(random_checkpoint("mapped", shape=DENSE), path)
@@ -41,14 +41,14 @@ def make(folder: Path) -> Path:
 
 
 def forget(file: Path) -> None:
-    """Have a file leave the system's cache."""
+    """Evict a file from the system's cache."""
     with file.open("rb") as opened:
         os.fsync(opened.fileno())
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def disk_rate(file: Path) -> float:
-    """Return the bytes a second at which a file is read cold: the best of three times."""
+    """Return the bytes per second of reading a file cold: the best of three attempts."""
     rates = []
     for _ in range(3):
         forget(file)
@@ -62,13 +62,13 @@ def disk_rate(file: Path) -> float:
 
 
 def bytes_read() -> int:
-    """Return the bytes that this process has had read from disks."""
+    """Return the bytes that this process has caused to be read from disks."""
     lines = Path("/proc/self/io").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
 
 
 def measure(path: Path, tokens: int, cap: int | None, cold: bool) -> dict[str, Any]:
-    """Return the tokens a second of a greedy text, and the bytes read for each."""
+    """Return the tokens per second of a greedy text, and the bytes read per token."""
     with intact.load(path, weights_memory=cap, chunk=1, drafter="off", prefix_cache=False) as model:
         if cold:
             model.executor.drop_caches(True)  # type: ignore[attr-defined]
@@ -88,7 +88,7 @@ def measure(path: Path, tokens: int, cap: int | None, cold: bool) -> dict[str, A
 
 
 def rounds(folder: Path, tokens: int, share: float) -> Iterator[Mapping[str, Any]]:
-    """Yield the measurements of one setting after the other."""
+    """Yield the measurements, one setting after the other."""
     path = make(folder)
     whole = measure(path, tokens, None, False)
     cap = int(share * whole["weights"])
@@ -109,16 +109,16 @@ def rounds(folder: Path, tokens: int, share: float) -> Iterator[Mapping[str, Any
         ("capped, cold", measure(path, tokens, cap, True)),
     ):
         if found["tokens"] != whole["tokens"]:
-            raise SystemExit(f"{setting}: other tokens than with all weights in memory")
+            raise SystemExit(f"{setting}: its tokens differ from those with all weights in memory")
         facts = {"setting": setting, "cap": cap, "disk": limit, **loads}
         yield facts | {key: value for key, value in found.items() if key != "tokens"}
 
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--folder", type=Path, help="where models are made, and kept if it is given")
+    p.add_argument("--folder", type=Path, help="folder for models, which are kept if it is given")
     p.add_argument("--tokens", type=int, default=32)
-    p.add_argument("--share", type=float, default=0.5, help="the cap as a share of the packed weights")
+    p.add_argument("--share", type=float, default=0.5, help="memory cap as a share of the packed weights")
     p.add_argument("--json", action="store_true")
     args = p.parse_args()
     with tempfile.TemporaryDirectory(prefix="intact-mapped-", dir=args.folder) as scratch:

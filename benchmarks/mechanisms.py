@@ -1,8 +1,8 @@
-"""Count on how many problems the methods of study/scaling.md used their mechanism, from the kept results of their rows.
+"""Count the problems on which methods of study/scaling.md used their mechanism, from the stored results of their rows.
 
-A search that never branches, or a sampler that always draws every text, has not been measured, whatever its row says.
-Each method has a sign of its mechanism in the tree of its texts; `table` gives the share of problems with that sign.
-scaling_tables.py writes the table into study/scaling.md.
+A search that never branches, or a sampler that always draws the maximum number of texts, has not been measured,
+whatever its row says. Each method has a sign of its mechanism in the tree of its texts; `table` prints the share of
+problems with that sign. scaling_tables.py writes the table into study/scaling.md.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from scaling_setups import SETUPS
 
 ARCHIVE = RECORDS / "scaling.results.tar.xz"
 LEAST = 0.1
-"""The share of problems below which a mechanism counts as not exercised."""
+"""Share of problems below which a mechanism counts as not exercised."""
 Record = Mapping[str, Any]
 
 
 def branched(record: Record, most: int) -> bool:
-    """Return whether a text was continued more than once."""
+    """Return true if a text was continued more than once."""
     ways = defaultdict[tuple[str, ...], set[str]](set)
     for sample in record["samples"]:
         parts = sample["branch"].removeprefix(record["id"]).strip("/").split("/")
@@ -34,38 +34,38 @@ def branched(record: Record, most: int) -> bool:
 
 
 def extended(record: Record, most: int) -> bool:
-    """Return whether a finished text was followed by another that answers it."""
+    """Return true if a finished text was followed by another one that answers it."""
     return any(sample["branch"].removeprefix(record["id"]).count("/") > 1 for sample in record["samples"])
 
 
 def changed(record: Record, most: int) -> bool:
-    """Return whether the answer differs from that of the first finished text with an answer."""
+    """Return true if the answer differs from that of the first finished text with an answer."""
     first = next((s["answer"] for s in record["samples"] if s["answer"] is not None and not s["cut"]), None)
     return first is not None and first != record["answer"]
 
 
 def stopped(record: Record, most: int) -> bool:
-    """Return whether a text was left before its end."""
+    """Return true if a text was stopped before its end."""
     return any(sample["cut"] for sample in record["samples"])
 
 
 def saved(record: Record, most: int) -> bool:
-    """Return whether fewer texts were written than on another problem."""
+    """Return true if fewer texts were written than on another problem."""
     return len(record["samples"]) < most
 
 
 def several(record: Record, most: int) -> bool:
-    """Return whether more than one text was written."""
+    """Return true if more than one text was written."""
     return len(record["samples"]) > 1
 
 
 def guided(record: Record, most: int) -> bool:
-    """Return whether a first step was written under guidance."""
+    """Return true if a first step was written under guidance."""
     return len(record["samples"]) > 4
 
 
 class Sign(NamedTuple):
-    """The sign of a mechanism: in words, and as a function of a record and of the most texts of a problem."""
+    """The sign of a mechanism: its description, and a test of a record given the most texts of any problem."""
 
     words: str
     seen: Callable[[Record, int], bool]
@@ -98,11 +98,11 @@ SIGNS: Mapping[str, Sign] = {
     "step_guidance": Sign("a step guided", guided),
     "trimr": Sign("a text stopped", stopped),
 }  # fmt: skip
-"""By method; of others the kept texts do not tell."""
+"""Signs by method; the stored texts of other methods do not show one."""
 
 
 class Exercise(NamedTuple):
-    """A row: its problems over all seeds, on how many of them the sign was seen, and its texts in all."""
+    """A row: its problems over all seeds, the number of them with the sign, and its total number of texts."""
 
     label: str
     method: str
@@ -112,7 +112,7 @@ class Exercise(NamedTuple):
 
     @property
     def share(self) -> float:
-        """The share of problems."""
+        """The share of problems with the sign."""
         return self.seen / self.problems
 
     @property
@@ -122,7 +122,7 @@ class Exercise(NamedTuple):
 
 
 def counted(method: str, records: Sequence[Record]) -> tuple[int, int]:
-    """Return on how many problems the sign of a method is seen, and how many texts there are."""
+    """Return the number of problems that show a method's sign, and the number of texts."""
     most = max(len(record["samples"]) for record in records)
     seen = SIGNS[method].seen
     return sum(seen(record, most) for record in records), sum(len(record["samples"]) for record in records)
@@ -130,7 +130,7 @@ def counted(method: str, records: Sequence[Record]) -> tuple[int, int]:
 
 @cache
 def exercises() -> list[Exercise]:
-    """Return the rows of the kept results whose methods have a sign, the least exercised first."""
+    """Return the rows of the stored results whose methods have a sign, the least exercised first."""
     names = {_plain(label): label for label in SETUPS}
     sums = defaultdict[str, list[int]](lambda: [0, 0, 0])
     for name, method, records in _results():
@@ -148,7 +148,7 @@ def idle() -> set[str]:
 
 
 def table(linked: Callable[[str], str]) -> str:
-    """Return the rows as Markdown; `linked` gives a row's name with its link."""
+    """Return the rows as Markdown; `linked` returns a row's name with its link."""
     lines = ["| method | sign of its mechanism | seen on | texts a problem |", "|---" * 4 + "|"]
     for row in exercises():
         mean = row.texts / row.problems
@@ -158,12 +158,12 @@ def table(linked: Callable[[str], str]) -> str:
 
 
 def _plain(label: str) -> str:
-    """Return a label as names of files have it."""
+    """Return a label in the form used in file names."""
     return "-".join("".join(c if c.isalnum() else " " for c in label).split())
 
 
 def _results() -> Iterator[tuple[str, str, list[Record]]]:
-    """Yield name, method and records of each kept result of the small model."""
+    """Yield name, method and records of each stored result of the small model."""
     with tarfile.open(ARCHIVE, "r:xz") as archive:
         for member in archive:
             file = archive.extractfile(member)

@@ -1,15 +1,16 @@
-"""Methods beside its_hub, optillm and TreeQuest, which drive llama.cpp's server: right answers, tokens and seconds.
+"""Compare methods with its_hub, optillm and TreeQuest on llama.cpp's server: right answers, tokens and seconds.
 
     python benchmarks/method_peers.py qwen-coder-0.5b --llama-server llama-server --problems 20
     python benchmarks/method_peers.py qwen-coder-0.5b --problems 20 --done
 
-All sides have the same file, question and most tokens a text, on the same cores. They answer a problem by turns, so
-that all meet the same moods of the machine, and while one works the others wait. Votes read answers as the task does.
-TreeQuest leaves prompts and scores to its user: they are those of our method, and the score is the mean probability of
-a token that the server tells. optillm draws at temperature 1 and has no setting for that; ours does so beside it.
+All sides use the same file, question, maximum tokens per text and cores. They answer each problem in turns, so all see
+the same variations of the machine's speed, and the others wait while one works. Votes read answers as the task does.
+TreeQuest leaves prompts and scores to its user: it gets the prompts of our method, and as score the mean token
+probability that the server reports. optillm samples at temperature 1 and has no setting for that; our method does the
+same in that comparison.
 
-Tokens are those that were written, judgements included: of the server by its own count. What became of each problem is
-kept in --records; the run can be stopped at any time and goes on where it was.
+Tokens are all generated tokens, including judgements; the server's are its own count. Outcomes are kept in --records;
+the run can be stopped at any time and continues from there.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Outcome(NamedTuple):
 
 
 def ours(backend: NativeBackend, row: str, task: Any, item: Any, options: argparse.Namespace) -> tuple[bool, int]:
-    """Answer a problem by our method; return whether it is right, and the tokens."""
+    """Answer a problem with our method; return whether it is right, and the number of tokens."""
     method, parameters, temperature = OURS[row]
     sampling = {"temperature": temperature, "max_tokens": options.max_tokens}
     (graded,) = solve_items({"main": backend}, find(method), task, [item], parameters, sampling=sampling, seed=0)
@@ -55,7 +56,7 @@ def ours(backend: NativeBackend, row: str, task: Any, item: Any, options: argpar
 
 
 def theirs(server: LlamaServer, row: str, side: str, task: Any, item: Any) -> tuple[bool, int]:
-    """Answer a problem by another program; return whether it is right, and the tokens."""
+    """Answer a problem with another program; return whether it is right, and the number of tokens."""
     before = server.tokens()
     ((_, question),) = task.problem(item, "chat", 0).prompt
     text = THEIRS[row][side](server, question, lambda text: task.read(item, text, False))
@@ -63,7 +64,7 @@ def theirs(server: LlamaServer, row: str, side: str, task: Any, item: Any) -> tu
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """As Markdown, a line for each method and program."""
+    """Return Markdown with a line for each method and program."""
     lines = ["| method | program | problems | right | 95% | tokens | seconds | tokens a second |", "|---" * 8 + "|"]
     for row in ROWS:
         for side in ("intact", *THEIRS[row]):
@@ -81,12 +82,14 @@ def table(outcomes: Sequence[Outcome]) -> str:
 def main() -> None:
     p = common.parser(__doc__, text=False)
     p.add_argument("--llama-server", type=Path, metavar="FILE", help="llama.cpp's server")
-    p.add_argument("--task", default="gsm8k", help="as intact eval takes it; its data lie in $INTACT_DATA")
-    p.add_argument("--problems", type=int, default=20, metavar="N", help="the first N (default 20)")
+    p.add_argument("--task", default="gsm8k", help="task as in `intact eval`; its data are in $INTACT_DATA")
+    p.add_argument(
+        "--problems", type=int, default=20, metavar="N", help="number of problems, from the first (default 20)"
+    )
     p.add_argument("--max-tokens", type=int, default=512)
     p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--records", type=Path, default=common.RECORDS, metavar="DIR", help="what became of each problem")
-    p.add_argument("--done", action="store_true", help="run nothing: a table of what there is")
+    p.add_argument("--records", type=Path, default=common.RECORDS, metavar="DIR", help="file of outcomes")
+    p.add_argument("--done", action="store_true", help="run nothing; print a table of the stored results")
     options = p.parse_args()
     if options.llama_server is None and not options.done:
         p.error("--llama-server names the program that the others drive")
@@ -109,7 +112,7 @@ def run(
     lines: common.Lines,
     options: argparse.Namespace,
 ) -> list[Outcome]:
-    """Run what is missing, problem by problem."""
+    """Run the missing problems, one by one."""
     done = {(outcome.row, outcome.side, outcome.id) for outcome in known}
     model = intact.load(path, threads=options.threads)
     backend = NativeBackend(model)
@@ -132,7 +135,7 @@ def run(
                     lines.add(known[-1]._asdict())
                     print(f"{item.id}, {row}, {side}: {correct}, {tokens} tokens, {seconds:.1f} s", flush=True)
         except KeyboardInterrupt:
-            print("stopped: the same command goes on from here")
+            print("stopped: run the same command again to continue")
         finally:
             process.stop()
             model.close()

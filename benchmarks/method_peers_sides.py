@@ -1,4 +1,4 @@
-"""method_peers.py's methods: ours, and those of its_hub, optillm and TreeQuest over llama.cpp's server."""
+"""The methods for method_peers.py: ours, and those of its_hub, optillm and TreeQuest over llama.cpp's server."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ OURS: Mapping[str, tuple[str, Mapping[str, Any], float]] = {
     ROWS[2]: ("mixture_of_agents", {"n": 3, "layers": 2}, 1.0),
     ROWS[3]: ("ab_mcts", {"n": SEARCH}, 0.8),
 }
-"""A method with its parameters and temperature, by its row."""
+"""The method with its parameters and temperature for each row."""
 
 
 class LlamaServer:
-    """llama.cpp's server as its users drive it."""
+    """llama.cpp's server, driven as its users do."""
 
     def __init__(self, url: str, max_tokens: int) -> None:
         self.url, self.max_tokens = url, max_tokens
@@ -35,7 +35,7 @@ class LlamaServer:
         logging.disable(logging.ERROR)  # each request, and sessions that its_hub leaves open
 
     def tokens(self) -> int:
-        """Return the number of tokens that it has written."""
+        """Return the number of tokens that the server has generated."""
         text = httpx.get(self.url + "/metrics").raise_for_status().text
         found = re.search(r"^llamacpp:tokens_predicted_total (\S+)", text, re.MULTILINE)
         assert found is not None, text

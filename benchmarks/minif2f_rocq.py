@@ -1,10 +1,10 @@
-"""The statements of miniF2F-rocq under the Rocq that is here: which compile, and which automatic tactics prove.
+"""Test the statements of miniF2F-rocq with the installed Rocq: which compile, and which automatic tactics prove.
 
     python benchmarks/minif2f_rocq.py                # which compile
     python benchmarks/minif2f_rocq.py --solve        # which of those lia, lra, nia, nra and others prove
-    python benchmarks/minif2f_rocq.py --done         # the table of what is recorded
+    python benchmarks/minif2f_rocq.py --done         # print the table of the records
 
-Goes on from its records. A limit on time is one of the machine's, so that a slower one proves fewer.
+Continues from its records. The time limits depend on the machine, so a slower one proves fewer.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ RECORDS = Path(__file__).resolve().parent.parent / "study" / "records" / "minif2
 FILES = {"valid": "valid.jsonl", "test": "test_first_half.jsonl"}
 SOLVERS = ("easy", "tauto", "lia", "lra", "ring", "field", "now vm_compute", "nia", "nra")
 ABSENT = "Cannot find a physical path"
-"""The message of Rocq for a library that is missing, such as Coquelicot (Debian's package libcoq-coquelicot)."""
+"""Rocq's message about a missing library, such as Coquelicot (Debian's package libcoq-coquelicot)."""
 EACH = 1
-"""Seconds that each solver has."""
+"""Time limit of each solver in seconds."""
 SECONDS = 60.0
 
 
 def statements(folder: Path) -> Iterator[dict[str, str]]:
-    """The statements of both files, in their order."""
+    """Return the statements of both files, in order."""
     for split, file in FILES.items():
         for line in (folder / "minif2f_rocq" / file).read_text("utf-8").splitlines():
             yield {"split": split, **json.loads(line)}
 
 
 def tactic() -> str:
-    """A step that tries the solvers in turn, and fails where none proves the goal."""
+    """Return a step that tries the solvers in turn, and fails if none proves the goal."""
     tried = " | ".join(f"solve [timeout {EACH} ({one})]" for one in SOLVERS)
     return f"intros; try subst; first [{tried}]"
 
 
 def measure(row: dict[str, str], known: dict[str, Any], solve: bool) -> dict[str, Any]:
-    """Compile a statement, and with `solve` let a solver try it."""
+    """Compile a statement and, with `solve`, let the solvers try it."""
     rocq, limits = find_assistant("rocq"), AssistantLimits(SECONDS)
     found = known or {"name": row["name"], "split": row["split"]}
     statement = row["statement"].replace("From Stdlib", "From Coq")
@@ -65,7 +65,7 @@ def measure(row: dict[str, str], known: dict[str, Any], solve: bool) -> dict[str
 
 
 def report(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """The table: statements, those that compile, those that are proved, and errors by their kind."""
+    """Return the table: statements, how many compile, how many are proved, and errors by kind."""
     table: dict[str, Any] = {}
     for split in FILES:
         rows = [one for one in records if one["split"] == split]
@@ -82,7 +82,7 @@ def report(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def of_methods(known: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Statements that methods proved in runs of scaling.py, beside those of the automatic tactics."""
+    """Return the statements that methods proved in runs of scaling.py, compared with the automatic tactics."""
     rows: dict[tuple[str, str, str], list[tuple[dict[str, Any], bool]]] = {}
     for path in sorted(RECORDS.parent.glob("minif2f_rocq-*.jsonl")):
         for one in map(json.loads, path.read_text("utf-8").splitlines()):
@@ -104,7 +104,7 @@ def of_methods(known: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def kind_of(error: str) -> str:
-    """An error of Rocq by its kind."""
+    """Classify an error of Rocq."""
     for kind in (ABSENT, "Syntax error", "was not found in the current environment"):
         if kind in error:
             return kind
@@ -115,8 +115,10 @@ def main() -> None:
     """Measure what is not recorded yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--solve", action="store_true", help="also try the automatic tactics")
-    parser.add_argument("--done", action="store_true", help="only print the table of what is recorded")
-    parser.add_argument("--seconds", type=float, default=600, help="stop after so many seconds, to go on another time")
+    parser.add_argument("--done", action="store_true", help="only print the table of the records")
+    parser.add_argument(
+        "--seconds", type=float, default=600, help="stop after this many seconds; a later run continues"
+    )
     parser.add_argument("--records", type=Path, default=RECORDS)
     given = parser.parse_args()
     known: dict[str, dict[str, Any]] = {}

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Measure a mix on HumanEval: USCD beside plain sampling, one text a problem, with the same keys.
+"""Measure a mix on HumanEval: USCD against plain sampling, one text per problem, with the same keys.
 
     benchmarks/mixing.py MODEL [--problems 60] [--deviation 0.0023]
 
-The shadow is the function's head with the first paragraph of its docstring, without examples. Prints the share of right
-programs of each, McNemar's test and its interval, and the time.
+The shadow prompt is the function's head with the first paragraph of its docstring, without examples. Prints the share
+of right programs for each, McNemar's test and its interval, and the time.
 """
 
 from __future__ import annotations

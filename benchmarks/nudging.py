@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Measure nudging: how much of its texts a second model writes, what that buys, and whether they replay exactly.
+"""Measure nudging: how much of its texts a second model writes, the effect on accuracy, and whether runs replay.
 
     benchmarks/nudging.py BASE NUDGER [--problems 40] [--gamma 0.4]
 
-The base continues "Question: ... Answer:" without a chat template, greedily, on the first problems of GSM8K, alone and
-nudged; the nudger gets the question by its own. Prints the share of nudged tokens with a bootstrap interval over
-problems, right answers with McNemar's test, and of how many runs the receipt verifies by models loaded with another
-chunk and page size.
+The base model continues "Question: ... Answer:" without a chat template, greedily, on the first problems of GSM8K, with
+and without nudging; the nudger gets the question in its own template. Prints the share of nudged tokens with a
+bootstrap interval over problems, right answers with McNemar's test, and the number of runs whose receipt is verified by
+models loaded with another chunk and page size.
 """
 
 from __future__ import annotations

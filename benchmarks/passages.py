@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measure what mixes make of a passage that contradicts what a model knows: how many answers follow the passage.
+"""Measure the effect of mixes on a passage that contradicts what a model knows: how many answers follow the passage.
 
     benchmarks/passages.py MODEL
 
-Each of 40 prompts says that a country has moved its capital, and asks for the capital; the shadow only asks. Greedy,
-8 tokens. Prints for each mix how many answers name the passage's city, and the difference to plain greedy text,
-both with 95% intervals (Wilson's; Bonett and Price's).
+Each of 40 prompts says that a country has moved its capital, and asks for the capital; the shadow prompt only asks.
+Greedy, 8 tokens. Prints for each mix how many answers name the passage's city, and the difference from plain greedy
+text, both with 95% intervals (Wilson's; Bonett and Price's).
 """
 
 from __future__ import annotations

@@ -1,24 +1,24 @@
-"""Speed beside llama.cpp, OpenVINO GenAI and Transformers: the same work on the same file, alternating, in one run.
+"""Compare speed with llama.cpp, OpenVINO GenAI and Transformers: the same work and file, alternating, in one run.
 
     python benchmarks/peers.py MODEL... [--sides llama,openvino] [--files q4_0] [--only ROW,ROW] [--plot speed.png]
     python benchmarks/peers.py llama-8b.gguf --files shipped --apart    (a file by intact bench --shape llama-8b --gguf)
 
 Rows: a prompt of 512 tokens until its first new token is known; one greedy answer of 64 tokens after a prompt of 64,
-the prompt not counted; 8 and 64 samples of one prompt, of 128 tokens after 512 and of 32 after 64: new tokens over all
-the time, the prompt's included, and none cut short by an end token. Two tables: every matrix as Q4_0 by llama.cpp's
-own quantiser, the type for which its kernels are fastest; and the files as they are shipped.
+excluding the prompt; 8 and 64 samples of one prompt, with 128 tokens after 512 and with 32 after 64: new tokens over
+the total time, including the prompt, never cut short by an end token. Two tables: every matrix as Q4_0 from llama.cpp's
+own quantiser, the type for which its kernels are fastest; and the files as shipped.
 
-Each program lives in a process of its own and they are driven in turn, so that none computes while another is measured,
-and all meet the same moods of the machine. llama.cpp runs with the settings that were fastest for that very row in a
-short run before. Every run reads another piece of wikitext-2, so that no cache of prompts can help. Medians, with the
-least and the most. A row is repeated --repeats times; a side that would use more than --patience seconds for that runs
-it less often, twice at least.
+Each program runs in its own process, and they take turns, so none computes while another is measured, and all see the
+same variations of the machine's speed. llama.cpp runs with the settings that were fastest for the same row in a short
+run before. Every run reads another piece of wikitext-2, so no prompt cache can help. Printed are medians with minimum
+and maximum. A row is repeated --repeats times; a side that would need more than --patience seconds for that runs it
+less often, at least twice.
 
-With `--apart` one program is in memory at a time, for models of which memory holds one: it is started for each
-repetition, and runs every row once on few tokens before it counts.
+With `--apart`, only one program is in memory at a time, for models that fit in memory only once: it is started for each
+repetition, and runs every row once on few tokens before measuring.
 
-On a machine that others use, `--cpu` counts processor seconds of one thread a side instead of the time that passes
-(intact and llama.cpp only).
+On a shared machine, `--cpu` counts processor seconds of one thread per side instead of wall-clock time (intact and
+llama.cpp only).
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ SIDES = {
     "transformers": "Transformers",
 }
 REST = 0.2
-"""Seconds between two sides: threads that spin on after their work shall have gone to sleep."""
+"""Seconds between two sides, so that threads that keep spinning after their work go to sleep."""
 
 
 class Row(NamedTuple):
-    """A line of the tables; `asked`: what must be reached over llama.cpp, and the aim, by a model's short name."""
+    """A line of the tables; `asked`: the required speed-up over llama.cpp, and the goal, by a model's short name."""
 
     name: str
     work: str
@@ -64,7 +64,7 @@ class Row(NamedTuple):
         return f"{self.n} samples of a prompt of {self.prompt}, {self.answer} tokens each"
 
     def call(self, tokens: list[int], answer: int = 0) -> list[Any]:
-        """Arguments of a side's method."""
+        """Return the arguments of a side's method."""
         count = answer or self.answer
         return {"prompt": [tokens], "stream": [tokens, count], "samples": [tokens, self.n, count]}[self.work]
 
@@ -82,7 +82,7 @@ FILES = {"q4_0": "pure Q4_0", "shipped": "as shipped"}
 
 
 class Text:
-    """Tokens of the text in pieces, none given twice."""
+    """Disjoint pieces of the text's tokens."""
 
     def __init__(self, tokens: list[int]) -> None:
         self.tokens, self.given = tokens, 0
@@ -91,12 +91,12 @@ class Text:
         piece = self.tokens[self.given : self.given + count]
         self.given += count
         if len(piece) < count:
-            raise SystemExit("the text is too short for so many repeats: give a longer --text")
+            raise SystemExit("the text is too short for this many repeats: give a longer --text")
         return piece
 
 
 def open_sides(path: Path, sides: Sequence[str], args: argparse.Namespace) -> dict[str, Worker]:
-    """A worker a side; one that cannot run here is left out, with the reason. intact must run."""
+    """Start a worker per side; leave out a side that cannot run here, and print the reason. intact must run."""
     workers = {}
     for side in sides:
         worker = Worker(side, path, "cpu" if args.cpu else "wall", 1 if args.cpu else args.threads)
@@ -111,7 +111,7 @@ def open_sides(path: Path, sides: Sequence[str], args: argparse.Namespace) -> di
 
 
 def tune(llama: Worker, rows: list[Row], text: Text, args: argparse.Namespace) -> dict[str, Any]:
-    """Let llama.cpp find its fastest settings for every row, on fewer new tokens where a few tell; return them."""
+    """Let llama.cpp find its fastest settings for every row, on fewer new tokens where a few suffice; return them."""
     for row in rows:
         tokens = text.piece(row.prompt)
         llama("tune", row.name, row.work, tokens, row.n, row.answer, min(row.answer, args.tuning), args.tries)
@@ -121,14 +121,14 @@ def tune(llama: Worker, rows: list[Row], text: Text, args: argparse.Namespace) -
 
 
 def turns(args: argparse.Namespace) -> list[tuple[list[str], list[int]]]:
-    """The sides that are in memory together, and their repetitions; number 0 warms up."""
+    """Return the groups of sides that are in memory together, with their repetitions; number 0 warms up."""
     if not args.apart:
         return [(args.sides, list(range(args.repeats + 1)))]
     return [([side], [0, repeat]) for repeat in range(1, args.repeats + 1) for side in args.sides]
 
 
 def measure(path: Path, kind: str, args: argparse.Namespace) -> dict[str, Any]:
-    """All rows of a file on all sides."""
+    """Measure all rows of a file on all sides."""
     file = path if kind == "shipped" else requantised(path, args.cache, "q4_0")
     in_turn, text = turns(args), Text([])
     needed = sum(row.prompt for row in args.rows) * (1 + sum(len(repeats) for _, repeats in in_turn)) + 64
@@ -173,7 +173,7 @@ def run_row(
     found: dict[str, list[dict[str, float]]],
     args: argparse.Namespace,
 ) -> None:
-    """One repetition of a row on each side; the first one warms up, on few new tokens, and does not count."""
+    """Run one repetition of a row on each side; the first one is a warm-up on few new tokens and does not count."""
     tokens = text.piece(row.prompt)
     for side, worker in workers.items():
         runs = found.setdefault(side, [])
@@ -196,13 +196,17 @@ def main() -> None:
     p.add_argument("--files", type=names_of(FILES), default="q4_0,shipped", help="q4_0, shipped (default: both)")
     p.add_argument("--only", type=names_of(rows), default=",".join(rows), help=f"rows of {','.join(rows)}")
     p.add_argument("--repeats", type=int, default=5)
-    p.add_argument("--patience", type=float, default=25, help="seconds of a side for a row before it is repeated less")
-    p.add_argument("--apart", action="store_true", help="one program in memory at a time, started for each repetition")
-    p.add_argument("--quick", action="store_true", help="prompts and answers an eighth as long, once: does it run?")
-    p.add_argument("--tries", type=int, default=2, help="tries of each setting of llama.cpp")
-    p.add_argument("--tuning", type=int, default=16, help="new tokens of a try")
-    p.add_argument("--threads", type=int, default=0, help="threads of each side (default: all cores)")
-    p.add_argument("--cpu", action="store_true", help="processor seconds of one thread a side")
+    p.add_argument(
+        "--patience", type=float, default=25, help="seconds per side and row beyond which it is repeated less"
+    )
+    p.add_argument(
+        "--apart", action="store_true", help="keep one program in memory at a time, started for each repetition"
+    )
+    p.add_argument("--quick", action="store_true", help="test run: prompts and answers an eighth as long, once")
+    p.add_argument("--tries", type=int, default=2, help="number of trials of each llama.cpp setting")
+    p.add_argument("--tuning", type=int, default=16, help="new tokens per trial")
+    p.add_argument("--threads", type=int, default=0, help="threads per side (default: all cores)")
+    p.add_argument("--cpu", action="store_true", help="count processor seconds of one thread per side")
     add_cache(p)
     p.add_argument("--plot", type=Path, metavar="FILE", help="save a plot")
     p.add_argument("--json", action="store_true")

@@ -1,4 +1,4 @@
-"""peers.py's side of intact, through the library as anyone uses it."""
+"""The intact side of peers.py, which uses the public library."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from intact.executors.base import Profile
 from intact.models.ops import Experts
 
 FAIR = {"ignore_eos": True, "draft": False}
-"""Nothing ends early, and every token takes a row of its own, as on the other sides."""
+"""Generation never ends early, and every token takes a separate row, as on the other sides."""
 
 
 class IntactSide(Scores):
     def __init__(
         self, path: str, threads: int, clock: Callable[[], float], profile: Profile = "int8", chunk: int = 512
     ) -> None:
-        # No row could use a cache of prompts, and each would leave its pages to it: without one a run takes those of
-        # the run before, as llama.cpp does, not memory that is new to the process.
+        # No row can use a prompt cache, and each would leave its pages to it. Without a cache, a run reuses the pages
+        # of the previous run, as llama.cpp does, instead of memory that is new to the process.
         self.model = intact.load(path, profile, threads, chunk=chunk, prefix_cache=False)
         self.clock = clock
         info = self.model.info()
@@ -61,7 +61,7 @@ class IntactSide(Scores):
         return {"bytes_a_token": ours, "file_bytes_a_token": file}
 
     def tokens(self, path: str, count: int) -> list[int]:
-        """The first tokens of a text."""
+        """Return the first tokens of a text."""
         return self.model.tokenizer.encode(Path(path).read_text()[: 12 * count], special=False, bos=False)[:count]
 
     def logits(self, tokens: list[int], first: int) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
-"""peers.py's side of llama.cpp, below its Python conveniences, which cost time.
+"""The llama.cpp side of peers.py, below its Python wrappers, which cost time.
 
 Samples share the prompt: it is decoded once and its cells are copied to the other sequences (llama_memory_seq_cp). The
-next token is the likeliest, found by NumPy, which costs a twentieth of llama.cpp's own sampler: drawing is not charged.
+next token is the most likely one, found by NumPy at a twentieth of the cost of llama.cpp's own sampler, so sampling is
+hardly charged.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class LlamaSide(Scores):
     def __init__(
         self, path: str, threads: int, clock: Callable[[], float], chunk: int = 512, flash: bool | None = None
     ) -> None:
-        """`chunk` and `flash` (None: as llama.cpp chooses) are for logits and outputs; each timed row has its own."""
+        """Open the model; `chunk` and `flash` (None: llama.cpp's default) are for logits and outputs only."""
         engine.start()
         self.model = engine.open_model(path)
         self.threads, self.clock, self.chunk, self.flash = threads, clock, chunk, flash
@@ -45,7 +46,7 @@ class LlamaSide(Scores):
         self.about: dict[str, Any] = {"version": c.__version__, "flags": flags, "threads": threads, "settings": {}}
 
     def _open(self, row: str, setting: dict[str, Any]) -> None:
-        """Give a row a context of these settings in place of what it had."""
+        """Give a row a context with these settings, replacing its old one."""
         if row in self.contexts:
             c.llama_free(self.contexts.pop(row))
         n, prompt, answer = setting["n"], setting["prompt"], setting["answer"]
@@ -64,15 +65,15 @@ class LlamaSide(Scores):
         return engine.open_context(self.model, **threads, no_perf=True, **settings)
 
     def _use(self, row: str) -> None:
-        """Take up a row's context, emptied."""
+        """Switch to a row's context, emptied."""
         self.context = self.contexts[row]
         c.llama_memory_clear(c.llama_get_memory(self.context), False)
 
     def tune(self, row: str, work: str, tokens: list[int], n: int, count: int, short: int, tries: int) -> None:
         """Find the fastest settings for a row on answers of `short` tokens instead of `count`.
 
-        Tried are flash attention, the physical batch, and the cells of the sequences in one pool (where each attends
-        over all cells and masks those of others) or apart.
+        It tries flash attention, the physical batch size, and the sequences' cells in one pool (where each sequence
+        attends over all cells and masks those of others) or separately.
         """
         ubatches = (128, 512) if work == "prompt" else (512,)
         shared = (True, False) if work == "samples" else (True,)
@@ -104,7 +105,7 @@ class LlamaSide(Scores):
 
     @staticmethod
     def _rest(steps: list[float], count: int) -> float:
-        """Seconds that the steps to come would take: they grow with the cells that are in use, on a line."""
+        """Extrapolate the seconds of the remaining steps, which grow linearly with the number of cells in use."""
         if len(steps) < 3:
             return 0.0
         done = len(steps)
@@ -112,7 +113,7 @@ class LlamaSide(Scores):
         return float(sum(first + max(slope, 0.0) * step for step in range(done, count - 1)))
 
     def settings(self) -> dict[str, Any]:
-        """What was chosen, in words, and what was tried."""
+        """Return the chosen settings in words, and the trials."""
         return self.about["settings"]
 
     def chosen_settings(self) -> dict[str, dict[str, Any]]:
@@ -120,7 +121,7 @@ class LlamaSide(Scores):
         return self.chosen
 
     def choose(self, settings: dict[str, dict[str, Any]]) -> None:
-        """Take the settings that another process has found."""
+        """Use the settings that another process has found."""
         for row, setting in settings.items():
             self._open(row, setting)
 
@@ -129,13 +130,13 @@ class LlamaSide(Scores):
         return int(np.ctypeslib.as_array(logits, (self.vocabulary,)).argmax())
 
     def _one(self, tokens: list[int]) -> int:
-        """Decode tokens of the first sequence; the likeliest next one."""
+        """Decode tokens of the first sequence, and return the most likely next one."""
         array = (c.llama_token * len(tokens))(*tokens)  # the batch only points at it
         engine.decode(self.context, c.llama_batch_get_one(array, len(tokens)))
         return self._likeliest(-1)
 
     def same_tokens(self, text: str, tokens: list[int], bos: int | None) -> bool:
-        """Whether it makes these tokens of a text, and puts this one first, or none."""
+        """Return true if it tokenises a text to these tokens and agrees on the first token."""
         data = text.encode()
         room = len(data) + 8
         out = (c.llama_token * room)()
@@ -143,7 +144,7 @@ class LlamaSide(Scores):
         return list(out[:count]) == tokens and c.llama_vocab_get_add_bos(self.vocab) == (bos is not None)
 
     def logits(self, tokens: list[int], first: int) -> NDArray[np.float32]:
-        """All in one batch; a view that lives until the next call."""
+        """Compute logits in one batch; the result is a view that is valid until the next call."""
         room, context = self.scoring
         if len(tokens) > room:
             if context:
@@ -161,7 +162,7 @@ class LlamaSide(Scores):
         return np.ctypeslib.as_array(c.llama_get_logits(context), (len(tokens) - first, self.vocabulary))
 
     def outputs(self, prompts: list[list[int]], count: int, together: int) -> list[list[int]]:
-        """However many come together, the context has room for MOST: only what is in a batch changes."""
+        """Generate answers; the context always has room for MOST prompts, so only the batch contents vary."""
         longest, sampler = max(map(len, prompts)), engine.greedy()
         context = self._context(
             n_ctx=MOST * (longest + count + 8),

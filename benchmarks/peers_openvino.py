@@ -1,4 +1,4 @@
-"""peers.py's side of OpenVINO GenAI, which reads GGUF files of these architectures itself."""
+"""The OpenVINO GenAI side of peers.py, which reads GGUF files of these architectures itself."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class OpenVinoSide:
         return result, self.clock() - start
 
     def outputs(self, prompts: list[list[int]], count: int, together: int) -> list[list[int]]:
-        """Prompts of a group are padded on their left; the mask tells the pipeline where each begins."""
+        """Generate answers; prompts of a group are left-padded, and the mask tells the pipeline where each begins."""
         config = genai.GenerationConfig()
         config.max_new_tokens, config.apply_chat_template = count, False
         found: list[list[int]] = []

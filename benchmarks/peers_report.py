@@ -1,4 +1,4 @@
-"""What peers.py found, as tables and as a plot."""
+"""The results of peers.py as tables and as a plot."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Result = dict[str, Any]
 
 
 def summary(runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
-    """Rates of a row by side: overall, and of decoding alone where that is known; intact over llama.cpp by pairs."""
+    """Return rates of a row by side: overall and, if known, of decoding; and paired ratios of intact to llama.cpp."""
     rates = {side: [run["tokens"] / run["seconds"] for run in found] for side, found in runs.items()}
     out: dict[str, Any] = {side: _spread(values) for side, values in rates.items()}
     for side, found in runs.items():
         if all("first" in run for run in found):
-            # the first token of each sample comes with the prompt
+            # the first token of each sample is computed with the prompt
             decode = [_decode_rate(run) for run in found if run["tokens"] > 1]
             out[side]["decode"] = _spread(decode)
     if "llama" in rates:
@@ -87,7 +87,7 @@ def _rates(results: list[Result], names: dict[str, str], title: str) -> None:
 
 
 def _decoding(results: list[Result], names: dict[str, str]) -> None:
-    """Samples again, the prompt's time left out."""
+    """Print the table of samples without the prompt's time."""
     sides = [side for side in names if any("decode" in row.get(side, {}) for r in results for row in r["rows"])]
     lines = [
         [r["model"], row["title"], *(_shown(row.get(side, {}).get("decode")) for side in sides)]
@@ -125,7 +125,7 @@ def _settings(results: list[Result], names: dict[str, str], kinds: dict[str, str
 
 
 def plot(results: list[Result], names: dict[str, str], kinds: dict[str, str], path: Path) -> None:
-    """Save bars of all rows as multiples of llama.cpp, a panel a file; the numbers are tokens a second."""
+    """Save bars of all rows as multiples of llama.cpp, with a panel per file; the numbers are tokens per second."""
     from matplotlib.figure import Figure
 
     height = 0.9 + 0.7 * max(len(r["rows"]) for r in results)

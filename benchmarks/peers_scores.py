@@ -1,4 +1,4 @@
-"""What arithmetic.py asks of logits: how far they are from a reference, and how likely texts are by them."""
+"""Scores of logits for arithmetic.py: their distance from a reference, and the likelihood of texts."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROWS = 64
-"""Rows of logits worked on at a time."""
+"""Number of rows of logits to process at a time."""
 Logits = NDArray[np.float32]
 
 
 class Difference:
-    """Sums over rows of logits of two programs on one text, in nats; sums are float64."""
+    """Float64 sums over rows of the differences between two programs' logits on one text, in nats."""
 
     def __init__(self) -> None:
         self.rows = 0
         self.kl = self.nll = self.top1 = 0.0
 
     def add(self, reference: Logits, logits: Logits, following: Sequence[int]) -> None:
-        """Count rows (n, vocabulary) and the tokens that follow in the text: KL(reference || logits) and the others."""
+        """Add rows (n, vocabulary) and the following tokens of the text: KL(reference || logits) and the other sums."""
         x, y = _less_largest(reference), _less_largest(logits)
         p, log_p = _exponentials(x)
         log_q = _exponentials(y)[1]
@@ -41,7 +41,7 @@ def _less_largest(logits: Logits) -> Logits:
 
 
 def _exponentials(logits: Logits) -> tuple[Logits, NDArray[np.float64]]:
-    """Exponentials of logits, and the logarithm of their sum."""
+    """Return exponentials of logits, and the logarithm of their sum."""
     e = np.exp(logits)
     return e, np.log(e.sum(axis=1, dtype=np.float64))
 
@@ -51,23 +51,23 @@ def _chosen(logits: Logits, tokens: Sequence[int]) -> Logits:
 
 
 class Scores(ABC):
-    """A side whose logits can be had."""
+    """A side that provides logits."""
 
     @abstractmethod
     def logits(self, tokens: list[int], first: int) -> Logits:
-        """Logits behind each token from place `first` on, float32 (tokens - first, vocabulary)."""
+        """Return the logits after each token from position `first`, float32 (tokens - first, vocabulary)."""
 
     def store(self, tokens: list[int], first: int, path: str) -> bool:
-        """Write logits to a file, for others to compare with."""
+        """Write logits to a file, for comparison by other programs."""
         np.save(path, self.logits(tokens, first)[:-1])
         return True
 
     def compare(self, tokens: list[int], first: int, paths: dict[str, str]) -> dict[str, dict[str, float]]:
-        """`differences` of its logits."""
+        """Return `differences` of its logits."""
         return differences(self.logits(tokens, first)[:-1], tokens[first + 1 :], paths)
 
     def likelihood(self, tokens: list[int], start: int) -> float:
-        """Natural log-probability of the tokens from `start` on behind those before."""
+        """Return the natural log-probability of the tokens from `start` onwards, given those before."""
         logits = _less_largest(self.logits(tokens, start - 1)[:-1])
         return float((_chosen(logits, tokens[start:]) - _exponentials(logits)[1]).sum())
 
@@ -76,12 +76,12 @@ class Scores(ABC):
 
 
 def differences(logits: Logits, following: Sequence[int], paths: dict[str, str]) -> dict[str, dict[str, float]]:
-    """Means of Difference over all rows, from the reference in each of these files, by name."""
+    """Return means of Difference over all rows, for each reference file by name."""
     found = {}
     for name, path in paths.items():
         reference = np.load(path, mmap_mode="r")
         if reference.shape != logits.shape:
-            raise SystemExit(f"{path} holds logits {reference.shape}, this program gives {logits.shape}")
+            raise SystemExit(f"{path} holds logits of shape {reference.shape}, but this program's have {logits.shape}")
         difference = Difference()
         for row in range(0, len(logits), ROWS):
             rows = slice(row, row + ROWS)
@@ -91,5 +91,5 @@ def differences(logits: Logits, following: Sequence[int], paths: dict[str, str])
 
 
 def groups(prompts: Sequence[Any], together: int) -> list[Sequence[Any]]:
-    """Prompts by so many, in order."""
+    """Split prompts into groups of `together`, in order."""
     return [prompts[i : i + together] for i in range(0, len(prompts), together)]

@@ -1,4 +1,4 @@
-"""peers.py's side of Transformers (PyTorch), on the file's weights dequantised."""
+"""The Transformers (PyTorch) side of peers.py, on the file's dequantised weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformers_engine import open_model, torch, transformers
 
 
 class Stamps(transformers.generation.BaseStreamer):
-    """Notes when tokens come: first the prompt, then each new one."""
+    """Records the arrival times of tokens: first the prompt, then each new one."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock, self.times = clock, list[float]()
@@ -31,7 +31,7 @@ class TransformersSide(Scores):
         self, path: str, threads: int, clock: Callable[[], float], dtype: str | None = None, chunk: int = 512
     ) -> None:
         self.clock, self.chunk = clock, chunk
-        # bfloat16 where the processor multiplies it: half the bytes of float32, and the faster of the two there
+        # bfloat16 if the processor multiplies it natively: half the bytes of float32, and faster there
         fast = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
         kind = getattr(torch, dtype or fast)
         self.model = open_model(Path(path), kind, threads)
@@ -65,7 +65,7 @@ class TransformersSide(Scores):
         return found.logits[0].float().numpy()
 
     def outputs(self, prompts: list[list[int]], count: int, together: int) -> list[list[int]]:
-        """Prompts of a group are padded on their left to one length, as Transformers wants it."""
+        """Generate answers; prompts of a group are left-padded to one length, as Transformers requires."""
         ends = self.model.generation_config.eos_token_id
         ends = set(ends if isinstance(ends, list) else [ends])
         found = []

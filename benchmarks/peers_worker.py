@@ -1,4 +1,4 @@
-"""A program under measurement in a process of its own: calls and answers, a line of JSON each."""
+"""A program under measurement in its own process: calls and answers, one line of JSON each."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class Side(Protocol):
-    """What each of the files peers_*.py has: the same work on one program.
+    """The interface of the files peers_*.py: the same work on different programs.
 
-    Calls that are timed return {'tokens': how many count, 'seconds': what they took}; `samples` also the `first`
-    seconds, until the prompt was done, where the program tells. Those whose logits can be had are `Scores`, too.
+    Timed calls return {'tokens': number that counts, 'seconds': elapsed time}; `samples` also returns `first`, the
+    seconds until the prompt was done, if the program reports them. Sides that provide logits are also `Scores`.
     """
 
     about: dict[str, Any]
 
     def outputs(self, prompts: list[list[int]], count: int, together: int) -> list[list[int]]:
-        """Greedy answers of up to `count` tokens, so many prompts at once; the token that ends one is left out."""
+        """Return greedy answers of up to `count` tokens, `together` prompts at once, without the final token."""
 
     def prompt(self, tokens: list[int]) -> dict[str, float]:
-        """A prompt until its first new token is known."""
+        """Time a prompt until its first new token is known."""
 
     def stream(self, tokens: list[int], count: int) -> dict[str, float]:
-        """One greedy answer, from its first token to its last."""
+        """Time one greedy answer, from its first token to its last."""
 
     def samples(self, tokens: list[int], n: int, count: int) -> dict[str, float]:
-        """`n` samples at temperature 1 of `count` tokens each, all the time from the prompt on."""
+        """Time `n` samples at temperature 1 of `count` tokens each, including the prompt."""
 
 
 class Worker:
-    """A side in a process of its own."""
+    """A side in its own process."""
 
     def __init__(self, side: str, path: Path, clock: str, threads: int, **options: object) -> None:
         script = Path(__file__).parent / f"peers_{side}.py"
@@ -67,12 +67,12 @@ class Worker:
 
 
 def serve(make: Callable[..., Side]) -> None:
-    """Make a side of path, threads, clock and options from the command line; answer calls until the input ends."""
+    """Create a side from path, threads, clock and options on the command line; answer calls until the input ends."""
     p = argparse.ArgumentParser()
     p.add_argument("model")
     p.add_argument("--clock", choices=CLOCKS, default="wall")
     p.add_argument("--threads", type=int, default=0)
-    p.add_argument("--options", type=json.loads, default={}, help="more arguments of the side, as a JSON object")
+    p.add_argument("--options", type=json.loads, default={}, help="additional arguments of the side, as a JSON object")
     args = p.parse_args()
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)  # what a library prints is no answer

@@ -1,8 +1,8 @@
-"""Adapters that PEFT made of tests/support/variants's tiny models, and its logits, for tests/models/test_adapters.py.
+"""Create PEFT adapters of the tiny models in tests/support/variants, and logits for tests/models/test_adapters.py.
 
     python benchmarks/peft_goldens.py     # needs torch, transformers and peft
 
-The logits are float64's with the adapter, at some positions and tokens; `far` is their largest distance from those of
+The logits are float64 with the adapter, at some positions and tokens; `far` is their largest distance from those of
 the model without it.
 """
 
@@ -37,7 +37,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Write all."""
+    """Write all adapters and logits."""
     import peft
     import torch
     import transformers

@@ -1,16 +1,16 @@
-"""Pipeline parallel on this machine: time against one process, bytes a token, what each rank holds, and an estimate.
+"""Measure pipeline parallelism on this machine, and estimate it on others: time, bytes per token, memory per rank.
 
     python benchmarks/pipeline_parallel.py smollm2-135m [--stages 1 2 3 4] [--repeats 3] [--tokens 16] [--prompt 256]
 
-For each number of stages a model is loaded in so many processes of this machine, and does two things: it writes tokens
-one by one, greedily, after a prompt of one, and it reads a prompt. Texts are compared with those of one process. The
-medians of the rounds are printed, the bytes that leave and reach rank 0 for a token that is written and for one of the
-prompt, and of each rank the bytes of its weights, and of the cache for a position.
+For each number of stages, a model is loaded in this many processes on this machine and does two things: it generates
+tokens one by one, greedily, after a prompt of one, and it reads a prompt. Texts are compared with those of one process.
+Prints medians over the rounds, the bytes that rank 0 sends and receives for a generated token and for a prompt token,
+and for each rank the bytes of its weights, and of the cache per position.
 
-The estimate is for machines like this one, each with one rank and all of this one's threads. A token that is written
-passes one after the other: it takes what one process takes, the latency to each other rank and back, and its bytes. A
-prompt is read in P parts on S ranks at once, by the time of one process times (P + S - 1) / (P S), where the slowest
-rank has one S-th of the work, and its bytes. The network is stated by --latency (microseconds, one way) and --gigabits.
+The estimate is for machines like this one, each with one rank and all of this one's threads. A generated token passes
+one machine after the other: it takes the time of one process, the latency to each other rank and back, and its bytes. A
+prompt is read in P parts on S ranks at once, in the time of one process times (P + S - 1) / (P S), where the slowest
+rank has one S-th of the work, plus its bytes. --latency (microseconds, one way) and --gigabits give the network.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from intact.library.parallel.pipeline import PART_ROWS, PipelineExecutor, StageM
 
 
 class Cost(NamedTuple):
-    """Of one number of stages: seconds and bytes of a token that is written, and of one of the prompt."""
+    """Costs for one number of stages: seconds and bytes of a generated token, and of a prompt token."""
 
     write: float
     read: float
@@ -37,7 +37,7 @@ class Cost(NamedTuple):
 
 
 class Round(NamedTuple):
-    """The figures of one load of a model."""
+    """The measurements of one load of a model."""
 
     cost: Cost
     text: list[int]
@@ -46,7 +46,7 @@ class Round(NamedTuple):
 
 
 def measure(path: Path, stages: int, threads: int | None, tokens: int, prompt: int) -> Round:
-    """Run one round with so many stages."""
+    """Run one round with this many stages."""
     with intact.load(path, threads=threads, pipeline_parallel=stages, drafter="off", prefix_cache=False) as model:
         ids = [int(t) for t in np.random.default_rng(1).integers(100, 1000, prompt)]
         model.generate([ids[:8]], max_tokens=2)

@@ -1,12 +1,12 @@
-"""Pools of samples: for how many problems one sample, the vote, the likeliest and the best of k samples are right.
+"""Evaluate pools of samples: on how many problems one sample, the vote, the most likely and the best of k are right.
 
     intact eval MODEL arc_challenge --method best_of_n -n 64 --out arc.jsonl
-    python benchmarks/pools.py add "ARC-Challenge" arc.jsonl      # keep what decides of each sample in records/
-    python benchmarks/pools.py                                    # print the table of what is kept
+    python benchmarks/pools.py add "ARC-Challenge" arc.jsonl      # store each sample's relevant facts in records/
+    python benchmarks/pools.py                                    # print the table of the stored pools
 
-All are means over every choice of k of a problem's samples, hence unbiased; intervals are Student's t over problems,
-and the bootstrap over them for the difference to one sample. Kept are, of each sample, which answer it gives, whether
-this is right, and its place by mean log-probability; no texts.
+All values are means over every choice of k of a problem's samples, hence unbiased; intervals are Student's t over
+problems, and the bootstrap over them for the difference from one sample. For each sample, the records hold its answer,
+whether it is right, and its rank by mean log-probability; no texts.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ VOTE, LIKELIEST, ANY = "the vote", "the likeliest", "any (pass@k)"
 class Pool(NamedTuple):
     """The samples of one problem.
 
-    `answers` are numbers, equal where the answers are, and None where a sample gives none; `places` are ranks by mean
-    log-probability, 0 the likeliest.
+    `answers` are numbers, equal for equal answers, and None if a sample gives none; `places` are ranks by mean
+    log-probability, 0 for the most likely.
     """
 
     set: str
@@ -59,23 +59,23 @@ class Pool(NamedTuple):
 
 
 def add(name: str, path: Path) -> None:
-    """Keep the samples of a result of best-of-n by likelihood."""
+    """Store the samples of a result of best-of-n by likelihood."""
     result = read(path)
     (model,) = result.manifest["models"]
     lines = Lines(POOLS)
     if any((one["set"], one["model"]) == (name, model["name"]) for one in lines.all):
-        raise SystemExit(f"{POOLS} has the pools of {name} by {model['name']} already")
+        raise SystemExit(f"{POOLS} already has the pools of {name} by {model['name']}")
     for record in result.records:
         lines.add(Pool.of(name, model["name"], record)._asdict())
 
 
 def kept() -> list[Pool]:
-    """Return all that was kept."""
+    """Return all stored pools."""
     return [Pool(**one) for one in Lines(POOLS).all]
 
 
 def shares(pools: Sequence[Pool], k: int) -> dict[str, Floats]:
-    """Return for each chooser the chance that it is right with k of the samples, problem by problem."""
+    """Return for each chooser the probability that it is right with k of the samples, by problem."""
     right = [[bool(one) for one in pool.right] for pool in pools]
     places = [[-float(place) for place in pool.places] for pool in pools]
     counts = [(len(one), sum(one)) for one in right]
@@ -87,7 +87,7 @@ def shares(pools: Sequence[Pool], k: int) -> dict[str, Floats]:
 
 
 def table(pools: Sequence[Pool]) -> str:
-    """Return a row for each set, model and chooser as Markdown; p-values are corrected by Holm over all choosers."""
+    """Return a Markdown row for each set, model and chooser; p-values are corrected by Holm over all choosers."""
     head = ["set", "model", "chooser", "k = 1", *(f"k = {k}" for k in SIZES), "all", "all beyond one", "p"]
     rows: list[list[str]] = []
     p_values: dict[int, float] = {}
@@ -115,7 +115,7 @@ def table(pools: Sequence[Pool]) -> str:
 
 
 def _size(model: str) -> str:
-    """Return the part of a model's name that says its size."""
+    """Return the part of a model's name that states its size."""
     found = re.search(r"\d+(\.\d+)?[bm]\b", model)
     return found[0].upper() if found else model
 
@@ -128,9 +128,9 @@ def _share(values: Floats) -> str:
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = p.add_subparsers(dest="command")
-    adding = commands.add_parser("add", help="keep the samples of a result")
-    adding.add_argument("name", help="the set, as the table has it")
-    adding.add_argument("result", type=Path, help="of `intact eval ... --method best_of_n`")
+    adding = commands.add_parser("add", help="store the samples of a result")
+    adding.add_argument("name", help="name of the set in the table")
+    adding.add_argument("result", type=Path, help="result of `intact eval ... --method best_of_n`")
     args = p.parse_args()
     if args.command == "add":
         add(args.name, args.result)

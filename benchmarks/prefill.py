@@ -1,13 +1,13 @@
-"""Prompts that another process computes: time to compute them there and to send their pages, beside computing here.
+"""Measure remote prefill: another process computes a prompt and sends its pages, against computing it locally.
 
     python benchmarks/prefill.py smollm2-135m [--prompt 1024] [--repeats 3] [--threads N] [--megabits R]
 
-Each round has a prompt of random tokens of its own. It is computed here; by a second process of this machine, which
-sends the pages of its cache; and asked for again, so that the second process has its pages and only sends them. The
-first token is drawn with the pages that came, and compared. The medians of the rounds are printed, and the bytes that
-came. On one machine both sides share the cores: what is gained, steps of other requests that no prompt holds up, needs
-two. With --megabits the second process listens as `intact shard` does, and what it sends passes a relay of that many
-megabits a second, so that it can be seen how much of the sending is done while the prompt is computed.
+Each round has its own prompt of random tokens. It is computed locally; then by a second process on this machine, which
+sends the pages of its cache; and then requested again, so the second process already has its pages and only sends them.
+The first token is drawn with the received pages, and compared. Prints medians over the rounds, and the received bytes.
+On one machine both sides share the cores; the gain, that prompts do not delay steps of other requests, needs two
+machines. With --megabits, the second process listens as `intact shard` does, and its data pass a relay with that many
+megabits per second, which shows how much of the sending overlaps with computing the prompt.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from intact.library.parallel.start import start_prompts
 
 
 class Cost(NamedTuple):
-    """Of a prompt: seconds to compute it here, to have it computed and sent, to have it sent; bytes that came."""
+    """Costs of a prompt: seconds to compute it locally, to have it computed and sent, and sent only; bytes received."""
 
     here: float
     there: float
@@ -46,7 +46,7 @@ class Cost(NamedTuple):
 
 
 def measure(model: intact.Model, client: PromptClient, tokens: list[int]) -> tuple[Cost, bool]:
-    """Run one round, and tell if what enters the head is the same with pages that came."""
+    """Run one round, and return whether the head's inputs are the same with received pages."""
     size, text = model.executor.page_size, np.array(tokens, np.int32)
     keys, key = [], client.box.root
     for start in range(0, len(tokens) - size, size):
@@ -66,7 +66,7 @@ def measure(model: intact.Model, client: PromptClient, tokens: list[int]) -> tup
 
 
 def _head(model: intact.Model, tokens: list[int], client: PromptClient | None = None) -> tuple[bytes, int]:
-    """Return what enters the head behind a prompt, on an engine of its own, and the rows that it ran."""
+    """Return the head's inputs after a prompt, on a separate engine, and the number of rows that it ran."""
     engine = Engine(model.executor, model.context, stores=[] if client is None else [client.box])
     job = HeadJob(tokens)
     job.request.adapter = -1
@@ -88,7 +88,7 @@ serve_shard(listener, Path(sys.argv[1]))
 
 @contextmanager
 def slow_shard(path: Path, rate: float) -> Iterator[Rank]:
-    """Start a shard, and yield it by the address of a relay that passes so many bytes a second from it."""
+    """Start a shard, and yield the address of a relay that limits its bytes per second."""
     with subprocess.Popen([sys.executable, "-c", SHARD, str(path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
@@ -102,7 +102,7 @@ def slow_shard(path: Path, rate: float) -> Iterator[Rank]:
 
 
 def relay(listener: socket.socket, port: int, rate: float) -> None:
-    """Pass one connection on: what comes from the port takes its time."""
+    """Relay one connection; data from the port are delayed."""
     own, _ = listener.accept()
     its = socket.create_connection(("127.0.0.1", port))
     Thread(target=pump, args=(own, its, 0.0), daemon=True).start()
@@ -110,7 +110,7 @@ def relay(listener: socket.socket, port: int, rate: float) -> None:
 
 
 def pump(source: socket.socket, target: socket.socket, seconds: float) -> None:
-    """Pass bytes on until one side ends, each after so many seconds."""
+    """Forward bytes until one side ends, with a delay per byte."""
     with suppress(OSError):
         while data := source.recv(1 << 14):
             time.sleep(len(data) * seconds)

@@ -1,18 +1,18 @@
-"""Time to the first token after a long system prompt: cold, warm in memory, and warm from a folder after a restart.
+"""Measure the time to the first token after a long system prompt: cold, from memory, and from a folder after a restart.
 
     python benchmarks/prefix_cache.py smollm2-135m [--tokens 2000] [--repeats 5]
 
-Each round measures all of them, one after the other, so that a change in the machine's speed affects all alike; the
-table has medians, the least and the most. Every round asks another question behind the same system prompt:
+Each round measures all of them, one after the other, so that changes in the machine's speed affect all alike; the
+table has medians, minimum and maximum. Every round asks another question after the same system prompt:
 
 - cold: a model that was just loaded;
-- memory: the same model, which has answered once;
-- folder: a model that was just loaded with `prefix_cache=FOLDER`, in which an earlier model kept the system prompt; the
+- memory: the same model after one answer;
+- folder: a model just loaded with `prefix_cache=FOLDER`, in which an earlier model stored the system prompt; the
   files are in the system's cache;
-- folder, disk: the same after the system was told to forget the files (`posix_fadvise`), so that the disk is read.
+- folder, disk: the same after evicting the files from the system's cache (`posix_fadvise`), so that the disk is read.
 
-The first tokens of the last three, whose prompts are the same, are compared. Loading is timed beside it: with a folder
-it includes the model's digest, which is remembered; the first time its weights are read for it.
+The first tokens of the last three, whose prompts are the same, are compared. Loading is timed separately: with a folder
+it includes the model's digest, which is remembered; the first time, its weights are read for it.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ KINDS = ("cold", "memory", "folder", "folder, disk")
 
 
 def loaded(path: Path, threads: int | None, folder: Path | None) -> tuple[intact.Model, float]:
-    """A model, and the seconds that loading it took."""
+    """Load a model, and return it with the seconds that loading took."""
     began = time.perf_counter()
     model = intact.load(path, threads=threads, drafter="off", prefix_cache=True if folder is None else folder)
     return model, time.perf_counter() - began
 
 
 def first_token(model: intact.Model, prompt: list[int]) -> tuple[int, float]:
-    """The first token after a prompt, and the seconds until it came."""
+    """Return the first token after a prompt, and the seconds until it came."""
     began = time.perf_counter()
     stream = model.stream(prompt, max_tokens=1)
     token = next(stream).token
@@ -50,7 +50,7 @@ def first_token(model: intact.Model, prompt: list[int]) -> tuple[int, float]:
 
 
 def forget(folder: Path) -> None:
-    """Have the system forget what it has of files."""
+    """Evict files from the system's cache."""
     for file in folder.glob("*/*"):
         descriptor = os.open(file, os.O_RDONLY)
         os.fsync(descriptor)
@@ -61,7 +61,7 @@ def forget(folder: Path) -> None:
 def one_round(
     path: Path, threads: int | None, folder: Path, prompts: list[list[int]]
 ) -> dict[str, tuple[int, float, float]]:
-    """First token, seconds until it came, and seconds of loading, of each kind."""
+    """Return the first token, the seconds until it came, and the seconds of loading for each kind."""
     found = {}
     model, loading = loaded(path, threads, None)
     with model:
@@ -81,7 +81,7 @@ def one_round(
 
 def main() -> None:
     p = parser(__doc__, text=False)
-    p.add_argument("--tokens", type=int, default=2000, help="of the system prompt, about (default: 2000)")
+    p.add_argument("--tokens", type=int, default=2000, help="approximate tokens of the system prompt (default: 2000)")
     p.add_argument("--repeats", type=int, default=5)
     p.add_argument("--threads", type=int)
     arguments = p.parse_args()

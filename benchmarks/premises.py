@@ -1,10 +1,11 @@
-"""Measure the retrieval of premises: of the assertions that proofs in Metamath's databases use, how many are found.
+"""Measure premise retrieval: the share of assertions used in proofs of Metamath's databases that are found.
 
     python benchmarks/premises.py ql iset --theorems 200
 
-For every theorem that is taken, at even distances, the assertions before it are ranked by what it states. Recall at k
-is the share of the assertions in its proof that are among the first k, averaged over theorems (as in LeanDojo, arXiv
-2306.15626); beside it stands that of the k assertions just before the theorem. Definitions of syntax do not count.
+For each selected theorem, at even distances, the assertions before it are ranked by its statement. Recall at k is the
+share of the assertions in its proof that are among the first k, averaged over theorems (as in LeanDojo, arXiv
+2306.15626); for comparison, it prints the recall of the k assertions just before the theorem. Definitions of syntax do
+not count.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def measure(name: str, theorems: int) -> None:
 
 
 def main() -> None:
-    """Read the arguments and measure."""
+    """Parse the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", help="databases of Debian's metamath-databases, such as ql")
     parser.add_argument("--theorems", type=int, default=200)

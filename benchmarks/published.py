@@ -1,12 +1,12 @@
-"""The two published runs of docs/evaluation.md: record their texts, and make their results and reports of these again.
+"""Record the texts of the two published runs of docs/evaluation.md, and remake their results and reports from them.
 
     python benchmarks/published.py record gsm8k JOURNAL     # pack a journal's texts and verdicts into records/
     python benchmarks/published.py unpack gsm8k JOURNAL     # the opposite, for runs that draw the same texts
     python benchmarks/published.py remake gsm8k --out study  # write gsm8k.md and its pictures, print the digest
 
-`remake` gives `intact eval` a journal made of the recorded texts, so that the model computes nothing anew. The model's
-file must be there all the same: manifests state digests of its weights, and its tokenizer reads the texts. What comes
-of the texts (answers, verdicts, scores, report) is made again. `--fresh` does without the record and takes an hour.
+`remake` gives `intact eval` a journal made of the recorded texts, so the model computes nothing. The model's file is
+still needed: manifests state digests of its weights, and its tokenizer reads the texts. Everything derived from the
+texts (answers, verdicts, scores, report) is made again. `--fresh` ignores the record and takes an hour.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MODEL = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
 
 
 class Published(NamedTuple):
-    """A run: what `intact eval` is given behind the model, and the title of its report."""
+    """A run: the arguments of `intact eval` after the model, and the title of its report."""
 
     arguments: tuple[str, ...]
     title: str
@@ -53,12 +53,12 @@ RUNS = {
 
 
 def record_of(name: str) -> Path:
-    """Return where a run's texts and verdicts are kept."""
+    """Return the path of a run's recorded texts and verdicts."""
     return RECORDS / f"{name}.journal.jsonl.xz"
 
 
 def record(name: str, journal: Path) -> Path:
-    """Pack a journal: for each of its results a line with the file's name, the key and the value."""
+    """Pack a journal: for each result, a line with the file's name, the key and the value."""
     path = record_of(name)
     with lzma.open(path, "wt", preset=9 | lzma.PRESET_EXTREME, encoding="utf-8") as file:
         for part in (TEXTS, VERDICTS):
@@ -70,7 +70,7 @@ def record(name: str, journal: Path) -> Path:
 
 
 def unpack(name: str, journal: Path) -> None:
-    """Make a journal of a recorded run."""
+    """Make a journal from a recorded run."""
     kept = {part: Journal(journal / part) for part in (TEXTS, VERDICTS)}
     try:
         with lzma.open(record_of(name), "rt", encoding="utf-8") as file:
@@ -83,7 +83,7 @@ def unpack(name: str, journal: Path) -> None:
 
 
 def remake(name: str, model: Path, folder: Path, *, fresh: bool = False) -> Path:
-    """Make a run's result and report in an empty folder, and return the result."""
+    """Remake a run's result and report in an empty folder, and return the result."""
     (folder / MODEL).symlink_to(model.resolve())  # manifests state the file's name
     if not fresh:
         unpack(name, folder / "journal")
@@ -102,9 +102,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("record", "unpack", "remake"))
     parser.add_argument("name", help=f"{', '.join(RUNS)}; to record and unpack any other, such as sweep_gsm8k")
-    parser.add_argument("journal", type=Path, nargs="?", help="the folder that `intact eval --journal` was given")
-    parser.add_argument("--out", type=Path, help="where the report goes")
-    parser.add_argument("--fresh", action="store_true", help="compute the texts anew")
+    parser.add_argument("journal", type=Path, nargs="?", help="folder given to `intact eval --journal`")
+    parser.add_argument("--out", type=Path, help="folder for the report")
+    parser.add_argument("--fresh", action="store_true", help="compute the texts again")
     models = Path(os.environ.get("INTACT_MODELS", "~/.cache/intact-test-models")).expanduser()
     parser.add_argument("--model", type=Path, default=models / MODEL)
     options = parser.parse_args()

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Fill study/published.md from records: figures, verdicts, and the counts of verdicts.
+"""Fill study/published.md from records: values, verdicts, and the counts of verdicts.
 
     python benchmarks/published_table.py [--check]
 
-A line whose figure comes from a record names the table in its column "where", as `SOURCES` has it; the figure and its
+A line whose value comes from a record names the table in its column "where", as in `SOURCES`; the value and its
 interval are those of study/scaling.md or study/formats.md, which scaling_tables.py and formats.py write from records.
 The verdict of a comparison follows from the interval. With --check nothing is written; the exit status is 1 if the page
-would change, or a method that has been measured is said not to be (`stale`).
+would change, or says that a measured method is not measured (`stale`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SOURCES = {
     "GSM8K, 0.5B, beyond one greedy text": ("retrieved",),
     "ARC-Challenge, 0.5B, beyond a vote of four": ("choices",),
 }
-"""The tables of study/scaling.md that a line may take its figure from, by the words of its link."""
+"""The tables of study/scaling.md that lines may take values from, by the words of the line's link."""
 IDLE = "not exercised"
 ORDERINGS = "## Orderings of formats\n"
 SETTINGS = {
@@ -40,11 +40,11 @@ SETTINGS = {
 """Sections of study/formats.md by the words of a line's link."""
 CLAIMS = {"seen": "reproduced", "tie": "tie", "the other way": "refuted"}
 AGAINST = ("generative_verifier",)
-"""Methods of which the paper reports a loss, so that one here reproduces it."""
+"""Methods for which the paper reports a loss, so that a loss here reproduces it."""
 
 
 class Line(NamedTuple):
-    """A line of the page by its cells."""
+    """The cells of a line of the page."""
 
     what: str
     published: str
@@ -54,12 +54,12 @@ class Line(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The words of the first link, without the numbers of papers."""
+        """The words of the first link, without paper numbers."""
         return re.sub(r" \([^)]*\)$", "", self.what[1:].partition("](")[0])
 
     @property
     def source(self) -> str:
-        """The words of the link to what was measured, up to a semicolon."""
+        """The words of the link to the measurement, up to a semicolon."""
         found = re.match(r"\[([^\];]+)", self.where)
         return found[1] if found else ""
 
@@ -76,11 +76,11 @@ class Measured(NamedTuple):
 
     @property
     def here(self) -> str:
-        """The cell of the page."""
+        """The cell for the page."""
         return IDLE if self.idle else f"{self.difference}; tokens: {self.tokens}"
 
     def verdict(self, against: bool) -> str:
-        """Return what the interval says of a claim of gains, or of losses."""
+        """Return the verdict that the interval implies for a claim of gains, or of losses."""
         if self.idle:
             return "not measured"
         low, high = (float(bound) for bound in re.findall(r"([+-][\d.]+)%", self.difference)[1:])
@@ -90,7 +90,7 @@ class Measured(NamedTuple):
 
 
 def cells(row: str) -> list[str]:
-    """Return the cells of a row of a table."""
+    """Return the cells of a table row."""
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", row.strip()[1:-1])]
 
 
@@ -111,7 +111,7 @@ def measured(page: str) -> dict[str, dict[str, Measured]]:
 
 
 def orderings(page: str) -> dict[tuple[str, str], tuple[str, str]]:
-    """Return figure and verdict of each claim in each section of study/formats.md."""
+    """Return value and verdict of each claim in each section of study/formats.md."""
     found = {}
     for section in page.split("\n## ")[1:]:
         title = section.partition("\n")[0]
@@ -124,7 +124,7 @@ def orderings(page: str) -> dict[tuple[str, str], tuple[str, str]]:
 def filled(
     line: Line, rows: Mapping[str, Mapping[str, Measured]], claims: Mapping[tuple[str, str], tuple[str, str]]
 ) -> Line:
-    """Return a line with the figure of its record, and the verdict by it; a line without a record as it is.
+    """Return a line with its record's value and verdict; a line without a record is unchanged.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def filled(
     if line.source in SOURCES:
         found = next((rows[name][line.name] for name in SOURCES[line.source] if line.name in rows.get(name, ())), None)
         if found is None:
-            raise ValueError(f"{SCALING.name} has no row of {line.name} for {line.source!r}, expected one")
+            raise ValueError(f"{SCALING.name} has no row for {line.name} in {line.source!r}")
         verdict = found.verdict(line.name in AGAINST) if line.verdict in COMPARED else line.verdict
         return line._replace(here=found.here, verdict=verdict)
     if (title := SETTINGS.get(line.source)) is not None and f"]({FORMATS.name}#" in line.where:
@@ -144,7 +144,7 @@ def filled(
 
 
 def stale(lines: list[Line], rows: Mapping[str, Mapping[str, Measured]]) -> list[str]:
-    """Return the methods that study/scaling.md has a row of, and no line of the page a figure."""
+    """Return the methods that have a row in study/scaling.md but no value on the page."""
     shown = {line.name for line in lines if line.here}
     known = {method for name in sum(SOURCES.values(), ()) for method in rows.get(name, ())}
     return sorted(known - shown)
@@ -157,7 +157,7 @@ def lines_of(page: str) -> Iterator[Line]:
 
 
 def updated(page: str, scaling: str, formats: str) -> str:
-    """Return the page with figures, verdicts and counts by the records."""
+    """Return the page with values, verdicts and counts from the records."""
     rows, claims = measured(scaling), orderings(formats)
 
     def fill(match: re.Match[str]) -> str:
@@ -185,7 +185,7 @@ def main() -> None:
     after = updated(before, scaling, formats)
     old = stale(list(lines_of(after)), measured(scaling))
     for name in old:
-        print(f"{PAGE.name} has no figure of {name}, of which {SCALING.name} has a row", file=sys.stderr)
+        print(f"{PAGE.name} has no value for {name}, although {SCALING.name} has a row for it", file=sys.stderr)
     if not args.check and after != before:
         PAGE.write_text(after, "utf-8")
         print(PAGE.name)

@@ -1,12 +1,12 @@
-"""Quantised GGUF files of llama.cpp and of `intact quantize`, of one source, at equal size: docs/quantizing.md.
+"""Compare quantised GGUF files of llama.cpp and of `intact quantize`, of one source, at equal size: docs/quantizing.md.
 
     python benchmarks/quantize_llama.py MODEL --llama PATH/TO/llama-quantize --text TEXT --calibrate TEXT --work FOLDER
 
 MODEL's weights are permuted or rotated (`intact.quantizing.lab.sources`) and written as a GGUF file in F32; with
-`--source file` MODEL is such a file (benchmarks/tiny_gguf.py). llama-quantize gets an importance matrix of the
-statistics that intact's calibration gathers, so that both learn from the same tokens. Token embeddings and head are
-Q8_0 in all files. In a spec, {bits} is replaced by the bits a weight of each of llama.cpp's files. `--types "IQ1_S
-pure"` asks for a file of one type. Divergences are those of the lab, in FP32 arithmetic. A run that was cut goes on
+`--source file`, MODEL is such a file (benchmarks/tiny_gguf.py). llama-quantize gets an importance matrix made of the
+statistics from intact's calibration, so both learn from the same tokens. Token embeddings and head are Q8_0 in all
+files. In a spec, {bits} is replaced by the bits per weight of each of llama.cpp's files. `--types "IQ1_S pure"`
+requests a file with a single type. Divergences are those of the lab, in FP32 arithmetic. An interrupted run continues
 from FOLDER.
 """
 
@@ -43,7 +43,7 @@ FILE = "file"
 
 
 def write_imatrix(path: Path, found: dict[str, InputStatistics], text: str) -> None:
-    """Write the diagonals of second moments as llama.cpp's importance matrix, by the names of the matrices."""
+    """Write the diagonals of second moments as llama.cpp's importance matrix, by matrix name."""
     stored, data = [], {}
     for name, one in found.items():
         sums = np.ldexp(one.second.diagonal().astype(np.float64), 2 * one.exponent).astype("<f4")
@@ -58,7 +58,7 @@ def write_imatrix(path: Path, found: dict[str, InputStatistics], text: str) -> N
 
 
 class Comparison:
-    """A source in the work folder, the logits of its windows, and rows of what was measured."""
+    """A source in the work folder, the logits of its windows, and rows of measurements."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.work = options, Path(options.work)
@@ -93,7 +93,7 @@ class Comparison:
         return np.load(file, mmap_mode="r")  # type: ignore[no-any-return]
 
     def row(self, name: str, make: Callable[[Path], object]) -> dict[str, object]:
-        """Return the figures of a file, made if it is not there."""
+        """Return the measurements of a file, which is made if it does not exist."""
         kept = self.work / f"{name.translate(str.maketrans(':|()', '____'))}.json"
         if not kept.exists():
             file = kept.with_suffix(".gguf")
@@ -125,7 +125,7 @@ class Comparison:
         }  # fmt: skip
 
     def llama(self, words_of_type: str) -> dict[str, object]:
-        """Return the figures of a file of a type; behind its name `pure` may stand, for no other type in the file."""
+        """Return the measurements of a file of a type; the suffix `pure` excludes any other type from the file."""
         words = [self.options.llama, "--imatrix", self.imatrix, "--token-embedding-type", EMBEDDINGS]
         words += ["--output-tensor-type", EMBEDDINGS]
         kind, *pure = words_of_type.split()

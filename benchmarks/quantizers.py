@@ -1,9 +1,9 @@
-"""Errors of specs on Gaussian weights and on a model's matrices, without running the model.
+"""Measure errors of specs on Gaussian weights and on a model's matrices, without running the model.
 
     python benchmarks/quantizers.py MODEL --work DIR [--specs int4-32,nupes:nupes4] [--matrices 6] [--source permuted]
 
-Printed are relative errors, square roots of squared errors over squares: of 64 Gaussian rows of 4096, of the weights of
-a sample of matrices, and of their products on `--calibrate` (means over matrices).
+Prints relative errors, square roots of squared errors over squares: of 64 Gaussian rows of 4096, of the weights of a
+sample of matrices, and of their products on `--calibrate` (means over matrices).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Pair = tuple[NDArray[np.float32], InputStatistics]
 
 
 def of_weights(pair: Pair, spec: Spec) -> tuple[float, float]:
-    """The relative error of a matrix, and of its products."""
+    """Return the relative errors of a matrix and of its products."""
     matrix, inputs = pair
     d = values(QUANTIZERS[spec.quantizer](matrix, spec, inputs).weight) - matrix
     h = inputs.second[: matrix.shape[1], : matrix.shape[1]].astype(np.float64)
@@ -46,7 +46,7 @@ def of_weights(pair: Pair, spec: Spec) -> tuple[float, float]:
 
 
 def gaussian() -> Pair:
-    """Gaussian weights of inputs that are independent."""
+    """Return Gaussian weights with independent inputs."""
     matrix = np.random.default_rng(0).standard_normal((64, 4096)).astype(np.float32)
     ones = np.ones(4096, np.int64)
     return matrix, InputStatistics(1, 0, np.diag(ones << 20), ones << 10, ones << 10)

@@ -1,10 +1,10 @@
-"""Thousands of requests queued at once under a hard cap of the KV cache, and whether each got what it gets alone.
+"""Queue thousands of requests under a hard cap of the KV cache, and check that each gets its result as alone.
 
     python benchmarks/queued.py MODEL... [--requests 2000] [--cache 300MB] [--verify 200]
 
-Many kinds at once: greedy and sampled, some of two samples and with penalties, prompts of 4 to 120 tokens, a third of
-which begin alike, answers of 8 to 48 tokens. Then some of them, chosen at random, are run again, each alone, on a model
-without prefix cache and drafts, and compared bit for bit.
+The requests are mixed: greedy and sampled, some with two samples and with penalties, prompts of 4 to 120 tokens, a
+third of which begin alike, answers of 8 to 48 tokens. Then a random selection of them is run again, each alone, on a
+model without prefix cache and drafts, and compared bit for bit.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ KINDS: tuple[dict[str, Any], ...] = (
 
 
 def size(text: str) -> int:
-    """Bytes, as in 300MB."""
+    """Parse a size in bytes, such as 300MB."""
     return int(float(text[:-2]) * UNITS[text[-2:].upper()])
 
 
 def requests(vocabulary: int, count: int) -> list[dict[str, Any]]:
-    """What `generate` takes, the same every time."""
+    """Return arguments of `generate`, the same every time."""
     draw = random.Random(count)
 
     def words(number: int) -> list[int]:
@@ -57,7 +57,7 @@ def requests(vocabulary: int, count: int) -> list[dict[str, Any]]:
 
 
 def answers(model: Model, asked: list[dict[str, Any]]) -> list[list[list[Completion]]]:
-    """All of them, queued at once."""
+    """Run all requests, queued at once."""
 
     async def all_at_once() -> list[list[list[Completion]]]:
         return await asyncio.gather(*(model.agenerate(**fields) for fields in asked))
@@ -66,7 +66,7 @@ def answers(model: Model, asked: list[dict[str, Any]]) -> list[list[list[Complet
 
 
 def resident() -> int:
-    """Bytes that this process has had in memory at most."""
+    """Return the peak resident memory of this process in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -74,7 +74,7 @@ def main() -> None:
     p = parser(__doc__, text=False)
     p.add_argument("--requests", type=int, default=2000)
     p.add_argument("--cache", type=size, default="300MB", help="cap of the KV cache (default: 300MB)")
-    p.add_argument("--verify", type=int, default=200, help="how many are run again, each alone (default: 200)")
+    p.add_argument("--verify", type=int, default=200, help="number of requests to run again, each alone (default: 200)")
     p.add_argument("--threads", type=int)
     arguments = p.parse_args()
     print(" · ".join(map(str, machine().values())))
@@ -89,15 +89,15 @@ def main() -> None:
         c, pool = model.engine.counters, model.engine.pool
         print(f"{path.name}: {len(asked):,} requests under {arguments.cache:,} bytes of cache")
         print(f"  {tokens:,} tokens in {seconds:.1f} s: {tokens / seconds:,.0f} a second; {c.steps:,} steps")
-        print(f"  {c.preemptions:,} preemptions, {c.cache_hits:,} hits of {c.cached_tokens:,} tokens in the cache")
+        print(f"  {c.preemptions:,} preemptions, {c.cache_hits:,} cache hits with {c.cached_tokens:,} tokens")
         grown = (resident() - before) / 1e6
         print(f"  pages of {pool.page_bytes * pool.capacity / 1e6:,.0f} MB at most; memory grew by {grown:,.0f} MB")
         plain = intact.load(path, threads=arguments.threads, prefix_cache=False, drafter="off")
         chosen = random.Random(1).sample(range(len(asked)), min(arguments.verify, len(asked)))
         wrong = [i for i in chosen if plain.generate(**asked[i]) != found[i]]
-        print(f"  {len(chosen) - len(wrong)} of {len(chosen)} that were run alone are equal, bit for bit")
+        print(f"  {len(chosen) - len(wrong)} of {len(chosen)} requests are bit-identical to their results alone")
         if wrong or model.engine.held:
-            raise SystemExit(f"requests {wrong[:10]} differ, {model.engine.held} pages are held")
+            raise SystemExit(f"requests {wrong[:10]} differ, or pages are still held: {model.engine.held}")
 
 
 if __name__ == "__main__":

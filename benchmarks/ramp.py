@@ -1,13 +1,13 @@
-"""Bits for each matrix by a policy that was fitted to another model (RAMP's claim of transfer), against the optimum.
+"""Allocate bits per matrix by a policy fitted to another model (RAMP's claim of transfer), compared with the optimum.
 
     python benchmarks/ramp.py FIRST OTHER... --work DIR [--bits 4.5] [--source permuted]
 
-RAMP (no program was published; the paper's 11 features are not known in full) lets a trained policy choose the bits of
-each matrix. Where the cost of each choice is measured, the knapsack of `mix:` is exact, so that a policy can only win
-where it need not measure. Here it is a linear regression: the logarithm of a matrix's cost `output` at 3, 4, 5 and 6
-bits on 11 features of weights, inputs and place, fitted to the first model. It then allocates the bits of the others
-unmeasured. Printed is the share of the optimal gain over 4 bits everywhere that it reaches, by the measured costs; and
-beside it that of each matrix's own error of weights, which needs no text. Costs stay in `--work`.
+RAMP (no program was published; the paper's 11 features are not fully known) lets a trained policy choose the bits of
+each matrix. If the cost of each choice is measured, the knapsack of `mix:` is exact, so a policy can only win by not
+having to measure. Here it is a linear regression: the logarithm of a matrix's cost `output` at 3, 4, 5 and 6 bits on 11
+features of weights, inputs and position, fitted to the first model. It then allocates the bits of the others without
+measuring. Prints the share of the optimal gain over 4 bits everywhere that it reaches, by the measured costs; and for
+comparison the share reached by each matrix's own weight error, which needs no text. Costs are kept in `--work`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FEATURES = (
 
 
 def features(matrix: NDArray[np.float32], inputs: InputStatistics, name: str, depth: float) -> list[float]:
-    """The numbers of `FEATURES`; sizes as logarithms."""
+    """Return the numbers of `FEATURES`, with sizes as logarithms."""
     squares = np.maximum(inputs.second.diagonal().astype(np.float64), 1) / inputs.rows * 4.0**inputs.exponent
     largest = float(max(inputs.largest.max(), 1)) * 2.0**inputs.exponent
     weights = matrix.astype(np.float64)
@@ -57,7 +57,7 @@ def features(matrix: NDArray[np.float32], inputs: InputStatistics, name: str, de
 
 
 def rows_of(path: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """For each matrix its shape, features and costs; those of an earlier run are read from the work folder."""
+    """Return shape, features and costs of each matrix; those of an earlier run are read from the work folder."""
     kept: Path = args.work / f"ramp-{path.stem}-{args.source}.json"
     if kept.is_file():
         return list(json.loads(kept.read_text()))
@@ -89,7 +89,7 @@ def design(rows: list[dict[str, Any]]) -> NDArray[np.float64]:
 
 
 def gain(rows: list[dict[str, Any]], guess: NDArray[np.float64], bits: Decimal) -> float:
-    """Return the share of the cost of 4 bits everywhere that an allocation by guessed costs saves."""
+    """Return the share of the cost of 4 bits everywhere that an allocation by estimated costs saves."""
     mixture = SpecMixture(bits, tuple(map(parse_spec, SPECS)))
     chosen = assign(mixture, [tuple(row["shape"]) for row in rows], guess.tolist())
     uniform = sum(row["output"][UNIFORM] for row in rows)
@@ -99,7 +99,7 @@ def gain(rows: list[dict[str, Any]], guess: NDArray[np.float64], bits: Decimal) 
 def main() -> None:
     p = parser(__doc__, text=False)
     add_source(p)
-    p.add_argument("--bits", type=Decimal, default=Decimal("4.5"), help="the budget; int4-32 has 4.5")
+    p.add_argument("--bits", type=Decimal, default=Decimal("4.5"), help="budget in bits; int4-32 has 4.5")
     p.add_argument("--json", action="store_true")
     args = p.parse_args()
     measured = {path.name: rows_of(path, args) for path in args.models}

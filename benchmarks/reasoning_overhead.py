@@ -1,8 +1,8 @@
-"""What methods, driver and journal cost beside the engine, at 64 samples.
+"""Measure the overhead of methods, driver and journal over the engine, at 64 samples.
 
-The engine runs on one thread, so that all work is the calling thread's, and its processor time is counted: that of the
-engine's steps, and everything else. Waiting for the journal's disk takes none; it is told apart, as wall time. The
-smallest model and the shortest texts are the hardest case.
+The engine runs on one thread, so all work is done by the calling thread, whose processor time is counted: that of the
+engine's steps, and everything else. Waiting for the journal's disk takes no processor time; it is reported separately
+as wall time. The smallest model and the shortest texts are the hardest case.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ QUESTION = "A farm has 17 cows and three times as many hens. How many legs do th
 
 
 class Share(NamedTuple):
-    """Processor seconds of the calling thread, and wall seconds that commits took."""
+    """Processor seconds of the calling thread, and wall seconds of commits."""
 
     method: str
     journal: bool
@@ -58,12 +58,12 @@ class Share(NamedTuple):
 
     @property
     def overhead(self) -> float:
-        """Of all processor time, the part that is not the engine's."""
+        """The part of all processor time that is not the engine's."""
         return 1 - self.engine / self.total
 
 
 class Clock:
-    """Adds up what calls of a function take."""
+    """Adds up the time of calls to a function."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.spent, self._clock = 0.0, clock
@@ -81,7 +81,7 @@ class Clock:
 
 @contextmanager
 def watching(*watched: tuple[Clock, type, str]) -> Iterator[None]:
-    """Have clocks watch methods of classes."""
+    """Time methods of classes with clocks."""
     originals = [(owner, name, getattr(owner, name)) for _, owner, name in watched]
     for (clock, owner, name), (_, _, function) in zip(watched, originals, strict=True):
         setattr(owner, name, clock.watch(function))
@@ -108,7 +108,7 @@ def main() -> None:
     p = common.parser(__doc__, text=False)
     p.add_argument("--methods", default=",".join(METHODS), metavar="A,B")
     p.add_argument("--max-tokens", type=int, default=128)
-    p.add_argument("--rounds", type=int, default=1, help="the least overhead of so many is told")
+    p.add_argument("--rounds", type=int, default=1, help="repeats, of which the smallest overhead is reported")
     p.add_argument("--json", type=Path, metavar="FILE")
     args = p.parse_args()
     found: dict[str, list[dict[str, Any]]] = {}

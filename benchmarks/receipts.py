@@ -1,7 +1,7 @@
-"""What receipts cost and what verifying takes: making, against no receipts; verifying, against scoring and generating.
+"""Measure the costs of receipts: making them, against no receipts; verifying them, against scoring and generating.
 
-Each figure is a quotient of processor time of this process, the least of several repeats: what else the machine does
-then matters little. With one thread (--threads 1) that is the time which a free machine takes.
+Each value is a ratio of processor times of this process, each the minimum of several repeats, so other work on the
+machine has little effect. With one thread (--threads 1) it is the time on an idle machine.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Result(NamedTuple):
     Attributes
     ----------
     recorded : float
-        What one stream spends on a receipt, timed by itself: the difference of the former two is mostly noise.
+        Time that one stream spends on a receipt, measured separately: the difference of the former two is mostly noise.
     batch, batch_plain : float
         The same for `SHARED` samples of one prompt in one batch; `shared` verifies all of their receipts.
     receipt_bytes : float
-        Of each token beyond the first.
+        Bytes per token of the receipt.
     """
 
     model: str
@@ -56,7 +56,7 @@ class Result(NamedTuple):
 
 
 def least(repeats: int, *tasks: Callable[[], Any]) -> list[float]:
-    """Processor seconds of each task, by turns, the least of several."""
+    """Return the processor seconds of each task, the minimum over alternating repeats."""
     found: list[list[float]] = [[] for _ in tasks]
     for _ in range(repeats):
         for times, task in zip(found, tasks, strict=True):
@@ -72,7 +72,7 @@ def check(model: Model, receipts: list[Receipt]) -> None:
 
 
 def record(model: Model, receipt: Receipt) -> None:
-    """What is done beside a step for each token of a receipt; the states are those of the last step."""
+    """Do the work that a receipt adds to the steps, for each of its tokens, with the states of the last step."""
     recorder, first = ChainRecorder(lambda _: receipt.header), np.zeros(1, np.int64)
     for position, token in enumerate(receipt.output.tokens):
         (head,) = model.executor.head_inputs(first)
@@ -130,8 +130,8 @@ def show(r: Result) -> None:
 
 def main() -> None:
     p = common.parser(__doc__, text=False)
-    p.add_argument("--tokens", type=int, default=1000, help="of the one answer")
-    p.add_argument("--each", type=int, default=100, help="of each of the others")
+    p.add_argument("--tokens", type=int, default=1000, help="tokens of the single answer")
+    p.add_argument("--each", type=int, default=100, help="tokens of each of the samples in the batch")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--repeats", type=int, default=3)
     p.add_argument("--json", action="store_true")

@@ -1,10 +1,10 @@
-"""How exactly integer weights stand for GGUF's block formats: the table of docs/spec/numerics.md, section 1.
+"""Measure how exactly integer weights represent GGUF's block formats: the table of docs/spec/numerics.md, section 1.
 
     python benchmarks/reexpression.py MODEL.gguf ...
 
-For every block format in the files: the share of blocks whose scale, and whose re-centred minimum, keep every bit; the
-root mean square error of a row of weights relative to the row's own, as mean and as worst row; and the same error for
-the float values of those rows, had they been converted to int8 and to 4 bits.
+For every block format in the files, prints the share of blocks whose scale, and whose re-centred minimum, keep every
+bit; the root mean square error of a row of weights relative to the row's own, as mean and as worst row; and the same
+error if the float values of those rows were converted to int8 and to 4 bits.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from intact.numerics import weights
 from intact.numerics.weight_formats import BLOCK_FORMATS
 
 ROWS = 128
-"""Rows measured of each tensor, evenly spread."""
+"""Number of rows measured per tensor, evenly spread."""
 
 
 def relative_error(got: NDArray[np.float64], exact: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Root mean square error of each row, relative to the row's root mean square."""
+    """Return the root mean square error of each row, relative to the row's root mean square."""
     size = np.sqrt(np.square(exact).sum(axis=1))
     return np.asarray(np.sqrt(np.square(got - exact).sum(axis=1)) / np.where(size == 0, 1, size))
 

@@ -1,14 +1,14 @@
-"""Two replicas of a model beside one process, and requests that go where their pages are beside any replica.
+"""Compare two replicas of a model with one process, and routing by cached pages with random routing.
 
     python benchmarks/replicas.py smollm2-135m [--clients 64] [--tokens 32] [--repeats 3]
 
 Throughput: a server with two threads, and a server with two replicas of one thread each (`intact serve --ray local`),
-answer the same requests of so many clients by turns, so that a change in the machine's speed affects both alike.
-Printed are medians, the least and the most of tokens a second, and of the replicas' share in each turn.
+answer the same requests of many clients in turns, so that changes in the machine's speed affect both alike. Prints
+median, minimum and maximum of tokens per second, and of the replicas' ratio in each turn.
 
-Routing: two servers with two replicas each, one that sends a request to the replica that knows its beginning, and one
-that sends it to any (`--route random`), answer requests with 20 system prompts by turns, in an order drawn from a seed;
-each turn has system prompts of its own. Printed are the share of the prompts' tokens that the cache saved, and seconds.
+Routing: two servers with two replicas each, one that sends a request to the replica that has its prefix cached, and one
+that sends it to any replica (`--route random`), answer requests with 20 system prompts in turns, in an order drawn from
+a seed; each turn has its own system prompts. Prints the share of prompt tokens that the cache saved, and seconds.
 
 The texts of both sides are compared: they must be the same.
 """
@@ -32,11 +32,11 @@ import httpx
 from common import machine, parser
 
 SYSTEMS = 20
-"""System prompts of a turn of routing."""
+"""Number of system prompts per turn of routing."""
 PER_SYSTEM = 6
-"""Requests with each."""
+"""Number of requests per system prompt."""
 AT_A_TIME = 8
-"""Clients of routing."""
+"""Number of clients for routing."""
 WORDS = [
     "river",
     "stone",
@@ -60,12 +60,12 @@ WORDS = [
     "signal",
 ]
 SETTLE = 2.5
-"""Seconds until all replicas have told their counters again."""
+"""Seconds until all replicas have reported their counters again."""
 
 
 @contextmanager
 def served(path: Path, words: list[str]) -> Iterator[int]:
-    """Run a server until all of it is ready; its port."""
+    """Run a server, wait until it is fully ready, and yield its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
@@ -82,7 +82,7 @@ def served(path: Path, words: list[str]) -> Iterator[int]:
 
 
 def ready(port: int, replicas: float | None) -> bool:
-    """If true, a server answers, with as many replicas as it shall have."""
+    """Return true if a server answers and has the required number of replicas."""
     try:
         if httpx.get(f"http://127.0.0.1:{port}/ready", timeout=2).status_code != 200:
             return False
@@ -92,7 +92,7 @@ def ready(port: int, replicas: float | None) -> bool:
 
 
 def asked(port: int, bodies: list[dict[str, Any]], clients: int) -> tuple[list[str], float, int]:
-    """Ask a server, so many requests at a time; the texts, the seconds, the tokens written."""
+    """Send requests to a server, `clients` at a time; return texts, seconds and the number of generated tokens."""
     with httpx.Client(timeout=600, limits=httpx.Limits(max_connections=clients)) as client:
 
         def one(body: dict[str, Any]) -> dict[str, Any]:
@@ -109,13 +109,13 @@ def asked(port: int, bodies: list[dict[str, Any]], clients: int) -> tuple[list[s
 
 
 def body(user: str, tokens: int, system: str = "You are a helpful assistant.") -> dict[str, Any]:
-    """A request."""
+    """Return the body of a request."""
     messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
     return {"model": "served", "messages": messages, "max_tokens": tokens, "temperature": 1.0, "seed": 1}
 
 
 def throughput(ports: dict[str, int], clients: int, tokens: int, repeats: int) -> list[dict[str, Any]]:
-    """Tokens a second of both servers, by turns."""
+    """Measure the tokens per second of both servers, in turns."""
     rates: dict[str, list[float]] = {name: [] for name in ports}
     for turn in range(repeats):
         bodies = [body(f"What is special about the number {clients * turn + i}?", tokens) for i in range(clients)]
@@ -132,7 +132,7 @@ def throughput(ports: dict[str, int], clients: int, tokens: int, repeats: int) -
 
 
 def routing(ports: dict[str, int], repeats: int) -> list[dict[str, Any]]:
-    """Seconds, and the share of tokens that the cache saved, by route, by turns."""
+    """Measure seconds and the share of tokens that the cache saved, by route, in turns."""
     found: dict[str, dict[str, list[float]]] = {name: {"hits": [], "seconds": []} for name in ports}
     for turn in range(repeats):
         rng = random.Random(turn)
@@ -153,7 +153,7 @@ def routing(ports: dict[str, int], repeats: int) -> list[dict[str, Any]]:
 
 
 def cached(port: int) -> tuple[float, float]:
-    """The tokens of prompts that a server's caches have saved, and those that were computed."""
+    """Return the number of prompt tokens that a server's caches have saved, and of those computed."""
     time.sleep(SETTLE)
     totals = {"cached_tokens": 0.0, "prefilled": 0.0}
     for line in httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines():
@@ -164,7 +164,7 @@ def cached(port: int) -> tuple[float, float]:
 
 
 def spread(values: list[float]) -> dict[str, Any]:
-    """The median, the least and the most."""
+    """Return the median, the minimum and the maximum."""
     return {"median": statistics.median(values), "least": min(values), "most": max(values), "turns": len(values)}
 
 
@@ -175,7 +175,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Parse, measure, print."""
+    """Parse the arguments, measure and print."""
     options = parser(__doc__, text=False)
     options.add_argument("--clients", type=int, default=64)
     options.add_argument("--tokens", type=int, default=32)

@@ -1,9 +1,9 @@
-"""The share of simulations in which intervals of reports hold the truth: the second table of docs/statistics.md.
+"""Measure by simulation how often intervals in reports contain the truth: the second table of docs/statistics.md.
 
     python benchmarks/report_intervals.py [--simulations 400] [--only slope] [--json FILE]
 
-Runs with a known truth are simulated, and measured as sections of reports measure them, so that a row may be of an
-estimate that is not unbiased, such as a law's where the law is wrong.
+Runs with a known truth are simulated and measured as in the sections of reports, so a row may use a biased estimate,
+such as a law's where the law is wrong.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from intact.stats.laws.verifier import Verifier, best_attempts, ceiling
 Bounds = tuple[float, float, float]
 """The truth, and an interval's bounds."""
 Found = dict[tuple[str, str], Bounds]
-"""By interval and by what it is of."""
+"""Bounds by interval and by description."""
 
 
 def lengths(problems: int) -> Callable[[np.random.Generator, int], Found]:
-    """Hard problems have long texts, and within a problem longer texts are wrong more often."""
+    """Simulate hard problems with long texts, where longer texts of a problem are wrong more often."""
 
     def simulate(rng: np.random.Generator, _: int) -> Found:
         hard = np.repeat(rng.uniform(-1, 1, problems), 8)
@@ -52,7 +52,7 @@ def lengths(problems: int) -> Callable[[np.random.Generator, int], Found]:
 
 @cache
 def length_delta() -> float:
-    """Cliff's delta of `lengths`, over pairs of one problem, by quadrature.
+    """Return Cliff's delta of `lengths`, over pairs of one problem, by quadrature.
 
     For a problem with chance `p - s x` at length x, uniform on [-1, 1], a pair of a right and a wrong text has the
     chances (right ones at x, wrong ones at y) `(p - s x) (1 - p + s y) / 4`.
@@ -69,7 +69,7 @@ def length_delta() -> float:
 
 
 def saturation(rng: np.random.Generator, seed: int) -> Found:
-    """Seven of ten problems can be solved, all with the chance 0.15: the law is right."""
+    """Simulate problems of which seven in ten can be solved, all with the chance 0.15: the law is right."""
     true, numbers = Saturation(0.7, 0.15), [1, 2, 4, 8, 16, 32]
     right = rng.binomial(32, 0.15 * (rng.random(100) < 0.7))
     found = saturation_interval(numbers, np.array([pass_at_k(32, right, k) for k in numbers]).T, seed=seed)
@@ -85,7 +85,7 @@ def saturation(rng: np.random.Generator, seed: int) -> Found:
 
 
 def rounds(problems: int) -> Callable[[np.random.Generator, int], Found]:
-    """Four rounds of revision, alike for all problems."""
+    """Simulate four rounds of revision with equal chances for all problems."""
 
     def simulate(rng: np.random.Generator, seed: int) -> Found:
         true = RevisionChain(0.4, 0.3, 0.1)
@@ -112,7 +112,7 @@ def rounds(problems: int) -> Callable[[np.random.Generator, int], Found]:
 
 
 def checker(rng: np.random.Generator, seed: int) -> Found:
-    """A checker of known quality on problems whose rates are spread as beta(2, 2)."""
+    """Simulate a checker of known quality on problems with beta(2, 2) distributed rates."""
     rates, true = np.sort(np.random.default_rng(7).beta(2, 2, 4_000)), Verifier(0.9, 0.8)
     priors = np.full(rates.size, 1 / rates.size)
     right = rng.binomial(32, rng.beta(2, 2, 100))
@@ -131,11 +131,11 @@ def checker(rng: np.random.Generator, seed: int) -> Found:
 
 
 TEXTS = ((0.3, 0.2, 0.25, 0.25), (0.6, 0.1, 0.2, 0.1), (0.05, 0.1, 0.45, 0.4))
-"""Probabilities of four texts, the first two of them right, of three kinds of problems."""
+"""Probabilities of four texts, the first two of them right, for three kinds of problems."""
 
 
 def errors(rng: np.random.Generator, _: int) -> Found:
-    """Samples of eight of problems of three kinds."""
+    """Simulate eight samples of each of some problems of three kinds."""
     samples = {}
     for place, kind in enumerate(rng.integers(0, 3, 100)):
         drawn = rng.choice(4, 8, p=TEXTS[kind])
@@ -158,7 +158,7 @@ def errors(rng: np.random.Generator, _: int) -> Found:
 
 
 def verified(rng: np.random.Generator, problems: int) -> dict[str, list[ItemSample]]:
-    """Eight solutions with four verdicts on each, of problems that differ."""
+    """Draw eight solutions with four verdicts each, for problems of different difficulty."""
     made = {}
     for place, rate in enumerate(rng.uniform(0.1, 0.6, problems)):
         right = rng.random(8) < rate
@@ -175,7 +175,7 @@ def verified(rng: np.random.Generator, problems: int) -> dict[str, list[ItemSamp
 
 @cache
 def verified_truth() -> tuple[np.ndarray, np.ndarray]:
-    """Accuracy by numbers of solutions and verdicts, and of votes of 1 to 8, over 20,000 other problems."""
+    """Return accuracy by numbers of solutions and verdicts, and of votes of 1 to 8, over 20,000 other problems."""
     samples = list(verified(np.random.default_rng(99), 20_000).values())
     right = [[bool(one.correct) for one in own] for own in samples]
     scores = [[[v.value for v in one.verdicts] for one in own] for own in samples]
@@ -190,7 +190,7 @@ def verified_truth() -> tuple[np.ndarray, np.ndarray]:
 
 
 def budgets(rng: np.random.Generator, _: int) -> Found:
-    """The split that a report names, against the truth of that split."""
+    """Compare the split that a report names with the truth for that split."""
     measured = solve_or_verify.measure(verified(rng, 60))
     assert isinstance(measured, solve_or_verify.SplitFindings)
     splits, votes = verified_truth()
@@ -216,7 +216,7 @@ CASES: dict[str, Callable[[np.random.Generator, int], Found]] = {
 
 
 def measure(simulations: int, only: str = "", seed: int = 0) -> list[Row]:
-    """Simulate the cases whose name has a word in it."""
+    """Simulate the cases whose name contains `only`."""
     rows = []
     for number, (name, simulate) in enumerate(CASES.items()):
         if only not in name:

@@ -1,14 +1,14 @@
-"""The roofline of the matrix product by weight format on one core, and how much of the time is spent unpacking codes.
+"""Measure the roofline of the matrix product by weight format on one core, and the time spent unpacking codes.
 
     python benchmarks/roofline.py --seconds 0.3
 
-A format is measured three times: one row by a matrix that no cache holds (bytes a second, against the memory's limit),
-one row by a matrix of 576 x 576 in the second-level cache, and 64 rows by the same (multiply-adds a second, against the
-multipliers' limit). Times are the thread's own processor time, the best of several runs.
+A format is measured three times: one row by a matrix that no cache holds (bytes per second, against the memory's
+limit), one row by a matrix of 576 x 576 in the second-level cache, and 64 rows by the same (multiply-adds per second,
+against the multipliers' limit). Times are the thread's own processor time, the best of several runs.
 
-"Unpacking" is the time in microseconds by which a product by the matrix in the cache exceeds that by 8-bit codes of the
-same shape, which need none: the same multiply-adds, and what turns stored codes into bytes. Where that is 0, the format
-is as fast as bytes. It counts twice as many scales where blocks have 16 inputs.
+"Unpacking" is the time in microseconds by which a product with the matrix in the cache exceeds that with 8-bit codes of
+the same shape, which need none: the multiply-adds are the same, so the rest is converting stored codes to bytes. If it
+is 0, the format is as fast as bytes. It includes twice as many scales if blocks have 16 inputs.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Row(NamedTuple):
     Attributes
     ----------
     bytes : float
-        Of a weight in memory, scales included.
+        Bytes of a weight in memory, including scales.
     memory_gb : float
         GB/s of weights for one row, from memory.
     one, many : float
         Microseconds of one row and of 64 by the matrix in the cache.
     unpack_one, unpack_many : float
-        What of these exceeds the time of 8-bit codes.
+        The part of these that exceeds the time of 8-bit codes.
     peak : float
         G multiply-adds/s of 64 rows.
     """
@@ -54,7 +54,7 @@ class Row(NamedTuple):
 
 
 def rows(tier: str, names: list[str], least: float) -> list[Row]:
-    """Measure each named format, 8 bits first as what the others are compared with."""
+    """Measure each named format, with 8 bits first as the baseline."""
     found: list[Row] = []
     work = SMALL[0] * SMALL[1] / 1e3  # multiply-adds of a row, in those that a rate of 1 G/s does in a microsecond
     for name in ["8", *(n for n in names if n != "8")]:
@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tier", default=kernels.tiers()[0])
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
-    parser.add_argument("--seconds", type=float, default=0.2, help="least time for a figure")
+    parser.add_argument("--seconds", type=float, default=0.2, help="minimum seconds per measurement")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     peak, memory = limits(options.tier)

@@ -1,4 +1,4 @@
-"""Nanoseconds a value of the kernels that work row by row: gates and quantisation, on one core.
+"""Measure nanoseconds per value of the kernels that work row by row: gates and quantisation, on one core.
 
 Values are random. Times are the thread's own processor time, the best of several runs.
 """
@@ -19,7 +19,7 @@ COLUMNS = 4864
 
 
 def runs(tier: str, rows: int) -> dict[str, Callable[[], object]]:
-    """Each kernel on `rows` rows of 4,864 values that spread like those of a model."""
+    """Return a run of each kernel on `rows` rows of 4,864 values distributed like a model's."""
     rng = np.random.default_rng(0)
 
     def narrow() -> np.ndarray:
@@ -38,8 +38,8 @@ def runs(tier: str, rows: int) -> dict[str, Callable[[], object]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tier", nargs="+", default=kernels.tiers())
-    parser.add_argument("--rows", type=int, default=16, help="of 4,864 values; few stay in the caches")
-    parser.add_argument("--seconds", type=float, default=0.2, help="least time for a figure")
+    parser.add_argument("--rows", type=int, default=16, help="number of rows of 4,864 values; a few stay in the caches")
+    parser.add_argument("--seconds", type=float, default=0.2, help="minimum seconds per measurement")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     values = options.rows * COLUMNS

@@ -1,9 +1,9 @@
-"""What receipts of runs cost: making them, as a share of all else that the runs do, and bytes a token.
+"""Measure the costs of receipts of runs: the time to make them relative to the rest of the run, and bytes per token.
 
-The engine runs on one thread, so that all work is the calling thread's, and its processor time is counted. What is done
-for the receipt alone is timed where it is done, between the engine's steps, when the processor's caches are cold: run
-again by itself it would take a fraction of that, and a run with a receipt less one without is mostly noise. Reading the
-clock is counted as if it were the receipt's. The digest of the weights, which a model needs once, is not.
+The engine runs on one thread, so all work is done by the calling thread, whose processor time is counted. The work for
+the receipt is timed where it is done, between the engine's steps, when the processor's caches are cold: repeated in
+isolation it would take a fraction of that, and the difference between a run with a receipt and one without is mostly
+noise. Reading the clock counts as receipt time. The digest of the weights, needed once per model, is excluded.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ RUNS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 class Made(NamedTuple):
-    """A run with a receipt: processor seconds of all, and of what was done for the receipt alone.
+    """A run with a receipt: total processor seconds, and those for the receipt only.
 
     Attributes
     ----------
     texts, tokens : int
-        Of its entries.
+        Number of texts and tokens in its entries.
     size, likeliest : int
-        Bytes of the receipt, and of these for the likeliest tokens.
+        Bytes of the receipt, and the part of them for the most likely tokens.
     """
 
     method: str
@@ -57,7 +57,7 @@ class Made(NamedTuple):
 
     @property
     def share(self) -> float:
-        """What the receipt takes, of what the run takes without."""
+        """The receipt's time relative to the run's time without it."""
         return self.receipt / (self.total - self.receipt)
 
 
@@ -89,7 +89,7 @@ def measure(model: Model, method: str, parameters: dict[str, Any], max_tokens: i
 def main() -> None:
     p = common.parser(__doc__, text=False)
     p.add_argument("--max-tokens", type=int, default=128)
-    p.add_argument("--rounds", type=int, default=1, help="the least share of so many is told")
+    p.add_argument("--rounds", type=int, default=1, help="repeats, of which the smallest share is reported")
     p.add_argument("--json", type=Path, metavar="FILE")
     args = p.parse_args()
     machine, found = common.machine(), dict[str, list[dict[str, Any]]]()

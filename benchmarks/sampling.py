@@ -1,7 +1,7 @@
-"""Time of a draw with its log-probability, in microseconds a row, one thread: python benchmarks/sampling.py [tier].
+"""Measure a draw with its log-probability in microseconds per row on one thread: python benchmarks/sampling.py [tier].
 
-Rows of logits as models give them: a bulk 16 nats below the largest, 300 tokens in between. Processor
-time, the least of several rounds.
+The rows of logits resemble a model's: a bulk 16 nats below the largest, and 300 tokens in between. Times are processor
+time, the minimum of several rounds.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What accuracy reasoning methods buy, and for how many tokens, on problems with known answers.
+"""Measure the accuracy of reasoning methods and their tokens, on problems with known answers.
 
-Every row is a method with its parameters; with --budget every row is run under each cap, so that all had the same. Rows
-of one model share a journal: 64 samples contain 16, and a vote takes the samples that best-of-N has drawn. What has
-been done is kept: what became of each problem in --records, a part of the repository, and the texts in --journal. So
-the run can be stopped at any time and goes on where it was, by the records also on another machine; more problems or
-methods may be asked for then. --done runs nothing and shows what is there.
+Every row is a method with its parameters; with --budget every row is run under each cap, so that all have the same.
+Rows of one model share a journal: 64 samples include 16, and a vote reuses the samples that best-of-N has drawn.
+Results are kept: the outcome of each problem in --records, a part of the repository, and the texts in --journal. The
+run can be stopped at any time and continues from there, with the records also on another machine; more problems or
+methods may be added later. --done runs nothing and prints the stored results.
 
-Seconds are those that a row added to what was there; --apart gives every row a journal of its own, which makes them
-comparable. Operations are what the row takes by itself in any case.
+Seconds are those that a row added to the shared journal; --apart gives every row its own journal, which makes them
+comparable. Operations are always those of the row by itself.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from intact.tasks.task import Item
 
 
 class Outcome(NamedTuple):
-    """What became of a problem."""
+    """The outcome of a problem."""
 
     model: str
     setup: str
@@ -70,7 +70,7 @@ class Records:
     Raises
     ------
     ValueError
-        If the file has a row's problem twice.
+        If the file contains a problem of a row twice.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,10 +78,10 @@ class Records:
         self.all = [Outcome(**record) for record in self.lines.all if set(record) == set(Outcome._fields)]
         counts = Counter(outcome[:4] for outcome in self.all)
         if twice := next((" ".join(key) for key, count in counts.items() if count > 1), None):
-            raise ValueError(f"{path} has a record twice, expected once: {twice}")
+            raise ValueError(f"{path} contains a record twice: {twice}")
 
     def of(self, model: str, setup: str, budget: str, ids: Iterable[str]) -> list[Outcome]:
-        """Those of a row, in the problems' order."""
+        """Return the outcomes of a row, in the problems' order."""
         found = {o.id: o for o in self.all if (o.model, o.setup, o.budget) == (model, setup, budget)}
         return [found[name] for name in ids if name in found]
 
@@ -91,13 +91,13 @@ class Records:
 
 
 def folder_of(model: str, label: str, args: Any) -> Path:
-    """Return the folder of the journal that a row takes its texts from."""
+    """Return the folder of the journal from which a row takes its texts."""
     journal: Path = args.journal / model / (label.replace(" ", "_") if args.apart else "shared")
     return journal
 
 
 def key_of(label: str, args: Any) -> str:
-    """Return the name of a row in the records: with what was given besides the row itself."""
+    """Return the name of a row in the records, including the options given with it."""
     given = [f"{name}={Path(value).name}" for name, value in args.set]
     given += [f"large={args.large.stem}"] if args.large else []
     return "; ".join([label, *given])
@@ -117,7 +117,7 @@ def solved(
     journal: Path,
     args: Any,
 ) -> Iterator[Graded]:
-    """Answer items by a row and grade them, by the texts of a journal as far as it has them."""
+    """Answer items by a row and grade them, reusing the texts of a journal."""
     return solve_items(
         backends, find(setup.method), task, items, setup.parameters,
         sampling=sampling_of(setup, args), seed=args.seed, budget=Budget.parse(budget), journal=journal,
@@ -131,7 +131,7 @@ def setup_of(label: str, args: Any) -> Setup:
 
 
 def write_result(bench: Bench, label: str, budget: str, items: Sequence[Item], stem: str) -> None:
-    """Write a row as `intact eval` does: all that its records have, from the texts of its journal."""
+    """Write a row's result as `intact eval` does: all recorded problems, from the texts of its journal."""
     backends, model, task, args = bench
     setup = setup_of(label, args)
     others = {} if args.large is None else {"large": args.large.stem}
@@ -147,7 +147,7 @@ def write_result(bench: Bench, label: str, budget: str, items: Sequence[Item], s
 
 
 def measure(bench: Bench, label: str, budget: str, items: Sequence[Item], records: Records) -> None:
-    """Run what is missing of a row."""
+    """Run the missing problems of a row."""
     backends, model, task, args = bench
     key = key_of(label, args)
     known = {outcome.id for outcome in records.of(model, key, budget, [item.id for item in items])}
@@ -163,10 +163,10 @@ def measure(bench: Bench, label: str, budget: str, items: Sequence[Item], record
 
 
 class Beyond(NamedTuple):
-    """A row against another on the same problems: the difference, bootstrapped, and McNemar's exact test.
+    """A row compared with another on the same problems: the difference, bootstrapped, and McNemar's exact test.
 
-    `detectable` is the smallest difference that this test finds on so many problems with a power of 80%, at a level of
-    5%, where as many problems are right by one row alone as are here.
+    `detectable` is the smallest difference that this test finds on this number of problems with a power of 80% at a
+    level of 5%, if as many problems as here are solved by only one of the rows.
     """
 
     mean: float
@@ -177,7 +177,7 @@ class Beyond(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of the table; figures are means over problems."""
+    """A row of the table; values are means over problems."""
 
     model: str
     setup: str
@@ -208,7 +208,7 @@ class Row(NamedTuple):
 
 
 def row_of(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> Row:
-    """Return accuracy with Wilson's interval, and what sets it apart from another row."""
+    """Return accuracy with Wilson's interval, and the comparison with another row."""
     correct = sum(o.correct for o in outcomes)
     low, high = wilson(correct, len(outcomes))
     first = outcomes[0]
@@ -222,7 +222,7 @@ def row_of(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> Row:
 
 
 def beyond_of(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> Beyond | None:
-    """Compare two rows on the problems of both; with itself a row is not compared."""
+    """Compare two rows on their common problems; a row is not compared with itself."""
     base = {o.id: o.correct for o in others}
     pairs = [(o.correct, base[o.id]) for o in outcomes if o.id in base]
     if not pairs or outcomes[0][:3] == others[0][:3]:
@@ -241,7 +241,7 @@ def rows_of(
     ids: Sequence[str],
     beyond: str,
 ) -> list[Row]:
-    """Return the rows that there are, each compared with one of its model."""
+    """Return the existing rows, each compared with one of its model."""
     rows = []
     for model in models:
         for budget in budgets:
@@ -253,7 +253,7 @@ def rows_of(
 
 
 def tables(rows: Sequence[Row], beyond: str) -> str:
-    """Return a table in Markdown for each model and budget, under a line with both."""
+    """Return a Markdown table for each model and budget, under a line with both."""
     parts = []
     for (model, budget), part in itertools.groupby(rows, key=lambda r: (r.model, r.budget)):
         own = list(part)
@@ -270,9 +270,9 @@ def table(
     Parameters
     ----------
     more : mapping of str to mapping of str to str
-        Further columns: a cell for each row by its name.
+        Additional columns, each mapping a row's name to its cell.
     names : mapping of str to str
-        What to print for the names of rows.
+        Display names of rows.
     """
     compared = [r.beyond.p for r in rows if r.beyond]
     p_values = iter(holm(compared).p if compared else ())
@@ -298,7 +298,7 @@ def table(
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """Accuracy over tokens, a panel a model; rows of one line are joined, or one row's budgets."""
+    """Plot accuracy over tokens, with a panel per model; rows of one line, or the budgets of one row, are joined."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -333,34 +333,40 @@ def _parameter(text: str) -> tuple[str, str]:
 
 def main() -> None:
     p = common.parser(__doc__, text=False)
-    p.add_argument("--task", default="gsm8k", help="as intact eval takes it; its data lie in $INTACT_DATA")
-    p.add_argument("--problems", type=int, default=100, metavar="N", help="the first N (default 100)")
-    p.add_argument("--group", choices=GROUPS, default="pool", help="rows that belong together (default pool)")
-    p.add_argument("--having", metavar="NAME", help="of these only problems with such data, such as tests")
-    p.add_argument("--methods", metavar="A/B", help="rows by name, of any group (--list)")
-    p.add_argument("--beyond", default="greedy", metavar="ROW", help="the row that others are compared with (greedy)")
-    p.add_argument("--large", type=common.model_path, metavar="MODEL", help="a larger model, for rows of two (pairs)")
+    p.add_argument("--task", default="gsm8k", help="task as in `intact eval`; its data are in $INTACT_DATA")
     p.add_argument(
-        "--set", action="append", type=_parameter, default=[], metavar="NAME=TEXT", help="a parameter of all rows"
+        "--problems", type=int, default=100, metavar="N", help="number of problems, from the first (default 100)"
     )
-    p.add_argument("--list", action="store_true", help="print the names of the rows and leave")
+    p.add_argument("--group", choices=GROUPS, default="pool", help="group of rows (default pool)")
+    p.add_argument("--having", metavar="NAME", help="only problems with such data, such as tests")
+    p.add_argument("--methods", metavar="A/B", help="rows by name, from any group (--list)")
+    p.add_argument("--beyond", default="greedy", metavar="ROW", help="row with which others are compared (greedy)")
     p.add_argument(
-        "--budget", action="append", metavar="CAPS", help="of a problem, such as tokens=4k; may be given again"
+        "--large", type=common.model_path, metavar="MODEL", help="larger model, for rows with two models (pairs)"
     )
-    p.add_argument("--records", type=Path, default=common.RECORDS, metavar="DIR", help="what became of each problem")
-    p.add_argument("--journal", type=Path, default=Path("scaling"), metavar="DIR", help="the texts")
     p.add_argument(
-        "--results", type=Path, metavar="DIR", help="write what `intact eval` would of each row, from the journal"
+        "--set", action="append", type=_parameter, default=[], metavar="NAME=TEXT", help="parameter of all rows"
     )
-    p.add_argument("--apart", action="store_true", help="a journal for each row: its seconds are its own")
-    p.add_argument("--done", action="store_true", help="run nothing: a table of what there is")
+    p.add_argument("--list", action="store_true", help="print the names of the rows and exit")
+    p.add_argument(
+        "--budget", action="append", metavar="CAPS", help="budget of a problem, such as tokens=4k; may be repeated"
+    )
+    p.add_argument("--records", type=Path, default=common.RECORDS, metavar="DIR", help="file of outcomes")
+    p.add_argument("--journal", type=Path, default=Path("scaling"), metavar="DIR", help="folder of the texts")
+    p.add_argument(
+        "--results", type=Path, metavar="DIR", help="write each row's result as `intact eval` would, from the journal"
+    )
+    p.add_argument(
+        "--apart", action="store_true", help="use a separate journal for each row, so that its seconds are its own"
+    )
+    p.add_argument("--done", action="store_true", help="run nothing; print a table of the stored results")
     p.add_argument("--temperature", type=float, default=0.7)
     p.add_argument("--max-tokens", type=int, default=512)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--threads", type=int)
-    p.add_argument("--parallel", type=int, default=8, metavar="N", help="problems at a time")
-    p.add_argument("--table", type=Path, metavar="FILE", help="write the table there too")
-    p.add_argument("--plot", type=Path, metavar="FILE", help="a picture, such as scaling.svg (needs matplotlib)")
+    p.add_argument("--parallel", type=int, default=8, metavar="N", help="number of concurrent problems")
+    p.add_argument("--table", type=Path, metavar="FILE", help="also write the table to this file")
+    p.add_argument("--plot", type=Path, metavar="FILE", help="plot to write, such as scaling.svg (needs matplotlib)")
     p.add_argument("--json", type=Path, metavar="FILE")
     args = p.parse_args()
     labels = [name.strip() for name in args.methods.split("/")] if args.methods else list(GROUPS[args.group])
@@ -380,7 +386,7 @@ def main() -> None:
         for path, name in () if args.done else zip(args.models, names, strict=True):
             with_model(path, name, labels, budgets, task, items, records, args)
     except KeyboardInterrupt:
-        print("stopped: the same command goes on from here")
+        print("stopped: run the same command again to continue")
     keys = [key_of(label, args) for label in labels]
     rows = rows_of(records, names, keys, budgets, [item.id for item in items], args.beyond)
     print("\n" + tables(rows, args.beyond))
@@ -403,7 +409,7 @@ def with_model(
     records: Records,
     args: Any,
 ) -> None:
-    """Run all rows of a model; it is loaded only if something is missing."""
+    """Run all rows of a model, which is loaded only if something is missing."""
     rows = [(label, budget) for budget in budgets for label in labels]
     ids = [item.id for item in items]
     done = [len(records.of(name, key_of(label, args), budget, ids)) == len(ids) for label, budget in rows]
@@ -412,7 +418,8 @@ def with_model(
     models = {"main": path} | ({"large": args.large} if args.large else {})
     loaded = {role: intact.load(file, threads=args.threads) for role, file in models.items()}
     bench = Bench({role: NativeBackend(model) for role, model in loaded.items()}, name, task, args)
-    # All rows of some problems before the next: their texts, which rows share, are used up wherever this is stopped.
+    # Run all rows on some problems before the next ones, so that texts, which rows share, are all used if this is
+    # stopped.
     for first in range(0, len(items), args.parallel):
         for label, budget in rows:
             measure(bench, label, budget, items[first : first + args.parallel], records)

@@ -9,7 +9,7 @@ GREEDY = {"temperature": 0.0}
 
 
 class Setup(NamedTuple):
-    """A method as it is run; rows of one line differ in size alone."""
+    """A method with its parameters; rows of one line differ only in size."""
 
     line: str
     method: str
@@ -18,17 +18,17 @@ class Setup(NamedTuple):
 
 
 def sizes(line: str, method: str, counts: Sequence[int], **parameters: Any) -> dict[str, Setup]:
-    """A line's rows."""
+    """Return the rows of a line."""
     return {f"{line} {n}": Setup(line, method, {"n": n} | parameters) for n in counts}
 
 
 def single(line: str, method: str, **parameters: Any) -> dict[str, Setup]:
-    """A row of its own."""
+    """Return a row without a line."""
     return {line: Setup(line, method, parameters)}
 
 
 def greedy(line: str, method: str, **parameters: Any) -> dict[str, Setup]:
-    """A row of one greedy text."""
+    """Return a row with one greedy text."""
     return {line: Setup(line, method, parameters, GREEDY)}
 
 

@@ -2,11 +2,10 @@
 
     python benchmarks/scaling_tables.py [--check]
 
-A table stands in the page between `<!-- scaling: NAME -->` and `<!-- end of scaling -->`: `seeds` is that of the
-searches under several seeds, `frontier` compares both models; pools.py, mechanisms.py and verifiers.py make `pools`,
-`mechanisms`, `verifiers` and `real scorers`. A method's page has its rows of the other tables between
-`<!-- measured -->` and `<!-- end of measured -->`. With --check nothing is written; the exit status is 1 if a page
-would change.
+A table is placed between `<!-- scaling: NAME -->` and `<!-- end of scaling -->`: `seeds` has the searches under several
+seeds, `frontier` compares both models; pools.py, mechanisms.py and verifiers.py generate `pools`, `mechanisms`,
+`verifiers` and `real scorers`. A method's page has its rows of the other tables between `<!-- measured -->` and
+`<!-- end of measured -->`. With --check nothing is written; the exit status is 1 if a page would change.
 """
 
 from __future__ import annotations
@@ -52,10 +51,10 @@ def records_of(name: str) -> Records:
 
 
 class Table(NamedTuple):
-    """Rows that stand together: a file of records, a model, and the names of the rows, or of a group of them.
+    """Rows shown together: a file of records, a model, and the names of the rows, or of a group of them.
 
-    `among` is a row whose problems are those of the table; by default they are those of the row compared with. `anchor`
-    is the section of the page.
+    `among` is a row whose problems are used for the table; by default, those of the row compared with are used.
+    `anchor` is the section of the page.
     """
 
     anchor: str
@@ -94,13 +93,13 @@ SEARCHES = [
     "self-consistency 4", "particle filter 4", "SMC 4", "entropic particle filter 4", "particle Gibbs 2",
     "beam search 4", "DVTS 4", "REBASE 4", "early rejection 4", "A*", "AB-MCTS 4",
 ]  # fmt: skip
-"""The rows under several seeds; the others are compared with the first."""
+"""The rows measured with several seeds; the others are compared with the first."""
 SEEDS = (0, 1, 2)
 IDLE = "not exercised"
 """The mark of a row whose mechanism was not exercised (mechanisms.py)."""
 CAP = "text=512"
 DETECTED = 1.959964 + 0.841621
-"""Standard errors that a difference must be away from none to be found at 5% with a power of 80%."""
+"""Number of standard errors from zero at which a difference is found at 5% with a power of 80%."""
 TABLES: Mapping[str, Table] = {
     "0.5B": Table("samples-and-votes", GSM8K, SMALL, POOLED),
     "1.5B": Table("samples-and-votes", GSM8K, LARGE, POOLED),
@@ -141,7 +140,7 @@ TABLES: Mapping[str, Table] = {
 
 
 def seeds_table() -> str:
-    """Return the searches under several seeds as Markdown: what is right is a mean over seeds, problem by problem."""
+    """Return the searches under several seeds as Markdown; correctness is averaged over seeds, problem by problem."""
     records = [records_of(f"gsm8k-{seed}-0.7-512") for seed in SEEDS]
     done = [{o.id for o in each.all if (o.setup, o.budget) == (row, CAP)} for each in records for row in SEARCHES]
     ids = sorted(set.intersection(*done), key=_natural)
@@ -176,7 +175,7 @@ def seeds_table() -> str:
 
 
 def frontier_table() -> str:
-    """Return the rows of all models that no other row beats at as few operations, or as few tokens in a row."""
+    """Return the rows of all models that no other row beats with at most as many operations, or sequential tokens."""
     groups = defaultdict[tuple[str, str, str], list[Outcome]](list)
     for outcome in records_of(GSM8K).all:
         groups[outcome.model, outcome.setup, outcome.budget].append(outcome)
@@ -208,13 +207,13 @@ def linked(label: str) -> str:
 
 
 def marked(label: str) -> str:
-    """Return the same with a mark if the row's mechanism was not exercised."""
+    """Return a linked row name with a mark if the row's mechanism was not exercised."""
     idle = label.partition("; ")[0] in mechanisms.idle()
     return linked(label) + (f", [{IDLE}](#mechanisms)" if idle else "")
 
 
 def filled(text: str, draw: Callable[[str], str]) -> str:
-    """Return a page's text with a table, drawn by its name, in each place for one."""
+    """Return a page's text with every table placeholder filled by `draw`."""
 
     def fill(match: re.Match[str]) -> str:
         return f"{match[1]}\n{draw(match[2])}\n<!-- end of scaling -->"
@@ -223,7 +222,7 @@ def filled(text: str, draw: Callable[[str], str]) -> str:
 
 
 def measured(method: str, rows: Mapping[str, list[Row]]) -> str:
-    """Return the rows of a method, each from the first table that has it."""
+    """Return the rows of a method, each from the first table that contains it."""
     head = "| set | model | row | right | beyond | tokens |"
     lines: dict[tuple[str, str, str], str] = {}
     for name, part in rows.items():
@@ -243,7 +242,7 @@ def measured(method: str, rows: Mapping[str, list[Row]]) -> str:
 
 
 def pages() -> Iterator[tuple[Path, str]]:
-    """Yield each page that has a place for tables, and its text with these."""
+    """Yield each page that contains tables, with its updated text."""
     rows = {name: each.rows() for name, each in TABLES.items()}
 
     def draw(name: str) -> str:

@@ -1,10 +1,10 @@
-"""What scorers are worth: how well each tells right texts from wrong ones, and which share choosing by it gets right.
+"""Evaluate scorers: how well each separates right texts from wrong ones, and the accuracy of choosing by it.
 
     python benchmarks/scorers.py MODEL [--task gsm8k] [--limit 50] [-n 4] [--scorers likelihood,equations,p_true]
 
-All scorers judge the same texts. AUROC is the chance that a right text scores above a wrong one: over all texts, with
-an interval for other problems (bootstrap), and within problems, over those with both kinds. ECE is the distance between
-score and share right, for scores in [0, 1].
+All scorers judge the same texts. AUROC is the probability that a right text scores above a wrong one: over all texts,
+with an interval for other problems (bootstrap), and within problems, over those with both kinds. ECE is the distance
+between score and accuracy, for scores in [0, 1].
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ SCORERS = "likelihood,entropy,self_certainty,equations,p_true,colep,pair_predict
 
 @method("none", temperature=0.7)
 def judged(problem: Problem, *, n: int = 4, top: int = 20, scorers: Sequence[str] = ()) -> Steps:
-    """Sample, and have every scorer judge."""
+    """Sample texts, and let every scorer judge them."""
     states = yield [Extend(problem.start, top_logprobs=top)] * n
     scores = yield [Score(scorer, states) for scorer in scorers]
     return Answer("judged", details={"texts": [state.text for state in states], "scores": scores})
 
 
 def auroc_interval(scores: list[list[float]], right: list[list[bool]]) -> Interval | None:
-    """The AUROC over all texts, and its interval for other problems; None with one problem or one kind of text."""
+    """Return the AUROC over all texts with its interval for other problems; None for one problem or kind of text."""
 
     def of(places: Any) -> float:
         drawn = places.astype(int)
@@ -54,7 +54,7 @@ def auroc_interval(scores: list[list[float]], right: list[list[bool]]) -> Interv
 
 
 def figures(scores: list[list[float]], right: list[list[bool]]) -> dict[str, Any]:
-    """What one scorer is worth, over problems with several texts each."""
+    """Evaluate one scorer over problems with several texts each."""
     flat = [score for values in scores for score in values]
     flags = [flag for values in right for flag in values]
     within = [auroc(values, verdicts) for values, verdicts in zip(scores, right, strict=True)]
@@ -112,12 +112,14 @@ def show(report: dict[str, Any]) -> None:
 def main() -> None:
     p = parser(__doc__, text=False)
     p.add_argument("--task", default="gsm8k")
-    p.add_argument("--limit", type=int, default=50, help="problems")
-    p.add_argument("-n", type=int, default=4, help="texts for each")
+    p.add_argument("--limit", type=int, default=50, help="number of problems")
+    p.add_argument("-n", type=int, default=4, help="number of texts per problem")
     p.add_argument("--scorers", default=SCORERS)
-    p.add_argument("--top", type=int, default=20, help="log-probabilities a token; 0: the texts that votes have drawn")
+    p.add_argument(
+        "--top", type=int, default=20, help="log-probabilities per token; 0: reuse the texts that votes have drawn"
+    )
     p.add_argument("--max-tokens", type=int, default=512)
-    p.add_argument("--journal", help="a folder; what is there is not computed again")
+    p.add_argument("--journal", help="folder of the journal; stored results are not computed again")
     p.add_argument("--json", action="store_true")
     args = p.parse_args()
     for path in args.models:

@@ -1,11 +1,11 @@
-"""Rank correlation of the costs of mixtures with the KL divergence, one matrix quantised at a time.
+"""Correlate the costs of mixtures with the KL divergence, quantising one matrix at a time.
 
     python benchmarks/sensitivity.py MODEL --work DIR [--specs int3-32,int2-32] [--matrices 24] [--source permuted]
 
 For a sample of a model's matrices, evenly spread, the divergence is measured in FP32 arithmetic on `--text`; the costs
-of `mix:BITS@COST(...)` know only `--calibrate`. Printed is Spearman's rank correlation of each cost with the
-divergence, for each spec and for all together, and how much more that is than `output`'s, with 95% intervals by
-resampling matrices. A run that was cut goes on from `--work`.
+of `mix:BITS@COST(...)` only use `--calibrate`. Prints Spearman's rank correlation of each cost with the divergence, for
+each spec and for all together, and its difference from that of `output`, with 95% intervals by resampling matrices. An
+interrupted run continues from `--work`.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ CALIBRATION = (256, 8)
 
 
 def add_source(p: argparse.ArgumentParser) -> None:
-    """--source and --work, for `float_source`, and --calibrate."""
-    p.add_argument("--source", choices=["file", *SOURCES], default="permuted", help="the float weights")
-    p.add_argument("--work", type=Path, required=True, metavar="DIR", help="for the source, statistics and results")
+    """Add --source and --work, for `float_source`, and --calibrate."""
+    p.add_argument("--source", choices=["file", *SOURCES], default="permuted", help="kind of float weights")
+    p.add_argument(
+        "--work", type=Path, required=True, metavar="DIR", help="folder for the source, statistics and results"
+    )
     p.add_argument("--calibrate", type=text_path, default=str(DATA / "wikitext2" / "valid.txt"), metavar="FILE")
 
 
 def float_source(path: Path, args: argparse.Namespace) -> Path:
-    """The model whose weights are quantised: the file, or one of the same function that is made once."""
+    """Return the model whose weights are quantised: the file, or an equivalent model that is made once."""
     args.work.mkdir(parents=True, exist_ok=True)
     source: Path = args.work / f"{path.stem}-{args.source}"
     if args.source == "file":
@@ -54,14 +56,14 @@ def float_source(path: Path, args: argparse.Namespace) -> Path:
 
 
 def sample_of(program: Program, count: int) -> list[tuple[str, int]]:
-    """Matrices, evenly spread over the model, with the product that each belongs to."""
+    """Return matrices, evenly spread over the model, with the product to which each belongs."""
     found = [(name, op) for op, names in products(program).items() for name in names]
     count = min(count, len(found))
     return [found[i * len(found) // count] for i in range(count)]
 
 
 def rows_of(program: Program, tokenizer: Tokenizer, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """For each matrix and spec its costs and the divergence that it causes; done ones are read from the work folder."""
+    """Return costs and divergence for each matrix and spec; finished ones are read from the work folder."""
     scored = Calibration(tuple(tokenizer.encode(args.text.read_text())), args.context, args.windows)
     tokens = tuple(tokenizer.encode(args.calibrate.read_text()))
     learnt = Calibration(tokens, *CALIBRATION)
@@ -93,9 +95,9 @@ def open_lines(path: Path) -> list[str]:
 
 
 def correlations(rows: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
-    """Spearman's rank correlation of each cost with the divergence, and how much more than that of `output` it is.
+    """Return Spearman's rank correlation of each cost with the divergence, and its difference from that of `output`.
 
-    Intervals of 95% by 2,000 resamples of matrices, the same for all costs.
+    Intervals of 95% come from 2,000 resamples of matrices, the same for all costs.
     """
     names = sorted({row["matrix"] for row in rows})
     by_name = [[row for row in rows if row["matrix"] == name] for name in names]
@@ -125,7 +127,7 @@ def main() -> None:
     add_source(p)
     p.add_argument("--specs", type=lambda value: value.split(","), default=["int3-32", "int2-32"])
     p.add_argument("--matrices", type=int, default=24)
-    p.add_argument("--context", type=int, default=128, help="tokens in a window; its second half is scored")
+    p.add_argument("--context", type=int, default=128, help="tokens per window; its second half is scored")
     p.add_argument("--windows", type=int, default=1)
     p.add_argument("--json", action="store_true")
     args = p.parse_args()

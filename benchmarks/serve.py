@@ -2,15 +2,15 @@
 
     python benchmarks/serve.py [--model PATH] [--clients 1 8 64] [--tokens 64] [--repeats 3] [--llama PYTHON]
 
-Each client streams one answer after the other; all share a system prompt, and each has a question of its own. `engine`
-is the same work in calls of `Model.generate`, without a server: the same texts, as seeds and prompts are the same. It
-is what `intact serve` could reach at best. The two take turns, with new questions each time; medians are told, and the
-least and the most of the share that the server keeps of the engine's rate in its turn. `--llama` names an interpreter
-that has llama-cpp-python with its server, which has the first turn only. Load that other processes make shows in every
-figure, least in the last three: run it on an idle machine.
+Each client streams one answer after the other; all share a system prompt, and each has its own question. `engine` is
+the same work as calls of `Model.generate`, without a server: the texts are the same because seeds and prompts are. It
+is an upper bound for `intact serve`. The two take turns, with new questions each time; the table has medians, and the
+minimum and maximum of the server's rate relative to the engine's in its turn. `--llama` names an interpreter that has
+llama-cpp-python with its server, which takes part only in the first turn. Other load on the machine affects every
+value, and the last three least: run this on an idle machine.
 
-The clients are one process on the same cores. They read what they must (a parser in C, one look at each event) and
-their processor time for each token is told, beside that of the server in all and of its event loop's thread alone.
+The clients are one process on the same cores. They do minimal work (a parser in C, one look at each event), and their
+processor time per token is reported, next to that of the whole server and of its event loop's thread.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ WRITTEN = re.compile(rb'"completion_tokens": ?(\d+)')
 
 
 class Figures(NamedTuple):
-    """What clients saw: tokens a second in all; milliseconds to the first token and between tokens.
+    """Measurements by the clients: total tokens per second; milliseconds to the first token and between tokens.
 
-    The last three are milliseconds of processor time for each token.
+    The last three are milliseconds of processor time per token.
     """
 
     rate: float
@@ -63,20 +63,20 @@ class Figures(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """When an answer was asked for and each piece of its text came; how many tokens it has."""
+    """The times when an answer was requested and each piece of its text came, and its number of tokens."""
 
     times: list[float]
     tokens: int
 
 
 class Client(asyncio.Protocol):
-    """A connection on which one answer after the other is streamed."""
+    """A connection that streams one answer after the other."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Initialise the parser."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
@@ -90,30 +90,30 @@ class Client(asyncio.Protocol):
         return self._answer
 
     def data_received(self, data: bytes) -> None:
-        """Read on."""
+        """Feed the parser."""
         self._parser.feed_data(data)
 
     def on_body(self, body: bytes) -> None:
-        """Look at the events that are complete."""
+        """Process complete events."""
         events, _, self._rest = (self._rest + body).rpartition(b"\n\n")
         if count := len(PIECE.findall(events)):
             self._times += [time.perf_counter()] * count
         self._end = self._end[-1000:] + body
 
     def on_message_complete(self) -> None:
-        """Give the answer."""
+        """Deliver the answer."""
         assert self._parser.get_status_code() == 200, self._end
         written = WRITTEN.findall(self._end)
         self._answer.set_result(Answer(self._times, int(written[-1]) if written else len(self._times) - 1))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell whoever waits."""
+        """Fail the pending request."""
         if not self._answer.done():
             self._answer.set_exception(error or ConnectionError("the server closed the connection"))
 
 
 def messages(number: int) -> list[dict[str, str]]:
-    """A conversation of its own for each request."""
+    """Return a distinct conversation for each request."""
     return [
         {"role": "system", "content": SYSTEM},
         {"role": "user", "content": f"What is special about the number {number}?"},
@@ -121,13 +121,13 @@ def messages(number: int) -> list[dict[str, str]]:
 
 
 def content(number: int, tokens: int) -> bytes:
-    """A request."""
+    """Return the body of a request."""
     body = {"model": "served", "messages": messages(number), "max_tokens": tokens, "stream": True, **SAMPLING}
     return json.dumps(body | {"stream_options": {"include_usage": True}}).encode()
 
 
 async def measure(port: int, process: int, asked: list[list[bytes]]) -> Figures:
-    """Have clients ask, each one thing after the other."""
+    """Let clients send requests, each one after the other."""
     loop = asyncio.get_running_loop()
     connected = [(await loop.create_connection(Client, "127.0.0.1", port))[1] for _ in asked]
 
@@ -150,7 +150,7 @@ async def measure(port: int, process: int, asked: list[list[bytes]]) -> Figures:
 
 
 def processor_time(process: int) -> tuple[float, float]:
-    """Seconds that a process took, and its first thread, which is the event loop's."""
+    """Return the processor seconds of a process, and of its first thread, which is the event loop's."""
 
     def seconds(path: str) -> float:
         fields = Path(path).read_text().rpartition(")")[2].split()
@@ -160,7 +160,7 @@ def processor_time(process: int) -> tuple[float, float]:
 
 
 def engine_figures(model: intact.Model, asked: list[list[int]], tokens: int) -> Figures:
-    """The same texts in the library."""
+    """Measure the same texts with the library."""
     written, began, before = 0, time.perf_counter(), time.process_time()
     for turn in range(ROUNDS):
         prompts = [model.tokenizer.encode_chat(messages(numbers[turn])) for numbers in asked]
@@ -171,11 +171,11 @@ def engine_figures(model: intact.Model, asked: list[list[int]], tokens: int) -> 
 
 
 def server_commands(path: Path, llama: str | None) -> dict[str, list[str]]:
-    """Commands that serve a model as `served`, by the servers' names; `llama` has llama-cpp-python's server."""
+    """Return commands that serve a model as `served`, by server name; `llama` has llama-cpp-python's server."""
     commands = {"intact": [sys.executable, "-m", "intact", "serve", f"served={path}"]}
     if llama:
         command = [llama, "-m", "llama_cpp.server", "--model", str(path), "--model_alias", "served"]
-        # by default a new request ends the one before it; so they wait for each other
+        # by default, a new request cancels the previous one; this makes requests wait instead
         command += ["--interrupt_requests", "false", "--n_threads", str(len(os.sched_getaffinity(0)))]
         commands["llama-cpp-python"] = [*command, "--n_ctx", "4096"]
     return commands
@@ -183,7 +183,7 @@ def server_commands(path: Path, llama: str | None) -> dict[str, list[str]]:
 
 @contextmanager
 def served(command: list[str]) -> Iterator[tuple[int, int]]:
-    """Run a server; its port and its process."""
+    """Run a server, and yield its port and its process."""
     port = free_port()
     command = [*command, "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -203,7 +203,7 @@ def served(command: list[str]) -> Iterator[tuple[int, int]]:
 
 
 def free_port() -> int:
-    """A port that nobody has."""
+    """Return a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -225,12 +225,14 @@ WIDTHS = (7, 9, 15, 9, 8, 9, 8, 8, 8, 8)
 
 
 def main() -> None:
-    """Parse, measure, print."""
+    """Parse the arguments, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULT)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=3, help="turns of the engine and of the server (default 3)")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="number of turns of the engine and of the server (default 3)"
+    )
     parser.add_argument("--llama", metavar="PYTHON")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Ask a server for many answers, leave many of them early, read some slowly: nothing leaks, nothing is wrong.
+"""Send many requests to a server, abandon many of them early, read some slowly; check for leaks and wrong answers.
 
     python benchmarks/serve_soak.py [--model PATH] [--requests 24000] [--clients 64] [--seed 0]
 
-The server runs in this process's child, on a loopback address. Every answer that was read to its end is compared with
-what the library gives for the request alone. At the end the figures of the server must be where they were after a
-warming-up: no request inside, no page held, no more open files, threads or tasks, and hardly more memory.
+The server runs in a child process, on a loopback address. Every answer that was read to its end is compared with
+the library's answer to the same request alone. At the end, the server's counters must be back where they were after the
+warm-up: no active request, no held page, no additional open files, threads or tasks, and hardly more memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PAGE = 32  # tokens
 
 
 def request_of(number: int) -> dict[str, object]:
-    """One of a few hundred different requests."""
+    """Return one of a few hundred different requests."""
     draw = random.Random(number)
     return {
         "model": "soaked",
@@ -46,13 +46,13 @@ def request_of(number: int) -> dict[str, object]:
 
 
 def text_of(lines: list[str]) -> str:
-    """What a stream's events say."""
+    """Return the text of a stream's events."""
     pieces = [json.loads(line[6:])["choices"] for line in lines if line.startswith("data: {")]
     return "".join(choice["delta"].get("content") or "" for choices in pieces for choice in choices)
 
 
 class Soak:
-    """Clients at work on a list of requests."""
+    """Clients working on a list of requests."""
 
     def __init__(self, url: str, expected: dict[str, str]) -> None:
         self.url, self.expected = url, expected
@@ -60,7 +60,7 @@ class Soak:
         self.wrong: list[object] = []
 
     async def ask(self, client: httpx.AsyncClient, number: int, draw: random.Random) -> None:
-        """One request, by one of several manners."""
+        """Send one request in one of several ways."""
         body = request_of(number)
         manner = draw.choices(["whole", "stream", "leave", "slow", "hang up"], [4, 4, 2, 1, 1])[0]
         try:
@@ -81,7 +81,7 @@ class Soak:
             self.counts[f"error {type(error).__name__}"] += 1
 
     async def read(self, client: httpx.AsyncClient, body: dict[str, object], manner: str, draw: random.Random) -> None:
-        """A stream: to its end, slowly, or not to its end."""
+        """Read a stream: to its end, slowly, or only in part."""
         lines: list[str] = []
         leave_at = draw.randrange(1, 12) if manner == "leave" else None
         async with client.stream("POST", "/v1/chat/completions", json=body | {"stream": True}) as answer:
@@ -97,13 +97,13 @@ class Soak:
         self.check(body, text_of(lines))
 
     def check(self, body: dict[str, object], text: str) -> None:
-        """Compare an answer with what the library gave."""
+        """Compare an answer with the library's."""
         if text != self.expected[json.dumps(body, sort_keys=True)]:
             self.wrong.append((body, text))
 
 
 async def soak(url: str, numbers: list[int], clients: int, expected: dict[str, str], seed: int) -> Soak:
-    """Have so many clients ask for all of it."""
+    """Let concurrent clients send all requests."""
     work, waiting = Soak(url, expected), iter(numbers)
 
     async def one(who: int) -> None:
@@ -117,7 +117,7 @@ async def soak(url: str, numbers: list[int], clients: int, expected: dict[str, s
 
 
 def figures(process: int, url: str) -> dict[str, float]:
-    """What could leak."""
+    """Return the counters of resources that could leak."""
     for _ in range(600):
         told = dict(line.rsplit(" ", 1) for line in httpx.get(url + "/metrics").text.splitlines() if line[0] != "#")
         held = float(told['intact_cache_pages{model="soaked",state="held"}'])
@@ -142,7 +142,7 @@ def figures(process: int, url: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Parse, run, report."""
+    """Parse the arguments, run, and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--requests", type=int, default=24_000)

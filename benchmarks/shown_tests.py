@@ -1,10 +1,10 @@
-"""Resampling programs until shown tests pass: the limits of such a checker, by the number of tests that are shown.
+"""Evaluate resampling programs until shown tests pass: the limits of this checker, by the number of shown tests.
 
     python benchmarks/shown_tests.py             # the 3,280 programs of study/humaneval.md, some minutes of sandbox
 
 After arXiv 2411.17501 (fLaws), which shows the tests of HumanEval and judges by those of HumanEval+. Here the first
-tests of each problem's own are shown, and all of them judge, so that a right program is always accepted. A program is
-run once, each test by itself; problems whose tests are no plain list of assertions are left out.
+tests of each problem are shown, and all of them judge, so a right program is always accepted. A program is run once,
+with each test separate; problems whose tests are not a plain list of assertions are left out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FLUKES = (-0.5, -1.0, -2.0, -4.0, -8.0)
 
 
 def assertions(tests: str) -> list[str] | None:
-    """Return the assertions of a function `check(candidate)`; None if it is no plain list of them."""
+    """Return the assertions of a function `check(candidate)`; None if it is not a plain list of them."""
     (check,) = [node for node in ast.parse(tests).body if isinstance(node, ast.FunctionDef) and node.name == "check"]
     if not all(isinstance(node, ast.Assert) for node in check.body):
         return None
@@ -41,7 +41,7 @@ def assertions(tests: str) -> list[str] | None:
 
 
 def passes(program: str, entry: str, tests: Sequence[str]) -> list[bool]:
-    """Return which tests a program passes; those behind one that does not end count as failed."""
+    """Return which tests a program passes; tests after one that does not end count as failed."""
     lines = [program, f"candidate = {entry}"]
     for number, test in enumerate(tests):
         lines += ["try:", f"    {test}", f"    __import__('builtins').print('passed', {number}, flush=True)"]
@@ -51,7 +51,7 @@ def passes(program: str, entry: str, tests: Sequence[str]) -> list[bool]:
 
 
 def outcomes(records: Sequence[Any], items: Mapping[str, Any]) -> dict[str, list[list[bool]]]:
-    """Return for each problem whose tests can be shown one by one which of them each sample passes."""
+    """Return, for each problem with separable tests, which of them each sample passes."""
     work: dict[tuple[str, str | None], list[bool]] = {}
     tests = {}
     for record in records:
@@ -76,7 +76,7 @@ def outcomes(records: Sequence[Any], items: Mapping[str, Any]) -> dict[str, list
 
 
 def table(passed: Mapping[str, Sequence[Sequence[bool]]]) -> str:
-    """Return the limits by the number of shown tests, as a table of Markdown."""
+    """Return the limits by number of shown tests as a Markdown table."""
     head = ["shown", "problems", "wrong programs that pass", "one sample", "ceiling", "answered"]
     head += [f"best K at {fluke:g}" for fluke in FLUKES]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     models = Path(os.environ.get("INTACT_MODELS", "~/.cache/intact-test-models")).expanduser()
     parser.add_argument("--model", type=Path, default=models / MODEL)
-    parser.add_argument("--keep", type=Path, help="a file for which tests each program passes, read where it exists")
+    parser.add_argument("--keep", type=Path, help="file that stores which tests each program passes; read if it exists")
     options = parser.parse_args()
     if options.keep and options.keep.exists():
         passed = json.loads(lzma.decompress(options.keep.read_bytes()))

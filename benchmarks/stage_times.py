@@ -1,4 +1,4 @@
-"""The processor time of each part of a pipeline's steps, with ranks in threads of this process: for cluster_plan.py."""
+"""The processor time of each part of a pipeline's steps, with ranks in threads of this process, for cluster_plan.py."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from intact.models.ops import AllGather
 
 
 class RankParts(NamedTuple):
-    """Seconds of processor time of a rank for each part of a step: of its layers, and of its messages."""
+    """A rank's seconds of processor time for each part of a step: for its layers, and for its messages."""
 
     layers: tuple[float, ...]
     messages: tuple[float, ...]
@@ -41,7 +41,7 @@ class StepParts(NamedTuple):
 
 
 class StageTimes(NamedTuple):
-    """Measurements of a pipeline: of each kind of step the times, the bytes that rank 0 moves, and the logits."""
+    """Measurements of a pipeline for each kind of step: the times, the bytes that rank 0 transfers, and the logits."""
 
     steps: dict[StepRows, StepParts]
     moved: dict[StepRows, int]
@@ -49,7 +49,7 @@ class StageTimes(NamedTuple):
 
 
 class _Timed:
-    """A stage that notes the processor time of each part."""
+    """A stage that records the processor time of each part."""
 
     def __init__(self, stage: Any) -> None:
         self.stage, self.seconds = stage, list[float]()
@@ -62,7 +62,7 @@ class _Timed:
 
     @property
     def executor(self) -> Any:
-        """That of the stage."""
+        """The stage's executor."""
         return self.stage.executor
 
 
@@ -84,7 +84,7 @@ class _Rank:
 
 
 def measure_stages(program: Program, stages: int, steps: dict[StepRows, int]) -> StageTimes:
-    """Return what steps cost a pipeline of equal shares, the least of so many steps of each kind."""
+    """Measure the steps of a pipeline with equal shares: the minimum over the given number of steps of each kind."""
     pairs = [socket.socketpair() for _ in range(1, stages)]
     channels = [Channel(own, f"rank {number}") for number, (own, _) in enumerate(pairs, 1)]
     others = [Channel(its, "rank 0") for _, its in pairs]
@@ -137,7 +137,7 @@ def measure_stages(program: Program, stages: int, steps: dict[StepRows, int]) ->
 
 
 class _Outer:
-    """Embedding and head, which note the time before and after the layers."""
+    """Embedding and head, recording the time before and after the layers."""
 
     pipeline: Pipeline
 
@@ -147,7 +147,7 @@ class _Outer:
 
     @property
     def seconds(self) -> tuple[float, float]:
-        """Of both, in the last step."""
+        """The seconds of both in the last step."""
         begin, before, after, end = self._marks
         return before - begin, end - after
 
@@ -168,7 +168,7 @@ class _Outer:
 
 
 def _least(several: Sequence[StepParts]) -> StepParts:
-    """Return the least time of each part."""
+    """Return the minimum time of each part."""
     return StepParts(
         _each([one.outer for one in several]),  # type: ignore[arg-type]
         tuple(
@@ -183,5 +183,5 @@ def _each(several: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
 
 
 def least_stage_times(rounds: Sequence[StageTimes]) -> StageTimes:
-    """Return the least time of each part over rounds of the same measurement."""
+    """Return the minimum time of each part over rounds of the same measurement."""
     return rounds[0]._replace(steps={rows: _least([one.steps[rows] for one in rounds]) for rows in rounds[0].steps})

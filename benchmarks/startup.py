@@ -1,12 +1,12 @@
-"""What starting costs: import, `intact --help`, first token of `intact run`, load time and memory of each model.
+"""Measure start-up costs: import, `intact --help`, first token of `intact run`, load time and memory of each model.
 
     python benchmarks/startup.py MODEL...
 
-Each number is the least of several runs of a fresh process, the files being in the page cache. First token: from the
+Each number is the minimum over several runs of a fresh process, with the files in the page cache. First token: from the
 start of `intact run PROMPT` on the default model to the first byte of its answer, once with the model loaded by the
-command, once by an `intact serve` of the same user that has it in memory. Resident memory is what the process
-has after loading, and in parentheses before it, when all that `intact.load` needs is imported. Peak memory is the
-kernel's resident high-water mark after loading and one token; pages of the file that are mapped count in it.
+command, once by an `intact serve` of the same user that has it in memory. Resident memory is that of the process after
+loading, and in parentheses before it, when everything that `intact.load` needs is imported. Peak memory is the kernel's
+resident high-water mark after loading and one token; mapped pages of the file count in it.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ def least_import(repeats: int) -> float:
 
 
 def least_load_import(repeats: int) -> float:
-    """Import of all that `intact.load` needs."""
+    """Measure the import of everything that `intact.load` needs."""
     code = "import time; t = time.perf_counter(); import intact; intact.load; print(time.perf_counter() - t)"
     return min(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(repeats))
 
 
 def help_shown() -> float:
-    """Seconds of `intact --help`."""
+    """Return the seconds of `intact --help`."""
     started = time.perf_counter()
     subprocess.check_output([sys.executable, "-m", "intact.cli", "--help"])
     return time.perf_counter() - started
 
 
 def first_token(model: Path | None, *options: str) -> float:
-    """Seconds from the start of the command until the first byte of the answer."""
+    """Return the seconds from the start of the command until the first byte of the answer."""
     command = [sys.executable, "-m", "intact.cli", "run", "--no-log", *options]
     command += ["Why is the sky blue?"] if model is None else ["-m", str(model), "Why is the sky blue?"]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
@@ -80,7 +80,7 @@ def first_token(model: Path | None, *options: str) -> float:
 
 
 def warm_first_token(model: Path | None, repeats: int) -> float:
-    """The least of `first_token` by the model of a server, which is started for it."""
+    """Return the minimum of `first_token` with the model of a server, which is started for it."""
     command = [sys.executable, "-m", "intact.cli", "serve", "--port", "0", *([str(model)] if model else [])]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
         try:
@@ -94,7 +94,7 @@ def warm_first_token(model: Path | None, repeats: int) -> float:
 
 
 def answered_by(model: Path | None) -> str:
-    """Return what `intact run -v` says of a server."""
+    """Return what `intact run -v` reports about a server."""
     command = [sys.executable, "-m", "intact.cli", "run", "--no-log", "-v", "--max-tokens", "1"]
     command += ["-m", str(model), "Hi"] if model else ["Hi"]
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stderr

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Measure activation-steered compression: tokens and accuracy by the factor of a steering vector, beside a random one.
+"""Measure activation-steered compression: tokens and accuracy by steering factor, compared with a random vector.
 
     benchmarks/steering.py MODEL [--layer 14] [--pairs 30] [--problems 30] [--factors 0.25 0.5 1]
 
-The vector is made of GSM8K's training problems: towards the file's short solution, away from the model's own greedy
-answer, both behind the question in the chat template. Then the first problems of the test set are answered greedily,
-by the model alone, with the vector, and with a random vector of its norm. Differences from the model alone are paired,
-with 95% intervals of a bootstrap.
+The vector is made from GSM8K's training problems: towards the file's short solution, away from the model's own greedy
+answer, both after the question in the chat template. Then the first problems of the test set are answered greedily, by
+the model without steering, with the vector, and with a random vector of the same norm. Differences from the unsteered
+model are paired, with 95% bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ TASK = GSM8K()
 
 
 def written(model: intact.Model, questions: Sequence[str], tokens: int, adapter: str = "") -> list[tuple[str, int]]:
-    """The greedy answer to each question, and its tokens."""
+    """Return the greedy answer to each question, and its tokens."""
     prompts = [ChatPrompt([{"role": "user", "content": question}]) for question in questions]
     made = model.generate(prompts, max_tokens=tokens, temperature=0, adapter=adapter)
     return [(one.text, len(one.tokens)) for (one,) in made]
 
 
 def text_pairs(model: intact.Model, count: int, tokens: int) -> list[TextPair]:
-    """Short solutions of the training set without their calculations, and the model's own."""
+    """Return short solutions from the training set, without their calculations, and the model's own."""
     path, _ = TASK.source_of("train", None)
     with Path(path).open() as lines:
         rows = [json.loads(line) for line in islice(lines, count)]
@@ -53,7 +53,7 @@ def text_pairs(model: intact.Model, count: int, tokens: int) -> list[TextPair]:
 
 
 def difference(values: np.ndarray, plain: np.ndarray) -> str:
-    """The mean difference with its interval."""
+    """Return the mean difference with its interval."""
     try:
         found = bootstrap(values - plain)
     except ParameterError:  # all alike

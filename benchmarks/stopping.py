@@ -1,10 +1,10 @@
-"""What `stop_mean_below` saves and what it loses, on the recorded texts of study/humaneval.md.
+"""Measure the savings and losses of `stop_mean_below`, on the recorded texts of study/humaneval.md.
 
     python benchmarks/stopping.py             # 3,280 texts, some minutes of sandbox
 
-The rule only ends texts, so that recorded ones with their log-probabilities tell where it ends each; the model computes
-nothing. What is left of a text is judged by the tests again, as it may be a right program without its end. Beside each
-bound stands the largest cap on all texts (`max_tokens`) that saves as many tokens.
+The rule only ends texts, so recorded texts with their log-probabilities show where it ends each; the model computes
+nothing. The rest of a shortened text is judged by the tests again, because it may be a right program without its end.
+For comparison, each bound is shown with the largest cap on all texts (`max_tokens`) that saves as many tokens.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ SETTINGS = ((8, -2.0), (16, -1.0), (16, -1.25), (16, -1.5), (32, -0.75), (32, -1
 
 
 class RecordedText(NamedTuple):
-    """A text: the log-probability of each token, and whether its first so many tokens are a right program."""
+    """A text: the log-probability of each token, and whether a prefix of some number of tokens is a right program."""
 
     logprobs: Sequence[int]
     is_right: Callable[[int], bool]
 
     @property
     def count(self) -> int:
-        """The number of its tokens."""
+        """The number of tokens."""
         return len(self.logprobs)
 
 
@@ -52,7 +52,7 @@ Problems = Sequence[Sequence[RecordedText]]
 
 
 def kept_by_rule(text: RecordedText, window: int, bound: float) -> int:
-    """Return how many tokens a text has where the rule ends it, all of them where it does not."""
+    """Return the number of tokens of a text after the rule is applied."""
     ends = (n for n in range(1, text.count) if is_unlikely(text.logprobs[:n], millionths(bound), window))
     return next(ends, text.count)
 
@@ -64,18 +64,18 @@ def cap_that_saves(problems: Problems, saved: int) -> int:
 
 
 class Effect(NamedTuple):
-    """What ending texts early does, with intervals over problems.
+    """The effect of ending texts early, with intervals over problems.
 
     Attributes
     ----------
     ended : Interval
         The share of texts that are ended.
     saved : Interval
-        The share of tokens that are not written.
+        The share of tokens that are not generated.
     lost : Interval
-        The share of right programs that are not right any more, less those that became so.
+        The share of right programs that become wrong, minus those that become right.
     hopeful : Interval
-        The share of the ended texts that were right to their end.
+        The share of the ended texts that were right if written to their end.
     """
 
     ended: Interval
@@ -85,7 +85,7 @@ class Effect(NamedTuple):
 
 
 def effect(problems: Problems, kept: Sequence[Sequence[int]]) -> Effect:
-    """Return the effect of keeping so many tokens of each text."""
+    """Return the effect of keeping the given number of tokens of each text."""
     pairs = [list(zip(texts, own, strict=True)) for texts, own in zip(problems, kept, strict=True)]
     ended = [[text for text, n in own if n < text.count] for own in pairs]
     right = [sum(text.is_right(text.count) for text in texts) for texts in problems]
@@ -104,13 +104,13 @@ def effect(problems: Problems, kept: Sequence[Sequence[int]]) -> Effect:
 
 
 def is_right(judge: Judge, chosen: Chosen, item: Item, state: State, lengths: Sequence[int], count: int) -> bool:
-    """Return true if the first tokens of a text are a right program; `lengths` are the characters behind each token."""
+    """Return true if the first tokens of a text are a right program; `lengths` are the characters up to each token."""
     text = state.text if count == state.length else state.text[: lengths[count - 1]]
     return bool(judge.ask(chosen.task, item, chosen.read(item, text, count < state.length)).result())
 
 
 def recorded(backends: Mapping[str, Backend], judge: Judge, journal: Path) -> Iterator[list[RecordedText]]:
-    """Yield the texts of each problem of the published run, of a journal that `published.py unpack` makes."""
+    """Yield the texts of each problem of the published run, from a journal made by `published.py unpack`."""
     sampling = {"temperature": 0.8, "max_tokens": 384}
     run = plan([choose("humaneval:style=base")], "self_consistency", {"n": 20}, sampling=sampling)
     ((backend,), (chosen,), units) = backends.values(), run.tasks, list(run.units())
@@ -127,12 +127,12 @@ def recorded(backends: Mapping[str, Backend], judge: Judge, journal: Path) -> It
 
 
 def percent(one: Interval) -> str:
-    """Return a share with its interval."""
+    """Format a share with its interval."""
     return f"{one.estimate:.1%} ({one.low:.1%} to {one.high:.1%})"
 
 
 def table(problems: Problems) -> Iterator[str]:
-    """Yield the lines of a table of Markdown: a line for each setting."""
+    """Yield the lines of a Markdown table, one for each setting."""
     head = ("window", "bound", "texts ended", "right if they went on", "tokens saved", "right lost")
     yield "| " + " | ".join((*head, "cap that saves as much", "right lost by it")) + " |"
     yield "|---" * (len(head) + 2) + "|"

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Compare superposed drafts with samples: how likely the model finds them, and the time that they take.
+"""Compare superposed drafts with samples: their likelihood under the model, and the time that they take.
 
     benchmarks/superposed.py MODEL [--texts 40] [--drafts 3] [--tokens 10] [--ngrams LINES]
 
-Prompts are the first 15 tokens of paragraphs of wikitext-2's test set. For each, by turns: superposed drafts, as many
-samples by top-p 0.9 at temperature 1, and greedy text. Prints the perplexity of what was written, given the prompt, by
-the model's own exact log-probabilities (of the best draft or sample, and of all), and the median seconds of a prompt.
-`--ngrams` adds n-grams of so many lines of the validation set.
+Prompts are the first 15 tokens of paragraphs of wikitext-2's test set. For each, in turns: superposed drafts, as many
+samples with top-p 0.9 at temperature 1, and greedy text. Prints the perplexity of the generated text given the prompt,
+by the model's own exact log-probabilities (of the best draft or sample, and of all), and the median seconds per prompt.
+`--ngrams` adds n-grams from this many lines of the validation set.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def surprise(model: Model, prompt: Sequence[int], text: Sequence[int]) -> float:
 
 
 def main() -> None:
-    """Write, judge and print."""
+    """Generate, score and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--texts", type=int, default=40)

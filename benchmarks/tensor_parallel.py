@@ -1,17 +1,17 @@
-"""Tensor parallel on this machine: time against one process, bytes a token, and an estimate for machines on a network.
+"""Measure tensor parallelism on this machine: time against one process, bytes per token; and estimate it on a network.
 
     python benchmarks/tensor_parallel.py smollm2-135m [--degrees 1 2 3 4] [--repeats 3] [--tokens 16] [--prompt 128]
 
-For each degree a model is loaded in so many processes, which share this machine's cores, and does two things: it writes
-tokens one by one, greedily, and it reads a prompt. Texts are compared with those of one process. The medians of the
-rounds are printed, and the bytes that leave and reach rank 0 for a token that is written.
+For each degree, a model is loaded in this many processes, which share this machine's cores, and does two things: it
+generates tokens one by one, greedily, and it reads a prompt. Texts are compared with those of one process. Prints
+medians over the rounds, and the bytes that rank 0 sends and receives for a generated token.
 
-The estimate is for machines like this one, each with a rank: the largest rank's part runs here alone, on all cores,
-while exchanges return zeros at once; to its time a step adds, for each exchange, the latency there and back, and the
-bytes through rank 0's connection. Both numbers are stated, by --latency (microseconds, one way) and --gigabits.
+The estimate is for machines like this one, each with one rank: the largest rank's part runs here in isolation, on all
+cores, while exchanges return zeros at once. For each exchange, a step adds the latency there and back, and the bytes
+through rank 0's connection. --latency (microseconds, one way) and --gigabits give the network.
 
-At last, exchanges and bytes of a written token are counted as they are and as they would be if the projections that end
-attention and MLP were cut by inputs (input_cuts.py). --counts prints these alone, and measures nothing.
+Finally, exchanges and bytes of a generated token are counted as they are, and as they would be if the projections that
+end attention and MLP were split by inputs (input_cuts.py). --counts prints only these, and measures nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from intact.models.ops import AllGather
 
 
 class Cost(NamedTuple):
-    """Of one degree: seconds a token that is written and a token of the prompt; exchanges and bytes a written token."""
+    """Costs at one degree: seconds per generated and per prompt token; exchanges and bytes per generated token."""
 
     write: float
     read: float
@@ -47,7 +47,7 @@ class Cost(NamedTuple):
 
 
 def measure(path: Path, degree: int, threads: int | None, tokens: int, prompt: int) -> tuple[Cost, list[int]]:
-    """One round at a degree, and the tokens that were written."""
+    """Run one round at a degree; return its costs and the generated tokens."""
     with intact.load(path, threads=threads, tensor_parallel=degree, drafter="off", prefix_cache=False) as model:
         ids = [int(t) for t in np.random.default_rng(1).integers(100, 1000, prompt)]
         model.generate([ids[:8]], max_tokens=2)
@@ -71,7 +71,7 @@ def _traffic(model: intact.Model) -> tuple[int, int]:
 
 
 def alone(program: Program, degree: int, threads: int | None, rows: int) -> float:
-    """Seconds that rank 0's part of a step takes by itself, the median of some."""
+    """Return the median seconds of rank 0's part of a step in isolation."""
 
     def exchange(op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
         if not op.accumulate:

@@ -1,9 +1,9 @@
-"""What a second thread brings, and what this machine has to give.
+"""Measure the gain from a second thread, and what this machine could give at most.
 
-Three processes each load the model: two with one thread, one with two. In turn one thread works alone, two threads work
-on the same, and both processes of one thread work at once, which share nothing but memory and caches: what they do
-together is what two cores can do. Where those do less than twice the work of one (cores that share an execution unit or
-a clock limit, others' virtual machines), two threads cannot do it either.
+Three processes each load the model: two with one thread, one with two. In turn, one thread works alone, two threads
+share the work, and both one-thread processes work at once, sharing nothing but memory and caches: their combined rate
+is what two cores can do. If that is less than twice the rate of one (cores that share an execution unit or a clock
+limit, other virtual machines), two threads cannot do better either.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WORK = {work.title: work for work in (prompt(512), stream(64, 64), samples(8, 64
 
 
 class Round(NamedTuple):
-    """Tokens a second."""
+    """Tokens per second."""
 
     one: float
     two: float
@@ -42,7 +42,7 @@ class Round(NamedTuple):
 
 
 def serve(asked: Connection, path: Path, threads: int) -> None:
-    """Do the work that is asked for by its title, and tell its rate."""
+    """Do the work requested by its title, and return its rate."""
     model = intact.load(path, threads=threads)
     passage = Passage(model.tokenizer)
     for title in iter(asked.recv, None):
@@ -57,14 +57,14 @@ def start(path: Path, threads: int) -> Connection:
 
 
 def rate(title: str, *workers: Connection) -> float:
-    """Of workers who do the same at once, all together."""
+    """Return the combined rate of workers that do the same work at once."""
     for worker in workers:
         worker.send(title)
     return sum(worker.recv() for worker in workers)
 
 
 def measure(path: Path, titles: list[str], repeats: int) -> dict[str, list[Round]]:
-    """Rounds of all works; the first of each warms up and does not count."""
+    """Run rounds of all work; the first round of each is a warm-up and does not count."""
     first, second, both = start(path, 1), start(path, 1), start(path, 2)
     found: dict[str, list[Round]] = {title: [] for title in titles}
     for number in range(repeats + 1):
@@ -82,7 +82,7 @@ def spread(values: list[float], digits: int) -> str:
 
 
 def table(name: str, found: dict[str, list[Round]]) -> str:
-    """As Markdown: medians, with the least and the most."""
+    """Return Markdown with medians, minimum and maximum."""
     lines = [
         "| model | tokens a second | one thread | two threads | times | two processes of one thread at once, times |",
         "|---" * 6 + "|",

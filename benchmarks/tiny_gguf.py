@@ -2,8 +2,8 @@
 
     python benchmarks/tiny_gguf.py FOLDER tiny.gguf
 
-Names and the order of query and key rows are those of llama.cpp's converter for Llama: there the two halves of a head's
-rotary pairs lie side by side.
+Names and the order of query and key rows are those of llama.cpp's converter for Llama, which places the two halves of a
+head's rotary pairs next to each other.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def write(folder: Path, out: Path) -> None:
         count = heads if "q_proj" in name else kv_heads if "k_proj" in name else 0
         found = names.get_name(name, try_suffixes=(".weight",))
         if found is None:
-            raise SystemExit(f"{name}: no name in GGUF")
+            raise SystemExit(f"{name}: there is no GGUF name for this tensor")
         writer.add_tensor(found, interleaved(tensor, count) if count else tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

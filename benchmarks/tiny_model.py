@@ -1,19 +1,19 @@
-"""Train a tiny Llama in float32 on local text: a float source for `intact lab` whose weights never lay on a grid.
+"""Train a tiny Llama in float32 on local text: a float source for `intact lab` whose weights were never on a grid.
 
     python benchmarks/tiny_model.py FOLDER [--ternary | --phases] [--steps N]
 
-needs torch and tokenizers. The folder holds `config.json`, `tokenizer.json` and `model.safetensors`, and every command
-of intact takes it. Trained is on wikitext-2's validation text, C4's excerpt and the questions of GSM8K under
-INTACT_DATA; wikitext-2's test text is left for the lab. Training is not the same to the bit on another machine, so the
-digest that is printed tells one model from another.
+It needs torch and tokenizers. The folder gets `config.json`, `tokenizer.json` and `model.safetensors`, and every
+command of intact accepts it. Training data are wikitext-2's validation text, C4's excerpt and the questions of GSM8K
+under INTACT_DATA; wikitext-2's test text is left for the lab. Training is not bit-identical on another machine, so the
+printed digest distinguishes models.
 
 --ternary trains by the rule of Spectra's TriLM (arXiv 2407.12327): products use g round(clip(W / g, -1, 1)) with
-g = mean |W| of the matrix, gradients go straight through to W, and what is written is the ternary matrix.
+g = mean |W| of the matrix, gradients pass straight through to W, and the ternary matrix is written.
 
---phases trains by the rule of iFairy (PKULab1806/Fairy-plus-minus-i): the halves of a product's inputs are a complex
-vector x, those of its outputs another, and the product is U x with an element of U in {r, i s, -r, -i s}, by its phase;
-r is the mean |real part| of those that became real, s the mean |imaginary part| of the others. All else is the real
-Llama's, where iFairy's attention, norms and embeddings are complex. What is written is the real form of U.
+--phases trains by the rule of iFairy (PKULab1806/Fairy-plus-minus-i): the halves of a product's inputs form a complex
+vector x, those of its outputs another, and the product is U x with elements of U in {r, i s, -r, -i s}, by their phase;
+r is the mean |real part| of those that became real, s the mean |imaginary part| of the others. Everything else is the
+real Llama's, whereas iFairy's attention, norms and embeddings are complex. The real form of U is written.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ VOCABULARY, WIDTH, LAYERS, HEADS, KV_HEADS, HIDDEN, CONTEXT = 2048, 256, 5, 8, 4
 HEAD, THETA, EPSILON = WIDTH // HEADS, 10000.0, 1e-5
 END = "<|endoftext|>"
 EPS = 1e-5
-"""TriLM's, added to mean |W|."""
+"""TriLM's epsilon, added to mean |W|."""
 
 
 def texts() -> list[str]:
-    """The documents that are trained on."""
+    """Yield the training documents."""
     documents = [(DATA / "wikitext2" / "valid.txt").read_text("utf-8")]
     documents += [one["text"] for one in json.loads((DATA / "c4" / "c4_demo.json").read_text("utf-8"))]
     with (DATA / "gsm8k" / "train.jsonl").open(encoding="utf-8") as lines:
@@ -54,7 +54,7 @@ def texts() -> list[str]:
 
 
 def train_tokenizer(documents: list[str]) -> tokenizers.Tokenizer:
-    """A byte-level BPE tokenizer."""
+    """Train a byte-level BPE tokenizer."""
     tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -69,7 +69,7 @@ def train_tokenizer(documents: list[str]) -> tokenizers.Tokenizer:
 
 
 class Matrix(nn.Linear):
-    """A product without a bias, ternary or with weights of four phases where the model is."""
+    """A product without a bias; its weights are ternary or have four phases if the model does."""
 
     def __init__(self, inputs: int, outputs: int, weights: str) -> None:
         super().__init__(inputs, outputs, bias=False)
@@ -77,7 +77,7 @@ class Matrix(nn.Linear):
         nn.init.normal_(self.weight, std=0.02)
 
     def both(self) -> tuple[Tensor, Tensor]:
-        """The matrix that is trained, and the one that multiplies."""
+        """Return the trained matrix, and the one that multiplies."""
         if self.weights == "float":
             return self.weight, self.weight
         if self.weights == "phases":
@@ -105,12 +105,12 @@ def phases(re: Tensor, im: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def real_form(re: Tensor, im: Tensor) -> Tensor:
-    """Return the real matrix that multiplies as a complex one does."""
+    """Return the real matrix that is equivalent to a complex one."""
     return torch.cat((torch.cat((re, -im), dim=1), torch.cat((im, re), dim=1)), dim=0)
 
 
 class Norm(nn.Module):
-    """RMSNorm."""
+    """A root-mean-square norm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ class Layer(nn.Module):
 
 
 class Llama(nn.Module):
-    """The names of its parameters are those of Transformers' LlamaForCausalLM behind `model.`."""
+    """A Llama whose parameters have the names of Transformers' LlamaForCausalLM after `model.`."""
 
     def __init__(self, weights: str) -> None:
         super().__init__()
@@ -180,7 +180,7 @@ class Llama(nn.Module):
 
 
 def train(model: Llama, tokens: Tensor, steps: int, batch: int, rate: float) -> float:
-    """Train by AdamW with warm-up and a cosine; return the loss of the last 50 steps in nats."""
+    """Train with AdamW, warm-up and a cosine schedule; return the loss of the last 50 steps in nats."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.05)
     draw, began, losses = torch.Generator().manual_seed(1), time.monotonic(), list[float]()
     for step in range(steps):
@@ -227,7 +227,7 @@ def write(model: Llama, tokenizer: tokenizers.Tokenizer, folder: Path, about: di
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("folder", type=Path, help="a folder that does not exist")
+    p.add_argument("folder", type=Path, help="folder to create")
     kinds = p.add_mutually_exclusive_group()
     kinds.add_argument(
         "--ternary", action="store_const", dest="weights", const="ternary", help="train ternary matrices"
@@ -236,7 +236,7 @@ def main() -> None:
     p.set_defaults(weights="float")
     p.add_argument("--steps", type=int, default=1500)
     p.add_argument("--batch", type=int, default=8, help=f"windows of {CONTEXT} tokens a step (default 8)")
-    p.add_argument("--rate", type=float, default=2e-3, help="the largest learning rate (default 0.002)")
+    p.add_argument("--rate", type=float, default=2e-3, help="maximum learning rate (default 0.002)")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--threads", type=int)
     args = p.parse_args()

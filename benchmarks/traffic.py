@@ -1,10 +1,10 @@
-"""Replay the same traffic against `intact serve` and llama-cpp-python's server, in turns: latencies of clients.
+"""Replay the same traffic against `intact serve` and llama-cpp-python's server, in turns, and compare client latencies.
 
     python benchmarks/traffic.py [--model PATH] [--llama PYTHON] [--traffic FILE | --request-rate 1 2] [--repeats 3]
 
-The traffic is a file of `intact traffic`, or drawn for each rate: a Poisson process, log-normal lengths with medians of
-128 tokens of prompts and 48 of answers, after one of 8 beginnings of 64. Each turn has another seed, and both servers
-get the same requests in it. Printed are medians of the turns' percentiles, with the least and the most.
+The traffic is a file of `intact traffic`, or drawn for each rate: a Poisson process with log-normal lengths, medians of
+128 tokens for prompts and 48 for answers, after one of 8 prefixes of 64. Each turn has another seed, and both servers
+get the same requests in it. Prints medians of the turns' percentiles, with minimum and maximum.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def row(name: str, rate: str, turns: list[Summary]) -> dict[str, object]:
 
 
 def main() -> None:
-    """Parse, measure, print."""
+    """Parse the arguments, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULT)
-    parser.add_argument("--llama", metavar="PYTHON", help="an interpreter that has llama-cpp-python with its server")
+    parser.add_argument("--llama", metavar="PYTHON", help="interpreter that has llama-cpp-python with its server")
     parser.add_argument("--traffic", type=Path, metavar="FILE")
     parser.add_argument("--request-rate", type=float, nargs="+", default=[0.5, 1.0, 2.0])
-    parser.add_argument("--requests", type=int, default=LAW.requests, help="of a turn (default %(default)s)")
+    parser.add_argument("--requests", type=int, default=LAW.requests, help="requests per turn (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Training matrices of few values against rounding to them afterwards: docs/quantizing.md, spectra, fairy2i.
+"""Compare training matrices with few values and rounding to them afterwards: docs/quantizing.md, spectra, fairy2i.
 
     python benchmarks/tiny_model.py float --steps 600 --batch 4 --threads 1
     python benchmarks/tiny_model.py ternary --ternary --steps 600 --batch 4 --threads 1
@@ -9,8 +9,8 @@ and for the complex phases of iFairy
     python benchmarks/tiny_model.py phases --phases --steps 200 --batch 4 --threads 1
     python benchmarks/trained_ternary.py float phases --kept fairy2i:phases1 --specs fairy2i:phases1,fairy2i:phases2 ...
 
-Printed are the mean loss of the next token of each model, in nats with half its 95% interval over windows, the
-perplexity, and the difference from the trained model, window by window. All in FP32 arithmetic.
+Prints the mean loss of the next token for each model, in nats with half its 95% interval over windows, the perplexity,
+and the difference from the trained model, window by window. Everything is computed in FP32 arithmetic.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TRAINED = "trained"
 
 
 def losses(folder: Path, text: str, context: int, windows: int) -> list[float]:
-    """Return for each window the mean loss of its scored tokens in nats."""
+    """Return the mean loss of the scored tokens of each window, in nats."""
     with open_checkpoint(folder) as checkpoint:
         program = build_program(checkpoint)
         sample = Calibration(tuple(Tokenizer.from_checkpoint(checkpoint).encode(text)), context, windows)
@@ -51,10 +51,10 @@ def over_windows(values: list[float]) -> Clustered:
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("float", type=Path)
-    p.add_argument("trained", type=Path, help="the model whose matrices were trained with few values")
+    p.add_argument("trained", type=Path, help="model whose matrices were trained with few values")
     p.add_argument("--text", required=True, type=Path)
-    p.add_argument("--work", required=True, type=Path, help="where quantised models lie")
-    p.add_argument("--kept", default="ternary-64@largest", help="the spec that holds all of the trained weights")
+    p.add_argument("--work", required=True, type=Path, help="folder for quantised models")
+    p.add_argument("--kept", default="ternary-64@largest", help="spec that can represent the trained weights")
     p.add_argument("--specs", default="spectra:ternary-64,ternary-64")
     p.add_argument("--context", type=int, default=256)
     p.add_argument("--windows", type=int, default=32)

@@ -1,6 +1,6 @@
-"""Transformers (PyTorch) on a GGUF file, whose weights it dequantises itself: what several benchmarks ask of it.
+"""Transformers (PyTorch) on a GGUF file, whose weights it dequantises itself, for several benchmarks.
 
-Take `torch` and `transformers` from here: their progress bars are off only if this comes first.
+Import `torch` and `transformers` from here: their progress bars are off only if this module is imported first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["open_model", "torch", "transformers"]
 
 
 def open_model(path: Path, dtype: torch.dtype, threads: int) -> Any:
-    """The file's model with its weights in `dtype`, silent."""
+    """Load the file's model with its weights in `dtype`, without output."""
     torch.set_num_threads(threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

@@ -1,11 +1,11 @@
-"""Logits that Transformers computes of the models in tests/support/variants, for tests/models/test_transformers.py.
+"""Write Transformers' logits of the models in tests/support/variants, for tests/models/test_transformers.py.
 
     python benchmarks/transformers_goldens.py            # needs torch and transformers: logits, and our digests
-    python benchmarks/transformers_goldens.py --new      # the same, of models that there are no goldens of
-    python benchmarks/transformers_goldens.py --digests  # our digests alone, after a change of the numerics version
+    python benchmarks/transformers_goldens.py --new      # the same, only for models without goldens
+    python benchmarks/transformers_goldens.py --digests  # only our digests, after a change of the numerics version
 
-The logits are float32's on PyTorch, at some positions and tokens, with float64's distance from them, and the distance
-of ours in the fp32 profile from float64's as a part of the logits' range; the digests are ours.
+The logits are float32 from PyTorch, at some positions and tokens, with float64's distance from them, and the distance
+of ours in the fp32 profile from float64's relative to the logits' range; the digests are ours.
 """
 
 import argparse
@@ -44,12 +44,12 @@ EVERY = 8
 
 
 def digest(array: np.ndarray) -> str:
-    """SHA-256 of an array's little-endian bytes, the first 16 digits."""
+    """Return the first 16 digits of the SHA-256 of an array's little-endian bytes."""
     return hashlib.sha256(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes()).hexdigest()[:16]
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Our logits' digests in each profile."""
+    """Return our logits' digests in each profile."""
     out = {}
     for name, options in (("int8", {}), ("4 bits", {"bits": 4}), ("fp32", {"profile": "fp32"})):
         raw, _ = intact.load(folder, **options).logits(TOKENS, raw=True)
@@ -58,7 +58,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def transformers_logits(folder: Path, own: Path) -> dict[str, Any]:
-    """Logits by Transformers, rounded, and how far ours of the same model in `own` are from float64's."""
+    """Return logits by Transformers, rounded, and the distance of ours for the model in `own` from float64's."""
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
@@ -74,7 +74,7 @@ def transformers_logits(folder: Path, own: Path) -> dict[str, Any]:
 
 
 def program_logits(name: str, own: Path) -> dict[str, Any]:
-    """Logits in float64 by a program of ours, and how far ours of the model in `own` are from them."""
+    """Return float64 logits by a NumPy program, and the distance of ours for the model in `own` from them."""
     variant = VARIANTS[name]
     read = {
         key: dequantize(variant.kind, np.frombuffer(stored(array, variant.kind), np.uint8), array.shape)
@@ -98,12 +98,12 @@ def described_logits(single: np.ndarray, double: np.ndarray, own: Path) -> dict[
 
 
 def encoder_text(name: str) -> tuple[int, ...]:
-    """The text that an encoder reads: a pair where it is a reranker."""
+    """Return the text that an encoder reads: a pair for a reranker."""
     return PAIR if "reranker" in name else TOKENS
 
 
 def encoder_heads(folder: Path, name: str, **options: Any) -> list[bytes]:
-    """What enters the head of our encoder at each row of its text."""
+    """Return the head's inputs of our encoder at each row of its text."""
     model = intact.load(folder, **options)
     job = EncodingJob(encoder_text(name), "all")
     model.run([job])
@@ -111,7 +111,7 @@ def encoder_heads(folder: Path, name: str, **options: Any) -> list[bytes]:
 
 
 def encoder_digests(folder: Path, name: str) -> dict[str, str]:
-    """Digests of what enters an encoder's head in each profile."""
+    """Return digests of the inputs of an encoder's head in each profile."""
     options = {"int8": {}, "4 bits": {"bits": 4}, "fp32": {"profile": "fp32"}}
     return {
         profile: hashlib.sha256(b"".join(encoder_heads(folder, name, **some))).hexdigest()[:16]
@@ -120,7 +120,7 @@ def encoder_digests(folder: Path, name: str) -> dict[str, str]:
 
 
 def transformers_encoder(folder: Path, name: str) -> dict[str, Any]:
-    """Last hidden states by Transformers in float64, and how far ours are in the fp32 and int8 profiles."""
+    """Return last hidden states by Transformers in float64, and the distance of ours in the fp32 and int8 profiles."""
     import torch
     from transformers import AutoModel, AutoModelForSequenceClassification
 
@@ -152,7 +152,7 @@ def transformers_encoder(folder: Path, name: str) -> dict[str, Any]:
 
 
 def vision_digests(folder: Path, name: str) -> dict[str, str]:
-    """Digests of the logits of a classifier of images in each profile."""
+    """Return digests of an image classifier's logits in each profile."""
     options: dict[str, dict[str, Any]] = {"int8": {}, "4 bits": {"bits": 4}, "fp32": {"profile": "fp32"}}
     return {
         profile: digest(intact.load_classifier(folder, **some).logits(images(name)))
@@ -161,11 +161,11 @@ def vision_digests(folder: Path, name: str) -> dict[str, str]:
 
 
 def transformers_vision(folder: Path, name: str) -> dict[str, Any]:
-    """Logits of images by Transformers in float64, and how far ours are in the fp32 and int8 profiles."""
+    """Return logits of images by Transformers in float64, and the distance of ours in the fp32 and int8 profiles."""
     import torch
     from transformers import ViTForImageClassification
 
-    # eager attention takes its softmax in float32
+    # eager attention computes its softmax in float32
     model = ViTForImageClassification.from_pretrained(folder, dtype=torch.float64, attn_implementation="sdpa").eval()
     pixels = json.loads((folder / "preprocessor_config.json").read_text())
     mean, deviation = (np.array(pixels[key])[:, None, None] for key in ("image_mean", "image_std"))
@@ -185,14 +185,14 @@ def transformers_vision(folder: Path, name: str) -> dict[str, Any]:
 
 
 def transformers_head(folder: Path) -> dict[str, Any]:
-    """Logits of a prediction head by Transformers in float64, and how far ours are in the fp32 profile."""
+    """Return logits of a prediction head by Transformers in float64, and the distance of ours in the fp32 profile."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.modeling_layers import MtpModel
 
     own = {"attn_implementation": "eager", "experts_implementation": "eager"}
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, **own).eval()
-    # which layers are heads it knows by the numbers that published models have
+    # it identifies the layers that are heads by the layer numbers of published models
     model._keys_to_ignore_on_load_unexpected = [rf"model\.layers\.{model.config.num_hidden_layers}.*"]
     head, tokens = MtpModel.from_pretrained(model, dtype=torch.float64).eval(), torch.tensor([TOKENS])
     with torch.no_grad():
@@ -209,7 +209,7 @@ def transformers_head(folder: Path) -> dict[str, Any]:
 
 
 def as_granite(config: Mapping[str, Any], values: dict[str, np.ndarray]) -> tuple[dict[str, Any], Any]:
-    """Return MiniCPM's model as one of Granite's class: Transformers has none of MiniCPM's own."""
+    """Return MiniCPM's model as one of Granite's class, because Transformers has no class for MiniCPM."""
     return {
         **config,
         "architectures": ["GraniteForCausalLM"],
@@ -231,11 +231,11 @@ LLAMA_NAMES = {
     "feed_forward.w2": "mlp.down_proj",
     "feed_forward.w3": "mlp.up_proj",
 }
-"""InternLM2's names of tensors, and Llama's."""
+"""InternLM2's tensor names, and Llama's."""
 
 
 def as_llama(config: Mapping[str, Any], values: dict[str, np.ndarray]) -> tuple[dict[str, Any], Any]:
-    """Return InternLM2's model as one of Llama's class: Transformers has none of InternLM2's own."""
+    """Return InternLM2's model as one of Llama's class, because Transformers has no class for InternLM2."""
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
     out = {}
     for name, array in values.items():
@@ -259,11 +259,11 @@ GLM_NAMES = {
     "attention.key_layernorm": "self_attn.k_norm",
     "mlp.gate.expert_bias": "mlp.gate.e_score_correction_bias",
 }
-"""Ling's names of tensors, and GLM-4.5's."""
+"""Ling's tensor names, and GLM-4.5's."""
 
 
 def as_glm(config: Mapping[str, Any], values: dict[str, np.ndarray]) -> tuple[dict[str, Any], Any]:
-    """Return Ling 2.0's model as one of GLM-4.5's class: Transformers has none of Ling's own."""
+    """Return Ling 2.0's model as one of GLM-4.5's class, because Transformers has no class for Ling."""
     width, out = config["head_dim"], {}
     rows = [heads * width for heads in (config["num_attention_heads"], *[config["num_key_value_heads"]] * 2)]
     for name, array in values.items():
@@ -292,14 +292,14 @@ PROGRAMS = {
     "mamba3": mamba3_logits,
     "mamba3-turned": mamba3_logits,
 }
-"""Models that no class of Transformers has the formulas of, and programs in NumPy that have."""
+"""Models whose formulas no Transformers class implements, with NumPy programs that do."""
 NUMPY_PROGRAM = "a program in NumPy, float64"
 PEERS = {"minicpm": as_granite, "internlm2": as_llama, "bailingmoe2": as_glm}
-"""Models that Transformers has no class for, and how a class of the same formulas gets them."""
+"""Models without a Transformers class, with their conversion to a class with the same formulas."""
 
 
 def peer_folder(folder: Path, name: str) -> Path:
-    """Write a model as Transformers can read it."""
+    """Write a model in a form that Transformers can read."""
     variant = VARIANTS[name]
     config, values = PEERS[name](variant.config, tensor_values(variant.config, name))
     folder.mkdir()
@@ -310,7 +310,7 @@ def peer_folder(folder: Path, name: str) -> Path:
 
 
 def comparisons(goldens: Mapping[str, Any]) -> dict[str, Any]:
-    """What the package says of each architecture: classes, number of models, the largest distance of ours."""
+    """Return what the package states about each architecture: classes, number of models, our largest distance."""
     found: dict[str, Any] = {}
     for name, golden in (goldens["models"] | goldens["encoders"]).items():
         config = (VARIANTS | ENCODERS)[name].config
@@ -328,8 +328,8 @@ def comparisons(goldens: Mapping[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--digests", action="store_true", help="keep the logits, renew our digests")
-    parser.add_argument("--new", action="store_true", help="keep what there is")
+    parser.add_argument("--digests", action="store_true", help="keep the logits, renew only our digests")
+    parser.add_argument("--new", action="store_true", help="keep existing goldens")
     arguments = parser.parse_args()
     keep = arguments.digests
     old = json.loads(GOLDENS.read_text()) if GOLDENS.exists() else {"models": {}}

@@ -1,9 +1,9 @@
-"""Errors of products at three bits, with AWQ's scales and without, rounded to nearest and by GPTQ.
+"""Measure product errors at three bits, with and without AWQ's scales, rounded to nearest and with GPTQ.
 
     python benchmarks/transforms.py smollm2-135m-instruct TEXT --layers 0,10,20,29
 
-For each kind of matrix, summed over some layers of the permuted model: tr(D H DT) / tokens as a share of that of
-rounding to nearest. H of a scaled input is that of the input, divided by the scales and rounded.
+For each kind of matrix, prints tr(D H DT) / tokens, summed over some layers of the permuted model, relative to that of
+rounding to nearest. H of a scaled input is that of the input divided by the scales and rounded.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from intact.text import Tokenizer
 
 
 def scaled(inputs: InputStatistics, scales: np.ndarray) -> InputStatistics:
-    """Statistics of the inputs divided by scales."""
+    """Return statistics of the inputs divided by scales."""
     padded = np.ones(len(inputs.second))
     padded[: len(scales)] = scales
     second = np.floor(inputs.second / padded[:, None] / padded + 0.5).astype(np.int64)

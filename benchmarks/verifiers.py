@@ -1,14 +1,14 @@
-"""Measure how good a scorer must be: methods that choose among kept texts, by scorers of a set quality.
+"""Measure how good a scorer must be: methods choose among stored texts, with scorers of a given quality.
 
-    python benchmarks/verifiers.py measure    # from records/pools.jsonl to records/verifiers.jsonl; no model is run
-    python benchmarks/verifiers.py            # print the tables of that file and of the kept results of scaling.py
+    python benchmarks/verifiers.py measure    # from records/pools.jsonl to records/verifiers.jsonl; runs no model
+    python benchmarks/verifiers.py            # print the tables of that file and of the stored results of scaling.py
 
-The scorer is the truth with noise: it sees d + z of a right text and z of a wrong one, where z is standard normal and
-keyed by seed, problem and text, and d = sqrt(2) Phi^-1(AUROC). Its score is the chance that a text is right given what
-it sees and the share of right texts in the set: so it is as well calibrated as a scorer of this AUROC can be without
-knowing the problem, and 0.5 is the score from which it would accept a text. Methods are the library's own; the pool's
-texts stand in for those that they would sample, in disjoint groups. A method has to beat a vote over as many texts;
-methods that stop early are compared with a vote over as many texts as they took.
+The scorer is the truth with noise: it observes d + z for a right text and z for a wrong one, where z is standard normal
+and keyed by seed, problem and text, and d = sqrt(2) Phi^-1(AUROC). Its score is the probability that a text is right
+given this observation and the share of right texts in the set: so it is as well calibrated as a scorer of this AUROC
+can be without knowing the problem, and 0.5 is the score from which it would accept a text. Methods are the library's
+own; the pool's texts replace those that they would sample, in disjoint groups. A method has to beat a vote over as many
+texts; methods that stop early are compared with a vote over the number of texts that they used.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def noise(seed: int, name: str, text: int) -> float:
 
 
 def score_of(right: bool, quality: float, z: float, rate: float) -> float:
-    """Return the score of a text by a scorer whose AUROC is set, where a share `rate` of all texts is right."""
+    """Return the score of a text by a scorer of the given AUROC, where a share `rate` of all texts is right."""
     if quality >= 1:
         return float(right)
     d = 2**0.5 * NORMAL.inv_cdf(quality)
@@ -63,7 +63,7 @@ def score_of(right: bool, quality: float, z: float, rate: float) -> float:
 
 @dataclass
 class Stand:
-    """A pool that stands in for a model: its texts are numbers of answers, its scorer knows which of them are right."""
+    """A pool that replaces a model: its texts are answer numbers, and its scorer knows which of them are right."""
 
     pool: Pool
     texts: Sequence[int]
@@ -77,7 +77,7 @@ class Stand:
         return Problem(self.pool.id, "", lambda text: text or None)
 
     def play(self, method: str, parameters: Mapping[str, Any]) -> tuple[Answer, int]:
-        """Return the answer of a method, and the number of texts that it took."""
+        """Return the answer of a method, and the number of texts that it used."""
         problem, taken = self.problem, itertools.count()
         steps, result, count = find(method)(problem, **parameters), None, 0
         while True:
@@ -107,16 +107,16 @@ class Stand:
         return score_of(bool(self.pool.right[at]), self.quality, noise(self.seed, self.pool.id, at), self.rate)
 
     def is_right(self, answer: Answer) -> bool:
-        """Return true if a right text gives this answer."""
+        """Return true if a right text has this answer."""
         code = None if answer.answer is None else int(answer.answer)
         return code is not None and any(r for a, r in zip(self.pool.answers, self.pool.right, strict=True) if a == code)
 
 
 class Cell(NamedTuple):
-    """A method with a scorer of a quality; shares and their 95% intervals are over problems.
+    """A method with a scorer of a given quality; shares and their 95% intervals are over problems.
 
-    `reached` is the AUROC that the scorer has within problems, `texts` the number that a problem took, `vote` the share
-    that a vote over `n` texts has right, and `beyond` the difference to a vote over `texts` texts.
+    `reached` is the scorer's AUROC within problems, `texts` the number of texts per problem, `vote` the accuracy of a
+    vote over `n` texts, and `beyond` the difference from a vote over `texts` texts.
     """
 
     set: str
@@ -143,7 +143,7 @@ def groups(pool: Pool, n: int) -> Iterator[range]:
 
 
 def vote_curve(pools: Sequence[Pool], most: int) -> np.ndarray:
-    """Return the accuracy of votes over 1, 2, ... texts, problem by problem: (problems, most)."""
+    """Return the accuracy of votes over 1, 2, ... texts, by problem: (problems, most)."""
     out = np.zeros((len(pools), most))
     for i, pool in enumerate(pools):
         for n in range(1, most + 1):
@@ -153,7 +153,7 @@ def vote_curve(pools: Sequence[Pool], most: int) -> np.ndarray:
 
 
 def within(problems: Iterable[Sequence[tuple[float, bool]]]) -> float:
-    """Return the chance that a right text scores above a wrong one of the same problem, ties counting half."""
+    """Return the probability that a right text scores above a wrong one of the same problem; ties count half."""
     won = count = 0.0
     for pairs in problems:
         good, bad = ([value for value, right in pairs if right is kind] for kind in (True, False))
@@ -163,7 +163,7 @@ def within(problems: Iterable[Sequence[tuple[float, bool]]]) -> float:
 
 
 def reached(pools: Sequence[Pool], quality: float) -> float:
-    """Return the AUROC that the scorer has within problems."""
+    """Return the scorer's AUROC within problems."""
     rate = rate_of(pools)
     return within(
         [(score_of(bool(r), quality, noise(seed, pool.id, at), rate), bool(r)) for at, r in enumerate(pool.right)]
@@ -173,7 +173,7 @@ def reached(pools: Sequence[Pool], quality: float) -> float:
 
 
 def measure(pools: Sequence[Pool], method: str, n: int, quality: float, votes: np.ndarray) -> Cell:
-    """Return a method's accuracy with a scorer of a quality; `votes` is the curve of votes."""
+    """Return a method's accuracy with a scorer of a given quality; `votes` is the curve of votes."""
     right, texts, rate = np.zeros(len(pools)), list[int](), rate_of(pools)
     for i, pool in enumerate(pools):
         found = []
@@ -208,7 +208,7 @@ def _rounded(*numbers: float) -> tuple[float, float, float]:
 
 
 def measure_all() -> None:
-    """Measure all cells that are not kept yet."""
+    """Measure all cells that are not stored yet."""
     lines = Lines(KEPT)
     known = {(one["set"], one["model"], one["method"], one["n"], one["quality"]) for one in lines.all}
     for (name, model), part in itertools.groupby(kept(), key=lambda one: (one.set, one.model)):
@@ -220,7 +220,7 @@ def measure_all() -> None:
 
 
 def pays_from(cells: Sequence[Cell], bound: int) -> str:
-    """Return the AUROC from which a method is ahead of a vote, between grid points: its mean (0), its interval (1)."""
+    """Return the AUROC, interpolated, from which a method beats a vote: by its mean (0), by its interval (1)."""
     points = [(cell.quality, cell.beyond[bound]) for cell in cells]
     for (a, low), (b, high) in itertools.pairwise(points):
         if low <= 0 < high:
@@ -229,7 +229,7 @@ def pays_from(cells: Sequence[Cell], bound: int) -> str:
 
 
 def table(linked: Callable[[str], str] = str) -> str:
-    """Return a row for each set, method and number of texts as Markdown, from what is kept."""
+    """Return a Markdown row for each set, method and number of texts, from the stored cells."""
     cells = [Cell(**one) for one in Lines(KEPT).all]
     head = ["set", "method", "n", "texts at 0.8", "a vote", *(f"{q:g}" for q in GRID), "ahead from", "surely from"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
@@ -244,9 +244,9 @@ def table(linked: Callable[[str], str] = str) -> str:
 
 
 def real() -> str:
-    """Return the AUROC of real scorers on finished texts, from the kept results, as Markdown.
+    """Return the AUROC of real scorers on finished texts, from the stored results, as Markdown.
 
-    Scorers that judged no right and wrong text of one problem are left out.
+    Scorers without a right and a wrong text of the same problem are left out.
     """
     texts: dict[tuple[str, str], dict[tuple[str, str], list[tuple[float, bool]]]] = {}
     with tarfile.open(RECORDS / "scaling.results.tar.xz") as archive:
@@ -274,7 +274,7 @@ def real() -> str:
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("command", nargs="?", choices=["measure"], help="measure what is not kept; without it, print tables")
+    p.add_argument("command", nargs="?", choices=["measure"], help="measure missing cells; without it, print tables")
     if p.parse_args().command:
         measure_all()
     else:

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The page that verifies receipts, in Chromium on a cold start: seconds to the verdict, tokens a second, memory.
+"""Measure the page that verifies receipts in Chromium on a cold start: seconds to the verdict, speed, memory.
 
     PYTHONPATH=tests python benchmarks/verify_page.py MODEL.gguf [--tokens 96] [--wasm js/dist/intact.wasm]
 
-A receipt is made first, by the model, which must be an instruct model that the page runs. Memory is the most that one
-of the browser's rendering processes held (VmHWM, Linux alone), and that of the WebAssembly module as the page says it.
+A receipt is made first with the model, which must be an instruct model that the page supports. Memory is the peak of
+one of the browser's rendering processes (VmHWM, Linux only), and of the WebAssembly module as the page reports it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def measure(chromium: Any, address: str, receipt: Path, model: Path) -> None:
-    """Open the page, verify, write, and print what that took."""
+    """Open the page, verify, generate, and print the measurements."""
     page = chromium.new_page()
     page.set_default_timeout(PATIENCE)
     began = time.perf_counter()
@@ -69,7 +69,7 @@ def measure(chromium: Any, address: str, receipt: Path, model: Path) -> None:
 
 
 def most_memory() -> float:
-    """Return the most megabytes that a rendering process of this machine has held."""
+    """Return the largest peak memory of a rendering process on this machine, in megabytes."""
     found = [0]
     for folder in Path("/proc").glob("[0-9]*"):
         try:

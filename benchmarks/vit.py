@@ -1,14 +1,14 @@
-"""A vision transformer in integers: accuracy on scikit-learn's digits, I-ViT's functions in place of ours, and speed.
+"""Evaluate a vision transformer in integers: accuracy on scikit-learn's digits, also with I-ViT's functions, and speed.
 
     python benchmarks/vit.py --work DIR                # needs scikit-learn, torch and transformers
-    python benchmarks/vit.py --speed --work DIR        # images a second, of DeiT-S's sizes with random weights
+    python benchmarks/vit.py --speed --work DIR        # images per second, with DeiT-S's sizes and random weights
 
-Small ViTs are trained in float32 on two thirds of the 1,797 images of `load_digits` each and answer the other third,
-so that every image is answered once by a model that has not seen it. Reference is Transformers' own class in float64 on
-the same weights. The rows of I-ViT (arXiv 2207.01405) are float64 but for one kind of function, or all three, which is
-I-ViT's (`functions.py`): of integers whose scale is the power of two that the range on the training images needs, of as
-many bits as in its program, or of 16. Nothing is trained further with them. Intervals of differences are Bonett and
-Price's. Folders in DIR are kept.
+Small ViTs are each trained in float32 on two thirds of the 1,797 images of `load_digits` and classify the other third,
+so that every image is classified once by a model that has not seen it. The reference is Transformers' own class in
+float64 on the same weights. The rows of I-ViT (arXiv 2207.01405) are float64 except for one kind of function, or all
+three, from I-ViT (`functions.py`): on integers of as many bits as in its program, or of 16, whose scale is the power of
+two required by the range on the training images. Nothing is fine-tuned with them. Intervals of differences are Bonett
+and Price's. Folders in DIR are kept.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PIXELS = {"rescale_factor": 1 / 16, "image_mean": [0.5], "image_std": [0.5], "si
 DEIT_S = {"hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 12, "num_attention_heads": 6}
 DOUBLE = "float64, Transformers"
 WIDTHS = {"softmax": 8, "gelu": 8, "norm": 16}
-"""Bits of what enters I-ViT's functions in its program (`vit_quant.py`)."""
+"""Input bits of I-ViT's functions in its program (`vit_quant.py`)."""
 NAMES = {"softmax": "Shiftmax", "gelu": "ShiftGELU", "norm": "I-LayerNorm"}
 Function = Callable[[str, str, np.ndarray], np.ndarray]
 """A function of a kind at a place of the network: softmax of scores, GELU, or a layer norm without gain and bias."""
@@ -60,7 +60,7 @@ def exact(kind: str, place: str, x: np.ndarray) -> np.ndarray:
 
 
 class Ranges(dict[str, float]):
-    """The largest size of what enters each function, of all that passes."""
+    """The largest magnitude of the inputs of each function, over all passes."""
 
     def __call__(self, kind: str, place: str, x: np.ndarray) -> np.ndarray:
         self[place] = max(self.get(place, 0.0), float(np.abs(x).max()))
@@ -68,7 +68,9 @@ class Ranges(dict[str, float]):
 
 
 def rounded(ranges: Ranges, widths: Mapping[str, int], replaced: Collection[str]) -> Function:
-    """Functions of integers of so many bits, times the power of two that the range needs; some of them I-ViT's."""
+    """Return functions on inputs rounded to some bits, scaled by the power of two for their range; `replaced` are
+    I-ViT's.
+    """
 
     def function(kind: str, place: str, x: np.ndarray) -> np.ndarray:
         if kind not in widths:
@@ -86,7 +88,7 @@ def rounded(ranges: Ranges, widths: Mapping[str, int], replaced: Collection[str]
 
 
 def forward(program: Program, rows: np.ndarray, layers: int, heads: int, function: Function) -> np.ndarray:
-    """Logits in float64, (count, classes), of the rows of patches, (count, patches, pixels)."""
+    """Return float64 logits, (count, classes), for the rows of patches, (count, patches, pixels)."""
     w = {name: dequantize(t.kind, t.data, t.shape).astype(np.float64) for name, t in program.tensors.items()}
     cls, bias = w["token_embd.weight"]
     patches = rows @ w["patch_embd.weight"].T + bias
@@ -113,13 +115,13 @@ def forward(program: Program, rows: np.ndarray, layers: int, heads: int, functio
 
 
 def save(folder: Path, model: Any, pixels: dict[str, Any]) -> None:
-    """Write a model of Transformers with what becomes of pixels."""
+    """Write a model of Transformers with its image preprocessing."""
     model.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(pixels))
 
 
 def train(folder: Path, images: np.ndarray, labels: np.ndarray, seed: int, epochs: int) -> None:
-    """Train a ViT in float32 and write its folder, unless it is there."""
+    """Train a ViT in float32 and write its folder, unless it exists."""
     if (folder / "preprocessor_config.json").is_file():
         return
     import torch
@@ -141,7 +143,7 @@ def train(folder: Path, images: np.ndarray, labels: np.ndarray, seed: int, epoch
 
 
 def reference(folder: Path, images: np.ndarray) -> np.ndarray:
-    """Logits by Transformers in float64."""
+    """Compute logits with Transformers in float64."""
     import torch
     from transformers import ViTForImageClassification
 
@@ -151,7 +153,7 @@ def reference(folder: Path, images: np.ndarray) -> np.ndarray:
 
 
 class Tally:
-    """Which answers are right, how many are float64's, and the largest distance of logits, over all folds."""
+    """The correctness of answers, their agreement with float64, and the largest distance of logits, over all folds."""
 
     def __init__(self) -> None:
         self.right: list[bool] = []
@@ -218,7 +220,7 @@ def accuracy(work: Path, folds: int, epochs: int) -> None:
 
 
 def least_seconds(run: Callable[[], object], repeats: int) -> float:
-    """The least processor time of some runs, which other programs on the machine disturb little."""
+    """Return the minimum processor time of some runs, which other programs on the machine hardly affect."""
     times = []
     for _ in range(repeats):
         start = time.process_time()
@@ -228,7 +230,7 @@ def least_seconds(run: Callable[[], object], repeats: int) -> float:
 
 
 def speed(work: Path, count: int, repeats: int) -> None:
-    """Print images a second of DeiT-S's sizes on one thread, with random weights."""
+    """Print images per second with DeiT-S's sizes on one thread, with random weights."""
     import torch
     from transformers import ViTConfig, ViTForImageClassification
 
@@ -261,11 +263,11 @@ def speed(work: Path, count: int, repeats: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--work", type=Path, help="where models are kept (default: nowhere)")
+    p.add_argument("--work", type=Path, help="folder in which models are kept (default: none)")
     p.add_argument("--folds", type=int, default=3)
     p.add_argument("--epochs", type=int, default=40)
-    p.add_argument("--speed", action="store_true", help="measure images a second in place of accuracy")
-    p.add_argument("--images", type=int, default=5, help="images at once, for --speed")
+    p.add_argument("--speed", action="store_true", help="measure images per second instead of accuracy")
+    p.add_argument("--images", type=int, default=5, help="batch size for --speed")
     p.add_argument("--repeats", type=int, default=5)
     a = p.parse_args(arguments)
     missing = [name for module, name in NEEDED.items() if importlib.util.find_spec(module) is None]

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""The WebAssembly module in Node and Chromium, beside native code and llama.cpp in the same browser (wllama).
+"""Compare the WebAssembly module in Node and Chromium with native code and with llama.cpp in the same browser (wllama).
 
     npm install --prefix /tmp/wllama @wllama/wllama
     PYTHONPATH=tests python benchmarks/wasm.py MODEL.gguf --wllama /tmp/wllama/node_modules/@wllama/wllama
 
-Of each: a prompt of 512 tokens, and a text of 64 behind a short one, in tokens a second; and seconds to verify a
-receipt of 256 tokens, beside the seconds that wllama takes to generate as many. Medians of the tries, least and most in
-brackets. The model must be an instruct model that js/ runs; js/dist/intact.wasm must be built. A short run has fewer
-tokens: --prompt 64 --text 16 --receipt 32.
+For each, it measures a prompt of 512 tokens and a text of 64 after a short one, in tokens per second; and seconds to
+verify a receipt of 256 tokens, compared with the seconds that wllama takes to generate as many. Prints medians over the
+attempts, with minimum and maximum in brackets. The model must be an instruct model that js/ supports;
+js/dist/intact.wasm must be built. A short run has fewer tokens: --prompt 64 --text 16 --receipt 32.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ async ({ threads, prompt, text, tries, count, answer }) => {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--wllama", type=Path, metavar="FOLDER", help="the npm package; without it it is left out")
+    parser.add_argument(
+        "--wllama", type=Path, metavar="FOLDER", help="folder of the npm package wllama; left out by default"
+    )
     parser.add_argument("--threads", default="1,2", help="numbers of threads, separated by commas")
     parser.add_argument("--tries", type=int, default=3)
     for name, tokens in (("prompt", 512), ("text", 64), ("receipt", 256)):
@@ -140,7 +142,7 @@ def in_node(path: Path, threads: int, job: dict[str, Any]) -> Found:
 
 
 def show(name: str, found: dict[str, Any]) -> None:
-    """Print medians, and what they lie between."""
+    """Print medians with minimum and maximum."""
     parts = []
     for key, values in found.items():
         if isinstance(values, list):
@@ -154,7 +156,7 @@ def show(name: str, found: dict[str, Any]) -> None:
 
 @contextmanager
 def served(model: Path, wllama: Path | None) -> Iterator[str]:
-    """Serve the package, the model and wllama to an isolated page; give the address."""
+    """Serve the package, the model and wllama to an isolated page; yield the address."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for name, target in {

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Tiles of the WebAssembly module: rows that one product takes at a time, beside each other in Node, on one thread.
+"""Compare tile heights of the WebAssembly module, the rows that one product takes at a time, in Node on one thread.
 
     PYTHONPATH=src python benchmarks/wasm_tiles.py MODEL.gguf --rows 1 2 4
 
-Builds a module for each (`kMaxRows` of native/simd/simd_wasm.h), and measures a prompt of 128 tokens and a text of 32
-by them in turn, in tokens a second: medians, least and most in brackets. All give the same tokens. Needs zig and Node.
+Builds a module for each height (`kMaxRows` of native/simd/simd_wasm.h), and measures a prompt of 128 tokens and a text
+of 32 with them in turn, in tokens per second: medians, with minimum and maximum in brackets. All give the same tokens.
+Needs zig and Node.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 def built(folder: Path, rows: int) -> Path:
-    """Build a module with tiles of so many rows from a copy of the sources, and return its file."""
+    """Build a module with tiles of this many rows from a copy of the sources, and return its file."""
     copy = folder / f"rows{rows}"
     for name in ("native", "cmake", "scripts", "CMakeLists.txt"):
         source = ROOT / name

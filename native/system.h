@@ -1,5 +1,4 @@
-// What operating systems do differently, in one place. Each function says what it does where a system has no such
-// thing.
+// Operating system differences, in one place. Each function documents its behaviour on systems that lack the feature.
 #pragma once
 
 #include <atomic>
@@ -20,34 +19,34 @@ using Thread = std::thread;
 using Mutex = std::mutex;
 #endif
 
-// Binds a thread to the i-th of the processors that this process may use, counted around. Linux only; elsewhere
-// nothing.
+// Binds a thread to the i-th processor available to this process, modulo their number. Linux only; does nothing
+// elsewhere.
 void bind(Thread& thread, int i);
 
-// Sleeps until woken, unless the word has changed from value; may also return without reason.
+// Sleeps until woken, unless the word has changed from value; may also return spuriously.
 void sleep(const std::atomic<std::uint32_t>& word, std::uint32_t value);
-// Wakes all who sleep on the word.
+// Wakes all threads that sleep on the word.
 void wake(std::atomic<std::uint32_t>& word);
 
-// The number of this process, which a fork changes; 0 where no process can be forked.
+// The id of this process, which a fork changes; 0 on systems without fork.
 long process();
 
-// How often threads of this process had to give up their processor to others; 0 where the system does not count.
+// Number of times that threads of this process have been preempted; 0 if the system does not count them.
 std::int64_t preemptions();
 
-// Asks for huge pages. Linux only; elsewhere nothing.
+// Requests huge pages. Linux only; does nothing elsewhere.
 void use_huge_pages(void* data, std::size_t size);
 
-// Asks for the pages of a mapped file, which are read meanwhile. Linux only; elsewhere nothing.
+// Requests pages of a mapped file, which are then read in the background. Linux only; does nothing elsewhere.
 void read_ahead(const std::uint8_t* data, std::size_t size);
-// Says that pages of a mapped file are read here and there, so that none around them are read too. Linux only;
-// elsewhere nothing.
+// Declares that pages of a mapped file are read in random order, which disables readahead. Linux only; does nothing
+// elsewhere.
 void read_singly(const std::uint8_t* data, std::size_t size);
-// Gives whole pages of a mapped file back, whose bytes are read again when they are needed; at an offset of a file that
-// is not -1, from the system's cache too. Linux only; elsewhere nothing.
+// Releases whole pages of a mapped file, whose bytes are read again when needed; if `file` is not -1, also from the
+// system's cache, at an offset of this file. Linux only; does nothing elsewhere.
 void drop_pages(const std::uint8_t* data, std::size_t size, int file, std::int64_t offset);
 
-// Asks for leave to use AMX's tiles, whose state is large; false where the system gives none. Linux only.
+// Requests permission to use AMX tiles, whose state is large; returns false if the system refuses. Linux only.
 bool use_tiles();
 
 }  // namespace intact::system

@@ -36,12 +36,12 @@ LAYERS = (
     ("Definition", "#f3e8fd"),
     ("Base", "#f1f3f4"),
 )
-"""The names of import-linter's layers, in their order, with a colour each."""
+"""The names of import-linter's layers, in order, with a colour for each."""
 WIDTH, HEIGHT, GAP, ACROSS, LEFT = 208, 96, 12, 5, 110
 
 
 def layers() -> list[list[str]]:
-    """Return the packages of each layer of import-linter's contract, the uppermost first."""
+    """Return the packages of each layer of import-linter's contract, uppermost layer first."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (contract,) = [each for each in project["tool"]["importlinter"]["contracts"] if each["id"] == "layers"]
     return [[name.strip() for name in layer.split(":")] for layer in contract["layers"]]
@@ -61,14 +61,14 @@ def opening(path: Path) -> str:
 
 
 def purpose(name: str) -> str:
-    """Return what a package or a module is for, by its docstring."""
+    """Return the purpose of a package or module, from its docstring."""
     path = PACKAGE / name / "__init__.py"
     return opening(path if path.exists() else files(name)[0])
 
 
 @cache
 def imported(path: Path, root: Path) -> frozenset[str]:
-    """Return the dotted names of what a file below `root` imports: modules, and names in them."""
+    """Return the dotted names of everything that a file below `root` imports: modules, and names in them."""
     place, found = path.relative_to(root).parts, set[str]()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -81,7 +81,7 @@ def imported(path: Path, root: Path) -> frozenset[str]:
 
 
 def imports(name: str, known: list[str]) -> list[str]:
-    """Return which of the known packages a package imports, in the layers' order, type-only imports included."""
+    """Return the known packages that a package imports, in the order of `known`, including type-only imports."""
     found = {".".join(each.split(".")[:2]) for path in files(name) for each in imported(path, PACKAGE.parent)}
     return [other for other in known if other != name and f"intact.{other}" in found]
 
@@ -129,7 +129,7 @@ def picture(parts: list[list[str]]) -> str:
 
 
 def made() -> dict[Path, str]:
-    """Return the text of each file that this program makes."""
+    """Return the text of each file that this script writes."""
     parts = layers()
     names = [name for members in parts for name in members]
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)

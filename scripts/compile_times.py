@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Compile the extension from nothing and print the processor seconds and the peak memory of each file.
+"""Compile the extension from scratch and print the processor seconds and the peak memory of each file.
 
     scripts/compile_times.py [--jobs N] [--json FILE] [-D OPTION=VALUE ...]
 
 Needs CMake, ninja and nanobind in the environment of the Python that runs it (``pip install cmake ninja nanobind``).
-Options of CMake are handed on: ``-D INTACT_TIERS=all`` compiles every tier of this family of processors.
+CMake options are passed on: ``-D INTACT_TIERS=all`` compiles every tier of this processor family.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def record(log: str, command: list[str]) -> int:
-    """Run a compiler and append a line with what it took; CMake starts this before each compilation."""
+    """Run a compiler and append a line with its time and memory; CMake starts this for each compilation."""
     status = subprocess.run(command, check=False).returncode
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     source = next((word for word in command if word.endswith((".cpp", ".cc", ".cxx"))), command[-1])
@@ -34,7 +34,7 @@ def record(log: str, command: list[str]) -> int:
 
 
 def compile_all(options: list[str], jobs: int) -> tuple[list[dict[str, object]], float]:
-    """Configure and compile in an empty folder; return a row for each file, and the seconds by the clock."""
+    """Configure and compile in an empty folder; return a row for each file, and the wall-clock seconds."""
     with tempfile.TemporaryDirectory(prefix="intact-compile-") as folder:
         log = Path(folder) / "times.jsonl"
         launcher = ";".join([sys.executable, str(Path(__file__).resolve()), "--record", str(log)])
@@ -58,8 +58,10 @@ def main() -> int:
     if sys.argv[1:2] == ["--record"]:
         return record(sys.argv[2], sys.argv[3:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers at a time (default: cores)")
-    parser.add_argument("--json", type=Path, help="write the rows to a file as well")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="number of parallel compilers (default: cores)"
+    )
+    parser.add_argument("--json", type=Path, help="also write the rows to a file")
     parser.add_argument("-D", dest="options", action="append", default=[], metavar="OPTION=VALUE")
     options = parser.parse_args()
     rows, seconds = compile_all(options.options, options.jobs)

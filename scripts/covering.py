@@ -1,4 +1,4 @@
-"""The tests that execute each line: one run of them under coverage.py, on a copy of the checkout."""
+"""A map from each line to the tests that execute it, from one run under coverage.py on a copy of the checkout."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ QUICK = ["-m", "not slow and not nightly", "-q", "-p", "no:cacheprovider", "-p",
 
 
 def copy_checkout(folder: Path) -> None:
-    """Copy what git knows or would add, and the extension."""
+    """Copy all files that git tracks or would add, and the extension."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -58,7 +58,7 @@ def copy_checkout(folder: Path) -> None:
 
 
 def fork(folder: Path, log: Path, work: Callable[[], int]) -> int:
-    """Do work in a child, in a session of its own, with the package of a copy first; give its process id."""
+    """Run `work` in a child process with its own session, importing the copy's package first; return the child's id."""
     if child := os.fork():
         return child
     status = 99
@@ -82,12 +82,12 @@ def fork(folder: Path, log: Path, work: Callable[[], int]) -> int:
 
 
 def processor_seconds() -> float:
-    """Return the processor's time of this process and of its children that ended: a busy machine changes it little."""
+    """Return the processor seconds of this process and its finished children, which hardly depend on machine load."""
     return sum(os.times()[:4])
 
 
 class Recorder:
-    """A pytest plugin that tells coverage.py whose work is done; it keeps tests' processor seconds and fixtures."""
+    """A pytest plugin that tells coverage.py which test or fixture runs; it records processor seconds and fixtures."""
 
     def __init__(self, coverage: Coverage) -> None:
         self.coverage = coverage
@@ -135,19 +135,19 @@ class Recorder:
 
 
 class Map(NamedTuple):
-    """What the tests execute."""
+    """The lines that the tests execute."""
 
     lines: dict[str, dict[str, list[str]]]
-    """For each file and line (a text, as JSON has it), the tests; line "0" is the whole file."""
+    """For each file and line (a string, as in JSON), the tests; line "0" is the whole file."""
     seconds: dict[str, float]
     modules: list[str]
-    """Modules that the tests import, other than the package and the tests themselves."""
+    """Modules that the tests import, except the package and the tests themselves."""
 
     def tests(self, mutant: Mutant, budget: float) -> dict[str, float]:
-        """Return the tests that execute a mutant and their seconds, the quickest ones that fit into a budget.
+        """Return the tests that execute a mutant, with their seconds: the quickest that fit into a budget.
 
-        Of a file that no test is seen to execute (types alone, or the program of a worker process), all tests of its
-        folder count.
+        If no test is known to execute the file (only types, or the program of a worker process), use all tests that
+        execute files in its folder.
         """
         rows = self.lines.get(mutant.file, {})
         names = {name for line in mutant.lines or (0,) for name in rows.get(str(line), ())}
@@ -180,7 +180,7 @@ def record(folder: Path, tests: list[str], out: Path) -> int:
     data = coverage.get_data()
     good = {name: value for name, value in recorder.seconds.items() if name not in recorder.bad}
     for name in sorted(recorder.bad):
-        print("left out, as it does not pass:", name)
+        print("left out because it does not pass:", name)
     out.write_text(
         json.dumps({"lines": _tests_by_line(data, folder, recorder, good), "seconds": good, "modules": _imported()})
     )
@@ -214,13 +214,13 @@ def _imported() -> list[str]:
 
 
 def make_map(jobs: int, again: bool, groups: list[str]) -> Map:
-    """Run groups of TESTS under coverage.py, or read what that gave earlier."""
+    """Run groups of TESTS under coverage.py, or load the results of an earlier run."""
     folder, parts = WORK / "covered", {name: WORK / f"map-{name}.json" for name in groups}
     waiting = [name for name, path in parts.items() if again or not path.exists()]
     if waiting:
         shutil.rmtree(folder, ignore_errors=True)
         copy_checkout(folder)
-        print(f"mutate_python: the tests run under coverage.py: {WORK}/map-*.log", flush=True)
+        print(f"mutate_python: running the tests under coverage.py; logs: {WORK}/map-*.log", flush=True)
     children: dict[int, str] = {}
     while waiting or children:
         while waiting and len(children) < jobs:
@@ -230,14 +230,14 @@ def make_map(jobs: int, again: bool, groups: list[str]) -> Map:
         child, status = os.wait()
         if status:
             raise SystemExit(
-                f"mutate_python: the tests of {children[child]} cannot run: {WORK}/map-{children[child]}.log"
+                f"mutate_python: the tests of {children[child]} cannot run: see {WORK}/map-{children[child]}.log"
             )
         del children[child]
     return merged([json.loads(path.read_text()) for path in parts.values()])
 
 
 def merged(parts: list[dict[str, Any]]) -> Map:
-    """Put the maps of several runs together."""
+    """Merge the maps of several runs."""
     lines: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for part in parts:
         for file, rows in part["lines"].items():

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Write docs/families.md: the architectures that run, how each was compared, and what others need.
+"""Write docs/families.md: the supported architectures, how each was compared, and what unsupported ones need.
 
     scripts/families.py [--check]
 
-It says what `intact info --architectures --json` says. With --check nothing is written; the exit status is 1 if the
-page would change. `tests/models/test_descriptions.py` checks the same.
+The page has the contents of `intact info --architectures --json`. With --check nothing is written; the exit status is 1
+if the page would change. `tests/models/test_descriptions.py` checks the same.
 """
 
 from __future__ import annotations

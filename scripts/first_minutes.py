@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Do what a newcomer does first, from a clean clone in an empty environment, and print what each step takes.
+"""Run a newcomer's first steps from a clean clone in an empty environment, and print the time and memory of each.
 
     scripts/first_minutes.py [--without-compiler] [--json FILE]
 
-A clone into an empty folder, a new environment, empty caches of pip and of compilers. Packages and the default model
-are downloaded in steps of their own, whose seconds depend on the network; the other steps then need none. Columns:
-seconds by the clock, seconds of processor time, the largest process in megabytes, and the megabytes that the step left
-on the disk.
+It uses a clone in an empty folder, a new environment, and empty pip and compiler caches. Packages and the default model
+are downloaded in separate steps, whose seconds depend on the network; the other steps work offline. Columns: wall-clock
+seconds, processor seconds, the largest process in megabytes, and the megabytes that the step added to the disk.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ BUILD_TOOL = re.compile(
     r"(-[\d.]+)?"
 )
 FREED = re.compile(r"CXX|CC|CXXFLAGS|CMAKE_.*|INTACT_.*|PYTHONPATH|VIRTUAL_ENV")
-"""Variables of this process that a newcomer does not have."""
+"""Environment variables of this process that a newcomer does not have."""
 DOWNLOADS = ("download", "fetch")
-"""Prefixes of the names of steps whose time depends on the network."""
+"""Name prefixes of steps whose time depends on the network."""
 
 
 class Step(NamedTuple):
@@ -46,7 +45,7 @@ class Step(NamedTuple):
 
 
 def take(name: str, command: list[str], folder: Path, measured: Path, environment: dict[str, str]) -> Step:
-    """Run a command in a folder; `measured` is the folder whose growth is counted."""
+    """Run a command in a folder as a step; `measured` is the folder whose growth is recorded."""
     before, began = disk_bytes(measured), time.monotonic()
     process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=2)
     _, status, used = os.wait4(process.pid, 0)
@@ -58,12 +57,12 @@ def take(name: str, command: list[str], folder: Path, measured: Path, environmen
 
 
 def disk_bytes(folder: Path) -> int:
-    """Return the bytes of all files below a folder."""
+    """Return the total size of all files below a folder."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir()) if folder.is_dir() else 0
 
 
 def path_without_compiler(folder: Path) -> str:
-    """Fill a folder with links to all programs but compilers and build tools, and return it."""
+    """Fill a folder with links to all programs except compilers and build tools, and return it."""
     folder.mkdir()
     for source in ("/usr/local/bin", "/usr/bin", "/bin"):
         for tool in sorted(Path(source).iterdir()):
@@ -73,7 +72,7 @@ def path_without_compiler(folder: Path) -> str:
 
 
 def requirements(clone: Path, without_compiler: bool) -> list[str]:
-    """Return what an installation downloads: for the build, and for the program."""
+    """Return the packages that an installation downloads: for the build, and at run time."""
     import tomllib
 
     project = tomllib.loads((clone / "pyproject.toml").read_text(encoding="utf-8"))
@@ -82,7 +81,7 @@ def requirements(clone: Path, without_compiler: bool) -> list[str]:
 
 
 def run_steps(work: Path, without_compiler: bool) -> list[Step]:
-    """Take all steps in an empty folder."""
+    """Run all steps in an empty folder."""
     clone, wheels, home = work / "clone", work / "wheels", work / "home"
     home.mkdir()
     environment = {name: value for name, value in os.environ.items() if not FREED.fullmatch(name)}
@@ -119,7 +118,7 @@ def run_steps(work: Path, without_compiler: bool) -> list[Step]:
 
 
 def processor() -> str:
-    """Return the processor's name, and the cores at hand."""
+    """Return the processor's name and the number of available cores."""
     names = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     return f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} cores"
 
@@ -128,7 +127,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--without-compiler", action="store_true", help="hide compilers and build tools")
-    parser.add_argument("--json", type=Path, help="write the rows to a file as well")
+    parser.add_argument("--json", type=Path, help="also write the rows to a file")
     options = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="intact-first-minutes-"))
     try:
@@ -146,7 +145,7 @@ def main() -> None:
     last = [step.name for step in steps].index("first answer")
     counted = [step for step in steps[: last + 1] if not step.name.startswith(DOWNLOADS)]
     seconds, used = sum(step.seconds for step in counted), sum(step.processor_seconds for step in counted)
-    print(f"\nTo the first answer, downloads not counted: {seconds:.0f} s, {used:.0f} processor seconds.")
+    print(f"\nTime to the first answer, excluding downloads: {seconds:.0f} s, {used:.0f} processor seconds.")
     print(f"Machine: {processor()}.")
 
 

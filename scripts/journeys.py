@@ -6,8 +6,8 @@
 The journeys, on a tiny random model:
 
     generate  `intact.load(path).generate(prompt)`
-    chat      a server that starts, and a request to /v1/chat/completions with a method, to the reply
-    solve     `intact solve` with a journal, ended in its midst, and run again
+    chat      a server that starts, and a request to /v1/chat/completions with a method, up to the reply
+    solve     `intact solve` with a journal, killed midway, and run again
     receipt   `intact run` with a receipt, and `intact verify`
 
 A file counts if one of its functions is called in any thread; what only importing a module does (its top level, its
@@ -39,7 +39,7 @@ PACKAGE = str(Path(intact.__file__).parent) + "/"
 
 
 def while_importing(frame: FrameType | None) -> bool:
-    """Return whether a module's top level is being executed further up the stack."""
+    """Return true if a module's top level is being executed further up the stack."""
     while frame is not None:
         if frame.f_code.co_name == "<module>" and frame.f_code.co_filename.startswith(PACKAGE):
             return True
@@ -72,7 +72,7 @@ def traced() -> Iterator[dict[CodeType, str]]:
 
 
 def generate(folder: Path) -> None:
-    """Generate text by the Python API."""
+    """Generate text with the Python API."""
     intact.load(str(folder / "tiny.gguf"), threads=1).generate("The sky is", n=2, temperature=0.8, max_tokens=4)
 
 
@@ -115,7 +115,7 @@ def count_stops(folder: Path) -> tuple[int, int]:
 
 
 def solve(folder: Path) -> None:
-    """Solve a problem with a journal, which dies with its second commit; run it again."""
+    """Solve a problem with a journal, killed at its second commit; run it again."""
     from intact.cli.app import app
     from intact.reason.driving.journal import Journal
 
@@ -136,7 +136,7 @@ def solve(folder: Path) -> None:
 
 
 def receipt(folder: Path) -> None:
-    """Have an answer with a receipt written, and verify it."""
+    """Write an answer with a receipt, and verify it."""
     from intact.cli.app import app
 
     model, path = str(folder / "tiny.gguf"), str(folder / "answer.receipt")
@@ -170,7 +170,9 @@ def entered_files() -> dict[str, dict[str, list[str]]]:
 def main() -> None:
     """Print the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", action="store_true", help="also the files, with the functions that were entered")
+    parser.add_argument(
+        "--files", action="store_true", help="also print the files, with the functions that were entered"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found = entered_files()

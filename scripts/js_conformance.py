@@ -3,12 +3,12 @@
 
     scripts/js_conformance.py [--out js/dist/conformance.bin]
 
-The set is that of `intact.measure.conformance`: each single operation, product and program, recorded while the native
-kernels compute it, with the digest of what they gave. `js/src/conformance.js` makes the same calls in WebAssembly.
+The set comes from `intact.measure.conformance`: each single operation, product and program, recorded while the native
+kernels compute it, with the digest of the results. `js/src/conformance.js` makes the same calls in WebAssembly.
 
-The file: the length of a JSON text in four bytes, little-endian; the text; the arrays behind it, from the next multiple
-of 64 bytes on. Where an array is an argument, the text has {"array": [type, offset, length]}; equal arrays stand there
-once. A group of cases has the name of a digest of docs/spec/contract.md.
+File format: the length of a JSON text in four bytes, little-endian; the text; the arrays, starting at the next multiple
+of 64 bytes. An array argument is written as {"array": [type, offset, length]}; equal arrays are stored once. A group of
+cases is named after a digest of docs/spec/contract.md.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ ALIGNMENT = 64
 
 
 class Arrays:
-    """The arrays of a file, each once."""
+    """The distinct arrays of a file."""
 
     def __init__(self) -> None:
         self.data = bytearray()
         self._known: dict[tuple[str, bytes], int] = {}
 
     def add(self, array: Any) -> dict[str, Any] | None:
-        """Add an array; return what stands for it in the text. None stays None."""
+        """Add an array and return its reference for the JSON text. None stays None."""
         if array is None:
             return None
         array = np.ascontiguousarray(array)
@@ -63,14 +63,14 @@ class Arrays:
 
 
 class RecordedKernels(NativeKernels):
-    """Kernels that note their calls."""
+    """Kernels that record their calls."""
 
     def __init__(self, tier: str, arrays: Arrays) -> None:
         super().__init__(tier)
         self._arrays, self._calls = arrays, list[dict[str, Any]]()
 
     def take(self) -> list[dict[str, Any]]:
-        """Return the calls since this was last asked."""
+        """Return the calls since the last time."""
         calls, self._calls = self._calls, []
         return calls
 
@@ -120,12 +120,12 @@ class RecordedKernels(NativeKernels):
 
 
 def gain_arguments(gain: Gain) -> dict[str, Any]:
-    """Return a gain's integers by the names of their arguments."""
+    """Return a gain's integers by argument name."""
     return {"factor": gain.factor, "exponent": int(gain.exponent), "epsilon": str(gain.epsilon)}
 
 
 def weight_arguments(arrays: Arrays, kind: str, data: Any, shape: tuple[int, ...], bits: int) -> dict[str, Any]:
-    """Return a matrix: as a checkpoint stores it, or where that is as an integer weight, its integers."""
+    """Return a matrix in the form that a checkpoint stores, or its integers if it is stored as an integer weight."""
     if kind == INTEGER:
         return integer_arguments(arrays, from_bytes(data))
     return {"kind": kind, "rows": shape[0], "columns": shape[1], "bits": bits, "data": arrays.add(data)}
@@ -140,7 +140,7 @@ def integer_arguments(arrays: Arrays, w: BlockWeight) -> dict[str, Any]:
 
 
 class RecordedModel:
-    """A native model that notes how it is built and what its steps are given."""
+    """A native model that records how it is built and the inputs of its steps."""
 
     def __init__(self, arrays: Arrays, *arguments: Any) -> None:
         self.model = _native.Model(*arguments)
@@ -207,14 +207,14 @@ class RecordedModel:
 
 
 class RecordedWeight:
-    """An integer weight and what it was packed from."""
+    """An integer weight with the arrays from which it was packed."""
 
     def __init__(self, source: BlockWeight, weight: Any) -> None:
         self.source, self.weight = source, weight
 
 
 class RecordedOp:
-    """An operation whose fields are set one by one, as those of `_native.Op`."""
+    """An operation whose fields are set one by one, like those of `_native.Op`."""
 
     fields: dict[str, Any]
     kind: str
@@ -234,7 +234,7 @@ class RecordedOp:
         return op
 
     def arguments(self, arrays: Arrays) -> dict[str, Any]:
-        """Return its fields as the JavaScript side reads them; those of other profiles are left out."""
+        """Return its fields in the form that the JavaScript side reads, without fields for other profiles."""
         fields = {k: v for k, v in self.fields.items() if not k.startswith("float_")}
         for name in ("index", "norms"):
             if name in fields:
@@ -259,7 +259,7 @@ class RecordedOp:
 
 
 class RecordedNative:
-    """The extension, with models and weights that note what they are made of."""
+    """The extension, with models and weights that record how they are made."""
 
     Op = RecordedOp
 
@@ -324,7 +324,7 @@ def record() -> tuple[dict[str, Any], bytes]:
     Raises
     ------
     SystemExit
-        If this machine's own digests are not those of this numerics version.
+        If this machine's digests differ from those of this numerics version.
     """
     arrays = Arrays()
     operations, plain = list(record_kernels(results, arrays)), None

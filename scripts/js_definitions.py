@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Write what the JavaScript package takes from this one: js/src/definitions.js.
+"""Write the definitions that the JavaScript package takes from this one: js/src/definitions.js.
 
     scripts/js_definitions.py [--check]
 
-Formats of tensors, the patterns that split texts into words, names of tokens that end a turn, digests of the contract,
-kinds of constraints, keys of GGUF files that are refused: each has its home in the Python package. `--check` fails
-where the file is not what this would write.
+Tensor formats, the patterns that split text into words, names of tokens that end a turn, digests of the contract, kinds
+of constraints, and rejected GGUF keys are each defined in the Python package. `--check` fails if the file is out of
+date.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from intact.text.vocabulary import TURN_ENDS
 
 FILE = Path(__file__).resolve().parent.parent / "js" / "src" / "definitions.js"
 CONTRACT = ("operations", "layouts", "profiles")
-"""Digests of docs/spec/contract.md that a browser computes by itself from a conformance set."""
+"""Digests of docs/spec/contract.md that a browser can compute on its own from a conformance set."""
 HEAD = "// Written by scripts/js_definitions.py from the Python package; do not edit.\n\n"
 
 
 def definitions() -> dict[str, Any]:
-    """Return all definitions as JSON has them."""
+    """Return all definitions as JSON values."""
     floats = [{"name": f.name, "gguf": f.gguf, "values": 1, "bytes": f.size} for f in FLOAT_FORMATS.values()]
     blocks = [{"name": f.name, "gguf": f.gguf, "values": f.values, "bytes": f.size} for f in BLOCK_FORMATS.values()]
     return {

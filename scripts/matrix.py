@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Run one evaluation on several Pythons, NumPys, SciPys, dates, hash seeds, zones and locales; compare the bytes.
+"""Run one evaluation on several Pythons, NumPys, SciPys, dates, hash seeds, time zones and locales; compare the bytes.
 
     scripts/matrix.py [--work FOLDER] [--python PATH]... [--out FILE]
 
-Every Python from 3.11 to 3.13 that is found (on PATH, under ~/.pyenv, by --python) gets two environments: with the
-oldest NumPy and SciPy that pyproject.toml allows and that have a wheel for it, and with the newest. In each the same
-commands run twice, under opposite settings (`SETTINGS`). What a Python lacks, or what does not install together, is
+Every Python from 3.11 to 3.13 that is found (on PATH, under ~/.pyenv, by --python) gets two environments: one with the
+oldest NumPy and SciPy that pyproject.toml allows and that have a wheel for it, and one with the newest. In each, the
+same commands run twice, with opposite settings (`SETTINGS`). Combinations that are missing or do not install are
 printed as not run, with the reason. The exit status is 1 if any two runs gave different bytes, 2 if none could run.
 
 Needs a package index and the real model SmolLM2-135M ($INTACT_MODELS); dates are changed by libfaketime (Debian's
@@ -55,7 +55,7 @@ COMMANDS = {
              "-n", "3", *SAMPLING, "--json"),
 }  # fmt: skip
 SLOW_CPU = "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR X86_V3 X86_V4"
-"""Names that NumPy 1.26 to 2.5 have for what AVX2 and AVX-512 bring; those that a version doesn't know it warns of."""
+"""Names of features that AVX2 and AVX-512 bring, in NumPy 1.26 to 2.5; a version warns about names it doesn't know."""
 SETTINGS: Mapping[str, Mapping[str, str]] = {
     "A": {
         "date": "2026-02-03 04:05:06", "PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8", "INTACT_THREADS": "1",
@@ -91,7 +91,7 @@ is a random model whose chat template writes the date.
 
 
 class Cell(NamedTuple):
-    """An environment: a Python with versions of NumPy and SciPy, or why there is none."""
+    """An environment: a Python with versions of NumPy and SciPy, or the reason why it could not be made."""
 
     python: str
     numpy: str
@@ -101,7 +101,7 @@ class Cell(NamedTuple):
 
     @property
     def minor(self) -> str:
-        """Python's version without the last part."""
+        """Python's version without the patch number."""
         return self.python.rpartition(".")[0]
 
 
@@ -131,7 +131,7 @@ def main() -> int:
 
 
 def make_models(work: Path) -> Path:
-    """Make a folder with the models under the names that the commands use."""
+    """Create a folder with the models under the names that the commands use."""
     folder = work / "models"
     folder.mkdir(exist_ok=True)
     real = Path(os.environ.get("INTACT_MODELS", "~/.cache/intact-test-models")).expanduser() / MODEL
@@ -151,7 +151,7 @@ def make_models(work: Path) -> Path:
 
 
 def cells(work: Path, named: list[Path]) -> Iterator[Cell]:
-    """Make the environments, one after the other."""
+    """Create the environments, one after the other."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     floors = {
         name: floor
@@ -179,7 +179,7 @@ def cells(work: Path, named: list[Path]) -> Iterator[Cell]:
 
 
 def build_wheel(python: Path, base: Path, before: Path | None) -> Path:
-    """Build the package for a Python, once; a wheel of the stable ABI, built for the one before, serves it too."""
+    """Build the package for a Python, once; if the previous wheel has the stable ABI, return it instead."""
     if not (base / "build").exists():
         subprocess.run([python, "-m", "venv", base / "build"], check=True, capture_output=True)
     if before is not None and any(".abi3." in name for name in ZipFile(before).namelist()):
@@ -192,7 +192,7 @@ def build_wheel(python: Path, base: Path, before: Path | None) -> Path:
 
 
 def available(venv: Path, name: str, floor: str) -> list[str]:
-    """List the releases of a package from the floor on that have a wheel for this Python, oldest first."""
+    """List the releases of a package from the floor upwards that have a wheel for this Python, oldest first."""
     text = pip(venv, "index", "versions", name, "--only-binary=:all:")
     versions = next(line for line in text.splitlines() if line.startswith("Available versions:")).split(":")[1]
     plain = [v for v in versions.replace(" ", "").split(",") if re.fullmatch(r"\d+(\.\d+)*", v)]  # no 1.9.0.post2
@@ -200,7 +200,7 @@ def available(venv: Path, name: str, floor: str) -> list[str]:
 
 
 def first(venv: Path, name: str, versions: Sequence[str]) -> str:
-    """Give the first version that pip finds a wheel of; an index may list others."""
+    """Return the first version for which pip finds a wheel; an index may list others."""
     for version in versions:
         with contextlib.suppress(subprocess.CalledProcessError):
             pip(venv, "install", "-q", "--dry-run", "--no-deps", "--only-binary=:all:", f"{name}=={version}")
@@ -209,12 +209,12 @@ def first(venv: Path, name: str, versions: Sequence[str]) -> str:
 
 
 def ordered(version: str) -> tuple[int, ...]:
-    """Give a version as numbers."""
+    """Return a version as numbers."""
     return tuple(map(int, version.split(".")))
 
 
 def install(python: Path, venv: Path, wheel: Path, versions: Mapping[str, str]) -> Path:
-    """Make an environment, once, and return its `intact`."""
+    """Create an environment, once, and return its `intact`."""
     command = venv / "bin" / "intact"
     if not command.exists():
         subprocess.run([python, "-m", "venv", venv], check=True, capture_output=True)
@@ -226,7 +226,7 @@ def install(python: Path, venv: Path, wheel: Path, versions: Mapping[str, str]) 
 
 
 def constraints_without(venv: Path, names: Mapping[str, str]) -> Path:
-    """Write the project's constraints without those of some packages, and of what needs a certain one of these."""
+    """Write the project's constraints without some packages and those that need a specific version of them."""
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     path = venv / "constraints.txt"
     left_out = {*names, "pandas", "patsy", "pyarrow", "scikit-learn", "statsmodels"}
@@ -235,7 +235,7 @@ def constraints_without(venv: Path, names: Mapping[str, str]) -> Path:
 
 
 def run(cell: Cell, settings: Mapping[str, str], models: Path) -> dict[str, str]:
-    """Run the commands in an empty folder; return a digest of what each wrote."""
+    """Run the commands in an empty folder; return a digest of each output."""
     assert cell.command is not None
     own = {name: value for name, value in settings.items() if name != "date"}
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LC_", "LANG"))}
@@ -261,7 +261,7 @@ def run(cell: Cell, settings: Mapping[str, str], models: Path) -> dict[str, str]
 
 
 def faketime() -> Path:
-    """Find libfaketime."""
+    """Find libfaketime, or exit."""
     for path in sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")):
         return path
     raise SystemExit("matrix: needs libfaketime (Debian: apt install libfaketime)")
@@ -278,24 +278,24 @@ def pip(venv: Path, *arguments: str) -> str:
 
 
 def output_of(program: Path, *arguments: str) -> str:
-    """Run a program and return what it printed."""
+    """Run a program and return its output."""
     return subprocess.run([program, *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def last(error: subprocess.CalledProcessError) -> str:
-    """Return the last line of what a program complained of."""
+    """Return the last line of a failed program's error output."""
     text = error.stderr if isinstance(error.stderr, str) else (error.stderr or b"").decode()
     return (text.strip().splitlines() or [str(error)])[-1][:200]
 
 
 def row(cell: Cell, setting: str, found: Mapping[str, str]) -> tuple[str, ...]:
-    """Give the fields of a table's row."""
+    """Return the fields of a table row."""
     digests = tuple(f"`{digest[:16]}`" for digest in found.values()) or (f"not run: {cell.why}", "", "", "", "")
     return (cell.python, cell.numpy, cell.scipy, setting, *digests)
 
 
 def page(rows: list[tuple[Cell, str, dict[str, str]]]) -> str:
-    """Write the table as a page."""
+    """Render the table as a page."""
     names = ("Python", "NumPy", "SciPy", "settings", "votes", "receipts", "dated", "programs", "lock")
     table = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     table += [f"| {' | '.join(row(*one))} |" for one in rows]

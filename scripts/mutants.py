@@ -1,4 +1,4 @@
-"""Mutants of Python sources: cosmic-ray's operators, and a draw of lines that stays when other lines change."""
+"""Mutants of Python sources: cosmic-ray's operators, and a draw of lines that is stable when other lines change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = (
     *("reason", "serve", "engine/shared_cache"),
 )
 NEEDS = {"evaluate/harness.py": "lm_eval", "evaluate/on_cluster.py": "ray", "tasks/score/rewards/": "torch"}
-"""Files whose tests are skipped where a package is absent; their lines are not drawn there."""
+"""Files whose tests are skipped if a package is missing; their lines are then not drawn."""
 NO_CHANGE = {"core/NoOp"}
 TYPES = {  # of the nodes that cosmic-ray's largest families of operators change: saves the time to ask each of them
     "core/ReplaceBinary": ("operator",),
@@ -37,7 +37,7 @@ IDENTITY = {  # of strings and small numbers `is` says the same as `==`, as long
 
 
 class RemoveStatement(Operator):
-    """Replace a call whose value nobody uses, or a raise, by `pass`."""
+    """Replace a call whose value is unused, or a raise, by `pass`."""
 
     def mutation_positions(self, node: Any) -> Iterator[tuple[Any, Any]]:
         if node.type == "simple_stmt":
@@ -61,16 +61,16 @@ class Mutant(NamedTuple):
     """One change of one line."""
 
     file: str
-    """Path in the repository."""
+    """Path relative to the repository."""
     line: int
     place: str
-    """The functions and classes around it, joined by dots."""
+    """The enclosing functions and classes, joined by dots."""
     was: str
-    """The line, without white space around it."""
+    """The original line, stripped."""
     becomes: str
     operator: str
     lines: range
-    """The lines of the statement, or of a compound one's head; empty if its function keeps what it gave once."""
+    """The lines of the statement, or of a compound statement's head; empty if its function caches its result."""
     source: str
     """The whole changed file."""
 
@@ -92,7 +92,7 @@ def operators() -> dict[str, Operator]:
 
 
 def annotates(node: Any) -> bool:
-    """Return whether a node belongs to an annotation, which is never evaluated, or is for type checkers only."""
+    """Return true if a node belongs to an annotation, which is never evaluated, or is only for type checkers."""
     while (parent := node.parent) is not None:
         if parent.type in ("param", "tfpdef", "annassign", "funcdef"):
             before = node.get_previous_sibling()
@@ -122,7 +122,7 @@ STATEMENTS = {"file_input", "suite", "simple_stmt", "decorated", "async_stmt"} |
 
 
 def lines_of(node: Any) -> range:
-    """Return the lines whose tests execute a node; none stands for all tests of the file."""
+    """Return the lines whose tests execute a node; an empty range means all tests of the file."""
     around = node
     while around.parent.type not in (*STATEMENTS, "funcdef", "classdef"):
         around = around.parent
@@ -136,7 +136,7 @@ def lines_of(node: Any) -> range:
 
 
 def spread(*parts: object) -> bytes:
-    """Return a number that orders things at random, by their text alone."""
+    """Return a pseudo-random sort key that depends only on the text of the parts."""
     return hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
 
 
@@ -170,7 +170,7 @@ def changes_by_line(source: str, known: dict[str, Operator]) -> dict[int, list[C
 
 
 def draw(seed: int, number: int, packages: Sequence[str] = PACKAGES) -> tuple[list[Mutant], int]:
-    """Draw lines of packages, and a mutation of each; give these and the number of lines that can be mutated."""
+    """Draw lines of packages and a mutation of each; return the mutants and the number of lines that can be mutated."""
     known = operators()
     lines: list[tuple[bytes, str, int, list[Change]]] = []
     sources: dict[str, str] = {}
@@ -196,7 +196,7 @@ def draw(seed: int, number: int, packages: Sequence[str] = PACKAGES) -> tuple[li
 
 
 def apply(file: str, line: int, source: str, change: Change, known: dict[str, Operator]) -> Mutant | None:
-    """Apply a change; nothing if the result is no Python."""
+    """Apply a change; return None if the result is not valid Python."""
     altered = mutate_code(source, known[change.operator], change.occurrence)
     try:
         compile(altered, file, "exec")

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Alter kernels, and what receipts read, by one unit in the last place, one alteration at a time: the tests must fail.
+"""Alter kernels and the code behind receipts by one unit in the last place, one change at a time: the tests must fail.
 
     scripts/mutate.py BUILD_FOLDER [--all] [--part I/N] [--list] [NAME...]
 
-Each mutation changes a copy of one source and compiles that unit alone (of tier scalar; of avx2, vbmi2 and amx for
-their own), links it with the other objects of the build folder and runs the tests of the kernels that it touches, on
-that tier. First the unaltered sources go the same way and must pass (with --trust only one of them, as the tests have
-passed before). Without --all one mutation of each kind is taken. With --part 2/6, the second sixth: parts can run
-beside each other. One whose text is no longer in the source is an error: the list below has to follow the kernels.
+Each mutation changes a copy of one source, compiles only that unit (of tier scalar; of avx2, vbmi2 and amx for sources
+specific to them), links it with the other objects of the build folder and runs the tests of the affected kernels on
+that tier. First, the unaltered sources go through the same steps and must pass (with --trust only one of them, if the
+tests have passed before). Without --all, one mutation of each kind is run. --part 2/6 runs the second sixth; parts can
+run in parallel. A mutation whose text is no longer in the source is an error: the list below has to follow the kernels.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ MATMUL, ROWS, ATTENTION, SAMPLING, FLOAT = (
 
 
 PRODUCTS = ("product.inl", "matmul.inl", "tiles.inl")
-"""Sources of which the matrix products alone are made."""
+"""Sources that only the matrix products include."""
 GENERATED = ("_products1.cpp", "_products2.cpp", "_products3.cpp")
-"""Suffixes of the files that the build generates for them (cmake/Tiers.cmake)."""
+"""Suffixes of the files that the build generates for the products (cmake/Tiers.cmake)."""
 
 
 class Mutation(NamedTuple):
-    """Replace `old`, which stands in `source` once, by `new`; `tests` must then fail."""
+    """Replace the only occurrence of `old` in `source` by `new`; `tests` must then fail."""
 
     name: str
     source: str
@@ -57,7 +57,7 @@ class Mutation(NamedTuple):
     new: str
     tests: str
     short: bool = False
-    """Whether it belongs to the few that run without --all."""
+    """If true, it is one of the few that run without --all."""
     unit: str = "tier_scalar.cpp"
 
 
@@ -515,7 +515,7 @@ class Build(NamedTuple):
         _run([compiler, "-shared", "-pthread", "-o", str(library), *linked, *static], cwd=self.folder)
 
     def _object(self, unit: str) -> tuple[str, Path]:
-        """Compile the scratch copy of a unit; return the object's name in a build, and the file."""
+        """Compile the scratch copy of a unit; return the object's name in the build, and the file."""
         command = list(self.commands[unit])
         output = command[command.index("-o") + 1]
         made = self.scratch / output
@@ -535,7 +535,7 @@ class Build(NamedTuple):
         return output, made
 
     def passes(self, tests: str, tier: str) -> bool:
-        """Whether the tests pass on that tier with the extension as it is now."""
+        """Return true if the tests pass on that tier with the current extension."""
         environment = os.environ | {"PYTHONPATH": str(self.scratch / "site"), "PYTHONDONTWRITEBYTECODE": "1"}
         environment["INTACT_BUILD"] = str(self.scratch)  # whose only object is the altered one
         where = _output([sys.executable, "-c", "import intact._native as native; print(native.__file__)"], environment)
@@ -553,7 +553,7 @@ class Build(NamedTuple):
 
 @contextmanager
 def _empty(folder: Path) -> Iterator[Path]:
-    """A folder for a while; its path is always the same, by which a compiler's cache knows what stands there."""
+    """Provide a temporary folder whose path is always the same, so that the compiler cache recognises its contents."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
@@ -573,7 +573,7 @@ def _output(command: list[str], environment: dict[str, str] | None = None) -> st
 
 
 def native_file(root: Path, name: str) -> Path:
-    """Return the file of that name in one of the folders of native/; names are unique."""
+    """Return the file with this name in any folder of native/; names are unique."""
     (path,) = (root / "native").rglob(name)
     return path
 
@@ -584,7 +584,7 @@ def tier_of(mutation: Mutation) -> str:
 
 
 def units_of(mutation: Mutation) -> tuple[str, ...]:
-    """Return the files to compile: where products are mutated, the parts in which a tier compiles them."""
+    """Return the files to compile; if products are mutated, the parts in which a tier compiles them."""
     if mutation.source in PRODUCTS or (mutation.tests == MATMUL and mutation.source != "rows.inl"):
         return tuple(f"tier_{tier_of(mutation)}{part}" for part in GENERATED)
     return (mutation.unit,)
@@ -592,7 +592,7 @@ def units_of(mutation: Mutation) -> tuple[str, ...]:
 
 def altered(mutation: Mutation) -> str:
     text = native_file(ROOT, mutation.source).read_text()
-    # However the source is laid out: any space may stand between two tokens.
+    # Independent of the source's layout: any whitespace may separate two tokens.
     pattern = r"\s*".join(re.escape(token) for token in re.findall(r"\w+|[^\w\s]", mutation.old))
     places = list(re.finditer(pattern, text))
     if len(places) != 1:
@@ -602,7 +602,7 @@ def altered(mutation: Mutation) -> str:
 
 
 FLAGS = {"avx2": "avx2", "vbmi2": "avx512_vbmi2", "amx": "amx_int8"}
-"""What the system calls the instructions that a tier needs."""
+"""The system's names for the instructions that a tier needs."""
 
 
 def usable(mutation: Mutation) -> bool:
@@ -615,7 +615,7 @@ def usable(mutation: Mutation) -> bool:
 
 
 def part(text: str) -> tuple[int, int]:
-    """Read "2/6", the second of six parts."""
+    """Parse "2/6", the second of six parts."""
     number, parts = map(int, text.split("/"))
     if not 1 <= number <= parts:
         raise ValueError(text)

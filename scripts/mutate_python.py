@@ -1,21 +1,20 @@
 #!/usr/bin/env python3
-"""Mutate the Python of packages whose lines decide verdicts and answers, one line at a time: the tests must fail.
+"""Mutate packages whose Python code decides verdicts and answers, one line at a time: the tests must fail.
 
     scripts/mutate_python.py [--of PACKAGE]... [--number N] [--seed S] [--jobs N] [--tests GROUP]... [TEXT...]
 
-The operators are cosmic-ray's, and one more that removes a statement. Lines are drawn uniformly among those that can
-be mutated, then one mutation of each. The draw depends on the seed and the lines' text alone: a change elsewhere
-draws the other lines again as before. Annotations, and swaps of `is` and `==`, are left out.
+The operators are cosmic-ray's, plus one that removes a statement. Lines are drawn uniformly among those that can be
+mutated, then one mutation of each. The draw depends only on the seed and the lines' text: after a change elsewhere, the
+same lines are drawn again. Annotations, and swaps of `is` and `==`, are left out.
 
 All work is done on a copy of the checkout in `build/mutate_python`. The tests run there once under coverage.py, which
-tells for each line which tests execute it (setting up a shared fixture counts for all tests that use the fixture).
-Then each mutant is tested by these tests, the quickest files first, up to the first failure, in a process of its own.
-Results are appended to `results.jsonl` there: a run that was interrupted continues, and a mutant that was killed is
-not tested again. `--fresh` begins anew.
+records for each line the tests that execute it (setting up a shared fixture counts for all tests that use it). Then
+each mutant is tested by these tests in its own process, quickest files first, up to the first failure. Results are
+appended to `results.jsonl` there: an interrupted run continues, and a killed mutant is not tested again. `--fresh`
+starts over.
 
-`mutants.toml` beside this script lists mutants that no test can kill ("equivalent", not counted), and those that
-survive and are known. The exit status is 1 if the share of killed mutants is below `--target`, or if a mutant survives
-that is not listed.
+`mutants.toml` next to this script lists mutants that no test can kill ("equivalent", not counted), and known
+survivors. The exit status is 1 if the share of killed mutants is below `--target`, or if an unlisted mutant survives.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ LIST = Path(__file__).with_name("mutants.toml")
 
 
 class Selection:
-    """A pytest plugin that runs these tests only, those of quick files first."""
+    """A pytest plugin that runs only the given tests, quickest files first."""
 
     def __init__(self, seconds: dict[str, float]) -> None:
         self.seconds = seconds
@@ -57,14 +56,14 @@ class Selection:
 
 
 def preload(modules: list[str]) -> None:
-    """Import what tests need, once for all children."""
+    """Import the modules that tests need, once for all children."""
     for name in modules:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
 
 
 def test(folder: Path, tests: dict[str, float], seconds: int) -> int:
-    """Run tests up to the first failure, for some seconds of processor time; give pytest's exit status."""
+    """Run tests up to the first failure, within a limit of processor seconds; return pytest's exit status."""
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     files = sorted({name.split("::")[0] for name in tests})
     words = [*QUICK, "-x", "--tb=line", "--basetemp", str(folder / "build" / "tmp"), *files]
@@ -72,7 +71,7 @@ def test(folder: Path, tests: dict[str, float], seconds: int) -> int:
 
 
 class Worker:
-    """A copy of the checkout, and the mutant that is tested in it."""
+    """A copy of the checkout, and the mutant that is being tested in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -95,7 +94,9 @@ class Worker:
         while (found := self.outcome()) is None:
             time.sleep(0.1)
         if found["killed_by"]:
-            raise SystemExit(f"mutate_python: without any mutation: {found['killed_by']}: {self.log}")
+            raise SystemExit(
+                f"mutate_python: the tests fail without any mutation: {found['killed_by']}: see {self.log}"
+            )
 
     def _write(self, source: bytes) -> None:
         self.path.write_bytes(source)
@@ -103,7 +104,7 @@ class Worker:
             stale.unlink()
 
     def outcome(self) -> dict[str, Any] | None:
-        """Return what became of the mutant, or nothing yet."""
+        """Return the mutant's result, or None if it is not finished."""
         done, status = os.waitpid(self.child, os.WNOHANG)
         late = time.monotonic() - self.began > self.limit
         if not done and not late:
@@ -116,7 +117,7 @@ class Worker:
         self._write(self.original)
         code = -1 if late else os.waitstatus_to_exitcode(status)
         if code in (5, 99):
-            raise SystemExit(f"mutate_python: the tests of {mutant.file}:{mutant.line} could not run: {self.log}")
+            raise SystemExit(f"mutate_python: the tests of {mutant.file}:{mutant.line} could not run: see {self.log}")
         killed_by = ""
         if code:
             rows = self.log.read_text(errors="replace").splitlines()
@@ -139,7 +140,7 @@ def read_results(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def run(mutants: list[Mutant], covering: Map, jobs: int, budget: float) -> list[dict[str, Any]]:
-    """Test mutants, those that were killed before not again."""
+    """Test mutants, except those that were killed before."""
     path = WORK / "results.jsonl"
     known = {digest: row for digest, row in read_results(path).items() if row["killed_by"]}
     results = [known[m.digest] | described(m) for m in mutants if m.digest in known]
@@ -178,7 +179,7 @@ def read_list(kind: str) -> dict[tuple[str, ...], str]:
 
 
 def report(results: list[dict[str, Any]], lines: int, target: float) -> int:
-    """Print the rate and the survivors; give the exit status."""
+    """Print the rate and the survivors; return the exit status."""
     from intact.stats.intervals import wilson
 
     equivalent, known = read_list("equivalent"), read_list("survivor")
@@ -209,24 +210,24 @@ def report(results: list[dict[str, Any]], lines: int, target: float) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "texts", nargs="*", help='take drawn mutants whose "file:line: changed line" holds one of these'
+        "texts", nargs="*", help='test only drawn mutants whose "file:line: changed line" contains one of these'
     )
-    parser.add_argument("--of", action="append", choices=PACKAGES, help="a package to draw from (default: all)")
-    parser.add_argument("--number", type=int, default=300, help="of lines to draw (default 300)")
-    parser.add_argument("--seed", type=int, default=1, help="of the draw (default 1)")
-    parser.add_argument("--jobs", type=int, default=1, help="mutants tested at once (default 1)")
-    parser.add_argument("--target", type=float, default=0.9, help="share that must be killed (default 0.9)")
-    parser.add_argument("--budget", type=float, default=120, help="processor seconds for a mutant (default 120)")
+    parser.add_argument("--of", action="append", choices=PACKAGES, help="package to draw from (default: all)")
+    parser.add_argument("--number", type=int, default=300, help="number of lines to draw (default 300)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the draw (default 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="number of mutants tested in parallel (default 1)")
+    parser.add_argument("--target", type=float, default=0.9, help="share of mutants that must be killed (default 0.9)")
+    parser.add_argument("--budget", type=float, default=120, help="processor seconds per mutant (default 120)")
     parser.add_argument(
-        "--tests", action="append", choices=TESTS, help="a group of tests that may kill mutants (default: all groups)"
+        "--tests", action="append", choices=TESTS, help="group of tests that may kill mutants (default: all groups)"
     )
-    parser.add_argument("--fresh", action="store_true", help="forget earlier results and the tests' map")
-    parser.add_argument("--map", action="store_true", help="make the tests' map again")
-    parser.add_argument("--list", action="store_true", help="print the mutants and stop")
+    parser.add_argument("--fresh", action="store_true", help="discard earlier results and the map of tests")
+    parser.add_argument("--map", action="store_true", help="rebuild the map of tests")
+    parser.add_argument("--list", action="store_true", help="print the mutants and exit")
     options = parser.parse_args()
     installed = importlib.util.find_spec("intact")
     if installed and installed.origin and Path(installed.origin).is_relative_to(ROOT / "src"):
-        raise SystemExit("mutate_python: intact is installed as editable here, so that tests would never see a mutant")
+        raise SystemExit("mutate_python: intact is installed as editable here, so the tests would never see a mutant")
     if options.fresh:
         shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True, exist_ok=True)

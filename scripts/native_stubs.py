@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Write the types of the extension, src/intact/_native/*.pyi, as nanobind's stubgen finds them in the built module.
+"""Write the extension's type stubs, src/intact/_native/*.pyi, from the built module with nanobind's stubgen.
 
-    scripts/native_stubs.py [--check]     # with --check: compare with the files that there are, and write none
+    scripts/native_stubs.py [--check]     # with --check: compare with the existing files, and write nothing
 
-Run it after a change of bindings, with the extension built and `PYTHONPATH=src`.
+Run it after changing bindings, with the extension built and `PYTHONPATH=src`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ COMPLETIONS = (
     (re.compile(r"(def norm\(.*\)) -> NDArray\[numpy\.int32\]:"), r"\1 -> NDArray[Any]:"),
     (re.compile(r"^from typing import Annotated$", re.MULTILINE), "from typing import Annotated, Any"),
 )
-"""Patterns that mypy's strict mode refuses in what bindings say, and their replacements."""
+"""Patterns in stubgen's output that mypy's strict mode rejects, and their replacements."""
 
 
 def header() -> str:
-    """Return the lines above each file, with the version of nanobind that is installed."""
+    """Return the lines above each file, with the installed version of nanobind."""
     return HEADER.format(version=version("nanobind"))
 
 
@@ -48,7 +48,7 @@ def made() -> dict[Path, str]:
 
 
 def main() -> int:
-    """Write or compare all files."""
+    """Write all files, or compare them."""
     check, files = "--check" in sys.argv[1:], made()
     stale = set(FOLDER.glob("*.pyi")) - set(files)
     different = [path for path, text in files.items() if not path.exists() or path.read_text() != text]

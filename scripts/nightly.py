@@ -29,7 +29,7 @@ def read() -> dict[str, dict[str, str | int]]:
 
 
 def note(section: str, result: str, seconds: str, log: str) -> None:
-    """Write down a run; the summary is what the section's tools printed last of what they did."""
+    """Record a run; the summary is the last result line that the section's tools printed."""
     printed = SUMMARIES.findall(Path(log).read_text(encoding="utf-8", errors="replace"))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, check=True, stdout=subprocess.PIPE)
     run = {
@@ -45,7 +45,7 @@ def note(section: str, result: str, seconds: str, log: str) -> None:
 
 
 def status(sections: list[str]) -> int:
-    """Print the last run of each section, and a line that counts what is wrong; return the exit status."""
+    """Print the last run of each section and a line that counts the problems; return the exit status."""
     runs, today = read(), datetime.now(UTC).date()
     wrong: dict[str, list[str]] = {"FAILED": [], "never run": [], "older than seven days": []}
     for section in sections:
@@ -65,7 +65,7 @@ def status(sections: list[str]) -> int:
 
 
 def main() -> int:
-    """Note a run, or print all."""
+    """Record a run, or print all."""
     match sys.argv[1:]:
         case ["note", section, ("passed" | "FAILED") as result, seconds, log]:
             note(section, result, seconds, log)

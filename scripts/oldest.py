@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Print constraints for pip that hold every direct dependency at the oldest version that pyproject.toml allows."""
+"""Print pip constraints that pin every direct dependency to the oldest version that pyproject.toml allows."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Write the samples of tasks that come with the package: the first problems of a file, compressed.
+"""Write the task samples that ship with the package: the first problems of each file, compressed.
 
     python scripts/sample_tasks.py [FOLDER]
 
-FOLDER holds the full files, by default `$INTACT_DATA` or ../shared/data. The bytes depend on the files and on zlib
-alone: no time and no name is in them. Licences and sources are stated in src/intact/tasks/samples/LICENSES.
+FOLDER holds the full files; the default is `$INTACT_DATA` or ../shared/data. The bytes depend only on the files and on
+zlib: they contain no time and no file name. Licences and sources are stated in src/intact/tasks/samples/LICENSES.
 """
 
 import gzip
@@ -19,7 +19,7 @@ FILES = ("gsm8k/test.jsonl", "humaneval/HumanEval.jsonl", "mbpp_sanitized/test.j
 
 
 def sample(path: Path) -> bytes:
-    """The first lines of a file of JSON lines."""
+    """Return the first lines of a JSON Lines file."""
     lines = path.read_bytes().splitlines(keepends=True)
     if len(lines) < SAMPLE_SIZE:
         raise SystemExit(f"{path} has {len(lines)} problems; expected {SAMPLE_SIZE} or more")

@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""Run a stage of the checks, or skip it where nothing that it depends on has changed since it last passed.
+"""Run a stage of the checks, or skip it if none of its inputs has changed since it last passed.
 
-    scripts/stages.py --plan [--known]                  # each stage: would it run, and why
-    scripts/stages.py STAGE [--always] -- COMMAND...    # run the command, or say why it is skipped
+    scripts/stages.py --plan [--known]                  # print for each stage whether it would run, and why
+    scripts/stages.py STAGE [--always] -- COMMAND...    # run the command, or print why it is skipped
     scripts/stages.py slow [--always] -- COMMAND...     # the same for the slow tests, whose files are appended
 
-The slow tests of each package of `src/intact` are a stage. It depends on its tests, on what these import, on the
-package, and on all packages that any of these imports: read from the files, not listed. The slow tests at the top of
-`tests/` that belong to no package are one more stage, which depends on everything. What other stages depend on is
-listed below.
+The slow tests of each package of `src/intact` are a stage. It depends on its tests, on everything that these import, on
+the package, and on all packages that any of these import; the files themselves are the source, not a list. The slow
+tests at the top of `tests/` that belong to no package are one more stage, which depends on everything. The inputs of
+other stages are listed below.
 
-`.ci/passed.json` holds the digests of the inputs with which each stage passed last: of the working tree, whether
-committed or not. Comments, docstrings and blank lines of Python and C++ do not count, but for a stage that depends on
+`.ci/passed.json` holds the digests of each stage's inputs when it last passed, taken from the working tree, committed
+or not. Comments, docstrings and blank lines of Python and C++ do not count, except for a stage that depends on
 everything, such as the site, which prints them. A stage that passes writes its line there; commit the file together
 with the change.
-INTACT_ALL_STAGES=1 has the effect of --always. This needs Python and git alone.
+INTACT_ALL_STAGES=1 has the effect of --always. This script needs only Python and git.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ NO_TESTS = 5  # pytest's exit status if it finds none: a helper may mark tests i
 
 
 class Stage(NamedTuple):
-    """The inputs of a stage: files and folders, and the tests that it runs whole."""
+    """The inputs of a stage: files and folders, and the tests that it runs in full."""
 
     paths: tuple[str, ...]
     tests: tuple[str, ...] = ()
     follow: bool = False
-    """If true, what the tests import is an input too."""
+    """If true, everything that the tests import is an input too."""
 
 
 STAGES = {
@@ -91,22 +91,22 @@ STAGES = {
         (*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/arm64.sh", "scripts/site.sh"), ("tests/arm64",)
     ),
 }  # fmt: skip
-"""Stages other than the slow tests of packages."""
+"""The stages except the slow tests of packages."""
 NEVER = "never passed"
 LEFT = "never passed; .ci/nightly slow runs it first"
-"""Why a package's slow tests are skipped under --known: the gate has a time limit, and all of them take too long."""
+"""Reason for skipping a package's slow tests under --known: the gate has a time limit, and all would take too long."""
 
 
 @cache
 def tree() -> list[str]:
-    """Return the names of all files that git knows or would add, but for records of runs."""
+    """Return the names of all files that git tracks or would add, except records of runs."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout.decode().split("\0")
     return sorted({name for name in listed if not name.startswith(".ci/") and (ROOT / name).is_file()})
 
 
 def python_code(text: str) -> str:
-    """Return a Python file without docstrings, lines of comments and blank lines."""
+    """Return a Python file without docstrings, comment lines and blank lines."""
     lines = text.split("\n")
     strings, dropped = set[int](), set[int]()
     for node in ast.walk(ast.parse(text)):
@@ -130,7 +130,7 @@ CPP = re.compile(
     r"|\w+(?:'\w+)*|'(?:\\.|[^'\\])+'",
     re.DOTALL,
 )
-"""Blanks and comments of C++; and strings, characters and numbers such as 1'000, in which neither begins."""
+"""Whitespace and comments of C++; and strings, characters and numbers such as 1'000, inside which neither can begin."""
 
 
 def cpp_code(text: str) -> str:
@@ -175,12 +175,12 @@ def packages() -> list[str]:
 
 @cache
 def imported_by(package: str) -> list[str]:
-    """Return the packages that a package imports itself."""
+    """Return the packages that a package imports directly."""
     return imports(package, packages())
 
 
 def with_imports(wanted: Iterable[str]) -> set[str]:
-    """Return packages and all that they import, however indirectly."""
+    """Return the packages and all packages that they import, directly or indirectly."""
     found, left = set[str](), list(wanted)
     while left:
         if (name := left.pop()) not in found:
@@ -203,9 +203,9 @@ def with_helpers(paths: Iterable[Path]) -> set[Path]:
 
 
 def used_by_tests(paths: Iterable[Path]) -> set[str]:
-    """Return the paths that tests depend on: packages, also those that are named in programs that they run.
+    """Return the paths that tests depend on: packages, including those named in programs that the tests run.
 
-    Of the command, which imports what it needs when it needs it, only the package `cli` itself is counted.
+    The command line imports packages on demand, so only the package `cli` itself is counted for it.
     """
     used, folders = set[str](), set[str]()
     for path in with_helpers(paths):
@@ -233,7 +233,7 @@ def sources(package: str) -> list[str]:
 
 @cache
 def slow_tests() -> dict[str, list[str]]:
-    """Return the stages of slow tests, and the files that hold these, also those that a helper marks."""
+    """Return the slow-test stages with the files that contain their tests, including files that a helper marks."""
     elsewhere = tuple(path for stage in STAGES.values() for path in stage.tests)
     texts = {name: (ROOT / name).read_text("utf-8") for name in tree() if re.fullmatch(r"tests/.*\.py", name)}
     slow = r"\bmark\.slow\b"
@@ -278,13 +278,13 @@ def inputs(stage: str) -> dict[str, str]:
 
 
 def passed() -> dict[str, Any]:
-    """Return what is known of each stage."""
+    """Return the recorded data of each stage."""
     found: dict[str, Any] = json.loads(PASSED.read_text(encoding="utf-8")) if PASSED.exists() else {}
     return found
 
 
 def note(stage: str, digests: dict[str, str], seconds: float) -> None:
-    """Write that a stage has passed; other processes may do so at the same time."""
+    """Record that a stage has passed; other processes may do so at the same time."""
     with PASSED.with_name("run").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = {name: last for name, last in passed().items() if name in {*STAGES, *slow_tests()}}
@@ -296,7 +296,7 @@ def note(stage: str, digests: dict[str, str], seconds: float) -> None:
 
 
 def why(stage: str, always: bool) -> str:
-    """Return why a stage would run, or nothing if it would not."""
+    """Return the reason why a stage would run, or an empty string if it would not."""
     if always:
         return "asked for"
     if stage not in passed():
@@ -308,7 +308,7 @@ def why(stage: str, always: bool) -> str:
 
 
 def plan(always: bool, known: bool) -> None:
-    """Print what would run."""
+    """Print which stages would run."""
     for stage in [*STAGES, *slow_tests()]:
         reason, last = why(stage, always), passed().get(stage)
         if known and stage not in STAGES and reason == NEVER:
@@ -320,7 +320,7 @@ def plan(always: bool, known: bool) -> None:
 
 
 def run(stage: str, command: list[str], always: bool, known: bool) -> int:
-    """Run a stage by a command, to which the files of slow tests are appended, or skip it; return the exit status."""
+    """Run a stage's command, with the files of slow tests appended, or skip it; return the exit status."""
     reason = why(stage, always)
     if known and stage not in STAGES and reason == NEVER:
         print(f"SKIPPED {stage}: {LEFT}", flush=True)
@@ -353,7 +353,7 @@ def main() -> int:
         plan(options.always, options.known)
         return 0
     if not options.stage or not command:
-        parser.error("name a stage, and behind -- the command that runs it")
+        parser.error("give a stage and, after --, the command that runs it")
     stages = [*slow_tests()] if options.stage == "slow" else [options.stage]
     return max([run(stage, command, options.always, options.known) for stage in stages], default=0)
 

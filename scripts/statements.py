@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Count the logical statements of everything that ships, docstrings excluded.
+"""Count the logical statements of everything that ships, excluding docstrings.
 
     scripts/statements.py [--json] [REVISION]      # default: this checkout
 
-Prints a table of packages; with a revision the counts there, the counts here and the change.
+Prints a table of packages; given a revision, with its counts, the counts here and the change.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PACKAGE = "src/intact"
 
 
 def statements(source: str) -> int:
-    """Return the number of statements of a module; an expression that is only a string does not count."""
+    """Return the number of statements of a module; expressions that are only a string do not count."""
 
     def counts(node: ast.AST) -> bool:
         text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
@@ -33,13 +33,13 @@ def statements(source: str) -> int:
 
 
 def here() -> Iterator[tuple[str, str]]:
-    """Yield each module's path below the package, and its source."""
+    """Yield each module's path relative to the package, and its source."""
     for path in sorted((ROOT / PACKAGE).rglob("*.py")):
         yield str(path.relative_to(ROOT / PACKAGE)), path.read_text(encoding="utf-8")
 
 
 def at(revision: str) -> Iterator[tuple[str, str]]:
-    """Yield the same of a revision."""
+    """Like `here`, for a revision."""
     archive = subprocess.run(["git", "archive", revision, PACKAGE], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         for member in files:
@@ -49,7 +49,7 @@ def at(revision: str) -> Iterator[tuple[str, str]]:
 
 
 def table(modules: Iterator[tuple[str, str]]) -> Counter[str]:
-    """Return the counts by package; a module outside of packages stands under its own name."""
+    """Return the counts by package; a module outside of packages is listed under its own name."""
     found: Counter[str] = Counter()
     for path, source in modules:
         found[path.split("/")[0].removesuffix(".py")] += statements(source)

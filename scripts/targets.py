@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Compile and link the core for systems that are not here, and try it where something can run it.
+"""Compile and link the core for other systems, and run it where possible.
 
     scripts/targets.py [--build-type Release] [TARGET...]     (default: all)
 
-The core is all of `native/` but the Python module; `tests/native/core/core.cpp` is its program, which tries threads,
-memory and each tier's products. The compiler is zig's clang, as for the wheels. Warnings are errors. The program is run
-on this machine, and by wine for Windows where that is installed; both must print the same digest. Nothing here can run
-what is compiled for macOS.
+The core is all of `native/` except the Python module; `tests/native/core/core.cpp` is its program, which tests threads,
+memory and each tier's products. The compiler is zig's clang, as for the wheels. Warnings are errors. The program runs
+on this machine, and under wine for Windows if that is installed; both must print the same digest. Programs compiled for
+macOS cannot run here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Target:
     system, processor : str
         Their names in CMake.
     runners : tuple of str
-        Programs of which each could run a program of the target; an empty name: it needs none.
+        Programs that can run the target's programs, any one of which is enough; an empty name means that none is
+        needed.
     """
 
     system: str
@@ -47,7 +48,7 @@ TARGETS = {
     "x86_64-macos.11.0": Target("Darwin", "x86_64"),
     "aarch64-macos.11.0": Target("Darwin", "arm64"),
 }
-"""By zig's names; aarch64 on Linux has tests of its own (`scripts/arm64.sh`)."""
+"""Targets by zig's names; aarch64 on Linux has separate tests (`scripts/arm64.sh`)."""
 
 
 def main() -> None:
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--build-type", default="Release", choices=["Debug", "Release"])
     options = parser.parse_args()
     if unknown := set(options.targets) - set(TARGETS):
-        parser.error(f"there is no target {', '.join(sorted(unknown))}: it should be one of {', '.join(TARGETS)}")
+        parser.error(f"unknown target {', '.join(sorted(unknown))}: expected one of {', '.join(TARGETS)}")
     digests = {}
     for name in options.targets or TARGETS:
         program = build(name, options.build_type)
@@ -97,7 +98,7 @@ def build(name: str, build_type: str) -> Path:
 
 
 def find_runner(target: Target) -> list[str] | None:
-    """Return the command that runs a program of the target here, or None."""
+    """Return the command that runs a target's program here, or None."""
     for runner in target.runners:
         if not runner or shutil.which(runner):
             return [runner] if runner else []

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fetch the JavaScript libraries of the server's page from the npm registry, in the versions of vendor/VERSIONS.
 
-    scripts/vendor_page.py [--check]      # with --check: compare with the files that there are, and write none
+    scripts/vendor_page.py [--check]      # with --check: compare with the existing files, and write nothing
 
 Needs the command npm.
 """
@@ -22,7 +22,7 @@ BUILDS = {
     "katex": "dist/katex.min.js",
     "@highlightjs/cdn-assets": "es/highlight.min.js",
 }
-"""The file of each package that the page uses."""
+"""The file that the page uses from each package."""
 
 
 def fetch(package: str, version: str) -> tuple[bytes, bytes]:
@@ -41,7 +41,7 @@ def fetch(package: str, version: str) -> tuple[bytes, bytes]:
 
 
 def main() -> int:
-    """Fetch all, and write or compare them."""
+    """Fetch all packages, and write or compare their files."""
     check, different, licences = "--check" in sys.argv[1:], [], b""
     rows = re.findall(r"^\| `(.+?)` \| (.+?) \| (.+?) \|", (FOLDER / "VERSIONS").read_text(), re.MULTILINE)
     files = {}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check the words of names and documentation: the field's own terms, imperative docstrings, no class name twice.
+"""Check the wording of names and documentation: the field's own terms, imperative docstrings, unique class names.
 
     scripts/vocabulary.py [PATH...]      # default: src, native, scripts and all documents
 
@@ -21,20 +21,20 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 LISTS: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 WIDTH = 120
-"""Characters of a line of a document; tables, code and links may be longer."""
+"""Maximum number of characters per line of a document; tables, code and links may be longer."""
 NATIVE = {".cpp", ".h", ".inl"}
 
 Finding = tuple[int, str]
 
 
 def parts(name: str) -> Iterator[str]:
-    """Yield the words of an identifier in lower case: of snake_case and CamelCase."""
+    """Yield the lower-case words of a snake_case or CamelCase identifier."""
     for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", name):
         yield word.lower()
 
 
 def wrong_words(name: str) -> Iterator[str]:
-    """Yield a message for each word of an identifier that should be another."""
+    """Yield a message for each word of an identifier that should be replaced."""
     if name in LISTS["allow"]["names"]:
         return
     for word in parts(name):
@@ -58,7 +58,7 @@ def defined_names(node: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def wrong_prose(text: str) -> Iterator[Finding]:
-    """Yield a message for each line with an expression that should be another."""
+    """Yield a message for each line with an expression that should be replaced."""
     for number, line in enumerate(text.splitlines(), 1):
         for expression, instead in LISTS["prose"].items():
             if found := re.search(expression, line):
@@ -66,7 +66,7 @@ def wrong_prose(text: str) -> Iterator[Finding]:
 
 
 def in_python(path: Path, *, docstrings: bool) -> Iterator[Finding]:
-    """Yield the findings in a module: names, and the openings of docstrings."""
+    """Yield the findings in a module: names, and the first words of docstrings."""
     openings = set(LISTS["openings"]["words"])
     yield from ((0, message) for message in wrong_words(path.stem.removeprefix("test_")) if docstrings)
     source = path.read_text(encoding="utf-8")
@@ -82,7 +82,7 @@ def in_python(path: Path, *, docstrings: bool) -> Iterator[Finding]:
 
 
 def in_native(path: Path) -> Iterator[Finding]:
-    """Yield the findings in a C++ file: words of identifiers, outside of comments and strings."""
+    """Yield the findings in a C++ file: words of identifiers outside of comments and strings."""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         code = re.sub(r'"(\\.|[^"\\])*"', '""', line.split("//")[0])
         for name in dict.fromkeys(re.findall(r"[A-Za-z_]\w+", code)):
@@ -90,7 +90,7 @@ def in_native(path: Path) -> Iterator[Finding]:
 
 
 def in_document(path: Path) -> Iterator[Finding]:
-    """Yield the lines of a document that are too long."""
+    """Yield lines of a document that are too long, and wrong expressions."""
     code = False
     text = path.read_text(encoding="utf-8")
     yield from wrong_prose(text)
@@ -116,7 +116,7 @@ def class_names(paths: list[Path]) -> Iterator[tuple[Path, int, str]]:
 
 
 def files(paths: list[Path]) -> list[Path]:
-    """Return the files below some paths that are looked at."""
+    """Return the files below some paths that are checked."""
     found = []
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:

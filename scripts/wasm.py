@@ -3,8 +3,8 @@
 
     scripts/wasm.py [--out js/dist/intact.wasm] [--build-type Release]
 
-The compiler is zig's clang, from the package index (`pip install ziglang`) or on the PATH; CMake and ninja are those of
-the build. `npm run build` in `js/` runs this.
+The compiler is zig's clang, from the package index (`pip install ziglang`) or on the PATH; CMake and ninja come from
+the build environment. `npm run build` in `js/` runs this.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def install(zig: Path, out: Path = OUT, build_type: str = "Release") -> None:
 
 
 def find_zig() -> Path | None:
-    """Return zig's program: that of the package ziglang, else the one on the PATH; None if there is neither."""
+    """Return zig's program, from the package ziglang or on the PATH; None if there is neither."""
     package = importlib.util.find_spec("ziglang")
     if package is not None and package.submodule_search_locations:
         found = Path(package.submodule_search_locations[0]) / "zig"
@@ -62,7 +62,7 @@ def build(zig: Path, build_type: str) -> Path:
         "CMAKE_SYSTEM_NAME": "Generic",
         "CMAKE_SYSTEM_PROCESSOR": "wasm32",
         "CMAKE_BUILD_TYPE": build_type,
-        # CMake's own trials would have zig build its C++ library once more, without optimisation.
+        # CMake's compiler checks would make zig build its C++ library once more, without optimisation.
         "CMAKE_CXX_COMPILER_FORCED": "ON",
         "CMAKE_CXX_COMPILER_ID": "Clang",
         "CMAKE_CXX_COMPILER_ID_RUN": "ON",

@@ -18,7 +18,7 @@ from intact.numerics.weight_formats import BLOCK_FORMATS
 PAGE = Path(__file__).parent.parent / "docs/spec/numerics.md"
 HEADER = "| source | bits | B | zero | r | minimum | table |\n|---|---|---|---|---|---|---|\n"
 FLOATS = {8: (128, 4), 4: (8, 0)}
-"""Zero and r of floats that become codes of so many bits."""
+"""zero and r for floats that are converted to codes, by number of bits."""
 
 
 def table() -> str:
@@ -33,7 +33,7 @@ def table() -> str:
 
 
 def page() -> str:
-    """Return the page with the table as it should be."""
+    """Return the page with the current table."""
     begin, end = "<!-- weight formats -->\n", "<!-- end of weight formats -->"
     return re.sub(f"{begin}.*?{end}", lambda _: begin + table() + end, PAGE.read_text(), flags=re.DOTALL)
 

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Build the source distribution and the manylinux wheels, install each wheel, and keep those that a Python could run.
+"""Build the source distribution and the manylinux wheels, install each wheel, and keep those that a Python can run.
 
     scripts/wheels.py [--out dist] [--arch x86_64] [--arch aarch64] [--emulated FOLDER]...
 
-The compiler is zig's clang, from the package index, which brings the C library of any version for either machine; its
-C++ library is linked in. There are two wheels a machine: one for Python 3.11, one of the stable ABI for 3.12 and later.
+The compiler is zig's clang, from the package index, which includes the C library of any version for either machine; its
+C++ library is linked statically. There are two wheels per machine: one for Python 3.11, one with the stable ABI for
+3.12 and later.
 
 A wheel is written to the folder only after `intact selftest` has passed in a new environment on a Python that it
-claims, and `auditwheel` has found nothing that its tag does not allow. Pythons are those that
-`tests/support/pythons.py` finds. For the other machine they are folders as `scripts/arm64.sh` has them
-(docs/dev/building.md): `python` runs an emulated Python, `usr/include` has its headers.
+supports, and `auditwheel` has found nothing that its tag does not allow. Pythons are those that
+`tests/support/pythons.py` finds. For the other machine, they are folders as `scripts/arm64.sh` creates them
+(docs/dev/building.md): `python` runs an emulated Python, and `usr/include` has its headers.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ from zipfile import ZipFile
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "wheels"
 GLIBC = "2.17"
-"""The oldest C library that the wheels run with: that of manylinux2014."""
+"""The oldest C library that the wheels support, as in manylinux2014."""
 STABLE = (3, 12)
-"""The first Python of the stable ABI; `wheel.py-api` in pyproject.toml says the same."""
+"""The first Python with the stable ABI; must match `wheel.py-api` in pyproject.toml."""
 MACHINES = ("x86_64", "aarch64")
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -47,16 +48,16 @@ from support.requirements import required  # noqa: E402
 
 @dataclass(frozen=True)
 class Python:
-    """A Python on which a wheel is tried.
+    """A Python on which a wheel is tested.
 
     Attributes
     ----------
     version : (int, int)
         Its version.
     command : str
-        What runs it.
+        Command that runs it.
     folder : Path or None
-        The folder of an emulated one.
+        Folder of an emulated Python.
     """
 
     version: tuple[int, int]
@@ -65,16 +66,21 @@ class Python:
 
     @property
     def stable(self) -> bool:
-        """True if it loads modules of the stable ABI."""
+        """If true, it loads modules with the stable ABI."""
         return self.version >= STABLE
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of what is built (default: dist)")
-    parser.add_argument("--arch", action="append", choices=MACHINES, help="machine (default: this one)")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="output folder (default: dist)")
+    parser.add_argument("--arch", action="append", choices=MACHINES, help="machine to build for (default: this one)")
     parser.add_argument(
-        "--emulated", action="append", type=Path, default=[], metavar="FOLDER", help="another machine's"
+        "--emulated",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FOLDER",
+        help="emulated Python of another machine",
     )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -87,7 +93,7 @@ def main() -> None:
         for stable in (False, True):
             able = [python for python in pythons if python.stable is stable]
             if not able:
-                print(f"wheels: no Python {'3.12 or later' if stable else '3.11'} on {machine} is here: not built")
+                print(f"wheels: not built: found no Python {'3.12 or later' if stable else '3.11'} for {machine}")
                 continue
             wheel = build_wheel(source, machine, able[0])
             check_contents(wheel, stable)
@@ -98,7 +104,7 @@ def main() -> None:
 
 
 def tool_path(environment: Path) -> dict[str, str]:
-    """Return the variables of a process that finds the tools of an environment first."""
+    """Return environment variables with an environment's tools first on the PATH."""
     return {**os.environ, "PATH": f"{environment / 'bin'}:{os.environ['PATH']}"}
 
 
@@ -119,7 +125,7 @@ def emulated(folders: list[Path]) -> list[Python]:
 
 
 def build_source(out: Path) -> Path:
-    """Write the source distribution; return a folder with its contents, of which the wheels are built."""
+    """Write the source distribution; return a folder with its contents, from which the wheels are built."""
     environment = own_tools()
     archive = out / _backend(environment, ROOT, f"build_sdist({str(out.resolve())!r})", os.environ)
     shutil.rmtree(WORK / "source", ignore_errors=True)
@@ -131,7 +137,7 @@ def build_source(out: Path) -> Path:
 
 
 def build_wheel(source: Path, machine: str, python: Python) -> Path:
-    """Build the wheel of a machine for a Python, with an interpreter of the same version here."""
+    """Build the wheel of a machine for a Python, using an interpreter of the same version on this machine."""
     version = f"{python.version[0]}.{python.version[1]}"
     try:
         environment = tools(interpreters()[version], python.version)
@@ -169,7 +175,10 @@ def build_wheel(source: Path, machine: str, python: Python) -> Path:
 
 
 def fresh(folder: Path, source: Path) -> Path:
-    """Return a build folder; emptied if other sources were built there, which have no times by which Ninja sees it."""
+    """Return a build folder, emptied if it was built from other sources.
+
+    Ninja would not notice the change: the files of a source distribution have no useful times.
+    """
     digest = hashlib.sha256()
     for path in [
         source / "CMakeLists.txt",
@@ -186,7 +195,7 @@ def fresh(folder: Path, source: Path) -> Path:
 
 
 def tools(python: str, version: tuple[int, ...]) -> Path:
-    """Make the environment of the build for a Python, once."""
+    """Create the build environment for a Python, once."""
     folder = WORK / f"tools-{version[0]}.{version[1]}"
     needed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["build-system"]["requires"]
     needed += ["auditwheel", "cmake>=3.26", "ninja", "wheel", "ziglang>=0.14"]
@@ -200,17 +209,17 @@ def tools(python: str, version: tuple[int, ...]) -> Path:
 
 
 def own_tools() -> Path:
-    """Return the environment of the build for the Python that runs this script."""
+    """Return the build environment for the Python that runs this script."""
     return tools(sys.executable, tuple(sys.version_info[:2]))
 
 
 def compiler(target: str) -> Mapping[str, Path]:
-    """Write scripts that call zig for a target, as zig names it; return them by the name that CMake has for each."""
+    """Write scripts that call zig for a target, given by zig's name for it; return them by CMake's name for each."""
     folder = WORK / f"zig-{target}"
     folder.mkdir(parents=True, exist_ok=True)
-    # mcpu: or zig would tune every file, the portable tier too, for the machine it runs on.
+    # Without mcpu, zig would tune every file, including the portable tier, for the machine it runs on.
     commands = {"c++": f"c++ -target {target} -mcpu=baseline", "ar": "ar", "ranlib": "ranlib"}
-    # One for all Pythons, or ccache would find nothing that another has compiled.
+    # One script for all Pythons, so that ccache recognises what another has compiled.
     zig = next(own_tools().glob("lib/python3*/site-packages/ziglang")) / "zig"
     for name, command in commands.items():
         (folder / name).write_text(f'#!/bin/sh\nexec {shlex.quote(str(zig))} {command} "$@"\n', "utf-8")
@@ -219,9 +228,9 @@ def compiler(target: str) -> Mapping[str, Path]:
 
 
 def check_contents(wheel: Path, stable: bool) -> None:
-    """Raise unless the wheel holds one module, of the ABI that its name states, and requires no foreign `intact`.
+    """Raise unless the wheel holds one module, with the ABI in its name, and does not require a foreign `intact`.
 
-    It must hold the module for browsers too, which `intact page` writes into its page.
+    It must also hold the WebAssembly module, which `intact page` embeds in its page.
     """
     names = ZipFile(wheel).namelist()
     if "intact/js/dist/intact.wasm" not in names:
@@ -229,7 +238,9 @@ def check_contents(wheel: Path, stable: bool) -> None:
     modules = [name for name in names if name.endswith(".so")]
     right = len(modules) == 1 and modules[0].endswith(".abi3.so") is stable
     if not right or ("-abi3-" in wheel.name) is not stable:
-        raise SystemExit(f"wheels: {wheel.name} holds {modules}; the stable ABI was {'' if stable else 'not '}wanted")
+        raise SystemExit(
+            f"wheels: {wheel.name} holds {modules}; expected the {'stable' if stable else 'version-specific'} ABI"
+        )
     with ZipFile(wheel) as file:
         (name,) = [name for name in file.namelist() if name.endswith(".dist-info/METADATA")]
         lines = Parser().parsestr(file.read(name).decode()).get_all("Requires-Dist") or []
@@ -238,7 +249,7 @@ def check_contents(wheel: Path, stable: bool) -> None:
 
 
 def check_tag(wheel: Path) -> None:
-    """Raise unless auditwheel finds that the wheel may have the tag that it has."""
+    """Raise unless auditwheel confirms the wheel's tag."""
     auditwheel = own_tools() / "bin" / "auditwheel"
     report = " ".join(_output([str(auditwheel), "show", str(wheel)]).split())
     found = re.search(r'platform tag: "manylinux_(\d+)_(\d+)_(\w+)"', report)
@@ -249,7 +260,7 @@ def check_tag(wheel: Path) -> None:
 
 
 def check_install(wheel: Path, machine: str, python: Python) -> None:
-    """Install the wheel where nothing else is, and let it compare its digests."""
+    """Install the wheel in an empty environment, and let it compare its digests."""
     folder = WORK / "try"
     shutil.rmtree(folder, ignore_errors=True)
     if python.folder is None:
@@ -264,14 +275,14 @@ def check_install(wheel: Path, machine: str, python: Python) -> None:
         tags = ["2014", *(f"_2_{minor}" for minor in range(17, newest + 1))]
         platforms = [f"--platform=manylinux{tag}_{machine}" for tag in tags]
         where = [f"--target={folder}", "--implementation=cp", f"--python-version={version}", *platforms]
-        # An emulated Python has no pip: that of this machine chooses as the other machine's would.
+        # An emulated Python has no pip, so this machine's pip selects packages for the other machine.
         pip = [interpreters()[version], "-m", "pip", "install", "-q", "--only-binary=:all:"]
         subprocess.run([*pip, *where, wheel], check=True)
         command, environment = [python.command, "-m", "intact.cli"], {**os.environ, "PYTHONPATH": str(folder)}
     environment["INTACT_HOME"] = str(folder / "home")
     facts = json.loads(_output([*command, "selftest", "--json"], cwd=folder, env=environment))
     if facts["as_documented"] is not True:
-        raise SystemExit(f"wheels: {wheel.name} computes something else: {facts}")
+        raise SystemExit(f"wheels: {wheel.name} computes different digests: {facts}")
     print(f"wheels: {wheel.name} passes its self-test on Python {'.'.join(map(str, python.version))}", flush=True)
 
 

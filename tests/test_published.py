@@ -133,7 +133,7 @@ def test_a_line_takes_figure_and_verdict_from_the_record_that_it_names() -> None
     rows = TABLE.measured(SCALING.format(rebase="+0.0% (-1.0% to +1.0%)"))
     assert rows["judges"]["rebase"].verdict(against=False) == "tie"
     assert TABLE.stale(lines[1:], rows) == ["rebase"]
-    with pytest.raises(ValueError, match="has no row of rebase"):
+    with pytest.raises(ValueError, match="has no row for rebase"):
         TABLE.updated(PAGE_OF_THREE, "", FORMATS)
 
 

@@ -1,4 +1,4 @@
-"""aider: one edit of a file in a repository of its own, whole and as a stream; what it is worth depends on the model.
+"""aider: one edit of a file in a fresh repository, unstreamed and streamed; its quality depends on the model.
 
 pip install aider-chat
 python benchmarks/clients/aider_edit.py --model qwen
@@ -17,14 +17,14 @@ from common import options
 
 BUG = "def add(a, b):\n    return a - b\n"
 ERRORS = ("litellm.", "Traceback", "APIError", "BadRequest")
-"""Texts that aider prints when a request failed; its own status is 0 even then."""
+"""Texts that aider prints when a request failed; its exit status is 0 even then."""
 
 ENDS = ("Tokens:", "hit a token limit")
-"""Texts that it prints after an answer, whole or cut at `max_tokens`."""
+"""Texts that aider prints after an answer, complete or cut at `max_tokens`."""
 
 
 def main() -> None:
-    """Run the command; exit with an error if a request failed, or no answer came."""
+    """Run the command; exit with an error if a request failed or no answer came."""
     args = options(__doc__)
     for stream in ("--stream", "--no-stream"):
         with tempfile.TemporaryDirectory() as folder:

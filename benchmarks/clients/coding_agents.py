@@ -1,8 +1,8 @@
-"""Coding agents over each interface: one question about a file, in a repository and a home of their own.
+"""Coding agents over each interface: one question about a file, in a fresh repository and home folder.
 
-Instructions and tools are cut to what the question needs: 10,000 tokens of a prompt take minutes on a small machine.
+Instructions and tools are reduced to what the question needs: 10,000 prompt tokens take minutes on a small machine.
 
-npm install @anthropic-ai/claude-code @openai/codex opencode-ai @qwen-code/qwen-code, in FOLDER; where npm runs no
+npm install @anthropic-ai/claude-code @openai/codex opencode-ai @qwen-code/qwen-code, in FOLDER; if npm runs no
 scripts, also `node install.cjs` in the package of claude-code, and `node postinstall.mjs` in that of opencode-ai
 python benchmarks/clients/coding_agents.py --model qwen --bin FOLDER/node_modules/.bin claude codex opencode qwen
 """
@@ -24,14 +24,14 @@ BRIEF = "You help with the code in this folder. Be brief. Read files with your t
 
 
 class Launch(NamedTuple):
-    """The command of an agent, and the variables of its environment."""
+    """An agent's command and its environment variables."""
 
     command: list[str]
     environment: dict[str, str]
 
 
 def claude(url: str, model: str, _: Path) -> Launch:
-    """Claude Code, over Anthropic's messages."""
+    """Claude Code, over Anthropic's messages API."""
     environment = {
         "ANTHROPIC_BASE_URL": url.removesuffix("/v1"),
         "ANTHROPIC_AUTH_TOKEN": "none",
@@ -44,7 +44,7 @@ def claude(url: str, model: str, _: Path) -> Launch:
 
 
 def codex(url: str, model: str, home: Path) -> Launch:
-    """Codex, over OpenAI's responses."""
+    """Codex, over OpenAI's responses API."""
     instructions = home / "instructions.md"
     instructions.write_text(BRIEF)
     settings = {
@@ -64,7 +64,7 @@ def codex(url: str, model: str, home: Path) -> Launch:
 
 
 def opencode(url: str, model: str, _: Path) -> Launch:
-    """Opencode, over OpenAI's chats, by Vercel's AI SDK."""
+    """Opencode, over OpenAI's chat API, with Vercel's AI SDK."""
     provider = {
         "npm": "@ai-sdk/openai-compatible",
         "options": {"baseURL": url, "apiKey": "none"},
@@ -82,7 +82,7 @@ def opencode(url: str, model: str, _: Path) -> Launch:
 
 
 def qwen(url: str, model: str, home: Path) -> Launch:
-    """Qwen Code, over OpenAI's chats."""
+    """Qwen Code, over OpenAI's chat API."""
     instructions, settings = home / "system.md", home / ".qwen" / "settings.json"
     instructions.write_text(BRIEF)
     settings.parent.mkdir()
@@ -108,12 +108,12 @@ AGENTS: dict[str, Callable[[str, str, Path], Launch]] = {
 
 
 def main() -> None:
-    """Run the agents; exit with an error if one of them fails, or says nothing."""
+    """Run the agents; exit with an error if one of them fails or says nothing."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:8000/v1", help="the server's address")
-    parser.add_argument("--model", default="qwen", help="a model that it serves")
-    parser.add_argument("--bin", type=Path, default=Path("node_modules/.bin"), help="the folder of the commands")
-    parser.add_argument("--seconds", type=float, default=600, help="the most that an agent may take")
+    parser.add_argument("--url", default="http://127.0.0.1:8000/v1", help="server address")
+    parser.add_argument("--model", default="qwen", help="name of a served model")
+    parser.add_argument("--bin", type=Path, default=Path("node_modules/.bin"), help="folder of the agents' commands")
+    parser.add_argument("--seconds", type=float, default=600, help="maximum number of seconds for an agent")
     parser.add_argument("agents", nargs="+", choices=AGENTS)
     args = parser.parse_args()
     failed = []

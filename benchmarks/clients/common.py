@@ -1,4 +1,4 @@
-"""Options of the client scripts, the question they ask, and the tool that answers it."""
+"""Shared parts of the client scripts: options, the question, and the tool that answers it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ WEATHER = "rain, 7 degrees"
 def options(description: str | None) -> argparse.Namespace:
     """Read the server's address and the model from the command line."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--url", default="http://127.0.0.1:8000/v1", help="the server's address")
-    parser.add_argument("--model", default="qwen", help="a model that it serves")
+    parser.add_argument("--url", default="http://127.0.0.1:8000/v1", help="server address")
+    parser.add_argument("--model", default="qwen", help="name of a served model")
     return parser.parse_args()
 
 
 class Calls:
-    """The calls of the tool that a client made."""
+    """The tool calls that a client made."""
 
     def __init__(self) -> None:
         self.made: list[tuple[str, int]] = []
@@ -28,7 +28,7 @@ class Calls:
         return f"{city}, {days} days: {WEATHER}"
 
     def report(self, client: str, answer: object) -> None:
-        """Print what happened; exit with an error if the tool was not called."""
+        """Print the calls; exit with an error if the tool was not called."""
         print(f"{client}: called {self.made}, answered {answer!r}")
         if not self.made:
             raise SystemExit(f"{client}: the tool was not called")

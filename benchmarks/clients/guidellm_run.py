@@ -1,9 +1,9 @@
-"""guidellm: its benchmark over chats, completions and responses, one request at a time and two, of set lengths.
+"""guidellm: its benchmark over chat, completions and responses APIs, one and two concurrent requests, fixed lengths.
 
 pip install guidellm
 python benchmarks/clients/guidellm_run.py --model smollm2
 
-Its prompts come from a file and its counts of tokens from the server, so it needs no tokenizer.
+Its prompts come from a file and its token counts from the server, so it needs no tokenizer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROFILES = ("kind=synchronous", "kind=concurrent,streams=2")
 
 
 def benchmark(url: str, model: str, route: str, profile: str, folder: Path) -> dict[str, Any]:
-    """Run guidellm, and return its report of one benchmark; exit with an error if it fails."""
+    """Run one benchmark with guidellm and return its report; exit with an error if it fails."""
     prompts, report = folder / "prompts.jsonl", folder / "report.json"
     rows = ({"prompt": prompt, "output_tokens_count": TOKENS} for prompt in PROMPTS)
     prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -48,9 +48,10 @@ def benchmark(url: str, model: str, route: str, profile: str, folder: Path) -> d
 
 
 def main() -> None:
-    """Run each interface with each profile; exit with an error if a request fails, or a text has another length.
+    """Run each interface with each profile; exit with an error if a request fails or a text has the wrong length.
 
-    One text may be missing: on a busy machine guidellm once left out the last of two at a time, which was answered.
+    One text may be missing: on a busy machine, guidellm once omitted the last of two concurrent requests, which had
+    been answered.
     """
     args = options(__doc__)
     for route in ROUTES:

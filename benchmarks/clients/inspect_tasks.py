@@ -63,7 +63,7 @@ def main() -> None:
         texts = [sample.output.completion for sample in succeeded(log).samples or ()]
         print(f"{name}: three epochs {texts}, {log.results.scores[0].metrics if log.results else None}")
         if len(set(texts)) < 3:
-            raise SystemExit(f"{name}: epochs are the same text")
+            raise SystemExit(f"{name}: all epochs have the same text")
         (log,) = evaluate(weather, model=model(temperature=0, max_tokens=200), display="none", log_dir=folder)
         (sample,) = succeeded(log).samples or ()
         calls.report(name, sample.messages[-1].text)

@@ -1,4 +1,4 @@
-"""instructor: a typed answer by a forced call, and by a JSON schema.
+"""instructor: a typed answer through a forced call, and through a JSON schema.
 
 pip install instructor
 python benchmarks/clients/instructor_client.py --model qwen
@@ -22,7 +22,7 @@ class Trip(BaseModel):
 
 
 def main() -> None:
-    """Ask in both modes."""
+    """Request the answer in both modes."""
     args = options(__doc__)
     raw = openai.OpenAI(base_url=args.url, api_key="none")
     messages = [{"role": "user", "content": "I go to Oslo for 3 days."}]

@@ -1,4 +1,4 @@
-"""LiteLLM: its SDK over chats, completions, Anthropic's messages and Ollama's chats, and its proxy.
+"""LiteLLM: its SDK over chat, completions, Anthropic's messages and Ollama's chat APIs, and its proxy.
 
 pip install 'litellm[proxy]'
 python benchmarks/clients/litellm_proxy.py --model qwen
@@ -40,7 +40,7 @@ TOOL = {
 
 
 def use_sdk(url: str, model: str) -> None:
-    """Ask over each interface, whole and streamed; then call a tool."""
+    """Send requests over each interface, unstreamed and streamed; then call a tool."""
     root = url.removesuffix("/v1")
     texts = {}
     for name, base in ((f"openai/{model}", url), (f"anthropic/{model}", root), (f"ollama_chat/{model}", root)):
@@ -48,10 +48,10 @@ def use_sdk(url: str, model: str) -> None:
         text = litellm.completion(**to).choices[0].message.content
         stream = "".join(chunk.choices[0].delta.content or "" for chunk in litellm.completion(**to, stream=True))
         if stream != text:
-            raise SystemExit(f"{name}: a stream differs from the whole: {stream!r}, {text!r}")
+            raise SystemExit(f"{name}: the streamed text differs from the unstreamed one: {stream!r}, {text!r}")
         texts[name] = text
     if len(set(texts.values())) > 1:
-        raise SystemExit(f"interfaces differ: {texts}")
+        raise SystemExit(f"interfaces give different texts: {texts}")
     print(f"litellm {version('litellm')}: {texts}")
     to = {"api_base": url, "api_key": "none"}
     text = litellm.text_completion(model=f"text-completion-openai/{model}", prompt="def add(a, b):", max_tokens=8, **to)
@@ -65,7 +65,7 @@ def use_sdk(url: str, model: str) -> None:
 
 
 def use_proxy(url: str, model: str) -> None:
-    """Start the proxy, and ask it by OpenAI's client."""
+    """Start the proxy, and send requests to it with OpenAI's client."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     to = {"model": f"openai/{model}", "api_base": url, "api_key": "none"}
@@ -83,7 +83,7 @@ def use_proxy(url: str, model: str) -> None:
             chunks = client.chat.completions.create(model="local", **ASKED, stream=True)
             stream = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
             if stream != text or not text:
-                raise SystemExit(f"proxy: a stream differs from the whole: {stream!r}, {text!r}")
+                raise SystemExit(f"proxy: the streamed text differs from the unstreamed one: {stream!r}, {text!r}")
             print(f"proxy: {text!r}")
         finally:
             proxy.terminate()
@@ -91,7 +91,7 @@ def use_proxy(url: str, model: str) -> None:
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 300) -> None:
-    """Wait until an address answers; exit with an error if its process ends, or does not come up in time."""
+    """Wait until an address answers; exit with an error if its process ends or does not start in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         try:

@@ -1,4 +1,4 @@
-"""LlamaIndex: an agent with one tool, and a typed answer, by its classes for OpenAI's interface and for Ollama's.
+"""LlamaIndex: an agent with one tool, and a typed answer, with its classes for the OpenAI and Ollama interfaces.
 
 pip install llama-index-core llama-index-llms-openai-like llama-index-llms-ollama
 python benchmarks/clients/llama_index_agent.py --model qwen
@@ -53,7 +53,7 @@ async def main() -> None:
             """Get the weather of a city for some days."""
             return calls.weather(city, days)  # noqa: B023 (the agent runs before the next turn of the loop)
 
-        # return_direct, as a model of half a billion parameters would go on calling
+        # return_direct, because a model with half a billion parameters would keep calling
         tool = FunctionTool.from_defaults(get_weather, return_direct=True)
         agent = FunctionAgent(tools=[tool], llm=model, system_prompt="You help with the weather.")
         calls.report(name, str(await agent.run(QUESTION)))

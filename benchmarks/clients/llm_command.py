@@ -1,4 +1,4 @@
-"""llm: its own models through a file of its settings; a prompt, a stream, a tool, a schema, a conversation.
+"""llm: its model configuration file; a prompt, a stream, a tool, a schema, a conversation.
 
 pip install llm
 python benchmarks/clients/llm_command.py --model qwen
@@ -40,7 +40,7 @@ def main() -> None:
         def llm(*words: str) -> str:
             command = [sys.executable, "-m", "llm", "-m", "local", *words, "-o", "temperature", "0"]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-            # A model of half a billion parameters goes on calling after it has a result, up to the limit.
+            # A model with half a billion parameters keeps calling after it has a result, up to the limit.
             if done.returncode and "Chain limit" not in done.stderr:
                 raise SystemExit(f"llm {words} failed: {done.stderr}")
             return (done.stdout + done.stderr).strip()
@@ -49,7 +49,7 @@ def main() -> None:
         asked = ("Why is the sky blue?", "-o", "max_tokens", "20")
         streamed, whole = llm(*asked), llm(*asked, "--no-stream")
         if streamed != whole:
-            raise SystemExit(f"a stream differs from the whole: {streamed!r}, {whole!r}")
+            raise SystemExit(f"the streamed text differs from the unstreamed one: {streamed!r}, {whole!r}")
         print(f"prompt: {whole!r}")
         print(f"conversation: {llm('-c', 'And at night?', '-o', 'max_tokens', '20')!r}")
         output = llm(QUESTION, "--functions", TOOL, "--tools-debug", "--chain-limit", "2", "-o", "max_tokens", "200")

@@ -1,10 +1,10 @@
-"""lm-evaluation-harness: answers chosen by log-probability and written ones over completions, written ones over chats.
+"""lm-evaluation-harness: log-probability and generation tasks over completions, generation tasks over chat.
 
 pip install 'lm_eval[api]'
 INTACT_DATA=FOLDER python benchmarks/clients/lm_eval_tasks.py --model qwen
 
-The folder has `arc_easy/validation.jsonl` and `mawps/singleop.jsonl`. The model is the first that the server has, whose
-tokenizer lm-eval asks for.
+The folder has `arc_easy/validation.jsonl` and `mawps/singleop.jsonl`. The model must be the first that the server
+lists, because lm-eval requests its tokenizer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LIMIT = 5
 
 
 def tasks(data: Path) -> dict[str, dict[str, Any]]:
-    """Return two tasks of local files: one of choices, one of written answers."""
+    """Return two tasks from local files: one of multiple choice, one of generated answers."""
     rows = {"dataset_path": "json", "test_split": "train"}
     choices = {
         "task": "local_choices",
@@ -53,7 +53,7 @@ def tasks(data: Path) -> dict[str, dict[str, Any]]:
 
 
 def evaluate(model: str, settings: dict[str, Any], chosen: list[dict[str, Any]], **chat: bool) -> dict[str, list[Any]]:
-    """Run tasks; print their metrics, and return the answers to each question of each."""
+    """Run tasks and print their metrics; return the answers to each question of each task."""
     found = simple_evaluate(model, model_args=settings, tasks=chosen, limit=LIMIT, bootstrap_iters=0, **chat)
     answers = {name: [sample["resps"] for sample in samples] for name, samples in found["samples"].items()}
     for name, metrics in found["results"].items():
@@ -65,14 +65,14 @@ def evaluate(model: str, settings: dict[str, Any], chosen: list[dict[str, Any]],
 
 
 def main() -> None:
-    """Run both tasks over completions, one request at a time and four; and the written answers over chats."""
+    """Run both tasks over completions, with one and four concurrent requests, and the generated answers over chat."""
     args = options(__doc__)
     local = tasks(Path(os.environ["INTACT_DATA"]))
     completions = {"model": args.model, "base_url": f"{args.url}/completions", "tokenizer_backend": "remote"}
     one = evaluate("local-completions", completions, list(local.values()))
     four = evaluate("local-completions", {**completions, "num_concurrent": 4}, list(local.values()))
     if one != four:
-        raise SystemExit(f"four requests at a time changed the answers: {one}, {four}")
+        raise SystemExit(f"four concurrent requests changed the answers: {one}, {four}")
     chats = {"model": args.model, "base_url": f"{args.url}/chat/completions"}
     written = evaluate("local-chat-completions", chats, [local["local_words"]], apply_chat_template=True)
     if not all(answer for responses in written["local_words"] for answer in responses[0]):

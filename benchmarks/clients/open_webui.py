@@ -1,10 +1,10 @@
-"""Open WebUI: a question in its page, in a real browser, once over chats and once over Ollama's interface.
+"""Open WebUI: a question in its page, in a real browser, once over the chat API and once over Ollama's interface.
 
-pip install open-webui; pip install playwright (each may have an environment of its own), and Chromium
+pip install open-webui; pip install playwright (they may have separate environments), and Chromium
 python benchmarks/clients/open_webui.py --model qwen --open-webui /path/to/open-webui
 
-Open WebUI is started anew for each interface, on a loopback port, with a folder of its own; it fetches nothing. Its
-settings are its defaults, but that it writes no titles, tags and follow-up questions of its own.
+Open WebUI is started for each interface on a loopback port with a fresh folder; it downloads nothing. Its settings are
+the defaults, except that it generates no titles, tags or follow-up questions.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from typing import Any
 
 QUESTION = "What is the capital of France?"
 SECONDS = 300
-"""The longest wait for Open WebUI to start, and for an answer."""
+"""Maximum number of seconds to wait for Open WebUI to start, and for an answer."""
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens at."""
+    """Return a free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -39,7 +39,7 @@ def free_port() -> int:
 
 @contextmanager
 def open_webui(program: str, settings: dict[str, str]) -> Iterator[str]:
-    """Start Open WebUI with a server, and return its address; it is stopped at the end."""
+    """Start Open WebUI connected to a server and yield its address; stop it at the end."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | settings
@@ -85,7 +85,7 @@ def answers(url: str) -> bool:
 
 
 def ask(chromium: Any, url: str, model: str, shots: Path | None, name: str) -> str:
-    """Ask the question in Open WebUI's page with a model, and return the text of the answer that it shows."""
+    """Enter the question in Open WebUI's page with a model selected, and return the answer's text on the page."""
     page = chromium.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(SECONDS * 1000)
     page.goto(f"{url}/?models={model}")
@@ -109,12 +109,12 @@ def ask(chromium: Any, url: str, model: str, shots: Path | None, name: str) -> s
 
 
 def main() -> None:
-    """Ask over each interface; exit with an error if no answer is shown."""
+    """Run each interface; exit with an error if no answer is shown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default="http://127.0.0.1:8000/v1", help="the server's address")
-    parser.add_argument("--model", default="qwen", help="a model that it serves")
+    parser.add_argument("--url", default="http://127.0.0.1:8000/v1", help="server address")
+    parser.add_argument("--model", default="qwen", help="name of a served model")
     parser.add_argument("--open-webui", default="open-webui", help="Open WebUI's command")
-    parser.add_argument("--screenshots", type=Path, help="a folder for pictures of the page")
+    parser.add_argument("--screenshots", type=Path, help="folder for screenshots of the page")
     options = parser.parse_args()
     base = options.url.removesuffix("/v1")
     interfaces = {

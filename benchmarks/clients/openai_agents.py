@@ -1,4 +1,4 @@
-"""OpenAI's Agents SDK: an agent with one tool (strict, as it makes them), over chats and over responses.
+"""OpenAI's Agents SDK: an agent with one tool (strict, as the SDK makes them), over the chat and responses APIs.
 
 pip install openai-agents
 python benchmarks/clients/openai_agents.py --model qwen

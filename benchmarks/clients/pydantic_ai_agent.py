@@ -1,4 +1,4 @@
-"""pydantic-ai: an agent with one tool, as a whole and as a stream.
+"""pydantic-ai: an agent with one tool, unstreamed and streamed.
 
 pip install 'pydantic-ai-slim[openai]'
 python benchmarks/clients/pydantic_ai_agent.py --model qwen

@@ -1,4 +1,4 @@
-// What the bindings of a model share: arrays for Python, and holding a model for one call.
+// Helpers shared by a model's bindings: arrays for Python, and exclusive use of a model during a call.
 #pragma once
 
 #include <nanobind/ndarray.h>
@@ -27,7 +27,7 @@ template <class T> nanobind::ndarray<nanobind::numpy, T> make_array(std::vector<
     return {data, shape.size(), shape.data(), owner};
 }
 
-// Holds a model for one call.
+// Marks a model as in use for the duration of one call.
 class Busy {
 public:
     explicit Busy(Model& model) : model_(model) {
@@ -41,7 +41,7 @@ private:
     Model& model_;
 };
 
-// One load is a few hundred conversions of many panels each: threads of its own cost nothing beside them.
+// A load performs a few hundred conversions of many panels each, so starting threads for each costs next to nothing.
 inline ParallelFor on_threads(int threads) {
     return [threads](std::int64_t tasks, const std::function<void(std::int64_t)>& task) {
         std::atomic<std::int64_t> next{0};

@@ -1,4 +1,4 @@
-// A draw as Python gives it (numerics/sampling.py), checked.
+// Validates a draw that comes from Python (numerics/sampling.py).
 #pragma once
 
 #include <nanobind/ndarray.h>
@@ -24,7 +24,7 @@ using EditArguments =
 using DrawArguments = std::tuple<std::int64_t, SamplingArguments, std::uint64_t, std::int64_t,
                                  std::optional<EditArguments>, std::optional<List<std::uint32_t>>>;
 
-// Holds what a Draw points to; the arguments must live as long.
+// Holds the data that a Draw points to; the arguments must outlive it.
 class DrawOf {
 public:
     DrawOf(const DrawArguments& given, std::int64_t vocabulary) {

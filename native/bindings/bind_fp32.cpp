@@ -95,7 +95,7 @@ Out rope(const std::string& tier, const In<float, 3>& x, const In<float, 2>& cos
     return y;
 }
 
-// pages: [page][head][position][width]; list: pages in the order of their positions.
+// pages: [page][head][position][width]; list: the pages in order of position.
 Out attend(const std::string& tier, const In<float, 2>& q, const In<float, 4>& keys, const In<float, 4>& values,
            const std::vector<std::int64_t>& list, std::int64_t head, std::int64_t first, std::int64_t last, float scale,
            float cap, const std::optional<In<float, 1>>& sinks) {
@@ -221,8 +221,8 @@ Out dequantize(const std::string& tier, const std::string& kind, const In<std::u
     return y;
 }
 
-// Sets this thread to flush subnormals to zero and to round towards zero, as a hostile library might; returns the old
-// state, for restore_environment.
+// Makes this thread flush subnormals to zero and round towards zero, as a misbehaving library might; returns the old
+// state for restore_environment.
 std::uint64_t spoil_environment() {
     std::uint64_t old = 0;
 #if defined(__x86_64__)

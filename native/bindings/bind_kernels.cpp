@@ -73,7 +73,7 @@ std::optional<std::string> faster() {
     return name ? std::optional(std::string(*name)) : std::nullopt;
 }
 
-// Where the code of a tier begins; of the sampling that is built on it too, as `draw` and `log_probability`.
+// Entry points of a tier's code, including the sampling functions built on it (`draw` and `log_probability`).
 nb::dict entry_points(const std::string& tier) {
     const Kernels& k = tier_of(tier);
     nb::dict out;
@@ -111,7 +111,7 @@ nb::dict entry_points(const std::string& tier) {
     return out;
 }
 
-// Quantised rows, each part in memory of its own.
+// Quantised rows with separately allocated parts.
 struct Rows {
     std::int64_t rows, blocks, stride, minima_stride;
     std::vector<std::int8_t> codes;
@@ -210,7 +210,7 @@ Array<std::int64_t> hadamard(const std::string& tier, const Grid<const std::int6
     return out;
 }
 
-// A weight of any integers, from its panels (weight.h).
+// A weight of arbitrary integers, built from its panels (weight.h).
 Weight weight_of(std::int64_t rows, std::int64_t columns, int bits, int block, int zero, int shift,
                  const std::optional<Vector<const std::int16_t>>& table, const Vector<const std::uint8_t>& codes,
                  const Vector<const std::int16_t>& scales, const std::optional<Vector<const std::int16_t>>& minima,
@@ -274,7 +274,7 @@ Gain gain_of(const Vector<const std::int32_t>& factor, int exponent, std::int64_
     return {factor.data(), static_cast<std::int64_t>(width), exponent, epsilon};
 }
 
-// Keys and values of one layer and KV head, on as many pages as positions need.
+// Keys and values of one layer and KV head, on as many pages as the positions need.
 class Cache {
 public:
     Cache(std::int64_t width, std::int64_t page_size) : width_(width), page_size_(page_size) {

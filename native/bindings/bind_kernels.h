@@ -1,4 +1,5 @@
-// `_native.kernels`: every kernel of every tier, one call each, for tests, known-answer vectors and measurements.
+// `_native.kernels`: every kernel of every tier as a separate function, for tests, known-answer vectors and
+// measurements.
 #pragma once
 
 #include <nanobind/nanobind.h>

@@ -34,7 +34,8 @@ template <class T> std::vector<T> copy(const Vector<T>& x) { return {x.data(), x
                             " is NaN or infinite");
 }
 
-// Decodes every row once: the fp32 profile reads weights from the map, where a bad one would only show in the results.
+// Decodes every row once. The fp32 profile reads weights from the mapped file, where a non-finite value would otherwise
+// only show in the results.
 void check_finite(Model& model, const FloatWeight& w) {
     nb::gil_scoped_release release;
     std::vector<std::int64_t> bad(static_cast<std::size_t>(w.rows), -1);
@@ -134,9 +135,8 @@ void check_positions(const Model& model, const std::vector<Chunk>& chunks) {
     }
 }
 
-// chunks: rows of (first position, count); tables: the pages of each chunk's sequence, in order of position; trees:
-// numbers of chunks and the parents of their rows; adapters: of each chunk the number, or -1. The result is valid until
-// the next step.
+// chunks: pairs of first position and row count; tables: each chunk's pages in order of position; trees: chunk indices
+// with the parents of their rows; adapters: each chunk's adapter index, or -1. The result is valid until the next step.
 nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_t>& tokens,
                                           const std::vector<std::tuple<std::int64_t, std::int64_t>>& chunks,
                                           const std::vector<Vector<std::int32_t>>& tables,
@@ -190,7 +190,7 @@ nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_
     return {logits, 2, shape, owner};
 }
 
-// A view of the first rows of a buffer.
+// Returns a view of a buffer's first rows.
 nb::object rows_of(Model& model, int buffer, std::int64_t rows) {
     const BufferSpec& spec = model.buffers[static_cast<std::size_t>(buffer)];
     std::uint8_t* const data = model.memory[static_cast<std::size_t>(buffer)].data();
@@ -201,8 +201,8 @@ nb::object rows_of(Model& model, int buffer, std::int64_t rows) {
     return nb::cast(nb::ndarray<nb::numpy, std::int32_t>(data, 2, shape), nb::rv_policy::reference);
 }
 
-// From now on exchanges call call(number of the operation, rows of its source or None, rows of its target), which keeps
-// neither.
+// Makes exchanges call call(operation index, rows of its source or None, rows of its target). The callback must not
+// keep a reference to either array.
 void set_exchange(Model& model, nb::object call) {
     const Busy busy(model);
     model.exchange = [&model, call = std::move(call)](std::size_t i, std::int64_t rows) {
@@ -212,7 +212,7 @@ void set_exchange(Model& model, nb::object call) {
     };
 }
 
-// What entered the head for some of the rows whose logits the last step gave, (rows, bytes of one).
+// Returns the head's inputs for some of the rows whose logits the last step returned, (rows, bytes per row).
 nb::ndarray<nb::numpy, std::uint8_t> head_inputs(Model& model, const Vector<std::int64_t>& rows) {
     const Busy busy(model);
     for (std::size_t i = 0; i < rows.shape(0); i++)
@@ -225,7 +225,7 @@ nb::ndarray<nb::numpy, std::uint8_t> head_inputs(Model& model, const Vector<std:
     return out;
 }
 
-// The bytes of a page, of all layers, as the model holds them: the same on every tier.
+// Returns a page's bytes over all layers, as the model stores them: the same on every tier.
 nb::ndarray<nb::numpy, std::uint8_t> read_page(Model& model, std::size_t page) {
     const Busy busy(model);
     if (page >= model.pages.size()) throw std::invalid_argument("there is no such page");
@@ -286,7 +286,7 @@ void bind_model(nb::module_& m) {
     nb::class_<LinearTarget>(m, "Target")
         .def(nb::init<int, int, int, bool>(), "buffer"_a, "weight"_a, "bias"_a, "accumulate"_a);
 
-    // One operation, set field by field; which fields an operation reads stands in model.h.
+    // An operation, set field by field; model.h documents which fields each operation reads.
     nb::class_<Op> op(m, "Op");
     op.def(
           "__init__",

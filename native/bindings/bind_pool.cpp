@@ -18,8 +18,8 @@ using namespace nb::literals;
 namespace intact {
 namespace {
 
-// Regions one after the other whose threads meet so often; in region `failing` a thread runs out of memory after
-// `after` meetings. Returns how often a thread came from a barrier before another had come to it.
+// Runs regions in succession, in each of which the threads meet `meetings` times; in region `failing` a thread runs out
+// of memory after `after` meetings. Returns how often a thread left a barrier before another had reached it.
 std::int64_t meet(int threads, int regions, int meetings, int failing, int thread, int after, bool catching,
                   bool pinned) {
     if (threads < 1 || threads > 64) throw std::invalid_argument("threads must lie in 1..64");
@@ -45,7 +45,7 @@ std::int64_t meet(int threads, int regions, int meetings, int failing, int threa
     return early;
 }
 
-// The pieces of a shared work that each thread took, as (begin, end); thread `held` comes when nothing is left.
+// The pieces of a shared task that each thread took, as (begin, end); thread `held` arrives when nothing is left.
 std::vector<std::vector<std::pair<std::int64_t, std::int64_t>>> pieces(int threads, std::int64_t total,
                                                                        std::int64_t least, int held) {
     if (threads < 1 || threads > 64) throw std::invalid_argument("threads must lie in 1..64");

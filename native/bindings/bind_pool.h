@@ -1,4 +1,4 @@
-// `_native.kernels.meet`: the pool by itself, for tests.
+// `_native.kernels.meet`: runs the thread pool in isolation, for tests.
 #pragma once
 
 #include <nanobind/nanobind.h>

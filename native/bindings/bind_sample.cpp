@@ -18,7 +18,7 @@ namespace {
 
 using Rows = nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-// The list of a rows' numbers, each once, and where each of `rows` stands in it.
+// The distinct row indices, and for each of `rows` its position among them.
 struct Distinct {
     std::vector<std::int64_t> rows, index;
     explicit Distinct(const std::vector<std::int64_t>& wanted, std::size_t count) {
@@ -35,7 +35,7 @@ struct Distinct {
     }
 };
 
-// What all draws from some rows share, computed on the model's threads.
+// Computes the data that all draws from the given rows share, on the model's threads.
 std::vector<Row> read_rows(Model& model, const Rows& logits, const std::vector<std::int64_t>& rows) {
     const auto n = static_cast<std::int64_t>(logits.shape(1));
     std::vector<Row> read(rows.size());

@@ -1,4 +1,4 @@
-// Grids for rows that come from Python.
+// Validates quantisation grids that come from Python.
 #pragma once
 
 #include <stdexcept>
@@ -7,8 +7,8 @@
 
 namespace intact {
 
-// Refuses a grid that no row could be quantised to. Codes beyond a byte are powers of two's alone (runtime/exact.h),
-// and reach at most 2^32.
+// Rejects a grid to which no row could be quantised. Codes larger than a byte require power-of-two scales
+// (runtime/exact.h) and must not exceed 2^32.
 inline Scheme checked(const Scheme& scheme) {
     const bool wide = scheme.largest > 127 && scheme.power && !scheme.whole_row;
     const bool fits = scheme.largest >= 1 && scheme.largest <= (wide ? 1 << 18 : 127) && scheme.step_bits >= 0 &&

@@ -120,7 +120,7 @@ nb::object table_of(const Weight& w) {
     return nb::cast(array(std::move(table), {static_cast<std::size_t>(count)}));
 }
 
-// As intact.numerics.weights.BlockWeight has them: codes, scale, scale_exp, minimum, minimum_exp.
+// The fields of intact.numerics.weights.BlockWeight: codes, scale, scale_exp, minimum, minimum_exp.
 nb::tuple unpack(const Weight& w) {
     const auto rows = static_cast<std::size_t>(w.rows);
     const std::int64_t padded = w.blocks() * Weight::kBlock;
@@ -161,7 +161,7 @@ nb::tuple row(const Weight& w, std::int64_t n) {
                           array(std::move(scales), {blocks}), minimum);
 }
 
-// The raw panels, for tests of the layout: codes, scales, minima (or none), scale_exp, minimum_exp (or none).
+// The raw panels, for tests of the layout: codes, scales, minima (or None), scale_exp, minimum_exp (or None).
 nb::tuple panels(const Weight& w) {
     const auto copy = [](const auto* from, std::int64_t count) -> nb::object {
         if (from == nullptr) return nb::none();
@@ -186,10 +186,10 @@ nb::tuple panels(const Weight& w) {
                           copy(w.minimum_exp, w.panels() * Weight::kPanel));
 }
 
-// A weight's numbers that a file keeps beside its bytes: all but T.
+// The number of fields, except T, that a file stores in addition to a weight's bytes.
 constexpr std::size_t kStated = 25;
 
-// Where some of a weight's numbers begin, from the start of a buffer; -1: there are none.
+// Offset of a weight's array from the start of a buffer; -1 if the array is absent.
 std::int64_t place(const void* data, const Buffer& buffer) {
     return data == nullptr ? -1 : static_cast<const std::uint8_t*>(data) - buffer.data();
 }
@@ -198,7 +198,7 @@ std::vector<std::int64_t> places(const BlockNumbers& x, const Buffer& buffer) {
     return {place(x.plain, buffer), place(x.fine, buffer), place(x.coarse, buffer), x.span, x.runs};
 }
 
-// What `map_weight` needs: numbers, T, and the bytes, in two arrays that are views of the weight.
+// Returns the arguments of `map_weight`: the fields, T, and the bytes as two arrays that are views of the weight.
 nb::tuple state_of(nb::handle_t<Weight> self) {
     const Weight& w = nb::cast<const Weight&>(self);
     if (w.codes == nullptr) throw std::invalid_argument("the weight belongs to a model already");
@@ -217,7 +217,7 @@ nb::tuple state_of(nb::handle_t<Weight> self) {
     return nb::make_tuple(stated, table_of(w), bytes(w.storage), bytes(w.numbers));
 }
 
-// Sets a pointer into the first `size` of some bytes, where `count` of its kind must fit, which -1 leaves null.
+// Sets a pointer to an offset within the first `size` bytes, checking that `count` elements fit; -1 leaves it null.
 template <class T>
 void point(T*& to, const std::uint8_t* base, std::int64_t size, std::int64_t place, std::int64_t count) {
     if (place < 0) return;
@@ -238,7 +238,7 @@ void point(BlockNumbers& to, const Weight& w, const std::uint8_t* base, std::int
     point(to.coarse, base, size, stated[2], w.panels() * to.runs * Weight::kPanel);
 }
 
-// The weight whose bytes lie in a file that is mapped; they are checked for where they lie, not for what they are.
+// Creates a weight whose bytes are in a mapped file; checks the offsets of its arrays, not their contents.
 Weight map_weight(const std::vector<std::int64_t>& stated, const std::optional<Shaped<std::int16_t, 1>>& table,
                   const Bytes& data) {
     constexpr std::int64_t kMost = std::int64_t{1} << 31;

@@ -1,5 +1,5 @@
-// Tensors to integer weights: the loops over rows, panels and lines, shared by all formats. Bounds are those of
-// docs/numerics.md, section 1.
+// Conversion of tensors to integer weights: the loops over rows, panels and lines, shared by all formats. See
+// docs/numerics.md, section 1, for the bounds.
 #include "formats/convert.h"
 
 #include <algorithm>
@@ -40,7 +40,7 @@ std::int64_t rshift(std::int64_t x, int s) { return s == 0 ? x : (x + (std::int6
 
 int bitlen(std::int64_t x) { return std::bit_width(static_cast<std::uint64_t>(x)); }
 
-// A float16 in units of 2^-24; false for NaN and infinity.
+// Converts a float16 to units of 2^-24; returns false for NaN and infinity.
 bool half(std::uint32_t bits, std::int64_t& value) {
     const std::uint32_t exponent = bits >> 10 & 31;
     const std::int64_t fraction = bits & 0x3ff;
@@ -49,8 +49,8 @@ bool half(std::uint32_t bits, std::int64_t& value) {
     return exponent != 31;
 }
 
-// A block's exact scales D, in units of 2^-(24 + fraction), and minima M of 2^-24 (of powers of two, exponent bytes);
-// false if any is NaN or infinite.
+// Computes a block's exact scales D, in units of 2^-(24 + fraction), and minima M, in units of 2^-24 (for power-of-two
+// scales: exponent bytes); returns false if any is NaN or infinite.
 template <class Format> bool exact_scales(const std::uint8_t* s, std::int64_t* d, std::int64_t* m) {
     std::int64_t scale = 1, minimum = 0;
     bool finite = !Format::powers_of_two || Format::scale(s, 0) != 255;
@@ -65,7 +65,8 @@ template <class Format> bool exact_scales(const std::uint8_t* s, std::int64_t* d
 
 // ---- panels ---------------------------------------------------------------------------------------------------------
 
-// Writes the codes of 16 outputs and 32 inputs; codes_of(i) gives output i's. Outputs from `valid` on get zeros.
+// Writes the codes of 16 outputs and 32 inputs; codes_of(i) returns those of output i. Outputs from `valid` onwards get
+// zeros.
 template <int Bits, class CodesOf> void pack(std::uint8_t* out, int valid, CodesOf codes_of) {
     std::array<std::uint64_t, 8> masks{};
     constexpr int base = Bits == 8 ? 512 : Bits >= 4 ? 256 : 128;  // bytes before the high plane
@@ -94,7 +95,7 @@ template <int Bits, class CodesOf> void pack(std::uint8_t* out, int valid, Codes
     if constexpr (Bits == 5 || Bits == 3) std::memcpy(out + base, masks.data(), sizeof masks);
 }
 
-// The least t >= 0 with rshift(largest, t) <= 32767.
+// The smallest t >= 0 with rshift(largest, t) <= 32767.
 int row_exponent(std::int64_t largest) {
     const int t = std::max(0, bitlen(largest) - 15);
     return t + (rshift(largest, t) > kScaleMax);
@@ -125,7 +126,7 @@ int valid_rows(const Weight& w, std::int64_t panel) {
     return static_cast<int>(std::min<std::int64_t>(Weight::kPanel, w.rows - panel * Weight::kPanel));
 }
 
-// Clears what the outputs of an incomplete last panel, and the odd last scale and minimum, would leave unwritten.
+// Clears the outputs of an incomplete last panel and the unpaired last scale and minimum, which nothing else writes.
 void clear_panel(const Weight& w, std::int64_t panel) {
     constexpr int n = Weight::kPanel;
     const bool incomplete = valid_rows(w, panel) < n;
@@ -208,7 +209,7 @@ struct BF16 {
     static std::uint32_t bits(const std::uint8_t* at) { return load<std::uint16_t>(at); }
 };
 
-// Fraction bits of a row's integers below its exponent E.
+// Fraction bits of a row's integers relative to its exponent E.
 constexpr int float_bits(int bits) { return bits == 8 ? 30 : 18; }
 
 template <class Kind> struct Float {
@@ -223,7 +224,7 @@ template <class Kind> struct Float {
     static int exponent(std::uint32_t magnitude) {
         return std::max(1, static_cast<int>(magnitude >> Kind::fraction_bits)) - Kind::bias;
     }
-    // The least E with |x| < 2^E; 0 for zero.
+    // The smallest E with |x| < 2^E; 0 for zero.
     static int above(std::uint32_t magnitude) {
         return magnitude == 0 ? 0 : bitlen(mantissa(magnitude)) + exponent(magnitude);
     }
@@ -249,7 +250,7 @@ struct Divider {
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-// x: `count` integers of at most 2^30 in size. Returns t; scales and codes are written.
+// x: `count` integers of magnitude up to 2^30. Writes scales and codes, and returns t.
 // code = 128 + floor((2x + D) / 2D) = 1 + floor((x + floor(D / 2) + 127 D) / D), D < 2^24, numerator <= 254.5 D.
 int quantise8(const std::int32_t* x, const std::int32_t* largest, std::int64_t blocks, std::int16_t* scales,
               std::uint8_t* codes) {
@@ -267,7 +268,8 @@ int quantise8(const std::int32_t* x, const std::int32_t* largest, std::int64_t b
     return t;
 }
 
-// The block's extreme lies at -c/8 steps, then at +c/8 steps; the first of the least squared error wins.
+// Candidate scales put the block's extreme at -c/8 steps, then at +c/8 steps; the first with the smallest squared error
+// is used.
 constexpr std::array<int, 16> kCandidates = {-57, -59, -61, -63, -65, -67, -69, -71, -73, -75, -77, 56, 58, 60, 62, 64};
 
 // largest / (c / 8 * 2^t), rounded half up.
@@ -276,7 +278,7 @@ std::int64_t eighths(std::int64_t largest, int c, int t) {
     return (16 * largest + divisor) / (2 * divisor);
 }
 
-// x: integers of at most 2^18 in size. code = 8 + floor((2x + D) / 2D), clamped to 0..15. With x clamped to -8|D| ..
+// x: integers of magnitude up to 2^18. code = 8 + floor((2x + D) / 2D), clamped to 0..15. With x clamped to -8|D| ..
 // 7|D| (and negated for D < 0) it is floor((x + floor(|D| / 2) + 8|D|) / |D|); |D| < 2^16, numerator <= 15.5 |D| <
 // 2^20, reciprocal <= 2^21. The squared error is sum x^2 + D^2 sum q^2 - 2 D sum xq, q = code - 8: |sum xq| <= 2^26.
 int quantise4(const std::int32_t* x, const std::int32_t* largest, std::int64_t blocks, std::int16_t* scales,
@@ -371,7 +373,7 @@ void float_panel(const Weight& w, const std::uint8_t* source, std::int64_t panel
 
 using Panel = void (*)(const Weight&, const std::uint8_t*, std::int64_t, FirstError&);
 
-// How a format becomes a weight: without rows, and one panel of it.
+// The conversion of a format: creating the empty weight, and converting one panel.
 struct Conversion {
     Weight (*shape)(int bits);
     Panel panel;
@@ -512,7 +514,7 @@ void unpack_row(const Weight& w, std::int64_t n, std::int32_t* centred, std::int
     const std::int64_t panel = n / Weight::kPanel;
     if (centred != nullptr) {
         const std::int64_t padded = w.blocks() * Weight::kBlock;
-        // Codes go to the last quarter of the output; each is read before a wider value overwrites it.
+        // Codes are written to the last quarter of the output; each is read before a wider value overwrites it.
         std::uint8_t* const codes = reinterpret_cast<std::uint8_t*>(centred) + 3 * padded;
         unpack_codes(w, n, codes);
         for (std::int64_t k = 0; k < padded; ++k) {

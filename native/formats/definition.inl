@@ -1,6 +1,6 @@
-// What block formats are made of. A format is a struct that derives from Layout and gives codes(s, part): the codes of
-// the block at s, values 32 * part and following; and, where they are not 1 and -1, scale(s, b) and minimum(s, b) of
-// sub-block b. What they mean is said in numerics/weight_formats/definition.py, which defines the same formats.
+// Building blocks of the block formats. A format is a struct that derives from Layout and has codes(s, part): the codes
+// of the block at s, values 32 * part onwards; and, where they are not 1 and -1, scale(s, b) and minimum(s, b) of
+// sub-block b. numerics/weight_formats/definition.py defines the same formats and documents their meaning.
 namespace formats {
 
 using std::int16_t;
@@ -13,7 +13,7 @@ constexpr uint32_t kNibbles = 0x0f0f0f0f;
 constexpr uint32_t kPairs = 0x03030303;
 constexpr uint32_t kOnes = 0x01010101;
 
-// 32 codes as bytes, four a word.
+// 32 codes as bytes, four per word.
 struct Codes {
     uint32_t words[8];
     uint32_t& operator[](int i) { return words[i]; }
@@ -32,7 +32,7 @@ inline uint16_t half_word(const uint8_t* at) {
     return value;
 }
 
-// ScaleAt is negative where scales are powers of two by exponent bytes, MinimumAt where there are no minima.
+// ScaleAt is negative if scales are powers of two stored as exponent bytes, MinimumAt if there are no minima.
 template <int Values, int Bytes, int Bits, int Block, int Zero, int Shift, int ScaleAt = 0, int MinimumAt = -1>
 struct Layout {
     static constexpr int values = Values, bytes = Bytes, bits = Bits, block = Block, zero = Zero, shift = Shift;
@@ -45,7 +45,7 @@ struct Layout {
     static int minimum(const uint8_t*, int) { return -1; }
 };
 
-// Four bits to the lowest bits of four bytes, and back.
+// Spreads four bits to the lowest bits of four bytes, and gathers them back.
 inline uint32_t spread(uint32_t bits) { return (bits & 15) * 0x00204081u & kOnes; }
 inline uint32_t gather(uint32_t bytes) { return ((bytes & kOnes) * 0x01020408u) >> 24 & 15; }
 

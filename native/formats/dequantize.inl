@@ -1,5 +1,5 @@
-// Values of stored weights as float32, as ggml's reference computes them: a product of scale and code is one rounded
-// multiplication, a minimum one rounded subtraction.
+// Decodes stored weights to float32 as ggml's reference does: scale times code is one rounded multiplication, and a
+// minimum one rounded subtraction.
 #define INTACT_DEFINE_FORMATS
 #include "formats/list.inl"
 
@@ -11,8 +11,8 @@ inline uint16_t read16(const uint8_t* p) {
     return x;
 }
 
-// float16, exactly, on a number or a vector; no subnormal float enters an operation, for some processors are slow at
-// them.
+// Converts float16 exactly, for a number or a vector. No operation has a subnormal float operand, because some
+// processors are slow with them.
 template <class Float, class Word> inline Float half_of(Word h) {
     const Word magnitude = (h & 0x7fffu) << 13;
     const Word exponent = magnitude & 0x0f800000u;
@@ -24,7 +24,7 @@ template <class Float, class Word> inline Float half_of(Word h) {
 }
 inline float half(const uint8_t* p) { return half_of<float>(uint32_t{read16(p)}); }
 
-// out[i] = values[c[i]] for kWidth codes below 16.
+// Sets out[i] = values[c[i]] for kWidth codes below 16.
 inline void look_up(const float* values, const uint8_t* c, float* out) {
 #if defined(__AVX512F__)
     const __m512i codes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(c)));
@@ -39,7 +39,7 @@ inline void look_up(const float* values, const uint8_t* c, float* out) {
 #endif
 }
 
-// The values of one block (src/intact/numerics/weight_formats/definition.py has the formula).
+// Decodes one block (formula in src/intact/numerics/weight_formats/definition.py).
 template <class Format> inline void decode_block(const uint8_t* b, float* y) {
     constexpr int kSubBlocks = 32 / Format::block;  // of a part
     float d = 1.0f, e = 0.0f;
@@ -91,7 +91,7 @@ inline void decode_f16(const uint8_t* b, int64_t count, float* y) {
     for (; i < count; i++) y[i] = half(b + 2 * i);
 }
 
-// `count` values from the start of a block on; whole blocks, but for floats.
+// Decodes `count` values from the start of a block; whole blocks only, except for floats.
 inline void decode(WeightKind kind, const uint8_t* b, int64_t count, float* y) {
     switch (kind) {
         case WeightKind::F32:
@@ -113,7 +113,7 @@ inline void decode(WeightKind kind, const uint8_t* b, int64_t count, float* y) {
     }
 }
 
-// Columns k to k + count - 1 of a row; k at the start of a block.
+// Decodes columns k to k + count - 1 of a row; k must be the start of a block.
 inline void decode_part(WeightKind kind, const uint8_t* source, int64_t columns, int64_t row, int64_t k, int64_t count,
                         float* y) {
     const WeightFormat& format = format_of(kind);

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kPanel = Weight::kPanel;
 
-// How numbers are stored: with a factor of each block or without, and log2 of the pairs of blocks of a run.
+// The stored form of numbers: with or without a factor per block, and log2 of the number of block pairs per run.
 struct Form {
     bool fine;
     int span;
@@ -25,8 +25,8 @@ std::int64_t panel_bytes(std::int64_t pairs, Form form) {
     return (form.fine ? pairs * 2 * kPanel : 0) + runs_of(pairs, form.span) * kPanel * 2;
 }
 
-// The factor that numbers of an int16 share, so that what remains of each fits an int8; none where they share none
-// that large. It is their greatest common divisor, negative where only then the greatest number, 128 times it, fits.
+// Finds a common factor of int16 numbers such that each quotient fits in an int8; there may be none. It is the greatest
+// common divisor, negated if only then the largest quotient, 128, fits.
 class Divisor {
 public:
     void add(std::int16_t x) {
@@ -51,12 +51,12 @@ private:
     int divisor_ = 0, least_ = 0, most_ = 0;
 };
 
-// Numbers of one panel, [pairs][16][2].
+// The numbers of one panel, [pairs][16][2].
 struct Panel {
     const std::int16_t* numbers;
     std::int64_t pairs;
 
-    // Calls f(run, output, its numbers' factor) for every run of 2^span pairs; false where one has none.
+    // Calls f(run, output, common factor) for every run of 2^span pairs; returns false if a run has no common factor.
     template <class F> bool each_factor(int span, F f) const {
         for (std::int64_t run = 0; run < runs_of(pairs, span); ++run) {
             Divisor divisors[kPanel];
@@ -72,12 +72,12 @@ struct Panel {
         return true;
     }
 
-    // The largest span whose runs hold one number each, up to `most`; -1: none.
+    // The largest span, up to `most`, for which each run has a single number; -1 if there is none.
     int equal_span(int most) const {
         for (std::int64_t p = 0; p < pairs && most >= 0; ++p) {
             for (int i = 0; i < kPanel; ++i)
                 if (numbers[p * 2 * kPanel + 2 * i] != numbers[p * 2 * kPanel + 2 * i + 1]) return -1;
-            // Pair p belongs to runs with pair p - 1 whose length is beyond the lowest bit of p.
+            // Pairs p - 1 and p are in the same run if the run's length exceeds the lowest set bit of p.
             if (p > 0 &&
                 !std::equal(numbers + p * 2 * kPanel, numbers + (p + 1) * 2 * kPanel, numbers + (p - 1) * 2 * kPanel))
                 most = std::min(most, std::countr_zero(static_cast<std::uint64_t>(p)));
@@ -104,7 +104,7 @@ public:
 
     std::int64_t bytes() const { return panels_ * (form_ ? panel_bytes(pairs_, *form_) : pairs_ * 4 * kPanel); }
 
-    // Stores the numbers at `to`, which has bytes().
+    // Stores the numbers at `to`, which must have bytes() bytes.
     BlockNumbers store(std::uint8_t* to) const {
         BlockNumbers out;
         if (!form_) {
@@ -144,7 +144,7 @@ private:
         if (panel_bytes(pairs_, form) < least) form_ = form;
     }
 
-    // The least of f over all panels, `most` without any; once it is negative, panels are left out.
+    // The minimum of f over all panels and `most`; once it is negative, the remaining panels are skipped.
     template <class F> int least_of(F f, int most) const {
         std::atomic<int> least{most};
         parallel_for_(panels_, [&](std::int64_t n) {

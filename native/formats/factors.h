@@ -1,4 +1,4 @@
-// Scales and minima as products of two factors, where that is exact and takes less memory.
+// Stores scales and minima as products of two factors where that is exact and saves memory.
 #pragma once
 
 #include "formats/convert.h"
@@ -6,9 +6,9 @@
 namespace intact {
 
 // Stores a weight's plain scales, and its minima, in the smallest form that gives the same integers (BlockNumbers):
-//     runs of 2^s pairs of blocks, or whole rows, with one number;
+//     one number per run of 2^s pairs of blocks, or per row;
 //     an int8 for each block times an int16 for 256 inputs, or for a row.
-// All outputs have the same form. Numbers of which no form holds all stay as they are.
+// All outputs have the same form. Numbers that no form can represent stay unchanged.
 void factor_numbers(Weight& weight, const ParallelFor& parallel_for);
 
 }  // namespace intact

@@ -1,4 +1,4 @@
-// The formats that weights are stored in: by name and by number.
+// Storage formats of weights, by name and by number.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ const WeightFormat* find_format(std::string_view name) noexcept;  // null if unk
 const WeightFormat& format_of(WeightKind kind) noexcept;
 bool is_float(const WeightFormat& format) noexcept;
 
-// Bytes of a tensor in that format.
+// Size in bytes of a tensor in that format.
 std::int64_t source_bytes(const WeightFormat& format, std::int64_t rows, std::int64_t columns) noexcept;
 
 }  // namespace intact

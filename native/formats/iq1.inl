@@ -1,5 +1,5 @@
-// IQ1_S and IQ1_M: eight values of -1, 0 or 1 an index of 11 bits, all moved by an eighth up or down: in IQ1_S all of a
-// block of 32 alike, in IQ1_M each eight by themselves.
+// IQ1_S and IQ1_M: an 11-bit index selects eight values of -1, 0 or 1, which are shifted up or down by an eighth: in
+// IQ1_S all values of a block of 32 in the same direction, in IQ1_M each group of eight.
 namespace formats {
 
 constexpr int16_t kIq1[16] = {2, 10, 18, 9, 0, 8, 16, 9, 9, 9, 9, 9, 9, 9, 9, 9};  // eighths + 9

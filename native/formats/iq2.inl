@@ -1,9 +1,9 @@
-// IQ2_XXS, IQ2_XS and IQ2_S: eight magnitudes 8, 25 or 43 an index of 8 to 10 bits, signs apart, scales of 4 bits.
+// IQ2_XXS, IQ2_XS and IQ2_S: 8- to 10-bit indices of eight magnitudes 8, 25 or 43, separate signs, 4-bit scales.
 namespace formats {
 
 constexpr int16_t kIq2[16] = {51, 68, 86, 43, 35, 18, 0, 43, 43, 43, 43, 43, 43, 43, 43, 43};  // values + 43
 
-// Codes 8 l to 8 l + 7: magnitudes of a codebook's entry, and signs.
+// Sets codes 8 l to 8 l + 7 from the magnitudes of a codebook entry and the signs.
 inline void put_eight(Codes& c, int l, uint32_t entry, uint32_t signs) {
     c[2 * l] = spread_pairs(entry) | spread(signs) << 2;
     c[2 * l + 1] = spread_pairs(entry >> 8) | spread(signs >> 4) << 2;

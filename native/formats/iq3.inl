@@ -1,7 +1,7 @@
-// IQ3_XXS and IQ3_S: four magnitudes of eight levels an index of 8 or 9 bits, signs apart, scales of 4 bits.
+// IQ3_XXS and IQ3_S: 8- or 9-bit indices of four magnitudes with eight levels, separate signs, 4-bit scales.
 namespace formats {
 
-// Half the values of IQ3_XXS, + 31, and those of IQ3_S, + 15.
+// The values of IQ3_XXS divided by 2, plus 31, and those of IQ3_S, plus 15.
 constexpr int16_t kIq3Xxs[16] = {33, 37, 41, 45, 49, 53, 57, 62, 29, 25, 21, 17, 13, 9, 5, 0};
 constexpr int16_t kIq3S[16] = {16, 18, 20, 22, 24, 26, 28, 30, 14, 12, 10, 8, 6, 4, 2, 0};
 

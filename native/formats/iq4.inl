@@ -1,4 +1,4 @@
-// IQ4_NL and IQ4_XS: 4-bit codes into a table of values; IQ4_XS with eight scales of 6 bits, less 32, a block.
+// IQ4_NL and IQ4_XS: 4-bit codes into a table of values; IQ4_XS has eight 6-bit scales, offset by 32, per block.
 namespace formats {
 
 constexpr int16_t kIq4[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};  // values + 128

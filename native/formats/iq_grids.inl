@@ -1,8 +1,8 @@
-// The codebooks of the IQ types, written by scripts/iq_grids.py from its namesake in numerics/weight_formats, which
-// says what an entry is, and whose they are; and how their entries become codes.
+// The codebooks of the IQ types, and the conversion of their entries to codes. Written by scripts/iq_grids.py from its
+// namesake in numerics/weight_formats, which documents the entries and their source.
 namespace formats {
 
-// Four fields of 2 bits, or of 4 bits, to four bytes.
+// Spreads four fields of 2 or 4 bits to four bytes.
 inline uint32_t spread_pairs(uint32_t x) {
     x &= 255;
     return (x | x << 6 | x << 12 | x << 18) & kPairs;
@@ -11,13 +11,13 @@ inline uint32_t spread_nibbles(uint32_t x) {
     return (x & 15) | (x & 0xf0) << 4 | (x & 0xf00) << 8 | (x & 0xf000) << 12;
 }
 
-// Seven signs and the eighth, which makes their number even.
+// Extends seven sign bits by an eighth that makes the number of negative values even.
 inline uint32_t even_signs(uint32_t x) {
     x &= 127;
     return x | static_cast<uint32_t>(__builtin_parity(x)) << 7;
 }
 
-// A scale of 4 bits, which stands for an odd number.
+// Reads a 4-bit scale, which represents an odd number.
 inline int odd_scale(const uint8_t* nibbles, int b) { return 2 * (nibbles[b / 2] >> b % 2 * 4 & 15) + 1; }
 
 // clang-format off

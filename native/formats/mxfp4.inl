@@ -1,4 +1,4 @@
-// MXFP4: 32 floats of 4 bits (E2M1) under a power of two.
+// MXFP4: 32 4-bit floats (E2M1) with a power-of-two scale.
 namespace formats {
 
 constexpr int16_t kFp4[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};  // doubled values + 12

@@ -1,4 +1,4 @@
-// Q2_K: 256 codes of 2 bits; 16 scales and 16 minima of 4 bits under two float16.
+// Q2_K: 256 2-bit codes; 16 scales and 16 minima of 4 bits, scaled by two float16.
 namespace formats {
 
 struct Q2_K : Layout<256, 84, 2, 16, 2, 0, 80, 82> {

@@ -1,4 +1,4 @@
-// Q4_0 and Q4_1: 32 codes of 4 bits with a float16 scale; Q4_1 with a float16 minimum, which is added.
+// Q4_0 and Q4_1: 32 4-bit codes with a float16 scale; Q4_1 also has a float16 minimum, which is added.
 namespace formats {
 
 struct Q4_0 : Layout<32, 18, 4, 32, 8, 0> {

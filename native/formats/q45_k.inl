@@ -1,7 +1,7 @@
-// Q4_K and Q5_K: 256 codes of 4 or 5 bits; 8 scales and 8 minima of 6 bits under two float16.
+// Q4_K and Q5_K: 256 codes of 4 or 5 bits; 8 scales and 8 minima of 6 bits, scaled by two float16.
 namespace formats {
 
-// Scales and minima of six bits each in bytes 4 to 15: four of each whole, four split over two places.
+// Reads the 6-bit scales and minima in bytes 4 to 15: four of each are contiguous, four are split over two places.
 template <int Bytes, int Bits, int Zero, int Shift> struct SixBits : Layout<256, Bytes, Bits, 32, Zero, Shift, 0, 2> {
     static int scale(const uint8_t* s, int b) {
         const uint8_t* at = s + 4 + b % 4;

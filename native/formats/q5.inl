@@ -1,4 +1,4 @@
-// Q5_0 and Q5_1: as Q4_0 and Q4_1, with a fifth bit of each code apart.
+// Q5_0 and Q5_1: like Q4_0 and Q4_1, with the fifth bit of each code stored separately.
 namespace formats {
 
 inline Codes five_bits(const uint8_t* high, const uint8_t* low) {

@@ -10,7 +10,7 @@ namespace {
 constexpr std::int64_t kPanel = 64;  // columns that are taken together
 constexpr std::int64_t kRows = 16;   // rows of a task
 
-// x -= sum of factors[p] * vectors[p], one product after the other, for x[from..to).
+// x -= sum of factors[p] * vectors[p] for x[from..to), one product after the other.
 void subtract_in_order(double* x, const double* factors, const double* const* vectors, std::int64_t count,
                        std::int64_t from, std::int64_t to) {
     constexpr std::int64_t kWidth = 16;
@@ -30,7 +30,7 @@ void subtract_in_order(double* x, const double* factors, const double* const* ve
     }
 }
 
-// The level nearest to a ratio, of a grid as Columns and Descent have it.
+// The grid level nearest to a ratio, for the grid fields of Columns and Descent.
 template <typename Problem> double nearest(double ratio, const Problem& c, const std::vector<double>& middles) {
     if (c.even) return std::clamp(std::floor(ratio + 0.5), c.levels[0], c.levels[c.level_count - 1]);
     return c.levels[std::upper_bound(middles.begin(), middles.end(), ratio) - middles.begin()];
@@ -42,7 +42,7 @@ template <typename Problem> std::vector<double> middles_of(const Problem& c) {
     return middles;
 }
 
-// The products of a row's errors with h, negated.
+// Computes the negated products of a row's errors with h.
 void slopes_of(const double* error, const Descent& c, double* less) {
     std::fill_n(less, c.columns, 0.0);
     for (std::int64_t begin = 0; begin < c.columns; begin += kPanel) {
@@ -56,7 +56,7 @@ void slopes_of(const double* error, const Descent& c, double* less) {
 }  // namespace
 
 std::int64_t factor_upper(double* h, double* d, std::int64_t k, const ParallelFor& parallel_for) {
-    // Column `kk` of the matrix as it was when its turn came, as a row: what rows are corrected by.
+    // Rows that hold column `kk` of the matrix as it was when it was processed; other rows are corrected with it.
     std::vector<double> turns(static_cast<std::size_t>(kPanel * k));
     for (std::int64_t end = k; end > 0; end -= std::min(end, kPanel)) {
         const std::int64_t begin = std::max<std::int64_t>(0, end - kPanel), count = end - begin;
@@ -71,7 +71,7 @@ std::int64_t factor_upper(double* h, double* d, std::int64_t k, const ParallelFo
                 turn[i] = h[i * k + kk];
                 h[i * k + kk] = turn[i] / d[kk];
             }
-            // The other columns of this panel, as far as they lie above the diagonal.
+            // The other columns of this panel, as far as they are above the diagonal.
             for (std::int64_t i = 0; i < kk; i++) {
                 const double factor = h[i * k + kk];
                 double* const row = h + i * k;

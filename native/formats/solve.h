@@ -1,5 +1,5 @@
-// What GPTQ and descents (quantizers/columns.py, descent.py) spend their time with, in float64: each element sees the
-// same operations in the same order as in NumPy's elementwise program there, whatever the threads, so that the bits are
+// The hot loops of GPTQ and of coordinate descent (quantizers/columns.py, descent.py), in float64. Each element sees
+// the same operations in the same order as in NumPy's elementwise program, for any number of threads, so the bits are
 // the same everywhere. Compiled without fused operations (-ffp-contract=off).
 #pragma once
 
@@ -9,8 +9,8 @@
 
 namespace intact {
 
-// H = R diag(D) RT with R unit upper triangular. h: K x K, of which the upper triangle is read and becomes R's, without
-// its ones; d: K. Returns the first pivot that is not positive, or -1.
+// Factors H = R diag(D) RT with R unit upper triangular. h: K x K; its upper triangle is read and overwritten by R
+// without the unit diagonal; d: K. Returns the index of the first pivot that is not positive, or -1.
 std::int64_t factor_upper(double* h, double* d, std::int64_t k, const ParallelFor& parallel_for);
 
 struct Columns {
@@ -25,8 +25,8 @@ struct Columns {
     bool even;  // consecutive integers
 };
 
-// Rounds columns one after the other: column j to the nearest levels after it has been corrected by what the columns
-// before it lost. chosen: rows x columns; left: for each row the sum of d * error^2.
+// Rounds columns in order: column j to the nearest levels, after correcting it for the errors of the earlier columns.
+// chosen: rows x columns; left: the sum of d * error^2 for each row.
 void round_columns(const Columns& c, double* chosen, double* left, const ParallelFor& parallel_for);
 
 struct Descent {
@@ -43,9 +43,9 @@ struct Descent {
     std::int64_t sweeps;
 };
 
-// Lowers E h ET of each row, E = levels * step + offset - wanted: columns in order, each to its best level, as often as
-// `sweeps` says or until none changes. chosen: rows x columns, the levels to start from and those found; errors: E h
-// ET.
+// Lowers E h ET of each row, E = levels * step + offset - wanted, by moving each column in order to its best level, for
+// `sweeps` sweeps or until nothing changes. chosen: rows x columns, the initial levels on entry, the result on exit;
+// errors: E h ET.
 void descend(const Descent& c, double* chosen, double* errors, const ParallelFor& parallel_for);
 
 }  // namespace intact

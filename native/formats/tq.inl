@@ -1,8 +1,8 @@
-// TQ1_0 and TQ2_0: 256 ternary codes under a float16; TQ1_0 packs five into a byte.
+// TQ1_0 and TQ2_0: 256 ternary codes with a float16 scale; TQ1_0 packs five into a byte.
 namespace formats {
 
 struct TQ1_0 : Layout<256, 54, 2, 32, 1, 0, 52> {
-    // The base-3 digits of that power in `count` fixed-point bytes.
+    // Extracts the base-3 digits of the given power from `count` fixed-point bytes.
     static void trits(uint8_t* out, const uint8_t* packed, int count, int power) {
         constexpr uint8_t powers[5] = {1, 3, 9, 27, 81};
         for (int k = 0; k < count; k++) {

@@ -1,9 +1,9 @@
 // Attention (docs/numerics.md, section 7): queries of one KV head against the pages of their sequences.
 //
 // Tiles of queries times keys give all scores; then each query's scores become weights; then tiles of weights times
-// values give the results. Queries whose pages are the same over a stretch of slots share its tiles.
+// values give the results. Queries with the same pages over a range of slots share its tiles.
 
-// Codes of a vector in Q16 under the scale max(1, ceil(amax * 2^BITS / LARGEST)).
+// Quantises a vector in Q16 with the scale max(1, ceil(amax * 2^BITS / LARGEST)).
 template <int BITS, int LARGEST, int DROP, class Put>
 std::int32_t quantize_head(const std::int32_t* x, std::int64_t width, Put put) {
     const std::int64_t amax = largest_of_row(x, width);
@@ -17,7 +17,8 @@ std::int32_t quantize_head(const std::int32_t* x, std::int64_t width, Put put) {
     return static_cast<std::int32_t>(scale);
 }
 
-// Where the key and the value of a position go: the first numbers, of which those of other slots stand between.
+// Addresses of a position's key and value: the first number of each; the numbers are interleaved with those of other
+// slots.
 struct Slot {
     std::int16_t* keys;
     std::int8_t* values;
@@ -32,8 +33,9 @@ inline Slot slot_of(const HeadCache& cache, std::int64_t position) {
             reinterpret_cast<std::int32_t*>(page + cache.value_scales) + at};
 }
 
-// Asks for the lines that a position is written to. Of the keys', one for two numbers, these are the first: the
-// processor goes on by itself, and does not hold a place of the first-level cache for each.
+// Prefetches the lines that a position's key and value are written to. A key has one line for every two numbers; only
+// the first eight are prefetched. The hardware continues from there and does not occupy a first-level miss buffer per
+// line.
 void expect(const HeadCache& cache, std::int64_t position) {
     const Slot to = slot_of(cache, position);
     for (std::int64_t d = 0; d < smaller<std::int64_t>(cache.depth, 16); d += 2) prefetch_to_write(to.keys + d * 16);
@@ -51,7 +53,7 @@ void append(const std::int32_t* key, const std::int32_t* value, std::int64_t wid
         value, width, [&](std::int64_t i, std::int64_t q) { to.values[4 * i] = static_cast<std::int8_t>(q); });
 }
 
-// What one call of attend works on.
+// The state of one call of attend.
 struct QueryRow {
     std::int64_t mantissa, drop;  // of a query's scores
     std::int64_t half, rest;      // 2^(drop - 1); 32 - drop
@@ -82,13 +84,13 @@ struct Work {
     int shift;  // of products of e and values' scales, where no sink lies above the scores
 
     std::int32_t* score(int q, std::int64_t slot) const { return scores + q * stride + slot - base; }
-    // Weights of 16 slots: their low seven bits, one byte each, then the rest.
+    // Weights of 16 slots: the low seven bits, one byte each, followed by the upper bits.
     std::uint8_t* weight(int q, std::int64_t slot) const {
         return reinterpret_cast<std::uint8_t*>(scores + q * stride) + 2 * (slot - base);
     }
 };
 
-// 16 slots of a page, from slot `at` of it on.
+// 16 slots of a page, starting at slot `at`.
 struct Block {
     const std::uint8_t* page;
     std::int64_t at;
@@ -112,7 +114,7 @@ static_assert(4095 * 127 * kSlots <= kLimit);
 
 inline std::int64_t end_of(const Query& q) { return q.end + (q.more ? 64 - __builtin_clzll(q.more) : 0); }
 
-// Of 16 slots: those that a query sees, as bits.
+// A bit mask of the slots among 16 that a query sees.
 inline std::uint32_t visible(const Query& q, std::int64_t slot) {
     const auto below = [&](std::int64_t end) {  // bits of the slots before `end`
         return (std::uint32_t{1} << smaller<std::int64_t>(larger<std::int64_t>(end - slot, 0), 16)) - 1;
@@ -122,8 +124,8 @@ inline std::uint32_t visible(const Query& q, std::int64_t slot) {
     return (below(q.end) & ~below(q.first)) | (static_cast<std::uint32_t>(more) & 0xFFFF);
 }
 
-// Slots from..to - 1, whole blocks, that some of the queries first..first + count - 1 see. kAhead further blocks stand
-// behind theirs: those that come next, of this segment or the ones after it.
+// Slots from..to - 1, in whole blocks, that at least one of queries first..first + count - 1 sees. `blocks` extends
+// kAhead blocks further, with the blocks that come next, in this segment or later ones.
 struct Tile {
     int first, count;
     std::int64_t from, to;
@@ -132,7 +134,7 @@ struct Tile {
 constexpr int kAhead =
     4;  // blocks that are fetched ahead: pages lie anywhere, which no prefetcher of hardware foresees
 
-// The blocks of segments, one after the other.
+// Iterates over the blocks of all segments in order.
 struct BlockWalk {
     BlockWalk(const Work& work, const Segment* segment) : u(work), s(segment) { enter(); }
     Block next() {
@@ -157,8 +159,9 @@ private:
     Block last{};
 };
 
-// Asks for what the next step reads first, while queries are at work that keep the multipliers busy and the memory
-// idle: at turn i of n for the i-th part of `blocks`. next: where the next block's lines begin, `bytes` of them.
+// Prefetches the data that the next step reads first, while the current queries keep the multipliers busy and the
+// memory idle: iteration i of n fetches the i-th part of `blocks`. next: start of the next block's lines, `bytes` of
+// them.
 template <class F> INTACT_INLINE inline void fetch_part(int i, int n, std::int64_t blocks, std::int64_t bytes, F next) {
     for (std::int64_t b = blocks * i / n; b < blocks * (i + 1) / n; b++) {
         const char* lines = reinterpret_cast<const char*>(next(b));
@@ -167,7 +170,7 @@ template <class F> INTACT_INLINE inline void fetch_part(int i, int n, std::int64
 }
 constexpr std::int64_t kFetched = 1 << 17;  // bytes of keys: what the second-level cache holds beside the rest
 
-// Calls f for tiles of at most MOST queries by the slots of a segment that any of them sees.
+// Calls f for each tile of at most MOST queries and the slots of a segment that at least one of them sees.
 template <int MOST, class F> void by_tiles(const Work& u, F f) {
     for (const Segment* s = u.segments; s < u.segments + u.segment_count; s++) {
         BlockWalk walk(u, s);
@@ -193,7 +196,7 @@ template <int MOST, class F> void by_tiles(const Work& u, F f) {
     }
 }
 
-// Of what no query sees nothing is read.
+// Does not read slots that no query sees.
 inline Scales survey(const Work& u) {
     Lanes key = zero(), least = broadcast(static_cast<std::int32_t>(kLimit)), most = zero();
     by_tiles<1 << 30>(u, [&](const Tile& tile) {
@@ -242,13 +245,14 @@ inline void quantize_query(const std::int32_t* x, std::int64_t width, std::int64
 
 inline Lanes high_words(Lanes x) { return shift_unsigned_wide<32>(x); }  // to low ones
 
-// Scores in base 2 and Q16 from the sums of products, whatever their size.
+// Converts sums of products of any magnitude to scores in base 2 and Q16.
 __attribute__((noinline)) void scale_any(std::int32_t* x, const std::int32_t* key_scales, const QueryRow& row) {
     for (int i = 0; i < 16; i++)
         x[i] = static_cast<std::int32_t>(
             saturate(shift_either(round_shift_by<15>(x[i] * row.mantissa) * key_scales[i], row.drop)));
 }
-// The same for rows that are `plain`: |sum * mantissa| < 2^46, and it fits 32 bits after its shift, as scores do.
+// The same for rows that are `plain`: |sum * mantissa| < 2^46, and the product fits 32 bits after its shift, as scores
+// do.
 INTACT_INLINE inline Lanes scale_plain(Lanes sums, Lanes key_scales, Lanes other_scales, const QueryRow& row) {
     const Lanes mantissa = broadcast_wide(row.mantissa), half = broadcast_wide(1 << 14);
     const auto scaled = [&](Lanes x, Lanes scale) INTACT_INLINE {
@@ -259,7 +263,7 @@ INTACT_INLINE inline Lanes scale_plain(Lanes sums, Lanes key_scales, Lanes other
                        shift_left_wide(scaled(high_words(sums), other_scales), row.rest));
 }
 
-// Scores of T queries with B blocks of keys; those kAhead blocks further on are fetched.
+// Computes the scores of T queries and B blocks of keys; prefetches the blocks that are kAhead further.
 template <int T, int B, bool PLAIN> void score_tile(const Work& u, int first, std::int64_t slot, const Block* blocks) {
     const std::int64_t depth = u.cache.depth;
     const std::int16_t *keys[B], *later[B];
@@ -271,7 +275,7 @@ template <int T, int B, bool PLAIN> void score_tile(const Work& u, int first, st
     }
     const std::int16_t* codes = u.codes + first * depth;
     std::int64_t d = 0;
-    // Lines are fetched in the order of memory, which the hardware's own prefetcher then follows.
+    // Prefetch in memory order, which the hardware prefetcher can follow.
     repeat<B>([&]<int part>() INTACT_INLINE {
         const std::int16_t* line = later[part];
         for (const std::int64_t end = depth / 2 * (part + 1) / B * 2; d < end; d += 2) {
@@ -310,9 +314,9 @@ struct Every {};  // a mask that lets all pass
 inline Lanes keep(Every, Lanes x) { return x; }
 inline Lanes choose(Every, Lanes x, Lanes) { return x; }
 
-// Twice exp2_neg (integer.inl) of N times 16 gaps in Q16, and one where that is even: what `keep` leaves out and gaps
-// of 31 and more give 1. A fraction has 16 bits, so that products of 47 bits and their shift by 16 give the same; the
-// next coefficient and half a unit are added before it.
+// Twice exp2_neg (integer.inl) of N times 16 gaps in Q16, plus one if that is even; the result is 1 for lanes that
+// `keep` leaves out and for gaps of 31 and more. A fraction has 16 bits, so 47-bit products shifted by 16 give the same
+// result; the next coefficient and half a unit are added before the shift.
 template <int N, class M> INTACT_INLINE inline void exp2_neg_lanes(Lanes (&x)[N], M mask) {
     Lanes fraction[2 * N], acc[2 * N];
     INTACT_UNROLLED(n, N) {
@@ -329,7 +333,7 @@ template <int N, class M> INTACT_INLINE inline void exp2_neg_lanes(Lanes (&x)[N]
     next.template operator()<false>(-744257403);
     INTACT_UNROLLED(i, 2 * N) acc[i] = horner_sum<true>(acc[i], fraction[i], 1073741824);
     INTACT_UNROLLED(n, N) {
-        // Twice the result: the lowest bit of either word is taken where the other has none.
+        // Twice the result: the lowest bit of each word comes from the operand that has one there.
         const Lanes y = choose_bits(broadcast_wide(static_cast<std::int64_t>(0xFFFFFFFE00000001)),
                                     shift_left_wide<17>(acc[2 * n + 1]), shift_unsigned_wide<15>(acc[2 * n]));
         const Lanes whole = shift_unsigned<16>(x[n]);
@@ -337,7 +341,7 @@ template <int N, class M> INTACT_INLINE inline void exp2_neg_lanes(Lanes (&x)[N]
     }
 }
 
-// Calls f<N>(slot, mask) for N times 16 slots of from..to - 1 of which the query sees some, N being 1 or MOST.
+// Calls f<N>(slot, mask) for groups of N times 16 slots in from..to - 1 that contain visible slots; N is 1 or MOST.
 template <int MOST, class F>
 INTACT_INLINE inline void by_visible(const Query& q, std::int64_t from, std::int64_t to, F f) {
     from = larger(q.first / 16 * 16, from), to = smaller(end_of(q), to);
@@ -354,8 +358,8 @@ INTACT_INLINE inline void by_visible(const Query& q, std::int64_t from, std::int
     some(rest, to);
 }
 
-// Chooses the shift of products of e and values' scales: so far that all fit 31 bits, no further than that the largest
-// has 13. Where a sink lies above all scores, their e are smaller by as many bits.
+// Chooses the shift of products of e and the values' scales: large enough for all to fit 31 bits, and small enough for
+// the largest to keep 13. Where a sink exceeds all scores, it reduces every e by the same number of bits.
 inline int product_shift(const Scales& scales, std::int64_t gap) {
     const int less = gap > 0 ? static_cast<int>(smaller<std::int64_t>(gap >> 16, 64)) + 2 : 0;
     const int shift = smaller(17 + bit_length(scales.least) - less, 32);
@@ -363,7 +367,7 @@ inline int product_shift(const Scales& scales, std::int64_t gap) {
     return shift >= 0 && fits ? shift : -1;
 }
 
-// Finds the largest score; a sink's counts, and is the first part of the mass.
+// Finds the largest score, including a sink's, which also starts the mass.
 inline void find_top(const Work& u, int i) {
     alignas(64) std::int32_t lanes[16];
     Lanes most = broadcast(-static_cast<std::int32_t>(kLimit));
@@ -382,7 +386,7 @@ inline void find_top(const Work& u, int i) {
     store(row.bits, zero());
 }
 
-// Scores of a query with a tile's slots to products of e and values' scales, shifted.
+// Converts a query's scores in a tile to shifted products of e and the values' scales.
 inline void soften(const Work& u, int i, const Tile& tile) {
     QueryRow& row = u.rows[i];
     const int drop = row.shift;
@@ -409,8 +413,8 @@ inline void soften(const Work& u, int i, const Tile& tile) {
     store(row.bits, bits);
 }
 
-// Products of a query to weights of 12 bits, in place: `all` has every bit that any of them has, after a shift by
-// `drop`: 13 at least, or they were doubled (a shift by -1).
+// Converts a query's products to 12-bit weights, in place. `all` is the bitwise OR of all products after a shift by
+// `drop`: at least 13 bits, unless they were doubled (a shift by -1).
 inline void weigh(const Work& u, int i, int drop, std::int64_t all) {
     QueryRow& row = u.rows[i];
     const int more = larger(bit_length(all) - 13, 0);
@@ -431,8 +435,8 @@ inline void weigh(const Work& u, int i, int drop, std::int64_t all) {
     skip(row.end);
 }
 
-// Scores to weights where values' scales differ so much that products shifted alike would not fit 32 bits, or a sink
-// leaves them few bits: the shift is found first.
+// Converts scores to weights where the values' scales differ too much for a common shift to fit products in 32 bits, or
+// where a sink leaves too few bits: it determines the shift first.
 __attribute__((noinline)) void soften_any(const Work& u, int i) {
     const Query& q = u.queries[i];
     QueryRow& row = u.rows[i];
@@ -462,7 +466,7 @@ struct Four {
     const std::int8_t* values;
     const std::uint8_t* weights;
 };
-// Those slots of a tile that have a weight: in its upper bits, which is seldom, and in its lower ones.
+// The slots of a tile with a nonzero weight, separately for the upper bits, which are rarely set, and the lower ones.
 struct Fours {
     Fours(const Work& u, const Tile& tile) {
         const std::uint8_t* weights = u.weight(tile.first, tile.from);
@@ -482,7 +486,7 @@ struct Fours {
                 count += (any[i / 2] >> (i % 2 * 32) & 0xFFFFFFFF) != 0;
             }
         }
-        // The list of upper bits comes first, then that of the lower ones, then what comes after the tile.
+        // Each list is followed by the next: the upper bits' list, then the lower bits', then the data after the tile.
         for (int i = 0; i < kFoursAhead; i++) {
             lists[0][counts[0] + i] = {
                 tile.blocks[(tile.to - tile.from) / 16 + i / 4].values(u.cache) + i % 4 * 4 * u.cache.depth, nullptr};
@@ -495,7 +499,7 @@ struct Fours {
     int counts[2] = {};
 };
 
-// Adds weights times values of T queries for 16 * C elements from `column` on to the totals.
+// Adds weights times values of T queries to the totals, for 16 * C elements starting at `column`.
 template <int T, int C>
 __attribute__((noinline)) void mix_tile(const Fours& fours, std::int64_t stride, std::int64_t* totals,
                                         std::int64_t depth, std::int64_t column) {
@@ -637,13 +641,14 @@ void attend(const Query* queries, int count, const Segment* segments, int segmen
     }
 }
 
-// Unnormalised probabilities (section 10) of n logits, as Q30, and their sum.
+// Computes the unnormalised probabilities (section 10) of n logits, as Q30, and their sum.
 void weights(const std::int32_t* logits, std::int64_t n, std::int32_t largest, std::int64_t slope, std::int32_t* out,
              std::int64_t* mass) {
     const std::int64_t limit = (std::int64_t{1} << 61) / slope;
     Wide sum{};
     by_wide(n, [&](std::int64_t i, auto count) {
-        // Lanes beyond the end hold anything: clipped at 0, they stay within bounds, and drop out below.
+        // Lanes beyond the end have undefined contents; clipping at 0 keeps them within bounds, and they are dropped
+        // below.
         const Wide gap =
             smaller(larger(std::int64_t{largest} - load_wide(logits + i, count), Wide{}), all<Wide>(limit));
         Wide e = exp2_neg(round_shift_by<30>(gap * slope));

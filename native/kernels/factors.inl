@@ -1,9 +1,9 @@
-// Scales and minima from their factors (weight.h): products that a matrix product reads as if they were stored.
+// Scales and minima expanded from their factors (weight.h); matrix products read them like stored ones.
 
-// Pairs of blocks whose inputs, 256, are the least that share a group's sum (docs/numerics.md, section 4).
+// Pairs of blocks that cover 256 inputs, the fewest that share a group's sum (docs/numerics.md, section 4).
 template <int BLOCK> constexpr int kGroupPairs = 128 / BLOCK;
 
-// `count` pairs of a panel, from pair p on, to [count][16][2].
+// Expands `count` pairs of a panel, starting at pair p, to [count][16][2].
 __attribute__((noinline)) void multiply_factors(const Factored& from, std::int64_t pairs, std::int64_t panel,
                                                 std::int64_t p, std::int64_t count, std::int16_t* to) {
     const std::int8_t* fine = from.fine == nullptr ? nullptr : from.fine + (panel * pairs + p) * 32;
@@ -25,7 +25,7 @@ __attribute__((noinline)) void multiply_factors(const Factored& from, std::int64
     }
 }
 
-// Pairs p..p + count - 1 of a panel: as they are stored, else computed into `room`.
+// Returns pairs p..p + count - 1 of a panel: as stored if plain, otherwise expanded into `room`.
 INTACT_INLINE inline const std::int16_t* numbers_of(const Factored& from, std::int64_t pairs, std::int64_t panel,
                                                     std::int64_t p, std::int64_t count, std::int16_t* room) {
     if (from.plain != nullptr) [[likely]]

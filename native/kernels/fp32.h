@@ -9,7 +9,7 @@
 
 namespace intact {
 
-// A matrix as the checkpoint stores it, row after row; block formats are decoded where they are used.
+// A matrix in the checkpoint's format, row by row; block formats are decoded on use.
 struct FloatWeight {
     WeightKind kind = WeightKind::F32;
     std::int64_t rows = 0;               // N: outputs
@@ -18,7 +18,7 @@ struct FloatWeight {
     const float* bias = nullptr;         // [rows], or null
 };
 
-// Keys and values of one head: page p of the list holds positions p * page_size and following, row after row.
+// Keys and values of one head: page p of the list holds positions p * page_size onwards, row by row.
 struct FloatPages {
     const float* const* keys;
     const float* const* values;
@@ -26,22 +26,22 @@ struct FloatPages {
     std::int64_t page_size;  // positions
 };
 
-// Strides are in floats. Rows, outputs and heads are independent: callers may split them over threads at will.
+// Strides are in floats. Rows, outputs and heads are independent, so callers may split them over threads.
 struct Fp32Kernels {
-    // y[m, n] = sum over k of x[m, k] * weight[n, k], + bias[n]; outputs n0 to n1 - 1 of every row.
+    // y[m, n] = sum over k of x[m, k] * weight[n, k], + bias[n]; for outputs n0 to n1 - 1 of every row.
     void (*linear)(const FloatWeight& weight, const float* x, std::int64_t m, std::int64_t x_stride, float* y,
                    std::int64_t y_stride, std::int64_t n0, std::int64_t n1);
-    // Each of `slices` consecutive runs of `width` floats of each row is a norm of its own; gain[width]. y may be x.
+    // Normalises each of `slices` consecutive runs of `width` floats of each row separately; gain[width]. y may be x.
     void (*rmsnorm)(const float* x, std::int64_t m, std::int64_t x_stride, std::int64_t slices, std::int64_t width,
                     const float* gain, float epsilon, float* y, std::int64_t y_stride);
-    // A norm of one row of n floats less their mean, + bias[n] where it is not null. y may be x.
+    // Layer norm of a row of n floats: the norm of the row minus its mean, + bias[n] if not null. y may be x.
     void (*layer_norm)(const float* x, std::int64_t n, const float* gain, const float* bias, float epsilon, float* y);
     // In place on `heads` runs of `width` floats of each row; cosine and sine [m, pairs], 2 * pairs <= width.
     void (*rope)(float* x, std::int64_t m, std::int64_t x_stride, std::int64_t heads, std::int64_t width,
                  const float* cosine, const float* sine, std::int64_t pairs, bool interleaved);
     // One row of queries: `heads` runs of `width` floats that share a key-value head; positions first to last - 1, at
-    // least one; scores have a soft cap, or 0: none. scratch holds attend_scratch(heads, first, last) floats; out has
-    // `heads` runs of `width` floats.
+    // least one; `cap` is the soft cap of the scores, or 0 for none. scratch holds attend_scratch(heads, first, last)
+    // floats; out has `heads` runs of `width` floats.
     void (*attend)(const float* q, std::int64_t heads, std::int64_t width, const FloatPages& pages, std::int64_t first,
                    std::int64_t last, float scale, float cap, const float* sinks, float* scratch, float* out);
     // y = activation(g) * u; kSwigluOai clips both and adds 1 to u. y may be g or u.
@@ -60,7 +60,7 @@ struct Fp32Kernels {
     void (*add)(const float* a, const float* b, float* y, std::int64_t n);
     // y = a * b. y may be a or b.
     void (*multiply)(const float* a, const float* b, float* y, std::int64_t n);
-    // In place on blocks of `size`, which fill n: for half = 1, 2, 4, ... sums and differences of floats half apart.
+    // In place on blocks of `size`, a divisor of n: sums and differences of floats half apart, for half = 1, 2, 4, ...
     void (*hadamard)(float* x, std::int64_t n, std::int64_t size);
     // y[i] = weight[ids[i]] * scale.
     void (*embed)(const FloatWeight& weight, const std::int32_t* ids, std::int64_t m, float scale, float* y,
@@ -69,12 +69,12 @@ struct Fp32Kernels {
     void (*exp)(const float* x, float* y, std::int64_t n);
     // y = x / 2^30, rounded to nearest.
     void (*from_q30)(const std::int32_t* x, float* y, std::int64_t n);
-    // Values of rows row0 to row1 - 1 of the matrix at `source`, to out[0] and following.
+    // Decodes rows row0 to row1 - 1 of the matrix at `source` to out[0] onwards.
     void (*dequantize)(WeightKind kind, const std::uint8_t* source, std::int64_t columns, std::int64_t row0,
                        std::int64_t row1, float* out);
 };
 
-// Floats of scratch that attend needs.
+// Number of scratch floats for attend.
 constexpr std::int64_t attend_scratch(std::int64_t heads, std::int64_t first, std::int64_t last) {
     return heads * (((last + 15) / 16 - first / 16) * 16);
 }

@@ -1,8 +1,8 @@
 // The kernels of the fp32 profile (docs/numerics_fp32.md), written once for every tier. A tier's translation unit
 // includes fp32_tier.h, and then this file inside namespace intact and an anonymous namespace.
 //
-// Every sum has 16 lanes by index mod 16. A tier's vectors hold kWidth of them, and the lanes are independent: one
-// after the other, kParts vectors make the 16. Multiplications and additions must stay apart: -ffp-contract=off.
+// Every sum has 16 lanes by index mod 16. A tier's vectors hold kWidth of them, and the lanes are independent: kParts
+// consecutive vectors make up the 16. Multiplications and additions must not be fused: -ffp-contract=off.
 namespace fp32 {
 
 static_assert(FLT_EVAL_METHOD == 0, "float arithmetic must round to float");
@@ -45,7 +45,7 @@ template <class V = Vector> inline V load(const float* p) {
 template <class V> inline void store(float* p, const V& v) { std::memcpy(p, &v, sizeof v); }
 inline Vector broadcast(float x) { return x - Vector{}; }
 
-// Sum of 16 lanes: l + (l + 8), then + 4, + 2, + 1.
+// Sums 16 lanes: l + (l + 8), then + 4, + 2, + 1.
 inline float tree(const float* lanes) {
     const Quad four = (load<Quad>(lanes) + load<Quad>(lanes + 8)) + (load<Quad>(lanes + 4) + load<Quad>(lanes + 12));
     return (four[0] + four[2]) + (four[1] + four[3]);
@@ -61,7 +61,7 @@ inline float square_root(float x) {
 #endif
 }
 
-// Sum over i of f(x[i], y[i]) by lanes and tree; f(0, 0) must be +0.
+// Sums f(x[i], y[i]) over i by lanes and tree; f(0, 0) must be +0.
 template <class F> inline float lane_sum(const float* x, const float* y, int64_t n, F f) {
     Vector sums[kParts] = {};
     const int64_t whole = n / kLanes * kLanes;
@@ -96,8 +96,8 @@ template <class F> inline void each(const float* x, const float* y, float* out, 
 #include "formats/dequantize.inl"
 #include "kernels/fp32_linear.inl"
 
-// exp by Cody and Waite's reduction, a polynomial of degree 6 and the exponent field: +0 below -87, infinity above
-// 88.72283.
+// Computes exp by Cody and Waite's reduction, a polynomial of degree 6 and the exponent field: +0 below -87, infinity
+// above 88.72283.
 inline Vector exp_vector(const Vector& x) {
     const Vector low = broadcast(-87.0f), high = broadcast(0x1.62e42ep6f), rounder = broadcast(12582912.0f);
     Vector clipped = x < low ? low : x;
@@ -264,7 +264,7 @@ inline void rotate(float& a, float& b, float c, float s) {
     for (int64_t i = 0; i < n; i++) y[i] = static_cast<float>(x[i]) * 0x1p-30f;
 }
 
-// Round to nearest and keep subnormals while it lives, whatever some other library has set in this thread.
+// Enables rounding to nearest and subnormals during its lifetime, whatever another library has set in this thread.
 class Environment {
 public:
     Environment() : saved_(get()) {

@@ -32,7 +32,7 @@ inline void weigh(const float* e, int64_t e_stride, const float* v, int64_t coun
     }
 }
 
-// Calls f(position, index of page, row in page, count) for each run of positions within a page.
+// Calls f(position, page index, row in page, count) for each run of positions within a page.
 template <class F> inline void each_run(int64_t first, int64_t last, int64_t page_size, F f) {
     for (int64_t j = first; j < last;) {
         const int64_t row = j % page_size;
@@ -42,7 +42,8 @@ template <class F> inline void each_run(int64_t first, int64_t last, int64_t pag
     }
 }
 
-// score[start], ... become exp(score * scale - largest), soft-capped before; the sum of all, by lanes, and of a sink's.
+// Replaces score[start] onwards by exp(score * scale - largest), after the soft cap; returns the sum over all, by
+// lanes, including the sink's.
 inline float soften(float* score, int64_t start, int64_t n, float scale, float cap, const float* sink) {
     for (int64_t j = 0; j < start; j++) score[j] = 0.0f;
     for (int64_t j = start; j < n; j++) score[j] = score[j] * scale;

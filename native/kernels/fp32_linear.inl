@@ -1,4 +1,5 @@
-// Matrix product: tiles of kTileRows rows by kTileOutputs outputs, over stretches of K that stay in the first cache.
+// Matrix product: tiles of kTileRows rows by kTileOutputs outputs, over stretches of K that stay in the first-level
+// cache.
 constexpr int kTileOutputs = 4;
 constexpr int kStretch = 1024;  // a multiple of every format's block
 constexpr int kChunkRows = 32;
@@ -9,7 +10,7 @@ struct Stretch {
     bool rest;      // one more step, whose weights follow padded by zeros
 };
 
-// sums[row][output][lane] += products, for rows of x and, for the padded last step, of x_rest.
+// sums[row][output][lane] += products, for rows of x and, in the padded last step, of x_rest.
 template <int Rows>
 inline void tile(const Stretch& stretch, const float* x, int64_t x_stride, const float* x_rest, float* sums) {
     for (int part = 0; part < kLanes; part += kWidth) {
@@ -33,7 +34,7 @@ inline void tile(const Stretch& stretch, const float* x, int64_t x_stride, const
     }
 }
 
-// The stretch of inputs k to k + count - 1 of outputs n and following; decoded into buffer unless it can be read as is.
+// Returns inputs k to k + count - 1 of outputs n onwards, decoded into `buffer` unless they can be read directly.
 inline Stretch stretch_of(const FloatWeight& weight, int64_t n, int outputs, int64_t k, int64_t count,
                           float (*buffer)[kStretch + kLanes]) {
     Stretch stretch{{}, count / kLanes, count % kLanes != 0};

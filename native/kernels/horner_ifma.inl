@@ -1,6 +1,6 @@
-// horner.inl by multiply-adds of 52 bits, which take the low 52 bits of a product: the product itself where acc is not
-// negative, 2^52 more where it is, so that the coefficient has 2^52 less. Where the fraction is 0 that is wrong by
-// 2^52, but then the next product is 0 too, and of the last sum only the low 48 bits are read.
+// Horner's rule with 52-bit multiply-adds, which use the low 52 bits of a product: these are the product itself if acc
+// is not negative, and 2^52 more if it is, so the coefficient is reduced by 2^52. If the fraction is 0, the result is
+// wrong by 2^52, but then the next product is 0 too, and only the low 48 bits of the last sum are read.
 
 template <bool NEGATIVE> __m512i horner_sum(__m512i acc, __m512i fraction, std::int64_t c) {
     constexpr std::int64_t kMore = NEGATIVE ? std::int64_t{1} << 52 : 0;

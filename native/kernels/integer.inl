@@ -8,8 +8,8 @@ template <class F, int... G> INTACT_INLINE inline void each(F f, std::integer_se
 }
 template <int N, class F> INTACT_INLINE inline void repeat(F f) { each(f, std::make_integer_sequence<int, N>()); }
 
-// A loop over i = 0 to n - 1 that is unrolled whole: n is known and small. Compilers take a third of the time that they
-// take for `repeat`, which is for bodies that need the number as a constant.
+// A fully unrolled loop over i = 0 to n - 1 for a known small n. It compiles in a third of the time of `repeat`, which
+// is for bodies that need the index as a constant.
 #define INTACT_UNROLLED(i, n) _Pragma("GCC unroll 64") for (int i = 0; i < (n); i++)
 
 constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 1;
@@ -17,7 +17,7 @@ constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 1;
 template <class T> constexpr T smaller(T a, T b) { return a < b ? a : b; }
 template <class T> T larger(T a, T b) { return a > b ? a : b; }
 
-// `Wide` (from the tier's simd header) is int64_t, or a vector of them: arithmetic below is written once for both.
+// `Wide` (from the tier's simd header) is int64_t or a vector of int64_t; the arithmetic below works for both.
 template <class T> struct TypeIs {
     using type = T;
 };
@@ -36,13 +36,13 @@ inline std::int64_t round_shift_any(std::int64_t x, std::int64_t s) { return s >
 inline std::int64_t shift_either(std::int64_t x, std::int64_t s) {
     return s >= 0 ? round_shift_any(x, s) : saturate(x) << smaller<std::int64_t>(-s, 31);
 }
-// The same for |x| < 2^31, without branches: beyond 62 a right shift gives 0 anyway.
+// The same for |x| < 2^31, without branches: a right shift beyond 62 gives 0 anyway.
 template <class T> T shift_small(T x, T s) {
     const T right = smaller(larger(s, all<T>(0)), all<T>(62)), left = smaller(larger(-s, all<T>(0)), all<T>(31));
     return round_shift(x << left, right);
 }
 
-// What is added to a product that is then shifted right by s, so that it rounds and c is added to it.
+// The addend of a product before a right shift by s: it adds c to the result and rounds it.
 constexpr std::int64_t rounding(std::int64_t c, int s) { return (c << s) + (std::int64_t{1} << (s - 1)); }
 
 constexpr std::int64_t kLog2E = 1549082005;  // Q30
@@ -59,7 +59,7 @@ template <class T> T exp2_neg(T t) {
     return whole >= 31 ? all<T>(0) : round_shift(acc, whole);
 }
 
-// By Newton's rule, which comes from above, in a few steps for 2^60 <= v < 2^62.
+// Newton's method, which converges from above, in a few steps for 2^60 <= v < 2^62.
 inline std::int64_t floor_sqrt(std::uint64_t v) {
     const auto next = [&](std::uint64_t root) { return (root + v / root) / 2; };
     std::uint64_t root = next(std::uint64_t{3} << 29);
@@ -67,7 +67,7 @@ inline std::int64_t floor_sqrt(std::uint64_t v) {
     return static_cast<std::int64_t>(root);
 }
 
-// Loads and stores of up to kWide elements; what lies beyond `count` reads as 0 and is not written.
+// Loads and stores of up to kWide elements; elements beyond `count` read as 0 and are not written.
 constexpr int kWide = sizeof(Wide) / 8;
 
 template <class T> Wide load_wide(const T* p, std::int64_t count = kWide) {
@@ -104,7 +104,7 @@ template <class T> void store_wide(T* p, Wide x, std::int64_t count = kWide) {
         for (int i = 0; i < kWide; i++) p[i] = static_cast<T>(all[i]);
     }
 }
-// x with zeros from element `count` on.
+// Returns x with zeros from element `count` onwards.
 template <class T> T first_of(T x, std::int64_t count) {
     if constexpr (sizeof(T) > 8)
         for (std::int64_t i = count; i < kWide; i++) x[i] = 0;
@@ -137,7 +137,7 @@ template <class T> std::int64_t largest_of(T x) {
         return most;
     }
 }
-// Calls f(i, count) for i = 0, kWide, ...: count is kWide, but for the last.
+// Calls f(i, count) for i = 0, kWide, ...: count is kWide except in the last call.
 template <class F> inline void by_wide(std::int64_t n, F f) {
     std::int64_t i = 0;
     for (; i + kWide <= n; i += kWide) f(i, std::integral_constant<std::int64_t, kWide>());

@@ -1,7 +1,7 @@
-// What a tier offers: a table of kernels over plain data. docs/numerics.md defines every number they produce.
+// The interface of a tier: a table of kernels over plain data. docs/numerics.md defines every number they produce.
 //
-// Only plain structs without member functions stand here: an inline function that a tier's unit compiled for its wider
-// instruction set must not be the copy that the linker keeps for everybody.
+// This header has only plain structs without member functions: the linker must not keep a copy of an inline function
+// that a tier's unit compiled for its wider instruction set.
 #pragma once
 
 #include <cstdint>
@@ -52,7 +52,7 @@ struct Matrix {
     std::int32_t scale_exp_low, scale_exp_high, minimum_exp_low, minimum_exp_high;  // over all outputs
 };
 
-// Where results of a matrix product go.
+// Destination of a matrix product's results.
 struct Output {
     int fraction;
     std::int32_t* narrow;  // saturated, or
@@ -71,17 +71,17 @@ struct Scheme {
     std::int64_t outliers = 0;  // blocks of outliers, in which a row ends three times: last what the first codes leave
 };
 
-// Which inputs of a product stay (numerics/sparsity.py).
+// The rule that selects the inputs of a product to keep (numerics/sparsity.py).
 struct Sparsity {
     std::int64_t keep;          // inputs of a row
     const std::int32_t* norms;  // of the columns, or null: all alike
     bool random;
 };
 
-// The kinds of matrices whose codes a product takes as they are: bits, inputs that share a scale, whether there is a
-// table, of bytes. Those with other tables have products of their own, for every number of bits and either block.
-// They are compiled in three parts (tiers/products.inl). Most files are made of the kinds of the first two; those of
-// the third are rare: they have fewer shapes of tiles.
+// The kinds of matrices whose codes a product reads directly: bits, inputs that share a scale, and whether there is a
+// table of bytes. Other tables have separate products, for every number of bits and either block. The kinds are
+// compiled in three parts (tiers/products.inl). Most files consist of the kinds of the first two; those of the third
+// are rare and have fewer tile shapes.
 #define INTACT_KINDS_1(KIND) \
     KIND(4, 32, false)       \
     KIND(4, 32, true)        \
@@ -120,7 +120,7 @@ struct QueryScale {  // section 7
     SoftCap cap{};  // of scores
 };
 
-// The cache of one layer and KV head: position p lies in pages[p / page_size] + the offsets given.
+// The cache of one layer and KV head: position p is in pages[p / page_size], at the given offsets.
 //   keys    int16 [page_size / 16][depth / 2][16][2]     values  int8 [page_size / 4][depth][4]
 //   scales  int32 [page_size] each
 struct HeadCache {
@@ -140,14 +140,14 @@ struct Query {
     std::int32_t sink = kNoSink;  // one more score, in base 2 and Q16, without a value
 };
 
-// Slots begin..end - 1 (multiples of 16), for queries first..last - 1, whose pages are the same there.
+// Slots begin..end - 1 (multiples of 16), for queries first..last - 1, which have the same pages there.
 struct Segment {
     std::int64_t begin, end;
     int first, last;
 };
 
-// Rows row0..row1 against panels panel0..panel1; scratch holds matmul_scratch(). packed: it still holds these very rows
-// from a call for the same matrix and outputs; there are at most row_block() of them.
+// Multiplies rows row0..row1 by panels panel0..panel1; scratch holds matmul_scratch(). packed: scratch still holds the
+// same rows from a call for the same matrix and outputs; there are at most row_block() of them.
 using Matmul = void(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
                     std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed);
 struct Products {
@@ -162,12 +162,12 @@ struct Kernels {
     void (*quantize_narrow)(const std::int32_t* x, std::int64_t n, int fraction, const Activations& a,
                             std::int64_t row);
     void (*quantize_wide)(const std::int64_t* x, std::int64_t n, int fraction, const Activations& a, std::int64_t row);
-    // The same on another grid.
+    // The same for another grid.
     void (*quantize_to)(const std::int64_t* x, std::int64_t n, int fraction, const Scheme& scheme, const Activations& a,
                         std::int64_t row);
-    // Sets codes of a quantised row of n inputs to zero.
+    // Sets the dropped codes of a quantised row of n inputs to zero.
     void (*sparsify)(const Activations& a, std::int64_t row, std::int64_t n, const Sparsity& sparsity);
-    // In place on blocks of `size`, which fill n.
+    // In place on blocks of `size`, a divisor of n.
     void (*hadamard)(std::int64_t* x, std::int64_t n, std::int64_t size);
     void (*norm_narrow)(const std::int32_t* x, const Gain& g, int fraction, std::int32_t* out);  // one head, Q16 in
     void (*norm_wide)(const std::int64_t* x, const Gain& g, std::int32_t* narrow, std::int64_t* wide, bool accumulate);
@@ -178,39 +178,39 @@ struct Kernels {
     void (*gate)(const std::int32_t* gate, const std::int32_t* up, std::int64_t n, GateKind kind, std::int64_t* out);
     // 1 / (1 + exp(-x)), Q16 to Q30.
     void (*sigmoid)(const std::int32_t* x, std::int64_t n, std::int32_t* out);
-    // Sums over `count` rows, each times its factor.
+    // Sums `count` rows, each multiplied by its factor.
     void (*weighted_sum)(const std::int32_t* const* rows, const std::int32_t* factors, std::int64_t count,
                          std::int64_t width, std::int64_t* out);
     // In place, Q16.
     void (*soft_cap)(std::int32_t* x, std::int64_t n, SoftCap cap);
-    // Adds rows in Q20, clipped to 42 bits, times a factor in Q18 of less than 4.
+    // Adds rows in Q20, clipped to 42 bits, times a factor in Q18 below 4.
     void (*add_scaled)(const std::int64_t* y, std::int64_t n, std::int32_t factor, std::int64_t* x);
-    // Asks for the lines of the cache that append will write to.
+    // Prefetches the cache lines that append will write.
     void (*expect)(const HeadCache& cache, std::int64_t position);
     void (*append)(const std::int32_t* key, const std::int32_t* value, std::int64_t width, const HeadCache& cache,
                    std::int64_t position);
-    // Queries of one KV head, of any sequences; segments cover the slots that each sees. The cache's pages are not
-    // read. slots: from the first visible one, rounded down to 16, to the last, rounded up; scratch holds
+    // Queries of one KV head, of any sequences; segments cover the slots that each query sees. cache.pages is not read.
+    // slots: from the first visible one, rounded down to 16, to the last, rounded up; scratch holds
     // attend_bytes(count, slots, depth).
     void (*attend)(const Query* queries, int count, const Segment* segments, int segment_count, std::int64_t width,
                    QueryScale scale, const HeadCache& cache, std::uint8_t* scratch);
     void (*weights)(const std::int32_t* logits, std::int64_t n, std::int32_t largest, std::int64_t slope,
                     std::int32_t* out, std::int64_t* mass);
-    // Draws (section 10), over n logits. peaks: the largest of each lane of kPeakRun logits; returns the largest of
-    // all.
+    // Draws (section 10), over n logits. peaks: writes the maximum of each lane for every kPeakRun logits; returns the
+    // overall maximum.
     std::int32_t (*peaks)(const std::int32_t* logits, std::int64_t n, std::int32_t* out);
-    // The places of logits of at least `least`, in order; returns how many.
+    // Writes the indices of logits that are at least `least`, in order; returns their number.
     std::int64_t (*above)(const std::int32_t* logits, std::int64_t n, std::int32_t least, std::int32_t* places);
-    // The logits whose bits are set, and their places, packed to where there is room for kPeakLanes more than n;
-    // returns how many. `to` may be `logits`.
+    // Packs the logits whose bits are set, and their indices, into arrays with room for kPeakLanes more than n; returns
+    // their number. `to` may be `logits`.
     std::int64_t (*compress)(const std::int32_t* logits, std::int64_t n, const std::uint32_t* bits, std::int32_t* to,
                              std::int32_t* places);
-    // Sums of the unnormalised probabilities, one of each kMassRun logits; returns the sum of all. slope >=
+    // Writes the sum of the unnormalised probabilities of every kMassRun logits; returns the sum of all. slope >=
     // kLeastSlope.
     std::int64_t (*masses)(const std::int32_t* logits, std::int64_t n, std::int32_t largest, std::int64_t slope,
                            std::int64_t* sums);
 
-    // What the machine can do (limits.inl).
+    // Measurements of the machine's limits (limits.inl).
     std::int64_t (*multiply_adds)(const std::uint8_t* codes, std::int64_t rounds, std::int32_t* out);
     void (*read_bytes)(const std::uint8_t* from, std::int64_t bytes, std::int32_t* out);
 };
@@ -218,8 +218,8 @@ struct Kernels {
 constexpr std::int64_t kPeakRun = 1024, kPeakLanes = 16, kMassRun = 512;
 constexpr std::int64_t kLeastSlope = 1 << 20;  // temperatures up to 1,000 and beyond
 
-// Rows of activations that a thread takes through its panels at a time: their packed form, at most 48 bytes a block,
-// stays in the second-level cache. A multiple of the tiles' heights.
+// Number of activation rows that a thread multiplies by its panels at a time: their packed form, at most 48 bytes per
+// block, stays in the second-level cache. A multiple of the tiles' heights.
 constexpr std::int64_t kMostRows = 64, kRowScale = 10;  // of a row's scale, the int32 that it takes
 constexpr std::int64_t kRowBytes = 1 << 18;
 inline constexpr std::int64_t row_block(std::int64_t blocks, std::int64_t row_bytes) {
@@ -227,11 +227,11 @@ inline constexpr std::int64_t row_block(std::int64_t blocks, std::int64_t row_by
     return rows < 16 ? 16 : rows > kMostRows ? kMostRows : rows;
 }
 inline constexpr std::int64_t matmul_scratch(std::int64_t blocks, std::int64_t row_bytes) {
-    // In int32: rows, and a panel's codes as bytes, or two bytes each.
+    // In int32: rows, and a panel's codes as one or two bytes each.
     return kMostRows * kRowScale + (blocks + 1) * (row_block(blocks, row_bytes) * 12 + 256);
 }
 
-// Lanes of a row of scores: an odd number of lines, so that rows don't meet in the first-level cache.
+// Lanes per row of scores: an odd number of cache lines, so that rows do not collide in the first-level cache.
 inline constexpr std::int64_t score_stride(std::int64_t slots) { return (slots + 15) / 32 * 32 + 16; }
 inline constexpr std::int64_t kQueryBytes = 256;
 inline constexpr std::int64_t attend_bytes(std::int64_t queries, std::int64_t slots, std::int64_t depth) {

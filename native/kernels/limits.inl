@@ -1,8 +1,8 @@
-// What a profile is measured against: the multipliers and the memory by themselves.
+// Microbenchmarks of the multipliers and the memory, with which a profile is compared.
 
 constexpr int kChains = kMaxRows * kMaxPanels >= 6 ? 12 : 2;  // sums that fit the registers
 
-// Multiplies codes with signed bytes, all in registers or the first-level cache; returns how many products it took.
+// Multiplies codes by signed bytes, all in registers or the first-level cache; returns the number of products.
 std::int64_t multiply_adds(const std::uint8_t* codes, std::int64_t rounds, std::int32_t* out) {
     Lanes acc[kChains];
     for (int c = 0; c < kChains; c++) acc[c] = broadcast(c);
@@ -16,7 +16,7 @@ std::int64_t multiply_adds(const std::uint8_t* codes, std::int64_t rounds, std::
     return rounds * kChains * 64;
 }
 
-// Reads so many bytes, a multiple of 256.
+// Reads the given number of bytes, a multiple of 256.
 void read_bytes(const std::uint8_t* from, std::int64_t bytes, std::int32_t* out) {
     Lanes acc[4] = {zero(), zero(), zero(), zero()};
     for (std::int64_t i = 0; i < bytes; i += 256)

@@ -1,6 +1,6 @@
-// The matrix product (docs/numerics.md, section 4): tiles of T rows by a panel of 16 outputs, eight blocks a group.
+// The matrix product (docs/numerics.md, section 4): tiles of T rows by a panel of 16 outputs, eight blocks per group.
 
-// Adds group I of a block to its sum. Where a tier has short products, SPAN of them are added in 16 bits first.
+// Adds group I of a block to its sum. On tiers with short products, SPAN of them are first added in 16 bits.
 template <int BITS, int SPAN, int I, class L>
 INTACT_INLINE inline void add_group(L& sum, [[maybe_unused]] L& halves, L start, L codes, L x) {
     if constexpr (SPAN == 1) {
@@ -13,8 +13,8 @@ INTACT_INLINE inline void add_group(L& sum, [[maybe_unused]] L& halves, L start,
     }
 }
 
-// A tile of T rows by P panels. streamed: x comes from the second-level cache. bytes: the unpacked panel, with BYTES;
-// with WIDE each block's low bytes, then its high ones.
+// A tile of T rows by P panels. streamed: x comes from the second-level cache. bytes: with BYTES, the unpacked panel;
+// with WIDE, the low bytes of each block followed by its high bytes.
 template <int BITS, int BLOCK, bool TABLE, bool BYTES, bool WIDE, int T, int P>
 void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8_t* bytes, const PackedPair<BLOCK>* x,
           bool streamed, std::int32_t* out, std::int32_t* minima) {
@@ -44,7 +44,7 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
         Lanes group[P * T];
         INTACT_UNROLLED(t, P * T) group[t] = broadcast(64);
         for (std::int64_t p = first; p < last; p++, codes += kPairBytes, scales += 32, x += T) {
-            // The panels lie one behind the other: at their end the next ones follow beyond the last.
+            // Panels are contiguous: at the end of these panels, the next ones follow the last.
             const FetchAhead fetch(plan, codes, p * kPairBytes, code_step, (P - 1) * code_step);
             const FetchAhead fetch_scales(slower, scales, p * 64, 2 * scale_step, (P - 1) * 2 * scale_step);
             Lanes low[P * T], acc[P * T], halves[P * T];
@@ -188,7 +188,7 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
 }
 
 #if INTACT_PRODUCTS == 3
-// The entries of a panel's codes in a long table: of each block 512 low bytes and, with WIDE, 512 high ones.
+// Looks up a panel's codes in a long table: 512 low bytes per block and, with WIDE, 512 high bytes.
 template <bool WIDE> void look_up_panel(const Matrix& w, std::int64_t panel, std::int64_t blocks, std::uint8_t* to) {
     const FetchAhead fetch(fetch_plan<1>());
     const auto of_bits = [&]<int BITS>() INTACT_INLINE {
@@ -211,8 +211,8 @@ template <bool WIDE> void look_up_panel(const Matrix& w, std::int64_t panel, std
     of_bits.template operator()<8>();
 }
 
-// Products of entries that were looked up before: one product for tables of any number of bits, and one for those whose
-// entries have two bytes, which are multiplied one after the other.
+// Products of entries that were looked up before: one function for one-byte tables of any number of bits, and one for
+// two-byte entries, whose low and high bytes are multiplied one after the other.
 template <int BLOCK, bool WIDE>
 void matmul_of_entries(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
                        std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {

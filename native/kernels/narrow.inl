@@ -1,5 +1,5 @@
-// Values of 32 bits in a vector of the tier's size, `Narrow`: what is a matter of 64 bits on Wide is done here with
-// half the instructions, wherever bounds allow it (docs/numerics.md, sections 2 and 8).
+// 32-bit values in a vector of the tier's size, `Narrow`: computes with half the instructions what Wide does in 64
+// bits, wherever bounds allow it (docs/numerics.md, sections 2 and 8).
 
 typedef std::uint32_t Unsigned __attribute__((vector_size(sizeof(Narrow))));
 constexpr int kNarrow = sizeof(Narrow) / 4;
@@ -8,7 +8,7 @@ inline Narrow splat(std::int32_t x) { return Narrow{} + x; }
 // Products modulo 2^32.
 inline Narrow times(Narrow a, Narrow b) { return (Narrow)((Unsigned)a * (Unsigned)b); }
 
-// Loads and stores of up to kNarrow; what lies beyond `count` reads as 0 and is not written.
+// Loads and stores of up to kNarrow elements; elements beyond `count` read as 0 and are not written.
 inline Narrow load_narrow(const std::int32_t* p, std::int64_t count = kNarrow) {
     Narrow x{};
     __builtin_memcpy(&x, p, static_cast<std::size_t>(count) * 4);
@@ -17,15 +17,15 @@ inline Narrow load_narrow(const std::int32_t* p, std::int64_t count = kNarrow) {
 inline void store_narrow(std::int32_t* p, Narrow x, std::int64_t count = kNarrow) {
     __builtin_memcpy(p, &x, static_cast<std::size_t>(count) * 4);
 }
-// Calls f(i, count) for i = 0, kNarrow, ...: count is kNarrow, but for the last.
+// Calls f(i, count) for i = 0, kNarrow, ...: count is kNarrow except in the last call.
 template <class F> inline void by_narrow(std::int64_t n, F f) {
     std::int64_t i = 0;
     for (; i + kNarrow <= n; i += kNarrow) f(i, std::integral_constant<std::int64_t, kNarrow>());
     if (i < n) f(i, n - i);
 }
 
-// 2^-t for 0 <= t < 32 in Q16, as Q30; 1 where t is 31 itself, instead of 0, which is too little for any gate to show.
-// The fraction has 16 bits, so that products of Q30 shift by 16 only.
+// 2^-t for 0 <= t < 32 in Q16, as Q30. For t >= 31 the result is 1 instead of 0, too little to affect any gate. The
+// fraction has 16 bits, so Q30 products need a shift by only 16.
 inline Narrow exp2_neg(Split t) {
     const Narrow whole = join(t) >> 16;
     const Split fraction = low_halves(t);
@@ -38,10 +38,11 @@ inline Narrow exp2_neg(Split t) {
 }
 
 // Minus floor(2^60 / d), d = 2^30 + e for 0 <= e <= 2^30. Minus the reciprocal of d / 2^30 = 2 + w, here y, has 16 bits
-// with its sign, and products of 16 bits are the cheapest. A cubic in w (whose square has no part in it) gives y with a
-// relative error of 1/577 (Chebyshev), a Newton step 15 bits of it; then 2^45 + y * d is small enough for its low 32
-// bits to be all of it, and so is the remainder of the rounded quotient, which is 1 too large at most. Upper halves
-// have products too: of two numbers below 0 it is 1, which moves nothing (all e were compared with the division).
+// including its sign, because 16-bit products are the cheapest. A cubic in w (without a square term) gives y with a
+// relative error of 1/577 (Chebyshev), and a Newton step makes 15 bits of it correct; then 2^45 + y * d is small enough
+// to fit in its low 32 bits, and so is the remainder of the rounded quotient, which is too large by at most 1. Upper
+// halves have products too: for two negative numbers the product is 1, which changes nothing (all e were compared with
+// the division).
 inline Narrow minus_reciprocal_q60(Narrow e) {
     const Narrow d = (Narrow)((Unsigned)e + (1U << 30));  // modulo 2^32, as what it is multiplied by
     const Narrow w = (e + ((1 << 14) - (1 << 30))) >> 15;
@@ -58,7 +59,7 @@ inline Narrow minus_reciprocal_q60(Narrow e) {
     return times(q, d) < 0 ? q + 1 : q;
 }
 
-// 2^-|x| of what the sigmoid divides by: beyond 22 in Q16 either way it is 0 or 1.
+// 2^-|x| in the sigmoid's divisor; beyond 22 in Q16, the sigmoid is 0 or 1 anyway.
 inline Narrow sigmoid_power(Narrow x) {
     const Narrow size = smaller(larger(x, -x), splat(22 << 16));
     return exp2_neg(multiply_shift<30>(split(size), split(splat(kLog2E)), rounding(0, 30)));

@@ -1,15 +1,15 @@
-// What every matrix product is made of (docs/numerics.md, section 4): codes unpacked, rows packed, sums finished.
+// Parts of every matrix product (docs/numerics.md, section 4): unpacking codes, packing rows, finishing sums.
 
-// How far ahead of what is read now, in bytes, lines of a weight on their way from memory are asked for: first to the
-// second-level cache, then to the first. Those that one row meets, which only waits for them, not as far: the
-// hardware's own prefetcher must find the stream again. Where it follows a stream by itself (kFollows), the far
-// ones are the first of each page alone: an instruction's line holds one of the sixteen places for misses of the first
-// level until memory answers, the hardware's does not.
+// Prefetch distances, in bytes ahead of the current read, for a weight's lines: `far` into the second-level cache,
+// `near` into the first. A single row, which just waits for these lines, uses a shorter far distance, because the
+// hardware prefetcher must find the stream again. Where the hardware follows a stream by itself (kFollows), far
+// prefetches cover only the first lines of each page: a prefetch instruction occupies one of the sixteen first-level
+// miss buffers until memory answers, and a hardware prefetch does not.
 struct FetchPlan {
     std::int64_t near, far;
     std::uintptr_t page;  // its size less one; 0: all lines
 
-    // For a stream that has a line for eight of codes.
+    // For a stream with one line for every eight lines of codes.
     INTACT_INLINE FetchPlan slower() const { return {near / 8, far / 8, 0}; }
 };
 template <int T> INTACT_INLINE inline FetchPlan fetch_plan() {
@@ -18,8 +18,8 @@ template <int T> INTACT_INLINE inline FetchPlan fetch_plan() {
     return {2048, 16384, 0};
 }
 
-// A plan where a stream has come to. at: bytes of it that were read before, of `length`; behind these it goes on `gap`
-// bytes further.
+// A plan applied at a position of a stream. at: bytes already read, of `length`; after these, the stream continues
+// `gap` bytes further on.
 struct FetchAhead {
     INTACT_INLINE explicit FetchAhead(const FetchPlan& plan, const void* stream = nullptr, std::int64_t at = 0,
                                       std::int64_t length = INT64_MAX, std::int64_t gap = 0)
@@ -63,8 +63,8 @@ template <int BITS, int G> INTACT_INLINE inline Lanes unpack(const std::uint8_t*
     }
 }
 
-// Activations as a tile of T rows reads them, pair after pair of blocks: for each row the codes of both blocks, what
-// their sums start from, their scales, their own sums.
+// Activations in the order in which a tile of T rows reads them, one pair of blocks after the other: for each row the
+// codes of both blocks, the initial values of their sums, their scales, and the sums of their codes.
 template <int BLOCK> struct PackedPair {
     std::int8_t codes[2 * BLOCK];
     std::int32_t start[2];  // -zero * sum of the codes, plus half of the rounded shift; kJoined: the first biased
@@ -78,10 +78,11 @@ inline Lanes broadcast_halves(const std::int16_t* pair) {
     return broadcast(both);
 }
 
-// Bits that a group of minima is folded by: 128 groups of 8 blocks fill 32 bits, and blocks of 16 make twice as many.
+// Number of bits by which a group of minima is folded: 128 groups of 8 blocks fill 32 bits, and blocks of 16 make twice
+// as many groups.
 template <int BLOCK> constexpr int kMinimaFold = BLOCK == 32 ? 7 : 8;
 
-// A group of minima, at most four pairs, added to the sums of T rows. sums: those of the codes of row t, pair p.
+// Adds a group of minima, at most four pairs, to the sums of T rows. sums(t, p): the code sums of row t, pair p.
 template <int BLOCK, int T, class F>
 INTACT_INLINE inline void add_minima(const FetchPlan& plan, const std::int16_t* minima, std::int64_t pairs,
                                      std::int32_t* out, F sums) {
@@ -96,20 +97,20 @@ INTACT_INLINE inline void add_minima(const FetchPlan& plan, const std::int16_t* 
     INTACT_UNROLLED(t, T) store(out + t * 16, add(load(out + t * 16), shift_right<kMinimaFold<BLOCK>>(group[t])));
 }
 
-// The shift of untabled codes.
+// The shift of codes without a table.
 template <int BITS> constexpr int kShift = BITS == 8 ? 4 : BITS == 6 ? 2 : BITS == 5 ? 1 : 0;
 #ifndef INTACT_MORE_AVX512
-// Nobody comes to these where kJoinsHalves is false, but a compiler wants to see them.
+// Never called where kJoinsHalves is false, but the compiler needs the declarations.
 inline Lanes join_halves(Lanes a, Lanes b) { return add(shift_left<16>(a), shift_unsigned<16>(b)); }
 inline Lanes flip_low_signs(Lanes x) { return x; }
 #endif
-// Whether the sums of a pair of blocks come about in one lane, those of the second in its upper half.
+// If true, the sums of a pair of blocks share a lane, with the second block's in the upper half.
 constexpr bool joins(bool table, int shift) { return kJoinsHalves && !table && shift == 0; }
 template <int BITS, bool TABLE> constexpr bool kJoined = joins(TABLE, kShift<BITS>);
 constexpr std::uint32_t kJoinedBias = 1 << 15;
 
-// Blocks first..last - 1 of a panel, a byte a code, in the layout of 8 bits. as: what becomes of 64 codes; fetch: what
-// is done for a line that was read.
+// Unpacks blocks first..last - 1 of a panel to one byte per code, in the layout of 8 bits. as: transforms 64 codes;
+// fetch: called for each line that is read.
 template <int BITS, bool TABLE, class F, class G>
 INTACT_INLINE inline void unpack_blocks(const Matrix& w, std::int64_t panel, std::int64_t first, std::int64_t last,
                                         std::uint8_t* to, F as, G fetch) {
@@ -126,9 +127,8 @@ INTACT_INLINE inline void unpack_blocks(const Matrix& w, std::int64_t panel, std
     }
 }
 
-// Sums of outputs whose exponents lie in low..high, times 2^(left + exponent), rounded. The shift is taken as one to
-// the left that differs from lane to lane, then one to the right that does not, wherever no lane needs more than 29
-// bits.
+// Multiplies sums of outputs with exponents in low..high by 2^(left + exponent), rounded. Unless a lane needs more than
+// 29 bits, the shift is a per-lane left shift followed by a common right shift.
 struct Rescale {
     Rescale() = default;
     Rescale(std::int32_t left_, std::int32_t low, std::int32_t high)
@@ -138,8 +138,8 @@ struct Rescale {
           up(left + right + 2),
           down(right + 1) {}
 
-    // A panel in 32 bits, with two to spare, so that two results can be added; needs `plain`. Gives bits to `lost`
-    // where they do not fit.
+    // A panel in 32 bits, with two to spare, so that two results can be added; requires `plain`. Sets bits of `lost`
+    // for results that do not fit.
     INTACT_INLINE Lanes quick(Lanes x, Lanes exponents, Lanes& lost) const {
         const Lanes shift = add(exponents, broadcast(up)), high = shift_left_each(x, shift);
         lost = bit_or(lost, subtract(signed_right_each(high, shift), x));
@@ -158,7 +158,7 @@ struct Rescale {
     std::int32_t up, down;
 };
 
-// What a row's sums are multiplied by.
+// The factors of a row's sums.
 struct RowScale {
     RowScale() = default;
     RowScale(const Matrix& w, const Activations& a, const Output& out, std::int64_t row)
@@ -174,7 +174,7 @@ struct RowScale {
 
 constexpr std::int64_t kLargest = std::int64_t{1} << 50;  // a wide result before its bias
 
-// One row's results for a panel: biased, saturated or added.
+// Writes one row's results for a panel: adds the bias, then saturates or accumulates.
 struct Place {
     INTACT_INLINE void put(std::int64_t i, Wide x, auto count) const {
         if (out.bias) x += load_wide(out.bias + n0 + i, count);
@@ -189,7 +189,7 @@ struct Place {
     std::int64_t n0, count, at;  // outputs, and where the first goes
 };
 
-// Sums in 64 bits, whatever their size.
+// Sums of any magnitude, in 64 bits.
 __attribute__((noinline)) void finish_any(const Matrix& w, const RowScale& scale, const Place& place,
                                           const std::int32_t* main, const std::int32_t* minima) {
     by_wide(place.count, [&](std::int64_t i, auto count) INTACT_INLINE {
@@ -200,14 +200,14 @@ __attribute__((noinline)) void finish_any(const Matrix& w, const RowScale& scale
     });
 }
 
-// Results of a tile whose outputs all exist: false, and nothing done that matters, where one does not fit 32 bits.
+// Finishes a tile whose outputs all exist. Returns false, without visible effect, if a result does not fit in 32 bits.
 template <int T, int P>
 INTACT_INLINE inline bool finish_plain(const Matrix& w, const RowScale* scale, std::int64_t at, std::int64_t panel,
                                        const Output& out, const std::int32_t* main, const std::int32_t* minima) {
     bool plain = (panel + P) * 16 <= w.rows;
     for (int t = 0; t < T; t++) plain = plain && scale[t].main.plain && (!w.has_min || scale[t].minima.plain);
     if (!plain) return false;
-    // Of members the compiler would think that stores change them.
+    // Local copies: the compiler would assume that stores change members.
     const bool direct = out.narrow && !out.bias, has_min = w.has_min;
     alignas(64) std::int32_t results[P * T * 16];
     std::int32_t* const to = direct ? out.narrow + at : results;
@@ -234,7 +234,7 @@ INTACT_INLINE inline bool finish_plain(const Matrix& w, const RowScale* scale, s
     return true;
 }
 
-// The results of T rows, from `row` on, and P panels.
+// Finishes the results of T rows, starting at `row`, and P panels.
 template <int T, int P>
 INTACT_INLINE inline void finish(const Matrix& w, const RowScale* scale, std::int64_t row, std::int64_t panel,
                                  const Output& out, const std::int32_t* main, const std::int32_t* minima) {
@@ -248,7 +248,7 @@ INTACT_INLINE inline void finish(const Matrix& w, const RowScale* scale, std::in
         }
 }
 
-// A block of rows is split into the fewest tiles of nearly equal height, so that no count of rows falls off a cliff.
+// Splits a block of rows into the fewest tiles of nearly equal height, so that no row count is disproportionately slow.
 struct Tiles {
     Tiles(std::int64_t rows_, std::int64_t most) : rows(rows_), count((rows_ + most - 1) / most) {}
     std::int64_t begin(std::int64_t i) const { return rows * i / count; }
@@ -256,12 +256,13 @@ struct Tiles {
     std::int64_t rows, count;
 };
 
-// A row's sums of codes, for the minima.
+// A row's code sums, for the minima.
 template <int BLOCK> const std::int16_t* minima_sums(const Activations& a, std::int64_t row) {
     return BLOCK == 16 ? a.minima16 + row * 2 * a.minima_stride : a.minima32 + row * a.minima_stride;
 }
 
-// The scales of a row's pair of blocks. Beside an odd last block any will do: weights have scale 0 there.
+// The scales of a row's pair of blocks. The partner of an odd last block can have any scale: weights have scale 0
+// there.
 template <int BLOCK>
 INTACT_INLINE inline void pack_scales(const Activations& a, std::int64_t row, std::int64_t pair, std::int16_t* to) {
     const std::int32_t* scale = a.scale + row * a.blocks;
@@ -287,12 +288,12 @@ void pack_row(const Matrix& w, const Activations& a, std::int64_t row, PackedPai
             const std::int32_t sum = BLOCK == 16 ? sums[2 * p + i] : sums[2 * b] + sums[2 * b + 1];
             to->start[i] = half - zero * sum;
         }
-        // As join_halves reads it, and biased: nothing is borrowed from the upper half then.
+        // In the form that join_halves reads, and biased, so that nothing is borrowed from the upper half.
         if (joined) to->start[0] = static_cast<std::int32_t>((to->start[0] + kJoinedBias) << 16);
     }
 }
 
-// The rows of a block, and what their sums are multiplied by.
+// Packs the rows of a block and the factors of their sums.
 template <int BLOCK>
 void pack(const Matrix& w, const Activations& a, std::int64_t first, const Tiles& tiles, const Output& out,
           RowScale* scale, PackedPair<BLOCK>* to) {
@@ -305,5 +306,6 @@ void pack(const Matrix& w, const Activations& a, std::int64_t first, const Tiles
     }
 }
 
-// Whether a matrix has a table that its kind's product does not take: of other than 16 entries, or of two bytes each.
+// If true, a matrix has a table that the product of its kind does not support: not of 16 entries, or with two-byte
+// entries.
 inline bool has_long_table(const Matrix& w) { return w.has_table && (w.table_high || (w.bits != 3 && w.bits != 4)); }

@@ -9,7 +9,7 @@ template <class T> std::int64_t largest_magnitude(const T* x, std::int64_t n) {
     return larger(high, -low);
 }
 
-// Block sums scaled and rounded to 13 bits under one exponent, zero padded to `padded`.
+// Scales block sums and rounds them to 13 bits under one exponent; zero-padded to `padded`.
 inline std::int32_t scaled_sums(const std::int32_t* sums, std::int64_t n, std::int64_t padded, std::int16_t* out) {
     const std::int64_t amax = largest_magnitude(sums, n);
     std::int32_t e = larger(bit_length(amax) - 13, 0);
@@ -20,7 +20,7 @@ inline std::int32_t scaled_sums(const std::int32_t* sums, std::int64_t n, std::i
     return e;
 }
 
-// The lanes folded in halves.
+// Selects consecutive lanes; `fold` uses it to reduce a vector by halves.
 template <int FIRST, class V, int... I> auto lanes_of(V x, std::integer_sequence<int, I...>) {
     return __builtin_shufflevector(x, x, (FIRST + I)...);
 }
@@ -43,7 +43,7 @@ inline std::int64_t largest_of_row(const std::int32_t* x, std::int64_t n) {
     return fold(most, [](auto a, auto b) { return larger(a, b); });
 }
 
-// Values of a row, shifted right by e (left where it is negative) and rounded.
+// Values of a row, shifted right by e (left if e is negative) and rounded.
 struct Rounded {
     explicit Rounded(int e) : right(larger(e, 0)), left(larger(-e, 0)) {}
 
@@ -58,7 +58,7 @@ struct Rounded {
     const int right, left;
 };
 
-// Sums of sixteen codes each, of `blocks` blocks of 32; reads up to the next multiple of 64.
+// Sums every sixteen codes of `blocks` blocks of 32; reads up to the next multiple of 64.
 template <int... I, int... FOURTH>
 void sum_codes_of(const std::int8_t* codes, std::int64_t blocks, std::int32_t* sums, std::integer_sequence<int, I...>,
                   std::integer_sequence<int, FOURTH...>) {
@@ -82,7 +82,7 @@ inline void sum_codes(const std::int8_t* codes, std::int64_t blocks, std::int32_
                  std::make_integer_sequence<int, kNarrow / 4>());
 }
 
-// Sums of a row's codes, and what minima need of them.
+// Computes the sums of a row's codes and their scaled form for minima.
 inline void sum_row(const Activations& a, std::int64_t row) {
     const std::int32_t* scale = a.scale + row * a.blocks;
     std::int32_t* halves = a.half_sums + row * a.blocks * 2;
@@ -112,7 +112,7 @@ template <class T> void quantize(const T* x, std::int64_t n, int fraction, const
     std::int8_t* codes = a.codes + row * a.stride;
     std::int32_t* scale = a.scale + row * a.blocks;
     const Rounded rounded(e);
-    // Several blocks go side by side, as in `gate`.
+    // Several blocks are processed side by side, as in `gate`.
     const auto some = [&]<int N>(const T* from, std::int64_t b) INTACT_INLINE {
         constexpr int kParts = 32 / kNarrow;
         Narrow u[N][kParts];
@@ -155,7 +155,7 @@ void quantize_wide(const std::int64_t* x, std::int64_t n, int fraction, const Ac
     quantize(x, n, fraction, a, row);
 }
 
-// |u| / 2^least rounded to so many significant bits or to an integer, ties to even.
+// |u| / 2^least rounded to `mantissa` significant bits or to an integer, ties to even.
 inline std::int64_t nearest_level(std::int64_t size, int least, int mantissa) {
     const int drop = larger(bit_length(size) - mantissa, least);
     const std::int64_t whole = size >> drop, rest = size & ((std::int64_t{1} << drop) - 1);
@@ -163,7 +163,7 @@ inline std::int64_t nearest_level(std::int64_t size, int least, int mantissa) {
     return (whole + up) << (drop - least);
 }
 
-// Plain loops: what other grids cost is not the matter yet.
+// Plain loops: the speed of other grids does not matter yet.
 void quantize_to(const std::int64_t* x, std::int64_t n, int fraction, const Scheme& scheme, const Activations& a,
                  std::int64_t row) {
     const std::int64_t most = std::int64_t{scheme.largest} * (scheme.power ? 1 << 12 : 8191);
@@ -211,7 +211,7 @@ void quantize_to(const std::int64_t* x, std::int64_t n, int fraction, const Sche
     sum_row(a, row);
 }
 
-// By halving: the least score that stays is the largest that at least `keep` inputs reach.
+// Finds by bisection the smallest score to keep: the largest score that at least `keep` inputs reach.
 void sparsify(const Activations& a, std::int64_t row, std::int64_t n, const Sparsity& sparsity) {
     std::int8_t* codes = a.codes + row * a.stride;
     const std::int32_t* scale = a.scale + row * a.blocks;
@@ -277,7 +277,7 @@ template <class T> Unit unit(const T* x, const Gain& g, int fraction) {
     return {t, (std::int64_t{1} << 61) / root, 31 - p + s - t};
 }
 
-// Calls f(i, y, count) with the elements y, times their gains, in Q60.
+// Calls f(i, y, count) with the elements y times their gains, in Q60.
 template <class T, class F> void by_normed(const T* x, const Unit& u, const Gain& g, F f) {
     const Wide t = all<Wide>(u.t), r = all<Wide>(u.r), drop = all<Wide>(u.drop);
     const auto run = [&](auto product) {
@@ -346,7 +346,7 @@ void rotate(std::int32_t* head, const std::int32_t* sine, const std::int32_t* co
         for (std::int64_t i = 0; i < half; i++) turn(head[i], head[i + half], i);
 }
 
-// What the sigmoid of GELU takes. Beyond 5.75 it is 0 or 1 anyway; within, the slope less 2^31 has 32 bits.
+// The argument of GELU's sigmoid. Beyond 5.75 the sigmoid is 0 or 1 anyway; within, the slope minus 2^31 has 32 bits.
 inline Narrow gelu_inner(Narrow x) {
     const Narrow y = smaller(larger(x, splat(-376832)), splat(376832));
     const Split square = multiply_shift<16>(split(y), split(y), rounding(0, 16));
@@ -355,7 +355,7 @@ inline Narrow gelu_inner(Narrow x) {
     return join(multiply_shift<30>(split(y), slope, rounding(0, 30))) + 2 * y;
 }
 
-// What the sigmoid of GELU by the error function takes: beyond 6.5 it is 0 or 1.
+// The argument of the sigmoid in the erf form of GELU; beyond 6.5 the sigmoid is 0 or 1.
 inline Narrow gelu_erf_inner(Narrow x) {
     const Narrow y = smaller(larger(x, splat(-425984)), splat(425984));
     const Split square = multiply_shift<16>(split(y), split(y), rounding(0, 16));
@@ -366,13 +366,13 @@ inline Narrow gelu_erf_inner(Narrow x) {
     return join(multiply_shift<28>(split(y), slope, rounding(0, 28)));
 }
 
-// What the sigmoid of gpt-oss's gate takes, for an x of at most 7: 1.702 x.
+// The argument of the sigmoid in gpt-oss's gate, for x up to 7: 1.702 x.
 inline Narrow oai_inner(Narrow x) {
     return join(multiply_shift<16>(split(larger(x, splat(-(1 << 20)))), split(splat(111542)), rounding(0, 16)));
 }
 
-// Several vectors go side by side, a step of them all at a time: a processor looks some hundred instructions ahead,
-// fewer than those of one vector, most of which wait for each other.
+// Processes several vectors side by side, one step of all of them at a time: a processor looks only a few hundred
+// instructions ahead, fewer than one vector has, and most of a vector's instructions wait for each other.
 template <GateKind KIND>
 void gate_of(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, std::int64_t* out) {
     constexpr std::int32_t kLimit7 = 7 << 16;  // of gpt-oss's gate

@@ -54,8 +54,8 @@ std::int64_t compress(const std::int32_t* logits, std::int64_t n, const std::uin
     return count;
 }
 
-// 2^-t of gap * slope, as in `weights`: the polynomial on even and on odd lanes, the rest on all at once. The gaps of a
-// slope of 2^32 and more are so small that their products still fit.
+// 2^-t for t = gap * slope, as in `weights`: the polynomial on even and odd lanes separately, the rest on all lanes.
+// For slopes of 2^32 and more, gaps are so small that the products still fit.
 template <bool STEEP> Lanes exp2_neg_gap(Lanes gap, Lanes slope, Lanes slope_high) {
     const Lanes odd_gap = pair_right<32>(gap), half = broadcast_pair(std::int64_t{1} << 29);
     Lanes even = pair_product_unsigned(gap, slope), odd = pair_product_unsigned(odd_gap, slope);
@@ -121,7 +121,7 @@ std::int64_t masses_of(const std::int32_t* logits, std::int64_t n, std::int32_t 
 
 std::int64_t masses(const std::int32_t* logits, std::int64_t n, std::int32_t largest, std::int64_t slope,
                     std::int64_t* sums) {
-    // From `limit` on a weight is 0; the formula gives it at `beyond`, whose exponent is 32.
+    // From a gap of `limit` onwards a weight is 0; the formula gives 0 at `beyond`, whose exponent is 32.
     const std::int64_t limit = ((std::int64_t{31} << 46) - (std::int64_t{1} << 29) + slope - 1) / slope;
     const std::int64_t beyond = (std::int64_t{32} << 46) / slope + 1;
     const auto masses_with = slope >> 32 ? masses_of<true> : masses_of<false>;

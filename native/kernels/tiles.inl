@@ -1,14 +1,14 @@
-// The matrix product (docs/numerics.md, section 4) in AMX's tiles: sixteen rows by a panel of 16 outputs, one block a
-// tile. What one block of every row and output comes to leaves the tile for memory; there vectors scale and add it
-// while the next tiles are at work.
+// The matrix product (docs/numerics.md, section 4) with AMX tiles: sixteen rows by a panel of 16 outputs, one block per
+// tile. The products of one block for all rows and outputs are stored to memory, where vector code scales and adds them
+// while the next tiles are computed.
 
 constexpr std::int64_t kTileRows = 16;           // of a tile
 constexpr std::int64_t kLeastRows = 9;           // of a product; below, vectors take less time
 constexpr std::int64_t kTilePanels = 2;          // that rows meet while they are in the first-level cache
 constexpr std::int64_t kTileRowBytes = 5 << 18;  // processors with AMX have 2 MiB of second-level cache a core
 
-// Tiles 0 and 1 hold sums, 4 and 5 rows, 6 and 7 weights. The instructions are written out because GCC 12's intrinsics
-// don't tell it what they read: it takes stores before them for dead.
+// Tiles 0 and 1 hold sums, 4 and 5 rows, 6 and 7 weights. The instructions are inline assembly because GCC 12's
+// intrinsics do not declare what they read, so the compiler removes preceding stores as dead.
 struct alignas(64) TileShapes {
     std::uint8_t palette = 1, start = 0, reserved[14] = {};
     std::uint16_t row_bytes[16] = {};
@@ -36,16 +36,16 @@ template <int SUMS, int ROWS, int WEIGHTS> INTACT_INLINE inline void multiply_ti
     asm volatile("tilezero %%tmm%c0\n\ttdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(SUMS), "i"(ROWS), "i"(WEIGHTS));
 }
 
-// The shift of the sums of a block's products; -1: the matrix says.
+// The shift of the sums of a block's products; -1 if the matrix defines it.
 template <int BITS, bool TABLE> constexpr int kTileShift = TABLE ? -1 : kShift<BITS>;
 
-// A pair of blocks of a tile's rows: codes line by line of the cache, then the scales.
+// A pair of blocks of a tile's rows: codes, one cache line after the other, then the scales.
 template <int BLOCK> struct alignas(64) TileRows {
     std::int8_t codes[kTileRows][2 * BLOCK];
     std::int16_t scale[kTileRows][2];
 };
 
-// What the products of a pair of blocks of a tile of rows and a panel are scaled by, and where their sums go.
+// The scales for the products of a pair of blocks of a tile of rows and a panel, and the destination of their sums.
 template <int BLOCK> struct TileStep {
     const TileRows<BLOCK>* x;
     const std::int16_t* scales;
@@ -53,7 +53,8 @@ template <int BLOCK> struct TileStep {
     bool ends, first;   // a group of eight blocks; whether that is the panel's first
 };
 
-// What the steps under way need. It is no part of TileLine, whose sums would not stay in registers beside an array.
+// The state of the steps in flight. It is separate from TileLine because its arrays would keep TileLine's sums out of
+// registers.
 template <int BLOCK> struct TileRoom {
     static constexpr TileRows<BLOCK> kNoRows{};
     static constexpr std::int16_t kNoScales[32]{};
@@ -63,9 +64,9 @@ template <int BLOCK> struct TileRoom {
     TileStep<BLOCK> steps[4] = {kNone, kNone, kNone, kNone};
 };
 
-// Takes step after step: while the rows and weights of one are loaded, those of the step before are multiplied, the
-// products of the one before it leave the tiles, and those of the one before that are scaled and added. T: rows, of
-// which the last ones may be of no use.
+// A pipeline of steps: while the rows and weights of one step are loaded, those of the previous step are multiplied,
+// the products of the step before it are stored from the tiles, and those of the one before that are scaled and added.
+// T: number of rows; the last ones may be unused.
 template <int SHIFT, int BLOCK, int T> class TileLine {
 public:
     TileLine(int shift, TileRoom<BLOCK>& room)
@@ -132,7 +133,7 @@ private:
     Lanes half_, group_[T];
 };
 
-// The sums of some panels, [panel][tile][T][16].
+// Computes the sums of some panels, [panel][tile][T][16].
 template <int BITS, int BLOCK, bool TABLE, int T>
 void multiply_panels(const Matrix& w, std::int64_t panel, std::int64_t panels, std::int64_t tiles,
                      const TileRows<BLOCK>* x, std::int32_t* out) {
@@ -140,7 +141,7 @@ void multiply_panels(const Matrix& w, std::int64_t panel, std::int64_t panels, s
     constexpr std::int64_t kLines = kBlocks * BITS;  // of a pair's codes
     constexpr int kGroup = kGroupPairs<BLOCK>;
     alignas(64) std::uint8_t bytes[kTilePanels][kGroup * kBlocks * 512];
-    // Products of factors of scales: steps of the group before are still under way when those of a group begin.
+    // Expanded scales, double-buffered: steps of the previous group are still in flight when those of a group begin.
     alignas(64) std::int16_t products[2][kTilePanels][kGroup * 32];
     const std::int16_t* scales[kTilePanels];
     TileRoom<BLOCK> room;
@@ -163,7 +164,7 @@ void multiply_panels(const Matrix& w, std::int64_t panel, std::int64_t panels, s
                     w.codes + ((panel + q + kTilePanels) * w.blocks + p * kBlocks) * BITS * 64;  // of the next panels
                 std::int32_t* sums = out + (q * tiles + i) * T * 16;
                 for (std::int64_t k = 0; k < pairs; k++, codes += kLines * 64) {
-                    // A few lines a step: many at a time would hold up what is needed now.
+                    // Prefetch a few lines per step: many at once would delay the data that is needed now.
                     for (std::int64_t l = i; l < kLines; l += tiles) prefetch<2>(codes + l * 64);
                     if (i == 0 && w.scales.plain) prefetch<2>(w.scales.plain + (next + k) * 32);
                     if (i == 0 && w.scales.fine) prefetch<2>(w.scales.fine + (next + k) * 32);
@@ -175,7 +176,7 @@ void multiply_panels(const Matrix& w, std::int64_t panel, std::int64_t panels, s
     line.end();
 }
 
-// The results of a tile of rows and a panel.
+// Finishes the results of a tile of rows and a panel.
 template <int BLOCK>
 void finish_tile(const Matrix& w, const Activations& a, const RowScale* scale, std::int64_t row, std::int64_t height,
                  std::int64_t panel, const Output& out, const std::int32_t* sums) {
@@ -193,7 +194,7 @@ void finish_tile(const Matrix& w, const Activations& a, const RowScale* scale, s
             }
         }
         finish<T, 1>(w, scale + t, row + t, panel, out, sums + t * 16, minima);
-        // Rows of results lie far apart, where the hardware foresees nothing.
+        // Rows of results are far apart, so the hardware prefetcher cannot predict them.
         if (out.narrow)
             for (int i = 0; i < T; i++)
                 prefetch_to_write(out.narrow + out.first + (row + t + i) * out.stride + (panel + kTilePanels) * 16);
@@ -204,7 +205,7 @@ void finish_tile(const Matrix& w, const Activations& a, const RowScale* scale, s
     for (; t < height; t++) rows.template operator()<1>(t);
 }
 
-// The rows of some tiles, and what their sums are multiplied by.
+// Packs the rows of some tiles and the factors of their sums.
 template <int BLOCK>
 void pack_tiles(const Matrix& w, const Activations& a, std::int64_t first, const Tiles& tiles, const Output& out,
                 RowScale* scale, TileRows<BLOCK>* to) {
@@ -224,7 +225,8 @@ template <int BITS, int BLOCK, bool TABLE>
 void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
                std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
     static_assert(sizeof(RowScale) <= 4 * kRowScale && kMostRows * kRowScale % 16 == 0);
-    // Rows come in eights, sixteen at least (row_block), so that 24 have the most room in tiles that is not theirs.
+    // Rows come in multiples of eight, at least sixteen (row_block), so the worst case is 24, with the most padding
+    // rows.
     static_assert(2 * sizeof(TileRows<BLOCK>) <= 24 * 48 * BLOCK / 16);
     auto* scale = reinterpret_cast<RowScale*>(scratch);
     auto* x = reinterpret_cast<TileRows<BLOCK>*>(scratch + kMostRows * kRowScale);
@@ -233,7 +235,7 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
     for (std::int64_t first = row0; first < row1; first += most) {
         const Tiles tiles(smaller(most, row1 - first), kTileRows);
         if (!packed) pack_tiles(w, a, first, tiles, out, scale, x);
-        // A lower tile among higher ones computes a row too many, of whatever is there.
+        // A shorter tile among taller ones computes an extra row from whatever data is there.
         const std::int64_t height = (tiles.rows + tiles.count - 1) / tiles.count;
         shape_tiles<BLOCK>(height);
         const std::int64_t step = height > 12 ? 16 : 12;

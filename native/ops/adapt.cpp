@@ -1,4 +1,4 @@
-// Adds an adapter's low-rank change, up (down x), to the rows of texts that have it.
+// Adds an adapter's low-rank change, up (down x), to the rows of sequences that use it.
 #include <algorithm>
 #include <iterator>
 #include <stdexcept>
@@ -24,7 +24,7 @@ struct Adapt final : Operation {
     bool writes(const Op&, int) const override { return false; }  // it adds
     bool reads(const Op& op, int buffer) const override { return op.source == buffer || op.target == buffer; }
 
-    // The rows that pass an adapter's changes.
+    // The rows to which an adapter applies.
     static std::vector<std::int64_t> rows_of(const Run& run, int adapter);
 } const adapt;
 

@@ -1,4 +1,4 @@
-// Attention over the pages of each text: keys and values of the rows enter, then each row attends.
+// Attention over the pages of each sequence: keys and values of the rows are cached, then each row attends.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -12,8 +12,8 @@
 namespace intact {
 namespace {
 
-// One thread's part: it appends the keys and values of its rows to their pages, waits for the others, and attends for
-// its share of the queries, those of the forest.
+// One thread's part: it appends the keys and values of its rows to their pages, waits for the other threads, and
+// attends for its share of the forest's queries.
 struct Attention {
     static constexpr std::int64_t kScores = 384 << 10;  // bytes of scores at once
     static constexpr std::int64_t kDecoded = 4 << 20;   // bytes of several texts' pages that are decoded at once
@@ -54,8 +54,8 @@ struct Attention {
         }
     }
 
-    // The queries of all KV heads stand in one line, of the length of what they see; each thread takes pieces of it.
-    // Of many rows there is a zone for each thread, one behind the other, in which all heads have their part.
+    // The queries of all KV heads form one sequence of work, measured by the number of slots they see; each thread
+    // takes pieces of it. If there are many rows, each thread has its own zone of rows, which includes all heads.
     void attend() {
         const std::int64_t rows = static_cast<std::int64_t>(forest_.rows.size()), group = op_.heads / op_.kv_heads;
         seen_.assign(1, 0);
@@ -77,7 +77,7 @@ struct Attention {
         });
     }
 
-    // The first query of a KV head of which no more than so many slots are seen before it.
+    // The first query of a KV head such that the queries before it see at most `seen` slots.
     std::int64_t query_at(std::int64_t seen) const {
         const std::int64_t group = op_.heads / op_.kv_heads;
         if (seen == seen_.back()) return static_cast<std::int64_t>(forest_.rows.size()) * group;
@@ -85,8 +85,8 @@ struct Attention {
         return r * group + (seen - at(seen_, r)) * group / (at(seen_, r + 1) - at(seen_, r));
     }
 
-    // Queries of KV head h, by place of the row and within a row head by head, as many at once as their scores fit the
-    // second-level cache.
+    // Runs queries of KV head h, ordered by row and then by query head, in batches whose scores fit the second-level
+    // cache.
     void attend_head(int h, Span queries) {
         const std::int64_t group = op_.heads / op_.kv_heads;
         for (std::int64_t begin = queries.begin; begin < queries.end;) {
@@ -131,7 +131,7 @@ struct Attention {
         Query q{head(op_.source, m, h), visible.begin, visible.end + 1, 0, head(op_.target, m, h), pages(m)};
         if (op_.bias >= 0) q.sink = static_cast<std::int32_t>(at(at(model_.biases, op_.bias), h));
         if (const std::uint64_t line = at(step_.ancestors, m)) {
-            // Of a tree: the text before the chunk, and those ancestors that the window reaches.
+            // In a tree: the text before the chunk, and the ancestors within the window.
             const std::int64_t from = run_.chunk(m).position;
             const std::int64_t row = m - (at(step_.slot, m) - from);
             q.end = from;

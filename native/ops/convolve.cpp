@@ -1,4 +1,4 @@
-// The gated convolution of LFM2: what its input's first and last third give, summed over positions, times the second.
+// LFM2's gated convolution: the products of its input's first and last third, summed over positions, times the second.
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
@@ -27,7 +27,7 @@ void Convolve::check(const Model& model, const Op& op) const {
     check_taps(model, op);
 }
 
-// Keeps the products of this thread's rows, waits for the others, and sums over positions.
+// Stores the products of this thread's rows, waits for the other threads, and sums over positions.
 void Convolve::run(Int8Run& run, const Op& op) const {
     const std::int64_t n = run.spec(op.target).width;
     for (std::int64_t m = run.mine.begin; m < run.mine.end; m++) keep_products(run, op, m, n);
@@ -40,7 +40,7 @@ void Convolve::run(Int8Run& run, const Op& op) const {
     at(run.fraction, op.target) = kWide;
 }
 
-// The products of a row's first and last third, as 15 bits and a sign under one exponent.
+// Stores the products of a row's first and last third, as 15 bits and a sign under one exponent.
 void Convolve::keep_products(const Int8Run& run, const Op& op, std::int64_t m, std::int64_t n) {
     const std::int32_t *const before = run.narrow(op.source, m), *const x = before + 2 * n;
     const auto product = [&](std::int64_t i) {
@@ -56,7 +56,7 @@ void Convolve::keep_products(const Int8Run& run, const Op& op, std::int64_t m, s
     *kept_exponent = exponent;
 }
 
-// Keeps the products of this thread's rows, waits for the others, and sums over positions.
+// Stores the products of this thread's rows, waits for the other threads, and sums over positions.
 void Convolve::run(Fp32Run& run, const Op& op) const {
     const std::int64_t n = run.spec(op.target).width;
     for (std::int64_t m = run.mine.begin; m < run.mine.end; m++)

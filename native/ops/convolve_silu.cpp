@@ -1,4 +1,4 @@
-// A convolution of rows as they come, and SiLU.
+// A convolution of unmodified rows, followed by SiLU.
 #include <algorithm>
 #include <stdexcept>
 

@@ -1,4 +1,4 @@
-// Rows of the embedding by token, plus those of positions and of segments.
+// Embedding rows by token, plus those of positions and segments.
 #include <algorithm>
 #include <stdexcept>
 
@@ -11,7 +11,7 @@
 namespace intact {
 namespace {
 
-// Rows of a matrix as integers in Q20, and room for one on its way.
+// Reads rows of a matrix as integers in Q20, with a buffer for one row.
 struct EmbeddedRow {
     explicit EmbeddedRow(const Weight& w)
         : codes(static_cast<std::size_t>(w.blocks() * 32)),
@@ -44,7 +44,7 @@ struct Embed final : Operation {
     WeightUse weights(const Op& op) const override;
     bool reads_places() const override { return true; }
 
-    // Calls f(m, bias) for this thread's rows: what is added to a row, by number, or -1.
+    // Calls f(m, bias) for each of this thread's rows, where bias is the index of its added bias or -1.
     template <class F> static void each_row(const Run& run, const Op& op, F f);
 } const embed;
 

@@ -1,4 +1,4 @@
-// Mixtures of experts: each row passes some of them, by their scores (docs/numerics.md, section 8).
+// Mixtures of experts: each row runs through some of the experts, chosen by its scores (docs/numerics.md, section 8).
 #include <algorithm>
 #include <iterator>
 #include <stdexcept>
@@ -73,7 +73,7 @@ void Experts::follow(Follower& follower, const Op& op, Plan& plan) const {
     follower.all();
 }
 
-// Each row passes some experts: their rows stand side by side, so that an expert's matrices are read once a step.
+// Gathers the rows of each expert, so that an expert's matrices are read once per step.
 void Experts::run(Int8Run& run, const Op& op) const {
     at(run.fraction, op.target) = kWide;
     if (run.rows == 0) return;  // behind the last attention, where no logits are wanted
@@ -121,7 +121,7 @@ void Experts::run(Int8Run& run, const Op& op) const {
     run.meet(Stopwatch::kProduct);
 }
 
-// The last product of experts, for outputs of this thread's own: results of several experts go to one row.
+// Computes the experts' last product for this thread's outputs, since the results of several experts go to one row.
 void Experts::add_results(Int8Run& run, const Op& op, const ExpertPairs& by, const Matrix& last, const Activations& a) {
     const Span mine = run.part((last.rows + 15) / 16);
     const std::int64_t end = std::min(mine.end * 16, last.rows);
@@ -146,7 +146,7 @@ void Experts::add_results(Int8Run& run, const Op& op, const ExpertPairs& by, con
     }
 }
 
-// Row i of some quantised rows as row k of others of the same width.
+// Copies row i of some quantised rows to row k of others of the same width.
 void Experts::copy_row(const Activations& from, std::int64_t i, const Activations& to, std::int64_t k) {
     const auto copy = [&](const auto* source, auto* target, std::int64_t count) {
         std::copy_n(source + i * count, count, target + k * count);
@@ -161,7 +161,7 @@ void Experts::copy_row(const Activations& from, std::int64_t i, const Activation
     if (!from.skip_minima16) copy(from.minima16_exp, to.minima16_exp, 1);
 }
 
-// Row by row and expert by expert, in order of experts; threads share the outputs.
+// Processes one row and expert after the other, in order of experts; threads share the outputs.
 void Experts::run(Fp32Run& run, const Op& op) const {
     const std::int64_t used = op.routing.used, count = std::ssize(op.targets) / 3, width = run.spec(op.source).width;
     for (std::int64_t m = run.mine.begin; m < run.mine.end; m++)
@@ -200,7 +200,7 @@ void Experts::run(Fp32Run& run, const Op& op) const {
     run.meet(Stopwatch::kProduct);
 }
 
-// Chooses the experts of a row by their n scores, and their weights.
+// Chooses a row's experts by its n scores, and computes their weights.
 void Experts::choose(const Fp32Run& run, const Op& op, const float* scores, std::int64_t n, ExpertChoice* to) {
     const Routing& routing = op.routing;
     std::vector<float> shares, all(static_cast<std::size_t>(n));

@@ -1,4 +1,4 @@
-// Gated rows: f(gate) * up, or f(gate) alone.
+// Gated rows: f(gate) * up, or just f(gate).
 #include <stdexcept>
 
 #include "runtime/check.h"
@@ -23,7 +23,7 @@ void Gate::check(const Model& model, const Op& op) const {
     if (op.second != -1) check_buffers(model, {op.second});
 }
 
-// A gate of what the product before it gives, and nothing else reads.
+// Fuses a gate with the preceding product if nothing else reads the product's results.
 void Gate::fuse(const Model& model, std::size_t i, std::vector<Plan>& plan) const {
     const Op& op = model.ops[i];
     if (i == 0 || !model.ops[i - 1].kind->takes_gate(model, model.ops[i - 1], op)) return;

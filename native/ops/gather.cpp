@@ -1,4 +1,4 @@
-// Copies columns of a row to others, by an index.
+// Copies columns of rows to other rows, by an index.
 #include <iterator>
 #include <stdexcept>
 

@@ -1,5 +1,4 @@
-// Matrix products of rows, to one or several buffers; also with a norm before it and a gate behind it that are part of
-// it.
+// Matrix products of rows, to one or several buffers, with an optional fused norm before and gate after the product.
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
@@ -74,7 +73,7 @@ bool Linear::reads(const Op& op, int buffer) const {
            });
 }
 
-// A gate of its two results, output by output.
+// A gate of its two results can be fused, output by output.
 bool Linear::takes_gate(const Model& model, const Op& op, const Op& gate) const {
     if (op.targets.size() != 2 || has_wide_codes(model.scheme)) return false;  // products of wide codes stand alone
     const LinearTarget &first = op.targets[0], &second = op.targets[1];
@@ -107,7 +106,7 @@ void Linear::run(Int8Run& run, const Op& op) const {
     run.meet(Stopwatch::kProduct);
 }
 
-// Rows as wide codes, and products in int64.
+// Quantises rows to wide codes and computes products in int64.
 void Linear::exact(Int8Run& run, const Op& op) {
     const std::int64_t width = run.spec(op.source).width, ints = WideRow::ints(width);
     auto* rows = reinterpret_cast<std::int32_t*>(run.model.wide_rows.data());
@@ -151,8 +150,8 @@ void Linear::multiply(Int8Run& run, const LinearTarget& target, const Activation
     at(run.fraction, target.buffer) = run.usual(target.buffer);
 }
 
-// A product whose two results a gate takes: some rows and outputs at a time, which then stay in the second-level
-// cache, and of few rows as many outputs as fit the same room.
+// A product with a fused gate of its two results: processes some rows and outputs at a time, so that they stay in the
+// second-level cache; with few rows, as many outputs as fit the same space.
 void Linear::gated(Int8Run& run, const Op& op, const Activations& a, std::size_t i) {
     const Op& gate = run.model.ops[i];
     const Matrix& w = at(run.model.weights, op.targets[0].weight)->matrix;

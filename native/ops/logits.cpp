@@ -1,4 +1,4 @@
-// Logits of the wanted rows: the product with the head, with a soft cap.
+// Logits of the wanted rows: the product with the head, with an optional soft cap.
 #include <cstring>
 
 #include "runtime/check.h"
@@ -51,7 +51,7 @@ void Logits::follow(Follower& follower, const Op& op, Plan& plan) const {
 }
 
 void Logits::run(Int8Run& run, const Op& op) const {
-    // Behind the last operation that reads other rows the wanted ones are in front.
+    // After the last operation that reads other rows, the wanted rows have been moved to the front.
     const std::int64_t* const rows = run.rows < run.step.rows ? nullptr : run.step.wanted;
     const Activations a =
         run.quantize({op, run.step.wanted_count, {{-1, op.weight, -1, false}}, rows, /*by_scheme=*/false});

@@ -32,7 +32,7 @@ void Multiply::follow(Follower& follower, const Op& op, Plan& plan) const {
     follower.share(plan, kRows, {op.source}, op.target);
 }
 
-// The rows are in two parts, so that no product leaves 64 bits.
+// Rows are split into two parts so that no product exceeds 64 bits.
 void Multiply::run(Int8Run& run, const Op& op) const {
     constexpr std::int64_t kMost = std::int64_t{1} << 46, kPart = std::int64_t{1} << 24, kHalf = kPart / 2;
     const std::int64_t width = run.spec(op.target).width;

@@ -1,4 +1,4 @@
-// Norms of rows or of their heads: RMS norms, of groups of columns too, and layer norms.
+// Norms of rows or of their heads: RMS norms, also of groups of columns, and layer norms.
 #include <algorithm>
 #include <iterator>
 #include <numeric>
@@ -38,7 +38,7 @@ void Norm::make_room(Model& model, Step&, const Op& op) const {
     for (Own& o : model.own) ensure(o.wide, 2 * at(model.buffers, op.source).width * 8);
 }
 
-// A norm of whole rows that enter nothing but the product behind it.
+// Fuses a norm of whole rows with the following product if nothing else reads its result.
 void Norm::fuse(const Model& model, std::size_t i, std::vector<Plan>& plan) const {
     if (i + 1 == model.ops.size()) return;
     const Op &op = model.ops[i], &next = model.ops[i + 1];
@@ -67,7 +67,7 @@ void Norm::run(Int8Run& run, const Op& op) const {
     at(run.fraction, op.target) = op.heads || to_wide ? run.usual(op.target) : 30 - g.exponent;
 }
 
-// A layer norm: of rows less their mean, plus a bias.
+// Layer norm: normalises rows minus their mean, and adds a bias.
 void Norm::run_centered(Int8Run& run, const Op& op) {
     constexpr std::int64_t kMost = std::int64_t{1} << 46;
     const Gain g = run.gain(op);

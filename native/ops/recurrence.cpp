@@ -42,8 +42,8 @@ void Recurrence::follow(Follower& follower, const Op& op, Plan& plan) const {
     follower.all();
 }
 
-// Keeps SiLU of this thread's rows and by how much a state moves towards it; then leads states of its channels from
-// position to position.
+// Caches SiLU of this thread's rows and the share by which a state moves towards it; then advances the states of its
+// channels over the positions.
 void Recurrence::run(Int8Run& run, const Op& op) const {
     const std::int64_t n = op.scan.heads;
     const std::int64_t* const room = at(run.model.biases, op.scan.rate).data();
@@ -64,8 +64,8 @@ void Recurrence::run(Int8Run& run, const Op& op) const {
     end(run, op);
 }
 
-// Keeps SiLU of this thread's rows and by how much a state moves towards it, as floats; then leads states of its
-// channels from position to position.
+// Caches SiLU of this thread's rows and the share by which a state moves towards it, as floats; then advances the
+// states of its channels over the positions.
 void Recurrence::run(Fp32Run& run, const Op& op) const {
     const std::int64_t n = op.scan.heads;
     const float* const room = at(run.model.float_biases, op.scan.rate).data();

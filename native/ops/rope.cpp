@@ -1,4 +1,4 @@
-// Rotary embeddings: turns pairs of columns of each head by angles that follow from the position, in place.
+// Rotary embeddings: rotates pairs of columns of each head in place, by angles that depend on the position.
 #include "runtime/check.h"
 #include "runtime/plan.h"
 #include "runtime/run_fp32.h"

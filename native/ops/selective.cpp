@@ -40,7 +40,7 @@ void Selective::follow(Follower& follower, const Op& op, Plan& plan) const {
     follower.all();
 }
 
-// Keeps x, B and C of this thread's rows; then steps of its channels, which it leads from position to position.
+// Caches x, B and C of this thread's rows; then the steps of its channels, whose states it advances over the positions.
 void Selective::run(Int8Run& run, const Op& op) const {
     const ScanForm& form = op.scan;
     for (std::int64_t m = run.mine.begin; m < run.mine.end; m++) {

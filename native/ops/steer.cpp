@@ -1,4 +1,4 @@
-// Adds an adapter's vector to the rows of texts that have it.
+// Adds an adapter's vector to the rows of sequences that use it.
 #include <algorithm>
 #include <iterator>
 #include <stdexcept>
@@ -21,7 +21,7 @@ struct Steer final : Operation {
     bool writes(const Op&, int) const override { return false; }  // it adds
     bool reads(const Op& op, int buffer) const override { return op.target == buffer; }
 
-    // The number of what is added to row m, among the biases; or -1.
+    // The index among the biases of the vector to add to row m, or -1.
     static int vector_of(const Run& run, const Op& op, std::int64_t m) {
         return run.adapter(m) < 0 ? -1 : at(op.targets, run.adapter(m)).bias;
     }

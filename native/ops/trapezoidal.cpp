@@ -46,8 +46,8 @@ void Trapezoidal::follow(Follower& follower, const Op& op, Plan& plan) const {
     follower.all();
 }
 
-// Keeps x, B, C and what leads them of this thread's rows, int32 or floats; then it leads its heads from position
-// to position.
+// Caches x, B, C and the controls of this thread's rows, as int32 or floats; then advances its heads over the
+// positions.
 template <class T> void Trapezoidal::scan(const Run& run, const Op& op) {
     for (std::int64_t m = run.mine.begin; m < run.mine.end; m++) {
         T* to = reinterpret_cast<T*>(run.kept_row(op, m, at(run.step.position, m)).values);

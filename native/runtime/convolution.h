@@ -1,4 +1,4 @@
-// What convolutions over positions share: each row keeps what the next ones read, and sums over those before it.
+// Shared parts of convolutions over positions: each row stores what later rows read, and sums over the rows before it.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +24,7 @@ struct Convolution : Operation {
         plan.last ? follower.all() : follower.all_but(op.source, op.target);  // behind the last one they wait
     }
 
-    // What a convolution keeps of slot `slot` of row m's text: n codes and their exponent.
+    // The n codes and their exponent that a convolution stores for slot `slot` of row m's sequence.
     static std::pair<std::int16_t*, std::int32_t*> kept_codes(const Int8Run& run, const Op& op, std::int64_t m,
                                                               std::int64_t slot, std::int64_t n) {
         const auto [rows, place] = run.kept(op, m, slot);
@@ -32,7 +32,8 @@ struct Convolution : Operation {
                 reinterpret_cast<std::int32_t*>(rows + run.model.page_size * 2 * n) + place};
     }
 
-    // Waits for the rows that others keep, and calls f(m, sum) for this thread's: sums over positions, Q36.
+    // Waits for the rows that other threads store, and calls f(m, sum) for this thread's rows: sums over positions,
+    // Q36.
     template <class F> static void sum_taps(Int8Run& run, const Op& op, std::int64_t n, F f) {
         run.meet(Stopwatch::kRows);
         const std::int64_t* const taps = at(run.model.biases, op.bias).data();  // [tap][channel], the row's own last
@@ -53,13 +54,14 @@ struct Convolution : Operation {
         if (run.step.narrows) run.go_on(plan.live);
     }
 
-    // The same in the profile fp32: n floats.
+    // The same in the fp32 profile: n floats.
     static float* kept_floats(const Fp32Run& run, const Op& op, std::int64_t m, std::int64_t slot, std::int64_t n) {
         const auto [rows, place] = run.kept(op, m, slot);
         return reinterpret_cast<float*>(rows) + place * n;
     }
 
-    // Waits for the rows that others keep, puts this thread's sums over positions to the target, and calls f(m, sum).
+    // Waits for the rows that other threads store, writes this thread's sums over positions to the target, and calls
+    // f(m, sum).
     template <class F> static void sum_taps(Fp32Run& run, const Op& op, std::int64_t n, F f) {
         const float* const taps = at(run.model.float_biases, op.bias).data();  // [tap][channel], the row's own last
         run.meet(Stopwatch::kRows);

@@ -19,14 +19,14 @@ std::int64_t floor_sqrt(std::uint64_t x) {
     return static_cast<std::int64_t>(root);
 }
 
-// Of vectors of at most unit length, whose sums of products fit 32 bits.
+// The dot product of vectors of at most unit length, whose sums of products fit in 32 bits.
 std::int32_t dot(const std::int16_t* x, const std::int16_t* y, std::int64_t n) {
     std::int32_t sum = 0;
     for (std::int64_t i = 0; i < n; i++) sum += std::int32_t{x[i]} * y[i];
     return sum;
 }
 
-// How much a row of the block enters another's result, Q24.
+// The weight in Q24 with which a row of the block enters another row's result.
 std::int32_t weight(std::int64_t product, std::int64_t decay) {
     return static_cast<std::int32_t>(rshift(product * decay, 2 * kKey + 30 - kWeight));
 }

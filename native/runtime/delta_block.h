@@ -10,32 +10,32 @@
 
 namespace intact {
 
-// x, Q16, as a vector of unit length, Q15.
+// Normalises x, Q16, to a vector of unit length, Q15.
 void unit_codes(const std::int32_t* x, std::int64_t n, std::int16_t* codes);
 void unit_floats(float* x, std::int64_t n);
 
-// Rows of one block, from its start on, and what a head needs of them. Rows that a step has not come to yet have values
-// in the place of what was written.
+// Rows of one block, from its start, and the data that a head needs about them. For rows that a step has not reached
+// yet, the place of `written` holds their values.
 class DeltaBlock {
 public:
     DeltaBlock(const ScanForm& form, const std::int64_t* rate, const Kernels* kernel);
 
-    // These rows, and the state before them (mantissas null: none).
+    // Sets the rows and the state before them (null mantissas: none).
     void read(std::vector<ScanRow> rows, ScanState before);
-    // Writes rows first.. of some heads, and their results to out(row), Q16 or floats; the state behind them where
-    // `after` has one.
+    // Runs rows first.. of some heads: stores their updates, and passes their results to out(row), Q16 or floats;
+    // stores the state after them if `after` is set.
     template <class F> void run(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out);
 
-    // Numbers of states that came to the limit, where they saturate.
+    // Number of state values that have saturated.
     std::int64_t saturated() const { return saturated_; }
 
 private:
     void enter_head(std::int64_t head);
-    // What the state before the block, decayed, holds under a vector; and what rows wrote, each by a weight in Q24, is
-    // added.
+    // Reads the decayed state before the block under a vector; add_written adds the rows' updates, each with a weight
+    // in Q24.
     void read_state(const std::int16_t* vector, std::int64_t kept, std::int64_t* out);
     void add_written(const std::vector<std::int32_t>& weights, std::int64_t* out);
-    // Of integers (std::int32_t) or floats.
+    // For integers (std::int32_t) or floats.
     template <class T> void row(std::int64_t head, std::int64_t t, T* out);
     template <class T> void end(std::int64_t head, ScanState after);
     std::int64_t query_of(std::int64_t head) const { return form_.group_of(head) * form_.states; }
@@ -47,7 +47,7 @@ private:
     std::vector<ScanRow> rows_;
     ScanState before_{};
     Decays decay_{};  // of the head
-    // Rows of a sum and their factors: those of the head's state, and those that the block's rows wrote.
+    // The rows of a sum and their factors: rows of the head's state, and updates that the block's rows wrote.
     std::vector<const std::int32_t*> of_state_, of_block_;
     std::vector<std::int32_t> keys_, queries_;
     std::vector<std::int64_t> held_, found_, sums_;  // under a row's key, and under its query

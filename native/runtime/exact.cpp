@@ -13,7 +13,7 @@ namespace {
 constexpr std::int64_t kLargest = std::int64_t{1} << 50;
 constexpr int kDrop = 6, kLimb = 16;
 
-// Bits of products of scales that are rounded off: more for values of more than 8 bits.
+// Number of low bits of scale products that are rounded off; more if values have more than 8 bits.
 int dropped(const Weight& w) {
     int most = 0;
     const int count = w.has_table ? std::max(16, 1 << w.bits) : 1 << w.bits;
@@ -21,10 +21,10 @@ int dropped(const Weight& w) {
     return kDrop + std::max(bits_of(most) - 8, 0);
 }
 
-// x / 2^e, rounded; no bits are lost where e is negative.
+// x / 2^e, rounded; exact if e is negative.
 std::int64_t scaled(std::int64_t x, int e) { return e >= 0 ? rshift(x, e) : x * (std::int64_t{1} << -e); }
 
-// The same as `shift` of high * 2^16 + low, which is clipped to +-2^62 where less than 17 bits are shifted off.
+// `shift` of high * 2^16 + low, which is clipped to +-2^62 if it is shifted right by less than 17 bits.
 std::int64_t shift_limbs(std::int64_t high, std::int64_t low, std::int64_t s) {
     constexpr std::int64_t kMost = std::int64_t{1} << 62;
     high += low >> kLimb;
@@ -33,7 +33,7 @@ std::int64_t shift_limbs(std::int64_t high, std::int64_t low, std::int64_t s) {
     return shift(std::clamp(few + (low & ((1 << kLimb) - 1)), -kMost, kMost), s);
 }
 
-// Sums of `block` codes times scales, rounded to 13 bits; returns by what they were shifted.
+// Sums of `block` codes times scales, rounded to 13 bits; returns the shift.
 std::int32_t block_sums(const WideRow& row, bool limbs, std::int64_t blocks, std::int64_t block, std::int32_t* to) {
     const std::int64_t count = blocks * 32 / block;
     const auto sum = [&](std::int64_t b) {

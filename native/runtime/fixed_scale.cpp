@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::int64_t kLargest = 127 * 8191;
 
-// `n` sums of codes times scales, each of 32 / parts codes, rounded to 13 bits; returns by what they were shifted.
+// `n` sums of codes times scales, each over 32 / parts codes, rounded to 13 bits; returns the shift.
 std::int32_t scaled_sums(const Activations& a, std::int64_t row, int parts, std::int16_t* to, std::int64_t padded) {
     const std::int32_t *halves = a.half_sums + row * a.blocks * 2, *scale = a.scale + row * a.blocks;
     const auto sum = [&](std::int64_t i) {

@@ -43,7 +43,7 @@ struct Grower {
         }
     }
 
-    // Leaves first..last - 1, which have their first `from` pages in common.
+    // Handles leaves first..last - 1, which share their first `from` pages.
     void grow(std::int64_t first, std::int64_t last, std::int64_t from) {
         std::int64_t common = at(leaves, first).used;
         for (std::int64_t i = first + 1; i < last; i++) common = std::min(common, at(leaves, i).common);
@@ -69,7 +69,7 @@ struct Grower {
 
 Forest grow_forest(const std::vector<Chunk>& chunks, std::int64_t page_size) {
     Grower grower(chunks, page_size);
-    // Trees that share nothing are apart from the first page on.
+    // Trees without common pages are separate from the first page onwards.
     grower.grow(0, static_cast<std::int64_t>(chunks.size()), 0);
     return std::move(grower.forest);
 }

@@ -1,4 +1,4 @@
-// Which rows of a step share pages: what attention reads once for all of them.
+// The pages that rows of a step share, so that attention reads them once for all of these rows.
 #pragma once
 
 #include <cstdint>
@@ -8,13 +8,13 @@ namespace intact {
 
 struct Chunk;
 
-// Pages of slots begin..end - 1 that the rows at places first..last - 1 of the order have in common.
+// Slots begin..end - 1, whose pages are shared by rows first..last - 1 in the order of Forest::rows.
 struct Stretch {
     std::int64_t first, last, begin, end;
 };
 
-// The prefix tree of the page tables. A stretch ends where some of its sequences part or end; those of one sequence,
-// in order, cover its slots.
+// The prefix tree of the page tables. A stretch ends where some of its sequences diverge or end; the stretches of one
+// sequence, in order, cover its slots.
 struct Forest {
     std::vector<std::int64_t> rows;  // of the step, in an order in which those that share pages are neighbours
     std::vector<Stretch> stretches;
@@ -23,7 +23,7 @@ struct Forest {
 
 Forest grow_forest(const std::vector<Chunk>& chunks, std::int64_t page_size);
 
-// The same without the rows that are not kept (by row of the step).
+// The same forest, restricted to the kept rows (by row of the step).
 Forest only(const Forest& forest, const std::vector<bool>& kept);
 
 }  // namespace intact

@@ -19,7 +19,7 @@ std::int32_t scaled(std::int32_t scale, int step) {
     return static_cast<std::int32_t>(std::max<std::int64_t>((std::int64_t{scale} * step + 8) >> 4, 1));
 }
 
-// The code of four bits of y with a step: floor(y / step), clipped to -8..7; |y| <= 11 step.
+// The 4-bit code of y for a step: floor(y / step), clipped to -8..7; |y| <= 11 step.
 struct Divider {
     explicit Divider(std::int32_t by) : step(by), factor((1 << 24) / by + 1) {}
     std::int32_t operator()(std::int32_t y) const {
@@ -29,7 +29,7 @@ struct Divider {
     std::int32_t step, factor;
 };
 
-// Codes of no codec to narrower ones, in place; returns their scale.
+// Narrows uncoded numbers in place; returns the scale of the narrow codes.
 std::int32_t narrow(std::vector<std::int32_t>& codes, int bits, int unit, std::int32_t scale) {
     if (bits == 8) {
         const std::int32_t half = (1 << unit) >> 1;
@@ -56,12 +56,12 @@ std::uint8_t pair(std::int32_t first, std::int32_t second) {
     return static_cast<std::uint8_t>((first & 15) | (second & 15) << 4);
 }
 
-// Keys of eight bits as those of no codec.
+// Widens 8-bit keys to uncoded ones.
 void widen_keys8(const std::int8_t* __restrict from, std::int16_t* __restrict to, std::int64_t count) {
     for (std::int64_t i = 0; i < count; i++) to[i] = static_cast<std::int16_t>(from[i] * (1 << kKeyUnit));
 }
 
-// Keys of four bits, two in a byte: (2 q + 1) 128, where a half is q modulo 16.
+// Widens 4-bit keys, two per byte: (2 q + 1) 128, where a nibble is q modulo 16.
 void widen_keys4(const std::uint8_t* __restrict from, std::int16_t* __restrict to, std::int64_t bytes) {
     for (std::int64_t i = 0; i < bytes; i++) {
         to[2 * i] = static_cast<std::int16_t>(((from[i] & 15) ^ 8) * 256 - 1920);
@@ -69,7 +69,7 @@ void widen_keys4(const std::uint8_t* __restrict from, std::int16_t* __restrict t
     }
 }
 
-// Values of four bits, four positions of two columns in four bytes: (2 q + 1) 8.
+// Widens 4-bit values, with four positions of two columns in four bytes: (2 q + 1) 8.
 void widen_values4(const std::uint8_t* __restrict from, std::uint8_t* __restrict to, std::int64_t bytes) {
     for (std::int64_t i = 0; i < bytes; i += 4) {
         std::uint32_t four;
@@ -117,7 +117,7 @@ CodecRoom::CodecRoom(const Kernels& kernel, KvBits bits, std::int64_t width, std
     wide_.resize(n), key_.resize(n), value_.resize(n), codes_.resize(n);
 }
 
-// H x, rounded and shifted right; H H is the block's size.
+// H x, rounded and shifted right; H H is the block's size times the identity.
 void CodecRoom::rotate(const std::int32_t* from, std::int32_t* to, int shift) {
     std::copy_n(from, width_, wide_.data());
     kernel_.hadamard(wide_.data(), width_, block_);
@@ -214,7 +214,7 @@ HeadCache CodecRoom::open(std::vector<Query>& queries, const std::vector<Segment
     const HeadCache plain = KvBits().head(nullptr, page_size_, depth_, 0);
     for (const Part& part : parts_) unpack(cache, part, room_of(part.page), plain);
 
-    // Attention walks over all pages of a segment, and reads those that are here.
+    // Attention walks over all pages of a segment, but reads only those that are decoded here.
     std::int64_t reach = 0;
     for (const Segment& s : segments) reach = std::max(reach, (s.end + page_size_ - 1) / page_size_);
     tables_used_ = 0;

@@ -1,4 +1,4 @@
-// Codecs of the KV cache (numerics/kv_codecs): how many bits keys and values have in pages, and how they get there.
+// Codecs of the KV cache (numerics/kv_codecs): the number of bits of keys and values in pages, and the conversions.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,12 @@
 
 namespace intact {
 
-// Bits of a number in pages: 8 or 4, or 16 and 8 where there is no codec, which attention reads as they lie. A head's
-// part of a page is, as without a codec,
+// Bits per number in pages: 8 or 4; without a codec 16 and 8, which attention reads directly. A head's part of a page
+// has the same layout as without a codec:
 //   keys    [page_size / 16][depth / 2][16] pairs of numbers, in two bytes or in one
 //   values  [page_size / 4][depth][4] numbers, or [page_size / 4][depth / 2][4] pairs in a byte
 //   scales  int32 [page_size] of the keys, then of the values
-// Of a pair in a byte the first is in its low half.
+// The first number of a pair in one byte is in the low nibble.
 struct KvBits {
     int key = 16, value = 8;
 
@@ -26,22 +26,22 @@ struct KvBits {
     HeadCache head(std::uint8_t* const* pages, std::int64_t page_size, std::int64_t depth, std::int64_t head) const;
 };
 
-// Copies what a head keeps in one slot of a page to a slot of another.
+// Copies a head's data from one slot of a page to a slot of another.
 void move_slot(KvBits bits, const HeadCache& cache, const std::uint8_t* source, std::int64_t from, std::uint8_t* target,
                std::int64_t to);
 
-// What one thread needs to work with coded heads of a width.
+// One thread's workspace for coded heads of a given width.
 class CodecRoom {
 public:
     CodecRoom(const Kernels& kernel, KvBits bits, std::int64_t width, std::int64_t page_size);
 
-    // Puts a key and a value into a slot.
+    // Encodes a key and a value into a slot.
     void append(const std::int32_t* key, const std::int32_t* value, const HeadCache& cache, std::int64_t position);
 
-    // Makes queries of one head such as attention takes where there is no codec: rotated, with pages and results in
-    // this room. Returns where the head lies in those pages.
+    // Converts queries of one head to the form that attention takes without a codec: rotated, with pages and results in
+    // this workspace. Returns the head's location in those pages.
     HeadCache open(std::vector<Query>& queries, const std::vector<Segment>& segments, const HeadCache& cache);
-    // Sets the results of the queries that were opened last.
+    // Writes the results of the queries that were opened last.
     void finish();
 
 private:
@@ -55,7 +55,7 @@ private:
     };
 
     void rotate(const std::int32_t* from, std::int32_t* to, int shift);
-    // Where a page lies in this room; null if no query sees it.
+    // The location of a page in this workspace; null if no query sees it.
     std::uint8_t* room_of(const std::uint8_t* page) const;
     Table& table_of(std::uint8_t* const* coded);
     void find_parts(const std::vector<Query>& queries, const std::vector<Segment>& segments);

@@ -1,4 +1,4 @@
-// What this machine can do at most, measured: a profile is compared with it.
+// Measured peak performance of this machine, with which profiles are compared.
 #pragma once
 
 #include "kernels/kernels.h"

@@ -146,8 +146,8 @@ void Model::reserve_pages(std::int64_t count) {
     std::vector<Buffer> fresh;
     for (auto i = static_cast<std::int64_t>(pages.size()); i < count; i++)
         fresh.push_back(Buffer::packed(static_cast<std::size_t>(page_bytes())));
-    // The system gives memory when it is first written, which in a virtual machine takes longer than what is then done
-    // with it: every thread asks for a part of its own.
+    // The system allocates memory on first write, which in a virtual machine takes longer than the work that follows,
+    // so every thread touches its own part.
     pool.run([&](int thread) {
         const Span mine = span(static_cast<std::int64_t>(fresh.size()), thread, pool.size());
         for (std::int64_t i = mine.begin; i < mine.end; i++)

@@ -1,4 +1,4 @@
-// A program and its weights, and the step that runs it (the native executor).
+// A program with its weights, and the step that runs it (the native executor).
 #pragma once
 
 #include <atomic>
@@ -25,7 +25,7 @@ namespace intact {
 
 enum class Profile { kInt8, kFp32 };
 
-// A matrix in the profile's form: integer panels, or the checkpoint's own bytes (kept alive by the caller).
+// A matrix in the profile's format: integer panels, or the checkpoint's own bytes (kept alive by the caller).
 struct MatrixWeight {
     Weight packed;
     Matrix matrix{};  // pointers into packed
@@ -57,7 +57,7 @@ struct LinearTarget {
     bool accumulate;
 };
 
-// One operation of a program (src/intact/models/program.py), on numbers of buffers and weights.
+// One operation of a program (src/intact/models/program.py), with indices of buffers and weights.
 struct Op {
     const Operation* kind = nullptr;
     int source = -1;  // attend: the query; gate: the gate; exchange: this rank's columns, or -1 for none
@@ -102,7 +102,7 @@ struct Op {
     int second_bias = -1;
 };
 
-// Tokens of one sequence: row i is kept in slot position + i of the sequence's pages.
+// Tokens of one sequence: row i is cached in slot position + i of the sequence's pages.
 struct Chunk {
     std::int64_t position;  // of the first
     std::int64_t count;
@@ -112,14 +112,15 @@ struct Chunk {
 };
 constexpr std::int64_t kTreeRows = 64;
 
-// What the last steps did: proofs for tests that a setting took effect.
+// Counters over the steps so far, with which tests show that a setting took effect.
 struct Counters {
     std::int64_t steps = 0, rows = 0, largest_step = 0, chunks = 0, tree_rows = 0, shared_positions = 0;
     std::int64_t ended_rows = 0;  // that ended behind the last attention, as nobody wanted their logits
 };
 
-// How one operation is run on several threads (plan.h). A thread takes some of the rows, or some of the heads of all
-// rows; what it wrote in one way it may go on with in the same way, everything else needs all threads to have met.
+// The plan for running one operation on several threads (plan.h). A thread takes some of the rows, or some of the heads
+// of all rows. It may continue with its own results if the work is divided in the same way; otherwise all threads must
+// have met first.
 struct Plan {
     bool skip = false;  // it is part of another operation:
     int norm = -1;      // of a product, the norm that makes its source, of which no row is then stored;
@@ -132,12 +133,12 @@ struct Plan {
     std::vector<int> live;  // these buffers of theirs are read there
 };
 
-// What a thread keeps for itself: a row on its way from a norm to codes (and as int64), and the codes of a single row.
+// Per-thread buffers: a row between a norm and its codes (also as int64), and the codes of a single row.
 struct Own {
     Buffer row, wide, quantized;
 };
 
-// What entered the head for the rows whose logits the last step gave: floats in profile fp32, else codes.
+// The head's inputs for the rows whose logits the last step returned: floats in the fp32 profile, otherwise codes.
 struct HeadInputs {
     std::int64_t width = 0;  // numbers of a row
     std::int64_t rows = 0;
@@ -145,36 +146,37 @@ struct HeadInputs {
     std::vector<float> floats;  // profile fp32
 };
 
-// The fields are open to operations, their runs (run_int8.h, run_fp32.h) and the bindings.
+// The fields are public for operations, their runs (run_int8.h, run_fp32.h) and the bindings.
 class Model {
 public:
     Model(Profile profile, const std::string& tier, int threads, int layers, int kv_heads, std::int64_t head_width,
           std::int64_t page_size, bool pinned = false);
 
-    // Keeps keys and values in so many bits (profile int8), before there are pages.
+    // Sets the bits of cached keys and values (profile int8); must be called before pages are reserved.
     void set_kv(KvBits bits);
     int add_buffer(std::int64_t width, bool wide);
 
     // Page numbers are stable; memory grows as pages are added.
     void reserve_pages(std::int64_t count);
     void copy_page(std::int64_t from, std::int64_t to);
-    // Copies what all layers keep in slot `from` of a sequence with these pages to slot `to`.
+    // Copies the data of all layers in slot `from` of a sequence with these pages to slot `to`.
     void move(const std::vector<std::uint8_t*>& table, std::int64_t from, std::int64_t to);
 
-    // Runs the program over all rows of the chunks; logits (or, profile fp32, the bits of floats) of the wanted rows.
+    // Runs the program over all rows of the chunks; returns the logits of the wanted rows (in the fp32 profile, the
+    // bits of floats).
     void step(const std::int32_t* tokens, std::int64_t rows, const std::vector<Chunk>& chunks,
               const std::int64_t* wanted, std::int64_t wanted_count, std::int32_t* logits);
 
-    // Of a weight's matrix, in either profile.
+    // The size of a weight's matrix, in either profile.
     std::int64_t matrix_rows(int weight) const;
     std::int64_t matrix_columns(int weight) const;
-    // The part of a layer's KV head in pages; head = layer * kv_heads + the head's number.
+    // The location of a layer's KV head in pages; head = layer * kv_heads + the head's index.
     HeadCache head_cache(std::uint8_t* const* table, std::int64_t head) const;
     std::int64_t page_bytes() const;
-    // Bytes from the start of a page to the rows that a convolution keeps there: of each position the codes of all
-    // channels, then of each position the exponent; profile fp32: floats.
+    // Bytes from the start of a page to a convolution's rows: first the codes of all channels for each position, then
+    // the exponent for each position; in the fp32 profile floats.
     std::int64_t convolution_offset(int layer) const;
-    // Bytes from the start of a page to what a scan keeps there, and where its parts lie behind that.
+    // Bytes from the start of a page to a scan's data, and the offsets of its parts from there.
     std::int64_t scan_offset(int layer) const;
     ScanPages scan_pages(int layer) const {
         return {scans.at(static_cast<std::size_t>(layer)), page_size, profile == Profile::kFp32};
@@ -184,7 +186,8 @@ public:
     }  // fp32: floats before a page's values
     std::int64_t weight_bytes() const;
 
-    // Bytes of what enters the head for one row, and these of row i of the last step's logits (docs/receipts.md).
+    // The size in bytes of the head's input for one row, and a copy of it for row i of the last step's logits
+    // (docs/receipts.md).
     std::int64_t head_bytes() const;
     void copy_head(std::int64_t i, std::uint8_t* to) const;
 
@@ -199,7 +202,7 @@ public:
 
     std::vector<BufferSpec> buffers;
     std::vector<Op> ops;
-    // What operations tell of themselves.
+    // Properties that operations set.
     std::int64_t vocabulary = 0;  // tokens that the embedding knows; 0: another rank embeds
     std::int64_t outputs = 0;     // logits of a row, 0 where its head has no weight
     std::int64_t most_positions =
@@ -229,7 +232,8 @@ public:
     std::vector<Plan> plan;                                         // of the operations, made by the first step
     Counters counters;
     std::atomic<std::int64_t> saturated{0};  // numbers of recurrent states that came to the limit
-    // Runs exchange i over so many rows of its buffers: sends this rank's columns, and sets the target, or adds to it.
+    // Runs exchange i over the given number of rows of its buffers: sends this rank's columns, and sets the target or
+    // adds to it.
     std::function<void(std::size_t i, std::int64_t rows)> exchange;
     std::optional<Scheme> scheme;  // of the rows that enter products other than the head's; none: int8
     bool recording = false;        // whether the inputs of products are kept, for calibration (profile int8)

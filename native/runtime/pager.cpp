@@ -9,14 +9,14 @@
 namespace intact {
 namespace {
 
-// A system maps what lies around a page that is touched, in windows of this size, so far as it is in its cache; where
-// it cached a file in larger parts, which asking for pages does not lead to, the whole part, of at most this size.
+// When a page is touched, the system also maps the surrounding pages that are in its cache, in windows of kWindow. If
+// it cached the file in larger folios, which requesting pages does not cause, it maps the whole folio, at most kFolio.
 constexpr std::uintptr_t kWindow = 1 << 16, kFolio = 1 << 21;
 constexpr std::uintptr_t kPage = 1 << 12;
 
 std::uintptr_t address(const std::uint8_t* at) { return reinterpret_cast<std::uintptr_t>(at); }
 
-// How far `at` lies past the start of its window or page.
+// The distance of `at` from the start of its window or page.
 std::size_t past(const std::uint8_t* at, std::uintptr_t size) { return address(at) % size; }
 std::size_t before(const std::uint8_t* at, std::uintptr_t size) { return (size - past(at, size)) % size; }
 
@@ -46,7 +46,7 @@ Pager::Pager(const Model& model, const std::uint8_t* map, std::size_t size, std:
                                     std::to_string(cap));
 }
 
-// Adds to a stage, which will be the next, what it reads at once.
+// Adds the weights that a stage reads together; the stage will be the next in the list.
 void Pager::add(Stage& stage, const Model& model, const std::vector<int>& weights) {
     const auto number = std::ssize(stages_);
     std::map<const std::uint8_t*, std::size_t> ranges;
@@ -94,7 +94,7 @@ std::int64_t Pager::least() const {
     return most;
 }
 
-// Stages until this one runs; 0 for the one at hand.
+// Number of stages until this one runs; 0 for the current one.
 std::int64_t Pager::distance(std::int64_t stage) const {
     const auto count = std::ssize(stages_);
     return (stage - now_ + count) % count;
@@ -108,7 +108,8 @@ std::int64_t Pager::until(const Unit& unit) const {
 
 bool Pager::is_pinned(const Unit& unit) const { return until(unit) <= 1; }
 
-// Drops units that are needed later than some stage, the latest first, until so many bytes fit; false if they do not.
+// Drops units that are needed later than the given stage, latest first, until `bytes` more fit; returns false if they
+// do not.
 bool Pager::make_room(std::int64_t bytes, std::int64_t later_than) {
     while (counts.here + bytes > cap_) {
         Unit* latest = nullptr;
@@ -124,7 +125,7 @@ bool Pager::make_room(std::int64_t bytes, std::int64_t later_than) {
 void Pager::drop(Unit& unit) {
     unit.here = unit.requested = false;
     for (const Range& range : unit.ranges) {
-        // With what was mapped around it, as far as no other unit that is here.
+        // Include what was mapped around it, up to the nearest unit that is in memory.
         const std::uint8_t *from = range.begin, *to = range.begin + range.size;
         from -= std::min<std::size_t>(past(from, kFolio), static_cast<std::size_t>(from - map_));
         to += std::min<std::size_t>(before(to, kFolio), static_cast<std::size_t>(map_ + size_ - to));
@@ -142,7 +143,7 @@ void Pager::drop(Unit& unit) {
     counts.dropped += unit.bytes;
 }
 
-// Has a unit here that a stage reads; false if there is no room but by dropping what is needed sooner.
+// Brings a unit that a stage reads into memory; returns false if that would drop a unit that is needed sooner.
 bool Pager::take(Stage& stage, std::size_t number, std::int64_t later_than) {
     Unit& unit = units_[number];
     if (!unit.here) {
@@ -175,7 +176,7 @@ void Pager::reach(std::size_t op) {
     look_ahead();
 }
 
-// Makes room for the next stage, and asks for those behind it as far as the room for that goes.
+// Makes room for the next stage, and requests later ones as far as the room reserved for that allows.
 void Pager::look_ahead() {
     std::int64_t ahead = 0;
     for (std::int64_t k = next(now_); k != now_; k = next(k)) {

@@ -1,10 +1,11 @@
-// Keeps weights that are mapped from a file below a cap of memory. It can change the speed alone: a page that was
-// dropped is read again by whoever touches it.
+// Keeps weights that are mapped from a file below a memory cap. It can only affect speed: a dropped page is read again
+// on the next access.
 //
-// A stage is an operation that reads weights, in order of the program. What a stage reads at once (all matrices of a
-// product, or those of one expert) is a unit, which is here or not. Room is made by dropping the unit that is needed
-// last: a matrix's next use is known, as the program is the same in every step; an expert that was left out is expected
-// to be left out as often again. Thread 0 calls all functions; room for a stage is made before any thread gets there.
+// A stage is an operation that reads weights, in program order. The weights that a stage reads together (all matrices
+// of a product, or those of one expert) form a unit, which is either in memory or not. Room is made by dropping the
+// unit that is needed last. The next use of a matrix is known because every step runs the same program; an expert that
+// was left out is expected to be left out as often again. Thread 0 calls all functions; room for a stage is made before
+// any thread reaches it.
 #pragma once
 
 #include <cstddef>
@@ -25,17 +26,17 @@ public:
         std::int64_t here = 0, most = 0;          // bytes counted now; the most ever
     };
 
-    // map: all bytes of the file. Throws where `cap` is less than `least`.
+    // map: all bytes of the file. Throws if `cap` is below `least`.
     Pager(const Model& model, const std::uint8_t* map, std::size_t size, std::int64_t cap);
 
-    // The least cap: two successive stages must fit, of mixtures all experts.
+    // The smallest valid cap: any two successive stages must fit, including all experts of mixtures.
     std::int64_t least() const;
 
-    // A step begins, for so many rows of logits.
+    // Starts a step that computes logits for `wanted` rows.
     void start(std::int64_t wanted);
-    // An operation begins.
+    // Starts an operation.
     void reach(std::size_t op);
-    // An operation's rows pass these experts.
+    // Announces the experts that the rows of an operation use.
     void choose(std::size_t op, const std::vector<ExpertRows>& experts);
 
     Counts counts;

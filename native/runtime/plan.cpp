@@ -7,7 +7,7 @@
 namespace intact {
 namespace {
 
-// Finds the last operation that reads other rows, behind which each row goes its own way to its logits.
+// Finds the last operation that reads other rows; after it, each row proceeds independently to its logits.
 void narrow(const Model& model, std::vector<Plan>& plan) {
     const std::vector<Op>& ops = model.ops;
     std::size_t last = ops.size();

@@ -12,12 +12,12 @@
 namespace intact {
 namespace {
 
-// A thread that waits looks again and again and then sleeps. To be woken takes a tenth of a millisecond or more on a
-// virtual machine, as long as several operations; but while it looks, others may want its processor, even the thread
-// that it waits for. Where they do, the system takes processors away from this process hundreds of times a second, or
-// threads look in vain for much of the time. So every eight milliseconds double their patience, and each processor
-// taken away halves it, as does a tenth of that time in vain. They never yield: that costs a thread the rest of its
-// time slice, and beside other work it would hardly run.
+// A waiting thread polls for a while and then sleeps. Waking up takes a tenth of a millisecond or more on a virtual
+// machine, as long as several operations; but while it polls, other threads may want its processor, even the thread
+// that it waits for. If they do, the system takes processors away from this process hundreds of times per second, or
+// threads poll in vain for much of the time. Therefore every eight milliseconds double the threads' patience, and each
+// preemption halves it, as does polling in vain for a tenth of that time. They never yield: that would cost a thread
+// the rest of its time slice, and next to other work it would hardly run.
 constexpr double kLeastPatience = 8e3, kMostPatience = 1e6, kAdaptEvery = 1e6;  // nanoseconds
 constexpr double kDoubled = 8e6, kHalved = 8e5;  // likewise: of all time, of that in vain
 constexpr int kLooks = 64;                       // per look at the clock
@@ -33,7 +33,7 @@ inline void relax() {
 
 }  // namespace
 
-// Waits until arrived(word).
+// Waits until arrived(word) is true.
 template <class F> void Pool::await(const std::atomic<std::uint32_t>& word, F arrived) {
     const auto look = [&] {
         for (int i = 0; i < kLooks; i++) {
@@ -52,7 +52,8 @@ template <class F> void Pool::await(const std::atomic<std::uint32_t>& word, F ar
     sleepers_.fetch_sub(1);
 }
 
-// After a change of the word, which is a whole operation: one that goes to sleep later sees the change.
+// Must follow a change of the word by a sequentially consistent operation: a thread that goes to sleep later sees the
+// change.
 void Pool::announce(std::atomic<std::uint32_t>& word) {
     if (sleepers_.load() > 0) system::wake(word);
 }
@@ -95,7 +96,7 @@ void Pool::end() {
     stop_ = false;
 }
 
-// Forgets threads that this process does not have: they can be neither joined nor detached.
+// Abandons threads that do not exist in this process: they can be neither joined nor detached.
 void Pool::leave() {
     (void)new std::vector<system::Thread>(std::move(workers_));
     workers_.clear();
@@ -120,7 +121,7 @@ void Pool::run(const std::function<void(int)>& region) {
     if (failed_.load(std::memory_order_relaxed)) rethrow();
 }
 
-// Adapts the threads' patience to what has been since it last did, if that is a millisecond ago.
+// Adapts the threads' patience to the waiting times since the last adaptation, at most once per millisecond.
 void Pool::adapt_patience() {
     const auto now = std::chrono::steady_clock::now();
     const double passed = std::chrono::duration<double, std::nano>(now - adapted_).count();
@@ -143,7 +144,7 @@ void Pool::take(int thread) noexcept {
     }
 }
 
-// From now on nobody waits for this thread at a barrier.
+// From now on no thread waits for this one at a barrier.
 void Pool::fail(int thread, std::exception_ptr error) {
     if (error && !failed_.exchange(true)) error_ = std::move(error);
     std::atomic<std::uint32_t>& phase = seats_[static_cast<std::size_t>(thread)].phase;

@@ -1,5 +1,5 @@
-// A persistent pool of threads. A region runs on all of them, the caller included, and may meet at barriers.
-// A process that was forked has no threads but the one that forked it; there the next region starts others.
+// A persistent pool of threads. A region runs on all of them, including the caller, and may use barriers.
+// A forked process has only the thread that called fork; the next region there starts new threads.
 #pragma once
 
 #include <atomic>
@@ -15,7 +15,7 @@ namespace intact {
 
 class Pool {
 public:
-    // pinned: each thread but the caller's stays on a processor of its own, where the system allows it.
+    // pinned: each thread except the caller's stays on its own processor, where the system allows it.
     explicit Pool(int threads, bool pinned = false);
     ~Pool();
     Pool(const Pool&) = delete;
@@ -23,17 +23,17 @@ public:
 
     int size() const { return size_; }
 
-    // Runs region(thread) for thread in 0..size()-1 and waits for all. Where one throws, the others end at their next
-    // barrier, and the first error is thrown here.
+    // Runs region(thread) for thread in 0..size()-1 and waits for all. If one throws, the others end at their next
+    // barrier, and the first error is rethrown here.
     void run(const std::function<void(int)>& region);
     // Inside a region: waits until every thread has arrived.
     void barrier(int thread);
-    // Runs task(i) for i in 0..tasks-1, taken one at a time; an error of one ends the rest and is
-    // thrown here. Not for use inside a region.
+    // Runs task(i) for i in 0..tasks-1, taken one at a time. An error in one task cancels the remaining ones and is
+    // rethrown here. Must not be called inside a region.
     void for_each(std::int64_t tasks, const std::function<void(std::int64_t)>& task);
 
 private:
-    // What one thread writes and the others watch, in a line of the cache of its own.
+    // The state that one thread writes and the others watch, in its own cache line.
     struct alignas(64) Seat {
         std::atomic<std::uint32_t> phase{0};  // barriers that it has come to
     };

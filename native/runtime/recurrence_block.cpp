@@ -12,7 +12,7 @@ void RecurrenceBlock::read(std::vector<ScanRow> rows, ScanState before) {
     before_ = before;
 }
 
-// The upper word of a state holds its upper 32 bits.
+// The high word of a state holds its upper 32 bits.
 void RecurrenceBlock::enter(std::int64_t begin, Integers state) const {
     if (!before_.mantissas) {
         std::ranges::fill(state, 0);
@@ -25,8 +25,8 @@ void RecurrenceBlock::enter(std::int64_t begin, Integers state) const {
     }
 }
 
-// rshift(f * h + (1 - f) * c, 30), h in Q32 and c in Q16: the upper 32 bits of h and its lower 16 are multiplied apart,
-// as the sum has up to 78.
+// rshift(f * h + (1 - f) * c, 30), h in Q32 and c in Q16: the upper 32 bits of h and its lower 16 are multiplied
+// separately, because the sum has up to 78 bits.
 void RecurrenceBlock::advance(std::int64_t begin, std::int64_t t, Integers state) const {
     const ScanRow& row = rows_[static_cast<std::size_t>(t)];
     const std::uint32_t* const shares = row.steps + begin;

@@ -11,13 +11,13 @@
 
 namespace intact {
 
-// Rows of one block, and the channels that lead from one to the next.
+// Rows of one block, and the channels whose states advance from one row to the next.
 class RecurrenceBlock {
 public:
-    // These rows, one after the other, and the state before them (mantissas null: none).
+    // Sets consecutive rows and the state before them (null mantissas: none).
     void read(std::vector<ScanRow> rows, ScanState before);
-    // Results of rows first.. of some channels, Q16 or floats, each to out(row); the state behind them where `after`
-    // has one, which may be the one before.
+    // Passes the results of rows first.. of some channels, Q16 or floats, to out(row); stores the state after them if
+    // `after` is set, which may be the state before.
     template <class F> void run(std::int64_t begin, std::int64_t end, std::int64_t first, ScanState after, F out) {
         using T = std::remove_pointer_t<decltype(out(first))>;
         std::vector<std::conditional_t<std::is_same_v<T, float>, float, std::int64_t>> state(
@@ -31,7 +31,7 @@ public:
     }
 
 private:
-    // Of channels begin..: integers in Q32, or floats.
+    // States of channels begin..: integers in Q32, or floats.
     using Integers = std::span<std::int64_t>;
     using Floats = std::span<float>;
     void enter(std::int64_t begin, Integers state) const;

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int64_t kOne = std::int64_t{1} << 30;  // Q30
 
-// Shares of a softmax; returns the number that stands for 1 in them.
+// Computes the shares of a softmax; returns the number that represents 1.
 std::int64_t softmax(const std::int32_t* scores, std::int64_t n, const Kernels& kernel, std::int32_t* shares) {
     constexpr std::int64_t kLog2E = 1549082005;  // Q30
     std::int64_t mass = 0;
@@ -19,7 +19,7 @@ std::int64_t softmax(const std::int32_t* scores, std::int64_t n, const Kernels& 
     return mass;
 }
 
-// The experts whose bias and sigmoid, or share of a softmax over all, have the largest sums.
+// Chooses the experts with the largest sums of bias and sigmoid, or of bias and share of a softmax over all experts.
 void choose_best_sums(const std::int32_t* scores, std::int64_t n, const std::int64_t* bias, const Routing& routing,
                       const Kernels& kernel, ExpertChoice* to) {
     std::vector<std::int32_t> shares(static_cast<std::size_t>(n));

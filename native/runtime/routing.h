@@ -1,4 +1,4 @@
-// Mixtures of experts: which experts a row passes, and the rows of a step by expert (docs/numerics.md, section 8).
+// Mixtures of experts: the experts that each row uses, and the rows of a step by expert (docs/numerics.md, section 8).
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace intact {
 
-// How the weights of the chosen experts follow from their scores (models/program.py, Experts).
+// The rule that derives the weights of the chosen experts from their scores (models/program.py, Experts).
 enum class ExpertWeights { kSoftmax, kSoftmaxOfChosen, kSigmoid, kSigmoidOfChosen };
 constexpr int kExpertWeights = 4;
 
@@ -27,13 +27,13 @@ struct Routing {
     std::int64_t groups_used = 1;   // of a row: it passes experts of these alone
 };
 
-// An expert of a row, and the weight of its result: Q18, or in the profile fp32 a float.
+// An expert of a row, and the weight of its result: Q18, or a float in the fp32 profile.
 struct ExpertChoice {
     std::int32_t expert = 0, weight = 0;
     float float_weight = 0;
 };
 
-// The numbers of the `used` largest of n scores, among equals those of least number, in ascending order.
+// The indices of the `used` largest of n scores, in ascending order; ties go to the lowest index.
 template <class T> void choose_best(const T* scores, std::int64_t n, std::int64_t used, ExpertChoice* to) {
     std::vector<char> taken(static_cast<std::size_t>(n));
     for (std::int64_t i = 0; i < used; i++) {
@@ -46,7 +46,8 @@ template <class T> void choose_best(const T* scores, std::int64_t n, std::int64_
         if (taken[static_cast<std::size_t>(e)]) (to++)->expert = static_cast<std::int32_t>(e);
 }
 
-// The same of the best groups alone, by their largest score, or where there are biases the sum of their two largest.
+// The same within the best groups, ranked by their largest score, or by the sum of their two largest if there are
+// biases.
 template <class T>
 void choose_in_groups(const T* scores, std::int64_t n, const Routing& routing, bool biased, ExpertChoice* to) {
     if (routing.groups_used == routing.groups) return choose_best(scores, n, routing.used, to);
@@ -74,13 +75,13 @@ void choose_in_groups(const T* scores, std::int64_t n, const Routing& routing, b
     }
 }
 
-// Chooses the experts of a row by their scores, and their weights. bias: null, or for each expert what is added to the
-// sigmoid of its score, or to its share of a softmax over all, where they are chosen, Q30. scale: null, or for each
-// expert what its weight is multiplied by, Q24.
+// Chooses a row's experts by their scores, and computes their weights. bias: null, or for each expert a number in Q30
+// that is added for the choice to the sigmoid of its score, or to its share of a softmax over all experts. scale: null,
+// or for each expert a factor of its weight, Q24.
 void choose_experts(const std::int32_t* scores, std::int64_t n, const std::int64_t* bias, const std::int64_t* scale,
                     const Routing& routing, const Kernels& kernel, ExpertChoice* to);
 
-// Some rows of one expert, that are packed together: pairs of a row and an expert, by their number in order of experts.
+// A packed group of rows of one expert: pairs of a row and an expert, by index in order of experts.
 struct ExpertRows {
     std::int64_t expert;
     Span pairs;

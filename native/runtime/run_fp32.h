@@ -1,4 +1,4 @@
-// What a thread does with a step in the fp32 profile (docs/numerics_fp32.md), and what its operations share.
+// One thread's run of a step in the fp32 profile (docs/numerics_fp32.md), and helpers that operations share.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ struct Fp32Run : Run {
     void run();
 
     float* data(int buffer, std::int64_t m) const { return row<float>(buffer, m); }
-    // Some outputs of one row of a product.
+    // Computes some outputs of one row of a product.
     void product(const LinearTarget& target, const float* x, std::int64_t width, float* y, Span outputs) const;
 
     const Fp32Kernels& kernel;

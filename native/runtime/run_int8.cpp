@@ -89,7 +89,7 @@ Activations Int8Run::quantize(const Inputs& inputs) {
     return a;
 }
 
-// Row m by the operation's own scale, or the model's scheme.
+// Quantises row m with the operation's fixed scale or the model's scheme.
 void Int8Run::quantize_other(const Op& op, std::int64_t m, const Activations& a, std::int64_t k) const {
     const auto [x, fraction_of_x] = source_row(op, m);
     if (op.scale.mantissa) {

@@ -1,4 +1,4 @@
-// What a thread does with a step in the int8 profile (docs/numerics.md), and what its operations share.
+// One thread's run of a step in the int8 profile (docs/numerics.md), and helpers that operations share.
 #pragma once
 
 #include <algorithm>
@@ -15,8 +15,8 @@ constexpr int kNarrow = 16, kWide = 20;  // fraction bits of narrow and wide row
 constexpr std::int64_t kPanels = 24;     // of results of as many rows as are packed together, that a cache holds
 
 struct Int8Run : Run {
-    // Rows on their way into products: row i of `count` is row rows[i] of the operation's source, or without `rows`
-    // row i.
+    // The input rows of a product: row i of `count` is row rows[i] of the operation's source, or row i if `rows` is
+    // null.
     struct Inputs {
         const Op& op;
         std::int64_t count;
@@ -27,58 +27,58 @@ struct Int8Run : Run {
 
     Int8Run(Model& model, Step& step, int thread);
     void run();
-    // If true, an operation is to be run by itself; before it, threads meet where they must.
+    // If true, the operation must be run separately; before it, threads meet where necessary.
     bool begin(std::size_t i);
 
     std::int32_t* narrow(int buffer, std::int64_t m) const { return row<std::int32_t>(buffer, m); }
     std::int64_t* wide(int buffer, std::int64_t m) const { return row<std::int64_t>(buffer, m); }
-    // Fraction bits of what most operations write.
+    // Fraction bits of most operations' results.
     int usual(int buffer) const { return spec(buffer).wide ? kWide : kNarrow; }
     const std::int64_t* bias(const LinearTarget& target) const {
         return target.bias < 0 ? nullptr : at(model.biases, target.bias).data();
     }
     const Plan& plan(const Op& op) const { return model.plan[number(op)]; }
-    // The thread's own room.
+    // The thread's scratch memory.
     std::int32_t* scratch(std::int64_t count) const {
         Buffer& room = at(model.scratch, thread);
         ensure(room, count * 4);
         return reinterpret_cast<std::int32_t*>(room.data());
     }
-    // All threads come to the step's shared works in the same order.
+    // The next shared task; all threads reach the step's shared tasks in the same order.
     Share next() { return {&at(step.shares, shared_++ * threads), threads}; }
 
-    // Adds integers of a buffer's usual fraction to one of its rows.
+    // Adds integers with a buffer's usual fraction bits to one of its rows.
     void add_row(int buffer, std::int64_t m, const std::int64_t* added) const;
-    // The gain of a norm; of one over groups of columns that of the first.
+    // The gain of a norm; for a norm over groups of columns, the gain of the first group.
     Gain gain(const Op& norm) const;
-    // A norm of a whole row, or of each of its groups of columns, to a narrow or a wide row.
+    // Normalises a whole row, or each of its groups of columns, to a narrow or a wide row.
     void norm_row(const Op& norm, const std::int64_t* x, std::int32_t* narrow, std::int64_t* wide) const;
-    // SiLU of sums of a convolution, Q36, with what is added to them, Q16; `room` for as many numbers.
+    // SiLU of a convolution's sums, Q36, plus `added`, Q16; `room` holds the same number of integers.
     void silu(const std::vector<std::int64_t>& sum, const std::int64_t* added, std::int32_t* y,
               std::int32_t* room) const;
 
-    // Quantises rows. A single row that is there for everybody each thread quantises for itself: that takes less time
-    // than waiting for another to do it.
+    // Quantises rows. If there is only one row and it is complete, each thread quantises it for itself: that takes less
+    // time than waiting for another thread to do it.
     Activations quantize(const Inputs& inputs);
-    // Row m of what enters a product, after the norm that belongs to it, and its fraction.
+    // Row m of a product's input, after its fused norm, and its number of fraction bits.
     std::pair<const std::int64_t*, int> source_row(const Op& op, std::int64_t m) const;
 
-    // What this thread takes of a product.
+    // Computes this thread's part of a product.
     void multiply(int weight, const Activations& a, std::int64_t count, const Output& out);
-    // Products of rows with two matrices of one shape: the results, [row][16 * panels] each, in the thread's own room;
-    // with one that is named twice its product is made once.
+    // Products of rows with two matrices of one shape: the results, [row][16 * panels] each, in the thread's scratch
+    // memory; if both targets name the same matrix, the product is computed once.
     std::array<std::int32_t*, 2> both(const LinearTarget* targets, const Activations& a, Span some, Span panels,
                                       bool again) const;
-    // Panels of results of so many rows that stay in the second-level cache beside the rows.
+    // Number of panels whose results for `count` rows fit the second-level cache together with the rows.
     std::int64_t most_panels(const Matrix& w, std::int64_t count) const {
         const std::int64_t height = row_block(w.blocks, kernel.products.row_bytes);
         return kPanels * height / std::clamp<std::int64_t>(count, 1, height);
     }
-    // Calls f(rows, panels, again) for what this thread takes of a product: rows that are packed together, by at most
-    // so many panels. again: these rows are still packed.
+    // Calls f(rows, panels, again) for this thread's parts of a product: rows that are packed together, by at most
+    // `most` panels. again: these rows are still packed.
     template <class F> void by_parts(const Matrix& w, std::int64_t count, std::int64_t most, F f) {
         constexpr std::int64_t kSmall = 1 << 20;  // bytes of codes that come from a near cache
-        // Rows of a thread's own for which it had better read all weights itself.
+        // Number of rows per thread from which it pays that each thread reads all weights itself.
         const std::int64_t own = w.rows * w.blocks * 4 * w.bits <= kSmall ? 32 : 64;
         if (count == 0) return;
         const std::int64_t most_rows = row_block(w.blocks, kernel.products.row_bytes);
@@ -90,7 +90,7 @@ struct Int8Run : Run {
                       f(Span{block * height, std::min((block + 1) * height, count)}, panels, again);
                   });
     }
-    // Calls f(block, panels, again) for what this thread takes of products of blocks of `height` rows or so.
+    // Calls f(block, panels, again) for this thread's parts of products of blocks of about `height` rows.
     template <class F>
     void by_blocks(const Matrix& w, std::int64_t blocks, std::int64_t height, std::int64_t most, F f) {
         constexpr std::int64_t kWorth = 1 << 17;  // products of numbers: about a microsecond
@@ -107,7 +107,7 @@ struct Int8Run : Run {
         });
     }
 
-    // Moves the wanted rows to the front: behind the last operation that reads other rows no other one is read.
+    // Moves the wanted rows to the front: after the last operation that reads other rows, only they are needed.
     void go_on(const std::vector<int>& live);
 
     const Kernels& kernel;

@@ -53,14 +53,14 @@ std::int64_t share(std::uint64_t uniform, std::int64_t mass) {
 
 constexpr int kBucketBits = 10;
 
-// A token among those that may be drawn, by its place in their list.
+// A token among those that may be drawn, by its index in their list.
 struct Ranked {
     std::uint64_t rank;  // distance in the high half, gap in the low
     std::int64_t place;
     bool operator<(const Ranked& other) const { return rank != other.rank ? rank < other.rank : place < other.place; }
 };
 
-// What a thread keeps from draw to draw.
+// A thread's buffers, reused from draw to draw.
 struct Scratch {
     std::vector<std::int32_t> row, ids;  // the row as edited; tokens of its places, if some are out
     std::vector<std::int32_t> peaks, sorted, places, logits, weight;
@@ -101,7 +101,7 @@ void edit(const Edits& edits, std::int32_t* row) {
     }
 }
 
-// Moves the logits of allowed tokens to `to` (which may be `from`), and their ids; returns how many.
+// Moves the logits of allowed tokens to `to` (which may be `from`), and their ids; returns their number.
 std::int64_t compress(const Kernels& kernel, const Draw& draw, std::int64_t n, const std::int32_t* from,
                       std::int32_t* to, std::int32_t* ids) {
     std::uint32_t* words = room(scratch.words, (n + 31) / 32);
@@ -116,21 +116,21 @@ std::int64_t compress(const Kernels& kernel, const Draw& draw, std::int64_t n, c
     return kernel.compress(from, n, words, to, ids);
 }
 
-// The largest gap whose weight can be `least` or more (at least 1).
+// The largest gap whose weight can be at least `least` (which is at least 1).
 std::int64_t widest_gap(std::int64_t least, std::int64_t slope) {
     const std::int64_t bits = 31 - (63 - __builtin_clzll(static_cast<unsigned long long>(least)));
-    // beyond `bits` doublings a weight is less
+    // beyond `bits` halvings a weight is smaller
     return std::min<std::int64_t>(((bits << 46) + slope) / slope, UINT32_MAX);
 }
 
-// The tokens that a draw chooses from, in order of their places.
+// The tokens that a draw chooses from, in order of their indices.
 class Candidates {
 public:
     Candidates(const Kernels& kernel, const std::int32_t* logits, std::int64_t n, std::int32_t largest,
                std::int64_t slope)
         : kernel_(kernel), row_(logits), n_(n), largest_(largest), slope_(slope) {}
 
-    // Takes those of logits of at least `least`; returns their mass.
+    // Collects the tokens whose logits are at least `least`; returns their mass.
     std::int64_t collect(std::int32_t least) {
         count_ = kernel_.above(row_, n_, least, room(scratch.places, n_));
         std::int32_t* logits = room(scratch.logits, count_);
@@ -140,20 +140,20 @@ public:
         return mass;
     }
 
-    // Leaves the first `count` ranks; returns their mass.
+    // Keeps the first `count` ranks; returns their mass.
     std::int64_t first(std::int64_t count) {
         if (count < count_) shortest(count, by_gap, [](std::int64_t) { return 1; });
         return mass();
     }
 
-    // Leaves the shortest run of ranks whose mass is at least `needed`.
+    // Keeps the shortest prefix of ranks whose mass is at least `needed`.
     void heaviest(std::int64_t needed) { shortest(needed, by_gap, own_weight); }
 
     void at_least(std::int32_t weight) {
         keep([&](std::int64_t i) { return scratch.weight[static_cast<std::size_t>(i)] >= weight; });
     }
 
-    // Leaves the tokens nearest to the entropy that hold so many millionths of the mass.
+    // Keeps the tokens nearest to the entropy that hold `share` millionths of the mass.
     void typical(std::int64_t share) {
         at_least(1);
         std::int64_t mass = 0, moment = 0;
@@ -167,7 +167,7 @@ public:
         shortest(portion(mass, share), [&](std::uint64_t gap) { return std::abs(surprisal(gap) - mean); }, own_weight);
     }
 
-    // The place of the one that is drawn.
+    // The index of the drawn token.
     std::int64_t choose(std::uint64_t uniform) const {
         const std::int32_t* weight = scratch.weight.data();
         std::int64_t target = share(uniform, mass()), i = 0;
@@ -188,8 +188,8 @@ private:
         return (static_cast<std::int64_t>(gap) * slope_ + (std::int64_t{1} << 29)) >> 30;
     }
 
-    // Leaves the shortest run, in order of distance, gap and place, whose amounts make up what is needed (at least one
-    // token): the amounts are added up by buckets of ranks, and only the bucket that the run ends in is sorted.
+    // Keeps the shortest prefix, in order of distance, gap and index, whose amounts add up to at least `needed` (at
+    // least one token). Amounts are summed by buckets of ranks, and only the bucket in which the prefix ends is sorted.
     template <class Distance, class Amount> void shortest(std::int64_t needed, Distance distance, Amount amount) {
         std::uint64_t* rank = room(scratch.rank, count_);
         std::uint64_t largest = 0;
@@ -246,7 +246,7 @@ std::int32_t reached_by(std::int64_t count, const std::int32_t* peaks, std::int6
 std::int64_t peak_count(std::int64_t n) { return (n + kPeakRun - 1) / kPeakRun * kPeakLanes; }
 std::int64_t sum_count(std::int64_t n) { return (n + kMassRun - 1) / kMassRun; }
 
-// The logits that a draw is made from, and what is known of them; sums: of weights at temperature 1, or null.
+// The logits for a draw and their precomputed peaks and sums; sums: of weights at temperature 1, or null.
 struct Field {
     const std::int32_t *logits, *peaks;
     std::int64_t n;
@@ -255,7 +255,7 @@ struct Field {
     std::int64_t mass;
 };
 
-// A draw without filters: first the run of logits in which it falls, then the place within.
+// Draws without filters: finds first the run of logits into which the draw falls, then the index within.
 std::int64_t draw_of_all(const Kernels& kernel, const Field& f, std::int64_t slope, std::uint64_t uniform) {
     const std::int64_t* sums = f.sums;
     std::int64_t mass = f.mass;
@@ -293,7 +293,7 @@ std::int64_t choose(const Kernels& kernel, const Field& f, const Sampling& s, st
             const std::int64_t mass =
                 known ? f.mass : kernel.masses(f.logits, f.n, f.largest, s.slope, room(scratch.sums, sum_count(f.n)));
             const std::int64_t needed = portion(mass, s.top_p);
-            // Mostly a few tokens hold it.
+            // Usually a few tokens hold the whole mass.
             std::int32_t from = lowest;
             for (std::int64_t count = 96;; count *= 4) {
                 from = std::max(lowest, reached_by(count, f.peaks, peaks));

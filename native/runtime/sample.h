@@ -13,7 +13,7 @@ struct Sampling {
     std::int64_t slope, top_k, top_p, min_p, typical;
 };
 
-// Changes of a row before a draw. Each list names a token once at most.
+// Changes to a row before a draw. Each list contains a token at most once.
 struct Edits {
     using List = std::span<const std::int32_t>;
     List biased, bias;
@@ -32,7 +32,7 @@ struct Draw {
     const std::uint32_t* mask;  // one bit a token, or null
 };
 
-// A row of logits in Q16, and what all its draws share.
+// A row of logits in Q16, and the data that all its draws share.
 struct Row {
     const std::int32_t* logits = nullptr;
     std::int64_t n = 0;
@@ -44,16 +44,16 @@ struct Row {
 
 Row read_row(const Kernels& kernel, const std::int32_t* logits, std::int64_t n);
 
-// As much of it as `top` needs.
+// Reads only what `top` needs.
 Row read_peaks(const Kernels& kernel, const std::int32_t* logits, std::int64_t n);
 
-// Natural logarithm of the token's softmax probability, Q24.
+// The natural logarithm of the token's softmax probability, Q24.
 std::int64_t log_probability(const Row& row, std::int64_t token);
 
-// The token of a row: the first of the largest where slope is 0, else drawn by Philox(key, position). -1: none is left.
+// Draws a row's token: the first maximum if slope is 0, otherwise by Philox(key, position); -1 if no token is allowed.
 std::int64_t draw(const Kernels& kernel, const Row& row, const Draw& draw);
 
-// The k tokens of the largest logits, of equals the least first.
+// The k tokens with the largest logits, ties to the lowest id.
 void top(const Kernels& kernel, const Row& row, std::int64_t k, std::int32_t* tokens);
 
 }  // namespace intact

@@ -103,7 +103,7 @@ namespace {
 
 constexpr std::int64_t kLog2E = 1549082005, kLn2 = 744261118;
 
-// ln(1 + exp(x)), Q26, of what is positive of x, Q26, and of |x| in bits, Q30.
+// ln(1 + exp(x)), Q26, given max(x, 0) in Q26 and |x| in bits, Q30.
 std::uint32_t softplus_of(std::int64_t positive, std::int64_t bits) {
     const std::int64_t e = exp2_neg(bits);
     const std::int64_t log = log2_fixed(static_cast<std::uint64_t>(kOne30 + e)) - (std::int64_t{30} << 28);

@@ -1,5 +1,5 @@
-// The state-space layer of Mamba-2 (docs/numerics.md, section 8; numerics/scan.py) in plain loops: the same code for
-// every tier; and what the gated delta rule shares with it.
+// The state-space layer of Mamba-2 (docs/numerics.md, section 8; numerics/scan.py) in plain loops, the same code for
+// every tier, and the parts that it shares with the gated delta rule.
 #pragma once
 
 #include <algorithm>
@@ -16,12 +16,12 @@ namespace intact {
 constexpr std::int64_t kScanBlock = 64;        // positions
 constexpr std::int64_t kMostScanStates = 256;  // columns of a head's state
 
-// Sizes, and the numbers of its parameters among the biases. With the delta rule groups are heads of keys, of so many
-// columns, without `bias` and `skip`. In a selective scan heads are channels, of width 1 in one group, and `rate` has a
-// number for each of their states; rows come behind a convolution, and there are no `bias` and `step_bias`. In a
-// recurrence they are `selective` channels without groups: a state is two words, and `rate` has what a forget gate's
-// bound leaves. A trapezoidal scan has `angles`, biases of B and C and the slowest rate in the place of `bias` and
-// `rate`.
+// Sizes of a scan, and the indices of its parameters among the biases. With the delta rule, groups are key heads with
+// `states` columns each, and there are no `bias` and `skip`. In a selective scan, heads are channels of width 1 in one
+// group, and `rate` has a number for each of their states; its rows come after a convolution, so there are no `bias`
+// and `step_bias`. In a recurrence, heads are `selective` channels without groups: a state is two words, and `rate`
+// holds 1 minus the forget gate's lower bound. A trapezoidal scan has `angles`, biases of B and C, and the slowest rate
+// in place of `bias` and `rate`.
 struct ScanForm {
     std::int64_t heads = 0, width = 0, groups = 0, states = 0, taps = 0;
     int bias = -1, step_bias = -1, rate = -1, skip = -1;
@@ -42,8 +42,8 @@ struct ScanForm {
     std::int64_t group_of(std::int64_t head) const { return tiled ? head % groups : head / (heads / groups); }
 };
 
-// What a scan keeps in a page: rows of positions, then the states behind the blocks that end there. In the profile fp32
-// the codes and mantissas are floats.
+// A scan's data in a page: rows of positions, then the states after the blocks that end there. In the fp32 profile,
+// codes and mantissas are floats.
 struct ScanPart {
     std::int64_t start, row;  // bytes of a position
 };
@@ -55,11 +55,11 @@ struct ScanPages {
     ScanPages(const ScanForm& form, std::int64_t page_size, bool floats);
 };
 
-// One position's row in its page: what enters the convolution; x, B and C, or queries and keys; steps in Q26. With the
-// delta rule also how much of its values each head writes, Q30, and the values, Q16, then what was written, Q20. In a
-// selective scan x is the values, Q16; in a trapezoidal one they are all that a row has: x, B, C, what leads it. In a
-// recurrence they are what the state moves towards, Q16, and steps are the share, Q30, in the profile fp32 the bits of
-// a float.
+// One position's row in its page: the input of the convolution; x, B and C, or queries and keys; steps in Q26. The
+// delta rule adds each head's write strength, Q30, and the values, Q16, which are later replaced by what was written,
+// Q20. In a selective scan, the values are x, Q16; in a trapezoidal one, they are the whole row: x, B, C and the
+// controls. In a recurrence, the values are what the state moves towards, Q16, and steps are the share, Q30, or the
+// bits of a float in the fp32 profile.
 struct ScanRow {
     std::int16_t *raw, *mixed;
     std::uint32_t* steps;
@@ -69,7 +69,7 @@ struct ScanRow {
 };
 ScanRow scan_row(const ScanForm& form, const ScanPages& pages, std::uint8_t* base, std::int64_t place, bool floats);
 
-// The state behind a block, of all heads.
+// The state after a block, of all heads.
 struct ScanState {
     std::int32_t *mantissas, *exponents;
     float* floats;
@@ -80,7 +80,7 @@ ScanState scan_state(const ScanForm& form, const ScanPages& pages, std::uint8_t*
 
 constexpr std::int64_t kPartLimit = std::int64_t{1} << 40;  // of a result's parts, Q20, before they are added
 
-// Numbers with exponents of their own, brought to the one under which the largest has so many bits.
+// Finds the common exponent of numbers with separate exponents, under which the largest has `most` bits.
 class Common {
 public:
     explicit Common(int most) : most_(most) {}
@@ -97,29 +97,29 @@ private:
     std::int64_t top_ = 0;
 };
 
-// x as 15 bits and a sign under one exponent, which is returned.
+// Rounds x to 15 bits and a sign under one exponent, which is returned.
 std::int32_t row_codes(const std::int32_t* x, std::int64_t n, std::int16_t* codes);
 
 // 2^-t for t >= 0 in Q30, as Q30 (docs/numerics.md, section 2).
 std::int64_t exp2_neg(std::int64_t t);
 
-// The result of a channel whose states are rounded at each position: the sum of states times codes, which has so many
-// bits less, plus D times x (Q32), as Q16.
+// The result, Q16, of a channel whose states are rounded at each position: `read`, the sum of states times codes, times
+// 2^exponent, plus `through`, D times x (Q32).
 std::int32_t scan_result(std::int64_t read, std::int64_t exponent, std::int64_t through);
 
 // ln(1 + exp(x)), Q16 to Q26, below 64.
 std::uint32_t softplus(std::int64_t x);
-// The same of a number in Q20, of less than 37 bits.
+// The same for a number in Q20, of less than 37 bits.
 std::uint32_t fine_softplus(std::int64_t x);
 
 inline float step_of(std::uint32_t step) { return static_cast<float>(step) * 0x1p-26f; }
 inline float from_q30(std::int64_t x) { return static_cast<float>(static_cast<double>(x) / (1 << 30)); }
 
-// By how much a head's state decays from the block's start to each of its rows, in bits and Q30.
+// A head's cumulative decay from the block's start to each of its rows, in bits and Q30.
 using Decays = std::array<std::int64_t, kScanBlock>;
 void add_decays(const std::vector<ScanRow>& rows, std::int64_t head, std::int64_t rate, Decays& to);
 
-// Rows of one block, from its start on, and what a head needs of them.
+// Rows of one block, from its start, and the data that a head needs about them.
 class ScanBlock {
 public:
     ScanBlock(const ScanForm& form, const std::int64_t* rate, const std::int64_t* skip)
@@ -127,14 +127,14 @@ public:
     ScanBlock(const ScanForm& form, const std::int64_t* rate, const float* skip)
         : form_(form), rate_(rate), float_skip_(skip) {}
 
-    // These rows, and the state before them (mantissas null: none).
+    // Sets the rows and the state before them (null mantissas: none).
     void read(std::vector<ScanRow> rows, ScanState before);
-    // Results of rows first.. of some heads, Q16 or floats, each to out(row); the state behind them where `after` has
-    // one.
+    // Passes the results of rows first.. of some heads, Q16 or floats, to out(row); stores the state after them if
+    // `after` is set.
     template <class F> void run(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out);
 
 private:
-    // Of integers (std::int32_t) or floats.
+    // For integers (std::int32_t) or floats.
     template <class T> void enter_group(std::int64_t group, std::int64_t first);
     template <class T> void result(std::int64_t head, std::int64_t t, std::int64_t first, T* out);
     template <class T> void end(std::int64_t head, ScanState after);

@@ -1,4 +1,4 @@
-// The profile fp32's part of a scan: sums in ascending order, each rounded (docs/numerics_fp32.md).
+// The fp32 part of a scan: sums in ascending order, each rounded (docs/numerics_fp32.md).
 #include "runtime/scan_block.h"
 
 namespace intact {

@@ -1,4 +1,4 @@
-// What scans share: a state that leads from position to position, or from block to block, of each text.
+// Shared parts of scans, whose states advance over the positions or blocks of each sequence.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +18,8 @@ struct ScanOperation : Operation {
     void enter(Model& model, const Op& op) const override { model.scans.push_back(op.scan); }
     bool reads_other_rows() const override { return true; }
 
-    // Runs this thread's heads of a scan, block by block: rows are read from a block's start on, those of the step are
-    // written to the target, and a block that ends has its state kept.
+    // Runs this thread's heads of a scan, block by block: reads rows from a block's start, writes the step's rows to
+    // the target, and stores the state of each block that ends.
     template <class T, class Block> static Block run_blocks(const Run& run, const Op& op, Block block) {
         const Span heads = run.part(op.scan.heads);
         for (std::int64_t m = 0; m < run.step.rows;) {
@@ -37,10 +37,10 @@ struct ScanOperation : Operation {
         return block;
     }
 
-    // The same for channels of a selective scan or a recurrence, or heads of a trapezoidal scan, whose states go from
-    // position to position. Pages keep that behind the last position of a step, with the number of the block's rows in
-    // it, where they have none of two blocks in one place: a step that goes on there starts from it, any other one from
-    // the block's start, to the same bits.
+    // The same for channels of a selective scan or a recurrence, or heads of a trapezoidal scan, whose states advance
+    // by positions. Where no place in a page would belong to two blocks, pages also store the state after a step's last
+    // position, with the number of the block's rows in it. A step that continues there starts from it; any other step
+    // starts from the block's start and gets the same bits.
     template <class T, class Block> static void run_positions(const Run& run, const Op& op, Block block) {
         const Span channels = run.part(op.scan.heads);
         if (channels.size() == 0) return;
@@ -72,7 +72,7 @@ struct ScanOperation : Operation {
         }
     }
 
-    // Behind the last scan the wanted rows alone go on.
+    // After the last scan, only the wanted rows continue.
     static void end(Int8Run& run, const Op& op) {
         at(run.fraction, op.target) = kNarrow;
         run.meet(Stopwatch::kProduct);
@@ -81,11 +81,11 @@ struct ScanOperation : Operation {
     }
 };
 
-// Scans behind a convolution of their own.
+// Scans that include a convolution.
 struct ConvolvedScan : ScanOperation {
     using ScanOperation::ScanOperation;
 
-    // Keeps rows as they come, then x, B and C behind the convolution, and steps; then each thread runs some heads.
+    // Caches the input rows, then x, B and C after the convolution, and steps; then each thread runs some heads.
     // Calls f(row, x, m) for this thread's rows of a scan: x is SiLU of the convolution, Q16.
     template <class F> static void convolve_rows(const Int8Run& run, const Op& op, const std::int64_t* added, F f) {
         const ScanForm& form = op.scan;
@@ -118,8 +118,8 @@ struct ConvolvedScan : ScanOperation {
             row.steps[head] = softplus(Run::saturate(run.narrow(op.second, m)[head] + bias[head]));
     }
 
-    // Keeps rows as they come, then x, B and C behind the convolution, and steps; then each thread runs some heads.
-    // Calls f(row, m) for this thread's rows of a scan, in which SiLU of the convolution is put to to(row).
+    // Caches the input rows, then x, B and C after the convolution, and steps; then each thread runs some heads.
+    // Calls f(row, m) for this thread's rows of a scan, after writing SiLU of the convolution to to(row).
     template <class T, class F> static void convolve_rows(Fp32Run& run, const Op& op, const float* added, T to, F f) {
         const ScanForm& form = op.scan;
         const std::int64_t n = form.channels();

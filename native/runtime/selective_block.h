@@ -10,17 +10,17 @@
 
 namespace intact {
 
-// Rows of one block, and the channels that lead from one to the next.
+// Rows of one block, and the channels whose states advance from one row to the next.
 class SelectiveBlock {
 public:
-    // rate: of each state of each channel.
+    // rate: one number per state of each channel.
     SelectiveBlock(const ScanForm& form, const std::int64_t* rate, const std::int64_t* skip, const float* float_skip)
         : form_(form), rate_(rate), skip_(skip), float_skip_(float_skip) {}
 
-    // These rows, one after the other, and the state before them (mantissas null: none).
+    // Sets consecutive rows and the state before them (null mantissas: none).
     void read(std::vector<ScanRow> rows, ScanState before);
-    // Results of rows first.. of some channels, Q16 or floats, each to out(row); the state behind them where `after`
-    // has one, which may be the one before.
+    // Passes the results of rows first.. of some channels, Q16 or floats, to out(row); stores the state after them if
+    // `after` is set, which may be the state before.
     template <class F> void run(std::int64_t begin, std::int64_t end, std::int64_t first, ScanState after, F out) {
         using T = std::remove_pointer_t<decltype(out(first))>;
         for (std::int64_t channel = begin; channel < end; channel++) {
@@ -34,7 +34,7 @@ public:
     }
 
 private:
-    // Of integers (std::int32_t) or floats.
+    // For integers (std::int32_t) or floats.
     template <class T> void enter(std::int64_t channel);
     template <class T> void advance(std::int64_t channel, std::int64_t t);
     template <class T> T result(std::int64_t channel, std::int64_t t) const;

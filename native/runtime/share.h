@@ -1,4 +1,4 @@
-// How the threads of a step share its work.
+// Distribution of a step's work over threads.
 #pragma once
 
 #include <algorithm>
@@ -12,26 +12,26 @@ struct Span {
     std::int64_t size() const { return end - begin; }
 };
 
-// The part of `total` that falls to a thread.
+// A thread's part of `total`.
 inline Span span(std::int64_t total, int thread, int threads) {
     return {total * thread / threads, total * (thread + 1) / threads};
 }
 
-// Work of which every thread has a range, that it takes pieces of from the front: first large ones, then ever smaller.
-// Who has none left takes from the back of the range that has most, so that where the system or another virtual machine
-// holds a thread up, the others do more. Works whose ranges hold the same rows find them in the cache of the thread's
-// own processor. Who does what changes no bit.
+// A task in which every thread has a range and takes pieces from its front, large ones first, then ever smaller ones. A
+// thread whose range is used up takes pieces from the back of the fullest range, so that if the system or another
+// virtual machine delays one thread, the others do more. Tasks whose ranges hold the same rows find them in the cache
+// of the thread's processor. The distribution changes no bit of the results.
 class Share {
 public:
-    // What is taken of a range from either end, in a line of the cache of its own.
+    // The amounts taken from both ends of a range, in their own cache line.
     struct alignas(64) Taken {
         std::atomic<std::uint64_t> ends{0};  // 32 bits each, the front's low
     };
 
     Share(Taken* taken, int threads) : taken_(taken), threads_(threads) {}
 
-    // The next piece of 0..total-1 for a thread, empty when none is left. least: what is worth a piece of its own;
-    // pieces are multiples of it, but for the last. Work too small for a choice is cut into equal parts.
+    // The next piece of 0..total-1 for a thread, empty when none is left. least: the smallest worthwhile piece; pieces
+    // are multiples of it, except the last. Work that is too small for a choice is cut into equal parts.
     Span take(int thread, std::int64_t total, std::int64_t least) {
         const bool small = threads_ == 1 || total < 4 * threads_ * least;
         const std::int64_t unit = small ? 1 : least, units = (total + unit - 1) / unit;
@@ -53,14 +53,14 @@ public:
     }
 
 private:
-    // What is left of a thread's range.
+    // The remainder of a thread's range.
     Span rest(std::int64_t units, int thread, std::uint64_t taken) const {
         const Span all = span(units, thread, threads_);
         return {all.begin + static_cast<std::int64_t>(taken & 0xFFFFFFFF),
                 all.end - static_cast<std::int64_t>(taken >> 32)};
     }
 
-    // The thread of whose range most is left, or -1.
+    // The thread whose range has most left, or -1.
     int fullest(std::int64_t units) const {
         int best = -1;
         std::int64_t most = 0;

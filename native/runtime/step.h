@@ -1,4 +1,4 @@
-// One step: the rows that run through the program together, and the memory that they take.
+// One step: the rows that run through the program together, and their memory.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace intact {
 
-// vector[i] for the signed indices that plain structs hold.
+// vector[i] for the signed indices of plain structs.
 template <class V, class I> auto& at(V& vector, I i) { return vector[static_cast<std::size_t>(i)]; }
 
 struct Step {
@@ -30,7 +30,8 @@ struct Step {
     std::vector<ExpertChoice> choices{};                           // of the operation at hand, [row][used]
     std::vector<Share::Taken> shares{};  // profile int8: of its products and attentions, [work][thread]
 
-    // Positions that row m's attention sees, the last inclusive: those of its window up to its own, or all of its text.
+    // Positions that row m's attention sees, the last inclusive: its window up to its own position, or its whole
+    // sequence.
     Span visible(std::int64_t m, const Op& attend) const {
         if (!attend.causal) {
             const Chunk& text = at(*chunks, at(chunk, m));
@@ -44,17 +45,17 @@ struct Step {
 void run_int8(Model& model, Step& step, int thread);
 void run_fp32(Model& model, Step& step, int thread);
 
-// Activations for `rows` rows of `columns` values, laid out in one buffer, which grows if it must.
+// Activations for `rows` rows of `columns` values, laid out in one buffer, which grows if necessary.
 Activations lay_out(Buffer& buffer, std::int64_t rows, std::int64_t columns);
 
 // Bytes of row i: codes, then scales and the exponent, little-endian (numerics.activations.to_bytes).
 void copy_activations(const Activations& a, std::int64_t i, std::uint8_t* to);
 inline std::int64_t activation_bytes(const Activations& a) { return a.blocks * 34 + 4; }
 
-// Makes a buffer hold at least so many bytes; its contents are lost where it grows.
+// Ensures that a buffer holds at least `bytes` bytes; its contents are lost if it grows.
 void ensure(Buffer& buffer, std::int64_t bytes);
 
-// Makes room for rows of an operation's source that are quantised for a product (profile int8).
+// Allocates memory for the quantised rows of a product's source (profile int8).
 void make_input_room(Model& model, const Step& step, const Op& op);
 
 }  // namespace intact

@@ -1,4 +1,4 @@
-// Where the first thread's time goes in steps: by operation of the program, and within one by part.
+// Measures the first thread's time in steps: by operation of the program, and by part within each.
 #pragma once
 
 #include <array>
@@ -13,15 +13,15 @@ public:
     enum Part { kRows, kProduct, kWait, kParts };  // by rows; a matrix product or attention; waiting for other threads
     using Times = std::array<std::int64_t, kParts>;  // nanoseconds
 
-    // Forgets all; the last entry is what belongs to no operation.
+    // Clears all times; the last entry is for time that belongs to no operation.
     void reset(std::size_t operations) { times.assign(operations + 1, Times{}); }
     void start() {
         op_ = times.size() - 1;
         last_ = now();
     }
-    // What follows belongs to operation i.
+    // Attributes the following time to operation i.
     void enter(std::size_t i) { op_ = i; }
-    // What was since the last mark was this part.
+    // Attributes the time since the last mark to a part.
     void mark(Part part) {
         const std::int64_t time = now();
         times[op_][part] += time - last_;

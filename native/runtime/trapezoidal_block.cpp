@@ -17,14 +17,14 @@ std::int64_t tanh_of(std::int64_t x) {
     return x < 0 ? -size : size;
 }
 
-// By how many bits a step decays, Q30.
+// Number of bits by which a step decays, Q30.
 std::int64_t decay(std::int64_t step, std::int64_t a, std::int64_t slowest) {
     constexpr std::int64_t kOne = 1 << 20;
     if (a >= 0) return rshift(step * std::min(rshift(std::min(kOne + a, 710 * kOne) * kLog2E, 30), kOne30 - 1), 16);
     return rshift(step * std::max((kLog2E << 19) / (kOne - a), slowest), 25);
 }
 
-// A step times x, as what codes multiply, and the exponent of a product.
+// A step times x, as the factor of codes, and the exponent of a product.
 struct Input {
     std::int64_t value, place;
 };
@@ -34,7 +34,7 @@ Input input(std::int64_t step, std::int64_t x, std::int64_t exponent) {
     return {rshift(whole, drop), drop + exponent - 58};
 }
 
-// `shift` by the same s, of numbers of which none needs to saturate, without a branch.
+// `shift` by a common s, without a branch, for numbers that never need to saturate.
 class Mover {
 public:
     explicit Mover(std::int64_t s)

@@ -1,5 +1,5 @@
 // Mamba-3's trapezoidal scan (docs/numerics.md, section 8; numerics/trapezoidal.py) in plain loops: the state of each
-// channel of a head is rounded at every position, and keys and queries turn by an angle that accumulates.
+// channel of a head is rounded at every position, and an accumulating angle rotates keys and queries.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace intact {
 
-// Parameters of the heads: those of integers in Q16, dt's bias in Q20; of the profile fp32 the biases of B and C and D
+// Parameters of the heads: integers in Q16, except dt's bias in Q20; for the fp32 profile, the biases of B and C and D
 // as floats.
 struct TrapezoidalWeights {
     const std::int64_t *step_bias, *b_bias, *c_bias, *skip;
@@ -22,7 +22,7 @@ struct TrapezoidalWeights {
     const Fp32Kernels* float_kernel;
 };
 
-// Rows of one block, and the heads that lead from one to the next.
+// Rows of one block, and the heads whose states advance from one row to the next.
 class TrapezoidalBlock {
 public:
     TrapezoidalBlock(const ScanForm& form, const TrapezoidalWeights& weights)
@@ -38,15 +38,15 @@ public:
           float_sine_(angle_.size()),
           float_cosine_(angle_.size()) {}
 
-    // The row before the first that is read next; of null values: there is none.
+    // Sets the row before the first one to be read; null values mean there is none.
     void follow(const ScanRow& row) { previous_ = row; }
-    // These rows, one after the other, and the state before them (mantissas null: none).
+    // Sets consecutive rows and the state before them (null mantissas: none).
     void read(std::vector<ScanRow> rows, ScanState before) {
         rows_ = std::move(rows);
         before_ = before;
     }
-    // Results of rows first.. of some heads, Q16 or floats, each to out(row); the state behind them where `after` has
-    // one, which may be the one before.
+    // Passes the results of rows first.. of some heads, Q16 or floats, to out(row); stores the state after them if
+    // `after` is set, which may be the state before.
     template <class F> void run(std::int64_t begin, std::int64_t end, std::int64_t first, ScanState after, F out) {
         using T = std::remove_pointer_t<decltype(out(first))>;
         turn_rows<T>();
@@ -61,7 +61,7 @@ public:
     }
 
 private:
-    // The parts of a row: x, B, C, and what leads it (dt, A and the share of each head, then the angles).
+    // The parts of a row: x, B, C and the controls (dt, A and the share of each head, then the angles).
     template <class T> struct Parts {
         const T *x, *b, *c, *controls;
     };
@@ -70,23 +70,23 @@ private:
         const T* const b = x + form_.inner();
         return {x, b, b + form_.columns(), b + 2 * form_.columns()};
     }
-    // Of a head at a position: the step in Q26, and by how much the state decays, Q30; a and dt in Q20.
+    // A head's parameters at a position: the step in Q26 and the decay of the state, Q30; a and dt in Q20.
     struct Pace {
         std::int64_t step, kept;
     };
     Pace pace(std::int64_t head, std::int64_t dt, std::int64_t a) const;
-    // Leads the angles of row t on by a step, and finds their sines and cosines.
+    // Advances the angles of row t by a step, and computes their sines and cosines.
     void turn(std::int64_t t, std::int64_t step);
     void find_sines();
 
-    // Of integers (std::int32_t) or floats.
+    // For integers (std::int32_t) or floats.
     template <class T> void turn_rows();  // tanh of the angles of all rows
     template <class T> void enter(std::int64_t head);
     template <class T> void advance(std::int64_t head, std::int64_t t);
     template <class T> void result(std::int64_t head, std::int64_t t, T* out);
     template <class T> void leave(std::int64_t head, ScanState after) const;
 
-    // Columns of B or C of a head, plus a bias and turned: codes under one exponent, and the largest of them.
+    // Columns of a head's B or C, plus a bias and rotated: codes under one exponent, and the largest of them.
     struct Codes {
         std::int16_t values[kMostScanStates];
         std::int32_t exponent;

@@ -1,4 +1,4 @@
-// A packed weight as the kernels see it.
+// A packed weight in the form that kernels take.
 #pragma once
 
 #include <algorithm>

@@ -5,13 +5,13 @@
 //
 // codes: [panel][block32][bits * 64 bytes]. A group g in 0..7 of a block32 is its inputs 4g..4g+3; in a line of 64
 // bytes, byte output * 4 + j belongs to input j of a group.
-//     bits 8             line g holds group g, one code a byte
+//     bits 8             line g holds group g, one code per byte
 //     4-bit plane        (bits 4, 5, 6) line l in 0..3: low nibbles group 2l, high nibbles group 2l + 1
 //     2-bit plane        (bits 2, 3) line l in 0..1: bits 2j, 2j+1 of a byte hold group 4l + j
 //     high plane         after the base plane; bits 5 and 3: eight little-endian u64 masks, bit i of mask g is the top
 //                        bit of code byte i of group g; bits 6: a 2-bit plane of the top two bits
 // scales and minima: int16, [panel][ceil(columns / block / 2)][16][2], two consecutive blocks adjacent, zero padded; or
-// two factors whose product is that (BlockNumbers), where they take less room.
+// two factors with this product (BlockNumbers), where they take less memory.
 // Outputs beyond `rows` have zero codes, scales, minima and exponents.
 #pragma once
 
@@ -28,7 +28,7 @@
 
 namespace intact {
 
-// Uninitialised, aligned, owned bytes; large ones ask for huge pages, so that first touch costs little.
+// Uninitialised, aligned, owned bytes; large buffers request huge pages to make the first touch cheap.
 class Buffer {
 public:
     Buffer() = default;
@@ -37,10 +37,10 @@ public:
         data_ = static_cast<std::uint8_t*>(::operator new(size, std::align_val_t{alignment_}));
         if (size >= kHuge) system::use_huge_pages(data_, size & ~(kHuge - 1));
     }
-    // Part of a chunk of huge pages where the size is below one: many small matrices then miss the TLB as seldom as a
-    // large one. The chunk goes with the last buffer in it.
+    // A buffer below the size of a huge page is allocated as part of a chunk of huge pages, so that many small matrices
+    // cause as few TLB misses as a large one. The chunk is freed with its last buffer.
     static Buffer packed(std::size_t size);
-    // Bytes that somebody else owns, and that nobody writes to.
+    // Bytes with another owner, to which nothing writes.
     static Buffer borrowed(const std::uint8_t* data, std::size_t size) {
         Buffer buffer;
         buffer.data_ = const_cast<std::uint8_t*>(data);
@@ -83,13 +83,13 @@ private:
     bool borrowed_ = false;
 };
 
-// The least and the greatest exponents of a matrix's outputs.
+// The smallest and the largest exponents of a matrix's outputs.
 struct ExponentRanges {
     std::int32_t scale_low = 0, scale_high = 0, minimum_low = 0, minimum_high = 0;
 };
 
-// Scales or minima of all blocks, one of three ways, always the same integers: as they are; as a factor of each block
-// times one of a run of pairs of blocks; or the latter alone, where it is the number itself.
+// Scales or minima of all blocks in one of three forms that represent the same integers: plain; a factor for each block
+// times one for each run of pairs of blocks; or only the latter, where it equals the number.
 struct BlockNumbers {
     std::int16_t* plain = nullptr;   // [panel][pairs][16][2], or null
     std::int8_t* fine = nullptr;     // [panel][pairs][16][2], or null: all 1
@@ -97,7 +97,7 @@ struct BlockNumbers {
     int span = 0;                    // log2 of the pairs of a run, which starts at a multiple of its length
     std::int64_t runs = 0;
 
-    // Of block b and output i of a panel.
+    // The number of block b and output i of a panel.
     std::int16_t at(std::int64_t panel, std::int64_t pairs, std::int64_t b, int i) const {
         const std::int64_t place = panel * pairs * 32 + b / 2 * 32 + 2 * i + b % 2;
         if (plain != nullptr) return plain[place];
@@ -152,13 +152,13 @@ struct Weight {
 
     static std::size_t round(std::int64_t bytes) { return static_cast<std::size_t>((bytes + 63) & ~std::int64_t{63}); }
 
-    // Whether there is a product for such codes; with a table, for any of so many entries.
+    // If true, there is a product for such codes; with a table, for tables with any number of entries.
     static bool has_product(int bits, int block, bool table);
 
-    // Entries of a table for codes of so many bits: 16 for those of 2 and 3 too.
+    // Number of entries of a table for codes of this many bits: at least 16, also for 2 and 3 bits.
     static int entries(int bits) { return bits < 4 ? 16 : 1 << bits; }
 
-    // Sets T: entries(bits) numbers from 0 on.
+    // Sets T from entries(bits) numbers, none negative.
     void set_table(const std::int16_t* values) {
         has_table = true;
         table_bytes = std::make_unique<std::uint8_t[]>(2 * kTable);
@@ -170,7 +170,7 @@ struct Weight {
         }
     }
 
-    // Whether all values less the zero point are signed bytes.
+    // If true, all values minus the zero point are signed bytes.
     bool signed_bytes() const {
         const auto fits = [&](int value) { return value - zero >= -128 && value - zero <= 127; };
         if (!has_table) return fits(0) && fits((1 << bits) - 1);
@@ -179,9 +179,9 @@ struct Weight {
         return true;
     }
 
-    // Sets the storage for the fields above, with plain scales and minima; contents are undefined.
+    // Allocates the storage for the fields above, with plain scales and minima; contents are undefined.
     void allocate() {
-        // A kernel that takes blocks in pairs reads beyond an odd last one.
+        // Kernels that take blocks in pairs read beyond an odd last one.
         const std::size_t code_bytes = round((panels() * blocks() + blocks() % 2) * block_bytes());
         const std::size_t scale_bytes = round(panels() * pairs() * 2 * kPanel * 2);
         const std::size_t exp_bytes = round(panels() * kPanel * 4);

@@ -14,13 +14,13 @@ constexpr int kScoreRows = 4, kScoreBlocks = 1;
 constexpr int kMixRows = 4, kMixColumns = 1;
 constexpr int kLowBits = 7;  // of weights, that one product takes
 constexpr int kByteZero = 128;
-// 8 * 2 * 15 * 127 = 30,480, 4 * 2 * 31 * 127 = 31,496 and 2 * 2 * 63 * 127 = 32,004 fit 16 bits.
+// 8 * 2 * 15 * 127 = 30,480, 4 * 2 * 31 * 127 = 31,496 and 2 * 2 * 63 * 127 = 32,004 fit in 16 bits.
 template <int BITS> constexpr int kShortProducts = BITS <= 4 ? 8 : BITS == 5 ? 4 : BITS == 6 ? 2 : 1;
 constexpr bool kJoinsHalves = false, kFollows = false;
 
 typedef std::int32_t Narrow __attribute__((vector_size(32)));
 
-// Numbers as the low halves of 64 bits, those of even place and those of odd: so products take them.
+// Numbers in the low halves of 64-bit lanes, even and odd places separately, as products read them.
 struct Split {
     __m256i even, odd;
 };
@@ -35,7 +35,7 @@ template <int S> Split multiply_shift(Split x, Split y, std::int64_t c) {
     return {_mm256_srli_epi64(_mm256_add_epi64(_mm256_mul_epi32(x.even, y.even), more), S),
             _mm256_srli_epi64(_mm256_add_epi64(_mm256_mul_epi32(x.odd, y.odd), more), S)};
 }
-// x >> s of signed 64 bits, as 2^63 more, shifted without a sign, less what that became.
+// x >> s for signed 64-bit lanes: x plus 2^63 is shifted unsigned, then the shifted 2^63 is subtracted.
 inline __m256i shift_signed(__m256i x, int s) {
     const __m256i top = _mm256_set1_epi64x(INT64_MIN);
     const __m128i n = _mm_cvtsi32_si128(s);
@@ -113,7 +113,7 @@ inline __m256i dot4(__m256i acc, __m256i codes, __m256i x) {
 inline Lanes dot_codes(Lanes acc, Lanes codes, Lanes x) {
     return {dot4(acc.a, codes.a, x.a), dot4(acc.b, codes.b, x.b)};
 }
-// Any byte c: |c - 128| times x with the sign of c - 128, at most 2 * 128 * 127 = 32,512 in a pair.
+// Any byte c: |c - 128| times x with the sign of c - 128, at most 2 * 128 * 127 = 32,512 per pair.
 inline __m256i dot4_any(__m256i acc, __m256i codes, __m256i x) {
     const __m256i centred = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
     return dot4(acc, _mm256_abs_epi8(centred), _mm256_sign_epi8(x, centred));
@@ -174,7 +174,8 @@ inline Lanes load_table(const std::uint8_t* p) {
     const __m256i t = _mm256_broadcastsi128_si256(half(p, 0));
     return {t, t};
 }
-// In a table of 16 * PARTS bytes. Of each part, a code elsewhere gets 0: its place has bit 7 set then.
+// Looks up codes in a table of 16 * PARTS bytes. Codes that belong to another part give 0, because bit 7 of their index
+// is set.
 template <int PARTS> Lanes look_up_long(const std::uint8_t* table, Lanes codes) {
     Lanes found{_mm256_setzero_si256(), _mm256_setzero_si256()};
     for (int part = 0; part < PARTS; part++) {
@@ -204,14 +205,14 @@ inline Lanes bit_and(Lanes x, Lanes y) { return {_mm256_and_si256(x.a, y.a), _mm
 inline Lanes choose_bits(Lanes mask, Lanes x, Lanes y) {
     return bit_or(bit_and(mask, x), {_mm256_andnot_si256(mask.a, y.a), _mm256_andnot_si256(mask.b, y.b)});
 }
-// Sixteen bytes, of lanes that fit them.
+// Stores sixteen bytes from lanes whose values fit.
 inline void store_bytes(void* p, Lanes x) {
     const __m256i halves = _mm256_packus_epi32(x.a, x.b);  // 0..3, 8..11, 4..7, 12..15
     const __m256i sorted = _mm256_permute4x64_epi64(halves, 0xD8);
     const __m128i low = _mm256_castsi256_si128(sorted), high = _mm256_extracti128_si256(sorted, 1);
     _mm_storeu_si128(static_cast<__m128i*>(p), _mm_packus_epi16(low, high));
 }
-// Sixteen bytes of the lanes' low kLowBits, then sixteen of the bits above them.
+// Stores the lanes' low kLowBits as sixteen bytes, then the bits above as sixteen more.
 inline void store_weights(void* p, Lanes x) {
     store_bytes(p, bit_and(x, broadcast((1 << kLowBits) - 1)));
     store_bytes(static_cast<std::uint8_t*>(p) + 16, shift_unsigned<kLowBits>(x));
@@ -279,7 +280,7 @@ inline Lanes shift_left_each(Lanes x, Lanes y) { return {_mm256_sllv_epi32(x.a, 
 inline Lanes shift_right_each(Lanes x, Lanes y) {
     return {_mm256_srlv_epi32(x.a, y.a), _mm256_srlv_epi32(x.b, y.b)};
 }  // fills with 0
-// The lanes whose bits are set, in front of p, which has room for 16.
+// Packs the lanes whose bits are set to the front of p, which has room for 16.
 inline void pack(std::int32_t* p, Lanes x, std::uint32_t bits) {
     if (bits == 0xFFFF) {
         store(p, x);
@@ -289,7 +290,7 @@ inline void pack(std::int32_t* p, Lanes x, std::uint32_t bits) {
     store(all, x);
     for (; bits; bits &= bits - 1) *p++ = all[__builtin_ctz(bits)];
 }
-// Pairs of lanes as one number of 64 bits: products of their low halves, sums, shifts that fill with 0.
+// Pairs of lanes as 64-bit numbers: products of their low halves, sums, shifts that fill with 0.
 inline Lanes pair_product(Lanes x, Lanes y) { return {_mm256_mul_epi32(x.a, y.a), _mm256_mul_epi32(x.b, y.b)}; }
 inline Lanes pair_product_unsigned(Lanes x, Lanes y) {
     return {_mm256_mul_epu32(x.a, y.a), _mm256_mul_epu32(x.b, y.b)};

@@ -1,7 +1,7 @@
 // Sixteen 32-bit lanes on AVX-512 with VNNI. Every tier's header defines the same names (docs/adding.md).
 #pragma once
 #if !defined(__clang__)
-// False alarms inside GCC 12's own intrinsics (its bug 105593).
+// False positives inside GCC 12's own intrinsics (its bug 105593).
 #    pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #    pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
@@ -20,7 +20,7 @@ constexpr int kMixRows = 6, kMixColumns = 4;     // queries by 16 elements that 
 constexpr int kLowBits = 8;                      // of weights, that one product takes
 constexpr int kByteZero = 0;                     // what dot_bytes takes off each code
 
-// Products of codes of BITS bits that are added in 16 bits (short_products) before they are in 32.
+// Number of products of BITS-bit codes that are added in 16 bits (short_products) before they are added in 32.
 template <int BITS> constexpr int kShortProducts = 1;
 
 constexpr int kMaxPanels = 2;  // of a matrix tile
@@ -44,11 +44,11 @@ inline Wide widen32(const std::int32_t* p) {
 inline void narrow32(std::int32_t* p, Wide x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi64_epi32((__m512i)x));
 }
-// Products of numbers that fit 32 bits.
+// Products of numbers that fit in 32 bits.
 inline Wide times_low(Wide a, Wide b) { return (Wide)_mm512_mul_epi32((__m512i)a, (__m512i)b); }
 
-// Numbers as the low halves of 64 bits, those of even place and those of odd: so products take them. What
-// stands in the high halves is no matter.
+// Numbers in the low halves of 64-bit lanes, even and odd places separately, as products read them. The contents of the
+// high halves do not matter.
 struct Split {
     __m512i even, odd;
 };
@@ -78,7 +78,7 @@ inline void store_sums(std::int64_t* out, Sums sums) {
     _mm512_storeu_si512(out, _mm512_permutex2var_epi64(sums.even, low, sums.odd));
     _mm512_storeu_si512(out + 8, _mm512_permutex2var_epi64(sums.even, high, sums.odd));
 }
-// (a * b + c) >> S in full.
+// (a * b + c) >> S in full width.
 template <int S> void multiply_shift_wide(std::int64_t* out, Split a, Split b, std::int64_t c) {
     const __m512i more = _mm512_set1_epi64(c);
     store_sums(out, {_mm512_srai_epi64(_mm512_add_epi64(_mm512_mul_epi32(a.even, b.even), more), S),
@@ -106,15 +106,15 @@ template <int S> Lanes shift_right(Lanes a) { return {_mm512_srai_epi32(a.v, S)}
 inline Lanes shift_right(Lanes a, int s) { return {_mm512_srav_epi32(a.v, _mm512_set1_epi32(s))}; }
 template <int S> Lanes shift_left(Lanes a) { return {_mm512_slli_epi32(a.v, S)}; }
 inline Lanes shift_left(Lanes a, int s) { return {_mm512_sllv_epi32(a.v, _mm512_set1_epi32(s))}; }
-// By a count of each lane's own, in 0..31 wherever the lane is not 0; copies of the sign come in.
+// Shifts each lane by its own count, in 0..31 wherever the lane is not 0; fills with copies of the sign.
 inline Lanes signed_right_each(Lanes a, Lanes s) { return {_mm512_srav_epi32(a.v, s.v)}; }
 inline bool equal(Lanes a, Lanes b) { return _mm512_cmpneq_epi32_mask(a.v, b.v) == 0; }
 
-// Low halves of the lanes from a, high halves from b (as they stand in b's high halves).
+// Low halves of the lanes from a, high halves from b (from b's high halves).
 inline Lanes blend_halves(Lanes a, Lanes b) { return {_mm512_mask_blend_epi16(0xAAAAAAAAu, a.v, b.v)}; }
 
-// acc + sum over 4 of unsigned bytes times signed bytes. Codes below 128: dot_codes; any: dot_bytes. In assembly, as
-// GCC 12 moves the sums of a loop to other registers and back around its own intrinsics.
+// acc + sum over 4 of unsigned bytes times signed bytes. dot_codes: codes below 128; dot_bytes: any. In assembly,
+// because GCC 12 moves a loop's sums to other registers and back around its own intrinsics.
 inline Lanes dot_codes(Lanes acc, Lanes codes, Lanes x) {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(acc.v) : "v"(codes.v), "v"(x.v));
     return acc;
@@ -125,9 +125,9 @@ inline Lanes dot_pairs(Lanes acc, Lanes a, Lanes b) {
     __asm__("vpdpwssd %2, %1, %0" : "+v"(acc.v) : "v"(a.v), "v"(b.v));
     return acc;
 }
-// (a * b + 2^14) >> 15 on 32 signed halves.
+// (a * b + 2^14) >> 15 on 32 signed 16-bit halves.
 inline Lanes multiply_round15(Lanes a, Lanes b) { return {_mm512_mulhrs_epi16(a.v, b.v)}; }
-// The low halves of products of 32 halves.
+// The low halves of products of 32 16-bit halves.
 inline Lanes multiply_halves(Lanes a, Lanes b) { return {_mm512_mullo_epi16(a.v, b.v)}; }
 
 inline Lanes widen_unsigned16(const void* p) {
@@ -144,7 +144,7 @@ inline Lanes high_nibbles(Lanes x) {
     return {_mm512_gf2p8affine_epi64_epi8(x.v, _mm512_set1_epi64(0x1020408000000000), 0)};
 }
 inline Lanes flip_low_signs(Lanes x) { return {_mm512_xor_si512(x.v, _mm512_set1_epi32(1 << 15))}; }  // of low halves
-// Low halves of a as high ones, above high halves of b.
+// Low halves of a as high halves, above high halves of b as low ones.
 inline Lanes join_halves(Lanes a, Lanes b) { return {_mm512_shldi_epi32(a.v, b.v, 16)}; }
 #else
 inline Lanes high_nibbles(Lanes x) { return {_mm512_and_si512(_mm512_srli_epi16(x.v, 4), _mm512_set1_epi8(15))}; }
@@ -165,7 +165,8 @@ inline Lanes look_up(Lanes table, Lanes codes) { return {_mm512_shuffle_epi8(tab
 inline Lanes load_table(const std::uint8_t* p) {  // 16 bytes, for look_up
     return {_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
 }
-// In a table of 16 * PARTS bytes. Of each part, a code elsewhere gets 0: its place has bit 7 set then.
+// Looks up codes in a table of 16 * PARTS bytes. Codes that belong to another part give 0, because bit 7 of their index
+// is set.
 template <int PARTS> Lanes look_up_long(const std::uint8_t* table, Lanes codes) {
     __m512i found = _mm512_setzero_si512();
     for (int part = 0; part < PARTS; part++) {
@@ -188,7 +189,7 @@ inline Lanes bit_and(Lanes a, Lanes b) { return {_mm512_and_si512(a.v, b.v)}; }
 inline Lanes choose_bits(Lanes mask, Lanes a, Lanes b) {  // of a where the mask has them, else of b
     return {_mm512_ternarylogic_epi32(mask.v, a.v, b.v, 0xCA)};
 }
-// Sixteen bytes of the lanes' low kLowBits, then sixteen of the bits above them.
+// Stores the lanes' low kLowBits as sixteen bytes, then the bits above as sixteen more.
 inline void store_weights(void* p, Lanes x) {
     const __m128i bytes = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, -1, -1, -1, -1, -1, -1, -1, -1);
     const __m512i fours = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 2, 2, 2, 2, 2, 2, 2);
@@ -196,14 +197,14 @@ inline void store_weights(void* p, Lanes x) {
     _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_castsi512_si256(_mm512_permutexvar_epi32(fours, apart)));
 }
 
-// Which lanes take part.
+// The lanes that take part.
 using Mask = __mmask16;
 inline Mask mask_of(std::uint32_t bits) { return static_cast<Mask>(bits); }
 inline Mask less(Lanes a, Lanes b) { return _mm512_cmplt_epi32_mask(a.v, b.v); }
 inline Lanes keep(Mask m, Lanes x) { return {_mm512_maskz_mov_epi32(m, x.v)}; }
 inline Lanes choose(Mask m, Lanes x, Lanes y) { return {_mm512_mask_mov_epi32(y.v, m, x.v)}; }
 
-// Eight lanes of 64 bits: a lane's low half is the lane of 32 bits at an even place, its high half the one after.
+// Eight 64-bit lanes: the low half is the 32-bit lane at an even place, the high half the next one.
 inline Lanes broadcast_wide(std::int64_t x) { return {_mm512_set1_epi64(x)}; }
 inline Lanes add_wide(Lanes a, Lanes b) { return {_mm512_add_epi64(a.v, b.v)}; }
 inline Lanes multiply_low(Lanes a, Lanes b) { return {_mm512_mul_epi32(a.v, b.v)}; }  // signed low halves
@@ -226,11 +227,11 @@ inline std::uint32_t below_unsigned(Lanes a, Lanes b) { return _mm512_cmplt_epu3
 inline Lanes bits_of(Lanes a, Lanes b) { return {_mm512_and_si512(a.v, b.v)}; }
 inline Lanes shift_left_each(Lanes a, Lanes s) { return {_mm512_sllv_epi32(a.v, s.v)}; }
 inline Lanes shift_right_each(Lanes a, Lanes s) { return {_mm512_srlv_epi32(a.v, s.v)}; }  // fills with 0
-// The lanes whose bits are set, in front of p, which has room for 16.
+// Packs the lanes whose bits are set to the front of p, which has room for 16.
 inline void pack(std::int32_t* p, Lanes x, std::uint32_t bits) {
     _mm512_storeu_si512(p, _mm512_maskz_compress_epi32(static_cast<__mmask16>(bits), x.v));
 }
-// Pairs of lanes as one number of 64 bits: products of their low halves, sums, shifts that fill with 0.
+// Pairs of lanes as 64-bit numbers: products of their low halves, sums, shifts that fill with 0.
 inline Lanes pair_product(Lanes a, Lanes b) { return {_mm512_mul_epi32(a.v, b.v)}; }
 inline Lanes pair_product_unsigned(Lanes a, Lanes b) { return {_mm512_mul_epu32(a.v, b.v)}; }
 inline Lanes pair_add(Lanes a, Lanes b) { return {_mm512_add_epi64(a.v, b.v)}; }

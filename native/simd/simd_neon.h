@@ -72,7 +72,7 @@ inline Lanes blend_halves(const Lanes& a, const Lanes& b) {
     return map([&](int i) { return vreinterpretq_s32_s16(vbslq_s16(low, halves(a, i), halves(b, i))); });
 }
 
-// Codes below 128 are signed bytes as they stand; pairs of products fit 16 bits (2 * 127 * 127 = 32,258).
+// Codes below 128 are valid signed bytes; pairs of products fit in 16 bits (2 * 127 * 127 = 32,258).
 inline int32x4_t dot4(int32x4_t acc, int8x16_t c, int8x16_t x) {
     const int16x8_t low = vmull_s8(vget_low_s8(c), vget_low_s8(x));
     const int16x8_t high = vmull_high_s8(c, x);
@@ -81,7 +81,7 @@ inline int32x4_t dot4(int32x4_t acc, int8x16_t c, int8x16_t x) {
 inline Lanes dot_codes(const Lanes& acc, const Lanes& codes, const Lanes& x) {
     return map([&](int i) { return dot4(acc.v[i], bytes(codes, i), bytes(x, i)); });
 }
-// Any byte c: (c - 128) * x, at most 2 * 128 * 127 = 32,512 in a pair.
+// Any byte c: (c - 128) * x, at most 2 * 128 * 127 = 32,512 per pair.
 inline Lanes dot_bytes(const Lanes& acc, const Lanes& codes, const Lanes& x) {
     return map([&](int i) {
         const int8x16_t signed_codes = vreinterpretq_s8_u8(veorq_u8(codes8(codes, i), vdupq_n_u8(128)));
@@ -140,7 +140,7 @@ inline Lanes look_up(const Lanes& table, const Lanes& codes) {
 inline Lanes load_table(const std::uint8_t* p) {
     return map([&](int) { return pack(vld1q_u8(p)); });
 }
-// In a table of 16 * PARTS bytes. Of each part, a code elsewhere gets 0.
+// Looks up codes in a table of 16 * PARTS bytes. Codes that belong to another part give 0.
 template <int PARTS> Lanes look_up_long(const std::uint8_t* table, const Lanes& codes) {
     return map([&](int i) {
         uint8x16_t found = vdupq_n_u8(0);
@@ -188,13 +188,13 @@ inline Lanes bit_and(const Lanes& a, const Lanes& b) {
 inline Lanes choose_bits(const Lanes& mask, const Lanes& a, const Lanes& b) {
     return map([&](int i) { return vbslq_s32(unsigned_lanes(mask, i), a.v[i], b.v[i]); });
 }
-// Sixteen bytes, of lanes that fit them.
+// Stores sixteen bytes from lanes whose values fit.
 inline void store_bytes(void* p, const Lanes& x) {
     const int16x8_t low = vcombine_s16(vmovn_s32(x.v[0]), vmovn_s32(x.v[1]));
     const int16x8_t high = vcombine_s16(vmovn_s32(x.v[2]), vmovn_s32(x.v[3]));
     vst1q_s8(static_cast<std::int8_t*>(p), vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
 }
-// Sixteen bytes of the lanes' low kLowBits, then sixteen of the bits above them.
+// Stores the lanes' low kLowBits as sixteen bytes, then the bits above as sixteen more.
 inline void store_weights(void* p, const Lanes& x) {
     store_bytes(p, bit_and(x, broadcast((1 << kLowBits) - 1)));
     store_bytes(static_cast<std::uint8_t*>(p) + 16, shift_unsigned<kLowBits>(x));

@@ -1,4 +1,4 @@
-// Narrow integers for tiers without instructions of their own for them: plain loops.
+// Narrow integers for tiers without dedicated instructions: plain loops.
 #pragma once
 #include <cstdint>
 

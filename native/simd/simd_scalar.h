@@ -21,7 +21,7 @@ struct Lanes {
     alignas(64) std::int32_t v[16];
 };
 
-// The 64 bytes of the lanes, as lanes are on a little-endian machine.
+// The 64 bytes of the lanes in little-endian order, as lanes of type T.
 template <class T> struct View {
     T v[64 / sizeof(T)];
 };
@@ -175,7 +175,7 @@ inline Lanes choose_bits(const Lanes& mask, const Lanes& a,
                          const Lanes& b) {  // of a where the mask has them, else of b
     return map<std::int32_t>([&](int i) { return (mask.v[i] & a.v[i]) | (~mask.v[i] & b.v[i]); });
 }
-// Sixteen bytes of the lanes' low kLowBits, then sixteen of the bits above them.
+// Stores the lanes' low kLowBits as sixteen bytes, then the bits above as sixteen more.
 inline void store_weights(void* p, const Lanes& x) {
     std::uint8_t bytes[32];
     for (int i = 0; i < 16; i++) {

@@ -1,4 +1,4 @@
-// Sixteen 32-bit lanes on WebAssembly's vectors of 128 bits (SIMD128), as four of them.
+// Sixteen 32-bit lanes on WebAssembly's 128-bit vectors (SIMD128), as four of them.
 #pragma once
 #include <wasm_simd128.h>
 
@@ -45,8 +45,8 @@ inline Lanes shift_left(const Lanes& a, int s) {
     return map([&](int i) { return wasm_i32x4_shl(a.v[i], static_cast<std::uint32_t>(s)); });
 }
 template <int S> Lanes shift_left(const Lanes& a) { return shift_left(a, S); }
-// There are no shifts of each lane by a count of its own: one to the left is a product with a power of two, which is
-// made as a float's exponent; one to the right takes the lanes one by one.
+// SIMD128 has no shift with a count per lane: a left shift is a multiplication by a power of two, which is built as a
+// float's exponent; a right shift processes the lanes one by one.
 inline v128_t power_of_two(v128_t s) {
     const v128_t exponent = wasm_i32x4_add(wasm_v128_and(s, wasm_i32x4_splat(31)), wasm_i32x4_splat(127));
     return wasm_u32x4_trunc_sat_f32x4(wasm_i32x4_shl(exponent, 23));
@@ -75,7 +75,7 @@ inline Lanes blend_halves(const Lanes& a, const Lanes& b) {
     return map([&](int i) { return wasm_v128_bitselect(a.v[i], b.v[i], low); });
 }
 
-// Any byte c times a signed one: the even bytes of a lane in one product of pairs of 16 bits, the odd ones in another.
+// Any byte c times a signed one: one product of 16-bit pairs for the even bytes of a lane, another for the odd bytes.
 inline v128_t dot4(v128_t acc, v128_t c, v128_t x) {
     const v128_t even =
         wasm_i32x4_dot_i16x8(wasm_v128_and(c, wasm_i16x8_splat(0xFF)), wasm_i16x8_shr(wasm_i16x8_shl(x, 8), 8));
@@ -131,7 +131,7 @@ inline Lanes look_up(const Lanes& table, const Lanes& codes) {
 inline Lanes load_table(const std::uint8_t* p) {
     return map([&](int) { return wasm_v128_load(p); });
 }
-// In a table of 16 * PARTS bytes. Of each part, a code elsewhere gets 0.
+// Looks up codes in a table of 16 * PARTS bytes. Codes that belong to another part give 0.
 template <int PARTS> Lanes look_up_long(const std::uint8_t* table, const Lanes& codes) {
     return map([&](int i) {
         v128_t found = wasm_i8x16_splat(0);
@@ -174,13 +174,13 @@ inline Lanes bit_and(const Lanes& a, const Lanes& b) {
 inline Lanes choose_bits(const Lanes& mask, const Lanes& a, const Lanes& b) {
     return map([&](int i) { return wasm_v128_bitselect(a.v[i], b.v[i], mask.v[i]); });
 }
-// Sixteen bytes, of lanes whose low byte alone counts.
+// Stores sixteen bytes from the low bytes of the lanes.
 inline void store_bytes(void* p, const Lanes& x) {
     const Lanes low = map([&](int i) { return wasm_v128_and(x.v[i], wasm_i32x4_splat(0xFF)); });
     const v128_t first = wasm_i16x8_narrow_i32x4(low.v[0], low.v[1]);
     wasm_v128_store(p, wasm_u8x16_narrow_i16x8(first, wasm_i16x8_narrow_i32x4(low.v[2], low.v[3])));
 }
-// Sixteen bytes of the lanes' low kLowBits, then sixteen of the bits above them.
+// Stores the lanes' low kLowBits as sixteen bytes, then the bits above as sixteen more.
 inline void store_weights(void* p, const Lanes& x) {
     store_bytes(p, x);
     store_bytes(static_cast<std::uint8_t*>(p) + 16, shift_unsigned<kLowBits>(x));

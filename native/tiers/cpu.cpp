@@ -32,7 +32,7 @@ std::uint32_t saved_states() {
     return low;
 }
 
-// What a processor says of itself, and the register states that its system saves.
+// The processor's CPUID features, and the register states that its operating system saves.
 struct Facts {
     std::uint32_t b, c, d, saved;
 };
@@ -77,7 +77,7 @@ bool has_one(std::string_view name) {
 
 #elif defined(__wasm__)
 
-// An engine without SIMD128 compiles no module that uses it: what runs has it.
+// An engine without SIMD128 cannot compile a module that uses it, so a running module has it.
 bool has_one(std::string_view name) {
     if (name == "simd128") return true;
     throw std::invalid_argument("native/tiers/cpu.cpp cannot tell whether an engine has " + std::string(name));

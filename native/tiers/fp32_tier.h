@@ -1,4 +1,4 @@
-// What a tier's translation unit needs before it includes fp32.inl in its anonymous namespace.
+// Prerequisites of a tier's translation unit before it includes fp32.inl in its anonymous namespace.
 #pragma once
 
 #include <cfloat>

@@ -1,4 +1,4 @@
-// One tier's kernels but for its matrix products (products.inl). Included by tier.inl.
+// One tier's kernels except its matrix products (products.inl). Included by tier.inl.
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -9,7 +9,7 @@
 namespace intact {
 namespace {
 
-// Each builds on those before: the blank lines keep the formatter from sorting them.
+// Each depends on the previous ones; the blank lines keep the formatter from sorting them.
 #include "kernels/integer.inl"
 
 #ifdef INTACT_MORE_AVX512

@@ -1,4 +1,4 @@
-// Names made from that of a tier, INTACT_TIER, which the build defines for the tier's own units.
+// Names derived from the tier's name, INTACT_TIER, which the build defines for the tier's own units.
 #pragma once
 
 #define INTACT_JOIN(a, b) a##b

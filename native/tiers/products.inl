@@ -1,5 +1,5 @@
-// A part of one tier's matrix products: those of the kinds INTACT_KINDS_n, where INTACT_PRODUCTS is n. Included by
-// tier.inl. One file for all would take minutes of one core, and gigabytes.
+// A part of one tier's matrix products: the kinds INTACT_KINDS_n, where n is INTACT_PRODUCTS. Included by tier.inl. A
+// single file for all would take minutes of one core, and gigabytes of memory, to compile.
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -19,7 +19,7 @@ const Products& INTACT_OF_TIER(products_)();
 
 namespace {
 
-// Each builds on those before: the blank lines keep the formatter from sorting them.
+// Each depends on the previous ones; the blank lines keep the formatter from sorting them.
 #include "kernels/integer.inl"
 
 #include "kernels/factors.inl"
@@ -34,7 +34,7 @@ namespace {
 #    include "kernels/matmul.inl"
 #endif
 
-// The product of a matrix's kind, if it is one of this part, else null.
+// The product for a matrix's kind if it belongs to this part, otherwise null.
 Matmul* find(const Matrix& w) {
 #define INTACT_TRY_KIND(BITS, BLOCK, TABLE) \
     if (w.bits == BITS && w.block == BLOCK && w.has_table == TABLE) return matmul_of<BITS, BLOCK, TABLE>;
@@ -53,7 +53,8 @@ Matmul* find_any(const Matrix& w) {
 void matmul(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
             std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
 #    ifdef INTACT_TILES
-    // Tiles multiply signed bytes. The tier below packs fewer rows at a time: only few are still there.
+    // Tiles multiply signed bytes only. The tier below packs fewer rows at a time, so rows that it packed are still
+    // there only if they are few.
     const bool few = row1 - row0 < kLeastRows;
     Matmul* const run = few || has_long_table(w) || !w.signed_bytes ? products_vbmi2().matmul : find_any(w);
     run(w, a, row0, row1, panel0, panel1, out, scratch, packed && (few || run != products_vbmi2().matmul));

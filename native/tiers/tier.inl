@@ -1,5 +1,5 @@
-// One tier: included by tier_<name>.cpp after its simd header. The build defines INTACT_TIER, its name, and compiles
-// that file several times: once for each part of the products (INTACT_PRODUCTS), once for all other kernels.
+// One tier: included by tier_<name>.cpp after its simd header. The build defines INTACT_TIER, the tier's name, and
+// compiles that file several times: once for each part of the products (INTACT_PRODUCTS), once for all other kernels.
 #ifdef INTACT_PRODUCTS
 #    include "tiers/products.inl"
 #else

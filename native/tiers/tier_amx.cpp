@@ -1,4 +1,4 @@
-// Products in AMX's tiles where there are rows enough, else those of vbmi2, whose other kernels this tier takes.
+// Products in AMX tiles if there are enough rows, otherwise those of vbmi2, whose other kernels this tier uses too.
 #define INTACT_TILES
 #include "simd/simd_avx512.h"
 #include "tiers/tier.inl"

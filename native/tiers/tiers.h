@@ -1,4 +1,4 @@
-// The tiers of this build: their list stands in cmake/Tiers.cmake.
+// The tiers of this build, listed in cmake/Tiers.cmake.
 #pragma once
 
 #include <optional>
@@ -21,16 +21,16 @@ struct Tier {
     const Kernels& kernels() const { return table; }
 };
 
-// The tiers of this build that this machine can run, best first.
+// The tiers of this build that this machine supports, best first.
 const std::vector<Tier>& available_tiers();
 
-// Tiers that this machine could run and this build lacks, best first.
+// Tiers that this machine supports but this build lacks, best first.
 std::vector<std::string_view> missing_tiers();
 
-// The first of them if it is faster than all that this build has, else nothing.
+// The first of them if it is faster than all tiers of this build, otherwise nothing.
 std::optional<std::string_view> faster_tier();
 
-// One of them by its name; throws std::invalid_argument, which names those that there are.
+// Returns a tier by name; throws std::invalid_argument, which lists the available tiers.
 const Tier& find_tier(std::string_view name);
 
 }  // namespace intact

@@ -1,6 +1,6 @@
-// What JavaScript calls: the model and its steps, draws, and every kernel by itself for the conformance set. Plain
-// functions over memory that JavaScript fills; js/src/core.js is the other side. Arguments that JavaScript gets wrong
-// are its own errors, so that only what a file or a request can decide is checked here.
+// Functions for JavaScript: the model and its steps, draws, and every kernel separately for the conformance set. They
+// are plain functions over memory that JavaScript fills; js/src/core.js is the other side. Invalid arguments from
+// JavaScript are bugs there, so only what a file or a request can decide is validated here.
 #include <algorithm>
 #include <cstdint>
 #include <functional>
@@ -47,7 +47,7 @@ Weight convert_finite(Model* model, const char* kind, const std::uint8_t* data, 
     return std::move(result.weight);
 }
 
-// As js/src/core.js writes an operation: fields of model.h.
+// An operation as js/src/core.js writes it: fields of model.h.
 struct GivenOp {
     std::int64_t source, second, third, target, weight, heads, kv_heads, layer, width, window, accumulate, centered,
         bias, interleaved, gate, mantissa, exponent, cap_slope, cap_limit, multiplier, used, weights, factor, keep,
@@ -73,21 +73,21 @@ struct GivenDraw {
     const std::uint32_t* mask;
 };
 
-// A kernel's rows on their way into a product, with the memory that they lie in.
+// Input rows of a kernel's product, with their memory.
 struct Quantized {
     Buffer memory;
     Activations rows{};
 };
 
-// Keys and values of one head on a page of so many positions.
+// Keys and values of one head on a page of the given number of positions.
 struct OneHead {
     Buffer page;
     std::uint8_t* address = nullptr;
     HeadCache cache{};
 };
 
-// A model whose exchanges JavaScript serves: in a step the i-th one copies the rows of its target, int64, to out, and
-// then sets them to those at in; a null pointer: not.
+// A model whose exchanges JavaScript serves: in a step, the i-th exchange copies the rows of its target, int64, to
+// `out`, and then sets them to the rows at `in`; null pointers skip the respective copy.
 struct JsModel : Model {
     using Model::Model;
     struct Rows {
@@ -117,7 +117,7 @@ INTACT_EXPORT(intact_allocate) void* intact_allocate(std::uint32_t bytes) {
 }
 INTACT_EXPORT(intact_release) void intact_release(void* memory) { ::operator delete(memory, std::align_val_t{64}); }
 
-// Names of the tiers, best first, each ended by a zero; then another zero.
+// Names of the tiers, best first, each terminated by a zero byte, with another zero byte at the end.
 INTACT_EXPORT(intact_tiers) const char* intact_tiers() {
     static const std::string names = [] {
         std::string all;
@@ -136,7 +136,7 @@ JsModel* intact_model(const char* tier, int threads, int layers, int kv_heads, i
     return model;
 }
 INTACT_EXPORT(intact_model_release) void intact_model_release(JsModel* model) { delete model; }
-// Serves an exchange, by its number, in the steps to come; their rows are int64, as wide buffers have them.
+// Provides the buffers of an exchange, by its index, for the following steps; rows are int64, as in wide buffers.
 INTACT_EXPORT(intact_exchange)
 void intact_exchange(JsModel* model, int number, std::int64_t* out, const std::int64_t* in) {
     model->exchanged.resize(std::max(model->exchanged.size(), static_cast<std::size_t>(number) + 1));
@@ -255,7 +255,7 @@ INTACT_EXPORT(intact_head_bytes) int intact_head_bytes(const Model* model) {
     return static_cast<int>(model->head_bytes());
 }
 
-// chunks: of each the first position, the rows, the pages; tables: the pages of all of them, one behind the other.
+// chunks: first position, row count and page count of each chunk; tables: the pages of all chunks, concatenated.
 // Returns the logits of the wanted rows, valid until the next step.
 INTACT_EXPORT(intact_step)
 const std::int32_t* intact_step(Model* model, const std::int32_t* tokens, int rows, const std::int32_t* chunks,
@@ -294,7 +294,7 @@ INTACT_EXPORT(intact_head) void intact_head(const Model* model, int row, std::ui
     model->copy_head(row, to);
 }
 
-// Draws a token of n logits; out: the token and its log-probability, -1 and 0 where none is left.
+// Draws a token from n logits; out: the token and its log-probability, or -1 and 0 if no token is allowed.
 INTACT_EXPORT(intact_draw)
 void intact_draw(const char* tier, const std::int32_t* logits, int n, const GivenDraw* given, std::int64_t* out) {
     const Kernels& kernel = find_tier(tier).kernels();
@@ -336,7 +336,7 @@ double intact_log_probability(const char* tier, const std::int32_t* logits, int 
     return static_cast<double>(log_probability(read_row(find_tier(tier).kernels(), logits, n), token));
 }
 
-// If true, the likeliest token's probability is less than `below` millionths.
+// If true, the most likely token's probability is below `below` millionths.
 INTACT_EXPORT(intact_is_uncertain)
 int intact_is_uncertain(const char* tier, const std::int32_t* logits, int n, int below) {
     const std::int64_t most = (std::int64_t{1} << 30) * 1000000 / below;
@@ -345,7 +345,7 @@ int intact_is_uncertain(const char* tier, const std::int32_t* logits, int n, int
 
 // ------------------------------------------------------------------ weights
 
-// Converts on the threads of a model, where one is given.
+// Converts on the threads of the given model, if any.
 INTACT_EXPORT(intact_convert)
 Weight* intact_convert(Model* model, const char* kind, const std::uint8_t* data, int rows, int columns, int bits) {
     return new Weight(convert_finite(model, kind, data, rows, columns, bits));
@@ -385,7 +385,7 @@ Quantized* intact_quantize(const char* tier, const void* x, int rows, int column
 }
 INTACT_EXPORT(intact_quantized_release) void intact_quantized_release(Quantized* rows) { delete rows; }
 
-// Row m's codes, scales, exponent, sums of 32 and their exponent, sums of 16 and theirs, as int64.
+// Row m's codes, scales, exponent, sums of 32 and their exponent, sums of 16 and their exponent, as int64.
 INTACT_EXPORT(intact_quantized)
 void intact_quantized(const Quantized* from, int m, std::int64_t* codes, std::int64_t* scale, std::int64_t* exponent,
                       std::int64_t* sums32, std::int64_t* exponent32, std::int64_t* sums16, std::int64_t* exponent16) {
@@ -398,7 +398,7 @@ void intact_quantized(const Quantized* from, int m, std::int64_t* codes, std::in
     std::copy_n(a.minima16 + m * 2 * a.minima_stride, 2 * a.blocks, sums16);
     *exponent16 = a.minima16_exp[m];
 }
-// A product into a narrow result, where there is one, and into a wide one, which is added to.
+// Computes a product into a narrow result, if there is one, and adds it to a wide one.
 INTACT_EXPORT(intact_matmul)
 void intact_matmul(const char* tier, const Weight* w, const Quantized* x, int rows, const std::int64_t* bias,
                    std::int32_t* narrow, std::int64_t* wide) {
@@ -421,7 +421,7 @@ void intact_norm_head(const char* tier, const std::int32_t* x, const std::int32_
                       std::int64_t epsilon, std::int32_t* out) {
     find_tier(tier).kernels().norm_narrow(x, {factor, n, exponent, epsilon}, 16, out);
 }
-// Sines and cosines of a position, and a head that is turned by them in place.
+// Computes sines and cosines of a position, and rotates a head by them in place.
 INTACT_EXPORT(intact_rotate)
 void intact_rotate(const char* tier, int position, const std::uint64_t* turns, int n, std::int32_t* sine,
                    std::int32_t* cosine, std::int32_t* head, int interleaved) {

@@ -1,5 +1,5 @@
-// Errors in WebAssembly, where C++ exceptions cannot be caught: the message of the first goes to JavaScript, which
-// raises it there. What was on the stack is lost, so that the module must not be called again.
+// Errors in WebAssembly, where C++ exceptions cannot be caught: the message of the first error goes to JavaScript,
+// which raises it there. The stack is not unwound, so the module must not be called again.
 #include <cstdlib>
 #include <exception>
 #include <new>
@@ -9,14 +9,14 @@
 
 namespace {
 
-// A class with one base, as the C++ ABI lays its type_info out.
+// The layout of type_info for a class with one base, according to the C++ ABI.
 struct Derived {
     const void* methods;
     const char* name;
     const std::type_info* base;
 };
 
-// If true, the type is std::exception or has it as its first base; that of more than one base is none of ours.
+// If true, the type is std::exception or derives from it by single inheritance; no type of this code has several bases.
 bool is_exception(const std::type_info* type) {
     struct A {};
     struct B : A {
@@ -46,6 +46,6 @@ void __cxa_free_exception(void* thrown) noexcept { std::free(thrown); }
 void* __cxa_begin_catch(void* thrown) noexcept { return thrown; }
 void __cxa_end_catch() {}
 
-// A thread lives as long as the module: nothing of it is ever destroyed.
+// A thread lives as long as the module, so no thread-local object is ever destroyed.
 int __cxa_thread_atexit(void (*)(void*), void*, void*) noexcept { return 0; }
 }

@@ -1,7 +1,8 @@
-// Threads of WebAssembly: the workers that JavaScript has started, and memory that several may ask for.
+// Threads of WebAssembly: the workers that JavaScript has started, and memory allocation for several threads.
 //
-// A worker calls intact_thread and stays in it. Nothing can be caught here (fail.cpp): where one fails, its message is
-// kept, and every other thread fails with it as soon as it waits, since what it waits for may never come.
+// A worker calls intact_thread and stays in it. Exceptions cannot be caught here (fail.cpp): if a thread fails, its
+// message is stored, and every other thread fails with it as soon as it waits, since what it waits for may never
+// happen.
 #include "wasm/threads.h"
 
 #include <algorithm>
@@ -90,18 +91,18 @@ void Thread::join() {
     while (state.load() == kWorking) sleep(state, kWorking);
 }
 
-// Tells that so many workers are about to call intact_thread.
+// Announces that `count` workers are about to call intact_thread.
 extern "C" __attribute__((export_name("intact_threads"))) void intact_threads(int count) {
     for (int i = 0; i < std::min(count, kMost); i++) workers[static_cast<std::size_t>(i)].state = kWaiting;
 }
 
-// How many of them have work: those of models that there are.
+// Number of workers with work, which are those of live models.
 extern "C" __attribute__((export_name("intact_threads_working"))) int intact_threads_working() {
     return static_cast<int>(
         std::count_if(workers.begin(), workers.end(), [](const Worker& worker) { return worker.state == kWorking; }));
 }
 
-// The work of worker i, which never ends.
+// Runs worker i, and never returns.
 extern "C" __attribute__((export_name("intact_thread"))) void intact_thread(int i) {
     Worker& own = workers.at(static_cast<std::size_t>(i));
     for (;;) {
@@ -112,8 +113,8 @@ extern "C" __attribute__((export_name("intact_thread"))) void intact_thread(int 
     }
 }
 
-// Ends every thread of the module as soon as it waits, by an error: JavaScript closes it, or a worker has trapped. An
-// error that there was before stays.
+// Ends every thread of the module with an error as soon as it waits, because JavaScript closes the module or a worker
+// has trapped. An earlier error is kept.
 extern "C" __attribute__((export_name("intact_threads_end"))) void intact_threads_end(int is_closed) {
     const char* none = nullptr;
     failure.compare_exchange_strong(
@@ -123,7 +124,7 @@ extern "C" __attribute__((export_name("intact_threads_end"))) void intact_thread
 
 }  // namespace intact::system
 
-// The C library's own memory is for one thread. Large alignments, which are for huge pages, are of no use here.
+// The C library's allocator is single-threaded. Large alignments, meant for huge pages, are useless here.
 constexpr std::size_t kLine = 64;
 
 void* operator new(std::size_t size) { return intact::system::allocate(size, 0); }

@@ -1,5 +1,5 @@
-// Threads and locks of WebAssembly. It starts no thread itself: JavaScript has workers enter the module on one shared
-// memory (js/src/threads.js), where they wait for what a Thread is to do.
+// Threads and locks of WebAssembly. This code starts no threads: JavaScript lets workers enter the module on shared
+// memory (js/src/threads.js), where they wait for the task of a Thread.
 #pragma once
 
 #include <atomic>
@@ -7,7 +7,7 @@
 
 namespace intact::system {
 
-// A worker that runs one function. Throws where none waits.
+// A worker that runs one function. Throws if no worker is waiting.
 class Thread {
 public:
     explicit Thread(std::function<void()> task);
@@ -17,7 +17,7 @@ private:
     int worker_;
 };
 
-// Waits by looking again and again: a browser's first thread must not sleep. It is held for a few instructions.
+// A spin lock, because a browser's main thread must not sleep. It is held for a few instructions only.
 class Mutex {
 public:
     void lock();
@@ -27,10 +27,10 @@ private:
     std::atomic_flag held_;
 };
 
-// Ends the module where another of its threads has failed: what that one was to do is never done.
+// Ends the module if another of its threads has failed, because that thread's work will never be done.
 void check_threads();
 
-// Keeps the first message, and ends the module with it on this thread; the others end when they next wait.
+// Stores the first message, and ends the module with it on this thread; the others end when they next wait.
 [[noreturn]] void fail(const char* message);
 
 }  // namespace intact::system

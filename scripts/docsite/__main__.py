@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Build the documentation as a site of plain files, without network; fail at the first thing that is not right.
+"""Build the documentation as a static site, offline; fail on the first problem.
 
     python scripts/docsite [--out build/site] [--no-reference]
 
-Pages are those of the repository; the reference is made from docstrings, from the command line and from the server's
-OpenAPI document. Warnings of Sphinx are errors (a link that leads nowhere, a page in no list). What was written is then
-checked: every link between pages, and that nothing is loaded from elsewhere.
+The pages are those of the repository; the reference is generated from docstrings, from the command line and from the
+server's OpenAPI document. Sphinx warnings are errors (a broken link, a page in no list). The output is then checked:
+every link between pages, and that nothing is loaded from other hosts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def stage(root: Path, source: Path, reference: bool) -> None:
-    """Lay out what Sphinx reads: the files of the repository, and the pages that are made."""
+    """Prepare Sphinx's input: the files of the repository, and the generated pages."""
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir(parents=True)
     pages.copy(root, source)
@@ -57,11 +57,11 @@ def build(root: Path, work: Path, out: Path, reference: bool = True) -> int:
 
 
 def main() -> int:
-    """Build it."""
+    """Parse the arguments and build the site."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout whose pages are built")
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "site", help="the folder that is written anew")
-    parser.add_argument("--no-reference", action="store_true", help="leave out the pages that are made from code")
+    parser.add_argument("--root", type=Path, default=ROOT, help="checkout whose pages to build")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "site", help="output folder, which is replaced")
+    parser.add_argument("--no-reference", action="store_true", help="leave out the pages that are generated from code")
     options = parser.parse_args()
     out = options.out.resolve()
     status = build(options.root.resolve(), out.with_name(out.name + "-work"), out, not options.no_reference)

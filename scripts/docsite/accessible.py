@@ -1,11 +1,11 @@
-"""Markup of the theme that screen readers and the keyboard cannot use, put right in the pages that were written."""
+"""Fixes for theme markup that screen readers and the keyboard cannot use, applied to the generated pages."""
 
 from __future__ import annotations
 
 import re
 
 _LINES = re.compile(r"<dl>\s*((?:<dd>(?:(?!<d[ltd]>).)*?</dd>\s*)+)</dl>", re.DOTALL)
-"""A signature of several lines: a list of definitions without terms."""
+"""A signature of several lines, which the theme renders as a definition list without terms."""
 REPLACED = (
     ('class="caption" role="heading"', 'class="caption" role="heading" aria-level="2"'),
     ('<aside class="sidebar-drawer">', '<aside class="sidebar-drawer" aria-label="Pages">'),
@@ -18,7 +18,7 @@ REPLACED = (
 
 
 def put_right(page: str) -> str:
-    """Return a page with what axe finds in it mended."""
+    """Return a page with the problems that axe reports fixed."""
     for old, new in REPLACED:
         page = page.replace(old, new)
     return _LINES.sub(_as_lines, page)

@@ -1,4 +1,4 @@
-"""The reference of the command line, as typer itself tells it."""
+"""The reference of the command line, as rendered by typer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ What `intact COMMAND --help` prints. The [guide](../docs/guide.md) says how to u
 
 
 def _prepare(command: Any) -> None:
-    """Show examples as they are written, and the first line of a command's help whole where commands are listed."""
+    """Keep the formatting of examples, and show the full first line of a command's help in lists of commands."""
     if command.epilog:
         command.epilog = f"**Examples**:\n\n```text\n{command.epilog.rstrip()}\n```\n"
     command.short_help = (command.help or "").partition("\n\n")[0].replace("\n", " ")

@@ -52,7 +52,7 @@ html_favicon = "../../src/intact/serve/page/icon.svg"
 
 
 def _add_navigation(app: Any, page: str, source: list[str]) -> None:
-    """Make a page of the repository one of the site: lists of what is below it, and links to folders."""
+    """Turn a page of the repository into one of the site: add lists of subpages, and replace links to folders."""
     root = app.srcdir
     path = app.env.doc2path(page)
     if path.suffix == ".md":
@@ -68,6 +68,6 @@ def _link_pages(_app: Any, _what: str, _name: str, _value: Any, _options: Any, l
 
 
 def setup(app: Any) -> None:
-    """Tell Sphinx of it."""
+    """Register the handlers with Sphinx."""
     app.connect("autodoc-process-docstring", _link_pages)
     app.connect("source-read", _add_navigation)

@@ -1,4 +1,4 @@
-"""Links to folders, which lead to a page that lists the folder's files: a site of files has no listings of its own."""
+"""Replaces links to folders with links to pages that list the folder's files, because a static site has no listings."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pages import listed
 
 _LINK = re.compile(r"\]\(([^)#:\s]+?)/?\)")
 HOMES = {"docs/methods": "docs/reasoning.md", "docs": "docs/README.md"}
-"""Folders of which a page tells."""
+"""Folders that a page describes."""
 
 
 def _folder(root: Path, page: Path, link: str) -> str | None:
-    """Return the folder that a link of a page leads to, from the root; None if it leads to a file."""
+    """Return the folder that a page's link points to, relative to the root; None if it points to a file."""
     there = page.parent / link
     return os.path.relpath(there, root) if there.is_dir() else None
 
 
 def _target(root: Path, folder: str) -> str:
-    """Return the page that stands for a folder, from the root."""
+    """Return the page that represents a folder, relative to the root."""
     if folder in HOMES:
         return HOMES[folder]
     return f"{folder}/README.md" if (root / folder / "README.md").exists() else f"folders/{folder.replace('/', '-')}.md"
 
 
 def replaced(root: Path, page: Path, text: str) -> str:
-    """Return a page's text with its links to folders made links to pages."""
+    """Return a page's text with links to folders replaced by links to pages."""
 
     def put(match: re.Match[str]) -> str:
         folder = _folder(root, page, match[1])
@@ -39,7 +39,7 @@ def replaced(root: Path, page: Path, text: str) -> str:
 
 
 def write(root: Path, source: Path) -> None:
-    """Write a page for each folder that a page links to and that has none."""
+    """Write a page for each folder that a page links to and that has no page of its own."""
     files = listed(root)
     (source / "folders").mkdir()
     for page in [source / name for name in files if name.endswith(".md")]:

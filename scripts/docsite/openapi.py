@@ -18,7 +18,7 @@ INTERFACES = {
     "/api/": "Ollama's interface",
     "/v1/": "OpenAI's interface, and ours",
 }
-"""Headings by the beginning of a path; the first that fits."""
+"""Headings by path prefix; the first match applies."""
 OTHER = "State, tokens, metrics"
 OPENING = """\
 # HTTP
@@ -31,7 +31,7 @@ clients](../docs/server.md#fields).
 
 
 def document() -> Schema:
-    """Return the OpenAPI document of a server that keeps files and batches; no model is read for it."""
+    """Return the OpenAPI document of a server that stores files and batches, without loading a model."""
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.gguf"
         model.touch()
@@ -106,7 +106,7 @@ def render(described: Schema) -> str:
 
 
 def write(page: Path, file: Path) -> None:
-    """Write the page, and the document beside it."""
+    """Write the page, and the document next to it."""
     described = document()
     page.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(described, indent=1) + "\n", "utf-8")

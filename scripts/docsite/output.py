@@ -1,4 +1,4 @@
-"""Checks of the site that was written: its own links, and that a reader's browser asks nobody else for anything."""
+"""Checks of the generated site: its own links, and that a reader's browser contacts no other host."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LOADS = {
     "use": "href",
     "form": "action",
 }
-"""Elements and attributes that a browser loads without being asked; of `link`, all relations but those below."""
+"""Elements and attributes that a browser loads automatically; for `link`, all relations except those below."""
 NAMES_ONLY = {"canonical", "author", "license", "next", "prev", "index", "search", "genindex", "up", "top"}
 _IN_STYLES = re.compile(r"""(?:url\(\s*|@import\s+)["']?((?:https?:)?//[^"')\s]+)""")
 
 
 class _Page(HTMLParser):
-    """The links and anchors of a page, and what it loads."""
+    """The links and anchors of a page, and the resources that it loads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def _elsewhere(address: str) -> bool:
 
 
 def problems(out: Path) -> list[str]:
-    """Return what is wrong with a site, a line each: links that lead nowhere, and what is loaded from elsewhere."""
+    """Return the problems of a site, one per line: broken links, and resources loaded from other hosts."""
     found = []
     read = {path: _read(path) for path in sorted(out.rglob("*.html"))}
     for path, page in read.items():

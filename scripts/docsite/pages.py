@@ -1,4 +1,4 @@
-"""The pages of the repository and their order: docs/README.md lists them, and this reads its lists."""
+"""The pages of the repository and their order, read from the lists in docs/README.md."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ENTRY = re.compile(r"^- \[([^]]+)\]\(([\w./]+)\.md\)", re.MULTILINE)
 
 
 class Section(NamedTuple):
-    """A heading of an index, and the pages that its list names, as pairs of title and page."""
+    """A heading of an index, and the pages in its list as pairs of title and page."""
 
     heading: str
     pages: tuple[tuple[str, str], ...]
@@ -63,14 +63,14 @@ def moved(root: Path) -> dict[str, str]:
 
 
 def listed(root: Path) -> list[str]:
-    """Return the files of a checkout, committed or not, but for those that git ignores."""
+    """Return the files of a checkout, committed or not, except those that git ignores."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     done = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
     return [name for name in sorted(set(done.stdout.splitlines())) if (root / name).is_file()]
 
 
 def copy(root: Path, source: Path) -> None:
-    """Copy a checkout, so that links between its files hold; MyST follows links of the file system out of a folder."""
+    """Copy a checkout so that links between its files work; MyST follows file links that leave its folder."""
     for name in listed(root):
         place = source / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def _tree(caption: str | None, entries: list[str]) -> str:
 
 
 def navigation(source: Path, page: str) -> str:
-    """Return what is added to the end of a page: the lists of the pages below it, which the site shows at its side."""
+    """Return the text to append to a page: lists of its subpages, which the site shows in the sidebar."""
     if page == "README":
         trees = [_tree(None, [f"All documentation <{INDEX}>"])]
         for heading, entries in sections(source / f"{INDEX}.md", "docs"):

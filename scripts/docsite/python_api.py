@@ -1,4 +1,4 @@
-"""The reference of the Python library: public packages with the names of their `__all__`, and what pages import."""
+"""The reference of the Python library: public packages with the names in `__all__`, and names that pages import."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ INTERNAL = ("intact._base.process",)
 DEVELOPERS = "Develop it"
 """The section of the index whose pages show what is internal."""
 INHERITED = "object, tuple, dict, list, str, Enum, Protocol, Generic, BaseException, ABC"
-"""Classes whose own members are not imported again with those that inherit them."""
+"""Classes whose members are not repeated for the classes that inherit them."""
 EXPLAINED = {"__version__": ["The version of this package, a text."]}
-"""Values without a docstring below them."""
+"""Values without a docstring of their own."""
 _IMPORT = re.compile(r"^(?:>>> )?\s*from (intact[.\w]*) import ([\w, ]+)$", re.MULTILINE)
 
 
@@ -43,7 +43,7 @@ def _is_module(package: types.ModuleType, name: str) -> bool:
 
 
 def public(root: Path) -> dict[str, list[str]]:
-    """Return the public modules, each with its public names in order; intact itself first."""
+    """Return the public modules, each with its public names in order; `intact` itself comes first."""
     errors = [
         name for name, value in vars(importlib.import_module("intact._base.errors")).items() if inspect.isclass(value)
     ]
@@ -61,7 +61,7 @@ def public(root: Path) -> dict[str, list[str]]:
 
 
 def _imported(root: Path) -> dict[str, set[str]]:
-    """Return what pages for users import, by module."""
+    """Return the names that user pages import, by module."""
     found: dict[str, set[str]] = {}
     for heading, listed in pages.sections(root / f"{pages.INDEX}.md", "docs"):
         for _, page in listed if heading != DEVELOPERS else ():
@@ -71,7 +71,7 @@ def _imported(root: Path) -> dict[str, set[str]]:
 
 
 def _docstring(package: str, name: str) -> list[str]:
-    """Return the lines of the text below a value's assignment, in whichever module of the package it stands."""
+    """Return the docstring lines below a value's assignment, in whichever module of the package defines it."""
     if name in EXPLAINED:
         return EXPLAINED[name]
     for module in sorted(sys.modules):
@@ -83,7 +83,7 @@ def _docstring(package: str, name: str) -> list[str]:
 
 
 def _directive(package: str, name: str, homes: dict[int, str]) -> str:
-    """Return the directive that documents a name; where it has been documented before, a link to that."""
+    """Return the directive that documents a name, or a link if it is already documented."""
     value, full = getattr(importlib.import_module(package), name), f"{package}.{name}"
     if inspect.isclass(value) or inspect.isroutine(value):
         home = homes.setdefault(id(value), full)

@@ -51,7 +51,7 @@ def test_differences_are_what_their_definitions_say(benchmarks, tmp_path, noise)
 
 def test_logits_of_other_shapes_are_not_compared(benchmarks, tmp_path):
     np.save(tmp_path / "p.npy", np.zeros((3, 7), np.float32))
-    with pytest.raises(SystemExit, match=r"holds logits \(3, 7\), this program gives \(3, 8\)"):
+    with pytest.raises(SystemExit, match=r"holds logits of shape \(3, 7\), but this program's have \(3, 8\)"):
         benchmarks("peers_scores").differences(np.zeros((3, 8), np.float32), [1, 2, 3], {"p": str(tmp_path / "p.npy")})
 
 
@@ -154,7 +154,7 @@ def test_a_run_stopped_at_any_time_goes_on_to_the_same_tables(root, data):
         return done
 
     stopped = run("--minutes", "0")
-    assert "stopped: the same command goes on from here" in stopped.stderr
+    assert "stopped: run the same command again to continue" in stopped.stderr
     whole = run().stdout
     assert "| as shipped | intact, fp32 | 2 | 0 |" in whole
     assert "| 0 of 3 | 0 of 3 |" in whole
@@ -168,7 +168,7 @@ def test_a_run_stopped_at_any_time_goes_on_to_the_same_tables(root, data):
         assert [json.loads(text) for text in before[path].splitlines()] == list(complete_lines(path))
     assert run("--minutes", "0").stdout == whole  # nothing was left to do
     refused = run("--context", "16", code=1)
-    assert "with context 32, here it is 16: give another folder by --results" in refused.stderr
+    assert "with context 32, but this run has 16: choose another folder with --results" in refused.stderr
 
 
 def complete_lines(path):

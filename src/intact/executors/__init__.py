@@ -1,1 +1,1 @@
-"""Executors run Programs: `reference` in NumPy defines the bits, `native` in C++ equals it."""
+"""Executors run Programs: `reference`, in NumPy, defines the bits, and `native`, in C++, reproduces them."""

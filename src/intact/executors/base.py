@@ -1,4 +1,4 @@
-"""The interface between engine and executors: pages of a KV cache, steps over chunks of tokens, draws."""
+"""The interface between engine and executors: KV cache pages, steps over chunks of tokens, token draws."""
 
 from __future__ import annotations
 
@@ -21,85 +21,87 @@ from intact.numerics.sampling import Draw
 from intact.numerics.scan import BLOCK
 
 Exchanger: TypeAlias = Callable[[AllGather, NDArray[Any] | None, NDArray[Any]], None]
-"""Runs an AllGather: given this rank's columns (rows, columns) or None, it sets the target's rows, or adds to them.
+"""Runs an AllGather: given this rank's columns (rows, columns) or None, it sets the target's rows or adds to them.
 
-Rows are int32, int64 or float32, as executors have them. It keeps neither array.
+Rows are int32, int64 or float32, depending on the executor. It must not keep a reference to either array.
 """
 
 
 class Executor(Protocol):
-    """Runs a Program. Equal inputs give equal bits, whatever the executor and its settings."""
+    """Runs a Program. Equal inputs give equal bits for every executor and all settings."""
 
     page_size: int
     profile: Profile
     bits: int
-    """Bits of the codes of matrices that the checkpoint stores as floats."""
+    """Bits of the codes for matrices that the checkpoint stores as floats."""
     trees: bool
-    """If true, chunks may be trees."""
+    """If true, chunks may be trees of drafts."""
     layout: str
-    """The name and version of the form in which pages hold keys and values; the same on every tier."""
+    """Name and version of the page layout of keys and values; the same on every tier."""
 
     @property
     def page_bytes(self) -> int:
-        """Bytes of a page."""
+        """Size of a page in bytes."""
 
     @property
     def description(self) -> dict[str, object]:
-        """Executor, tier and threads in use."""
+        """The executor, tier and number of threads in use."""
 
     @property
     def saturated(self) -> int:
-        """Numbers of recurrent states that came to the limit so far, where they saturate; of this process's layers."""
+        """Number of recurrent-state values that have saturated so far, counted over this process's layers."""
 
     def close(self) -> None:
-        """Free weights, pages and threads; nothing can run any more."""
+        """Free weights, pages and threads; the executor cannot be used afterwards."""
 
     def reserve_pages(self, count: int) -> None:
-        """Allocate pages until there are so many."""
+        """Allocate pages until there are at least `count`."""
 
     def copy_page(self, source: int, target: int) -> None:
         """Copy one page onto another."""
 
     def read_page(self, page: int) -> NDArray[np.uint8]:
-        """Return a copy of the bytes of a page, uint8 (page_bytes,), in the form that `layout` names."""
+        """Return a copy of a page's bytes, uint8 (page_bytes,), in the form that `layout` names."""
 
     def write_page(self, page: int, data: NDArray[np.uint8]) -> None:
-        """Set the bytes of a page to what `read_page` returned, of any executor with the same layout and program."""
+        """Overwrite a page with bytes that `read_page` returned, from any executor with the same layout and program."""
 
     def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
         """Copy the contents of slots `sources` of a sequence with these pages to slots `targets`.
 
-        Both ascend, and no target is larger than its source: the accepted path of a tree becomes consecutive.
+        Both are in ascending order, and no target is larger than its source: the accepted path of a tree becomes
+        consecutive.
         """
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Run the tokens of all chunks; return the logits of the wanted rows in Q16, int32 (wanted, vocabulary).
 
-        The array may be a view of memory that the next step writes again: copy what must outlive it.
+        The array may be a view of memory that the next step overwrites; copy it if it must be kept longer.
         """
 
     def step_float(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Do the same and return float32: the logits themselves in the fp32 profile, else the integers scaled."""
+        """Like `step`, but return float32: the logits themselves in the fp32 profile, otherwise the scaled integers."""
 
     def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the head's input for some rows of the last step's logits, as bytes (rows, bytes of a row).
+        """Return the head's inputs for some rows of the last step's logits, as bytes (rows, bytes of a row).
 
-        In the integer profiles they are codes, scales and exponent (`numerics.activations.to_bytes`); in fp32 floats.
+        They are codes, scales and exponent in the integer profiles (`numerics.activations.to_bytes`), and floats in
+        fp32.
         """
 
     def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Draw tokens; return them and their log-probabilities (Q24) by the logits before edits and filters.
+        """Draw tokens; return them with their log-probabilities (Q24) according to the logits before edits and filters.
 
-        A draw whose edits and mask leave no token returns -1, and a log-probability of 0.
+        A draw whose edits and mask allow no token returns -1 and a log-probability of 0.
         """
 
     def top(
         self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the k likeliest tokens of some rows, ties by least id: tokens (m, k), log-probabilities (m, k)."""
+        """Return the k most likely tokens of some rows, ties by lowest id: tokens (m, k), log-probabilities (m, k)."""
 
     def likeliest(self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
-        """Return the tokens of `top` alone, which costs less."""
+        """Return only the tokens of `top`, which is cheaper."""
 
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the log-probability (nats, Q24) of one token of each row."""
@@ -112,17 +114,17 @@ def fixed_logits(logits: NDArray[np.float32]) -> NDArray[np.int32]:
 
 
 def state_slots(page_size: int) -> int:
-    """Return the states that a page has room for: those behind the blocks that end in it."""
+    """Return the number of recurrent states per page: one for each block that ends in it."""
     return -(-page_size // BLOCK)
 
 
 def check_program(program: Program, profile: ProfileParts, exchange: Exchanger | None) -> None:
-    """Raise if a profile cannot run a program, or if the program is one of several processes' and has no exchange.
+    """Raise if the profile cannot run the program, or if a program split over processes has no exchange.
 
     Raises
     ------
     ParameterError
-        If an operation does not run in the profile, or needs an exchange.
+        If an operation does not support the profile, or needs an exchange.
     """
     if exchange is None and any(op.exchanges for op in program.ops):
         raise ParameterError("this program is a part of one that several processes run: give `exchange`")
@@ -133,13 +135,13 @@ def check_program(program: Program, profile: ProfileParts, exchange: Exchanger |
 
 
 def check_consecutive(program: Program, chunks: Sequence[SequenceChunk]) -> None:
-    """Refuse trees of drafts for a program with a recurrent state, which only consecutive tokens lead on."""
+    """Reject trees of drafts for programs with a recurrent state, which can only advance by consecutive tokens."""
     if any(chunk.parents is not None for chunk in chunks) and program.recurrent():
         raise ParameterError("a model with a recurrent state takes consecutive tokens or chains of drafts, no trees")
 
 
 def check_whole(program: Program, chunks: Sequence[SequenceChunk]) -> None:
-    """Refuse texts that an encoder cannot read: in parts, or longer than it has positions for."""
+    """Reject sequences that an encoder cannot read: partial ones, and ones longer than its number of positions."""
     most = program.most_tokens
     for chunk in chunks:
         if program.is_encoder and (chunk.position or chunk.parents is not None):
@@ -149,18 +151,18 @@ def check_whole(program: Program, chunks: Sequence[SequenceChunk]) -> None:
 
 
 BUILD_TIERS = "To build every tier: INTACT_TIERS=all pip install --force-reinstall --no-deps ."
-"""How a checkout's installation gets the tiers that it lacks."""
+"""Instructions for adding missing tiers to an installation from a checkout."""
 
 
 def choose_tier(available: Sequence[str], missing: Sequence[str] = ()) -> str:
-    """Return the tier that INTACT_ISA names, else the best one.
+    """Return the tier that INTACT_ISA names, or the best available one if it is unset.
 
     Parameters
     ----------
     available : sequence of str
         The tiers to choose from, best first.
     missing : sequence of str
-        Tiers that this processor could run and that were not built.
+        Tiers that this processor supports but that were not built.
 
     Raises
     ------
@@ -181,7 +183,7 @@ def choose_tier(available: Sequence[str], missing: Sequence[str] = ()) -> str:
 
 
 def choose_pinned() -> bool:
-    """Return true if INTACT_PIN is 1: each thread then stays on one processor."""
+    """Return true if INTACT_PIN is 1, which pins each thread to one processor."""
     chosen = os.environ.get("INTACT_PIN") or "0"
     if chosen not in ("0", "1"):
         raise ParameterError(f"INTACT_PIN must be 0 or 1, got {chosen!r}")
@@ -189,7 +191,7 @@ def choose_pinned() -> bool:
 
 
 def choose_threads(threads: int | None) -> int:
-    """Return the argument, else INTACT_THREADS, else the number of cores that this process may use."""
+    """Return the argument if given, otherwise INTACT_THREADS, otherwise the number of cores this process may use."""
     value: object = os.environ.get("INTACT_THREADS") if threads is None else threads
     if value is None:
         return processors()

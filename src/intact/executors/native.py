@@ -1,4 +1,4 @@
-"""The C++ executor: one call a step, the interpreter's lock released."""
+"""The C++ executor: one call per step, with the interpreter lock released."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from intact.numerics.sampling import Draw
 
 
 class Paged(NamedTuple):
-    """Bytes of mapped weights: requested and dropped so far, counted as in memory now, and at most ever."""
+    """Bytes of mapped weights: requested and dropped so far, currently counted as in memory, and peak in memory."""
 
     requested: int
     dropped: int
@@ -53,38 +53,38 @@ _COUNTERS = ("steps", "rows", "largest_step", "chunks", "tree_rows", "shared_pos
 
 
 def available_tiers() -> list[str]:
-    """Return the tiers that this build has and this machine can run, best first."""
+    """Return the tiers that were built and that this machine supports, best first."""
     return list(_native.kernels.tiers())
 
 
 def missing_tiers() -> list[str]:
-    """Return the tiers that this machine could run and this build lacks, best first."""
+    """Return the tiers that this machine supports but that were not built, best first."""
     return list(_native.kernels.missing_tiers())
 
 
 def chosen_tier() -> str:
-    """Return the tier that INTACT_ISA names, else the best one held.
+    """Return the tier that INTACT_ISA names, or the best available one if it is unset.
 
     Raises
     ------
     ParameterError
-        If INTACT_ISA names a tier that is unknown, not built or not for this processor.
+        If INTACT_ISA names a tier that is unknown, not built or not supported by this processor.
     """
     return choose_tier(available_tiers(), missing_tiers())
 
 
 def faster_tier() -> str | None:
-    """Return the best tier that this processor has if it was not built and is faster than those that were, else None.
+    """Return the processor's best tier if it was not built and is faster than those that were; otherwise None.
 
-    An installation from source builds the best tier of the processor on which it runs; another machine that shares
-    its folder may have a better one.
+    An installation from source builds only the best tier of the processor that builds it; another machine that shares
+    its folder may support a better one.
     """
     name: str | None = _native.kernels.faster_tier()
     return name
 
 
 def describe_faster_tier() -> str | None:
-    """Return a sentence about the faster tier that was not built and how to get it, or None where there is none."""
+    """Describe the faster tier that was not built and how to build it; return None if there is no such tier."""
     if (tier := faster_tier()) is None:
         return None
     return f"This processor has {tier}, which is faster than {available_tiers()[0]} and was not built. {BUILD_TIERS}"
@@ -92,7 +92,7 @@ def describe_faster_tier() -> str | None:
 
 @contextmanager
 def _parameter_errors() -> Iterator[None]:
-    """Raise the extension's errors about arguments as ParameterError."""
+    """Convert the extension's argument errors to ParameterError."""
     try:
         yield
     except IntactError:
@@ -102,7 +102,7 @@ def _parameter_errors() -> Iterator[None]:
 
 
 def _numbered(program: Program, exchange: Exchanger) -> Callable[[int, Any, Any], None]:
-    """Return the function that runs the exchange which is operation i."""
+    """Return a callback that runs the exchange at operation index i."""
 
     def run(i: int, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
         op = program.ops[i]
@@ -150,22 +150,22 @@ class _Lowering:
 
 
 class NativeExecutor:
-    """Holds a Program's weights in the profile's form and runs it.
+    """Holds a Program's weights in the profile's format and runs it.
 
     Parameters
     ----------
     profile : str
-        As `parse_profile` reads it. The fp32 profile keeps the checkpoint's own bytes, mapped.
+        Profile, in the form that `parse_profile` accepts. The fp32 profile maps the checkpoint's own bytes.
     bits : {8, 4}
-        Codes of matrices that the checkpoint stores as floats (integer profiles).
+        Bits of the codes for matrices that the checkpoint stores as floats (integer profiles).
     page_size : int
-        Positions a page of the KV cache holds, a multiple of 16.
+        Positions per page of the KV cache, a multiple of 16.
     exchange : Exchanger, optional
-        Runs the exchanges of a program that has some.
+        Callback that runs the exchanges of a program that contains some.
     mapped : WeightFile, optional
-        Packed matrices in a file, of an integer profile; matrices that it lacks are held in memory.
+        File of packed matrices for an integer profile; matrices that it lacks are held in memory.
     weights_memory : int, optional
-        A cap on the bytes of that file that lie in memory.
+        Maximum number of bytes of that file to keep in memory.
     """
 
     layout = "native 1"
@@ -213,7 +213,7 @@ class NativeExecutor:
 
     @property
     def profiling(self) -> bool:
-        """If true, steps record where their time goes. Setting it, to true or false, discards what was recorded."""
+        """If true, steps record where their time goes. Setting it to either value discards earlier records."""
         return self._work is not None
 
     @profiling.setter
@@ -224,7 +224,7 @@ class NativeExecutor:
         self._work = StepWork(self.program, *options) if on else None
 
     def profile_records(self) -> list[Record]:
-        """Return where the time of the steps went since `profiling` was set; nothing while it is not."""
+        """Return where the steps' time went since `profiling` was set; empty while it is false."""
         return self._work.records(self._model.times()) if self._work else []
 
     def _weight_size(self, name: str) -> int:
@@ -234,7 +234,7 @@ class NativeExecutor:
 
     @property
     def description(self) -> dict[str, object]:
-        """Executor, tier, threads, bytes of packed weights; of those in a mapped file the most that were in memory."""
+        """Executor, tier, threads and bytes of packed weights; for a mapped file also the peak bytes in memory."""
         model = self._model
         facts = {"executor": "native", "tier": model.tier, "threads": model.threads, "weight_bytes": model.weight_bytes}
         return facts if self._mapped is None else {**facts, "mapped_bytes": self.paged.most}
@@ -245,9 +245,9 @@ class NativeExecutor:
         return Paged(*self._model.paged())
 
     def drop_caches(self, on: bool) -> None:
-        """Have pages that the pager drops leave the system's cache too, so that reading them again reads the disk.
+        """If `on`, evict pages that the pager drops from the system's cache too, so that rereading them reads the disk.
 
-        For benchmarks: memory that nothing else needs is best left to the cache.
+        Meant for benchmarks: otherwise, spare memory is best left to the cache.
         """
         self._cold = self._mapped.path.open("rb") if on and self._mapped is not None else None
         with _parameter_errors():
@@ -255,17 +255,17 @@ class NativeExecutor:
 
     @property
     def page_bytes(self) -> int:
-        """Bytes of a page."""
+        """Size of a page in bytes."""
         return int(self._model.page_bytes)
 
     @property
     def saturated(self) -> int:
-        """Numbers of recurrent states that came to the limit so far."""
+        """Number of recurrent-state values that have saturated so far."""
         return int(self._model.saturated)
 
     @property
     def counters(self) -> dict[str, int]:
-        """Counts of what the steps so far did."""
+        """Counters over all steps so far."""
         counters = self._model.counters
         return {name: getattr(counters, name) for name in _COUNTERS}
 
@@ -293,7 +293,7 @@ class NativeExecutor:
 
     @property
     def recording(self) -> bool:
-        """If true, steps keep the inputs of their products, for calibration. Setting it discards what was kept."""
+        """If true, steps keep the inputs of their products, for calibration. Setting it discards earlier inputs."""
         return bool(self._model.recording)
 
     @recording.setter
@@ -303,7 +303,7 @@ class NativeExecutor:
         self._model.recording = on
 
     def recorded(self, op: int) -> Quantized:
-        """Return what entered a product, an operation of the program by its index, in the last step."""
+        """Return the inputs that the product at operation index `op` read in the last step."""
         product = self.program.ops[op]
         if not isinstance(product, Linear | Logits):
             raise ParameterError(f"operation {op} is a {type(product).__name__}: products alone are recorded")
@@ -324,11 +324,11 @@ class NativeExecutor:
             model.add_op(native)
 
     def close(self) -> None:
-        """Free weights, pages and threads; nothing can run any more."""
+        """Free weights, pages and threads; the executor cannot be used afterwards."""
         self._model = self._work = self._mapped = self._cold = None
 
     def reserve_pages(self, count: int) -> None:
-        """Have at least so many pages."""
+        """Allocate pages until there are at least `count`."""
         self._model.reserve_pages(count)
 
     def copy_page(self, source: int, target: int) -> None:
@@ -336,12 +336,12 @@ class NativeExecutor:
         self._model.copy_page(source, target)
 
     def read_page(self, page: int) -> NDArray[np.uint8]:
-        """Return a copy of the bytes of a page."""
+        """Return a copy of a page's bytes."""
         with _parameter_errors():
             return np.asarray(self._model.read_page(page))
 
     def write_page(self, page: int, data: NDArray[np.uint8]) -> None:
-        """Set the bytes of a page to what `read_page` returned."""
+        """Overwrite a page with bytes that `read_page` returned."""
         with _parameter_errors():
             self._model.write_page(page, data)
 
@@ -366,22 +366,22 @@ class NativeExecutor:
         return raw
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Run a step; return the logits in Q16 of the wanted rows, int32 (wanted, vocabulary), valid until the next."""
+        """Run a step; return the wanted rows' logits in Q16, int32 (wanted, vocabulary), valid until the next step."""
         raw = self._step(chunks, wanted)
         return raw if self.profile != "fp32" else fixed_logits(raw.view(np.float32))
 
     def step_float(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Run a step; return the logits as float32 (wanted, vocabulary), valid until the next."""
+        """Run a step; return the wanted rows' logits as float32 (wanted, vocabulary), valid until the next step."""
         raw = self._step(chunks, wanted)
         return raw.view(np.float32) if self.profile == "fp32" else raw.astype(np.float32) / np.float32(65536)
 
     def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the head's input for some rows of the last step's logits."""
+        """Return the head's inputs for some rows of the last step's logits."""
         with _parameter_errors():
             return np.asarray(self._model.head_inputs(np.asarray(rows, np.int64)))
 
     def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Draw tokens; return them and their log-probabilities (Q24), -1 and 0 where no token is left."""
+        """Draw tokens; return them with their log-probabilities (Q24), or -1 and 0 if no token is allowed."""
         with _parameter_errors():
             tokens, logprobs = _native.draw(self._model, logits, draws)
         return tokens, logprobs
@@ -389,13 +389,13 @@ class NativeExecutor:
     def top(
         self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the k likeliest tokens of some rows, ties by least id: tokens (m, k), log-probabilities (m, k)."""
+        """Return the k most likely tokens of some rows, ties by lowest id: tokens (m, k), log-probabilities (m, k)."""
         with _parameter_errors():
             tokens, logprobs = _native.top(self._model, logits, np.asarray(rows, np.int64), k)
         return tokens, logprobs
 
     def likeliest(self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
-        """Return the tokens of `top` alone, which costs less."""
+        """Return only the tokens of `top`, which is cheaper."""
         with _parameter_errors():
             return np.asarray(_native.likeliest(self._model, logits, np.asarray(rows, np.int64), k))
 

@@ -1,4 +1,4 @@
-"""Programs in which outliers have 16 bits: what the profile `llm_int8` makes of them (docs/numerics.md, section 3)."""
+"""Programs for the profile `llm_int8`, in which outliers have 16 bits (docs/numerics.md, section 3)."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from intact.numerics.profiles import ProfileParts
 
 
 def with_outliers(program: Program, parts: ProfileParts) -> tuple[Program, dict[str, int]]:
-    """Return a program whose products multiply what 8 bits leave of outliers, where the profile gives them 16.
+    """Extend a program to multiply the remainder that 8-bit codes leave of outliers, if the profile gives them 16 bits.
 
     Returns
     -------
     Program
-        Its buffers of gathered inputs have more columns. `integer_weight` makes the matrices for them.
+        The program with wider buffers of gathered inputs. `integer_weight` makes the matching matrices.
     dict
-        Blocks of outliers by the name of such a buffer, and by that of each matrix that it is multiplied by.
+        Number of outlier blocks, by the name of each such buffer and of each matrix that multiplies it.
 
     Raises
     ------
     ModelError
-        If there are more columns then than a product can have.
+        If a product would get more columns than it can have.
     """
     if not parts.scheme.outliers:
         return program, {}

@@ -1,4 +1,4 @@
-"""A profile of steps: time by operation, the work that each was given, and what the machine allows."""
+"""A profile of steps: time and amount of work per operation, and the limits of the machine."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Record(NamedTuple):
         embed, norm, gather, scatter, hadamard, quantise (or both in one: "norm, quantise"), linear, rope, append,
         attention, convolve, scan, delta rule, gate, all-gather, logits or rest.
     label : str
-        What it works on: the matrices of a linear, the rows that are quantised.
+        Object of the operation: the matrices of a linear, or the rows that are quantised.
     calls : int
-        How often it ran.
+        Number of calls.
     seconds : float
-        Of the first thread, waiting for others included.
+        Time of the first thread, including its waiting for other threads.
     waiting : float
-        Seconds of these that the first thread waited for others.
+        Part of `seconds` during which the first thread waited for other threads.
     macs : int
-        Multiply-adds of its products, of all threads; 0 where it has none.
+        Multiply-adds of its products over all threads; 0 if it has none.
     bytes : int
-        The least that it moves: weights once a step, the cache once a chunk, the rows that it reads and writes.
+        Minimum memory traffic: weights once per step, the cache once per chunk, and the rows that it reads and writes.
     """
 
     kind: str
@@ -49,19 +49,19 @@ class Record(NamedTuple):
 
 
 class MachineLimits(NamedTuple):
-    """The machine's measured limits: 8-bit products a second of one thread, bytes read a second by all threads."""
+    """The machine's measured limits: 8-bit products per second of one thread, bytes read per second by all threads."""
 
     macs: float
     bytes: float
 
     def fraction(self, record: Record, threads: int) -> float:
-        """Return the time that a record's products or bytes would take at these limits, over its seconds."""
+        """Return the time that a record's products or bytes need at these limits, divided by its measured time."""
         least = max(record.macs / (self.macs * threads), record.bytes / self.bytes)
         return least / record.seconds if record.seconds else 0.0
 
 
 def measure_limits(tier: str, threads: int) -> MachineLimits:
-    """Run a tier's multipliers and all threads' reads for a moment each (a tenth of a second in all)."""
+    """Measure the limits by briefly running a tier's multipliers and reads on all threads (a tenth of a second)."""
     return MachineLimits(*_native.kernels.limits(tier, threads))
 
 
@@ -71,13 +71,13 @@ class StepWork:
     Parameters
     ----------
     float32 : bool
-        If true, rows, keys and values are float32 (profile fp32), else integers.
+        If true, rows, keys and values are float32 (profile fp32), otherwise integers.
     weight_size : function
-        Bytes of a matrix in memory, by its name.
+        Maps a matrix's name to its size in memory in bytes.
     fused : mapping
-        Operations that compute the norm of their rows themselves, and the number of that norm.
+        Operations that compute the norm of their rows themselves, mapped to the index of that norm.
     codec : KvCodec, optional
-        Of the keys and values in pages.
+        Codec of the keys and values in pages.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class StepWork:
         self._seen_last = 0
 
     def add(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64], narrows: bool) -> None:
-        """Count a step; where it narrows, only the wanted rows took part in the last attention and what follows."""
+        """Count a step; if it narrows, only the wanted rows take part in the last attention and later operations."""
         last = np.concatenate([np.arange(len(chunk.tokens)) + chunk.position + 1 for chunk in chunks])
         if self.program.is_encoder:  # a row sees all of its text
             last = np.concatenate([np.full(len(chunk.tokens), len(chunk.tokens)) for chunk in chunks])
@@ -119,7 +119,7 @@ class StepWork:
         self._seen_last += _pairs(going, self._window)
 
     def cost(self, i: int, part: int) -> WorkSize:
-        """Return the work of the steps so far in one part of operation i."""
+        """Return the work of one part of operation i over all steps so far."""
         op, norm = self.program.ops[i], self._norms[i]
         counts = RowCounts(
             self.steps,
@@ -138,7 +138,7 @@ class StepWork:
         return op.work(part, self._sizes, counts)
 
     def by_operation(self) -> list[WorkSize]:
-        """Return the work of the steps so far in each operation of the program, all its parts together."""
+        """Return the work of each operation of the program over all steps so far, summed over its parts."""
         found = []
         for i, parts in enumerate(self._parts):
             sizes = [self.cost(i, part) for part in parts]
@@ -146,23 +146,23 @@ class StepWork:
         return found
 
     def _norm(self, i: int) -> Norm:
-        """Return the norm that is operation i."""
+        """Return operation i, which must be a norm."""
         norm = self.program.ops[i]
         assert isinstance(norm, Norm)
         return norm
 
     def _labels(self, i: int) -> dict[int, Label]:
-        """Return kind and label of each part of an operation that may take time."""
+        """Return kind and label of each timed part of an operation."""
         labels, norm = self.program.ops[i].labels(), self._norms[i]
         return labels if norm is None else labels | {ROWS: ("norm, quantise", tensor_roles([norm.gain]))}
 
     def records(self, times: NDArray[np.int64]) -> list[Record]:
-        """Return records in the order in which a step first meets them.
+        """Return records in the order in which a step first reaches them.
 
         Parameters
         ----------
         times : int64, (operations + 1, 3)
-            Nanoseconds of every operation, by part.
+            Nanoseconds spent in each operation, by part.
         """
         found: dict[tuple[str, str], Record] = {}
 
@@ -187,5 +187,5 @@ class StepWork:
 
 
 def _pairs(last: NDArray[np.int64], window: int) -> int:
-    """Return the number of positions that rows see in all, the last of each given as a count."""
+    """Return the total number of visible positions over rows, given the number of positions up to each row."""
     return int((np.minimum(last, window) if window else last).sum())

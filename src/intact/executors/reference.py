@@ -1,4 +1,4 @@
-"""The NumPy executor: runs a Program by the normative arithmetic, slowly and readably."""
+"""The NumPy executor: runs a Program in the normative arithmetic, written for readability and not for speed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Memory:
 
     @property
     def arrays(self) -> list[tuple[list[list[Rows]], int]]:
-        """The arrays of the cache, with the number of places that a page has in them."""
+        """The arrays of the cache, each group with the number of entries that a page has in it."""
         return [
             (list(self._cached.values()), self.page_size),
             (list(self._states.values()), state_slots(self.page_size)),
@@ -91,7 +91,7 @@ def _arrays(shapes: Sequence[tuple[int, ...]]) -> list[Rows]:
 
 
 class ReferenceExecutor:
-    """The integer profiles, one operation after the other, on whole rows of int64."""
+    """Runs the integer profiles, one operation after the other, on whole rows of int64."""
 
     layout = "reference 1"
 
@@ -116,17 +116,17 @@ class ReferenceExecutor:
 
     @property
     def description(self) -> dict[str, object]:
-        """Executor, tier and threads in use."""
+        """The executor, tier and number of threads in use."""
         return {"executor": "reference", "tier": "numpy", "threads": 1}
 
     @property
     def saturated(self) -> int:
-        """Numbers of recurrent states that came to the limit so far."""
+        """Number of recurrent-state values that have saturated so far."""
         return self._memory.saturated
 
     @property
     def page_bytes(self) -> int:
-        """Bytes of a page."""
+        """Size of a page in bytes."""
         return 8 * sum(
             size * int(np.prod(array.shape[1:]))
             for lists, size in self._memory.arrays
@@ -135,12 +135,12 @@ class ReferenceExecutor:
         )
 
     def close(self) -> None:
-        """Free the weights and the pages; nothing can run any more."""
+        """Free the weights and the pages; the executor cannot be used afterwards."""
         self._memory = _Memory(replace(self.program, ops=()), {}, self.bits, self.page_size)
         self._head = None
 
     def reserve_pages(self, count: int) -> None:
-        """Allocate pages until there are so many."""
+        """Allocate pages until there are at least `count`."""
         for lists, size in self._memory.arrays:
             for arrays in lists:
                 for i, old in enumerate(arrays):
@@ -153,11 +153,11 @@ class ReferenceExecutor:
             to[:] = part
 
     def read_page(self, page: int) -> NDArray[np.uint8]:
-        """Return a copy of the bytes of a page: of each layer keys, their scales, values, their scales, as int64."""
+        """Return a copy of a page's bytes: keys, their scales, values and their scales of each layer, as int64."""
         return np.concatenate([part.reshape(-1) for part in self._page(page)]).view(np.uint8)
 
     def write_page(self, page: int, data: NDArray[np.uint8]) -> None:
-        """Set the bytes of a page to what `read_page` returned."""
+        """Overwrite a page with bytes that `read_page` returned."""
         if len(data) != self.page_bytes:
             raise ParameterError(f"a page has {self.page_bytes} bytes, got {len(data)}")
         values, at = data.view(np.int64), 0
@@ -166,7 +166,7 @@ class ReferenceExecutor:
             at += part.size
 
     def _page(self, page: int) -> list[Rows]:
-        """Return the parts of the cache that belong to a page, as views."""
+        """Return views of the parts of the cache that belong to a page."""
         return [
             array[page * size : (page + 1) * size]
             for lists, size in self._memory.arrays
@@ -184,7 +184,7 @@ class ReferenceExecutor:
 
     @property
     def recording(self) -> bool:
-        """If true, steps keep the inputs of their products, for calibration. Setting it discards what was kept."""
+        """If true, steps keep the inputs of their products, for calibration. Setting it discards earlier inputs."""
         return self._memory.recorded is not None
 
     @recording.setter
@@ -192,13 +192,13 @@ class ReferenceExecutor:
         self._memory.recorded = {} if on else None
 
     def recorded(self, op: int) -> Quantized:
-        """Return what entered a product, an operation of the program by its index, in the last recorded step."""
+        """Return the inputs that the product at operation index `op` read in the last recorded step."""
         if self._memory.recorded is None or op not in self._memory.recorded:
             raise ParameterError(f"no recorded step has passed a product that is operation {op}")
         return self._memory.recorded[op]
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Logits in Q16 of the wanted rows, int32 (wanted, vocabulary)."""
+        """Run a step; return the wanted rows' logits in Q16, int32 (wanted, vocabulary)."""
         check_consecutive(self.program, chunks)
         check_whole(self.program, chunks)
         positions = np.concatenate([chunk.positions() for chunk in chunks])
@@ -222,11 +222,11 @@ class ReferenceExecutor:
         return step.logits.astype(np.int32)
 
     def step_float(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits as float32 (wanted, vocabulary)."""
+        """Run a step; return the wanted rows' logits as float32 (wanted, vocabulary)."""
         return self.step(chunks, wanted).astype(np.float32) / np.float32(1 << LOGIT_FRACTION)
 
     def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the head's input for some rows of the last step's logits."""
+        """Return the head's inputs for some rows of the last step's logits."""
         if self._head is None:
             raise ParameterError("no step has given logits yet")
         return to_bytes(Quantized(*(part[rows] for part in self._head)))
@@ -234,7 +234,7 @@ class ReferenceExecutor:
     def draw(
         self, logits: NDArray[np.int32], draws: Sequence[sampling.Draw]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Draw tokens; return them and their log-probabilities (Q24), -1 and 0 where no token is left."""
+        """Draw tokens; return them with their log-probabilities (Q24), or -1 and 0 if no token is allowed."""
         tokens = np.array([sampling.draw(logits[d.row], *d[1:]) for d in draws], np.int64)
         pairs = zip(draws, tokens.tolist(), strict=True)
         logprobs = [sampling.log_probability(logits[d.row], t) if t >= 0 else 0 for d, t in pairs]
@@ -243,7 +243,7 @@ class ReferenceExecutor:
     def top(
         self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the k likeliest tokens of some rows, ties by least id: tokens (m, k), log-probabilities (m, k)."""
+        """Return the k most likely tokens of some rows, ties by lowest id: tokens (m, k), log-probabilities (m, k)."""
         if not 1 <= k <= logits.shape[1]:
             raise ParameterError(f"k must lie in 1 to {logits.shape[1]}, got {k}")
         tokens = np.array([sampling.top(logits[row], k) for row in rows], np.int32).reshape(-1, k)
@@ -254,7 +254,7 @@ class ReferenceExecutor:
         return tokens, np.array(logprobs, np.int64).reshape(-1, k)
 
     def likeliest(self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
-        """Return the tokens of `top` alone."""
+        """Return only the tokens of `top`."""
         return self.top(logits, rows, k)[0]
 
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""The settings of an executor: from them, or from an executor that runs already, another one is made."""
+"""The settings of an executor, and the creation of executors from settings or from a running executor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ExecutorSettings(NamedTuple):
-    """The arguments of an executor, as of `intact.load`."""
+    """The arguments of an executor, with the same meaning as in `intact.load`."""
 
     profile: Profile
     bits: int
@@ -30,14 +30,14 @@ class ExecutorSettings(NamedTuple):
         mapped: WeightFile | None = None,
         weights_memory: int = 1 << 62,
     ) -> Executor:
-        """Return the executor of a program, or of a part of one.
+        """Create the executor of a program, or of a part of one.
 
         Parameters
         ----------
         exchange : Exchanger, optional
-            Runs the exchanges of a program that has some.
+            Callback that runs the exchanges of a program that contains some.
         tier, mapped, weights_memory
-            As of `NativeExecutor`; the reference executor has none of them.
+            See `NativeExecutor`; the reference executor ignores them.
 
         Raises
         ------
@@ -64,7 +64,7 @@ class ExecutorSettings(NamedTuple):
 
 
 def make_alike(executor: Executor, program: Program, exchange: Exchanger) -> Executor:
-    """Return an executor of another program that computes as one in this process does, on its tier."""
+    """Create an executor of another program with the settings and tier of an existing executor in this process."""
     facts = executor.description
     kind, threads, tier = str(facts["executor"]), cast("int", facts["threads"]), str(facts["tier"])
     settings = ExecutorSettings(executor.profile, executor.bits, executor.page_size, kind, threads)

@@ -1,8 +1,8 @@
-"""Packed matrices of a model in a file, to be mapped instead of held in memory (docs/engine.md).
+"""A file of a model's packed matrices, which is mapped instead of held in memory (docs/engine.md).
 
-The file begins with a page: magic, key, and the place and SHA-256 of an index. The matrices follow, each from the start
-of a page, its bytes as the native executor has them in memory (native/runtime/weight.h), the same on every tier. The
-index comes last: JSON with a member for each matrix.
+The first page holds magic, key, and the position and SHA-256 of an index. The matrices follow, each starting on a page
+boundary, with the bytes that the native executor has in memory (native/runtime/weight.h), the same on every tier. The
+index comes last: JSON with one member per matrix.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from intact.checkpoints.formats.tensor import map_file, release
 from intact.models.program import Program
 
 FORMAT: Final = 1
-"""The version of the file and of the layout of packed matrices; it is part of what files are named by."""
+"""The version of the file and of the layout of packed matrices; it is part of the digest that names a file."""
 _MAGIC: Final = b"intact packed weights\n\0\0"
 _HEAD: Final = struct.Struct("<24s32sQQ32s")
 _PAGE: Final = 4096
 _BLOCK: Final = 1 << 22
-"""Bytes that are hashed at a time."""
+"""Number of bytes to hash at a time."""
 
 
 def matrices_of(program: Program) -> list[str]:
-    """Return the names of the matrices that every row may pass, in the order of the program; not those of adapters."""
+    """Return the names of all matrices that any row may pass, in program order, except those of adapters."""
     return list(dict.fromkeys(name for op in program.ops for name in op.matrices()))
 
 
 def write_weights(file: BinaryIO, key: bytes, names: Iterable[str], packed: Callable[[str], _native.Weight]) -> None:
-    """Write a file of packed matrices, of which one is in memory at a time.
+    """Write a file of packed matrices, keeping one at a time in memory.
 
     Parameters
     ----------
     key : bytes
-        32 bytes that say what the matrices follow from.
+        32 bytes that identify the inputs from which the matrices are derived.
     packed : callable
-        Makes the matrix of a name.
+        Returns the packed matrix of a given name.
     """
     index: dict[str, Any] = {}
     at = file.write(bytes(_PAGE))
@@ -73,14 +73,14 @@ def write_weights(file: BinaryIO, key: bytes, names: Iterable[str], packed: Call
 
 
 class WeightFile:
-    """A file of packed matrices, mapped.
+    """A mapped file of packed matrices.
 
     Parameters
     ----------
     path : Path
         The file.
     key : bytes
-        That of its head.
+        The expected key in its header.
 
     Attributes
     ----------
@@ -117,18 +117,18 @@ class WeightFile:
         return self.data[one["at"] : one["at"] + one["bytes"]]
 
     def weight(self, name: str) -> _native.Weight:
-        """Return a matrix, whose bytes stay in the file; none of them are read."""
+        """Return a matrix whose bytes stay in the file, without reading them."""
         one = self._index[name]
         table = None if one["table"] is None else np.array(one["table"], np.int16)
         return _native.map_weight(one["stated"], table, self._bytes(name))
 
     def verify(self, threads: int) -> None:
-        """Read all matrices, some megabytes of each at a time, and compare their digests.
+        """Read all matrices, a few megabytes of each at a time, and compare their digests.
 
         Raises
         ------
         FormatError
-            Naming the first that differs.
+            If a matrix has another digest; the message names the first such matrix.
         """
         with ThreadPoolExecutor(threads) as pool:  # hash functions release the interpreter's lock
             for name, digest in zip(self._index, pool.map(self._digest, self._index.values()), strict=True):

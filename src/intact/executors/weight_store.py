@@ -1,7 +1,7 @@
-"""The folder of files of packed matrices: made once for each model, verified, bounded, shared by processes.
+"""The folder of packed weight files: made once per model, verified, limited in size, shared by processes.
 
-A file is named by a digest of all that its bytes follow from. It is written beside its place and then moved there, so
-that a process which maps it never sees it change; who finds it damaged makes it again.
+A file is named by a digest of everything that determines its bytes. It is written under a temporary name and then
+renamed, so a process that maps it never sees it change. A process that finds a file damaged makes it again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from intact.executors.weight_file import FORMAT, WeightFile, matrices_of, write_
 from intact.models.program import Program
 
 LIMIT: Final = 200_000_000_000
-"""Most bytes of all files together; of more, those of the models that were used longest ago are removed."""
+"""Maximum number of bytes of all files together; beyond it, files of the least recently used models are removed."""
 _LOG = logging.getLogger("intact")
 _VERIFIED: Final = "packed"
 
@@ -44,19 +44,19 @@ def packed_key(weights: str, bits: int) -> bytes:
     Parameters
     ----------
     weights : str
-        The root over its weights and program (`intact.receipts.identity`).
+        The root digest over the model's weights and program (`intact.receipts.identity`).
     bits : {8, 4}
-        Codes of matrices that it stores as floats.
+        Bits of the codes for matrices that the model stores as floats.
     """
     about = {"format": FORMAT, "weights": weights, "bits": bits, "byte_order": sys.byteorder}
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).digest()
 
 
 def map_packed(program: Program, weights: str, bits: int, threads: int, limit: int = LIMIT) -> WeightFile:
-    """Map the packed matrices of a model; if there is no file of them, or it is damaged, make it first.
+    """Map the packed matrices of a model; if their file is missing or damaged, make it first.
 
-    Making it takes as much memory as the largest matrix, twice. A file that has not changed since it was verified is
-    not read again.
+    Making it needs twice the memory of the largest matrix. A file that has not changed since it was verified is not
+    read again.
 
     Parameters
     ----------
@@ -65,16 +65,16 @@ def map_packed(program: Program, weights: str, bits: int, threads: int, limit: i
     weights, bits
         See `packed_key`.
     threads : int
-        Threads that pack and verify.
+        Number of threads for packing and verifying.
     limit : int
-        Most bytes of the folder.
+        Maximum number of bytes of the folder.
 
     Raises
     ------
     ParameterError
-        If the folder cannot be made or written.
+        If the folder cannot be created or written.
     CapacityError
-        If its disk has too little room, or the file would exceed the limit.
+        If its disk has too little space, or the file would exceed the limit.
     ModelError
         If a matrix cannot be packed.
     """
@@ -103,7 +103,7 @@ def map_packed(program: Program, weights: str, bits: int, threads: int, limit: i
 
 
 def _open(path: Path, key: bytes, threads: int) -> WeightFile | None:
-    """Return the file of a key, verified; None if there is none. A damaged one is removed."""
+    """Return the verified file of a key, or None if there is none. Remove a damaged file."""
     if not path.exists():
         return None
     try:
@@ -145,7 +145,7 @@ def _make(path: Path, key: bytes, program: Program, bits: int, threads: int, lim
 
 
 def _estimate(program: Program) -> int:
-    """Return the bytes that a file of packed matrices takes at most, about: a little more than the model's."""
+    """Estimate an upper bound of the size of a packed file in bytes: slightly more than the model's own size."""
     return sum(program.tensors[name].stored_bytes for name in matrices_of(program)) * 9 // 8 + (1 << 20)
 
 
@@ -157,9 +157,9 @@ def _no_room(folder: Path, program: Program) -> str:
 
 
 def _make_room(folder: Path, wanted: int, limit: int) -> None:
-    """Remove files of models that were used longest ago until the wanted bytes stay below the limit.
+    """Remove files of the least recently used models until the wanted bytes fit within the limit.
 
-    What killed writers left goes too. Processes that map a removed file keep it until they end.
+    Also remove partial files left by killed writers. Processes that map a removed file keep it until they end.
     """
     if wanted > limit:
         raise CapacityError(
@@ -180,6 +180,6 @@ def _make_room(folder: Path, wanted: int, limit: int) -> None:
 
 
 def _used(file: Path) -> int:
-    """Return the time at which a file was last used."""
+    """Return the time at which a file was last used, in nanoseconds."""
     mark = file.with_suffix(".used")
     return os.stat(mark if mark.exists() else file).st_mtime_ns  # noqa: PTH116

@@ -1,4 +1,4 @@
-"""Activations in bytes with a scale per block of 32, on the grid of a scheme (docs/numerics.md, section 3)."""
+"""Activations as one-byte codes with a scale per block of 32, on the grid of a scheme (docs/numerics.md, section 3)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LARGEST_SUM = 8191
 
 
 class Quantized(NamedTuple):
-    """Rows of activations: x[m, k] = codes[m, k] * scale[m, k // 32] * 2 ** exponent[m].
+    """Quantised activation rows: x[m, k] = codes[m, k] * scale[m, k // 32] * 2 ** exponent[m].
 
     Attributes
     ----------
-    codes : int8 (M, K), K padded to a multiple of 32 with zeros, |code| <= 127; int64 of wide schemes
+    codes : int8 (M, K), K padded to a multiple of 32 with zeros, |code| <= 127; int64 for wide schemes
     scale : int16 (M, K / 32), 1 to 8191
     exponent : int32 (M,)
     """
@@ -30,26 +30,26 @@ class Quantized(NamedTuple):
 
 
 class Scheme(NamedTuple):
-    """A grid for the rows that enter products, and the rule of its scales (docs/numerics.md, section 3).
+    """A quantisation grid for the inputs of matrix products and the rule for its scales (docs/numerics.md, section 3).
 
-    A code is `step` times a level of the grid: as large as a byte holds, so that the rounded shift of section 4 drops
-    the least.
+    A code is `step` times a level of the grid. `step` is as large as a byte allows, so that the rounded shift of
+    section 4 loses as little as possible.
 
     Attributes
     ----------
     largest : int
         The largest code.
     mantissa : int
-        Significant bits of a level; 7 for grids of integers, whose levels are all integers.
+        Significant bits of a level; 7 for integer grids, whose levels are all integers.
     power : bool
-        If true, scales are powers of two, and levels the nearest, ties to even; else scales are integers, and of two
-        levels equally near the greater is taken.
+        If true, scales are powers of two and values round to the nearest level, ties to even; otherwise scales are
+        integers and ties round up.
     whole_row : bool
-        If true, all blocks of a row have the scale of the largest.
+        If true, all blocks of a row share the largest block's scale.
     static : bool
-        If true, all rows of a product have one scale, which comes from calibration (`fixed_scale`).
+        If true, all rows of a product share one scale, which comes from calibration (`fixed_scale`).
     outliers : bool
-        If true, outliers, where a weight has them apart, have scales of their own and 16 bits
+        If true, outlier columns get their own scales and 16 bits, where a weight stores them separately
         (`intact.numerics.outliers`).
     """
 
@@ -69,19 +69,19 @@ class Scheme(NamedTuple):
 
     @property
     def wide(self) -> bool:
-        """If true, codes do not fit a byte, and products are exact (`intact.numerics.exact_product`)."""
+        """If true, codes do not fit in a byte, and products are exact (`intact.numerics.exact_product`)."""
         return self.largest > 127
 
     @property
     def takes_sparsity(self) -> bool:
-        """If true, a rule of sparse inputs may follow it (`intact.numerics.sparsity`)."""
+        """If true, the scheme can be combined with a sparsity rule (`intact.numerics.sparsity`)."""
         return not (self.wide or self.outliers)
 
     @property
     def native(self) -> tuple[int, int, int, bool, bool]:
-        """The scheme as the extension takes it: the largest code, log2 of its unit or step, and the next three fields.
+        """The form that the extension takes: largest code, log2 of the unit or step, mantissa, power, whole_row.
 
-        A wide scheme's largest code is given in units that leave it 18 bits.
+        For a wide scheme, the largest code is given in units that leave it 18 bits.
         """
         unit = max(0, self.largest.bit_length() - 18) if self.wide else self.step.bit_length() - 1
         largest = self.largest >> unit if self.wide else self.largest
@@ -104,17 +104,19 @@ SCHEMES: Final = {
         Scheme("llm_int8", 127, whole_row=True, outliers=True),
     )
 }
-"""Schemes of activations by name; the first is the usual one. mxfp4 is E2M1 in halves, mxfp6 E2M3 in eighths,
-mxfp8 E4M3 in units of 2^-9 and mxfp8e5m2 E5M2 in units of 2^-16, whose codes do not fit a byte."""
+"""Activation schemes by name; the first is the default. mxfp4 is E2M1 in halves, mxfp6 E2M3 in eighths,
+mxfp8 E4M3 in units of 2^-9 and mxfp8e5m2 E5M2 in units of 2^-16; the codes of the last two do not fit in a byte.
+"""
 
 
 def quantize(x: np.ndarray, fraction: int, scheme: Scheme = INT8, outliers: int = 0) -> Quantized:
-    """Quantise rows x (M, K) of integers with `fraction` fraction bits to blocks of bytes.
+    """Quantise rows x (M, K) of integers with `fraction` fraction bits to blocks of one-byte codes.
 
     Parameters
     ----------
     outliers : int
-        Blocks of outliers, in which rows end three times: the last codes are of what the first leave.
+        Number of outlier blocks. Each row ends with three copies of them; the last copy encodes the remainder that the
+        first leaves.
     """
     if scheme is not INT8:
         return _quantize_to(scheme, x, fraction, outliers)
@@ -150,7 +152,7 @@ def _quantize_to(scheme: Scheme, x: np.ndarray, fraction: int, outliers: int) ->
 
 
 def _codes_of(scheme: Scheme, u: np.ndarray, whole: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Return codes and scales of blocks (M, blocks, 32); if `whole`, all of a row have one scale."""
+    """Return codes and scales of blocks (M, blocks, 32); if `whole`, all blocks of a row share one scale."""
     tops = np.abs(u).max(axis=2)
     if whole:
         tops = np.broadcast_to(tops.max(axis=1, keepdims=True, initial=0), tops.shape)
@@ -164,12 +166,12 @@ def _codes_of(scheme: Scheme, u: np.ndarray, whole: bool = False) -> tuple[np.nd
 
 
 def _scaled(x: np.ndarray, e: np.ndarray) -> np.ndarray:
-    """Return x / 2^e, rounded half up; no bits are lost where e is negative."""
+    """Return x / 2^e, rounded half up; exact where e is negative."""
     return np.where(e >= 0, rshift(x, np.maximum(e, 0)), x << np.maximum(-e, 0))
 
 
 class FixedScale(NamedTuple):
-    """The scale of all rows that enter a product: x is about code * scale * 2 ** exponent.
+    """The shared scale of all rows that enter a product: x is approximately code * scale * 2 ** exponent.
 
     Attributes
     ----------
@@ -182,7 +184,7 @@ class FixedScale(NamedTuple):
 
 
 LEAST_INPUT, MOST_INPUT = 2.0**-40, 2.0**31
-"""Bounds of a product's largest input: the least is taken where it is smaller, and larger ones are refused."""
+"""Bounds of a product's largest input: smaller values are raised to the lower bound, and larger ones are rejected."""
 
 
 def fixed_scale(largest: float) -> FixedScale:
@@ -191,12 +193,12 @@ def fixed_scale(largest: float) -> FixedScale:
     Parameters
     ----------
     largest : float
-        Of the inputs on a calibration text, in size: a float32.
+        Largest magnitude of the inputs on a calibration text: a float32.
 
     Raises
     ------
     ValueError
-        If it is no number from 0 to 2^31.
+        If it is not a number from 0 to 2^31.
     """
     if not 0 <= largest < MOST_INPUT:
         raise ValueError(f"the largest input of a product must lie in 0 to 2^31, got {largest}")
@@ -208,7 +210,7 @@ def fixed_scale(largest: float) -> FixedScale:
 
 
 def quantize_fixed(x: np.ndarray, fraction: int, to: FixedScale) -> Quantized:
-    """Quantise rows x (M, K) of integers with `fraction` fraction bits by a fixed scale; larger inputs are clipped."""
+    """Quantise rows x (M, K) of integers with `fraction` fraction bits by a fixed scale; clip larger inputs."""
     rows, columns = x.shape
     x = np.pad(np.asarray(x, np.int64), ((0, 0), (0, -columns % BLOCK)))
     u = np.clip(shift(x, to.exponent + fraction), -LARGEST, LARGEST)
@@ -228,16 +230,16 @@ def _nearest_float(u: np.ndarray, least: np.ndarray, mantissa: int) -> np.ndarra
 
 
 def to_bytes(a: Quantized) -> np.ndarray:
-    """Rows of activations as bytes (M, K + K / 16 + 4): codes, then scales and the exponent as little-endian integers.
+    """Serialise activation rows (M, K + K / 16 + 4): codes, then scales and the exponent as little-endian integers.
 
-    So a receipt's chain takes what enters the head (docs/receipts.md).
+    A receipt's hash chain covers the head's inputs in this form (docs/receipts.md).
     """
     scale, exponent = a.scale.astype("<i2"), a.exponent.astype("<i4")[:, None]
     return np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in (a.codes, scale, exponent)], axis=1)
 
 
 def from_row_bytes(data: np.ndarray, columns: int) -> Quantized:
-    """Read rows as `to_bytes` writes them: uint8 of any shape, for rows of `columns` values."""
+    """Parse rows written by `to_bytes`: uint8 of any shape, for rows of `columns` values."""
     padded = -(-columns // BLOCK) * BLOCK
     rows = data.reshape(-1, padded + padded // BLOCK * 2 + 4)
     codes, scale, exponent = np.split(rows, [padded, rows.shape[1] - 4], axis=1)
@@ -249,7 +251,7 @@ def from_row_bytes(data: np.ndarray, columns: int) -> Quantized:
 
 
 def block_sums(a: Quantized, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scaled sums of blocks of inputs for the minima: (T int16 (M, K / block), exponent int32 (M,)).
+    """Return scaled block sums of the inputs for the minima: (T int16 (M, K / block), exponent int32 (M,)).
 
     The sum of a block's codes times its scale is T * 2 ** exponent, rounded to 13 bits and a sign.
     """

@@ -17,19 +17,19 @@ KEY_MAX, VALUE_MAX, WEIGHT_MAX = 2047, 127, 4095
 
 
 class Heads(NamedTuple):
-    """Quantised heads: codes (..., d) and an integer scale a vector (...,)."""
+    """Quantised heads: codes (..., d) and one integer scale per vector (...,)."""
 
     codes: np.ndarray
     scale: np.ndarray
 
 
 def quantize_keys(x: np.ndarray) -> Heads:
-    """Keys x (..., d) in Q16 to int16 codes: x = codes * scale * 2^-8."""
+    """Quantise keys x (..., d) in Q16 to int16 codes: x = codes * scale * 2^-8."""
     return _quantize(x, KEY_BITS, KEY_MAX, 48)
 
 
 def quantize_values(x: np.ndarray) -> Heads:
-    """Values x (..., d) in Q16 to int8 codes: x = codes * scale * 2^-6."""
+    """Quantise values x (..., d) in Q16 to int8 codes: x = codes * scale * 2^-6."""
     return _quantize(x, VALUE_BITS, VALUE_MAX, 50)
 
 
@@ -42,14 +42,14 @@ def _quantize(x: np.ndarray, bits: int, largest: int, drop: int) -> Heads:
 
 
 class Scale(NamedTuple):
-    """The factor of the scores times log2(e) / 2047, as mantissa * 2^-exponent, 2^30 <= mantissa < 2^31."""
+    """The score factor times log2(e) / 2047, as mantissa * 2^-exponent, 2^30 <= mantissa < 2^31."""
 
     mantissa: int
     exponent: int
 
 
 def score_scale(factor: Fraction) -> Scale:
-    """The score factor for queries of 12 bits, in base-2 units."""
+    """Return the score factor for 12-bit queries, in base-2 units."""
     exact = factor * Fraction(LOG2E, 1 << 30) / KEY_MAX
     exponent = 30
     while exact * 2**exponent < 1 << 30:
@@ -61,7 +61,7 @@ def score_scale(factor: Fraction) -> Scale:
 
 
 def quantize_query(x: np.ndarray, scale: Scale) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Queries x (..., d) in Q16: codes (|code| <= 2047), a mantissa of 15 bits and the right shift of their scores."""
+    """Quantise queries x (..., d) in Q16: codes (|code| <= 2047), a 15-bit mantissa and the scores' right shift."""
     x = np.asarray(x, np.int64)
     amax = np.abs(x).max(axis=-1)
     reciprocal = (KEY_MAX << 48) // np.maximum(amax, 1)
@@ -72,14 +72,14 @@ def quantize_query(x: np.ndarray, scale: Scale) -> tuple[np.ndarray, np.ndarray,
 
 
 def scores(query: tuple[np.ndarray, np.ndarray, np.ndarray], keys: Heads) -> np.ndarray:
-    """Scores of one query (d,) with keys (n, d), in base 2 and Q16: int64 (n,)."""
+    """Return the scores of one query (d,) against keys (n, d), in base 2 and Q16: int64 (n,)."""
     codes, mantissa, drop = query
     acc = keys.codes @ codes
     return sat32(shift(rshift(acc * mantissa, 15) * keys.scale, drop))
 
 
 def sink_scores(values: np.ndarray) -> np.ndarray:
-    """The scores of attention sinks, float32 of any shape, in base 2 and Q16: int64, saturated."""
+    """Convert attention sink scores, float32 of any shape, to base 2 and Q16: int64, saturated."""
     exact = (Fraction(value) * LOG2E / (1 << 14) for value in values.reshape(-1).tolist())
     rounded = [max(min(math.floor(x + Fraction(1, 2)), 1 << 32), -(1 << 32)) for x in exact]
     return sat32(np.array(rounded, np.int64)).reshape(values.shape)
@@ -92,9 +92,9 @@ def attend(
     cap: SoftCap | None = None,
     sink: int | None = None,
 ) -> np.ndarray:
-    """The output (d,) in Q16, saturated, of one query over the n visible positions.
+    """Return the attention output (d,) in Q16, saturated, of one query over the n visible positions.
 
-    Scores may have a soft cap. A sink is one more score, which has its share of the probabilities and no value.
+    Scores may be soft-capped. A sink is one extra score that takes a share of the probability but has no value vector.
     """
     score = scores(query, keys)
     score = score if cap is None else soft_cap(score, cap)

@@ -1,4 +1,4 @@
-"""Gated short convolutions in integers: rows as the cache keeps them, and sums over positions (docs/numerics.md, 8)."""
+"""Gated short convolutions in integers: cached rows, and sums over positions (docs/numerics.md, section 8)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from intact.numerics.fixed import bitlen, rshift, sat32
 
 TAP_FRACTION: Final = 20
 TAP_LIMIT: Final = 256
-"""Weights are smaller than this, so that the sum of `MOST_TAPS` products stays below 2^62."""
+"""Weights must be smaller than this, so that the sum of `MOST_TAPS` products stays below 2^62."""
 MOST_TAPS: Final = 4
 CODE_BITS: Final = 15
 CODE_LIMIT: Final = (1 << CODE_BITS) - 1
 
 
 class ConvolutionRows(NamedTuple):
-    """Rows as the cache keeps them: codes int64 (M, n) of 16 bits and exponents (M,); a value is code << exponent."""
+    """Rows as cached: 16-bit codes int64 (M, n) and exponents (M,); a value is code << exponent."""
 
     codes: NDArray[np.int64]
     exponent: NDArray[np.int64]
@@ -41,15 +41,15 @@ def integer_taps(weight: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def convolution_rows(gate: NDArray[np.integer], x: NDArray[np.integer]) -> ConvolutionRows:
-    """Return the products of rows (M, n) of Q16, in the codes that the cache keeps.
+    """Multiply rows (M, n) in Q16 and return the products as the codes that the cache keeps.
 
-    A row's exponent is the least for which its largest product has at most 15 bits.
+    A row's exponent is the smallest for which its largest product has at most 15 bits.
     """
     return row_codes(sat32(rshift(np.asarray(gate, np.int64) * x, 16)))
 
 
 def row_codes(rows: NDArray[np.int64]) -> ConvolutionRows:
-    """Return rows (M, n) of 32 bits as 15 bits and a sign under the least exponent for which the largest value fits."""
+    """Round 32-bit rows (M, n) to 15 bits and a sign under the smallest exponent for which the largest value fits."""
     exponent = np.maximum(bitlen(np.abs(rows).max(axis=1)) - CODE_BITS, 0)
     codes = np.clip(rshift(rows, exponent[:, None]), -CODE_LIMIT, CODE_LIMIT)
     return ConvolutionRows(codes, exponent)
@@ -63,11 +63,11 @@ def convolve(
     Parameters
     ----------
     rows : sequence of (codes, exponent)
-        The position's own row, then those before it, the nearest first: as many as there are, at most one a tap.
+        The position's own row, then the rows before it, nearest first: all that exist, up to one per tap.
     taps : int64 (n, taps)
-        Weights in Q20; the last column is that of the position itself.
+        Weights in Q20; the last column belongs to the position itself.
     gate : integer (n,)
-        Q16.
+        In Q16.
     """
     total = np.zeros(len(taps), np.int64)
     for back, (codes, exponent) in enumerate(rows):

@@ -1,8 +1,8 @@
 """The gated delta rule in integers, normative by blocks of 64 positions (docs/numerics.md, section 8).
 
-As in a scan (`intact.numerics.scan`) the state is rounded at the ends of blocks alone, and inside a block a row is a
-sum over the block's rows before it and the state at the block's start. What a row writes, its value less what the state
-already holds under its key, is rounded once and kept.
+As in a scan (`intact.numerics.scan`), the state is rounded only at the ends of blocks. Inside a block, a row is a sum
+over the block's earlier rows and the state at the block's start. A row writes its value minus what the state already
+holds under its key; this difference is rounded once and kept.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ KEY_FRACTION: Final = 15
 KEY_LIMIT: Final = (1 << KEY_FRACTION) - 1
 STATE_FRACTION: Final = 20
 WEIGHT_FRACTION: Final = 24
-"""Of the factors that rows of a block enter each other's results with."""
+"""Fraction bits of the weights with which rows of a block enter each other's results."""
 KEY_EPSILON: Final = 4295
-"""Added to a key's sum of squares: 10^-6 in Q32."""
+"""Epsilon added to a key's sum of squares: 10^-6 in Q32."""
 
 
 class DeltaShape(NamedTuple):
@@ -35,9 +35,9 @@ class DeltaShape(NamedTuple):
     Attributes
     ----------
     heads, width : int
-        The heads of values, and the width of each.
+        Number of value heads, and the width of each.
     groups, states : int
-        The heads of keys and queries, and the width of each: a head's state has so many rows.
+        Number of key and query heads, and the width of each, which is also the number of rows of a head's state.
     tiled : bool
         If true, head h reads key h mod `groups`; otherwise consecutive heads share a key.
     """
@@ -50,21 +50,21 @@ class DeltaShape(NamedTuple):
 
     @property
     def inner(self) -> int:
-        """The values of all heads."""
+        """Total number of value columns."""
         return self.heads * self.width
 
     @property
     def columns(self) -> int:
-        """The columns of all keys, and of all queries."""
+        """Number of columns of all keys together, and of all queries."""
         return self.groups * self.states
 
     @property
     def channels(self) -> int:
-        """The channels that the convolution sees: queries, keys and values, in this order."""
+        """Number of channels of the convolution: queries, keys and values, in this order."""
         return self.inner + 2 * self.columns
 
     def of_heads(self, keys: NDArray[Number]) -> NDArray[Number]:
-        """Return what each head reads of something (..., groups * states): (..., heads, states)."""
+        """Expand an array (..., groups * states) to the part that each head reads: (..., heads, states)."""
         heads = np.arange(self.heads)
         read = heads % self.groups if self.tiled else heads // (self.heads // self.groups)
         found: NDArray[Number] = keys.reshape(*keys.shape[:-1], self.groups, self.states)[..., read, :]
@@ -77,11 +77,11 @@ class DeltaWeights(NamedTuple):
     Attributes
     ----------
     taps : int64 (channels, L)
-        The convolution, Q20; the last column is that of the position itself.
+        The convolution, Q20; the last column belongs to the position itself.
     step_bias : int64 (heads,)
         dt_bias, Q16.
     rate : int64 (heads,)
-        How fast a head forgets, -A log2(e) in Q20.
+        The decay rate of each head, -A log2(e) in Q20.
     """
 
     taps: Int
@@ -90,16 +90,16 @@ class DeltaWeights(NamedTuple):
 
 
 class DeltaRows(NamedTuple):
-    """Rows of one block as the cache keeps them.
+    """Rows of one block as cached.
 
     Attributes
     ----------
     query, key : int64 (M, groups * states)
-        Of unit length in each head, Q15.
+        Unit vectors per head, Q15.
     step : int64 (M, heads)
-        Q26.
+        In Q26.
     written : int64 (M, inner)
-        What each row adds to the states under its key, Q20.
+        The update that each row adds to the state under its key, Q20.
     """
 
     query: Int
@@ -109,9 +109,9 @@ class DeltaRows(NamedTuple):
 
 
 def unit_rows(x: Int, width: int) -> Int:
-    """Return each `width` columns of rows (M, n) of Q16 as a vector of unit length, Q15.
+    """Normalise every `width` columns of rows (M, n) in Q16 to a vector of unit length, Q15.
 
-    ``x / sqrt(sum(x^2) + 10^-6)``, from the 15 bits and a sign of each number under the exponent of its head.
+    Computes ``x / sqrt(sum(x^2) + 10^-6)`` from 15 bits and a sign of each number, under one exponent per head.
     """
     codes, exponent = row_codes(x.reshape(-1, width))
     squares = (codes * codes).sum(axis=1) + rshift(np.full(len(codes), KEY_EPSILON), 2 * exponent)
@@ -121,12 +121,12 @@ def unit_rows(x: Int, width: int) -> Int:
 
 
 def delta_rows(mixed: Int, steps: NDArray[np.integer], step_bias: Int, shape: DeltaShape) -> tuple[Int, Int, Int, Int]:
-    """Return queries, keys, steps and values of rows, of which the first three enter the cache.
+    """Return queries, keys, steps and values of rows; the first three are cached.
 
     Parameters
     ----------
     mixed : int64 (M, channels)
-        What `scan.convolved` returned for each, Q16.
+        The result of `scan.convolved` for each row, Q16.
     steps : integer (M, heads)
         The projection dt, Q16.
     """
@@ -138,18 +138,18 @@ def delta_rows(mixed: Int, steps: NDArray[np.integer], step_bias: Int, shape: De
 def written_row(
     rows: DeltaRows, value: Int, beta: NDArray[np.integer], state: Int, rate: Int, shape: DeltaShape
 ) -> Int:
-    """Return what the last of a block's first rows writes, int64 (inner,), Q20.
+    """Return the update that the newest row of a block writes, int64 (inner,), Q20.
 
     Parameters
     ----------
     rows : DeltaRows
-        Those of the block up to the row itself; what it writes is not read.
+        The block's rows up to and including this one; the row's own `written` is not read.
     value : int64 (inner,)
-        Q16.
+        In Q16.
     beta : integer (heads,)
-        How much of it is written, before the sigmoid, Q16.
+        Write strength before the sigmoid, Q16.
     state : int64 (heads, states, width)
-        That before the block, Q20.
+        The state before the block, Q20.
     """
     held = _read(rows, rows.key[-1], state, rate, shape, len(rows.key) - 1)
     wanted = sat32((value.reshape(held.shape) << (STATE_FRACTION - 16)) - held)
@@ -157,13 +157,13 @@ def written_row(
 
 
 def delta_row(rows: DeltaRows, state: Int, rate: Int, shape: DeltaShape) -> Int:
-    """Return the result of the last of a block's first rows, int64 (inner,), Q16 and saturated."""
+    """Return the result of the newest row of a block, int64 (inner,), Q16 and saturated."""
     found = _read(rows, rows.query[-1], state, rate, shape, len(rows.key))
     return sat32(rshift(found, STATE_FRACTION - 16)).reshape(-1)
 
 
 def end_block(rows: DeltaRows, state: Int, rate: Int, shape: DeltaShape) -> Int:
-    """Return the state behind a block of 64 rows: the state before it, decayed, and what each row writes."""
+    """Return the state after a block of 64 rows: the decayed previous state plus what each row writes."""
     total = decays(rows.step, rate)
     decay = exp2_neg_fine(total[-1] - total)
     keys = rshift(shape.of_heads(rows.key) * decay[..., None], KEY_FRACTION + 30 - WEIGHT_FRACTION)
@@ -174,7 +174,7 @@ def end_block(rows: DeltaRows, state: Int, rate: Int, shape: DeltaShape) -> Int:
 
 
 def _read(rows: DeltaRows, vector: Int, state: Int, rate: Int, shape: DeltaShape, count: int) -> Int:
-    """Return what the state before the last row and the first `count` rows hold under a key: (heads, width), Q20."""
+    """Read the state before the block and the first `count` rows under the newest row's key: (heads, width), Q20."""
     total = decays(rows.step, rate)
     own = shape.of_heads(vector)
     before = sat32(rshift(np.einsum("hnp,hn->hp", state, own), KEY_FRACTION))

@@ -1,6 +1,6 @@
-"""The values of a stored weight as float32, as ggml's reference computes them: the weights of the ``fp32`` profile.
+"""The values of a stored weight as float32, computed as in ggml's reference: the weights of the ``fp32`` profile.
 
-A product of a scale and a code is one rounded multiplication, a minimum one rounded subtraction;
+Scale times code is one rounded multiplication, and a minimum one rounded subtraction;
 ``native/formats/dequantize.inl`` does the same.
 """
 
@@ -20,9 +20,13 @@ def dequantize(kind: str, data: Bytes, shape: tuple[int, ...]) -> Floats:
 
     Parameters
     ----------
-    kind : a name of :data:`intact.numerics.weight_formats.FORMATS`, or that of integer weights, whose exact values are
-    rounded data : uint8 (bytes,), the tensor as stored shape : NumPy order, the last axis contiguous in storage and a
-    multiple of the format's block
+    kind : str
+        A name in :data:`intact.numerics.weight_formats.FORMATS`, or the kind of integer weights, whose exact values are
+        then rounded.
+    data : uint8 (bytes,)
+        The tensor as stored.
+    shape : tuple of int
+        In NumPy order; the last axis is contiguous in storage and a multiple of the format's block.
 
     Returns
     -------
@@ -31,7 +35,7 @@ def dequantize(kind: str, data: Bytes, shape: tuple[int, ...]) -> Floats:
     Raises
     ------
     ValueError
-        Unknown kind, or a shape that the data does not fill.
+        If the kind is unknown, or the size of the data does not match the shape.
     """
     if kind == INTEGER:
         return values(from_bytes(data)).astype(np.float32).reshape(shape)
@@ -65,7 +69,7 @@ def _values(form: BlockFormat, blocks: Bytes) -> Floats:
 
 
 def _power_of_two(exponent: npt.NDArray[np.int64] | None) -> Floats:
-    """Return 2^(x - 128) of exponent bytes x, by the bits of a float32; the two smallest are subnormal."""
+    """Return 2^(x - 128) for exponent bytes x by assembling float32 bits; the two smallest are subnormal."""
     assert exponent is not None
     x = exponent.astype(np.uint32)
     subnormal = np.uint32(0x00200000) << np.minimum(x, np.uint32(1))

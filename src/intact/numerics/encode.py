@@ -1,4 +1,4 @@
-"""Blocks of GGUF's types from codes and scales: the inverse of `intact.numerics.weights.decode`."""
+"""Encode codes and scales as blocks of GGUF types: the inverse of `intact.numerics.weights.decode`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Floats = NDArray[np.float64]
 
 
 class BlockScales(NamedTuple):
-    """The scales of a matrix as its blocks hold them (`BlockFormat`)."""
+    """The scales of a matrix as its blocks store them (`BlockFormat`)."""
 
     halves: tuple[Floats, ...]
-    """d and, with minima, e: (N, blocks) each, numbers of float16."""
+    """d and, for formats with minima, e: (N, blocks) each, values representable in float16."""
     scale: Int | None = None
-    """(N, sub-blocks)."""
+    """Shape (N, sub-blocks)."""
     minimum: Int | None = None
 
 
 def encode(kind: str, codes: Bytes, scales: BlockScales) -> Bytes:
-    """Return the bytes of a matrix, one-dimensional.
+    """Return the bytes of a matrix as a one-dimensional array.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def encode(kind: str, codes: Bytes, scales: BlockScales) -> Bytes:
     Raises
     ------
     ParameterError
-        If blocks of this kind are not written, or do not divide a row.
+        If this format cannot be written, or its blocks do not divide a row.
     """
     form = BLOCK_FORMATS[kind]
     if form.pack is None:
@@ -56,4 +56,4 @@ def encode(kind: str, codes: Bytes, scales: BlockScales) -> Bytes:
 
 
 WRITTEN = tuple(name for name, form in BLOCK_FORMATS.items() if form.pack is not None)
-"""The formats that can be written."""
+"""Names of the formats that can be written."""

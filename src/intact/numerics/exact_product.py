@@ -1,8 +1,9 @@
-"""The product of block weights and activations of wide codes, exact in integers (docs/numerics.md, section 4).
+"""The product of block weights and activations with wide codes, exact in integers (docs/numerics.md, section 4).
 
-Within a block nothing is rounded; of a weight's scale times a block's the lowest six bits are, which are 0 where the
-block's scale is 64 or more; where a weight's values have more than 8 bits, as many more bits of the scales are. A sum
-over 32,768 inputs stays below 2^62 for codes of 18 bits and below 2^76 for those of 32: it has two limbs.
+Nothing is rounded within a block. The lowest six bits of the product of a weight scale and a block scale are rounded
+off; they are 0 where the block's scale is 64 or more. If a weight's values have more than 8 bits, that many more bits
+of the scale product are rounded off. A sum over 32,768 inputs stays below 2^62 for 18-bit codes and below 2^76 for
+32-bit codes, so it has two limbs.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from intact.numerics.weights import BlockWeight
 LIMB: Final = 16
 """Bits of the low limb of a sum."""
 DROP: Final = 6
-"""Bits of a product of scales that are rounded off, for values of up to 8 bits."""
+"""Number of low bits of a scale product that are rounded off, for values of up to 8 bits."""
 
 
 def dropped(values: NDArray[np.int64]) -> int:
-    """Return how many bits of products of scales are rounded off, for a weight of such values."""
+    """Return how many bits of a scale product are rounded off for a weight with these values."""
     return DROP + max(0, int(np.abs(values).max()).bit_length() - 8)
 
 
 def exact_product(a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
-    """Rows times weights, as `intact.numerics.matmul.matmul` returns them, from wide codes."""
+    """Multiply rows with wide codes by weights; the result has the form of `intact.numerics.matmul.matmul`."""
     table = np.arange(1 << w.bits) if w.table is None else w.table
     values = np.asarray(table, np.int64) - w.zero
     centred, drop = values.astype(np.float64)[w.codes], dropped(values)
@@ -46,13 +47,13 @@ def exact_product(a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
 
 
 def shift_limbs(high: NDArray[np.int64], low: NDArray[np.int64], s: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return `shift` of high * 2^16 + low, a number that is clipped to +-2^62 where it is shifted by less than 17 bits.
+    """Shift high * 2^16 + low as `shift` does; if s is below 17, the number is first clipped to +-2^62.
 
     Parameters
     ----------
     high, low : int64, |high| and |low| < 2^61
     s : int64
-        The bits that are shifted off, or below 0 added.
+        Bits to shift right; left if negative.
     """
     high, rest = high + (low >> LIMB), low & (1 << LIMB) - 1
     few = np.clip(np.clip(high, -(1 << 46) - 1, 1 << 46) * (1 << LIMB) + rest, -(1 << 62), 1 << 62)

@@ -1,4 +1,4 @@
-"""Mixtures of experts in integers: which experts a row passes, and how their results add up (docs/numerics.md, 8)."""
+"""Mixtures of experts in integers: the choice of experts and the sum of their results (docs/numerics.md, section 8)."""
 
 from __future__ import annotations
 
@@ -12,50 +12,51 @@ from intact.numerics.fixed import rshift
 from intact.numerics.functions import LOG2E, exp2_neg, sigmoid
 
 ExpertWeights: TypeAlias = Literal["softmax", "softmax of chosen", "sigmoid", "sigmoid of chosen"]
-"""The weights of the chosen experts: their shares of a softmax over all, of one over themselves, sigmoids, or the
-shares of these in their sum."""
+"""Weights of the chosen experts: a softmax over all experts, a softmax over the chosen ones, sigmoids, or sigmoids
+divided by their sum.
+"""
 
 WEIGHT_FRACTION = 18
 SIGMOID_FRACTION = 30
 LEAST_SUM = 1074
-"""10^-6 in Q30, which is added to a sum of sigmoids, as LFM2-MoE has it: no share is divided by 0."""
+"""10^-6 in Q30, added to a sum of sigmoids as in LFM2-MoE, so that no division by 0 occurs."""
 RESULT_LIMIT = 1 << 42
 SCALE_FRACTION = 24
 SCALE_LIMIT = 64
-"""Fraction bits of what the weight of an expert is multiplied by, and what its size is below."""
+"""Fraction bits of the scale that multiplies an expert's weight, and the bound below which its magnitude lies."""
 MOST_WEIGHT = (1 << 20) - 1
-"""The largest weight with such a scale, in Q18."""
+"""The largest scaled weight, in Q18."""
 
 
 class ExpertChoices(NamedTuple):
-    """The experts of rows, ascending, and the weights of their results in Q18: int64 (M, used) each."""
+    """The chosen experts of each row, ascending, and the weights of their results in Q18: int64 (M, used) each."""
 
     experts: NDArray[np.int64]
     weights: NDArray[np.int64]
 
 
 def weight_factor(factor: Fraction) -> int:
-    """Return what all weights are multiplied by, in Q18; it must be below 4."""
+    """Return the factor of all expert weights in Q18; it must be below 4."""
     return int(factor * (1 << WEIGHT_FRACTION) + Fraction(1, 2))
 
 
 def best(scores: NDArray[np.generic], used: int) -> NDArray[np.int64]:
-    """Return the columns of the `used` largest scores of each row, among equals those of least number; ascending."""
+    """Return the columns of the `used` largest scores of each row, ascending; ties go to the lowest column."""
     order = np.argsort(-scores.astype(np.float64), axis=1, kind="stable")
     return np.sort(order[:, :used], axis=1)
 
 
 class Groups(NamedTuple):
-    """The number of groups of consecutive experts, and of those whose experts a row may pass."""
+    """Number of groups of consecutive experts, and number of groups from which a row may choose."""
 
     number: int = 1
     used: int = 1
 
 
 def best_in_groups(scores: NDArray[Any], used: int, groups: Groups, biased: bool) -> NDArray[np.int64]:
-    """Return the same of the best groups alone.
+    """Like `best`, but choose only among the experts of the best groups.
 
-    A group's score is its largest one, or where experts have biases the sum of its two largest (DeepSeek-V2, arXiv
+    A group's score is its largest score or, if experts have biases, the sum of its two largest (DeepSeek-V2, arXiv
     2405.04434, section 2.2.2, and DeepSeek-V3, arXiv 2412.19437, section 2.1.2).
     """
     if groups.used == groups.number:
@@ -80,9 +81,9 @@ def choose(
 ) -> ExpertChoices:
     """Choose the experts of rows by scores (M, experts) in Q16, with `factor` in Q18.
 
-    With a `bias` (experts,) in Q30 those are chosen for which the sum of bias and sigmoid, or of bias and share of a
-    softmax over all where the weights are a softmax, is largest; no weight has it. `scales` (experts,), Q24, multiply
-    the weights.
+    With a `bias` (experts,) in Q30, experts are ranked by bias plus sigmoid, or by bias plus their share of a softmax
+    over all experts if the weights are a softmax; the bias does not enter the weights. `scales` (experts,), Q24,
+    multiply the weights.
     """
     wide = np.asarray(scores, np.int64)
     sigmoids = kind in ("sigmoid", "sigmoid of chosen")
@@ -108,12 +109,12 @@ def choose(
 
 
 def softmax(scores: NDArray[np.int64]) -> tuple[NDArray[np.int64], Any]:
-    """Return e of each score (M, n), and their sums (M, 1), whose quotients are the shares of a softmax."""
+    """Return the exponential of each score (M, n) and their row sums (M, 1); the quotients are the softmax."""
     gap = np.minimum(scores.max(axis=1, keepdims=True) - scores, (1 << 61) // LOG2E)
     e = exp2_neg(rshift(gap * LOG2E, 30))
     return e, e.sum(axis=1, keepdims=True)
 
 
 def scaled(y: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return an expert's results (M, n) in Q20, clipped to 42 bits, times the weights (M,) of its rows."""
+    """Multiply an expert's results (M, n) in Q20, clipped to 42 bits, by the weights (M,) of its rows."""
     return rshift(np.clip(y, -RESULT_LIMIT, RESULT_LIMIT) * weights[:, None], WEIGHT_FRACTION)

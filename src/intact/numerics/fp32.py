@@ -1,7 +1,7 @@
-"""The arithmetic of the ``fp32`` profile: IEEE binary32, one rounding an operation, every sum in one fixed order.
+"""The arithmetic of the ``fp32`` profile: IEEE binary32, one rounding per operation, every sum in one fixed order.
 
-With ``docs/numerics_fp32.md`` each function defines a kernel of ``native/kernels/fp32.inl``, which gives the same bits.
-The order of sums is LayerCast's idea carried to its end: 16 lanes by index mod 16, multiply then add, a fixed tree.
+Together with ``docs/numerics_fp32.md``, each function defines a kernel of ``native/kernels/fp32.inl``, which gives the
+same bits. The order of sums extends LayerCast's idea: 16 lanes by index mod 16, multiply then add, a fixed tree.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from intact.numerics.trapezoidal import decay as decay_of
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 VERSION = "1"
-"""The version of this arithmetic: any change of a bit is a new one."""
+"""The version of this arithmetic; changing any bit of a result requires a new one."""
 LANES = 16
 
 _EXP_LOW = np.float32(-87.0)
@@ -60,7 +60,7 @@ def tree(lanes: Floats) -> Floats:
 
 
 def lane_sum(x: Floats) -> Floats:
-    """Sum the last axis: lane l adds x[l], x[l + 16], ... to +0 in this order; then the tree."""
+    """Sum the last axis: lane l adds x[l], x[l + 16], ... to +0 in this order; then the tree combines the lanes."""
     lanes = np.zeros((*x.shape[:-1], LANES), np.float32)
     for start in range(0, x.shape[-1], LANES):
         part = x[..., start : start + LANES]
@@ -80,14 +80,14 @@ def dot(x: Floats, y: Floats) -> Floats:
 
 
 def linear(x: Floats, weight: Floats, bias: Floats | None = None, block: int = 1024) -> Floats:
-    """Matrix product y[m, n] = dot(x[m], weight[n]) + bias[n].
+    """Return the matrix product y[m, n] = dot(x[m], weight[n]) + bias[n].
 
     Parameters
     ----------
     x : float32 (M, K)
     weight : float32 (N, K), 16-bit weights converted exactly
     bias : float32 (N,), optional; added last
-    block : outputs computed at a time (memory only; the result does not depend on it)
+    block : outputs computed at a time; affects only memory use, not the result
     """
     outputs = weight.shape[0]
     y = np.empty((x.shape[0], outputs), np.float32)
@@ -97,7 +97,7 @@ def linear(x: Floats, weight: Floats, bias: Floats | None = None, block: int = 1
 
 
 def rmsnorm(x: Floats, gain: Floats, epsilon: float) -> Floats:
-    """Root-mean-square norm over the last axis: (x * r) * gain, r = 1 / sqrt(sum(x * x) / n + epsilon)."""
+    """Apply a root-mean-square norm over the last axis: (x * r) * gain, r = 1 / sqrt(sum(x * x) / n + epsilon)."""
     mean = dot(x, x) / np.float32(x.shape[-1])
     r = _ONE / np.sqrt(mean + np.float32(epsilon))
     y: Floats = (x * r[..., None]) * gain
@@ -105,19 +105,19 @@ def rmsnorm(x: Floats, gain: Floats, epsilon: float) -> Floats:
 
 
 def layer_norm(x: Floats, gain: Floats, bias: Floats | None, epsilon: float) -> Floats:
-    """Layer norm over the last axis: the root-mean-square norm of x - lane_sum(x) / n, plus the bias."""
+    """Apply a layer norm over the last axis: the root-mean-square norm of x - lane_sum(x) / n, plus the bias."""
     mean = lane_sum(x) / np.float32(x.shape[-1])
     y = rmsnorm(x - mean[..., None], gain, epsilon)
     return y if bias is None else y + bias
 
 
 def exp(x: Floats) -> Floats:
-    """Exponential, within 1 ulp: +0 below -87, +infinity above 88.72283, NaN for NaN.
+    """Return the exponential, within 1 ulp: +0 below -87, +infinity above 88.72283, NaN for NaN.
 
-    Cody and Waite's reduction with ln 2 in two parts (the first has 10 bits, so that n times it is exact), a polynomial
-    of degree 6, and n added to the exponent field.
+    Cody and Waite's reduction with ln 2 in two parts (the first has 10 bits, so that its product with n is exact), a
+    polynomial of degree 6, and n added to the exponent field.
     """
-    # np.where, not np.minimum, whose NaN rule differs from the kernels' compare and select.
+    # np.where, because NumPy's minimum treats NaN differently from the kernels' compare and select.
     clipped = np.where(x < _EXP_LOW, _EXP_LOW, np.where(x > _EXP_HIGH, _EXP_HIGH, x)).astype(np.float32)
     shifted = clipped * _LOG2_E + _ROUNDER
     n = shifted - _ROUNDER
@@ -133,47 +133,47 @@ def exp(x: Floats) -> Floats:
 
 
 def sigmoid(x: Floats) -> Floats:
-    """Logistic function: 1 / (1 + e) for x >= 0 and e / (1 + e) for x < 0, with e = exp(-abs(x))."""
+    """Return the logistic function: 1 / (1 + e) for x >= 0 and e / (1 + e) for x < 0, with e = exp(-abs(x))."""
     e = exp(-np.abs(x))
     y: Floats = np.where(x < 0, e, _ONE) / (_ONE + e)
     return y
 
 
 def tanh(x: Floats) -> Floats:
-    """2 * sigmoid(2 * x) - 1."""
+    """Return 2 * sigmoid(2 * x) - 1."""
     two = np.float32(2.0)
     y: Floats = sigmoid(x * two) * two - _ONE
     return y
 
 
 def softmax(x: Floats) -> Floats:
-    """e / lane_sum(e) over the last axis, e = exp(x - largest)."""
+    """Return e / lane_sum(e) over the last axis, e = exp(x - largest)."""
     e = exp(x - x.max(axis=-1, keepdims=True))
     y: Floats = e / lane_sum(e)[..., None]
     return y
 
 
 def divide_by_sum(x: Floats, least: float) -> Floats:
-    """x / (lane_sum(x) + least) over the last axis."""
+    """Return x / (lane_sum(x) + least) over the last axis."""
     y: Floats = x / (lane_sum(x)[..., None] + np.float32(least))
     return y
 
 
 def convolve(x: Floats, taps: Floats) -> Floats:
-    """Gated short convolution of one text.
+    """Apply a gated short convolution to one sequence.
 
     Parameters
     ----------
     x : float32 (M, 3 n)
-        Row by row the parts B, C and x.
+        The parts B, C and x of each row.
     taps : float32 (n, taps)
-        The last column is that of the position itself.
+        The last column belongs to the position itself.
 
     Returns
     -------
     float32 (M, n)
-        C * y, where y is u * the last column, then plus u of the position before times the column before, and so on
-        back to the beginning of the text, with u = B * x.
+        C * y with u = B * x: y starts as u times the last column; then u of the previous position times the column
+        before it is added, and so on back to the beginning of the sequence.
     """
     before, gate, value = np.split(x, 3, axis=1)
     u = before * value
@@ -185,13 +185,13 @@ def convolve(x: Floats, taps: Floats) -> Floats:
 
 
 def scan_inputs(mixed: Floats, taps: Floats, bias: Floats) -> Floats:
-    """Return x, B and C of one text: SiLU of a causal convolution and its bias.
+    """Return x, B and C of one sequence: SiLU of a causal convolution plus its bias.
 
     Parameters
     ----------
     mixed : float32 (m, channels)
     taps : float32 (channels, L)
-        The last column is that of the position itself.
+        The last column belongs to the position itself.
     bias : float32 (channels,)
     """
     y = mixed * taps[:, -1]
@@ -201,18 +201,18 @@ def scan_inputs(mixed: Floats, taps: Floats, bias: Floats) -> Floats:
 
 
 def scan(mixed: Floats, steps: Floats, shape: ScanShape, weights: ScanWeights, skip: Floats) -> Floats:
-    """Return the results of a state-space layer for one text, block by block (docs/numerics_fp32.md).
+    """Return the results of a state-space layer for one sequence, block by block (docs/numerics_fp32.md).
 
     Steps and decays are the integers of the other profiles; sums add columns and rows in ascending order.
 
     Parameters
     ----------
     mixed : float32 (m, channels)
-        What `scan_inputs` returned.
+        The result of `scan_inputs`.
     steps : float32 (m, heads)
         The projection dt.
     weights : ScanWeights
-        Of which step_bias and rate are used.
+        Only step_bias and rate are used.
     skip : float32 (heads,)
         D.
     """
@@ -244,17 +244,17 @@ def scan(mixed: Floats, steps: Floats, shape: ScanShape, weights: ScanWeights, s
 
 
 def selective_scan(x: Floats, b: Floats, c: Floats, steps: Floats, weights: SelectiveWeights, skip: Floats) -> Floats:
-    """Return the results of a selective scan for one text, position by position (docs/numerics_fp32.md).
+    """Return the results of a selective scan for one sequence, position by position (docs/numerics_fp32.md).
 
     Steps and decays are the integers of the other profiles; sums add columns in ascending order.
 
     Parameters
     ----------
     x, steps : float32 (m, channels)
-        What enters, behind its convolution, and dt before softplus.
+        The input after its convolution, and dt before softplus.
     b, c : float32 (m, states)
     weights : SelectiveWeights
-        Of which the rate is used.
+        Only the rate is used.
     skip : float32 (channels,)
         D.
     """
@@ -269,14 +269,14 @@ def selective_scan(x: Floats, b: Floats, c: Floats, steps: Floats, weights: Sele
 
 
 def recurrence(x: Floats, forget: Floats, room: Floats) -> Floats:
-    """Return the states of a gated recurrence for one text, position by position (docs/numerics_fp32.md).
+    """Return the states of a gated recurrence for one sequence, position by position (docs/numerics_fp32.md).
 
     Parameters
     ----------
     x, forget : float32 (m, channels)
         The input before SiLU and the forget gate before its sigmoid.
     room : float32 (channels,)
-        What the lower bound of the forget gate leaves.
+        1 minus the lower bound of the forget gate.
     """
     value, share = silu(x), room * sigmoid(-forget)
     state, out = np.zeros(len(room), np.float32), np.empty_like(value)
@@ -288,16 +288,16 @@ def recurrence(x: Floats, forget: Floats, room: Floats) -> Floats:
 def trapezoidal_scan(
     rows: Sequence[Floats], shape: TrapezoidalShape, weights: TrapezoidalWeights, floats: Sequence[Floats]
 ) -> Floats:
-    """Return the results of a trapezoidal scan for one text, position by position (docs/numerics_fp32.md).
+    """Return the results of a trapezoidal scan for one sequence, position by position (docs/numerics_fp32.md).
 
-    Steps, decays and angles are integers as in the other profiles, tanh of an angle is rounded to Q30.
+    Steps, decays and angles are integers as in the other profiles; tanh of an angle is rounded to Q30.
 
     Parameters
     ----------
     rows : float32 (m, channels), (m, columns) twice, (m, controls)
-        x, B and C, and what leads each position.
+        x, B and C, and the controls of each position.
     weights : TrapezoidalWeights
-        Of which step_bias and the slowest rate are used.
+        Only step_bias and the slowest rate are used.
     floats : float32 (heads, states) twice, (heads,)
         The biases of B and C, and D.
     """
@@ -329,18 +329,18 @@ def trapezoidal_scan(
 
 
 def delta(mixed: Floats, steps: Floats, beta: Floats, shape: DeltaShape, weights: DeltaWeights) -> Floats:
-    """Return the results of a layer with the gated delta rule for one text, block by block (docs/numerics_fp32.md).
+    """Return the results of a layer with the gated delta rule for one sequence, block by block (docs/numerics_fp32.md).
 
     Steps and decays are the integers of the other profiles; sums add columns and rows in ascending order.
 
     Parameters
     ----------
     mixed : float32 (m, channels)
-        What `scan_inputs` returned.
+        The result of `scan_inputs`.
     steps, beta : float32 (m, heads)
         The projections dt and b.
     weights : DeltaWeights
-        Of which step_bias and rate are used.
+        Only step_bias and rate are used.
     """
     step, strength = _steps(steps, weights.step_bias), sigmoid(beta)
     query, key, value = np.split(mixed, [shape.columns, 2 * shape.columns], axis=1)
@@ -363,7 +363,7 @@ def delta(mixed: Floats, steps: Floats, beta: Floats, shape: DeltaShape, weights
 
 
 def _held(vector: Floats, keys: Floats, written: Floats, kept: Floats, state: Floats | None, last: Floats) -> Floats:
-    """Return what a block's rows and the state before it hold under a key (heads, states): (heads, width)."""
+    """Read the block's rows and the state before it under a key (heads, states): (heads, width)."""
     y = np.zeros(written.shape[1:], np.float32)
     for key, value, decay in zip(keys, written, kept, strict=False):
         y = y + (_ascending(key * vector, axis=1) * decay)[:, None] * value
@@ -371,24 +371,24 @@ def _held(vector: Floats, keys: Floats, written: Floats, kept: Floats, state: Fl
 
 
 def _unit(x: Floats) -> Floats:
-    """Return rows (m, n) as vectors of unit length: ``x / sqrt(sum(x^2) + 10^-6)``."""
+    """Normalise rows (m, n) to unit length: ``x / sqrt(sum(x^2) + 10^-6)``."""
     y: Floats = x / np.sqrt(_ascending(x * x, axis=1) + np.float32(1e-6))[:, None]
     return y
 
 
 def _steps(steps: Floats, bias: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return softplus of steps and their bias, Q26."""
+    """Return the softplus of steps plus their bias, Q26."""
     return softplus(sat32(_fixed(steps, 16) + bias))
 
 
 def _fixed(x: Floats, fraction: int) -> npt.NDArray[np.int64]:
-    """Return numbers with so many bits of fraction, at least 16, rounded half up and cut to what Q16 holds."""
+    """Convert to fixed point with `fraction` fraction bits, at least 16, rounded half up, clipped to the Q16 range."""
     most = LIMIT << (fraction - 16)
     return np.clip(np.floor(x.astype(np.float64) * (1 << fraction) + 0.5), -most, most).astype(np.int64)
 
 
 def _ascending(x: Floats, axis: int) -> Floats:
-    """Return sums along an axis, each number added in turn."""
+    """Sum along an axis, adding the numbers one after another."""
     first, *others = np.moveaxis(x, axis, 0)
     total: Floats = first.copy()
     for other in others:
@@ -404,13 +404,13 @@ def soft_cap(x: Floats, cap: float) -> Floats:
 
 
 def silu(x: Floats) -> Floats:
-    """Swish, x * sigmoid(x)."""
+    """Return the swish function, x * sigmoid(x)."""
     y: Floats = x * sigmoid(x)
     return y
 
 
 def gelu_tanh(x: Floats) -> Floats:
-    """GELU in its tanh form, as x * sigmoid(x * (a + b * (x * x))), a = 2 sqrt(2 / pi), b = 0.044715 a."""
+    """Return the tanh form of GELU as x * sigmoid(x * (a + b * (x * x))), a = 2 sqrt(2 / pi), b = 0.044715 a."""
     with np.errstate(over="ignore"):
         inner = x * (_GELU_LINEAR + _GELU_CUBIC * (x * x))
     y: Floats = x * sigmoid(inner)
@@ -418,7 +418,7 @@ def gelu_tanh(x: Floats) -> Floats:
 
 
 def gelu_erf(x: Floats) -> Floats:
-    """GELU by the error function, within 1e-6: x * sigmoid(x * a polynomial in x * x); x above 6.5, 0 below -6.5."""
+    """Return the erf form of GELU, within 1e-6: x * sigmoid(x * a polynomial in x * x); x above 6.5, 0 below -6.5."""
     with np.errstate(over="ignore", invalid="ignore"):
         square, slope = x * x, np.full_like(x, _ERF_SLOPE[-1])
         for coefficient in _ERF_SLOPE[-2::-1]:
@@ -428,7 +428,7 @@ def gelu_erf(x: Floats) -> Floats:
 
 
 def gate(kind: Activation, g: Floats, u: Floats) -> Floats:
-    """Gated activation: f(g) * u; for swiglu_oai (g * sigmoid(1.702 g)) * (u + 1), g at most 7, u from -7 to 7."""
+    """Apply a gated activation: f(g) * u; swiglu_oai: (g * sigmoid(1.702 g)) * (u + 1), g at most 7, u from -7 to 7."""
     y: Floats
     if kind == "swiglu_oai":
         g, u = np.where(g > _SEVEN, _SEVEN, g), np.where(u > _SEVEN, _SEVEN, np.where(u < -_SEVEN, -_SEVEN, u))
@@ -449,7 +449,7 @@ def rope(x: Floats, cosine: Floats, sine: Floats, interleaved: bool) -> Floats:
     Parameters
     ----------
     x : float32 (M, heads, d)
-    cosine, sine : float32 (M, r / 2), r <= d; components r and above stay as they are
+    cosine, sine : float32 (M, r / 2), r <= d; components from r onwards are unchanged
     interleaved : pairs are (2i, 2i + 1) if true, (i, i + r / 2) if false
     """
     half = cosine.shape[-1]
@@ -467,7 +467,7 @@ def rope(x: Floats, cosine: Floats, sine: Floats, interleaved: bool) -> Floats:
 def attend(
     q: Floats, k: Floats, v: Floats, scale: float, first: int = 0, cap: float = 0.0, sinks: Floats | None = None
 ) -> Floats:
-    """Attention of query heads that share one key-value head, over positions first, ..., last - 1.
+    """Return the attention of query heads that share one key-value head, over positions first, ..., last - 1.
 
     Parameters
     ----------
@@ -475,8 +475,8 @@ def attend(
     k, v : float32 (last, d), row j for position j
     scale : factor of the scores, rounded to float32
     first : first visible position (sliding windows)
-    cap : soft cap of the scores, 0 for none
-    sinks : float32 (heads,), of each head a score without a value, which no cap changes
+    cap : soft cap of the scores, 0 for no cap
+    sinks : float32 (heads,), one uncapped score per head that has no value
 
     Returns
     -------
@@ -498,12 +498,12 @@ def attend(
 
 
 def embed(weight: Floats, ids: npt.NDArray[np.integer], scale: float = 1.0) -> Floats:
-    """Rows ``ids`` of the embedding matrix times ``scale`` (float32)."""
+    """Return rows ``ids`` of the embedding matrix times ``scale`` (float32)."""
     y: Floats = weight[ids] * np.float32(scale)
     return y
 
 
 def from_q30(x: npt.NDArray[np.int32]) -> Floats:
-    """Q30 integers (rotary tables) as float32, rounded to nearest, ties to even."""
+    """Convert Q30 integers (rotary tables) to float32, rounded to nearest, ties to even."""
     y: Floats = x.astype(np.float32) * np.float32(2.0**-30)
     return y

@@ -17,16 +17,16 @@ EXP2_COEFFICIENTS = (1073741824, -744257403, 257891465, -59375086, 9884650, -101
 
 
 def exp2_neg(t: Int) -> Int:
-    """2 ** -t for t >= 0 in Q16, as Q30.
+    """Return 2 ** -t for t >= 0 in Q16, as Q30.
 
-    Relative error below 1e-7 before the last rounding. A polynomial of degree 5 on the fraction, then a rounded shift
-    by the whole part; 0 from t = 31 upwards.
+    Relative error below 1e-7 before the last rounding. Computed as a polynomial of degree 5 on the fraction and a
+    rounded shift by the whole part; 0 for t >= 31.
     """
     return exp2_neg_fine(np.asarray(t, np.int64) << 14)
 
 
 def exp2_neg_fine(t: Int) -> Int:
-    """Return the same for t in Q30."""
+    """Like `exp2_neg`, for t in Q30."""
     whole, fraction = t >> 30, t & (ONE - 1)
     acc = np.full(t.shape, EXP2_COEFFICIENTS[-1], np.int64)
     for coefficient in EXP2_COEFFICIENTS[-2::-1]:
@@ -35,7 +35,7 @@ def exp2_neg_fine(t: Int) -> Int:
 
 
 def sigmoid(x: Int) -> Int:
-    """1 / (1 + exp(-x)) for x in Q16 (|x| < 2^31), as Q30 in [0, 2^30]."""
+    """Return 1 / (1 + exp(-x)) for x in Q16 (|x| < 2^31), as Q30 in [0, 2^30]."""
     x = np.asarray(x, np.int64)
     e = exp2_neg(rshift(np.abs(x) * LOG2E, 30))
     positive = (1 << 60) // (ONE + e)
@@ -43,19 +43,19 @@ def sigmoid(x: Int) -> Int:
 
 
 def tanh(x: Int) -> Int:
-    """tanh(x) as 2 * sigmoid(2 x) - 1, for x in Q16 (|x| < 2^31), as Q30; within 3e-6."""
+    """Return tanh(x) as 2 * sigmoid(2 x) - 1, for x in Q16 (|x| < 2^31), as Q30; within 3e-6."""
     limit = (1 << 31) - 1
     return 2 * sigmoid(np.clip(2 * np.asarray(x, np.int64), -limit, limit)) - ONE
 
 
 def inverse_sqrt(v: int) -> tuple[int, int]:
-    """(r, p) with 1 / sqrt(v) = r * 2^(p - 61) to 30 bits, for 1 <= v < 2^62; 2^30 <= r <= 2^31."""
+    """Return (r, p) with 1 / sqrt(v) = r * 2^(p - 61) to 30 bits, for 1 <= v < 2^62; 2^30 <= r <= 2^31."""
     p = (62 - v.bit_length()) // 2
     return (1 << 61) // math.isqrt(v << (2 * p)), p
 
 
 def log2_fixed(v: int) -> int:
-    """log2(v) for v >= 1, in Q28, by repeated squaring of a 31-bit mantissa; the last bit is not rounded."""
+    """Return log2(v) for v >= 1, in Q28, by repeated squaring of a 31-bit mantissa; the last bit is not rounded."""
     whole = v.bit_length() - 1
     mantissa = v << (31 - whole) if whole <= 31 else v >> (whole - 31)  # Q31, in [1, 2)
     result = whole
@@ -82,5 +82,5 @@ def log2_each(v: Int) -> Int:
 
 
 def shift_for(amax: Int, bits: int) -> Int:
-    """The least number s >= 0 with bitlen(amax) - s <= bits."""
+    """Return the smallest s >= 0 with bitlen(amax) - s <= bits."""
     return np.maximum(bitlen(amax) - bits, 0)

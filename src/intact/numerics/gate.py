@@ -1,4 +1,4 @@
-"""Gated activations in integers: SiLU, GELU in two forms, ReLU, gpt-oss's, sigmoid (docs/numerics.md, section 8)."""
+"""Gated activations in integers: SiLU, two forms of GELU, ReLU, gpt-oss's, sigmoid (docs/numerics.md, section 8)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ OAI_SLOPE = 111542  # 1.702 in Q16
 OAI_LIMIT = 7 << 16
 
 Activation: TypeAlias = Literal["silu", "gelu", "relu", "swiglu_oai", "sigmoid", "gelu_erf"]
-"""Functions that a gate applies to its input; gpt-oss's clips both sides and adds 1 to the other."""
+"""Functions that a gate applies to its input; gpt-oss's clips both inputs and adds 1 to the other."""
 GATES: Final[tuple[Activation, ...]] = get_args(Activation)
-"""They by their numbers in the extension (native/kernels/kernels.h, GateKind)."""
+"""The numbers of the functions in the extension (native/kernels/kernels.h, GateKind)."""
 
 
 def silu(x: np.ndarray) -> np.ndarray:
-    """x * sigmoid(x), Q16 to Q16."""
+    """Return x * sigmoid(x), Q16 to Q16."""
     x = np.asarray(x, np.int64)
     return rshift(x * sigmoid(x), 30)
 
 
 def gelu(x: np.ndarray) -> np.ndarray:
-    """x / 2 * (1 + tanh(u)), u = sqrt(2 / pi) (x + 0.044715 x^3), which is x * sigmoid(2 u); Q16 to Q16."""
+    """Return x / 2 * (1 + tanh(u)), u = sqrt(2 / pi) (x + 0.044715 x^3), which is x * sigmoid(2 u); Q16 to Q16."""
     x = np.asarray(x, np.int64)
     y = np.clip(x, -GELU_CLIP, GELU_CLIP)
     slope = GELU_LINEAR + rshift(rshift(y * y, 16) * GELU_CUBIC, 16)
@@ -38,10 +38,10 @@ def gelu(x: np.ndarray) -> np.ndarray:
 
 
 def gelu_erf(x: np.ndarray) -> np.ndarray:
-    """x * P(x), P the normal distribution function (1 + erf(x / sqrt(2))) / 2; Q16 to Q16, within 1.2e-5.
+    """Return x * P(x), P the normal distribution function (1 + erf(x / sqrt(2))) / 2; Q16 to Q16, within 1.2e-5.
 
-    P is the sigmoid of x times a polynomial of degree 4 in x^2, the best one for the error of x * P. All x from -16 to
-    16 were compared; beyond, the result is 0 or x.
+    P is the sigmoid of x times the polynomial of degree 4 in x^2 that minimises the error of x * P. All x from -16 to
+    16 were compared; outside this range, the result is 0 or x.
     """
     x = np.asarray(x, np.int64)
     y = np.clip(x, -ERF_CLIP, ERF_CLIP)
@@ -49,7 +49,7 @@ def gelu_erf(x: np.ndarray) -> np.ndarray:
 
 
 def erf_slope(y: np.ndarray) -> np.ndarray:
-    """log(P(y) / (1 - P(y))) / y for y in Q16 from -6.5 to 6.5, as Q28; it is largest at the ends."""
+    """Return log(P(y) / (1 - P(y))) / y for y in Q16 from -6.5 to 6.5, as Q28; it is largest at the ends."""
     square, slope = rshift(y * y, 16), np.full(y.shape, ERF_SLOPE[-1], np.int64)
     for coefficient in ERF_SLOPE[-2::-1]:
         slope = rshift(slope * square, 16) + coefficient
@@ -57,12 +57,12 @@ def erf_slope(y: np.ndarray) -> np.ndarray:
 
 
 def relu(x: np.ndarray) -> np.ndarray:
-    """max(x, 0), Q16 to Q16."""
+    """Return max(x, 0), Q16 to Q16."""
     return np.maximum(np.asarray(x, np.int64), 0)
 
 
 def swiglu_oai(x: np.ndarray) -> np.ndarray:
-    """x * sigmoid(1.702 x) for x of at most 7, Q16 to Q16; of gpt-oss."""
+    """Return x * sigmoid(1.702 x) with x clipped to at most 7, Q16 to Q16, as in gpt-oss."""
     x = np.minimum(np.asarray(x, np.int64), OAI_LIMIT)
     return rshift(x * sigmoid(rshift(np.maximum(x, -GELU_CLIP) * OAI_SLOPE, 16)), 30)
 
@@ -71,9 +71,9 @@ _ACTIVATIONS: Final = {"silu": silu, "gelu": gelu, "relu": relu, "swiglu_oai": s
 
 
 def gated(gate: np.ndarray, up: np.ndarray | None, kind: Activation) -> np.ndarray:
-    """activation(gate) * up, or activation(gate), from Q16 to Q20.
+    """Return activation(gate) * up, or just activation(gate), from Q16 to Q20.
 
-    swiglu_oai multiplies by up + 1, for an up of -7 to 7.
+    swiglu_oai multiplies by up + 1, with up clipped to -7 to 7.
     """
     if kind == "sigmoid":
         share = sigmoid(np.asarray(gate, np.int64))

@@ -1,4 +1,4 @@
-"""Columns of rows picked by an index: what enters a product whose columns are not the model's inputs in order."""
+"""Gather columns of rows by an index, for products whose columns are not the model's inputs in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grids: the values that a code may stand for, as small integers in steps of a block's scale."""
+"""Grids: the values that a code can represent, as small integers in steps of a block's scale."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from intact.numerics.weight_formats.iq4 import VALUES as IQ4_VALUES
 
 @dataclass(frozen=True)
 class NumberGrid:
-    """Values of codes.
+    """The values that codes represent.
 
     Attributes
     ----------
     levels : tuple of int
-        Ascending, in units of a step.
+        In ascending order, in units of a step.
     block : int
-        Inputs that share a scale, where a spec does not say.
+        Default number of inputs that share a scale.
     affine : bool
-        If true, a block has an offset beside its scale, which is added to all its values.
+        If true, a block has an offset in addition to its scale; it is added to all values.
     deviation : float
-        Steps that stand for a standard deviation, where the levels are those of a distribution; else 0.
+        Number of steps per standard deviation if the levels are derived from a distribution; otherwise 0.
     source : str
-        Where the levels come from.
+        Source of the levels.
     """
 
     name: str
@@ -42,18 +42,18 @@ class NumberGrid:
     affine: bool = False
     deviation: float = 0.0
     planes: int = 1
-    """Matrices of such codes side by side, of which a weight is the sum; for the quantisers that name the grid."""
+    """Number of code matrices, side by side, whose sum is the weight; for the quantisers that name the grid."""
     joint: int | None = None
-    """Bits of one code for all planes, under one scale, where the format has such; planes of others have their own."""
+    """Bits of one code for all planes under a joint scale, if the format has one; None if each plane has its own."""
 
     @property
     def bits(self) -> int:
-        """Bits that tell the levels of a plane apart."""
+        """Number of bits that distinguish the levels of a plane."""
         return (len(self.levels) - 1).bit_length()
 
     @property
     def largest(self) -> int:
-        """The largest size of a level."""
+        """The largest magnitude of a level."""
         return max(self.levels[-1], -self.levels[0])
 
     @cached_property
@@ -62,17 +62,17 @@ class NumberGrid:
         return self.levels[-1] - self.levels[0] == len(self.levels) - 1
 
     def layout(self, block: int, padded: bool = False) -> Layout:
-        """Return how integer weights hold its codes where `block` inputs share a scale: the fewest bits stored.
+        """Return the integer weight layout with the fewest stored bits for blocks of `block` inputs per scale.
 
         Parameters
         ----------
         block : inputs that share a scale
-        padded : if true, prefer layouts that have a code for 0, as padded rows need
+        padded : if true, prefer layouts that have a code for 0, which padded rows need
 
         Raises
         ------
         ParameterError
-            If no kernel holds the levels, or `block` is no multiple of a block for which there is one.
+            If no kernel supports the levels, or `block` is not a multiple of a supported block.
         """
         found = [option for option in self._layouts() if block % option.block == 0]
         if padded:
@@ -116,23 +116,23 @@ class Layout:
 
     @property
     def stored(self) -> float:
-        """Bits a weight, with a scale of 16 bits a block."""
+        """Bits per weight, including a 16-bit scale per block."""
         return self.bits + 16 / self.block
 
     @property
     def has_zero(self) -> bool:
-        """If true, a code stands for the value 0; only then rows can be padded."""
+        """If true, some code represents 0, which rows need for padding."""
         return self.table is None or self.zero in self.table[: 1 << self.bits]
 
     @property
     def zero_code(self) -> int:
-        """The code of the value 0, if there is one; else 0."""
+        """The code of the value 0 if there is one; otherwise 0."""
         if self.table is None:
             return self.zero
         return self.table.index(self.zero) if self.has_zero else 0
 
     def codes(self, levels: NDArray[np.int64], grid: NumberGrid) -> NDArray[np.uint8]:
-        """Return the codes of levels of the grid."""
+        """Return the codes of the grid's levels."""
         if self.table is None:
             return (levels + self.zero).astype(np.uint8)
         return np.searchsorted(np.array(grid.levels), levels).astype(np.uint8)
@@ -154,7 +154,7 @@ def _affine(bits: int) -> NumberGrid:
 
 
 def _float(name: str, exponent_bits: int, mantissa_bits: int, source: str) -> NumberGrid:
-    """Return a small float format without infinities as integers in units of its least step."""
+    """Return the grid of a small float format without infinities, as integers in units of its smallest step."""
     fractions = range(1 << mantissa_bits)
     sizes = {*fractions} | {
         (f + (1 << mantissa_bits)) << e - 1 for e in range(1, 1 << exponent_bits) for f in fractions
@@ -165,7 +165,7 @@ def _float(name: str, exponent_bits: int, mantissa_bits: int, source: str) -> Nu
 _E4M3_PLANE: Final = tuple(
     sorted({*range(-7, 8)} | {sign * f << p for p in range(8) for f in range(8, 16) for sign in (-1, 1)})[1:-1]
 )
-"""Both planes' integers: see `intact.quantizing.quantizers.fp8`."""
+"""The integers of both planes: see `intact.quantizing.quantizers.fp8`."""
 _NF4: Final = (
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
     -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
@@ -173,21 +173,22 @@ _NF4: Final = (
 )  # fmt: skip
 
 FP4_SIZES: Final = (0, 1, 80, 120, 40, 60, 20, 30)
-"""Of bitsandbytes' FP4 by code, times 120. Of 0, 1/192, 2/3, 1, 1/3, 1/2, 1/6 and 1/4 only 1/192 has no such integer:
-it takes 1."""
+"""Magnitudes of bitsandbytes' FP4 by code, times 120: 0, 1/192, 2/3, 1, 1/3, 1/2, 1/6 and 1/4. Only 1/192 does not give
+an integer; it is rounded to 1.
+"""
 _BYTE: Final = 127
-"""The last level of a table whose levels are real numbers: two signs and 0 fit a byte."""
+"""The last level of a table whose levels are real numbers: both signs and 0 fit in a byte."""
 
 
 def _shift(bits: int) -> NumberGrid:
-    """Return DenseShift's powers of two without zero; of 4 bits the last is 127, as a byte cannot hold both 128s."""
+    """Return DenseShift's powers of two without zero; with 4 bits, 128 becomes 127 so that both signs fit in a byte."""
     sizes = [min(1 << p, _BYTE) for p in range(1 << bits - 1)]
     levels = (*(-size for size in reversed(sizes)), *sizes)
     return NumberGrid(f"shift{bits}", levels, "arXiv 2208.09708: no zero" + ", 127 for 128" * (bits == 4))
 
 
 def _nupes(tenths: int) -> NumberGrid:
-    """Return NUPES' levels for the exponent a = tenths / 10: |q|^(1/a) for q of 4 bits, the last rounded to 127.
+    """Return NUPES' levels for the exponent a = tenths / 10: |q|^(1/a) for 4-bit q, scaled so that the last is 127.
 
     The rounding compares integers: v <= 127 (q/7)^(10/t) + 1/2 if and only if (2v - 1)^t 7^10 <= q^10 254^t.
     """
@@ -200,7 +201,7 @@ def _nupes(tenths: int) -> NumberGrid:
 
 
 def _lloyd(*levels: float) -> NumberGrid:
-    """Return the positive Lloyd-Max levels of N(0, 1), and their negatives, as fractions of the last one."""
+    """Return a grid of positive Lloyd-Max levels of N(0, 1) and their negatives, scaled so that the last is 127."""
     sizes = [round(_BYTE * level / levels[-1]) for level in levels]
     name = f"lloyd{len(sizes).bit_length()}"
     return NumberGrid(
@@ -212,7 +213,7 @@ def _lloyd(*levels: float) -> NumberGrid:
 
 
 def _mirrored(name: str, sizes: tuple[int, ...], source: str) -> NumberGrid:
-    """Return sizes with both signs, without 0."""
+    """Return a grid of the sizes with both signs, without 0."""
     return NumberGrid(name, (*(-size for size in reversed(sizes)), *sizes), source)
 
 
@@ -257,4 +258,4 @@ _ALL: Final = (
 GRIDS: Final = {grid.name: grid for grid in _ALL}
 """All grids by name."""
 TOO_WIDE: Final = {"e5m2": 3_758_096_384}
-"""Float formats that are no grids, and their largest value in units of the least."""
+"""Float formats that are too wide for a grid, with their largest value in units of the smallest."""

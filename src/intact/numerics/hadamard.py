@@ -1,7 +1,7 @@
-"""Hadamard rotation of rows, block by block, by adding and subtracting alone (docs/numerics.md, section 9).
+"""Hadamard rotation of rows, block by block, using only additions and subtractions (docs/numerics.md, section 9).
 
-The matrix of size n is Sylvester's: H(1) = 1, H(2 n) = [[H, H], [H, -H]]. H H = n I, so that W x = (W H / n) (H x): the
-weights of a product that reads rotated rows are W H / n, and 1 / n is a power of two.
+The matrix of size n is Sylvester's: H(1) = 1, H(2 n) = [[H, H], [H, -H]]. Because H H = n I, W x = (W H / n) (H x): a
+product that reads rotated rows has the weights W H / n, and 1 / n is a power of two.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from intact.numerics.fixed import Int
 from intact.numerics.fp32 import Floats
 
 SIZES: Final = (32, 64, 128, 256)
-"""The sizes of blocks."""
+"""The supported block sizes."""
 LIMIT: Final = 1 << 53
-"""What inputs are clipped to on both sides, so that sums of 256 stay below 2^62."""
+"""Inputs are clipped to this magnitude, so that sums of 256 stay below 2^62."""
 
 
 def block_size(most: int, columns: int) -> int | None:
-    """Return the largest size up to `most` whose blocks fill a row of so many columns; None if none does."""
+    """Return the largest size up to `most` that divides a row of this many columns; None if none does."""
     return max((n for n in SIZES if n <= most and columns % n == 0), default=None)
 
 
 def hadamard(x: Int, size: int) -> Int:
-    """Return H x for each block of a row: exact sums, with log2(size) bits more than the inputs.
+    """Return H x for each block of a row: exact sums with log2(size) more bits than the inputs.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def hadamard(x: Int, size: int) -> Int:
 
 
 def hadamard_float(x: Floats, size: int) -> Floats:
-    """Do the same in float32: stages of half = 1, 2, 4, ... up to size / 2, each sum and difference rounded once."""
+    """Like `hadamard`, in float32: stages of half = 1, 2, 4, ... to size / 2, each sum and difference rounded once."""
     y = np.ascontiguousarray(x, np.float32).reshape(-1, size)
     half = 1
     while half < size:

@@ -1,7 +1,7 @@
 """HGRN's gated recurrence in integers, normative position by position (docs/numerics.md, section 8).
 
-Each channel's state moves by a share of its own towards what the position brings, so no sum over a block's rows stands
-for the state: it is rounded at every position, in their order. It never passes the largest input before it.
+Each channel's state moves by its own share towards the position's value, so the state cannot be replaced by a sum over
+a block's rows: it is rounded at every position, in order. Its magnitude never exceeds that of the largest input so far.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from intact.numerics.gate import silu
 Int = NDArray[np.int64]
 
 STATE_FRACTION: Final = 32
-"""Of a state: an input has 16, which a share of 2^-16 or less would hardly move."""
+"""Fraction bits of a state. Inputs have 16, with which a share of 2^-16 or less would hardly change the state."""
 _LOW_BITS: Final = STATE_FRACTION - 16
 _RESULT_SHIFT: Final = STATE_FRACTION - 16
 
 
 class RecurrenceRows(NamedTuple):
-    """Rows as the cache keeps them.
+    """Rows as cached.
 
     Attributes
     ----------
     value : int64 (M, channels)
-        What the state moves towards, Q16, of 32 bits.
+        The value that the state moves towards, Q16, 32 bits.
     share : int64 (M, channels)
-        By which share of the way, 1 - f in Q30, from 0 to 2^30.
+        The fraction of the distance that it moves, 1 - f in Q30, from 0 to 2^30.
     """
 
     value: Int
@@ -40,19 +40,19 @@ class RecurrenceRows(NamedTuple):
 
 
 def cached_rows(parts: Sequence[Int]) -> RecurrenceRows:
-    """Return rows from the arrays that a cache has them in."""
+    """Build rows from the arrays of a cache."""
     return RecurrenceRows(*parts)
 
 
 def recurrence_rows(x: NDArray[np.integer], forget: NDArray[np.integer], room: Int) -> RecurrenceRows:
-    """Return rows as the cache keeps them.
+    """Compute rows in their cached form.
 
     Parameters
     ----------
     x, forget : integer (M, channels)
         The input before SiLU and the forget gate before its sigmoid, Q16.
     room : int64 (channels,)
-        What the lower bound b of the forget gate leaves, 1 - b in Q30, from 0 to 2^30.
+        1 - b in Q30, from 0 to 2^30, where b is the lower bound of the forget gate.
     """
     return RecurrenceRows(silu(x), rshift(room * (ONE - sigmoid(forget)), 30))
 
@@ -63,9 +63,9 @@ def zero_state(channels: int) -> Int:
 
 
 def advance(rows: RecurrenceRows, i: int, state: Int) -> Int:
-    """Return the state behind row i, int64 (channels,) in Q32: ``rshift(f * state + (1 - f) * value, 30)``.
+    """Return the state after row i, int64 (channels,) in Q32: ``rshift(f * state + (1 - f) * value, 30)``.
 
-    The sum has up to 78 bits. The state's upper 32 bits and its lower 16 are multiplied apart, which is exact.
+    The sum has up to 78 bits. The state's upper 32 bits and its lower 16 are multiplied separately, which is exact.
     """
     share, kept = rows.share[i], ONE - rows.share[i]
     upper = (state >> _LOW_BITS) * kept + rows.value[i] * share
@@ -76,5 +76,5 @@ def advance(rows: RecurrenceRows, i: int, state: Int) -> Int:
 
 
 def recurrence_row(state: Int) -> Int:
-    """Return the result of a row from the state behind it, int64 (channels,), Q16."""
+    """Return the result of a row from the state after it, int64 (channels,), Q16."""
     return rshift(state, _RESULT_SHIFT)

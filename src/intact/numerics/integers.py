@@ -1,14 +1,14 @@
-"""Integer weights as bytes: how a checkpoint stores a `BlockWeight` as it is (docs/numerics.md, section 1).
+"""Integer weights as bytes: how a checkpoint stores a `BlockWeight` unchanged (docs/numerics.md, section 1).
 
-All numbers are little-endian. A header of nine int32: the letters ``INTW``, the version, N, K, bits, block, zero,
-1 with a table, 1 with minima. Then, without gaps: the table (int16, an entry for each code, 16 at least), codes,
-scales (int16, N x blocks), scale exponents (int32, N), minima (int16, N x blocks), minimum exponents (int32, N); table
-and minima only where they exist. Codes lie row by row as bit planes, the lowest first: bit i of byte k of plane j is
-bit j of code 8 k + i. K is padded to the next multiple of 32 with codes of the value 0.
+All numbers are little-endian. The header is nine int32: the letters ``INTW``, the version, N, K, bits, block, zero,
+1 if there is a table, 1 if there are minima. The following arrays come without gaps: the table (int16, one entry per
+code, at least 16), codes, scales (int16, N x blocks), scale exponents (int32, N), minima (int16, N x blocks), minimum
+exponents (int32, N); table and minima only where they exist. Codes are stored row by row as bit planes, lowest first:
+bit i of byte k of plane j is bit j of code 8 k + i. K is padded to the next multiple of 32 with codes of the value 0.
 
 The version is 1, or 2 where columns do not multiply the model's inputs in order: then the number of these inputs M
 (int32) and an index (int32, K) follow the header. Column k multiplies input index[k], from 0 to M - 1, or 0 where
-index[k] is -1; an input may have several columns, or none.
+index[k] is -1; an input may have several columns or none.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from intact.numerics.weight_formats import Bytes
 from intact.numerics.weights import BlockWeight, InputIndex
 
 INTEGER: Final = "INTEGER"
-"""The kind of a tensor that is stored so."""
+"""The kind of a tensor stored in this form."""
 LAYOUTS: Final = {8: (32,), 6: (32, 16), 5: (32,), 4: (32, 16), 3: (32, 16), 2: (32, 16)}
-"""Blocks for each number of bits, for which kernels exist: the one list of them beside native/kernels/kernels.h."""
+"""Block sizes with a kernel, by number of bits; native/kernels/kernels.h has the only other copy of this list."""
 TABLED: Final = dict.fromkeys((8, 6, 5, 4, 3, 2), (32, 16))
-"""The same with a table."""
+"""Block sizes with a kernel for codes with a table, by number of bits."""
 LARGEST_ENTRY: Final = 32767
-"""Of a table. Entries of up to 255 take one product, larger ones two: of their low bytes and of their high ones."""
+"""Largest table entry. Entries up to 255 need one product, larger ones two, for their low and high bytes."""
 EXPONENTS: Final = (-200, 120)
-"""Bounds of the exponents: what the block formats and floats can come to lies within."""
+"""Bounds of the exponents; everything that block formats and floats can produce lies within them."""
 _MAGIC: Final = b"INTW"
 _HEADER: Final = struct.Struct("<4s8i")
 _UNTABLED_SHIFT: Final = {8: 4, 6: 2, 5: 1, 4: 0, 3: 0, 2: 0}
 _LARGEST_SUM: Final = 32512
 MOST_INPUTS: Final = 32768
-"""Columns of a matrix, for which sums are known to stay in their bounds; also of the model's inputs."""
+"""Most columns of a matrix, and inputs of a model, for which sums are known to stay within their bounds."""
 
 
 class IntegerHeader(NamedTuple):
-    """The first bytes, read."""
+    """The parsed header."""
 
     rows: int
     columns: int
@@ -52,17 +52,17 @@ class IntegerHeader(NamedTuple):
     has_table: bool
     has_minimum: bool
     inputs: int | None = None
-    """The model's inputs, where there is an index of them."""
+    """Number of the model's inputs if the weight has an index; otherwise None."""
 
     @property
     def bits_per_weight(self) -> float:
-        """Bits of codes and scales in memory, for each weight of the model's matrix."""
+        """Bits of codes and scales in memory per weight of the model's matrix."""
         stored = self.bits + 16 * (1 + self.has_minimum) / self.block
         return stored * self.columns / (self.inputs or self.columns)
 
     @property
     def index_bytes(self) -> int:
-        """Bytes of the number of inputs and the index."""
+        """Size in bytes of the number of inputs and the index."""
         return 0 if self.inputs is None else 4 * (1 + self.columns)
 
     @property
@@ -72,30 +72,30 @@ class IntegerHeader(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the whole."""
+        """Size in bytes of the whole stored weight."""
         scales = self.rows * (self.padded // self.block * 2 + 4) * (1 + self.has_minimum)
         codes = self.rows * self.padded // 8 * self.bits
         return _HEADER.size + self.index_bytes + 2 * entries_of(self.bits) * self.has_table + codes + scales
 
 
 def entries_of(bits: int) -> int:
-    """Return the number of entries of a table for codes of so many bits."""
+    """Return the number of table entries for codes of this many bits."""
     return max(16, 1 << bits)
 
 
 def starts_integers(data: Bytes) -> bool:
-    """Return true if bytes begin as those of an integer weight."""
+    """Return true if the bytes start like an integer weight."""
     return data[: len(_MAGIC)].tobytes() == _MAGIC
 
 
 def shift_of(bits: int, zero: int, table: NDArray[np.int16] | None) -> int:
-    """Return r of docs/numerics.md, section 1: a block's sum of products is rounded right by it.
+    """Return r of docs/numerics.md, section 1: the right shift that rounds a block's sum of products.
 
     Raises
     ------
     ModelError
-        If the sums of a group of blocks (docs/numerics.md, section 4) could exceed 32 bits: those of 32 inputs, one
-        block or two, may come to 32512.
+        If the sums of a group of blocks (docs/numerics.md, section 4) could exceed 32 bits: the sums of 32 inputs, in
+        one block or two, must not exceed 32512.
     """
     values = np.arange(1 << bits) if table is None else table.astype(np.int64)
     most = 32 * int(np.abs(values - zero).max()) * 127
@@ -108,12 +108,12 @@ def shift_of(bits: int, zero: int, table: NDArray[np.int16] | None) -> int:
 
 
 def read_header(data: Bytes) -> IntegerHeader:
-    """Read and check the header, and that the bytes are as many as it says.
+    """Parse the header and check it, including the number of bytes.
 
     Raises
     ------
     ModelError
-        If they are no integer weight, of another version, or impossible.
+        If the bytes are not an integer weight, have another version, or describe an impossible one.
     """
     if data.size < _HEADER.size or not starts_integers(data):
         raise ModelError(f"{data.size} bytes that begin {data[:4].tobytes()!r}: an integer weight begins {_MAGIC!r}")
@@ -148,7 +148,7 @@ def read_inputs(data: Bytes) -> InputIndex | None:
     Raises
     ------
     ModelError
-        If the bytes are no integer weight, or the index names an input that there is not.
+        If the bytes are not an integer weight, or the index names an input that does not exist.
     """
     header = read_header(data)
     if header.inputs is None:
@@ -160,12 +160,12 @@ def read_inputs(data: Bytes) -> InputIndex | None:
 
 
 def slice_rows(data: Bytes, start: int, stop: int) -> Bytes:
-    """Return the outputs `start` to `stop` - 1 of a stored weight as a stored weight.
+    """Return outputs `start` to `stop` - 1 of a stored weight as a stored weight.
 
     Raises
     ------
     ModelError
-        If the bytes are no integer weight.
+        If the bytes are not an integer weight.
     """
     header = read_header(data)
     before = _HEADER.size + header.index_bytes + 2 * entries_of(header.bits) * header.has_table
@@ -180,7 +180,7 @@ def slice_rows(data: Bytes, start: int, stop: int) -> Bytes:
 
 
 def to_bytes(weight: BlockWeight) -> Bytes:
-    """Return a weight as bytes; `from_bytes` returns it again."""
+    """Serialise a weight; the inverse of `from_bytes`."""
     has_table, has_minimum = weight.table is not None, weight.minimum is not None
     fields = (len(weight.codes), weight.columns, weight.bits, weight.block, weight.zero, has_table, has_minimum)
     planes = weight.codes[:, None, :] >> np.arange(weight.bits, dtype=np.uint8)[:, None] & np.uint8(1)
@@ -198,12 +198,12 @@ def to_bytes(weight: BlockWeight) -> Bytes:
 
 
 def from_bytes(data: Bytes) -> BlockWeight:
-    """Read an integer weight.
+    """Parse an integer weight.
 
     Raises
     ------
     ModelError
-        If the bytes are none, or hold a value out of bounds.
+        If the bytes are not an integer weight, or hold a value out of bounds.
     """
     header, inputs = read_header(data), read_inputs(data)
     at = _HEADER.size + header.index_bytes

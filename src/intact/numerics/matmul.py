@@ -15,10 +15,10 @@ MINIMA_FOLD = {32: 7, 16: 8}  # by block: blocks of 16 make twice as many groups
 
 
 def matmul(a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
-    """Rows times weights: int64 (M, N) with `fraction` fraction bits, clipped to +-2^50, without bias.
+    """Multiply rows by weights: int64 (M, N) with `fraction` fraction bits, clipped to +-2^50, without bias.
 
-    Every partial sum stays below 2^31 (bounds in docs/numerics.md); blocks are visited one group at a time to keep
-    memory small. Products of float32 are exact where a block's sums stay below 2^24, those of float64 elsewhere.
+    Every partial sum stays below 2^31 (bounds in docs/numerics.md). Blocks are processed one group at a time to save
+    memory. Float32 products are exact where a block's sums stay below 2^24; otherwise float64 is used.
     """
     rows, outputs = len(a.codes), len(w.codes)
     table = np.arange(1 << w.bits) if w.table is None else w.table
@@ -40,7 +40,7 @@ def matmul(a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
 
 
 def add_minima(result: np.ndarray, a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
-    """Return products (M, N) with what a weight's minima add to them, if it has any."""
+    """Add the contribution of a weight's minima, if it has any, to products (M, N)."""
     if w.minimum is None or w.minimum_exp is None:
         return result
     left = MINIMA_FOLD[w.block] + fraction + w.minimum_exp[None, :].astype(np.int64) + a.exponent[:, None]
@@ -50,7 +50,7 @@ def add_minima(result: np.ndarray, a: Quantized, w: BlockWeight, fraction: int) 
 
 
 def _minima(sums: np.ndarray, minimum: np.ndarray, fold: int) -> np.ndarray:
-    """Sum over groups of eight of the products of block sums (M, B) and minima (N, B), each group folded."""
+    """Multiply block sums (M, B) by minima (N, B), and fold the sum of every group of eight before adding it."""
     total = np.zeros((len(sums), len(minimum)), np.int64)
     for b in range(0, sums.shape[1], GROUP):
         group = sums[:, b : b + GROUP].astype(np.float64) @ minimum[:, b : b + GROUP].astype(np.float64).T

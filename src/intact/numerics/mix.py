@@ -1,7 +1,7 @@
-"""Mixes of rows of logits: two or three distributions, one draw, in integers (docs/mixing.md).
+"""Mixes of rows of logits: one draw from two or three combined distributions, in integers (docs/mixing.md).
 
-Each rule takes rows of logits in Q16 over one vocabulary and returns the row that is drawn from, int64 (V,). Parameters
-are integers, decimals as millionths. Divisions round half up unless a rule says otherwise.
+Each rule takes rows of logits in Q16 over one vocabulary and returns the row to draw from, int64 (V,). Parameters
+are integers; decimals are given in millionths. Divisions round half up unless a rule says otherwise.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from intact.numerics.sampling import DECIMALS, is_uncertain, least_weight
 Row = NDArray[np.int64]
 
 LEFT_OUT = -LIMIT
-"""The logit of a token that a rule leaves out; its weight is 0 at every temperature."""
+"""The logit of a token that a rule excludes; its weight is 0 at every temperature."""
 _FLAT = 64 << 16
-"""A gap from which on every weight is 0."""
+"""A gap to the largest logit at and above which every weight is 0."""
 
 
 class Place(NamedTuple):
-    """The place in a text that a row is for.
+    """The position in a sequence for which a row is computed.
 
     Attributes
     ----------
     may : bool (V,)
-        The tokens that edits and constraint allow there.
+        The tokens that edits and constraint allow at this position.
     drawn : int
-        The number of tokens drawn before it.
+        Number of tokens drawn before it.
     """
 
     may: NDArray[np.bool_]
@@ -44,7 +44,7 @@ def guidance(conditional: Row, unconditional: Row, place: Place, *, scale: int) 
 
 
 def contrastive(expert: Row, amateur: Row, place: Place, *, beta: int, alpha: int) -> Row:
-    """Return e + beta * (e - a) of the tokens that the expert finds plausible (O'Brien and Lewis 2023, 2309.09117)."""
+    """Return e + beta * (e - a) for tokens that are plausible to the expert (O'Brien and Lewis 2023, 2309.09117)."""
     mixed = sat32(expert + scaled(expert - amateur, beta))
     return np.where(plausible(expert, alpha, place.may), mixed, LEFT_OUT)
 
@@ -55,10 +55,10 @@ def proxy(base: Row, tuned: Row, untuned: Row, place: Place, *, scale: int) -> R
 
 
 def m3id(conditional: Row, unconditional: Row, place: Place, *, decay: int, cap: int, alpha: int, certain: int) -> Row:
-    """Return c + k * (c - u), where k grows with the text (Favero et al. 2024, arXiv 2403.14003).
+    """Return c + k * (c - u), where k grows with the sequence (Favero et al. 2024, arXiv 2403.14003).
 
-    k = min(cap, (1 - g) / g) with g = exp(-decay * drawn), rounded down to Q16. The row is c alone where its likeliest
-    token has the probability `certain` or more.
+    k = min(cap, (1 - g) / g) with g = exp(-decay * drawn), rounded down to Q16. The row is c unchanged if its most
+    likely token has at least the probability `certain`.
     """
     if not is_uncertain(conditional, certain):
         return conditional
@@ -68,11 +68,11 @@ def m3id(conditional: Row, unconditional: Row, place: Place, *, decay: int, cap:
 
 
 def uscd(standard: Row, lame: Row, place: Place, *, deviation: int, floor: int, weight: int, contrast: int) -> Row:
-    """Return ln(weight * p - contrast * q), where p is unsure (Wang et al. 2024, arXiv 2409.05923).
+    """Return ln(weight * p - contrast * q) where p is uncertain (Wang et al. 2024, arXiv 2409.05923).
 
-    p and q are the probabilities by the two rows, in Q32 rounded down. The row is the standard one alone where the
-    standard deviation of p over the vocabulary exceeds `deviation`, or nothing would be left. Left out are tokens with
-    p < floor / V, and those whose difference is not positive.
+    p and q are the probabilities of the two rows, in Q32 rounded down. The row is the standard one unchanged if the
+    standard deviation of p over the vocabulary exceeds `deviation`, or if no token would remain. Tokens with p < floor
+    / V or without a positive difference are excluded.
     """
     p, q = _weights(standard), _weights(lame)
     size, mass = len(p), int(p.sum())
@@ -97,7 +97,7 @@ def amplification(drawn: int, decay: int, cap: int) -> int:
 
 
 def plausible(logits: Row, share: int, may: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the tokens with at least `share` millionths of the probability of the likeliest that may be drawn."""
+    """Return which tokens have at least `share` millionths of the probability of the most likely allowed token."""
     gap = np.maximum(logits[may].max(initial=-LIMIT) - logits, 0)
     return exp2_neg(rshift(np.minimum(gap, _FLAT) * LOG2E, 30)) >= least_weight(share)
 
@@ -108,12 +108,12 @@ def scaled(x: Row, factor: int) -> Row:
 
 
 def _weights(logits: Row) -> Row:
-    """Return the probabilities times the mass, of which the likeliest has 2^30."""
+    """Return unnormalised probabilities, the largest of them 2^30."""
     gap = np.minimum(logits.max() - logits, _FLAT)
     return exp2_neg(rshift(gap * LOG2E, 30))
 
 
 def _sum_of_squares(weights: Row) -> int:
-    """Return the sum of squares of weights up to 2^30."""
+    """Return the sum of squares of weights up to 2^30 as an exact integer."""
     high, low = weights >> 15, weights & 32767
     return (int((high * high).sum()) << 30) + (int((high * low).sum()) << 16) + int((low * low).sum())

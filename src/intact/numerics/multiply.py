@@ -1,4 +1,4 @@
-"""Columns of a wide row times a number, as Gemma 4 has behind each layer (docs/numerics.md, section 7)."""
+"""Multiplication of wide rows by a number, as Gemma 4 applies after each layer (docs/numerics.md, section 7)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 from intact.numerics.fixed import Int, rshift, sat32
 
 FRACTION: Final = 24
-"""Fraction bits of the number."""
+"""Fraction bits of the multiplier."""
 LIMIT: Final = 1 << 46
-"""What rows are clipped to on both sides, as norms clip them."""
+"""Rows are clipped to this magnitude, as in norms."""
 MOST: Final = 64
-"""The number's size is below this."""
+"""Bound below which the multiplier's magnitude must lie."""
 
 
 def row_multiplier(number: Fraction) -> int:
-    """Return the number in Q24, rounded to the nearest, halves up.
+    """Return the number in Q24, rounded half up.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def row_multiplier(number: Fraction) -> int:
 
 
 def multiply(x: Int, multiplier: int, wide: bool) -> Int:
-    """Return x times a number: Q20 to Q20, or where the result is not `wide` to Q16, at most 2^31 - 1 in size."""
+    """Return x times a multiplier, from Q20 to Q20 if `wide`, otherwise to Q16 with a magnitude of at most 2^31 - 1."""
     x = np.clip(np.asarray(x, np.int64), -LIMIT, LIMIT)
     low = (x & ((1 << FRACTION) - 1)) * multiplier  # x times the multiplier is high * 2^24 + low
     high = (x >> FRACTION) * multiplier

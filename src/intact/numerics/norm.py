@@ -19,7 +19,7 @@ class Gain(NamedTuple):
 
     Attributes
     ----------
-    factor : int32 (n,), |factor| <= 2^30; (groups * n,) where each group of columns is normed by itself
+    factor : int32 (n,), |factor| <= 2^30; (groups * n,) if each group of columns is normalised separately
     exponent : int
     epsilon : int, round(eps * n * 2^40): added to the sum of squares of values in Q20
     """
@@ -30,12 +30,12 @@ class Gain(NamedTuple):
 
     @property
     def fraction(self) -> int:
-        """Fraction bits of a narrow result: the most for which no value can pass 2^30."""
+        """Fraction bits of a narrow result: the most with which no value can exceed 2^30."""
         return 30 - self.exponent
 
 
 def make_gain(gain: np.ndarray, eps: float, groups: int = 1) -> Gain:
-    """Turn a float32 gain (groups * n,) into integers; eps is taken as the decimal number that its repr shows."""
+    """Convert a float32 gain (groups * n,) to integers; eps is read as the decimal number that its repr shows."""
     n = len(gain) // groups
     wide = np.asarray(gain, np.float64)
     exponent = math.frexp(float(np.abs(wide).max()))[1]
@@ -50,7 +50,7 @@ def make_gain(gain: np.ndarray, eps: float, groups: int = 1) -> Gain:
 
 
 def normalize(x: np.ndarray, input_fraction: int, gain: Gain) -> np.ndarray:
-    """Rows of x (M, n) divided by their length, x * rsqrt(sum(x^2) + n * eps): int64 in Q30, |value| <= 2^30 + 1026."""
+    """Divide rows of x (M, n) by their length, x * rsqrt(sum(x^2) + n * eps): int64 in Q30, |value| <= 2^30 + 1026."""
     x = np.asarray(x, np.int64)
     amax = np.abs(x).max(axis=1)
     s, t = shift_for(amax, 20), shift_for(amax, 31)
@@ -62,16 +62,16 @@ def normalize(x: np.ndarray, input_fraction: int, gain: Gain) -> np.ndarray:
 
 
 def rmsnorm(x: np.ndarray, input_fraction: int, gain: Gain, output_fraction: int, groups: int = 1) -> np.ndarray:
-    """RMSNorm of rows x (M, n) with `input_fraction` bits: int64 with `output_fraction` bits, not saturated.
+    """Apply RMSNorm to rows x (M, n) with `input_fraction` bits: int64 with `output_fraction` bits, not saturated.
 
-    With several `groups` each run of n / groups columns is normed by itself.
+    If `groups` is above 1, each run of n / groups columns is normalised separately.
     """
     unit = normalize(x.reshape(len(x) * groups, -1), input_fraction, gain).reshape(x.shape)
     return rshift(unit * gain.factor, 60 - gain.exponent - output_fraction)
 
 
 def layer_norm(x: np.ndarray, gain: Gain, bias: np.ndarray | None) -> np.ndarray:
-    """Layer norm of rows x (M, n) in Q20, clipped to 46 bits, with a bias (n,) in Q20: int64 in Q20, not saturated."""
+    """Apply a layer norm to rows x (M, n), Q20 clipped to 46 bits, with bias (n,) in Q20: int64, Q20, not saturated."""
     x = np.clip(np.asarray(x, np.int64), -CENTERED_LIMIT, CENTERED_LIMIT)
     n = x.shape[1]
     mean = (2 * x.sum(axis=1, keepdims=True) + n) // (2 * n)

@@ -1,4 +1,4 @@
-"""Outliers in 16 bits, of the profile `llm_int8` (docs/numerics.md, section 3; arXiv 2208.07339)."""
+"""Outliers with 16 bits, for the profile `llm_int8` (docs/numerics.md, section 3; arXiv 2208.07339)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ T = TypeVar("T", np.uint8, np.int16)
 
 
 def outlier_blocks(index: NDArray[np.int32]) -> int:
-    """Return the blocks of outliers that an index names: those of A, where it is made of (own, A, A).
+    """Return the number of outlier blocks in an index: the blocks of A if it has the form (own, A, A), otherwise 0.
 
-    Own are columns of inputs named once, at least one block; A is whole blocks of inputs named twice. Of any other
-    index there are none: 0.
+    `own` is at least one block of columns whose inputs are named once; A is whole blocks whose inputs are named twice.
 
     Parameters
     ----------
     index : int32 (K,)
-        Of a weight's inputs, or -1.
+        Inputs of a weight, or -1.
 
     Examples
     --------
@@ -41,14 +40,15 @@ def outlier_blocks(index: NDArray[np.int32]) -> int:
 
 
 def with_rest(weight: BlockWeight, blocks: int) -> BlockWeight:
-    """Return a weight of (own, A, A) as one of (own, A, A, A), whose last columns are those of the first A again.
+    """Extend a weight of the form (own, A, A) to (own, A, A, A) by repeating the columns of the first A.
 
-    They multiply what codes of 8 bits leave of the outliers (`intact.numerics.activations.quantize`).
+    The new columns multiply the remainder that 8-bit codes leave of the outliers
+    (`intact.numerics.activations.quantize`).
 
     Parameters
     ----------
     blocks : int
-        Of A: what `outlier_blocks` returns for the weight's index, and not 0.
+        Number of blocks of A, as returned by `outlier_blocks` for the weight's index; not 0.
     """
 
     def again(x: NDArray[T], width: int) -> NDArray[T]:

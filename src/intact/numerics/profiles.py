@@ -1,8 +1,8 @@
-"""Profiles of arithmetic: what `--profile` names, and receipts state.
+"""Arithmetic profiles: the values of `--profile`, which receipts record.
 
-A profile is ``fp32``, or the scheme of activations of the integer arithmetic (``int8`` is the usual one), with a rule
-of sparse activations behind it where there is one, and a codec of the KV cache where there is one: ``int8``, ``mxfp4``,
-``int8+wina50``, ``int8+kv-int4``. Each has bits of its own.
+A profile is ``fp32`` or an activation scheme of the integer arithmetic (``int8`` is the default), optionally followed
+by a rule for sparse activations and a codec of the KV cache: ``int8``, ``mxfp4``, ``int8+wina50``, ``int8+kv-int4``.
+Each profile gives different bits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from intact.numerics.sparsity import RULES, Sparsity
 
 Profile: TypeAlias = str
 PROFILES: Final = (*SCHEMES, "fp32")
-"""Profiles without sparse activations."""
+"""Profiles without sparse activations or a codec."""
 _KV: Final = "+kv-"
 _FORM: Final = re.compile(
     rf"({'|'.join(SCHEMES)})(?:\+({'|'.join(RULES)})([1-9][0-9]?))?(?:\+kv-({'|'.join(CODECS)}))?"
@@ -27,16 +27,16 @@ _FORM: Final = re.compile(
 
 
 class ProfileParts(NamedTuple):
-    """A profile, read.
+    """The parts of a profile.
 
     Attributes
     ----------
     scheme : Scheme
-        Of the rows that enter products; the head's are always int8.
+        Scheme of the rows that enter products; the head always uses int8.
     sparsity : Sparsity or None
-        Which of their inputs stay.
+        Rule that selects the inputs to keep.
     codec : KvCodec or None
-        Of the keys and values that pages hold.
+        Codec of the keys and values in pages.
     """
 
     float32: bool
@@ -46,17 +46,17 @@ class ProfileParts(NamedTuple):
 
     @property
     def for_linear_alone(self) -> bool:
-        """If true, neither experts nor adapters can run in it."""
+        """If true, the profile supports neither experts nor adapters."""
         return self.scheme.wide or self.scheme.static or self.sparsity is not None
 
 
 def parse_profile(profile: Profile) -> ProfileParts:
-    """Read a profile.
+    """Parse a profile.
 
     Raises
     ------
     ParameterError
-        If there is none of that name.
+        If there is no profile of that name.
 
     Examples
     --------
@@ -81,12 +81,12 @@ def parse_profile(profile: Profile) -> ProfileParts:
 
 
 def with_codec(profile: Profile, kv: str | None) -> Profile:
-    """Return a profile with a codec of the KV cache, by its name; None leaves it as it is.
+    """Add the KV cache codec of the given name to a profile; None leaves the profile unchanged.
 
     Raises
     ------
     ParameterError
-        If there is no such codec or profile, if the profile holds no codes, or if it names another codec.
+        If the codec or profile is unknown, or the profile stores keys and values as floats or names another codec.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def with_codec(profile: Profile, kv: str | None) -> Profile:
 
 
 def describe_codecs() -> list[dict[str, Any]]:
-    """Return what there is to know of each codec: its name, a line, bits, and a position's bytes in a head 128 wide."""
+    """Describe each codec: name, summary, bits, and bytes per position of a head of width 128."""
     return [
         {
             "name": codec.name,

@@ -1,6 +1,6 @@
 """Rotary position embedding in integers (docs/numerics.md, section 6).
 
-A frequency is a 64-bit fraction of a turn, so the angle of any position is exact up to the frequency's own rounding.
+A frequency is a 64-bit fraction of a turn, so the angle of any position is exact except for the frequency's rounding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PRECISION = 160  # fraction bits of the Python integers in which frequencies are
 UNIT = 1 << PRECISION
 
 SCALINGS = ("linear", "llama3", "yarn", "longrope")
-"""The kinds of scaling of rotary frequencies."""
+"""The supported kinds of scaling of rotary frequencies."""
 
 # sin(pi/4 u) / u and cos(pi/4 u) for u in [0, 1], as polynomials in u^2 with coefficients in Q30
 SINE = (843314857, -86699833, 2674039, -39269, 332)
@@ -29,7 +29,7 @@ COSINE = (1073741824, -331168967, 17023452, -349974, 3790)
 
 
 def _series(x: int, sign: int) -> int:
-    """Sum of sign^i x^(2i+1) / (2i+1): atanh(x) for sign 1, atan(x) for sign -1; x in Q160, |x| <= 1/3."""
+    """Return the sum of sign^i x^(2i+1) / (2i+1): atanh(x) for sign 1, atan(x) for sign -1; x in Q160, |x| <= 1/3."""
     square, power, total, n = x * x >> PRECISION, x, 0, 1
     while power:
         total += power // n if sign > 0 or n % 4 == 1 else -(power // n)
@@ -40,12 +40,12 @@ def _series(x: int, sign: int) -> int:
 
 @functools.cache
 def pi() -> int:
-    """Pi in Q160, by Machin's formula."""
+    """Return pi in Q160, by Machin's formula."""
     return 16 * _series(UNIT // 5, -1) - 4 * _series(UNIT // 239, -1)
 
 
 def ln(x: Fraction) -> int:
-    """Natural logarithm of x >= 1, in Q160."""
+    """Return the natural logarithm of x >= 1, in Q160."""
     whole = int(x).bit_length() - 1
     numerator, denominator = x.numerator, x.denominator << whole
     mantissa = 2 * _series(UNIT * (numerator - denominator) // (numerator + denominator), 1)
@@ -53,7 +53,7 @@ def ln(x: Fraction) -> int:
 
 
 def exp(x: int) -> int:
-    """exp(x) for x <= 0 in Q160, as Q160."""
+    """Return exp(x) for x <= 0 in Q160, as Q160."""
     halvings = 16
     x >>= halvings
     term = total = UNIT
@@ -68,13 +68,13 @@ def exp(x: int) -> int:
 
 
 def inverse_frequencies(base: float, dimension: int) -> list[Fraction]:
-    """base^(-2i / dimension) for i < dimension / 2: radians a position, to about 2^-140."""
+    """Return base^(-2i / dimension) for i < dimension / 2: radians per position, to about 2^-140."""
     logarithm = ln(Fraction(repr(float(base))))
     return [Fraction(exp(-(logarithm * 2 * i // dimension)), UNIT) for i in range(dimension // 2)]
 
 
 def turns(radians: Sequence[Fraction]) -> np.ndarray:
-    """Angular frequencies in radians a position as 64-bit fractions of a turn, uint64 (n,)."""
+    """Convert angular frequencies in radians per position to 64-bit fractions of a turn, uint64 (n,)."""
     two_pi = Fraction(2 * pi(), UNIT)
     return np.array([int(f / two_pi * 2**64 + Fraction(1, 2)) % 2**64 for f in radians], np.uint64)
 
@@ -92,7 +92,7 @@ def _exact(scaling: Mapping[str, Any], key: str, default: float | None = None) -
 
 
 def _llama3(frequencies: list[Fraction], scaling: Mapping[str, Any]) -> list[Fraction]:
-    """Long waves are stretched by the factor, short ones kept, those between blended (Llama 3.1)."""
+    """Divide low frequencies by the factor, keep high ones, and blend in between (Llama 3.1)."""
     factor, original = _exact(scaling, "factor"), _exact(scaling, "original")
     low, high = _exact(scaling, "low_freq_factor", 1.0), _exact(scaling, "high_freq_factor", 4.0)
     if low >= high:
@@ -106,12 +106,12 @@ def _llama3(frequencies: list[Fraction], scaling: Mapping[str, Any]) -> list[Fra
 
 
 def _yarn(frequencies: list[Fraction], scaling: Mapping[str, Any], base: float) -> list[Fraction]:
-    """Long waves are stretched by the factor, short ones kept, those between blended by index (YaRN, 2309.00071)."""
+    """Divide low frequencies by the factor, keep high ones, and blend in between by index (YaRN, 2309.00071)."""
     factor, original, width = _exact(scaling, "factor"), _exact(scaling, "original"), 2 * len(frequencies)
     per_turn = width / (2 * _logarithm(Fraction(repr(float(base)))))
 
     def index_of(turns_in_context: Fraction) -> Fraction:
-        """Return the index, not a whole number, of the wave that makes so many turns in the original context."""
+        """Return the fractional index of the frequency that makes this many turns in the original context."""
         return per_turn * _logarithm(original * UNIT / (turns_in_context * 2 * pi()))
 
     low, high = index_of(_exact(scaling, "beta_fast", 32.0)), index_of(_exact(scaling, "beta_slow", 1.0))
@@ -126,11 +126,11 @@ def _yarn(frequencies: list[Fraction], scaling: Mapping[str, Any], base: float) 
 
 
 def attention_factor(scaling: Mapping[str, Any]) -> Fraction:
-    """Return what sines and cosines of a scaled rotation are multiplied by, a float32 as GGUF files store it.
+    """Return the multiplier of a scaled rotation's sines and cosines, as the float32 that GGUF files store.
 
-    YaRN has ``m(1) / m(mscale_all_dim)``, or given `mscale` ``m(mscale) / m(mscale_all_dim)``, with
-    ``m(s) = 1 + s ln(factor) / 10`` (without `mscale_all_dim` the divisor is 1); longrope
-    ``sqrt(1 + ln(factor) / ln(original))``. The key `attention_factor` replaces either. Other kinds have 1.
+    For YaRN it is ``m(1) / m(mscale_all_dim)`` or, given `mscale`, ``m(mscale) / m(mscale_all_dim)``, with
+    ``m(s) = 1 + s ln(factor) / 10`` (without `mscale_all_dim` the divisor is 1); for longrope it is
+    ``sqrt(1 + ln(factor) / ln(original))``. The key `attention_factor` replaces either. For other kinds it is 1.
     """
     kind = scaling.get("type")
     if kind not in ("yarn", "longrope"):
@@ -153,7 +153,7 @@ def attention_factor(scaling: Mapping[str, Any]) -> Fraction:
 
 
 def score_magnitude(scaling: Mapping[str, Any]) -> Fraction:
-    """Return ``1 + mscale_all_dim ln(factor) / 10`` as a float32, for YaRN with that key; 1 for other scalings.
+    """Return ``1 + mscale_all_dim ln(factor) / 10`` as a float32 for YaRN with that key; 1 for other scalings.
 
     DeepSeek's scores are multiplied by its square.
     """
@@ -165,14 +165,14 @@ def score_magnitude(scaling: Mapping[str, Any]) -> Fraction:
 def rotation(
     base: float, width: int, scaling: Mapping[str, Any], factors: NDArray[np.float32] | None = None
 ) -> NDArray[np.uint64]:
-    """Frequencies of a kind of rotary layer as fractions of a turn, uint64 (width / 2,).
+    """Return the frequencies of a kind of rotary layer as fractions of a turn, uint64 (width / 2,).
 
     Parameters
     ----------
     scaling : mapping
-        Empty, or `type` ('linear', 'llama3', 'yarn', 'longrope') with its own numbers.
+        Empty, or `type` ('linear', 'llama3', 'yarn', 'longrope') with its parameters.
     factors : float32 (width / 2,), optional
-        Divisors that the checkpoint itself lists (GGUF's rope_freqs.weight; longrope's long or short factors).
+        Divisors that the checkpoint lists explicitly (GGUF's rope_freqs.weight; longrope's long or short factors).
     """
     frequencies = inverse_frequencies(base, width)
     if factors is not None:
@@ -197,7 +197,7 @@ def rotation(
 def sine_cosine(
     positions: np.ndarray, frequency: np.ndarray, factor: Fraction = Fraction(1)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine, int64 in Q30, shape (positions, frequencies), of positions (M,) times turns (n,).
+    """Return sine and cosine, int64 in Q30, shape (positions, frequencies), of positions (M,) times turns (n,).
 
     Both are multiplied by the factor, in Q30, and rounded again.
     """
@@ -223,14 +223,14 @@ def sine_cosine(
 
 
 def factor_q30(factor: Fraction) -> int:
-    """Return a factor of sines and cosines in Q30."""
+    """Convert a factor of sines and cosines to Q30."""
     return int(factor * (1 << 30) + Fraction(1, 2))
 
 
 def rotate(x: np.ndarray, sine: np.ndarray, cosine: np.ndarray, interleaved: bool) -> np.ndarray:
     """Rotate heads x (M, H, d) in Q16 by angles (M, r/2), r <= d; saturated int32.
 
-    Pairs are (2i, 2i + 1) where interleaved, else (i, i + r/2); what lies beyond r stays.
+    Pairs are (2i, 2i + 1) if interleaved, otherwise (i, i + r/2); components from r onwards are unchanged.
     """
     half = sine.shape[1]
     first = slice(0, 2 * half, 2) if interleaved else slice(0, half)

@@ -1,4 +1,4 @@
-"""Drawing tokens in integers: keys, filters, the inverse distribution function (docs/numerics.md, section 10)."""
+"""Token sampling in integers: keys, filters, the inverse distribution function (docs/numerics.md, section 10)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ Tokens = NDArray[np.int32]
 MASK32, MASK64 = (1 << 32) - 1, (1 << 64) - 1
 DECIMALS = 10**6
 LOGPROB_SCALE = 1 << 24
-"""A log-probability is an integer: nats times this."""
+"""Factor from nats to integer log-probabilities."""
 CLOSE: Final = 1 << 10
-"""Q24: far more than a log-probability's rounding; nearer to a bound than this it decides nothing."""
+"""Distance to a bound, in Q24, within which a log-probability is not trusted to decide; far more than its rounding
+error.
+"""
 NONE: Tokens = np.zeros(0, np.int32)
 
 
@@ -35,8 +37,9 @@ class Sampling(NamedTuple):
     top_k : int
         Keep the k largest logits, ties by token id (0: all).
     top_p, min_p, typical : int
-        Millionths: the least set of largest weights that holds top_p of the mass; weights from min_p of the largest;
-        the least set of tokens nearest to the entropy that holds `typical` of the mass (Meister et al. 2023).
+        In millionths. top_p keeps the smallest set of largest weights that holds this share of the mass; min_p keeps
+        weights of at least this share of the largest; typical keeps the smallest set of tokens nearest to the entropy
+        that holds this share of the mass (Meister et al. 2023).
     """
 
     slope: int = 0
@@ -47,22 +50,22 @@ class Sampling(NamedTuple):
 
 
 class Edits(NamedTuple):
-    """Exact changes of one row's logits before a draw, made in the order of the fields.
+    """Exact changes to one row's logits before a draw, applied in the order of the fields.
 
-    Each list names a token once at most.
+    Each list contains a token at most once.
 
     Attributes
     ----------
     biased, bias : int32 (b,)
-        What is added in Q16 to tokens.
+        Tokens, and the amount added to each in Q16.
     repetition : int
-        Millionths: positive logits are divided, others multiplied by it (Keskar et al. 2019), ...
+        Repetition penalty in millionths: positive logits are divided by it, others multiplied (Keskar et al. 2019).
     repeated : int32 (r,)
-        ... of these tokens.
+        Tokens to which the repetition penalty applies.
     presence, frequency : int
-        Millionths of what is subtracted: once, and for each time that a token was drawn, ...
+        Penalties in millionths: subtracted once, and once for each time that a token was drawn.
     drawn, counts : int32 (c,)
-        ... of these tokens, drawn so many times.
+        Tokens to which these penalties apply, and how often each was drawn.
     forbidden : int32 (f,)
         Tokens that may not be drawn.
     """
@@ -79,16 +82,16 @@ class Edits(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """One token to draw.
+    """A request to draw one token.
 
     Attributes
     ----------
     row : int
-        The row of logits; several draws may name one.
+        The row of logits; several draws may use the same row.
     key, position : int
-        The branch's key, and the place of the token in the text.
+        The branch's key, and the token's position in the sequence.
     mask : uint32 (ceil(vocabulary / 32),) or None
-        Token t may be drawn where bit t % 32 of word t // 32 is set; what lies beyond the vocabulary does not matter.
+        Token t may be drawn if bit t % 32 of word t // 32 is set; bits beyond the vocabulary are ignored.
     """
 
     row: int
@@ -100,7 +103,7 @@ class Draw(NamedTuple):
 
 
 def decimal(value: float) -> Fraction:
-    """The decimal number that repr shows, which must have at most 6 decimals."""
+    """Return the decimal number that repr shows, which must have at most 6 decimals."""
     exact = Fraction(repr(value))
     if (exact * DECIMALS).denominator != 1:
         raise ValueError(f"at most 6 decimals are allowed, got {value!r}")
@@ -108,21 +111,21 @@ def decimal(value: float) -> Fraction:
 
 
 def millionths(value: float) -> int:
-    """A decimal number of at most 6 decimals in millionths."""
+    """Convert a decimal number of at most 6 decimals to millionths."""
     return int(decimal(value) * DECIMALS)
 
 
 def make_sampling(
     temperature: float, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0, typical: float = 1.0
 ) -> Sampling:
-    """Turn checked parameters into exact integers."""
+    """Convert validated parameters to exact integers."""
     heat = decimal(temperature)
     slope = int(Fraction(LOG2E) / heat + Fraction(1, 2)) if heat else 0
     return Sampling(slope, top_k, millionths(top_p), millionths(min_p), millionths(typical))
 
 
 def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Philox4x32-10 (Salmon et al., 2011, Parallel random numbers: as easy as 1, 2, 3)."""
+    """Return one block of Philox4x32-10 (Salmon et al., 2011, Parallel random numbers: as easy as 1, 2, 3)."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
@@ -133,40 +136,40 @@ def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tupl
 
 
 def branch_key(seed: int, branch: Sequence[str | int]) -> int:
-    """The 64-bit key of a branch: the first 8 bytes of SHA-256 over the seed and the path, little-endian.
+    """Return the 64-bit key of a branch: the first 8 bytes of SHA-256 over the seed and the path, little-endian.
 
-    The hashed text is the decimal seed, then for each part of the path its UTF-8 length and itself: "7|3:abc|1:0".
+    The hashed text is the decimal seed followed by each part of the path with its UTF-8 length: "7|3:abc|1:0".
     """
     parts = [str(seed)] + [f"{len(str(part).encode())}:{part}" for part in branch]
     return int.from_bytes(hashlib.sha256("|".join(parts).encode()).digest()[:8], "little")
 
 
 def uniform64(key: int, position: int) -> int:
-    """The 64-bit uniform of a position: words 0 (low) and 1 (high) of Philox at counter (position, 0, 0, 0)."""
+    """Return the 64-bit uniform of a position: words 0 (low) and 1 (high) of Philox at counter (position, 0, 0, 0)."""
     words = philox4x32((position & MASK32, position >> 32, 0, 0), (key & MASK32, key >> 32))
     return words[0] | words[1] << 32
 
 
 def log_probability(logits: np.ndarray, token: int) -> int:
-    """Natural log of the softmax probability of a token, logits (V,) in Q16; Q24, at most 0 but for rounding."""
+    """Return a token's natural log-probability in Q24, at most 0 except for rounding; logits (V,) in Q16."""
     logits = np.asarray(logits, np.int64)
     log_mass = ((log2_fixed(total_weight(logits)) - (30 << 28)) * LN2 + (1 << 33)) >> 34
     return -(int(logits.max() - logits[token]) << 8) - log_mass
 
 
 def total_weight(logits: np.ndarray) -> int:
-    """Return the sum of a row's weights at temperature 1, of which the largest is 2^30; logits (V,) in Q16."""
+    """Return the sum of a row's weights at temperature 1, scaled so that the largest is 2^30; logits (V,) in Q16."""
     logits = np.asarray(logits, np.int64)
     return int(exp2_neg(rshift((logits.max() - logits) * LOG2E, 30)).sum())
 
 
 def is_uncertain(logits: np.ndarray, bound: int, logprob: int | None = None) -> bool:
-    """Return true if the likeliest token's probability, at temperature 1, is less than `bound` millionths.
+    """Return true if the most likely token's probability at temperature 1 is below `bound` millionths.
 
     Parameters
     ----------
     logprob : int, optional
-        Its log-probability, if that is known: it spares the sum where it decides, which is all but always.
+        The token's log-probability, if known; it almost always decides, which saves computing the sum.
     """
     if logprob is not None and bound:
         distance = logprob - math.log(bound / DECIMALS) * LOGPROB_SCALE
@@ -176,7 +179,7 @@ def is_uncertain(logits: np.ndarray, bound: int, logprob: int | None = None) -> 
 
 
 def entropy(logprobs: Sequence[int]) -> int:
-    """Entropy of the tokens of a row with these log-probabilities (Q24), as if there were no others: bits, Q16."""
+    """Return the entropy in bits, Q16, of the tokens with these log-probabilities (Q24), ignoring all other tokens."""
     given = np.array(logprobs, np.int64)
     surprisal = rshift(((given.max() - given) >> 8) * LOG2E, 30)
     weight = exp2_neg(surprisal)
@@ -185,7 +188,7 @@ def entropy(logprobs: Sequence[int]) -> int:
 
 
 def edit(logits: np.ndarray, edits: Edits) -> np.ndarray:
-    """Logits (V,) after the edits, int64; those of forbidden tokens are not changed by that."""
+    """Return the logits (V,) after the edits, int64; forbidding a token does not change its logit."""
     logits = np.array(logits, np.int64)
     logits[edits.biased] = sat32(logits[edits.biased] + edits.bias)
     z, r = logits[edits.repeated], edits.repetition
@@ -197,7 +200,7 @@ def edit(logits: np.ndarray, edits: Edits) -> np.ndarray:
 
 
 def allowed(count: int, edits: Edits | None, mask: np.ndarray | None) -> np.ndarray:
-    """Return which of `count` tokens may be drawn, bool (count,)."""
+    """Return a mask of the tokens that may be drawn, bool (count,)."""
     may = np.ones(count, bool)
     if mask is not None:
         may &= np.unpackbits(np.asarray(mask, "<u4").view(np.uint8), bitorder="little")[:count].astype(bool)
@@ -207,22 +210,22 @@ def allowed(count: int, edits: Edits | None, mask: np.ndarray | None) -> np.ndar
 
 
 def least_weight(share: int) -> int:
-    """Return the least weight with at least `share` millionths of the largest, 2^30."""
+    """Return the smallest weight that is at least `share` millionths of the largest, 2^30."""
     return ((1 << 30) * share + DECIMALS - 1) // DECIMALS
 
 
 def shortest(weight: np.ndarray, order: np.ndarray, share: int) -> np.ndarray:
-    """The shortest run of `order` that holds `share` millionths of the mass of it all."""
+    """Return the shortest prefix of `order` that holds `share` millionths of its total mass."""
     if share == DECIMALS:
         return order
     mass = np.cumsum(weight[order])
-    # Python integers: the products pass 2^63
+    # Python integers, because the products exceed 2^63
     needed = (int(mass[-1]) * share + DECIMALS - 1) // DECIMALS
     return order[: int(np.searchsorted(mass, needed, side="left")) + 1]
 
 
 def weights(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """Unnormalised probabilities after the filters, int64 (V,): the largest is 2^30, filtered tokens have 0."""
+    """Return unnormalised probabilities after the filters, int64 (V,): the largest is 2^30, filtered tokens have 0."""
     gap = int(np.max(logits)) - np.asarray(logits, np.int64)
     surprisal = rshift(np.minimum(gap, (1 << 61) // sampling.slope) * sampling.slope, 30)
     weight = exp2_neg(surprisal)
@@ -250,9 +253,9 @@ def draw(
     edits: Edits | None = None,
     mask: np.ndarray | None = None,
 ) -> int:
-    """The token at a position: the first of the largest, or the inverse distribution function at one uniform.
+    """Draw the token at a position: the first maximum if greedy, else by the inverse distribution function.
 
-    -1 where the edits and the mask leave no token.
+    The inverse is evaluated at one uniform. Return -1 if the edits and the mask leave no token.
     """
     logits = np.asarray(logits, np.int64) if edits is None else edit(logits, edits)
     ids = np.flatnonzero(allowed(len(logits), edits, mask))
@@ -266,5 +269,5 @@ def draw(
 
 
 def top(logits: np.ndarray, k: int) -> np.ndarray:
-    """The k tokens of the largest logits, of equals the least id first, int32 (k,)."""
+    """Return the k tokens with the largest logits, ties to the lowest id, int32 (k,)."""
     return np.argsort(-np.asarray(logits, np.int64), kind="stable")[:k].astype(np.int32)

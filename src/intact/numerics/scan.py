@@ -1,8 +1,8 @@
 """The state-space layer of Mamba-2 in integers, normative by blocks of 64 positions (docs/numerics.md, section 8).
 
-Positions are cut at multiples of 64. The state is rounded at the ends of blocks alone; inside a block a row is a sum
-over the block's rows before it and the state at the block's start, all in exact sums of integers. So a row's bits do
-not depend on how many rows are computed together.
+Positions are divided into blocks at multiples of 64. The state is rounded only at the ends of blocks; inside a block, a
+row is a sum over the block's earlier rows and the state at the block's start, all in exact integer sums. A row's bits
+therefore do not depend on how many rows are computed together.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from intact.numerics.gate import silu
 Int = NDArray[np.int64]
 
 BLOCK: Final = 64
-"""Positions of a block."""
+"""Positions per block."""
 MOST_STATES: Final = 256
-"""Columns of a head's state, so that the sums over them stay below 2^55."""
+"""Most columns of a head's state, so that sums over them stay below 2^55."""
 STEP_FRACTION: Final = 26
 STEP_LIMIT: Final = (1 << 32) - 1
-"""Steps are below 64."""
+"""Largest step in Q26: steps are below 64."""
 RATE_FRACTION: Final = 20
 RATE_LIMIT: Final = 1 << 30
-"""Rates are below this, in Q20 and base 2: that of a head may be up to 709."""
+"""Bound of rates, exclusive, in Q20 and base 2: a head's rate can be up to 709."""
 PART_LIMIT: Final = 1 << 40
-"""The three parts of a result are clipped to this, in Q20, before they are added."""
+"""The three parts of a result are clipped to this magnitude, in Q20, before they are added."""
 
 
 class ScanShape(NamedTuple):
@@ -40,9 +40,9 @@ class ScanShape(NamedTuple):
     Attributes
     ----------
     heads, width : int
-        The heads, and the channels x of each.
+        Number of heads, and of channels x per head.
     groups, states : int
-        The groups of heads that share B and C, and the columns of B, C and a head's state.
+        Number of groups of heads that share B and C, and of columns of B, C and a head's state.
     """
 
     heads: int
@@ -52,12 +52,12 @@ class ScanShape(NamedTuple):
 
     @property
     def inner(self) -> int:
-        """The channels of all heads."""
+        """Number of channels of all heads."""
         return self.heads * self.width
 
     @property
     def channels(self) -> int:
-        """The channels that the convolution sees: x, B and C, in this order."""
+        """Number of channels of the convolution: x, B and C, in this order."""
         return self.inner + 2 * self.groups * self.states
 
 
@@ -67,13 +67,13 @@ class ScanWeights(NamedTuple):
     Attributes
     ----------
     taps : int64 (channels, L)
-        The convolution, Q20; the last column is that of the position itself.
+        The convolution, Q20; the last column belongs to the position itself.
     bias : int64 (channels,)
-        Q16.
+        In Q16.
     step_bias, skip : int64 (heads,)
         dt_bias and D, Q16.
     rate : int64 (heads,)
-        How fast a head forgets, -A log2(e) in Q20.
+        The decay rate of each head, -A log2(e) in Q20.
     """
 
     taps: Int
@@ -84,14 +84,14 @@ class ScanWeights(NamedTuple):
 
 
 class ScanRows(NamedTuple):
-    """Rows as the cache keeps them: x, B and C as codes and exponents (a value is code << exponent, Q16), steps.
+    """Rows as cached: x, B and C as codes and exponents (a value is code << exponent, Q16), and steps.
 
     Attributes
     ----------
     x, b, c : ConvolutionRows
         Codes (M, heads * width), (M, groups * states) twice.
     step : int64 (M, heads)
-        Q26.
+        In Q26.
     """
 
     x: ConvolutionRows
@@ -101,13 +101,13 @@ class ScanRows(NamedTuple):
 
 
 def cached_rows(parts: Sequence[Int]) -> ScanRows:
-    """Return rows from the arrays that a cache has them in: codes and exponents of x, of B, of C; steps."""
+    """Build rows from the arrays of a cache: codes and exponents of x, of B and of C; steps."""
     x, b, c = (ConvolutionRows(parts[i], parts[i + 1]) for i in (0, 2, 4))
     return ScanRows(x, b, c, parts[6])
 
 
 class RecurrentState(NamedTuple):
-    """The state behind a block: `mantissa` (heads, width, states) of 32 bits times 2^`exponent` (heads,)."""
+    """The state after a block: 32-bit `mantissa` (heads, width, states) times 2^`exponent` (heads,)."""
 
     mantissa: Int
     exponent: Int
@@ -128,12 +128,12 @@ def softplus(x: NDArray[np.integer]) -> Int:
 
 
 def convolved(rows: Sequence[tuple[Int, int]], taps: Int, bias: Int) -> Int:
-    """Return one position's x, B and C, Q16: silu of the convolution and its bias.
+    """Return one position's x, B and C, Q16: SiLU of the convolution plus its bias.
 
     Parameters
     ----------
     rows : sequence of (codes, exponent)
-        The position's own row, then those before it, the nearest first: as many as there are, at most one a tap.
+        The position's own row, then the rows before it, nearest first: all that exist, up to one per tap.
     """
     total = np.zeros(len(taps), np.int64)
     for back, (codes, exponent) in enumerate(rows):
@@ -142,17 +142,17 @@ def convolved(rows: Sequence[tuple[Int, int]], taps: Int, bias: Int) -> Int:
 
 
 def input_rows(source: NDArray[np.integer]) -> ConvolutionRows:
-    """Return rows (M, channels) that enter the convolution, Q16, as the cache keeps them."""
+    """Convert rows (M, channels) that enter the convolution, Q16, to their cached form."""
     return row_codes(np.asarray(source, np.int64))
 
 
 def scan_rows(mixed: Int, steps: NDArray[np.integer], step_bias: Int, shape: ScanShape) -> ScanRows:
-    """Return rows as the cache keeps them.
+    """Compute rows in their cached form.
 
     Parameters
     ----------
     mixed : int64 (M, channels)
-        What `convolved` returned for each, Q16.
+        The result of `convolved` for each row, Q16.
     steps : integer (M, heads)
         The projection dt, Q16.
     """
@@ -163,20 +163,20 @@ def scan_rows(mixed: Int, steps: NDArray[np.integer], step_bias: Int, shape: Sca
 
 
 def decays(step: Int, rate: Int) -> Int:
-    """Return the sums of the decays from the block's start to each row, in bits and Q30: int64 (T, heads)."""
+    """Return the cumulative decay from the block's start to each row, in bits and Q30: int64 (T, heads)."""
     total: Int = np.cumsum(rshift(step * rate, RATE_FRACTION + STEP_FRACTION - 30), axis=0)
     return total
 
 
 def scan_row(rows: ScanRows, state: RecurrentState, weights: ScanWeights, shape: ScanShape) -> Int:
-    """Return the result of the last of a block's first rows, int64 (heads * width,), Q16 and saturated.
+    """Return the result of the newest row of a block, int64 (heads * width,), Q16 and saturated.
 
     Parameters
     ----------
     rows : ScanRows
-        Those of the block up to the row itself, at most 64.
+        The block's rows up to and including this one, at most 64.
     state : RecurrentState
-        That before the block.
+        The state before the block.
     """
     heads, group = shape.heads, shape.heads // shape.groups
     x = rows.x.codes.reshape(-1, heads, shape.width)
@@ -204,7 +204,7 @@ def scan_row(rows: ScanRows, state: RecurrentState, weights: ScanWeights, shape:
 
 
 def end_block(rows: ScanRows, state: RecurrentState, weights: ScanWeights, shape: ScanShape) -> RecurrentState:
-    """Return the state behind a block of 64 rows: the state before it, decayed, and what each row adds."""
+    """Return the state after a block of 64 rows: the decayed previous state plus each row's contribution."""
     heads, group = shape.heads, shape.heads // shape.groups
     x = rows.x.codes.reshape(-1, heads, shape.width)
     b = np.repeat(rows.b.codes.reshape(-1, shape.groups, shape.states), group, axis=1)
@@ -221,12 +221,12 @@ def end_block(rows: ScanRows, state: RecurrentState, weights: ScanWeights, shape
 
 
 def join_parts(parts: Sequence[tuple[Int, Int]], bits: int) -> RecurrentState:
-    """Return the sum of parts as mantissas of 32 bits that share exponents; the largest part has so many bits.
+    """Add parts and return 32-bit mantissas with shared exponents; the largest part gets `bits` bits.
 
     Parameters
     ----------
     parts : sequence of (int64 (*n, ...), int64 (*n))
-        Numbers, and the exponent of each run of them; one exponent a run comes out.
+        Numbers, and the exponent of each run of numbers; the result has one exponent per run.
     """
     places = np.array([place for _, place in parts])
     runs = places.shape[1:]
@@ -241,6 +241,6 @@ def join_parts(parts: Sequence[tuple[Int, Int]], bits: int) -> RecurrentState:
 
 
 def _common(sizes: Int, exponent: Int, bits: int) -> Int:
-    """Return for each head the exponent under which the largest of some sizes has so many bits; 0 if all are 0."""
+    """Return for each head the exponent under which its largest size has `bits` bits; 0 if all sizes are 0."""
     tops = np.where(sizes > 0, bitlen(sizes) + exponent, np.iinfo(np.int64).min).max(axis=0)
     return np.where((sizes > 0).any(axis=0), tops - bits, 0)

@@ -1,4 +1,4 @@
-"""Columns of rows copied to the heads of other rows; nothing is rounded (docs/numerics.md, section 9)."""
+"""Columns of rows copied to the heads of other rows, without rounding (docs/numerics.md, section 9)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def scatter_index(
     target_step: int,
     target_start: int,
 ) -> NDArray[np.int32]:
-    """Return for each column of the target that of the source, or -1 where nothing is copied: int32 (target_width,)."""
+    """Return the source column of each target column, or -1 where nothing is copied: int32 (target_width,)."""
     index = np.full(target_width, -1, np.int32)
     head, column = np.arange(heads)[:, None], np.arange(width)
     index[head * target_step + target_start + column] = head * source_step + source_start + column
@@ -26,6 +26,6 @@ def scatter_index(
 
 
 def scatter(source: NDArray[Any], index: NDArray[np.int32], kept: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Return rows (M, len(index)) of the source's columns by index; where it is -1 those of `kept`, or 0."""
+    """Pick columns of the source by index, giving rows (M, len(index)); use `kept`, or 0, where the index is -1."""
     picked = source[:, np.maximum(index, 0)]
     return np.where(index < 0, 0 if kept is None else kept, picked)

@@ -1,8 +1,8 @@
 """Mamba-1's selective scan in integers, normative position by position (docs/numerics.md, section 8).
 
-Each channel forgets each of its states at a rate of its own, so no sum over a block's rows stands for the state as in
-Mamba-2's scan (`intact.numerics.scan`): the state is rounded at every position, in their order. A channel's states
-share an exponent, which follows their largest.
+Each state of each channel has its own decay rate, so the state cannot be replaced by a sum over a block's rows as in
+Mamba-2's scan (`intact.numerics.scan`): it is rounded at every position, in order. The states of a channel share an
+exponent, which follows the largest of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from intact.numerics.scan import PART_LIMIT, RATE_FRACTION, STEP_FRACTION, Recur
 Int = NDArray[np.int64]
 
 INPUT_BITS: Final = 47
-"""Of a step times x, which B's codes multiply."""
+"""Bits of a step times x, before it is multiplied by B's codes."""
 
 
 class SelectiveShape(NamedTuple):
@@ -30,9 +30,9 @@ class SelectiveShape(NamedTuple):
     Attributes
     ----------
     channels, states : int
-        The channels of x, and the states of each: the columns of B and C.
+        Number of channels of x, and of states per channel, which are the columns of B and C.
     rank : int
-        The columns that dt is projected from.
+        Number of columns from which dt is projected.
     """
 
     channels: int
@@ -46,7 +46,7 @@ class SelectiveWeights(NamedTuple):
     Attributes
     ----------
     rate : int64 (channels, states)
-        How fast each state forgets, -A log2(e) in Q20.
+        The decay rate of each state, -A log2(e) in Q20.
     skip : int64 (channels,)
         D, Q16.
     """
@@ -56,16 +56,16 @@ class SelectiveWeights(NamedTuple):
 
 
 class SelectiveRows(NamedTuple):
-    """Rows as the cache keeps them: x in Q16, B and C as codes and exponents, steps.
+    """Rows as cached: x in Q16, B and C as codes and exponents, and steps.
 
     Attributes
     ----------
     x : int64 (M, channels)
-        Of 32 bits.
+        32 bits.
     b, c : ConvolutionRows
         Codes (M, states).
     step : int64 (M, channels)
-        Q26.
+        In Q26.
     """
 
     x: Int
@@ -75,17 +75,17 @@ class SelectiveRows(NamedTuple):
 
 
 def cached_rows(parts: Sequence[Int]) -> SelectiveRows:
-    """Return rows from the arrays that a cache has them in: x; codes and exponents of B, of C; steps."""
+    """Build rows from the arrays of a cache: x; codes and exponents of B and of C; steps."""
     return SelectiveRows(parts[0], ConvolutionRows(*parts[1:3]), ConvolutionRows(*parts[3:5]), parts[5])
 
 
 def selective_rows(x: Int, b: Int, c: Int, steps: NDArray[np.integer]) -> SelectiveRows:
-    """Return rows as the cache keeps them.
+    """Compute rows in their cached form.
 
     Parameters
     ----------
     x, b, c : int64 (M, channels), (M, states) twice
-        Q16.
+        In Q16.
     steps : integer (M, channels)
         dt before softplus, Q16.
     """
@@ -98,9 +98,9 @@ def zero_state(weights: SelectiveWeights) -> RecurrentState:
 
 
 def advance(rows: SelectiveRows, i: int, state: RecurrentState, weights: SelectiveWeights) -> RecurrentState:
-    """Return the state behind row i: that before it, decayed, and what the row adds.
+    """Return the state after row i: the decayed previous state plus the row's contribution.
 
-    `mantissa` (channels, states) has 32 bits, `exponent` (channels,) is the channel's.
+    `mantissa` (channels, states) has 32 bits; `exponent` (channels,) is shared by the states of a channel.
     """
     step = rows.step[i]
     kept = state.mantissa * exp2_neg_fine(rshift(step[:, None] * weights.rate, RATE_FRACTION + STEP_FRACTION - 30))
@@ -109,12 +109,12 @@ def advance(rows: SelectiveRows, i: int, state: RecurrentState, weights: Selecti
 
 
 def input_part(step: Int, x: Int, codes: Int, exponent: Int) -> tuple[Int, Int]:
-    """Return what a position adds to states: step times x times codes, and its exponents.
+    """Return a position's contribution to the states, step times x times codes, and its exponents.
 
     Parameters
     ----------
     step, x : int64 (*n)
-        Q26, below 2^32, and Q16, of 32 bits.
+        Q26, below 2^32, and Q16, 32 bits.
     codes : int64, broadcast to (*n, states)
     exponent : int64, broadcast to (*n)
     """
@@ -124,7 +124,7 @@ def input_part(step: Int, x: Int, codes: Int, exponent: Int) -> tuple[Int, Int]:
 
 
 def selective_row(rows: SelectiveRows, i: int, state: RecurrentState, weights: SelectiveWeights) -> Int:
-    """Return the result of row i from the state behind it, int64 (channels,), Q16 and saturated."""
+    """Return the result of row i from the state after it, int64 (channels,), Q16 and saturated."""
     return read_states(state, ConvolutionRows(rows.c.codes[i], rows.c.exponent[i]), weights.skip, rows.x[i])
 
 
@@ -134,11 +134,11 @@ def read_states(state: RecurrentState, c: ConvolutionRows, skip: Int, x: Int) ->
     Parameters
     ----------
     state : RecurrentState
-        (*n, states) and (*n).
+        Shapes (*n, states) and (*n).
     c : ConvolutionRows
-        Broadcast against these.
+        Broadcast against the state.
     skip, x : int64, broadcast to (*n)
-        Q16.
+        In Q16.
     """
     read = (state.mantissa * c.codes).sum(axis=-1)
     drop = np.maximum(bitlen(np.abs(read)) - 31, 0)

@@ -19,7 +19,7 @@ class SoftCap(NamedTuple):
 
 
 def make_soft_cap(cap: Fraction) -> SoftCap:
-    """Turn a cap from 1 to 2^14 into integers."""
+    """Convert a cap from 1 to 2^14 to integers."""
     if not 1 <= cap <= 1 << 14:
         raise ValueError(f"a soft cap must lie in 1 to 16,384, got {float(cap):g}")
     half = Fraction(1, 2)
@@ -27,11 +27,11 @@ def make_soft_cap(cap: Fraction) -> SoftCap:
 
 
 def score_cap(cap: Fraction) -> SoftCap:
-    """Return the soft cap of scores in base 2."""
+    """Return the soft cap for scores in base 2."""
     return make_soft_cap(cap * Fraction(LOG2E, 1 << 30))
 
 
 def soft_cap(x: np.ndarray, cap: SoftCap) -> np.ndarray:
-    """cap * tanh(x / cap) = 2 cap * sigmoid(2 x / cap) - cap, Q16 to Q16, for |x| < 2^31."""
+    """Return cap * tanh(x / cap) = 2 cap * sigmoid(2 x / cap) - cap, Q16 to Q16, for |x| < 2^31."""
     twice = sat32(rshift(np.asarray(x, np.int64) * cap.slope, 24))
     return rshift(cap.limit * sigmoid(twice), 29) - cap.limit

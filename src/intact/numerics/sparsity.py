@@ -1,7 +1,7 @@
-"""Sparse activations: of each row that enters a product only the inputs of the largest scores stay (docs/numerics.md).
+"""Sparse activations: keep only the highest-scoring inputs of each row that enters a product (docs/numerics.md).
 
 WINA (arXiv 2505.19427) scores an input by |x_i| times the norm of the weights that it multiplies, TEAL (arXiv
-2408.14690) by |x_i| alone. A row's inputs are chosen by that row alone, after it was quantised.
+2408.14690) by |x_i| only. The choice depends only on the row itself, after quantisation.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from intact.numerics.fixed import Int
 from intact.numerics.fp32 import Floats
 
 RULES: Final = ("wina", "teal", "random")
-"""How inputs are scored."""
+"""The rules for scoring inputs."""
 NORM_BITS: Final = 15
 BITS: Final = 20
-"""Of a weight, below the largest of its product's."""
+"""Bits of a weight, relative to the largest weight of its product."""
 
 
 class Sparsity(NamedTuple):
-    """A rule, and the per cent of a row's inputs that it drops.
+    """A rule, and the percentage of a row's inputs that it drops.
 
     Examples
     --------
@@ -42,15 +42,15 @@ class Sparsity(NamedTuple):
         return f"{self.rule}{self.percent}"
 
     def kept(self, columns: int) -> int:
-        """Return how many inputs of a row stay: the share, rounded up."""
+        """Return the number of inputs of a row to keep: the share, rounded up."""
         return -(-columns * (100 - self.percent) // 100)
 
 
 def column_norms(matrices: Iterable[Floats]) -> NDArray[np.int32]:
     """Return the Euclidean norm of each column over all matrices of a product, the largest scaled to 15 bits.
 
-    Weights are rounded to 20 bits and a sign below the product's largest, half up; sums of squares are exact, roots
-    rounded down.
+    Weights are rounded half up to 20 bits and a sign, relative to the product's largest weight; sums of squares are
+    exact, and roots are rounded down.
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ def column_norms(matrices: Iterable[Floats]) -> NDArray[np.int32]:
 
 
 def scores(a: Quantized, norms: NDArray[np.integer] | None, rule: str) -> Int:
-    """Return the score of each input, int64 (M, K padded): 0 or more, below 2^36.
+    """Return the score of each input, int64 (M, K padded), from 0 to below 2^36.
 
-    `random` draws from a row's own codes and the number of the input, for comparison.
+    `random` derives the scores from a row's codes and the input's number, as a baseline for comparison.
     """
     x = np.abs(a.codes.astype(np.int64)) * np.repeat(a.scale.astype(np.int64), BLOCK, axis=1)
     if rule == "random":
@@ -89,14 +89,14 @@ def scores(a: Quantized, norms: NDArray[np.integer] | None, rule: str) -> Int:
 def sparsify(
     a: Quantized, columns: int, keep: int, norms: NDArray[np.integer] | None = None, rule: str = "wina"
 ) -> Quantized:
-    """Return rows in which the `keep` inputs of the largest scores stay, and others are 0; ties go to the first.
+    """Keep the `keep` highest-scoring inputs of each row and set the others to 0; ties go to the first.
 
     Parameters
     ----------
     columns : int
         Inputs of a row without its padding.
     norms : int (K,), 0 to 2^15 - 1, optional
-        What inputs are weighted by.
+        Weights of the inputs' scores.
     """
     found = scores(a, norms, rule)[:, :columns]
     order = np.argsort(-found, axis=1, kind="stable")[:, :keep]

@@ -1,8 +1,8 @@
 """Mamba-3's trapezoidal scan in integers, normative position by position (docs/numerics.md, section 8).
 
-A position adds its own input and part of that of the position before it, and keys and queries turn by an angle that
-accumulates. The angle is an integer modulo 2^32, a fraction of a turn, so that it never drifts. The columns of a
-channel's state share an exponent, as in Mamba-1's scan (`intact.numerics.selective`).
+A position adds its own input and a share of the previous position's input, and an accumulating angle rotates keys and
+queries. The angle is an integer modulo 2^32, a fraction of a turn, so it never drifts. The columns of a channel's state
+share an exponent, as in Mamba-1's scan (`intact.numerics.selective`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from intact.numerics.selective import input_part, read_states
 Int = NDArray[np.int64]
 
 STATE_BITS: Final = 29
-"""Of the largest of the three parts of a state, so that their sum has 31."""
+"""Bits of the largest of the three parts of a state, so that their sum has 31."""
 SLOW_FRACTION: Final = 29
-"""Of rates of at most 1, which belong to negative numbers; larger ones have `RATE_FRACTION`."""
+"""Fraction bits of rates up to 1, which belong to negative numbers; larger ones have `RATE_FRACTION`."""
 PACE_FRACTION: Final = 20
-"""Of what steps and rates follow from; rows have 16 bits."""
+"""Fraction bits of the inputs of steps and rates; rows have 16."""
 TURN: Final = 1 << 32
 
 
@@ -37,11 +37,11 @@ class TrapezoidalShape(NamedTuple):
     Attributes
     ----------
     heads, width : int
-        The heads, and the channels x of each.
+        Number of heads, and of channels x per head.
     groups, states : int
-        The groups of heads that share B and C, and the columns of B, C and a head's state.
+        Number of groups of heads that share B and C, and of columns of B, C and a head's state.
     angles : int
-        The pairs of columns that turn, at most half of the columns; the others stay.
+        Number of pairs of columns that are rotated, at most half of the columns; the others are unchanged.
     """
 
     heads: int
@@ -52,17 +52,17 @@ class TrapezoidalShape(NamedTuple):
 
     @property
     def inner(self) -> int:
-        """The channels of all heads."""
+        """Number of channels of all heads."""
         return self.heads * self.width
 
     @property
     def columns(self) -> int:
-        """The columns of B, and of C, of all groups."""
+        """Number of columns of B, and of C, over all groups."""
         return self.groups * self.states
 
     @property
     def controls(self) -> int:
-        """The numbers that lead a position: dt, A and the share of each head, then the angles."""
+        """Number of controls per position: dt, A and the share of each head, then the angles."""
         return 3 * self.heads + self.angles
 
 
@@ -74,9 +74,9 @@ class TrapezoidalWeights(NamedTuple):
     step_bias, skip : int64 (heads,)
         dt_bias, Q20, and D, Q16.
     b_bias, c_bias : int64 (heads, states)
-        Added to B and C behind their norms, Q16.
+        Added to B and C after their norms, Q16.
     slowest : int
-        The least rate, in bits and Q29.
+        The lowest rate, in bits and Q29.
     """
 
     step_bias: Int
@@ -87,14 +87,14 @@ class TrapezoidalWeights(NamedTuple):
 
 
 class TrapezoidalRows(NamedTuple):
-    """Rows as the cache keeps them, all in Q16 and 32 bits.
+    """Rows as cached, all in Q16 and 32 bits.
 
     Attributes
     ----------
     x : int64 (M, heads * width)
     b, c : int64 (M, groups * states)
     controls : int64 (M, 3 * heads + angles)
-        dt, A and the share before their functions, of each head; then the angles.
+        dt, A and the share of each head, before their functions are applied; then the angles.
     """
 
     x: Int
@@ -104,12 +104,12 @@ class TrapezoidalRows(NamedTuple):
 
 
 class TrapezoidalState(NamedTuple):
-    """The state behind a position.
+    """The state after a position.
 
     Attributes
     ----------
     mantissa : int64 (heads, width, states)
-        Of 32 bits, times 2^`exponent`.
+        32 bits, times 2^`exponent`.
     exponent : int64 (heads, width)
     angle : int64 (heads, angles)
         Fractions of a turn in 0 to 2^32 - 1.
@@ -127,14 +127,14 @@ def zero_state(shape: TrapezoidalShape) -> TrapezoidalState:
 
 
 def slowest_rate(floor: float) -> int:
-    """Return the least rate of decay, 0 < floor <= 1, in bits and Q29."""
+    """Return the lowest rate of decay for 0 < floor <= 1, in bits and Q29."""
     return math.floor(floor * (LOG2E / ONE) * (1 << SLOW_FRACTION) + 0.5)
 
 
 def step_size(dt: Int) -> Int:
-    """Return ln(1 + exp(dt)), Q20 of less than 37 bits to Q26, at most `STEP_LIMIT`.
+    """Return ln(1 + exp(dt)) in Q26, at most `STEP_LIMIT`, for dt in Q20 with less than 37 bits.
 
-    It is finer than `intact.numerics.scan.softplus`, which rounds dt to Q16.
+    This is more precise than `intact.numerics.scan.softplus`, which rounds dt to Q16.
     """
     e = exp2_neg_fine(rshift(np.minimum(np.abs(dt), 64 << PACE_FRACTION) * LOG2E, PACE_FRACTION))
     log = log2_each(ONE + e) - (30 << 28)
@@ -143,16 +143,16 @@ def step_size(dt: Int) -> Int:
 
 
 def decay(step: Int, a: Int, slowest: int) -> Int:
-    """Return by how many bits a position decays, Q30: step times t(a) log2(e).
+    """Return the number of bits by which a position decays, Q30: step times t(a) log2(e).
 
-    t is 1 + a for a >= 0 (at most 709), else 1 / (1 - a), at least the slowest rate.
+    t is 1 + a for a >= 0 (at most 709), otherwise 1 / (1 - a), at least the slowest rate.
 
     Parameters
     ----------
     step : int64
-        Q26, below 2^32.
+        In Q26, below 2^32.
     a : int64
-        Q20, of less than 37 bits.
+        In Q20, less than 37 bits.
     """
     one = 1 << PACE_FRACTION
     fast = np.minimum(rshift(np.minimum(one + a, 710 * one) * LOG2E, 30), RATE_LIMIT - 1)
@@ -163,7 +163,7 @@ def decay(step: Int, a: Int, slowest: int) -> Int:
 
 
 def tanh(x: Int) -> Int:
-    """Return tanh(x), Q16 of 32 bits to Q30, within 2^-22: finer than `intact.numerics.functions.tanh`."""
+    """Return tanh(x) in Q30 for 32-bit x in Q16, within 2^-22: more precise than `intact.numerics.functions.tanh`."""
     e = exp2_neg_fine(rshift(np.minimum(np.abs(x), 1 << 20) * LOG2E, 15))
     size = ((ONE - e) << 30) // (ONE + e)
     found: Int = np.where(x < 0, -size, size)
@@ -171,16 +171,16 @@ def tanh(x: Int) -> Int:
 
 
 def turned(row: Int, bias: Int, angle: Int) -> ConvolutionRows:
-    """Return keys or queries of all heads: codes (heads, states) and exponents (heads,).
+    """Return rotated keys or queries of all heads: codes (heads, states) and exponents (heads,).
 
     Parameters
     ----------
     row : int64 (groups * states,)
         B or C, Q16.
     bias : int64 (heads, states)
-        Q16.
+        In Q16.
     angle : int64 (heads, angles)
-        By which the first pairs of neighbouring columns are turned.
+        Rotation angles of the first pairs of neighbouring columns.
     """
     heads, states = bias.shape
     groups = len(row) // states
@@ -193,7 +193,7 @@ def turned(row: Int, bias: Int, angle: Int) -> ConvolutionRows:
 def advance(
     rows: TrapezoidalRows, i: int, state: TrapezoidalState, weights: TrapezoidalWeights, shape: TrapezoidalShape
 ) -> TrapezoidalState:
-    """Return the state behind row i from that behind row i - 1, which is row 0 of a text if i is 0."""
+    """Return the state after row i from the state after row i - 1; row 0 is the start of a sequence."""
     dt, a, share = rows.controls[i, : 3 * shape.heads].reshape(3, shape.heads)
     step = step_size((dt << 4) + weights.step_bias)
     kept = exp2_neg_fine(decay(step, a << 4, weights.slowest))
@@ -212,7 +212,7 @@ def advance(
 def trapezoidal_row(
     rows: TrapezoidalRows, i: int, state: TrapezoidalState, weights: TrapezoidalWeights, shape: TrapezoidalShape
 ) -> Int:
-    """Return the result of row i from the state behind it, int64 (heads * width,), Q16 and saturated."""
+    """Return the result of row i from the state after it, int64 (heads * width,), Q16 and saturated."""
     query = turned(rows.c[i], weights.c_bias, state.angle)
     x = rows.x[i].reshape(shape.heads, shape.width)
     held = RecurrentState(state.mantissa, state.exponent)

@@ -14,52 +14,52 @@ from intact.numerics.weight_formats import BLOCK_FORMATS, Bytes
 
 SCALE_MAX = 32767
 FLOAT_BITS = {8: 30, 4: 18}
-# Candidate scales of 4-bit floats: the block's extreme lies at -c/8 steps, then at +c/8 steps.
+# Candidate scales of 4-bit floats: they put the block's extreme at -c/8 steps, then at +c/8 steps.
 CANDIDATES = (*(-c for c in range(57, 78, 2)), *range(56, 65, 2))
 
 
 @dataclass(frozen=True, eq=False)
 class InputIndex:
-    """The inputs that the columns of a weight multiply, where column k does not simply multiply input k."""
+    """The inputs that a weight's columns multiply, for weights whose column k does not simply multiply input k."""
 
     index: NDArray[np.int32]
-    """(K,): of the model's inputs, or -1: a column that multiplies 0."""
+    """Input of each column, (K,); -1 for a column that multiplies 0."""
     count: int
-    """The model's inputs."""
+    """Number of the model's inputs."""
 
 
 class BlockWeight(NamedTuple):
     """A matrix of N outputs and K inputs as integers.
 
     Element (n, k) of block b = k // block is ``(T[code] - zero) * scale[n, b] * 2^scale_exp[n]
-    + minimum[n, b] * 2^minimum_exp[n]``, with T the table or, without one, the identity.
+    + minimum[n, b] * 2^minimum_exp[n]``, where T is the table or, without one, the identity.
     """
 
     codes: Bytes
-    """(N, Kpad), Kpad the next multiple of 32 of K; padding has codes equal to `zero`."""
+    """Shape (N, Kpad), where Kpad is K rounded up to a multiple of 32; padding codes equal `zero`."""
     bits: int
     block: int
     """Inputs that share a scale: 32 or 16."""
     zero: int
     shift: int
-    """r: a block's sum of products is rounded right by it."""
+    """r: the right shift that rounds a block's sum of products."""
     table: NDArray[np.int16] | None
-    """An entry for each code, 16 at least: 0 to 32767."""
+    """One entry per code, at least 16, from 0 to 32767."""
     scale: NDArray[np.int16]
-    """(N, Kpad // block)."""
+    """Shape (N, Kpad // block)."""
     scale_exp: NDArray[np.int32]
     minimum: NDArray[np.int16] | None
     minimum_exp: NDArray[np.int32] | None
     columns: int
     """K before padding."""
     inputs: InputIndex | None = None
-    """Several planes side by side repeat the inputs, and columns apart have their own places; None: all in order."""
+    """Inputs of the columns if planes repeat them or outliers are separate; None if column k multiplies input k."""
 
 
 class Decoded(NamedTuple):
-    """Codes, scales D and re-centred minima M: exact integers, D in units of 2^-(24 + fraction) and M of 2^-24.
+    """Codes, scales D and re-centred minima M as exact integers: D in units of 2^-(24 + fraction), M of 2^-24.
 
-    Where scales are powers of two, `scale` is the exponent byte x instead, for a scale of 2^(x - 128).
+    If scales are powers of two, `scale` is the exponent byte x instead, for a scale of 2^(x - 128).
     """
 
     codes: Bytes
@@ -84,9 +84,9 @@ def decode(kind: str, data: Bytes, shape: tuple[int, int]) -> Decoded:
     Raises
     ------
     ModelError
-        A scale is NaN or infinite; the message names row and column.
+        If a scale is NaN or infinite; the message names row and column.
     ParameterError
-        The kind is unknown, or `data` or K does not fit it.
+        If the kind is unknown, or `data` or K does not fit it.
     """
     if kind not in BLOCK_FORMATS:
         raise ParameterError(f"unknown block format {kind!r}: it should be one of {', '.join(BLOCK_FORMATS)}")
@@ -115,7 +115,7 @@ def decode(kind: str, data: Bytes, shape: tuple[int, int]) -> Decoded:
 
 
 def from_blocks(kind: str, data: Bytes, shape: tuple[int, int]) -> BlockWeight:
-    """Re-express a tensor of a block format; parameters and errors are those of `decode`."""
+    """Convert a tensor of a block format to an integer weight; parameters and errors are those of `decode`."""
     exact = decode(kind, data, shape)
     form = BLOCK_FORMATS[kind]
     scale, scale_exp = (_powers_of_two if form.scale_at is None else _to_int16)(exact.scale)
@@ -139,9 +139,9 @@ def from_floats(x: NDArray[np.float32], bits: int = 8) -> BlockWeight:
     Raises
     ------
     ModelError
-        A value is NaN or infinite; the message names row and column.
+        If a value is NaN or infinite; the message names row and column.
     ParameterError
-        `bits` is neither 8 nor 4.
+        If `bits` is neither 8 nor 4.
     """
     if bits not in (4, 8):
         raise ParameterError(f"{bits} bits for a float matrix: it should be 8 or 4")
@@ -168,7 +168,7 @@ def values(weight: BlockWeight) -> NDArray[np.float64]:
 
 
 def model_values(weight: BlockWeight) -> NDArray[np.float64]:
-    """Return the matrix that multiplies the model's inputs, (N, inputs): columns of one input are added, in order."""
+    """Return the matrix that multiplies the model's inputs, (N, inputs): columns of one input are added in order."""
     stored = values(weight)
     if weight.inputs is None:
         return stored
@@ -201,14 +201,14 @@ def _not_finite(kind: str, row: int, column: int) -> NoReturn:
 
 
 def _half_value(bits: Int) -> Int:
-    """Return a finite float16 as an integer in units of 2^-24."""
+    """Convert a finite float16, given by its bits, to an integer in units of 2^-24."""
     exponent, fraction = bits >> 10 & 31, bits & 0x3FF
     magnitude = np.where(exponent == 0, fraction, (fraction | 0x400) << np.maximum(exponent - 1, 0))
     return np.where(bits & 0x8000, -magnitude, magnitude)
 
 
 def _to_int16(exact: Int) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
-    """Round rows of integers in units of 2^-24 to int16 under the least exponent that holds them."""
+    """Round rows of integers in units of 2^-24 to int16 under the smallest exponent that holds them."""
     largest = np.abs(exact).max(axis=1, initial=0)
     t = np.zeros(largest.shape, np.int64)
     for s in range(40):
@@ -217,14 +217,14 @@ def _to_int16(exact: Int) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
 
 
 def _powers_of_two(exponent: Int) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
-    """Return the scales 2^(exponent - 128) of MXFP4 as 2^14 and below under the row's largest."""
+    """Convert MXFP4's scales 2^(exponent - 128) to integers: 2^14 for the largest of a row, and less for others."""
     largest = exponent.max(axis=1, initial=0)
     scale = rshift(np.full(exponent.shape, 1 << 14, np.int64), largest[:, None] - exponent)
     return scale.astype(np.int16), (largest - 128 - 14).astype(np.int32)
 
 
 def _int8(x: Int) -> tuple[Int, Int, Int]:
-    """Quantise (N, blocks, 32) integers, at most 2^30 in size: codes about 128, scales, and each row's exponent t."""
+    """Quantise (N, blocks, 32) integers of size up to 2^30: codes around 128, scales, and each row's exponent t."""
     largest = np.abs(x).max(axis=2, initial=0)
     t = np.zeros(len(x), np.int64)
     for s in range(16):
@@ -235,7 +235,7 @@ def _int8(x: Int) -> tuple[Int, Int, Int]:
 
 
 def _int4(x: Int) -> tuple[Int, Int, Int]:
-    """Quantise like `_int8`, from 2^18, to codes about 8: the first candidate scale of least squared error."""
+    """Quantise like `_int8`, from 2^18, to codes around 8: use the first candidate scale of least squared error."""
     largest = np.abs(x).max(axis=2, initial=0)
     at = np.abs(x).argmax(axis=2)[..., None] if x.size else np.zeros((*x.shape[:2], 1), np.int64)
     sign = np.where(np.take_along_axis(x, at, axis=2)[..., 0] < 0, -1, 1)

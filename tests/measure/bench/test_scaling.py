@@ -149,5 +149,5 @@ def test_no_problem_of_a_row_is_recorded_twice(scaling, tmp_path):
     records = scaling.Records(path)
     for outcome in outcomes(scaling, "vote", "1") * 2:
         records.add(outcome)
-    with pytest.raises(ValueError, match="has a record twice, expected once: m vote  set/0"):
+    with pytest.raises(ValueError, match="contains a record twice: m vote  set/0"):
         scaling.Records(path)

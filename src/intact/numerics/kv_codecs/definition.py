@@ -1,7 +1,7 @@
-"""A codec of the KV cache: rotated heads, then fewer bits a number (docs/numerics.md, section 7).
+"""A codec of the KV cache: rotated heads stored with fewer bits per number (docs/numerics.md, section 7).
 
-A codec stands between what section 7 computes of keys and values and what pages hold. Attention reads what a codec
-kept as the integers that it knows, 12-bit keys and 8-bit values with a scale each, and is otherwise unchanged.
+A codec converts the keys and values that section 7 computes into the form in which pages store them. Attention decodes
+them to the integers that it always reads, 12-bit keys and 8-bit values with a scale each, and is otherwise unchanged.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from intact.numerics.fixed import Int, rshift, sat32
 from intact.numerics.hadamard import hadamard
 
 GRANULE: Final = 8
-"""Heads that codecs hold are so many columns wide, or a multiple: blocks that are rotated have at least so many."""
+"""The width of heads must be a multiple of this, so every rotated block has at least this size."""
 LARGEST_BLOCK: Final = 256
 STEPS: Final = (17, 16, 15, 14, 13, 12)
-"""The steps that a vector of 4-bit codes tries, in sixteenths of the one that just holds its largest number."""
+"""Step sizes to try for a vector of 4-bit codes, in sixteenths of the smallest step that covers its largest number."""
 KEY_UNIT, VALUE_UNIT = 16, 1
-"""What an 8-bit code counts, in codes of section 7."""
+"""The size of one step of an 8-bit code, in codes of section 7."""
 
 
 @dataclass(frozen=True)
 class KvCodec:
-    """The bits that keys and values keep.
+    """The number of bits with which keys and values are stored.
 
     Attributes
     ----------
     name : str
-        By which it is chosen.
+        Name by which users select it.
     summary : str
-        A line about it.
+        One-line description.
     key_bits, value_bits : {8, 4}
-        Bits of a number.
+        Bits per number.
     """
 
     name: str
@@ -48,21 +48,21 @@ class KvCodec:
             raise ValueError(f"codec {self.name}: bits must be 8 or 4, got {self.key_bits} and {self.value_bits}")
 
     def holds(self, width: int) -> bool:
-        """Return true if heads of a width can be kept."""
+        """Return true if the codec supports heads of this width."""
         return width % GRANULE == 0
 
     def position_bytes(self, width: int) -> int:
-        """Return the bytes of one position's key and value of one head, two scales and padding to 16 included."""
+        """Return the bytes per position and head for key and value, including two scales and padding to 16."""
         return -(-width // 16) * 2 * (self.key_bits + self.value_bits) + 8
 
 
 def plain_bytes(width: int) -> int:
-    """Return the bytes of one position's key and value of one head without a codec, where native pages keep them."""
+    """Return the bytes per position and head for key and value in native pages without a codec."""
     return -(-width // 16) * 48 + 8
 
 
 def rotation_block(width: int) -> int:
-    """Return the size of a head's blocks that are rotated: the largest power of two, up to 256, that divides it."""
+    """Return the block size for rotating a head: the largest power of two, up to 256, that divides its width."""
     return min(width & -width, LARGEST_BLOCK)
 
 
@@ -72,10 +72,10 @@ def rotate_kept(x: Int) -> Int:
 
 
 def rotate_query(x: Int) -> Int:
-    """Rotate queries, or turn results back, (..., width) in Q16: ``sat32(rshift(H x, floor(l / 2)))``.
+    """Rotate queries, or rotate results back, (..., width) in Q16: ``sat32(rshift(H x, floor(l / 2)))``.
 
-    As H H is the block's size times the identity, products of rotated queries and keys are those of the plain ones, and
-    results of rotated values, rotated once more, are those of the values, up to rounding.
+    Since H H is the block's size times the identity, products of rotated queries and keys equal those of the originals,
+    and results of rotated values, rotated once more, equal those of the original values, up to rounding.
     """
     return _rotate(x, kept=False)
 
@@ -87,7 +87,7 @@ def _rotate(x: Int, *, kept: bool) -> Int:
 
 
 def narrow(heads: Heads, bits: int, unit: int) -> Heads:
-    """Return codes of 8 or 4 bits for quantised heads, codes (..., width) and scales (...).
+    """Reduce quantised heads, codes (..., width) and scales (...), to codes of 8 or 4 bits.
 
     Parameters
     ----------
@@ -98,8 +98,8 @@ def narrow(heads: Heads, bits: int, unit: int) -> Heads:
     -----
     8 bits: ``rshift(code, log2 unit)`` clipped to -127..127, under the same scale.
 
-    4 bits: for each n of `STEPS`, ``q = floor(code / (n unit))`` clipped to -8..7 stands for ``(2 q + 1) n unit / 2``;
-    the first n with the least sum of squared errors is taken, and the scale becomes ``max(1, rshift(scale n, 4))``.
+    4 bits: for each n of `STEPS`, ``q = floor(code / (n unit))`` clipped to -8..7 represents ``(2 q + 1) n unit / 2``;
+    the first n with the smallest sum of squared errors is taken, and the scale becomes ``max(1, rshift(scale n, 4))``.
     """
     if bits == 8:
         return Heads(np.clip(rshift(heads.codes, unit.bit_length() - 1), -127, 127), heads.scale)
@@ -114,7 +114,7 @@ def narrow(heads: Heads, bits: int, unit: int) -> Heads:
 
 
 def widen(codes: Int, bits: int, unit: int) -> Int:
-    """Return the codes of section 7 that narrow ones stand for, under the scale that `narrow` gave.
+    """Return the codes of section 7 that narrow codes represent, under the scale that `narrow` returned.
 
     8 bits: ``code unit``; 4 bits: ``(2 code + 1) 8 unit``.
     """

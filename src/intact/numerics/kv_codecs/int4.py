@@ -1,4 +1,4 @@
-"""Keys and values of 4 bits, a scale a vector."""
+"""Keys and values with 4 bits and one scale per vector."""
 
 from intact.numerics.kv_codecs.definition import KvCodec
 

@@ -1,4 +1,4 @@
-"""Keys and values of 8 bits, a scale a vector."""
+"""Keys and values with 8 bits and one scale per vector."""
 
 from intact.numerics.kv_codecs.definition import KvCodec
 

@@ -1,4 +1,4 @@
-"""Keys of 8 bits and values of 4: for models whose keys lose too much in 4."""
+"""Keys with 8 bits and values with 4, for models whose keys lose too much at 4 bits."""
 
 from intact.numerics.kv_codecs.definition import KvCodec
 

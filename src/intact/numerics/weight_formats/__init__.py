@@ -1,7 +1,7 @@
-"""Weight formats, one file each or one for a family: every file here that defines formats adds them to the registry.
+"""Weight formats, one file per format or family; every file here that defines formats adds them to the registry.
 
-Reading files, the integer weights, the values in float32, the conformance data and the tables in ``docs/numerics.md``
-all derive from these definitions. ``docs/adding.md`` says how to add one.
+Reading files, the integer weights, the float32 values, the conformance data and the tables in ``docs/numerics.md`` all
+derive from these definitions. ``docs/adding.md`` explains how to add one.
 """
 
 import importlib
@@ -19,10 +19,10 @@ _FOUND = sorted(
     key=lambda definition: definition.gguf,
 )
 FLOAT_FORMATS: dict[str, FloatFormat] = {f.name: f for f in _FOUND if isinstance(f, FloatFormat)}
-"""Formats that store each value by itself, by name; they become integer weights by quantisation."""
+"""Formats that store each value separately, by name; quantisation turns them into integer weights."""
 BLOCK_FORMATS: dict[str, BlockFormat] = {f.name: f for f in _FOUND if isinstance(f, BlockFormat)}
-"""Formats that store blocks of codes with scales, by name; as integer weights they keep their codes."""
+"""Formats that store blocks of codes with scales, by name; their integer weights keep the codes."""
 FORMATS: dict[str, FloatFormat | BlockFormat] = {f.name: f for f in _FOUND}
-"""All formats that can be computed with, by name, in order of their GGUF numbers."""
+"""All supported formats by name, in order of their GGUF numbers."""
 
 __all__ = ["BLOCK_FORMATS", "FLOAT_FORMATS", "FORMATS", "BlockFields", "BlockFormat", "Bytes", "FloatFormat"]

@@ -1,4 +1,4 @@
-"""The definition of a weight format, and the unpacking that formats share."""
+"""The definition of a weight format, and the unpacking functions that formats share."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ Int = NDArray[np.int64]
 
 
 class BlockFields(NamedTuple):
-    """The integers of blocks, one row of the last axis a block."""
+    """The integers of blocks, one block per row of the last axis."""
 
     codes: Bytes
-    """(..., values): unsigned."""
+    """Unsigned codes, (..., values)."""
     scale: Int | None = None
-    """(..., sub-blocks): what multiplies the block's float16 scale d; None for 1. Without a d, the exponent byte x of
-    the scale 2^(x - 128)."""
+    """Multipliers of the block's float16 scale d, (..., sub-blocks); None for 1. In formats without d: the exponent
+    bytes x of the scales 2^(x - 128).
+    """
     minimum: Int | None = None
-    """(..., sub-blocks): what multiplies the block's float16 minimum e."""
+    """Multipliers of the block's float16 minimum e, (..., sub-blocks)."""
 
 
 class Half(NamedTuple):
-    """A block's float16: its place, and how it lies there."""
+    """The position and storage form of a block's float16."""
 
     at: int
-    """Its byte in the block."""
+    """Byte offset in the block."""
     in_words: bool = False
-    """If true, four 16-bit words from there on have its nibbles in their highest bits, the lowest nibble first."""
+    """If true, its nibbles are the top four bits of four consecutive 16-bit words, lowest nibble first."""
 
     def read(self, blocks: Bytes) -> NDArray[np.uint16]:
-        """Return the bits of the number of each block: uint8 (..., size) to (...)."""
+        """Return the number's bits for each block: uint8 (..., size) to (...)."""
         if not self.in_words:
             return self._words(blocks, 1)[..., 0]
         words = self._words(blocks, 4)
@@ -43,7 +44,7 @@ class Half(NamedTuple):
         return bits
 
     def write(self, blocks: Bytes, bits: NDArray[np.uint16]) -> None:
-        """Set the number of each block, in place; all else of the words stays."""
+        """Set the number in each block, in place, leaving the other bits of the words unchanged."""
         words = np.asarray(bits, np.uint16)[..., None]
         if self.in_words:
             words = self._words(blocks, 4) & np.uint16(0xFFF) | words >> NIBBLES << np.uint16(12)
@@ -59,15 +60,15 @@ NIBBLES: Final = np.arange(0, 16, 4, dtype=np.uint16)
 
 @dataclass(frozen=True)
 class FloatFormat:
-    """A format that stores each value by itself as a floating-point number."""
+    """A format that stores each value separately as a floating-point number."""
 
     name: str
     gguf: int
     """The type's number in GGUF files."""
     size: int
-    """Bytes of a value."""
+    """Bytes per value."""
     decode: Callable[[Bytes], NDArray[np.float32]]
-    """Return the values of little-endian bytes, exactly; the last axis has `size` bytes a value."""
+    """Decode little-endian bytes to exact values; the last axis has `size` bytes per value."""
     values: int = 1
 
 
@@ -82,37 +83,37 @@ class BlockFormat:
     name: str
     gguf: int
     values: int
-    """Values of one block."""
+    """Values per block."""
     size: int
-    """Bytes of one block."""
+    """Bytes per block."""
     bits: int
-    """Of a code; 2, 3, 4, 5, 6 or 8, for which native/runtime/weight.h has a layout."""
+    """Bits per code: 2, 3, 4, 5, 6 or 8, the widths with a layout in native/runtime/weight.h."""
     block: int
-    """Values of a sub-block, which share a scale: 32 or 16."""
+    """Values per sub-block, which share a scale: 32 or 16."""
     zero: int
-    """The code, or the table's entry, of the value 0."""
+    """The code, or the table entry, of the value 0."""
     shift: int
-    """r of docs/numerics.md, section 1: a sum of products with a sub-block is rounded right by it."""
+    """r of docs/numerics.md, section 1: the right shift that rounds a sub-block's sum of products."""
     unpack: Callable[[Bytes], BlockFields]
-    """Return the fields of blocks, uint8 (..., size)."""
+    """Unpack blocks, uint8 (..., size), into fields."""
     pack: Callable[[BlockFields], Bytes] | None = None
-    """Return blocks of fields, the inverse of `unpack`, with float16 numbers of 0; None if none are written."""
+    """Pack fields into blocks: the inverse of `unpack`, with float16 numbers of 0; None if not supported."""
     fraction: int = 0
-    """Scales count in units of 2^-fraction; formats with minima or powers of two have none."""
+    """Fraction bits of scales, whose unit is 2^-fraction; 0 for formats with minima or power-of-two scales."""
     scale_at: int | None = 0
-    """Where in the block the float16 d lies; None if scales are powers of two, by exponent bytes."""
+    """Byte offset of the float16 d; None if scales are powers of two, stored as exponent bytes."""
     scale_in_words: bool = False
-    """If true, d lies in the highest nibbles of four words (`Half.in_words`)."""
+    """If true, d is stored in the top nibbles of four words (`Half.in_words`)."""
     minimum_at: int | None = None
-    """Where the float16 e lies; None without minima."""
+    """Byte offset of the float16 e; None for formats without minima."""
     table: tuple[int, ...] | None = None
-    """16 entries, none negative."""
+    """16 non-negative entries."""
     spread: float = 1.0
-    """Root mean square of random blocks with d = 1, about: conformance data are scaled by it."""
+    """Approximate root mean square of random blocks with d = 1, used to scale conformance data."""
     typical_minimum: float = 0.0
     """e / d in conformance data."""
     digest_place: int | None = None
-    """Place in the operations digest of numerics version 1 (docs/contract.md); None for formats that came later."""
+    """Position in the operations digest of numerics version 1 (docs/contract.md); None for formats added later."""
 
     @property
     def halves(self) -> tuple[Half, ...]:
@@ -122,7 +123,7 @@ class BlockFormat:
 
 
 def bit_fields(packed: Bytes, width: int, run: int) -> Bytes:
-    """Return fields of `width` bits: of each `run` bytes first all lowest fields, then the next, and so on."""
+    """Extract fields of `width` bits: from each `run` bytes, first all lowest fields, then the next, and so on."""
     lanes = packed.reshape(*packed.shape[:-1], -1, 1, run)
     shifts = np.arange(0, 8, width, dtype=np.uint8)[:, None]
     fields = lanes >> shifts & np.uint8((1 << width) - 1)
@@ -130,7 +131,7 @@ def bit_fields(packed: Bytes, width: int, run: int) -> Bytes:
 
 
 def pack_bits(fields: Bytes, width: int, run: int) -> Bytes:
-    """Return fields of `width` bits as bytes: the inverse of `bit_fields`."""
+    """Pack fields of `width` bits into bytes: the inverse of `bit_fields`."""
     lanes = fields.reshape(*fields.shape[:-1], -1, 8 // width, run)
     shifts = np.arange(0, 8, width, dtype=np.uint8)[:, None]
     packed: Bytes = np.bitwise_or.reduce(lanes << shifts, axis=-2).astype(np.uint8)
@@ -138,12 +139,12 @@ def pack_bits(fields: Bytes, width: int, run: int) -> Bytes:
 
 
 def join(*parts: Bytes | Int | int) -> Bytes:
-    """Return the bytes of blocks: parts one after the other along the last axis, a number for so many zeros."""
+    """Concatenate parts along the last axis into blocks; an integer part stands for that many zero bytes."""
     shape = next(part.shape[:-1] for part in parts if not isinstance(part, int))
     whole = [np.zeros((*shape, part), np.uint8) if isinstance(part, int) else part.astype(np.uint8) for part in parts]
     return np.concatenate(whole, axis=-1)
 
 
 def constant(like: Bytes, value: int) -> Int:
-    """Return one sub-block's scale or minimum that is the same in every block of `like`."""
+    """Return a scale or minimum that is the same for the single sub-block of every block of `like`."""
     return np.full((*like.shape[:-1], 1), value, np.int64)

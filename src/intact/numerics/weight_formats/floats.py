@@ -1,4 +1,4 @@
-"""F32, F16 and BF16: one number a value."""
+"""F32, F16 and BF16: one number per value."""
 
 import numpy as np
 

@@ -1,6 +1,6 @@
-"""IQ1_S and IQ1_M: eight values of -1, 0 or 1 an index of 11 bits, moved by an eighth up or down.
+"""IQ1_S and IQ1_M: an 11-bit index selects eight values of -1, 0 or 1, which are shifted up or down by an eighth.
 
-IQ1_S moves all values of a block of 32 alike, IQ1_M each eight by themselves.
+IQ1_S shifts all values of a block of 32 in the same direction, IQ1_M each group of eight.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from intact.numerics.weight_formats.definition import BlockFields, BlockFormat, 
 from intact.numerics.weight_formats.iq_grids import find_entries, look_up
 
 EIGHTHS = (-7, 1, 9, 0, -9, -1, 7, 0)
-"""By code: a field of the codebook, plus 4 where values are moved down; codes 3 and 7 do not occur."""
+"""Levels by code: a field of the codebook, plus 4 if the value is shifted down; codes 3 and 7 do not occur."""
 TABLE = tuple(value + 9 for value in EIGHTHS + 8 * (0,))
 
 
@@ -18,18 +18,18 @@ def _words(data: Bytes) -> Int:
 
 
 def _codes(index: Int, down: Bytes) -> Bytes:
-    """Return the codes of entries, (..., n), moved down where `down`, (..., m), is 1: (..., 8 n)."""
+    """Return the codes of entries, (..., n), shifted down where `down`, (..., m), is 1: (..., 8 n)."""
     fields = look_up("IQ1_S", index, 2)
     return fields | np.repeat(down, fields.shape[-1] // down.shape[-1], axis=-1) << np.uint8(2)
 
 
 def _moves(fields: BlockFields, together: int) -> Bytes:
-    """Return 1 where values that are moved together are moved down.
+    """Return 1 for each group of values that is shifted down, and 0 for each that is shifted up.
 
     Raises
     ------
     ValueError
-        If some of them are moved up and some down.
+        If a group contains values shifted in both directions.
     """
     down = (fields.codes >> np.uint8(2)).reshape(*fields.codes.shape[:-1], -1, together)
     if np.any(down != down[..., :1]):

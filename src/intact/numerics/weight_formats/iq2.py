@@ -1,4 +1,4 @@
-"""IQ2_XXS, IQ2_XS and IQ2_S: eight magnitudes 8, 25 or 43 an index of 8 to 10 bits, signs apart, scales of 4 bits."""
+"""IQ2_XXS, IQ2_XS and IQ2_S: 8- to 10-bit indices of eight magnitudes 8, 25 or 43, separate signs, 4-bit scales."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from intact.numerics.weight_formats.iq_grids import (
 
 SIZES = (8, 25, 43)
 VALUES = (8, 25, 43, 0, -8, -25, -43, 0)
-"""By code: a field of the codebook, plus 4 where the value is negative; codes 3 and 7 do not occur."""
+"""Levels by code: a field of the codebook, plus 4 if the value is negative; codes 3 and 7 do not occur."""
 TABLE = tuple(value + 43 for value in VALUES + 8 * (0,))
 
 

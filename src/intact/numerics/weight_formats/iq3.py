@@ -1,4 +1,4 @@
-"""IQ3_XXS and IQ3_S: four magnitudes of eight levels an index of 8 or 9 bits, signs apart, scales of 4 bits."""
+"""IQ3_XXS and IQ3_S: 8- or 9-bit indices of four magnitudes with eight levels, separate signs, 4-bit scales."""
 
 import numpy as np
 
@@ -13,12 +13,12 @@ from intact.numerics.weight_formats.iq_grids import (
 )
 
 HALVED = (2, 6, 10, 14, 18, 22, 26, 31)
-"""Half the levels of IQ3_XXS."""
+"""The levels of IQ3_XXS divided by 2."""
 ODD = tuple(range(1, 16, 2))
 
 
 def _table(levels: tuple[int, ...], zero: int) -> tuple[int, ...]:
-    """Return the entries by code: the place of a level, plus 8 where the value is negative."""
+    """Return the entries by code: the index of a level, plus 8 if the value is negative."""
     return (*(zero + level for level in levels), *(zero - level for level in levels))
 
 

@@ -1,4 +1,4 @@
-"""IQ4_NL and IQ4_XS: 4-bit codes into a table of values; IQ4_XS with eight scales of 6 bits, less 32, a block."""
+"""IQ4_NL and IQ4_XS: 4-bit codes into a table of values; IQ4_XS has eight 6-bit scales, offset by 32, per block."""
 
 import numpy as np
 

@@ -1,8 +1,8 @@
-"""The codebooks of GGUF's IQ1, IQ2 and IQ3 types: what the indices in a block stand for.
+"""The codebooks of GGUF's IQ1, IQ2 and IQ3 types, which the indices in a block refer to.
 
-An entry is 16 bits: eight fields of 2 bits (IQ1, IQ2) or four of 4 bits (IQ3), the first value's lowest. A field is the
-place of a level in its type's list of levels, from the smallest. ``scripts/iq_grids.py`` writes the same tables for the
-native side.
+An entry has 16 bits: eight fields of 2 bits (IQ1, IQ2) or four of 4 bits (IQ3), the first value in the lowest. A field
+is the index of a level in its type's list of levels, smallest first. ``scripts/iq_grids.py`` writes the same tables for
+the native side.
 
 Source: ggml-common.h of ggml, https://github.com/ggml-org/ggml, Copyright (c) 2023-2026 The ggml authors, MIT licence;
 the tests compare with the tables of its Python package ``gguf``.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from intact.numerics.weight_formats.definition import BlockFields, Bytes, Int
 
 Grid = NDArray[np.uint16]
-"""A codebook: one entry an index."""
+"""A codebook: one entry per index."""
 
 _STEPS: Final = {
     "IQ1_S": (
@@ -80,7 +80,7 @@ _STEPS: Final = {
         "?b*CfEW<fuDoabQo|LQ&a4coch=SBVlcc4Ex"
     ),
 }
-"""Each codebook's entries rise: the steps between them, 16 bits each, compressed (zlib, base 85)."""
+"""Each codebook as the 16-bit differences between its ascending entries, compressed (zlib, base 85)."""
 
 
 def _grid(steps: str) -> Grid:
@@ -88,24 +88,24 @@ def _grid(steps: str) -> Grid:
 
 
 GRIDS: Final = {name: _grid(steps) for name, steps in _STEPS.items()}
-"""The codebooks, by the type's name."""
+"""The codebooks by type name."""
 
 
 def look_up(kind: str, indices: Int, width: int) -> Bytes:
-    """Return the fields of `width` bits of entries: indices (..., n) to uint8 (..., n * 16 / width)."""
+    """Look up entries and return their fields of `width` bits: indices (..., n) to uint8 (..., n * 16 / width)."""
     fields = GRIDS[kind][indices][..., None] >> np.arange(0, 16, width, dtype=np.uint16)
     return (fields & np.uint16((1 << width) - 1)).astype(np.uint8).reshape(*indices.shape[:-1], -1)
 
 
 def sign_bits(signs: Bytes) -> Bytes:
-    """Return the bits of sign bytes, lowest first: 1 where a value is negative."""
+    """Return the bits of sign bytes, lowest first; 1 means negative."""
     return np.unpackbits(signs, axis=-1, bitorder="little")
 
 
 def packed_signs(words: NDArray[np.uint32]) -> Bytes:
-    """Return the sign bytes of words, (..., n) to (..., 4 n): four fields of 7 bits, each with its parity as bit 7.
+    """Expand words, (..., n), to sign bytes, (..., 4 n): four fields of 7 bits, each with its parity as bit 7.
 
-    So the number of negative values among eight is always even.
+    The number of negative values among eight is therefore always even.
     """
     fields = (words[..., None] >> np.arange(0, 28, 7, dtype=np.uint32) & np.uint32(127)).astype(np.uint8)
     parity = np.bitwise_xor.reduce(np.unpackbits(fields[..., None], axis=-1), axis=-1)
@@ -114,12 +114,12 @@ def packed_signs(words: NDArray[np.uint32]) -> Bytes:
 
 
 def find_entries(kind: str, fields: Bytes, width: int) -> Int:
-    """Return the indices of entries by their fields of `width` bits: the inverse of `look_up`.
+    """Find the indices of entries from their fields of `width` bits: the inverse of `look_up`.
 
     Raises
     ------
     ValueError
-        If fields side by side are no entry of the codebook.
+        If a group of fields is not an entry of the codebook.
     """
     apart = fields.reshape(*fields.shape[:-1], -1, 16 // width).astype(np.int64)
     entries = (apart << np.arange(0, 16, width)).sum(axis=-1)
@@ -130,12 +130,12 @@ def find_entries(kind: str, fields: Bytes, width: int) -> Int:
 
 
 def sign_bytes(negative: Bytes) -> Bytes:
-    """Return the sign bytes of bits, 1 where a value is negative: the inverse of `sign_bits`."""
+    """Return the sign bytes of bits, where 1 means negative: the inverse of `sign_bits`."""
     return np.packbits(negative, axis=-1, bitorder="little")
 
 
 def seven_signs(signs: Bytes) -> NDArray[np.uint32]:
-    """Return the lower 7 bits of sign bytes, the eighth being their parity.
+    """Return the lower 7 bits of sign bytes; the eighth is their parity.
 
     Raises
     ------
@@ -148,21 +148,21 @@ def seven_signs(signs: Bytes) -> NDArray[np.uint32]:
 
 
 def sign_words(signs: Bytes) -> NDArray[np.uint32]:
-    """Return words of four fields of 7 bits, (..., 4 n) to (..., n): the inverse of `packed_signs`."""
+    """Pack fields of 7 bits, (..., 4 n), into words of four, (..., n): the inverse of `packed_signs`."""
     fields = seven_signs(signs).reshape(*signs.shape[:-1], -1, 4)
     words: NDArray[np.uint32] = np.bitwise_or.reduce(fields << np.arange(0, 28, 7, dtype=np.uint32), axis=-1)
     return words
 
 
 def entry_parts(kind: str, fields: BlockFields, width: int, sign: int) -> tuple[Int, Bytes, Int]:
-    """Return indices, sign bytes and scales of 4 bits of blocks whose scales are odd numbers.
+    """Return indices, sign bytes and 4-bit scales of blocks whose scales are odd numbers.
 
     Parameters
     ----------
     width : int
-        Bits of a field of the codebook.
+        Bits of a codebook field.
     sign : int
-        The bit of a code that is set where the value is negative; the bits below it are the field.
+        The bit of a code that is set for negative values; the bits below it are the field.
     """
     assert fields.scale is not None
     places = fields.codes & np.uint8((1 << sign) - 1)

@@ -1,4 +1,4 @@
-"""MXFP4: 32 floats of 4 bits (E2M1) under a power of two.
+"""MXFP4: 32 4-bit floats (E2M1) with a power-of-two scale.
 
 Source: OCP Microscaling Formats specification 1.0, section 5.
 """

@@ -1,4 +1,4 @@
-"""Q2_K: 256 codes of 2 bits; 16 scales and 16 minima of 4 bits under two float16."""
+"""Q2_K: 256 2-bit codes; 16 scales and 16 minima of 4 bits, scaled by two float16."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Q3_K: 256 codes of 3 bits, the third apart; 16 scales of 6 bits, less 32, under a float16."""
+"""Q3_K: 256 3-bit codes, the third bits stored separately; 16 6-bit scales, offset by 32, scaled by a float16."""
 
 import numpy as np
 

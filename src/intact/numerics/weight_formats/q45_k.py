@@ -1,4 +1,4 @@
-"""Q4_K and Q5_K: 256 codes of 4 or 5 bits; 8 scales and 8 minima of 6 bits under two float16."""
+"""Q4_K and Q5_K: 256 codes of 4 or 5 bits; 8 scales and 8 minima of 6 bits, scaled by two float16."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from intact.numerics.weight_formats.definition import BlockFields, BlockFormat, 
 
 
 def _scales_and_minima(packed: Bytes) -> tuple[Int, Int]:
-    """Return eight 6-bit scales and eight 6-bit minima of 12 bytes: four of each whole, four split over two places."""
+    """Unpack eight 6-bit scales and eight 6-bit minima from 12 bytes; four of each are split over two places."""
     low, middle, high = (packed[..., at : at + 4].astype(np.int64) for at in (0, 4, 8))
     scales = np.concatenate([low & 63, high & 15 | low >> 2 & 48], axis=-1)
     minima = np.concatenate([middle & 63, high >> 4 | middle >> 2 & 48], axis=-1)
@@ -23,7 +23,7 @@ def _q5_k(blocks: Bytes) -> BlockFields:
 
 
 def _pack_scales_and_minima(fields: BlockFields) -> Bytes:
-    """Return the 12 bytes that `_scales_and_minima` reads."""
+    """Pack the 12 bytes that `_scales_and_minima` reads."""
     assert fields.scale is not None
     assert fields.minimum is not None
     (s, s_split), (m, m_split) = ((x[..., :4], x[..., 4:]) for x in (fields.scale, fields.minimum))

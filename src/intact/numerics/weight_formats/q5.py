@@ -1,4 +1,4 @@
-"""Q5_0 and Q5_1: as Q4_0 and Q4_1, with a fifth bit of each code apart."""
+"""Q5_0 and Q5_1: like Q4_0 and Q4_1, with the fifth bit of each code stored separately."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def _q5_1(blocks: Bytes) -> BlockFields:
 
 
 def _bits(codes: Bytes) -> tuple[Bytes, Bytes]:
-    """Return the fifth bits of codes, and the four below them."""
+    """Return the fifth bits of codes, and their lower four bits."""
     return np.packbits(codes >> np.uint8(4), axis=-1, bitorder="little"), pack_bits(codes & np.uint8(15), 4, 16)
 
 

@@ -1,4 +1,4 @@
-"""Q6_K: 256 codes of 6 bits, the top two apart; 16 signed scales of 8 bits under a float16."""
+"""Q6_K: 256 6-bit codes, the top two bits stored separately; 16 signed 8-bit scales, scaled by a float16."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""TQ1_0 and TQ2_0: 256 ternary codes under a float16; TQ1_0 packs five into a byte."""
+"""TQ1_0 and TQ2_0: 256 ternary codes with a float16 scale; TQ1_0 packs five into a byte."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from intact.numerics.weight_formats.definition import BlockFields, BlockFormat, 
 
 
 def _trits(packed: Bytes, count: int) -> Bytes:
-    """Return `count` base-3 digits of each fixed-point byte, all bytes' most significant digits first."""
+    """Return `count` base-3 digits of each fixed-point byte, the most significant digits of all bytes first."""
     powers = np.array([3**i for i in range(count)], np.uint8)[:, None]
     digits = (packed[..., None, :] * powers).astype(np.uint16) * np.uint16(3) >> np.uint16(8)
     return digits.astype(np.uint8).reshape(*packed.shape[:-1], -1)
