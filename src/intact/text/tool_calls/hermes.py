@@ -1,4 +1,4 @@
-"""Calls as Qwen and Hermes write them: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`."""
+"""Qwen and Hermes calls: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Hermes(ToolCallFormat):
     begins = ("{", "[")
 
     def fits(self, template: str) -> bool:
-        """Fit templates that show no tags of functions or arguments, as Qwen3-Coder's and GLM's do."""
+        """Match templates without tags of functions or arguments, which Qwen3-Coder and GLM have."""
         return super().fits(template) and not any(tag in template for tag in (FUNCTION, ARGUMENT))
 
     def parse(self, text: str) -> list[ParsedCall]:
-        """Read an object or a list of objects; one that is no call makes the whole text none."""
+        """Parse an object or a list of objects; one that is not a call makes the result empty."""
         return read_calls(text)
 
     def frame(self, name: str) -> tuple[str, str]:
-        """Write the object over three lines, as the templates show it."""
+        """Return the frame of an object on three lines, as in the templates."""
         return f'\n{{"name": "{name}", "arguments": ', "}\n"

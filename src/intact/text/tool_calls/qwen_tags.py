@@ -1,4 +1,4 @@
-"""Calls as Qwen3-Coder and Qwen3.5 write them: `<tool_call><function=NAME><parameter=KEY>VALUE</parameter>...`."""
+"""Qwen3-Coder and Qwen3.5 calls: `<tool_call><function=NAME><parameter=KEY>VALUE</parameter>...`."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ class QwenTags(Seed):
     closes = Hermes.closes
 
     def fits(self, template: str) -> bool:
-        """Fit templates that show a function as a tag."""
+        """Match templates that show a function as a tag."""
         return super().fits(template) and FUNCTION in template
