@@ -104,7 +104,7 @@ def test_metamath_shows_the_stack_of_normal_and_compressed_proofs():
     wrong, hole = METAMATH.transcripts(f"{LETTERS}wrong $p |- b $= two $. hole $p |- b $= one ? $.", LIMITS)[0]
     assert (wrong.kind, wrong.failure, wrong.steps) == ("error", "failed tactic", ())
     assert (hole.kind, hole.failure) == ("hole", "forbidden")
-    assert "the stack behind it" in html([plain], METAMATH, "x")
+    assert "the stack after it" in html([plain], METAMATH, "x")
     with pytest.raises(ParameterError, match="the file fails: line 1"):
         METAMATH.transcripts("$c a", LIMITS)
 

@@ -1,4 +1,4 @@
-"""Proofs as one HTML file: no script, nothing from elsewhere; each step with the goals behind it."""
+"""Proofs as a single HTML file without scripts or external resources; shows the goals after each step."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from intact.tools.prove.assistants.base import Assistant
 from intact.tools.prove.assistants.transcript import ProofTranscript
 
 MOST_STEPS = 20_000
-"""Steps on a page."""
+"""Maximum number of steps on a page."""
 
 
 def html(proofs: Sequence[ProofTranscript], assistant: Assistant, title: str) -> str:
-    """Render the template `proofs.html.j2`, which escapes every text.
+    """Render the template `proofs.html.j2`, which escapes all text.
 
     Raises
     ------
