@@ -216,7 +216,7 @@ class Engine:
             runs, parts = lay_out(works, self.executors, *self._guess(works, draft))
             try:
                 observed = self._draw([part.run() for part in parts], runs)
-            except Exception as error:  # one sequence must not end the others, nor a draft its own
+            except Exception as error:  # errors must not end other sequences, nor a draft its own sequence
                 for run in runs:
                     run.sequence.renew()
                 if not any(run.tree for run in runs):

@@ -103,7 +103,7 @@ def answer_tokens(tokenizer: Tokenizer) -> tuple[int, int]:
     for word in ANSWERS:
         ids = tokenizer.encode(word, special=False, bos=False)
         if len(ids) != 1:
-            raise ParameterError(f"the model's tokenizer has no single token for {word!r}, which reranking reads")
+            raise ParameterError(f"the model's tokenizer has no single token for {word!r}, which reranking needs")
         found += ids
     return found[0], found[1]
 

@@ -445,7 +445,7 @@ class Tokenizer:
         """
         if self.chat_template is None:
             raise ParameterError(
-                f"{self._parts.source} has no chat template, as base models have none: "
+                f"{self._parts.source} has no chat template, as is usual for base models: "
                 "prompt it with plain text instead (`generate`, or `intact run --raw`)"
             )
         return self.chat_template.render(messages, add_generation_prompt, **variables)

@@ -68,7 +68,7 @@ class ClauseMaker:
         """Return the clauses of a formula or of its negation, under an assignment of variables."""
         self._visits += 1
         if self._visits > MOST_VISITS:
-            raise CapacityError("equivalences are nested too deep to be made clauses")
+            raise CapacityError("equivalences are nested too deeply to be converted to clauses")
         if isinstance(formula, Truth):
             return [] if formula.value == positive else [[]]
         if isinstance(formula, Atom):

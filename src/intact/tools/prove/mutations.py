@@ -179,7 +179,7 @@ def mutate(
         chosen = list(lemmas)
     for one in chosen:
         if _NAME.fullmatch(one) is None:
-            raise ParameterError(f"a lemma is a name, such as Nat.add_comm, got {one!r:.60}")
+            raise ParameterError(f"a lemma must be a name such as Nat.add_comm, got {one!r:.60}")
     if not chosen:
         raise ParameterError(f"no lemma is close to {name}: name some")
     search = _Search(assistant, limits, sentences, name)
@@ -199,7 +199,7 @@ def _through_proof(text: str, theorem: str) -> tuple[list[Sentence], int]:
     found = next((one for one in reversed(proofs) if theorem in ("", one[0])), None)
     if found is None:
         which = f" {theorem!r:.60}" if theorem else ""
-        raise ParameterError(f"the file has no theorem{which} with a proof that ends")
+        raise ParameterError(f"the file has no theorem{which} with a complete proof")
     return sentences[: found[2] + 1], found[1]
 
 
@@ -230,7 +230,7 @@ class _Search:
             return Mutations(self.theorem, self.before, limit=limit)
         goals = read_goals(replies[0][1].output)
         if not goals:
-            raise ParameterError(f"the statement of {self.theorem} cannot be stated again: {replies[0][0].reason}")
+            raise ParameterError(f"the statement of {self.theorem} cannot be restated: {replies[0][0].reason}")
         known = {_plain(replies[0][3].output)}
         changes = [*_changes(lemmas, _hypotheses(goals[0]))]
         new, tried = list[tuple[Change, str]](), 0

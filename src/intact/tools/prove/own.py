@@ -29,7 +29,7 @@ def clauses_of(problem: LogicProblem) -> tuple[list[Clause], list[Clause]]:
     if problem.conjecture is not None:
         every += maker.clauses(Not(problem.conjecture))
     if len(every) > MOST_CLAUSES:
-        raise CapacityError(f"a problem may have {MOST_CLAUSES:,} clauses, this has {len(every):,}")
+        raise CapacityError(f"a problem may have at most {MOST_CLAUSES:,} clauses, this one has {len(every):,}")
     equality = maker.equality() if has_equality(every) else []
     return (axioms + equality if has_equality(axioms) else axioms), every + equality
 

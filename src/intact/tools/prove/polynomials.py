@@ -51,7 +51,7 @@ class Polynomial:
         kept = {powers: value for powers, value in terms.items() if value}
         if len(kept) > MOST_TERMS or any(sum(powers) > LARGEST_DEGREE for powers in kept):
             raise CapacityError(
-                f"a polynomial may have {MOST_TERMS:,} terms and the degree {LARGEST_DEGREE}; this has more"
+                f"a polynomial may have at most {MOST_TERMS:,} terms and degree {LARGEST_DEGREE}; this one exceeds that"
             )
         return cls(tuple(variables), kept)
 
@@ -162,7 +162,7 @@ def parse_polynomial(text: str, variables: Sequence[str] | None = None) -> Polyn
         If it is too large.
     """
     if len(text) > LONGEST:
-        raise CapacityError(f"a polynomial may have {LONGEST:,} characters, this has {len(text):,}")
+        raise CapacityError(f"a polynomial may have at most {LONGEST:,} characters, this one has {len(text):,}")
     tokens, place = list[str](), 0
     while text[place:].strip():
         found = _TOKEN.match(text, place)
@@ -227,7 +227,7 @@ class _Reader:
         self.place += 1
         exponent = self._next()
         if not exponent.isdigit() or int(exponent) > LARGEST_DEGREE:
-            raise FormatError(f"an exponent is a whole number up to {LARGEST_DEGREE}, got {exponent!r:.40}")
+            raise FormatError(f"an exponent must be a whole number up to {LARGEST_DEGREE}, got {exponent!r:.40}")
         self.place += 1
         result = Polynomial.constant(self.names, Fraction(1))
         for _ in range(int(exponent)):
@@ -240,7 +240,7 @@ class _Reader:
         if token == "(":
             self.depth += 1
             if self.depth > DEEPEST:
-                raise CapacityError(f"parentheses may be nested {DEEPEST} deep")
+                raise CapacityError(f"parentheses may be nested at most {DEEPEST} deep")
             result = self._sum()
             if self._next() != ")":
                 raise FormatError("a parenthesis is not closed")

@@ -110,7 +110,7 @@ class _Reader:
     def __init__(self, text: str, where: str) -> None:
         self.text, self.where = text, where
         if len(text) > LONGEST:
-            raise FormatError(f"{where}: a problem may have {LONGEST:,} characters, this has {len(text):,}")
+            raise FormatError(f"{where}: a problem may have at most {LONGEST:,} characters, this one has {len(text):,}")
         self.tokens = self._tokens()
         self.place = 0
         self.nested = 0
@@ -168,7 +168,7 @@ class _Reader:
             self.expect("(")
             name = self.name()
             if name in names:
-                raise self.error(start, f"there are two formulas of the name {name!r:.60}")
+                raise self.error(start, f"there are two formulas named {name!r:.60}")
             names.add(name)
             self.expect(",")
             role_start, role = self.token.start, self.name()
@@ -184,7 +184,7 @@ class _Reader:
                 raise self.error(role_start, f"the role must be conjecture or one of {', '.join(AXIOMS)}, got {role!r}")
             entries.append(NamedFormula(name, role == "conjecture", formula, start))
         if not names:
-            raise FormatError(f"{self.where} holds no formula")
+            raise FormatError(f"{self.where} contains no formula")
         return entries
 
     def check_closed(self, formula: Formula, start: int) -> None:
@@ -284,7 +284,7 @@ class _Reader:
             equation = Atom(EQUALS, (left, right))
             return Not(equation) if operator == "!=" else equation
         if isinstance(left, Variable):
-            raise self.error(start, f"{token.text} is a variable, which holds for nothing; a predicate begins small")
+            raise self.error(start, f"{token.text} is a variable; a predicate begins with a lower-case letter")
         self.use(left.name, "predicate", len(left.arguments), start)
         for argument in left.arguments:
             self.note(argument, start)
@@ -319,11 +319,11 @@ class _Reader:
     def use(self, name: str, kind: str, count: int, start: int) -> None:
         """Record a symbol; raise if it was used differently before, or has the name of equality."""
         if name == EQUALS:
-            raise self.error(start, "'=' in quotes is no symbol: equality is written left = right")
+            raise self.error(start, "'=' in quotes is not a symbol: write equality as left = right")
         before = self.arities.setdefault(name, (kind, count))
         if before != (kind, count):
             raise self.error(
-                start, f"{name} is a {kind} with {count} arguments here, and was a {before[0]} with {before[1]}"
+                start, f"{name} is a {kind} with {count} arguments here, but was a {before[0]} with {before[1]}"
             )
 
 

@@ -126,7 +126,7 @@ def run_command(
     """
     chosen = choose(using)
     if chosen.kind == "seccomp":
-        raise SandboxError(f"{program.name} cannot be confined here, which takes bubblewrap: {chosen.missing}")
+        raise SandboxError(f"{program.name} cannot be confined here without bubblewrap: {chosen.missing}")
     path = str(program.resolve())
     more = [str(one) for one in files if one.exists()]
     guest = Guest((path, *more), variables or {}, threads)

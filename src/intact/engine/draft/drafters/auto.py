@@ -44,7 +44,7 @@ class Auto(Drafter):
         self._lookup, self._recycling = Lookup(vocabulary, trees), Recycling(vocabulary, trees)
         self._stand = Stand(vocabulary, trees)
         self.candidates = self._stand.candidates
-        self._several = False  # STAND has had a prompt
+        self._several = False  # STAND has been used for a prompt
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> AutoDraft:
         """Return a lookup draft combined with a recycling or STAND draft."""

@@ -195,7 +195,9 @@ class Assistant(ABC):
         NotInstalledError, SandboxError
             As for `run`.
         """
-        raise ParameterError(f"{self.title} cannot list the statements of its library: name a file of them by library")
+        raise ParameterError(
+            f"{self.title} cannot list the statements of its library: name a file of them with `library`"
+        )
 
     def failure(self, kind: ProofKind, message: str) -> FailureLabel | None:
         """Return the label for a failed proof, given its result and the assistant's message; None if it did not fail.
@@ -253,7 +255,7 @@ class Assistant(ABC):
             If the state does not allow another step.
         """
         if state.kind != "open":
-            raise ParameterError(f"a step needs a state with open goals, and this one is {state.kind!r}")
+            raise ParameterError(f"a step needs a state with open goals, but this one is {state.kind!r}")
         return self.run(state.statement, (*state.steps, step), limits or AssistantLimits())
 
     def undo(self, state: ProofState, limits: AssistantLimits | None = None) -> ProofState:

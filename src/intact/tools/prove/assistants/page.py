@@ -24,7 +24,7 @@ def html(proofs: Sequence[ProofTranscript], assistant: Assistant, title: str) ->
     steps = sum(len(one.steps) for one in proofs)
     if steps > MOST_STEPS:
         raise ParameterError(
-            f"a page may have {MOST_STEPS:,} steps, and the proofs have {steps:,}: choose by --theorem"
+            f"a page may have at most {MOST_STEPS:,} steps, but the proofs have {steps:,}: choose one with --theorem"
         )
     template = environment("intact.tools.prove", "assistants").get_template("proofs.html.j2")
     return template.render(title=title, proofs=proofs, assistant=assistant)

@@ -95,7 +95,7 @@ def rules_of(name: str, formula: Formula, symbols: Collection[str] = ()) -> list
         _check_size(name, premises, head)
         rules.append(HornRule(name, premises, head))
         if len(rules) > MOST_RULES:
-            raise FormatError(f"{name}: a formula may be {MOST_RULES:,} rules")
+            raise FormatError(f"{name}: a formula may give at most {MOST_RULES:,} rules")
     return rules
 
 
@@ -171,12 +171,12 @@ def _literals(formula: Formula, values: dict[str, Term], used: set[str], name: s
 def _literal(formula: Formula, values: dict[str, Term], name: str) -> Fact:
     body = formula.body if isinstance(formula, Not) else formula
     if not isinstance(body, Atom):
-        kind = {"|": "a disjunction", "<~>": "an exclusive or", "?": "there is", "!": "for all"}
+        kind = {"|": "a disjunction", "<~>": "an exclusive or", "?": "an existential", "!": "a universal"}
         mark = body.connective if isinstance(body, Binary) else body.quantifier if isinstance(body, Quantified) else ""
         found = f"a negated formula, {kind.get(mark, mark or 'a constant')}" if body is not formula else kind.get(mark)
         raise FormatError(
-            f"{name} is no rule: {found or mark or 'a truth value'} stands where an atom or its negation must; "
-            "rules are ((premise & premise) => head), for all their variables"
+            f"{name} is not a rule: found {found or mark or 'a truth value'}, expected an atom or its negation; "
+            "rules have the form ((premise & premise) => head), for all their variables"
         )
     arguments = tuple([replaced(argument, values) for argument in body.arguments])
     return Fact(body is formula, body.name, arguments)

@@ -173,7 +173,7 @@ def deduce(
     for entry in entries:
         if entry.conjecture:
             if len(rules[entry.name]) != 1 or not _symbols(rules[entry.name]) <= symbols:  # a witness
-                raise FormatError(f"{entry.name} is no goal: it must be one rule, ((premise & premise) => head)")
+                raise FormatError(f"{entry.name} is not a goal: it must be one rule, ((premise & premise) => head)")
             prover = _GoalProver(rules[entry.name][0], known, taken, depth, height=height)
             by, cases = prover.prove(induction)
             goals.append(Goal(entry.name, entry.formula, by, cases, earlier=tuple(proved)))
