@@ -241,7 +241,7 @@ class PrefixIndex:
         Parameters
         ----------
         start, limit : int
-            Position at which `parent` ends, and last position to load.
+            Position at which `parent` ends, and position up to which to load.
         """
         store, size, room = self.store, self.pool.page_size, self.pool.free + self.idle
         if store is None or start + size > limit:

@@ -335,7 +335,7 @@ class Engine:
     def prefill(
         self, tokens: Tokens[int], rows: int | None = None, adapter: int = -1
     ) -> Generator[tuple[list[SequenceChunk], NDArray[np.int64]], None, None]:
-        """Run a text through the model, yielding each step with all rows requested; its pages are freed afterwards.
+        """Yield the steps that run a text through the model, wanting all rows; its pages are freed afterwards.
 
         No other steps may run meanwhile: other sequences may lose their pages to the text, but it cannot lose its own.
 

@@ -218,7 +218,7 @@ class Scheduler:
             yield sequence
 
     def _release(self, sequence: Sequence) -> None:
-        """Return the pages that a sequence took over to the index, unless it is running."""
+        """Return to the index the pages that a sequence took over, unless it is running."""
         if not sequence.running:
             sequence.drop()
 

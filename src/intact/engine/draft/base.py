@@ -200,7 +200,7 @@ class Drafter(Protocol):
         return
 
     def learn(self, observed: Observed) -> None:
-        """Learn from a step. Called before the drafts are extended with its tokens, whose gain is not known yet."""
+        """Learn from a step; called before the drafts are extended, whose guesses are judged by the earlier state."""
         return
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Best-first growth of a tree: adding a node offers its children and the candidate ranked next to it."""
+"""Best-first growth of a tree: adding a node offers its children and the next candidate in rank."""
 
 from __future__ import annotations
 
