@@ -31,7 +31,7 @@ from intact._base.system import processors
 
 _LOG = logging.getLogger("intact")
 FORMAT: Final = 1
-"""File format version, which enters the names of the pages."""
+"""File format version, which is part of what the pages' names depend on."""
 DEFAULT_BYTES: Final = 4_000_000_000
 PENDING_BYTES: Final = 256 << 20
 """Maximum bytes of pages waiting to be written; further pages are skipped, and written when they are used again."""

@@ -30,7 +30,7 @@ AXIOMS: Final = frozenset(
 )
 """Axioms of the standard library that a proof may use: those of the reals and of classical logic."""
 _BASES: Final = frozenset(name.rpartition(".")[2] for name in AXIOMS)
-"""Their last name components, which Rocq prints if they are unambiguous."""
+"""Last components of the names in `AXIOMS`, which Rocq prints if they are unambiguous."""
 
 ERRORS: Final[Mapping[FailureLabel, re.Pattern[str]]] = {
     "forbidden": re.compile(r"only tactics, bullets and braces can be steps|with given up goals"),
