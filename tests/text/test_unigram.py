@@ -158,7 +158,7 @@ def test_signed_bytes_are_read_as_bytes() -> None:
         ("model.unk_id", 10**9, "model.unk_id is 1000000000"),
         ("model.vocab", {}, "model.vocab must be a list of pieces with scores"),
         ("model.vocab", [["a", "b"]], "entry 0 is .*; expected a piece and its score"),
-        ("model.vocab", [["<unk>", 0.0], ["a", -1.0], ["a", -2.0]], "entry 2 is 'a'; expected a piece that"),
+        ("model.vocab", [["<unk>", 0.0], ["a", -1.0], ["a", -2.0]], "entry 2 is 'a'; expected a non-empty piece that"),
         ("model.vocab", [["<unk>", 0.0], ["", -1.0]], "entry 1 is ''; expected a non-empty piece"),
         ("pre_tokenizer", None, "pre_tokenizer is missing; expected Metaspace"),
         ("pre_tokenizer", {"type": "WhitespaceSplit"}, "pre_tokenizer is WhitespaceSplit; expected Metaspace"),
