@@ -105,7 +105,7 @@ def test_what_runs_ends_with_the_error(model):
 
 
 def test_who_holds_the_engine_cannot_close_the_model(model):
-    with model.exclusive(), pytest.raises(RuntimeError, match="in use by this very thread"):
+    with model.exclusive(), pytest.raises(RuntimeError, match="this thread already holds the engine"):
         model.close()
     assert model.generate("some", max_tokens=2)[0][0].tokens
 

@@ -79,7 +79,7 @@ def test_pages_of_other_numerics_are_ignored_and_that_is_said(path, tmp_path, ca
     with intact.load(path, prefix_cache=folder) as model:
         assert answer(model) == expected
         assert model.engine.counters.cached_tokens == 0
-    said = "it has pages of this model of another version (format 1, numerics 0, layout 1), which are ignored"
+    said = "it has pages of this model from another version (format 1, numerics 0, layout 1), which are ignored"
     assert [record.getMessage() for record in caplog.records] == [f"prefix cache {folder}: {said}"]
 
 

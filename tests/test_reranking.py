@@ -103,7 +103,7 @@ def test_a_file_of_a_reranker_has_its_own_template(tmp_path):
     assert isinstance(head, AnswerHead)
     assert model.tokenizer.decode(prompts[0]) == "a|b"
     broken = write_gguf(tmp_path / "broken.gguf", metadata | {"tokenizer.chat_template.rerank": "{query}"}, tensors)
-    with pytest.raises(ParameterError, match=r"chat_template\.rerank must be a text with {query} and {document}"):
+    with pytest.raises(ParameterError, match=r"chat_template\.rerank must be a string with {query} and {document}"):
         intact.load(broken).rerank("a", ["b"])
 
 

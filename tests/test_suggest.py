@@ -76,7 +76,7 @@ def write_task(folder):
         (lambda _: intact.load("none", drafter="Lookup"), "there is no drafter 'Lookup': did you mean lookup?"),
         (
             lambda _: SamplingParameters.by_name({"tempreature": 1}),
-            "'tempreature' is no sampling parameter: did you mean temperature?",
+            "'tempreature' is not a sampling parameter: did you mean temperature?",
         ),
     ],
 )

@@ -46,10 +46,10 @@ def test_all_that_are_here_are_compared(intact_command):
 def test_a_problem_too_large_for_our_own_prover_leaves_the_others_their_verdict(intact_command, monkeypatch):
     monkeypatch.setattr("intact.tools.prove.own.MOST_CLAUSES", 2)
     alone = intact_command("prove", "-", stdin=THEOREM)
-    assert (alone.code, alone.err) == (2, "error: a problem may have 2 clauses, this has 3\n")
+    assert (alone.code, alone.err) == (2, "error: a problem may have at most 2 clauses, this one has 3\n")
     result = intact_command("prove", "-", "--with", "all", "--json", stdin=THEOREM)
     first = result.json["verdicts"][0]
-    assert (first["status"], first["detail"]) == ("GaveUp", "a problem may have 2 clauses, this has 3")
+    assert (first["status"], first["detail"]) == ("GaveUp", "a problem may have at most 2 clauses, this one has 3")
     assert result.code == (0 if len(result.json["verdicts"]) > 1 else 1)
 
 

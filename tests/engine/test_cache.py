@@ -37,7 +37,7 @@ def read(memory, table):
 
 def test_a_cap_counts_whole_pages(memory):
     assert PagePool(memory, 5 * memory.page_bytes + 999).capacity == 5
-    with pytest.raises(ParameterError, match=r"999 bytes holds no page: one of 16 positions has 1,000"):
+    with pytest.raises(ParameterError, match=r"999 bytes is too small for one page: 16 positions take 1,000 bytes"):
         PagePool(memory, 999)
 
 

@@ -237,7 +237,7 @@ def test_another_vocabulary_is_refused_before_anything_runs(paths, tmp_path):
 
 
 def test_contradicting_drafters_are_refused(paths):
-    with pytest.raises(ParameterError, match="needs a drafter, which is off"):
+    with pytest.raises(ParameterError, match="needs a drafter, but drafter is 'off'"):
         intact.load(paths[0], draft_model=paths[1], drafter="off")
     with pytest.raises(ParameterError, match="'model' needs a draft model"):
         intact.load(paths[0], drafter="model")

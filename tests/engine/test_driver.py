@@ -130,7 +130,7 @@ def test_an_interrupt_at_any_line_of_a_turn_leaves_it_to_be_had():
 
 def test_a_turn_within_a_turn_is_refused():
     lock = FairLock()
-    with lock, pytest.raises(RuntimeError, match="in use by this very thread"), lock:
+    with lock, pytest.raises(RuntimeError, match="this thread already holds the engine"), lock:
         pass
     with lock:
         pass

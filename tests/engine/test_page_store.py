@@ -110,7 +110,7 @@ def test_pages_of_another_version_are_ignored_and_that_is_said(tmp_path, caplog)
     assert not caplog.records
     open_store(tmp_path, numerics="2")
     versions = "(format 1, numerics 1, layout tally 1)"
-    said = f"prefix cache {tmp_path}: it has pages of this model of another version {versions}, which are ignored"
+    said = f"prefix cache {tmp_path}: it has pages of this model from another version {versions}, which are ignored"
     assert [record.getMessage() for record in caplog.records] == [said]
 
 

@@ -29,7 +29,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"min_tokens": 5, "max_tokens": 4}, "min_tokens is 5, more than max_tokens, 4"),
     ({"temperature": -0.1}, r"temperature must lie in \[0, 1000\], got -0.1"),
     ({"temperature": math.nan}, "temperature must lie in"),
-    ({"temperature": "1"}, "temperature must be a number, an int or a float of Python's, got '1'"),
+    ({"temperature": "1"}, "temperature must be a number, a Python int or float, got '1'"),
     ({"temperature": 0.1234567}, "temperature may have at most 6 decimals, got 0.1234567"),
     ({"top_p": 0}, r"top_p must lie in \(0, 1\], got 0"),
     ({"top_p": 1.1}, r"top_p must lie in \(0, 1\], got 1.1"),
@@ -41,8 +41,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"frequency_penalty": -3}, r"frequency_penalty must lie in \[-2, 2\]"),
     ({"temperature": 10**5000}, r"temperature must lie in \[0, 1000\], got int that is too long to write"),
     ({"seed": 10**5000}, "seed must be an integer from .* got int that is too long to write"),
-    ({"logit_bias": (1, 2)}, "logit_bias must map token ids to numbers, got 1 for a pair of them"),
-    ({"logit_bias": ((1, 2, 3),)}, r"logit_bias must map token ids to numbers, got \(1, 2, 3\) for a pair of them"),
+    ({"logit_bias": (1, 2)}, "logit_bias must map token ids to numbers, got 1 instead of a pair"),
+    ({"logit_bias": ((1, 2, 3),)}, r"logit_bias must map token ids to numbers, got \(1, 2, 3\) instead of a pair"),
     ({"logit_bias": {10**5000: 1}}, "got the token int that is too long to write"),
     ({"logit_bias": {4: 10**5000}}, "logit_bias of token 4 must lie in .* got int that is too long to write"),
     ({"logit_bias": [1]}, "logit_bias must map token ids to numbers"),
@@ -51,7 +51,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"logit_bias": {4: 101}}, r"logit_bias of token 4 must lie in \[-100, 100\], got 101"),
     ({"logit_bias": {4: math.inf}}, "logit_bias of token 4 must lie in"),
     ({"logit_bias": {4: None}}, "logit_bias of token 4 must be a number"),
-    ({"temperature": np.float32(0.5)}, r"temperature must be a number, an int or a float of Python's, got .*0\.5"),
+    ({"temperature": np.float32(0.5)}, r"temperature must be a number, a Python int or float, got .*0\.5"),
     ({"top_p": True}, "top_p must be a number, .* got True"),
     ({"seed": np.bool_(True)}, "seed must be an integer"),
     ({"seed": 1 << 64}, "seed must be an integer"),
@@ -61,18 +61,18 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"ignore_eos": 1}, "ignore_eos must be True or False, got 1"),
     ({"stop_mean_below": 0.5}, r"stop_mean_below must lie in \[-100, 0\], got 0.5"),
     ({"stop_mean_below": -1, "stop_window": 0}, "stop_window must be an integer from 1 to"),
-    ({"stop_window": 8}, "stop_window is 8, and no stop_mean_below is given that it is for"),
+    ({"stop_window": 8}, "stop_window is 8, but it has no effect without stop_mean_below"),
     ({"top_logprobs": 21}, "top_logprobs must be an integer from 0 to 20, got 21"),
-    ({"json_schema": "{"}, "json_schema is no JSON"),
+    ({"json_schema": "{"}, "json_schema is not valid JSON"),
     ({"json_schema": "[]"}, "json_schema must be a JSON object"),
-    ({"json_schema": {"a": {1, 2}}}, "json_schema is no JSON"),
-    ({"regex": ""}, "regex must be a text that is not empty"),
-    ({"grammar": 3}, "grammar must be a text"),
+    ({"json_schema": {"a": {1, 2}}}, "json_schema is not valid JSON"),
+    ({"regex": ""}, "regex must be a non-empty string"),
+    ({"grammar": 3}, "grammar must be a non-empty string"),
     ({"json_schema": {"const": "\ud800"}}, r"json_schema holds the lone surrogate U\+D800"),
     ({"json_schema": '{"const": "\\udfff"}'}, r"json_schema holds the lone surrogate U\+DFFF"),
     ({"regex": "a\ud800"}, r"regex holds the lone surrogate U\+D800"),
     ({"grammar": 'start: "\ud800"'}, r"grammar holds the lone surrogate U\+D800"),
-    ({"regex": "a", "grammar": "start: A"}, "regex and grammar are given; a text can have one constraint"),
+    ({"regex": "a", "grammar": "start: A"}, "regex and grammar are given, but a text can have only one constraint"),
     ({"regex": "a", "ignore_eos": True}, "ignore_eos contradicts regex"),
 ]
 
@@ -122,7 +122,7 @@ def test_constraints_name_their_kind() -> None:
 def test_tokens_are_checked_against_a_vocabulary() -> None:
     parameters = SamplingParameters(logit_bias={1: 1.0, 10: 2.0})
     parameters.check_tokens(11)
-    with pytest.raises(ParameterError, match="logit_bias names token 10; this model's lie in 0 to 9"):
+    with pytest.raises(ParameterError, match="logit_bias names token 10; this model's tokens are 0 to 9"):
         parameters.check_tokens(10)
 
 
@@ -167,7 +167,7 @@ def test_json_holds_what_differs_from_the_defaults() -> None:
     [
         ("{", "must be a JSON object"),
         ("3", "must be a JSON object"),
-        ('{"tpo_p":1}', "'tpo_p' is no sampling parameter"),
+        ('{"tpo_p":1}', "'tpo_p' is not a sampling parameter"),
         ('{"top_p":7}', "top_p must lie in"),
         ("[" * 200_000, "must be a JSON object: maximum recursion depth"),
         ('{"logit_bias":{"1":1,"01":2}}', "got the token '01'"),

@@ -174,7 +174,7 @@ def test_a_head_that_fails_drafts_no_more_and_ends_nobody(
     monkeypatch.setattr(head.executor, "step", failing)
     assert together(model, [ASKS["greedy"]]) == plain(paths["certain"], [ASKS["greedy"]])
     assert next(count) == 7, "it is not asked again"
-    assert "drafts no more" in caplog.text
+    assert "is disabled" in caplog.text
 
 
 def test_a_head_is_loaded_with_the_model_closed_with_it_and_leaves_no_trace_in_a_receipt(

@@ -326,7 +326,8 @@ def test_bad_names(options: dict[str, Any], message: str, bases: Mapping[str, Pa
 
 def test_requests_name_their_adapters(bases: Mapping[str, Path]) -> None:
     with intact.load(bases["llama"], adapters={"one": HERE / "llama"}) as model:
-        with pytest.raises(ParameterError, match="adapter must name one of the model's, got 'two'; there are one"):
+        message = "adapter must name one of the model's adapters, got 'two'; available: one"
+        with pytest.raises(ParameterError, match=message):
             model.generate("a", adapter="two")
         with pytest.raises(ParameterError, match="mixes take no adapters"):
             model.generate("a", adapter="one", mix="guidance", shadow="b")

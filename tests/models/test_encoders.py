@@ -167,7 +167,7 @@ def test_the_second_text_has_the_second_type(folder):
 @pytest.mark.native
 def test_an_encoder_writes_no_text(folder):
     model = intact.load(folder("bert", "cls_token"))
-    message = "an encoder reads texts and writes none: use embed, or rerank"
+    message = "an encoder cannot generate text: use embed, or rerank"
     for call in (
         lambda: model.generate("The sky"),
         lambda: model.chat([{"role": "user", "content": "Hello"}]),
@@ -187,7 +187,7 @@ def test_an_encoder_writes_no_text(folder):
 @pytest.mark.native
 def test_other_models_are_not_read_whole(tmp_path):
     model = intact.load(write_tiny(tmp_path / "tiny.gguf"))
-    with pytest.raises(ParameterError, match="the model writes texts"):
+    with pytest.raises(ParameterError, match="the model generates text"):
         model.run([EncodingJob([5, 6, 7], "all")])
     with pytest.raises(ParameterError, match="pooling must be 'last' or None"):
         model.embed("x", pooling="mean")

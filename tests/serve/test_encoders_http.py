@@ -51,7 +51,7 @@ def test_scores_are_those_of_the_library(url, folders):
 @pytest.mark.parametrize(
     ("path", "body", "words"),
     [
-        ("/v1/completions", {"model": "embedder", "prompt": "The sky"}, "an encoder reads texts and writes none"),
+        ("/v1/completions", {"model": "embedder", "prompt": "The sky"}, "an encoder cannot generate text"),
         ("/v1/rerank", {"model": "embedder", "query": "sky", "documents": TEXTS}, "is no reranker"),
         ("/v1/embeddings", {"model": "embedder", "input": "x" * 60}, "the encoder reads at most 48"),
         ("/v1/chat/completions", {"model": "embedder", "messages": [{"role": "user", "content": "Hi"}]}, ""),
@@ -96,4 +96,4 @@ def test_coroutines_and_the_command_line_give_the_same(folders):
     assert ranked.exit_code == 0, ranked.output
     refused = CliRunner().invoke(app, ["run", "-m", str(folders["embedder"]), "Hello", "--raw"])
     assert refused.exit_code == 2
-    assert "writes none" in refused.output.replace("\n", " ")
+    assert "cannot generate text" in refused.output.replace("\n", " ")

@@ -509,7 +509,7 @@ def test_broken_folders_are_refused_by_file(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"tokenizer.json: no such file"):
         Tokenizer.from_folder(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{")
-    with pytest.raises(FormatError, match=r"tokenizer.json: is no tokenizer.json that can be read"):
+    with pytest.raises(FormatError, match=r"tokenizer.json: not a readable tokenizer.json"):
         Tokenizer.from_folder(tmp_path)
     folder(tmp_path, bos_token="<nobody>")
     with pytest.raises(FormatError, match="bos_token is '<nobody>'"):
@@ -519,7 +519,7 @@ def test_broken_folders_are_refused_by_file(tmp_path: Path) -> None:
         Tokenizer.from_folder(tmp_path)
     folder(tmp_path)
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": 99999}')
-    with pytest.raises(FormatError, match="eos_token_id 99999 is no token"):
+    with pytest.raises(FormatError, match="eos_token_id 99999 is not a token"):
         Tokenizer.from_folder(tmp_path)
 
 
@@ -665,7 +665,7 @@ def test_broken_configurations_are_refused_by_name(tmp_path: Path, config: dict[
 
 def test_an_end_that_is_true_is_no_token(tmp_path: Path) -> None:
     (folder(tmp_path) / "generation_config.json").write_text('{"eos_token_id": true}')
-    with pytest.raises(FormatError, match=r"generation_config.json: eos_token_id True is no token"):
+    with pytest.raises(FormatError, match=r"generation_config.json: eos_token_id True is not a token"):
         Tokenizer.from_folder(tmp_path)
 
 

@@ -108,7 +108,7 @@ def test_unused_tokens_are_never_made_of_a_text() -> None:
 
 
 def test_a_model_without_separators_joins_no_texts() -> None:
-    with pytest.raises(ParameterError, match="joins no two texts"):
+    with pytest.raises(ParameterError, match="does not support text pairs"):
         BYTE_LEVEL.encode_pair("a", "b")
 
 
@@ -133,7 +133,7 @@ SIZE = len(unigram_metadata()["tokenizer.ggml.tokens"])
         ({"token_type": [3] * SIZE}, "token_type has no token of the type 1"),
         ({"unknown_token_id": SIZE}, "unknown_token_id must be an integer from 0 to"),
         ({"tokens": [f"{n:0257}" for n in range(SIZE)]}, "has 257 characters; expected at most 256"),
-        ({"tokens": [f" {n}" for n in range(SIZE)]}, "begins with no space"),
+        ({"tokens": [f" {n}" for n in range(SIZE)]}, "does not begin with a space"),
         ({"precompiled_charsmap": "AAAA"}, "precompiled_charsmap must be an array"),
         ({"precompiled_charsmap": [300]}, r"precompiled_charsmap must be an array of bytes \(uint8 or int8\)"),
         ({"precompiled_charsmap": ["a"]}, r"precompiled_charsmap must be an array of bytes \(uint8 or int8\)"),
@@ -158,11 +158,11 @@ def test_signed_bytes_are_read_as_bytes() -> None:
         ("model.unk_id", 10**9, "model.unk_id is 1000000000"),
         ("model.vocab", {}, "model.vocab must be a list of pieces with scores"),
         ("model.vocab", [["a", "b"]], "entry 0 is .*; expected a piece and its score"),
-        ("model.vocab", [["<unk>", 0.0], ["a", -1.0], ["a", -2.0]], "entry 2 is 'a'; expected a piece that"),
-        ("model.vocab", [["<unk>", 0.0], ["", -1.0]], "entry 1 is ''; expected a piece that is not empty"),
+        ("model.vocab", [["<unk>", 0.0], ["a", -1.0], ["a", -2.0]], "entry 2 is 'a'; expected a non-empty piece that"),
+        ("model.vocab", [["<unk>", 0.0], ["", -1.0]], "entry 1 is ''; expected a non-empty piece"),
         ("pre_tokenizer", None, "pre_tokenizer is missing; expected Metaspace"),
         ("pre_tokenizer", {"type": "WhitespaceSplit"}, "pre_tokenizer is WhitespaceSplit; expected Metaspace"),
-        ("normalizer.precompiled_charsmap", "?", "precompiled_charsmap is no base64"),
+        ("normalizer.precompiled_charsmap", "?", "precompiled_charsmap is not base64"),
         ("normalizer.precompiled_charsmap", "/P///w==", "precompiled_charsmap states a trie of 4294967292 bytes in 4"),
         ("normalizer.precompiled_charsmap", None, "precompiled_charsmap is None; expected base64"),
         ("added_tokens", [{"id": 0}], r"added_tokens\[0\] is .*; expected an id and its content"),

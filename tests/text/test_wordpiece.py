@@ -173,5 +173,5 @@ def test_words_that_can_be_control_tokens_are_refused(tmp_path: Path) -> None:
     document["pre_tokenizer"] = {"type": "WhitespaceSplit"}
     document["normalizer"] = None
     (tmp_path / "tokenizer.json").write_text(json.dumps(document))
-    with pytest.raises(FormatError, match="plain text makes the control token"):
+    with pytest.raises(FormatError, match="plain text becomes the control token"):
         Tokenizer.from_folder(tmp_path)

@@ -1,1 +1,1 @@
-"""The engine: a tree of cached pages, one scheduler, shared steps, draws, drafts."""
+"""The inference engine: KV cache, scheduler, batched steps, sampling and speculative decoding."""

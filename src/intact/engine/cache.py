@@ -1,4 +1,4 @@
-"""The KV cache: counted pages under a hard cap, an index of full pages by their tokens, and page tables."""
+"""The KV cache: reference-counted pages under a hard cap, a prefix index of full pages, and page tables."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from intact.executors.base import Executor
 
 UNLIMITED = 1 << 62
 Text = Callable[[int, int], bytes]
-"""The tokens of a sequence from one position to another, as bytes of int32."""
+"""Returns the tokens of a sequence between two positions, as bytes of int32."""
 
 
 class OutOfPagesError(Exception):
-    """All pages that the cap allows are held."""
+    """Every page that the cap allows is in use."""
 
 
 class PagePool:
-    """Page numbers with counted references; the executor owns the memory, which grows as needed up to the cap.
+    """Reference-counted page numbers; the executor owns the memory, which grows on demand up to the cap.
 
     Parameters
     ----------
     limit : int, optional
-        The most bytes of all pages together; by default as many as the machine gives.
+        Maximum size of all pages together, in bytes; by default limited only by the machine's memory.
 
     Attributes
     ----------
     most, capacity : int
-        Pages that the limit allows, and of these what the machine had when it was last asked.
+        Number of pages that the limit allows, and the number that the machine can currently provide.
     """
 
     def __init__(self, executor: Executor, limit: int | None = None) -> None:
@@ -41,29 +41,30 @@ class PagePool:
         self.most = self.capacity = UNLIMITED if limit is None else limit // self.page_bytes
         if self.capacity < 1:
             raise ParameterError(
-                f"a KV cache of {limit:,} bytes holds no page: "
-                f"one of {self.page_size} positions has {self.page_bytes:,}"
+                f"a KV cache of {limit:,} bytes is too small for one page: "
+                f"{self.page_size} positions take {self.page_bytes:,} bytes"
             )
         self._references: list[int] = []
         self._free: list[int] = []
 
     @property
     def used(self) -> int:
-        """Pages that are held."""
+        """Number of pages in use."""
         return len(self._references) - len(self._free)
 
     @property
     def free(self) -> int:
-        """Pages that may still be allocated."""
+        """Number of pages that can still be allocated."""
         return self.capacity - self.used
 
     def allocate(self) -> int:
-        """Return a page held once.
+        """Allocate a page with a reference count of 1 and return its number.
 
         Raises
         ------
         OutOfPagesError
-            If the cap is reached, or the machine has no more memory; the cap is then what there is, until `retry`.
+            If the cap is reached or the machine is out of memory; in the latter case the cap drops to the current size
+            until `retry` is called.
         """
         if not self._free:
             self._grow()
@@ -72,7 +73,7 @@ class PagePool:
         return page
 
     def retry(self) -> None:
-        """Set the cap to the configured one again, after the machine had less memory."""
+        """Restore the configured cap after the machine ran out of memory."""
         self.capacity = self.most
 
     def _grow(self) -> None:
@@ -89,21 +90,21 @@ class PagePool:
         self._free += range(first + count - 1, first - 1, -1)
 
     def retain(self, page: int) -> None:
-        """Add a holder to a page."""
+        """Add a reference to a page."""
         self._references[page] += 1
 
     def release(self, page: int) -> None:
-        """Remove a holder from a page."""
+        """Drop a reference to a page."""
         self._references[page] -= 1
         if not self._references[page]:
             self._free.append(page)
 
     def shared(self, page: int) -> bool:
-        """Return true if a page has more than one holder."""
+        """Return true if a page has more than one reference."""
         return self._references[page] > 1
 
     def own(self, page: int) -> int:
-        """Return the page itself if held once, else a copy, held once."""
+        """Return the page itself if it has one reference, else a copy with one reference."""
         if not self.shared(page):
             return page
         copy = self.allocate()
@@ -116,14 +117,15 @@ class PagePool:
         return self._executor.read_page(page)
 
     def write(self, page: int, data: NDArray[np.uint8]) -> None:
-        """Set a page's bytes to what `read` returned."""
+        """Overwrite a page with bytes that `read` returned."""
         self._executor.write_page(page, data)
 
 
 class Block:
-    """A page whose tokens follow those of its parent; `holders` counts tables that end here and held children.
+    """A cached page in the tree; `holders` counts the tables that end here plus the children in use.
 
-    A page that is not full is an *end*: the end of a text, for another text to copy. It has no holders and no children.
+    A partly filled page is an *end*: the last page of a sequence, kept so that another sequence can copy it. It has no
+    holders and no children.
     """
 
     __slots__ = ("children", "ends", "holders", "key", "page", "parent", "tokens")
@@ -132,21 +134,21 @@ class Block:
         self.parent, self.tokens, self.page = parent, tokens, page
         self.children: dict[bytes, Block] = {}
         self.holders = 0
-        self.ends = 0  # of the children
-        self.key: bytes | None = None  # in the store, once it was needed
+        self.ends = 0  # number of children that are ends
+        self.key: bytes | None = None  # store key, computed on first use
 
 
 class PrefixIndex:
-    """A radix tree over tokens, a page an edge. Pages that no sequence holds stay until they are needed.
+    """A radix tree over tokens with one page per edge. Unused pages stay cached until their memory is needed.
 
     Parameters
     ----------
     keep : bool
-        False: a page leaves with the last sequence that holds it.
+        If false, a page is freed together with the last sequence that uses it.
     store : Pages, optional
-        The pages of prompts in a folder, which tables take over as well.
+        On-disk store of prompt pages, which tables can load from as well.
     adapters : sequence of bytes
-        A digest of each adapter, by which the store tells their pages apart.
+        Digest of each adapter; the store uses them to keep the adapters' pages apart.
     """
 
     def __init__(
@@ -154,22 +156,22 @@ class PrefixIndex:
     ) -> None:
         self.pool, self.keep, self.store = pool, keep, store
         self.root = Block(None, b"", -1)
-        self._roots = {-1: self.root}  # of each adapter: pages hold what it made of them
+        self._roots = {-1: self.root}  # one per adapter: the contents of pages depend on the adapter
         if store is not None:
             self.root.key = store.root
             for number, digest in enumerate(adapters):
                 self.root_of(number).key = page_key(store.root, digest)
-        self.idle = 0  # blocks that nobody holds
+        self.idle = 0  # blocks without holders
         self.evictions = 0
         self._full = 4 * pool.page_size  # bytes of a full page's tokens
         self._leaves: OrderedDict[Block, None] = OrderedDict()  # idle, without children; least recently used first
 
     def root_of(self, adapter: int) -> Block:
-        """Return the block that the first pages of texts with an adapter follow; -1: of those with none."""
+        """Return the root block for sequences with an adapter; -1 is the root for sequences without one."""
         return self._roots.setdefault(adapter, Block(None, b"", -1))
 
     def add(self, parent: Block, tokens: bytes, page: int) -> Block:
-        """Return the block of a full page, which the index takes over; an older one with the same tokens is reused."""
+        """Add a full page, which the index then owns; return its block, or an existing one with the same tokens."""
         found = parent.children.get(tokens)
         if found is not None:
             self.pool.release(page)
@@ -179,7 +181,7 @@ class PrefixIndex:
         return block
 
     def add_end(self, parent: Block, tokens: bytes, page: int) -> None:
-        """Keep a page that is not full, which the index takes over."""
+        """Add a partly filled page, which the index then owns."""
         known = len(parent.children)
         block = self.add(parent, tokens, page)
         parent.ends += len(parent.children) - known
@@ -191,7 +193,7 @@ class PrefixIndex:
         self._leaves.move_to_end(block)
 
     def hold(self, block: Block) -> None:
-        """Add a table that ends in the block."""
+        """Register a table that ends in the block."""
         while block.parent is not None:
             block.holders += 1
             if block.holders > 1:
@@ -201,7 +203,7 @@ class PrefixIndex:
             block = block.parent
 
     def release(self, block: Block) -> None:
-        """Remove a table that ended in the block."""
+        """Unregister a table that ended in the block."""
         while block.parent is not None:
             block.holders -= 1
             if block.holders:
@@ -214,19 +216,19 @@ class PrefixIndex:
             block = block.parent
 
     def evict(self, pages: int) -> int:
-        """Release up to so many idle pages, the least recently used first; return how many."""
+        """Free up to `pages` idle pages, least recently used first; return the number freed."""
         done = 0
         while done < pages and self._leaves:
             parent = self._remove(next(iter(self._leaves)))
             if parent.parent is not None and not parent.holders and not parent.children:
-                self._leaves[parent] = None  # as old as the youngest of its children, which went last
+                self._leaves[parent] = None  # as recently used as its last child, which has just been removed
                 self._leaves.move_to_end(parent, last=False)
             done += 1
         self.evictions += done
         return done
 
     def save(self, block: Block) -> None:
-        """Give the store the pages of a text that ends in a block."""
+        """Save the pages of the sequence that ends in a block to the store."""
         if self.store is None:
             return
         root, *path = _chain(block)
@@ -234,12 +236,12 @@ class PrefixIndex:
             self.store.keep([(_key(one), one.page) for one in path], self.pool.read)
 
     def restore(self, parent: Block, text: Text, start: int, limit: int) -> Iterator[Block]:
-        """Yield blocks that the store has, which go on with a text behind `parent`; the caller holds each at once.
+        """Load blocks from the store that continue a sequence after `parent`; the caller must hold each one at once.
 
         Parameters
         ----------
         start, limit : int
-            The position at which `parent` ends, and the last one that is wanted.
+            Position at which `parent` ends, and position up to which to load.
         """
         store, size, room = self.store, self.pool.page_size, self.pool.free + self.idle
         if store is None or start + size > limit:
@@ -261,7 +263,7 @@ class PrefixIndex:
                 return
             try:
                 page = self.pool.allocate()
-            except OutOfPagesError:  # the machine has less than the cap
+            except OutOfPagesError:  # the machine has less memory than the cap allows
                 return
             self.pool.write(page, data)
             block = self.add(block, parts[i], page)
@@ -278,7 +280,7 @@ class PrefixIndex:
 
 
 def _chain(block: Block) -> list[Block]:
-    """Return the blocks of a text up to a given one, behind the block that the first one follows."""
+    """Return the path from the root to a block, both included."""
     chain = [block]
     while (before := chain[-1].parent) is not None:
         chain.append(before)
@@ -286,7 +288,7 @@ def _chain(block: Block) -> list[Block]:
 
 
 def _key(block: Block) -> bytes:
-    """Return the key of a block in the store; the block before has its own already."""
+    """Return the store key of a block; its parent's key must already be set."""
     if block.key is None:
         assert block.parent is not None
         assert block.parent.key is not None
@@ -295,17 +297,17 @@ def _key(block: Block) -> bytes:
 
 
 class PageTable:
-    """The cached positions of one sequence: blocks of the index, then pages of its own.
+    """The cached positions of one sequence: blocks of the index, followed by pages of its own.
 
-    Forks share all pages; a shared page is copied before one of them writes. `length` positions are filled, and those
-    up to `writable` may be; there may be room for more, of which `missing` knows.
+    Forks share all pages; a shared page is copied before either fork writes to it. `length` positions are filled, and
+    positions up to `writable` can be written. Room beyond that may exist; `missing` takes it into account.
     """
 
     __slots__ = ("_pages", "block", "depth", "index", "length", "root", "tail", "writable")
 
     def __init__(self, index: PrefixIndex, root: Block | None = None) -> None:
         self.index, self.root = index, root or index.root
-        self.block = self.root  # of `depth` blocks the last
+        self.block = self.root  # the last of `depth` blocks
         self.depth = 0
         self.tail: tuple[int, ...] = ()
         self.length = self.writable = 0
@@ -313,22 +315,22 @@ class PageTable:
 
     @property
     def held(self) -> int:
-        """Pages that the table reaches."""
+        """Number of pages in the table."""
         return self.depth + len(self.tail)
 
     @property
     def pages(self) -> NDArray[np.int32]:
-        """All pages in order of position."""
+        """Page numbers in order of position."""
         if self._pages is None:
             self._pages = np.array([block.page for block in _chain(self.block)[1:]] + list(self.tail), np.int32)
         return self._pages
 
     def known(self, text: Text, limit: int) -> int:
-        """Return the positions that `match` would gain; nothing is taken over."""
+        """Return the number of positions that `match` would gain, without changing the table."""
         return self._walk(text, limit)[1] * self.index.pool.page_size
 
     def match(self, text: Text, limit: int) -> int:
-        """Take over cached blocks that go on with the text, as far as `limit`; return the positions gained."""
+        """Take over cached blocks that match the sequence, up to `limit`; return the number of positions gained."""
         before = self.length
         block, count = self._walk(text, limit)
         if count:
@@ -339,7 +341,7 @@ class PageTable:
         return self.length - before
 
     def _enter(self, block: Block, count: int) -> None:
-        """Go on to a block that stands so many behind the present one."""
+        """Advance to a block that is `count` levels below the current one."""
         self.index.hold(block)
         self.index.release(self.block)
         self.block, self._pages = block, None
@@ -347,7 +349,7 @@ class PageTable:
         self.length += count * self.index.pool.page_size
 
     def _walk(self, text: Text, limit: int) -> tuple[Block, int]:
-        """Return the last of the cached blocks that go on with the text, and their number."""
+        """Return the last cached block that matches the sequence, and the number of blocks matched."""
         size, block, start = self.index.pool.page_size, self.block, self.length
         if self.tail or not self.index.keep:
             return block, 0
@@ -357,7 +359,7 @@ class PageTable:
         return block, count
 
     def match_end(self, text: Text, limit: int) -> int:
-        """Take over a page that another text left partly filled; return the positions gained."""
+        """Take over a partly filled page left by another sequence; return the number of positions gained."""
         start, block, pool = self.length, self.block, self.index.pool
         if self.tail or not block.ends:
             return 0
@@ -372,7 +374,7 @@ class PageTable:
         return 0
 
     def leave_end(self, text: Text) -> None:
-        """Give the last page, which is not full, to the index, before the table is dropped."""
+        """Hand the partly filled last page to the index before the table is dropped."""
         pool = self.index.pool
         filled = self.length % pool.page_size
         if not filled or not self.index.keep:
@@ -383,19 +385,19 @@ class PageTable:
         self.index.add_end(self.block, text(self.length - filled, self.length), page)
 
     def missing(self, positions: int) -> int:
-        """Return the pages that `reserve` would allocate."""
+        """Return the number of pages that `reserve` would allocate."""
         pool = self.index.pool
         filled = self.length % pool.page_size
         copy = filled and pool.shared(self.tail[self.length // pool.page_size - self.depth])
         return max(0, -(-(self.length + positions) // pool.page_size) - self.held) + bool(copy)
 
     def reserve(self, positions: int) -> NDArray[np.int32]:
-        """Make so many positions after the filled ones writable; return all pages.
+        """Make the next `positions` positions writable; return all page numbers.
 
         Raises
         ------
         OutOfPagesError
-            If the pool has too few; what was allocated stays with the table.
+            If the pool runs out; pages allocated so far stay in the table.
         """
         pool = self.index.pool
         tail = list(self.tail)
@@ -412,7 +414,7 @@ class PageTable:
         return self.pages
 
     def advance(self, positions: int, text: Text) -> None:
-        """Count so many positions as filled; pages that are full now enter the index."""
+        """Mark the next `positions` positions as filled; pages that become full move into the index."""
         size = self.index.pool.page_size
         self.length += positions
         full = self.length // size - self.depth
@@ -440,7 +442,7 @@ class PageTable:
         return table
 
     def drop(self) -> None:
-        """Release everything; the table is empty afterwards."""
+        """Release all pages; the table is then empty."""
         for page in self.tail:
             self.index.pool.release(page)
         self.index.release(self.block)

@@ -1,4 +1,4 @@
-"""From parameters to a request, and from drawn tokens to text: jobs, completions and chunks of streams."""
+"""Generation jobs: sampling parameters to engine requests, and drawn tokens to completions and stream chunks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from intact.numerics.sampling import LOGPROB_SCALE, millionths
 from intact.text import StopStrings, Tokenizer
 
 Receipt: TypeAlias = Any
-"""An `intact.receipts.document.Receipt`, which is of a higher storey."""
+"""An `intact.receipts.document.Receipt`, whose module belongs to a higher layer."""
 
 
 @dataclass(frozen=True)
@@ -29,29 +29,29 @@ class Completion:
     Attributes
     ----------
     text : str
-        The text, without the token or string that ended it.
+        Generated text, without the token or string that ended it.
     tokens : tuple of int
-        All tokens that were drawn, the one that ended it included.
+        All drawn tokens, including the one that ended the sample.
     logprobs : tuple of int or None
         Natural log-probability of each token under the model (temperature 1), times 2^24; None unless requested.
     finish : {'stop', 'uncertain', 'unlikely', 'length', 'context', 'cancelled', 'error'}
-        An end token or stop string; a token less likely than `stop_below`, which the text is without; a mean below
-        `stop_mean_below`; `max_tokens`, the context's end; or it was cancelled, or `error` ended it.
+        Stop reason: an end token or stop string; a token less likely than `stop_below`, which the text omits; a mean
+        below `stop_mean_below`; `max_tokens`; the end of the context; cancellation; or `error`.
     prompt_tokens : int
-        Tokens of the prompt.
+        Number of tokens in the prompt.
     top : tuple or None
-        For each token the likeliest ones there, as (token, log-probability times 2^24); None unless requested.
+        The most likely tokens at each position, as (token, log-probability times 2^24); None unless requested.
     error : Exception or None
-        The error that ended it early.
+        Exception that ended the sample early.
     receipt : Receipt or None
-        The receipt, by which others can verify it (docs/receipts.md); None unless requested, or if it was cut short.
+        Receipt that lets third parties verify the completion (docs/receipts.md); None unless requested, or if the
+        completion was cut short.
     stop : str or None
-        The stop string that ended it.
+        Stop string that ended the sample.
     seed : int or None
-        The seed of its draws, where it was made by one. It is no part of the value: completions of the same tokens are
-        equal.
+        Seed of the draws, if they came from one. Ignored in comparisons: completions with the same tokens are equal.
     texts : tuple of str
-        The text that each token made certain, as `Chunk` has it, where log-probabilities were requested.
+        Text that became final with each token, as in `Chunk`; empty unless log-probabilities were requested.
     """
 
     text: str
@@ -71,15 +71,15 @@ class Completion:
         return f"Completion({quoted(self.text)}, {self.finish}{error}, {len(self.tokens)} tokens)"
 
     def _repr_html_(self) -> str:
-        """Return it for a notebook."""
+        """Return the notebook display of the completion."""
         return completion_html(self, LOGPROB_SCALE)
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A token of a stream, and the text that it makes certain (which may be empty, or more than its own).
+    """A token of a stream, and the text that becomes final with it (possibly none, or more than the token's own).
 
-    The last one has the reason of the end, as in `Completion`, and the answer's receipt, if one was asked for.
+    The last chunk has the stop reason, as in `Completion`, and the receipt if one was requested.
     """
 
     text: str
@@ -91,7 +91,7 @@ class Chunk:
 
 
 class Writer:
-    """Turns the tokens of a sample into text, and finds its end."""
+    """Converts the tokens of a sample to text and detects its end."""
 
     __slots__ = (
         "_bound",
@@ -126,7 +126,7 @@ class Writer:
         self.error: Exception | None = None
 
     def push(self, event: Event, at_limit: Finish | None) -> str:
-        """Take a token and return the text that is certain now; `at_limit` is why it is the last in any case."""
+        """Add a token and return the text that is now final; `at_limit` is the stop reason if it is the last one."""
         token = event.token
         self.tokens.append(token)
         self.logprobs.append(event.logprob)
@@ -140,7 +140,7 @@ class Writer:
         chunk = ""
         if ended:
             chunk = self._detokenizer.flush()
-        elif token < self._size:  # the rows of an embedding may be more, to pad it
+        elif token < self._size:  # a padded embedding has more rows than the vocabulary
             chunk = self._detokenizer.push(token)
         if ended or at_limit or self._watched:
             chunk = self._cut(chunk, ended, at_limit)
@@ -148,7 +148,7 @@ class Writer:
         return chunk
 
     def _cut(self, text: str, ended: Finish | None, at_limit: Finish | None) -> str:
-        """Return the certain part of a chunk that may be the last, and set `finish` if it is."""
+        """Return the final part of a chunk, and set `finish` if the sample ends with it."""
         chunk, stopped = self._stops.push(text)
         if at_limit and not stopped and not ended:
             more, stopped = self._stops.push(self._detokenizer.flush())
@@ -159,7 +159,7 @@ class Writer:
         return chunk
 
     def end(self, finish: Finish, error: Exception | None) -> None:
-        """Set the reason of the end; text that was held back counts, unless an end token or stop string came."""
+        """Set the stop reason; includes text held back, unless an end token or stop string already ended the sample."""
         if self.finish is None:
             self.text += [self._stops.push(self._detokenizer.flush())[0], self._stops.flush()]
         self.finish, self.error = finish, error
@@ -180,21 +180,21 @@ class Writer:
 
 
 Listener = Callable[[int, "Chunk | None"], None]
-"""Called with each chunk of a sample, and with None once the sample has ended."""
+"""Called with each chunk of a sample, and with None when the sample ends."""
 
 
 class Recorder(Protocol):
-    """Sees each token with the input of the head, and makes receipts of answers."""
+    """Observes each token together with the input of the model's head, and creates receipts."""
 
     def watch(self, event: Event) -> Finish | None:
-        """Take a token that was drawn; return a reason to end its sample with it, or None."""
+        """Observe a drawn token; return a stop reason to end its sample there, or None."""
 
     def receipt(self, sample: int, completion: Completion) -> Receipt | None:
-        """Return the receipt of a complete answer."""
+        """Return the receipt of a finished completion."""
 
 
 class JobOptions(TypedDict, total=False):
-    """The arguments of `Job` that have defaults."""
+    """The optional arguments of `Job`."""
 
     priority: int
     draft: bool
@@ -206,20 +206,20 @@ class JobOptions(TypedDict, total=False):
 
 
 class Job:
-    """A request to continue a prompt, the text of its samples so far, and a listener to notify of each chunk.
+    """A generation request, the text of its samples so far, and the listener to notify of each chunk.
 
     Parameters
     ----------
     keys : list of int
-        The random key of each sample.
+        Random key of each sample.
     context, vocabulary : int
-        Of the model: the most positions of a sequence, and the outputs of its head.
+        The model's maximum sequence length, and its number of logits.
     known : sequence of int for each sample, optional
-        The tokens that are expected, to be checked.
+        Expected tokens, to be verified.
     mixing : Mixing, optional
-        The mix that is drawn from.
+        Mix of models or prompts to draw from.
     spread : bool
-        If true, writers keep the spread of the distribution at each token.
+        If true, writers record the entropy and certainty of the distribution at each token.
     """
 
     def __init__(
@@ -272,14 +272,14 @@ class Job:
         return self.request.live == 0
 
     def completion(self, sample: int, logprobs: bool) -> Completion:
-        """Return the text of a sample so far."""
+        """Return the completion of a sample so far."""
         completion = self.writer(sample).completion(len(self.request.prompt), logprobs)
         if self._recorder is None:
             return completion
         return replace(completion, receipt=self._recorder.receipt(sample, completion))
 
     def writer(self, sample: int) -> Writer:
-        """Return the writer of a sample, made when it is first asked for."""
+        """Return the writer of a sample, creating it on first use."""
         writer = self.writers.get(sample)
         if writer is None:
             writer = self.writers[sample] = Writer(self._tokenizer, self._parameters)

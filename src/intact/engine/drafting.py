@@ -1,12 +1,12 @@
-"""Drafts in the engine's steps: which sequences get one, and what drafter and controller learn from the outcome.
+"""Speculative decoding in the engine's steps: which sequences get drafts, and how drafter and controller learn.
 
 A step, for the sequences that decode:
 
-1. `controller.interested` decides if drafts pay; the open ones are extended by the tokens since;
+1. `controller.interested` decides whether drafts pay off; open drafts are extended by the tokens drawn since;
 2. `controller.propose` chooses trees; each sequence's last token and its tree run as one chunk;
-3. each sequence draws after its last token with its own key, and while the token drawn is a child in the tree, after
-   that: this is the path;
-4. `controller.report` and `drafter.learn` observe the outcome.
+3. each sequence draws after its last token with its own key and, while the drawn token is a child in the tree, after
+   that child: these nodes form the path;
+4. `controller.report` and `drafter.learn` record the result.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ DRAFTERS: Final[Registry[Callable[[int, bool], Drafter]]] = Registry(
     "intact.drafters", "intact.engine.draft.drafters", _name_of
 )
 OFF: Final = "off"
-"""The choice of no drafter."""
+"""Name that selects no drafter."""
 MODEL: Final = DraftModel.name
-"""The choice of a draft model alone."""
+"""Name that selects only a draft model."""
 HEADS: Final = PredictionHead.name
-"""The choice of the model's own prediction head."""
+"""Name that selects the model's own prediction head."""
 
 
 class Drafting:
-    """A drafter, which guesses, and a controller, which decides how much of it is run.
+    """A drafter, which guesses, and a controller, which decides how many guesses to run.
 
     The engine calls `guess`, `observe` and `report` in this order in each step. Steps in which no sequence could
     have a draft do not count.
@@ -58,7 +58,7 @@ class Drafting:
 
     def __init__(self, drafter: Drafter, controller: Controller | None = None) -> None:
         self.drafter, self.controller = drafter, controller or Controller()
-        self._drafting = False  # true if a sequence could have a draft in this step
+        self._drafting = False  # true if a sequence can have a draft in this step
 
     @property
     def statistics(self) -> Statistics:
@@ -67,16 +67,16 @@ class Drafting:
 
     @property
     def hidden(self) -> int:
-        """The number of the last inputs of the model's head that the drafter reads of a text; 0: none."""
+        """Number of most recent head inputs that the drafter reads per sequence; 0: none."""
         return self.drafter.hidden
 
     def guess(self, works: Several[SequenceWork], scheduler: Scheduler, allowed: bool) -> dict[Sequence, Tree]:
-        """Return drafts for sequences that decode, within the spare rows and the free pages.
+        """Return drafts for decoding sequences, within the spare rows and the free pages.
 
         Parameters
         ----------
         allowed : bool
-            If false, there are none, and the controller measures a step without them.
+            If false, return no drafts, and let the controller measure a step without them.
         """
         controller = self.controller
         decoding = [work.sequence for work in works if _guessable(work)]
@@ -100,7 +100,7 @@ class Drafting:
         return found
 
     def observe(self, executor: Executor, logits: NDArray[np.int32], runs: Several[SequenceRun]) -> Observed | None:
-        """Return what the drafter may learn: the tokens that were verified, and the likeliest to follow each."""
+        """Return the rows that the drafter may learn from: the verified tokens and the likeliest tokens after each."""
         if not self._drafting or not self.drafter.candidates or not self.controller.learning:
             return None
         known = [run for run in runs if run.sequence.draft is not None]
@@ -114,7 +114,7 @@ class Drafting:
         return Observed(windows[:, -1], windows[:, :-1], candidates, found[:, :1] - found)
 
     def report(self, runs: Several[SequenceRun], observed: Observed | None) -> None:
-        """Report which drafts were accepted, and let the drafter learn."""
+        """Report which drafts were accepted, and train the drafter."""
         if not self._drafting:
             return
         decoding = [run for run in runs if _guessable(run)]
@@ -124,7 +124,7 @@ class Drafting:
 
 
 def _last_tokens(run: SequenceRun, context: int) -> NDArray[np.int32]:
-    """Return the token at each row of a run's path, after as many before it; -1 where the text begins."""
+    """Return, for each row of a run's path, its token preceded by `context` earlier ones; -1 before the start."""
     sequence = run.sequence
     start = sequence.length - 1 - context
     text = np.concatenate([sequence.tokens(max(0, start), sequence.length), np.array(run.followed, np.int32)])
@@ -134,22 +134,22 @@ def _last_tokens(run: SequenceRun, context: int) -> NDArray[np.int32]:
 
 
 def _guessable(work: SequenceWork | SequenceRun) -> bool:
-    """Return true for a step of decoding, of one stream, whose outcome is not known ahead."""
+    """Return true for a decoding step of a single stream whose tokens are not known in advance."""
     return work.decodes and not work.sequence.others and not isinstance(work.sequence.request, ReplayRequest)
 
 
 def check_drafter(name: str, has_model: bool = False) -> None:
-    """Raise if there is no such drafter.
+    """Raise if the drafter does not exist or does not fit.
 
     Parameters
     ----------
     has_model : bool
-        If true, there is a draft model.
+        If true, a draft model is given.
 
     Raises
     ------
     ParameterError
-        If the name is neither a drafter's nor "off"; if a draft model is there and should not draft, or the reverse.
+        If the name is neither a drafter nor "off"; if "model" lacks a draft model, or "off" has one.
     """
     others = (MODEL, HEADS, OFF)
     if name not in others and name not in DRAFTERS:
@@ -157,11 +157,11 @@ def check_drafter(name: str, has_model: bool = False) -> None:
     if name == MODEL and not has_model:
         raise ParameterError("the drafter 'model' needs a draft model: give draft_model=")
     if name == OFF and has_model:
-        raise ParameterError("a draft model needs a drafter, which is off: leave drafter='auto', or give 'model'")
+        raise ParameterError("a draft model needs a drafter, but drafter is 'off': use drafter='auto' or 'model'")
 
 
 def describe_drafters() -> list[dict[str, Any]]:
-    """Return what there is to know of each drafter: its name, a line, its origin, what names it, and what it learns."""
+    """Describe each drafter: name, summary, origin, the argument that selects it, and what it learns."""
     own: dict[str, Any] = {MODEL: DraftModel, HEADS: PredictionHead, "eagle3": Eagle}
     found: dict[str, Any] = {**DRAFTERS, **own}
     return [
@@ -185,18 +185,18 @@ def make_drafting(
     model: DraftModel | None = None,
     head: PredictionHead | None = None,
 ) -> Drafting | None:
-    """Return drafting by a drafter's name, which `check_drafter` has passed; None for "off".
+    """Create the drafting state for a drafter's name, which has passed `check_drafter`; None for "off".
 
     Parameters
     ----------
     vocabulary : int
-        Tokens of the model.
+        Vocabulary size of the model.
     trees : bool
-        If true, the executor runs trees; else drafts are chains.
+        If true, the executor runs trees; otherwise drafts are chains.
     model : DraftModel, optional
-        Drafts beside the drafter, or alone if that is "model".
+        Draft model, used in addition to the named drafter, or on its own if the name is "model".
     head : PredictionHead, optional
-        The drafter that "heads" names.
+        Drafter selected by "heads".
     """
     if name == OFF:
         return None

@@ -1,4 +1,4 @@
-"""One engine for many threads and coroutines: whoever waits for tokens runs steps, under a fair lock."""
+"""Shares one engine among threads and coroutines: each thread that waits for tokens runs steps, under a fair lock."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 _LOG = logging.getLogger("intact")
-LINGER = 2.0  # seconds that the background thread waits for more to do before it ends
+LINGER = 2.0  # seconds that the idle background thread waits for new work before it ends
 
 
 class _Waiter:
-    """A thread in the queue for a lock; `granted` is released when it comes first."""
+    """A thread in the lock's queue; `granted` is released when the thread reaches the front."""
 
     def __init__(self) -> None:
         self.thread, self.granted = threading.get_ident(), threading.Lock()
@@ -34,17 +34,17 @@ class _Waiter:
 
 
 class FairLock:
-    """A lock that serves threads in order of arrival; Python's own may go to one thread again and again.
+    """A lock that serves threads in order of arrival; Python's own may go to the same thread again and again.
 
-    The first in the queue holds it. Entering and leaving the queue are one operation each, so that no interrupt can
-    leave them half done, and granting the lock to the first is always right, so that it may happen twice.
+    The first thread in the queue holds it. Joining and leaving the queue are single operations, so no interrupt can
+    leave them half done; granting the lock to the first thread is always right, so it may safely happen twice.
 
     Attributes
     ----------
     broken : bool
-        If true, nobody can have it: a fork caught the engine in a step.
+        If true, no thread can acquire it: the process was forked during a step.
     closed : str
-        The message of the error for whoever wants it after the engine was closed.
+        Message of the error that later callers get, once the engine has been closed.
     """
 
     def __init__(self) -> None:
@@ -63,30 +63,30 @@ class FairLock:
     def unavailable(self) -> bool:
         """True if this thread cannot wait for the lock: it holds it, or is acquiring or releasing it.
 
-        The garbage collector may run in the midst of either, and close a stream that needs the lock.
+        The garbage collector may run during either, and close a stream that needs the lock.
         """
         return self.owned or threading.get_ident() in self._changing
 
     @property
     def locked(self) -> bool:
-        """True if any thread holds it."""
+        """True if any thread holds the lock."""
         return bool(self._queue)
 
     def check(self) -> None:
-        """Raise if the engine was closed, or a fork caught it in a step."""
+        """Raise if the engine was closed, or the process was forked during a step."""
         if self.closed:
             raise ModelError(self.closed)
         if self.broken:
             raise RuntimeError(
-                "this process was forked while the model was at work: load it here, or fork when it has nothing to do"
+                "this process was forked while the model was running a step: load it here, or fork while it is idle"
             )
 
     def __enter__(self) -> None:
         self.check()
         if self.owned:
             raise RuntimeError(
-                "the engine is in use by this very thread, inside `exclusive` or in a sink, which cannot start "
-                "another request: leave it first"
+                "this thread already holds the engine, inside `exclusive` or in a sink, where no other request can "
+                "start: leave it first"
             )
         waiter = _Waiter()
         try:
@@ -97,7 +97,7 @@ class FairLock:
                     waiter.granted.acquire()
             finally:
                 self._changing.discard(waiter.thread)
-        except BaseException:  # interrupted: leave the queue, or pass on the lock if it has just come
+        except BaseException:  # interrupted: leave the queue, or pass on the lock if it was just granted
             self._leave(waiter)
             raise
 
@@ -111,22 +111,22 @@ class FairLock:
                 self._leave(waiter)
             finally:
                 self._changing.discard(waiter.thread)
-        except BaseException:  # interrupted: the next must get the lock nevertheless
+        except BaseException:  # interrupted: the next thread must still get the lock
             self._leave(waiter)
             raise
 
     def _leave(self, waiter: _Waiter) -> None:
-        with suppress(ValueError):  # it has left
+        with suppress(ValueError):  # already removed
             self._queue.remove(waiter)
         first = self._first
         if first is not None:
-            with suppress(RuntimeError):  # it is granted already
+            with suppress(RuntimeError):  # already granted
                 first.granted.release()
 
     @property
     def _first(self) -> _Waiter | None:
         queue = self._queue
-        if not queue:  # an IndexError would be the context of errors in what the garbage collector closes meanwhile
+        if not queue:  # avoids an IndexError, which would become the context of errors raised by the garbage collector
             return None
         try:
             return queue[0]
@@ -135,13 +135,14 @@ class FairLock:
 
 
 class EngineDriver:
-    """Makes one engine serve many threads and coroutines. All its methods may be called from any of them."""
+    """Shares one engine among threads and coroutines. All methods may be called from any of them."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._notifications: dict[AbstractEventLoop, list[Callable[[], None]]] = {}
         self._set_up()
-        engine.after = partial(_deliver, self._notifications)  # not of `self`: an engine must not keep its driver alive
+        # Not bound to `self`: an engine must not keep its driver alive.
+        engine.after = partial(_deliver, self._notifications)
         _DRIVERS.add(self)
 
     def _set_up(self) -> None:
@@ -152,7 +153,7 @@ class EngineDriver:
         self._requested = self._stopped = False
 
     def forked(self) -> None:
-        """Continue in a process that was forked, where no other thread is."""
+        """Continue in a forked process, where no other thread exists."""
         broken = self.lock.locked and self.engine.busy
         lasting = [(task, True) for task, stays in self._posted if stays]
         self._set_up()
@@ -161,16 +162,16 @@ class EngineDriver:
         self.lock.broken = broken
 
     def close(self, message: str) -> None:
-        """End all requests, and every later use of the engine, with a ModelError. A step that runs is waited for."""
+        """End all requests and fail every later use with a ModelError. Waits for the current step."""
         with self.lock:
-            with self._wake:  # what was posted before runs now, and nothing can be posted any more
+            with self._wake:  # tasks posted before run now; no more can be posted
                 self.lock.closed = message
             self._drain()
             self.engine.close(ModelError(message))
         self.stop()
 
     def stop(self) -> None:
-        """End the background thread after its step: the interpreter is about to end."""
+        """End the background thread after its current step, at interpreter exit."""
         with self._wake:
             self._stopped, thread = True, self._thread
             self._wake.notify()
@@ -178,33 +179,33 @@ class EngineDriver:
             thread.join(LINGER)
 
     def run(self, done: Callable[[], bool]) -> None:
-        """Step, alternating with other threads, until `done`."""
+        """Run steps until `done`, taking turns with other threads."""
         while not done():
             with self.lock:
                 self._drain()
                 idle = not done() and not self.engine.step()
             if idle:
-                time.sleep(0.001)  # another thread must act first
+                time.sleep(0.001)  # let another thread act first
 
     def post(self, task: Callable[[], None], lasting: bool = False) -> None:
-        """Run a task between steps in the background thread, which then steps as long as the engine is busy.
+        """Run a task between steps in the background thread, which then runs steps for as long as the engine is busy.
 
-        A `lasting` task also runs in a process that is forked before it ran.
+        A `lasting` task also runs in a process that was forked before the task could run.
         """
         with self._wake:
             self.lock.check()
             self._posted.append((task, lasting))
-            self._requested = True  # also if another thread runs it
+            self._requested = True  # even if another thread runs the task
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work_until_closed, name="intact-engine", daemon=True)
                 self._thread.start()
             self._wake.notify()
 
     def notify(self, loop: AbstractEventLoop, task: Callable[[], None]) -> None:
-        """Run a task in an event loop once the step is over; for sinks, and others that hold the lock.
+        """Run a task in an event loop after the current step; for sinks and other holders of the lock.
 
-        All notifications of a step wake the loop once. Each wake-up takes a system call, and Python's lock from the
-        thread that steps.
+        All notifications of a step wake the loop once, as each wake-up costs a system call and takes the GIL from the
+        stepping thread.
         """
         self._notifications.setdefault(loop, []).append(task)
 
@@ -216,7 +217,7 @@ class EngineDriver:
                 _LOG.exception("a task for the engine failed")
 
     def _work_until_closed(self) -> None:
-        with suppress(ModelError):  # the lock's: steps that fail are seen to
+        with suppress(ModelError):  # from the lock; failing steps are handled inside
             self._work()
 
     def _work(self) -> None:
@@ -228,7 +229,7 @@ class EngineDriver:
                 self._drain()
                 try:
                     rows = self.engine.step()
-                except Exception as error:  # those that wait must get the error
+                except Exception as error:  # waiting requests must get the error
                     _LOG.exception("a step failed")
                     self.engine.close(error)
                     rows = 0

@@ -1,8 +1,8 @@
-"""Embeddings: texts as vectors, made of what enters the model's head behind their last token, or at rows of an encoder.
+"""Embeddings: unit vectors computed from the head's input at the last token, or at rows of an encoder.
 
-The head's input is made of exact integers (`intact.engine.hidden`), and so is the sum of its squares; the square root
-and the division are those of IEEE 754, correctly rounded. A vector therefore has the same bits at any batch size,
-thread count, chunk, tier and machine, as everything else.
+The head's input consists of exact integers (`intact.engine.hidden`), and so does the sum of its squares; square root
+and division are correctly rounded, as in IEEE 754. Like everything else, a vector therefore has the same bits at any
+batch size, thread count, chunk size, tier and machine.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from intact.engine.hidden import HiddenState, read_hidden
 
 
 class Embedding(NamedTuple):
-    """The vector of a text.
+    """The embedding of a text.
 
     Attributes
     ----------
     vector : float32 (dimensions,)
-        Of length 1, so that the product of two is the cosine of their angle; zeros where the hidden state is zero.
+        Unit vector, so that the dot product of two is their cosine similarity; zeros if the hidden state is zero.
     tokens : int
-        The tokens that were read.
+        Number of tokens read.
     """
 
     vector: NDArray[np.float32]
@@ -35,12 +35,12 @@ class Embedding(NamedTuple):
 
 
 def unit_vector(hidden: HiddenState, dimensions: int) -> NDArray[np.float32]:
-    """Return a hidden state's first components as a vector of length 1.
+    """Return the first components of a hidden state, normalised to length 1.
 
     Parameters
     ----------
     dimensions : int
-        The model's width, or fewer: models trained for it (Matryoshka, arXiv 2205.13147) lose little then.
+        The model's width or less; models trained for it (Matryoshka, arXiv 2205.13147) lose little when truncated.
     """
     values = hidden.values[:dimensions]
     squares = sum(int(value) ** 2 for value in values)
@@ -48,7 +48,7 @@ def unit_vector(hidden: HiddenState, dimensions: int) -> NDArray[np.float32]:
 
 
 def mean_direction(rows: Sequence[HiddenState], dimensions: int) -> NDArray[np.float32]:
-    """Return the first components of the mean of hidden states as a vector of length 1; their sum is exact."""
+    """Return the first components of the mean of hidden states, normalised to length 1; their sum is exact."""
     least = min(row.exponent for row in rows)
     total: list[int] = [0] * dimensions
     for exponent in {row.exponent for row in rows}:
@@ -59,7 +59,7 @@ def mean_direction(rows: Sequence[HiddenState], dimensions: int) -> NDArray[np.f
 
 
 def embedding_of(job: HeadJob, profile: str, dimensions: int) -> Embedding:
-    """Return the vector of a text that was read in a profile, of several rows their mean; errors as of the job's."""
+    """Return the embedding of a finished job, averaged if it has several rows; raises the job's error if it failed."""
     rows = job.results() if isinstance(job, EncodingJob) else [job.result()]
     states = [read_hidden(row, profile) for row in rows]
     vector = unit_vector(states[0], dimensions) if len(states) == 1 else mean_direction(states, dimensions)

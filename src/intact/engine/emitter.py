@@ -1,4 +1,4 @@
-"""The end of a step: drawn tokens are appended to their texts and handed to their requests; samples end or part."""
+"""The end of a step: appends drawn tokens to sequences and passes them to requests; samples end or diverge."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _NOTHING: Final[dict[str, Any]] = {}
 
 
 class Emitter:
-    """Applies what runs drew to their sequences, and tells the requests.
+    """Applies the draws of runs to their sequences, and notifies the requests.
 
     Parameters
     ----------
     executors : sequence of Executor
-        Of all models, the main one first.
+        Executors of all models, the main one first.
     stores : bool
-        If true, pages of prompts are kept in stores; `save_prompts` gives them those of the last step.
+        If true, prompt pages are kept in stores; `save_prompts` saves those of the last step.
     """
 
     def __init__(self, scheduler: Scheduler, executors: Several[Executor], stores: bool) -> None:
         self._scheduler, self._executors, self._stores = scheduler, executors, stores
-        self._unsaved: list[tuple[PrefixIndex, Block]] = []  # ends of prompts that the last step completed, held
+        self._unsaved: list[tuple[PrefixIndex, Block]] = []  # last pages of prompts that the last step completed, held
 
     def take(self, run: SequenceRun) -> None:
-        """Apply a run: what it drew, scored or read, and the positions that it filled."""
+        """Apply a run: the tokens it drew or scored, or the text it encoded, and the positions it filled."""
         if run.completes:
             self._settle(run)
         elif isinstance(run, EncodeRun):
@@ -47,7 +47,7 @@ class Emitter:
                 self._settle_scored(run)
 
     def _settle(self, run: SequenceRun) -> None:
-        """Append what a run drew: along its path the samples stay together, at its end they part by token."""
+        """Append a run's tokens: samples stay together along its path, and diverge at its end by the token drawn."""
         sequence, followed = run.sequence, run.followed
         first = position = sequence.length
         if followed:
@@ -79,7 +79,7 @@ class Emitter:
             self._scheduler.queue.add(fork)
 
     def _settle_scored(self, run: ScoreRun) -> None:
-        """Report the tokens of a text that is scored; with the last it ends."""
+        """Report the newly scored tokens of a sequence, which ends with the last one."""
         sequence = run.sequence
         (sample,) = sequence.samples
         for place, ((token, logprob),) in enumerate(run.drawn):
@@ -91,7 +91,7 @@ class Emitter:
                 return
 
     def _settle_encoded(self, run: EncodeRun) -> None:
-        """Report a text that an encoder has read, which ends it."""
+        """Report an encoded text, which ends its sequence."""
         sequence = run.sequence
         (sample,) = sequence.samples
         head = b"".join(run.notes.get("head", ()))
@@ -100,7 +100,7 @@ class Emitter:
         self._scheduler.remove(sequence)
 
     def _follow(self, run: SequenceRun) -> None:
-        """Append the accepted drafts to the text."""
+        """Append the accepted drafts to the sequence."""
         path = np.array(run.path, np.int32)
         moved = path != np.arange(len(path), dtype=np.int32)
         if moved.any():
@@ -112,7 +112,7 @@ class Emitter:
         run.sequence.follow(run.followed, run.rules)
 
     def _emit(self, request: Request, sample: Sample, event: Event) -> bool:
-        """Hand a token to the request; return true if the sample goes on."""
+        """Pass a token to the request; return true if the sample continues."""
         finish: Finish | None
         error: Exception | None = None
         try:
@@ -120,7 +120,7 @@ class Emitter:
                 assert request.rules is not None
                 raise request.rules.dead_end(event.position - len(request.prompt))
             finish = request.sink(event)
-        except Exception as raised:  # an error of a reader ends its sample alone
+        except Exception as raised:  # an error in a sink ends only its sample
             finish, error = "error", raised
         if finish is None and event.position + 1 >= request.end:
             finish = request.at_limit
@@ -129,7 +129,7 @@ class Emitter:
         return finish is None
 
     def end(self, sequence: Sequence, samples: Several[Sample], finish: Finish, error: Exception | None = None) -> None:
-        """End samples of a sequence, for one reason."""
+        """End samples of a sequence, all for the same reason."""
         gone = {sample.number for sample in samples}
         sequence.samples = [sample for sample in sequence.samples if sample.number not in gone]
         if not sequence.samples:
@@ -138,14 +138,14 @@ class Emitter:
             _report_end(sequence.request, sample, finish, error)
 
     def _note_prompts(self, sequence: Sequence) -> None:
-        """Hold the pages of a sequence's prompts, to be saved once its first tokens have been handed out."""
+        """Hold the pages of a sequence's prompts, to be saved after its first tokens have been emitted."""
         for stream in sequence.streams:
             index, block = stream.table.index, stream.table.block
             index.hold(block)
             self._unsaved.append((index, block))
 
     def save_prompts(self) -> None:
-        """Give the stores the pages of the prompts that the last step completed."""
+        """Save the pages of the prompts that the last step completed."""
         while self._unsaved:
             index, block = self._unsaved.pop()
             index.save(block)
@@ -153,7 +153,7 @@ class Emitter:
 
 
 def _advance(run: SequenceRun, followed: int = 0) -> None:
-    """Count the positions of a run as filled, and those of accepted drafts."""
+    """Mark the positions of a run as filled, including those of accepted drafts."""
     for stream, rows in zip(run.sequence.streams, run.shares, strict=True):
         if rows:
             stream.table.advance(rows + followed, stream.text)
@@ -163,5 +163,5 @@ def _report_end(request: Request, sample: Sample, finish: Finish, error: Excepti
     request.live -= 1
     try:
         request.ended(sample.number, finish, error)
-    except Exception:  # an error of a listener affects nothing else
+    except Exception:  # an error in a listener must not affect anything else
         _LOG.exception("the callback for the end of sample %d failed", sample.number)

@@ -1,4 +1,4 @@
-"""Encoding of texts: a model whose rows see what follows them reads a text whole, and tells what enters its head."""
+"""Encoders: models whose tokens attend to later ones read a text whole, and return the inputs of their head."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from intact.engine.head_job import HeadJob
 from intact.engine.request import EncodeRequest, Request
 from intact.engine.sequence import SequenceRun
 
-REFUSAL = "an encoder reads texts and writes none: use embed, or rerank where it has a reranker's head"
+REFUSAL = "an encoder cannot generate text: use embed, or rerank if it has a reranker's head"
 
 
 class EncodeRun(SequenceRun):
-    """A whole text in a step, of which some rows are wanted."""
+    """A whole text in a step, with the rows that the request needs."""
 
     __slots__ = ()
     has_results = True
 
     def wanted(self, end: int) -> range:
-        """Return the rows that are wanted of a text whose rows end before `end` in the step; set the path to them."""
+        """Return the requested rows of a text whose rows end before `end` in the step; set the path to them."""
         request = self.sequence.request
         assert isinstance(request, EncodeRequest)
         first = end - self.rows
@@ -33,12 +33,12 @@ class EncodeRun(SequenceRun):
 
 
 class EncodingJob(HeadJob):
-    """A request for what enters the head at rows of a text, and its result.
+    """A request for the head inputs at rows of a text, and its result.
 
     Parameters
     ----------
     rows : {'first', 'last', 'all'}
-        The rows.
+        Rows to return.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class EncodingJob(HeadJob):
         return EncodeRequest(**fields, rows=self._rows)
 
     def results(self) -> list[bytes]:
-        """Return the head's input at each of the rows, once it is done.
+        """Return the head input at each row, once the job is done.
 
         Raises
         ------
         IntactError
-            That ended the request.
+            The error that ended the request.
         """
         whole = self.result()
         size = len(whole) // (self.tokens if self._rows == "all" else 1)
@@ -68,14 +68,14 @@ class EncodingJob(HeadJob):
 
 
 def check_request(request: Request, whole: bool) -> None:
-    """Raise if a request does not fit the model: an encoder, or one that writes texts.
+    """Raise if a request does not suit the model: an encoder, or a model that generates text.
 
     Raises
     ------
     ParameterError
-        If it asks an encoder for text, or another model to read as an encoder does.
+        If an encoder is to generate text, or another model is to encode.
     """
     if whole and not isinstance(request, EncodeRequest):
         raise ParameterError(REFUSAL)
     if not whole and isinstance(request, EncodeRequest):
-        raise ParameterError("the model writes texts: only encoders read a text so that all rows see all others")
+        raise ParameterError("the model generates text: only encoders attend to a whole text in both directions")

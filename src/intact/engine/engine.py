@@ -1,4 +1,4 @@
-"""The engine's steps: plan, run, draw. Prompts, samples and drafts share them; no token depends on company."""
+"""The engine's steps: plan, run, draw. Requests share them, but no token depends on which requests share a step."""
 
 from __future__ import annotations
 
@@ -37,34 +37,34 @@ DEFAULT_ROWS = 512
 
 
 class Engine:
-    """Runs requests in shared steps, over one cache. Not thread-safe: `EngineDriver` (driver.py) guards it.
+    """Runs requests in shared steps over one cache. Not thread-safe: `EngineDriver` (driver.py) guards it.
 
-    The tokens depend on a request alone, never on the parameters here, nor on other requests, their order or priority.
+    The tokens of a request depend only on the request: not on the parameters below, and not on other requests, their
+    order or priority.
 
     Parameters
     ----------
     context : int
-        The most positions of a sequence.
+        Maximum length of a sequence.
     chunk : int
-        The most tokens of prompts that one step computes.
+        Maximum number of prompt tokens computed in one step.
     rows : int
-        The most rows of a step.
+        Maximum number of rows in a step.
     cache_bytes : int, optional
-        The most bytes of all pages together.
+        Maximum size of all pages together, in bytes.
     prefix_cache : bool
-        If true, pages outlive their sequences, for others that begin with the same tokens.
+        If true, pages outlive their sequences, to be reused by sequences that begin with the same tokens.
     drafting : Drafting, optional
-        Guesses at what sequences will draw, which are checked along.
+        Speculative decoding.
     partners : sequence of Executor
-        Other models, for mixes; each has an equal part of the cache.
+        Other models for mixes; each gets an equal share of the cache.
     stores : sequence of Pages
-        Where the pages of prompts are kept of the model, then of each partner; with a prefix cache only. None by
-        default.
+        On-disk stores of prompt pages: the model's, then each partner's. Require a prefix cache. Empty by default.
     adapters : sequence of bytes
-        A digest of each of the model's adapters, by which stores tell their pages apart.
+        Digest of each of the model's adapters; stores use them to keep the adapters' pages apart.
     whole : bool
-        If true, the model is an encoder: it takes `EncodeRequest` alone, and each text is read in one step, whatever
-        `chunk` and `rows` are; no pages outlive it, since they depend on the whole text.
+        If true, the model is an encoder: it takes only `EncodeRequest`, and each text is computed in one step, whatever
+        `chunk` and `rows` are. Its pages are not reused, since they depend on the whole text.
 
     Attributes
     ----------
@@ -105,19 +105,19 @@ class Engine:
         self.queue = self.scheduler.queue
         self.after: Callable[[], None] = lambda: None
         self._stepping = False
-        self._reading = 0  # texts that `prefill` runs through
+        self._reading = 0  # calls of `prefill` in progress
         self._cancelled: list[tuple[Request, Tokens[int] | None]] = []
         self._emitter = Emitter(self.scheduler, self.executors, bool(self.stores))
         self._observers = observers(drafting)
 
     @property
     def busy(self) -> bool:
-        """True if a sequence could take part in a step, or a text is run through the model."""
+        """True if a sequence is ready to run, or `prefill` is in progress."""
         return self._reading > 0 or any(not sequence.request.paused for sequence in self.queue)
 
     @property
     def held(self) -> int:
-        """Pages that sequences hold, of all models; the others are free, or idle in the index."""
+        """Number of pages held by sequences, over all models; all other pages are free, or idle in the index."""
         return sum(index.pool.used - index.idle for index in self.scheduler.indexes)
 
     def check(self, prompt: Tokens[int] | NDArray[np.int32]) -> None:
@@ -126,7 +126,7 @@ class Engine:
         Raises
         ------
         ParameterError
-            If the prompt is empty, or fills the context.
+            If the prompt is empty or fills the context.
         CapacityError
             If the cache cannot hold it.
         """
@@ -141,7 +141,7 @@ class Engine:
             raise self._too_small(length)
 
     def add(self, request: Request) -> None:
-        """Queue a request, which `check` has passed."""
+        """Queue a request that has passed `check`."""
         request.live = len(request.keys)
         self.scheduler.add(request)
 
@@ -153,12 +153,12 @@ class Engine:
         Raises
         ------
         ParameterError
-            If the sample has ended, its tokens are known ahead, or a sink calls this: its step is not over.
+            If the sample has ended, the request's tokens are known in advance, or a sink calls this during a step.
         """
         if self._stepping:
-            raise ParameterError("a sink cannot fork: its step is not over")
+            raise ParameterError("a sink cannot fork a sample during a step")
         if not isinstance(request, GenerateRequest):
-            raise ParameterError("a request whose tokens are known ahead cannot be forked")
+            raise ParameterError("a request whose tokens are known in advance cannot be forked")
         sequences = {one.number: sequence for sequence in self.queue.of(request) for one in sequence.samples}
         if sample not in sequences:
             raise ParameterError(f"sample {sample} has ended: it cannot be forked")
@@ -170,9 +170,9 @@ class Engine:
         return list(range(first, len(request.keys)))
 
     def cancel(self, request: Request, samples: Tokens[int] | None = None) -> None:
-        """End samples (all, if none are named) that have not ended; pages that only they held are free at once.
+        """Cancel the samples (by default all) that have not ended; pages that only they used are freed at once.
 
-        Called by a sink, in a step, it takes effect at the step's end.
+        If a sink calls this during a step, it takes effect at the end of the step.
         """
         if self._stepping:
             self._cancelled.append((request, samples))
@@ -185,13 +185,13 @@ class Engine:
         self.after()
 
     def preempt(self, request: Request | None = None) -> None:
-        """Preempt all sequences (of a request): their pages are released, and computed again to the same bits."""
+        """Preempt all sequences, or those of one request: free their pages, to be recomputed with identical bits."""
         for sequence in list(self.queue.running):
             if request in (None, sequence.request):
                 self.scheduler.preempt(sequence)
 
     def close(self, error: Exception | None = None) -> None:
-        """End everything, by an error if one is given, and release all pages."""
+        """End all requests, with an error if one is given, and release all pages."""
         for sequence in self.queue.known:
             self._emitter.end(sequence, list(sequence.samples), "cancelled" if error is None else "error", error)
         for index in self.scheduler.indexes:
@@ -199,7 +199,7 @@ class Engine:
         self.after()
 
     def step(self) -> int:
-        """Run one step; return the rows it had, 0 if nothing could run."""
+        """Run one step; return its number of rows, or 0 if nothing could run."""
         self._stepping = True
         try:
             return self._step()
@@ -216,7 +216,7 @@ class Engine:
             runs, parts = lay_out(works, self.executors, *self._guess(works, draft))
             try:
                 observed = self._draw([part.run() for part in parts], runs)
-            except Exception as error:  # an error of one sequence must not end the others, nor that of a draft its own
+            except Exception as error:  # errors must not end other sequences, nor a draft its own sequence
                 for run in runs:
                     run.sequence.renew()
                 if not any(run.tree for run in runs):
@@ -233,7 +233,7 @@ class Engine:
                             run.keep_hidden(self.drafting.hidden)
                 for run in runs:
                     self._emitter.take(run)
-            except BaseException as error:  # an interrupt: it is unknown which sinks were called
+            except BaseException as error:  # on an interrupt it is unknown which sinks were called
                 self.close(RuntimeError(f"a step was broken off: {error!r:.100}"))
                 raise
             return rows
@@ -259,7 +259,7 @@ class Engine:
                 return works
 
     def _shrink(self, works: list[SequenceWork], error: Exception) -> list[SequenceWork]:
-        """Return half the work of a step that failed, perhaps for lack of memory; end what fails even alone."""
+        """Return half the work of a failed step, perhaps out of memory; end a sequence that fails by itself."""
         if len(works) > 1:
             return works[: len(works) // 2]
         sequence, count = works[0][:2]
@@ -269,7 +269,7 @@ class Engine:
         return []
 
     def _guess(self, works: list[SequenceWork], draft: bool) -> tuple[dict[Sequence, Tree], int]:
-        """Return guesses that the step checks along, and the rows whose hidden states the drafter reads."""
+        """Return the drafts to verify in this step, and the number of rows whose hidden states the drafter needs."""
         if self.drafting is None:
             trees, hidden = dict[Sequence, Tree](), 0
         else:
@@ -295,7 +295,7 @@ class Engine:
                 c.drafted += len(run.tree.tokens)
 
     def _draw(self, rows: list[NDArray[np.int32]], runs: list[SequenceRun]) -> Observed | None:
-        """Draw for the runs that complete, without changing sequences yet: all that an executor may fail at."""
+        """Draw for the runs that complete, without changing sequences: all executor calls that may fail come first."""
         drawing = walking = [run for run in runs if run.completes]
         logits = rows[0]
         while walking:
@@ -317,7 +317,7 @@ class Engine:
         return self.drafting.observe(self.executor, logits, drawing) if self.drafting is not None else None
 
     def save_pages(self, request: Request) -> None:
-        """Give the store of pages the full ones that a request's texts have so far."""
+        """Save the full pages that a request's sequences have so far to the page store."""
         for sequence in self.queue.of(request):
             table = sequence.streams[0].table
             table.index.save(table.block)
@@ -335,9 +335,9 @@ class Engine:
     def prefill(
         self, tokens: Tokens[int], rows: int | None = None, adapter: int = -1
     ) -> Generator[tuple[list[SequenceChunk], NDArray[np.int64]], None, None]:
-        """Yield the steps that run a text through the model, all rows wanted; its pages are free afterwards.
+        """Yield the steps that run a text through the model, wanting all rows; its pages are freed afterwards.
 
-        No other steps may run meanwhile: other sequences can lose their pages to it, but it cannot lose its own.
+        No other steps may run meanwhile: other sequences may lose their pages to the text, but it cannot lose its own.
 
         Raises
         ------
@@ -353,7 +353,7 @@ class Engine:
                 if not self.scheduler.make_room(table, len(part)):
                     raise self._too_small(len(array))
                 yield [SequenceChunk(start, part, table.pages, adapter=adapter)], np.arange(len(part))
-                table.length += len(part)  # not indexed: the text is not expected again
+                table.length += len(part)  # not indexed, as the text is unlikely to come again
         finally:
             self._reading -= 1
             table.drop()

@@ -1,4 +1,4 @@
-"""Requests for what enters the model's head behind tokens of a text: nothing is drawn from it."""
+"""Requests for the inputs of the model's head at tokens of a text, without drawing anything."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from intact.engine.request import Event, Finish, GenerateRequest, Request, Score
 
 
 class HeadJob:
-    """A request for what enters the head behind the last token, and its result.
+    """A request for the head input at the last token, and its result.
 
     Parameters
     ----------
     tokens : sequence of int
-        The text.
+        Tokens of the text.
     listen : callable
-        Called at the end.
+        Called when the request ends.
     """
 
     def __init__(self, tokens: Sequence[int], priority: int = 0, listen: Callable[[], None] = lambda: None) -> None:
@@ -37,16 +37,16 @@ class HeadJob:
 
     @property
     def done(self) -> bool:
-        """True if it has ended."""
+        """True if the request has ended."""
         return self._finish is not None
 
     def result(self) -> bytes:
-        """Return the head's input, as `Executor.head_inputs` writes it, once it is done.
+        """Return the head input, in the format of `Executor.head_inputs`, once the job is done.
 
         Raises
         ------
         IntactError
-            That ended the request.
+            The error that ended the request.
         """
         return self._results()[-1]
 
@@ -66,18 +66,18 @@ class HeadJob:
 
 
 class HeadsJob(HeadJob):
-    """The same behind each of the text's tokens."""
+    """A request for the head inputs at all tokens of a text."""
 
     def _request(self, text: NDArray[np.int32], **fields: Any) -> Request:
-        following = np.append(text[1:], text[-1:])  # what follows the last takes part in nothing
+        following = np.append(text[1:], text[-1:])  # the token given after the last one has no effect
         return ScoreRequest(**fields, given=following)
 
     def results(self) -> list[bytes]:
-        """Return the head's input behind each token, once it is done.
+        """Return the head input at each token, once the job is done.
 
         Raises
         ------
         IntactError
-            That ended the request.
+            The error that ended the request.
         """
         return self._results()

@@ -24,7 +24,7 @@ class ModelPart:
     Attributes
     ----------
     rows : int
-        The rows of all chunks.
+        Total number of rows.
     """
 
     def __init__(self, executor: Executor) -> None:
@@ -34,7 +34,7 @@ class ModelPart:
         self.rows = 0
 
     def add(self, stream: Sequence | Stream, count: int, tree: Tree | None) -> int:
-        """Add rows of a stream, and a tree behind them; return the end of all rows."""
+        """Add rows of a stream, followed by a tree; return the end of all rows so far."""
         table = stream.table
         if not count:
             return self.rows
@@ -56,14 +56,14 @@ class ModelPart:
 def lay_out(
     works: Several[SequenceWork], executors: Several[Executor], trees: Mapping[Sequence, Tree], hidden: int
 ) -> tuple[list[SequenceRun], list[ModelPart]]:
-    """Return the runs of a step, and the part of it that each model has.
+    """Lay out a step: return its runs, and the part of each model.
 
     Parameters
     ----------
     trees : mapping
-        Guesses that are checked along.
+        Drafts to verify.
     hidden : int
-        Rows at the end of a prompt whose hidden states a drafter reads.
+        Number of rows at the end of a prompt whose hidden states a drafter reads.
     """
     runs: list[SequenceRun] = []
     parts = [ModelPart(executor) for executor in executors]

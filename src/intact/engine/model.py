@@ -1,4 +1,4 @@
-"""A model in memory with its engine: everything below the Python API; receipts and methods build on it."""
+"""A loaded model with its engine: the layer below the Python API, on which receipts and methods build."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ from intact.numerics import VERSION
 from intact.text import Tokenizer
 
 Submittable: TypeAlias = Job | Scoring | HeadJob
-"""A request with its owner."""
+"""A request together with the object that owns it."""
 _PARTS: Final = {
     *("_driver", "adapters", "base", "checkpoint", "engine", "executor", "own", "partners", "program", "tokenizer")
 }
-"""The attributes that hold the model, which a closed one no longer has."""
+"""Attributes that `close` removes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Partner:
-    """Another model beside a loaded one: for mixes, or the same one with an adapter.
+    """Another model loaded with the main one: a partner for mixes, or the same model with an adapter.
 
     Attributes
     ----------
     changed_by : Path or None
-        Its adapter's file or folder, with the factor behind it, if one was given.
+        Its adapter's file or folder, followed by the scaling factor if one was given.
     """
 
     checkpoint: Checkpoint
@@ -59,12 +59,12 @@ class Partner:
 
     @property
     def path(self) -> Path:
-        """Its file or folder."""
+        """File or folder of the checkpoint."""
         return self.checkpoint.path
 
     @property
     def own(self) -> Partner:
-        """Itself, as a loaded model has one that it is."""
+        """The model itself; mirrors the attribute of `LoadedModel`."""
         return self
 
 
@@ -74,7 +74,7 @@ def check_vocabularies(model: Partner, other: Partner) -> None:
     Raises
     ------
     ParameterError
-        If their tokens differ.
+        If their vocabularies differ.
     """
     sizes = model.program.vocabulary, other.program.vocabulary
     if sizes[0] != sizes[1]:
@@ -85,8 +85,10 @@ def check_vocabularies(model: Partner, other: Partner) -> None:
     different = (token for token in range(min(a.size, b.size)) if a.token_bytes(token) != b.token_bytes(token))
     found = next(different, None)
     if a.size != b.size or found is not None:
-        where = f"{a.size:,} and {b.size:,} tokens" if found is None else f"token {found} is another"
-        raise ParameterError(f"{other.path} has other tokens than {model.path} ({where}): mixes need the same ones")
+        where = f"{b.size:,} and {a.size:,} tokens" if found is None else f"token {found} differs"
+        raise ParameterError(
+            f"the vocabulary of {other.path} differs from that of {model.path} ({where}): mixes need the same one"
+        )
 
 
 class LoadedModel:
@@ -95,23 +97,23 @@ class LoadedModel:
     Attributes
     ----------
     tokenizer : Tokenizer
-        Text to tokens and back; its `chat_template` if the model has one.
+        Converts text to tokens and back; has a `chat_template` if the model does.
     program : Program
-        The operations that a token passes through.
+        Sequence of operations that computes a token, including the default adapter if there is one.
     checkpoint : Checkpoint
-        The file that it came from.
+        File that the model was loaded from.
     context : int
-        The most tokens of a prompt and its continuation.
+        Maximum number of tokens in a prompt and its continuation.
     partners : tuple of Partner
-        Other models, which mixes take rows of.
+        Other models that mixes can use.
     base : Partner
         The model without an adapter.
     adapters : mapping
-        Of each adapter by its name the model that has it, in the order of their numbers.
+        The adapted model for each adapter name, in the order of the adapters' numbers.
     adapter : str
-        That of requests which name none, or ""; `program` has it.
+        Default adapter of requests that name none; "" for no adapter.
     own : Partner
-        The model with that adapter.
+        The model with the default adapter.
     """
 
     def __init__(
@@ -136,25 +138,25 @@ class LoadedModel:
 
     @property
     def sampling_defaults(self) -> SamplingDefaults:
-        """The sampling settings that the model's own files recommend; nothing applies them unless asked to."""
+        """Sampling settings recommended by the model's own files; they apply only on request."""
         return sampling_defaults(self.checkpoint)
 
     def adapted(self, adapter: str) -> Self:
-        """Return the model for requests that take an adapter, or none by "", where they name none themselves.
+        """Return this model with a different default adapter, or with none for "".
 
-        It shares everything with this one, and is closed with it.
+        The result shares everything with this model and is closed with it.
 
         Raises
         ------
         ParameterError
-            If there is no adapter of that name.
+            If the model has no adapter of that name.
         """
         other = copy(self)
         other._take(adapter)
         return other
 
     def on(self, engine: Engine) -> Self:
-        """Return the same model on another engine, whose executor computes the same or a part of it."""
+        """Return the same model on another engine, whose executor runs all or part of the same computation."""
         other = copy(self)
         other.engine, other.executor, other._driver = engine, engine.executor, EngineDriver(engine)
         other._remote = None
@@ -165,22 +167,24 @@ class LoadedModel:
         self.adapter, self.program = adapter, self.own.program
 
     def variant(self, adapter: str | None) -> Partner:
-        """Return the model that a request runs on, by the name of its adapter; "": the model without one.
+        """Return the model with an adapter; "": without one; None: with the default adapter.
 
         Raises
         ------
         ParameterError
-            If there is no adapter of that name.
+            If the model has no adapter of that name.
         """
         if adapter is None:
             return self.own
         if adapter and adapter not in self.adapters:
-            known = ", ".join(self.adapters) or "none: name them by `adapters` of intact.load (--adapter NAME=PATH)"
-            raise ParameterError(f"adapter must name one of the model's, got {adapter!r:.60}; there are {known}")
+            known = ", ".join(self.adapters) or "none; name them with `adapters` of intact.load (--adapter NAME=PATH)"
+            raise ParameterError(
+                f"adapter must name one of the model's adapters, got {adapter!r:.60}; available: {known}"
+            )
         return self.adapters[adapter] if adapter else self.base
 
     def adapter_number(self, adapter: str | None = None) -> int:
-        """Return the number that an adapter has in requests, -1 for none; errors as of `variant`."""
+        """Return the number that requests use for an adapter, or -1 for none; raises like `variant`."""
         self.variant(adapter)
         name = self.adapter if adapter is None else adapter
         return list(self.adapters).index(name) if name else -1
@@ -193,19 +197,19 @@ class LoadedModel:
         adapter: str | None = None,
         **options: Unpack[JobOptions],
     ) -> Job:
-        """Make a request by the keys of its draws; `run` runs it.
+        """Create a generation job with the given random keys; `run` executes it.
 
         Parameters
         ----------
         adapter : str, optional
-            As for `variant`.
+            Adapter name, as for `variant`.
         **options
-            `priority`, `draft`, `listen`, `recorder`, `known`, `mixing` and `spread`, as of `Job`.
+            `priority`, `draft`, `listen`, `recorder`, `known`, `mixing` and `spread`, as for `Job`.
 
         Raises
         ------
         ParameterError, CapacityError
-            If it cannot run.
+            If the request cannot run.
         """
         self.refuse_encoder()
         parameters.check_tokens(self.program.vocabulary)
@@ -227,7 +231,7 @@ class LoadedModel:
         return job
 
     def _room(self, prompt: Sequence[int], mixing: Mixing) -> int:
-        """Return the most tokens of a text so that none of its streams exceeds its model's context.
+        """Return the maximum length of a sequence such that none of its streams exceeds its model's context.
 
         Raises
         ------
@@ -242,18 +246,18 @@ class LoadedModel:
             if not 0 < len(stream.tokens) < context:
                 raise ParameterError(
                     f"the prompt of a mix's stream has {len(stream.tokens)} tokens; "
-                    f"expected 1 to {context - 1}, as its model's context is {context}"
+                    f"expected 1 to {context - 1}, since its model's context is {context}"
                 )
             rooms.append(context - len(stream.tokens) + len(prompt))
         return min(rooms)
 
     def run(self, jobs: Sequence[Submittable], between: Callable[[], None] | None = None) -> None:
-        """Run requests to their ends, beside whatever else runs.
+        """Run requests to completion, sharing steps with all other active requests.
 
         Parameters
         ----------
         between : callable, optional
-            Called once or twice a step, also while another thread runs it; an error that it raises ends the requests.
+            Called once or twice per step, also while another thread drives the engine; if it raises, the requests end.
         """
 
         def done() -> bool:
@@ -266,12 +270,12 @@ class LoadedModel:
 
     @contextmanager
     def exclusive(self) -> Iterator[Engine]:
-        """Hold the engine for this thread alone, to run its steps oneself (docs/engine.md); they serve all requests."""
+        """Lock the engine for this thread, to run steps by hand (docs/engine.md); these still serve all requests."""
         with self._driver.lock:
             yield self.engine
 
     def info(self) -> dict[str, Any]:
-        """Describe the model and how it runs."""
+        """Return a description of the model and of how it runs."""
         kinds: dict[str, int] = {}
         for tensor in self.program.tensors.values():
             kinds[tensor.kind] = kinds.get(tensor.kind, 0) + 1
@@ -291,7 +295,7 @@ class LoadedModel:
     def close(self) -> None:
         """Free the memory: weights, cached pages, vocabulary, the mapped file. Closing again does nothing.
 
-        Requests that run end with the error that every later use gives. The step of another thread is waited for.
+        Active requests end with the same error that later calls raise. Waits for a step of another thread to finish.
 
         Raises
         ------
@@ -300,7 +304,7 @@ class LoadedModel:
         """
         if self._remote is not None:
             self._remote.close()
-        with suppress(ModelError):  # it is closed, or another thread closes it
+        with suppress(ModelError):  # already closed, or being closed by another thread
             self._driver.close(self._closed)
             closing: list[Executor | Checkpoint | Drafter | Pages] = [
                 self.executor,
@@ -329,10 +333,10 @@ class LoadedModel:
     ) -> None:
         self.close()
 
-    if not TYPE_CHECKING:  # type checkers shall find no other attributes than there are
+    if not TYPE_CHECKING:  # hidden from type checkers, so that they report unknown attributes
 
         def __getattr__(self, name: str) -> Any:
-            """Raise, for the parts that a closed model no longer has."""
+            """Raise `ModelError` for the attributes that `close` removed."""
             if name in _PARTS:
                 raise ModelError(self._closed)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -345,16 +349,16 @@ class LoadedModel:
 
     @contextmanager
     def _submitted(self, jobs: Sequence[Submittable]) -> Iterator[None]:
-        """Queue jobs; at the end those that have not ended are cancelled."""
+        """Queue jobs; on exit, cancel those that have not ended."""
         self._check(jobs)
         try:
             with self._driver.lock:
-                self._driver.lock.check()  # it may have been closed while this thread waited
+                self._driver.lock.check()  # the model may have been closed while this thread waited
                 self._add(jobs)
             yield
         finally:
             if not all(job.done for job in jobs):
-                if self._driver.lock.unavailable:  # an abandoned stream is collected in the midst of a step
+                if self._driver.lock.unavailable:  # an abandoned stream may be garbage-collected during a step
                     self._driver.post(lambda: self._cancel(jobs), lasting=True)
                 else:
                     with self._driver.lock:
@@ -362,7 +366,7 @@ class LoadedModel:
 
     @contextmanager
     def _posted(self, jobs: Sequence[Submittable]) -> Iterator[None]:
-        """Queue jobs from a coroutine, which must not wait for the lock."""
+        """Queue jobs from a coroutine, which must not block on the lock."""
         self._check(jobs)
         try:
             self._driver.post(lambda: self._add(jobs))
@@ -372,18 +376,18 @@ class LoadedModel:
                 self._driver.post(lambda: self._cancel(jobs), lasting=True)
 
     def refuse_encoder(self) -> None:
-        """Raise if the model writes no texts.
+        """Raise if the model cannot generate text.
 
         Raises
         ------
         ParameterError
-            If it is an encoder.
+            If the model is an encoder.
         """
         if self.engine.whole:
             raise ParameterError(f"{self.path.name}: {REFUSAL}")
 
     def _check(self, jobs: Sequence[Submittable]) -> None:
-        """Raise if a job does not fit the model; errors as of `check_request`."""
+        """Raise if a job does not suit the kind of model; raises like `check_request`."""
         for job in jobs:
             check_request(job.request, self.engine.whole)
 
@@ -402,5 +406,5 @@ class LoadedModel:
 
 
 def prompt_id(tokens: Sequence[int]) -> str:
-    """Name a prompt by the first 16 hexadecimal digits of SHA-256 over its tokens as little-endian int32."""
+    """Return a prompt's id: the first 16 hexadecimal digits of SHA-256 over its tokens as little-endian int32."""
     return hashlib.sha256(np.array(tokens, "<i4").tobytes()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Observers of a step's rows: what requests want to know of the places that a run passed, besides its tokens."""
+"""Observers of a step's rows: the values that requests need at each row of a run, in addition to its tokens."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from intact.numerics.sampling import is_uncertain
 
 
 class LogitRows(NamedTuple):
-    """The rows of logits of a step, and the executors that computed them, the main model's first."""
+    """The logit rows of a step, and the executors that computed them, the main model's first."""
 
     executors: Sequence[Executor]
     logits: NDArray[np.int32]
 
     @property
     def main(self) -> Executor:
-        """The executor of the main model."""
+        """Executor of the main model."""
         return self.executors[0]
 
 
 class Observer(NamedTuple):
-    """Reads a fact of each place on the paths of runs.
+    """Reads a value at each row on the paths of runs.
 
     Attributes
     ----------
     wanted : callable
-        Return something true if a run wants it.
+        Returns a true value if a run needs the observation.
     read : callable
-        Note it in such runs (`SequenceRun.notes`), by its field of `Event`; change nothing else.
+        Stores it in those runs (`SequenceRun.notes`) under its `Event` field, and changes nothing else.
     prompts : bool
-        If true, it reads runs without results too, which compute parts of prompts.
+        If true, runs without results, which compute parts of prompts, are observed too.
     """
 
     wanted: Callable[[SequenceRun], Any]
@@ -50,7 +50,7 @@ class Observer(NamedTuple):
 
 
 def observers(drafting: Drafting | None) -> list[Observer]:
-    """Return the observers of an engine; each is asked of every run in every step."""
+    """Return the observers of an engine; each one is consulted for every run in every step."""
     found = [
         Observer(attrgetter("sequence.request.stop_below"), _read_uncertainty),
         Observer(attrgetter("sequence.request.top"), _read_likeliest),
@@ -64,7 +64,7 @@ def observers(drafting: Drafting | None) -> list[Observer]:
 
 
 def _read_uncertainty(rows: LogitRows, runs: Sequence[SequenceRun]) -> None:
-    """Note if the likeliest token is less likely than the request's `stop_below`."""
+    """Record whether the likeliest token is less likely than the request's `stop_below`."""
     places = _places(runs)
     logprobs = rows.main.top(rows.logits, np.array(places, np.int64), 1)[1][:, 0].tolist()
     known = iter(zip(places, logprobs, strict=True))
@@ -76,7 +76,7 @@ def _read_uncertainty(rows: LogitRows, runs: Sequence[SequenceRun]) -> None:
 
 
 def _read_likeliest(rows: LogitRows, runs: Sequence[SequenceRun]) -> None:
-    """Note the likeliest tokens."""
+    """Record the likeliest tokens."""
     most = max(run.sequence.request.top for run in runs)
     tokens, logprobs = rows.main.top(rows.logits, np.array(_places(runs), np.int64), most)
     likeliest = zip(tokens.tolist(), logprobs.tolist(), strict=True)
@@ -86,15 +86,15 @@ def _read_likeliest(rows: LogitRows, runs: Sequence[SequenceRun]) -> None:
 
 
 def _read_spreads(rows: LogitRows, runs: Sequence[SequenceRun]) -> None:
-    """Note entropy and certainty of the distribution."""
+    """Record the entropy and certainty of the distribution."""
     for run in runs:
         run.notes["spread"] = [spread_of(rows.logits[run.first + row]) for row in run.path]
 
 
 def _read_heads(rows: LogitRows, runs: Sequence[SequenceRun]) -> None:
-    """Note the input of the head, of a mix those of all streams."""
+    """Record the head inputs; for a mix, those of all streams."""
     streams = [(run, *one) for run in runs for one in zip(run.sequence.streams, run.firsts, strict=True)]
-    inputs: list[Iterator[Any]] = []  # of each model
+    inputs: list[Iterator[Any]] = []  # one per model
     for model, executor in enumerate(rows.executors):
         own = [first + row for run, stream, first in streams if stream.model == model for row in run.path]
         inputs.append(iter(executor.head_inputs(np.array(own, np.int64)) if own else ()))
@@ -104,7 +104,7 @@ def _read_heads(rows: LogitRows, runs: Sequence[SequenceRun]) -> None:
 
 
 def _read_hidden(drafter: Drafter, rows: LogitRows, runs: Sequence[SequenceRun]) -> None:
-    """Set the inputs of the head that a drafter reads, of the rows before the path too (`SequenceRun.hidden`)."""
+    """Record the head inputs that a drafter reads, including those of rows before the path (`SequenceRun.hidden`)."""
     found = [
         (run, [run.first + row for row in (*range(-run.leading, 0), *(run.path if run.completes else ()))])
         for run in runs
@@ -116,5 +116,5 @@ def _read_hidden(drafter: Drafter, rows: LogitRows, runs: Sequence[SequenceRun])
 
 
 def _places(runs: Sequence[SequenceRun]) -> list[int]:
-    """Return the rows of logits on the paths of runs."""
+    """Return the logit rows on the paths of runs."""
     return [run.first + row for run in runs for row in run.path]

@@ -1,7 +1,7 @@
-"""Pages of the KV cache in a folder: they outlive the process, and are verified when they are read (docs/engine.md).
+"""A folder of KV cache pages, which outlive the process and are verified when they are read (docs/engine.md).
 
-A page is a file, named by a digest of all that its bytes follow from: model, arithmetic, layout, and every token up to
-its end. So a page that is found is right, unless its file is damaged, which the digest in it shows.
+Each page is a file named by a digest of everything its bytes depend on: model, arithmetic, layout, and all tokens up
+to its end. A page found under its name is therefore right unless the file is damaged, which the stored digest reveals.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from intact._base.system import processors
 
 _LOG = logging.getLogger("intact")
 FORMAT: Final = 1
-"""The version of the files; it is part of what pages are named by."""
+"""File format version, which is part of what the pages' names depend on."""
 DEFAULT_BYTES: Final = 4_000_000_000
 PENDING_BYTES: Final = 256 << 20
-"""Limit on the pages that wait in memory to be written; more are left out, and written when they are used again."""
+"""Maximum bytes of pages waiting to be written; further pages are skipped, and written when they are used again."""
 VERSIONS: Final = ("format", "numerics", "layout")
-"""Members of an identity that are versions."""
+"""Fields of an identity that are versions."""
 _MAGIC: Final = b"intact page\n"
 _DIGEST: Final = hashlib.sha256().digest_size
 HEAD: Final = len(_MAGIC) + 2 * _DIGEST
 _WINDOW: Final = 16
-"""Pages that are read at a time."""
+"""Number of pages read at a time."""
 _MODEL, _PAGE = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
 _PART = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{16}\.part")
 
 
 @dataclass
 class StoreCounts:
-    """Counts of pages: read and used; written; removed to make room; found damaged; left out for lack of room."""
+    """Page counters: read and used; written; evicted; found damaged; skipped for lack of room."""
 
     read: int = 0
     written: int = 0
@@ -62,36 +62,36 @@ class StoreCounts:
 
 
 class Pages(Protocol):
-    """Pages of texts that an engine may take over in place of computing them, and that it offers when it has them.
+    """A store of pages that an engine may load instead of computing them, and to which it offers the pages it has.
 
     Attributes
     ----------
     root : bytes
-        The key of the empty text.
+        Key of the empty sequence.
     counts : StoreCounts
-        What has been done so far.
+        Counters so far.
     """
 
     root: bytes
     counts: StoreCounts
 
     def read(self, keys: Iterable[bytes]) -> Iterator[NDArray[np.uint8]]:
-        """Yield the pages of successive keys, up to the first that is not there."""
+        """Yield the pages of successive keys, up to the first missing one."""
 
     def keep(self, pages: Sequence[tuple[bytes, int]], read: Callable[[int], NDArray[np.uint8]]) -> None:
-        """Take copies of some pages of a text, whose keys and numbers are given, by `read`."""
+        """Store copies of pages, given by key and page number; `read` returns a page's bytes."""
 
     def close(self) -> None:
-        """Give up what it holds."""
+        """Release the store's resources."""
 
 
 def page_key(before: bytes, tokens: bytes) -> bytes:
-    """Return the key of a page: SHA-256 of the key of the page before and of the page's tokens, as int32."""
+    """Return the key of a page: SHA-256 of the previous page's key followed by the page's tokens, as int32."""
     return hashlib.sha256(before + tokens).digest()
 
 
 class _File(NamedTuple):
-    """A page in the folder; the least recently used comes first."""
+    """A page file; sorts by last use, the least recent first."""
 
     used: int
     path: Path
@@ -99,33 +99,32 @@ class _File(NamedTuple):
 
 
 class PageStore:
-    """The pages of one model in a folder, which may hold those of others, and be used by several processes at once.
+    """The pages of one model in a folder, which other models and several processes may use at the same time.
 
-    Pages are written by a thread in the background. Whatever fails there or while reading costs only time: the pages
-    are computed.
+    A background thread writes the pages. Errors in writing or reading only cost time: the pages are then computed.
 
     Parameters
     ----------
     folder : Path
-        Made if it is absent, for its user alone. Whoever can write into it decides what its readers answer.
+        Created if absent, accessible only to its user. Anyone who can write to it controls its readers' results.
     identity : mapping
-        All that a page follows from besides its tokens.
+        Everything that a page depends on except its tokens.
     page_bytes : int
-        Bytes of a page.
+        Size of a page in bytes.
     limit : int
-        The most bytes of all files of the folder together; the least recently used are removed.
+        Maximum size of all files in the folder; the least recently used are removed.
 
     Attributes
     ----------
     root : bytes
-        The key of the empty text.
+        Key of the empty sequence.
     counts : StoreCounts
-        What has been done so far.
+        Counters so far.
 
     Raises
     ------
     ParameterError
-        If the folder cannot be made, or the limit allows no page.
+        If the folder cannot be created, or the limit is less than one page.
     """
 
     def __init__(
@@ -146,24 +145,24 @@ class PageStore:
         except OSError as error:
             raise ParameterError(f"prefix_cache: {folder} cannot be a folder of pages: {error.strerror}") from error
         self._logged: set[str] = set()
-        self._counting = Lock()  # guards what several threads add to
+        self._counting = Lock()  # guards counters that several threads update
         self._describe(about)
-        self._written = {path.name for path in self._own.iterdir() if _PAGE.fullmatch(path.name)}  # as far as is known
+        self._written = {path.name for path in self._own.iterdir() if _PAGE.fullmatch(path.name)}  # as last known
         self._start()
 
     def _start(self) -> None:
-        """Make what a process cannot share with one that it was forked from."""
-        from filelock import FileLock  # where there is no folder, it is not needed
+        """Create the resources that a forked process cannot share with its parent."""
+        from filelock import FileLock  # imported here, as it is only needed with a folder
 
         self._process, self._pending = os.getpid(), 0
         self._lock = FileLock(self.folder / ".lock")
-        self._writer = ThreadPoolExecutor(1, "pages-write")  # at the end of the process it finishes its work
+        self._writer = ThreadPoolExecutor(1, "pages-write")  # finishes its work before the process exits
         self._readers = ThreadPoolExecutor(min(4, processors()), "pages-read")
 
     def _describe(self, about: Mapping[str, str | int]) -> None:
-        """Write beside the pages what they follow from, and say if there are older or newer ones of the same kind."""
+        """Describe the pages' identity in a file next to them, and warn of other versions of the same model's pages."""
         file = self._own / "about.json"
-        with suppress(OSError):  # for people, and for the remark below
+        with suppress(OSError):  # optional: read by people, and by the warning below
             if not file.exists():
                 write_whole(file, json.dumps(about, indent=1) + "\n")
         for other in self.folder.glob("*/about.json"):
@@ -174,11 +173,11 @@ class PageStore:
                 same = [name for name in about if name not in VERSIONS]
                 if isinstance(found, dict) and all(found.get(name) == about[name] for name in same):
                     versions = ", ".join(f"{name} {found.get(name)!s:.20}" for name in VERSIONS)
-                    text = f"it has pages of this model of another version ({versions}), which are ignored"
+                    text = f"it has pages of this model from another version ({versions}), which are ignored"
                     self._log_once("version", text)
 
     def read(self, keys: Iterable[bytes]) -> Iterator[NDArray[np.uint8]]:
-        """Yield the pages of successive keys, up to the first that is not there or damaged."""
+        """Yield the pages of successive keys, up to the first that is missing or damaged."""
         self._renew()
         keys = iter(keys)
         while window := list(islice(keys, _WINDOW)):
@@ -196,12 +195,12 @@ class PageStore:
                 return
 
     def keep(self, pages: Sequence[tuple[bytes, int]], read: Callable[[int], NDArray[np.uint8]]) -> None:
-        """Have the pages of a text written that are not there yet, in the background; all of them count as used now.
+        """Write a sequence's missing pages in the background, and mark all its pages as used now.
 
         Parameters
         ----------
         pages : sequence of (key, page number)
-            From the text's beginning on.
+            Pages from the beginning of the sequence.
         read : callable
             Returns a copy of a page's bytes.
         """
@@ -220,15 +219,15 @@ class PageStore:
             self._written.add(name)
             batch.append((name, read(page)))
         if batch:
-            with suppress(RuntimeError):  # the process ends, under another thread's step
+            with suppress(RuntimeError):  # the process is exiting during another thread's step
                 self._writer.submit(self._write, batch)
 
     def flush(self) -> None:
-        """Wait until all pages are written that were to be."""
+        """Wait until all pending pages are written."""
         self._writer.submit(lambda: None).result()
 
     def close(self) -> None:
-        """Write what is to be written, and end the threads."""
+        """Write pending pages and end the threads."""
         self._writer.shutdown()
         self._readers.shutdown()
 
@@ -240,7 +239,7 @@ class PageStore:
         return self._own / key.hex()
 
     def _read(self, key: bytes) -> NDArray[np.uint8] | None:
-        """Return a page; None if it has gone, cannot be read, or is damaged."""
+        """Return a page, or None if it is gone, unreadable or damaged."""
         path, data = self._path(key), np.empty(self._size, np.uint8)
         try:
             with path.open("rb", buffering=0) as file:
@@ -249,7 +248,7 @@ class PageStore:
             self._written.discard(path.name)  # another process has removed it
             return None
         except OSError as error:
-            self._log_once("reading", f"it cannot be read ({error.strerror}); pages are computed instead")
+            self._log_once("reading", f"it cannot be read ({error.strerror}); its pages are computed instead")
             return None
         head, page = data[:HEAD].tobytes(), data[HEAD:]
         if whole and head == page_head(key, page):
@@ -259,11 +258,11 @@ class PageStore:
         self._written.discard(path.name)
         with suppress(OSError):
             path.unlink()
-        self._log_once("damage", f"the page {path.name[:16]} was damaged; it is removed, and computed again")
+        self._log_once("damage", f"page {path.name[:16]} is damaged; it is removed and recomputed")
         return None
 
     def _write(self, batch: Sequence[tuple[str, NDArray[np.uint8] | None]]) -> None:
-        """Write pages and mark all of a batch as used, the first one last: a text is cut from its end."""
+        """Write pages and mark the whole batch as used, the first page last: a sequence is evicted from its end."""
         now = time.time_ns()
         try:
             for i, (name, data) in enumerate(batch):
@@ -273,8 +272,8 @@ class PageStore:
             if fresh:
                 with self._lock:
                     self._write_fresh(fresh, {name for name, _ in batch})
-        except OSError as error:  # a full disk, say
-            self._log_once("writing", f"it cannot be written ({error.strerror}); what is missing is computed again")
+        except OSError as error:  # for example a full disk
+            self._log_once("writing", f"it cannot be written ({error.strerror}); missing pages are recomputed")
             self._written = {name for name in self._written if (self._own / name).exists()}
             self.counts.left_out += sum(data is not None and name not in self._written for name, data in batch)
         finally:
@@ -282,7 +281,7 @@ class PageStore:
                 self._pending -= self._page_bytes * sum(data is not None for _, data in batch)
 
     def _write_fresh(self, fresh: list[tuple[int, str, NDArray[np.uint8]]], kept: set[str]) -> None:
-        """Write pages that are not there; whoever calls this holds the lock."""
+        """Write missing pages; the caller must hold the lock."""
         self._own.mkdir(mode=0o700, exist_ok=True)
         fresh = [one for one in fresh if not (self._own / one[1]).exists()]
         room = self._make_room(len(fresh) * self._size, kept)
@@ -304,14 +303,14 @@ class PageStore:
     def _touch(self, path: Path, used: int) -> None:
         try:
             os.utime(path, ns=(used, used))
-        except FileNotFoundError:  # another process has removed it: it is written when it is used again
+        except FileNotFoundError:  # removed by another process; written again at its next use
             self._written.discard(path.name)
 
     def _make_room(self, wanted: int, kept: set[str]) -> int:
-        """Remove the least recently used pages of all models if `wanted` bytes need it; return how many may be written.
+        """Remove least recently used pages, of any model, to fit `wanted` bytes; return how many bytes may be written.
 
-        The sum of all files stands in one of its own, which says too much, never too little, if a process ends midway:
-        then, and whenever there is too little room, the files are counted.
+        A file holds the total size of all files. If a process ends midway, the total is too high, never too low; in
+        that case, and whenever space is short, the files are counted.
         """
         tally = self.folder / ".bytes"
         try:
@@ -321,7 +320,7 @@ class PageStore:
         if total + wanted > self.limit:
             files = sorted(self._files())
             total = sum(file.size for file in files)
-            # a little more than is needed goes, so that the files are not counted for every page
+            # remove a little more than needed, so that the files are not counted for every page
             target = self.limit - wanted - self.limit // 64 if total + wanted > self.limit else self.limit
             for file in files:
                 if total <= target:
@@ -337,7 +336,7 @@ class PageStore:
         return room
 
     def _files(self) -> Iterator[_File]:
-        """Yield all pages of all models; remove what writers left that were killed."""
+        """Yield all pages of all models; delete temporary files of writers that were killed."""
         for folder in self.folder.iterdir():
             if not _MODEL.fullmatch(folder.name):
                 continue
@@ -349,17 +348,17 @@ class PageStore:
                         if _PAGE.fullmatch(entry.name):
                             yield _File(status.st_mtime_ns, path, status.st_size)
                         elif _PART.fullmatch(entry.name):
-                            path.unlink()  # its writer would hold the lock
+                            path.unlink()  # a live writer would hold the lock
 
     def _log_once(self, kind: str, text: str) -> None:
-        """Log something about the folder, once for each kind."""
+        """Log a warning about the folder, once per kind."""
         if kind not in self._logged:
             self._logged.add(kind)
             _LOG.warning("prefix cache %s: %s", self.folder, text)
 
 
 def page_head(key: bytes, page: NDArray[np.uint8]) -> bytes:
-    """Return the head of a page in its file, and on its way: letters, its key, and the digest of key and page."""
+    """Return the header of a page, in its file and over the network: magic bytes, key, and digest of key and page."""
     digest = hashlib.sha256(key)
     digest.update(page.data)
     return _MAGIC + key + digest.digest()

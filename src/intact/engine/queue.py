@@ -1,4 +1,4 @@
-"""The queue: sequences in the order of service, running ones, which hold pages, and waiting ones."""
+"""The queue: running sequences, which hold pages, and waiting ones, both in service order."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from intact.engine.sequence import Sequence
 
 
 class RequestQueue:
-    """Running and waiting sequences, both in order; the cost of a step does not grow with those that wait.
+    """Running and waiting sequences, both in order; the cost of a step does not grow with the number waiting.
 
-    Ctrl-C may break off each of its methods anywhere. `of` and `known` still have the sequence then, until `remove` is
-    through, and `remove` removes it wherever it stands, twice as well as once.
+    Ctrl-C may interrupt any method at any point. `of` and `known` then still include the sequence until `remove` has
+    finished, and `remove` removes it from wherever it is; calling it twice is safe.
 
     Attributes
     ----------
     running, waiting : list of Sequence
-        Only running ones hold pages.
+        Only running sequences hold pages.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class RequestQueue:
 
     @property
     def known(self) -> list[Sequence]:
-        """All sequences in order, also one whose move between the parts was broken off."""
+        """All sequences in order, including one whose move between the lists was interrupted."""
         return sorted([sequence for own in self._of.values() for sequence in own], key=order)
 
     def of(self, request: Request) -> list[Sequence]:
@@ -43,12 +43,12 @@ class RequestQueue:
         return list(self._of.get(request, ()))
 
     def add(self, sequence: Sequence) -> None:
-        """Insert a sequence at its place."""
+        """Insert a sequence in order."""
         self._of.setdefault(sequence.request, {})[sequence] = None
         insort(self._part(sequence), sequence, key=order)
 
     def remove(self, sequence: Sequence) -> None:
-        """Remove a sequence, and release its pages."""
+        """Remove a sequence and release its pages."""
         self._take_out(sequence)
         sequence.preempt()
         others = self._of.get(sequence.request, {})
@@ -57,13 +57,13 @@ class RequestQueue:
             self._of.pop(sequence.request, None)
 
     def start(self, sequence: Sequence) -> None:
-        """Move a sequence that has its first pages to the running ones."""
+        """Move a sequence that has its first pages to the running list."""
         self._take_out(sequence)
         sequence.running = True
         insort(self.running, sequence, key=order)
 
     def stop(self, sequence: Sequence) -> None:
-        """Release a sequence's pages; it waits to be computed again."""
+        """Release a sequence's pages and move it to the waiting list, to be recomputed."""
         self._take_out(sequence)
         sequence.preempt()
         insort(self.waiting, sequence, key=order)
@@ -72,7 +72,7 @@ class RequestQueue:
         return self.running if sequence.running else self.waiting
 
     def _take_out(self, sequence: Sequence) -> None:
-        """Delete a sequence from the part that has it; `running` may be ahead of it, or behind."""
+        """Delete a sequence from whichever list contains it; `running` may not match the list after an interrupt."""
         for part in (self.running, self.waiting):
             place = bisect_left(part, sequence.order, key=order)
             if place < len(part) and part[place] is sequence:

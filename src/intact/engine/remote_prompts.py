@@ -1,4 +1,4 @@
-"""Prompts that another process computes: requests wait for its pages before they are queued (docs/cluster.md)."""
+"""Remote prefill: requests wait for the pages of prompts that another process computes (docs/cluster.md)."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _LOG = logging.getLogger("intact")
 
 
 class PageBox:
-    """Pages that came from another process, in memory, for the engine to take over.
+    """In-memory pages received from another process, for the engine to take over.
 
     Parameters
     ----------
     root : bytes
-        The key of the empty text.
+        Key of the empty sequence.
     page_bytes : int
-        Bytes of a page.
+        Size of a page in bytes.
     limit : int
-        The most bytes of all pages together; the least recently used leave.
+        Maximum size of all pages together; the least recently used are dropped.
     """
 
     def __init__(self, root: bytes, page_bytes: int, limit: int) -> None:
@@ -42,7 +42,7 @@ class PageBox:
         self._lock = Lock()
 
     def held(self, keys: Sequence[bytes]) -> int:
-        """Return the number of leading keys whose pages are here."""
+        """Return the number of leading keys whose pages are present."""
         with self._lock:
             return next((i for i, key in enumerate(keys) if key not in self._pages), len(keys))
 
@@ -56,7 +56,7 @@ class PageBox:
                 self.counts.removed += 1
 
     def read(self, keys: Iterable[bytes]) -> Iterator[NDArray[np.uint8]]:
-        """Yield the pages of successive keys, up to the first that is not there."""
+        """Yield the pages of successive keys, up to the first missing one."""
         for key in keys:
             with self._lock:
                 page = self._pages.get(key)
@@ -67,7 +67,7 @@ class PageBox:
             yield page
 
     def keep(self, pages: Sequence[tuple[bytes, int]], read: Callable[[int], NDArray[np.uint8]]) -> None:
-        """Keep nothing: the engine has what it computed."""
+        """Do nothing: the engine already holds the pages that it computed."""
 
     def close(self) -> None:
         """Drop all pages."""
@@ -81,7 +81,7 @@ class PageSource(Protocol):
     box: PageBox
 
     def fetch(self, tokens: NDArray[np.int32], keys: Sequence[bytes], first: int) -> None:
-        """Have the full pages of a text from number `first` on computed, and put them into the box.
+        """Have the full pages of a prompt computed, from number `first` on, and put them into the box.
 
         Raises
         ------
@@ -90,18 +90,18 @@ class PageSource(Protocol):
         """
 
     def close(self) -> None:
-        """End the connection, and a wait for it in another thread."""
+        """End the connection, and any wait for it in another thread."""
 
 
 class RemotePrompts:
-    """Queues requests once the pages of their prompts are here, which a thread fetches one prompt after the other.
+    """Queues requests once the pages of their prompts have arrived; a thread fetches one prompt at a time.
 
-    Whatever fails there costs only time: the prompt is then computed here, and that is logged once.
+    Failures only cost time: the prompt is then computed here, and a warning is logged once.
 
     Parameters
     ----------
     post : callable
-        Runs a task between steps, from another thread.
+        Runs a task between steps; callable from any thread.
     """
 
     def __init__(self, source: PageSource, engine: Engine, post: Callable[[Callable[[], None]], None]) -> None:
@@ -111,7 +111,7 @@ class RemotePrompts:
         self._failed, self._process = False, os.getpid()
 
     def add(self, request: Request) -> None:
-        """Queue a request at once, or when the pages that it lacks have come; called between steps, as the others."""
+        """Queue a request now, or once its missing pages have arrived; called between steps, like the other methods."""
         first = self._first_lacking(request)
         if first is None:
             self._engine.add(request)
@@ -120,13 +120,13 @@ class RemotePrompts:
         self._thread.submit(self._fetch, request, first)
 
     def release(self, request: Request) -> None:
-        """Queue a request that still waits, as it is: it is about to be cancelled, or the model to be closed."""
+        """Queue a waiting request as it is, because it is about to be cancelled or the model closed."""
         if request in self._waiting:
             del self._waiting[request]
             self._engine.add(request)
 
     def close(self) -> None:
-        """Release all requests, and end the thread; called without the engine's lock."""
+        """Release all requests and end the thread; called without the engine's lock."""
         self._failed = True
         self._source.close()
         self._thread.shutdown(cancel_futures=True)
@@ -134,8 +134,8 @@ class RemotePrompts:
             self._release_later(request)
 
     def _first_lacking(self, request: Request) -> int | None:
-        """Return the number of the first page of a prompt that is not in the cache; None to compute it here."""
-        if self._failed or os.getpid() != self._process:  # the thread is not there in a process that was forked
+        """Return the number of a prompt's first page that is not cached; None to compute the prompt here."""
+        if self._failed or os.getpid() != self._process:  # a forked process does not have the thread
             return None
         if not isinstance(request, GenerateRequest) or request.adapter != -1 or request.mixing:
             return None
@@ -146,7 +146,7 @@ class RemotePrompts:
         return known if known < count else None
 
     def _count(self, request: Request) -> int:
-        """Return the number of a prompt's pages that another process may compute: the last token is drawn from here."""
+        """Return how many of a prompt's pages may be computed remotely; its last token is computed here, to draw."""
         return min((len(request.prompt) - 1) // self._engine.pool.page_size, self._source.box.most)
 
     def _fetch(self, request: Request, first: int) -> None:

@@ -1,4 +1,4 @@
-"""Replay of known tokens: many are checked in one step, as scoring a text would."""
+"""Replay of known tokens: many are verified in one step, as in scoring."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from intact.engine.sequence import Drawn, Sequence, SequenceRun, SequenceWork
 from intact.numerics.sampling import Draw
 
 CHECKED_ROWS = 128
-"""Rows of logits that are held at once for such tokens: more would not be faster."""
+"""Maximum number of logit rows held at once for known tokens; more would not be faster."""
 ORIGIN = "known"
 
 
 def known_chains(works: list[SequenceWork], scheduler: Scheduler, spare: int) -> dict[Sequence, Tree]:
-    """Return the known continuations of the texts that a step completes, within its spare rows and the free pages."""
+    """Return the known continuations of sequences that a step completes, within its spare rows and free pages."""
     spare = min(spare, CHECKED_ROWS)
     found: dict[Sequence, Tree] = {}
     for work in works:
@@ -34,7 +34,7 @@ def known_chains(works: list[SequenceWork], scheduler: Scheduler, spare: int) ->
 
 
 def _common(sequence: Sequence, known: list[NDArray[np.int32]], most: int) -> list[int]:
-    """Return the known next tokens of a sequence, as far as its samples stay together."""
+    """Return the known next tokens of a sequence, as far as its samples agree."""
     drawn = sequence.length - len(sequence.request.prompt)
     end = drawn + min(most, sequence.left - 1)
     first, *others = (known[sample.number][drawn:end] for sample in sequence.samples)
@@ -46,16 +46,16 @@ def _common(sequence: Sequence, known: list[NDArray[np.int32]], most: int) -> li
 
 
 class ReplayRun(SequenceRun):
-    """A walk down a chain of known tokens: all its places draw at once.
+    """A walk down a chain of known tokens, with draws at all positions at once.
 
-    Each draw is the one that a step of its own would have made there, given the tokens before it; the path ends at the
-    first token that differs, for any of the samples.
+    Each draw is the one that a separate step would have made there, given the tokens before it; the path ends at the
+    first token that differs in any sample.
     """
 
     __slots__ = ()
 
     def draws(self) -> list[Draw]:
-        """Return the draws of the samples at every place of the chain."""
+        """Return the draws of the samples at every position of the chain."""
         assert self.tree is not None
         sequence, sampling = self.sequence, self.sequence.request.sampling
         rules = self.rules.ahead() if self.rules is not None else None
@@ -66,12 +66,12 @@ class ReplayRun(SequenceRun):
             draws += [Draw(row, sampling, sample.key, position, edits=edits, mask=mask) for sample in sequence.samples]
             if rules is not None and token is not None:
                 rules.add(token)
-                if not rules.allow():  # nothing follows: the next step raises the error
+                if not rules.allow():  # no token may follow: the next step raises the error
                     break
         return draws
 
     def take(self, drawn: list[Drawn]) -> bool:
-        """Take the draws as far as they are as known, and the first that is not."""
+        """Accept the draws up to and including the first that differs from the known tokens."""
         assert self.tree is not None
         each = len(self.sequence.samples)
         self.drawn = []

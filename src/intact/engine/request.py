@@ -1,4 +1,4 @@
-"""Requests of the engine: text to generate, text to score, known tokens to check, or text that an encoder reads."""
+"""Engine requests: generate, replay known tokens, score given tokens, or encode a text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Finish = Literal["stop", "uncertain", "unlikely", "length", "context", "cancelle
 
 
 def no_room(length: int, context: int) -> str:
-    """Return the message of a prompt that leaves no room for a text."""
+    """Return the error message for a prompt that leaves no room for a continuation."""
     return f"the prompt has {length} tokens; the context of {context} leaves room for none after it"
 
 
@@ -28,18 +28,18 @@ class Event(NamedTuple):
     Attributes
     ----------
     position : int
-        The token's place in the text, the prompt's first token being 0.
+        Position of the token in the sequence; the prompt starts at 0.
     logprob : int
         Natural log-probability under the model, times 2^24.
     top : tuple of (token, logprob)
-        The likeliest tokens there, if requested.
+        The most likely tokens at this position, if requested.
     head : bytes
-        The input of the model's head at the row that the token was drawn from, if requested; of a mix those of all
-        streams, one after the other.
+        Input of the model's head at the row that the token was drawn from, if requested; for a mix, the inputs of all
+        streams concatenated.
     uncertain : bool
-        If true, the likeliest token there was less likely than the request's `stop_below`.
+        If true, even the most likely token at this position was less likely than the request's `stop_below`.
     spread : Spread, optional
-        Entropy and certainty of the distribution there, if requested.
+        Entropy and certainty of the distribution, if requested.
     """
 
     sample: int
@@ -53,14 +53,14 @@ class Event(NamedTuple):
 
 
 class StreamPrompt(NamedTuple):
-    """The beginning of a further stream of a request's texts; what is drawn follows it too.
+    """The prompt of an additional stream of a request; drawn tokens are appended to every stream.
 
     Attributes
     ----------
     model : int
-        0: the engine's model; else the number of a partner, from 1.
+        0 for the engine's model, else the number of a partner, counted from 1.
     tokens : int32 array
-        Its prompt.
+        Prompt of the stream.
     """
 
     model: int
@@ -68,14 +68,14 @@ class StreamPrompt(NamedTuple):
 
 
 class Mixing(NamedTuple):
-    """The mix that a request's tokens are drawn from, and the streams that it takes besides the main one."""
+    """The mix that a request draws from, and the streams that it needs in addition to the main one."""
 
     chosen: ChosenMix
     streams: tuple[StreamPrompt, ...]
 
 
 Sink = Callable[[Event], "Finish | None"]
-"""Takes a sample's token; returns a reason to end the sample with it, or None."""
+"""Called with each token of a sample; returns a stop reason to end the sample there, or None."""
 
 
 GREEDY: Final = Sampling()
@@ -83,40 +83,40 @@ GREEDY: Final = Sampling()
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Request:
-    """The part that all requests have; the engine takes one of the classes below.
+    """Fields common to all requests; the engine accepts the subclasses below.
 
     Attributes
     ----------
     prompt : int32 array
-        The text that is there already.
+        Tokens of the prompt.
     keys : list of int
-        The random key of each sample.
+        Random key of each sample.
     limit : int
-        The most tokens of a sample; at this count it ends, with `at_limit` as its reason.
+        Maximum number of tokens per sample; a sample that reaches it ends with the reason `at_limit`.
     sink, ended : callable
-        Called with each token in order, and once with each sample's end, and the error if one ended it.
+        Called with each token in order; called once at the end of each sample, with the exception if one ended it.
     sampling : Sampling
         Temperature and filters.
     rules : Rules, optional
         Penalties, biases and the constraint.
     stop_below : int
-        Millionths: tokens drawn where the likeliest is less likely have `Event.uncertain`.
+        Threshold in millionths: `Event.uncertain` is set where the most likely token is less likely than this.
     mixing : Mixing, optional
-        The mix of several streams that is drawn from; else it is the row of the one.
+        Mix of several streams to draw from; by default, the request's only stream.
     adapter : int, optional
-        The adapter that the text passes, by number; -1: none; None: that of the model that runs it.
+        Number of the adapter; -1: no adapter; None: the default adapter of the model that runs the request.
     priority : int
-        From -8 to 8; one more is worth 256 steps of waiting.
+        From -8 to 8; each unit is worth 256 steps of waiting.
     top : int
-        The number of likeliest tokens to report with each token.
+        Number of most likely tokens to report with each token.
     heads : bool
         If true, events carry the input of the model's head.
     spread : bool
         If true, events carry the spread of the distribution.
     live : int
-        Samples that have not ended; -1 before the request is queued.
+        Number of samples that have not ended; -1 before the request is queued.
     paused : bool
-        If true, it takes part in no step.
+        If true, the request is left out of every step.
     """
 
     prompt: NDArray[np.int32]
@@ -139,7 +139,7 @@ class Request:
 
     @property
     def end(self) -> int:
-        """The length of a text that has reached its limit."""
+        """Length of a sequence that has reached its limit."""
         return len(self.prompt) + self.limit
 
 
@@ -150,7 +150,7 @@ class GenerateRequest(Request):
     Attributes
     ----------
     draft : bool
-        If true, guesses at what follows may be checked along; changes no token.
+        If true, allow speculative decoding; this never changes a token.
     """
 
     draft: bool = True
@@ -158,12 +158,12 @@ class GenerateRequest(Request):
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class ReplayRequest(Request):
-    """Draw samples whose tokens are known unless somebody lied, so that many are checked in one step.
+    """Draw samples whose tokens are expected to be known, so that many can be verified in one step.
 
     Attributes
     ----------
     known : list of int32 arrays
-        The expected tokens of each sample; they change no token that is drawn.
+        Expected tokens of each sample; they never change a drawn token.
     """
 
     known: list[NDArray[np.int32]]
@@ -173,12 +173,12 @@ class ReplayRequest(Request):
 class ScoreRequest(Request):
     """Compute the log-probabilities of given tokens; nothing is drawn.
 
-    Each given token is handed to the sink as if it had been drawn; the last ends the one sample, by a `limit` of 1.
+    The sink receives each given token as if it had been drawn; the last one ends the only sample, whose `limit` is 1.
 
     Attributes
     ----------
     given : int32 array
-        The tokens that follow each of the prompt's.
+        The token that follows each token of the prompt.
     """
 
     given: NDArray[np.int32]
@@ -186,15 +186,15 @@ class ScoreRequest(Request):
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class EncodeRequest(Request):
-    """Read a text by an encoder, which sees it whole; nothing is drawn.
+    """Run an encoder over a whole text; nothing is drawn.
 
-    The sink gets one event, at the text's end, whose `head` has the inputs of the head at some rows, one behind the
-    other; with it the one sample ends, by a `limit` of 1.
+    The sink gets one event at the end of the text, whose `head` holds the head inputs of the requested rows,
+    concatenated; that event ends the only sample, whose `limit` is 1.
 
     Attributes
     ----------
     rows : {'first', 'last', 'all'}
-        The rows of the text.
+        Rows of the text to return.
     """
 
     rows: Literal["first", "last", "all"]

@@ -1,8 +1,8 @@
-"""Reranking: documents ordered by how well they answer a query, as a model judges each of them: yes or no.
+"""Reranking: orders documents by relevance to a query, as judged by a model that answers yes or no.
 
-A model reads the query with one document, and would go on with "yes" or "no"; the score is the probability of "yes"
-beside that of "no" (Qwen3-Reranker, arXiv 2506.05176). Of the logits only these two are made, from what enters the
-head, by the integer arithmetic that all tokens are drawn by: a score has the same bits whatever else runs.
+A model reads the query with one document and would continue with "yes" or "no"; the score is the probability of "yes"
+relative to that of "no" (Qwen3-Reranker, arXiv 2506.05176). Only these two logits are computed, from the head's
+input, in the integer arithmetic used for drawing tokens: a score has the same bits whatever else runs.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ _QWEN3: Final = (
 
 @dataclass(frozen=True)
 class Ranked:
-    """One document among others.
+    """A ranked document.
 
     Attributes
     ----------
     index : int
-        Its place in the list that was given.
+        Position in the input list.
     score : float
-        From 0 to 1: the probability of "yes" beside that of "no".
+        Probability of "yes" relative to "no", from 0 to 1.
     tokens : int
-        The tokens that were read: query, document and what stands around them.
+        Number of tokens read: query, document and template.
     """
 
     index: int
@@ -63,23 +63,23 @@ class Ranked:
 
 
 def rerank_template(metadata: Mapping[str, Any]) -> str:
-    """Return the text around query and document: that of the file, or Qwen3-Reranker's.
+    """Return the checkpoint's reranking template, or Qwen3-Reranker's by default.
 
     Raises
     ------
     ParameterError
-        If the file's has no place for the query or the document.
+        If the checkpoint's template lacks a placeholder for the query or the document.
     """
     template = metadata.get(_TEMPLATE_KEY)
     if template is None:
         return _QWEN3
     if not isinstance(template, str) or not all(place in template for place in ("{query}", "{document}")):
-        raise ParameterError(f"{_TEMPLATE_KEY} must be a text with {{query}} and {{document}}, got {template!r:.60}")
+        raise ParameterError(f"{_TEMPLATE_KEY} must be a string with {{query}} and {{document}}, got {template!r:.60}")
     return template
 
 
 def rerank_prompt(tokenizer: Tokenizer, template: str, texts: Mapping[str, str], most: int) -> list[int]:
-    """Return the tokens of a filled template: control tokens that stand in it are such, in the texts they are text."""
+    """Return the tokens of a filled template; control tokens are recognised in the template, not in the inputs."""
     tokens: list[int] = []
     rest = template
     while places := {at: name for name in texts if (at := rest.find("{" + name + "}")) >= 0}:
@@ -92,7 +92,7 @@ def rerank_prompt(tokenizer: Tokenizer, template: str, texts: Mapping[str, str],
 
 
 def answer_tokens(tokenizer: Tokenizer) -> tuple[int, int]:
-    """Return the tokens of "yes" and "no".
+    """Return the token ids of "yes" and "no".
 
     Raises
     ------
@@ -103,7 +103,7 @@ def answer_tokens(tokenizer: Tokenizer) -> tuple[int, int]:
     for word in ANSWERS:
         ids = tokenizer.encode(word, special=False, bos=False)
         if len(ids) != 1:
-            raise ParameterError(f"the model's tokenizer has no single token for {word!r}, which reranking reads")
+            raise ParameterError(f"the model's tokenizer has no single token for {word!r}, which reranking needs")
         found += ids
     return found[0], found[1]
 
@@ -114,9 +114,9 @@ class AnswerHead:
     Parameters
     ----------
     answers : pair of int
-        The tokens of "yes" and "no".
+        Token ids of "yes" and "no".
     bits : {8, 4}
-        Codes of matrices that the checkpoint stores as floats, as the executor has them.
+        Code width of matrices that the checkpoint stores as floats, as in the executor.
     """
 
     def __init__(self, program: Program, profile: str, answers: Sequence[int], bits: int) -> None:
@@ -135,7 +135,7 @@ class AnswerHead:
             self._weight = from_blocks(tensor.kind, _bytes_of(tensor, answers), (len(answers), self._width))
 
     def score(self, head: bytes) -> float:
-        """Return the probability of the first answer beside the second's, given what enters the head."""
+        """Return the probability of the first answer relative to the second, given the head's input."""
         if self._floats is not None:
             row = np.frombuffer(head, "<f4").astype(np.float32)
             logits = fp32.linear(row[None], self._floats)[0]

@@ -1,8 +1,8 @@
-"""The head of a reward model or reranker: how likely a text is right, from the hidden state behind one of its tokens.
+"""The head of a reward model or reranker: rates a text from the hidden state at one of its tokens.
 
 Linear layers with a ReLU or tanh between them, in the arithmetic of the model's profile: a reward has the same bits on
-every machine, whatever else runs. Of two results the second is "right" (Qwen2.5-Math-PRM, arXiv 2501.07301); one alone
-is a logit.
+every machine, whatever else runs. With two outputs, the second is "right" (Qwen2.5-Math-PRM, arXiv 2501.07301); a
+single output is a logit.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ class RewardHead:
     Parameters
     ----------
     tensors : mapping
-        The checkpoint's.
+        Tensors of the checkpoint.
     layers : sequence of str
-        The names of the layers, without `.weight` and `.bias`, in order.
+        Names of the layers in order, without `.weight` and `.bias`.
     width : int
-        Of the hidden states.
+        Width of the hidden states.
     bits : {8, 4}
-        Codes of matrices that the checkpoint stores as floats, as the executor has them.
+        Code width of matrices that the checkpoint stores as floats, as in the executor.
     between : {'relu', 'tanh'}
-        What results pass on their way to the next layer.
+        Activation between the layers.
 
     Raises
     ------
     ModelError
-        If a tensor is missing or misshapen.
+        If a tensor is missing or has the wrong shape.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class RewardHead:
         self._floats = list[tuple[fp32.Floats, fp32.Floats | None]]()
         for layer in layers:
             if (name := f"{layer}.weight") not in tensors:
-                raise ModelError(f"tensor {name} is missing: the model has no head of a reward model")
+                raise ModelError(f"tensor {name} is missing: the model has no reward head")
             weight, bias = tensors[name], tensors.get(f"{layer}.bias")
-            if weight.shape == (width,):  # of one result; llama.cpp's converter leaves out dimensions of 1
+            if weight.shape == (width,):  # one output: llama.cpp's converter leaves out dimensions of 1
                 weight = Tensor(weight.name, weight.kind, (1, width), weight.data)
             if len(weight.shape) != 2 or weight.shape[1] != width or (bias and bias.shape != weight.shape[:1]):
                 shapes = f"shape {weight.shape}" if bias is None else f"shapes {weight.shape} and {bias.shape}"
@@ -81,7 +81,7 @@ class RewardHead:
             raise ModelError(f"the head's last layer, {layers[-1]}, has {width} results; a reward has one or two")
 
     def reward(self, head: bytes) -> float:
-        """Return a number from 0 to 1, given what enters the head (`Executor.head_inputs`)."""
+        """Return a reward from 0 to 1, given the head's input (`Executor.head_inputs`)."""
         return self._float_reward(head) if self._floating else self._integer_reward(head)
 
     score = reward

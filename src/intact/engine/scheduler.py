@@ -1,4 +1,4 @@
-"""The scheduler: which sequences take part in a step, oldest first, within a budget of rows and the cache's cap."""
+"""The scheduler: picks the sequences of each step, oldest first, within the row budget and the cache's cap."""
 
 from __future__ import annotations
 
@@ -14,18 +14,16 @@ from intact.engine.request import Request
 from intact.engine.sequence import Sample, Sequence, SequenceWork, Stream, work_of
 
 FORESIGHT = 4  # pages kept free for the growth of each running sequence
-PATIENCE = 256  # steps of waiting that one more of priority is worth
-LOOKAHEAD = (
-    64  # long prompts of which a step finds out how much the index has, or how many it finds waiting for another
-)
-FORESEEN = 1024  # waiting sequences that are searched for short prompts
+PATIENCE = 256  # steps of waiting that one unit of priority is worth
+LOOKAHEAD = 64  # long prompts per step that are looked up in the index, or found waiting for another's page
+FORESEEN = 1024  # waiting sequences searched for short prompts
 Claim = tuple[Block, bytes]
-"""A page that a step computes, by its parent and its tokens."""
+"""A page that a step computes, identified by its parent and its tokens."""
 
 
 @dataclass
 class Counters:
-    """Counts of what the scheduler and the engine did so far: proofs that a setting took effect."""
+    """Counters of the scheduler and the engine, which show that a setting took effect."""
 
     steps: int = 0
     rows: int = 0
@@ -47,7 +45,7 @@ class Counters:
 
 
 class SequenceTooLargeError(Exception):
-    """A sequence does not fit the cache even when it is alone."""
+    """A sequence does not fit in the cache even when it runs by itself."""
 
     def __init__(self, sequence: Sequence) -> None:
         self.sequence = sequence
@@ -56,28 +54,29 @@ class SequenceTooLargeError(Exception):
 class Scheduler:
     """Orders sequences and plans steps.
 
-    Sequences stand in one total order: by the step at which they arrived, minus `PATIENCE` steps for each of priority,
-    then by number. A step serves them in that order, so whoever waits is passed only by those who arrive within a
-    bounded number of steps: nobody starves. When pages run out, idle prefixes leave first (least recently used), then
-    paused sequences, then the youngest, never one that is older than who asks.
+    Sequences have one total order: by the step at which they arrived, minus `PATIENCE` steps per unit of priority, then
+    by number. A step serves them in that order, so a waiting sequence can only be overtaken by sequences that arrive
+    within a bounded number of steps, and none starves. When pages run out, idle prefixes are evicted first (least
+    recently used), then paused sequences are preempted, then the youngest, but never one older than the sequence that
+    needs the pages.
 
-    Half of the rows for prompts are kept for short ones, those that are behind by no more than this half: they need not
-    wait for a long one that came before. Where these need less, long ones have the rest, so that a step is as full as
-    ever. The first in the queue has the other half at least.
+    Half of the prompt rows are reserved for short prompts, those that need no more than this half, so that they do not
+    wait for a long prompt that came first. Rows that short prompts do not need go to long ones, so steps stay full. The
+    first sequence in the queue always gets at least the other half.
 
     Parameters
     ----------
     rows, chunk : int
-        The most rows of a step, and of these the most that compute prompts, or again what was preempted.
+        Maximum number of rows in a step, and how many of them may compute prompts or recompute preempted sequences.
     whole : bool
-        If true, texts are read whole: a step has as many as fit its rows, and one alone that is longer.
+        If true, texts are computed whole: a step has as many as fit its rows, or a single one that is longer.
 
     Attributes
     ----------
     kept : int
-        Rows for short prompts.
+        Rows reserved for short prompts.
     indexes : list of PrefixIndex
-        The cached pages of each model, the main one first.
+        Cached pages of each model, the main one first.
     """
 
     def __init__(self, index: PrefixIndex, rows: int, chunk: int, counters: Counters, whole: bool = False) -> None:
@@ -87,42 +86,42 @@ class Scheduler:
         self.kept = self.chunk // 2
         self.queue = RequestQueue()
         self._number = count()
-        self._promised: int | None = None  # pages that running sequences will take, once computed in this step
+        self._promised: int | None = None  # pages that running sequences will need, once computed in this step
 
     def add(self, request: Request) -> Sequence:
-        """Queue a request, as one sequence that all its samples share."""
+        """Queue a request as one sequence shared by all its samples."""
         arrival = self.counters.steps - PATIENCE * request.priority
         samples = [Sample(i, key) for i, key in enumerate(request.keys)]
         table = PageTable(self.index, self.index.root_of(-1 if request.adapter is None else request.adapter))
         sequence = Sequence(request, samples, (arrival, self.number()), table)
-        sequence.rules = request.rules and request.rules.fork()  # freed with the sequence
+        sequence.rules = request.rules and request.rules.fork()  # a copy, freed with the sequence
         given = request.mixing.streams if request.mixing is not None else ()
         sequence.others = tuple(Stream(sequence, one, PageTable(self.indexes[one.model])) for one in given)
         self.queue.add(sequence)
         return sequence
 
     def number(self) -> int:
-        """Return a number for a new sequence: younger than all."""
+        """Return the next sequence number, higher than all before."""
         return next(self._number)
 
     def remove(self, sequence: Sequence) -> None:
-        """Remove a sequence; its pages are free at once, or idle in the index."""
+        """Remove a sequence; its pages are freed at once, or become idle in the index."""
         sequence.leave_ends()
         self.queue.remove(sequence)
 
     def preempt(self, sequence: Sequence) -> None:
-        """Preempt a running sequence: release its pages; it will be computed again."""
+        """Preempt a running sequence: release its pages, to be recomputed later."""
         self.queue.stop(sequence)
         self.counters.preemptions += 1
         self._promised = None
 
     def plan(self) -> list[SequenceWork]:
-        """Return the next step's work, its pages reserved.
+        """Return the next step's work, with its pages reserved.
 
         Raises
         ------
         SequenceTooLargeError
-            If the first in the queue can never run.
+            If the first sequence in the queue can never run.
         """
         if self.whole:
             return self._plan_whole()
@@ -130,7 +129,7 @@ class Scheduler:
         left = _Left(self.rows, self.chunk)
         claimed: set[Claim] = set()
         short = self._short()
-        reserved = sum(short.values())  # rows for short prompts that are still to come
+        reserved = sum(short.values())  # rows for short prompts later in the order
         self._promised = None
         for index in self.indexes:
             index.pool.retry()
@@ -154,14 +153,14 @@ class Scheduler:
                 if sequence.others and not _is_prefill(sequence):  # its prompts were cached
                     most = left.rows
             work = work_of(sequence, most, found.waiting)
-            if not work.rows:  # too few for all streams
+            if not work.rows:  # too few rows for all streams
                 self._release(sequence)
                 continue
             if not self._admit(sequence, work.shares):
                 self._release(sequence)
                 if not works and all(s is sequence or s.request.paused for s in self.queue.running):
                     raise SequenceTooLargeError(sequence)
-                break  # a younger one must not take what an older one waits for
+                break  # a younger sequence must not take the pages that an older one waits for
             works.append(work)
             left.rows -= work.rows
             if prefill:
@@ -173,7 +172,7 @@ class Scheduler:
         return works
 
     def _plan_whole(self) -> list[SequenceWork]:
-        """Return the next texts that are read whole; errors as of `plan`."""
+        """Plan a step of an encoder, which computes whole texts; raises like `plan`."""
         works: list[SequenceWork] = []
         left, self._promised = self.rows, None
         self.index.pool.retry()
@@ -182,7 +181,7 @@ class Scheduler:
                 continue
             work = work_of(sequence, left)
             if works and work.rows > left:
-                break  # a younger one must not pass it
+                break  # a younger sequence must not overtake it
             if not self._admit(sequence, work.shares):
                 if not works and all(s is sequence or s.request.paused for s in self.queue.running):
                     raise SequenceTooLargeError(sequence)
@@ -192,12 +191,12 @@ class Scheduler:
         return works
 
     def _find(self, sequence: Sequence, claimed: set[Claim]) -> _Found:
-        """Take over what the index has of a sequence's streams; find those for whose next page another's is used.
+        """Match a sequence's streams against the index, and find the streams whose next page is already being computed.
 
         Parameters
         ----------
         claimed : set
-            The pages that this step computes already.
+            Pages that this step already computes.
         """
         found = _Found()
         for number, stream in enumerate(sequence.streams):
@@ -212,21 +211,21 @@ class Scheduler:
         return found
 
     def _waiting(self, left: _Left) -> Iterator[Sequence]:
-        """Yield sequences that wait, while there are rows for prompts."""
+        """Yield waiting sequences while rows for prompts remain."""
         for sequence in list(self.queue.waiting):
             if not left.chunk or not left.looks:
                 return
             yield sequence
 
     def _release(self, sequence: Sequence) -> None:
-        """Return to the index the pages that a sequence took over, if it does not run."""
+        """Return to the index the pages that a sequence took over, unless it is running."""
         if not sequence.running:
             sequence.drop()
 
     def _short(self) -> dict[Sequence, int]:
-        """Return the short prompts, each with the rows that it needs besides the index's.
+        """Return the short prompts, each with the number of rows it needs beyond those in the index.
 
-        The search stops at enough of them to fill a step.
+        The search stops once there are enough to fill a step.
         """
         found: dict[Sequence, int] = {}
         looks, rows = LOOKAHEAD, self.chunk
@@ -248,11 +247,11 @@ class Scheduler:
         size = self.index.pool.page_size
         start = stream.table.depth * size
         if not self.index.keep or start + size > stream.skippable:
-            return None  # it could not be taken over
+            return None  # the page could not be taken over
         return stream.table.block, stream.text(start, start + size)
 
     def _admit(self, sequence: Sequence, shares: Positions[int]) -> bool:
-        """Reserve pages for so many positions more of each stream; return false if the sequence must wait."""
+        """Reserve pages for the next `shares` positions of the streams; return false if the sequence must wait."""
         parts = [(stream.table, share) for stream, share in zip(sequence.streams, shares, strict=True)]
         if all(table.length + positions <= table.writable for table, positions in parts):
             return True
@@ -268,7 +267,7 @@ class Scheduler:
         return True
 
     def make_room(self, table: PageTable, positions: int, sequence: Sequence | None = None) -> bool:
-        """Reserve positions, if need be by evicting idle pages and preempting paused, then younger sequences."""
+        """Reserve positions, if necessary by evicting idle pages and preempting paused, then younger sequences."""
         victims = self._victims(sequence)
         while True:
             if (lack := table.missing(positions) - table.index.pool.free) > 0:
@@ -282,22 +281,22 @@ class Scheduler:
             try:
                 table.reserve(positions)
                 return True
-            except OutOfPagesError:  # the machine has less than the cap, which has come down
+            except OutOfPagesError:  # the machine has less memory than the cap, which has been lowered
                 continue
 
     def reserve_spare(self, sequence: Sequence, *positions: int) -> bool:
-        """Reserve positions of each stream of a sequence if pages are free; return true if so."""
+        """Reserve positions in each stream of a sequence if enough pages are free; return true on success."""
         try:
             for stream, count in zip(sequence.streams, positions, strict=True):
                 if stream.table.missing(count) > stream.table.index.pool.free:
                     return False
                 stream.table.reserve(count)
-        except OutOfPagesError:  # the machine has less than the cap
+        except OutOfPagesError:  # the machine has less memory than the cap allows
             return False
         return True
 
     def _worth_starting(self, sequence: Sequence) -> bool:
-        """Return true if a waiting sequence is likely to stay: its text and what it and the running will write fit."""
+        """Return true if a waiting sequence is likely to stay: it fits, with the growth of all running ones."""
         running = (s for s in reversed(self.queue.running) if not s.request.paused)
         youngest = next(running, None)
         if youngest is None or youngest.order > sequence.order:
@@ -307,13 +306,13 @@ class Scheduler:
         return self._promised + self._growth(sequence) <= self.index.pool.free + self.index.idle
 
     def _growth(self, sequence: Sequence) -> int:
-        """Return the main model's pages that a sequence is expected to take: for its tokens, half of those to come."""
+        """Return the main-model pages that a sequence is expected to need: for its tokens and half of those to come."""
         written = min(FORESIGHT, -(-sequence.left // (2 * self.index.pool.page_size)))
         own = [stream for stream in sequence.streams if stream.model == 0]
         return sum(stream.table.missing(stream.remaining) + written for stream in own)
 
     def _victims(self, sequence: Sequence | None) -> Iterator[Sequence]:
-        """Yield sequences to preempt: the paused, then the younger ones."""
+        """Yield sequences to preempt: paused ones, then younger ones."""
         running = self.queue.running[::-1]
         for paused in (True, False):
             for s in running:
@@ -325,7 +324,7 @@ class Scheduler:
 
 @dataclass
 class _Found:
-    """The outcome of looking at a sequence: positions gained from the index, pages to compute, streams that wait."""
+    """The lookup result for a sequence: positions gained from the index, pages to compute, streams that must wait."""
 
     gained: int = 0
     claims: set[Claim] = field(default_factory=set)
@@ -334,7 +333,7 @@ class _Found:
 
 @dataclass
 class _Left:
-    """The remains of a plan's budget: rows, rows for prompts, and looks at sequences that wait for another's page."""
+    """The remaining budget of a plan: rows, prompt rows, and lookups of sequences that wait for another's page."""
 
     rows: int
     chunk: int
@@ -342,7 +341,7 @@ class _Left:
 
 
 def _is_prefill(sequence: Sequence) -> bool:
-    """Return true if a sequence has a prompt to compute, or a text that was preempted."""
+    """Return true if a sequence has a prompt to compute, or tokens to recompute after preemption."""
     if sequence.others:
         return any(stream.remaining > 1 for stream in sequence.streams)
     return sequence.remaining > 1 or not sequence.output

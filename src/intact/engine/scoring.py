@@ -1,4 +1,4 @@
-"""Scoring of texts: given tokens are reported with their log-probabilities, as if they had been drawn."""
+"""Scoring: given tokens are reported with their log-probabilities, as if they had been drawn."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from intact.executors.base import Executor
 
 
 class ScoreRun(SequenceRun):
-    """A part of a text that is scored: at each of its rows a draw whose outcome is given."""
+    """A part of a scored sequence: each row has a draw with a given result."""
 
     __slots__ = ()
     has_results = True
 
     @property
     def given(self) -> NDArray[np.int32]:
-        """The tokens that follow its rows, without those that were reported before."""
+        """The tokens that follow its rows, except those already reported."""
         sequence, request = self.sequence, self.sequence.request
         assert isinstance(request, ScoreRequest)
         return request.given[sequence.scored : sequence.table.length + self.rows]
@@ -30,7 +30,7 @@ class ScoreRun(SequenceRun):
         return range(end - len(self.given), end)
 
     def score(self, executor: Executor, logits: NDArray[np.int32]) -> None:
-        """Compute the log-probabilities of the given tokens, as of drawn ones."""
+        """Compute the log-probabilities of the given tokens."""
         tokens = self.given
         count = len(tokens)
         if count:
@@ -45,9 +45,9 @@ class Scoring:
     Parameters
     ----------
     top : int
-        The number of likeliest tokens to report at each place.
+        Number of likeliest tokens to report at each position.
     listen : callable
-        Called at the end.
+        Called when the request ends.
     """
 
     def __init__(self, tokens: Sequence[int], top: int = 0, listen: Callable[[], None] = lambda: None) -> None:
@@ -55,7 +55,7 @@ class Scoring:
         self._listen = listen
         self._logprobs: list[int] = []
         self._likeliest: list[Top] = []
-        self._finish: Finish | None = None if len(text) > 1 else "length"  # nothing comes before the first
+        self._finish: Finish | None = None if len(text) > 1 else "length"  # a single token has nothing to be scored
         self._error: Exception | None = None
         self.request = ScoreRequest(
             prompt=text[:-1], given=text[1:], keys=[0], limit=1, sink=self._sink, ended=self._ended, top=top
@@ -63,11 +63,11 @@ class Scoring:
 
     @property
     def done(self) -> bool:
-        """True if it has ended."""
+        """True if the request has ended."""
         return self._finish is not None
 
     def result(self) -> tuple[NDArray[np.int64], list[Top]]:
-        """Return the log-probability of each token but the first, nats times 2^24, and the likeliest there."""
+        """Return each token's log-probability, except the first one's, in nats times 2^24, and the likeliest tokens."""
         if self._error is not None:
             raise self._error
         if self._finish != "length":

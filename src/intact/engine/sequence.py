@@ -1,4 +1,4 @@
-"""Sequences, each a text that one or more samples still have in common, and their part in a step."""
+"""Sequences, each shared by the samples that have drawn the same tokens so far, and their part in a step."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from intact.numerics.mix import Place
 from intact.numerics.sampling import Draw, allowed
 
 SCORED_ROWS = 64
-"""Rows of logits that are held at once for a text that is scored."""
+"""Maximum number of logit rows held at once when scoring."""
 Drawn = tuple[int, int]
 """A token and its log-probability."""
 Top = tuple[tuple[int, int], ...]
 
 
 class Sample(NamedTuple):
-    """One sample: its number in the request, and the key of its draws."""
+    """A sample: its number in the request, and the random key of its draws."""
 
     number: int
     key: int
 
 
 class Stream:
-    """A further stream of a text, for a mix: another prompt, followed by the same tokens; its own cached positions.
+    """An additional stream of a mixed sequence: another prompt followed by the same drawn tokens, with its own cache.
 
     Parameters
     ----------
     sequence : Sequence
-        The text.
+        The sequence that the stream belongs to.
     given : StreamPrompt
-        The stream's model and prompt.
+        Model and prompt of the stream.
     """
 
     adapter = -1
-    """Mixes take no adapters."""
+    """No adapter: mixes do not support them."""
     __slots__ = ("_sequence", "_shift", "given", "table")
 
     def __init__(self, sequence: Sequence, given: StreamPrompt, table: PageTable) -> None:
@@ -52,55 +52,53 @@ class Stream:
 
     @property
     def model(self) -> int:
-        """The number of its model."""
+        """Number of the stream's model."""
         return self.given.model
 
     @property
     def length(self) -> int:
-        """Tokens of the stream."""
+        """Number of tokens in the stream."""
         return self._sequence.length + self._shift
 
     @property
     def remaining(self) -> int:
-        """Tokens that the cache lacks, at least one."""
+        """Number of tokens that the cache lacks, at least one."""
         return self.length - self.table.length
 
     @property
     def skippable(self) -> int:
-        """Positions whose rows of logits are not needed."""
+        """Number of positions whose logits are not needed."""
         return self.length - 1
 
     def tokens(self, start: int, end: int) -> NDArray[np.int32]:
-        """Return a part of the stream."""
+        """Return part of the stream's tokens."""
         prompt = self.given.tokens
         drawn = self._sequence.tokens(max(start, len(prompt)) - self._shift, max(end, len(prompt)) - self._shift)
         return drawn if start >= len(prompt) else np.concatenate([prompt[start:end], drawn])
 
     def text(self, start: int, end: int) -> bytes:
-        """Return a part of the stream as the keys of the cache's index."""
+        """Return part of the stream as keys of the prefix index."""
         return self.tokens(start, end).tobytes()
 
     def take_over(self) -> int:
-        """Take over the index's pages that the cache lacks; return the positions gained."""
+        """Take over missing pages from the index; return the number of positions gained."""
         return self.table.match(self.text, self.skippable) if self.remaining > 1 else 0
 
     def take_over_end(self) -> int:
-        """Take over a page that another text has left partly filled; return the positions gained."""
+        """Take over a partly filled page left by another sequence; return the number of positions gained."""
         return self.table.match_end(self.text, self.skippable) if self.remaining > 1 else 0
 
 
 class Sequence:
-    """A text and its cached positions.
+    """The tokens of one or more samples, with their cached positions.
 
-    Samples that have drawn the same tokens so far share one; a fork is a sample more.
-
-    The cache is at least one token behind the text: the step that catches up draws what follows.
-
-    It is the first of its `streams` itself; a mix has further ones.
+    Samples that have drawn the same tokens so far share one sequence; a fork adds a sample to it.
+    The cache is always at least one token short of the sequence: the step that catches up draws the next token.
+    The sequence itself is the first of its `streams`; a mix has more.
     """
 
     model = 0
-    """The number of its model among the engine's."""
+    """Number of the model within the engine."""
 
     __slots__ = (
         "_base",
@@ -122,45 +120,45 @@ class Sequence:
 
     def __init__(self, request: Request, samples: list[Sample], order: tuple[int, int], table: PageTable) -> None:
         self.request, self.samples, self.order, self.table = request, samples, order, table
-        self.running = False  # admitted: it holds pages, and others make room for it only if they are older
+        self.running = False  # admitted: it holds pages, which only older sequences may take
         self.rules: Rules | None = None
-        self.scored = 0  # rows of a text that is scored whose tokens have been reported
+        self.scored = 0  # scored tokens already reported
         self.draft: Draft | None = None
-        self.hidden: KeptRows | None = None  # that the draft reads
-        self._drafted = -1  # the sample whose draws the draft guesses: another may be the one that stays
-        self._seen = 0  # tokens that the draft has been extended by
+        self.hidden: KeptRows | None = None  # hidden states that the draft reads
+        self._drafted = -1  # the sample whose draws the draft guesses; after a split, another may remain
+        self._seen = 0  # number of tokens that the draft has seen
         self.output: list[int] = []
-        self._base = request.prompt  # the text before `output`; shared with forks
-        self.length = len(self._base)  # tokens of the text
+        self._base = request.prompt  # the tokens before `output`; shared with forks
+        self.length = len(self._base)
         self.others: tuple[Stream, ...] = ()
 
     @property
     def adapter(self) -> int:
-        """The number of the adapter that the text passes, or -1."""
+        """Number of the adapter, or -1."""
         return -1 if self.request.adapter is None else self.request.adapter
 
     @property
     def streams(self) -> tuple[Sequence | Stream, ...]:
-        """All streams of the text, the main one first."""
+        """All streams, the main one first."""
         return (self, *self.others)
 
     @property
     def lacking(self) -> int:
-        """Tokens that the caches of all streams lack."""
+        """Number of tokens that the caches of all streams lack."""
         return sum(stream.remaining for stream in self.streams) if self.others else self.remaining
 
     @property
     def remaining(self) -> int:
-        """Tokens that the cache lacks, at least one."""
+        """Number of tokens that the cache lacks, at least one."""
         return self.length - self.table.length
 
     @property
     def skippable(self) -> int:
-        """Positions whose rows of logits are not needed, so that the index may provide them."""
+        """Number of positions whose logits are not needed, so that the index may provide them."""
         return self.length - 1 if not isinstance(self.request, ScoreRequest) else self.scored
 
     def tokens(self, start: int, end: int) -> NDArray[np.int32]:
-        """Return a part of the text."""
+        """Return part of the tokens."""
         base = len(self._base)
         if start >= base:
             return np.array(self.output[start - base : end - base], np.int32)
@@ -169,32 +167,32 @@ class Sequence:
         return np.concatenate([self._base[start:], np.array(self.output[: end - base], np.int32)])
 
     def text(self, start: int, end: int) -> bytes:
-        """Return a part of the text as the keys of the cache's index."""
+        """Return part of the sequence as keys of the prefix index."""
         return self.tokens(start, end).tobytes()
 
     @property
     def last(self) -> int:
-        """The text's last token."""
+        """The last token."""
         return self.output[-1] if self.output else int(self._base[-1])
 
     @property
     def left(self) -> int:
-        """Tokens that may still be drawn."""
+        """Number of tokens that may still be drawn."""
         return self.request.end - self.length
 
     @property
     def may_draft(self) -> bool:
-        """True if guesses may be checked along."""
+        """True if drafts may be verified for it now."""
         return self.drafts_later and len(self.samples) == 1
 
     @property
     def drafts_later(self) -> bool:
-        """True if guesses may be checked along once its samples have parted."""
+        """True if drafts may be verified for it now or once its samples have diverged."""
         request = self.request
         return isinstance(request, GenerateRequest) and request.draft and not self.others
 
     def draft_by(self, drafter: Drafter) -> Draft:
-        """Return the draft of the text, extended to its end; forks share what was known before they parted."""
+        """Return the draft, extended to the end of the sequence; forks share the part before they diverged."""
         sample = self.samples[0]
         if self.draft is None or self._drafted != sample.number:
             draws = DrawContext(self.request.sampling, sample.key, self._rules_ahead, len(self.request.keys))
@@ -213,7 +211,7 @@ class Sequence:
             stream.table.drop()
 
     def leave_ends(self) -> None:
-        """Give the last page of each stream to the index."""
+        """Hand the partly filled last page of each stream to the index."""
         for stream in self.streams:
             stream.table.leave_end(stream.text)
 
@@ -221,26 +219,26 @@ class Sequence:
         return self.rules and self.rules.ahead()
 
     def preempt(self) -> None:
-        """Release the pages; the text stays, to be computed again."""
+        """Release the pages; the tokens stay, to be recomputed."""
         self.drop()
         self.running = False
 
     def take_over(self) -> int:
-        """Take over the index's pages of the text that the cache lacks; return the positions gained."""
+        """Take over missing pages from the index; return the number of positions gained."""
         return self.table.match(self.text, self.skippable) if self.remaining > 1 else 0
 
     def take_over_end(self) -> int:
-        """Take over a page that another text has left partly filled; return the positions gained."""
+        """Take over a partly filled page left by another sequence; return the number of positions gained."""
         return self.table.match_end(self.text, self.skippable) if self.remaining > 1 else 0
 
     def follow(self, tokens: list[int], rules: Rules | None) -> None:
-        """Append accepted tokens of a draft, and take the rules that have seen them."""
+        """Append the accepted tokens of a draft, and replace the rules by a copy that includes them."""
         self.output += tokens
         self.length += len(tokens)
         self.rules = rules
 
     def renew(self) -> None:
-        """Return the rules to the end of the text, after a step that went ahead of it has failed."""
+        """Reset the rules to the end of the sequence after a failed step has advanced them."""
         self.rules = self.rules and self.rules.fork()
 
     def _append(self, token: int) -> None:
@@ -250,7 +248,7 @@ class Sequence:
             self.rules.add(token)
 
     def split(self, groups: Mapping[int, list[Sample]], number: Callable[[], int]) -> list[Sequence]:
-        """Append the tokens drawn: the first one here, each other to a fork; return the forks."""
+        """Append the drawn tokens: the first to this sequence, each other to a fork; return the forks."""
         first, *others = groups
         forks = []
         if others:
@@ -269,18 +267,18 @@ class Sequence:
 
 
 class SequenceWork(NamedTuple):
-    """Rows of one sequence in a step: tokens of its text from where its cache ends.
+    """Rows of one sequence in a step: the tokens that its cache lacks.
 
     Attributes
     ----------
     rows : int
-        All its rows, which its streams share.
+        Total number of rows over all streams.
     completes : bool
-        The cache catches up with the text, so that tokens can be drawn; never so if the text is scored.
+        If true, the cache catches up with the sequence, so that tokens can be drawn; always false when scoring.
     decodes : bool
-        Only the text's last token is to be computed.
+        If true, only the last token needs to be computed.
     shares : tuple of int
-        The rows of each stream.
+        Number of rows of each stream.
     """
 
     sequence: Sequence
@@ -291,14 +289,14 @@ class SequenceWork(NamedTuple):
 
 
 def work_of(sequence: Sequence, rows: int, waiting: Container[int] = ()) -> SequenceWork:
-    """Return work of at most so many rows, from where a sequence's cache ends; all of a text that an encoder reads.
+    """Return a sequence's next work of at most `rows` rows; for an encoder, the whole text.
 
-    The last tokens of several streams are computed in one step, which draws from all of them.
+    The last tokens of all streams are computed in the same step, which draws from all of them.
 
     Parameters
     ----------
     waiting : container of int
-        The streams that are to have no rows.
+        Streams that must not get any rows.
     """
     if sequence.others:
         return _work_of_streams(sequence, rows, waiting)
@@ -326,33 +324,32 @@ def _work_of_streams(sequence: Sequence, rows: int, waiting: Container[int]) -> 
 class SequenceRun:
     """One sequence in a step: its rows, and the tokens drawn after its last token and along accepted drafts.
 
-    It walks down a tree of drafts: a node is entered if it is the token that was drawn at the node before.
-
-    Each draw is made under the edits and the mask of its place, so that it gives what a step of its own would have.
+    It walks down a tree of drafts, entering a node if it matches the token drawn at its parent. Each draw uses the
+    edits and mask of its position, so that it gives the same token as a separate step would.
 
     Parameters
     ----------
     tree : Tree, optional
-        Drafts, whose rows follow that of the text's last token.
+        Drafts, whose rows follow that of the last token.
 
     Attributes
     ----------
     firsts : list of int
-        For each stream the first of its rows of logits: the last token's, then those of the nodes. The engine sets it.
+        First logit row of each stream: that of the last token, followed by the nodes. Set by the engine.
     path : list of int
-        The rows that were entered, 0 being the last token's.
+        Rows that were entered; 0 is the last token.
     drawn : list of list
-        The tokens that the samples drew there.
+        Tokens that the samples drew at each row of the path.
     followed : list of int
-        The accepted tokens of the drafts, which led there.
+        Accepted draft tokens along the path.
     notes : dict
-        What observers read there, by the field of `Event`: a value for each row of the path.
+        Observations by `Event` field: one value for each row of the path.
     leading : int
-        Rows of logits before `first` that are run for the inputs of the head alone, of which a drafter learns.
+        Number of rows before `first` that are run only for their head inputs, from which a drafter learns.
     hidden : list of bytes
-        The inputs of the head there and along the path; empty unless the drafter reads them.
+        Head inputs at those rows and along the path; empty unless the drafter reads them.
     rules : Rules or None
-        The rules at the path's end.
+        The rules at the end of the path.
     """
 
     __slots__ = (
@@ -386,63 +383,63 @@ class SequenceRun:
 
     @property
     def first(self) -> int:
-        """The main stream's first row of logits."""
+        """First logit row of the main stream."""
         return self.firsts[0]
 
     @property
     def has_results(self) -> bool:
-        """True if tokens are drawn or scored in the step, or a text is read to its end."""
+        """True if the step draws or scores tokens of the sequence, or encodes it."""
         return self.completes
 
     @property
     def wanted_rows(self) -> int:
-        """The number of rows of logits to draw from, at the end of its rows: the last token's and those of the tree."""
+        """Number of logit rows to draw from, at the end of its rows: the last token and the nodes of the tree."""
         return self.completes + (0 if self.tree is None else len(self.tree.tokens))
 
     def wanted(self, end: int) -> range:
-        """Return the rows whose logits are wanted, of a stream whose rows end before `end` in the step."""
+        """Return the rows whose logits are needed, for a stream whose rows end before `end` in the step."""
         return range(end - self.wanted_rows, end)
 
     def notes_at(self, place: int) -> dict[str, Any]:
-        """Return what observers read at a place of the path, by the field of `Event`."""
+        """Return the observations at a position of the path, by `Event` field."""
         return {field: values[place] for field, values in self.notes.items()}
 
     @property
     def prompted(self) -> int:
-        """Rows before that of the text's last token, from where the cache ends."""
+        """Number of rows that are computed before the last token."""
         return self.rows - self.completes
 
     def count_leading(self, most: int) -> int:
-        """Return how many of these rows are among so many of the text's last ones."""
+        """Return how many of these rows belong to the last `most` tokens before the final one."""
         return max(0, min(self.prompted, most - (self.sequence.remaining - self.prompted)))
 
     def keep_hidden(self, most: int) -> None:
-        """Keep the inputs of the head with the text, at most so many; the cache ends where it did before the run."""
+        """Keep up to `most` head inputs with the sequence; called before the cache advances past the run."""
         sequence = self.sequence
         if sequence.hidden is None:
             sequence.hidden = KeptRows(most)
         sequence.hidden.add(sequence.table.length + self.prompted - self.leading, self.hidden)
 
     def draws(self) -> list[Draw]:
-        """Return the draws of the samples at the path's end."""
+        """Return the draws of the samples at the end of the path."""
         sequence, sampling = self.sequence, self.sequence.request.sampling
         row, position = self.first + self.path[-1], sequence.length + len(self.drawn)
         edits, mask = self.rules.next() if self.rules is not None else (None, None)
         return [Draw(row, sampling, sample.key, position, edits=edits, mask=mask) for sample in sequence.samples]
 
     def mix(self, logits: Several[NDArray[np.int32]], draws: Several[Draw]) -> None:
-        """Replace the main stream's rows that are to be drawn from by those of the mix, if there is one.
+        """Replace the main stream's rows to draw from by those of the mix, if the request has one.
 
         Parameters
         ----------
         logits : sequence of int32 arrays
-            The rows of each model.
+            Logit rows of each model.
         """
         mixing = self.sequence.request.mixing
         if mixing is None:
             return
         main, done = logits[0], set[int]()
-        for draw in draws:  # those of a row have the same edits and mask
+        for draw in draws:  # draws of the same row have the same edits and mask
             if draw.row in done:
                 continue
             done.add(draw.row)
@@ -454,7 +451,7 @@ class SequenceRun:
             main[draw.row] = mixing.chosen.row(rows, Place(may, drawn))
 
     def take(self, drawn: list[Drawn]) -> bool:
-        """Take drawn tokens; return true if they lead on to a draft, at which to draw again."""
+        """Add drawn tokens; return true if they match a draft node, where drawing continues."""
         self.drawn.append(drawn)
         if self.tree is None:
             return False
@@ -465,7 +462,7 @@ class SequenceRun:
         if self.rules is not None:
             rules = self.rules.ahead()
             rules.add(token)
-            if not rules.allow():  # nothing follows: the next step raises the error
+            if not rules.allow():  # no token may follow: the next step raises the error
                 return False
             self.rules = rules
         self.path.append(node + 1)

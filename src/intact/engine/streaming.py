@@ -1,4 +1,4 @@
-"""Streams for coroutines: chunks of samples on their way from the engine's thread to a reader, who may fall behind."""
+"""Streams for coroutines: pass chunks from the engine's thread to a reader that may fall behind."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from intact.engine.driver import EngineDriver
 from intact.engine.request import Request
 
 UNREAD = 64
-"""Chunks a sample that may wait for their reader before the request pauses."""
+"""Maximum number of unread chunks per sample before the request is paused."""
 
 
 class SampleStream:
-    """The chunks of one request's samples. A reader who falls behind pauses the request until half is read.
+    """The chunks of one request's samples. If the reader falls behind, the request is paused until half are read.
 
-    Made in the reader's event loop; `open` must come before the request is queued.
+    Create it in the reader's event loop; call `open` before the request is queued.
     """
 
     def __init__(self, driver: EngineDriver) -> None:
         self._driver, self._loop = driver, asyncio.get_running_loop()
         self._woken = self._loop.create_future()
-        self._written = self._read = 0  # each changed by one side alone: the engine's thread, and the loop's
-        self._waiting = self._called = False  # the reader waits; it has been called, and has not come yet
+        self._written = self._read = 0  # each changed by one side only: the engine's thread and the loop's
+        self._waiting = self._called = False  # the reader waits; a wake-up is pending
 
     def open(self, request: Request, samples: int) -> None:
-        """Set the request whose chunks come."""
+        """Set the request whose chunks will arrive."""
         self._request = request
         self._chunks: list[deque[Chunk | None]] = [deque() for _ in range(samples)]
         self._most = UNREAD * samples
 
     def listen(self, sample: int, chunk: Chunk | None) -> None:
-        """Take a chunk, in the engine's thread; None is a sample's end."""
+        """Add a chunk, called in the engine's thread; None ends a sample."""
         self._chunks[sample].append(chunk)
         self._written += 1
         self._request.paused = self._written - self._read >= self._most
-        if self._waiting:  # now, or since the line before: another of the samples may be the one it waits for
+        if self._waiting:  # checked after pausing: the reader may be waiting for another sample
             self._request.paused = False
         if not self._called:
             self._called = True
@@ -48,7 +48,7 @@ class SampleStream:
             self._woken.set_result(None)
 
     async def read(self, sample: int) -> Chunk | None:
-        """Return the next chunk of a sample; None at its end."""
+        """Return the next chunk of a sample, or None at its end."""
         while not self._chunks[sample]:
             self._woken = self._loop.create_future()
             self._waiting = True

@@ -1,6 +1,6 @@
-"""Text in and out: tokenizers, streaming detokenization, chat templates and stop strings.
+"""Text input and output: tokenizers, streaming detokenization, chat templates and stop strings.
 
-Importing this package is cheap: `tokenizers` is imported when a tokenizer is built, `jinja2` when a chat template is.
+Importing this package is cheap: `tokenizers` and `jinja2` are only imported when a tokenizer or a template is built.
 """
 
 from intact.text.stream import Detokenizer, StopStrings

@@ -1,7 +1,7 @@
-"""Messages of several channels in one text, as gpt-oss writes them: the channels' names, and its thoughts.
+"""Channels: messages of several kinds in one text, as gpt-oss writes them, including its thinking.
 
-Control tokens are not seen in a text: `<|start|>assistant<|channel|>final<|message|>` leaves the word `assistant` and
-the channel's name (openai/harmony, docs/format.md).
+Control tokens do not appear in decoded text: `<|start|>assistant<|channel|>final<|message|>` leaves the word
+`assistant` and the channel's name (openai/harmony, docs/format.md).
 """
 
 from __future__ import annotations
@@ -10,61 +10,62 @@ import re
 from typing import Final
 
 MESSAGE: Final = "assistant"
-"""The word between two messages, before the channel's name; the first message may lack it."""
+"""The word between two messages, before the channel's name; the first message may omit it."""
 ANALYSIS: Final = "analysis"
-"""The channel of thoughts."""
+"""The channel for thinking."""
 COMMENTARY: Final = "commentary"
-"""The channel of calls, and of text before them."""
+"""The channel for tool calls, and for text before them."""
 FINAL: Final = "final"
-"""The channel of the answer."""
+"""The channel for the answer."""
 CHANNELS: Final = (ANALYSIS, COMMENTARY, FINAL)
 _NEXT: Final = re.compile(rf"{MESSAGE}({'|'.join(CHANNELS)})")
 _MARKS: Final = tuple(MESSAGE + channel for channel in CHANNELS)
 _BETWEEN: Final = "\n\n"
-"""Text between two messages of the same kind."""
+"""Separator of two messages of the same kind."""
 
 
 def channel_mark(channel: str) -> str:
-    """Return a channel's name as a chat template has it."""
+    """Return the mark of a channel as it appears in chat templates."""
     return f"<|channel|>{channel}"
 
 
 class ThinkingChannel:
-    """Thoughts that are messages of the channel `analysis`, wherever they stand (`intact.text.thinking`)."""
+    """Thinking as messages of the channel `analysis`, at any position (`intact.text.thinking`)."""
 
     template_mark: Final = channel_mark(ANALYSIS)
     visible_marks: Final[tuple[str, ...]] = ()
 
     def reader(self, prompt: str = "") -> ChannelReader:
-        """Return the reader of one text, whatever its prompt."""
+        """Return a reader for one text; the prompt is ignored."""
         return ChannelReader()
 
 
 HARMONY: Final = ThinkingChannel()
-"""Thoughts as gpt-oss marks them."""
+"""Thinking in the format of gpt-oss."""
 
 
 class ChannelReader:
-    """Tell thoughts from text by the names of channels.
+    """Separates thinking from text by channel names.
 
-    The channel `analysis` is thoughts, `commentary` and `final` are text; `final` goes to the end of the text. A text
-    that does not begin with a channel's name, alone or behind the word `assistant`, has none. White space around
-    messages is dropped, but at the end of `final`; two messages of the same kind have an empty line between them.
+    The channel `analysis` is thinking; `commentary` and `final` are text, and `final` extends to the end. A text that
+    does not begin with a channel's name, with or without the word `assistant` before it, has no channels. White space
+    around messages is dropped, except at the end of `final`; two messages of the same kind are separated by an empty
+    line.
     """
 
     def __init__(self) -> None:
-        self._channel = ""  # of the message that is being read; empty before the first, "text" where there are none
-        self._space = list[str]()  # held back, in pieces: joined only once, however many come
-        self._held = ""  # held back behind it: perhaps part of a mark, so never longer than one
+        self._channel = ""  # of the current message; empty before the first one, "text" for a text without channels
+        self._space = list[str]()  # white space held back, in pieces that are joined only once
+        self._held = ""  # text held back after it that may be part of a mark, so never longer than one
         self._begun = False  # the message has text
-        self._written = {True: False, False: False}  # kinds of which there is some
+        self._written = {True: False, False: False}  # by kind: some has been returned
 
     def push(self, text: str) -> list[tuple[bool, str]]:
-        """Take more text; return the parts of it that are certain, each with true if it is thoughts."""
+        """Add text; return the parts that are now certain, each with true if it is thinking."""
         return self._read(text, False)
 
     def flush(self) -> list[tuple[bool, str]]:
-        """Return the same of what was held back, once nothing more will come."""
+        """Return the parts held back, once the text has ended."""
         return self._read("", True)
 
     def _read(self, text: str, ended: bool) -> list[tuple[bool, str]]:
@@ -84,15 +85,15 @@ class ChannelReader:
 
     @property
     def _may_end(self) -> bool:
-        """If true, another message may follow the one that is being read."""
+        """True if another message may follow the current one."""
         return self._channel in (ANALYSIS, COMMENTARY)
 
     def _find_channel(self, text: str, ended: bool) -> str:
-        """Read the first channel's name; return what stands behind it, nothing while more text decides."""
+        """Read the first channel's name; return the text after it, or "" while more text is needed to decide."""
         start = text.lstrip()
         self._space.append(text[: len(text) - len(start)])
         if ended and not (start or any(self._space)):
-            return ""  # nothing has come: the first message may follow a call
+            return ""  # empty so far: the first message may follow a call
         marks = (*CHANNELS, *_MARKS)
         found = next((mark for mark in marks if start.startswith(mark)), "")
         if not found and not ended and any(mark.startswith(start) for mark in marks):
@@ -105,7 +106,7 @@ class ChannelReader:
         return start[len(found) :]
 
     def _add(self, parts: list[tuple[bool, str]], text: str) -> None:
-        """Add text of the message that is being read, but white space at its end, which may be dropped."""
+        """Add text of the current message; holds back trailing white space, which may have to be dropped."""
         if not self._begun:
             text = text.lstrip()
         sure = text.rstrip() if self._may_end else text
@@ -120,6 +121,6 @@ class ChannelReader:
 
 
 def _part(text: str) -> int:
-    """Return how much of the end of a text may be part of a mark."""
+    """Return the length of the longest suffix of a text that may be part of a mark."""
     most = min(len(text), max(map(len, _MARKS)) - 1)
     return next((n for n in range(most, 0, -1) if any(mark.startswith(text[-n:]) for mark in _MARKS)), 0)

@@ -1,13 +1,13 @@
-"""SentencePiece's table of normalisations (`precompiled_charsmap`): checked before a library walks through it.
+"""SentencePiece's normalisation table (`precompiled_charsmap`): validated before a library traverses it.
 
-The table is a trie of UTF-8 keys in a double array, as Darts-clone writes it, and the texts that replace them:
+The table is a trie of UTF-8 keys in a double array, in the format of Darts-clone, followed by the replacement strings:
 
     bytes 0 to 3     size of the trie in bytes, little-endian
     the trie         units of 32 bits: bits 0 to 7 the label, bit 8 says that a key ends, bits 9 to 31 the offset
     the rest         replacements in UTF-8, each ended by a zero byte
 
-A unit that ends a key leads to one that holds the place of its replacement. `tokenizers` and llama.cpp follow offsets
-as they stand, so a wrong one would lead out of the array.
+A unit that ends a key leads to one that holds the position of its replacement. `tokenizers` and llama.cpp follow
+offsets without checking them, so a wrong one would lead out of the array.
 """
 
 from collections.abc import Callable
@@ -19,23 +19,23 @@ from numpy.typing import NDArray
 from intact._base.errors import FormatError
 
 MOST_BYTES: Final = 4 << 20
-"""Bytes of a table; that of XLM-RoBERTa and T5 has 316,720."""
+"""Maximum size of a table in bytes; the table of XLM-RoBERTa and T5 has 316,720."""
 LONGEST_KEY: Final = 256
-"""Bytes of a key; longer ones, and cycles, are refused."""
+"""Maximum length of a key in bytes; longer keys and cycles are rejected."""
 _BLOCK: Final = 256
-"""Units in which the children of one state lie: one for each byte."""
+"""Number of units that hold the children of one state: one per byte value."""
 _NO_LABEL: Final = 1 << 31
 
 
 def check_charsmap(table: bytes, where: str) -> None:
-    """Raise if a table of normalisations could lead out of its arrays.
+    """Raise if a normalisation table contains references out of its arrays.
 
     Parameters
     ----------
     table : bytes
-        The table as it stands in a SentencePiece model, without base64.
+        The table as stored in a SentencePiece model, without base64.
     where : str
-        The file and the key, for messages.
+        File and key, for error messages.
 
     Raises
     ------
@@ -69,9 +69,9 @@ def check_charsmap(table: bytes, where: str) -> None:
 
 
 def _places(units: NDArray[np.int64], fail: Callable[[str], NoReturn]) -> NDArray[np.int64]:
-    """Return the places of all replacements that can be reached from the root.
+    """Return the positions of all replacements reachable from the root.
 
-    A unit at p with the label c is the child of the one state p ^ c, so each is looked at once for each length of keys.
+    A unit at p with the label c can only be the child of the state p ^ c, so each unit is visited once per key length.
     """
     index = np.arange(len(units))
     labels = units & (_NO_LABEL | 0xFF)

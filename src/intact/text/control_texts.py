@@ -1,8 +1,8 @@
-"""Control tokens that the contents of a conversation spell, kept as text while a template renders them.
+"""Control tokens spelled out in the contents of a conversation, kept as plain text while a template is rendered.
 
-A template writes turns with control tokens such as `<|im_end|>`, and contents as they are. A content that spells one
-would end its turn. So every such text is replaced by a mark before the template is rendered, and the marks in what it
-writes tell where these texts belong.
+A template writes turns with control tokens such as `<|im_end|>`, and copies contents unchanged, so a content that
+spells a control token would end its turn. Each of these strings is therefore replaced by a mark before rendering; the
+marks in the result show where the strings belong.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import tokenizers
 
 _DIGITS: Final = 32
-"""Decimal digits of a mark that come from a digest of all texts; 8 more number the text that it stands for."""
+"""Number of decimal digits in a mark that come from a digest of all texts; 8 more give the number of the text."""
 _CUT: Final = 10**8 - 1
-"""The number of a mark that stands for no text, and only divides what a template joins."""
+"""Number of a mark that represents no text, but separates what a template joins."""
 
 
 class PromptPart(NamedTuple):
-    """A part of a prompt: if `is_content`, the text of a control token that a content spells."""
+    """A part of a prompt; if `is_content`, a control token's text that a content spells out."""
 
     text: str
     is_content: bool
@@ -39,9 +39,9 @@ class ControlTexts:
     Parameters
     ----------
     parsing : tokenizers.Tokenizer
-        The tokenizer that makes control tokens of these texts.
+        Tokenizer that recognises control tokens in text.
     kept : collection of str
-        Those that become tokens in contents too.
+        Control tokens that are recognised in contents too.
     """
 
     def __init__(self, parsing: tokenizers.Tokenizer, kept: Collection[str] = ()) -> None:
@@ -53,13 +53,13 @@ class ControlTexts:
 
     @cached_property
     def _pattern_of_normalized(self) -> re.Pattern[str] | None:
-        """Finds the control tokens that are looked for in a normalized text, as they stand there."""
+        """Pattern of the control tokens that are matched in normalised text, in their normalised form."""
         if self._normalizer is None:
             return None
         return _any_of(map(self._normalizer.normalize_str, self._normalized))
 
     def spelled(self, text: str) -> list[tuple[int, int]]:
-        """Return where a text spells control tokens: first and last place; all of it if only its normal form does."""
+        """Return the spans of control tokens spelled in a text, or the whole text if only its normal form has one."""
         if self._pattern is None:
             return []
         found = [match.span() for match in self._pattern.finditer(text)]
@@ -68,12 +68,12 @@ class ControlTexts:
         return found
 
     def mark(self, values: Mapping[str, Any]) -> MarkedTexts | None:
-        """Replace the texts of control tokens in the variables of a template; None if there are none.
+        """Replace the texts of control tokens in a template's variables by marks; return None if there are none.
 
         Parameters
         ----------
         values : mapping
-            The variables. Texts are replaced in lists, tuples and mappings, also in names, however deeply.
+            Template variables. Strings are replaced in lists, tuples and mappings, including keys, at any depth.
 
         Raises
         ------
@@ -94,12 +94,12 @@ class ControlTexts:
 
 
 class MarkedTexts:
-    """Variables of a template in which marks stand for the texts of control tokens.
+    """Template variables in which marks replace the texts of control tokens.
 
     Attributes
     ----------
     values : dict
-        The variables.
+        The variables with marks.
     """
 
     def __init__(self, controls: ControlTexts, mark: str, values: Mapping[str, Any]) -> None:
@@ -108,7 +108,7 @@ class MarkedTexts:
         self.values: dict[str, Any] = self._marked(values)
 
     def split(self, prompt: str) -> Iterator[PromptPart]:
-        """Yield the parts of what the template wrote, in their order."""
+        """Yield the parts of a rendered prompt in order."""
         texts, at = list(self._numbers), 0
         for match in re.finditer(f"{self._mark}([0-9]{{8}})", prompt):
             yield PromptPart(prompt[at : match.start()], False)
@@ -146,7 +146,7 @@ def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def _tree_of(texts: list[str]) -> str:
-    """Return a pattern of sorted texts that looks at what they have in common once, as hostile text may ask for it."""
+    """Return a pattern for sorted texts that tests each common prefix only once, so that hostile text stays cheap."""
     groups = [(first, [text[1:] for text in group]) for first, group in groupby(filter(None, texts), itemgetter(0))]
     branches = "|".join([re.escape(first) + _tree_of(rest) for first, rest in groups])
     if not groups:
@@ -156,7 +156,7 @@ def _tree_of(texts: list[str]) -> str:
 
 
 def _texts(value: Any) -> list[str]:
-    """Return all texts in lists, tuples and mappings, names too, and the text of a content's parts together."""
+    """Return all strings in lists, tuples and mappings, including keys, plus the joined text of multi-part contents."""
     found, waiting = list[str](), [value]
     while waiting:
         one = waiting.pop()
@@ -171,7 +171,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _joined(parts: list[Any] | tuple[Any, ...]) -> str | None:
-    """Return the text of a content that is a list of parts, each with a text; None for other lists."""
+    """Return the joined text of a content that is a list of text parts; None for other lists."""
     if len(parts) < 2 or not all(isinstance(one, Mapping) and isinstance(one.get("text"), str) for one in parts):
         return None
     return "".join([one["text"] for one in parts])

@@ -1,4 +1,4 @@
-"""The part of a GGUF file's tokenizer that depends on its family."""
+"""The parts of a GGUF tokenizer that depend on its family."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,22 +10,22 @@ if TYPE_CHECKING:
 
 
 class Family(NamedTuple):
-    """A tokenizer without its added tokens, and the family's defaults.
+    """A tokenizer without its added tokens, with the family's defaults.
 
     Attributes
     ----------
     build : callable
-        Makes the tokenizer.
+        Builds the tokenizer.
     spell : callable
-        The bytes that a token's text stands for.
+        Returns the bytes that a token's text represents.
     default_ids : tuple
-        The tokens that begin and end a text, where the file names none.
+        BOS and EOS tokens if the file names none.
     add_bos, add_eos : bool
-        If true, they are put around a text where the file doesn't say.
+        If true, the token is added to texts unless the file says otherwise.
     leading_space : bool
-        If true, a space is added in front of a text.
+        If true, a space is prepended to a text.
     pair_types : tuple of int, optional
-        The types of the tokens of two texts; None for a family that reads no pairs.
+        Token types of the two texts of a pair; None for a family without pairs.
     """
 
     build: "Callable[[], tokenizers.Tokenizer]"
@@ -38,7 +38,7 @@ class Family(NamedTuple):
 
 
 def token_id(meta: Metadata, key: str, default: int | None, size: int) -> int | None:
-    """Read the id of a token; the default, where that is one, if the key is missing."""
+    """Read a token id; if the key is missing, return the default if it is a valid id."""
     if meta.get(key) is None:
         return default if default is not None and default < size else None
     return meta.integer(key, least=0, most=size - 1)

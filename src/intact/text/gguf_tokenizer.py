@@ -1,10 +1,9 @@
 """Tokenizers from the metadata of a GGUF file.
 
 Five families: `gpt2`, byte-level BPE with its merges in the file; `bert` and `t5`, which have modules of their own
-(`wordpiece`, `unigram`); `llama`, SentencePiece's BPE, which stores a score for every piece instead of merges; and
-`gemma4`, the same with merges in the file. SentencePiece joins, again and again, the neighbours whose joint piece has
-the best score, the leftmost of equals. With the pairs of pieces listed by the score of what they make, that is BPE with
-merges.
+(`wordpiece`, `unigram`); `llama`, SentencePiece BPE, which stores a score for every piece instead of merges; and
+`gemma4`, the same with merges in the file. SentencePiece repeatedly joins the neighbours whose joint piece has the best
+score, the leftmost of equals. With all pairs of pieces listed by the score of their result, this is BPE with merges.
 """
 
 import math
@@ -42,16 +41,16 @@ _PREFIX: Final = "tokenizer.ggml."
 _TEMPLATE: Final = "tokenizer.chat_template"
 _NAMED: Final = {
     "unk_token": "unknown_token_id",
-    "sep_token": "seperator_token_id",  # so the format spells it
+    "sep_token": "seperator_token_id",  # sic, as in the format
     "pad_token": "padding_token_id",
     "cls_token": "cls_token_id",
     "mask_token": "mask_token_id",
 }
-"""Special tokens that templates may write, by the names in Transformers and the keys in GGUF."""
+"""Special tokens available to templates: names in Transformers, and keys in GGUF."""
 _LONGEST_PIECE: Final = 256
-"""Characters of a piece with a score; those of Gemma 3 have up to 16. Every place to cut one is looked at."""
+"""Maximum length in characters of a piece with a score; Gemma 3 has up to 16. Every position to split one is tried."""
 _MOST_MERGES: Final = 1 << 20
-"""Pairs of pieces that make a piece; Gemma 3 has half a million."""
+"""Maximum number of pairs of pieces that form a piece; Gemma 3 has half a million."""
 
 
 def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Parts:
@@ -60,15 +59,15 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
     Parameters
     ----------
     metadata : mapping
-        The file's keys as they stand in it: `tokenizer.ggml.model`, `tokenizer.ggml.tokens` and so on.
+        Keys as in the file: `tokenizer.ggml.model`, `tokenizer.ggml.tokens` and so on.
     source : str
-        The file, for messages.
+        File name for error messages.
 
     Raises
     ------
     FormatError
-        If a key is missing or of the wrong type, lists disagree in length, a merge or an id names no token, or the
-        kind of tokenizer isn't supported. The message names the key.
+        If a key is missing or has the wrong type, lists differ in length, a merge or an id names no token, or the kind
+        of tokenizer is not supported. The message names the key.
     """
     meta = Metadata(metadata, source, prefix=_PREFIX, error=FormatError)
     texts, stored = _texts(meta)
@@ -104,7 +103,7 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
         meta.fail("bos_token_id", f"is missing, but {_PREFIX}add_bos_token asks for it")
     if add_eos and eos_id is None:
         meta.fail("eos_token_id", f"is missing, but {_PREFIX}add_eos_token asks for it")
-    ids = {name: metadata.get(_PREFIX + key) for name, key in _NAMED.items()}  # not validated: only templates name them
+    ids = {name: metadata.get(_PREFIX + key) for name, key in _NAMED.items()}  # unvalidated, for templates only
     ids |= {"bos_token": bos_id, "eos_token": eos_id}
     user = {texts[token]: token for token, kind in enumerate(types) if kind is TokenType.USER_DEFINED}
     controls = {texts[token]: token for token in sorted(special)}
@@ -136,9 +135,9 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
 
 
 def _pair(meta: Metadata, family: Family, prefix: tuple[int, ...], suffix: tuple[int, ...]) -> PairTemplate | None:
-    """Return the tokens around two texts: those around one, with the end of the first, and a separator, between them.
+    """Return the tokens around a pair of texts: those around one text, with EOS and maybe a separator between the two.
 
-    XLM-RoBERTa has both (`add_sep_token`, by default where a text begins with BOS); BERT's separator is its end.
+    XLM-RoBERTa has both (`add_sep_token`, by default if texts begin with BOS); BERT's separator is its EOS.
     """
     if family.pair_types is None:
         return None
@@ -150,7 +149,7 @@ def _pair(meta: Metadata, family: Family, prefix: tuple[int, ...], suffix: tuple
 
 
 def _templates(metadata: Mapping[str, Any], source: str) -> dict[str, str]:
-    """Read the chat templates: the default one, and others, whose names follow the key."""
+    """Read the chat templates: the default one, and others, whose names are suffixes of the key."""
     found = {}
     for key, value in metadata.items():
         if key == _TEMPLATE or key.startswith(_TEMPLATE + "."):
@@ -166,7 +165,7 @@ def _type_of(types: Sequence[TokenType]) -> Callable[[int], TokenType]:
 
 
 def _texts(meta: Metadata) -> tuple[list[str], Sequence[str]]:
-    """Read the vocabulary: as a list to build from, and in little memory to keep."""
+    """Read the vocabulary, as a list to build from and in a compact form to keep."""
     texts, stored = meta.strings("tokens"), meta.array("tokens")
     stored = stored if isinstance(stored, Strings) else Strings(stored)
     if not texts:
@@ -183,7 +182,7 @@ def _texts(meta: Metadata) -> tuple[list[str], Sequence[str]]:
 
 
 def _types(meta: Metadata, texts: Sequence[str]) -> list[TokenType]:
-    """Read the types. Tokens known to end a turn are control tokens, whatever the file says."""
+    """Read the token types. Tokens known to end a turn are control tokens, whatever the file says."""
     if meta.get("token_type") is None:
         types = [TokenType.NORMAL] * len(texts)
     else:
@@ -221,7 +220,7 @@ def _byte_level(meta: Metadata, texts: Sequence[str]) -> Family:
 
 
 def _merges(meta: Metadata) -> list[tuple[str, str]]:
-    """Read the merges. Of a pair given twice the first counts."""
+    """Read the merges; the first of duplicates counts."""
     written = meta.strings("merges")
     pairs: list[Any] = [tuple(merge.split(" ", 1)) for merge in written]
     for index, pair in enumerate(pairs):
@@ -294,11 +293,11 @@ def _sentencepiece(
 
 
 def merges_of_scores(scored: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-    """Yield all pairs of pieces that make a piece, those that make the best one first.
+    """Yield all pairs of pieces that form a piece, ordered by the score of the result, best first.
 
-    SentencePiece has one rank for a piece, however it is made, and takes the leftmost of equals; a list of merges has
-    a rank for every pair. The two differ only where two pairs that make the same piece overlap, as in a run of one
-    character; a shorter left part first is then the leftmost in all cases that vocabularies are known to have.
+    SentencePiece ranks a piece regardless of how it is formed, and takes the leftmost of equals; a list of merges has a
+    rank per pair. The two differ only where two pairs that form the same piece overlap, as in a run of one character;
+    with shorter left parts first, the leftmost still wins in all cases known to occur in vocabularies.
     """
     return (
         (left, right)
@@ -309,15 +308,15 @@ def merges_of_scores(scored: Mapping[str, float]) -> Iterator[tuple[str, str]]:
 
 
 def word_starts(pieces: Iterable[str]) -> str:
-    """Return a pattern of the spaces before which a text can be cut without changing its tokens.
+    """Return a pattern for the spaces before which a text can be cut without changing its tokens.
 
-    No piece of most vocabularies has a space inside, so that words can be tokenized, and their tokens remembered, one
-    by one. A space after a character that stands before a space within some piece is no place to cut.
+    In most vocabularies no piece has a space inside, so words can be tokenized, and their tokens cached, one by one. A
+    text is not cut at a space after a character that precedes a space inside some piece.
     """
     joined = {
         piece[i - 1] for piece in pieces if WORD_START in piece for i in range(1, len(piece)) if piece[i] == WORD_START
     }
-    escaped = "".join(f"\\x{{{ord(character):x}}}" for character in sorted(joined))  # in Gemma >, for its piece `>▁</`
+    escaped = "".join(f"\\x{{{ord(character):x}}}" for character in sorted(joined))  # in Gemma: > of its piece `>▁</`
     return f"(?<![{escaped}]){WORD_START}" if joined else WORD_START
 
 
@@ -332,7 +331,7 @@ def _assemble(model: "BPE", normalize: Any, split: Any) -> "tokenizers.Tokenizer
 
 
 def _copy(made: "tokenizers.Tokenizer") -> "tokenizers.Tokenizer":
-    """Make a second tokenizer that shares the model of the first."""
+    """Return a second tokenizer that shares the model of the first."""
     return _assemble(made.model, made.normalizer, made.pre_tokenizer)
 
 

@@ -1,4 +1,4 @@
-"""Fill in the middle: the tokens with which a model is asked for what stands between a prefix and a suffix."""
+"""Fill-in-the-middle: the tokens that ask a model for the text between a prefix and a suffix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from intact._base.errors import FormatError
 
 
 class InfillTokens(NamedTuple):
-    """The tokens before the prefix, before the suffix, and before the middle, which the model then writes.
+    """The tokens before the prefix, before the suffix, and before the middle, which the model then generates.
 
     Bavarian et al. 2022, arXiv 2207.14255: the order prefix, suffix, middle.
     """
@@ -27,16 +27,16 @@ SPELLINGS: Final = (
     ("▁<PRE>", "▁<SUF>", "▁<MID>"),  # Code Llama
     ("<PRE>", "<SUF>", "<MID>"),
 )
-"""The names of these tokens in the models we know."""
+"""Names of these tokens in known models."""
 _KEYS: Final = (
     ("fim_pre_token_id", "fim_suf_token_id", "fim_mid_token_id"),
     ("prefix_token_id", "suffix_token_id", "middle_token_id"),  # in files of 2024 and before
 )
-"""The keys of these tokens in GGUF, after ``tokenizer.ggml.``."""
+"""GGUF keys of these tokens, after ``tokenizer.ggml.``."""
 
 
 def find_by_name(ids: Mapping[str, int]) -> InfillTokens | None:
-    """Return a vocabulary's tokens for filling in, found by their names; None if it has none."""
+    """Find a vocabulary's fill-in-the-middle tokens by name; return None if it has none."""
     for names in SPELLINGS:
         if all(name in ids for name in names):
             return InfillTokens(*(ids[name] for name in names))
@@ -44,21 +44,21 @@ def find_by_name(ids: Mapping[str, int]) -> InfillTokens | None:
 
 
 def read_gguf(metadata: Mapping[str, Any], source: str) -> InfillTokens | None:
-    """Return the tokens for filling in that a GGUF file names, or else those with known names.
+    """Return the fill-in-the-middle tokens that a GGUF file names, or else those with known names.
 
     Parameters
     ----------
     metadata : mapping
-        The file's keys as they stand in it.
+        Keys as in the file.
     source : str
-        The file, for messages.
+        File name for error messages.
 
     Raises
     ------
     FormatError
-        If an id that the file names is no token.
+        If an id in the file is not a token.
     """
-    from intact.checkpoints.formats.metadata import Metadata  # brings NumPy, which importing this package shall not
+    from intact.checkpoints.formats.metadata import Metadata  # imports NumPy, which importing this package must not
 
     meta = Metadata(metadata, source, prefix="tokenizer.ggml.", error=FormatError)
     texts: Sequence[str] = meta.get("tokens", ())

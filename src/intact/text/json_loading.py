@@ -1,4 +1,4 @@
-"""A tokenizer.json as two tokenizers: one finds control tokens in a text, the other takes them literally."""
+"""Loads a tokenizer.json as two tokenizers: one recognises control tokens in text, the other takes them literally."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tokenizers import AddedToken
 
 _PARSED: Final = (b"Unigram", b"unk_id", b"Precompiled")
-"""A file with one of these words is parsed here before the library reads it."""
+"""Files that contain one of these words are parsed here before the library reads them."""
 
 
 class Loaded(NamedTuple):
@@ -24,15 +24,15 @@ class Loaded(NamedTuple):
     Attributes
     ----------
     parsing : tokenizers.Tokenizer
-        Finds control tokens in a text.
+        Recognises control tokens in text.
     plain : tokenizers.Tokenizer
-        Takes control tokens in a text literally.
+        Treats control tokens as plain text.
     added : mapping
-        The added tokens by their ids.
+        Added tokens by id.
     known : mapping
-        The ids of all tokens by their texts.
+        Ids of all tokens by text.
     aliases : mapping
-        The ids of tokens to which these tokenizers give others.
+        Added-token ids, by the ids under which these tokenizers re-register them.
     """
 
     parsing: "tokenizers.Tokenizer"
@@ -43,21 +43,21 @@ class Loaded(NamedTuple):
 
 
 def load(content: bytes, file: Path, rows: int | None) -> Loaded:
-    """Make the tokenizers of a tokenizer.json.
+    """Build the tokenizers of a tokenizer.json.
 
     Parameters
     ----------
     content : bytes
-        The content of the file.
+        Content of the file.
     file : Path
-        The file, for messages.
+        File name for error messages.
     rows : int, optional
-        Rows of the model's embedding; control tokens beyond them are left out.
+        Rows of the model's embedding; control tokens beyond them are dropped.
 
     Raises
     ------
     FormatError
-        If it cannot be read, or its model makes tokens random or control tokens of plain text.
+        If the file cannot be read, or its model makes tokens random, or turns plain text into control tokens.
     """
     if any(word in content for word in _PARSED):
         document = parse(content, str(file), error=FormatError)
@@ -79,7 +79,7 @@ def _is_unigram(model: Any) -> bool:
 
 
 def _load_unigram(document: Mapping[str, Any], file: Path, rows: int | None) -> Loaded:
-    """Make the tokenizers of a Unigram, in which control tokens have other names, and therefore other ids."""
+    """Build the tokenizers of a Unigram, in which control tokens have different names, and therefore different ids."""
     content, known = hide_controls(document, file)
     bare = _load(content, file)
     added, size = {}, len(known)
@@ -95,7 +95,7 @@ def _load_unigram(document: Mapping[str, Any], file: Path, rows: int | None) -> 
 
 
 def aliases_of(made: "tokenizers.Tokenizer", known: Mapping[str, int]) -> dict[int, int]:
-    """Return the ids of added tokens to which a tokenizer gives others, by those others."""
+    """Map the ids under which a tokenizer re-registers added tokens to the tokens' own ids."""
     own = {token: known[one.content] for token, one in made.get_added_tokens_decoder().items()}
     return {token: real for token, real in own.items() if token != real}
 
@@ -108,7 +108,7 @@ def _load(content: bytes, file: Path) -> "tokenizers.Tokenizer":
     except BaseException as error:
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
-        raise FormatError(f"{file}: is no tokenizer.json that can be read: {str(error)[:300]}") from error
+        raise FormatError(f"{file}: not a readable tokenizer.json: {str(error)[:300]}") from error
     for name, plain in (("dropout", (None, 0.0)), ("alpha", (None,)), ("nbest_size", (None, 0, 1))):
         value = getattr(loaded.model, name, None)
         if value not in plain:
@@ -121,20 +121,20 @@ def _load(content: bytes, file: Path) -> "tokenizers.Tokenizer":
 
 
 def _within(loaded: "tokenizers.Tokenizer", rows: int | None) -> "tokenizers.Tokenizer":
-    """Leave out control tokens that have no row, where that changes no other token's id."""
+    """Drop control tokens without an embedding row, unless that would change the id of another token."""
     added = loaded.get_added_tokens_decoder()
     kept = {token: one for token, one in added.items() if rows is None or token < rows or not one.special}
     return loaded if len(kept) == len(added) else _with_added(loaded, kept) or loaded
 
 
 def _with_added(loaded: "tokenizers.Tokenizer", added: "Mapping[int, AddedToken]") -> "tokenizers.Tokenizer | None":
-    """Make a tokenizer that shares the model of another, with these added tokens; None if they would get other ids."""
+    """Return a tokenizer that shares the model, with these added tokens; None if their ids would change."""
     made = _join(loaded, added)
     return made if made.get_added_tokens_decoder() == added else None
 
 
 def _join(loaded: "tokenizers.Tokenizer", added: "Mapping[int, AddedToken]") -> "tokenizers.Tokenizer":
-    """Make a tokenizer that shares the model of another, with these added tokens in the order of their ids."""
+    """Return a tokenizer that shares the model, with these added tokens in the order of their ids."""
     from tokenizers import Tokenizer
 
     made = Tokenizer(loaded.model)

@@ -1,7 +1,7 @@
-"""Tokenizers from the tokenizer.json of a folder of safetensors, or from the vocab.txt of BERT.
+"""Tokenizers from the tokenizer.json of a safetensors folder, or from BERT's vocab.txt.
 
-`json_loading` makes the tokenizers; beside the file lie, where the model needs them, tokenizer_config.json (BOS, EOS,
-the chat template), chat_template.jinja and generation_config.json (the tokens that end a generation).
+`json_loading` builds the tokenizers. The folder may also have tokenizer_config.json (BOS, EOS, the chat template),
+chat_template.jinja and generation_config.json (the tokens that end a generation).
 """
 
 import json
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     import tokenizers
 
 VOCABULARY: Final = "vocab.txt"
-"""The file of BERT's vocabulary, in folders without a tokenizer.json."""
+"""BERT's vocabulary file, in folders without a tokenizer.json."""
 _LONGEST_FILE: Final = 256 << 20
-"""Bytes of a tokenizer.json; the largest that are published have some 35 million."""
+"""Maximum size of a tokenizer.json in bytes; the largest published ones have about 35 million."""
 _LONGEST_TEMPLATE: Final = 4 << 20
 _NAMED: Final = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-"""Special tokens that templates may write, as Transformers gives them."""
+"""Special tokens available to templates, as in Transformers."""
 _UNUSED_IDS: Final = 1 << 16
-"""Ids without a token that a vocabulary may have beyond one for each token that it lists."""
+"""Number of unused ids that a vocabulary may have, beyond one for each token that it lists."""
 
 
 def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> Parts:
@@ -41,10 +41,10 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
     Parameters
     ----------
     folder : path
-        Where tokenizer.json lies, or BERT's vocab.txt.
+        Folder with a tokenizer.json, or BERT's vocab.txt.
     rows : int, optional
-        Rows of the model's embedding. Control tokens beyond them, which the model cannot read, are text like any other:
-        the small models of Gemma 3 have no pictures, but their tokenizer.json has a token for one.
+        Rows of the model's embedding. Control tokens beyond them, which the model cannot read, are treated as plain
+        text: the small Gemma 3 models take no images, but their tokenizer.json has a token for one.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
     config = _read(folder / "tokenizer_config.json")
     file = tokenizer_file(folder)
     if not file.exists():
-        raise FormatError(f"{file}: no such file; expected the model's tokenizer.json beside its weights")
+        raise FormatError(f"{file}: no such file; expected the model's tokenizer.json next to its weights")
     written = file.name == VOCABULARY
     loaded = load(document_of_vocabulary(file, config) if written else _content(file, _LONGEST_FILE), file, rows)
     parsing, known = loaded.parsing, loaded.known
@@ -103,13 +103,13 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
 
 
 def tokenizer_file(folder: Path) -> Path:
-    """Return the file of a folder that has the vocabulary: tokenizer.json, or where there is none BERT's vocab.txt."""
+    """Return the vocabulary file of a folder: tokenizer.json, or BERT's vocab.txt if there is none."""
     file, vocabulary = folder / "tokenizer.json", folder / VOCABULARY
     return vocabulary if vocabulary.exists() and not file.exists() else file
 
 
 def _content(file: Path, longest: int) -> bytes:
-    """Read a file of at most so many bytes."""
+    """Read a file of at most `longest` bytes."""
     content = map_file(file)
     if len(content) > longest:
         raise FormatError(f"{file}: the file has {len(content)} bytes; expected at most {longest}")
@@ -117,7 +117,7 @@ def _content(file: Path, longest: int) -> bytes:
 
 
 def _texts(known: Mapping[str, int], file: Path) -> Strings:
-    """List the tokens by id, with a name for every id that has none."""
+    """Return the texts of all tokens by id; unused ids get a generated name."""
     if not known:
         raise FormatError(f"{file}: its vocabulary is empty")
     last, most = max(known.values()), 2 * len(known) + _UNUSED_IDS
@@ -131,7 +131,7 @@ def _texts(known: Mapping[str, int], file: Path) -> Strings:
 
 
 def _decoding(loaded: "tokenizers.Tokenizer", file: Path) -> tuple[Callable[[str], bytes], bool, bool]:
-    """Return how tokens are spelled, whether a leading space is removed, and whether there are tokens for bytes."""
+    """Return the spelling function of tokens, whether a leading space is removed, and whether there are byte tokens."""
     steps = _steps(loaded.decoder)
     kinds = {step["type"]: step for step in steps}
     if "ByteLevel" in kinds:
@@ -175,7 +175,7 @@ def _around(loaded: "tokenizers.Tokenizer", size: int, file: Path) -> tuple[tupl
 
 
 def _pair(loaded: "tokenizers.Tokenizer", size: int, file: Path) -> PairTemplate | None:
-    """Return the tokens that the file puts around two texts, found by tokenizing two; None where it puts none."""
+    """Return the tokens that the file puts around a pair of texts, found by tokenizing one; None if there are none."""
     if not loaded.num_special_tokens_to_add(True):
         return None
     made = loaded.encode("a", "a", add_special_tokens=True)
@@ -217,12 +217,12 @@ def _named(config: Mapping[str, Any], key: str, known: Mapping[str, int], folder
 
 
 def _content_of(value: object) -> object:
-    """Return a token's text from the configuration, which has it as a string or within an object."""
+    """Return a token's text from the configuration, which has it as a string or inside an object."""
     return value.get("content") if isinstance(value, dict) else value
 
 
 def _configured(config: Mapping[str, Any], name: str, token: int | None, folder: Path) -> tuple[int, ...] | None:
-    """Return the BOS or EOS that the configuration puts around a text, or nothing; None where it does not say."""
+    """Return the BOS or EOS that the configuration adds to a text, or (); None if it does not specify."""
     flag = config.get(f"add_{name}_token")
     if flag is None:
         return None
@@ -238,7 +238,7 @@ def _configured(config: Mapping[str, Any], name: str, token: int | None, folder:
 
 
 def _listed(folder: Path, size: int) -> list[int]:
-    """Read the ids that end a generation, from generation_config.json or else config.json."""
+    """Read the ids that end a generation from generation_config.json, or else config.json."""
     for name in ("generation_config.json", "config.json"):
         value = _read(folder / name).get("eos_token_id")
         if value is None:
@@ -246,13 +246,15 @@ def _listed(folder: Path, size: int) -> list[int]:
         ids = value if isinstance(value, list) else [value]
         for token in ids:
             if type(token) is not int or not 0 <= token < size:
-                raise FormatError(f"{folder / name}: eos_token_id {token!r:.60} is no token; expected 0 to {size - 1}")
+                raise FormatError(
+                    f"{folder / name}: eos_token_id {token!r:.60} is not a token; expected 0 to {size - 1}"
+                )
         return ids
     return []
 
 
 def _templates(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
-    """Find the chat templates by their names: in files of their own, or else in the configuration, one or several."""
+    """Find the chat templates by name: in their own files, or else one or several in the configuration."""
     files = {file.stem: file for file in sorted((folder / "additional_chat_templates").glob("*.jinja"))}
     if (default := folder / "chat_template.jinja").exists():
         files["default"] = default
@@ -279,4 +281,4 @@ def _text(file: Path) -> str:
     try:
         return _content(file, _LONGEST_TEMPLATE).decode()
     except UnicodeDecodeError as error:
-        raise FormatError(f"{file}: is no text that can be read: {error}") from error
+        raise FormatError(f"{file}: not readable as text: {error}") from error

@@ -1,18 +1,18 @@
-"""Two texts as one: what a reranker reads, a query and a document with control tokens around them."""
+"""Text pairs: a reranker's input, a query and a document with control tokens around them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 
 class PairTokens(NamedTuple):
-    """The tokens of two texts.
+    """The tokens of a text pair.
 
     Attributes
     ----------
     ids : list of int
         Token ids.
     types : list of int
-        The type of each: 0 or 1, as BERT tells a second text from the first. XLM-RoBERTa has 0 alone.
+        Type of each token: 0 or 1, which BERT uses to mark the second text. XLM-RoBERTa only uses 0.
     """
 
     ids: list[int]
@@ -20,14 +20,14 @@ class PairTokens(NamedTuple):
 
 
 class PairTemplate(NamedTuple):
-    """The tokens around two texts, as `[CLS] first [SEP] second [SEP]`.
+    """The tokens around a text pair, as in `[CLS] first [SEP] second [SEP]`.
 
     Attributes
     ----------
     before, between, after : tuple of int
-        The tokens before the first text, between both, and after the second.
+        Tokens before the first text, between the two, and after the second.
     types : tuple of int
-        The types of the first text, with what stands before and right after it, and of the rest.
+        Token type of the first text with the tokens before and right after it, and of the rest.
     """
 
     before: tuple[int, ...]
@@ -36,6 +36,6 @@ class PairTemplate(NamedTuple):
     types: tuple[int, int]
 
     def join(self, first: Sequence[int], second: Sequence[int]) -> PairTokens:
-        """Return the tokens of two texts with those around them."""
+        """Return the tokens of a pair, including those around the texts."""
         head, tail = [*self.before, *first, *self.between], [*second, *self.after]
         return PairTokens(head + tail, [self.types[0]] * len(head) + [self.types[1]] * len(tail))

@@ -1,4 +1,4 @@
-"""The parts of a tokenizer, which the readers of GGUF files and of tokenizer.json return."""
+"""The parts of a tokenizer, as returned by the readers of GGUF files and tokenizer.json."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ class Parts(NamedTuple):
     Attributes
     ----------
     parsing : tokenizers.Tokenizer
-        Finds control tokens in a text.
+        Recognises control tokens in text.
     plain : tokenizers.Tokenizer
-        Takes control tokens in a text literally.
+        Treats control tokens as plain text.
     tokens : Tokens
-        The vocabulary.
+        Vocabulary.
     bos_id, eos_id : int or None
-        The tokens that begin and end a text.
+        Tokens that begin and end a text.
     eos_ids : frozenset of int
-        All tokens that end a generation: a text's end, a turn's end.
+        All tokens that end a generation: end of text, end of turn.
     prefix, suffix : tuple of int
         Tokens put around a text by default.
     leading_space : bool
-        If true, a space is added in front of a text, and removed in decoding.
+        If true, a space is prepended to a text, and removed when decoding.
     templates : mapping of str to str
-        Chat templates by their names, such as `default` and `tool_use`; empty for a model without.
+        Chat templates by name, such as `default` and `tool_use`; empty if the model has none.
     named : mapping of str to str
-        The texts that templates may write by name, such as `bos_token`.
+        Texts of special tokens that templates may write by name, such as `bos_token`.
     source : str
-        The file, for messages.
+        File name for error messages.
     infill : InfillTokens or None
-        The tokens for filling in the middle of a text; None for a model without.
+        Fill-in-the-middle tokens; None if the model has none.
     pair : PairTemplate or None
-        The tokens around two texts; None for a model that reads no pairs.
+        Tokens around a text pair; None if the model takes no pairs.
     aliases : mapping
-        The ids of tokens to which `parsing` gives others, by those others.
+        Added-token ids, by the ids under which `parsing` re-registers them.
     """
 
     parsing: tokenizers.Tokenizer

@@ -1,7 +1,6 @@
-"""Patterns that split text into words before byte-level BPE, by the names in GGUF files (`tokenizer.ggml.pre`).
+"""Patterns that split text into words before byte-level BPE, by their names in GGUF files (`tokenizer.ggml.pre`).
 
-The patterns are those of the models' own tokenizer.json. A pattern of a family may serve under many names: where the
-models share it, the names are listed together.
+The patterns are those of the models' own tokenizer.json. Names of models that share a pattern are listed together.
 """
 
 from typing import Final, NamedTuple
@@ -31,7 +30,7 @@ _EXAONE_MOE: Final = (
     rf"{_ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?(?:\p{{L}}\p{{M}}*(?: \p{{L}}\p{{M}}*)*)+"
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
 )
-"""Words with single spaces between them are one piece."""
+"""Words with single spaces between them form one piece."""
 _BAILING: Final = rf"{_ENDINGS}|{_WORD}|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 _DEEPSEEK3: Final = (
     r"\p{N}{1,3}",
@@ -60,7 +59,7 @@ _CASED: Final = (
     "FB13-FB17 FF21-FF3A FF41-FF5A 10400-1044F 104B0-104D3 104D8-104FB 10C80-10CB2 10CC0-10CF2 118A0-118DF "
     "1E900-1E943"
 )
-"""Code points and ranges of them in hexadecimal: letters with a case that DeepSeek's first tokenizers know."""
+"""Hexadecimal code points and ranges: the cased letters that DeepSeek's first tokenizers know."""
 _DEEPSEEK_CASED: Final = "".join("-".join(chr(int(end, 16)) for end in part.split("-")) for part in _CASED.split())
 _EAST_ASIAN: Final = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
 _DEEPSEEK: Final = (
@@ -75,18 +74,18 @@ _DEEPSEEK_CODER: Final = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _EAST_ASIAN, r"
 
 
 class PreTokenizerKind(NamedTuple):
-    """One kind of pre-tokenizer.
+    """A kind of pre-tokenizer.
 
     Attributes
     ----------
     patterns : tuple of str
-        Each splits the pieces that the one before left; what lies between matches is a piece too.
+        Each pattern splits the pieces left by the one before; text between matches is a piece too.
     whole_words : bool
         If true, a word that is itself a token becomes that token, whatever its merges would give.
     bos : bool
-        If true, a text begins with BOS where the file doesn't say.
+        If true, texts begin with BOS unless the file says otherwise.
     nfc : bool
-        If true, the text is brought into Unicode's composed form first, as the models' own tokenizer does.
+        If true, text is first normalised to NFC, as the models' own tokenizers do.
     """
 
     patterns: tuple[str, ...]
@@ -100,7 +99,7 @@ _GPT2_KIND = PreTokenizerKind((_GPT2,))
 _DIGITS_KIND = PreTokenizerKind((r"\p{N}", _GPT2))
 
 KINDS: Final[dict[str, PreTokenizerKind]] = {
-    # Files made before converters wrote the kind; this is what llama.cpp then does.
+    # Files from before converters stored the kind; same behaviour as llama.cpp.
     "default": PreTokenizerKind((r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")),
     **dict.fromkeys(("gpt-2", "olmo", "mpt", "exaone4"), _GPT2_KIND),
     **dict.fromkeys(("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"), _DIGITS_KIND),

@@ -1,4 +1,4 @@
-"""Text that arrives in pieces: tokens to characters, and the search for stop strings."""
+"""Streaming text: tokens to characters, and the search for stop strings."""
 
 import codecs
 from collections.abc import Callable, Iterable
@@ -8,19 +8,19 @@ from intact._base.errors import ParameterError
 
 
 class Detokenizer:
-    """Turn tokens into text as they come, never emitting part of a character.
+    """Turns tokens into text as they come, never emitting part of a character.
 
-    A token may hold part of a character's UTF-8 bytes; these are kept until the rest arrives. Nothing else is: a letter
-    goes out before the accent that may follow it. What `push` and `flush` return, joined, equals the decoding of all
-    the tokens at once. Bytes that can't be UTF-8 become U+FFFD, one for each maximal part of a well-formed sequence, as
-    the Unicode Standard recommends (section 3.9) and Python's decoder does.
+    A token may hold part of a character's UTF-8 bytes, which are kept until the rest arrives. Nothing else is held
+    back: a letter is returned before an accent that may follow it. The results of `push` and `flush`, joined, equal the
+    decoding of all the tokens at once. Bytes that can't be UTF-8 become U+FFFD, one for each maximal part of a
+    well-formed sequence, as the Unicode Standard recommends (section 3.9) and Python's decoder does.
 
     Parameters
     ----------
     token_bytes : callable
-        Gives the bytes of a token.
+        Returns the bytes of a token.
     strip_first_space : bool
-        Leave out a space at the very beginning: the one that the tokenizer adds in front of a text.
+        If true, drop a space at the very beginning, which the tokenizer adds to a text.
     """
 
     __slots__ = ("_decoder", "_strip", "_token_bytes", "_within")
@@ -32,7 +32,7 @@ class Detokenizer:
         self._within = False  # inside a character
 
     def push(self, token: int) -> str:
-        """Take a token and return the characters that are complete now, perhaps none."""
+        """Add a token and return the characters that are now complete, perhaps none."""
         data = self._token_bytes(token)
         if self._strip and data:
             self._strip = False
@@ -44,33 +44,33 @@ class Detokenizer:
         return text
 
     def flush(self) -> str:
-        """End the text: a character that was begun and will not be completed becomes U+FFFD."""
+        """End the text: an incomplete character becomes U+FFFD."""
         self._within = False
         return self._decoder.decode(b"", final=True)
 
 
 class StopStrings:
-    """Cut a stream of text at the first stop string.
+    """Cuts a stream of text at the first stop string.
 
-    The match that ends first wins, and of those that end together the one that begins first: so the stream stops as
-    soon as it contains a stop string, and where it is cut doesn't depend on how the text was split into pieces. Of the
-    text before the match everything is let through, of the text after a match nothing, and while there is none only
-    the longest tail that could still become one is held back.
+    The match that ends first wins; of those that end together, the one that begins first. The stream thus stops as soon
+    as it contains a stop string, and the cut does not depend on how the text was split into pieces. Text before the
+    match is passed on, text after it is dropped; while there is no match, only the longest suffix that could still
+    become one is held back.
 
     Parameters
     ----------
     stops : str or iterable of str
-        The stop strings, none of them empty. None at all lets everything through.
+        Stop strings, none of them empty. Without stop strings all text is passed on.
 
     Attributes
     ----------
     matched : str or None
-        The stop string that ended the text, if one did.
+        Stop string that ended the text, if any.
 
     Raises
     ------
     ParameterError
-        If a stop string is empty or isn't text.
+        If a stop string is empty or not a string.
     """
 
     def __init__(self, stops: str | Iterable[str] = ()) -> None:
@@ -88,12 +88,12 @@ class StopStrings:
         self.matched: str | None = None
 
     def push(self, text: str) -> tuple[str, bool]:
-        """Take the next piece.
+        """Add the next piece of text.
 
         Returns
         -------
         safe : str
-            The text that cannot become part of a stop string.
+            Text that cannot become part of a stop string.
         stopped : bool
             True if a stop string has been found, now or earlier.
         """
@@ -112,12 +112,12 @@ class StopStrings:
         return text[:cut], False
 
     def flush(self) -> str:
-        """Return the text held back: the text has ended, so it can't become a stop string."""
+        """Return the text held back; the text has ended, so it can't become a stop string."""
         held, self._held = self._held, ""
         return held
 
     def _tail(self, text: str) -> int:
-        """Return where the longest suffix of `text` starts that a stop string starts with."""
+        """Return the start of the longest suffix of `text` that is a prefix of a stop string."""
         for start in range(max(0, len(text) - self._longest_tail), len(text)):
             tail = text[start:]
             if any(stop.startswith(tail) for stop in self.stops):

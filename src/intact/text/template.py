@@ -1,4 +1,4 @@
-"""Chat templates: conversations to prompts, and the time for templates that write the date."""
+"""Chat templates: convert conversations to prompts, with a fixed time for templates that write the date."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from intact.text.thinking import SWITCHES
 from intact.text.tool_calls.base import read_json
 
 Message = Mapping[str, Any]
-"""A turn of a conversation: `role`, `content`, and whatever else the template knows."""
+"""A turn of a conversation: `role`, `content`, and any other fields that the template uses."""
 
 DEFAULT_NOW: Final = datetime(2024, 7, 26)
-"""The time for runs of methods by default: the date that Llama's own templates write if there is no clock."""
+"""Default time for runs of methods: the date that Llama's own templates use without a clock."""
 _LONGEST_SOURCE: Final = 1 << 17
-"""Characters of a template: the longest known have tens of thousands, and each takes 14 microseconds to compile."""
+"""Maximum length of a template in characters: the longest known have tens of thousands, at 14 us each to compile."""
 _COMPILING: Final = 20.0
-"""Processor time to compile a template, in seconds."""
+"""Processor time limit for compiling a template, in seconds."""
 _GRACE: Final = 0.25
-"""Seconds of a rendering beyond its limit, after which the kernel ends a process that does not stop by itself."""
+"""Seconds past the rendering limit after which the kernel ends a process that does not stop by itself."""
 _MEMORY: Final = 512 << 20
-"""Address space of the process that renders."""
+"""Address space of the rendering process in bytes."""
 _ATTEMPTS: Final = 8
-"""How often a template is compiled for one rendering, when others end or fill the process in between."""
+"""Maximum number of compilations per rendering, in case other templates end or fill the process in between."""
 _END_MARK: Final = "intactEndOfUnfinishedMessage7c1f"
-"""Behind the content of a message that is to be continued, to find its end in the prompt."""
+"""Appended to the content of a message to be continued, to find its end in the prompt."""
 
 _renderer: Final = WorkerProcess(
     Path(__file__).with_name("template_worker.py"),
@@ -44,32 +44,31 @@ _renderer: Final = WorkerProcess(
 
 
 def prepare() -> None:
-    """Start the process that renders, without waiting for it, so that the first rendering need not."""
+    """Start the rendering process in the background, so that the first rendering does not have to wait for it."""
     with suppress(IntactError):  # the first rendering raises it again
         _renderer.prepare()
 
 
 class ChatTemplate:
-    """A model's template for conversations, in the dialect of jinja2 that Hugging Face's models use.
+    """A model's chat template, in the jinja2 dialect of Hugging Face models.
 
-    It runs in jinja2's immutable sandbox with `raise_exception`, `strftime_now` and `tojson`, blocks trimmed, `break`
-    and `continue`; in a worker process, which the kernel keeps within limits of time and memory
-    (`intact._base.process`).
+    It runs in jinja2's immutable sandbox with `raise_exception`, `strftime_now` and `tojson`, trimmed blocks, and
+    `break` and `continue`, in a worker process whose time and memory the kernel limits (`intact._base.process`).
 
     Parameters
     ----------
     source_text : str
-        The template.
+        Source of the template.
     tokens : mapping of str to str, optional
-        Special tokens that the template may write, by the names that it knows them by, such as `bos_token`.
+        Special tokens available to the template, by name, such as `bos_token`.
     tool_use : ChatTemplate, optional
-        The template to use instead when tools are given, for the models that have two.
+        Template to use instead when tools are given, for models that have two.
     source : str
-        The file it is from, for messages.
+        File name for error messages.
     seconds : float
-        How long a rendering may take, of the processor's time.
+        Processor time limit of a rendering.
     max_output : int
-        How many characters a prompt may have.
+        Maximum number of characters in a prompt.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class ChatTemplate:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The texts of this template and, last, of the one for tools."""
+        """Sources of this template and of the one for tools, which comes last."""
         return (self.source_text,) if self.tool_use is None else (self.source_text, *self.tool_use.sources)
 
     @property
@@ -108,7 +107,7 @@ class ChatTemplate:
 
     @cached_property
     def takes_system(self) -> bool:
-        """True if the template writes a system message, false if it refuses it or leaves it out."""
+        """True if the template writes a system message; false if it rejects or ignores it."""
         mark = "system message"
         turns = [{"role": "system", "content": mark}, {"role": "user", "content": "Hello"}]
         try:
@@ -118,7 +117,7 @@ class ChatTemplate:
 
     @cached_property
     def thinking_switch(self) -> str | None:
-        """The variable with which the template makes a model think, or not, before it answers; None if it has none."""
+        """Template variable that switches thinking on or off; None if there is none."""
         turns = [{"role": "user", "content": "Hello"}]
         for name in SWITCHES:
             if any(name in text for text in self.sources):
@@ -138,31 +137,31 @@ class ChatTemplate:
         now: datetime | None = None,
         **variables: Any,
     ) -> str:
-        """Write a conversation as a prompt.
+        """Render a conversation as a prompt.
 
         Parameters
         ----------
         messages : sequence of mappings
-            The turns, each with a `role` and, as a rule, a `content`.
+            Turns, each with a `role` and usually a `content`.
         add_generation_prompt : bool
-            If true, the beginning of the assistant's answer follows.
+            If true, append the beginning of the assistant's answer.
         continue_final_message : bool
-            If true, the last message is the assistant's and unfinished: the prompt ends with its content, and
-            `add_generation_prompt` has no effect. Transformers and vLLM call it so.
+            If true, the last message is an unfinished message of the assistant: the prompt ends with its content, and
+            `add_generation_prompt` has no effect. The name is that of Transformers and vLLM.
         now : datetime, optional
-            The time for a template that writes the date, by default the clock's. Fix it to have the same prompt
-            tomorrow.
+            Time for a template that writes the date; by default the clock's. Set it to get the same prompt on another
+            day.
         **variables
-            Further variables of the template, such as `tools` or `enable_thinking`: text, numbers, booleans, None,
-            and lists, tuples or mappings of such.
+            Further template variables, such as `tools` or `enable_thinking`: strings, numbers, booleans, None, and
+            lists, tuples or mappings of these.
 
         Raises
         ------
         ParameterError
-            If the messages are misshapen, or the template refuses them or fails on them; if the last message cannot be
+            If the messages are malformed, or the template rejects them or fails on them; if the last message cannot be
             continued.
         FormatError
-            If the template is unreadable, goes beyond its limits, or cannot be rendered on this machine.
+            If the template is unreadable, exceeds its limits, or cannot be rendered on this machine.
         """
         if self.tool_use is not None and variables.get("tools") is not None:
             return self.tool_use.render(
@@ -176,7 +175,7 @@ class ChatTemplate:
             end = begun.rfind(_END_MARK)
             if end < 0:
                 raise ParameterError(
-                    f"the chat template of {self._source} leaves out the last message, so it cannot go on"
+                    f"the chat template of {self._source} leaves out the last message, so it cannot be continued"
                 )
             return begun[:end]
         given = {
@@ -191,7 +190,7 @@ class ChatTemplate:
         time = _parts_of(now or datetime.now())
         reply = self._render(values, time)
         if "failure" in reply and (texts := _with_arguments(values["messages"], _as_json)) != values["messages"]:
-            other = self._render({**values, "messages": texts}, time)  # DeepSeek's templates join arguments to texts
+            other = self._render({**values, "messages": texts}, time)  # DeepSeek's templates join arguments and text
             reply = other if "text" in other else reply
         line = f", line {reply['line']}" if reply.get("line") else ""
         if "limit" in reply:
@@ -224,10 +223,10 @@ class ChatTemplate:
             if reply is not None:
                 return reply
             self._compile()
-        return {"limit": "was forgotten again and again, as other templates ended its process"}
+        return {"limit": "had to be compiled too often, as other templates kept ending its process"}
 
     def _compile(self) -> None:
-        """Have the worker compile the template.
+        """Compile the template in the worker.
 
         Raises
         ------
@@ -253,28 +252,28 @@ class ChatTemplate:
 
     @cached_property
     def _name(self) -> str:
-        """The name under which the worker keeps it."""
+        """Name of the template in the worker."""
         return hashlib.sha256(self.source_text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _reply(characters: int) -> int:
-    """Return how many bytes a reply of so many characters may have: JSON writes some with six."""
+    """Return the maximum size in bytes of a reply with this many characters; JSON escapes take up to six bytes."""
     return 6 * characters + 4096
 
 
 def _parts_of(now: datetime) -> tuple[str, float | None, str | None]:
-    """Return a time without its zone, and its zone's offset in seconds and name."""
+    """Return a time without its zone, and the zone's offset in seconds and name."""
     offset = now.utcoffset()
     return now.replace(tzinfo=None).isoformat(), None if offset is None else offset.total_seconds(), now.tzname()
 
 
 def _plain(value: Any, where: str) -> Any:
-    """Return a value in Python's own types.
+    """Convert a value to Python's own types.
 
     Raises
     ------
     ParameterError
-        If something else is in it, or it is nested too deeply.
+        If it contains anything else, or is nested too deeply.
     """
     try:
         return _as_plain(value, where)
@@ -294,7 +293,7 @@ def _as_plain(value: Any, where: str) -> Any:
         if isinstance(value, kind):
             return kind(value)
     raise ParameterError(
-        f"{where} must be text, numbers, booleans, None, or lists, tuples or mappings of such, "
+        f"{where} must be text, numbers, booleans, None, or lists, tuples or mappings of these, "
         f"got {type(value).__name__}"
     )
 
@@ -311,7 +310,7 @@ def _check(messages: Sequence[Message]) -> None:
 
 
 def _marked(messages: Sequence[Message]) -> list[Message]:
-    """Return messages with a mark at the end of the last one, which the assistant has not finished."""
+    """Return messages with a mark at the end of the last one, which must be an unfinished message of the assistant."""
     last = messages[-1] if messages else {}
     content = last.get("content")
     if last.get("role") != "assistant" or last.get("tool_calls") or not content or not isinstance(content, str):
@@ -322,15 +321,15 @@ def _marked(messages: Sequence[Message]) -> list[Message]:
 
 
 def with_argument_values(messages: Sequence[Message]) -> Sequence[Message]:
-    """Return messages whose calls have objects as arguments, as templates expect them, and not objects as JSON text.
+    """Convert JSON arguments of tool calls to objects, as templates expect.
 
-    OpenAI's form has text, which templates would encode once more. Text that is no object in JSON stays as it is.
+    OpenAI's format has JSON text, which templates would encode again. Text that is not a JSON object stays as it is.
     """
     return _with_arguments(messages, _as_value)
 
 
 def _as_value(arguments: Any) -> Any:
-    """Return arguments as an object, if they are one as JSON text."""
+    """Return the object that arguments encode as JSON text, or the arguments unchanged."""
     try:
         value = read_json(arguments) if isinstance(arguments, str) else None
     except ValueError:
@@ -339,12 +338,12 @@ def _as_value(arguments: Any) -> Any:
 
 
 def _as_json(arguments: Any) -> Any:
-    """Return arguments as JSON text, if they are an object."""
+    """Return arguments that are an object as JSON text, others unchanged."""
     return json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, dict) else arguments
 
 
 def _with_arguments(messages: Sequence[Message], change: Callable[[Any], Any]) -> Sequence[Message]:
-    """Return messages with the arguments of their calls changed; the same ones if there are no calls."""
+    """Return messages with the arguments of tool calls changed; the same object if there are no calls."""
 
     def changed(call: Any) -> Any:
         function = call.get("function") if isinstance(call, Mapping) else None
@@ -364,7 +363,7 @@ def _with_arguments(messages: Sequence[Message], change: Callable[[Any], Any]) -
 
 
 def _no_text(messages: Sequence[Message]) -> str:
-    """Return the end of an error's message that names the first message whose content is no text, if there is one."""
+    """Return the part of an error message that names the first message without text content, or ""."""
     for index, message in enumerate(messages):
         if not isinstance(content := message.get("content"), str):
             found = (
@@ -375,17 +374,17 @@ def _no_text(messages: Sequence[Message]) -> str:
 
 
 def current() -> datetime:
-    """Return the local time of this machine's clock, in whole seconds."""
+    """Return the local time in whole seconds."""
     return datetime.now().replace(microsecond=0)
 
 
 def read_time(value: datetime | str) -> datetime:
-    """Read a time in ISO 8601, such as ``2026-11-20T17:45:00``; a date alone is its midnight.
+    """Parse an ISO 8601 time such as ``2026-11-20T17:45:00``; a date without a time means midnight.
 
     Raises
     ------
     ParameterError
-        If it is none.
+        If it is not such a time.
     """
     if isinstance(value, datetime):
         return value
@@ -396,7 +395,7 @@ def read_time(value: datetime | str) -> datetime:
 
 
 def exact_time(text: str) -> datetime | None:
-    """Return the time that `datetime.isoformat` writes as this very text, or None if there is none."""
+    """Return the time whose `isoformat` is exactly this text, or None."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

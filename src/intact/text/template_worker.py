@@ -1,4 +1,4 @@
-"""The program of the worker process that renders chat templates (see `intact._base.process`)."""
+"""Worker program that renders chat templates (see `intact._base.process`)."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 FILE: Final = "<template>"
-"""The name that jinja2 gives in tracebacks."""
+"""File name that jinja2 gives to templates in tracebacks."""
 MOST: Final = 64
-"""Templates that are kept compiled."""
+"""Maximum number of compiled templates kept."""
 TEXT_FILTERS: Final = (
     "capitalize", "center", "e", "escape", "forceescape", "format", "indent", "lower", "pprint", "replace", "safe",
     "string", "striptags", "title", "trim", "truncate", "upper", "urlencode", "urlize", "wordcount", "wordwrap",
     "xmlattr",
 )  # fmt: skip
-"""Filters that make texts of whatever they are given, besides `join`."""
+"""Filters that convert any argument to text, in addition to `join`."""
 WRITTEN: Final = "written text"
 JOINED: Final = "joined text"
-"""Names of filters that no template can write."""
+"""Names of filters that no template can use directly."""
 T = TypeVar("T")
 
 templates: dict[str, jinja2.Template] = {}
-"""Compiled templates by the name that the parent gives them, the oldest first."""
+"""Compiled templates by the parent's name for them, the oldest first."""
 
 
 class OverTime(Exception):  # noqa: N818
@@ -50,22 +50,22 @@ class OverTime(Exception):  # noqa: N818
 
 
 class Refusal(Exception):  # noqa: N818
-    """Raised by a template on purpose."""
+    """Raised by a template's `raise_exception`."""
 
 
 class GenerationBlock(Extension):
-    """The block `{% generation %}`, which marks the assistant's words for training: rendered as its content."""
+    """The block `{% generation %}`, which marks the assistant's words for training; rendered as its content."""
 
     tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
-        """Return the block's content."""
+        """Return the content of the block."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 class NoText(Exception):  # noqa: N818
-    """A template writes what has no text of its own, such as a generator, whose text would be a memory address."""
+    """A template outputs a value without a text form, such as a generator, which would print a memory address."""
 
     def __init__(self, expression: str, value: object) -> None:
         super().__init__(
@@ -75,12 +75,12 @@ class NoText(Exception):  # noqa: N818
 
 
 def plain(value: T, expression: str) -> T:
-    """Return a value that has a text of its own, as what it contains has; raise NoText for any other."""
+    """Return a value if it and everything in it has a text form; otherwise raise NoText."""
     waiting, seen = [value], set[int]()
     while waiting:
         one: Any = waiting.pop()
         if isinstance(one, list | tuple | dict):
-            if id(one) not in seen:  # a list may contain another one many times
+            if id(one) not in seen:  # the same list may occur many times
                 seen.add(id(one))
                 waiting += [*one, *one.values()] if isinstance(one, dict) else one
         elif not (one is None or isinstance(one, str | int | float | complex | jinja2.Undefined)):
@@ -90,7 +90,7 @@ def plain(value: T, expression: str) -> T:
 
 @pass_context
 def written(context: Context, value: T, expression: str) -> T:
-    """Return a value that is written. A filter that takes the context keeps jinja2 from computing while compiling."""
+    """Check and return a value to be output. Taking the context keeps jinja2 from evaluating it at compile time."""
     return plain(value, expression)
 
 
@@ -102,14 +102,14 @@ def join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: Any
 
 @pass_eval_context
 def joined(context: EvalContext, value: Iterable[Any], expression: str, d: str = "", attribute: Any = None) -> str:
-    """Join the texts of items, as the filter `join` does."""
+    """Join the texts of items like the filter `join`."""
     items = list(value if attribute is None else map(filters.make_attrgetter(context.environment, attribute), value))
     text: str = filters.do_join(context, plain(items, expression), plain(d, "what is put between"))
     return text
 
 
 def checked(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter that makes a text of its arguments, all of which have texts of their own."""
+    """Wrap a text filter so that it checks that all its arguments have a text form."""
     begin = int(hasattr(make, "jinja_pass_arg"))
 
     @wraps(make)
@@ -121,7 +121,7 @@ def checked(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def expression_of(node: nodes.Node | None) -> str:
-    """Return an expression about as a template writes it."""
+    """Return an expression roughly as the template spells it."""
     match node:
         case nodes.Name():
             return node.name
@@ -156,7 +156,7 @@ def _arguments_of(node: nodes.Call | nodes.Filter) -> str:
 
 
 def check_texts(template: nodes.Template) -> None:
-    """Have a template check whatever it makes a text of: output, `~`, `%`, and what filters of texts are given."""
+    """Add checks to a template wherever it converts a value to text: output, `~`, `%`, and inputs of text filters."""
 
     def check(node: Any) -> Any:
         if isinstance(node, nodes.TemplateData):
@@ -181,19 +181,19 @@ def check_texts(template: nodes.Template) -> None:
 
 
 class TemplateSandbox(ImmutableSandboxedEnvironment):
-    """jinja2's sandbox, in which nothing becomes a text that has none of its own."""
+    """jinja2's sandbox, which also rejects converting values without a text form to text."""
 
     def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
         check_texts(source)
         return super()._generate(source, *args, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """Return the method `format` of a text, whose arguments are checked; None for other values."""
+        """Return the method `format` of a string, with checked arguments; None for other values."""
         made = super().wrap_str_format(value)
         return None if made is None else checked("format", made)
 
     def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call a function or method; methods of escaped texts make texts of whatever they are given."""
+        """Call a function or method; checks the arguments of methods of escaped strings, which convert them to text."""
         owner = getattr(called, "__self__", None)
         if isinstance(owner, Markup) or owner is Markup:
             args = tuple([list(one) if isinstance(one, Iterator) else one for one in args])
@@ -208,12 +208,12 @@ def to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Write JSON as Hugging Face's templates expect it: unescaped, in the order given."""
+    """Write JSON as Hugging Face's templates expect it: unescaped, in the given order."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def environment() -> TemplateSandbox:
-    """Return jinja2's sandbox as chat templates expect it, without what draws from chance."""
+    """Return jinja2's sandbox as chat templates expect it, without sources of randomness."""
     made = TemplateSandbox(
         trim_blocks=True,
         lstrip_blocks=True,
@@ -229,12 +229,12 @@ def environment() -> TemplateSandbox:
 
 
 def compile_template(name: str, text: str) -> str | None:
-    """Keep a template under a name; return what is wrong with it, or None."""
+    """Compile a template and keep it under a name; return the error, or None."""
     try:
         made = environment().from_string(text)
     except jinja2.TemplateSyntaxError as error:
         return f", line {error.lineno}: {error.message}"
-    except Exception as error:  # Python refuses the code that jinja2 makes, such as for deep nesting
+    except Exception as error:  # Python rejects jinja2's generated code, for example for deep nesting
         return f": {type(error).__name__}: {error}"
     templates[name] = made
     if len(templates) > MOST:
@@ -250,21 +250,21 @@ def render(
     Parameters
     ----------
     name : str
-        Its name, as `compile_template` was given it.
+        Name given to `compile_template`.
     variables : dict
-        Its variables.
+        Variables of the template.
     now : tuple
-        The time in ISO 8601 without a zone, the zone's offset in seconds, and the zone's name.
+        Time in ISO 8601 without a zone, the zone's offset in seconds, and the zone's name.
     seconds : float
-        Processor time, after which an exception stops what Python does; the kernel ends the process a little later.
+        Processor time after which an exception interrupts Python code; the kernel ends the process a little later.
     most : int
-        Characters that it may write.
+        Maximum number of characters in the output.
 
     Returns
     -------
     dict or None
-        `text`; or `limit`, `refusal` or `failure`, a message, with `line` if that is known. None if there is no
-        template of this name.
+        `text`; or a message as `limit`, `refusal` or `failure`, with `line` if known. None if there is no template of
+        this name.
     """
     template = templates.get(name)
     if template is None:
@@ -298,31 +298,31 @@ def render(
 
 
 def stop_after(seconds: float) -> None:
-    """Stop a rendering after so much processor time, if the system has such timers; 0 takes that back."""
+    """Interrupt a rendering after this much processor time, if the system has such timers; 0 cancels the timer."""
     if sys.platform != "win32" and hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
 
 
 def refuse(message: object) -> None:
-    """Refuse the messages."""
+    """Reject the messages."""
     raise Refusal(plain(message, "the message of raise_exception"))
 
 
 def line_of(error: BaseException) -> int | None:
-    """Return the line of the template that an error is from."""
+    """Return the template line in which an error occurred."""
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == FILE]
     return lines[-1] if lines else None
 
 
 def stop(number: int, frame: FrameType | None) -> None:
-    """Stop a rendering."""
+    """Interrupt a rendering."""
     raise OverTime
 
 
 WARM_UP: Final = """{%- macro f(x) -%}{{ x | title | urlencode | indent | tojson(indent=2) }}{%- endmacro -%}
 {%- for m in messages -%}{{ f("\\u00e9" ~ m.role) ~ '%s' | format(1.5) ~ '{:>4}'.format(2) }}{%- endfor -%}
 {{ strftime_now("%d %b %Y") }}{{ ["b", "a"] | sort | unique | join("\\n") | striptags | wordcount }}{{ 1 / 0 }}"""
-"""A template that makes Python and jinja2 import the modules that they import late."""
+"""A template that triggers the lazy imports of Python and jinja2."""
 
 
 def start() -> dict[str, Callable[..., Any]]:

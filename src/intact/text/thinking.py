@@ -1,4 +1,4 @@
-"""Thoughts before an answer: the formats in which models set them apart, and what tells them from the text."""
+"""Thinking before an answer: the formats in which models mark it, and readers that separate it from the answer."""
 
 from __future__ import annotations
 
@@ -11,55 +11,55 @@ from intact.text.channels import ANALYSIS, FINAL, HARMONY, MESSAGE
 VERSION: Final = 1
 """Version of `answer_part`; raise it when that changes (`intact.solving.receipts.versions`)."""
 SWITCH: Final = "enable_thinking"
-"""The variable by which most chat templates know whether a model should think first."""
+"""Template variable that switches thinking on or off in most chat templates."""
 SWITCHES: Final = (SWITCH, "thinking")
-"""The names of that variable: DeepSeek V3.1 and Granite 3 have the second."""
+"""Names of that variable: DeepSeek V3.1 and Granite 3 use the second."""
 BUDGET: Final = "thinking_budget"
-"""The variable by which some chat templates, such as Seed-OSS's, tell the model how many tokens it may think."""
+"""Template variable for the thinking budget in tokens, in some chat templates such as Seed-OSS's."""
 PROMPT_TAIL: Final = 16
-"""Tokens at the end of a prompt in which the opening mark of a thought is looked for."""
+"""Number of tokens at the end of a prompt to search for the opening mark of thinking."""
 
 
 class ThoughtReader(Protocol):
-    """Tells thoughts from text that arrives in pieces; the result does not depend on how it was cut."""
+    """Separates thinking from text that arrives in pieces; the result does not depend on where the pieces are cut."""
 
     def push(self, text: str) -> list[tuple[bool, str]]:
-        """Take more text; return the parts of it that are certain, each with true if it is thoughts."""
+        """Add text; return the parts that are now certain, each with true if it is thinking."""
 
     def flush(self) -> list[tuple[bool, str]]:
-        """Return the same of what was held back, once nothing more will come."""
+        """Return the parts held back, once the text has ended."""
 
 
 class ThinkingFormat(Protocol):
-    """The way in which a family of models sets its thoughts apart."""
+    """The format in which a family of models marks its thinking."""
 
     @property
     def visible_marks(self) -> tuple[str, ...]:
-        """Control tokens that are seen in the text, as marks of thoughts are made of them."""
+        """Control tokens that stay visible in decoded text because they mark thinking."""
 
     @property
     def template_mark(self) -> str:
-        """A text by which a chat template shows that it is in this format."""
+        """Text in a chat template that identifies this format."""
 
     def reader(self, prompt: str = "") -> ThoughtReader:
-        """Return what tells the thoughts of one text from the rest.
+        """Return a reader that separates the thinking of one text from the rest.
 
         Parameters
         ----------
         prompt : str
-            The end of the text's prompt, with control tokens.
+            End of the prompt, including control tokens.
         """
 
 
 class ThinkingTags(NamedTuple):
-    """Thoughts that stand between two marks.
+    """Thinking between two marks.
 
     Attributes
     ----------
     opens, closes : str
-        The marks before and behind the thoughts.
+        Marks before and after the thinking.
     visible_marks : tuple of str
-        Control tokens that are seen in the text, as the marks are made of them.
+        Control tokens that stay visible in decoded text because the marks consist of them.
     """
 
     opens: str
@@ -72,33 +72,33 @@ class ThinkingTags(NamedTuple):
         return self.opens
 
     def is_open(self, text: str) -> bool:
-        """Return whether a text ends within thoughts."""
+        """Return true if a text ends within thinking."""
         return text.rfind(self.opens) > text.rfind(self.closes)
 
     def reader(self, prompt: str = "") -> TagReader:
-        """Return the reader of one text, which begins within thoughts if its prompt ends with the opening mark."""
+        """Return a reader for one text, which begins within thinking if the prompt ends with the opening mark."""
         return TagReader(self, prompt.rstrip().endswith(self.opens))
 
 
 class TagReader:
-    """Tell thoughts between two marks from text; only those at the beginning count. White space around them is dropped.
+    """Separates thinking between two marks from text; only marks at the beginning count. Drops white space around it.
 
     Parameters
     ----------
     tags : ThinkingTags
-        The marks of the thoughts.
+        Marks of the thinking.
     begun : bool
-        If true, the text begins within thoughts: the prompt ended with the opening mark.
+        If true, the text begins within thinking, because the prompt ended with the opening mark.
     """
 
     def __init__(self, tags: ThinkingTags, begun: bool = False) -> None:
         self._tags, self._is_empty = tags, True
-        self._space = list[str]()  # held back, in pieces: joined only once, however many come
-        self._held = ""  # held back behind it: perhaps the beginning of a mark, so never longer than one
+        self._space = list[str]()  # white space held back, in pieces that are joined only once
+        self._held = ""  # text held back after it that may begin a mark, so never longer than one
         self._stage: Literal["before", "thoughts", "behind", "text"] = "thoughts" if begun else "before"
 
     def push(self, text: str) -> list[tuple[bool, str]]:
-        """Take more text; return the parts of it that are certain, each with true if it is thoughts."""
+        """Add text; return the parts that are now certain, each with true if it is thinking."""
         parts = list[tuple[bool, str]]()
         if self._stage == "before":
             text = self._find_beginning(text)
@@ -113,18 +113,18 @@ class TagReader:
         return parts
 
     def flush(self) -> list[tuple[bool, str]]:
-        """Return the same of what was held back, once nothing more will come."""
+        """Return the parts held back, once the text has ended."""
         held = self._take()
         return [(self._stage == "thoughts", held)] if held else []
 
     def _take(self) -> str:
-        """Return what was held back, which is held no longer."""
+        """Return the text held back and clear it."""
         held = "".join(self._space) + self._held
         self._space, self._held = [], ""
         return held
 
     def _find_beginning(self, text: str) -> str:
-        """Read the text before the opening mark; return what stands behind it, or all if there will be none."""
+        """Read the text before the opening mark; return the text after it, or all of it if no mark can follow."""
         if not self._held:
             start = text.lstrip()
             self._space.append(text[: len(text) - len(start)])
@@ -133,7 +133,7 @@ class TagReader:
         opens = self._tags.opens
         if self._held.startswith(opens):
             rest = self._held[len(opens) :]
-            self._take()  # white space before thoughts is dropped
+            self._take()  # drop white space before the thinking
             self._stage = "thoughts"
             return rest
         if not opens.startswith(self._held):
@@ -142,9 +142,9 @@ class TagReader:
         return ""
 
     def _read_thoughts(self, text: str) -> tuple[str, str]:
-        """Return the certain part of the thoughts, and what stands behind their closing mark.
+        """Return the certain part of the thinking, and the text after its closing mark.
 
-        White space, or part of the mark, at the end of the thoughts is not certain.
+        White space or part of the mark at the end is not certain yet.
         """
         closes = self._tags.closes
         thoughts, mark, rest = (self._held + text).partition(closes)
@@ -164,17 +164,17 @@ class TagReader:
 
 
 THINK_TAGS: Final = ThinkingTags("<think>", "</think>")
-"""Thoughts as DeepSeek-R1, Qwen3, SmolLM3, EXAONE 4, GLM-Z1, Hunyuan and many others mark them."""
+"""Thinking marks of DeepSeek-R1, Qwen3, SmolLM3, EXAONE 4, GLM-Z1, Hunyuan and many others."""
 SEED_TAGS: Final = ThinkingTags("<seed:think>", "</seed:think>")
-"""Thoughts as Seed-OSS marks them."""
+"""Thinking marks of Seed-OSS."""
 GEMMA_TAGS: Final = ThinkingTags("<|channel>thought", "<channel|>", ("<|channel>", "<channel|>"))
-"""Thoughts as Gemma 4 marks them."""
+"""Thinking marks of Gemma 4."""
 TAGS: Final = (THINK_TAGS, SEED_TAGS, GEMMA_TAGS)
 FORMATS: Final[tuple[ThinkingFormat, ...]] = (*TAGS, HARMONY)
 
 
 def find_thinking(source: str) -> ThinkingFormat | None:
-    """Return the format of thoughts that a chat template shows, or None if it shows none."""
+    """Return the thinking format that a chat template uses, or None."""
     return next((form for form in FORMATS if form.template_mark in source), None)
 
 
@@ -182,17 +182,17 @@ _CHANNELS: Final = re.compile(rf"\s*(?:{MESSAGE})?{ANALYSIS}.*{MESSAGE}{FINAL}",
 
 
 def prompt_mark(source: str, prompt: str) -> str:
-    """Return the mark of the thoughts that a text begins with because of its prompt; empty if there are none.
+    """Return the mark of the thinking in which a text begins because of its prompt, or "".
 
-    It is the opening mark where the prompt ends with it, and the name of the channel of thoughts where the model writes
-    channels, whose marks a text does not show.
+    This is the opening mark if the prompt ends with it; for a model that writes channels, whose marks do not appear in
+    text, it is the mark of the thinking channel.
 
     Parameters
     ----------
     source : str
-        The model's chat template; empty if it has none.
+        Source of the model's chat template; "" if it has none.
     prompt : str
-        The end of the prompt, with control tokens.
+        End of the prompt, including control tokens.
     """
     form = find_thinking(source) or THINK_TAGS
     if isinstance(form, ThinkingTags):
@@ -201,16 +201,16 @@ def prompt_mark(source: str, prompt: str) -> str:
 
 
 def answer_part(text: str, mark: str = "") -> str | None:
-    """Return the part of a text that may hold its answer: what follows its thoughts; None if it ends within them.
+    """Return the part of a text after its thinking, which may hold the answer; None if the text ends within thinking.
 
-    Everything up to the last closing mark is thoughts, whether or not the text has the opening mark: it may be the end
-    of the prompt. An opening mark counts at the beginning of a line, and marks in quotation marks are text. A text
-    without marks is returned as it is.
+    Everything up to the last closing mark is thinking, with or without an opening mark, which may be the end of the
+    prompt. An opening mark counts only at the beginning of a line, and marks in quotation marks are text. A text
+    without marks is returned unchanged.
 
     Parameters
     ----------
     mark : str
-        The mark that the prompt begins the text's thoughts with (`prompt_mark`).
+        Mark with which the prompt begins the text's thinking (`prompt_mark`).
     """
     if mark == HARMONY.template_mark or _CHANNELS.match(text):
         return _final_channel(text)
@@ -227,7 +227,7 @@ def answer_part(text: str, mark: str = "") -> str | None:
 
 
 def _final_channel(text: str) -> str | None:
-    """Return a text of several channels without its thoughts; None if it is nothing but thoughts."""
+    """Return a text of several channels without its thinking; None if there is nothing else."""
     reader = HARMONY.reader()
     parts = reader.push(text) + reader.flush()
     rest = "".join([part for is_thought, part in parts if not is_thought])
@@ -236,6 +236,6 @@ def _final_channel(text: str) -> str | None:
 
 @cache
 def _marks(tags: ThinkingTags) -> re.Pattern[str]:
-    """Return the pattern of marks that are no quotations."""
+    """Return a pattern for marks outside quotation marks."""
     opens, closes = re.escape(tags.opens), re.escape(tags.closes)
     return re.compile(rf"^[ \t]*(?P<opens>{opens})|(?<![\"'`])(?P<closes>{closes})(?![\"'`])", re.MULTILINE)

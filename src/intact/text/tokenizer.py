@@ -1,4 +1,4 @@
-"""Text to tokens and back."""
+"""Tokenizers: text to tokens and back."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from intact.checkpoints.formats import Checkpoint
 
 BEGINNING: Final = 8
-"""Characters for each token of a context in the beginning of a text by which its length is checked."""
+"""Characters per token of the context in the prefix of a text that is tokenized first to check its length."""
 _EMBEDDINGS = (
     "token_embd.weight",
     "model.embed_tokens.weight",
-    "language_model.model.embed_tokens.weight",  # of models with pictures, as Gemma 3 was published
-    "model.language_model.embed_tokens.weight",  # and as later versions of Transformers save them
+    "language_model.model.embed_tokens.weight",  # of vision models, as Gemma 3 was published
+    "model.language_model.embed_tokens.weight",  # the same as saved by later versions of Transformers
     *(f"{model}embeddings.word_embeddings.weight" for model in ("", "bert.", "roberta.")),  # of encoders
 )
 
@@ -36,8 +36,8 @@ _EMBEDDINGS = (
 class Tokenizer:
     """A model's own tokenizer.
 
-    Made by `from_checkpoint`, `from_gguf` or `from_folder`. It holds no state that encoding or decoding changes, so
-    threads may share it.
+    Created by `from_checkpoint`, `from_gguf` or `from_folder`. Encoding and decoding change no state, so threads may
+    share it.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -54,9 +54,9 @@ class Tokenizer:
         Raises
         ------
         FormatError
-            If the file has no tokenizer that can be read.
+            If the file has no readable tokenizer.
         ModelError
-            If vocabulary and embedding disagree in size.
+            If the sizes of vocabulary and embedding disagree.
         """
         name = next((name for name in _EMBEDDINGS if name in checkpoint.tensors), None)
         rows = None if name is None else checkpoint.tensors[name].shape[0]
@@ -64,7 +64,7 @@ class Tokenizer:
             made = cls.from_gguf(checkpoint.metadata, str(checkpoint.path))
         else:
             made = cls.from_folder(checkpoint.folder, rows)
-        # Embeddings of safetensors are often padded; a GGUF vocabulary is padded to match.
+        # Embeddings in safetensors are often padded; in GGUF, the vocabulary is padded to match.
         if rows is not None and (made.size > rows or (checkpoint.format == "gguf" and made.size != rows)):
             raise ModelError(
                 f"{checkpoint.path}: the vocabulary has {made.size} tokens, but {name} has {rows} rows; "
@@ -96,9 +96,9 @@ class Tokenizer:
 
     @cached_property
     def vocabulary_digest(self) -> str:
-        """SHA-256 over the bytes of each token with their length: equal for models whose tokens can be exchanged.
+        """SHA-256 over the bytes of each token with their length: equal for models with interchangeable tokens.
 
-        Unused tokens at the end, which pad an embedding, do not count.
+        Unused tokens at the end, which pad an embedding, are ignored.
         """
         spelled = [self._parts.tokens.bytes_of(token) for token in range(self.size)]
         while spelled and not spelled[-1]:
@@ -107,59 +107,59 @@ class Tokenizer:
 
     @property
     def bos_id(self) -> int | None:
-        """The token that begins a text, if the model has one."""
+        """Token that begins a text, if the model has one."""
         return self._parts.bos_id
 
     @property
     def eos_ids(self) -> frozenset[int]:
-        """The tokens that end a generation: those that end a text and those that end a turn."""
+        """Tokens that end a generation: end of text and end of turn."""
         return self._parts.eos_ids
 
     @property
     def around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The tokens that are put before and after a text by default."""
+        """Tokens put before and after a text by default."""
         return self._parts.prefix, self._parts.suffix
 
     @property
     def pair(self) -> PairTemplate | None:
-        """The tokens that are put around and between two texts, if the model reads pairs."""
+        """Tokens put around and between the texts of a pair, if the model takes pairs."""
         return self._parts.pair
 
     @property
     def infill(self) -> InfillTokens | None:
-        """The tokens for filling in the middle of a text, if the model has them."""
+        """Fill-in-the-middle tokens, if the model has them."""
         return self._parts.infill
 
     def encode(
         self, text: str | bytes, special: bool = True, bos: bool | None = None, *, most: int | None = None
     ) -> list[int]:
-        """Turn text into tokens.
+        """Convert text to tokens.
 
         Parameters
         ----------
         text : str or bytes
-            The text; bytes must be UTF-8.
+            Text to encode; bytes must be UTF-8.
         special : bool
-            If true, control tokens written in the text, such as `<|im_end|>`, become those tokens. Otherwise they are
-            text like any other, which is right for text from someone you don't trust.
+            If true, control tokens spelled in the text, such as `<|im_end|>`, become those tokens. Otherwise they are
+            plain text, which is right for untrusted input.
         bos : bool, optional
-            If true, the model's BOS token goes in front; if false, nothing is added. By default as the file says,
-            which for a few models also adds an EOS token at the end.
+            If true, prepend the model's BOS token; if false, add nothing. By default follow the file, which for a few
+            models also appends an EOS token.
         most : int, optional
-            The context that the text is meant for, in tokens. A text longer than so many of the longest token, or whose
-            beginning has twice as many tokens, is refused before all of it is tokenized; one that is not may still be
-            too long.
+            Context size in tokens that the text must fit. A text that is longer than this many of the longest token, or
+            whose beginning has twice as many tokens, is rejected before all of it is tokenized; a text that passes may
+            still be too long.
 
         Returns
         -------
         list of int
-            Token ids. Empty for an empty text, but for BOS.
+            Token ids; empty for an empty text, except for BOS.
 
         Raises
         ------
         ParameterError
-            If the text isn't Unicode, naming the place, BOS is asked of a model that has none, or the text is beyond
-            `most` or what the patterns that split it can take, such as ten million spaces in a row.
+            If the text is not valid Unicode (with the position), `bos` is true but the model has none, or the text
+            exceeds `most` or what the splitting patterns can handle, such as ten million spaces in a row.
         """
         parts = self._parts
         text = _unicode(text)
@@ -175,13 +175,13 @@ class Tokenizer:
         return [parts.bos_id, *ids] if bos and parts.bos_id is not None else ids
 
     def _check_length(self, text: str, special: bool, most: int) -> None:
-        """Raise ParameterError if a text cannot fit a context: by its length, or by the tokens that it begins with.
+        """Raise ParameterError if a text cannot fit a context, judging by its length or by the tokens at its beginning.
 
-        The tokens of a beginning are those of the whole, but for one that it cuts.
+        The tokens of a prefix are those of the whole text, except where the cut splits one.
         """
         what = f"a text of {len(text)} characters does not fit the context of {most} tokens"
         if len(text) > most * self._longest:
-            raise ParameterError(f"{what}: the longest token of {self._parts.source} has {self._longest}")
+            raise ParameterError(f"{what}: the longest token of {self._parts.source} has {self._longest} characters")
         size = BEGINNING * most
         while size < len(text):
             count = len(self._ids(text[:size], special))
@@ -190,7 +190,7 @@ class Tokenizer:
             size *= 4
 
     def _ids(self, text: str, special: bool) -> list[int]:
-        """Return the tokens of a text alone; errors are as of `encode`."""
+        """Return the tokens of a text without BOS or EOS; raises like `encode`."""
         backend = self._parts.parsing if special else self._parts.plain
         try:
             ids: list[int] = backend.encode(text, add_special_tokens=False).ids
@@ -202,92 +202,92 @@ class Tokenizer:
         return ids
 
     def encode_pair(self, first: str, second: str, *, special: bool = False, most: int | None = None) -> PairTokens:
-        """Turn two texts into the tokens of one, as a reranker reads a query and a document.
+        """Convert two texts to the tokens of a pair, such as a reranker's query and document.
 
         Parameters
         ----------
         first, second : str
             The texts.
         special, most
-            As of `encode`, for each text; by default control tokens written in them are text.
+            As for `encode`, for each text; by default control tokens spelled in them are plain text.
 
         Returns
         -------
         PairTokens
-            Ids and token types, with the tokens that the files put around and between two texts.
+            Ids and token types, including the tokens that the files put around and between the texts.
 
         Raises
         ------
         ParameterError
-            If the files have no such tokens; and as of `encode`.
+            If the files have no such tokens; otherwise as for `encode`.
         """
         pair = self._parts.pair
         if pair is None:
             raise ParameterError(
-                f"the tokenizer of {self._parts.source} joins no two texts: it has no tokens to put between them; "
+                f"the tokenizer of {self._parts.source} does not support text pairs: it has no separator tokens; "
                 "expected one such as BERT's or XLM-RoBERTa's"
             )
         return pair.join(*(self.encode(text, special, False, most=most) for text in (first, second)))
 
     def encode_infill(self, prefix: str | Sequence[int], suffix: str, *, most: int | None = None) -> list[int]:
-        """Turn a prefix and a suffix into the prompt after which the model writes what stands between them.
+        """Convert a prefix and a suffix to the prompt after which the model writes the text between them.
 
         Parameters
         ----------
         prefix : str or sequence of int
-            The text before the gap, or its tokens.
+            Text before the gap, or its tokens.
         suffix : str
-            The text behind it. Control tokens written in these texts are text like any other: source code may name
-            them.
+            Text after the gap. Control tokens spelled in prefix and suffix are plain text, since source code may
+            mention them.
         most : int, optional
-            As of `encode`.
+            As for `encode`.
 
         Raises
         ------
         ParameterError
-            If the model's vocabulary has no tokens for this; and as of `encode`.
+            If the model's vocabulary has no fill-in-the-middle tokens; otherwise as for `encode`.
         """
         marks = self._parts.infill
         if marks is None:
             expected = ", ".join(SPELLINGS[0])
             raise ParameterError(
                 f"the model of {self._parts.source} cannot fill in the middle of a text: its vocabulary has no tokens "
-                f"for that, such as {expected}"
+                f"for it, such as {expected}"
             )
         head = self.encode(prefix, False, False, most=most) if isinstance(prefix, str) else self.check(prefix)
         tail = self._encode_inner(suffix, most)
         return [*self._parts.prefix, marks.prefix, *head, marks.suffix, *tail, marks.middle]
 
     def _encode_inner(self, text: str, most: int | None, special: bool = False) -> list[int]:
-        """Turn text into tokens without the space that some tokenizers put in front, as Code Llama's does."""
+        """Convert text to tokens without the leading space that some tokenizers add, such as Code Llama's."""
         if not self._parts.leading_space:
             return self.encode(text, special, False, most=most)
-        mark = "\u263a"  # joined with no other character to a piece
+        mark = "\u263a"  # never merged with another character
         return self.encode(mark + text, special, False, most=most)[len(self.encode(mark, False, False)) :]
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True, continuation: bool = False) -> str:
-        """Turn tokens into text.
+        """Convert tokens to text.
 
         Parameters
         ----------
         ids : iterable of int
             Token ids.
         skip_special : bool
-            Leave control tokens out, but for the marks that the template's format of tool calls lets be seen
-            (`ToolCallFormat.visible_marks`); otherwise they appear as they are written.
+            If true, omit control tokens, except marks that the template's tool-call format keeps visible
+            (`ToolCallFormat.visible_marks`); otherwise all control tokens appear by name.
         continuation : bool
-            If true, the tokens continue others, so that a leading space belongs to the text. Otherwise, for a
-            tokenizer that puts a space in front of every text, it is removed.
+            If true, the tokens continue others, so a leading space is kept. Otherwise it is removed for a tokenizer
+            that adds a space to every text.
 
         Returns
         -------
         str
-            The text, with U+FFFD for what isn't UTF-8.
+            The text, with U+FFFD for bytes that are not UTF-8.
 
         Raises
         ------
         ParameterError
-            If an id is no token.
+            If an id is not a token.
         """
         if not isinstance(ids, Iterable):
             raise ParameterError(f"ids must be a list of token ids, got {ids!r:.60}")
@@ -295,7 +295,7 @@ class Tokenizer:
         return "".join([stream.push(token) for token in self.check(ids)]) + stream.flush()
 
     def stream(self, *, skip_special: bool = True, continuation: bool = True) -> Detokenizer:
-        """Make a detokenizer of tokens that come one at a time; the parameters are those of `decode`.
+        """Create a streaming detokenizer; the parameters are those of `decode`.
 
         By default the tokens continue a prompt, so a leading space is kept.
         """
@@ -303,21 +303,21 @@ class Tokenizer:
         return Detokenizer(read.__getitem__, strip_first_space=self._parts.leading_space and not continuation)
 
     def token_bytes(self, token: int) -> bytes:
-        """Return the bytes that a token stands for; those of a control token are the bytes of its name.
+        """Return the bytes that a token represents; for a control token, the bytes of its name.
 
         Raises
         ------
         ParameterError
-            If the id is no token.
+            If the id is not a token.
         """
         return self._bytes[token]
 
     def is_special(self, token: int) -> bool:
-        """Return whether a token is a control token, which is no text."""
+        """Return true if a token is a control token, which has no text."""
         return self._special(self.check((token,))[0]) in SPECIAL
 
     def check(self, ids: Iterable[int]) -> list[int]:
-        """Return ids as a list of int, or raise a ParameterError that names the first that is no token."""
+        """Return ids as a list of int, or raise a ParameterError that names the first invalid one."""
         checked = []
         for index, token in enumerate(ids):
             try:
@@ -330,25 +330,25 @@ class Tokenizer:
         return checked
 
     def _visible_bytes(self, token: int) -> bytes:
-        """Return a token's part of a text without control tokens, among which marks of calls and thoughts may be."""
+        """Return a token's bytes in text without control tokens; marks of tool calls and thinking stay visible."""
         found = self._bytes[token]
         return b"" if self.is_special(token) and found not in self._visible_marks else found
 
     @cached_property
     def _visible_marks(self) -> frozenset[bytes]:
-        """The marks of tool calls and thoughts that are seen in a text even where they are control tokens."""
+        """Marks of tool calls and thinking that stay visible in text even if they are control tokens."""
         templates = self._parts.templates.values()
         forms = [find(text) for text in templates for find in (find_format, find_thinking)]
         return frozenset(mark.encode() for form in forms if form for mark in form.visible_marks)
 
     @cached_property
     def _longest(self) -> int:
-        """Characters of the longest token, as the file writes it: never fewer than it stands for."""
+        """Length in characters of the longest token as spelled in the file; its decoded text is no longer."""
         return max(map(len, self._parts.tokens.texts))
 
     @cached_property
     def chat_template(self) -> ChatTemplate | None:
-        """The model's chat template, if it has one. It is compiled, and refused if unreadable, when first used."""
+        """The model's chat template, or None. It is compiled, and rejected if unreadable, on first use."""
         parts = self._parts
 
         def made(name: str, tool_use: ChatTemplate | None = None) -> ChatTemplate | None:
@@ -360,7 +360,7 @@ class Tokenizer:
         return made("default", made("tool_use"))
 
     def _control_texts(self, kept: frozenset[str]) -> ControlTexts:
-        """Return the texts of the control tokens but for some, which are made once."""
+        """Return the control-token texts except the given ones; cached."""
         if kept not in self._controls:
             self._controls[kept] = ControlTexts(self._parts.parsing, kept)
         return self._controls[kept]
@@ -374,18 +374,18 @@ class Tokenizer:
         control_tokens: bool | Collection[str] = False,
         **variables: Any,
     ) -> list[int]:
-        """Turn a conversation into tokens, through the model's chat template.
+        """Convert a conversation to tokens with the model's chat template.
 
-        The template writes BOS itself where the model wants it, so none is added.
+        The template writes BOS itself if the model needs it, so none is added.
 
         Parameters
         ----------
         control_tokens : bool or collection of str
-            If true, control tokens that messages, tools or other variables spell become those tokens, so that a user's
-            text can end its turn and begin another. By default they are text like any other, tokenized apart from what
-            stands around them. A collection names those that become tokens.
+            If true, control tokens spelled in messages, tools or other variables become those tokens, so a user's text
+            can end its turn and begin another. By default they are plain text, tokenized separately from the text
+            around them. A collection names the ones that become tokens.
         messages, add_generation_prompt, **variables
-            As of `render_chat`, as are the errors.
+            As for `render_chat`, which also lists the errors.
         """
         variables = {"add_generation_prompt": add_generation_prompt, **variables}
         return self.encode_conversation(messages, variables, control_tokens=control_tokens)
@@ -398,7 +398,7 @@ class Tokenizer:
         control_tokens: bool | Collection[str] = False,
         most: int | None = None,
     ) -> list[int]:
-        """Turn a conversation into tokens as `encode_chat` does, for a context (`most`, as of `encode`)."""
+        """Convert a conversation to tokens like `encode_chat`, for a given context size (`most`, as for `encode`)."""
         kept = () if isinstance(control_tokens, bool) else control_tokens
         marked = None if control_tokens is True else self._mark(messages, variables, kept)
         if marked is None:
@@ -407,7 +407,7 @@ class Tokenizer:
             values = dict(marked.values)
             text = self.render_chat(values.pop("messages"), **values)
         except ParameterError:
-            self.render_chat(messages, **variables)  # its error quotes what was given
+            self.render_chat(messages, **variables)  # raises an error that quotes the original values
             raise
         ids = list[int]()
         for part, is_content in marked.split(text):
@@ -420,7 +420,7 @@ class Tokenizer:
         return ids
 
     def spells_control_tokens(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> bool:
-        """Return whether messages or further variables of the chat template spell a control token."""
+        """Return true if messages or other template variables spell a control token."""
         return self._mark(messages, variables) is not None
 
     def _mark(
@@ -430,22 +430,22 @@ class Tokenizer:
 
     @property
     def template_source(self) -> str:
-        """The texts of the chat templates; empty if there is none."""
+        """Sources of the chat templates, joined; empty if there are none."""
         return "" if self.chat_template is None else "".join(self.chat_template.sources)
 
     def render_chat(self, messages: Sequence[Message], /, add_generation_prompt: bool = True, **variables: Any) -> str:
-        """Write a conversation as the model's chat template does; the parameters are those of `ChatTemplate.render`.
+        """Render a conversation with the model's chat template; the parameters are those of `ChatTemplate.render`.
 
         Raises
         ------
         ParameterError
-            If the model has no chat template, or the template refuses the messages.
+            If the model has no chat template, or the template rejects the messages.
         FormatError
             If the template cannot be read.
         """
         if self.chat_template is None:
             raise ParameterError(
-                f"{self._parts.source} has no chat template, as base models have none: "
+                f"{self._parts.source} has no chat template, as is usual for base models: "
                 "prompt it with plain text instead (`generate`, or `intact run --raw`)"
             )
         return self.chat_template.render(messages, add_generation_prompt, **variables)
@@ -458,23 +458,23 @@ class ChatPrompt:
     Attributes
     ----------
     messages : sequence of mappings
-        The turns, each with `role` and `content`. Arguments of calls that are an object as JSON text, as in OpenAI's
-        form, are read, since templates expect the object.
+        Turns, each with `role` and `content`. Tool-call arguments that are a JSON object as text, as in OpenAI's
+        format, are parsed, since templates expect the object.
     variables : mapping
-        Further variables of the template, such as `tools`; also `add_generation_prompt`, by default true.
+        Further template variables, such as `tools`; also `add_generation_prompt`, by default true.
     now : datetime
-        The time, for a template that writes the date; by default the clock's. A text such as "2026-11-20T17:45:00" is
-        read.
+        Time for a template that writes the date; by default the clock's. A string such as "2026-11-20T17:45:00" is
+        parsed.
     reads_arguments : bool
-        If false, arguments of calls stay as they are given, as earlier versions rendered them.
+        If false, tool-call arguments are rendered as given, as earlier versions did.
     control_tokens : bool
-        If true, control tokens that are spelled in messages and variables become those tokens, as in earlier versions;
-        by default they are text (see `Tokenizer.encode_chat`).
+        If true, control tokens spelled in messages and variables become those tokens, as in earlier versions; by
+        default they are plain text (see `Tokenizer.encode_chat`).
 
     Raises
     ------
     ParameterError
-        If the time is none, or the variables are no mapping.
+        If the time is invalid, or the variables are not a mapping.
     """
 
     messages: Sequence[Message]
@@ -503,7 +503,7 @@ class ChatPrompt:
 
 
 class _Table(dict[int, bytes]):
-    """The bytes of each token, found when they are first needed."""
+    """The bytes of each token, computed on first use."""
 
     def __init__(self, find: Callable[[int], bytes]) -> None:
         self._find = find
@@ -514,7 +514,7 @@ class _Table(dict[int, bytes]):
 
 
 def _unicode(text: str | bytes) -> str:
-    """Return the text, or raise a ParameterError that names the first place where it is none."""
+    """Return the text, or raise a ParameterError that names the first position that is not valid Unicode."""
     try:
         if isinstance(text, bytes | bytearray):
             return text.decode("utf-8")

@@ -1,4 +1,4 @@
-"""Tools for models whose chat templates know none: a prompt that lists them, and turns that all templates can write."""
+"""Tools for chat templates without tool support: a prompt that lists them, and turns that any template can write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from intact.text.template import Message
 
 VERSION: Final = 1
-"""The version of these texts: a change of one is a new version, as prompts and answers change with it."""
+"""Version of these texts: any change of them is a new version, since prompts and answers change with them."""
 PROMPT: Final = """\
 You can call these tools:
 <tools>
@@ -23,7 +23,7 @@ To call a tool, write its name and its arguments as a JSON object between these 
 
 Its result comes in the next message, between <tool_response> and </tool_response>. Call a tool only where it helps; \
 otherwise answer in plain text."""
-"""The text, with a line of JSON for each tool. Calls are as in the format `hermes`, which many models have seen."""
+"""The prompt text, with one line of JSON per tool. Calls use the format `hermes`, which many models have seen."""
 _LISTED = ("name", "description", "parameters")
 
 
@@ -36,20 +36,20 @@ def tool_prompt(tools: Sequence[Mapping[str, Any]]) -> str:
 def with_tools(
     messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None, takes_system: bool
 ) -> list[dict[str, Any]]:
-    """Return messages for a template that knows no tools.
+    """Rewrite messages for a template that does not support tools.
 
-    Calls and their results become texts of the assistant and the user; turns of the user that then follow each other
-    become one, as some templates want turns to alternate.
+    Calls and their results become text of the assistant and the user; consecutive user turns that result from this are
+    merged, as some templates require turns to alternate.
 
     Parameters
     ----------
     tools : sequence of mapping, optional
-        The tools to list, in the system message, or before the first question where the template takes no such message.
+        Tools to list in the system message, or before the first question if the template takes no system message.
     takes_system : bool
         If true, the template takes a system message (`ChatTemplate.takes_system`).
     """
     turns: list[dict[str, Any]] = []
-    contents: list[list[Any]] = []  # of each turn, joined once at the end: thousands of results may follow each other
+    contents: list[list[Any]] = []  # per turn, joined only at the end, as there may be thousands of results in a row
     follows_result = False
     for message in messages:
         turn = _as_text(message)
@@ -77,7 +77,7 @@ def with_tools(
 
 
 def _as_text(message: Message) -> dict[str, Any]:
-    """Return a turn of role and content alone."""
+    """Return a turn with calls and results as plain text."""
     content = message.get("content") or ""
     if message["role"] == "tool":
         return {"role": "user", "content": f"<tool_response>\n{content}\n</tool_response>"}

@@ -1,17 +1,18 @@
-"""Unigram, the tokenizer of XLM-RoBERTa and T5: of all ways to cut a text into pieces, the one with the best score.
+"""Unigram, the tokenizer of XLM-RoBERTa and T5: segments a text into the pieces with the best total score.
 
-A piece's score is the logarithm of its probability; a way's score is the sum of its pieces' (Kudo 2018, arXiv
-1804.10959, section 3.2). The `tokenizers` library finds the best by Viterbi's algorithm, and its result is defined:
+A piece's score is the logarithm of its probability; a segmentation's score is the sum over its pieces (Kudo 2018, arXiv
+1804.10959, section 3.2). The `tokenizers` library finds the best one with the Viterbi algorithm, and its result is
+well-defined:
 
-- Scores are binary64 numbers, added from left to right: the score of a way to a place is that of the way to the piece's
-  start plus the piece's.
-- Starts are taken from left to right, and a way to a place replaces another only if its score is greater: of equal
-  scores the one counts whose last piece begins first.
-- A character that is no piece by itself may be an unknown one, with the least score of the vocabulary less 10.
-  Neighbouring unknown characters are one unknown token, or, with byte fallback, a token for each byte.
+- Scores are binary64 numbers, added from left to right: the score of a path to a position is that of the path to the
+  piece's start plus the piece's.
+- Starts are visited from left to right, and a path to a position replaces another only if its score is greater: among
+  equal scores, the path whose last piece begins first wins.
+- A character that is not itself a piece may be an unknown one, with the lowest score of the vocabulary minus 10.
+  Neighbouring unknown characters form one unknown token or, with byte fallback, one token per byte.
 
-The library reads scores as JSON, some of them to a neighbour of the nearest binary64. Scores of GGUF files are given to
-it in the same way, so that a file and a folder of the same model have the same tokens.
+The library reads scores as JSON, some of them as a neighbour of the nearest binary64. Scores of GGUF files are passed
+to it in the same way, so that a file and a folder of the same model give the same tokens.
 """
 
 import base64
@@ -31,23 +32,23 @@ if TYPE_CHECKING:
     import tokenizers
 
 LONGEST_PIECE: Final = 256
-"""Characters of a piece; those of XLM-RoBERTa have up to 16. The time for a text grows with the longest."""
+"""Maximum length of a piece in characters; XLM-RoBERTa has up to 16. The time for a text grows with the longest."""
 MOST_PIECE_BYTES: Final = 16 << 20
-"""Bytes of all pieces; those of XLM-RoBERTa have 2 million. The library takes some 170 bytes of memory for each."""
+"""Maximum size of all pieces in bytes; XLM-RoBERTa has 2 million. The library needs about 170 times this memory."""
 MOST_SCORE: Final = 1e12
-"""Size of a score; sums of a text's scores are then finite."""
+"""Maximum magnitude of a score, which keeps sums over a text finite."""
 _FLAGS: Final = ("single_word", "lstrip", "rstrip", "normalized", "special")
 _END: Final = 1
 _UNKNOWN: Final = 2
 
 
 def hide(text: str) -> str:
-    """Return a name for a piece that no text can match: a word never has a space inside, since U+2581 stands for it."""
+    """Return a name for a piece that no text can match: words never contain a space, as U+2581 replaces it."""
     return " " + text
 
 
 def unigram_family(meta: Metadata, texts: Sequence[str], types: Sequence[TokenType]) -> Family:
-    """Read the family of a GGUF file whose `tokenizer.ggml.model` is `t5`."""
+    """Build the family of a GGUF file whose `tokenizer.ggml.model` is `t5`."""
     scores = meta.numbers("scores", len(texts))
     unknown = token_id(meta, "unknown_token_id", _UNKNOWN, len(texts))
     if unknown is None:
@@ -109,19 +110,19 @@ def hide_controls(document: Mapping[str, Any], file: Path) -> tuple[bytes, dict[
     Parameters
     ----------
     document : mapping
-        The content of a tokenizer.json whose model is a Unigram.
+        Content of a tokenizer.json whose model is a Unigram.
 
     Returns
     -------
     content : bytes
         The tokenizer.json without its added tokens, and with control tokens' pieces renamed.
     ids : dict
-        The ids of all pieces by their names in the file.
+        Ids of all pieces by their names in the file.
 
     Raises
     ------
     FormatError
-        If a piece, a score or the unknown token is not as it should be, or words may have spaces inside.
+        If a piece, a score or the unknown token is invalid, or words may contain spaces.
     """
     model = document["model"]
     vocabulary = model.get("vocab")
@@ -142,7 +143,7 @@ def hide_controls(document: Mapping[str, Any], file: Path) -> tuple[bytes, dict[
 
 
 def added_tokens(document: Mapping[str, Any], file: Path) -> "list[tokenizers.AddedToken]":
-    """Read the added tokens of a tokenizer.json, in the order of their ids."""
+    """Return the added tokens of a tokenizer.json, in the order of their ids."""
     from tokenizers import AddedToken
 
     found = {}
@@ -160,7 +161,7 @@ def added_tokens(document: Mapping[str, Any], file: Path) -> "list[tokenizers.Ad
 
 
 def check_vocabulary(pairs: Sequence[Any], where: str) -> None:
-    """Raise a FormatError that names the first pair that is no text of a bearable length with a finite score."""
+    """Raise a FormatError that names the first invalid entry: not a text of acceptable length with a finite score."""
     seen: set[str] = set()
     for index, pair in enumerate(pairs):
         match pair:
@@ -177,8 +178,8 @@ def check_vocabulary(pairs: Sequence[Any], where: str) -> None:
             )
         if text[:1] in ("", " ") or text in seen:
             raise FormatError(
-                f"{where}: entry {index} is {text!r:.60}; expected a piece that is not empty, begins with no space and "
-                "was not there before"
+                f"{where}: entry {index} is {text!r:.60}; expected a non-empty piece that does not begin with a space "
+                "and occurs only once"
             )
         seen.add(text)
     total = len("".join(seen).encode("utf-8", "replace"))
@@ -187,7 +188,7 @@ def check_vocabulary(pairs: Sequence[Any], where: str) -> None:
 
 
 def check_charsmaps(document: Mapping[str, Any], file: Path) -> None:
-    """Raise a FormatError if a table of normalisations in a tokenizer.json is damaged; see `check_charsmap`."""
+    """Raise a FormatError if a normalisation table in a tokenizer.json is damaged; see `check_charsmap`."""
     for step in _steps(document.get("normalizer"), "normalizers"):
         if step.get("type") != "Precompiled":
             continue
@@ -197,12 +198,12 @@ def check_charsmaps(document: Mapping[str, Any], file: Path) -> None:
         try:
             table = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise FormatError(f"{where} is no base64: {error}") from error
+            raise FormatError(f"{where} is not base64: {error}") from error
         check_charsmap(table, where)
 
 
 def _charsmap_of_gguf(meta: Metadata) -> bytes:
-    """Read the table of normalisations; empty if there is none."""
+    """Read the normalisation table; empty if there is none."""
     if meta.get("precompiled_charsmap") is None:
         return b""
     stored = meta.array("precompiled_charsmap")
@@ -220,7 +221,7 @@ def _charsmap_of_gguf(meta: Metadata) -> bytes:
 
 
 def _steps(part: Any, inner: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the steps of a normaliser or pre-tokenizer of a tokenizer.json, those of sequences one by one."""
+    """Yield the steps of a normaliser or pre-tokenizer of a tokenizer.json, flattening sequences."""
     if isinstance(part, dict):
         yield part
         steps = part.get(inner)

@@ -1,4 +1,4 @@
-"""The tokens of a model: the type of each and the bytes that it stands for."""
+"""The vocabulary of a model: the type of each token and the bytes that it represents."""
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
@@ -6,11 +6,11 @@ from functools import cache
 from typing import Final, NamedTuple
 
 WORD_START: Final = "\u2581"
-"""Stands for a space in SentencePiece's pieces."""
+"""Represents a space in SentencePiece pieces."""
 
 
 class TokenType(IntEnum):
-    """Types of tokens, numbered as in `tokenizer.ggml.token_type`."""
+    """Token types, numbered as in `tokenizer.ggml.token_type`."""
 
     UNDEFINED = 0
     NORMAL = 1
@@ -22,7 +22,7 @@ class TokenType(IntEnum):
 
 
 SPECIAL: Final = frozenset({TokenType.CONTROL, TokenType.UNKNOWN})
-"""Tokens that are no text: left out of it with `skip_special`, and found in a prompt only with `special`."""
+"""Tokens without text: omitted from text with `skip_special`, and recognised in a prompt only with `special`."""
 
 TURN_ENDS: Final = frozenset(
     {
@@ -39,20 +39,20 @@ TURN_ENDS: Final = frozenset(
         "<｜end▁of▁sentence｜>",
     }
 )
-"""Names of tokens that end a turn or a text in the models we know, for files that name only one of several."""
+"""Names of tokens that end a turn or a text in known models, for files that name only one of several."""
 
 
 class Tokens(NamedTuple):
-    """A vocabulary, whatever file it came from.
+    """A vocabulary, independent of the file format.
 
     Attributes
     ----------
     texts : sequence of str
-        Each token as the file writes it; the index is the id.
+        Each token as spelled in the file; the index is the id.
     type_of : callable
-        The type of an id.
+        Returns the type of an id.
     spell : callable
-        The bytes that a NORMAL token's text stands for.
+        Returns the bytes that a NORMAL token's text represents.
     """
 
     texts: Sequence[str]
@@ -60,7 +60,7 @@ class Tokens(NamedTuple):
     spell: Callable[[str], bytes]
 
     def bytes_of(self, token: int) -> bytes:
-        """Return the bytes that a token contributes to a text. Unused tokens contribute none."""
+        """Return the bytes that a token contributes to a text; unused tokens contribute none."""
         text = self.texts[token]
         match self.type_of(token):
             case TokenType.NORMAL:
@@ -74,13 +74,13 @@ class Tokens(NamedTuple):
 
 
 def is_byte_token(text: str) -> bool:
-    """Return whether a token is written as SentencePiece writes single bytes: <0x00> to <0xFF>."""
+    """Return true if a token is spelled like SentencePiece's single bytes: <0x00> to <0xFF>."""
     return len(text) == 6 and text[:3] == "<0x" and text[5] == ">" and set(text[3:5]) <= set("0123456789ABCDEF")
 
 
 @cache
 def byte_alphabet() -> dict[str, int]:
-    """Map the characters of byte-level BPE to bytes: printable Latin-1 is itself, the rest counts up from U+0100."""
+    """Map the characters of byte-level BPE to bytes: printable Latin-1 to itself, the rest counting up from U+0100."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
@@ -103,7 +103,7 @@ def spell_sentencepiece(text: str) -> bytes:
 def turn_ends(named: Iterable[tuple[int, str]]) -> frozenset[int]:
     """Return the ids among `named` whose text is one of `TURN_ENDS`.
 
-    In gpt-oss's form <|end|> ends a message of a turn, and others follow; <|return|> or <|call|> ends the turn.
+    In gpt-oss's format, <|end|> ends a message within a turn, and others follow; <|return|> or <|call|> ends the turn.
     """
     texts = dict(named)
     messages = {"<|end|>"} if {"<|return|>", "<|call|>"} <= set(texts.values()) else set()
@@ -111,5 +111,5 @@ def turn_ends(named: Iterable[tuple[int, str]]) -> frozenset[int]:
 
 
 def is_panic(error: BaseException) -> bool:
-    """Return whether an error is a panic of a library in Rust, which is no Exception."""
+    """Return true if an error is a panic of a Rust library, which is not an Exception."""
     return type(error).__name__ == "PanicException"

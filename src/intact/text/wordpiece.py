@@ -1,8 +1,9 @@
-"""WordPiece, BERT's tokenizer: words are cut from the left into the longest pieces that the vocabulary has.
+"""WordPiece, BERT's tokenizer: splits words from the left into the longest pieces in the vocabulary.
 
-A piece within a word begins with `##`. A word of more than 100 characters, or with a part that no piece begins, is one
-unknown token. Before, control characters are dropped, Chinese characters made words of their own, and in an uncased
-vocabulary letters lower-cased and accents taken off (Devlin et al. 2019, arXiv 1810.04805; Schuster and Nakajima 2012).
+A piece within a word begins with `##`. A word of more than 100 characters, or with a part at which no piece begins, is
+one unknown token. Before that, control characters are dropped, Chinese characters become separate words, and for an
+uncased vocabulary letters are lower-cased and accents removed (Devlin et al. 2019, arXiv 1810.04805; Schuster and
+Nakajima 2012).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     import tokenizers
 
 CONTINUES: Final = "##"
-"""Begins a piece within a word."""
+"""Prefix of pieces within a word."""
 LONGEST_WORD: Final = 100
-"""Characters of a word that is cut into pieces, in all models that are published."""
+"""Maximum length in characters of a word that is split into pieces, in all published models."""
 MOST_LONGEST_WORD: Final = 256
-"""The highest such limit that a file may state: the time for a word grows with its cube."""
+"""Highest such limit that a file may set: the time per word grows with its cube."""
 _LONGEST_VOCABULARY: Final = 16 << 20
 _CONTROLS: Final = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
 _CLS: Final = 101
@@ -32,7 +33,7 @@ _UNKNOWN: Final = 100
 
 
 def spell_wordpiece(text: str) -> bytes:
-    """Return the bytes of a piece: one that begins a word has a space in front."""
+    """Return the bytes of a piece; one that begins a word gets a leading space."""
     spelled = text[len(CONTINUES) :] if text.startswith(CONTINUES) else " " + text
     return spelled.encode("utf-8", "replace")
 
@@ -40,18 +41,18 @@ def spell_wordpiece(text: str) -> bytes:
 def build_wordpiece(
     ids: Mapping[str, int], unknown: str, *, lowercase: bool, strip_accents: bool | None = None, chinese: bool = True
 ) -> "tokenizers.Tokenizer":
-    """Build BERT's tokenizer on a vocabulary.
+    """Build BERT's tokenizer from a vocabulary.
 
     Parameters
     ----------
     ids : mapping
-        Each piece's id; those within words begin with `##`.
+        Id of each piece; pieces within words begin with `##`.
     unknown : str
-        The piece for words that cannot be cut.
+        Piece for words that cannot be split.
     lowercase : bool
-        If true, letters are lower-cased.
+        If true, lower-case letters.
     strip_accents : bool, optional
-        If true, accents are taken off; by default as `lowercase`.
+        If true, remove accents; by default same as `lowercase`.
     chinese : bool
         If true, each Chinese character is a word.
     """
@@ -69,9 +70,9 @@ def build_wordpiece(
 
 
 def vocabulary_of_gguf(meta: Metadata, texts: Sequence[str], types: Sequence[TokenType]) -> list[str]:
-    """Return the pieces of a GGUF file as BERT writes them.
+    """Return the pieces of a GGUF file in BERT's spelling.
 
-    llama.cpp's converter puts U+2581 in front of pieces that begin a word, and takes `##` off the others.
+    llama.cpp's converter prepends U+2581 to pieces that begin a word, and removes `##` from the others.
     """
     pieces = [text if kind in SPECIAL else _piece(text) for text, kind in zip(texts, types, strict=True)]
     first: dict[str, int] = {}
@@ -82,14 +83,14 @@ def vocabulary_of_gguf(meta: Metadata, texts: Sequence[str], types: Sequence[Tok
 
 
 def _piece(text: str) -> str:
-    begins = text.startswith(WORD_START) and text != WORD_START  # U+2581 alone stands for itself within a word
+    begins = text.startswith(WORD_START) and text != WORD_START  # a lone U+2581 represents itself within a word
     return text[1:] if begins else CONTINUES + text
 
 
 def wordpiece_family(meta: Metadata, pieces: Sequence[str], types: Sequence[TokenType]) -> Family:
-    """Read the family of a GGUF file whose `tokenizer.ggml.model` is `bert`.
+    """Build the family of a GGUF file whose `tokenizer.ggml.model` is `bert`.
 
-    Where the file doesn't say (`normalizer.lowercase`), the vocabulary is uncased if no piece has a letter from A to Z.
+    If the file does not specify `normalizer.lowercase`, the vocabulary is uncased if no piece has a letter from A to Z.
     """
     unknown = token_id(meta, "unknown_token_id", _UNKNOWN, len(pieces))
     if unknown is None:
@@ -116,20 +117,20 @@ def wordpiece_family(meta: Metadata, pieces: Sequence[str], types: Sequence[Toke
 
 
 def document_of_vocabulary(file: Path, config: Mapping[str, Any]) -> bytes:
-    """Write the tokenizer.json of a vocab.txt, which has a piece a line; a piece's id is the line's number from 0.
+    """Write the tokenizer.json of a vocab.txt, which has one piece per line; the id is the line number, counted from 0.
 
     Parameters
     ----------
     file : Path
         The vocab.txt.
     config : mapping
-        The tokenizer_config.json beside it: `do_lower_case`, `strip_accents`, `tokenize_chinese_chars`, and the names
+        The tokenizer_config.json next to it: `do_lower_case`, `strip_accents`, `tokenize_chinese_chars`, and the names
         of control tokens, with the defaults of Transformers' `BertTokenizer`.
 
     Raises
     ------
     FormatError
-        If the file is not UTF-8, has a piece twice or lacks a control token, or an option is of the wrong type.
+        If the file is not UTF-8, has a duplicate piece or lacks a control token, or an option has the wrong type.
     """
     from tokenizers import AddedToken
     from tokenizers.decoders import WordPiece as WordPieceDecoder
@@ -141,7 +142,7 @@ def document_of_vocabulary(file: Path, config: Mapping[str, Any]) -> bytes:
     try:
         lines = content[:].decode().replace("\r\n", "\n").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
-        raise FormatError(f"{file}: is no text that can be read: {error}") from error
+        raise FormatError(f"{file}: not readable as text: {error}") from error
     ids: dict[str, int] = {}
     for line, piece in enumerate(lines):
         if ids.setdefault(piece, line) != line:
@@ -166,20 +167,20 @@ def document_of_vocabulary(file: Path, config: Mapping[str, Any]) -> bytes:
 
 
 def vocabulary_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a tokenizer_config.json that decide what a vocab.txt makes of a text."""
+    """Return the fields of a tokenizer_config.json that affect tokenization with a vocab.txt."""
     names = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", *(f"{name}_token" for name in _CONTROLS))
     return {name: config[name] for name in names if name in config}
 
 
 def check_wordpiece(loaded: "tokenizers.Tokenizer", controls: Mapping[int, str], file: Path) -> None:
-    """Raise if a tokenizer.json cuts words in a way that is not supported, or makes control tokens of plain text.
+    """Raise if a tokenizer.json splits words in an unsupported way, or turns plain text into control tokens.
 
     Parameters
     ----------
     loaded : tokenizers.Tokenizer
-        The tokenizer that takes control tokens literally.
+        Tokenizer that takes control tokens literally.
     controls : mapping
-        The control tokens' ids and names.
+        Ids and names of the control tokens.
     """
     model = loaded.model
     if (prefix := model.continuing_subword_prefix) != CONTINUES:
@@ -195,7 +196,7 @@ def check_wordpiece(loaded: "tokenizers.Tokenizer", controls: Mapping[int, str],
     for token, text in controls.items():
         if token != unknown and token in loaded.encode(text, add_special_tokens=False).ids:
             raise FormatError(
-                f"{file}: plain text makes the control token {text!r:.60}; expected a pre-tokenizer that cuts it, "
+                f"{file}: plain text becomes the control token {text!r:.60}; expected a pre-tokenizer that splits it, "
                 "such as BertPreTokenizer"
             )
 
@@ -211,5 +212,5 @@ def _control(config: Mapping[str, Any], name: str, ids: Mapping[str, int], file:
     value = config.get(f"{name}_token", _CONTROLS[name])
     text = value.get("content") if isinstance(value, dict) else value
     if not isinstance(text, str) or text not in ids:
-        raise FormatError(f"{file}: has no piece {text!r:.60}, the vocabulary's {name}_token; expected one")
+        raise FormatError(f"{file}: has no piece {text!r:.60} for the vocabulary's {name}_token; expected one")
     return text

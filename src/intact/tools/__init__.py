@@ -1,1 +1,1 @@
-"""Tools that a method may use besides the model: the sandbox that runs programs, and retrieval."""
+"""Tools that a method may use besides the model: a sandbox for programs, retrieval, a calculator and provers."""

@@ -1,4 +1,4 @@
-"""Exact calculation and algebra (SymPy), in a worker process."""
+"""Exact calculation and algebra with SymPy, in a worker process."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from intact._base.process import WorkerProcess
 
 PROGRAM: Final = Path(__file__).with_name("calculate_worker.py")
 MEMORY: Final = 1 << 30
-"""Bytes of address space."""
+"""Address space of the worker in bytes."""
 LONGEST: Final = 2000
-"""Characters of an expression."""
+"""Maximum number of characters in an expression."""
 
 _worker: Final = WorkerProcess(PROGRAM, "sympy", seconds=5.0, memory=MEMORY, reply=1 << 20)
 
 
 def evaluate(expression: str, seconds: float) -> str:
-    """Return the value of an expression, as SymPy writes it; `seconds` are of processor time.
+    """Return the value of an expression as SymPy prints it; `seconds` limits processor time.
 
     Raises
     ------
     LimitReached, WorkerFailure
-        If it takes too much time or memory; if it is no expression, or has no value.
+        If it takes too much time or memory; if it is not an expression, or has no value.
     NotInstalledError
         If SymPy is missing.
     """

@@ -1,6 +1,6 @@
-"""The program of the worker process for exact calculation, which `calculate.py` asks (see `intact._base.process`).
+"""Worker program for exact calculation, called by `calculate.py` (see `intact._base.process`).
 
-An expression is read as a syntax tree of Python and built of the numbers, names and functions below alone: nothing in
+An expression is parsed as a Python syntax tree and built only from the numbers, names and functions below; nothing in
 it is evaluated as Python.
 """
 
@@ -13,9 +13,9 @@ from typing import Any
 import sympy
 
 LARGEST = 1 << 16
-"""Bits of the largest power of integers that is written out."""
+"""Maximum size in bits of a power of integers that is computed."""
 FACTORIAL = 3000
-"""The largest factorial."""
+"""Largest argument of a factorial."""
 CONSTANTS: dict[str, Any] = {"pi": sympy.pi, "E": sympy.E, "I": sympy.I, "oo": sympy.oo}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": sympy.Abs,
@@ -52,7 +52,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "tan": sympy.tan,
     "together": sympy.together,
 }
-"""Functions that take their arguments as they are; `factorial`, `N`, `sum` and `product` have rules of their own."""
+"""Functions that take their arguments unchanged; `factorial`, `N`, `sum` and `product` are defined below."""
 RELATIONS: dict[type[ast.cmpop], Callable[..., Any]] = {
     ast.Eq: sympy.Eq,
     ast.NotEq: sympy.Ne,
@@ -64,7 +64,7 @@ RELATIONS: dict[type[ast.cmpop], Callable[..., Any]] = {
 
 
 def power(base: Any, exponent: Any) -> Any:
-    """Return a power, unless it is too large to be written out."""
+    """Return a power, unless it is too large to compute."""
     if base.is_Rational and exponent.is_Integer and abs(base) != 1:
         bits = max(int(base.p).bit_length(), int(base.q).bit_length()) * abs(int(exponent))
         if bits > LARGEST:
@@ -80,7 +80,7 @@ def factorial(number: Any) -> Any:
 
 
 def decimal(value: Any, digits: Any = 15) -> Any:
-    """Return a value as a decimal with so many digits, at most 1,000."""
+    """Return a value as a decimal number with this many digits, at most 1,000."""
     if not 1 <= int(digits) <= 1000:
         raise ValueError(f"N gives 1 to 1,000 digits, got {digits}")
     return sympy.N(value, int(digits))
@@ -143,12 +143,12 @@ def calculate(operator: ast.operator, left: Any, right: Any) -> Any:
 
 
 def evaluate(text: str) -> str:
-    """Return the value of an expression, as SymPy writes it."""
-    text = text.strip().replace("^", "**")  # there are no texts in an expression in which it could mean itself
+    """Return the value of an expression as SymPy prints it."""
+    text = text.strip().replace("^", "**")  # safe, as expressions contain no strings
     value = build(ast.parse(text, mode="eval").body, text)
     return str(value.doit() if isinstance(value, sympy.Basic) else value)
 
 
 def start() -> dict[str, Callable[..., Any]]:
-    """Return what may be asked."""
+    """Return the functions that the parent may call."""
     return {"evaluate": evaluate}

@@ -1,7 +1,7 @@
-"""Retrieval from a local collection of passages by BM25: the same order on every machine.
+"""BM25 retrieval from a local collection of passages, in the same order on every machine.
 
-Libraries compute the scores in floating-point numbers whose last bits depend on the machine, so that equal runs could
-read other passages. Here a score is a sum that is exact before it is rounded once, and ties go to the earlier passage.
+Libraries compute scores in floating point, where the last bits depend on the machine, so that repeated runs could
+retrieve different passages. Here a score is an exact sum that is rounded once, and ties go to the earlier passage.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ WORD: Final = re.compile(r"\w+")
 
 
 class Hit(NamedTuple):
-    """A passage that was found: its place in the collection, and its score, above 0."""
+    """A retrieved passage: its index in the collection, and its score, above 0."""
 
     place: int
     score: float
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text, in small letters; digits and letters of every script count."""
+    """Return the case-folded words of a text; digits and letters of every script count."""
     return WORD.findall(text.casefold())
 
 
 def passages(text: str) -> list[str]:
-    """Return the passages of a text: what empty lines separate, without white space around."""
+    """Split a text into passages at empty lines, stripping white space."""
     return [part.strip() for part in re.split(r"\n[ \t]*\n", text) if part.strip()]
 
 
 class Index:
-    """Passages, and how often each word occurs in each.
+    """Passages, with the number of occurrences of each word in each.
 
     The score of a passage d is the sum of ``idf(q) f (k1 + 1) / (f + k1 (1 - b + b |d| / mean |d|))`` over the distinct
     words q of the query; f is the number of times that d has q, and ``idf(q) = ln(1 + (N - n + 1/2) / (n + 1/2))``
@@ -45,11 +45,11 @@ class Index:
     Parameters
     ----------
     texts : sequence of str
-        The passages.
+        Passages to search.
     k1, b : float
-        How soon repetitions stop to count, and how much length does, in [0, 1].
+        Saturation of repeated words, and weight of the passage length, in [0, 1].
     split : callable
-        Returns the words of a text, of a passage and of a query alike.
+        Splits a passage or query into words.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Index:
         return Counter([word for counts in self._counts for word in counts])
 
     def search(self, query: str, most: int) -> list[Hit]:
-        """Return the best passages that share a word with a query, at most so many; equals in their order."""
+        """Return up to `most` passages that share a word with a query, best first; ties keep their order."""
         distinct = list(dict.fromkeys(self._split(query)))
         known = {word: self._idf(word) for word in distinct if word in self._having}
         lengths = [counts.total() for counts in self._counts]

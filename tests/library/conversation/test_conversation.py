@@ -236,7 +236,7 @@ def export(*nodes, **changes):
         (export(node(), node()), "two messages are called 'a'"),
         (export(node(), leaf="b"), "leaf must be the name of a message or null, got 'b'"),
         (export(node(receipt={"format": "intact-receipt"})), r"nodes\[0\]: "),
-        (export(sampling={"heat": 1}), "'heat' is no sampling parameter"),
+        (export(sampling={"heat": 1}), "'heat' is not a sampling parameter"),
     ],
 )
 def test_a_file_that_is_none_is_named_with_what_is_wrong(model, tmp_path, value, message):

@@ -118,7 +118,7 @@ def test_a_proof_goes_from_state_to_state_and_back():
     assert ROCQ.step(inside, "idtac", LIMITS).digest == inside.digest != halves.digest
     done = ROCQ.step(halves, "- exact HB.\n- exact HA.", LIMITS)
     assert (done.kind, done.goals, done.message) == ("proved", (), "")
-    with pytest.raises(ParameterError, match="open goals, and this one is 'proved'"):
+    with pytest.raises(ParameterError, match="open goals, but this one is 'proved'"):
         ROCQ.step(done, "idtac.")
 
 

@@ -204,9 +204,9 @@ def test_contradictions_are_found_and_explained(more):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("fof(a, axiom, p | q).", "a is no rule: a disjunction stands where an atom"),
-        ("fof(a, axiom, ~(p & q)).", "a is no rule: a negated formula"),
-        ("fof(a, axiom, p). fof(g, conjecture, p & p).", "g is no goal"),
+        ("fof(a, axiom, p | q).", "a is not a rule: found a disjunction, expected an atom"),
+        ("fof(a, axiom, ~(p & q)).", "a is not a rule: found a negated formula"),
+        ("fof(a, axiom, p). fof(g, conjecture, p & p).", "g is not a goal"),
         ("fof(a, axiom, (p | q) => r).", "a disjunction"),
     ],
 )

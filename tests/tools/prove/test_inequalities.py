@@ -132,7 +132,7 @@ def test_a_certificate_of_a_higher_degree_is_verified_too():
     one = parse_polynomial("x^4 - 2*x^2*y + y^2 + 2*x^2*y^2 - 4*x*y + 2", names)
     assert SumOfSquares((Fraction(1), Fraction(2)), roots).certifies(one)
     assert not SumOfSquares((Fraction(1), Fraction(1)), roots).certifies(one)
-    with pytest.raises(ParameterError, match="degree must be at most 2 to be decided so, got 4"):
+    with pytest.raises(ParameterError, match="degree must be at most 2 for this decision, got 4"):
         nonnegative(one)
 
 

@@ -49,11 +49,11 @@ def test_nearest_lemmas_are_those_of_the_library():
 @pytest.mark.parametrize(
     ("theorem", "lemmas", "message"),
     [
-        ("none", 3, "the file has no theorem 'none' with a proof that ends"),
-        ("unfinished", 3, "the file has no theorem 'unfinished' with a proof that ends"),
+        ("none", 3, "the file has no theorem 'none' with a complete proof"),
+        ("unfinished", 3, "the file has no theorem 'unfinished' with a complete proof"),
         ("open", ["Nat.add_comm"], "only a proved theorem can be changed, and open is not"),
         ("double", ["Nat.nothing"], "the lemma Nat.nothing is not known before double"),
-        ("double", ["Nat.add_comm. Abort"], "a lemma is a name, such as Nat.add_comm"),
+        ("double", ["Nat.add_comm. Abort"], "a lemma must be a name such as Nat.add_comm"),
         ("double", 0, "at least one lemma"),
         ("double", -3, "at least one lemma"),
         ("double", (), "at least one lemma"),
@@ -74,6 +74,6 @@ def test_definitions_are_no_theorems_and_names_are_new():
 
 
 def test_a_file_without_theorems_and_a_run_without_time():
-    with pytest.raises(ParameterError, match="the file has no theorem with a proof that ends"):
+    with pytest.raises(ParameterError, match="the file has no theorem with a complete proof"):
         mutate(ROCQ, "Require Import Arith.", LIMITS)
     assert "time" in mutate(ROCQ, FILE, AssistantLimits(0.01), "double", ["Nat.add_comm"]).limit

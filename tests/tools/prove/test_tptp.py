@@ -14,7 +14,7 @@ def test_annotations_comments_and_quotes_are_read():
     problem = parse(text)
     sides = (Apply("Big", (Apply("it's"),)), Apply("b"))
     assert problem == LogicProblem({"my axiom": Not(Atom("=", sides))})
-    with pytest.raises(FormatError, match="Big is a function with 0 arguments here, and was a function with 1"):
+    with pytest.raises(FormatError, match="Big is a function with 0 arguments here, but was a function with 1"):
         parse(text + "fof(b, axiom, 'Big' = b).")
 
 
@@ -44,12 +44,12 @@ def test_connectives():
         ("fof(a, axiom, " + "~" * 500 + "p).", "nested 100 deep"),
         ("fof(a, axiom, " + "(" * 500 + "p).", "nested 100 deep"),
         ("fof(a, axiom, p(" + "f(" * 500 + "a).", "nested 100 deep"),
-        ("", "holds no formula"),
-        ("% nothing\n", "holds no formula"),
-        ("fof(a, axiom, p(a) & p(a, b)).", "p is a predicate with 2 arguments here, and was a predicate with 1"),
-        ("fof(a, axiom, p(p)).", "p is a function with 0 arguments here, and was a predicate with 1"),
+        ("", "contains no formula"),
+        ("% nothing\n", "contains no formula"),
+        ("fof(a, axiom, p(a) & p(a, b)).", "p is a predicate with 2 arguments here, but was a predicate with 1"),
+        ("fof(a, axiom, p(p)).", "p is a function with 0 arguments here, but was a predicate with 1"),
         ("fof(a, guess, p).", "column 8: the role must be conjecture or one of axiom"),
-        ("fof(a, axiom, p).\nfof(a, axiom, q).", "line 2, column 1: there are two formulas of the name 'a'"),
+        ("fof(a, axiom, p).\nfof(a, axiom, q).", "line 2, column 1: there are two formulas named 'a'"),
         ("fof(a, conjecture, p).\nfof(b, conjecture, q).", "line 2, column 1: there are two conjectures"),
         ("tff(a, axiom, p).", r"expected fof\( or cnf\("),
         ("fof(a, axiom, X).", "X is a variable"),
@@ -57,8 +57,8 @@ def test_connectives():
         ("fof(a, axiom, ![x]: p(x)).", "column 17: expected a variable"),
         ("fof(a, axiom, p, [", r"expected '\)'"),
         ("fof(a, axiom, \x00).", "unexpected"),
-        ("fof(a, axiom, '='(c)).", "line 1, column 15: '=' in quotes is no symbol"),
-        ("fof(a, axiom, p('=')).", "line 1, column 15: '=' in quotes is no symbol"),
+        ("fof(a, axiom, '='(c)).", "line 1, column 15: '=' in quotes is not a symbol"),
+        ("fof(a, axiom, p('=')).", "line 1, column 15: '=' in quotes is not a symbol"),
     ],
 )
 def test_bad_text_is_refused_with_its_place(text, message):

@@ -104,7 +104,7 @@ def test_metamath_shows_the_stack_of_normal_and_compressed_proofs():
     wrong, hole = METAMATH.transcripts(f"{LETTERS}wrong $p |- b $= two $. hole $p |- b $= one ? $.", LIMITS)[0]
     assert (wrong.kind, wrong.failure, wrong.steps) == ("error", "failed tactic", ())
     assert (hole.kind, hole.failure) == ("hole", "forbidden")
-    assert "the stack behind it" in html([plain], METAMATH, "x")
+    assert "the stack after it" in html([plain], METAMATH, "x")
     with pytest.raises(ParameterError, match="the file fails: line 1"):
         METAMATH.transcripts("$c a", LIMITS)
 
@@ -112,7 +112,8 @@ def test_metamath_shows_the_stack_of_normal_and_compressed_proofs():
 def test_a_page_that_would_be_too_long_is_refused_and_lean_is_not_shown():
     long = ProofTranscript("t", "t", 1, ("t",), (ProofStep("s", 1),) * (MOST_STEPS + 1))
     with pytest.raises(
-        ParameterError, match="a page may have 20,000 steps, and the proofs have 20,001: choose by --theorem"
+        ParameterError,
+        match="a page may have at most 20,000 steps, but the proofs have 20,001: choose one with --theorem",
     ):
         html([long], ROCQ, "x")
     with pytest.raises(ParameterError, match="proofs of Lean cannot be shown step by step yet"):

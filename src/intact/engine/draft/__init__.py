@@ -1,1 +1,1 @@
-"""Drafting (speculative decoding): guesses that the model checks in one step; they change the time, never the text."""
+"""Drafting (speculative decoding): the model checks guessed tokens in one step; faster, with the same text."""

@@ -1,4 +1,4 @@
-"""Parts of every drafter: trees of guesses, the protocol, and how often guesses of a kind are accepted."""
+"""Common parts of the drafters: trees of guesses, the drafter protocol, and acceptance statistics."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Tree(NamedTuple):
     ----------
     tokens : int32 (nodes,)
     parents : int32 (nodes,)
-        The index of the node before, less than the node's own; -1 for the text's last token. Siblings differ.
+        Index of the parent node, less than the node's own; -1 for the last token of the sequence. Siblings differ.
     chances : tuple of float
-        How probably each node will be accepted (and so all before it); never rising.
+        Estimated probability that each node is accepted, including all nodes before it; never increasing.
     origins : tuple of str
-        The drafter that guessed each node.
+        Name of the drafter that guessed each node.
     """
 
     tokens: NDArray[np.int32]
@@ -35,16 +35,16 @@ class Tree(NamedTuple):
 
     @property
     def is_chain(self) -> bool:
-        """True if each node follows the one before."""
+        """True if each node is the child of the one before."""
         return bool((self.parents == np.arange(-1, len(self.parents) - 1)).all())
 
     def child(self, parent: int, token: int) -> int | None:
-        """Return the node with this token below another (-1: the text's last token); None if there is none."""
+        """Return the child of a node (-1: the last token of the sequence) with this token, or None."""
         found = np.flatnonzero((self.parents == parent) & (self.tokens == token))
         return int(found[0]) if len(found) else None
 
     def cut(self, count: int) -> Tree | None:
-        """Return the best tree of at most `count` nodes; None if that has none."""
+        """Return the best tree of at most `count` nodes, or None if it would be empty."""
         if count >= len(self.tokens):
             return self
         if count <= 0:
@@ -55,31 +55,31 @@ class Tree(NamedTuple):
 def make_tree(
     tokens: Sequence[int], parents: Sequence[int], chances: Sequence[float], origins: Sequence[str]
 ) -> Tree | None:
-    """Return a tree of lists; None if they are empty."""
+    """Build a tree from lists; return None if they are empty."""
     if not tokens:
         return None
     return Tree(np.array(tokens, np.int32), np.array(parents, np.int32), tuple(chances), tuple(origins))
 
 
 def make_chain(tokens: Sequence[int], chances: Sequence[float], origin: str) -> Tree | None:
-    """Return a tree in which each token follows the one before; None if there is no token."""
+    """Build a tree in which each token follows the one before; return None if there are no tokens."""
     count = len(tokens)
     return make_tree(tokens, range(-1, count - 1), chances, [origin] * count)
 
 
 class DrawContext(NamedTuple):
-    """The parameters of a sequence's draws, for drafters that guess by the draw itself.
+    """The parameters of a sequence's draws, for drafters that simulate the draw.
 
     Attributes
     ----------
     sampling : Sampling
         Temperature and filters.
     key : int
-        The branch's key: with a position it gives the number that decides the draw there.
+        Random key of the branch; with a position, it determines the random number of the draw there.
     rules : callable
-        Returns a copy of the rules at the text's end, to look ahead with; None where there are none.
+        Returns a copy of the rules at the end of the sequence, for looking ahead; None without rules.
     samples : int
-        Samples of the request.
+        Number of samples of the request.
     """
 
     sampling: Sampling
@@ -89,7 +89,7 @@ class DrawContext(NamedTuple):
 
 
 GREEDY = DrawContext(Sampling(), 0)
-"""DrawContext of the likeliest token, without rules."""
+"""A greedy `DrawContext` without rules."""
 
 
 class Observed(NamedTuple):
@@ -98,13 +98,13 @@ class Observed(NamedTuple):
     Attributes
     ----------
     tokens : int32 (m,)
-        The tokens that were run.
+        Tokens that were run.
     before : int32 (m, context)
-        The tokens before each, the nearest last; -1 where the text begins.
+        Tokens before each, the nearest last; -1 before the start of the sequence.
     candidates : int32 (m, candidates)
-        The likeliest tokens to follow each, best first.
+        Most likely tokens to follow each, best first.
     gaps : int64 (m, candidates)
-        How far each candidate's logit is below the first one's, in Q16.
+        Distance of each candidate's logit below the best one's, in Q16.
     """
 
     tokens: NDArray[np.int32]
@@ -114,14 +114,14 @@ class Observed(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """The costs of a step at the moment.
+    """The current costs of a step.
 
     Attributes
     ----------
     floor : float
-        The chance below which a node is not worth its row.
+        Acceptance probability below which a node is not worth its row.
     seconds : float
-        The time of a step without drafts.
+        Time of a step without drafts.
     """
 
     floor: float
@@ -132,39 +132,39 @@ class Draft(Protocol):
     """The guesses for one sequence."""
 
     def extend(self, tokens: Sequence[int]) -> None:
-        """Append the tokens that the text went on with."""
+        """Append the tokens that were generated."""
 
     def propose(self, limit: int, floor: float = 0.0) -> Tree | None:
         """Return a tree of at most `limit` nodes, none with a chance below `floor`.
 
-        The guess is compared with the tokens of the next `extend`, even if limit 0 cut it to nothing: so acceptance is
-        measured also while nothing is drafted.
+        The guess is compared with the tokens of the next `extend`, even if a limit of 0 made the tree empty, so
+        acceptance is also measured while drafting is paused.
         """
 
 
 class ReadingDraft(Draft, Protocol):
-    """The guesses of a drafter with `hidden` rows."""
+    """The guesses of a drafter that reads `hidden` rows."""
 
     def read(self, rows: KeptRows) -> None:
-        """Take the hidden states behind the text's last tokens but the very last; called after `extend`."""
+        """Add the hidden states of the newest tokens, except the very last one; called after `extend`."""
 
 
 class Drafter(Protocol):
-    """A source of drafts, with all that the sequences of an engine learn together.
+    """A source of drafts, with the state that all sequences of an engine share.
 
-    A subclass in a file of `draft/drafters/`, or one that an entry point of the group `intact.drafters` names, is a
-    choice of `drafter=`; it is made as ``Class(vocabulary, trees)``.
+    A subclass in a file of `draft/drafters/`, or one registered under the entry point group `intact.drafters`, can be
+    selected with `drafter=`; it is constructed as ``Class(vocabulary, trees)``.
 
     Attributes
     ----------
     name : str
     candidates, context : int
-        How many of the likeliest tokens after each row `learn` needs, 0 if it learns nothing; and how many tokens
+        Number of most likely tokens per row that `learn` needs, 0 if it learns nothing; number of tokens it needs
         before the row's own.
     hidden : int
-        The number of the last hidden states, one for each token of the text, that drafts read; 0: none.
+        Number of most recent hidden states, one per token, that drafts read; 0: none.
     trees : bool
-        If true, guesses may branch. If not, every tree is a chain: parents -1, 0, 1, ...
+        If true, guesses may branch. Otherwise every tree is a chain, with parents -1, 0, 1, ...
     """
 
     name: str
@@ -174,13 +174,13 @@ class Drafter(Protocol):
     trees: bool
 
     def hidden_rows(self, executor: Executor, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the hidden states that drafts read behind some of the wanted rows of the model's last step."""
+        """Return the hidden states that drafts read, for some of the wanted rows of the model's last step."""
         return executor.head_inputs(rows)
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> Draft:
-        """Return a draft for a sequence with this text, whose next tokens are drawn as `draws` says.
+        """Return a draft for a sequence with these tokens, whose next tokens are drawn according to `draws`.
 
-        Forks open their own; shared state is not copied.
+        Forks open their own draft; shared state is not copied.
         """
 
     def prepare(
@@ -190,21 +190,21 @@ class Drafter(Protocol):
         terms: Terms,
         covered: Sequence[Sequence[float]] = (),
     ) -> None:
-        """Do the work that drafts of this drafter have in common, before each proposes at most so many nodes.
+        """Do the work shared by all drafts of this drafter, before each of them proposes up to `limits` nodes.
 
         Parameters
         ----------
         covered : for each draft a sequence of float
-            The chance at each depth that the guesses of other drafters come true there.
+            Probability, per depth, that a guess of another drafter is accepted there.
         """
         return
 
     def learn(self, observed: Observed) -> None:
-        """Learn from a step. Called before the drafts are extended by its tokens: what it brings is not known yet."""
+        """Learn from a step; called before the drafts are extended, whose guesses are judged by the earlier state."""
         return
 
     def close(self) -> None:
-        """Free what the drafter holds."""
+        """Free the drafter's resources."""
         return
 
 
@@ -212,18 +212,18 @@ CEILING = 0.98
 
 
 class Acceptance:
-    """The frequency with which guesses of each class are accepted: decaying counts over a prior.
+    """Acceptance rate of the guesses of each class: decaying counts over a prior.
 
     Guesses count whether or not they were run.
 
     Parameters
     ----------
     priors : sequence of float
-        The frequency of each class before anything was observed.
+        Initial acceptance rate of each class.
     weight : float
-        The number of observations that the prior is worth.
+        Number of observations that the prior is worth.
     memory : float
-        The number of observations that count: older ones fade by 1 - 1 / memory with each new one of the class.
+        Number of observations that count: each new one of a class decays the older ones by 1 - 1 / memory.
     """
 
     def __init__(self, priors: Sequence[float], weight: float = 6.0, memory: float = 300.0) -> None:
@@ -232,7 +232,7 @@ class Acceptance:
         self.chances = list(priors)
 
     def observe(self, kind: int, hit: bool) -> None:
-        """Count a guess of a class, which was accepted or not."""
+        """Record whether a guess of a class was accepted."""
         self._hits[kind] = hits = self._keep * self._hits[kind] + hit
         self._trials[kind] = trials = self._keep * self._trials[kind] + 1
         self.chances[kind] = (hits + self._priors[kind] * self._weight) / (trials + self._weight)
@@ -244,7 +244,7 @@ class RelativeAcceptance:
     Attributes
     ----------
     factor : float
-        1 for a sequence like the average.
+        Ratio to the average; 1 for an average sequence.
     """
 
     __slots__ = ("_expected", "_hits", "factor")
@@ -257,7 +257,7 @@ class RelativeAcceptance:
         self.factor = 1.0
 
     def observe(self, chance: float, hit: bool) -> None:
-        """Count a guess that has this chance on average, and was accepted or not."""
+        """Record whether a guess with this average acceptance rate was accepted."""
         self._hits = self.KEEP * self._hits + hit
         self._expected = self.KEEP * self._expected + chance
         self.factor = (self._hits + self.WEIGHT) / (self._expected + self.WEIGHT)

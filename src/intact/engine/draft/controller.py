@@ -1,4 +1,4 @@
-"""The amount of drafting: the nodes whose chance is worth the time of their rows, over all sequences of a step."""
+"""The draft controller: chooses, over all sequences of a step, the nodes that are worth the time of their rows."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from numpy.typing import NDArray
 from intact.engine.draft.base import CEILING, Draft, Terms, Tree
 
 MOST_NODES = 24
-"""Limit on the nodes of one sequence in one step."""
+"""Maximum number of nodes per sequence and step."""
 MOST_ROWS = 64
-"""Limit on the nodes of one step, over all sequences."""
+"""Maximum number of nodes per step, over all sequences."""
 MARGIN = 1.02
-"""The speed-up that has to be expected before anything is drafted."""
+"""Minimum expected speed-up for drafting."""
 LEAST = 0.02
-"""The least that a second row may add to a step, whatever was measured."""
+"""Minimum assumed cost of a second row, relative to a step, whatever was measured."""
 STALE = 0.2
-"""The freshness (see `Costs`) below which a step is run without drafts, to measure again what that costs."""
+"""Freshness (see `Costs`) below which a step runs without drafts, to measure its cost again."""
 ALLOWANCE = 0.015
-"""The share of time that drafts may lose."""
+"""Share of the time that drafts may lose."""
 LEARNING = 16
-"""The most sequences of a step that the drafter learns from."""
+"""Maximum number of sequences in a step that the drafter learns from."""
 KEPT = 16
-"""Steps without drafts for which prices are kept."""
+"""Number of steps for which prices are cached."""
 PROPOSING, IDLE, LONGEST_PAUSE = 2.0, 0.01, 32
-"""All work for a draft in times of proposing it; the share of time it may take without gain; steps of a pause."""
+"""Drafting work as a multiple of the proposing time; share of time allowed without gain; longest pause in steps."""
 Prepare = Callable[[Sequence[Draft], Sequence[int], Terms], None]
-"""As `Drafter.prepare`."""
+"""Same signature as `Drafter.prepare`."""
 CREDIT, WINNINGS = 2.0, 12.0
-"""The account of time, in steps: at first, and at most."""
+"""Initial and maximum balance of the time account, in steps."""
 EXACT, LARGEST = 64, 1024
 SLOPE = 0.06
-"""The first estimate of what a second row adds: so low that it is soon tried."""
+"""Initial estimate of the cost of a second row, low enough that drafting is soon tried."""
 REACH = 0.1
-"""The ratio of rows (a logarithm) over which a measurement counts for other numbers of rows."""
+"""Logarithmic distance in rows over which a measurement also counts for other numbers of rows."""
 MEMORY = 40.0
-"""The steps after which a measurement has faded to 1 / e."""
+"""Number of steps after which a measurement has decayed to 1 / e."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Statistics:
     Attributes
     ----------
     steps, drafted : int
-        Decoding steps of sequences, and those of them that had a draft.
+        Decoding steps, counted per sequence, and how many of them had a draft.
     proposed, accepted : mapping of str to int
-        Nodes that were run, and those that were accepted, by drafter.
+        Nodes that were run, and nodes that were accepted, by drafter.
     """
 
     steps: int
@@ -62,42 +62,42 @@ class Statistics:
 
     @property
     def rejected(self) -> dict[str, int]:
-        """Nodes that were run and not accepted, by drafter."""
+        """Nodes that were run but not accepted, by drafter."""
         return {name: count - self.accepted.get(name, 0) for name, count in self.proposed.items()}
 
     @property
     def acceptance(self) -> float:
-        """The share of nodes that were accepted; 0 if none was run."""
+        """Share of nodes that were accepted; 0 if none were run."""
         return sum(self.accepted.values()) / max(1, sum(self.proposed.values()))
 
     @property
     def mean_accepted(self) -> float:
-        """Accepted nodes in a step with a draft."""
+        """Mean number of accepted nodes per step with a draft."""
         return sum(self.accepted.values()) / max(1, self.drafted)
 
     @property
     def tokens_per_step(self) -> float:
-        """Tokens of a decoding step of one sequence."""
+        """Mean number of tokens per decoding step of a sequence."""
         return 1 + sum(self.accepted.values()) / max(1, self.steps)
 
 
 class Controller:
-    """Chooses trees so that the expected tokens a second are most, and none where that would lose.
+    """Chooses trees to maximise the expected tokens per second, and none if drafting would be slower.
 
-    Expectations may be wrong, so there is an account of time in units of a step: each step pays in ALLOWANCE, drafts
-    pay for their rows and earn their accepted tokens, and while the balance is below 0 nothing is drafted.
+    Since estimates may be wrong, it keeps an account of time in units of a step: each step deposits ALLOWANCE, drafts
+    pay for their rows and earn their accepted tokens, and nothing is drafted while the balance is negative.
 
     Parameters
     ----------
     most : int
-        The most nodes of one sequence in a step.
+        Maximum number of nodes per sequence and step.
     clock : callable
-        Seconds, from any start.
+        Returns the time in seconds, from any origin.
 
     Attributes
     ----------
     learning : bool
-        If true, the drafter should learn from the step that `propose` was last called for.
+        If true, the drafter should learn from the step of the last `propose`.
     """
 
     def __init__(self, most: int = MOST_NODES, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -105,15 +105,15 @@ class Controller:
         self.costs = Costs()
         self.learning = False
         self._balance = CREDIT
-        self._ramp = 2  # nodes that may be tried: twice as many as were
-        self._pause, self._wait = 1, 0  # steps from one proposal to the next, and those still to go
-        self._proposing, self._gain = 0.0, 0.3  # seconds that proposing takes, and its gain in steps
-        self._prices: tuple[int, int, list[float]] = (0, 0, [])  # of how many sequences, until which step
+        self._ramp = 2  # nodes that may be tried: twice the largest number so far
+        self._pause, self._wait = 1, 0  # steps between proposals, and steps left until the next
+        self._proposing, self._gain = 0.0, 0.3  # seconds per proposal, and its gain in steps
+        self._prices: tuple[int, int, list[float]] = (0, 0, [])  # number of sequences, last step of validity, prices
         self._plain = 1.0  # seconds of a step without drafts
         self._step = 0
-        self._now = (0, 0)  # the step that runs: its sequences, its rows of prompts
+        self._now = (0, 0)  # the current step's sequences and prompt rows
         self._start = 0.0
-        self._prepared = 0.0  # seconds that drafts took together in this step
+        self._prepared = 0.0  # seconds of shared draft work in this step
         self._steps = self._drafted = 0
         self._proposed: dict[str, int] = {}
         self._accepted: dict[str, int] = {}
@@ -124,14 +124,14 @@ class Controller:
         return Statistics(self._steps, self._drafted, dict(self._proposed), dict(self._accepted))
 
     def prices(self, sequences: int, others: int = 0) -> list[float]:
-        """Return the time of 0, 1, 2, ... more rows, in steps without drafts; noise never makes rows free.
+        """Return the time of 0, 1, 2, ... more rows, in units of a step without drafts; noise never makes rows free.
 
         Parameters
         ----------
         sequences : int
-            How many decode.
+            Number of decoding sequences.
         others : int
-            Rows of prompts in the same step.
+            Number of prompt rows in the same step.
         """
         count, until, prices = self._prices
         if count == sequences and self._step < until and not others:
@@ -147,9 +147,9 @@ class Controller:
         return prices
 
     def interested(self, sequences: int, others: int = 0) -> bool:
-        """Return true if the next step should have drafts: a likely guess could pay, and no pause is on.
+        """Return true if the next step should have drafts: a likely guess could pay off, and drafting is not paused.
 
-        If not, they need not be opened or extended. Parameters as of `prices`.
+        Otherwise drafts need not be opened or extended. Parameters as for `prices`.
         """
         return sequences > 0 and self._wait <= 1 and self.prices(sequences, others)[1] * sequences < CEILING
 
@@ -160,18 +160,18 @@ class Controller:
         others: int = 0,
         prepare: Prepare = lambda drafts, limits, terms: None,
     ) -> list[Tree | None]:
-        """Return trees for a step; `report` must follow. The time in between is measured.
+        """Return trees for a step. The caller must then call `report`; the time in between is measured.
 
         Parameters
         ----------
         drafts : one for each sequence that decodes
-            None for one that is not open.
+            None for a draft that is not open.
         limits : sequence of int
-            The most nodes that each may have: as many tokens as it may still draw, less one.
+            Maximum number of nodes for each: the number of tokens it may still draw, less one.
         others : int
-            Rows of prompts in the same step.
+            Number of prompt rows in the same step.
         prepare : callable
-            Does the work that the drafts have in common; whoever takes long for it keeps account of what it brings.
+            Does the work shared by the drafts; a drafter whose shared work is slow keeps its own account of its gain.
         """
         self._start = self._clock()
         self._prepared = 0.0
@@ -208,9 +208,9 @@ class Controller:
         return trees
 
     def _best(self, trees: Sequence[Tree | None], prices: Sequence[float], count: int) -> tuple[int, float, float]:
-        """Return the number of nodes with the most expected tokens a unit of time; the last's chance; the gain."""
+        """Return the node count that maximises expected tokens per time, the last node's chance, and the gain."""
         chances = sorted((chance for tree in trees if tree for chance in tree.chances), reverse=True)
-        spent = 1 + self._prepared / self._plain  # what was spent on guesses makes it no better to run none
+        spent = 1 + self._prepared / self._plain  # the time spent on guesses is lost even if none are run
         tokens, best, nodes = float(count), MARGIN * count / spent, 0
         for i, chance in enumerate(chances[: min(self._ramp, len(prices) - 1)], 1):
             tokens += chance
@@ -219,7 +219,7 @@ class Controller:
         return (nodes, chances[nodes - 1], best / count - 1) if nodes else (0, 0.0, 0.0)
 
     def _rest(self, gain: float) -> None:
-        """Pause where proposing takes more time than it has lately gained; `gain` is expected of this step."""
+        """Pause if proposing has lately taken more time than it gained; `gain` is the expected gain of this step."""
         self._proposing += (self._clock() - self._start - self._prepared - self._proposing) / 8
         self._gain += (gain - self._gain) / 16
         share = PROPOSING * self._proposing / self._plain
@@ -227,7 +227,7 @@ class Controller:
         self._wait = self._pause
 
     def report(self, trees: Sequence[Tree | None], paths: Sequence[Sequence[int]]) -> None:
-        """Count the outcome of a step, and its time.
+        """Record the result of a step and its time.
 
         Parameters
         ----------
@@ -259,23 +259,23 @@ class Controller:
 
 
 class Costs:
-    """Seconds of a step of so many rows: a smooth correction of `1 + SLOPE * (rows - 1)`, in logarithms.
+    """Time of a step as a function of its rows: a smooth correction of `1 + SLOPE * (rows - 1)`, in logarithms.
 
-    The correction at a number of rows is the mean of what was measured, weighted by 1 / (1 + (distance / REACH)^4) and
-    exp(-age / MEMORY): a measurement that has grown old yields to its fresh neighbours, and so to the hope in SLOPE.
+    The correction at a number of rows is the mean of the measurements, weighted by 1 / (1 + (distance / REACH)^4) and
+    exp(-age / MEMORY): an old measurement gives way to fresh neighbours, and thereby to the optimistic SLOPE.
     """
 
     def __init__(self) -> None:
         steps = int(np.log(LARGEST / EXACT) / (REACH / 2)) + 1
         grid = np.unique([*range(1, EXACT), *np.geomspace(EXACT, LARGEST, steps).round().astype(int)])
-        self._index = np.searchsorted((grid[1:] + grid[:-1]) / 2, np.arange(LARGEST + 1))  # of the nearest
+        self._index = np.searchsorted((grid[1:] + grid[:-1]) / 2, np.arange(LARGEST + 1))  # nearest grid point
         logs = np.log(grid)
         self._nearness = 1 / (1 + (np.abs(logs[:, None] - logs) / REACH) ** 4)
         self._steps = 0
-        self._seen: dict[int, tuple[float, int, int]] = {}  # by place in the grid: correction, how often, when
+        self._seen: dict[int, tuple[float, int, int]] = {}  # by grid index: correction, count, last step
 
     def observe(self, rows: int, seconds: float) -> None:
-        """Measure a step. After the first, one that took over twice as long as expected counts as twice."""
+        """Record a measured step. After the first, one over twice as slow as expected counts as twice as slow."""
         place = int(self._index[min(rows, LARGEST)])
         value = math.log(max(seconds, 1e-9) / (1 + SLOPE * (rows - 1)))
         self._steps += 1
@@ -284,12 +284,12 @@ class Costs:
         self._seen[place] = before + change / min(count + 1, 4), count + 1, self._steps
 
     def freshness(self, rows: int) -> float:
-        """Return 1 for a number of rows that was just measured, falling to 0."""
+        """Return 1 for a number of rows that was just measured, decaying to 0 with age."""
         seen = self._seen.get(int(self._index[min(rows, LARGEST)]))
         return math.exp((seen[2] - self._steps) / MEMORY) if seen else 0.0
 
     def seconds(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the cost of steps; relative, before anything was measured."""
+        """Return the time of steps in seconds, or in relative units before the first measurement."""
         hope = 1 + SLOPE * (rows.astype(np.float64) - 1)
         if not self._seen:
             return hope

@@ -1,4 +1,4 @@
-"""A smaller model as a drafter: it writes a few tokens ahead, drawn with the numbers that the positions will use."""
+"""A smaller model as a drafter: it generates a few tokens ahead, drawn with the random numbers of their positions."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from intact.numerics.sampling import LOGPROB_SCALE, Draw
 
 _LOG = logging.getLogger("intact")
 DEEPEST: Final = 12
-"""Limit on the tokens of a chain."""
+"""Maximum number of tokens in a chain."""
 RANKS: Final = 4
-"""The drawn token, and the likeliest others beside it."""
+"""Candidates per position: the drawn token and the most likely alternatives."""
 SHARES: Final = 8
-"""Classes of a drawn token's probability."""
+"""Number of classes for the probability of a drawn token."""
 CATCHING_UP: Final = 256
-"""Limit on the tokens of texts that one step takes in."""
+"""Maximum number of new tokens of sequences that one step of the draft model computes."""
 LONG: Final = 32
-"""A text that lacks more tokens is taken in once that is due: its time is no loss of the guesses."""
+"""A sequence with more missing tokens than this is caught up only when due; that time is not charged to its guesses."""
 BELOW: Final = (0.3, 0.12, 0.06)
-"""The first estimate of how probably the tokens beside the drawn one come true where that does not."""
+"""Initial estimate of the acceptance rates of the alternatives when the drawn token is rejected."""
 
 
 def _first_frequencies() -> list[float]:
-    """Return the frequencies of each class and rank before anything was observed."""
+    """Return the initial acceptance rates by class and rank."""
     found: list[float] = []
     for kind in range(SHARES):
         hit = 0.3 + 0.65 * (kind + 0.5) / SHARES
@@ -55,12 +55,12 @@ def _first_frequencies() -> list[float]:
 
 
 class ModelDraft:
-    """The draft of one sequence: its text, its pages in the draft model's cache, and the chain that was guessed last.
+    """The draft of one sequence: its tokens, its pages in the draft model's cache, and the last chain guessed.
 
     Attributes
     ----------
     table : PageTable
-        The filled positions are those of the text; missing them may be those of guesses.
+        Filled up to the cached tokens of the sequence; the positions after them may hold guesses.
     """
 
     __slots__ = (
@@ -84,35 +84,35 @@ class ModelDraft:
         self.text = list(tokens)
         self.table = PageTable(drafter.index)
         self.tree: Tree | None = None
-        self.missed = 0.0  # steps that guesses would have saved while the text was not taken in
-        self.ready = False  # it has been prepared since the text grew
-        self._ahead: list[int] = []  # guesses that have run
-        self._brought = 0.0  # tokens that the chain is expected to bring beyond those of others
+        self.missed = 0.0  # steps that guesses would have saved before the sequence was caught up
+        self.ready = False  # prepared since the sequence last grew
+        self._ahead: list[int] = []  # guesses already computed
+        self._brought = 0.0  # tokens that the chain is expected to gain over other drafters
         self._guesses: list[tuple[list[int], int]] = []  # at each depth: candidates, the drawn one first; their class
         self.covered: Sequence[float] = ()
         finalize(self, self.table.drop).atexit = False
 
     @property
     def position(self) -> int:
-        """The position of the token that is to be guessed next."""
+        """Position of the next token to guess."""
         return len(self.text)
 
     @property
     def missing(self) -> int:
-        """Tokens of the text that the cache lacks; none if it was requested to guess here before."""
+        """Number of tokens that the cache lacks; 0 after a guess at this position."""
         return len(self.text) - self.table.length
 
     def part(self, start: int, end: int) -> bytes:
-        """Return a part of the text as the keys of the cache's index."""
+        """Return part of the sequence as keys of the prefix index."""
         return np.array(self.text[start:end], np.int32).tobytes()
 
     def forget(self) -> None:
-        """Release the pages; the text is computed again when it is needed."""
+        """Release the pages; the sequence is recomputed when it is needed again."""
         self.table.drop()
         self.begin()
 
     def extend(self, tokens: Sequence[int]) -> None:
-        """Compare the chain with the tokens that came, and keep its cached positions as far as they agree."""
+        """Compare the chain with the tokens generated, and keep its cached positions as far as they agree."""
         agree = self.compare(tokens)
         self.text += tokens
         kept = min(agree, len(self._ahead), self.missing - 1)
@@ -122,7 +122,7 @@ class ModelDraft:
             self.table.advance(kept, self.part)
 
     def compare(self, tokens: Sequence[int]) -> int:
-        """Count what came of the chain; return the number of its drawn tokens that came true."""
+        """Record how the chain fared; return the number of its drawn tokens that were right."""
         agree, won = 0, 0.0
         for depth, ((order, kind), token) in enumerate(zip(self._guesses, tokens, strict=False)):
             self._drafter.observe(self, order, kind, token, relative=self._relative)
@@ -138,27 +138,27 @@ class ModelDraft:
         return agree
 
     def begin(self, covered: Sequence[float] = ()) -> None:
-        """Forget the chain that was guessed last."""
+        """Discard the last chain."""
         self._ahead, self._guesses, self._brought = [], [], 0.0
         self.tree, self.covered = None, covered
         self.ready = True
 
     def chance(self, kind: int) -> list[float]:
-        """Return the chances of the candidates of a class."""
+        """Return the acceptance probabilities of a class's candidates."""
         chances = self._drafter.acceptance(self.draws).chances[kind * RANKS : (kind + 1) * RANKS]
         return [min(CEILING, self._relative.factor * chance) for chance in chances]
 
     def pays(self, reach: float, cost: float, spent: float, floor: float) -> bool:
-        """Return true if one more guess brings more tokens for its time than what there is already.
+        """Return true if one more guess raises the expected number of tokens per unit of time.
 
         Parameters
         ----------
         reach : float
-            The chance that the chain so far comes true.
+            Probability that the chain so far is accepted.
         cost, spent : float
-            The time of one more guess, and of those before it, in steps of the model.
+            Time of one more guess, and of the guesses before it, in steps of the main model.
         floor : float
-            The time of a row.
+            Time of a row.
         """
         depth = len(self._guesses)
         chance = reach * min(CEILING, self._relative.factor * self._drafter.mean(self.draws))
@@ -166,7 +166,7 @@ class ModelDraft:
         return chance * (1 - self._cover(depth)) * time >= cost * (1 + sum(self.covered) + self._brought)
 
     def gain(self, cost: float, floor: float) -> float:
-        """Return the time, in steps of the model, that guesses are expected to save now; parameters as of `pays`."""
+        """Return the time, in main-model steps, that guesses now are expected to save; parameters as for `pays`."""
         chance = min(CEILING, self._relative.factor * self._drafter.mean(self.draws))
         tokens, time = 1 + sum(self.covered), 1 + floor * len(self.covered)
         best, brought = 0.0, 0.0
@@ -176,24 +176,24 @@ class ModelDraft:
         return best
 
     def _cover(self, depth: int) -> float:
-        """Return the chance that other guesses come true at a depth."""
+        """Return the probability that another drafter's guess is accepted at a depth."""
         return self.covered[depth] if depth < len(self.covered) else 0.0
 
     def add(self, order: list[int], kind: int, reach: float) -> float:
-        """Append candidates to the chain, the drawn one first; return the chance that the chain comes true."""
+        """Append candidates to the chain, the drawn one first; return the probability that the chain is accepted."""
         reach *= self.chance(kind)[0]
         self._brought += reach * (1 - self._cover(len(self._guesses)))
         self._guesses.append((order, kind))
         return reach
 
     def run_ahead(self, token: int) -> SequenceChunk:
-        """Return the chunk that runs the chain's last token."""
+        """Return the chunk that computes the chain's last token."""
         position = len(self.text) + len(self._ahead)
         self._ahead.append(token)
         return SequenceChunk(position, np.array([token], np.int32), self.table.pages)
 
     def finish(self, trees: bool) -> None:
-        """Make a tree of the chain, and of the candidates beside it if the executor runs trees."""
+        """Build a tree from the chain, adding the alternatives if the executor supports trees."""
         nodes: list[tuple[float, int, int, int]] = []  # chance, depth, rank, token
         reach = 1.0
         for depth, (order, kind) in enumerate(self._guesses):
@@ -215,7 +215,7 @@ class ModelDraft:
         self.tree = make_tree(tokens, parents, found, [self._drafter.name] * len(tokens))
 
     def propose(self, limit: int, floor: float = 0.0) -> Tree | None:
-        """Return the best of the tree that the draft model has prepared."""
+        """Return the best part of the tree that the draft model has prepared."""
         if limit <= 0:
             return None
         if not self.ready:
@@ -226,21 +226,21 @@ class ModelDraft:
 
 
 class DraftModel(Drafter):
-    """A model with the same vocabulary, which writes chains for all sequences of a step at once.
+    """A draft model with the same vocabulary, which writes chains for all sequences of a step at once.
 
-    Its tokens are drawn with the requests' own keys, so that where its distribution is that of the model, it draws the
-    same tokens, greedy or not. A chain goes on while the next token's chance is worth the time of a step of this model,
-    which is measured; beside each token stand the likeliest others. It keeps an account of the time that it takes and
-    of the tokens that it brings, and rests while that is below zero.
+    It draws tokens with the requests' own random keys, so wherever its distribution equals the main model's, it draws
+    the same tokens, greedy or not. A chain grows while the next token's chance is worth the measured time of a draft
+    step; alternatives to each token are added to the tree. It keeps an account of the time it takes and the tokens it
+    gains, and pauses while the balance is negative.
 
     Parameters
     ----------
     executor, index, context
-        Of the draft model.
+        Executor, prefix index and context length of the draft model.
     vocabulary : int
-        Tokens of the model that it drafts for.
+        Vocabulary size of the main model.
     clock : callable
-        Measures its steps.
+        Returns the time in seconds.
     """
 
     name = "model"
@@ -263,28 +263,28 @@ class DraftModel(Drafter):
         self._open: WeakSet[ModelDraft] = WeakSet()
         self._costs = Costs()
         self._measured = self._failed = False
-        self._balance = CREDIT  # in steps of the model that it drafts for
-        self._count = 1  # sequences of the step
-        self._row = 0.0  # seconds of a token of a long text
+        self._balance = CREDIT  # in steps of the main model
+        self._count = 1  # sequences in the step
+        self._row = 0.0  # seconds per token when catching up
         self._spent = 0.0  # time of this step's guesses so far
         self.steps = self.rows = 0
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> ModelDraft:
-        """Return a draft; its text is taken in when it is first requested."""
+        """Return a draft; its sequence is computed when a guess is first requested."""
         draft = ModelDraft(self, tokens, draws)
         self._open.add(draft)
         return draft
 
     def acceptance(self, draws: DrawContext) -> Acceptance:
-        """Return the frequencies by class and rank, of greedy or sampled texts."""
+        """Return the acceptance rates by class and rank, for greedy or sampled sequences."""
         return self._frequencies[bool(draws.sampling.slope)]
 
     def mean(self, draws: DrawContext) -> float:
-        """Return how often the drawn token comes true, in greedy or sampled texts."""
+        """Return the acceptance rate of the drawn token, for greedy or sampled sequences."""
         return self._means.chances[bool(draws.sampling.slope)]
 
     def observe(self, draft: ModelDraft, order: list[int], kind: int, token: int, relative: RelativeAcceptance) -> None:
-        """Count a guess: its candidates, their class, and the token that came."""
+        """Record a guess: its candidates, their class, and the token that was generated."""
         acceptance = self.acceptance(draft.draws)
         relative.observe(acceptance.chances[kind * RANKS], token == order[0])
         self._means.observe(bool(draft.draws.sampling.slope), token == order[0])
@@ -292,7 +292,7 @@ class DraftModel(Drafter):
             acceptance.observe(kind * RANKS + place, candidate == token)
 
     def earn(self, tokens: float) -> None:
-        """Count tokens of one sequence that came of guesses of this model alone."""
+        """Record tokens gained that only this model guessed."""
         self._balance = min(WINNINGS, self._balance + tokens / self._count)
 
     def prepare(
@@ -302,17 +302,17 @@ class DraftModel(Drafter):
         terms: Terms,
         covered: Sequence[Sequence[float]] = (),
     ) -> None:
-        """Write a chain for each draft that has a limit.
+        """Write a chain for each draft with a nonzero limit.
 
         Parameters
         ----------
         covered : for each draft a sequence of float
-            The chance at each depth that other guesses come true there: this model has to bring more.
+            Probability, per depth, that a guess of another drafter is accepted there: this model has to improve on it.
         """
         self._count = max(1, len(drafts))
         requested = []
         for i, (draft, limit) in enumerate(zip(drafts, limits, strict=True)):
-            if not draft.ready or draft.tree is None:  # else it has guessed here before
+            if not draft.ready or draft.tree is None:  # otherwise it has already guessed here
                 draft.begin(covered[i] if covered else ())
                 requested += [(draft, limit)] * (limit > 0)
         if self._failed or not requested:
@@ -327,20 +327,20 @@ class DraftModel(Drafter):
         }
         try:
             self._write(most, terms)
-        except Exception:  # guesses are lost, no token is
-            _LOG.exception("the draft model failed and drafts no more")
+        except Exception:  # only guesses are lost, no tokens
+            _LOG.exception("the draft model failed and is disabled")
             self._failed = True
             for draft in list(self._open):
                 draft.forget()
 
     def _price(self, rows: int, terms: Terms) -> float:
-        """Return the time of a step of this model in steps of the other; 0 before one was measured."""
+        """Return the time of a draft-model step in steps of the main model; 0 before the first measurement."""
         if not self._measured or not math.isfinite(terms.seconds):
             return 0.0
         return float(self._costs.seconds(np.array([rows]))[0]) / terms.seconds
 
     def _wanted(self, drafts: list[ModelDraft], terms: Terms) -> set[ModelDraft]:
-        """Return the drafts whose first guess is worth the time of a step; all of them to try, none in debt."""
+        """Return the drafts whose first guess is worth a step; all of them while on trial, none while in debt."""
         if self._balance < 0:
             return set()
         known = [draft for draft in drafts if draft.missing <= LONG or self._is_due(draft, len(drafts), terms)]
@@ -356,9 +356,9 @@ class DraftModel(Drafter):
         return set(wanted)
 
     def _is_due(self, draft: ModelDraft, alive: int, terms: Terms) -> bool:
-        """Return true if a text that lacks many tokens should be taken in now.
+        """Return true if a sequence with many missing tokens should be caught up now.
 
-        That is when the gain that was missed without it has become as large as what it costs (rent or buy).
+        That is when the gain missed so far equals the cost of catching up (rent or buy).
         """
         if not self._measured or not math.isfinite(terms.seconds):
             return True
@@ -366,11 +366,11 @@ class DraftModel(Drafter):
         return draft.missed >= draft.missing * self._row / terms.seconds
 
     def _cost(self, alive: int, terms: Terms) -> float:
-        """Return the time of a guess: its share of this model's step, and its row in the other's."""
+        """Return the time of a guess: its share of a draft-model step plus its row in the main model's step."""
         return terms.floor + self._count * self._price(alive, terms) / alive
 
     def _write(self, most: dict[ModelDraft, int], terms: Terms) -> None:
-        """Write the chains."""
+        """Generate the chains."""
         self._spent = 0.0
         logits, rows = self._take_in(most, terms)
         reach = dict.fromkeys(rows, 1.0)
@@ -398,7 +398,7 @@ class DraftModel(Drafter):
             draft.finish(self.trees)
 
     def _goes_on(self, rules: Rules | None, token: int) -> bool:
-        """Append a guess to the rules; return true if something may follow it."""
+        """Append a guess to the rules; return true if another token may follow."""
         if rules is None:
             return True
         rules.add(token)
@@ -407,7 +407,7 @@ class DraftModel(Drafter):
     def _guess(
         self, logits: NDArray[np.int32], rows: dict[ModelDraft, int], depth: int, rules: dict[ModelDraft, Rules | None]
     ) -> dict[ModelDraft, tuple[list[int], int]]:
-        """Return the candidates after each draft's row, the drawn one first, and their class."""
+        """Return the candidates at each draft's row, the drawn one first, and their class."""
         draws = []
         same = logits.shape[1] == self._vocabulary
         for draft, row in rows.items():
@@ -427,7 +427,7 @@ class DraftModel(Drafter):
         return found
 
     def _take_in(self, most: dict[ModelDraft, int], terms: Terms) -> tuple[NDArray[np.int32], dict[ModelDraft, int]]:
-        """Run what the cache lacks of texts, within a step's rows; return the logits of those that have caught up."""
+        """Compute missing tokens within the row limit of a step; return the logits of the sequences that caught up."""
         chunks: dict[ModelDraft, SequenceChunk] = {}
         claimed: set[tuple[Block, bytes]] = set()
         left, size = CATCHING_UP, self.index.pool.page_size
@@ -461,7 +461,7 @@ class DraftModel(Drafter):
         return logits, rows
 
     def _reserve(self, table: PageTable, positions: int, used: Iterable[ModelDraft]) -> bool:
-        """Reserve positions; if pages are lacking, idle ones leave, then those of drafts that are not requested."""
+        """Reserve positions; if pages run out, evict idle ones, then those of drafts outside this step."""
         pool = self.index.pool
         pool.retry()
         others = [draft for draft in self._open if draft not in set(used)]
@@ -479,7 +479,7 @@ class DraftModel(Drafter):
     def run(
         self, chunks: Mapping[ModelDraft, SequenceChunk], guessing: Sequence[ModelDraft], wanted: NDArray[np.int64]
     ) -> NDArray[np.int32]:
-        """Run a step, of which some drafts want a row of logits each; return these."""
+        """Run a step; return the wanted rows of logits, one for each guessing draft."""
         return self.executor.step(list(chunks.values()), wanted)
 
     def _step(
@@ -489,7 +489,7 @@ class DraftModel(Drafter):
         wanted: Iterable[int],
         terms: Terms,
     ) -> NDArray[np.int32]:
-        """Run a step, and account for its time."""
+        """Run a step and account for its time."""
         rows = sum(len(chunk.tokens) for chunk in chunks.values())
         start = self.clock()
         logits = self.run(chunks, guessing, np.array(list(wanted), np.int64))

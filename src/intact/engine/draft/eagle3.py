@@ -1,4 +1,4 @@
-"""EAGLE-3 heads (arXiv 2503.01840) as drafters, and the executor of a model that keeps the rows which they read."""
+"""EAGLE-3 heads (arXiv 2503.01840) as drafters, and the model executor that keeps the rows they read."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from intact.models.ops import AllGather
 from intact.models.program import Program
 
 _ABSENT: Final = 64 << 16
-"""The distance, in Q16, of logits that a head does not have below the least one that it has."""
+"""Distance, in Q16, by which logits that a head lacks are set below its lowest logit."""
 
 
 class WatchedExecutor:
-    """A model's executor that keeps the rows which enter some layers in a step.
+    """A model executor that keeps the rows entering some layers in each step.
 
-    All else is that of the executor of the same program.
+    Otherwise it behaves like the executor of the same program.
 
     Parameters
     ----------
     program : Program
-        The model's own, which is also the attribute `program`.
+        The model's own program, also available as the attribute `program`.
     boundaries : sequence of int
-        The layers, in any order; the number behind the last layer's is the head.
+        Numbers of the layers whose inputs are kept, in any order; the number after the last layer is the head.
     make : callable
-        Makes the executor that runs, of a program and an exchange, as `ExecutorSettings.make_executor` does.
+        Makes the actual executor from a program and an exchange, like `ExecutorSettings.make_executor`.
     options
-        Others of its arguments.
+        Further arguments of `make`.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class WatchedExecutor:
         watched = sorted(set(boundaries))
         self.program = program
         self._columns = [watched.index(boundary) for boundary in boundaries]
-        self._rows = deque[NDArray[np.float32]](maxlen=len(watched))  # those wanted of the last step
+        self._rows = deque[NDArray[np.float32]](maxlen=len(watched))  # the wanted rows of the last step
         self._wanted = np.zeros(0, np.int64)
         self._inner = make(watched_program(program, watched), self._keep, **options)
 
@@ -66,7 +66,7 @@ class WatchedExecutor:
         return self._inner.step_float(chunks, wanted)
 
     def layer_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the kept rows, those of all layers side by side, of some of the last step's wanted rows."""
+        """Return the kept rows, concatenated over the layers, for some of the wanted rows of the last step."""
         return np.concatenate([self._rows[column][rows] for column in self._columns], axis=1)
 
 
@@ -76,9 +76,10 @@ class EagleRows:
     Attributes
     ----------
     rows : sequence of bytes
-        Of the next step, as float32: those of the model's layers side by side, or what left the head's own layer.
+        Input rows of the next step, as float32: the concatenated rows of the model's layers, or an output of the head's
+        own layer.
     results : float32 (rows, width)
-        What left the layer in the last step.
+        Output of the head's layer in the last step.
     """
 
     def __init__(self) -> None:
@@ -87,7 +88,7 @@ class EagleRows:
         self._entering = False
 
     def __call__(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
-        """Set the model's rows, then add the head's own; keep those that leave."""
+        """Insert the model's rows, then add the head's own; keep the output rows."""
         if op.target == FEATURES:
             self._entering = True
             set_rows(whole, self._padded(whole.shape[1]))
@@ -98,7 +99,7 @@ class EagleRows:
             self.results = read_rows(whole)
 
     def _padded(self, width: int) -> NDArray[np.float32]:
-        """Return the rows that have this width, and zeros for the others."""
+        """Return the rows of this width, with zeros in place of the others."""
         found = np.zeros((len(self.rows), width), np.float32)
         for i, row in enumerate(self.rows):
             if len(row) == 4 * width:
@@ -112,11 +113,11 @@ class Eagle(PredictionHead):
     Parameters
     ----------
     executor, given
-        Of the head's program (`intact.models.eagle3`).
+        Executor and exchange of the head's program (`intact.models.eagle3`).
     tokens : int32 (logits,), optional
-        The model's token of each of its logits.
+        The main model's token for each of the head's logits.
     options
-        As of `PredictionHead`; the model's executor is a `WatchedExecutor`.
+        As for `PredictionHead`; the model's executor must be a `WatchedExecutor`.
     """
 
     name = "eagle3"
@@ -128,18 +129,18 @@ class Eagle(PredictionHead):
         self._rows, self._tokens = given, tokens
 
     def hidden_rows(self, executor: Executor, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the rows of the model's layers that are kept of some of a step's wanted rows."""
+        """Return the rows kept from the model's layers, for some of the wanted rows of a step."""
         assert isinstance(executor, WatchedExecutor)
         return executor.layer_inputs(rows)
 
     def results(self, wanted: NDArray[np.int64]) -> NDArray[Any]:
-        """Return what left the layer in the wanted rows of the last step."""
+        """Return the layer's output at the wanted rows of the last step."""
         return _of_wanted(self._rows.results, wanted)
 
     def run(
         self, chunks: Mapping[ModelDraft, SequenceChunk], guessing: Sequence[ModelDraft], wanted: NDArray[np.int64]
     ) -> NDArray[np.int32]:
-        """Run a step; return logits of all the model's tokens, of which the head may have a part."""
+        """Run a step; return logits for the whole vocabulary of the model, of which the head may cover a part."""
         logits = super().run(chunks, guessing, wanted)
         if self._tokens is None or not len(logits):
             return logits
@@ -150,5 +151,5 @@ class Eagle(PredictionHead):
 
 
 def _of_wanted(rows: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray[Any]:
-    """Return the wanted rows of a step. Behind the last attention executors may have no others."""
+    """Return the wanted rows of a step; after the last attention layer, some executors compute only those."""
     return rows if len(rows) == len(wanted) else rows[wanted]

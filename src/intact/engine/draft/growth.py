@@ -1,4 +1,4 @@
-"""Best-first growth of a tree: a node that is taken offers its children, and the candidate ranked after it."""
+"""Best-first growth of a tree: adding a node offers its children and the next candidate in rank."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import NamedTuple
 from intact.engine.draft.base import Tree, make_tree
 
 CONTEXT = 3
-"""The most tokens of a text's end that candidates depend on."""
+"""Maximum number of preceding tokens that candidates depend on."""
 Rows = Callable[[tuple[int, ...], int], tuple[Sequence[int], Sequence[float]]]
-"""From a text's last tokens and the depth below its end to candidates, best first, and each one's chance."""
+"""Maps the last tokens of a sequence and a depth to candidates, best first, and their chances."""
 
 
 class _Row(NamedTuple):
-    """Candidates of one node of which those from `rank` on are still to be offered."""
+    """Candidates of one node; those from `rank` on have not been offered yet."""
 
     tokens: Sequence[int]
     chances: Sequence[float]
     rank: int
-    reach: float  # the chance that they share
-    other: int  # a token to skip, which the chain has
+    reach: float  # the chance shared by the candidates
+    other: int  # a token to skip because the chain has it
 
 
 class Growth:
@@ -31,13 +31,13 @@ class Growth:
     Parameters
     ----------
     rows : callable
-        Candidates after the end of a text.
+        Returns the candidates at the end of a sequence.
     name : str
-        The drafter's.
+        Name of the drafter.
     trees : bool
         If false, the tree is a chain.
     floor : float
-        The chance below which there is no node.
+        Minimum chance of a node.
     """
 
     def __init__(self, rows: Rows, name: str, trees: bool, floor: float) -> None:
@@ -50,12 +50,12 @@ class Growth:
     def run(
         self, context: tuple[int, ...], limit: int, chain: Sequence[int] = (), links: Sequence[float] = ()
     ) -> Tree | None:
-        """Return a tree of at most so many nodes below a text's last tokens.
+        """Grow a tree of at most `limit` nodes below the last tokens of a sequence.
 
         Parameters
         ----------
         chain, links
-            Another drafter's guess: its tokens, and the chance of each after those before it.
+            Another drafter's guess: its tokens, and the chance of each given those before it.
         """
         self._chain, self._links = chain, links
         tokens: list[int] = []
@@ -92,7 +92,7 @@ class Growth:
             self._offer(chance, row.tokens[rank], parent, depth, link=len(self._chain), context=context, row=row)
 
     def _below(self, context: tuple[int, ...], parent: int, depth: int, reach: float, link: int) -> None:
-        """Offer the children of a node: the chain's token, and candidates, which share the chance that it leaves."""
+        """Offer the children of a node: the chain's token, and candidates that share the remaining chance."""
         if reach < self._floor:
             return
         tokens, chances = self._rows(context, depth)

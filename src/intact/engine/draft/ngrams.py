@@ -1,4 +1,4 @@
-"""A store of n-grams: the likeliest tokens after each, and how far their logits lie below the best one's."""
+"""A store of n-grams: the most likely tokens after each, and the distances of their logits below the best one's."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 from intact.engine.draft.base import Observed
 
 LONGEST: Final = 3
-"""The tokens of the longest n-gram."""
+"""Length of the longest n-gram."""
 WIDTH: Final = 10
-"""Tokens that are kept after each."""
+"""Number of tokens kept per n-gram."""
 SLOTS: Final = 1 << 17
-"""N-grams that are kept; the one that came first makes room for a new one."""
+"""Number of n-grams kept; a new one replaces the oldest."""
 MEMORY: Final = 16
-"""Observations that count: a new one changes an average by no less than 1 / (MEMORY + 1)."""
+"""Number of observations that count: a new one has a weight of at least 1 / (MEMORY + 1) in the average."""
 ABSENT: Final = 1.0
-"""How much lower (nats) than the last candidate a token is taken to be that is not among them."""
+"""Distance (nats) below the last candidate that is assumed for tokens outside the list."""
 _BITS: Final = 20
-"""Bits of a token in a key."""
+"""Bits per token in a key."""
 
 
 def key_of(tokens: tuple[int, ...]) -> int:
-    """Return the key of an n-gram, as `NgramStore` computes it for many."""
+    """Return the key of an n-gram; `NgramStore` computes the same keys in bulk."""
     key = len(tokens)
     for token in tokens:
         key = key << _BITS | token
@@ -32,20 +32,20 @@ def key_of(tokens: tuple[int, ...]) -> int:
 
 
 class NgramStore:
-    """The likeliest tokens after n-grams of 1 to 3 tokens, with their gaps in nats, averaged over observations.
+    """The most likely tokens after n-grams of 1 to 3 tokens, with their gaps in nats, averaged over observations.
 
     Parameters
     ----------
     width : int
-        Tokens that are kept after each.
+        Number of tokens kept per n-gram.
     slots : int
-        N-grams that are kept.
+        Number of n-grams kept.
     """
 
     def __init__(self, width: int = WIDTH, slots: int = SLOTS) -> None:
         self._width = width
-        self._slots: dict[int, int] = {}  # of each key
-        self._keys = [0] * slots  # of each slot
+        self._slots: dict[int, int] = {}  # slot of each key
+        self._keys = [0] * slots  # key of each slot
         self._next = 0
         self._tokens = np.zeros((slots, width), np.int32)
         self._gaps = np.zeros((slots, width), np.float32)
@@ -55,7 +55,7 @@ class NgramStore:
         return len(self._slots)
 
     def find(self, context: tuple[int, ...]) -> tuple[list[int], list[float], int] | None:
-        """Return the tokens and gaps after the longest known end of a text, and its length; None if none is known."""
+        """Return the tokens and gaps after the longest known suffix of a context, and its length, or None."""
         for length in range(min(LONGEST, len(context)), 0, -1):
             slot = self._slots.get(key_of(context[-length:]))
             if slot is not None:
@@ -63,12 +63,12 @@ class NgramStore:
         return None
 
     def learn(self, observed: Observed) -> None:
-        """Average the candidates of each row into the n-grams that end with its token; of equal ones the last counts.
+        """Average each row's candidates into the n-grams that end with its token; among equal ones the last counts.
 
         Parameters
         ----------
         observed : Observed
-            With as many candidates as are kept, or more, and 2 tokens before each.
+            At least as many candidates as are kept, and 2 tokens before each.
         """
         texts = np.concatenate([observed.before, observed.tokens[:, None]], axis=1).astype(np.int64)
         rows: list[NDArray[np.int64]] = []
@@ -103,13 +103,13 @@ class NgramStore:
         share = (1 / (np.minimum(counts, MEMORY) + 1))[:, None].astype(np.float32)
         same = old[:, :, None] == tokens[:, None, :]
         found = same.any(axis=2)
-        # of a token that one side lacks
+        # Gap assumed for a token that one side lacks.
         below, old_below = gaps[:, -1:] + ABSENT, old_gaps[:, -1:] + ABSENT
         matched = np.where(found, np.take_along_axis(gaps, same.argmax(axis=2), axis=1), below)
         kept = (1 - share) * old_gaps + share * matched
         added = np.where(same.any(axis=1), np.inf, (1 - share) * old_below + share * gaps)
         all_gaps, all_tokens = np.concatenate([kept, added], axis=1), np.concatenate([old, tokens], axis=1)
-        # What is new and likely must find a place, though what it was before is unknown.
+        # A new and likely token must be admitted although its earlier gap is unknown.
         admitted = np.concatenate([kept, np.minimum(added, np.where(np.isinf(added), np.inf, gaps + ABSENT))], axis=1)
         chosen = np.argsort(admitted, axis=1, kind="stable")[:, : self._width]
         all_gaps, all_tokens = (np.take_along_axis(a, chosen, axis=1) for a in (all_gaps, all_tokens))

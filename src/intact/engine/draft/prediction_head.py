@@ -1,4 +1,4 @@
-"""A model's own prediction head as a drafter: of what entered the model's head it writes a few tokens ahead."""
+"""A model's own prediction head as a drafter: it writes a few tokens ahead from the inputs of the model's head."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from intact.models.ops import AllGather
 from intact.numerics.profiles import Profile
 
 WINDOW: Final = 64
-"""The last rows of a prompt that the head reads, and the most that a text may go on without a guess."""
-_FRACTION: Final = 20  # of wide rows
+"""Number of final prompt rows that the head reads, and of tokens a sequence may grow without a guess."""
+_FRACTION: Final = 20  # fraction bits of wide rows
 
 
 class Given(Protocol):
-    """The exchange of a head's program, to which the rows of the next step are given."""
+    """The exchange of a head's program, which receives the rows of the next step."""
 
     rows: Sequence[bytes]
 
     def __call__(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
-        """Set the rows of a step."""
+        """Insert the rows of a step."""
 
 
 class GivenRows:
-    """The exchange of a prediction head's program: sets the rows that no operation makes.
+    """The exchange of a prediction head's program: inserts the rows that no operation computes.
 
     Attributes
     ----------
     rows : sequence of bytes
-        Those of the next step, as `Executor.head_inputs` writes them.
+        Rows of the next step, in the format of `Executor.head_inputs`.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -46,12 +46,12 @@ class GivenRows:
         self.rows: Sequence[bytes] = ()
 
     def __call__(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
-        """Set the rows of a step."""
+        """Insert the rows of a step."""
         set_rows(whole, np.array([read_hidden(row, self._profile).floats for row in self.rows]))
 
 
 def set_rows(target: NDArray[Any], floats: NDArray[Any]) -> None:
-    """Set wide rows: floats, or integers in Q20, rounded half to even."""
+    """Assign to wide rows: floats, or integers in Q20 rounded half to even."""
     target[:] = floats if target.dtype.kind == "f" else np.rint(np.ldexp(floats.astype(np.float64), _FRACTION))
 
 
@@ -63,14 +63,14 @@ def read_rows(rows: NDArray[Any]) -> NDArray[np.float32]:
 class HeadDraft(ModelDraft):
     """The draft of one sequence by a prediction head.
 
-    Its text, of which the cache holds keys and values, is a token behind that of the model: row i has the token behind
-    that of the model's row i, whose hidden state enters with it. It begins where the first of these is known. Rows of
-    guesses are computed of the head's own results, and again once those of the model are known.
+    Its sequence, whose keys and values the cache holds, is shifted by one token: row i combines the hidden state of the
+    model's row i with the token after it. It begins at the first known hidden state. Rows of guesses are computed from
+    the head's own results, and recomputed once the model's hidden states are known.
 
     Attributes
     ----------
     ahead : bytes
-        What entered the model's head behind the last row that ran, as this head has it.
+        The head's own substitute for the model's hidden state after the last row that ran.
     """
 
     __slots__ = ("_first", "_hidden", "_keys", "_whole", "ahead")
@@ -78,42 +78,42 @@ class HeadDraft(ModelDraft):
     def __init__(self, drafter: PredictionHead, tokens: Sequence[int], draws: DrawContext) -> None:
         super().__init__(drafter, (), draws)
         self._whole = list(tokens)
-        self._first = 0  # the position of the first row's hidden state
-        self._keys: list[int] = []  # of each row
-        self._hidden: list[bytes] = []  # of the last rows, at least of those that the cache lacks
+        self._first = 0  # position of the first row's hidden state
+        self._keys: list[int] = []  # one per row
+        self._hidden: list[bytes] = []  # of the last rows, including all that the cache lacks
         self.ahead = b""
 
     @property
     def position(self) -> int:
-        """The position of the token that is to be guessed next."""
+        """Position of the next token to guess."""
         return len(self._whole)
 
     def part(self, start: int, end: int) -> bytes:
-        """Return a part of the rows as keys of the cache's index: what a row caches depends on its inputs alone."""
+        """Return part of the rows as keys of the prefix index: a cached row depends only on its inputs."""
         return np.array(self._keys[start:end], np.uint32).tobytes()
 
     def forget(self) -> None:
-        """Release the pages; the text begins anew where hidden states are known."""
+        """Release the pages; the draft restarts at the next known hidden states."""
         self.table.drop()
         self.begin()
         self._first = -1
         self.text, self._keys, self._hidden = [], [], []
 
     def extend(self, tokens: Sequence[int]) -> None:
-        """Compare the chain with the tokens that came. What was guessed is computed again, as its inputs change."""
+        """Compare the chain with the tokens generated; guessed rows are recomputed, since their inputs change."""
         self.compare(tokens)
         self._whole += tokens
         self.begin()
         self.ready = False
 
     def read(self, rows: KeptRows) -> None:
-        """Append the rows whose hidden states have become known; begin anew if some in between are not."""
+        """Append the rows whose hidden states have become known; restart after a gap."""
         end = self._first + len(self.text)
         if not rows.first <= end <= rows.first + len(rows.rows) == len(self._whole) - 1:
             self.forget()
             self._first = end = rows.first
         if rows.first + len(rows.rows) != len(self._whole) - 1:
-            return  # those behind the last tokens are lacking: there is nothing to guess from
+            return  # the newest hidden states are missing, so there is nothing to guess from
         del self._hidden[: len(self._hidden) - self.missing]
         hidden, tokens = rows.rows[end - rows.first :], self._whole[end + 1 :]
         self.text += tokens
@@ -130,9 +130,9 @@ class HeadDraft(ModelDraft):
 
 
 class PredictionHead(DraftModel):
-    """The model's own head that predicts further tokens, alone.
+    """The model's own multi-token prediction head, used on its own.
 
-    It has a cache of its own, which lacks what a text has before the last rows of its prompt.
+    It has its own cache, which lacks everything before the last rows of a prompt.
 
     Attributes
     ----------
@@ -141,13 +141,13 @@ class PredictionHead(DraftModel):
     Parameters
     ----------
     executor, given
-        Of the head's program (`intact.models.prediction_heads`).
+        Executor and exchange of the head's program (`intact.models.prediction_heads`).
     cache_bytes : int, optional
-        The most bytes of its pages.
+        Maximum size of its pages in bytes.
     keep : bool
-        As that of `PrefixIndex`.
+        As for `PrefixIndex`.
     options
-        As of `DraftModel`.
+        As for `DraftModel`.
     """
 
     name = "heads"
@@ -162,7 +162,7 @@ class PredictionHead(DraftModel):
         self.given = given
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> HeadDraft:
-        """Return a draft; its text is taken in when it is first requested."""
+        """Return a draft; its sequence is computed when a guess is first requested."""
         draft = HeadDraft(self, tokens, draws)
         self._open.add(draft)
         return draft
@@ -170,7 +170,7 @@ class PredictionHead(DraftModel):
     def run(
         self, chunks: Mapping[ModelDraft, SequenceChunk], guessing: Sequence[ModelDraft], wanted: NDArray[np.int64]
     ) -> NDArray[np.int32]:
-        """Run a step, and keep what it has in the place of the model's hidden states for the next one."""
+        """Run a step, and keep its substitutes for the model's hidden states for the next one."""
         rows: list[bytes] = []
         for draft, chunk in chunks.items():
             assert isinstance(draft, HeadDraft)
@@ -184,5 +184,5 @@ class PredictionHead(DraftModel):
         return logits
 
     def results(self, wanted: NDArray[np.int64]) -> NDArray[Any]:
-        """Return what the wanted rows of the last step have in the place of the model's hidden states."""
+        """Return the substitutes for the model's hidden states at the wanted rows of the last step."""
         return self.executor.head_inputs(np.arange(len(wanted)))

@@ -1,4 +1,4 @@
-"""Several drafters at once: their trees in one, each trusted by its record (after CoSine, 2503.10325)."""
+"""A union of drafters: merges their trees, weighting each by its track record (after CoSine, 2503.10325)."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from intact.executors.base import Executor
 
 
 def merge(trees: Sequence[Tree | None], factors: Sequence[float]) -> Tree | None:
-    """Return the union of trees: equal paths become one, with the chance 1 - prod(1 - c) of those that have it.
+    """Return the union of trees: equal paths are merged, with the chance 1 - prod(1 - c) over the trees that have them.
 
     Parameters
     ----------
     factors : sequence of float
-        What the chances of each tree are multiplied by.
+        Factor applied to the chances of each tree.
     """
     chances: dict[tuple[int, ...], float] = {}
     origins: dict[tuple[int, ...], tuple[float, str]] = {}
@@ -47,7 +47,7 @@ def merge(trees: Sequence[Tree | None], factors: Sequence[float]) -> Tree | None
             chance = min(CEILING, factor * own)
             chances[path] = 1 - (1 - chances.get(path, 0.0)) * (1 - chance)
             origins[path] = max(origins.get(path, (0.0, origin)), (chance, origin))
-    for path in sorted(chances, key=len):  # no node is likelier than the one before it
+    for path in sorted(chances, key=len):  # no node may be likelier than its parent
         if len(path) > 1:
             chances[path] = min(chances[path], chances[path[:-1]])
     order = sorted(chances, key=lambda path: (-chances[path], len(path)))
@@ -61,9 +61,9 @@ def merge(trees: Sequence[Tree | None], factors: Sequence[float]) -> Tree | None
 
 
 def likeliest_chain(tree: Tree) -> Tree:
-    """Return the path from the text's last token that takes the likeliest child of each node."""
+    """Return the path from the last token of the sequence that takes the likeliest child of each node."""
     path: list[int] = []
-    for node, parent in enumerate(tree.parents.tolist()):  # siblings stand likeliest first
+    for node, parent in enumerate(tree.parents.tolist()):  # siblings are ordered likeliest first
         if parent == (path[-1] if path else -1):
             path.append(node)
     if len(path) == len(tree.tokens):
@@ -76,7 +76,7 @@ def likeliest_chain(tree: Tree) -> Tree:
 
 
 def by_depth(trees: Sequence[Tree | None]) -> list[float]:
-    """Return the chance at each depth that a node of one of the trees is accepted there."""
+    """Return, for each depth, the chance that a node of one of the trees is accepted there."""
     found: list[float] = []
     for tree in trees:
         if tree is None:
@@ -96,7 +96,7 @@ def by_depth(trees: Sequence[Tree | None]) -> list[float]:
 
 
 class UnionDraft:
-    """The drafts of all members for one sequence."""
+    """The drafts of all member drafters for one sequence."""
 
     __slots__ = ("_branching", "_reading", "_records", "drafts", "trees")
 
@@ -106,7 +106,7 @@ class UnionDraft:
         self.trees: list[Tree | None] = []
 
     def extend(self, tokens: Sequence[int]) -> None:
-        """Count for each member if the next token was among its guesses, and extend the drafts."""
+        """Record for each member whether its guesses included the next token, and extend the drafts."""
         for tree, record in zip(self.trees, self._records, strict=False):
             if tree is not None:
                 first = np.flatnonzero(tree.parents < 0)
@@ -117,7 +117,7 @@ class UnionDraft:
             draft.extend(tokens)
 
     def read(self, rows: KeptRows) -> None:
-        """Give rows to the drafts that read them."""
+        """Pass rows to the drafts that read hidden states."""
         for member in self._reading:
             cast(ReadingDraft, self.drafts[member]).read(rows)
 
@@ -126,7 +126,7 @@ class UnionDraft:
         self.trees.append(self.drafts[member].propose(MOST_NODES if limit > 0 else 0, floor))
 
     def propose(self, limit: int, floor: float = 0.0) -> Tree | None:
-        """Return the likeliest nodes of all."""
+        """Return the likeliest nodes of all members."""
         for member in range(len(self.trees), len(self.drafts)):
             self.ask(member, limit, floor)
         tree = merge(self.trees, [record.factor for record in self._records])
@@ -138,7 +138,7 @@ class UnionDraft:
 
 
 class Union(Drafter):
-    """Drafters whose trees are joined; those that cost more come later, and know what the others cover."""
+    """Several drafters whose trees are merged; costlier ones come later and know what the earlier ones cover."""
 
     name = "union"
 
@@ -150,11 +150,11 @@ class Union(Drafter):
         self.hidden = max(member.hidden for member in members)
 
     def hidden_rows(self, executor: Executor, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the rows that the first member which reads some reads; all that do read the same."""
+        """Return the rows of the first member that reads hidden states; all that do read the same rows."""
         return next(one for one in self.members if one.hidden).hidden_rows(executor, rows)
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> UnionDraft:
-        """Return the drafts of all members."""
+        """Return the drafts of all members as one."""
         reading = [i for i, member in enumerate(self.members) if member.hidden]
         return UnionDraft([member.open(tokens, draws) for member in self.members], reading, self.trees)
 
@@ -165,7 +165,7 @@ class Union(Drafter):
         terms: Terms,
         covered: Sequence[Sequence[float]] = (),
     ) -> None:
-        """Let each member prepare and propose; those after it need to bring only what it does not cover."""
+        """Let each member prepare and propose in turn; later ones only need to add what earlier ones do not cover."""
         for draft in drafts:
             draft.trees = []
         for i, member in enumerate(self.members):

@@ -1,4 +1,4 @@
-"""Mixes: named rules, one file each, that make one row of logits of those of several streams (docs/mixing.md)."""
+"""Mixes: named rules, one file each, that combine the logits of several streams into one row (docs/mixing.md)."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from intact.numerics.mix import Place
 from intact.numerics.sampling import DECIMALS, millionths
 
 StreamKind = Literal["shadow", "partner"]
-"""The source of a further row: the same model after another prompt, or another model."""
+"""Source of an additional row: the same model after another prompt, or another model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """A mix: its name, its parameters and its rule.
+    """A mix: its name, parameters and rule.
 
     Attributes
     ----------
     version : int
-        Raised whenever the rule gives other bits.
+        Raised whenever the rule gives different bits.
     streams : tuple of {'shadow', 'partner'}
-        The rows that it takes besides the main one, in order.
+        Rows needed in addition to the main one, in order.
     parameters : mapping of str to Definition
-        Decimals; the rule gets them as millionths.
+        Decimal parameters; the rule receives them in millionths.
     rule : callable
-        Takes the rows, the place and the parameters by name, and returns a row (`intact.numerics.mix`).
+        Takes the rows, the position and the parameters by name, and returns a row (`intact.numerics.mix`).
     source : str
-        The paper.
+        Paper that the mix comes from.
     """
 
     name: str
@@ -63,23 +63,23 @@ class ChosenMix(NamedTuple):
 
     @property
     def models(self) -> tuple[int, ...]:
-        """The model of each further stream: 0 the main one, else the number of a partner, from 1."""
+        """Model of each additional stream: 0 for the main one, else the number of a partner, counted from 1."""
         numbers = count(1)
         return tuple(next(numbers) if kind == "partner" else 0 for kind in self.mix.streams)
 
     def row(self, rows: list[NDArray[np.int32]], place: Place) -> NDArray[np.int32]:
-        """Return the row of logits that is drawn from, int32 (V,)."""
+        """Return the row of logits to draw from, int32 (V,)."""
         wide = [row.astype(np.int64) for row in rows]
         return self.mix.rule(*wide, place, **self.values).astype(np.int32)
 
 
 def chosen_mix(given: object) -> ChosenMix:
-    """Return the mix that a request names: its name, or a mapping of `name` and parameters.
+    """Parse a request's mix: a name, or a mapping of `name` and parameters.
 
     Raises
     ------
     ParameterError
-        If there is none of that name, or a parameter is unknown or impossible.
+        If the mix or a parameter is unknown, or a value is invalid.
     """
     fields = {"name": given} if isinstance(given, str) else dict(given) if isinstance(given, Mapping) else {}
     name = fields.pop("name", None)
@@ -100,12 +100,12 @@ def chosen_mix(given: object) -> ChosenMix:
 
 
 def mix_of(mix: Mix, values: Mapping[str, int]) -> ChosenMix:
-    """Return a mix with values in millionths, checked.
+    """Return a mix with given values in millionths, after checking them.
 
     Raises
     ------
     ParameterError
-        If one is missing, unknown or impossible.
+        If a value is missing, unknown or invalid.
     """
     if values.keys() != mix.parameters.keys():
         raise ParameterError(f"the mix {mix.name} takes the parameters {', '.join(mix.parameters)}")
@@ -115,12 +115,12 @@ def mix_of(mix: Mix, values: Mapping[str, int]) -> ChosenMix:
 
 
 def check_shadow(chosen: ChosenMix | None, given: bool) -> None:
-    """Raise if a shadow prompt is missing, or given where no stream reads it.
+    """Raise if a shadow prompt is missing, or given although no stream reads it.
 
     Raises
     ------
     ParameterError
-        If so.
+        If the shadow prompt does not fit the mix.
     """
     takes = chosen is not None and "shadow" in chosen.mix.streams
     if takes != given:
@@ -129,12 +129,12 @@ def check_shadow(chosen: ChosenMix | None, given: bool) -> None:
 
 
 def check_partners(chosen: ChosenMix, given: int) -> None:
-    """Raise if there are fewer partners than a mix takes.
+    """Raise if there are fewer partners than the mix needs.
 
     Raises
     ------
     ParameterError
-        If so.
+        If partners are missing.
     """
     if (taken := chosen.mix.streams.count("partner")) > given:
         raise ParameterError(
@@ -144,7 +144,7 @@ def check_partners(chosen: ChosenMix, given: int) -> None:
 
 
 def shadow_messages(messages: Sequence[Mapping[str, Any]], shadow: str) -> list[Mapping[str, Any]]:
-    """Return the conversation that is read beside another one: a text in the place of its last message.
+    """Return the shadow conversation: the given one with its last message replaced.
 
     Raises
     ------
@@ -152,17 +152,17 @@ def shadow_messages(messages: Sequence[Mapping[str, Any]], shadow: str) -> list[
         If the last message is not the user's.
     """
     if not messages or messages[-1].get("role") != "user":
-        raise ParameterError("a shadow text takes the place of the user's message, and the last one is not the user's")
+        raise ParameterError("a shadow text replaces the last message, which must be the user's")
     return [*messages[:-1], {"role": "user", "content": shadow}]
 
 
 def read_mix(text: str) -> dict[str, Any]:
-    """Return the mix that a text such as ``guidance:scale=1.5`` names, as `chosen_mix` takes it.
+    """Parse a mix such as ``guidance:scale=1.5`` into the form that `chosen_mix` takes.
 
     Raises
     ------
     ParameterError
-        If a value is no number.
+        If a value is not a number.
     """
     name, _, rest = text.partition(":")
     fields: dict[str, Any] = {"name": name}
@@ -172,5 +172,5 @@ def read_mix(text: str) -> dict[str, Any]:
             fields[key.strip()] = float(value)
         except ValueError:
             example = "NAME or NAME:PARAMETER=NUMBER, such as guidance:scale=1.5"
-            raise ParameterError(f"a mix is {example}, got {text!r:.60}") from None
+            raise ParameterError(f"a mix must have the form {example}, got {text!r:.60}") from None
     return fields

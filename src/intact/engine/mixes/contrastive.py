@@ -1,4 +1,4 @@
-"""Contrastive decoding: what a large model finds likelier than a small one does, among what it finds plausible."""
+"""Contrastive decoding: favours plausible tokens that a large model finds likelier than a small one does."""
 
 from intact.engine.mixes import Mix
 from intact.engine.sampling.definitions import Definition

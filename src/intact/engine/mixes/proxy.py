@@ -1,4 +1,4 @@
-"""Proxy tuning: a base model moved by what tuning has changed in a small one."""
+"""Proxy tuning: shifts a base model by what tuning has changed in a small one."""
 
 from intact.engine.mixes import Mix
 from intact.engine.sampling.definitions import Definition

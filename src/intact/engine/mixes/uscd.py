@@ -1,4 +1,4 @@
-"""USCD, for code: where the model is unsure, minus what it writes without the examples of the task."""
+"""USCD, for code: where the model is unsure, subtracts its distribution without the examples of the task."""
 
 from math import isqrt
 from typing import Any, Final
@@ -8,11 +8,11 @@ from intact.engine.sampling.definitions import Definition
 from intact.numerics import mix
 
 SPREAD: Final = 890_000
-"""Millionths of 1 / sqrt(V), the largest deviation that there is: where the paper's 0.005 lies for its V of 32,000."""
+"""0.89 in millionths; a deviation of 0.89 / sqrt(V) corresponds to the paper's 0.005 for V = 32,000."""
 
 
 def rule(standard: mix.Row, shadow: mix.Row, place: mix.Place, *, deviation: int, **others: Any) -> mix.Row:
-    """Return a row of logits as `intact.numerics.mix.uscd` does; a deviation of 0 stands for 0.89 / sqrt(V)."""
+    """Apply `intact.numerics.mix.uscd`; a deviation of 0 means the default of 0.89 / sqrt(V)."""
     deviation = deviation or isqrt(SPREAD**2 // len(standard))
     return mix.uscd(standard, shadow, place, deviation=deviation, **others)
 

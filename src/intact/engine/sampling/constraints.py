@@ -1,4 +1,4 @@
-"""Texts that must match a JSON schema, a regular expression or a grammar: masks by llguidance, one before each draw."""
+"""Constrained output: JSON schemas, regular expressions and grammars, with a mask by llguidance before each draw."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 TRIED: Final = 1024
-"""Limit on the constraints of a tokenizer whose trial is remembered."""
+"""Maximum number of constraints per tokenizer whose trial result is cached."""
 PARTS: Final = 100
-"""Limit on the parts of a schema that are looked at for the one that cannot be compiled."""
+"""Maximum number of parts of a schema searched for the one that cannot be compiled."""
 AHEAD: Final = 64
-"""Limit on the matchers that are made ahead."""
+"""Maximum number of matchers created in advance."""
 SECONDS: Final = 0.1
-"""Limit on the processor time of compiling for one of several texts; a single text has a trial's limit."""
+"""Processor time limit for compiling a constraint for one of several texts; a single text has a trial's limit."""
 _MARK: Final = "\x02"
 _Path = tuple[int, "_Path"] | None
-"""The tokens of a text from its last to its first; forks share it."""
+"""The tokens of a text from last to first; forks share it."""
 
 
 def compiler() -> str:
-    """Return the name and version of the compiler of constraints; masks may differ from version to version.
+    """Return the name and version of the constraint compiler; masks may differ between versions.
 
     Raises
     ------
@@ -61,34 +61,34 @@ def _missing() -> NotInstalledError:
 
 
 class Matcher:
-    """The state of one text in its constraint. Made by `compile`.
+    """The state of one text within its constraint. Created by `compile`.
 
-    Copies of an LLMatcher share their caches of the constraint, and count together against its limits: one that passes
-    them spoils all. So each text has a matcher of its own, which computes the masks of that text alone, in order, and
-    the outcome for a text depends on nothing else. It is made when it is first needed, or ahead of that.
+    Copies of an LLMatcher share caches and count together against its limits: one copy that exceeds them breaks all.
+    Each text therefore has its own matcher, which computes only that text's masks, in order, so the result for a text
+    depends on nothing else. It is created on first use, or in advance.
 
     Parameters
     ----------
     make : callable
-        Makes an LLMatcher that shares nothing, at the beginning of a text.
+        Returns a new LLMatcher at the beginning of a text, sharing nothing.
     ends : set of int
-        The end tokens.
+        End tokens.
     """
 
     def __init__(self, make: Callable[[], LLMatcher], kind: str, ends: frozenset[int]) -> None:
         self._make, self._kind, self._ends = make, kind, ends
-        self._ready: list[LLMatcher] = []  # for this text and its forks, whichever comes first
+        self._ready: list[LLMatcher] = []  # for this text and its forks, first come, first served
         self._own: LLMatcher | None = None
         self._mask: NDArray[np.uint32] | None = None
         self._path: _Path = None
 
     def mask(self) -> NDArray[np.uint32]:
-        """Return the tokens that may follow, as a `Draw` takes them: end tokens where the text may end.
+        """Return the tokens that may follow, in the format of `Draw`; end tokens only where the text may end.
 
         Raises
         ------
         ParameterError
-            If no token may follow, or finding out would pass the limits.
+            If no token may follow, or computing the mask would exceed the limits.
         """
         if self._mask is None:
             inner = self._inner
@@ -101,7 +101,7 @@ class Matcher:
         return self._mask
 
     def _without_early_ends(self, words: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """Return the mask without end tokens in the middle of a grammar: the text would end there incomplete."""
+        """Remove end tokens in the middle of a grammar from a mask: the text would end incomplete."""
         named = [token for token in self._ends if words[token >> 5] >> (token & 31) & 1]
         if not named or self._inner.is_accepting():
             return words
@@ -118,7 +118,7 @@ class Matcher:
         Raises
         ------
         ParameterError
-            If the constraint does not allow it here; by the next mask, if there was none before.
+            If the constraint does not allow the token; raised only by the next mask if no mask was computed before.
         """
         self._mask = None
         if self._own is not None and not self._own.consume_token(token):
@@ -126,20 +126,20 @@ class Matcher:
         self._path = token, self._path
 
     def fork(self) -> Matcher:
-        """Return the matcher of a second text, which begins with this one."""
+        """Return the matcher of a second text that begins with this one."""
         other = Matcher(self._make, self._kind, self._ends)
         other._path, other._ready = self._path, self._ready
         return other
 
     def make_ready(self, texts: int) -> None:
-        """Make the matchers of so many texts ahead, so that no step of the engine waits for them."""
+        """Create matchers for several texts in advance, so that no step of the engine waits for them."""
         for _ in range(min(texts, AHEAD)):
             inner = self._make()
-            inner.compute_bitmask()  # which may take as long again; computing it once more changes nothing
+            inner.compute_bitmask()  # may take as long again; recomputing it later changes nothing
             self._ready.append(inner)
 
     def ahead(self) -> Matcher:
-        """Return a copy to look some tokens ahead with, for this very text."""
+        """Return a copy for looking some tokens ahead in this text."""
         other = self.fork()
         other._own, other._mask = self._inner.deep_copy(), self._mask
         return other
@@ -152,7 +152,7 @@ class Matcher:
                 token, path = path
                 tokens.append(token)
             self._own = self._ready.pop() if self._ready else self._make()
-            for token in reversed(tokens):  # with a mask before each, as in any other text
+            for token in reversed(tokens):  # computes a mask before each token, as in any other text
                 self._own.compute_bitmask()
                 if not self._own.consume_token(token):
                     raise self._error(f"does not allow token {token} here")
@@ -171,17 +171,17 @@ def compile(  # noqa: A001
     Parameters
     ----------
     vocabulary : int
-        Logits of a row; those beyond the tokenizer's tokens are never allowed.
+        Number of logits in a row; those beyond the tokenizer's tokens are never allowed.
     texts : int
-        The number of texts that will follow the constraint, each by a fork.
+        Number of texts that will follow the constraint, each with a fork.
 
     Raises
     ------
     ParameterError
         If the constraint is invalid, too large, or allows no text; if the model has no end token.
     ConstraintError
-        If llguidance is not installed; if the constraint takes too much time or memory, or crashes the compiler, which
-        a trial in a process of its own finds out. For several texts, each of which takes the time, the limit is lower.
+        If llguidance is not installed, or if a trial in a separate process finds that the constraint takes too much
+        time or memory or crashes the compiler. The time limit is lower for several texts, as each takes the time.
     """
     constraint = parameters.constraint
     if constraint is None:
@@ -194,19 +194,20 @@ def compile(  # noqa: A001
 
 
 def imposed(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return a JSON schema as it is imposed on texts.
+    """Return a JSON schema in the form that is enforced.
 
     Parameters
     ----------
     where : str
-        Its place, for messages.
+        Location of the schema, for error messages.
 
     Raises
     ------
     ParameterError
-        If a keyword cannot be imposed, or a property contradicts a pattern that its name matches; naming the place.
+        If a keyword cannot be enforced, or a property contradicts a pattern that its name matches. The message has the
+        location.
     ConstraintError, CapacityError
-        As of `compile`.
+        As in `compile`.
     """
     changed = json_schemas.imposable(schema, where)
     doubtful = list(json_schemas.with_patterns(changed, where))
@@ -222,9 +223,9 @@ def imposed(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def fault(schema: Mapping[str, Any], where: str) -> str:
-    """Return the place in a schema at which the compiler fails, and why; "" if it does not, or the schema is large.
+    """Return where in a schema the compiler fails, and why; "" if it succeeds or the schema is large.
 
-    Only for a schema that is known to fail quickly: it is not tried out first.
+    Only for a schema that is known to fail quickly: it is compiled without a trial.
     """
     shared = json_schemas.definitions(schema)
     parts = list(islice(json_schemas.reached(schema, where), PARTS))
@@ -241,7 +242,7 @@ def fault(schema: Mapping[str, Any], where: str) -> str:
 
 @lru_cache(16)
 def _contradiction(schema: str) -> str:
-    """Return a property that is required and that no value can be; "" if there is none."""
+    """Return a required property that no value can satisfy, or ""."""
     constraint = Constraint("json_schema", schema)
     if exceeded_limit(constraint):
         return ""
@@ -255,14 +256,14 @@ def _contradiction(schema: str) -> str:
 
 @lru_cache(16)
 def _schema_text(text: str) -> str:
-    """Return the text of a schema as it is compiled; errors as of `imposed`."""
+    """Return the text of a schema in the form that is compiled; raises like `imposed`."""
     schema = json.loads(text)
     changed = imposed(schema, "json_schema")
     return text if changed == schema else json_schemas.as_text(changed)
 
 
 class _Vocabulary:
-    """A tokenizer with the attributes that llguidance needs."""
+    """Adapter that gives a tokenizer the attributes that llguidance needs."""
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: int, ends: list[int]) -> None:
         self._tokenizer = tokenizer
@@ -273,19 +274,19 @@ class _Vocabulary:
         self._mark = tokenizer.encode(_MARK, special=False, bos=False)
 
     def __call__(self, text: str) -> list[int]:
-        """Return the tokens of a text that goes on from another: without the space that some tokenizers prepend."""
+        """Return the tokens of a continuation: without the space that some tokenizers prepend to a text."""
         ids = self._tokenizer.encode(_MARK + text, special=False, bos=False)
         marked = ids[: len(self._mark)] == self._mark
         return ids[len(self._mark) :] if marked else self._tokenizer.encode(text, special=False, bos=False)
 
 
 def exceeded_limit(constraint: Constraint) -> str:
-    """Compile a constraint in a worker process of its own; return how it exceeds a limit, "" if it does not.
+    """Compile a constraint in a separate worker process; return the limit it exceeds, or "".
 
     Raises
     ------
     ConstraintError
-        If it took too long by the clock, which on a machine with less other work it may not.
+        If it took too long by the wall clock, which may differ on a less busy machine.
     CapacityError
         If no process can be started.
     """
@@ -304,19 +305,19 @@ def exceeded_limit(constraint: Constraint) -> str:
     except LimitReached as error:
         return f"compiling it {error}"
     finally:
-        trial.end()  # with what it remembers: no trial depends on those before it
+        trial.end()  # discard its state: no trial may depend on earlier ones
     return ""
 
 
 class _Trial(NamedTuple):
-    """The outcome of a trial: the error, "" for none, and the processor time until the first mask."""
+    """The result of a trial: the error, or "", and the processor time until the first mask."""
 
     wrong: str
     seconds: float
 
 
 class _Compiler:
-    """The constraints of one tokenizer, and what is known of them."""
+    """The constraints of one tokenizer, with the results of their trials."""
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: int) -> None:
         try:
@@ -325,7 +326,7 @@ class _Compiler:
             raise _missing() from error
         self._ends = tokenizer.eos_ids
         if not self._ends:
-            raise ParameterError("this model has no end token, so that no text of a constraint could end")
+            raise ParameterError("this model has no end token, so a text under a constraint could never end")
         self.vocabulary, ends = vocabulary, sorted(self._ends)
         wrapper = TokenizerWrapper(_Vocabulary(tokenizer, vocabulary, ends))
         self._tokenizer: LLTokenizer = LLTokenizer(wrapper, n_vocab=vocabulary, eos_token=ends)
@@ -345,20 +346,20 @@ class _Compiler:
             raise ConstraintError(f"the {constraint.kind} cannot be used: {trial.wrong}")
         if trial.seconds > SECONDS and texts > 1:
             raise ConstraintError(
-                f"the {constraint.kind} takes {trial.seconds:.2g} s to compile, for each of {texts} texts anew, where "
-                f"{SECONDS:g} s are allowed: ask for one text at a time"
+                f"the {constraint.kind} takes {trial.seconds:.2g} s to compile for each of {texts} texts, but "
+                f"only {SECONDS:g} s are allowed: request one text at a time"
             )
         return Matcher(lambda: self._inner(constraint), constraint.kind, self._ends)
 
     def _try_out(self, constraint: Constraint, key: bytes) -> _Trial:
-        """Find out whether a constraint does harm, by a trial.
+        """Run a trial to find out whether a constraint is safe to compile.
 
         Raises
         ------
         ConstraintError
-            If the trial took too long by the clock, which another one may not.
+            If the trial took too long by the wall clock; a later trial may succeed.
         ParameterError
-            If it cannot be used for another reason.
+            If the constraint cannot be used for another reason.
         """
         wrong = exceeded_limit(constraint)
         began = time.thread_time()
@@ -388,11 +389,11 @@ _COMPILERS: Final[WeakKeyDictionary[Tokenizer, _Compiler]] = WeakKeyDictionary()
 
 _UNSATISFIABLE: Final = re.compile("required property '(.*)' is unsatisfiable")
 _REGEX_ERROR: Final = re.compile(r"regex parse error:\n    (.*)\n    ( *)(\^+)\nerror: (.*)")
-"""An error in a regular expression, as llguidance draws it: the expression, marks below the place, and the problem."""
+"""A regular expression error as llguidance formats it: the expression, markers below the position, and the problem."""
 
 
 def _reason(inner: LLMatcher, kind: str) -> str:
-    """Return what is wrong and where, in one line, of llguidance's error."""
+    """Summarise an llguidance error in one line: the problem and its position."""
     text = inner.get_error().strip()
     if found := _REGEX_ERROR.search(text):
         expression, before, marks, problem = found.groups()

@@ -1,4 +1,4 @@
-"""Definitions of sampling parameters, and the checks of their values. Imports nothing heavy: `--help` reads it."""
+"""Definitions of sampling parameters and validation of their values. Imports nothing heavy, as `--help` loads it."""
 
 from __future__ import annotations
 
@@ -18,36 +18,37 @@ LARGEST_BIAS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """One sampling parameter: all that checks, offers, stores or documents it reads this.
+    """One sampling parameter: the single source for its validation, options, storage and documentation.
 
     Attributes
     ----------
     kind : {'integer', 'decimal', 'flag', 'stops', 'biases', 'schema', 'text'}
-        The type. Decimals have at most 6 decimals; 'stops' is a tuple of texts, 'biases' pairs of token and number,
-        'schema' and 'text' are constraints, None or a text.
+        Type of the value. Decimals have at most 6 decimals; 'stops' is a tuple of strings, 'biases' pairs of token and
+        number; 'schema' and 'text' are constraints, None or a string.
     default : object
-        The value that changes nothing, unless the parameter is a limit.
+        Default value, which has no effect unless the parameter is a limit.
     low, high : int
-        The bounds of a number.
+        Bounds of a number.
     above : bool
         If true, `low` itself is excluded.
     effect, source : str
-        What it does and the paper it is from: cells of the table in docs/sampling.md.
+        Effect and source paper: cells of the table in docs/sampling.md.
     values, usual : str
-        Cells for its values and its default, where the bounds and `default` do not say it.
+        Cells for the values and the default, where the bounds and `default` do not express them.
     help, metavar : str
-        The help of the command line's option; without a help there is no option.
+        Help of the command-line option; without help there is no option.
     common : bool
         If true, the short help of commands shows the option.
     http : {'body', 'intact', 'endpoint'}
-        Where requests over HTTP have it: a field of the body under the same name, one of the object `intact`, or in a
-        form of each endpoint's own.
+        Location in HTTP requests: a field of the body with the same name, a field of the object `intact`, or specific
+        to each endpoint.
     draws : bool
-        If true, it can change a token, so that receipts hold it.
+        If true, the parameter can change tokens, so receipts include it.
     methods : bool
         If true, reasoning methods accept it.
     later : bool
-        If true, it is younger than version 1 of receipts, which hold it where it is not the default, as `--json` does.
+        If true, the parameter was added after version 1 of receipts; receipts and `--json` then include it only if it
+        is not the default.
     """
 
     kind: Kind
@@ -68,12 +69,12 @@ class Definition:
     later: bool = False
 
     def check(self, name: str, value: object) -> Any:
-        """Return a value in its normal form.
+        """Return a value in normalised form.
 
         Raises
         ------
         ParameterError
-            If it is impossible.
+            If the value is invalid.
         """
         match self.kind:
             case "integer":
@@ -89,7 +90,7 @@ class Definition:
         return None if value is None else _constraint(name, value, self.kind)
 
     def row(self, name: str) -> str:
-        """Return its row of the table in docs/sampling.md."""
+        """Return the parameter's row of the table in docs/sampling.md."""
         low = f"above {self.low}" if self.above else str(self.low)
         values = self.values or f"{low} to {self.high}"
         usual = self.usual or f"{self.default:g}"
@@ -98,8 +99,8 @@ class Definition:
 
 
 def whole(value: object) -> int | None:
-    """Return the integer that a value is, Python's or NumPy's; None for any other value, also for booleans."""
-    if type(value).__name__ in ("bool", "bool_"):  # NumPy's is an index too, before NumPy 2
+    """Return a Python or NumPy integer as an int; None for any other value, including booleans."""
+    if type(value).__name__ in ("bool", "bool_"):  # before NumPy 2, NumPy's booleans support __index__
         return None
     try:
         return operator.index(value)  # type: ignore[arg-type]
@@ -108,12 +109,12 @@ def whole(value: object) -> int | None:
 
 
 def integer(name: str, value: object, low: int, high: int) -> int:
-    """Return a value as an integer between bounds.
+    """Return a value as an integer within bounds.
 
     Raises
     ------
     ParameterError
-        If it is none.
+        If it is not one.
     """
     number = whole(value)
     if number is None or not low <= number <= high:
@@ -127,7 +128,7 @@ def flag(name: str, value: object) -> bool:
     Raises
     ------
     ParameterError
-        If it is none.
+        If it is not a boolean.
     """
     if not isinstance(value, bool):
         raise ParameterError(f"{name} must be True or False, got {value!r:.60}")
@@ -135,43 +136,43 @@ def flag(name: str, value: object) -> bool:
 
 
 def decimal(name: str, value: object, low: int, high: int, above: bool = False) -> float:
-    """Return a value as a number between bounds, of at most 6 decimals.
+    """Return a value as a number within bounds, with at most 6 decimals.
 
     Raises
     ------
     ParameterError
-        If it is none.
+        If it is not one.
     """
     given = value if isinstance(value, float) else whole(value)
     if given is None:
-        raise ParameterError(f"{name} must be a number, an int or a float of Python's, got {_format(value)}")
+        raise ParameterError(f"{name} must be a number, a Python int or float, got {_format(value)}")
     if not low <= given <= high or (above and given == low):
         raise ParameterError(f"{name} must lie in {'(' if above else '['}{low}, {high}], got {_format(value)}")
     number = float(given)
     if round(number, 6) != number:
         raise ParameterError(f"{name} may have at most 6 decimals, got {number!r}")
-    return number + 0.0  # -0.0 is 0.0
+    return number + 0.0  # turns -0.0 into 0.0
 
 
 def check_unicode(name: str, value: str) -> None:
-    """Raise if a text cannot be written as UTF-8.
+    """Raise if a string cannot be encoded as UTF-8.
 
     Raises
     ------
     ParameterError
-        If it holds a lone surrogate.
+        If it contains a lone surrogate.
     """
     try:
         value.encode()
     except UnicodeEncodeError as error:
         character = ord(value[error.start])
-        raise ParameterError(f"{name} holds the lone surrogate U+{character:04X}, which is no character") from error
+        raise ParameterError(f"{name} holds the lone surrogate U+{character:04X}, which is not a character") from error
 
 
 def _format(value: object) -> str:
     try:
         return f"{value!r:.60}"
-    except ValueError:  # Python writes no integer of more than some thousand digits
+    except ValueError:  # Python does not format integers with more than some thousand digits
         return f"{type(value).__name__} that is too long to write"
 
 
@@ -190,7 +191,7 @@ def _biases(value: object) -> tuple[tuple[int, float], ...]:
     pairs: dict[int, float] = {}
     for entry in value.items() if isinstance(value, Mapping) else value:
         if not isinstance(entry, Sequence) or len(entry) != 2:
-            raise ParameterError(f"logit_bias must map token ids to numbers, got {_format(entry)} for a pair of them")
+            raise ParameterError(f"logit_bias must map token ids to numbers, got {_format(entry)} instead of a pair")
         token, bias = entry
         number = whole(token)
         if number is None or not 0 <= number < 1 << 31:
@@ -203,13 +204,13 @@ def _biases(value: object) -> tuple[tuple[int, float], ...]:
 def _constraint(name: str, value: object, kind: Kind) -> str:
     text = _schema(value) if kind == "schema" else value
     if not isinstance(text, str) or not text:
-        raise ParameterError(f"{name} must be a text that is not empty, got {text!r:.60}")
+        raise ParameterError(f"{name} must be a non-empty string, got {text!r:.60}")
     check_unicode(name, text)
     return text
 
 
 def _schema(value: object) -> str:
-    """Return a schema as JSON; the order of its properties is kept, as they are written in this order."""
+    """Return a schema as JSON; keeps the order of its properties, which is the order in which they are generated."""
     try:
         parsed = json.loads(value) if isinstance(value, str) else value
         if isinstance(parsed, Mapping):
@@ -220,5 +221,5 @@ def _schema(value: object) -> str:
     except RecursionError:
         raise ParameterError("json_schema is nested too deep") from None
     except (ValueError, TypeError) as error:
-        raise ParameterError(f"json_schema is no JSON: {error}") from error
+        raise ParameterError(f"json_schema is not valid JSON: {error}") from error
     raise ParameterError(f"json_schema must be a JSON object, got {value!r:.60}")

@@ -1,6 +1,6 @@
-"""llguidance's matchers, and the program of the worker process that tries a constraint (see `intact._base.process`).
+"""llguidance matchers, and the worker program that tries out a constraint (see `intact._base.process`).
 
-The worker runs this file without the package, so it imports the standard library alone at its top.
+The worker runs this file without the package, so it imports only the standard library at module level.
 """
 
 from __future__ import annotations
@@ -12,31 +12,32 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 LIMITS: Final[dict[str, Any]] = {
-    "max_items_in_row": 500,  # the time of a step grows with their square or faster; an optional property takes 4
+    "max_items_in_row": 500,  # the time per step grows at least quadratically with it; an optional property takes 4
     "initial_lexer_fuel": 1_000_000,
     "step_lexer_fuel": 200_000,
     "step_max_items": 7_000,
     "max_lexer_states": 50_000,  # 1 to 2 kB each
     "max_grammar_size": 500_000,
 }
-"""llguidance's own limits on a constraint and on one step of it. They do not catch every explosion."""
+"""llguidance's own limits on a constraint and on each of its steps. They do not catch every blow-up."""
 SPACE: Final = r" |\r?\n[ \t]{0,40}"
-"""Space between the parts of JSON: none, one, or a line break and indentation, so that no text is all space."""
+"""Whitespace between the parts of JSON: none, one space, or a line break with indentation, to avoid endless whitespace.
+"""
 SECONDS: Final = 0.8
-"""Limit on the processor time of a trial, whose compiler may crash or take forever."""
+"""Processor time limit of a trial, whose compiler may crash or never finish."""
 BYTES: Final = 128 << 20
-"""Address space of a trial, some 45 MB of which the process takes for itself."""
+"""Address space of a trial in bytes; the process itself takes about 45 MB of it."""
 STACK: Final = 1 << 20
-"""Stack of a trial, smaller than that of any thread that compiles the same afterwards."""
+"""Stack size of a trial, smaller than that of any thread that later compiles the same constraint."""
 
 
 def matcher(tokenizer: LLTokenizer, kind: str, text: str, limits: dict[str, Any]) -> LLMatcher:
-    """Return a matcher at the beginning of a text; it may be in error.
+    """Return a matcher at the beginning of a text; the matcher may be in an error state.
 
     Raises
     ------
     ValueError
-        If the text of a constraint is not even of its kind.
+        If the constraint's text is malformed for its kind.
     """
     from llguidance import LLMatcher, LLParserLimits
 
@@ -48,7 +49,7 @@ def matcher(tokenizer: LLTokenizer, kind: str, text: str, limits: dict[str, Any]
 
 
 class _Bytes:
-    """A vocabulary of all bytes and an end, with the attributes that llguidance's wrapper needs."""
+    """A vocabulary of all bytes and an end token, with the attributes that llguidance's wrapper needs."""
 
     eos_token_id, bos_token_id = 256, None
     tokens = [bytes([byte]) for byte in range(256)] + [b"<end>"]
@@ -59,18 +60,18 @@ class _Bytes:
 
 
 def byte_tokenizer() -> LLTokenizer:
-    """Return the tokenizer of all bytes: it is the constraint that explodes, not the vocabulary."""
+    """Return a tokenizer of single bytes: whether a constraint blows up does not depend on the vocabulary."""
     from llguidance import LLTokenizer, TokenizerWrapper
 
     return LLTokenizer(TokenizerWrapper(_Bytes()), n_vocab=257, eos_token=[256])
 
 
 kept: list[LLMatcher] = []
-"""Matchers of trials, which take time to free."""
+"""Matchers of trials, kept because freeing them takes time."""
 
 
 def try_out(kind: str, text: str, limits: dict[str, Any]) -> None:
-    """Compile a constraint, and take some steps; one that is merely invalid passes, as finding that again is cheap."""
+    """Compile a constraint and take some steps; one that is only invalid passes, as detecting that is cheap."""
     try:
         made = matcher(byte_tokenizer(), kind, text, limits)
     except ValueError:
@@ -83,7 +84,7 @@ def try_out(kind: str, text: str, limits: dict[str, Any]) -> None:
 
 
 def start() -> dict[str, Callable[..., Any]]:
-    """Import the compiler, whose own time is not a constraint's, and return what a worker does."""
+    """Import the compiler, so that its import time is not charged to a constraint; return the worker's functions."""
     import llguidance  # noqa: F401
 
     return {"try_out": try_out}

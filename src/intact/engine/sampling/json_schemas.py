@@ -1,4 +1,4 @@
-"""JSON schemas as the compiler of constraints takes them: what only annotates is left out, what it lacks is refused."""
+"""JSON schemas in the form that the constraint compiler accepts: drops annotations, rejects unsupported keywords."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from intact._base.errors import ParameterError
 FORMATS: Final = frozenset(
     {"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "unknown", "uri", "uuid"}
 )
-"""Formats of texts that are imposed; any other is an annotation, as the specification of JSON Schema allows."""
+"""String formats that are enforced; any other is an annotation, as the JSON Schema specification allows."""
 NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
     "uniqueItems": (False,),
     "unevaluatedProperties": (True, {}),
@@ -30,9 +30,9 @@ NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
     "$dynamicRef": (),
     "$recursiveRef": (),
 }
-"""Keywords that llguidance lacks, with the values that demand nothing."""
+"""Keywords that llguidance does not support, with the values that have no effect."""
 LARGEST: Final = (1 << 63) - 1024
-"""The largest bound of a number: the next one that a double can hold is beyond 64 bits."""
+"""Largest bound of a number: the next double does not fit in 64 bits."""
 _LEAST: Final = ("minimum", "exclusiveMinimum")
 _MOST: Final = ("maximum", "exclusiveMaximum")
 _ONE: Final = ("additionalProperties", "additionalItems", "items")
@@ -42,24 +42,24 @@ _OF_TYPE: Final = {
     **dict.fromkeys(("properties", "patternProperties", "additionalProperties"), "object"),
     **dict.fromkeys(("items", "prefixItems", "additionalItems"), "array"),
 }
-"""The type of the values that a keyword is about; it says nothing of others."""
+"""Type of the values that a keyword applies to; it does not restrict other types."""
 
 
 def imposable(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return a schema that the compiler takes, which allows no text that the given one does not.
+    """Return a schema that the compiler accepts and that allows no text that the given one rejects.
 
-    Formats that are unknown, and keywords at values that demand nothing, are left out. Bounds of numbers beyond 64 bits
-    become the nearest that there are.
+    Drops unknown formats, and keywords with values that have no effect. Replaces bounds of numbers beyond 64 bits by
+    the nearest possible ones.
 
     Parameters
     ----------
     where : str
-        Its place, for messages.
+        Location of the schema, for error messages.
 
     Raises
     ------
     ParameterError
-        If the compiler lacks a keyword, naming its place.
+        If the compiler does not support a keyword. The message has its location.
     """
     changed: dict[str, Any] = _without_annotations(schema)
     for place, part in reached(changed, where):
@@ -71,10 +71,10 @@ def imposable(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def with_patterns(schema: Mapping[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the objects whose properties may match patterns too, as place and schema in which all are required.
+    """Yield the objects whose properties may also match patterns: location, and a schema that requires all of them.
 
-    A property that can satisfy its own schema or its pattern's, but not both, would end a text in its middle. The
-    compiler refuses such a schema where the property is required.
+    If some values satisfy a property's own schema or its pattern's, but none satisfies both, a text would get stuck in
+    the middle. The compiler rejects the schema only if the property is required.
     """
     for place, part in reached(schema, where):
         properties, patterns = part.get("properties"), part.get("patternProperties")
@@ -85,7 +85,7 @@ def with_patterns(schema: Mapping[str, Any], where: str) -> Iterator[tuple[str, 
 
 
 def all_required(schema: Mapping[str, Any], objects: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    """Return the text of a schema that requires these objects, which are parts of the given one; one as it is."""
+    """Return the text of a schema that requires the given parts of a schema; a single part is used as it is."""
     if len(objects) == 1:
         return as_text({**definitions(schema), **objects[0][1]})
     named = {f"{i}": one for i, (_, one) in enumerate(objects)}
@@ -93,12 +93,12 @@ def all_required(schema: Mapping[str, Any], objects: Sequence[tuple[str, dict[st
 
 
 def definitions(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of a schema that its references name."""
+    """Return the definitions in a schema that its references may name."""
     return {name: schema[name] for name in ("$defs", "definitions") if name in schema}
 
 
 def _without_annotations(schema: Any) -> Any:
-    """Return a copy of a schema without what demands nothing."""
+    """Return a copy of a schema without parts that have no effect."""
     if not isinstance(schema, Mapping):
         return schema
     changed: dict[str, Any] = {}
@@ -121,7 +121,7 @@ def _without_annotations(schema: Any) -> Any:
 
 
 def _types(schema: Mapping[str, Any], default: Collection[str]) -> Collection[Any]:
-    """Return the types that a schema names, or the default if it names none."""
+    """Return the types that a schema names, or the default."""
     types = schema.get("type")
     return types if isinstance(types, list) else [types] if isinstance(types, str) else default
 
@@ -137,7 +137,7 @@ def _is_number(value: Any) -> bool:
 
 
 def reached(schema: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the parts of a schema that say something of a value, with their places; definitions where they are used."""
+    """Yield all parts of a schema that constrain a value, with their locations; definitions only where used."""
     waiting, used = [(where, schema)], set[str]()
     while waiting:
         place, part = waiting.pop()
@@ -161,7 +161,7 @@ def reached(schema: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mappin
 
 
 def _find(schema: Any, reference: str) -> Any:
-    """Return the part of a schema that a reference within it names; None if there is none."""
+    """Return the part of a schema that an internal reference names, or None."""
     if not reference.startswith("#"):
         return None
     for step in reference.removeprefix("#").split("/")[1:]:

@@ -1,6 +1,6 @@
-"""Sampling settings that a model's own files recommend: GGUF's ``general.sampling.*``, or generation_config.json.
+"""Recommended sampling settings from a model's own files: GGUF's ``general.sampling.*``, or generation_config.json.
 
-They are recommendations: `generate` and requests keep their stated defaults, and apply none of them unless asked to.
+They are only recommendations: `generate` and requests keep their documented defaults unless asked to apply them.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class SamplingDefaults:
     Attributes
     ----------
     source : str
-        Where it stands; empty where there is nothing.
+        Where the settings were found; empty if there are none.
     values : tuple of pairs of str and number
-        Parameters of `SamplingParameters` with valid values, in their order.
+        Parameters of `SamplingParameters` with valid values, in that order.
     left_out : tuple of str
         Settings that cannot be used, with their values and reasons.
     """
@@ -46,16 +46,16 @@ class SamplingDefaults:
     left_out: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the settings as a JSON object."""
         return {"source": self.source, "values": dict(self.values), "left_out": list(self.left_out)}
 
 
 def sampling_defaults(checkpoint: Checkpoint) -> SamplingDefaults:
-    """Read what a model's files recommend; what is malformed is left out and named.
+    """Read the settings that a model's files recommend; invalid ones are listed in `left_out`.
 
-    In generation_config.json ``do_sample: false`` is temperature 0; without ``do_sample`` the temperature counts as it
-    stands. A number of float32 is taken for the decimal number of 6 decimals that is nearest. A repetition penalty of a
-    GGUF file is used if it goes over the whole text (``penalty_last_n`` is -1), as ours does.
+    In generation_config.json, ``do_sample: false`` means temperature 0; without ``do_sample`` the temperature applies.
+    float32 values are rounded to 6 decimals. A GGUF repetition penalty is used only if it covers the whole text
+    (``penalty_last_n`` is -1), as ours does.
     """
     try:
         settings = list(_of_gguf(checkpoint.metadata) if checkpoint.format == "gguf" else _of_config(checkpoint))
@@ -81,7 +81,7 @@ def _number(value: Any) -> Any:
 
 
 def _of_gguf(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Any, str | None]]:
-    """Yield settings: the name in the file, the value, and the parameter that it is; None where there is none."""
+    """Yield settings: name in the file, value, and the matching parameter, or None."""
     for key, value in metadata.items():
         name = key.removeprefix(_GGUF)
         if name in (key, _LAST_N):

@@ -1,4 +1,4 @@
-"""Sampling parameters: the definition of each, and a checked value of all. Imports nothing heavy."""
+"""Sampling parameters: the definition of each, and validated sets of values. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ MOST_TOP_LOGPROBS = 20
 
 
 class Constraint(NamedTuple):
-    """The condition that a text must meet: its kind, and the schema, expression or grammar as text."""
+    """A condition on the generated text: its kind, and the schema, expression or grammar as text."""
 
     kind: ConstraintKind
     text: str
 
 
 class SamplingFields(TypedDict, total=False):
-    """The types of `SamplingParameters` as arguments by name, for type checkers."""
+    """The types of `SamplingParameters` as keyword arguments, for type checkers."""
 
     max_tokens: int
     temperature: float
@@ -65,10 +65,10 @@ def _parameter(**definition: Any) -> Any:
 
 
 def _with_rules(cls: type[T]) -> type[T]:
-    """Add the parameters of the rules that are files or packages of their own."""
+    """Add the parameters of sampling rules that are defined in files or packages of their own."""
     for name, rule in RULES.working().items():
         if name in cls.__annotations__:
-            raise PluginError(f"{RULES.origin(name)}: the sampling rule {name!r} has the name of another parameter")
+            raise PluginError(f"{RULES.origin(name)}: the sampling rule {name!r} has the name of an existing parameter")
         cls.__annotations__[name] = Any
         setattr(cls, name, _field(rule.definition))
     return cls
@@ -77,15 +77,15 @@ def _with_rules(cls: type[T]) -> type[T]:
 @dataclass(frozen=True)
 @_with_rules
 class SamplingParameters:
-    """The parameters of sampling; docs/sampling.md has the formulas and their order.
+    """Sampling parameters; docs/sampling.md has the formulas and their order.
 
-    Every number that isn't an integer is taken for the decimal number that it shows, of at most 6 decimals. Stop
-    strings become a tuple, `logit_bias` sorted pairs of token and number, a schema its JSON.
+    A float stands for the decimal number that it prints as, with at most 6 decimals. Stop strings become a tuple,
+    `logit_bias` becomes sorted pairs of token and number, and a schema becomes its JSON.
 
     Raises
     ------
     ParameterError
-        If a value is impossible or contradicts another.
+        If a value is invalid or contradicts another.
     """
 
     max_tokens: int = _parameter(
@@ -185,7 +185,7 @@ class SamplingParameters:
         above=True,
         effect="for tokens of the prompt and the text: z / penalty where z > 0, z * penalty otherwise",
         source="Keskar et al. 2019, arXiv 1909.05858",
-        help="Penalty on tokens of the prompt and the answer; 1 is none.",
+        help="Penalty on tokens of the prompt and the answer; 1 disables it.",
     )
     presence_penalty: float = _parameter(
         kind="decimal",
@@ -194,7 +194,7 @@ class SamplingParameters:
         high=2,
         effect="z - penalty where c > 0",
         source="as OpenAI's and vLLM's",
-        help="Penalty on tokens that are in the answer; 0 is none.",
+        help="Penalty on tokens that are already in the answer; 0 disables it.",
     )
     frequency_penalty: float = _parameter(
         kind="decimal",
@@ -203,7 +203,7 @@ class SamplingParameters:
         high=2,
         effect="z - penalty * c",
         source="as OpenAI's and vLLM's",
-        help="Penalty on tokens by their count in the answer; 0 is none.",
+        help="Penalty on tokens by their count in the answer; 0 disables it.",
     )
     logit_bias: Mapping[int, float] | tuple[tuple[int, float], ...] = _parameter(
         kind="biases",
@@ -212,7 +212,7 @@ class SamplingParameters:
         usual="none",
         effect="z + bias; -inf forbids the token",
         source="as OpenAI's",
-        help="Bias of a token's logit; repeatable.",
+        help="Bias added to a token's logit; repeatable.",
         metavar="TOKEN=NUMBER",
         http="endpoint",
     )
@@ -281,7 +281,7 @@ class SamplingParameters:
         usual="none",
         effect="the whole text matches it",
         source="llguidance",
-        help="Regular expression that the whole answer matches.",
+        help="Regular expression that the whole answer must match.",
         http="intact",
     )
     grammar: str | None = _parameter(
@@ -300,12 +300,12 @@ class SamplingParameters:
         if self.min_tokens > self.max_tokens:
             raise ParameterError(f"min_tokens is {self.min_tokens}, more than max_tokens, {self.max_tokens}")
         if "stop_window" in self.changed and not self.stop_mean_below:
-            raise ParameterError(f"stop_window is {self.stop_window}, and no stop_mean_below is given that it is for")
+            raise ParameterError(f"stop_window is {self.stop_window}, but it has no effect without stop_mean_below")
         given = [name for name in CONSTRAINTS if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ParameterError(f"{' and '.join(given)} are given; a text can have one constraint")
+            raise ParameterError(f"{' and '.join(given)} are given, but a text can have only one constraint")
         if given and self.ignore_eos:
-            raise ParameterError(f"ignore_eos contradicts {given[0]}: a text that matches ends with an end token")
+            raise ParameterError(f"ignore_eos contradicts {given[0]}: a text that matches must end with an end token")
 
     @property
     def sampling(self) -> Sampling:
@@ -316,12 +316,12 @@ class SamplingParameters:
 
     @property
     def biases(self) -> tuple[tuple[int, float], ...]:
-        """`logit_bias` as pairs of token and bias, sorted."""
+        """`logit_bias` as sorted pairs of token and bias."""
         return cast(tuple[tuple[int, float], ...], self.logit_bias)
 
     @property
     def constraint(self) -> Constraint | None:
-        """The condition that the text must meet."""
+        """The constraint on the text, if any."""
         for kind in CONSTRAINTS:
             if (text := getattr(self, kind)) is not None:
                 return Constraint(kind, text)
@@ -329,7 +329,7 @@ class SamplingParameters:
 
     @property
     def has_rules(self) -> bool:
-        """True if penalties, biases, a constraint or an added rule may change rows of logits."""
+        """True if penalties, biases, a constraint or an added rule may change logits."""
         return not self.changed.keys() <= _WITHOUT_RULES
 
     @property
@@ -338,7 +338,7 @@ class SamplingParameters:
         return {name: v for name, one in DEFINITIONS.items() if (v := getattr(self, name)) != one.default}
 
     def check_tokens(self, vocabulary: int) -> None:
-        """Raise if a token is named that a model doesn't have.
+        """Raise if a token is outside the model's vocabulary.
 
         Raises
         ------
@@ -347,10 +347,10 @@ class SamplingParameters:
         """
         for token, _ in self.biases:
             if token >= vocabulary:
-                raise ParameterError(f"logit_bias names token {token}; this model's lie in 0 to {vocabulary - 1}")
+                raise ParameterError(f"logit_bias names token {token}; this model's tokens are 0 to {vocabulary - 1}")
 
     def to_json(self) -> str:
-        """Write the values that differ from their defaults, in one way only: sorted, without spaces."""
+        """Serialise the values that differ from their defaults in canonical form: sorted, without spaces."""
         changed = self.changed
         if "logit_bias" in changed:
             changed["logit_bias"] = {str(t): "-inf" if b == -math.inf else b for t, b in changed["logit_bias"]}
@@ -358,12 +358,12 @@ class SamplingParameters:
 
     @classmethod
     def from_json(cls, text: str) -> SamplingParameters:
-        """Read the text that `to_json` writes.
+        """Parse the output of `to_json`.
 
         Raises
         ------
         ParameterError
-            If the text isn't such an object, or a value is impossible.
+            If the text is not such an object, or a value is invalid.
         """
         try:
             given = json.loads(text)
@@ -377,31 +377,31 @@ class SamplingParameters:
 
     @classmethod
     def by_name(cls, given: Mapping[str, Any]) -> SamplingParameters:
-        """Make parameters of which some are given by name.
+        """Create parameters from a mapping of names to values; others keep their defaults.
 
         Raises
         ------
         ParameterError
-            If a name is unknown, or a value is impossible.
+            If a name is unknown, or a value is invalid.
         """
         for name in given:
             if name not in DEFINITIONS:
-                problem = f"{name!r:.60} is no sampling parameter"
+                problem = f"{name!r:.60} is not a sampling parameter"
                 raise ParameterError(unknown_name(problem, name, DEFINITIONS, "they are"))
         return cls(**given)
 
 
 DEFINITIONS: Final[dict[str, Definition]] = {f.name: f.metadata["definition"] for f in fields(SamplingParameters)}
-"""The definition of each parameter by its name, in the order of `SamplingParameters`."""
+"""Definition of each parameter by name, in the order of `SamplingParameters`."""
 
 
 _WITHOUT_RULES: Final = {
     *("max_tokens", "temperature", "top_p", "top_k", "min_p", "typical_p"),
     *("seed", "stop", "ignore_eos", "stop_below", "stop_mean_below", "stop_window", "top_logprobs"),
 }
-"""The parameters that leave logits as they are; all others are rules."""
+"""Parameters that do not change logits; all others are rules."""
 
 
 def _token(name: str) -> int | str:
-    """Return a token as `to_json` writes it; any other text as it is, so that no two texts name the same token."""
+    """Parse a token as `to_json` writes it; keep any other string, so that no two strings name the same token."""
     return int(name) if re.fullmatch("0|[1-9][0-9]{0,9}", name) else name

@@ -1,4 +1,4 @@
-"""Penalties, biases and `min_tokens`: edits of a sequence's next row of logits."""
+"""Penalties, biases and `min_tokens`, as edits of a sequence's next row of logits."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def bias_q16(value: float) -> int:
 
 
 class _Counts:
-    """Counts of drawn tokens, in order of first occurrence, in arrays with room to grow."""
+    """Counts of drawn tokens in order of first occurrence, in growing arrays."""
 
     def __init__(self, prompt: frozenset[int]) -> None:
         self.prompt = prompt
         self.places: dict[int, int] = {}
         self.tokens, self.counts, self.fresh = (np.zeros(16, np.int32) for _ in range(3))
-        self.fresh_count = 0  # tokens that the prompt does not have
+        self.fresh_count = 0  # number of tokens that are not in the prompt
 
     def copy(self) -> _Counts:
         other = _Counts(self.prompt)
@@ -53,7 +53,7 @@ class _Counts:
 class History:
     """The tokens that a sequence has drawn so far.
 
-    Made by `start`, which gives None where no row will ever be edited. Adding a token takes constant time; a fork
+    Created by `start`, which returns None if no row will ever be edited. Adding a token takes constant time; a fork
     shares the counts until one of the two adds a token.
     """
 
@@ -63,7 +63,7 @@ class History:
 
     @classmethod
     def start(cls, parameters: SamplingParameters, prompt: Sequence[int], ends: Collection[int]) -> History | None:
-        """Begin after a prompt; `ends` are the tokens that end a text."""
+        """Start a history after a prompt; `ends` are the end tokens."""
         p = parameters
         penalized = p.repetition_penalty != 1 or p.presence_penalty != 0 or p.frequency_penalty != 0
         if not (penalized or p.logit_bias or p.min_tokens):
@@ -82,7 +82,7 @@ class History:
         return cls(fixed, _Counts(seen) if penalized else None, p.min_tokens, _ids(sorted(ends)))
 
     def add(self, token: int) -> None:
-        """Count a token that was drawn."""
+        """Add a drawn token."""
         self._length += 1
         if self._counts is not None:
             if self._shared:
@@ -90,19 +90,19 @@ class History:
             self._counts.add(token)
 
     def fork(self) -> History:
-        """Return a second history that goes on from here."""
+        """Return a second history that continues from here."""
         other = History(self._fixed, self._counts, self._min_tokens, self._ends)
         other._length = self._length
         self._shared = other._shared = True
         return other
 
     def bars(self, drawn: int) -> list[str]:
-        """Return the names of the rules that forbid tokens after so many were drawn."""
+        """Return the names of the rules that forbid tokens after `drawn` tokens."""
         named = ["the biases"] if len(self._fixed.forbidden) else []
         return [*named, f"min_tokens ({self._min_tokens})"] if drawn < self._min_tokens else named
 
     def edits(self) -> Edits | None:
-        """Return the edits of the next row; tokens added later do not change them."""
+        """Return the edits of the next row; tokens added later do not affect them."""
         edits, c = self._fixed, self._counts
         if self._length < self._min_tokens:
             edits = edits._replace(forbidden=np.union1d(edits.forbidden, self._ends))

@@ -11,7 +11,7 @@ from intact.numerics.functions import LN2, LOG2E, exp2_neg, log2_fixed
 
 
 class Spread(NamedTuple):
-    """Two numbers of the distribution over all tokens at temperature 1, in nats times 2^24, both at least 0.
+    """Two measures of the distribution over all tokens at temperature 1, in nats times 2^24, both at least 0.
 
     Attributes
     ----------
@@ -27,14 +27,14 @@ class Spread(NamedTuple):
 
 
 def spread_of(logits: np.ndarray) -> Spread:
-    """Return the spread of a row, logits (V,) in Q16: of the probabilities that log-probabilities are reported of."""
+    """Return the spread of a row of logits (V,) in Q16, from the same probabilities as reported logprobs."""
     logits = np.asarray(logits, np.int64)
     count = len(logits)
     gap = logits.max() - logits
     weight = exp2_neg(rshift(gap * LOG2E, 30))
     mass = int(weight.sum())
     log_mass = _nats(log2_fixed(mass) - (30 << 28))
-    product = weight * gap  # below 2^51, of up to 2^24 tokens: summed in two parts
+    product = weight * gap  # each below 2^51, for up to 2^24 tokens, so summed in two parts
     moment = (int((product >> 16).sum()) << 16) + int((product & 0xFFFF).sum())
     entropy = log_mass + ((moment << 9) + mass) // (2 * mass)
     certainty = log_mass + ((int(gap.sum()) << 9) + count) // (2 * count) - _nats(log2_fixed(count))

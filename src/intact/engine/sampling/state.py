@@ -1,4 +1,4 @@
-"""The rules at one place of one text: penalties, biases, added rules and a constraint, as edits and a mask of a row."""
+"""The rules at a position of a text: penalties, biases, added rules and a constraint, as edits and a mask of a row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from intact.text.tokenizer import Tokenizer
 
 
 class Rules:
-    """All that the tokens of one text so far say about the next one.
+    """The rules of one text, with the state that determines its next token.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Rules:
     Attributes
     ----------
     refusal : ParameterError or None
-        Why no token can follow.
+        Reason why no token can follow.
     """
 
     __slots__ = ("_added", "_history", "_matcher", "refusal")
@@ -42,10 +42,10 @@ class Rules:
         self.refusal: ParameterError | None = None
 
     def allow(self) -> bool:
-        """Return true if a token may follow; if not, `refusal` says why."""
+        """Return true if a token may follow; otherwise `refusal` gives the reason."""
         if self._matcher is not None and self.refusal is None:
             try:
-                self._matcher.mask()  # which it keeps
+                self._matcher.mask()  # cached by the matcher
             except ParameterError as error:
                 self.refusal = error
         return self.refusal is None
@@ -58,7 +58,7 @@ class Rules:
         return edits, self._matcher.mask() if self._matcher is not None else None
 
     def dead_end(self, drawn: int) -> ParameterError:
-        """Return the error of a text for which nothing was left to draw after so many tokens."""
+        """Return the error of a text that had no token left to draw after `drawn` tokens."""
         causes = ["the constraint"] if self._matcher is not None else []
         causes += self._history.bars(drawn) if self._history is not None else []
         causes += [rule.name for rule in self._added]
@@ -73,15 +73,15 @@ class Rules:
         if self._matcher is not None and self.refusal is None:
             try:
                 self._matcher.accept(token)
-            except ParameterError as error:  # the constraint passes its limits
+            except ParameterError as error:  # the constraint exceeds its limits
                 self.refusal = error
 
     def fork(self) -> Rules:
-        """Return the rules of a second text, which begins with this one and goes on by itself."""
+        """Return the rules of a second text that begins with this one and continues independently."""
         return self._copy(self._matcher and self._matcher.fork())
 
     def ahead(self) -> Rules:
-        """Return a copy to look some tokens ahead with, for this very text; this one stays where it is."""
+        """Return a copy for looking some tokens ahead in this text; the original does not advance."""
         return self._copy(self._matcher and self._matcher.ahead())
 
     def _copy(self, matcher: Matcher | None) -> Rules:
@@ -93,7 +93,7 @@ class Rules:
 def make_rules(
     tokenizer: Tokenizer, parameters: SamplingParameters, prompt: Sequence[int], vocabulary: int, texts: int
 ) -> Rules | None:
-    """Return the rules at the beginning of a request's texts; None if no row of logits will ever be changed.
+    """Create the rules at the beginning of a request's texts; None if no logits will ever be changed.
 
     Raises
     ------
@@ -113,7 +113,7 @@ _ADDED = [name for name in DEFINITIONS if name in RULES]
 
 
 def _edited(edits: Edits, rule: Rule) -> Edits:
-    """Return the edits with those of one more rule."""
+    """Return edits extended by those of another rule."""
     if forbidden := rule.forbidden():
         edits = edits._replace(forbidden=np.union1d(edits.forbidden, np.fromiter(forbidden, np.int32)))
     if biases := rule.biases():

@@ -1,9 +1,9 @@
-"""Attention over blocks whose keys stand at positions of their own: the query is turned to each block instead.
+"""Attention over blocks whose keys keep their own positions: the query is rotated for each block instead.
 
-A block's keys are quantised once, turned by positions that count from the block's start, and stay as they are. A query
-at position m of a text in which the block begins at o is turned by m - o, so that the angle between both is that of
-their distance. One maximum and one mass go over the scores of all blocks (docs/shared_cache.md; Rodionov et al. 2025,
-arXiv 2504.06261). Over a single block that begins at 0 it is `intact.numerics.attention`, bit for bit.
+A block's keys are quantised once, rotated by positions counted from the block's start, and never change. A query at
+position m of a text in which the block begins at o is rotated by m - o, so that the angle between them corresponds to
+their distance. The scores of all blocks share one maximum and one mass (docs/shared_cache.md; Rodionov et al. 2025,
+arXiv 2504.06261). For a single block that begins at 0, this equals `intact.numerics.attention` bit for bit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Integers = NDArray[np.int64]
 
 
 class KeptHeads:
-    """Keys or values of one layer of a block, which grows; codes as float64, so that products of them are exact."""
+    """Keys or values of one layer of a growing block; codes are stored as float64, so that products are exact."""
 
     def __init__(self) -> None:
         self._codes = np.zeros((0, 0, 0))
@@ -34,7 +34,7 @@ class KeptHeads:
         self._length = 0
 
     def append(self, heads: Heads) -> None:
-        """Keep further positions: codes (n, heads, width), scales (n, heads)."""
+        """Append positions: codes (n, heads, width), scales (n, heads)."""
         count, kinds, width = heads.codes.shape
         start, end = self._length, self._length + count
         if end > self._codes.shape[1]:
@@ -47,17 +47,17 @@ class KeptHeads:
         self._length = end
 
     def first(self, count: int) -> Heads:
-        """Return the first so many positions: codes float64 (heads, n, width), scales int64 (heads, n)."""
+        """Return the first `count` positions: codes float64 (heads, n, width), scales int64 (heads, n)."""
         return Heads(self._codes[:, :count], self._scales[:, :count])
 
 
 class SeenHeads(NamedTuple):
-    """The part of a block that rows see in a layer: its first positions, and how far behind its start each row is.
+    """The part of a block that rows see in a layer: its first positions, and each row's distance from its start.
 
     Attributes
     ----------
     distance : int64 (rows,)
-        m - o. Positions beyond it are not seen, which matters in the rows' own block alone.
+        m - o. Positions beyond it are masked, which only matters in the rows' own block.
     """
 
     keys: Heads
@@ -67,14 +67,14 @@ class SeenHeads(NamedTuple):
 
 @dataclass(frozen=True)
 class Attention:
-    """An attention of a program without the rotation of its queries.
+    """An attention operation of a program, separated from the rotation of its queries.
 
     Attributes
     ----------
     rope : Rope or None
-        The rotation that queries pass before it.
+        Rotation of the queries.
     sinks : int64 (heads,) or None
-        Scores of its sinks.
+        Scores of the attention sinks.
     """
 
     op: Attend
@@ -84,16 +84,16 @@ class Attention:
     sinks: Integers | None
 
     def attend(self, queries: Integers, seen: Sequence[SeenHeads], turns: tuple[Integers, Integers] | None) -> Integers:
-        """Return the results of rows in Q16, int64 (rows, heads, width).
+        """Compute the attention of rows in Q16, int64 (rows, heads, width).
 
         Parameters
         ----------
         queries : int64 (rows, heads, width)
-            In Q16, not turned.
+            Queries in Q16, not rotated.
         seen : sequence of SeenHeads
-            The blocks.
+            Blocks to attend to.
         turns : pair of int64 (blocks * rows, frequencies), optional
-            Sines and cosines of the distances, block by block; None where the layer turns nothing.
+            Sines and cosines of the distances, block by block; None for a layer without rotation.
         """
         op, (rows, heads, _) = self.op, queries.shape
         group, blocks, lengths = op.kv_heads, len(seen), [part.keys.codes.shape[1] for part in seen]
@@ -134,7 +134,7 @@ class Attention:
 
 
 def _by_heads(x: Integers, group: int) -> NDArray[np.float64]:
-    """Return rows (rows, heads, n) in the order of key heads: float64 (key heads, rows * heads of one, n)."""
+    """Reorder rows (rows, heads, n) by key head: float64 (key heads, rows * heads per key head, n)."""
     rows, heads, n = x.shape
     each = x.reshape(rows, group, heads // group, n).swapaxes(0, 1)
     return each.reshape(group, rows * (heads // group), n).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Blocks of tokens with their keys and values, which texts put together in any order, and steps over them."""
+"""Blocks of tokens with their keys and values, which texts can arrange in any order, and steps over them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from intact.numerics.rope import sine_cosine
 from intact.numerics.sampling import Draw
 
 _ROWS = 64
-"""Rows of a step."""
+"""Maximum number of rows in a step."""
 
 
 class TokenBlock:
-    """Tokens that stand together wherever they stand, with their keys and values."""
+    """A run of tokens that stays together wherever it is placed, with its keys and values."""
 
     def __init__(self, layers: int) -> None:
         self.tokens: list[int] = []
@@ -38,14 +38,14 @@ class TokenBlock:
 
 
 class Seen(NamedTuple):
-    """The first tokens of a block, which stand before another one."""
+    """The first tokens of a block that precedes another one."""
 
     block: TokenBlock
     length: int
 
 
 class Reading(NamedTuple):
-    """Tokens to append to a block, and what stands before the block, in order."""
+    """Tokens to append to a block, and what precedes the block, in order."""
 
     block: TokenBlock
     tokens: Sequence[int]
@@ -53,12 +53,12 @@ class Reading(NamedTuple):
 
     @property
     def start(self) -> int:
-        """The position of the first of these tokens in the text that they stand in."""
+        """Position of the first of these tokens in the text they belong to."""
         return sum([seen.length for seen in self.before]) + len(self.block)
 
 
 class _Part(NamedTuple):
-    """A reading in the step that runs: its rows, and for each block the distances of these."""
+    """A reading in the current step: its rows, and for each block the distances of these rows."""
 
     rows: slice
     reading: Reading
@@ -68,27 +68,27 @@ class _Part(NamedTuple):
 
 
 class SharedCache:
-    """Runs a model over blocks of tokens. Its weights are loaded once more. A context manager: `close` frees them.
+    """Runs a model over blocks of tokens, with a second copy of its weights. A context manager: `close` frees them.
 
     Parameters
     ----------
     model : LoadedModel
-        A model in one process, in the profile int8 without a codec of the cache.
+        Model in a single process, in the profile int8 without a cache codec.
 
     Raises
     ------
     ParameterError
-        If it is another one, or tokens cannot change their positions in its architecture.
+        If the model does not qualify, or its architecture does not allow tokens to change position.
     """
 
     def __init__(self, model: LoadedModel) -> None:
         program = getattr(model.executor, "program", None)
         if program is None:
-            raise ParameterError("a shared cache is of a model in one process: load it so")
+            raise ParameterError("a shared cache needs a model that runs in one process: load it that way")
         parts = parse_profile(model.executor.profile)
         if parts.float32 or parts.codec is not None:
             kind = "in floating point" if parts.float32 else "with a codec"
-            raise ParameterError(f"a shared cache {kind} is not defined: load the model in the profile int8")
+            raise ParameterError(f"a shared cache {kind} is not supported: load the model in the profile int8")
         self.model = model
         opened, self._attentions = open_attentions(program)
         self._program, self._calls, self._parts = opened, 0, list[_Part]()
@@ -107,19 +107,19 @@ class SharedCache:
         self._executor.close()
 
     def block(self) -> TokenBlock:
-        """Return a block without tokens."""
+        """Return an empty block."""
         return TokenBlock(len(self._attentions))
 
     def read(self, reading: Reading) -> None:
-        """Append tokens to a block, many at a time."""
+        """Append tokens to a block, many per step."""
         for start in range(0, len(reading.tokens), _ROWS):
             self.step([reading._replace(tokens=reading.tokens[start : start + _ROWS])])
 
     def step(self, readings: Sequence[Reading]) -> NDArray[np.int32]:
-        """Append tokens to blocks, side by side; return the logits behind each, int32 (readings, vocabulary) in Q16.
+        """Append tokens to blocks in one step; return the logits after each, int32 (readings, vocabulary) in Q16.
 
-        A row sees the tokens before its block that its reading says, those of this very step included, and its own
-        block up to itself. The array is valid until the next step.
+        A row sees the tokens that its reading places before its block, including those of this step, and its own block
+        up to itself. The array is valid until the next step.
         """
         chunks, wanted, start = list[SequenceChunk](), list[int](), 0
         self._parts, self._calls = [], 0
@@ -154,7 +154,7 @@ class SharedCache:
         return _Part(rows, reading, [*seen, Seen(reading.block, len(reading.block) + len(own))], distances, turns=turns)
 
     def _exchange(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
-        """Keep the rows of keys and values of a layer, then attend."""
+        """Store the keys and values of a layer, then attend."""
         layer, part = divmod(self._calls, 3)
         self._calls += 1
         attention = self._attentions[layer]

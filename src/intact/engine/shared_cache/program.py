@@ -1,4 +1,4 @@
-"""A program whose attentions are exchanges: keys, values and queries go out, and what was attended to comes back."""
+"""Programs whose attention is external: they pass out keys, values and queries, and receive the results."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from intact.numerics.soft_cap import score_cap
 
 
 def open_attentions(program: Program) -> tuple[Program, tuple[Attention, ...]]:
-    """Return a program that exchanges keys, values, and queries for results, without attentions of its own.
+    """Replace the attention of a program by exchanges: keys, values, and queries for results.
 
-    Keys are turned by the positions that executors count, queries are not turned.
+    Keys are rotated by the positions that executors count; queries are not rotated.
 
     Raises
     ------
     ParameterError
-        If blocks of tokens cannot change places in this architecture.
+        If blocks of tokens cannot change position in this architecture.
     """
     attends = [op for op in program.ops if isinstance(op, Attend)]
     reason = _obstacle(program, attends)
@@ -41,18 +41,18 @@ def open_attentions(program: Program) -> tuple[Program, tuple[Attention, ...]]:
             ops += [*rows, AllGather(op.query, op.target, (op.heads * op.width,))]
         else:
             if (op.reads() | op.writes()) & ropes.keys() or (isinstance(op, Rope) and op.buffer not in keys):
-                detail = "its queries are more than projections that are turned"
+                detail = "its queries are more than rotated projections"
                 raise ParameterError(f"{program.architecture} cannot write into a shared cache: {detail}")
             ops.append(op)
     return replace(program, ops=tuple(ops), layers=0), tuple(found)
 
 
 def _obstacle(program: Program, attends: list[Attend]) -> str:
-    """Return why positions of its tokens cannot be changed, or nothing."""
+    """Return the reason why tokens cannot change position, or ""."""
     if any(isinstance(op, Convolution | Recurrent) for op in program.ops):
         return "its layers keep a state of the whole text, not keys and values of each token"
     if program.is_encoder or not attends:
-        return "it reads texts whole"
+        return "it is an encoder, which reads texts whole"
     if any(isinstance(op, Embed) and op.positions for op in program.ops):
         return "it adds positions to its embedding"
     if any(op.key == op.value or op.query == op.target for op in attends):

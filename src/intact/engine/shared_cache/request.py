@@ -1,4 +1,4 @@
-"""A request for a text that workers write together, and the text: values that the journal and receipts keep."""
+"""A request for a text that workers write together, and its result: values stored in the journal and in receipts."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Ending = Literal["answer", "finish", "time"]
 
 @dataclass(frozen=True)
 class SharedRequest:
-    """A text that workers write together.
+    """A text for workers to write together.
 
     Attributes
     ----------
     prompt : tuple of int
-        The tokens that all see first.
+        Tokens that all workers see first.
     n, tokens, layout, doubt, conclude, mark, delimiter, ends, finish
-        As of the method `hogwild` (`intact.reason.methods.hogwild`).
+        As in the method `hogwild` (`intact.reason.methods.hogwild`).
     sampling : Sampling
-        Of the workers' tokens.
+        Sampling of the workers' tokens.
     seed, branch
-        With a worker's number the key of its draws.
+        With a worker's number, the random key of its draws.
     """
 
     prompt: tuple[int, ...]
@@ -52,31 +52,31 @@ class SharedRequest:
         if self.layout not in LAYOUTS:
             raise ParameterError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r:.40}")
         if not self.prompt or not self.delimiter:
-            raise ParameterError("workers need a prompt and a delimiter of steps, which are not empty")
+            raise ParameterError("workers need a prompt and a delimiter of steps, neither of them empty")
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as JSON has it, with the version of the definition and a digest in the place of the prompt."""
+        """Return the request as JSON, with the version of the definition, and a digest in place of the prompt."""
         own = {one.name: getattr(self, one.name) for one in fields(self)}
         prompt = sha256(np.array(self.prompt, "<i4").tobytes()).hexdigest()
         sampling, branch = list(self.sampling), list(self.branch)
         return own | {"version": VERSION, "prompt": prompt, "sampling": sampling, "branch": branch}
 
     def key(self, worker: int) -> int:
-        """Return the key of a worker's draws."""
+        """Return the random key of a worker's draws."""
         return branch_key(self.seed, (*self.branch, worker))
 
 
 class WorkerStep(NamedTuple):
-    """A step that a worker wrote.
+    """A step written by a worker.
 
     Attributes
     ----------
     worker, number : int
-        Whose it is, from 0, and which of its steps, from 1.
+        Number of the worker, from 0, and of the step within the worker's steps, from 1.
     round : int
-        That in which it was finished, from 1; 0 for one that never was.
+        Round in which it was finished, from 1; 0 if it never was.
     tokens : tuple of int
-        What was drawn, an end token that ended it included.
+        Drawn tokens, including an end token that ended the step.
     """
 
     worker: int
@@ -92,21 +92,22 @@ class SharedText:
     Attributes
     ----------
     text : str
-        What the last writer saw behind the prompt, and wrote.
+        Everything after the prompt as the last writer saw and wrote it.
     steps : tuple of WorkerStep
-        Finished steps in the order in which they were finished, then those that were not, by workers.
+        Finished steps in the order in which they were finished, then unfinished ones by worker.
     conclusion : tuple of int
-        The tokens behind `SharedRequest.finish`.
+        Tokens after `SharedRequest.finish`.
     rounds : int
-        Rounds of tokens.
+        Number of rounds.
     by : int or None
-        The worker whose step ended the work.
+        Worker whose step ended the work.
     ended : Ending
-        "answer": by such a step; "finish": all were through, and were asked for the answer; "time": they were stopped.
+        Stop reason: "answer": a worker's step ended the work; "finish": all workers were done, and the answer was
+        requested; "time": they were stopped.
     read : int
-        Positions that the model computed of texts that no worker drew.
+        Number of computed positions of text that no worker drew.
     operations : int
-        Multiply-adds of all, by the cost of a position that the caller gave.
+        Total multiply-adds, by the caller's cost per position.
     """
 
     text: str
@@ -120,22 +121,22 @@ class SharedText:
 
     @property
     def drawn(self) -> int:
-        """Tokens that were drawn."""
+        """Number of drawn tokens."""
         return sum([len(step.tokens) for step in self.steps]) + len(self.conclusion)
 
     @property
     def sequential(self) -> int:
-        """Tokens one after the other."""
+        """Number of sequential tokens."""
         return self.rounds + len(self.conclusion)
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the text as a JSON object."""
         steps = [[step.worker, step.number, step.round, list(step.tokens)] for step in self.steps]
         return asdict(self) | {"steps": steps, "conclusion": list(self.conclusion)}
 
     @classmethod
     def from_document(cls, value: Mapping[str, Any]) -> SharedText:
-        """Read what `to_document` returns."""
+        """Parse the output of `to_document`."""
         steps = tuple(
             [WorkerStep(worker, number, round_, tuple(tokens)) for worker, number, round_, tokens in value["steps"]]
         )

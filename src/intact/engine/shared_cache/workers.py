@@ -1,7 +1,7 @@
 """Workers that write one solution into a shared cache, round by round (docs/shared_cache.md).
 
-In a round each worker computes the tokens that it has chosen and not yet read, and draws one more. It sees all of its
-own, and of the others what they had computed before the round: so rows of a round do not depend on each other.
+In a round, each worker computes the tokens it has chosen but not yet read, and draws one more. It sees all of its own
+tokens, and those of the others that were computed before the round, so the rows of a round do not depend on each other.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def write_together(
     cost: Callable[[int, int], int] = lambda start, count: count,
     stopped: Callable[[], bool] = lambda: False,
 ) -> SharedText:
-    """Have workers write one text.
+    """Have workers write one text together.
 
     Parameters
     ----------
     cost : callable
-        The multiply-adds of so many positions from one on; by default 1 for each.
+        Returns the multiply-adds of a number of positions from a given one on; by default 1 per position.
     stopped : callable
-        Asked before each round, and before each token of the conclusion; if true, the text is what there is.
+        Called before each round and each token of the conclusion; if it returns true, the text so far is returned.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def write_together(
 
 @dataclass(eq=False)
 class _Text:
-    """A block with its text, and the tokens that are still to be read into it."""
+    """A block with its text, and the tokens still to be read into it."""
 
     block: TokenBlock
     text: str = ""
@@ -65,12 +65,12 @@ class _Text:
 
 @dataclass(eq=False)
 class _Worker:
-    """A worker: its finished steps and the current one, with what it has drawn and written of this.
+    """A worker: its finished steps, and the current one with the tokens drawn and the text written so far.
 
     Attributes
     ----------
     closing : _Text or None
-        The step before, whose last tokens are read together with the first ones of this step.
+        The previous step, whose last tokens are read together with the first ones of the current step.
     """
 
     number: int
@@ -85,12 +85,12 @@ class _Worker:
 
     @property
     def count(self) -> int:
-        """The number of its current step."""
+        """Number of the current step."""
         return len(self.finished) + 1
 
     @property
     def unread(self) -> list[_Text]:
-        """Its texts with tokens that are still to be read."""
+        """Texts of the worker with tokens still to be read."""
         return [text for text in (self.closing, self.current) if text is not None and text.waiting]
 
 
@@ -114,7 +114,7 @@ class _Work:
             self._workers.append(worker)
 
     def write(self, stopped: Callable[[], bool]) -> SharedText:
-        """Write rounds until a step ends the work, or all are through."""
+        """Run rounds until a step ends the work, or all workers are done."""
         while live := [worker for worker in self._workers if worker.left and not worker.through]:
             if stopped():
                 return self._ended("time", self._text_of(live[0], live[0].current))
@@ -124,7 +124,7 @@ class _Work:
         return self._conclude(stopped)
 
     def _round(self, live: Sequence[_Worker]) -> _Worker | None:
-        """Have workers compute and draw a token; return the one whose step ends the work."""
+        """Let each worker compute its tokens and draw one; return the worker whose step ends the work, if any."""
         readings, drawing = list[Reading](), list[_Worker]()
         rows = list[int]()
         for worker in live:
@@ -151,7 +151,7 @@ class _Work:
         return ending[0] if ending else None
 
     def _take(self, worker: _Worker, token: int) -> bool:
-        """Append a token to a worker's step; return true if it ends a step that ends the work."""
+        """Append a token to a worker's step; return true if it completes a step that ends the work."""
         request, step = self._request, worker.current
         worker.left, self._since = worker.left - 1, self._since + 1
         worker.drawn.append(token)
@@ -182,7 +182,7 @@ class _Work:
         return False
 
     def _conclude(self, stopped: Callable[[], bool]) -> SharedText:
-        """Ask for the answer behind all that was written."""
+        """Request the answer after everything written so far."""
         ended: Ending = "finish"
         for worker in self._workers:
             for text in worker.unread:
@@ -229,7 +229,7 @@ class _Work:
     # Views
 
     def _view(self, own: _Worker, text: _Text) -> list[_Text]:
-        """Return what stands before a text of a worker, behind the prompt."""
+        """Return the texts between the prompt and a text of a worker."""
         past, others, goes_on, mine = (self._labels[name] for name in (PAST, OTHERS, GOES_ON, OWN))
         history = [one for one in self._history if one is not text]
         rest = [worker for worker in self._workers if worker is not own]
@@ -242,7 +242,7 @@ class _Work:
         return [past, *history, others, *current, mine]
 
     def _before(self, view: Sequence[_Text], own: Sequence[_Text]) -> list[Seen]:
-        """Return as much of texts as can be seen in this round: of one's own also what is read in it."""
+        """Return the part of each text visible in this round; for the worker's own, including what this round reads."""
         return [
             Seen(one.block, len(one.block) + (len(one.waiting) if one in own else 0)) for one in (self._prompt, *view)
         ]
@@ -251,7 +251,7 @@ class _Work:
         return Reading(text.block, text.waiting, self._before(self._view(worker, text), worker.unread))
 
     def _text_of(self, worker: _Worker, text: _Text) -> str:
-        """Return what a worker sees behind the prompt, and a text of its own."""
+        """Return everything that a worker sees after the prompt, followed by one of its own texts."""
         return "".join([one.text for one in (*self._view(worker, text), text)])
 
     # Tokens
@@ -260,14 +260,14 @@ class _Work:
         return self._tokenizer.encode(text, special=False, bos=False)
 
     def _add(self, text: _Text, more: str) -> None:
-        """Append words that no worker drew."""
+        """Append text that no worker drew."""
         tokens = self._encode(more)
         text.text += more
         text.waiting += tokens
         self._read += len(tokens)
 
     def _label(self, text: str, tokens: Sequence[int], before: Sequence[_Text]) -> _Text:
-        """Return a text that is read once, behind others."""
+        """Create a text that is read only once, after others."""
         label = _Text(self._cache.block(), text)
         reading = Reading(label.block, tokens, [Seen(one.block, len(one.block)) for one in before])
         self._operations += self._cost(reading.start, len(tokens))
@@ -276,7 +276,7 @@ class _Work:
         return label
 
     def _fits(self, reading: Reading) -> bool:
-        """Return whether the context has room for tokens, and for one more."""
+        """Return true if the context has room for the reading's tokens and one more."""
         return reading.start + len(reading.tokens) < self._cache.model.context
 
     def _step(self, readings: Sequence[Reading], draws: Sequence[Draw]) -> list[int]:

@@ -1,8 +1,9 @@
-"""Formats in which models write tool calls: one file each, chosen by the marks that a chat template contains.
+"""Tool-call formats of models: one file each, selected by the marks that a chat template contains.
 
-The others: `base` (the interface, JSON of models), `reader` (content and calls of a reply in pieces), `regions` (which
-parts of a reply may be calls), `marked` and `blocks` (calls between marks, and others), `scan` (plain JSON as it
-arrives), `signatures` (the tools), `tags` and `pythonic` (parts that formats share), `values` (texts to typed values).
+Other modules: `base` (the interface, and JSON written by models), `reader` (separates content and calls of a streamed
+reply), `regions` (the parts of a reply that may be calls), `marked` and `blocks` (calls between marks, and others),
+`scan` (plain JSON as it arrives), `signatures` (the tools), `tags` and `pythonic` (parts shared by formats), `values`
+(text to typed values).
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ __all__ = [
 
 
 def _name_of(value: object) -> str | None:
-    """Return the name of a format; None for other objects."""
+    """Return the name of a format, or None for other objects."""
     return vars(value).get("name") if isinstance(value, type) and issubclass(value, ToolCallFormat) else None
 
 
 FORMATS: Registry[type[ToolCallFormat]] = Registry("intact.tool_calls", __name__, _name_of)
-"""The formats by name: those of this package's files, and those of other packages."""
+"""Formats by name: those of this package's files, and those of other packages."""
 
 
 def find_format(template: str) -> ToolCallFormat | None:
-    """Return the format that a chat template shows, or None if it knows no tools or shows an unknown format."""
+    """Return the tool-call format that a chat template uses, or None if it has no tools or an unknown format."""
     return next((form for kind in FORMATS.working().values() if (form := kind()).fits(template)), None)

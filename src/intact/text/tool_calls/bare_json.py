@@ -1,4 +1,4 @@
-"""Calls as plain JSON, without marks: what models write whose template shows no known format, or that forget theirs."""
+"""Calls as plain JSON without marks, for templates with an unknown format and for models that forget their marks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from intact.text.tool_calls.calls import ParsedCall
 class BareJson(ToolCallFormat):
     """`{"name": ..., "arguments": {...}}`, or a list of such objects; also in a fenced block, or between tags.
 
-    A reader that knows the request's tools reads this beside the format of the template (`CallReader`).
+    A reader that knows the request's tools accepts this in addition to the format of the template (`CallReader`).
     """
 
     name = "bare_json"
@@ -20,9 +20,9 @@ class BareJson(ToolCallFormat):
     shown_by: ClassVar[tuple[str, ...]] = ()
 
     def parse(self, text: str) -> list[ParsedCall]:
-        """Read an object, or several."""
+        """Parse one object or several."""
         return read_calls(text)
 
     def frame(self, name: str) -> tuple[str, str]:
-        """Write one object on a line."""
+        """Return the frame of one object on one line."""
         return f'{{"name": "{name}", "arguments": ', "}"

@@ -1,4 +1,4 @@
-"""The interface of tool-call formats, and the JSON of calls that they share."""
+"""The interface of tool-call formats, and the JSON parsing that they share."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from intact.text.tool_calls.calls import ParsedCall
 from intact.text.tool_calls.signatures import Signatures
 
 SEPARATORS = re.compile(r"[ \t\r\n]*[,;]?[ \t\r\n]*")
-"""Text between two calls that follow each other."""
+"""Separator between two successive calls."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _finite(text: str) -> float:
-    """Return a number with a fraction or an exponent."""
+    """Parse a number with a fraction or an exponent."""
     if not isfinite(number := float(text)):
         raise ValueError(f"the number {text:.40} is too large")
     return number
@@ -32,17 +32,17 @@ _ESCAPE: Final = re.compile(
     r"""\\(?:["\\/bfnrt]|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"""
     r"|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|u[0-9a-fA-F]{4}|(?P<none>))"
 )
-"""An escape of JSON; also half of a surrogate pair alone, and a backslash that begins no escape."""
+"""A JSON escape; also an unpaired surrogate, and a backslash that does not begin an escape."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class Region(NamedTuple):
-    """A part of a text that is calls, or may become so.
+    """A part of a text that consists of calls, or may turn into calls.
 
     Attributes
     ----------
     end : int or None
-        None while more text decides.
+        None while more text is needed to decide.
     """
 
     start: int
@@ -51,15 +51,15 @@ class Region(NamedTuple):
 
 
 class Quotes(NamedTuple):
-    """The marks around a string, in which the closing mark of a call ends nothing.
+    """The marks around a string, within which the closing mark of a call is ignored.
 
     Attributes
     ----------
     escapes : bool
-        If true, the closing mark is one character, and a backslash takes the meaning from the next one.
+        If true, the closing mark is one character, and a backslash escapes the next character.
     follows : tuple of str
-        If there are some, the closing mark counts only where one of them follows behind white space: nothing is escaped
-        in such a string, so that it may hold its closing mark.
+        If given, the closing mark counts only if one of these follows it after white space: nothing is escaped in such
+        a string, so it may contain its closing mark.
     """
 
     opens: str
@@ -77,7 +77,7 @@ class CallFinder(Protocol):
     Attributes
     ----------
     literals : tuple of str
-        Texts of which a part, at the end of the text so far, must not be taken for content.
+        Texts of which a prefix at the end of the text so far must not be released as content.
     """
 
     literals: tuple[str, ...]
@@ -88,32 +88,33 @@ class CallFinder(Protocol):
         Parameters
         ----------
         text : str
-            The text from a place on that never goes back.
+            The text from a position that never decreases.
         offset : int
-            That place.
+            That position.
         ended : bool
-            If true, nothing more will come.
+            If true, the text is complete.
         """
 
 
 class ToolCallFormat(ABC):
     """The format in which a family of models writes calls: text between two marks.
 
-    A subclass with a `name` is a format; it is found by its file (`FORMATS`).
+    A subclass with a `name` is a format and is discovered by its file (`FORMATS`).
     """
 
     name: ClassVar[str]
     opens: ClassVar[str]
-    """The mark before a call, or before a list of calls."""
+    """The mark before a call or a list of calls."""
     closes: ClassVar[str]
-    """The mark behind it; empty if a call ends with its JSON. Then the opening mark may be missing too: the tokenizers
-    of such models have it as a control token, which is not seen in the text."""
+    """The mark after it; empty if a call ends with its JSON. Then the opening mark may be missing as well, since the
+    tokenizers of such models have it as a control token, which does not appear in text.
+    """
     visible_marks: ClassVar[tuple[str, ...]] = ()
-    """Marks that are seen in the text even where the tokenizer has them as control tokens."""
+    """Marks that stay visible in text even if the tokenizer has them as control tokens."""
     begins: ClassVar[tuple[str, ...]] = ()
-    """Texts of which one stands behind the opening mark and white space; none if anything may."""
+    """Texts of which one must follow the opening mark and white space; if empty, anything may follow."""
     quotes: ClassVar[tuple[Quotes, ...]] = (JSON_STRING,)
-    """The strings between the marks; the closing mark in one of them is a part of the string."""
+    """Kinds of strings between the marks, within which the closing mark is part of the string."""
 
     shown_by: ClassVar[tuple[str, ...] | None] = None
     """Texts, one of which a chat template of this format has; by default the opening mark."""
@@ -134,35 +135,35 @@ class ToolCallFormat(ABC):
 
     @abstractmethod
     def parse(self, text: str) -> list[ParsedCall]:
-        """Return the calls in a text that stood between the marks; none if it is something else."""
+        """Return the calls in the text between the marks; an empty list if it is anything else."""
 
     def read(self, text: str, tools: Signatures | None) -> list[ParsedCall]:
-        """Return the same where the tools are known, by whose schemas a format may convert its values."""
+        """Like `parse`, but with known tools, whose schemas a format may use to convert values."""
         return self.parse(text)
 
     def finder(self) -> CallFinder | None:
-        """Return what finds this format's calls in one text, and then no plain JSON counts; None: its marks do."""
+        """Return a custom finder for this format's calls, which disables plain JSON calls; None to use the marks."""
         return None
 
     @abstractmethod
     def frame(self, name: str) -> tuple[str, str]:
-        """Return the text between the opening mark and a tool's arguments, and that between these and the closing mark.
+        """Return the texts between the opening mark and a tool's arguments, and between those and the closing mark.
 
-        Where calls are imposed, a model writes exactly this around arguments of the tool's JSON schema.
+        Where calls are constrained, a model writes exactly this around arguments that fit the tool's JSON schema.
         """
 
 
 def read_json(text: str) -> Any:
-    r"""Read JSON that a model wrote; line breaks may stand in strings, as models write code so.
+    r"""Parse JSON written by a model, allowing line breaks in strings, as models write code that way.
 
-    A backslash that begins no escape stands for itself, as in `"C:\users"`, and half of a surrogate pair, which is no
+    A backslash that does not begin an escape is literal, as in `"C:\users"`, and an unpaired surrogate, which is not a
     character, is read as U+FFFD.
 
     Raises
     ------
     ValueError
-        If it is no JSON, has a number that is not finite, which no JSON could say again, or is nested deeper than is
-        read anywhere (`intact._base.strict_json.MOST_DEPTH`).
+        If it is not JSON, contains a number that is not finite, which JSON cannot represent, or is nested too deeply
+        (`intact._base.strict_json.MOST_DEPTH`).
     """
     text = mend_escapes(text)
     try:
@@ -175,7 +176,7 @@ def read_json(text: str) -> Any:
 
 
 def mend_escapes(text: str) -> str:
-    """Return a text of JSON in which each backslash begins an escape, and each escape stands for a character."""
+    """Return JSON text in which each backslash begins an escape, and each escape represents a character."""
 
     def mended(found: re.Match[str]) -> str:
         return r"\ufffd" if found["lone"] else found[0] if found["none"] is None else r"\\"
@@ -184,15 +185,15 @@ def mend_escapes(text: str) -> str:
 
 
 def replace_surrogates(text: str) -> str:
-    """Return a text with U+FFFD for each surrogate, which is no character."""
+    """Replace each surrogate, which is not a character, by U+FFFD."""
     return _SURROGATE.sub("\ufffd", text)
 
 
 def read_calls(text: str) -> list[ParsedCall]:
-    """Return the calls of a text of JSON: objects, or lists of them, one after the other.
+    """Parse a text of JSON calls: objects or lists of objects, one after the other.
 
     The name is in `name`, or in `function`, which may also hold the whole call; the arguments are in `arguments` or
-    `parameters`: an object, an object spelt as a string, or nothing. If anything else is there, there are no calls.
+    `parameters`: an object, an object as a string, or missing. If the text contains anything else, the list is empty.
     """
     try:
         values = _values(text)
@@ -237,7 +238,7 @@ def _call(value: Any) -> ParsedCall | None:
 
 
 def read_arguments(given: Any) -> str | None:
-    """Return arguments as JSON: an object, which may be spelt as a string, or nothing; None for anything else."""
+    """Return arguments as JSON: an object, an object as a string, or nothing; None for anything else."""
     if isinstance(given, str):
         given = mend_escapes(given or "{}")
     try:

@@ -1,4 +1,4 @@
-"""Blocks of calls that are not between a format's marks: fenced, between other tags, behind a mark, or bare JSON."""
+"""Blocks of calls outside a format's marks: fenced, between other tags, after a mark, or bare JSON."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from intact.text.tool_calls.signatures import Signatures
 
 FENCE = "```"
 FENCE_PART = re.compile(r"`{3,}[ \t]*+[a-z_]{0,9}+[ \t]*+\r?", re.IGNORECASE)
-"""A part of the line that opens a fenced block."""
+"""A prefix of the line that opens a fenced block."""
 TAGS_AROUND = {"<tools>": "</tools>", "<tool_call>": "</tool_call>"}
 """Tags that models write around calls, whatever their template shows (`<tools>`: Qwen2.5-Coder)."""
 _FENCE_LINE = re.compile(r"`{3,}[ \t]*+(?:json|xml|tool_call|tool_code|tool)?+[ \t]*+\r?\n", re.IGNORECASE)
 
 
 class UnmarkedBlock:
-    """Calls between an opening and a closing text; in a fenced block a call may also stand between the format's marks.
+    """Calls between an opening and a closing text; in a fenced block, calls may also be between the format's marks.
 
     Parameters
     ----------
@@ -28,18 +28,18 @@ class UnmarkedBlock:
     opening : str
         Backticks, a tag, a mark, or the first bracket of JSON.
     tools : Signatures or None
-        The tools of calls as JSON; None if there are no such calls.
+        Tools of JSON calls; None if JSON calls do not count.
     form : ToolCallFormat or None
-        The format whose marks count in a fenced block too.
+        Format whose marks also count in a fenced block.
     known : Signatures or None
-        The tools of calls between marks.
+        Tools of calls between marks.
 
     Attributes
     ----------
     end : int
-        The end of the block.
+        End of the block.
     calls : list of ParsedCall
-        The calls so far.
+        Calls so far.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class UnmarkedBlock:
             self._opened, self._at = line is not None, line.end() if line else 0
 
     def advance(self, text: str, ended: bool) -> ScanState:
-        """Go on with a text that has grown at its end."""
+        """Continue with a text that has grown at its end."""
         if not self._opened:
             return ScanState.NONE
         while True:
@@ -78,7 +78,7 @@ class UnmarkedBlock:
                 return ScanState.WHOLE
 
     def _read_member(self, text: str, ended: bool) -> ScanState | None:
-        """Read a call, or a list of calls; return the state of the block, or None if it goes on behind them."""
+        """Read a call or a list of calls; return the state of the block, or None if the block continues after them."""
         member = self._member
         if isinstance(member, MarkedBlock):
             state = member.advance(text, ended)
@@ -104,7 +104,7 @@ class UnmarkedBlock:
         return None
 
     def _between(self, text: str, ended: bool) -> ScanState | None:
-        """Return the state between two calls; None if another begins."""
+        """Return the state between two calls; None if another one begins."""
         form, closing = self._form, self._closing
         opens = "" if form is None else form.opens
         while True:
@@ -127,5 +127,5 @@ class UnmarkedBlock:
         return None
 
     def _end_of_calls(self) -> ScanState:
-        """Return the state where something else than a call follows: a fenced block has to be all calls."""
+        """Return the state if something other than a call follows: a fenced block must contain only calls."""
         return ScanState.WHOLE if self.calls and not self._is_fence else ScanState.NONE

@@ -1,4 +1,4 @@
-"""Calls of tools, as they are read from a text."""
+"""Tool calls as parsed from text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class ParsedCall(NamedTuple):
-    """A call of a tool: the tool's name, and its arguments as a JSON object."""
+    """A tool call: the tool's name, and its arguments as a JSON object."""
 
     name: str
     arguments: str

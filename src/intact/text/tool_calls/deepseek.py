@@ -1,4 +1,4 @@
-"""Calls as DeepSeek writes them: a list between marks, each call with a mark before, between and behind its parts."""
+"""DeepSeek calls: a list between marks, each call with marks before, between and after its parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FENCED: Final = re.compile(r"([^\n]+)\n```json\n(.*?)\n?```\s*", re.DOTALL)
 
 
 class DeepSeek(ToolCallFormat):
-    """The call's name, the mark and its arguments, as V3.1 writes them.
+    """Name, mark and arguments of each call, as in V3.1.
 
     V3 and R1 write the word `function`, the mark, the name on a line, and the arguments in a fenced block of JSON.
     """
@@ -29,7 +29,7 @@ class DeepSeek(ToolCallFormat):
     begins = (BEGIN,)
 
     def parse(self, text: str) -> list[ParsedCall]:
-        """Read calls until the text ends; anything else makes the whole text none."""
+        """Parse calls up to the end of the text; anything else makes the result empty."""
         found, at = list[ParsedCall](), 0
         while match := _HEAD.match(text, at):
             scan = MarkScan(END, (JSON_STRING,), match.end())
@@ -46,5 +46,5 @@ class DeepSeek(ToolCallFormat):
         return [] if text[at:].strip() else found
 
     def frame(self, name: str) -> tuple[str, str]:
-        """Write one call in the form of V3.1."""
+        """Return the frame of one call in the form of V3.1."""
         return f"{BEGIN}{name}{BETWEEN}", END

@@ -1,4 +1,4 @@
-"""Calls as Gemma 4 writes them: `<|tool_call>call:NAME{key:<|"|>text<|"|>,other:3}<tool_call|>`."""
+"""Gemma 4 calls: `<|tool_call>call:NAME{key:<|"|>text<|"|>,other:3}<tool_call|>`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from intact.text.tool_calls.base import JSON_STRING, Quotes, ToolCallFormat, rea
 from intact.text.tool_calls.calls import ParsedCall
 
 QUOTE: Final = '<|"|>'
-"""The mark on both sides of a string, in which nothing is escaped."""
+"""The mark on both sides of a string, within which nothing is escaped."""
 _CALL: Final = re.compile(r"\s*call:\s*([^\s{}]+)\s*(\{.*\})\s*\Z", re.DOTALL)
 _BARE: Final = re.compile(r'("(?:[^"\\]|\\.)*")|([^\s{}\[\],:"][^{}\[\],:"]*?)(?=\s*:)')
-"""A string of JSON, which stays as it is, or a key without quotes."""
+"""A JSON string, which stays as it is, or a key without quotes."""
 
 
 class GemmaCalls(ToolCallFormat):
-    """Keys without quotes, strings between marks of their own; numbers, lists and objects as in JSON."""
+    """Keys without quotes, strings between special marks; numbers, lists and objects as in JSON."""
 
     name = "gemma"
     opens = "<|tool_call>"
@@ -27,18 +27,18 @@ class GemmaCalls(ToolCallFormat):
     quotes = (Quotes(QUOTE, QUOTE), JSON_STRING)
 
     def parse(self, text: str) -> list[ParsedCall]:
-        """Read one call; arguments may be plain JSON too."""
+        """Parse one call; the arguments may also be plain JSON."""
         match = _CALL.match(text)
         arguments = None if match is None else read_arguments(_as_json(match[2]))
         return [] if match is None or arguments is None else [ParsedCall(match[1], arguments)]
 
     def frame(self, name: str) -> tuple[str, str]:
-        """Write one call whose arguments are plain JSON, which a schema can impose."""
+        """Return the frame of one call whose arguments are plain JSON, which a schema can constrain."""
         return f"call:{name}", ""
 
 
 def _as_json(text: str) -> str:
-    """Return arguments with JSON's quotes."""
+    """Return arguments with JSON quotes."""
     parts = text.split(QUOTE)
     plain = (_BARE.sub(lambda found: found[1] or json.dumps(found[2]), part) for part in parts[::2])
     strings = (json.dumps(part, ensure_ascii=False) for part in parts[1::2])

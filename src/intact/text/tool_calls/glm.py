@@ -1,4 +1,4 @@
-"""Calls as GLM-4.5 to 4.7 write them: `<tool_call>NAME<arg_key>KEY</arg_key><arg_value>VALUE</arg_value>...`."""
+"""GLM-4.5 to 4.7 calls: `<tool_call>NAME<arg_key>KEY</arg_key><arg_value>VALUE</arg_value>...`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ARGUMENT: Final = "<arg_key>"
 
 
 class GlmTags(TagCalls):
-    """The tool's name, and for each argument a tag with its name and one with its value."""
+    """The tool's name, followed by a tag with the name and a tag with the value of each argument."""
 
     name = "glm"
     opens = "<tool_call>"
@@ -27,9 +27,9 @@ class GlmTags(TagCalls):
     requires = ARGUMENT
 
     def untyped(self, value: str) -> Any:
-        """Return the value of JSON that is no string, which the template writes without quotes."""
+        """Return the value of JSON other than strings, which the template writes without quotes."""
         return or_json(value)
 
     def frame(self, name: str) -> tuple[str, str]:
-        """Write one call whose arguments are one JSON object, as a schema can impose no tags."""
+        """Return the frame of one call whose arguments are one JSON object, since a schema cannot constrain tags."""
         return f"{name}\n", "\n"

@@ -1,4 +1,4 @@
-"""Calls as gpt-oss writes them: `<|channel|>commentary to=functions.NAME <|constrain|>json<|message|>{...}<|call|>`."""
+"""gpt-oss calls: `<|channel|>commentary to=functions.NAME <|constrain|>json<|message|>{...}<|call|>`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ _LAST: Final = re.compile(rf"{MESSAGE}{FINAL}")
 _HEADER: Final = re.compile(rf"([A-Za-z0-9_.-]+)(?:\s*{re.escape(_CONSTRAIN)}\s*\w*|\s+\w+)?\s*")
 _HEADER_PART: Final = re.compile(r"[\w.<|>\s-]*")
 _LONGEST_HEADER: Final = 160
-"""Characters between the recipient's mark and the arguments, at most; names of tools have 64."""
+"""Maximum number of characters between the recipient's mark and the arguments; tool names have up to 64."""
 _STRING: Final = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _STRUCTURE: Final = re.compile(r'["{}\[\]]')
 
 
 class Harmony(ToolCallFormat):
-    """A message whose recipient is a function, its arguments a JSON object.
+    """A message whose recipient is a function, with a JSON object as arguments.
 
-    A message begins with the text, behind the word `assistant`, or behind a call; what looks like one elsewhere, as in
-    the text of `analysis`, is text, and so is all of a message of the channel `final`, which goes to the end. A call
-    counts on any channel: the documentation gives functions `commentary`, but models also call them on others.
+    A message starts at the beginning of the text, after the word `assistant`, or after a call; anything that looks like
+    one elsewhere, for example within `analysis`, is text, and so is all of a message of the channel `final`, which
+    extends to the end. A call counts on any channel: the documentation assigns functions to `commentary`, but models
+    also use others.
 
-    Of the control tokens only `<|constrain|>` is seen in a text, where it ends the name. The others are not, so a text
-    has the channel's name behind the word `assistant`, or at its beginning. The recipient may stand before the channel
-    too (`assistant to=functions.NAME<|channel|>commentary json`), as the chat template writes earlier calls, and
-    `<|constrain|>` may be missing. `<|call|>` ends the model's turn, so a turn of gpt-oss has one call; more are read
-    where they follow.
+    Of the control tokens, only `<|constrain|>` appears in text, where it ends the name. The others do not, so a text
+    has the channel's name after the word `assistant`, or at its beginning. The recipient may also precede the channel
+    (`assistant to=functions.NAME<|channel|>commentary json`), as the chat template writes earlier calls, and
+    `<|constrain|>` may be missing. `<|call|>` ends the model's turn, so a turn of gpt-oss has one call; further calls
+    that follow are read too.
+
     Documentation: the harmony response format (openai/harmony, docs/format.md).
     """
 
@@ -44,32 +46,32 @@ class Harmony(ToolCallFormat):
     shown_by = (channel_mark(COMMENTARY),)
 
     def parse(self, text: str) -> list[ParsedCall]:
-        """Read one call behind the recipient's mark; anything else makes the text none."""
+        """Parse one call after the recipient's mark; anything else makes the result empty."""
         name, brace, arguments = text.partition("{")
         header = _HEADER.fullmatch(name)
         read = read_arguments(brace + arguments.strip())
         return [] if header is None or not brace or read is None else [ParsedCall(header[1], read)]
 
     def frame(self, name: str) -> tuple[str, str]:
-        """Write the header's rest, as text: a schema imposes no control tokens."""
+        """Return the rest of the header as text: a schema cannot constrain control tokens."""
         return f"{name} {_CONSTRAIN}json", ""
 
     def finder(self) -> HarmonyCalls:
-        """Return what finds the calls of one text, which end with their JSON."""
+        """Return a finder for the calls of one text, which end with their JSON."""
         return HarmonyCalls(self)
 
 
 class HarmonyCalls:
-    """Find calls in a text that arrives in pieces; each character of arguments is looked at once."""
+    """Finds calls in a text that arrives in pieces; each character of the arguments is visited once."""
 
     literals = tuple(message + channel + _RECIPIENT for message, channel in product((MESSAGE, ""), (*CHANNELS, "")))
 
     def __init__(self, form: Harmony) -> None:
         self._form = form
-        self._decided = 0  # counted from the text's beginning, as is the place of the scan
+        self._decided = 0  # counted from the beginning of the text, like the position of the scan
         self._scan: tuple[int, _ObjectScan] | None = None
         self._last_end = 0  # the end of the last call
-        self._is_last = False  # a message of the channel `final` has begun, which goes to the end
+        self._is_last = False  # a message of the channel `final` has begun, which extends to the end
 
     def find(self, text: str, offset: int, ended: bool) -> Region | None:
         """Return the first region, or None; the parameters are those of `CallFinder.find`."""
@@ -93,7 +95,7 @@ class HarmonyCalls:
         return None
 
     def _last(self, text: str, offset: int, ended: bool) -> int | None:
-        """Return where a message of the channel `final` begins that is no call; None if there is none so far."""
+        """Return the start of a message of the channel `final` that is not a call; None if there is none so far."""
         at = max(0, self._decided - offset)
         places = [found.span() for found in _LAST.finditer(text, at)]
         start = len(text) - len(text.lstrip())
@@ -106,7 +108,7 @@ class HarmonyCalls:
         return None
 
     def _read(self, rest: str, begin: re.Match[str], place: int, ended: bool) -> tuple[int | None, ParsedCall | None]:
-        """Return the end of a call and the call; no end while more text decides; no call if it is none."""
+        """Return the end of a call and the call; end None while more text is needed, call None if it is not a call."""
         length = len(begin[0])
         first = rest.find("{", length, length + _LONGEST_HEADER)
         if first < 0:
@@ -126,25 +128,25 @@ class HarmonyCalls:
             return None, None
         found = self._form.parse(rest[length : scan.at])
         name = found[0].name if found else ""
-        if not begin[2]:  # the recipient stood first, the channel behind it
+        if not begin[2]:  # the recipient came before the channel
             name = next((name.removesuffix(one) for one in CHANNELS if name.endswith(one)), "")
         return end, found[0]._replace(name=name) if name else None
 
 
 class _ObjectScan:
-    """The end of a JSON object in a text that grows; brackets are counted, and what is wrong is left to its reader.
+    """Finds the end of a JSON object in a growing text by counting brackets; errors are left to the JSON parser.
 
     Attributes
     ----------
     at : int
-        Where the scan is; once it is done, the end of the object.
+        Position of the scan; once it is done, the end of the object.
     """
 
     def __init__(self, at: int) -> None:
         self.at, self._depth, self._in_string, self._done = at, 0, False, False
 
     def advance(self, text: str) -> bool:
-        """Go on with a text that has grown at its end; return true once the object is complete."""
+        """Continue with a text that has grown at its end; return true once the object is complete."""
         while self.at < len(text) and not self._done:
             if self._in_string:
                 self.at = _STRING.match(text, self.at).end()  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Calls as Qwen and Hermes write them: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`."""
+"""Qwen and Hermes calls: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Hermes(ToolCallFormat):
     excludes = (FUNCTION, ARGUMENT)
 
     def parse(self, text: str) -> list[ParsedCall]:
-        """Read an object or a list of objects; one that is no call makes the whole text none."""
+        """Parse an object or a list of objects; one that is not a call makes the result empty."""
         return read_calls(text)
 
     def frame(self, name: str) -> tuple[str, str]:
-        """Write the object over three lines, as the templates show it."""
+        """Return the frame of an object on three lines, as in the templates."""
         return f'\n{{"name": "{name}", "arguments": ', "}\n"

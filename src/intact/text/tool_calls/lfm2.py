@@ -1,4 +1,4 @@
-"""Calls as LFM2 writes them: `<|tool_call_start|>[f(a="x", b=3)]<|tool_call_end|>`, a list of Python's calls."""
+"""LFM2 calls: `<|tool_call_start|>[f(a="x", b=3)]<|tool_call_end|>`, a list of Python calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MARKS: Final = ("<|tool_call_start|>", "<|tool_list_start|>")
 
 
 class Lfm2Calls(PythonCalls):
-    """Templates show the mark of the list of tools alone."""
+    """A list of Python calls between marks; templates only show the mark of the list of tools."""
 
     name = "lfm2"
     opens = "<|tool_call_start|>"

@@ -1,4 +1,4 @@
-"""The end of calls between two marks: a closing mark in a string ends nothing."""
+"""Finds the end of calls between two marks, ignoring closing marks in strings."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 class MarkScan:
-    """The first closing mark outside of strings, in a text that grows; each character is looked at once.
+    """Finds the first closing mark outside strings in a growing text; each character is visited once.
 
     Attributes
     ----------
     at : int
-        Where the scan is; once it is whole, the end of the mark.
+        Position of the scan; once it is done, the end of the mark.
     """
 
     def __init__(self, closes: str, quotes: tuple[Quotes, ...], at: int) -> None:
@@ -30,7 +30,7 @@ class MarkScan:
         self._pattern = _pattern(self._marks)
 
     def advance(self, text: str, ended: bool) -> bool:
-        """Go on with a text that has grown at its end; return true once the mark is found."""
+        """Continue with a text that has grown at its end; return true once the mark is found."""
         while True:
             if self._string is not None:
                 end = self._end_of_string(self._string, text, ended)
@@ -39,7 +39,7 @@ class MarkScan:
                 self.at, self._string = end, None
             found = self._pattern.search(text, self.at)
             part = len(text) if ended else self._part(text)
-            if found is None or part < found.start():  # a mark that is not complete may begin first
+            if found is None or part < found.start():  # an incomplete mark may come first
                 self.at = part
                 return False
             self.at, self._string = found.end(), self._quotes.get(found[0])
@@ -47,13 +47,13 @@ class MarkScan:
                 return True
 
     def _part(self, text: str) -> int:
-        """Return where a part of a mark begins that the text ends with; its length if there is none."""
+        """Return the start of a prefix of a mark at the end of the text, or the text's length."""
         first = max(self.at, len(text) - max(map(len, self._marks)) + 1)
         places = range(first, len(text))
         return next((at for at in places if any(one.startswith(text[at:]) for one in self._marks)), len(text))
 
     def _end_of_string(self, string: Quotes, text: str, ended: bool) -> int | None:
-        """Return where a string ends, or None while it does not."""
+        """Return the end of a string, or None if it has not ended."""
         if string.escapes:
             end = _unescaped(string.closes).match(text, self.at).end()  # type: ignore[union-attr]
             self.at = end
@@ -77,13 +77,13 @@ def _pattern(marks: tuple[str, ...]) -> re.Pattern[str]:
 
 @lru_cache
 def _unescaped(quote: str) -> re.Pattern[str]:
-    """Return a pattern of a string's text up to its closing quote, or to an escape that is not complete."""
+    """Return a pattern for a string up to its closing quote or an incomplete escape."""
     plain = rf"[^{re.escape(quote)}\\]*+"
     return re.compile(rf"{plain}(?:\\.{plain})*+", re.DOTALL)
 
 
 def _follows(literals: tuple[str, ...], text: str, at: int, ended: bool) -> ScanState:
-    """Return whether one of some literals stands behind white space; open while more text decides."""
+    """Check whether one of some literals follows after white space; open while more text is needed."""
     if not literals:
         return ScanState.WHOLE
     at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
@@ -94,7 +94,7 @@ def _follows(literals: tuple[str, ...], text: str, at: int, ended: bool) -> Scan
 
 
 def end_of_value(text: str, at: int, string: Quotes) -> int:
-    """Return where the closing mark of a string that begins at a place begins; -1 if there is none."""
+    """Return the start of the closing mark of a string that begins at a position, or -1."""
     while (end := text.find(string.closes, at)) >= 0:
         at = end + len(string.closes)
         if not text[at:].strip() or _follows(string.follows, text, at, True) is ScanState.WHOLE:
@@ -108,14 +108,15 @@ class MarkedBlock:
     Parameters
     ----------
     at : int
-        Where the opening mark ends.
+        End of the opening mark.
 
     Attributes
     ----------
     end : int
-        The end of the block; where it is no calls, of the text that is none, or 0 if that is the opening mark alone.
+        End of the block. If it contains no calls, the end of the text that is ruled out, or 0 if that is only the
+        opening mark.
     calls : list of ParsedCall
-        The calls; none where a tool is unknown, or an argument is.
+        Calls; empty if a tool or an argument is unknown.
     """
 
     def __init__(self, form: ToolCallFormat, tools: Signatures | None, at: int) -> None:
@@ -125,7 +126,7 @@ class MarkedBlock:
         self.end, self.calls = 0, list[ParsedCall]()
 
     def advance(self, text: str, ended: bool) -> ScanState:
-        """Go on with a text that has grown at its end; it is whole if it is calls, of whatever tools."""
+        """Continue with a text that has grown at its end; it is whole if it consists of calls, of whatever tools."""
         if self._state is ScanState.OPEN:
             self._state = self._advance(text, ended)
         return self._state

@@ -1,4 +1,4 @@
-"""Calls as MiniMax M2 writes them: `<minimax:tool_call><invoke name="NAME"><parameter name="KEY">VALUE...`."""
+"""MiniMax M2 calls: `<minimax:tool_call><invoke name="NAME"><parameter name="KEY">VALUE...`."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ class MiniMax(TagCalls):
     quotes = (value, JSON_STRING)
 
     def frame(self, name: str) -> tuple[str, str]:
-        """Write one call whose arguments are one JSON object, as a schema can impose no tags."""
+        """Return the frame of one call whose arguments are one JSON object, since a schema cannot constrain tags."""
         return f'\n<invoke name="{name}">', "</invoke>\n"

@@ -1,4 +1,4 @@
-"""Calls as Mistral writes them: `[TOOL_CALLS] [{"name": ..., "arguments": {...}}]`."""
+"""Mistral calls: `[TOOL_CALLS] [{"name": ..., "arguments": {...}}]`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from intact.text.tool_calls.bare_json import BareJson
 
 
 class Mistral(BareJson):
-    """A list of calls behind a mark; where the mark is a control token, only the list is in the text."""
+    """A list of calls after a mark; if the mark is a control token, only the list appears in text."""
 
     name = "mistral"
     opens = "[TOOL_CALLS]"
     shown_by = (opens,)
 
     def frame(self, name: str) -> tuple[str, str]:
-        """Write a list of one call."""
+        """Return the frame of a list with one call."""
         return f'[{{"name": "{name}", "arguments": ', "}]"

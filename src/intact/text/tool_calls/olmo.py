@@ -1,4 +1,4 @@
-"""Calls as OLMo 3 writes them: `<function_calls>`, a call of Python on each line, `</function_calls>`."""
+"""OLMo 3 calls: `<function_calls>`, one Python call per line, `</function_calls>`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from intact.text.tool_calls.pythonic import PythonCalls
 
 
 class OlmoCalls(PythonCalls):
-    """A call a line."""
+    """One Python call per line."""
 
     name = "olmo"
     opens = "<function_calls>"

@@ -1,4 +1,4 @@
-"""The part that formats share whose calls are Python's: `f(a="x", b=3)`, one a line or in a list."""
+"""Common part of the formats with Python calls: `f(a="x", b=3)`, one per line or in a list."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from intact.text.tool_calls.base import (
 from intact.text.tool_calls.calls import ParsedCall
 
 _MOST: Final = 1 << 16
-"""Characters of a text that is read as Python; calls are far shorter."""
+"""Maximum number of characters of a text that is parsed as Python; calls are far shorter."""
 _ESCAPE: Final = re.compile(
     r"""(?P<raw>\b[rR](?:"[^"\n]*"|'[^'\n]*'))"""
     r"|\\(?:[\\'\"abfnrtv0-7\n]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}|(?P<none>))"
 )
-"""A raw string, an escape of Python, or a backslash that begins none."""
+"""A raw string, a Python escape, or a backslash that does not begin one."""
 
 
 class PythonCalls(ToolCallFormat):
-    """Calls whose arguments have names and are literals; or JSON, which models write when they are asked to."""
+    """Calls with named literal arguments; also JSON, which models write when asked to."""
 
     quotes = (JSON_STRING, Quotes("'", "'", escapes=True))
 
     def parse(self, text: str) -> list[ParsedCall]:
-        """Read calls, and lists of calls; anything else, such as an argument that is no literal, makes it none."""
+        """Parse calls and lists of calls; anything else, such as a non-literal argument, makes the result empty."""
         if found := read_calls(text):
             return found
         try:
@@ -41,24 +41,24 @@ class PythonCalls(ToolCallFormat):
             return []
 
     def frame(self, name: str) -> tuple[str, str]:
-        """Write a list of one call as JSON, as a schema can impose no Python."""
+        """Return the frame of a list with one call as JSON, since a schema cannot constrain Python."""
         return f'[{{"name": "{name}", "arguments": ', "}]"
 
 
 def parse_python(text: str) -> ast.Module:
-    """Parse Python that a model wrote; a backslash that begins no escape stands for itself.
+    """Parse Python code written by a model; a backslash that does not begin an escape is literal.
 
     Raises
     ------
     ValueError
-        If it is none, or too long.
+        If it is not Python, or too long.
     """
     if len(text) > _MOST:
         raise ValueError("too long")
     try:
         return ast.parse(_ESCAPE.sub(lambda found: found[0] if found["none"] is None else r"\\", text.strip()))
     except (SyntaxError, RecursionError, MemoryError) as error:
-        raise ValueError("no Python") from error
+        raise ValueError("not Python") from error
 
 
 def _calls(module: ast.Module) -> Iterator[ast.expr]:
@@ -69,12 +69,12 @@ def _calls(module: ast.Module) -> Iterator[ast.expr]:
 
 
 def _read(call: ast.expr) -> ParsedCall:
-    """Return a call of Python as one of a tool.
+    """Convert a Python call to a tool call.
 
     Raises
     ------
     ValueError
-        If it is something else, or an argument has no name or no value of JSON.
+        If it is something else, or an argument has no name or no JSON value.
     """
     if not isinstance(call, ast.Call) or call.args:
         raise ValueError("not a call with named arguments")
@@ -87,7 +87,7 @@ def _read(call: ast.expr) -> ParsedCall:
 
 
 def _name(function: ast.expr) -> str:
-    """Return a tool's name, which may have parts with dots between them."""
+    """Return a tool's name, which may have several parts separated by dots."""
     if isinstance(function, ast.Name):
         return function.id
     if isinstance(function, ast.Attribute):
@@ -96,11 +96,11 @@ def _name(function: ast.expr) -> str:
 
 
 _WORDS: Final = {"true": True, "false": False, "null": None}
-"""JSON's words, which models write among Python's."""
+"""JSON's constants, which models mix with Python's."""
 
 
 def literal(value: ast.expr) -> Any:
-    """Return the value of a literal of Python that JSON has too.
+    """Return the value of a Python literal that JSON can represent.
 
     Raises
     ------
@@ -122,10 +122,10 @@ def literal(value: ast.expr) -> Any:
             return [literal(element) for element in elements]
         case ast.Dict(keys=keys, values=values):
             return {_key(key): literal(one) for key, one in zip(keys, values, strict=True)}
-    raise ValueError("an argument that is no literal")
+    raise ValueError("an argument that is not a literal")
 
 
 def _key(key: ast.expr | None) -> str:
     if isinstance(key, ast.Constant) and isinstance(key.value, str):
         return replace_surrogates(key.value)
-    raise ValueError("a key that is no string")
+    raise ValueError("a key that is not a string")

@@ -1,4 +1,4 @@
-"""Calls as Qwen3-Coder and Qwen3.5 write them: `<tool_call><function=NAME><parameter=KEY>VALUE</parameter>...`."""
+"""Qwen3-Coder and Qwen3.5 calls: `<tool_call><function=NAME><parameter=KEY>VALUE</parameter>...`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading of calls from a text that arrives in pieces."""
+"""Reader that separates content and tool calls in text that arrives in pieces."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from intact.text.tool_calls.signatures import Signatures
 
 
 class CallReader:
-    """Read calls from a text that arrives in pieces; the result does not depend on how it was cut.
+    """Reads calls from text that arrives in pieces; the result does not depend on where the pieces are cut.
 
-    A text between the marks that is no call stays text, and so do calls in thoughts, in inline code, and in a fenced
-    block that holds anything else. White space around calls is dropped. A whole call counts even if the text ends
+    Text between the marks that is not a call stays text, and so do calls within thinking, inline code, or a fenced
+    block that contains anything else. White space around calls is dropped. A complete call counts even if the text ends
     before its closing mark.
 
     Parameters
     ----------
     form : ToolCallFormat
-        The format of the calls.
+        Format of the calls.
     alone : bool
         If true, only the first call counts, and the text ends with it.
     tools : Signatures, optional
-        The tools that there are. With them only a call of one of them counts, with names of arguments that it takes;
-        and so does a call as plain JSON, in a fenced block, or between tags (`intact.text.tool_calls.blocks`).
+        Available tools. If given, only calls of these tools with valid argument names count, but then calls also count
+        as plain JSON, in a fenced block, or between tags (`intact.text.tool_calls.blocks`).
     plain : bool
-        If false, calls count between the format's marks alone, where it has marks.
+        If false, calls count only between the format's marks, if it has marks.
     thought : ThinkingTags, optional
-        The marks of the thought in which the text begins, if its prompt ended within one.
+        Marks of the thinking in which the text begins, if its prompt ended within thinking.
     """
 
     def __init__(
@@ -43,18 +43,18 @@ class CallReader:
         own = form.finder()
         self._plain = tools is not None and own is None and (plain or not form.closes)
         self._finder: CallFinder = own or CallRegions(form, tools, self._plain, thought)
-        self._opens = own.literals if own else (form.opens,) if form.closes else ()  # they begin calls of the format
-        self._held, self._offset = "", 0  # text that is not decided, and where it begins
-        self._fresh = False  # nothing was content since the last call
+        self._opens = own.literals if own else (form.opens,) if form.closes else ()  # texts that begin calls
+        self._held, self._offset = "", 0  # undecided text, and its position
+        self._fresh = False  # no content since the last call
         self.calls = 0
 
     def push(self, text: str) -> tuple[str, list[ParsedCall]]:
-        """Take more text; return what of it is content for certain, and the calls that are complete."""
+        """Add text; return the content that is now certain, and the completed calls."""
         self._held += text
         return self._read(False)
 
     def flush(self) -> tuple[str, list[ParsedCall]]:
-        """Return the same of what was held back, once nothing more will come; after calls not the part of a mark."""
+        """Return the content and calls held back, once the text has ended; drops an incomplete mark after calls."""
         content, calls = self._read(True)
         rest = self._cut(len(self._held))
         left = rest.strip()
@@ -81,14 +81,14 @@ class CallReader:
         return content, calls
 
     def _next_region(self, ended: bool) -> Region | None:
-        """Return the first part of the text that is calls, or is none though it looks so."""
+        """Return the first part of the text that is a call, or that looks like one but is not."""
         region = self._finder.find(self._held, self._offset, ended)
         if region is None or self._tools is None or all(map(self._tools.fits, region.calls)):
             return region
         return region._replace(calls=[])
 
     def _certain(self, until: int) -> int:
-        """Return how much of the held text is content: not white space, or part of what begins a call, at its end."""
+        """Return the length of held text that is content: excludes trailing white space and a call's beginning."""
         text = self._held[:until]
         if until == len(self._held):
             text = text[: len(text) - max(map(self._part, self._finder.literals), default=0)]
@@ -96,18 +96,18 @@ class CallReader:
         return 0 if self._plain and self._fresh and text.strip() in ("", ",", ";") else len(text)
 
     def _part(self, literal: str) -> int:
-        """Return how much of a text the held one ends with."""
+        """Return the length of the longest prefix of a literal with which the held text ends."""
         held = self._held
         return next((n for n in range(min(len(literal) - 1, len(held)), 0, -1) if literal.startswith(held[-n:])), 0)
 
     def _before_call(self, length: int) -> str:
-        """Cut the text before a call off; space is dropped, and what separates it from the call before."""
+        """Cut off the text before a call, dropping white space and the separator from the previous call."""
         separates = self._plain and self._fresh and self._held[:length].strip() in (",", ";")
         text = self._cut(length).rstrip()
         return "" if separates else text
 
     def _cut(self, length: int) -> str:
-        """Take content from the beginning of the held text."""
+        """Cut off content from the beginning of the held text."""
         text = self._held[:length]
         self._skip(length)
         self._fresh = self._fresh and not text

@@ -1,4 +1,4 @@
-"""The parts of a reply that are calls: not in thoughts, code, or strings of other calls; marked, or as plain JSON."""
+"""Finds the calls in a reply: marked or as plain JSON, but not within thinking, code, or strings of other calls."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from intact.text.tool_calls.signatures import Signatures
 
 _THOUGHTS = {tags.opens: tags.closes for tags in TAGS}
 _CALL, _LIST = r'\{(?=[ \t\r\n]*+(?:"|\Z))', r"\[(?=[ \t\r\n]*+(?:\{|\Z))"
-"""The brackets of a call and of a list of calls, by what follows."""
+"""The opening brackets of a call and of a list of calls, recognised by the text after them."""
 _STRING_REST = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _SPAN_MARKS = re.compile(r"`+|\n\r?\n")
 _MOST_UNFINISHED = 64
-"""Blocks that are looked at once the text has ended before one of them did: each may have to be read to the end."""
+"""Maximum number of unfinished blocks examined after the text has ended: each may have to be read to the end."""
 _GLIMPSE = 256
-"""Characters by which most beginnings are seen to be none, without a copy of all that follows them."""
+"""Number of characters that rule out most beginnings, without copying all the text after them."""
 
 
 class CallRegions:
-    """Find calls in a text, of which each call of `find` brings more; what was decided stays so.
+    """Finds calls in a growing text, passed to `find` repeatedly; decisions are final.
 
-    There are none in thoughts, in inline code, in a fenced block that is not made of calls alone, and in the strings of
-    an answer that has to be JSON.
+    There are no calls within thinking, inline code, a fenced block that contains anything but calls, or the strings of
+    an answer that must be JSON.
 
     Parameters
     ----------
     form : ToolCallFormat
-        The format, whose calls stand between its marks, or are plain JSON behind one.
+        Format, whose calls are between its marks, or plain JSON after a mark.
     tools : Signatures or None
-        The tools that there are.
+        Available tools.
     plain : bool
         If true, calls as plain JSON count too, in a fenced block or between tags; if false and there are tools, the
-        text is calls or an answer in JSON.
+        text consists of calls or is a JSON answer.
     thought : ThinkingTags, optional
-        The marks of the thought in which the text begins.
+        Marks of the thinking in which the text begins.
     """
 
     def __init__(
@@ -51,16 +51,16 @@ class CallRegions:
         opens = [form.opens] if self._marked else []
         begins = list(dict.fromkeys(one for one in (*_THOUGHTS, *opens, *tags, self._mark) if one))
         self.literals = (*begins, *_THOUGHTS.values())
-        """Texts of which a part, at the end of the text so far, must not be taken for content."""
+        """Texts of which a prefix at the end of the text so far must not be released as content."""
         brackets = [_CALL, _LIST] if self._plain is not None else []
         code = '"' if tools is not None and not plain else "`+"
         self._begins = re.compile("|".join([code, *map(re.escape, begins), *brackets]))
         self._longest = max(map(len, begins))
-        self._decided = 0  # counted from the text's beginning, as are the other places
+        self._decided = 0  # counted from the beginning of the text, like the other positions
         self._thought = "" if thought is None else thought.closes  # the mark that ends it
-        self._fence = 0  # backticks that opened the code that is being read
+        self._fence = 0  # number of backticks that opened the current code
         self._in_string = False
-        self._span = (-1, 0)  # backticks that may open inline code, and where their end has been looked for
+        self._span = (-1, 0)  # backticks that may open inline code, and the end of the search for its end
         self._unfinished = 0
         self._block: tuple[int, MarkedBlock | None, UnmarkedBlock | None] | None = None
 
@@ -72,7 +72,7 @@ class CallRegions:
                 if self._is_hidden:
                     return held
             begin = self._begins.search(text, max(0, self._decided - offset))
-            if begin is None:  # only a part of a beginning at the end may still become one
+            if begin is None:  # only a prefix of an opening, at the end, may still become one
                 self._decided = max(self._decided, offset + len(text) - self._longest + 1)
                 return None
             start, place, opening = begin.start(), offset + begin.start(), begin[0]
@@ -104,11 +104,11 @@ class CallRegions:
 
     @property
     def _is_hidden(self) -> bool:
-        """If true, a thought, code or a string is being read."""
+        """True within thinking, code or a string."""
         return bool(self._thought or self._fence or self._in_string)
 
     def _leave(self, text: str, offset: int, ended: bool) -> Region | None:
-        """Look for the end of what is hidden; return the part of the text that must be held back until then."""
+        """Search for the end of the hidden part; return the part of the text that must be held back until then."""
         at = max(0, self._decided - offset)
         if self._in_string:
             end = _STRING_REST.match(text, at).end()  # type: ignore[union-attr]
@@ -129,7 +129,7 @@ class CallRegions:
         return None if ended or tail == len(text) else Region(tail, None, [])
 
     def _end_of_span(self, text: str, begin: re.Match[str], offset: int, ended: bool) -> int | None:
-        """Return where inline code ends, in the same paragraph, or its backticks if they open none; None: undecided."""
+        """Return the end of inline code in its paragraph, or of its backticks if unclosed; None while undecided."""
         place = offset + begin.start()
         at = self._span[1] - offset if self._span[0] == place else begin.end()
         for mark in _SPAN_MARKS.finditer(text, at):
@@ -147,7 +147,7 @@ class CallRegions:
         return None
 
     def _advance(self, rest: str, opening: str, place: int, ended: bool) -> Region | None:
-        """Read the block that begins with an opening; return its region within the rest, or None if it is no call."""
+        """Read the block that begins with an opening; return its region relative to it, or None if it is not a call."""
         if self._block is None or self._block[0] != place:
             marked = None
             if self._marked is not None and opening == self._marked.opens:
@@ -170,7 +170,7 @@ class CallRegions:
         return UnmarkedBlock(rest, opening, self._plain, self._form, known=self._tools)
 
     def _is_known_none(self, text: str, opening: str, start: int, offset: int) -> bool:
-        """Return whether the next characters show that a bracket begins no call, so that hostile text costs no more."""
+        """Return true if the next characters rule out a call at a bracket, which keeps hostile text cheap."""
         if opening not in ("{", "[") or (self._block is not None and self._block[0] == offset + start):
             return False
         glimpse = text[start : start + _GLIMPSE]
@@ -179,6 +179,6 @@ class CallRegions:
         )
 
     def _may_become_longer(self, rest: str) -> bool:
-        """Return whether the text so far may be a part of the mark, or of the line that opens a fenced block."""
+        """Return true if the text so far may be a prefix of the mark, or of the line that opens a fenced block."""
         is_part = bool(self._mark) and len(rest) < len(self._mark) and self._mark.startswith(rest)
         return is_part or (FENCE_PART.fullmatch(rest) is not None)

@@ -1,4 +1,4 @@
-"""Reading of plain JSON as it arrives, only as long as it may still become a call."""
+"""Incremental scanner for plain JSON, which stops as soon as it can no longer be a call."""
 
 from __future__ import annotations
 
@@ -14,97 +14,97 @@ _WORD = re.compile(r"[-+.0-9A-Za-z]*")
 _SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null")
 _ARGUMENTS = ("arguments", "parameters")
 _MEMBERS = frozenset({"name", "function", "type", "id", *_ARGUMENTS})
-"""Members of a call; an object with others is none."""
+"""Fields of a call; an object with any other is not a call."""
 
 
 class ScanState(Enum):
     """The state of a scan."""
 
     OPEN = "open"
-    """More text may make it a call, or not."""
+    """More text is needed to decide."""
     WHOLE = "whole"
-    """It is complete: an object, or a list of objects, with a call's members."""
+    """Complete: an object or a list of objects with the fields of a call."""
     NONE = "none"
-    """It is no call, whatever follows."""
+    """Not a call, whatever follows."""
 
 
 class _Object:
-    """An object that is being read as a call.
+    """An object being read as a call.
 
     Attributes
     ----------
     key : str
-        The member whose value is being read.
+        Field whose value is being read.
     seen : set of str
-        The members so far.
+        Fields so far.
     nested : bool
         If true, `function` holds the whole call.
     strict : bool
-        If true, the call is one of a strict tool.
+        If true, the call is for a strict tool.
     """
 
     def __init__(self) -> None:
         self.key, self.seen, self.nested, self.strict = "", set[str](), False, False
 
     def may_have(self, key: str) -> bool:
-        """Return whether a member may come next."""
+        """Return true if a field may come next."""
         is_misplaced = self.strict and key in _ARGUMENTS and self.key != "name"
         return key in _MEMBERS and key not in self.seen and not is_misplaced
 
     def begins(self) -> str:
-        """Return the characters with which the value may begin that is being read, other than a word."""
+        """Return the characters with which the current value may begin, other than a word."""
         if self.key in _ARGUMENTS:
             return "{" if self.strict else '"{'
         return '"{' if self.key == "function" else '"'
 
     def may_be_word(self, word: str) -> bool:
-        """Return whether the value may be a number, true or false, or null, of which this is the beginning."""
+        """Return true if the current value may be a number, true, false or null that begins with this."""
         return self.key in ("type", "id") or (self.key in _ARGUMENTS and not self.strict and "null".startswith(word))
 
     def names_tool(self) -> bool:
-        """Return whether the value that is being read is a tool's name."""
+        """Return true if the current value is a tool's name."""
         return self.key in ("name", "function")
 
     def may_name(self, name: str, tools: Signatures) -> bool:
-        """Return whether the member that is being read may name a tool so."""
+        """Return true if the current field may name this tool."""
         self.strict = tools.is_strict(name)
         is_misplaced = self.strict and (self.key == "function" or not self.seen.isdisjoint(_ARGUMENTS))
         return name in tools and not is_misplaced
 
 
 class CallScan:
-    """A text of JSON that may become a call, or a list of calls; each character is looked at once.
+    """JSON text that may become a call or a list of calls; each character is visited once.
 
     Parameters
     ----------
     tools : Signatures
-        The tools that there are; a call of another is none. One of a strict tool has its name right before an object of
-        arguments (`ToolSignature.begins`), as a model is constrained from there on.
+        Available tools; calls of others are rejected. A call of a strict tool must have its name right before an object
+        of arguments (`ToolSignature.begins`), since a model is constrained from there on.
     at : int
-        Where the JSON begins.
+        Start of the JSON.
 
     Attributes
     ----------
     at : int
-        Where the scan is; once it is whole, the end of the JSON.
+        Position of the scan; once it is whole, the end of the JSON.
     """
 
     def __init__(self, tools: Signatures, at: int = 0) -> None:
         self.at = at
         self.state = ScanState.OPEN
         self._tools = tools
-        self._stack: list[_Object | str] = []  # calls being read, and the closing characters of other values
+        self._stack: list[_Object | str] = []  # open calls, and the closing characters of other open values
         self._expects = "value"
-        self._string: int | None = None  # where the string began that is being read
+        self._string: int | None = None  # start of the current string
 
     def advance(self, text: str) -> ScanState:
-        """Go on with a text that has grown at its end."""
+        """Continue with a text that has grown at its end."""
         while self.state is ScanState.OPEN and self._step(text):
             pass
         return self.state
 
     def _step(self, text: str) -> bool:
-        """Read one part of the JSON; return false where it needs more text."""
+        """Read one part of the JSON; return false if it needs more text."""
         if self._string is not None:
             return self._read_string(text, self._string)
         self.at = _SPACE.match(text, self.at).end()  # type: ignore[union-attr]
@@ -138,7 +138,7 @@ class CallScan:
         return top[-1:] if isinstance(top, str) else "}"
 
     def _may_begin(self, first: str) -> None:
-        """End the scan if a value may not begin so in its place."""
+        """End the scan if the value may not begin this way at its position."""
         top = self._stack[-1] if self._stack else None
         if self._expects != "value":
             return

@@ -1,4 +1,4 @@
-"""Types that JSON schemas of arguments allow."""
+"""Types that a JSON schema of arguments allows."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 _DEEPEST: Final = 16
-"""References and alternatives within each other that are followed in a schema."""
+"""Maximum nesting depth of references and alternatives that are followed in a schema."""
 _KINDS: Final = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
 
 
 def schema_types(schema: Any, root: Any, depth: int = 0) -> frozenset[str] | None:
-    """Return the names of the types that a JSON schema allows; None if it leaves them open.
+    """Return the names of the types that a JSON schema allows; None if it does not restrict them.
 
     Parameters
     ----------
     root : any
-        The schema in which references (`#/$defs/NAME`) are found.
+        Schema in which references (`#/$defs/NAME`) are resolved.
     """
     if not isinstance(schema, dict) or depth > _DEEPEST:
         return None
@@ -38,7 +38,7 @@ def schema_types(schema: Any, root: Any, depth: int = 0) -> frozenset[str] | Non
 
 
 def _referred(reference: str, root: Any) -> Any:
-    """Return the part of a schema to which a reference within it leads; None if there is none."""
+    """Return the part of a schema that an internal reference points to, or None."""
     path, found = reference.removeprefix("#").strip("/"), root
     for name in path.split("/") if path else ():
         found = found.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None

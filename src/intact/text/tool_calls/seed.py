@@ -1,4 +1,4 @@
-"""Calls as Seed-OSS writes them: `<seed:tool_call><function=NAME><parameter=KEY>VALUE</parameter></function>...`."""
+"""Seed-OSS calls: `<seed:tool_call><function=NAME><parameter=KEY>VALUE</parameter></function>...`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FUNCTION: Final = "<function="
 
 
 class Seed(TagCalls):
-    """A tag for the function, and one for each parameter, whose value may stand on lines of its own."""
+    """A tag for the function, and one for each parameter, whose value may be on separate lines."""
 
     name = "seed"
     opens = "<seed:tool_call>"
@@ -27,5 +27,5 @@ class Seed(TagCalls):
     trims_lines = True
 
     def frame(self, name: str) -> tuple[str, str]:
-        """Write one call whose arguments are one JSON object, as a schema can impose no tags."""
+        """Return the frame of one call whose arguments are one JSON object, since a schema cannot constrain tags."""
         return f"\n{FUNCTION}{name}>", "</function>\n"

@@ -1,4 +1,4 @@
-"""The tools of a request, by which a reader decides what is a call."""
+"""The tools of a request, which a reader uses to recognise calls."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class ToolSignature:
     required : set of str
         Arguments that a call must have.
     allowed : set of str or None
-        Arguments that it may have; None if it may have others than the schema lists.
+        Arguments that a call may have; None if it may have others than those in the schema.
     strict : bool
-        If true, the tool's arguments fit its schema exactly: a model is constrained to it once it has written `begins`.
+        If true, arguments fit the tool's schema exactly: a model is constrained to it once it has written `begins`.
     schema : mapping
-        The JSON schema of the arguments.
+        JSON schema of the arguments.
     """
 
     name: str
@@ -37,7 +37,7 @@ class ToolSignature:
 
     @classmethod
     def of(cls, name: str, parameters: Mapping[str, Any] | None, strict: bool = False) -> ToolSignature:
-        """Read a signature from the JSON schema of a tool's parameters; what cannot be decided is allowed."""
+        """Build a signature from the JSON schema of a tool's parameters; whatever cannot be determined is allowed."""
         schema = parameters or {}
         required, properties = schema.get("required"), schema.get("properties")
         names = [one for one in required if isinstance(one, str)] if isinstance(required, list) else []
@@ -47,44 +47,44 @@ class ToolSignature:
 
     @cached_property
     def begins(self) -> str:
-        """A regular expression of a call as plain JSON from its name to its arguments: `"name": "f", "arguments":`.
+        """Regular expression for a plain JSON call from its name to its arguments: `"name": "f", "arguments":`.
 
-        It is Python's notation and Rust's, so that a grammar may hold it.
+        It is valid in both Python and Rust, so that a grammar may contain it.
         """
         space = r"[ \t\r\n]*"
         name = re.escape(json.dumps(self.name))
         return f'"name"{space}:{space}{name}{space},{space}"(?:arguments|parameters)"{space}:'
 
     def types(self, argument: str) -> frozenset[str] | None:
-        """Return the names of the types that the schema allows an argument; None if it leaves them open."""
+        """Return the names of the types that the schema allows for an argument; None if it does not restrict them."""
         properties = self.schema.get("properties")
         return schema_types(properties.get(argument), self.schema) if isinstance(properties, dict) else None
 
     def takes(self, names: Iterable[str]) -> bool:
-        """Return whether a call may have exactly these arguments."""
+        """Return true if a call may have exactly these arguments."""
         given = set(names)
         return self.required <= given and (self.allowed is None or given <= self.allowed)
 
 
 class Signatures:
-    """The tools of a request by their names."""
+    """The tools of a request by name."""
 
     def __init__(self, tools: Iterable[ToolSignature]) -> None:
         self._tools = {tool.name: tool for tool in tools}
 
     def __contains__(self, name: str) -> bool:
-        """Return whether a tool has this name."""
+        """Return true if there is a tool of this name."""
         return name in self._tools
 
     def fits(self, call: ParsedCall) -> bool:
-        """Return whether a call is one of a tool of the request, with arguments of that tool's names."""
+        """Return true if a call is for a tool of the request, with valid argument names."""
         tool = self._tools.get(call.name)
         return tool is not None and tool.takes(json.loads(call.arguments, strict=False))
 
     def types(self, name: str, argument: str) -> frozenset[str] | None:
-        """Return the types of a tool's argument; None if the schema leaves them open, or there is no such tool."""
+        """Return the types of a tool's argument; None if the schema does not restrict them or the tool is unknown."""
         return self._tools[name].types(argument) if name in self._tools else None
 
     def is_strict(self, name: str) -> bool:
-        """Return whether a tool of this name is strict."""
+        """Return true if there is a strict tool of this name."""
         return name in self._tools and self._tools[name].strict

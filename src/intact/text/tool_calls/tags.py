@@ -1,4 +1,4 @@
-"""The part that formats share whose calls are tags, one for each argument."""
+"""Common part of the formats whose calls consist of tags, one per argument."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 
 class TagCalls(ToolCallFormat):
-    """Calls of tags. Values are texts, which are converted to the types that the tool's schema allows."""
+    """Calls that consist of tags. Values are texts, which are converted to types that the tool's schema allows."""
 
     opens_call: ClassVar[re.Pattern[str]]
     """The beginning of a call, with its tool's name."""
     closes_call: ClassVar[str]
-    """The mark behind a call; empty if the text ends there."""
+    """The mark after a call; empty if the text ends there."""
     opens_value: ClassVar[re.Pattern[str]]
     """The tags before an argument's value, with its name."""
     value: ClassVar[Quotes]
     """The marks around a value."""
     trims_lines: ClassVar[bool] = False
-    """If true, a line break on either side of a value is none of it."""
+    """If true, one line break on either side of a value does not belong to it."""
 
     def untyped(self, value: str) -> Any:
-        """Return the value of an argument whose type the schema leaves open, as the family's parsers in vLLM do."""
+        """Return the value of an argument whose type the schema leaves open, like the family's parsers in vLLM."""
         return or_null(value)
 
     def parse(self, text: str) -> list[ParsedCall]:
-        """Read calls of tools whose schemas are not known."""
+        """Parse calls without knowing the tools' schemas."""
         return self.read(text, None)
 
     def read(self, text: str, tools: Signatures | None) -> list[ParsedCall]:
-        """Read calls until the text ends; anything else makes the whole text none. Arguments may be one JSON object."""
+        """Parse calls up to the end of the text, else return none; the arguments of a call may be one JSON object."""
         found, at = list[ParsedCall](), 0
         while match := self.opens_call.match(text, at):
             read = self._arguments(match[1], text, match.end(), tools)
@@ -49,7 +49,7 @@ class TagCalls(ToolCallFormat):
         return [] if text[at:].strip() else found
 
     def _arguments(self, name: str, text: str, at: int, tools: Signatures | None) -> tuple[str, int] | None:
-        """Return the arguments of a call as a JSON object, and where the call ends; None if something else is there."""
+        """Return the arguments of a call as a JSON object, and the end of the call; None if anything else is there."""
         if text[at : at + 1] == "{":
             end = len(text)
             if self.closes_call:

@@ -1,4 +1,4 @@
-"""Calls as Hunyuan and Jamba write them: `<tool_calls>[{"name": ..., "arguments": {...}}]</tool_calls>`."""
+"""Hunyuan and Jamba calls: `<tool_calls>[{"name": ..., "arguments": {...}}]</tool_calls>`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class ToolList(ToolCallFormat):
     begins = ("{", "[")
 
     def parse(self, text: str) -> list[ParsedCall]:
-        """Read a list of objects or one object; one that is no call makes the whole text none."""
+        """Parse a list of objects or one object; one that is not a call makes the result empty."""
         return read_calls(text)
 
     def frame(self, name: str) -> tuple[str, str]:
-        """Write a list of one call."""
+        """Return the frame of a list with one call."""
         return f'[{{"name": "{name}", "arguments": ', "}]"

@@ -1,4 +1,4 @@
-"""Values of arguments that a model wrote as text between tags: converted by the tool's schema."""
+"""Argument values that a model wrote as text between tags, converted according to the tool's schema."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _WORDS: Final = {"true": True, "True": True, "false": False, "False": False}
 
 
 def convert(text: str, types: frozenset[str] | None, otherwise: Callable[[str], Any]) -> Any:
-    """Return the value that a text stands for; the text itself if it is of none of the types.
+    """Return the value that a text represents; the text itself if it matches none of the types.
 
-    Where several types fit, the first counts of null, integer, number, boolean, object or array, string.
+    If several types match, the first of null, integer, number, boolean, object or array, string wins.
 
     Parameters
     ----------
     types : frozenset of str or None
-        The types that the schema allows; None if it says nothing.
+        Types that the schema allows; None if it does not restrict them.
     otherwise : callable
-        Returns the value where the schema says nothing.
+        Returns the value if the schema does not restrict the types.
     """
     if types is None:
         return otherwise(text)
@@ -44,7 +44,7 @@ def convert(text: str, types: frozenset[str] | None, otherwise: Callable[[str], 
 
 
 def _number(word: str, any_number: bool) -> int | float | None:
-    """Return a number of JSON, or None if it is none; `1.0` is an integer."""
+    """Parse a JSON number; return None if it is not one. `1.0` is an integer."""
     if _INTEGER.fullmatch(word) and len(word) < 64 and not (any_number and "." in word):
         return int(word.partition(".")[0])
     try:
@@ -56,7 +56,7 @@ def _number(word: str, any_number: bool) -> int | float | None:
 
 
 def structure(text: str) -> Any:
-    """Return the object or list that a text is, in JSON or as Python writes it; None if it is none."""
+    """Parse an object or list in JSON or Python notation; return None if it is neither."""
     if not text.startswith(("{", "[")):
         return None
     try:
@@ -73,14 +73,14 @@ def structure(text: str) -> Any:
 
 
 def or_null(text: str) -> Any:
-    """Return a text, or None for the word null: so do the parsers of Qwen3-Coder, Seed-OSS and MiniMax M2 in vLLM."""
+    """Return a text, or None for the word null, like the parsers of Qwen3-Coder, Seed-OSS and MiniMax M2 in vLLM."""
     return None if text.strip().lower() == "null" else text
 
 
 def or_json(text: str) -> Any:
-    """Return the value of a text that is JSON but no string, or a value as Python writes it: so GLM-4.5's in vLLM.
+    """Return the value of JSON or Python notation other than strings, else the text, like GLM-4.5's parser in vLLM.
 
-    A string of JSON stays as it is, quotes included: the template writes strings without quotes.
+    A JSON string stays as it is, including its quotes, since the template writes strings without quotes.
     """
     word = text.strip()
     if word in ("null", "None"):

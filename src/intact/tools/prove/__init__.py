@@ -1,1 +1,1 @@
-"""Proving: first-order logic, a small prover that always runs, real provers behind one interface, forward deduction."""
+"""Proving: first-order logic, a small built-in prover, external provers behind one interface, and forward deduction."""

@@ -1,4 +1,4 @@
-"""Formulas to clauses: negation normal form, Skolem functions, distribution, and the axioms of equality."""
+"""Conversion of formulas to clauses: negation normal form, Skolem functions, distribution, and the equality axioms."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ from intact.tools.prove.formula import (
 )
 
 MOST_CLAUSES: Final = 20_000
-"""The most clauses of a problem, and of any formula on the way."""
+"""Maximum number of clauses of a problem, and of any formula during conversion."""
 MOST_VISITS: Final = 1 << 22
-"""The most formulas that clauses are made of: each side of an equivalence counts twice."""
+"""Maximum number of formulas visited during conversion: each side of an equivalence counts twice."""
 
 Clause = list[Any]
-"""A disjunction of literals [positive, predicate, arguments]; an argument is a variable's number or [function, ...]:
-JSON, as `search` takes it."""
+"""A disjunction of literals [positive, predicate, arguments], in which an argument is a variable's number or
+[function, ...]: the JSON form that `search` reads.
+"""
 
 
 class ClauseMaker:
-    """Makes clauses of formulas; Skolem functions get names that no formula of the problem has.
+    """Converts formulas to clauses; Skolem functions get names that do not occur in the problem.
 
     Parameters
     ----------
     formulas : tuple of Formula
-        All formulas of the problem: their symbols are taken.
+        All formulas of the problem, whose symbols are reserved.
     """
 
     def __init__(self, formulas: tuple[Formula, ...]) -> None:
@@ -51,12 +52,12 @@ class ClauseMaker:
         self._fresh = (name for number in count(1) if (name := f"sk{number}") not in taken)
 
     def clauses(self, formula: Formula) -> list[Clause]:
-        """Return clauses that can be satisfied if and only if a closed formula can.
+        """Return clauses that are satisfiable if and only if a closed formula is.
 
         Raises
         ------
         CapacityError
-            If there were more than `MOST_CLAUSES`, or equivalences are nested too deep to be expanded.
+            If there would be more than `MOST_CLAUSES`, or equivalences are nested too deeply.
         """
         numbers = count()
         return self._clauses(formula, True, {}, (), numbers=numbers)
@@ -64,10 +65,10 @@ class ClauseMaker:
     def _clauses(
         self, formula: Formula, positive: bool, bound: dict[str, Any], universal: tuple[int, ...], numbers: count[int]
     ) -> list[Clause]:
-        """Return the clauses of a formula, or of its negation, under values of variables."""
+        """Return the clauses of a formula or of its negation, under an assignment of variables."""
         self._visits += 1
         if self._visits > MOST_VISITS:
-            raise CapacityError("equivalences are nested too deep to be made clauses")
+            raise CapacityError("equivalences are nested too deeply to be converted to clauses")
         if isinstance(formula, Truth):
             return [] if formula.value == positive else [[]]
         if isinstance(formula, Atom):
@@ -104,7 +105,7 @@ class ClauseMaker:
         return _either(side(left, positive), side(right, positive))
 
     def equality(self) -> list[Clause]:
-        """Return the axioms of equality over the symbols met so far."""
+        """Return the equality axioms for the symbols met so far."""
         clauses: list[Clause] = [
             [[True, EQUALS, [0, 0]]],
             [[False, EQUALS, [0, 1]], [True, EQUALS, [1, 0]]],
@@ -122,7 +123,7 @@ class ClauseMaker:
 
 
 def _replaced(arity: int, place: int) -> tuple[list[int], list[int]]:
-    """Return two lists of variables that differ in one place, which holds 0 and 1."""
+    """Return two lists of variables that differ in one position, which holds 0 and 1."""
     others = list(range(2, arity + 1))
     return [*others[:place], 0, *others[place:]], [*others[:place], 1, *others[place:]]
 
@@ -134,7 +135,7 @@ def _either(left: list[Clause], right: list[Clause]) -> list[Clause]:
 
 
 def _merged(literals: Clause) -> Clause:
-    """Return a clause with every literal once."""
+    """Return a clause without duplicate literals."""
     return [literal for place, literal in enumerate(literals) if literal not in literals[:place]]
 
 
@@ -152,5 +153,5 @@ def _term(term: Term, bound: dict[str, Any]) -> Any:
 
 
 def has_equality(clauses: list[Clause]) -> bool:
-    """Return true if a clause says that terms are equal or not."""
+    """Return true if a clause contains an equation or its negation."""
     return any(literal[1] == EQUALS for clause in clauses for literal in clause)

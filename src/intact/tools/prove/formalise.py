@@ -1,4 +1,4 @@
-"""Formulas that a model writes, one a sentence: the grammar that each must match, and the problem that they make."""
+"""Formulas written by a model, one per sentence: the grammar for each, and the problem that they form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from intact.tools.prove.formula import Atom, Binary, Formula, Not, Quantified, p
 from intact.tools.prove.tptp import parse_formula
 
 ARGUMENTS: Final = 3
-"""The most terms of an atom that the grammar allows."""
+"""Maximum number of terms in an atom that the grammar allows."""
 
 _GRAMMAR: Final = r"""
 start: formula "\n"
@@ -30,15 +30,15 @@ NAME: /[a-z][a-z0-9_]{0,23}/
 
 
 def grammar(known: Mapping[str, int] | None = None) -> str:
-    """Return the grammar of a formula and the end of its line, in Lark's notation for `Extend(grammar=...)`.
+    """Return the grammar of a formula and the end of its line, in Lark notation, for `Extend(grammar=...)`.
 
-    It is a part of TPTP: atoms of one to `ARGUMENTS` variables and constants, and the variables X, Y and Z. A grammar
-    cannot see if a name is of one kind: `read_formula` does.
+    It covers a part of TPTP: atoms of one to `ARGUMENTS` variables and constants, and the variables X, Y and Z. A
+    grammar cannot check that a name is used consistently; `read_formula` does.
 
     Parameters
     ----------
     known : mapping of str to int, optional
-        The predicates that may be used, with their numbers of arguments; by default any.
+        Predicates that may be used, with their numbers of arguments; by default any.
     """
     if known:
         atoms = [f'"{name}(" {_terms(count)} ")"' for name, count in known.items()]
@@ -52,10 +52,10 @@ def _terms(count: int) -> str:
 
 
 def read_formula(text: str) -> Formula | None:
-    """Return the formula on a line, or None where it is cut or has a name of two kinds.
+    """Parse the formula on a line; return None if it is incomplete or uses a name inconsistently.
 
-    Variables that no quantifier binds are universal. Predicates are called by their name and number of arguments,
-    `likes/2`, as a model may use one name for two.
+    Variables that no quantifier binds are universal. Predicates are named by their name and number of arguments, such
+    as `likes/2`, since a model may use one name for two predicates.
     """
     line, end, _ = text.partition("\n")
     if not end:
@@ -79,9 +79,9 @@ def _named(formula: Formula) -> Formula:
 
 
 def predicates_of(formulas: Sequence[Formula]) -> dict[str, int]:
-    """Return the predicates of formulas that `read_formula` gave, by the names that were written.
+    """Return the predicates of formulas from `read_formula`, under their original names.
 
-    Of a name with several numbers of arguments the last counts.
+    If a name has several numbers of arguments, the last counts.
     """
     found: dict[str, int] = {}
     for formula in formulas:
@@ -90,24 +90,25 @@ def predicates_of(formulas: Sequence[Formula]) -> dict[str, int]:
 
 
 Finding: TypeAlias = Literal["True", "False", "Uncertain", "Inconsistent", "Limit"]
-"""The conclusion follows; its negation does; neither; both, as of premises that contradict each other; out of steps."""
+"""The conclusion follows; its negation does; neither; both, as the premises contradict each other; out of steps.
+"""
 
 QUERIES: Final = 3
 
 
 @cache
 def program() -> str:
-    """Return the program that searches for contradictions, as the sandbox runs it: the text of `search`."""
+    """Return the program that searches for contradictions in the sandbox: the source text of `search`."""
     return Path(__file__).with_name("search.py").read_text("utf-8")
 
 
 def queries(premises: Sequence[Formula], conclusion: Formula, steps: int) -> str:
-    """Return what the program reads: if the premises contradict the conclusion's negation, itself, or each other.
+    """Return the program's input: queries for contradictions with the negated conclusion, the conclusion, and neither.
 
     Parameters
     ----------
     steps : int
-        The most steps of each of the three searches.
+        Maximum number of steps of each of the three searches.
 
     Raises
     ------
@@ -126,7 +127,7 @@ def queries(premises: Sequence[Formula], conclusion: Formula, steps: int) -> str
 
 
 def read_answers(text: str) -> Finding:
-    """Return the outcome that the program's output means; fewer answers than questions are a limit that it reached."""
+    """Interpret the program's output; missing answers mean that it reached a limit."""
     answers: list[dict[str, Any]] = []
     for line in text.splitlines()[:QUERIES]:
         try:

@@ -1,4 +1,4 @@
-"""Formulas of first-order logic with equality, as immutable values, and what can be asked of any of them."""
+"""Formulas of first-order logic with equality, as immutable values, with general operations on them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
 EQUALS: Final = "="
-"""The name of the predicate of equality."""
+"""Name of the equality predicate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """A function's value for arguments, or a constant, which has none."""
+    """A function applied to arguments, or a constant, which has no arguments."""
 
     name: str
     arguments: tuple[Term, ...] = ()
@@ -31,14 +31,14 @@ Term: TypeAlias = Variable | Apply
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The formula that always holds, or the one that never does."""
+    """The formula that is always true, or the one that is always false."""
 
     value: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """A predicate of terms; equality is the predicate `EQUALS` of two."""
+    """A predicate applied to terms; equality is the predicate `EQUALS` with two arguments."""
 
     name: str
     arguments: tuple[Term, ...] = ()
@@ -52,12 +52,12 @@ class Not:
 
 
 Connective: TypeAlias = Literal["&", "|", "=>", "<=>", "<~>"]
-"""And, or, implies, equivalent, exclusive or: as TPTP writes them."""
+"""And, or, implies, equivalent, exclusive or, in TPTP notation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """Two formulas under a connective."""
+    """Two formulas joined by a connective."""
 
     connective: Connective
     left: Formula
@@ -66,7 +66,7 @@ class Binary:
 
 @dataclass(frozen=True, slots=True)
 class Quantified:
-    """A formula for all (`!`) or for some (`?`) values of a variable."""
+    """A formula quantified over all (`!`) or some (`?`) values of a variable."""
 
     quantifier: Literal["!", "?"]
     variable: str
@@ -83,9 +83,9 @@ class LogicProblem:
     Attributes
     ----------
     axioms : mapping of str to Formula
-        Closed formulas by name, in the order of the file.
+        Closed formulas by name, in file order.
     conjecture : Formula or None
-        A closed formula; without one the question is if the axioms can all hold.
+        Closed formula; without one, the question is whether the axioms are satisfiable.
     """
 
     axioms: Mapping[str, Formula]
@@ -98,7 +98,7 @@ class LogicProblem:
 
 
 def joined(connective: Literal["&", "|"], formulas: Sequence[Formula]) -> Formula:
-    """Return formulas under one connective, as a balanced tree; of none, what leaves others as they are."""
+    """Join formulas by one connective, as a balanced tree; an empty sequence gives the neutral element."""
     if not formulas:
         return Truth(connective == "&")
     if len(formulas) == 1:
@@ -108,7 +108,7 @@ def joined(connective: Literal["&", "|"], formulas: Sequence[Formula]) -> Formul
 
 
 def depth(formula: Formula) -> int:
-    """Return how many formulas are inside each other at most."""
+    """Return the maximum nesting depth of a formula."""
     deepest, stack = 0, [(formula, 1)]
     while stack:
         one, level = stack.pop()
@@ -121,7 +121,7 @@ def depth(formula: Formula) -> int:
 
 
 def subformulas(formula: Formula) -> Iterator[Formula]:
-    """Yield a formula and all formulas in it, each before those in it, from left to right."""
+    """Yield a formula and all its subformulas, in preorder."""
     stack = [formula]
     while stack:
         one = stack.pop()
@@ -133,7 +133,7 @@ def subformulas(formula: Formula) -> Iterator[Formula]:
 
 
 def subterms(term: Term) -> Iterator[Term]:
-    """Yield a term and all terms in it, each before those in it, from left to right."""
+    """Yield a term and all its subterms, in preorder."""
     stack = [term]
     while stack:
         one = stack.pop()
@@ -143,7 +143,7 @@ def subterms(term: Term) -> Iterator[Term]:
 
 
 def free_variables(formula: Formula) -> list[str]:
-    """Return the names of variables that no quantifier binds, each once, in the order of their first places."""
+    """Return the free variables, without duplicates, in order of first occurrence."""
     found: dict[str, None] = {}
     stack: list[tuple[Formula, frozenset[str]]] = [(formula, frozenset())]
     while stack:
@@ -163,14 +163,14 @@ def free_variables(formula: Formula) -> list[str]:
 
 
 def closed(formula: Formula) -> Formula:
-    """Return a formula with a universal quantifier in front for each variable that none binds."""
+    """Return the universal closure of a formula."""
     for variable in reversed(free_variables(formula)):
         formula = Quantified("!", variable, formula)
     return formula
 
 
 def predicates(formula: Formula) -> dict[str, int]:
-    """Return the predicates of a formula with their numbers of arguments, equality left out."""
+    """Return the predicates of a formula with their numbers of arguments, except equality."""
     atoms = [one for one in subformulas(formula) if isinstance(one, Atom) and one.name != EQUALS]
     return {atom.name: len(atom.arguments) for atom in atoms}
 

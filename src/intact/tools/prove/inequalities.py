@@ -11,25 +11,25 @@ from intact._base.errors import ParameterError
 from intact.tools.prove.polynomials import Point, Polynomial
 
 MOST_BOXES: Final = 2_000
-"""Boxes that a search divides into, by default."""
+"""Default maximum number of boxes in a search."""
 
 
 @dataclass(frozen=True)
 class SumOfSquares:
-    """A certificate that a polynomial is nowhere negative: numbers of at least 0, each times a square.
+    """A certificate that a polynomial is nonnegative: squares with nonnegative weights.
 
     Attributes
     ----------
     weights : tuple of Fraction
     roots : tuple of Polynomial
-        What is squared.
+        Polynomials to be squared.
     """
 
     weights: tuple[Fraction, ...]
     roots: tuple[Polynomial, ...]
 
     def certifies(self, polynomial: Polynomial) -> bool:
-        """Return true if no weight is negative, and the sum is this polynomial, coefficient by coefficient."""
+        """Return true if all weights are nonnegative and the sum equals the polynomial, coefficient by coefficient."""
         if len(self.weights) != len(self.roots) or any(weight < 0 for weight in self.weights):
             return False
         if any(root.variables != polynomial.variables for root in self.roots):
@@ -44,7 +44,7 @@ class SumOfSquares:
 
 
 class LeastValue(NamedTuple):
-    """The least value of a polynomial, a point where it is taken, and the certificate that none is smaller."""
+    """The minimum of a polynomial, a point at which it is attained, and a certificate that no value is smaller."""
 
     value: Fraction
     point: Point
@@ -52,15 +52,15 @@ class LeastValue(NamedTuple):
 
 
 def nonnegative(polynomial: Polynomial) -> SumOfSquares | Point:
-    """Return why a polynomial of degree 2 at most is nowhere negative, or a point where it is negative.
+    """Return a certificate that a polynomial of degree at most 2 is nonnegative, or a point where it is negative.
 
-    The symmetric matrix of its homogeneous form is eliminated by exact rational arithmetic, as in L D L^T: it is
-    positive semidefinite if and only if the polynomial is nowhere negative.
+    The symmetric matrix of its homogeneous form is eliminated in exact rational arithmetic, as in L D L^T: it is
+    positive semidefinite if and only if the polynomial is nonnegative.
 
     Raises
     ------
     ParameterError
-        If the degree is larger.
+        If the degree is larger than 2.
     """
     least = _complete(polynomial)
     if isinstance(least, LeastValue):
@@ -73,21 +73,21 @@ def nonnegative(polynomial: Polynomial) -> SumOfSquares | Point:
 
 
 def minimum(polynomial: Polynomial) -> LeastValue | None:
-    """Return the least value of a polynomial of degree 2 at most, None if there is none.
+    """Return the minimum of a polynomial of degree at most 2, or None if there is none.
 
     Raises
     ------
     ParameterError
-        If the degree is larger.
+        If the degree is larger than 2.
     """
     least = _complete(polynomial)
     return least if isinstance(least, LeastValue) else None
 
 
 def _complete(polynomial: Polynomial) -> LeastValue | Point:
-    """Complete squares: return the minimum, or a direction in which the values go below any bound."""
+    """Complete squares; return the minimum, or a direction in which the values are unbounded below."""
     if polynomial.degree > 2:
-        raise ParameterError(f"the degree must be at most 2 to be decided so, got {polynomial.degree}")
+        raise ParameterError(f"the degree must be at most 2 for this decision, got {polynomial.degree}")
     count = len(polynomial.variables)
     matrix = _matrix(polynomial)
     left, done = list(range(count)), list[tuple[int, list[Fraction]]]()
@@ -112,7 +112,7 @@ def _complete(polynomial: Polynomial) -> LeastValue | Point:
         direction = [Fraction(0)] * count
         direction[k] = Fraction(1)
         if not matrix[k][k]:
-            other = others[0]  # a variable, or the constant where there is no such variable
+            other = others[0]  # a variable, or else the constant
             sign = Fraction(-1 if matrix[k][other] > 0 else 1)
             direction[k if other == count else other] = sign
         return _back(direction, done)
@@ -124,7 +124,7 @@ def _complete(polynomial: Polynomial) -> LeastValue | Point:
 def _back(
     direction: list[Fraction], done: Sequence[tuple[int, list[Fraction]]], constant: Fraction = Fraction(0)
 ) -> Point:
-    """Choose the variables that were eliminated so that their squares vanish."""
+    """Solve for the eliminated variables so that their squares vanish."""
     values = [*direction, constant]
     for k, row in reversed(done):
         values[k] = -sum([row[j] * values[j] for j in range(len(values)) if j != k], Fraction(0))
@@ -132,7 +132,7 @@ def _back(
 
 
 def _far(polynomial: Polynomial, direction: Point) -> Point:
-    """Return a point in a direction at which a polynomial is negative, though it may be far away."""
+    """Return a point, possibly far away, at which a polynomial is negative in a direction."""
     step = Fraction(1)
     while polynomial(point := tuple([step * value for value in direction])) >= 0:
         step *= 2
@@ -164,9 +164,9 @@ class BoxVerdict(NamedTuple):
     Attributes
     ----------
     kind : {'holds', 'fails', 'open'}
-        Nowhere negative; negative at `point`; neither was found within the limit.
+        Nonnegative; negative at `point`; undecided within the limit.
     boxes : int
-        The parts that were looked at.
+        Number of boxes examined.
     """
 
     kind: Literal["holds", "fails", "open"]
@@ -175,19 +175,20 @@ class BoxVerdict(NamedTuple):
 
 
 def nonnegative_on_box(polynomial: Polynomial, low: Point, high: Point, most: int = MOST_BOXES) -> BoxVerdict:
-    """Decide if a polynomial of any degree is nowhere negative on a box: by exact Bernstein coefficients, dividing it.
+    """Decide whether a polynomial of any degree is nonnegative on a box, by exact Bernstein coefficients.
 
-    Where the least value is 0 and taken inside, the search may end without a verdict.
+    The box is subdivided as needed. If the minimum is 0 and attained in the interior, the search may end without a
+    verdict.
 
     Parameters
     ----------
     most : int
-        The most parts.
+        Maximum number of boxes.
 
     Raises
     ------
     ParameterError
-        If the box has another number of sides than there are variables, or is empty.
+        If the number of sides differs from the number of variables, or the box is empty.
     """
     if not len(low) == len(high) == len(polynomial.variables) or any(a > b for a, b in zip(low, high, strict=True)):
         raise ParameterError(f"a box needs a lower and an upper bound for each of {', '.join(polynomial.variables)}")
@@ -221,7 +222,7 @@ Relation = Literal[">", ">=", "<", "<=", "none"]
 
 
 def relation(left: Polynomial, right: Polynomial) -> Relation:
-    """Return the strongest relation that holds between two polynomials at all points; ">=" of equal ones.
+    """Return the strongest relation that holds between two polynomials at all points; ">=" if they are equal.
 
     Raises
     ------
@@ -238,7 +239,7 @@ def relation(left: Polynomial, right: Polynomial) -> Relation:
 
 
 class BoundVerdict(NamedTuple):
-    """The verdict on a bound: if it holds everywhere, by a certificate, and if none is better, by a point."""
+    """The verdict on a bound: whether it holds everywhere, by a certificate, and is optimal, by a point."""
 
     holds: bool
     best: bool
@@ -246,12 +247,12 @@ class BoundVerdict(NamedTuple):
 
 
 def check_bound(polynomial: Polynomial, bound: Fraction) -> BoundVerdict:
-    """Judge the claim that a number is the largest constant C with polynomial >= C everywhere.
+    """Check the claim that a number is the largest constant C with polynomial >= C everywhere.
 
     Returns
     -------
     BoundVerdict
-        `witness` is a point below a bound that does not hold, or at which a bound that holds is reached.
+        `witness` is a point that violates the bound, or a point at which a valid bound is attained.
 
     Raises
     ------

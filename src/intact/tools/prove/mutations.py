@@ -1,8 +1,8 @@
-"""New theorems of a proved one: its statement rewritten by a lemma, proved by the inverse step and the old theorem.
+"""New theorems from a proved one: its statement rewritten by a lemma, proved by the inverse step and the old theorem.
 
 After Alchemy (arXiv 2410.15748), which does this in Lean for pairs of theorems: it rewrites the conclusion or a
-hypothesis by an equation in either direction, or puts in a hypothesis' place what implies it, and keeps the statement
-where one goal results and the assistant accepts the proof. Here the assistant is Rocq.
+hypothesis by an equation in either direction, or replaces a hypothesis by one that implies it, and keeps the statement
+if one goal results and the assistant accepts the proof. Here the assistant is Rocq.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from intact.tools.prove.assistants.sentences import Sentence, is_end, split, the
 from intact.tools.prove.premises import nearest
 
 TRIES: Final = 100
-"""Tries of one run of the assistant."""
+"""Number of changes tried in one run of the assistant."""
 _NAME: Final = re.compile(r"[^\W\d][\w']*(?:\.[^\W\d][\w']*)*")
 _HYPOTHESES: Final = re.compile(r"^([^\W\d][\w', ]*?) :", re.MULTILINE)
 _CLOSE: Final = "repeat match goal with H : _ |- _ => revert H end."
@@ -33,12 +33,12 @@ class Change(NamedTuple):
     Attributes
     ----------
     lemma : str
-        Its name.
+        Name of the lemma.
     kind : {'forwards', 'backwards', 'implied'}
-        The lemma's equation is read from left to right or from right to left, or its conclusion is the hypothesis, in
-        whose place its one premise comes.
+        The lemma's equation is applied from left to right or from right to left, or its conclusion matches the
+        hypothesis, which its only premise replaces.
     hypothesis : str
-        The hypothesis that changes; empty for the conclusion.
+        Hypothesis to change; empty for the conclusion.
     """
 
     lemma: str
@@ -57,7 +57,7 @@ class Change(NamedTuple):
 
     @property
     def step(self) -> str:
-        """The tactic that changes the statement; `implied` leaves two goals, the new hypothesis first."""
+        """Tactic that changes the statement; `implied` leaves two goals, the new hypothesis first."""
         if self.kind == "implied":
             name = self.hypothesis
             return (
@@ -67,7 +67,7 @@ class Change(NamedTuple):
         return f"intros; {self._rewrite(back=False)}."
 
     def proof(self, theorem: str) -> tuple[str, ...]:
-        """Return the proof of the new statement: the inverse step, and the old theorem."""
+        """Return the proof of the new statement: the inverse step, then the old theorem."""
         if self.kind == "implied":
             return ("intros.", f"eapply @{theorem}; first [ eassumption | apply {self.lemma}; eassumption ].")
         return (f"intros; {self._rewrite(back=True)}.", f"eapply @{theorem}; eassumption.")
@@ -79,11 +79,11 @@ class Mutation(NamedTuple):
     Attributes
     ----------
     name, statement : str
-        Its name, and what it states.
+        Name and statement of the theorem.
     change : str
-        The step that made it of the old one.
+        Step that produced it from the old one.
     proof : tuple of str
-        Its steps.
+        Steps of its proof.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Mutation(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The theorem and its proof, as they stand in a file."""
+        """The theorem and its proof as source text."""
         return "\n".join([f"Theorem {self.name} : {self.statement}.", "Proof.", *self.proof, "Qed."])
 
 
@@ -103,17 +103,17 @@ class Mutations(NamedTuple):
     Attributes
     ----------
     theorem : str
-        The theorem.
+        Name of the theorem.
     before : str
-        The file up to the end of its proof.
+        File up to the end of its proof.
     tried : int
-        How many changes were tried.
+        Number of changes tried.
     changed : int
-        How many of them gave a new statement, equal ones counted once.
+        Number of changes that gave a new statement, without duplicates.
     found : tuple of Mutation
-        Those that were proved, in the order of the lemmas.
+        Proved statements, in the order of the lemmas.
     limit : str
-        The limit that ended the search, in words; else empty.
+        Description of the limit that ended the search; otherwise empty.
     """
 
     theorem: str
@@ -125,7 +125,7 @@ class Mutations(NamedTuple):
 
     @property
     def text(self) -> str:
-        """A file of the theorem and the new ones."""
+        """A file with the original theorem and the new ones."""
         return "\n\n".join([self.before, *[one.text for one in self.found]]) + "\n"
 
 
@@ -137,30 +137,30 @@ def mutate(
     lemmas: Sequence[str] | int = 20,
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> Mutations:
-    """Return new theorems of a proved one, each accepted by the assistant.
+    """Derive new theorems from a proved one, each accepted by the assistant.
 
     Parameters
     ----------
     text : str
-        A file with the theorem and its proof.
+        File with the theorem and its proof.
     theorem : str
-        Its name; by default the last of the file.
+        Name of the theorem; by default the last one in the file.
     lemmas : sequence of str or int
-        The lemmas to change it by, or how many of those that are known before it, nearest to its statement first.
+        Lemmas to change it by, or the number of known lemmas to use, nearest to its statement first.
     progress : function
-        Called with the number of changes tried and to try.
+        Called with the number of changes tried and the total.
 
     Raises
     ------
     ParameterError
-        If the file has no such theorem, its proof is not accepted, a lemma is not known, or there is none.
+        If the file has no such theorem, its proof is not accepted, or a lemma is unknown or missing.
     FormatError
         If the file cannot be split into sentences.
     NotInstalledError, SandboxError
-        As of the assistant.
+        As for the assistant.
     """
     if not lemmas or (isinstance(lemmas, int) and lemmas < 0):
-        raise ParameterError("at least one lemma is needed to change a theorem by")
+        raise ParameterError("changing a theorem requires at least one lemma")
     sentences, place = _through_proof(text, theorem)
     before, statement = ("\n".join([one.text for one in part]) for part in (sentences, sentences[: place + 1]))
     name = theorem_name(sentences[place]) or ""
@@ -179,16 +179,16 @@ def mutate(
         chosen = list(lemmas)
     for one in chosen:
         if _NAME.fullmatch(one) is None:
-            raise ParameterError(f"a lemma is a name, such as Nat.add_comm, got {one!r:.60}")
+            raise ParameterError(f"a lemma must be a name such as Nat.add_comm, got {one!r:.60}")
     if not chosen:
-        raise ParameterError(f"no lemma is near to {name}: name some")
+        raise ParameterError(f"no lemma is close to {name}: name some")
     search = _Search(assistant, limits, sentences, name)
     limit = "" if isinstance(lemmas, int) else search.check_names(chosen)
     return Mutations(name, before, limit=limit) if limit else search.run(chosen, progress)
 
 
 def _through_proof(text: str, theorem: str) -> tuple[list[Sentence], int]:
-    """Return a file's sentences up to the end of a theorem's proof, and the place of its statement."""
+    """Return a file's sentences up to the end of a theorem's proof, and the index of its statement."""
     sentences, proofs, begun = split(text), list[tuple[str, int, int]](), ("", 0)
     for place, one in enumerate(sentences):
         if (name := theorem_name(one)) is not None:
@@ -199,12 +199,12 @@ def _through_proof(text: str, theorem: str) -> tuple[list[Sentence], int]:
     found = next((one for one in reversed(proofs) if theorem in ("", one[0])), None)
     if found is None:
         which = f" {theorem!r:.60}" if theorem else ""
-        raise ParameterError(f"the file has no theorem{which} with a proof that ends")
+        raise ParameterError(f"the file has no theorem{which} with a complete proof")
     return sentences[: found[2] + 1], found[1]
 
 
 class _Search:
-    """The search of one theorem."""
+    """The search for changes of one theorem."""
 
     def __init__(
         self, assistant: RocqAssistant, limits: AssistantLimits, sentences: Sequence[Sentence], theorem: str
@@ -216,7 +216,7 @@ class _Search:
         self.again = [*self.texts, f"Goal ltac:(let t := type of (@{theorem}) in exact t)."]
 
     def check_names(self, lemmas: Sequence[str]) -> str:
-        """Raise an error if a lemma is not known; return the limit that ended the run, else an empty text."""
+        """Raise if a lemma is unknown; return a description of the limit that ended the run, or ""."""
         replies, limit = self.assistant.converse([*self.texts, *[f"Check @{one}." for one in lemmas]], self.limits)
         for one, reply in zip(lemmas, replies[len(self.texts) :], strict=False):
             if reply.error:
@@ -224,13 +224,13 @@ class _Search:
         return limit
 
     def run(self, lemmas: Sequence[str], progress: Callable[[int, int], None]) -> Mutations:
-        """Try every lemma at every place, then prove what is new."""
+        """Try every lemma at every place, then prove the new statements."""
         replies, limit = self._converse([["intros.", "Show.", _CLOSE, "Show."]])
         if limit:
             return Mutations(self.theorem, self.before, limit=limit)
         goals = read_goals(replies[0][1].output)
         if not goals:
-            raise ParameterError(f"the statement of {self.theorem} cannot be stated again: {replies[0][0].reason}")
+            raise ParameterError(f"the statement of {self.theorem} cannot be restated: {replies[0][0].reason}")
         known = {_plain(replies[0][3].output)}
         changes = [*_changes(lemmas, _hypotheses(goals[0]))]
         new, tried = list[tuple[Change, str]](), 0
@@ -258,11 +258,11 @@ class _Search:
         return Mutations(self.theorem, self.before, tried, len(new), found=tuple(found), limit=limit)
 
     def _free_name(self) -> str:
-        """Return the theorem's name with the first number that makes it a new one."""
+        """Return the theorem's name with the smallest number that makes it unique."""
         return next(name for i in count(1) if (name := f"{self.theorem}_{i}") not in self.taken)
 
     def _statements(self, changes: Sequence[Change]) -> tuple[list[str], str]:
-        """Return for each change the new statement, empty where there is none; and the limit that ended the run."""
+        """Return the new statement for each change, or "" if it failed, and the limit that ended the run."""
         replies, limit = self._converse([[one.step, "Show.", _CLOSE, "Show."] for one in changes])
         found, implied = list[str](), dict[int, str]()
         for place, (change, (step, goals, _, closed)) in enumerate(zip(changes, replies, strict=False)):
@@ -285,7 +285,7 @@ class _Search:
         return found, limit or more
 
     def _converse(self, tries: Sequence[Sequence[str]]) -> tuple[list[list[RocqReply]], str]:
-        """Return the replies to each try, which begins at the theorem's statement; none if a limit ended the run."""
+        """Return the replies to each attempt, starting at the theorem's statement; empty if a limit ended the run."""
         sentences, starts = list(self.again), list[int]()
         for one in tries:
             starts.append(len(sentences))
@@ -297,7 +297,7 @@ class _Search:
 
 
 def _changes(lemmas: Sequence[str], hypotheses: Sequence[str]) -> Iterator[Change]:
-    """Return all changes by lemmas: of the conclusion, then of each hypothesis."""
+    """Yield all changes by lemmas: of the conclusion, then of each hypothesis."""
     for lemma in lemmas:
         for place in ("", *hypotheses):
             yield Change(lemma, "forwards", place)
@@ -307,7 +307,7 @@ def _changes(lemmas: Sequence[str], hypotheses: Sequence[str]) -> Iterator[Chang
 
 
 def _constants(goal: str) -> str:
-    """Return a goal's conclusion without the names in its context, which say nothing of the lemmas that fit."""
+    """Return a goal's conclusion without the names in its context, which are irrelevant to finding lemmas."""
     names = "|".join(map(re.escape, _hypotheses(goal)))
     conclusion = _BAR.split(goal)[-1]
     return re.sub(rf"(?<![\w'.])(?:{names})(?![\w'])", " ", conclusion) if names else conclusion
@@ -320,6 +320,6 @@ def _hypotheses(goal: str) -> list[str]:
 
 
 def _plain(goal: str) -> str:
-    """Return the conclusion of a goal without a context, on one line."""
+    """Return the conclusion of a goal without context, on one line."""
     left = read_goals(goal)
     return " ".join(_BAR.split(left[0])[-1].split()) if left else ""

@@ -1,4 +1,4 @@
-"""Our own prover: always there, deterministic, complete where no functions are; its limit counts steps."""
+"""Built-in prover: always available, deterministic, complete for problems without functions; its limit counts steps."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from intact.tools.prove.verdict import ProverVerdict
 
 NAME: Final = "intact"
 STEPS: Final = 2_000_000
-"""Steps allowed by default, for each of the two searches that a problem may need; some ten seconds."""
+"""Default step limit for each of the two searches that a problem may need; about ten seconds."""
 
 
 def clauses_of(problem: LogicProblem) -> tuple[list[Clause], list[Clause]]:
-    """Return the clauses of the axioms, and those of the axioms with the conjecture's negation.
+    """Return the clauses of the axioms, and of the axioms with the negated conjecture.
 
     Raises
     ------
@@ -29,26 +29,26 @@ def clauses_of(problem: LogicProblem) -> tuple[list[Clause], list[Clause]]:
     if problem.conjecture is not None:
         every += maker.clauses(Not(problem.conjecture))
     if len(every) > MOST_CLAUSES:
-        raise CapacityError(f"a problem may have {MOST_CLAUSES:,} clauses, this has {len(every):,}")
+        raise CapacityError(f"a problem may have at most {MOST_CLAUSES:,} clauses, this one has {len(every):,}")
     equality = maker.equality() if has_equality(every) else []
     return (axioms + equality if has_equality(axioms) else axioms), every + equality
 
 
 def prove(problem: LogicProblem, steps: int = STEPS) -> ProverVerdict:
-    """Return our own prover's verdict on a problem.
+    """Return the built-in prover's verdict on a problem.
 
-    It searches for a contradiction between the axioms and the conjecture's negation; where it finds one, it searches
-    once more among the axioms alone.
+    It searches for a contradiction between the axioms and the negated conjecture; if it finds one, it searches once
+    more among the axioms only.
 
     Parameters
     ----------
     steps : int
-        The most steps of each search.
+        Maximum number of steps of each search.
 
     Raises
     ------
     ParameterError
-        If steps are less than 1.
+        If steps is less than 1.
     CapacityError
         If the problem has too many clauses.
     """
@@ -61,7 +61,7 @@ def prove(problem: LogicProblem, steps: int = STEPS) -> ProverVerdict:
 
 
 def _refute(clauses: list[Clause], steps: int) -> dict[str, Any]:
-    """Return what `search.refute` finds; terms that are nested too deep for it are a limit."""
+    """Return the result of `search.refute`; terms that are nested too deeply for it count as a limit."""
     try:
         return refute(clauses, steps)
     except RecursionError:
@@ -69,15 +69,15 @@ def _refute(clauses: list[Clause], steps: int) -> dict[str, Any]:
 
 
 def conclude(conjectured: bool, first: dict[str, Any], second: dict[str, Any] | None) -> ProverVerdict:
-    """Return the verdict that follows from what `search.refute` found.
+    """Derive the verdict from the results of `search.refute`.
 
     Parameters
     ----------
     conjectured : bool
         If true, the problem has a conjecture.
     first, second : dict
-        Of the axioms with the conjecture's negation; of the axioms alone, where the first is a contradiction. Their
-        steps are None where terms were nested too deep.
+        Results for the axioms with the negated conjecture and, if that is a contradiction, for the axioms only. Their
+        steps are None if terms were nested too deeply.
     """
     by = first["by"]
     if first["steps"] is None:

@@ -1,4 +1,4 @@
-"""Polynomials with rational coefficients, exactly: reading, arithmetic, values, Bernstein coefficients on a box."""
+"""Polynomials with exact rational coefficients: parsing, arithmetic, values, Bernstein coefficients on a box."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Point: TypeAlias = tuple[Fraction, ...]
 MOST_TERMS: Final = 20_000
 LARGEST_DEGREE: Final = 64
 LONGEST: Final = 10_000
-"""Characters of a polynomial that is read."""
+"""Maximum number of characters in a polynomial to parse."""
 DEEPEST: Final = 50
-"""Parentheses within each other."""
+"""Maximum nesting depth of parentheses."""
 _TOKEN: Final = re.compile(r"\s*(?:(\d+(?:\.\d+)?)|([A-Za-z]\w*)|(\*\*|[-+*/^()]))")
 
 
@@ -31,9 +31,9 @@ class Polynomial:
     Attributes
     ----------
     variables : tuple of str
-        Their names, in the order of exponents and points.
+        Names of the variables, in the order of exponents and points.
     terms : mapping of tuple of int to Fraction
-        The coefficient of each product of powers; none is 0.
+        Nonzero coefficient of each product of powers.
     """
 
     variables: tuple[str, ...]
@@ -41,17 +41,17 @@ class Polynomial:
 
     @classmethod
     def of(cls, variables: Sequence[str], terms: Mapping[Exponents, Fraction]) -> Polynomial:
-        """Make one; terms of coefficient 0 are left out.
+        """Create a polynomial, dropping terms with coefficient 0.
 
         Raises
         ------
         CapacityError
-            If it has more than `MOST_TERMS` terms or a degree beyond `LARGEST_DEGREE`.
+            If it has more than `MOST_TERMS` terms or a degree above `LARGEST_DEGREE`.
         """
         kept = {powers: value for powers, value in terms.items() if value}
         if len(kept) > MOST_TERMS or any(sum(powers) > LARGEST_DEGREE for powers in kept):
             raise CapacityError(
-                f"a polynomial may have {MOST_TERMS:,} terms and the degree {LARGEST_DEGREE}; this has more"
+                f"a polynomial may have at most {MOST_TERMS:,} terms and degree {LARGEST_DEGREE}; this one exceeds that"
             )
         return cls(tuple(variables), kept)
 
@@ -62,7 +62,7 @@ class Polynomial:
 
     @property
     def degree(self) -> int:
-        """The largest sum of exponents; 0 of a number."""
+        """The largest sum of exponents; 0 for a number."""
         return max([sum(powers) for powers in self.terms], default=0)
 
     def coefficient(self, powers: Exponents) -> Fraction:
@@ -89,11 +89,11 @@ class Polynomial:
         return Polynomial.of(self.variables, terms)
 
     def scale(self, factor: Fraction) -> Polynomial:
-        """Return it times a number."""
+        """Return the polynomial times a number."""
         return Polynomial.of(self.variables, {powers: value * factor for powers, value in self.terms.items()})
 
     def __call__(self, point: Sequence[Fraction]) -> Fraction:
-        """Return the value at a point, exactly."""
+        """Return the exact value at a point."""
         result = Fraction(0)
         for powers, value in self.terms.items():
             for base, power in zip(point, powers, strict=True):
@@ -115,9 +115,9 @@ class Polynomial:
         return text.removeprefix("+ ") if not text.startswith("- ") else f"-{text[2:]}"
 
     def bernstein(self, low: Point, high: Point) -> dict[Exponents, Fraction]:
-        """Return its Bernstein coefficients on a box: its values there lie between the least and the largest.
+        """Return the Bernstein coefficients on a box; values there lie between the smallest and the largest.
 
-        Those at the corners are values at the corners of the box (Garloff 1986).
+        The coefficients at the corners are the values at the corners of the box (Garloff 1986).
         """
         count = len(self.variables)
         degrees = [max([powers[k] for powers in self.terms], default=0) for k in range(count)]
@@ -135,7 +135,7 @@ class Polynomial:
                 for k, i in enumerate(chosen):
                     factor *= parts[k][i]
                 moved[chosen] = moved.get(chosen, Fraction(0)) + factor
-        for k in range(count):  # one variable after the other: b_i = sum over j of C(i, j) / C(d, j) a_j
+        for k in range(count):  # for each variable in turn: b_i = sum over j of C(i, j) / C(d, j) a_j
             found: dict[Exponents, Fraction] = {}
             for powers, value in moved.items():
                 share = value / comb(degrees[k], powers[k])
@@ -147,22 +147,22 @@ class Polynomial:
 
 
 def parse_polynomial(text: str, variables: Sequence[str] | None = None) -> Polynomial:
-    """Read a polynomial such as ``x^2 - 2*x*y + 1/3``; a product may also be written without the sign.
+    """Parse a polynomial such as ``x^2 - 2*x*y + 1/3``; the product sign is optional.
 
     Parameters
     ----------
     variables : sequence of str, optional
-        The variables that it may have; by default those that it names, sorted.
+        Allowed variables; by default those that occur, sorted.
 
     Raises
     ------
     FormatError
-        If it is none, naming the place.
+        If it is not a polynomial. The message has the position.
     CapacityError
         If it is too large.
     """
     if len(text) > LONGEST:
-        raise CapacityError(f"a polynomial may have {LONGEST:,} characters, this has {len(text):,}")
+        raise CapacityError(f"a polynomial may have at most {LONGEST:,} characters, this one has {len(text):,}")
     tokens, place = list[str](), 0
     while text[place:].strip():
         found = _TOKEN.match(text, place)
@@ -179,7 +179,7 @@ def parse_polynomial(text: str, variables: Sequence[str] | None = None) -> Polyn
 
 
 class _Reader:
-    """A reader of sums of products of powers."""
+    """A parser for sums of products of powers."""
 
     def __init__(self, tokens: list[str], names: Sequence[str]) -> None:
         self.tokens, self.names, self.place, self.depth = tokens, names, 0, 0
@@ -227,7 +227,7 @@ class _Reader:
         self.place += 1
         exponent = self._next()
         if not exponent.isdigit() or int(exponent) > LARGEST_DEGREE:
-            raise FormatError(f"an exponent is a whole number up to {LARGEST_DEGREE}, got {exponent!r:.40}")
+            raise FormatError(f"an exponent must be a whole number up to {LARGEST_DEGREE}, got {exponent!r:.40}")
         self.place += 1
         result = Polynomial.constant(self.names, Fraction(1))
         for _ in range(int(exponent)):
@@ -240,7 +240,7 @@ class _Reader:
         if token == "(":
             self.depth += 1
             if self.depth > DEEPEST:
-                raise CapacityError(f"parentheses may be nested {DEEPEST} deep")
+                raise CapacityError(f"parentheses may be nested at most {DEEPEST} deep")
             result = self._sum()
             if self._next() != ")":
                 raise FormatError("a parenthesis is not closed")

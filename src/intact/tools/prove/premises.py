@@ -1,4 +1,4 @@
-"""Premises of a library for a goal: its statements, ranked by the symbols that they share with the goal."""
+"""Premise selection: ranks the statements of a library by the symbols that they share with a goal."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Final
 from intact.tools.retrieve import Index
 
 LONGEST: Final = 300
-"""Characters of a statement that are shown."""
+"""Maximum number of characters of a statement shown."""
 _SYMBOL: Final = re.compile(r"[^\s()\[\]{},;:]+")
 
 
 def symbols(text: str) -> list[str]:
-    """Return the symbols of a formal statement: what white space, brackets, commas and colons separate."""
+    """Split a formal statement into symbols at white space, brackets, commas, colons and semicolons."""
     return _SYMBOL.findall(text)
 
 
 def nearest(statements: Sequence[str], goal: str, most: int) -> list[str]:
-    """Return the statements nearest to a goal by BM25 over their symbols, the best first, at most so many.
+    """Return up to `most` statements nearest to a goal by BM25 over their symbols, best first.
 
-    Each is one line, of at most `LONGEST` characters. Those that share no symbol with the goal are left out.
+    Each is shortened to one line of at most `LONGEST` characters. Statements without a common symbol are omitted.
     """
     lines = _index(tuple(statements))
     return [shorten(lines.texts[hit.place]) for hit in lines.search(goal, most)]
 
 
 def shorten(statement: str) -> str:
-    """Return a statement as one line of at most `LONGEST` characters."""
+    """Shorten a statement to one line of at most `LONGEST` characters."""
     text = " ".join(statement.split())
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 2]} …"
 

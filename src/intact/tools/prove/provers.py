@@ -1,4 +1,4 @@
-"""Provers behind one interface: our own, and programs that run without a network in the sandbox."""
+"""Provers behind one interface: the built-in one, and programs that run in the sandbox without network access."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from intact.tools.prove.verdict import MEANINGS, ProverVerdict, Status
 from intact.tools.sandbox import Outcome, ProgramLimits, run_command
 
 MEMORY: Final = 2 << 30
-"""Bytes of address space of a prover that is a process."""
+"""Address space in bytes of a prover that runs as a process."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class ProverLimits:
     Attributes
     ----------
     steps : int or None
-        The prover's own unit, which does not depend on the machine: our steps, E's processed clauses, SPASS's loops,
-        the resource units of Z3 and cvc5. By default each has its own default.
+        Limit in the prover's own unit, which does not depend on the machine: steps of the built-in prover, E's
+        processed clauses, SPASS's loops, resource units of Z3 and cvc5. By default, the prover's own default.
     seconds : float
-        Wall time of a process, a safety net: what it ends is no verdict. Our own prover knows no time.
+        Wall time limit of a process, a safety net: reaching it gives no verdict. The built-in prover has no time limit.
     """
 
     steps: int | None = None
@@ -52,9 +52,9 @@ class Prover(ABC):
     Attributes
     ----------
     name : str
-        Its name in commands.
+        Name in commands.
     title : str
-        Its name in prose.
+        Name in prose.
     """
 
     name: str
@@ -62,33 +62,33 @@ class Prover(ABC):
 
     @abstractmethod
     def missing(self) -> str | None:
-        """Return what is missing here and how to get it, or None if the prover can run."""
+        """Return what is missing on this machine and how to install it, or None if the prover can run."""
 
     @abstractmethod
     def prove(self, problem: LogicProblem, limits: ProverLimits) -> ProverVerdict:
-        """Return its verdict.
+        """Return the prover's verdict on a problem.
 
         Raises
         ------
         NotInstalledError
-            If the prover is not here.
+            If the prover is not installed.
         SandboxError
-            If its process cannot be confined here.
+            If its process cannot be sandboxed on this machine.
         """
 
 
 class OwnProver(Prover):
-    """The prover of this package (`own`)."""
+    """The built-in prover (`own`)."""
 
     name = own.NAME
     title = "intact"
 
     def missing(self) -> str | None:
-        """Return None: it is always here."""
+        """Return None: the prover is always available."""
         return None
 
     def prove(self, problem: LogicProblem, limits: ProverLimits) -> ProverVerdict:
-        """Return its verdict; the time is unlimited, the steps are not."""
+        """Return the prover's verdict; the steps are limited, the time is not."""
         return own.prove(problem, limits.steps or own.STEPS)
 
 
@@ -98,17 +98,17 @@ class ProcessProver(Prover):
     Parameters
     ----------
     program : str
-        The name of its file.
+        Name of the executable.
     package : str
-        What to install.
+        Installation hint.
     command : callable
-        Returns the arguments for a limit on steps.
+        Returns the arguments for a step limit.
     steps : int
-        The limit by default.
+        Default step limit.
     write : callable
         Writes a problem in the program's language.
     read : callable
-        Returns the status in its output, None where there is none.
+        Returns the status in the program's output, or None.
     """
 
     def __init__(
@@ -127,21 +127,21 @@ class ProcessProver(Prover):
         self.command, self.steps, self.write, self.read = command, steps, write, read
 
     def path(self) -> Path | None:
-        """Return the program's file: on the path, or beside this interpreter as a wheel installs it."""
+        """Return the path of the program: on PATH, or next to this interpreter, where a wheel installs it."""
         found = shutil.which(self.program) or shutil.which(self.program, path=str(Path(sys.executable).parent))
         return None if found is None else Path(found)
 
     def missing(self) -> str | None:
-        """Return what is missing here and how to get it, or None if the prover can run."""
+        """Return what is missing on this machine and how to install it, or None if the prover can run."""
         if self.path() is not None:
             return None
         return f"{self.title} is not installed: there is no program {self.program} on the path; {self.package}"
 
     def prove(self, problem: LogicProblem, limits: ProverLimits) -> ProverVerdict:
-        """Return its verdict; a program that crashes, floods its output or hangs ends in one, too.
+        """Return the program's verdict, also if it crashes, floods its output or hangs.
 
-        Where the conjecture follows, the program runs once more, on the axioms alone: most provers do not say if these
-        contradict each other.
+        If the conjecture follows, the program runs once more on the axioms only, since most provers do not report
+        whether these contradict each other.
         """
         path = self.path()
         if path is None:
@@ -164,7 +164,7 @@ class ProcessProver(Prover):
         return ProverVerdict(self.name, status, version, detail, settled=settled)
 
     def _judge(self, problem: LogicProblem, outcome: Outcome) -> tuple[Status, str, bool]:
-        """Return the status of an outcome, what else there is to say, and if any machine would say so."""
+        """Return the status of an outcome, further details, and whether it would be the same on any machine."""
         if outcome.ended == "time":
             return "Timeout", f"after {outcome.seconds:.1f} s", False
         if outcome.ended == "output":
@@ -178,7 +178,7 @@ class ProcessProver(Prover):
 
 @cache
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file, by which a prover's version is named."""
+    """Return the SHA-256 of a file, which identifies a prover's version."""
     with path.open("rb") as file:
         result = sha256()
         while piece := file.read(1 << 20):
@@ -263,16 +263,16 @@ PROVERS: Final[dict[str, Prover]] = {
         ),
     )
 }
-"""All provers by name, our own first."""
+"""All provers by name, the built-in one first."""
 
 
 def find_prover(name: str) -> Prover:
-    """Return the prover of a name.
+    """Look up a prover by name.
 
     Raises
     ------
     ParameterError
-        If there is none, naming those that there are.
+        If there is none of that name. The message lists the available ones.
     """
     if name not in PROVERS:
         raise ParameterError(unknown_name(f"there is no prover {name!r:.60}", name, PROVERS))

@@ -1,4 +1,4 @@
-"""SMT-LIB 2, the language of Z3 and cvc5: a writer of problems, whose every thing is of one sort."""
+"""SMT-LIB 2, the language of Z3 and cvc5: a writer for problems, in which everything has a single sort."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CONNECTIVES = {"&": "and", "|": "or", "=>": "=>", "<=>": "=", "<~>": "xor"}
 
 
 def format_problem(problem: LogicProblem) -> str:
-    """Write a problem so that it has no model if and only if the conjecture follows, or the axioms contradict."""
+    """Write a problem that has no model if and only if the conjecture follows or the axioms are contradictory."""
     constants: dict[str, int] = {}
     relations: dict[str, int] = {}
     for formula in problem.formulas:

@@ -1,4 +1,4 @@
-"""TPTP, the provers' language: a reader of `fof` and `cnf` that says where an error is, and a writer."""
+"""TPTP, the language of provers: a parser for `fof` and `cnf` that reports error positions, and a writer."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from intact.tools.prove.formula import (
 )
 
 LONGEST: Final = 1 << 20
-"""The most characters of a file."""
+"""Maximum number of characters in a file."""
 DEEPEST: Final = 100
-"""The most formulas, brackets and terms inside each other."""
+"""Maximum nesting depth of formulas, brackets and terms."""
 
 AXIOMS: Final = (
     *("axiom", "hypothesis", "definition", "assumption", "lemma", "theorem", "corollary", "plain"),
     "negated_conjecture",
 )
-"""Roles of formulas that are taken to hold."""
+"""Roles of formulas that count as axioms."""
 
 _TOKEN: Final = re.compile(
     r"""(?P<space>\s+|%[^\n]*|/\*.*?\*/)
@@ -52,7 +52,7 @@ _UPPER: Final = re.compile(r"[A-Z]\w*", re.ASCII)
 
 
 class NamedFormula(NamedTuple):
-    """A formula of a file, with its name; `start` is its place in the text."""
+    """A formula of a file with its name; `start` is its position in the text."""
 
     name: str
     conjecture: bool
@@ -67,16 +67,16 @@ class _Token(NamedTuple):
 
 
 def parse(text: str, where: str = "the problem") -> LogicProblem:
-    """Read a problem.
+    """Parse a problem.
 
-    Roles: `conjecture` once at most; `axiom`, `hypothesis` and the like; `negated_conjecture` counts as an axiom.
+    Roles: `conjecture` at most once; `axiom`, `hypothesis` and the like; `negated_conjecture` counts as an axiom.
 
     Raises
     ------
     FormatError
-        If it is no such text, naming line and column: a syntax error, a free variable, a symbol with two numbers of
-        arguments or used as predicate and as function, one named `'='`, two formulas of one name, an `include`,
-        numbers.
+        If the text is invalid; the message has line and column. Reasons: a syntax error, a free variable, a symbol
+        with two different numbers of arguments or used both as predicate and as function, a symbol named `'='`, two
+        formulas with the same name, an `include`, numbers.
     """
     reader = _Reader(text, where)
     entries = reader.entries()
@@ -88,14 +88,14 @@ def parse(text: str, where: str = "the problem") -> LogicProblem:
 
 
 def parse_entries(text: str, where: str = "the file") -> list[NamedFormula]:
-    """Read all formulas of a text, which may have many conjectures; errors as of `parse`."""
+    """Parse all formulas of a text, which may have many conjectures; raises like `parse`."""
     return _Reader(text, where).entries()
 
 
 def parse_formula(text: str, *, close: bool = False) -> Formula:
-    """Read one formula, such as `![X]: (man(X) => mortal(X))`; errors as of `parse`.
+    """Parse one formula, such as `![X]: (man(X) => mortal(X))`; raises like `parse`.
 
-    Variables that no quantifier binds are refused, or with `close` universal.
+    Free variables are rejected, or universally quantified if `close` is true.
     """
     reader = _Reader(text, "the formula")
     formula = closed(reader.formula()) if close else reader.formula()
@@ -105,12 +105,12 @@ def parse_formula(text: str, *, close: bool = False) -> Formula:
 
 
 class _Reader:
-    """A recursive reader over the tokens of a text."""
+    """A recursive-descent parser over the tokens of a text."""
 
     def __init__(self, text: str, where: str) -> None:
         self.text, self.where = text, where
         if len(text) > LONGEST:
-            raise FormatError(f"{where}: a problem may have {LONGEST:,} characters, this has {len(text):,}")
+            raise FormatError(f"{where}: a problem may have at most {LONGEST:,} characters, this one has {len(text):,}")
         self.tokens = self._tokens()
         self.place = 0
         self.nested = 0
@@ -142,7 +142,7 @@ class _Reader:
         return self.error(self.token.start, f"expected {wanted}, got {got:.60}")
 
     def accept(self, *texts: str) -> str | None:
-        """Take the next token if it is one of these operators or words."""
+        """Consume the next token if it is one of these operators or words."""
         token = self.token
         if token.kind in ("operator", "word") and token.text in texts:
             self.place += 1
@@ -168,7 +168,7 @@ class _Reader:
             self.expect("(")
             name = self.name()
             if name in names:
-                raise self.error(start, f"there are two formulas of the name {name!r:.60}")
+                raise self.error(start, f"there are two formulas named {name!r:.60}")
             names.add(name)
             self.expect(",")
             role_start, role = self.token.start, self.name()
@@ -184,7 +184,7 @@ class _Reader:
                 raise self.error(role_start, f"the role must be conjecture or one of {', '.join(AXIOMS)}, got {role!r}")
             entries.append(NamedFormula(name, role == "conjecture", formula, start))
         if not names:
-            raise FormatError(f"{self.where} holds no formula")
+            raise FormatError(f"{self.where} contains no formula")
         return entries
 
     def check_closed(self, formula: Formula, start: int) -> None:
@@ -194,7 +194,7 @@ class _Reader:
             raise self.error(start, f"formulas may be nested {DEEPEST} deep")
 
     def skip_annotations(self) -> None:
-        """Pass over a formula's source and remarks."""
+        """Skip a formula's source and annotations."""
         depth = 0
         if self.token.text != ",":
             return
@@ -232,7 +232,7 @@ class _Reader:
         return Binary(known[connective], left, right)
 
     def check_alone(self, connective: str) -> None:
-        """Raise if another connective follows: TPTP gives none precedence."""
+        """Raise if another connective follows, since TPTP defines no precedence."""
         if self.token.text in ("&", "|", *_BINARY):
             raise self.error(self.token.start, f"brackets are needed between {connective} and {self.token.text}")
 
@@ -284,7 +284,7 @@ class _Reader:
             equation = Atom(EQUALS, (left, right))
             return Not(equation) if operator == "!=" else equation
         if isinstance(left, Variable):
-            raise self.error(start, f"{token.text} is a variable, which holds for nothing; a predicate begins small")
+            raise self.error(start, f"{token.text} is a variable; a predicate begins with a lower-case letter")
         self.use(left.name, "predicate", len(left.arguments), start)
         for argument in left.arguments:
             self.note(argument, start)
@@ -317,13 +317,13 @@ class _Reader:
                 self.note(argument, start)
 
     def use(self, name: str, kind: str, count: int, start: int) -> None:
-        """Note a symbol; raise if it was used in another way before, or has the name of equality."""
+        """Record a symbol; raise if it was used differently before, or has the name of equality."""
         if name == EQUALS:
-            raise self.error(start, "'=' in quotes is no symbol: equality is written left = right")
+            raise self.error(start, "'=' in quotes is not a symbol: write equality as left = right")
         before = self.arities.setdefault(name, (kind, count))
         if before != (kind, count):
             raise self.error(
-                start, f"{name} is a {kind} with {count} arguments here, and was a {before[0]} with {before[1]}"
+                start, f"{name} is a {kind} with {count} arguments here, but was a {before[0]} with {before[1]}"
             )
 
 
@@ -338,7 +338,7 @@ def _quoted(name: str) -> str:
 
 
 def format_term(term: Term) -> str:
-    """Write a term as TPTP does."""
+    """Format a term in TPTP notation."""
     if isinstance(term, Variable):
         return term.name if _UPPER.fullmatch(term.name) else f"V_{re.sub(r'[^0-9a-zA-Z]', '_', term.name)}"
     arguments = ",".join(map(format_term, term.arguments))
@@ -346,7 +346,7 @@ def format_term(term: Term) -> str:
 
 
 def format_formula(formula: Formula) -> str:
-    """Write a formula as TPTP does, with brackets around everything that is no atom or negation."""
+    """Format a formula in TPTP notation, with brackets around everything except atoms and negations."""
     if isinstance(formula, Truth):
         return "$true" if formula.value else "$false"
     if isinstance(formula, Atom):
@@ -363,7 +363,7 @@ def format_formula(formula: Formula) -> str:
 
 
 def format_problem(problem: LogicProblem) -> str:
-    """Write a problem; reading it gives the same one."""
+    """Format a problem; parsing the result gives the same problem."""
     lines = [f"fof({_quoted(name)}, axiom, {format_formula(one)})." for name, one in problem.axioms.items()]
     if problem.conjecture is not None:
         free = next(name for name in _names("goal") if name not in problem.axioms)

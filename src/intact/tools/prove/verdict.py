@@ -1,4 +1,4 @@
-"""Verdicts of provers, in the words of SZS (Sutcliffe 2008), and what they mean."""
+"""Verdicts of provers, in SZS terms (Sutcliffe 2008), and their meanings."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ MEANINGS: Final[dict[Status, str]] = {
     "MemoryOut": "the prover reached its limit on memory",
     "Error": "the prover failed",
 }
-"""Each status in words."""
+"""Description of each status."""
 
 DECIDED: Final = ("Theorem", "ContradictoryAxioms", "CounterSatisfiable", "Unsatisfiable", "Satisfiable")
-"""The statuses that answer the question."""
+"""Statuses that answer the question."""
 
 PROVED: Final = ("Theorem", "ContradictoryAxioms", "Unsatisfiable")
-"""The statuses of a contradiction that was found; SPASS and solvers of SMT cannot say which of these it is."""
+"""Statuses of a contradiction that was found; SPASS and SMT solvers cannot tell them apart."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ class ProverVerdict:
     Attributes
     ----------
     prover : str
-        Who says it.
+        Name of the prover.
     version : str
-        Its version, as it reports it; of a process beside that the digest of its program.
+        Version as reported by the prover; for a process, the digest of its program.
     detail : str
-        What else is known: the method, or the reason of an error.
+        Further information: the method, or the reason for an error.
     steps : int or None
-        Steps of a prover that counts them.
+        Number of steps, for a prover that counts them.
     settled : bool
-        If true, it would say so on every machine; false after a limit on time or memory.
+        If true, the verdict is the same on every machine; false after a time or memory limit.
     """
 
     prover: str
@@ -66,7 +66,7 @@ class ProverVerdict:
 
     @property
     def meaning(self) -> str:
-        """The status in words."""
+        """Description of the status."""
         return MEANINGS[self.status]
 
 

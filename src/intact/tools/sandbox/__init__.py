@@ -1,8 +1,8 @@
-"""Runs Python that a model wrote where it can do no harm: no network, no files of ours, little memory, little time.
+"""Sandbox for Python code written by a model: no network, no access to the user's files, limited memory and time.
 
-Workers of `intact._base.process` import libraries and answer many requests; a program here finds nothing but the
-standard library, behind namespaces and a filter. What both do, setting resource limits, is less than what sharing it
-would take.
+Workers of `intact._base.process` import libraries and answer many requests, whereas a program here only has the
+standard library, inside namespaces and behind a filter. The code that the two have in common, for setting resource
+limits, is too small to be worth sharing.
 """
 
 from intact.tools.sandbox.commands import Protection

@@ -1,4 +1,4 @@
-"""Protections of programs, and the commands that run one behind bubblewrap."""
+"""Kinds of protection, and the commands that run a program inside bubblewrap."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Kind = Literal["bubblewrap", "seccomp", "none"]
 
 SCRATCH = "/scratch"
 LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64")
-"""The folders of the system's libraries."""
+"""Folders of the system's libraries."""
 
 
 @dataclass(frozen=True)
 class Protection:
-    """A protection that works here.
+    """A protection that works on this machine.
 
     Parameters
     ----------
     kind
-        What keeps the program in.
+        Mechanism that confines the program.
     filtered
-        Whether a filter on system calls is loaded.
+        If true, a filter on system calls is loaded.
     missing
-        Why there is nothing better, in words; empty for the best.
+        Reason why no better protection is available; empty for the best.
     """
 
     kind: Kind
@@ -40,26 +40,27 @@ class Protection:
 def interpreter() -> list[str]:
     """Return the command of a bare interpreter: no site packages, no bytecode files, UTF-8.
 
-    Not ``-I``, which would ignore the fixed hash seed along with the rest of an environment that is ours anyway.
+    It does not use ``-I``, which would ignore the fixed hash seed together with the rest of an environment that is set
+    here anyway.
     """
     base = getattr(sys, "_base_executable", None) or sys.executable
     return [str(Path(base).resolve()), "-P", "-s", "-S", "-B", "-X", "utf8"]
 
 
 def environment(folder: str) -> dict[str, str]:
-    """Return all that a program finds in its environment."""
+    """Return the complete environment of a program."""
     return {"HOME": folder, "TMPDIR": folder, "PWD": folder, "LANG": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0"}
 
 
 def bubblewrap(scratch: int, files: Sequence[str] = ()) -> list[str]:
-    """Return the command that puts another one into a file system and namespaces of its own.
+    """Return the command that runs another one in its own file system and namespaces.
 
     Parameters
     ----------
     scratch
-        Bytes that the scratch folder may hold.
+        Size of the scratch folder in bytes.
     files
-        Files that can be read, beside those of the interpreter and the system.
+        Readable files in addition to those of the interpreter and the system.
     """
     program = shutil.which("bwrap")
     assert program is not None
@@ -91,7 +92,7 @@ def bubblewrap(scratch: int, files: Sequence[str] = ()) -> list[str]:
 
 @cache
 def _interpreter_files() -> tuple[str, ...]:
-    """Return the executable, the standard library, and the libraries that stand beside them."""
+    """Return the executable, the standard library, and the shared libraries that come with them."""
     executable = Path(interpreter()[0])
     found = [executable, *Path(sys.base_prefix).glob("lib/*.so*"), *_standard_library()]
     found += [Path("/nix/store")] if executable.is_relative_to("/nix/store") else []
@@ -107,7 +108,7 @@ def _standard_library() -> list[Path]:
 
 @cache
 def _site_packages() -> tuple[str, ...]:
-    """Return the folders of installed packages that a program would see: each is hidden by an empty one."""
+    """Return the folders of installed packages that a program would see; each is hidden by an empty folder."""
     places = [*_standard_library(), *(place for root in LIBRARIES for place in Path(root).glob("python3*"))]
     found = [folder for place in places for folder in place.glob("*-packages") if folder.is_dir()]
     return tuple(dict.fromkeys(str(folder.resolve()) for folder in found))

@@ -1,4 +1,4 @@
-"""Starts a program behind a protection, and watches it to its end."""
+"""Starts a program inside a protection, and watches it to its end."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ from intact.tools.sandbox.runner import MEMORY, STARTED, STEPS
 
 OPEN_FILES = 32
 STACK = 8 << 20
-"""Bytes of the stack: how deep a program may nest before the kernel ends it."""
+"""Stack size in bytes, which limits how deep a program may nest before the kernel ends it."""
 MOST_THREADS = 4096
-"""Processes and threads of its user together, where a program may have threads; the filter allows no process."""
+"""Maximum number of the user's processes and threads if a program may have threads; the filter forbids new processes.
+"""
 LOOK = 0.05
-"""Seconds after which somebody looks whether a program must end."""
+"""Interval in seconds at which the program's limits are checked."""
 
 
 class Guest(NamedTuple):
-    """The files that an installed program may read besides, its variables, and if it may have threads."""
+    """Additional readable files and environment variables of an installed program, and whether it may have threads."""
 
     files: Sequence[str] = ()
     variables: Mapping[str, str] = MappingProxyType({})
@@ -48,7 +49,7 @@ class Guest(NamedTuple):
 
 
 ALONE = Guest()
-"""A program of Python, which has nothing besides."""
+"""A Python program, which gets nothing extra."""
 
 
 @cache
@@ -59,7 +60,7 @@ def _runner() -> str:
 def execute(
     code: str, stdin: str | None, limits: ProgramLimits, chosen: Protection, stop: Event | None = None
 ) -> Outcome:
-    """Run code behind this very protection.
+    """Run code inside exactly this protection.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def start(
     stop: Event | None,
     guest: Guest = ALONE,
 ) -> Outcome:
-    """Give an order to the runner, and watch it to its end."""
+    """Pass an order to the runner, and watch it to its end."""
     strict = chosen.kind == "seccomp"
     program = (filters.strict() if strict else filters.narrow(guest.threads)) if chosen.filtered else b""
     order |= {
@@ -130,7 +131,7 @@ def start(
         started = orders.read(len(STARTED)) == STARTED
     status = process.returncode
     if 128 < status <= 128 + signal.NSIG:
-        status = 128 - status  # bubblewrap tells signals as shells do; without it the outcome is the same
+        status = 128 - status  # bubblewrap reports signals like a shell; the outcome is the same as without it
     out, err = (text.decode("utf-8", "replace") for text in texts)
     ended = cut or _ending(status)
     if not started and ended != "time":
@@ -142,10 +143,10 @@ def start(
 def _watch(
     process: subprocess.Popen[bytes], limits: ProgramLimits, began: float, stop: Event | None
 ) -> tuple[list[bytes], Ending | None]:
-    """Read both streams until they close, the time is over or the output too long."""
+    """Read both streams until they close, time runs out, or the output is too long."""
 
     def pause() -> float:
-        """Return the seconds until the next look; 0 if the program must end."""
+        """Return the seconds until the next check; 0 if the program must end."""
         if stop is not None and stop.is_set():
             return 0.0
         return min(LOOK, max(0.0, began + limits.seconds - time.monotonic()))
@@ -167,7 +168,7 @@ def _watch(
                 if len(piece) > left:
                     return [bytes(text) for text in texts], "output"
                 left -= len(piece)
-    while True:  # both streams are closed, but the program may live on
+    while True:  # both streams are closed, but the program may still be running
         try:
             process.wait(wait := pause())
         except subprocess.TimeoutExpired:

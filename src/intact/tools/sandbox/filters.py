@@ -1,9 +1,9 @@
-"""Filters on system calls, as the programs that the kernel loads (classic BPF), built by libseccomp.
+"""System call filters, as classic BPF programs that the kernel loads, built by libseccomp.
 
-There are two. `strict` is the whole protection where there is no other: a short list of calls is allowed, none of which
-takes an address or another process, and calls on paths find no file. `narrow` stands behind namespaces, which already
-hide files, network and processes: it takes away new processes, sockets, memory that no limit counts, and doors into the
-kernel.
+There are two. `strict` is the entire protection where there is no other: it allows a short list of calls, none of which
+takes a network address or another process, and makes calls on paths find no file. `narrow` is used inside namespaces,
+which already hide files, network and processes: it forbids new processes, sockets, memory that no limit counts, and
+risky kernel interfaces.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ STRICT = """
     clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time select pselect6 poll ppoll
     alarm getitimer setitimer pause exit exit_group
 """
-"""What an interpreter needs that has loaded its modules: memory, clocks, and files that are already open."""
+"""Calls that an interpreter needs after it has loaded its modules: memory, clocks, and files that are already open."""
 
 STRICT_FCNTL = ("F_GETFD", "F_SETFD", "F_GETFL", "F_DUPFD", "F_DUPFD_CLOEXEC")
-"""What `strict` allows of fcntl: others name a process that the kernel shall signal, or take locks and leases."""
+"""fcntl commands that `strict` allows; others name a process for the kernel to signal, or take locks and leases."""
 
 STRICT_PATHS = """
     open openat openat2 stat lstat newfstatat statx access faccessat faccessat2 readlink readlinkat chdir
     unlink unlinkat rmdir execve
 """
-"""Answered by `strict` as where there is no file, which is what bubblewrap's empty file system answers."""
+"""Calls for which `strict` reports that no file exists, which is what bubblewrap's empty file system reports."""
 
 STRICT_SIGNALS = ("kill", "tgkill")
-"""Allowed by `strict` on the process itself, as when it aborts."""
+"""Calls that `strict` allows on the process itself, for example when it aborts."""
 
 OWN_PROCESS = 0x0BADC0DE
-"""Stands for the process's own number in the filter: only the process that loads it knows that."""
+"""Placeholder in the filter for the process's own number, which only the process that loads the filter knows."""
 
 NARROW = """
     fork vfork clone clone3 execveat memfd_create memfd_secret shmget shmat shmctl msgget semget mq_open
@@ -48,14 +48,14 @@ NARROW = """
     finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff settimeofday clock_settime
     clock_adjtime adjtimex sethostname setdomainname setxattr lsetxattr fsetxattr setxattrat socket socketpair
 """
-"""System calls that no program which computes needs; sockets too, as namespaces do not confine every family of them."""
+"""System calls that computing programs do not need; includes sockets, since namespaces do not confine every family."""
 
 CLONE_THREAD = 0x10000
-"""The flag of `clone` that makes a thread of the caller's process, and no process."""
+"""Flag of `clone` that creates a thread of the caller's process instead of a process."""
 
 
 def available() -> str | None:
-    """Return why filters cannot be built here, or None if they can."""
+    """Return the reason why filters cannot be built here, or None if they can."""
     try:
         import pyseccomp  # noqa: F401
     except ImportError:
@@ -67,7 +67,7 @@ def available() -> str | None:
 
 @cache
 def strict() -> bytes:
-    """Return the filter that allows `STRICT`, `STRICT_FCNTL` and `STRICT_SIGNALS` and refuses everything else."""
+    """Return the filter that allows `STRICT`, `STRICT_FCNTL` and `STRICT_SIGNALS` and rejects everything else."""
     import fcntl
 
     import pyseccomp
@@ -81,21 +81,21 @@ def strict() -> bytes:
 
 @cache
 def narrow(threads: bool = False) -> bytes:
-    """Return the filter that refuses `NARROW` and allows everything else; with `threads`, new threads too."""
+    """Return the filter that rejects `NARROW` and allows everything else; with `threads`, also new threads."""
     import pyseccomp
 
     refused = pyseccomp.ERRNO(errno.EPERM)
     if not threads:
         return _program(pyseccomp.ALLOW, refused, [(name,) for name in NARROW.split()])
     calls = [(name,) for name in NARROW.split() if name not in ("clone", "clone3")]
-    # as if the kernel had no clone3, whose flags no filter can see: the C library then takes clone
+    # Pretend that the kernel lacks clone3, whose flags no filter can see; the C library then falls back to clone.
     absent = [(pyseccomp.ERRNO(errno.ENOSYS), "clone3")]
     process = (refused, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, CLONE_THREAD, 0))
     return _program(pyseccomp.ALLOW, refused, calls, [*absent, process])
 
 
 def _program(default: Any, other: Any, calls: Iterable[tuple[Any, ...]], more: Iterable[tuple[Any, ...]] = ()) -> bytes:
-    """Build a filter; `more` has rules with actions of their own."""
+    """Build a filter; `more` contains rules with their own actions."""
     import pyseccomp
 
     rules = pyseccomp.SyscallFilter(default)
@@ -103,7 +103,7 @@ def _program(default: Any, other: Any, calls: Iterable[tuple[Any, ...]], more: I
         try:
             number = pyseccomp.resolve_syscall(pyseccomp.system_arch(), name)
         except ValueError:
-            continue  # libseccomp is older than the call: refused by `strict`, unknown to `narrow`
+            continue  # libseccomp is older than the call, which `strict` rejects and `narrow` does not know
         if number >= 0:  # negative: this architecture has no such call
             rules.add_rule(action, name, *arguments)
     with tempfile.TemporaryFile() as file:

@@ -9,44 +9,44 @@ from typing import Literal, Self
 from intact._base.errors import ParameterError
 
 Ending = Literal["ok", "error", "steps", "time", "memory", "output", "signal"]
-"""Why a program ended.
+"""Reason why a program ended.
 
-With status 0; with another, or by an exception; out of steps, time, memory or output; by a signal.
+With status 0; with another status or an exception; out of steps, time, memory or output; by a signal.
 """
 
 
 LONGEST = 86400
-"""The largest limit on seconds."""
+"""Largest allowed limit in seconds."""
 
 STEPS_A_SECOND = 1_000_000
-"""Steps for each second of a limit: some ten times fewer than a processor makes."""
+"""Steps per second of a time limit, about a tenth of what a processor achieves."""
 
 KILLED = 9
-"""The number of SIGKILL, which not every system's module `signal` has."""
+"""Number of SIGKILL, which the module `signal` lacks on some systems."""
 
 
 @dataclass(frozen=True)
 class ProgramLimits:
-    """The limits of a program, which is always one process with one thread, without a network.
+    """The limits of a program, which is always one process with one thread and no network access.
 
-    The count of steps ends programs that run too long: it is the same on any machine and under any load. The two limits
-    on time are a safety net for what is not counted.
+    The step count ends programs that run too long: it is the same on any machine and under any load. The two time
+    limits are a safety net for work that is not counted.
 
     Parameters
     ----------
     steps
-        Iterations of the program's own loops and comprehensions, and entries of its own functions, taken together.
-        What the standard library and built-in functions do inside is not counted.
+        Iterations of the program's own loops and comprehensions plus calls of its own functions. Work inside the
+        standard library and built-in functions is not counted.
     seconds
-        Wall time, the start of the interpreter included; at most a day.
+        Wall time, including the start of the interpreter; at most a day.
     cpu_seconds
-        Processor time, in whole seconds because the kernel counts so.
+        Processor time, in whole seconds, as the kernel counts them.
     memory
-        Bytes of address space, of which an interpreter that does nothing has some 30 MB.
+        Address space in bytes; an idle interpreter uses about 30 MB of it.
     output
-        Bytes of standard output and standard error together.
+        Maximum bytes of standard output and standard error together.
     scratch
-        Bytes that the files in the scratch folder may hold together.
+        Maximum bytes of all files in the scratch folder together.
     """
 
     seconds: float = 10.0
@@ -68,13 +68,13 @@ class ProgramLimits:
 
     @classmethod
     def of(cls, seconds: float) -> Self:
-        """Return limits of so many seconds, all of them of processor time, and of the steps that go with them."""
+        """Return limits for a time in seconds, all of it processor time, with the corresponding number of steps."""
         if not (math.isfinite(seconds) and seconds > 0):
             return cls(seconds)  # raises
         return cls(seconds, math.ceil(seconds), steps=math.ceil(seconds * STEPS_A_SECOND))
 
     def times(self, factor: int) -> Self:
-        """Return the limits with so many times the steps and the time."""
+        """Return the limits with steps and times multiplied by a factor."""
         steps, seconds, cpu_seconds = self.steps * factor, self.seconds * factor, self.cpu_seconds * factor
         return replace(self, steps=steps, seconds=seconds, cpu_seconds=cpu_seconds)
 
@@ -86,13 +86,13 @@ class Outcome:
     Parameters
     ----------
     stdout, stderr
-        Its output up to the limit, as UTF-8; invalid bytes are replaced.
+        Output up to the limit, as UTF-8 with invalid bytes replaced.
     status
-        Its exit status, or the negated number of the signal that ended it.
+        Exit status, or the negated number of the signal that ended it.
     ended
-        Why it ended.
+        Reason why it ended.
     seconds
-        Wall time; the one field that differs from run to run.
+        Wall time; the only field that differs from run to run.
     """
 
     stdout: str
@@ -103,13 +103,13 @@ class Outcome:
 
     @property
     def settled(self) -> bool:
-        """If true, the program would end like this on any machine.
+        """True if the program would end the same way on any machine.
 
-        It is false if time ran out, or a SIGKILL came from outside, as when the machine has no memory left.
+        False if time ran out, or a SIGKILL came from outside, for example because the machine is out of memory.
         """
         return self.ended != "time" and self.status != -KILLED
 
     @property
     def ok(self) -> bool:
-        """If true, it ran to its end."""
+        """True if the program ran to completion."""
         return self.ended == "ok"

@@ -1,8 +1,9 @@
-"""Choose the protection that works here, and build the command that runs a program behind it.
+"""Selects the protection that works on this machine.
 
-bubblewrap, where it is installed and may make namespaces, gives the program a user namespace of its own, no network, no
-other processes, and a file system of the interpreter and the system's libraries, read-only, with a scratch folder in
-memory. Otherwise seccomp refuses all system calls but those on memory, clocks and open files: it has no files at all.
+bubblewrap, if it is installed and may create namespaces, gives the program its own user namespace, no network, no other
+processes, and a read-only file system of the interpreter and the system's libraries, with a scratch folder in memory.
+Otherwise seccomp rejects all system calls except those on memory, clocks and open files, so the program has no files at
+all.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ _failures: dict[Protection, tuple[float, str]] = {}
 
 
 def protection(kind: Kind | None = None) -> Protection:
-    """Return the protection in force: of this kind, else of the one that INTACT_SANDBOX names, else the best there is.
+    """Return the protection to use: of the given kind, else the kind in INTACT_SANDBOX, else the best available.
 
     Raises
     ------
     ParameterError
-        If INTACT_SANDBOX names none.
+        If INTACT_SANDBOX is not a kind.
     SandboxError
-        If the kind that was asked for does not work here.
+        If the requested kind does not work on this machine.
     """
     if kind is not None:
-        _failures.clear()  # who names one wants it tried
+        _failures.clear()  # an explicit choice is always tried
     kind = kind or requested()
     lacking = lacking_for_programs()
     if lacking is not None and kind in (None, "none"):
@@ -60,7 +61,7 @@ def protection(kind: Kind | None = None) -> Protection:
 
 
 def requested() -> Kind | None:
-    """Return the kind that INTACT_SANDBOX names; with ``none`` a user agrees to run code without protection."""
+    """Return the kind in INTACT_SANDBOX; with ``none`` the user agrees to run code without protection."""
     value = os.environ.get("INTACT_SANDBOX") or None
     known = {kind: kind for kind in get_args(Kind)}
     if value is not None and value not in known:
@@ -69,14 +70,14 @@ def requested() -> Kind | None:
 
 
 def _without_seccomp() -> str | None:
-    """Return why seccomp cannot protect here, or None if it can."""
+    """Return the reason why seccomp cannot protect here, or None if it can."""
     if sys.platform != "linux":
         return "only Linux has it"
     return filters.available() or _failure(Protection("seccomp", True))
 
 
 def _without_bubblewrap() -> str | None:
-    """Return why bubblewrap cannot protect here, or None if it can."""
+    """Return the reason why bubblewrap cannot protect here, or None if it can."""
     program = shutil.which("bwrap")
     if program is None:
         return "bwrap is not installed"
@@ -95,9 +96,9 @@ def _is_new(bwrap: str) -> bool:
 
 
 def _failure(candidate: Protection) -> str | None:
-    """Return what goes wrong with the smallest program, or None if it runs.
+    """Return the error of a minimal program, or None if it runs.
 
-    That it runs is remembered for good; what goes wrong once may go well later, but is not tried for each program.
+    Success is remembered permanently; a failure may be temporary, but is not retried for each program.
     """
     when, reason = _failures.get(candidate, (-math.inf, ""))
     if time.monotonic() - when < AGAIN:
@@ -112,7 +113,7 @@ def _failure(candidate: Protection) -> str | None:
 
 @cache
 def _try(candidate: Protection) -> None:
-    """Run the smallest program."""
+    """Run a minimal program."""
     outcome = execute("print(6 * 7)", None, ProgramLimits(), candidate)
     if not outcome.ok or outcome.stdout != "42\n":
         lines = outcome.stderr.strip().splitlines()

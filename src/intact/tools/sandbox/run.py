@@ -1,4 +1,4 @@
-"""Runs programs behind the protection in force."""
+"""Runs programs inside the protection in force."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ def run(
     stop: Event | None = None,
     untrusted: bool = False,
 ) -> Outcome:
-    """Run Python code in a process of its own, and return what became of it.
+    """Run Python code in its own process, and return its outcome.
 
-    The program has the standard library, fixed seeds (of hashes and of `random`) and an empty environment. Without
-    namespaces it has no files, and of the standard library only what computing needs. The function blocks; threads may
-    call it side by side.
+    The program has the standard library, fixed seeds (for hashes and `random`) and an empty environment. Without
+    namespaces it has no files, and only the computing part of the standard library. The call blocks; threads may call
+    it concurrently.
 
     Parameters
     ----------
     code
-        The program; it runs as ``__main__``, in the file ``program.py``.
+        Program to run as ``__main__``, in the file ``program.py``.
     stdin
-        What it may read.
+        Standard input.
     limits
-        What it may use.
+        Resource limits.
     using
-        The protection to run behind; by default what INTACT_SANDBOX names, else the best there is. ``"none"`` insists
-        on running without any.
+        Protection to use; by default the kind in INTACT_SANDBOX, else the best available. ``"none"`` explicitly runs
+        without any.
     stop
-        Set by another thread, it ends the program as if its time were over.
+        Event that ends the program when another thread sets it, as if its time had run out.
     untrusted
-        If true, it never runs without protection, whatever `using` and INTACT_SANDBOX say.
+        If true, never run without protection, whatever `using` and INTACT_SANDBOX say.
 
     Raises
     ------
     SandboxError
-        If there is no protection here and the caller does not insist, or may not; or if the protection itself fails.
+        If no protection is available and the caller did not, or may not, opt out; or if the protection itself fails.
     """
     return execute(code, stdin, limits or ProgramLimits(), choose(using, untrusted=untrusted), stop=stop)
 
 
 def choose(using: Kind | None = None, *, untrusted: bool = False) -> Protection:
-    """Return the protection that a program would run behind; parameters and errors as of `run`."""
+    """Return the protection that a program would run in; parameters and errors as for `run`."""
     if (lacking := lacking_for_programs()) is not None:
         raise SandboxError(f"programs cannot be run on this system: it has no {lacking}")
     chosen = protection(using)
@@ -77,14 +77,16 @@ def run_cells(
     stop: Event | None = None,
     untrusted: bool = False,
 ) -> Outcome:
-    """Run the cells of a session in one new process, and return what became of the last one.
+    """Run the cells of a session in one new process, and return the outcome of the last one.
 
-    The earlier cells run again, without output and whatever they raise, so that the last one finds the state that they
-    leave; the limits are for all of them together. A last expression's value is printed, as in an interactive session.
-    Parameters and errors are as of `run`.
+    The earlier cells are run again, ignoring their output and exceptions, so that the last one finds the state they
+    leave; the limits apply to all of them together. The value of a final expression is printed, as in an interactive
+    session.
+
+    Parameters and errors are as for `run`.
     """
     limits = limits or ProgramLimits()
-    mark = sha256("\0".join(cells).encode("utf-8", "surrogatepass")).hexdigest()  # which no cell can hold
+    mark = sha256("\0".join(cells).encode("utf-8", "surrogatepass")).hexdigest()  # a mark that no cell can contain
     order = {"cells": list(cells), "mark": mark, "steps": limits.steps}
     outcome = start(order, None, limits, choose(using, untrusted=untrusted), stop=stop)
     return replace(outcome, stdout=outcome.stdout.partition(mark)[2], stderr=outcome.stderr.partition(mark)[2])
@@ -102,29 +104,29 @@ def run_command(
     using: Kind | None = None,
     stop: Event | None = None,
 ) -> Outcome:
-    """Run a program that is installed here, such as a prover, and return what became of it.
+    """Run an installed program, such as a prover, and return its outcome.
 
-    It has no network, starts no process, and sees the system's libraries, its own file and what it is given to read.
-    Steps are not counted; the other limits hold, and parameters are as of `run`.
+    It has no network, cannot start processes, and sees only the system's libraries, its own file and the given files.
+    Steps are not counted; the other limits apply, and parameters are as for `run`.
 
     Parameters
     ----------
     files
-        Files and folders that it may read besides, where they exist.
+        Additional readable files and folders, if they exist.
     variables
-        What it finds in its environment besides.
+        Additional environment variables.
     threads
-        If true, it may have threads, but still no other process.
+        If true, it may have threads, but still no other processes.
 
     Raises
     ------
     SandboxError
-        If bubblewrap is not there and nobody insists on running without protection; or if it fails, or the program
+        If bubblewrap is not available and the caller did not opt out of protection; if bubblewrap fails, or the program
         cannot be started.
     """
     chosen = choose(using)
     if chosen.kind == "seccomp":
-        raise SandboxError(f"{program.name} cannot be confined here, which takes bubblewrap: {chosen.missing}")
+        raise SandboxError(f"{program.name} cannot be confined here without bubblewrap: {chosen.missing}")
     path = str(program.resolve())
     more = [str(one) for one in files if one.exists()]
     guest = Guest((path, *more), variables or {}, threads)

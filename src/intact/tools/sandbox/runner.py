@@ -1,4 +1,4 @@
-"""The program of the child process, passed as text: it drops its own rights, then runs the code."""
+"""Program of the child process, passed as text: it drops its own privileges, then runs the code."""
 
 import ast
 import builtins
@@ -24,7 +24,7 @@ STRICT_MODULES = """
     threading time timeit tokenize traceback types typing unicodedata urllib.parse uuid warnings weakref zlib _strptime
     encodings.ascii encodings.latin_1 encodings.utf_16 encodings.utf_32 encodings.idna
 """
-"""Loaded beforehand where no file may be opened afterwards."""
+"""Modules loaded in advance if no file can be opened afterwards."""
 
 MEMORY = 86
 """Exit status of a program that ran out of memory."""
@@ -33,39 +33,39 @@ STEPS = 87
 """Exit status of a program that ran out of steps."""
 
 STEP = "<step>"
-"""The built-in function that counts a step; no program can write such a name."""
+"""Built-in function that counts a step; no program can write this name."""
 
 WEIGH = "<weigh>"
-"""The built-in function that counts steps for the size of what an operator has made."""
+"""Built-in function that counts steps for the size of an operator's result."""
 
 SHOW = "<show>"
-"""The built-in function that prints the value of a cell's last expression."""
+"""Built-in function that prints the value of a cell's last expression."""
 
 GROWING = ast.Add, ast.Mult, ast.Pow, ast.LShift
 STEP_BYTES = 1 << 13
-"""Bytes of an integer or a text that count as a step."""
+"""Number of bytes of an integer or string that count as one step."""
 
 LARGEST = 1 << 20
-"""Bytes of the largest integer; a larger one takes all steps, as arithmetic on it takes seconds."""
+"""Maximum size of an integer in bytes; a larger one uses up all steps, since arithmetic on it takes seconds."""
 
 OWN_PROCESS = (0x0BADC0DE).to_bytes(4, sys.byteorder)
-"""Stands in a filter for the number of the process that loads it."""
+"""Placeholder in a filter for the number of the process that loads it."""
 
 STARTED = b"!"
-"""Written over the order's first byte once all is in force."""
+"""Written over the order's first byte once all restrictions are in force."""
 
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 1, 38, 22, 2
 
 
 def load_modules(names: str) -> int:
-    """Load modules and the text of what is loaded, for tracebacks; return the bytes of address space that it took."""
+    """Load modules, and the source of all loaded modules for tracebacks; return the address space used, in bytes."""
 
     def size() -> int:
         try:
             with open("/proc/self/status", encoding="utf-8") as file:  # noqa: PTH123
                 return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmSize:"))
         except OSError:
-            return 0  # /proc is not mounted: modules then count as the program's memory
+            return 0  # without /proc, modules count as the program's memory
 
     before = size()
     for name in names.split():
@@ -74,13 +74,13 @@ def load_modules(names: str) -> int:
         path = getattr(module, "__file__", None)
         if path and path.endswith(".py"):
             with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib is not loaded in bubblewrap
-                # the form of an entry whose lines are split when they are asked for, and whose file is not looked at
+                # An entry in this form is split into lines on demand, and its file is never accessed.
                 linecache.cache[path] = (functools.partial(str, file.read()),)
     return size() - before
 
 
 def limit(values: dict[str, int]) -> None:
-    """Lower the limits of this process for good."""
+    """Permanently lower the limits of this process."""
     if sys.platform == "win32":
         raise OSError("Windows has no resource limits")
     import resource
@@ -89,15 +89,15 @@ def limit(values: dict[str, int]) -> None:
         kind = getattr(resource, "RLIMIT_" + name)
         hard = resource.getrlimit(kind)[1]
         value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        # one second between the signal that the program may catch and the one that it may not
+        # One second between the signal that the program can catch and the one that it cannot.
         over = 1 if name == "CPU" and value != hard else 0
         resource.setrlimit(kind, (value, value + over))
 
 
 def restrict(program: bytes, parent: int | None) -> None:
-    """Die with the parent, gain no rights, and make only the system calls that the filter lets through.
+    """Tie the process to its parent's lifetime, forbid new privileges, and load the system call filter.
 
-    Without its number the parent is bubblewrap's first process, which no other can outlive.
+    If `parent` is None, the parent is bubblewrap's first process, which no other process can outlive.
     """
     import ctypes
 
@@ -112,23 +112,23 @@ def restrict(program: bytes, parent: int | None) -> None:
 
     prctl(PR_SET_PDEATHSIG, 9)
     if parent is not None and os.getppid() != parent:
-        os._exit(1)  # it died before
+        os._exit(1)  # the parent is already dead
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     if program:
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(Filter(len(program) // 8, program)))
 
 
 def compile_counted(text: str, show: bool = False) -> CodeType:
-    """Compile a program so that it calls `STEP` in each iteration of a loop and at each entry of a function.
+    """Compile a program so that it calls `STEP` in each loop iteration and at each function entry.
 
-    The syntax tree decides where, so that the count is the same with every version of Python. If `show` is true and
-    the last statement is an expression, `SHOW` is called with its value.
+    The positions follow from the syntax tree, so the count is the same in every version of Python. If `show` is true
+    and the last statement is an expression, `SHOW` is called with its value.
     """
     tree = ast.parse(text, "program.py")
     if show and tree.body and isinstance(last := tree.body[-1], ast.Expr):
         name = ast.copy_location(ast.Name(SHOW, ast.Load()), last)
         last.value = ast.copy_location(ast.Call(name, [last.value], []), last)
-    for node in ast.walk(tree):  # which looks at a node's children before it gives the node: ours are not among them
+    for node in ast.walk(tree):  # collects a node's children before yielding it, so new nodes are not visited
         if isinstance(node, ast.For | ast.AsyncFor | ast.While):
             node.body.insert(0, ast.copy_location(ast.Expr(call_step(node.body[0])), node.body[0]))
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -146,7 +146,7 @@ def compile_counted(text: str, show: bool = False) -> CodeType:
 
 
 def weighing(statement: ast.stmt) -> list[ast.stmt]:
-    """Return a call of `WEIGH` on the names that a statement assigns what grows, if it does."""
+    """Return a call of `WEIGH` on the names to which a statement assigns a growing value, if any."""
     targets: list[ast.expr] = []
     if isinstance(statement, ast.AugAssign) and isinstance(statement.op, GROWING):
         targets = [statement.target]
@@ -165,21 +165,21 @@ def weighing(statement: ast.stmt) -> list[ast.stmt]:
 
 
 def call_step(place: ast.AST) -> ast.expr:
-    """Return a call of `STEP`, which gives True, at the place of another node."""
+    """Return a call of `STEP`, which returns True, at the position of another node."""
     name = ast.copy_location(ast.Name(STEP, ast.Load()), place)
     return ast.copy_location(ast.Call(name, [], []), place)
 
 
 def count_steps(limit: int) -> None:
-    """Define `STEP`: it ends the process when it is called once more than `limit`, which no program can catch.
+    """Define `STEP`: it ends the process once called more than `limit` times, and no program can catch that.
 
-    Until then it is a method of an object written in C: it costs little, and adds no frame to the program's. `WEIGH`
-    takes steps for large integers and texts, so that a loop in which they grow for ever ends before its time is over.
+    Until then it is a method of an object written in C, so it is cheap and adds no stack frame. `WEIGH` takes steps for
+    large integers and strings, so that a loop in which they keep growing ends before its time runs out.
     """
     streams = sys.stdout, sys.stderr
 
     def end() -> None:
-        # where the program has left no room on the stack this raises, and is called again by the next step
+        # Without room on the stack this raises, and the next step calls it again.
         for stream in streams:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
@@ -204,13 +204,13 @@ def count_steps(limit: int) -> None:
 
 
 def show_value(value: object) -> None:
-    """Print a value as an interactive interpreter does: nothing for None."""
+    """Print a value like an interactive interpreter: nothing for None."""
     if value is not None:
         print(repr(value))
 
 
 def run_silently(cells: list[str], names: dict[str, Any], mark: bytes) -> None:
-    """Run the earlier cells of a session, whatever they raise; what is written up to the mark is no output."""
+    """Run the earlier cells of a session, ignoring exceptions; output before the mark is discarded."""
     streams = sys.stdout, sys.stderr
     for cell in cells:
         with contextlib.suppress(BaseException):
@@ -224,20 +224,20 @@ def run_silently(cells: list[str], names: dict[str, Any], mark: bytes) -> None:
 
 
 def main() -> None:
-    """Read the order from the descriptor named in the arguments, and carry it out."""
+    """Read the order from the descriptor named in the arguments, and execute it."""
     paper = int(sys.argv[1])
     with os.fdopen(paper, "rb", closefd=False) as file:
         order = json.load(file)
     if order["strict"]:
-        # in a function of its own: a loop here would let the interpreter specialise the calls below it, and a program
-        # could nest one call deeper than in bubblewrap
+        # In a function of its own: a loop here would let the interpreter specialise the calls below it, and a program
+        # could nest one call deeper than in bubblewrap.
         order["limits"]["AS"] += load_modules(STRICT_MODULES)
     limit(order["limits"])
     if order["kind"] != "bubblewrap" or order["filter"]:
         own = os.getpid().to_bytes(4, sys.byteorder)
         restrict(bytes.fromhex(order["filter"]).replace(OWN_PROCESS, own), order["parent"])
     os.lseek(paper, 0, os.SEEK_SET)
-    os.write(paper, STARTED)  # from here on what happens is the program's doing
+    os.write(paper, STARTED)  # from here on, the program is responsible
     os.close(paper)
     random.seed(0)
     sys.argv = ["program.py"]
@@ -245,7 +245,7 @@ def main() -> None:
     module.__dict__["__builtins__"] = __builtins__
     sys.modules["__main__"] = module
     if order.get("command"):
-        # the limits and the filter stay with the process
+        # The limits and the filter stay with the process.
         os.execv(order["command"][0], order["command"])
     *before, text = order["cells"]
     mark = order["mark"].encode()

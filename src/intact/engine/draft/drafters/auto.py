@@ -1,4 +1,4 @@
-"""Look-up and likely successors in one tree: the text's own repetition, and candidates around it."""
+"""The default drafter: prompt lookup and a tree of likely successors around it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from intact.engine.draft.drafters.stand import Stand, StandDraft
 
 
 class AutoDraft:
-    """A chain from look-up, and a tree of candidates around it."""
+    """A chain from prompt lookup, with a tree of candidates around it."""
 
     __slots__ = ("_candidates", "_lookup")
 
@@ -24,15 +24,15 @@ class AutoDraft:
         self._candidates.extend(tokens)
 
     def propose(self, limit: int, floor: float = 0.0) -> Tree | None:
-        """Return the likeliest nodes of both."""
+        """Return the likeliest nodes of both drafts."""
         return self._candidates.grow(limit, floor, *self._lookup.guess(limit, floor))
 
 
 class Auto(Drafter):
-    """The default drafter: look-up where the text repeats itself; elsewhere recycling, or STAND in several samples.
+    """The default drafter: prompt lookup where the text repeats itself, else recycling, or STAND for several samples.
 
-    STAND takes twice the time of recycling, and guesses better once it has seen other samples of the same prompt. So
-    it has the prompts of several samples, and those that come again.
+    STAND takes twice the time of recycling, but guesses better once it has seen other samples of the same prompt. It is
+    therefore used for requests with several samples and for repeated prompts.
     """
 
     name = "auto"
@@ -44,17 +44,17 @@ class Auto(Drafter):
         self._lookup, self._recycling = Lookup(vocabulary, trees), Recycling(vocabulary, trees)
         self._stand = Stand(vocabulary, trees)
         self.candidates = self._stand.candidates
-        self._several = False  # STAND has had a prompt
+        self._several = False  # STAND has been used for a prompt
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> AutoDraft:
-        """Return a draft of look-up and one of the others."""
+        """Return a lookup draft combined with a recycling or STAND draft."""
         several = draws.samples > 1 or self._lookup.knows(tokens)
         self._several |= several
         candidates = self._stand if several else self._recycling
         return AutoDraft(self._lookup.open(tokens, draws), candidates.open(tokens, draws))
 
     def learn(self, observed: Observed) -> None:
-        """Let recycling learn, and STAND once it has a prompt."""
+        """Update recycling, and STAND once a prompt has used it."""
         self._recycling.learn(observed)
         if self._several:
             self._stand.learn(observed)

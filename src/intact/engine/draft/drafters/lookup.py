@@ -1,4 +1,4 @@
-"""Prompt look-up (Saxena 2023): guess that the text goes on as it did where its last tokens stood before."""
+"""Prompt lookup (Saxena 2023): guess that the text continues as it did after an earlier match of its last tokens."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from intact.engine.draft.base import (
 )
 
 LONGEST = 24
-"""The length from which matches count as equal."""
+"""Match length from which matches count as equal."""
 EFFORT = 24
-"""Limit on the earlier places that are compared."""
+"""Maximum number of earlier positions to compare."""
 PROMPTS = 8
-"""Limit on the prompts whose index is kept for later sequences."""
+"""Maximum number of prompts whose index is kept for later sequences."""
 PRIORS = tuple(min(0.9, 0.25 + 0.1 * length) for length in range(LONGEST + 1))
 
 
@@ -32,9 +32,9 @@ def _pair(first: int, second: int) -> int:
 
 
 class _Prompt:
-    """A prompt and where its pairs of tokens stand: `before[i]` is the place before i with the same pair, or -1.
+    """A prompt with an index of its token pairs: `before[i]` is the previous position with the same pair, or -1.
 
-    Chains of places as in LZ77, instead of a table of n-grams for each n: one entry a token, and matches of any length.
+    Uses chains of positions as in LZ77, not one n-gram table per n: one entry per token, and matches of any length.
     """
 
     def __init__(self, tokens: tuple[int, ...]) -> None:
@@ -48,7 +48,7 @@ class _Prompt:
 
 
 class LookupDraft:
-    """The text so far: a prompt, shared with its other forks, and what came after."""
+    """The sequence so far: a prompt, shared with its forks, and the tokens after it."""
 
     __slots__ = ("_acceptance", "_before", "_last", "_match", "_own", "_prompt", "_relative")
 
@@ -57,7 +57,7 @@ class LookupDraft:
         self._own: list[int] = []
         self._last: dict[int, int] = {}
         self._before: list[int] = []
-        self._match: tuple[int, int] | None = None  # the place of the guess, and how many tokens before it agree
+        self._match: tuple[int, int] | None = None  # position of the guess, and number of matching tokens before it
 
     def __len__(self) -> int:
         return len(self._prompt.tokens) + len(self._own)
@@ -79,14 +79,14 @@ class LookupDraft:
         self._before.append(before)
 
     def _agreement(self, place: int) -> int:
-        """Return how many tokens up to `place` agree with the text's last ones, of which two are known to."""
+        """Return how many tokens up to `place` agree with the last ones of the sequence; two are known to agree."""
         end, length = len(self) - 1, 2
         while length < LONGEST and length <= place and self._at(place - length) == self._at(end - length):
             length += 1
         return length
 
     def search(self) -> tuple[int, int] | None:
-        """Return the place after the longest match and its length, the latest of equals; None without a match."""
+        """Return the position after the longest match, the latest of equals, and its length; None without a match."""
         first = len(self._prompt.tokens)
         best: tuple[int, int] | None = None
         place, effort = len(self) - 1, EFFORT
@@ -98,7 +98,7 @@ class LookupDraft:
         return best
 
     def _following(self, start: int, count: int) -> list[int]:
-        """Return the tokens that followed; at the text's end the guess goes on with itself."""
+        """Return the tokens after `start`; at the end of the sequence the guess continues with itself."""
         period = len(self) - start
         found = [self._at(place) for place in range(start, start + min(count, period))]
         while len(found) < count:
@@ -106,7 +106,7 @@ class LookupDraft:
         return found
 
     def extend(self, tokens: Sequence[int]) -> None:
-        """Compare the guess with the tokens that came, and append them to the text."""
+        """Compare the guess with the tokens generated, and append them to the sequence."""
         if self._match:
             start, length = self._match
             for token, guess in zip(tokens, self._following(start, len(tokens)), strict=True):
@@ -121,7 +121,7 @@ class LookupDraft:
             self._append(token)
 
     def guess(self, limit: int, floor: float = 0.0) -> tuple[list[int], list[float]]:
-        """Return the tokens after the longest match, and each one's chance if those before it are accepted."""
+        """Return the tokens after the longest match, and each one's chance given that those before it are accepted."""
         self._match = match = self.search() if len(self) else None
         chances: list[float] = []
         if match is None:
@@ -138,13 +138,13 @@ class LookupDraft:
         return self._following(start, len(chances)), chances
 
     def propose(self, limit: int, floor: float = 0.0) -> Tree | None:
-        """Return a chain, as long as its chance stays above the floor."""
+        """Return a chain that ends where its chance falls below the floor."""
         tokens, chances = self.guess(limit, floor)
         return make_chain(tokens, list(accumulate(chances, mul)), Lookup.name)
 
 
 class Lookup(Drafter):
-    """Prompt look-up decoding (A. Saxena, 2023), with the longest match instead of fixed n-grams."""
+    """Prompt lookup decoding (A. Saxena, 2023), using the longest match instead of fixed n-grams."""
 
     name = "lookup"
 
@@ -154,11 +154,11 @@ class Lookup(Drafter):
         self._prompts: OrderedDict[tuple[int, ...], _Prompt] = OrderedDict()
 
     def knows(self, tokens: Sequence[int]) -> bool:
-        """Return true if a text was opened before, not long ago."""
+        """Return true if a sequence with these tokens was opened recently."""
         return tuple(tokens) in self._prompts
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> LookupDraft:
-        """Return a draft of a text; those of equal texts share its index."""
+        """Return a draft of a sequence; equal sequences share one index."""
         key = tuple(tokens)
         prompt = self._prompts.pop(key, None) or _Prompt(key)
         self._prompts[key] = prompt

@@ -1,4 +1,4 @@
-"""Token Recycling (Luo et al. 2024): the likely successors of a token are guesses when the token comes again."""
+"""Token Recycling (Luo et al. 2024): when a token comes again, guess the successors that were likely the last time."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from intact.engine.draft.growth import Growth, Rows
 
 CANDIDATES = 8
 PENDING = 64
-"""Steps whose rows wait to be learnt."""
+"""Maximum number of steps whose rows wait to be learnt."""
 DEEPEST = 4
-"""The depth from which frequencies are shared."""
+"""Number of depths with acceptance rates of their own; deeper nodes share the last."""
 PRIORS = (0.4, 0.12, 0.06, 0.04, 0.03, 0.02, 0.015, 0.01)
 
 
@@ -37,7 +37,7 @@ class RecyclingDraft:
         self._proposed = False
 
     def extend(self, tokens: Sequence[int]) -> None:
-        """Count at which rank of the matrix each token stood."""
+        """Record the rank of each token among the candidates."""
         before = (self._last, *tokens)
         if self._proposed:
             for depth, token in enumerate(tokens):
@@ -50,7 +50,7 @@ class RecyclingDraft:
         return self.grow(limit, floor, [], [])
 
     def grow(self, limit: int, floor: float, tokens: Sequence[int], chances: Sequence[float]) -> Tree | None:
-        """Return a tree around another drafter's chain, whose chances are of tokens after accepted ones."""
+        """Return a tree around another drafter's chain, whose chances assume that the tokens before are accepted."""
         self._proposed = True
         self._drafter.settle()
         growth = Growth(self._drafter.rows(self._relative.factor), Recycling.name, self._drafter.trees, floor)
@@ -58,15 +58,15 @@ class RecyclingDraft:
 
 
 class Recycling(Drafter):
-    """Token Recycling (Luo et al., arXiv 2408.08696), with a tree that follows measured chances.
+    """Token Recycling (Luo et al., arXiv 2408.08696), with a tree grown by measured acceptance rates.
 
-    The paper's tree has one shape of 80 nodes, found in advance. Here the node that is likeliest to be accepted comes
-    next, by frequencies for each depth and rank, so that a tree of any size is the best one.
+    The paper uses one fixed tree of 80 nodes, found in advance. Here the node most likely to be accepted is added next,
+    using acceptance rates by depth and rank, so that a tree of any size is the best of its size.
 
     Parameters
     ----------
     vocabulary : int
-        Tokens; the matrix holds 8 candidates of each, 4 bytes a candidate, in memory that is taken when first written.
+        Vocabulary size; the matrix holds 8 candidates of 4 bytes per token, in memory that is allocated on first write.
     """
 
     name = "recycling"
@@ -74,31 +74,31 @@ class Recycling(Drafter):
 
     def __init__(self, vocabulary: int, trees: bool = True) -> None:
         self.trees = trees
-        # The system gives zeroed pages when they are first written; NumPy's zeros may take the memory at once.
+        # The system allocates zeroed pages on first write; np.zeros may allocate the memory at once.
         memory = zeroed(vocabulary * CANDIDATES * 4)
-        # A candidate plus 1; 0: not known.
+        # The candidate plus 1; 0: unknown.
         self.matrix = np.frombuffer(memory, np.int32).reshape(vocabulary, CANDIDATES)
         self.acceptance = [Acceptance(PRIORS) for _ in range(DEEPEST)]
         self._learnt: list[Observed] = []
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> RecyclingDraft:
-        """Return a draft that goes on from the last token."""
+        """Return a draft that continues from the last token."""
         return RecyclingDraft(self, tokens[-1])
 
     def learn(self, observed: Observed) -> None:
-        """Replace the candidates of tokens when the next guess is made; of a token's rows the last stays."""
+        """Queue candidates, to be stored at the next guess; a token's later rows replace earlier ones."""
         self._learnt.append(observed)
-        if len(self._learnt) > PENDING:  # nobody asks at the moment
+        if len(self._learnt) > PENDING:  # no guesses are being made at the moment
             self.settle()
 
     def settle(self) -> None:
-        """Write what was learnt: after the step's own tokens were compared with what was known before it."""
+        """Store what was learnt; called after the step's own tokens were compared with the previous state."""
         for observed in self._learnt:
             self.matrix[observed.tokens] = observed.candidates[:, :CANDIDATES] + 1
         self._learnt.clear()
 
     def rows(self, factor: float) -> Rows:
-        """Return the function from a text's end and a depth to candidates and their chances, for `Growth`."""
+        """Return the function that gives `Growth` the candidates and chances at the end of a sequence and a depth."""
         matrix = self.matrix
         chances = [[min(CEILING, factor * c) for c in depth.chances] for depth in self.acceptance]
 
@@ -110,7 +110,7 @@ class Recycling(Drafter):
         return row
 
     def observe(self, depth: int, before: int, token: int, relative: RelativeAcceptance) -> None:
-        """Count the rank of a token that followed another."""
+        """Record the rank of a token that followed another."""
         row = self.matrix[before].tolist()
         if not row[0]:
             return

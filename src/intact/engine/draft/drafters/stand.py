@@ -1,4 +1,4 @@
-"""STAND (Song et al. 2025), adapted: candidates after n-grams, drawn by the number that the position will use."""
+"""STAND (Song et al. 2025), adapted: candidates after n-grams, drawn with the random numbers of their positions."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from intact.numerics.sampling import DECIMALS, Sampling, uniform64
 LOG2E: Final = log2(e)
 
 SHARES: Final = 8
-"""Classes of the first candidate's share of the weight."""
+"""Number of classes for the first candidate's share of the weight."""
 PENDING: Final = 64
-"""Steps whose rows wait to be learnt."""
+"""Maximum number of steps whose rows wait to be learnt."""
 AT_ONCE: Final = 16
-"""Rows that are learnt together."""
+"""Number of rows that are learnt together."""
 CLASSES: Final = LONGEST * SHARES
 BELOW: Final = (0.5, 0.2, 0.1, 0.06, 0.04, 0.03, 0.02, 0.02, 0.01)
-"""The first estimate of how probably the candidates after the first come true where that does not."""
+"""Initial estimate of the acceptance rates of the other candidates when the first is rejected."""
 
 
 def _first_frequencies() -> list[float]:
-    """Return the frequencies of each class and rank before anything was observed."""
+    """Return the initial acceptance rates by class and rank."""
     found: list[float] = []
     for kind in range(CLASSES):
         hit = 0.1 + 0.8 * (kind % SHARES + 0.5) / SHARES
@@ -45,17 +45,18 @@ def _first_frequencies() -> list[float]:
 
 
 def rank(tokens: Sequence[int], gaps: Sequence[float], sampling: Sampling, uniform: float) -> tuple[list[int], float]:
-    """Return candidates in the order in which to guess them, and the share of the first one in the weight of all.
+    """Return candidates in the order in which to guess them, and the first one's share of the total weight.
 
-    The first is the one that a draw by this uniform number gives, the others follow by weight. This is the draw of
-    `numerics.sampling` in floating point and over the candidates alone: guesses are checked, so that it may err.
+    The first is the token that a draw with this uniform number gives; the others follow by weight. The draw is that of
+    `numerics.sampling`, but in floating point and over the candidates only: errors are harmless, since guesses are
+    checked.
 
     Parameters
     ----------
     tokens, gaps
-        Candidates, likeliest first, and how far their logits are below the first one's, in nats.
+        Candidates, likeliest first, and the distances of their logits below the first one's, in nats.
     uniform : float
-        The number in [0, 1) of the position.
+        Random number of the position, in [0, 1).
     """
     bits = sampling.slope / (1 << 30) or LOG2E
     weights = [2 ** (-gap * bits) for gap in gaps]
@@ -75,7 +76,7 @@ def rank(tokens: Sequence[int], gaps: Sequence[float], sampling: Sampling, unifo
 
 
 def _filtered(weights: Sequence[float], sampling: Sampling) -> int:
-    """Return how many of the likeliest candidates the filters keep."""
+    """Return the number of candidates that the filters keep."""
     kept = len(weights) if not sampling.top_k else min(len(weights), sampling.top_k)
     if sampling.top_p < DECIMALS:
         needed, mass = sum(weights[:kept]) * sampling.top_p / DECIMALS, 0.0
@@ -91,7 +92,7 @@ def _filtered(weights: Sequence[float], sampling: Sampling) -> int:
 
 
 class StandDraft:
-    """The draft of one sequence: the end of its text, and the numbers that its positions will use."""
+    """The draft of one sequence: its last tokens, and the random numbers of the coming positions."""
 
     __slots__ = ("_context", "_drafter", "_draws", "_position", "_proposed", "_relative", "_uniforms")
 
@@ -102,7 +103,7 @@ class StandDraft:
         self._proposed = False
 
     def extend(self, tokens: Sequence[int]) -> None:
-        """Count at which rank of the candidates each token stood."""
+        """Record the rank of each token among the candidates."""
         for token in tokens:
             if self._proposed and (found := self._ranked(self._context, self._position)) is not None:
                 self._drafter.observe(self._acceptance, *found, token, self._relative)
@@ -116,7 +117,7 @@ class StandDraft:
         return self.grow(limit, floor, [], [])
 
     def grow(self, limit: int, floor: float, tokens: Sequence[int], chances: Sequence[float]) -> Tree | None:
-        """Return a tree around another drafter's chain, whose chances are of tokens after accepted ones."""
+        """Return a tree around another drafter's chain, whose chances assume that the tokens before are accepted."""
         self._proposed = True
         self._drafter.settle()
         return Growth(self._rows, Stand.name, self._drafter.trees, floor).run(self._context, limit, tokens, chances)
@@ -126,14 +127,14 @@ class StandDraft:
         return self._drafter.sampled if self._draws.sampling.slope else self._drafter.greedy
 
     def _uniform(self, position: int) -> float:
-        """Return the number that decides the draw at a position, in [0, 1)."""
+        """Return the random number in [0, 1) that determines the draw at a position."""
         found = self._uniforms.get(position)
         if found is None:
             found = self._uniforms[position] = uniform64(self._draws.key, position) / (1 << 64)
         return found
 
     def _ranked(self, context: tuple[int, ...], position: int) -> tuple[list[int], int] | None:
-        """Return the candidates after a text in the order of the guess, and the class of their chances."""
+        """Return the candidates after a context in the order in which to guess them, and the class of their chances."""
         found = self._drafter.store.find(context)
         if found is None:
             return None
@@ -153,12 +154,13 @@ class StandDraft:
 
 
 class Stand(Drafter):
-    """STAND (Stochastic Adaptive N-gram Drafting, arXiv 2506.04708), with the draws' own numbers for its noise.
+    """STAND (Stochastic Adaptive N-gram Drafting, arXiv 2506.04708), with the noise of the actual draws.
 
-    The paper draws guesses with noise of their own and accepts by rejection. Here the token of a position is a function
-    of logits, key and position, so noise of its own could only miss it. The guess is drawn with the number that the
-    position will use: where the stored candidates are like the model's, it is the token that will be drawn, likely or
-    not. The paper's tree of one shape gives way to growth by measured frequencies, as in `recycling`.
+    The paper draws guesses with independent noise and accepts them by rejection sampling. Here the token at a position
+    is a function of logits, key and position, so independent noise could only miss it. The guess is drawn with the
+    random number that the position will use: where the stored candidates match the model's, it is the token that will
+    be drawn, likely or not. The paper's fixed tree is replaced by growth along measured acceptance rates, as in
+    `recycling`.
     """
 
     name = "stand"
@@ -172,19 +174,19 @@ class Stand(Drafter):
         self._learnt: list[Observed] = []
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> StandDraft:
-        """Return a draft that goes on from the last tokens."""
+        """Return a draft that continues from the last tokens."""
         return StandDraft(self, tokens, draws)
 
     def learn(self, observed: Observed) -> None:
-        """Average the candidates into the n-grams when the next guess is made."""
+        """Queue candidates, to be averaged into the n-grams when the next guess is made."""
         self._learnt.append(observed)
-        if len(self._learnt) > PENDING:  # nobody asks at the moment
+        if len(self._learnt) > PENDING:  # no guesses are being made at the moment
             self.settle()
 
     def settle(self) -> None:
-        """Store what was learnt, many rows at once, which costs less for each.
+        """Store what was learnt, in batches of many rows, which costs less per row.
 
-        It is called after the step's own tokens were compared with what was known before it.
+        Called after the step's own tokens were compared with the previous state.
         """
         if self._learnt and (not len(self.store) or sum(len(one.tokens) for one in self._learnt) >= AT_ONCE):
             self.store.learn(Observed(*(np.concatenate(parts) for parts in zip(*self._learnt, strict=True))))
@@ -193,7 +195,7 @@ class Stand(Drafter):
     def observe(
         self, acceptance: Acceptance, order: list[int], kind: int, token: int, relative: RelativeAcceptance
     ) -> None:
-        """Count the rank of a token that came where candidates were guessed in this order."""
+        """Record the rank of a token among the candidates that were guessed in this order."""
         chances = acceptance.chances[kind * WIDTH : kind * WIDTH + len(order)]
         relative.observe(min(CEILING, sum(chances)), token in order)
         for place, candidate in enumerate(order):

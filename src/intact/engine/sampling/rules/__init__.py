@@ -1,4 +1,4 @@
-"""Sampling rules that are one file each: a parameter, and what it forbids or makes likelier at each place of a text."""
+"""Sampling rules, one file each: a parameter, and the tokens it forbids or biases at each position of a text."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from intact.engine.sampling.definitions import Definition
 
 
 class Rule(ABC):
-    """One rule at one place of one text. A new one is made for each text whose parameter is not the default.
+    """A sampling rule, with its state for one text. Created for each text whose parameter is not the default.
 
     Parameters
     ----------
     value : object
-        The parameter's value, checked.
+        Validated value of the parameter.
     prompt : sequence of int
-        The tokens before the text.
+        Tokens before the text.
 
     Attributes
     ----------
     name : str
-        The parameter's name in Python, over HTTP and in receipts; the command line's option with hyphens.
+        Name of the parameter in Python, over HTTP and in receipts; the command-line option uses hyphens.
     definition : Definition
-        The parameter.
+        Definition of the parameter.
     """
 
     name: ClassVar[str]
@@ -36,18 +36,18 @@ class Rule(ABC):
 
     @abstractmethod
     def add(self, token: int) -> None:
-        """Append a token that was drawn."""
+        """Append a drawn token."""
 
     @abstractmethod
     def fork(self) -> Rule:
-        """Return the rule of a second text, which begins with this one and goes on by itself."""
+        """Return the rule of a second text that begins with this one and continues independently."""
 
     def forbidden(self) -> Collection[int]:
         """Return the tokens that must not be drawn next."""
         return ()
 
     def biases(self) -> Mapping[int, float]:
-        """Return what to add to the logits of tokens, -100 to 100 with at most 6 decimals."""
+        """Return biases to add to the logits of tokens, from -100 to 100 with at most 6 decimals."""
         return {}
 
 

@@ -1,4 +1,4 @@
-"""Proof assistants behind one protocol: Rocq, Metamath by a checker of our own, Lean by its REPL."""
+"""Proof assistants behind one interface: Rocq, Metamath with a built-in checker, and Lean through its REPL."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ASSISTANTS: Final[dict[str, Assistant]] = {
 
 
 def find_assistant(name: str) -> Assistant:
-    """Return the assistant of a name.
+    """Look up a proof assistant by name.
 
     Raises
     ------
     ParameterError
-        If there is none, naming those that there are.
+        If there is none of that name. The message lists the available ones.
     """
     if name not in ASSISTANTS:
         raise ParameterError(unknown_name(f"there is no proof assistant {name!r:.60}", name, list(ASSISTANTS)))

@@ -1,4 +1,4 @@
-"""The protocol of proof assistants: states of a proof as values, a step from one to the next, the check of a file."""
+"""The interface of proof assistants: proof states as values, single proof steps, and checks of whole files."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from intact.tools.prove.assistants.transcript import ProofKind, ProofTranscript
 from intact.tools.sandbox import ProgramLimits
 
 MEMORY: Final = 2 << 30
-"""Bytes of address space of an assistant that is a process."""
+"""Address space in bytes of an assistant that runs as a process."""
 
 
 @dataclass(frozen=True)
 class AssistantLimits:
-    """The limits of an assistant that is a process.
+    """The limits of an assistant that runs as a process.
 
     Attributes
     ----------
     seconds : float
-        Wall time and processor time: what they end is no verdict.
+        Limit on wall time and on processor time; reaching it gives no verdict.
     """
 
     seconds: float = 30.0
@@ -37,24 +37,24 @@ class AssistantLimits:
 
 @dataclass(frozen=True)
 class ProofState:
-    """A statement, the steps of a proof so far, and what became of them. It is a value: nothing ever changes it.
+    """A statement, the steps of a proof so far, and their result. An immutable value.
 
     Attributes
     ----------
     statement : str
-        The text before the proof, the theorem's last.
+        Text before the proof, ending with the theorem.
     steps : tuple of str
-        The steps, the first first.
+        Steps of the proof, in order.
     kind : {'proved', 'open', 'error', 'hole', 'limit'}
-        What became of them (`PROOF_KINDS`).
+        Result of the steps (`PROOF_KINDS`).
     goals : tuple of str
-        What is left to prove, the goal that the next step works on first: its hypotheses and conclusion.
+        Remaining goals, each with hypotheses and conclusion; the next step works on the first.
     message : str
-        The error in words, the axioms that an accepted proof rests on, or the limit.
+        Error message, axioms that an accepted proof depends on, or limit.
     failed : int or None
-        The place of the step that failed, from 0; None where the statement did.
+        Index of the step that failed, from 0; None if the statement failed.
     settled : bool
-        If true, every machine says so; false after a limit on time.
+        If true, the result is the same on every machine; false after a time limit.
     """
 
     statement: str
@@ -67,12 +67,12 @@ class ProofState:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of what is left to prove: states that print the same goals are one."""
+        """SHA-256 of the remaining goals: states that print the same goals count as the same."""
         return sha256("\0".join([self.kind, *self.goals]).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class FileError(NamedTuple):
-    """An error in a file: line and column from 1, and what is wrong."""
+    """An error in a file: line and column, counted from 1, and message."""
 
     line: int
     column: int
@@ -86,13 +86,13 @@ class FileReport:
     Attributes
     ----------
     errors : tuple of FileError
-        In the order of the file.
+        Errors in file order.
     holes : tuple of int
-        The lines at which a proof is given up.
+        Lines at which a proof gives up a goal.
     axioms : tuple of str
-        What the file assumes by itself.
+        Axioms that the file itself assumes.
     limit : str
-        The limit that ended the check, in words; then nothing is known. Else empty.
+        Description of the limit that ended the check, in which case nothing is known; otherwise empty.
     """
 
     errors: tuple[FileError, ...] = ()
@@ -102,12 +102,12 @@ class FileReport:
 
     @property
     def compiles(self) -> bool:
-        """If true, the file has no error, holes or not."""
+        """True if the file has no errors; holes are allowed."""
         return not (self.errors or self.limit)
 
 
 class KnownStatements(NamedTuple):
-    """The statements that a proof may use, each after its name, or the limit that ended the listing, in words."""
+    """The statements that a proof may use, each preceded by its name, or the limit that ended the listing."""
 
     statements: tuple[str, ...] = ()
     limit: str = ""
@@ -116,23 +116,23 @@ class KnownStatements(NamedTuple):
 class Assistant(ABC):
     """A proof assistant.
 
-    No process stays between two steps: each replays the proof from its beginning in a new one. So a result depends on
-    the statement and the steps alone, and to undo a step is to take an earlier state.
+    No process is kept between steps: each step replays the proof from the beginning in a new one. A result therefore
+    depends only on the statement and the steps, and undoing a step means returning to an earlier state.
 
     Attributes
     ----------
     name : str
-        Its name in commands.
+        Name in commands.
     title : str
-        Its name in prose.
+        Name in prose.
     ending : str
-        What the names of its files end in.
+        File name extension.
     is_process : bool
         If true, it runs as a process, in the sandbox.
     shows : str
-        What it shows behind a step.
+        Name of what it shows after a step.
     errors : mapping of FailureLabel to pattern
-        What its messages of errors say, the first that is found counts; any other is a failed tactic.
+        Patterns of error messages, of which the first match counts; any other error is a failed tactic.
     """
 
     name: str
@@ -144,44 +144,44 @@ class Assistant(ABC):
 
     @abstractmethod
     def missing(self) -> str | None:
-        """Return what is missing here and how to get it, or None if the assistant can run."""
+        """Return what is missing on this machine and how to install it, or None if the assistant can run."""
 
     @abstractmethod
     def version(self) -> str:
-        """Return what its results depend on besides the texts, such as the digest of its program; empty if missing."""
+        """Return a version that identifies its results, such as the digest of its program; empty if not installed."""
 
     @abstractmethod
     def run(
         self, statement: str, steps: tuple[str, ...], limits: AssistantLimits, stop: Event | None = None
     ) -> ProofState:
-        """Return what becomes of a proof: the steps up to the first that fails.
+        """Run a proof up to the first step that fails, and return the resulting state.
 
         Raises
         ------
         NotInstalledError
-            If the assistant is not here.
+            If the assistant is not installed.
         SandboxError
-            If its process cannot be confined here.
+            If its process cannot be sandboxed on this machine.
         """
 
     @abstractmethod
     def check(self, text: str, limits: AssistantLimits) -> FileReport:
-        """Return what is wrong with a whole file; errors as of `run`."""
+        """Check a whole file; raises like `run`."""
 
     def transcripts(self, text: str, limits: AssistantLimits, theorem: str = "") -> tuple[list[ProofTranscript], str]:
-        """Return the proofs of a file step by step, and the limit that ended the run in words, else an empty text.
+        """Return the proofs of a file step by step, and a description of the limit that ended the run, or "".
 
         Parameters
         ----------
         theorem : str
-            Return the proof of this theorem alone; empty for all.
+            Theorem whose proof to return; empty for all.
 
         Raises
         ------
         ParameterError
-            If the assistant cannot show them, or the file cannot be read.
+            If the assistant does not support this, or the file cannot be read.
         NotInstalledError, SandboxError
-            As of `run`.
+            As for `run`.
         """
         raise ParameterError(f"proofs of {self.title} cannot be shown step by step yet; Rocq's and Metamath's can")
 
@@ -193,12 +193,14 @@ class Assistant(ABC):
         ParameterError
             If the assistant cannot list them, or the text before the theorem fails.
         NotInstalledError, SandboxError
-            As of `run`.
+            As for `run`.
         """
-        raise ParameterError(f"{self.title} cannot list the statements of its library: name a file of them by library")
+        raise ParameterError(
+            f"{self.title} cannot list the statements of its library: name a file of them with `library`"
+        )
 
     def failure(self, kind: ProofKind, message: str) -> FailureLabel | None:
-        """Return why a proof failed, by its outcome and the assistant's message; None if it did not.
+        """Return the label for a failed proof, given its result and the assistant's message; None if it did not fail.
 
         A proof with open goals counts as one that ends there.
         """
@@ -214,46 +216,46 @@ class Assistant(ABC):
         return next(found, "failed tactic")
 
     def failures(self, report: FileReport) -> list[FailureLabel]:
-        """Return why a file is not whole: a label for each error, then for each hole, or that of a limit."""
+        """Return the labels of a file's failures: one per error, then one per hole, or the label of a limit."""
         found = [self.failure("limit", report.limit)] if report.limit else []
         found += [self.failure("error", one.message) for one in report.errors]
         found += [self.failure("hole", "")] * len(report.holes)
         return [label for label in found if label is not None]
 
     def split(self, text: str) -> tuple[str, ...]:
-        """Return the steps of a proof that is written as one text: here its words."""
+        """Split the text of a proof into steps; by default, words."""
         return tuple(text.split())
 
     def without(self, steps: tuple[str, ...], failed: int, message: str) -> tuple[str, ...]:
-        """Return a proof without a step that fails and what depends on it, with a hole there: here its beginning."""
+        """Replace a failing step and whatever depends on it by a hole; by default, keep only the steps before it."""
         return steps[:failed]
 
     def is_hole(self, step: str) -> bool:
-        """Return true if a step gives a goal up."""
+        """Return true if a step gives up a goal."""
         return False
 
     def enclose(self, steps: tuple[str, ...]) -> tuple[str, ...]:
-        """Return steps that can touch no goal but the first: here as they are."""
+        """Wrap steps so that they can only affect the first goal; by default unchanged."""
         return steps
 
     def join(self, steps: tuple[str, ...]) -> str:
-        """Return a proof as one text."""
+        """Join the steps of a proof into one text."""
         return "\n".join(steps)
 
     def open(self, statement: str, limits: AssistantLimits | None = None) -> ProofState:
-        """Return the state in which a statement's proof begins."""
+        """Return the state at the beginning of a statement's proof."""
         return self.run(statement, (), limits or AssistantLimits())
 
     def step(self, state: ProofState, step: str, limits: AssistantLimits | None = None) -> ProofState:
-        """Return the state behind one more step.
+        """Return the state after one more step.
 
         Raises
         ------
         ParameterError
-            If nothing can follow the state.
+            If the state does not allow another step.
         """
         if state.kind != "open":
-            raise ParameterError(f"a step needs a state with open goals, and this one is {state.kind!r}")
+            raise ParameterError(f"a step needs a state with open goals, but this one is {state.kind!r}")
         return self.run(state.statement, (*state.steps, step), limits or AssistantLimits())
 
     def undo(self, state: ProofState, limits: AssistantLimits | None = None) -> ProofState:
@@ -262,7 +264,7 @@ class Assistant(ABC):
         Raises
         ------
         ParameterError
-            If there is none.
+            If there are no steps.
         """
         if not state.steps:
             raise ParameterError("there is no step to undo")

@@ -1,4 +1,4 @@
-"""Databases of Metamath: read, and every proof checked by substitution alone (Megill and Wheeler 2019, chapter 4)."""
+"""Metamath databases: a parser, and proof checking purely by substitution (Megill and Wheeler 2019, chapter 4)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from intact._base.errors import FormatError
 Symbols: TypeAlias = tuple[str, ...]
 
 LONGEST: Final = 1 << 28
-"""Characters of a database."""
+"""Maximum number of characters in a database."""
 MOST_SYMBOLS: Final = 1 << 16
-"""Symbols of an expression on the stack: substitution may double it in every step."""
+"""Maximum number of symbols in an expression on the stack, since substitution may double it in every step."""
 _LABEL: Final = re.compile(r"[A-Za-z0-9._-]+")
 _KEYWORDS: Final = frozenset(["$c", "$v", "$f", "$e", "$d", "$a", "$p", "$.", "$=", "${", "$}"])
 
 
 class Hypothesis(NamedTuple):
-    """A hypothesis: of a variable's type (`floating`), or essential."""
+    """A hypothesis, either floating (a variable's type) or essential."""
 
     label: str
     symbols: Symbols
@@ -36,19 +36,19 @@ class Assertion:
     Attributes
     ----------
     hypotheses : tuple of Hypothesis
-        Those that a proof must provide, in their order.
+        Hypotheses that a proof must provide, in order.
     distinct : frozenset of pairs
-        Variables that must be replaced by expressions without a common variable.
+        Variables that must be replaced by expressions without common variables.
     allowed : frozenset of pairs
-        All pairs that are declared distinct where it stands: those that its own proof may rely on.
+        All pairs declared distinct at this point, on which its own proof may rely.
     proof : tuple of str or None
-        The tokens of its proof; None of an axiom.
+        Tokens of the proof; None for an axiom.
     active : mapping of str to Hypothesis
-        The hypotheses that its own proof may use.
+        Hypotheses that its own proof may use.
     line : int
-        Where it begins.
+        Line on which it begins.
     place : int
-        Its number among the assertions; a proof may use those before it.
+        Index among the assertions; a proof may only use earlier ones.
     """
 
     label: str
@@ -64,7 +64,7 @@ class Assertion:
 
 @dataclass
 class _Scope:
-    """The variables, hypotheses and distinct pairs that are active within a block."""
+    """The active variables, hypotheses and distinct pairs of a block."""
 
     variables: set[str] = field(default_factory=set)
     hypotheses: list[Hypothesis] = field(default_factory=list)
@@ -73,14 +73,14 @@ class _Scope:
 
 @dataclass(frozen=True)
 class Database:
-    """A database that was read.
+    """A parsed database.
 
     Attributes
     ----------
     assertions : mapping of str to Assertion
-        Axioms and theorems by label, in their order.
+        Axioms and theorems by label, in order.
     variables : frozenset of str
-        All variables of it.
+        All variables.
     """
 
     assertions: Mapping[str, Assertion]
@@ -88,7 +88,7 @@ class Database:
 
 
 class ProofError(FormatError):
-    """A proof does not prove; `step` is the place of the label that fails, from 0, None where the end does."""
+    """An invalid proof; `step` is the index of the failing label, from 0, or None if the end fails."""
 
     def __init__(self, message: str, step: int | None = None) -> None:
         super().__init__(message)
@@ -96,7 +96,7 @@ class ProofError(FormatError):
 
 
 def tokens_of(text: str) -> Iterator[tuple[str, int]]:
-    """Yield the tokens of a database with their lines, comments left out.
+    """Yield the tokens of a database with their line numbers, skipping comments.
 
     Raises
     ------
@@ -120,12 +120,12 @@ def tokens_of(text: str) -> Iterator[tuple[str, int]]:
 
 @lru_cache(maxsize=8)
 def read(text: str) -> Database:
-    """Read a database; proofs are not checked.
+    """Parse a database without checking its proofs.
 
     Raises
     ------
     FormatError
-        If it is malformed, naming the line.
+        If it is malformed. The message has the line number.
     """
     if len(text) > LONGEST:
         raise FormatError(f"a database may have {LONGEST:,} characters; this has {len(text):,}")
@@ -133,7 +133,7 @@ def read(text: str) -> Database:
 
 
 class _Reader:
-    """The state of reading."""
+    """The state of the parser."""
 
     def __init__(self) -> None:
         self.constants, self.variables, self.labels = set[str](), set[str](), set[str]()
@@ -253,17 +253,17 @@ class _Reader:
 
 
 def before(database: Database, theorem: Assertion) -> list[Assertion]:
-    """Return the assertions that the proof of a theorem may use, in their order."""
+    """Return the assertions that a theorem's proof may use, in order."""
     return [one for one in database.assertions.values() if one.place < theorem.place]
 
 
 def verify(database: Database, theorem: Assertion) -> None:
-    """Check the proof of a theorem of a database.
+    """Check the proof of a theorem.
 
     Raises
     ------
     ProofError
-        If it proves something else, or nothing.
+        If it does not prove the theorem.
     """
     assert theorem.proof is not None
     stack = Stack(database, theorem)
@@ -274,12 +274,12 @@ def verify(database: Database, theorem: Assertion) -> None:
 
 
 class Stack:
-    """The stack of a proof: the statements that the labels so far have proved.
+    """The stack of a proof: the statements proved by the labels so far.
 
     Parameters
     ----------
     theorem : Assertion
-        What is proved: its hypotheses may be used, and all assertions before it.
+        Theorem to prove; its hypotheses and all earlier assertions may be used.
     """
 
     def __init__(self, database: Database, theorem: Assertion) -> None:
@@ -295,7 +295,7 @@ class Stack:
         Raises
         ------
         ProofError
-            If there is none of this label, or the stack does not hold what it needs.
+            If the label is unknown, or the stack does not hold what it needs.
         """
         if (hypothesis := self.theorem.active.get(label)) is not None:
             self.items.append(hypothesis.symbols)
@@ -307,12 +307,12 @@ class Stack:
             raise ProofError(f"there is no hypothesis or earlier assertion {label!r:.60}", place)
 
     def walk(self, proof: Sequence[str]) -> Iterator[str]:
-        """Apply a proof, compressed or not, and yield each label behind its application.
+        """Apply a proof, compressed or not, yielding each label after it has been applied.
 
         Raises
         ------
         ProofError
-            If it is malformed, or as `apply`.
+            If the proof is malformed; otherwise as for `apply`.
         """
         if proof[:1] == ("(",):
             yield from self._walk_compressed(proof)
@@ -322,7 +322,7 @@ class Stack:
             yield label
 
     def _walk_compressed(self, proof: Sequence[str]) -> Iterator[str]:
-        """Apply labels in parentheses by letters; what a letter takes from an earlier place is yielded as its step."""
+        """Apply a compressed proof, whose letters refer to labels; yields a reference to an earlier step as a step."""
         if ")" not in proof:
             raise ProofError("the labels of a compressed proof end with a parenthesis")
         end = list(proof).index(")")
@@ -352,7 +352,7 @@ class Stack:
             raise ProofError("the compressed proof ends within a number")
 
     def _use(self, used: Assertion, place: int | None) -> None:
-        """Replace what an assertion needs by what it states, under one substitution."""
+        """Replace the hypotheses of an assertion on the stack by its conclusion, under one substitution."""
         count = len(used.hypotheses)
         if count > len(self.items):
             raise ProofError(f"{used.label} needs {count} statements, and the stack holds {len(self.items)}", place)

@@ -1,4 +1,4 @@
-"""Labels of failed proofs: a small set of reasons, read from what a proof assistant says."""
+"""Failure labels of proofs: a small set of reasons, derived from a proof assistant's messages."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ FAILURES: Final[dict[FailureLabel, str]] = {
     "resource limit": "memory, output or another limit of the assistant ran out",
     "budget": "the method's own limit, or the user's budget, ended before there was a proof",
 }
-"""Labels, in words. Each failed attempt has exactly one."""
+"""Description of each label. Each failed attempt has exactly one label."""
 
 
 def count_failures(labels: Iterable[str | None]) -> dict[str, int]:
-    """Return how often each label occurs, in the order of `FAILURES`, without those that do not; None counts not."""
+    """Count the labels that occur, in the order of `FAILURES`; None is not counted."""
     found = Counter(labels)
     return {label: found[label] for label in FAILURES if found[label]}

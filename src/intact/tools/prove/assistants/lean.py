@@ -1,4 +1,4 @@
-"""Lean 4 by its REPL (leanprover-community/repl), which speaks JSON on standard input and output."""
+"""Lean 4 through its REPL (leanprover-community/repl), which speaks JSON on standard input and output."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from intact.tools.prove.provers import digest
 from intact.tools.sandbox import ProgramLimits, run_command
 
 PROGRAM: Final = "INTACT_LEAN_REPL"
-"""The variable that names the REPL's program; Lean's own variables say where its libraries are."""
+"""Environment variable with the path of the REPL; Lean's own variables locate its libraries."""
 FOLDERS: Final = ("LEAN_SYSROOT", "LEAN_PATH")
 MEMORY: Final = 16 << 30
-"""Bytes of address space: Mathlib is mapped into it."""
+"""Address space in bytes, which must hold Mathlib's mapped files."""
 OUTPUT: Final = 4 << 20
 AXIOMS: Final = frozenset({"propext", "Classical.choice", "Quot.sound"})
-"""Lean's own axioms, on which a proof may rest."""
+"""Lean's own axioms, which a proof may use."""
 
 ERRORS: Final[Mapping[FailureLabel, re.Pattern[str]]] = {
     "forbidden": re.compile(r"only tactics can be steps"),
@@ -45,23 +45,23 @@ ERRORS: Final[Mapping[FailureLabel, re.Pattern[str]]] = {
         r"a statement ends with a theorem|unterminated"
     ),
 }
-"""What Lean 4 says of each failure; any other error is a failed tactic."""
+"""Lean 4's messages for each failure label; any other error is a failed tactic."""
 
 _COMMAND: Final = re.compile(
     r"#\w+|@\[|\b(?:axiom|theorem|lemma|def|abbrev|example|instance|opaque|structure|inductive|class|elab\w*|macro\w*|"
     r"syntax|notation|infix[lr]?|prefix|postfix|attribute|namespace|section|end|open|import|export|universe|variable|"
     r"set_option|unsafe|partial|private|protected|mutual|initialize|run_cmd|run_tac|run_elab|run_meta|unseal|deriving)\b"
 )
-"""Words of commands, which are no part of a proof."""
+"""Words of commands, which must not occur in a proof."""
 
 
 def parse_replies(text: str) -> list[dict[str, Any]]:
-    """Return the REPL's replies, each a JSON object.
+    """Parse the REPL's replies, each a JSON object.
 
     Raises
     ------
     FormatError
-        If it writes anything else.
+        If the output contains anything else.
     """
     decoder, place, found = json.JSONDecoder(), 0, list[dict[str, Any]]()
     while text[place:].strip():
@@ -77,7 +77,7 @@ def parse_replies(text: str) -> list[dict[str, Any]]:
 
 
 def errors_of(reply: Mapping[str, Any]) -> list[FileError]:
-    """Return the errors that a reply has, of a command or of a tactic."""
+    """Return the errors in a reply to a command or a tactic."""
     if isinstance(reply.get("message"), str):
         return [FileError(1, 1, reply["message"].removeprefix("Lean error:").strip())]
     return [
@@ -88,7 +88,7 @@ def errors_of(reply: Mapping[str, Any]) -> list[FileError]:
 
 
 def state_of(statement: str, steps: tuple[str, ...], replies: Sequence[Mapping[str, Any]]) -> ProofState:
-    """Return the state that replies state: of the statement, of each step, and of the whole proof with its axioms."""
+    """Derive the state from the replies to the statement, to each step, and to the whole proof with its axioms."""
     if not replies:
         return ProofState(statement, steps, "limit", message="Lean's REPL wrote nothing", settled=False)
     opened = replies[0]
@@ -111,7 +111,7 @@ def state_of(statement: str, steps: tuple[str, ...], replies: Sequence[Mapping[s
 
 
 def _accepted(state: ProofState, reply: Mapping[str, Any]) -> ProofState:
-    """Return a state whose steps leave no goal, with what Lean says of the whole theorem."""
+    """Return the final state of a proof without open goals, given Lean's reply to the whole theorem."""
     last = len(state.steps) - 1
     if found := errors_of(reply):
         return replace(state, kind="error", message=found[0].message, failed=last)
@@ -128,9 +128,9 @@ def _accepted(state: ProofState, reply: Mapping[str, Any]) -> ProofState:
 
 
 def commands_of(statement: str, steps: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what to ask: the statement with a hole, each step in the state before it, and the whole theorem.
+    """Return the requests: the statement with a hole, each step in the state before it, and the whole theorem.
 
-    States are numbered as the REPL does, from 0 in the order in which they are made.
+    The REPL numbers states from 0 in the order in which they are created.
     """
     begun = statement.rstrip()
     requests: list[dict[str, Any]] = [{"cmd": f"{begun}\n  sorry"}]
@@ -140,7 +140,7 @@ def commands_of(statement: str, steps: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def theorem_name(statement: str) -> str:
-    """Return the name of the last theorem of a text.
+    """Return the name of the last theorem in a text.
 
     Raises
     ------
@@ -154,10 +154,10 @@ def theorem_name(statement: str) -> str:
 
 
 class LeanAssistant(Assistant):
-    """Lean 4, where INTACT_LEAN_REPL names its REPL, LEAN_SYSROOT its toolchain, and LEAN_PATH its libraries.
+    """Lean 4, located by the variables INTACT_LEAN_REPL (REPL), LEAN_SYSROOT (toolchain) and LEAN_PATH (libraries).
 
-    `lake env printenv`, run in a project, prints the last two. A step is one tactic. The whole theorem is compiled once
-    more behind the last step, with its axioms.
+    `lake env printenv`, run in a project, prints the last two. A step is one tactic. After the last step, the whole
+    theorem is compiled once more, with its axioms.
     """
 
     name = "lean"
@@ -166,12 +166,12 @@ class LeanAssistant(Assistant):
     errors: ClassVar[Mapping[FailureLabel, re.Pattern[str]]] = ERRORS
 
     def path(self) -> Path | None:
-        """Return the REPL's file."""
+        """Return the path of the REPL, or None."""
         named = os.environ.get(PROGRAM)
         return Path(named) if named and Path(named).is_file() else None
 
     def missing(self) -> str | None:
-        """Return what is missing here and how to get it, or None if the assistant can run."""
+        """Return what is missing on this machine and how to install it, or None if the assistant can run."""
         if self.path() is not None:
             return None
         return (
@@ -180,12 +180,12 @@ class LeanAssistant(Assistant):
         )
 
     def version(self) -> str:
-        """Return the digest of the program; empty if it is not here."""
+        """Return the digest of the program; empty if not installed."""
         path = self.path()
         return "" if path is None else f"repl sha256:{digest(path.resolve())}"
 
     def split(self, text: str) -> tuple[str, ...]:
-        """Return the tactics of a proof: its lines, each with those that are indented below it."""
+        """Return the tactics of a proof: its lines, each together with the lines indented below it."""
         found = list[str]()
         for line in text.splitlines():
             if line[:1].isspace() and found:
@@ -199,13 +199,13 @@ class LeanAssistant(Assistant):
         return re.search(r"\bsorry\b", step) is not None
 
     def without(self, steps: tuple[str, ...], failed: int, message: str) -> tuple[str, ...]:
-        """Return a proof with `sorry` in place of a step that fails and all behind it."""
+        """Return a proof with `sorry` in place of a failing step and everything after it."""
         return (*steps[:failed], "sorry")
 
     def run(
         self, statement: str, steps: tuple[str, ...], limits: AssistantLimits, stop: Event | None = None
     ) -> ProofState:
-        """Return what becomes of a proof: the steps up to the first that fails."""
+        """Run a proof up to the first step that fails, and return the resulting state."""
         for place, step in enumerate(steps):
             if word := _COMMAND.search(step):
                 message = f"only tactics can be steps of a proof, got {word[0]!r}"
@@ -220,7 +220,7 @@ class LeanAssistant(Assistant):
         return state_of(statement, steps, replies)
 
     def check(self, text: str, limits: AssistantLimits) -> FileReport:
-        """Return what is wrong with a whole file."""
+        """Check a whole file."""
         replies, limit = self._converse([{"cmd": text}], limits)
         if limit or not replies:
             return FileReport(limit=limit or "Lean's REPL wrote nothing")

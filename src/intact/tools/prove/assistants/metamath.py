@@ -22,7 +22,7 @@ from intact.tools.prove.assistants.failures import FailureLabel
 from intact.tools.prove.assistants.transcript import ProofStep, ProofTranscript
 
 MOST_LABELS: Final = 100_000
-"""Labels of a proof."""
+"""Maximum number of labels in a proof."""
 
 ERRORS: Final[Mapping[FailureLabel, re.Pattern[str]]] = {
     "unknown name": re.compile(r"there is no (?:hypothesis or earlier assertion|active symbol)"),
@@ -34,15 +34,15 @@ ERRORS: Final[Mapping[FailureLabel, re.Pattern[str]]] = {
         r"^line \d+:|the file ends|the comment|compressed proof|a statement is a database that ends"
     ),
 }
-"""What the checker says of each failure; an assertion that does not fit the stack is a failed tactic."""
+"""The checker's messages for each failure label; an assertion that does not fit the stack is a failed tactic."""
 
 
 class MetamathAssistant(Assistant):
-    """The checker of this package, which is always there, starts no process, and knows no time.
+    """The built-in checker, which is always available, starts no process, and has no time limit.
 
-    A statement is a database whose last theorem is to be proved; its own proof, such as `?`, is left out of account. A
-    step is one label or several, in the order of a normal proof. What is left to prove is shown as the theorem and the
-    stack: a proof ends when the stack holds the theorem alone.
+    A statement is a database whose last theorem is to be proved; the theorem's own proof, such as `?`, is ignored. A
+    step is one or more labels, in the order of a normal proof. The remaining goal is shown as the theorem and the
+    stack: a proof ends when the stack holds only the theorem.
     """
 
     name = "metamath"
@@ -53,7 +53,7 @@ class MetamathAssistant(Assistant):
     shows = "stack"
 
     def missing(self) -> str | None:
-        """Return None: it is always here."""
+        """Return None: the checker is always available."""
         return None
 
     def version(self) -> str:
@@ -63,7 +63,7 @@ class MetamathAssistant(Assistant):
     def run(
         self, statement: str, steps: tuple[str, ...], limits: AssistantLimits, stop: Event | None = None
     ) -> ProofState:
-        """Return what becomes of a proof: the steps up to the first that fails."""
+        """Run a proof up to the first step that fails, and return the resulting state."""
         try:
             read = database.read(statement)
             theorem = _last_theorem(read)
@@ -95,7 +95,7 @@ class MetamathAssistant(Assistant):
         return KnownStatements(tuple(map(describe, database.before(read, theorem))))
 
     def transcripts(self, text: str, limits: AssistantLimits, theorem: str = "") -> tuple[list[ProofTranscript], str]:
-        """Return the proofs of a database, label by label; the goals behind one are the stack."""
+        """Return the proofs of a database label by label; the goals after each label are the stack."""
         try:
             read = database.read(text)
         except FormatError as error:
@@ -120,7 +120,7 @@ class MetamathAssistant(Assistant):
         return found.end("hole" if failure == "forbidden" else "error", message, failure)
 
     def check(self, text: str, limits: AssistantLimits) -> FileReport:
-        """Return what is wrong with a database: where it is malformed, or every proof that does not prove."""
+        """Check a database: report where it is malformed, or else every invalid proof."""
         try:
             read = database.read(text)
         except FormatError as error:
@@ -141,7 +141,7 @@ class MetamathAssistant(Assistant):
 
 
 def describe(assertion: Assertion) -> str:
-    """Return an assertion as one line: its label, its essential hypotheses, and what follows."""
+    """Return an assertion on one line: label, essential hypotheses, and conclusion."""
     given = [" ".join(one.symbols) for one in assertion.hypotheses if not one.floating]
     return f"{assertion.label} : {' & '.join(given)}{' => ' if given else ''}{' '.join(assertion.symbols)}"
 

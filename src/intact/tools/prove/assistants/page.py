@@ -1,4 +1,4 @@
-"""Proofs as one HTML file: no script, nothing from elsewhere; each step with the goals behind it."""
+"""Proofs as a single HTML file without scripts or external resources; shows the goals after each step."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from intact.tools.prove.assistants.base import Assistant
 from intact.tools.prove.assistants.transcript import ProofTranscript
 
 MOST_STEPS = 20_000
-"""Steps on a page."""
+"""Maximum number of steps on a page."""
 
 
 def html(proofs: Sequence[ProofTranscript], assistant: Assistant, title: str) -> str:
-    """Render the template `proofs.html.j2`, which escapes every text.
+    """Render the template `proofs.html.j2`, which escapes all text.
 
     Raises
     ------
@@ -24,7 +24,7 @@ def html(proofs: Sequence[ProofTranscript], assistant: Assistant, title: str) ->
     steps = sum(len(one.steps) for one in proofs)
     if steps > MOST_STEPS:
         raise ParameterError(
-            f"a page may have {MOST_STEPS:,} steps, and the proofs have {steps:,}: choose by --theorem"
+            f"a page may have at most {MOST_STEPS:,} steps, but the proofs have {steps:,}: choose one with --theorem"
         )
     template = environment("intact.tools.prove", "assistants").get_template("proofs.html.j2")
     return template.render(title=title, proofs=proofs, assistant=assistant)

@@ -1,4 +1,4 @@
-"""Rocq (once called Coq): its toplevel as a process without a network, one for each proof that is tried."""
+"""Rocq (formerly Coq): its toplevel as a process without network access, one for each attempted proof."""
 
 from __future__ import annotations
 
@@ -47,31 +47,31 @@ from intact.tools.sandbox import ProgramLimits, run_command
 
 PROGRAM: Final = "coqtop"
 OPTIONS: Final = ("-q", "-emacs")
-"""No file of the user's; prompts that number the states, in standard error."""
+"""Options: read no user files; print prompts that number the states to standard error."""
 FILES: Final = (Path("/etc/ocamlfind.conf"),)
-"""Files that the program of Debian reads besides the libraries of the system."""
+"""Files that Debian's program reads in addition to the system's libraries."""
 OUTPUT: Final = 4 << 20
-"""Bytes that a run may write."""
+"""Maximum output of a run in bytes."""
 
 SEARCH: Final = "Search [ is:Theorem | is:Lemma | is:Fact | is:Remark | is:Corollary | is:Proposition | is:Axiom ]."
-"""Lists all statements that are known where it stands."""
+"""Command that lists all statements known at that point."""
 MOST_LISTS: Final = 8
-"""Lists that are kept, each of some 10,000 statements."""
+"""Maximum number of cached lists, each of about 10,000 statements."""
 
 HOLE: Final = "admit."
 NO_GOAL: Final = ("No such goal", "No more subgoals", "no focused goal", "No focused proof", "no more goals")
-"""Words of errors of a step for which nothing is left."""
+"""Error messages of a step when no goals are left."""
 
 _PROMPT: Final = re.compile(r"<prompt>[^<\n]+ < \d+ \|[^|\n]*\| \d+ < </prompt>")
 _INFO: Final = re.compile(r"<(infomsg|warning)>.*?</\1>\n?", re.DOTALL)
 
 
 class RocqAssistant(Assistant):
-    """Rocq, as Debian's package coq has it.
+    """Rocq, as in Debian's package coq.
 
-    All sentences are written to the toplevel's standard input, a line each, and behind each a query by a name that no
-    text can hold: so what it writes is told apart, whatever a tactic prints. A proof counts as accepted where the
-    toplevel lists its axioms behind `Qed`. The sentences of a proof must be tactics, so that they can neither assume
+    All sentences are written to the toplevel's standard input, one per line, each followed by a query with a name that
+    no text can contain. This separates the outputs, whatever a tactic prints. A proof counts as accepted if the
+    toplevel lists its axioms after `Qed`. The sentences of a proof must be tactics, so that they can neither assume
     anything nor change the statement.
     """
 
@@ -84,27 +84,27 @@ class RocqAssistant(Assistant):
         self._listed: dict[bytes, tuple[str, ...]] = {}
 
     def path(self) -> Path | None:
-        """Return the program's file."""
+        """Return the path of the program, or None."""
         found = shutil.which(PROGRAM)
         return None if found is None else Path(found)
 
     def missing(self) -> str | None:
-        """Return what is missing here and how to get it, or None if the assistant can run."""
+        """Return what is missing on this machine and how to install it, or None if the assistant can run."""
         if self.path() is not None:
             return None
         return f"Rocq is not installed: there is no program {PROGRAM} on the path; install Debian's package coq"
 
     def version(self) -> str:
-        """Return the digest of the program; empty if it is not here."""
+        """Return the digest of the program; empty if not installed."""
         path = self.path()
         return "" if path is None else f"{PROGRAM} sha256:{digest(path.resolve())}"
 
     def split(self, text: str) -> tuple[str, ...]:
-        """Return the tactics, bullets and braces of a text: of a whole file those of its last proof."""
+        """Return the tactics, bullets and braces of a proof; for a whole file, those of its last proof."""
         return tuple([one.text for one in proof_in(text)])
 
     def join(self, steps: tuple[str, ...]) -> str:
-        """Return a proof as one text, a sentence a line, each with its full stop."""
+        """Return a proof with one sentence per line, each with its full stop."""
         return "\n".join([one.text for step in steps for one in proof_in(step)])
 
     def is_hole(self, step: str) -> bool:
@@ -112,14 +112,14 @@ class RocqAssistant(Assistant):
         return Sentence(step).is_hole
 
     def enclose(self, steps: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the steps within braces."""
+        """Return the steps enclosed in braces."""
         return ("{", *steps, "}")
 
     def without(self, steps: tuple[str, ...], failed: int, message: str) -> tuple[str, ...]:
-        """Return a proof with `admit` in place of a step that fails and the rest of its block.
+        """Return a proof with `admit` in place of a failing step and the rest of its block.
 
-        Before a bullet or a closing brace that fails, the goal in focus is admitted; where no goal is left, what fails
-        is left out.
+        Before a bullet or closing brace that fails, the goal in focus is admitted; if no goal is left, the failing
+        steps are dropped.
         """
         step, before = steps[failed], steps[:failed]
         end = block_end(steps, failed)
@@ -134,7 +134,7 @@ class RocqAssistant(Assistant):
     def run(
         self, statement: str, steps: tuple[str, ...], limits: AssistantLimits, stop: Event | None = None
     ) -> ProofState:
-        """Return what becomes of a proof: the steps up to the first that fails."""
+        """Run a proof up to the first step that fails, and return the resulting state."""
         try:
             given = before_proof(statement)
         except FormatError as error:
@@ -164,9 +164,9 @@ class RocqAssistant(Assistant):
         return conclude(state, ended, assumed, declared_names(given[:-1]))
 
     def known(self, statement: str, limits: AssistantLimits, stop: Event | None = None) -> KnownStatements:
-        """Return what `Search` lists before the theorem: lemmas and axioms of all libraries that are loaded, by name.
+        """Return the statements that `Search` lists before the theorem: lemmas and axioms of all loaded libraries.
 
-        A list is kept for a later goal of the same text, as it is the same with the same program.
+        The list is cached for later goals of the same text, since it depends only on the text and the program.
         """
         try:
             given = [one.text for one in before_proof(statement)[:-1]]
@@ -185,7 +185,7 @@ class RocqAssistant(Assistant):
         return KnownStatements(self._listed[key])
 
     def transcripts(self, text: str, limits: AssistantLimits, theorem: str = "") -> tuple[list[ProofTranscript], str]:
-        """Return the proofs of a file, each sentence with the goals behind it; and the limit that ended the run."""
+        """Return the proofs of a file, with the goals after each sentence, and the limit that ended the run."""
         try:
             sentences = split(text)
         except FormatError as error:
@@ -220,13 +220,13 @@ class RocqAssistant(Assistant):
 
     @staticmethod
     def _message(sentence: Sentence, reply: RocqReply) -> str:
-        """Return what there is to say of a sentence besides the goals."""
+        """Return the message for a sentence, in addition to the goals."""
         if sentence.is_tactic and not reply.error:
             return "a goal is given up" if sentence.is_hole else ""
         return reply.reason or reply.output.strip()
 
     def check(self, text: str, limits: AssistantLimits) -> FileReport:
-        """Return what is wrong with a whole file; it stops at nothing, as an editor does."""
+        """Check a whole file, continuing after errors like an editor."""
         try:
             sentences = split(text)
         except FormatError as error:
@@ -246,19 +246,19 @@ class RocqAssistant(Assistant):
     def converse(
         self, sentences: Sequence[str], limits: AssistantLimits, stop: Event | None = None
     ) -> tuple[list[RocqReply], str]:
-        """Return the toplevel's reply to each sentence, and the limit that ended it in words, else an empty text.
+        """Return the toplevel's reply to each sentence, and a description of the limit that ended the run, or "".
 
         Raises
         ------
         NotInstalledError
-            If the assistant is not here.
+            If the assistant is not installed.
         SandboxError
-            If its process cannot be confined here.
+            If its process cannot be sandboxed on this machine.
         """
         path = self.path()
         if path is None:
             raise NotInstalledError(str(self.missing()))
-        secret = sha256("\0".join(sentences).encode("utf-8", "surrogatepass")).hexdigest()[:32]  # fits on a line
+        secret = sha256("\0".join(sentences).encode("utf-8", "surrogatepass")).hexdigest()[:32]  # to fit on a line
         marks = [f"mark_{secret}_{place}" for place in range(len(sentences))]
         lines = [line for one, mark in zip(sentences, marks, strict=True) for line in (one, f"Locate {mark}.")]
         allowed = replace(ProgramLimits.of(limits.seconds), memory=MEMORY, output=OUTPUT)

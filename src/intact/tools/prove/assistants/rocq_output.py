@@ -1,4 +1,4 @@
-"""Rocq's output in words: goals, errors, the axioms of a proof, the statements of a library."""
+"""Parsers of Rocq's output: goals, errors, the axioms of a proof, the statements of a library."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ AXIOMS: Final = frozenset(
         "ClassicalUniqueChoice.dependent_unique_choice",
     }
 )
-"""Axioms of the standard library that a proof may rest on: the reals and classical logic have no others."""
+"""Axioms of the standard library that a proof may use: those of the reals and of classical logic."""
 _BASES: Final = frozenset(name.rpartition(".")[2] for name in AXIOMS)
-"""Their last names, which Rocq writes where that is enough."""
+"""Last components of the names in `AXIOMS`, which Rocq prints if they are unambiguous."""
 
 ERRORS: Final[Mapping[FailureLabel, re.Pattern[str]]] = {
     "forbidden": re.compile(r"only tactics, bullets and braces can be steps|with given up goals"),
@@ -49,33 +49,33 @@ ERRORS: Final[Mapping[FailureLabel, re.Pattern[str]]] = {
     "timeout": re.compile(r"[Tt]imeout!"),
     "resource limit": re.compile(r"Stack overflow|Out of memory"),
 }
-"""What Rocq 8.16 says of each failure; a search that finds nothing is a failed tactic."""
+"""Rocq 8.16's messages for each failure label; a search that finds nothing is a failed tactic."""
 
 _IDENTITY: Final = re.compile(r" \(ID \d+\)")
 _HOLE_LEFT: Final = "given up"
 
 
 class RocqReply(NamedTuple):
-    """The toplevel's output on a sentence, and its error, empty where it was accepted."""
+    """The toplevel's output for a sentence, and its error, empty if the sentence was accepted."""
 
     output: str
     error: str
 
     @property
     def place(self) -> int:
-        """The column of the error within its sentence, from 0."""
+        """Column of the error within its sentence, from 0."""
         found = re.search(r"Toplevel input, characters (\d+)-", self.error)
         return int(found[1]) if found else 0
 
     @property
     def reason(self) -> str:
-        """The error in words."""
+        """The error message."""
         return self.error.partition("Error:")[2].strip() or self.error.strip()
 
 
 def conclude(state: ProofState, ended: RocqReply, assumed: RocqReply, declared: Collection[str]) -> ProofState:
-    """Return the state behind the last step, with what `Qed` and the list of axioms say of it."""
-    if not assumed.output.strip():  # the theorem is not there
+    """Return the state after the last step, given the replies to `Qed` and to the query for axioms."""
+    if not assumed.output.strip():  # the theorem does not exist
         if _HOLE_LEFT in ended.reason:
             return replace(state, kind="hole", goals=(), message="a goal is given up")
         return state if state.goals else replace(state, kind="error", message=ended.reason, failed=_last(state))
@@ -85,14 +85,14 @@ def conclude(state: ProofState, ended: RocqReply, assumed: RocqReply, declared: 
     lines = [line for line in listed.splitlines() if line[:1].strip()]
     names = [line.split(" ")[0] for line in lines]
     more = [name for name in names if name in declared or name.rpartition(".")[2] not in _BASES]
-    more += [line for line in lines if not re.match(r"\S+( :|$)", line)]  # such as: f is assumed to be guarded.
+    more += [line for line in lines if not re.match(r"\S+( :|$)", line)]  # for example: f is assumed to be guarded.
     if more:
         return replace(state, kind="hole", goals=(), message=f"it assumes {', '.join(more)}")
     return replace(state, kind="proved", goals=(), message=f"by the axioms {', '.join(names)}" if names else "")
 
 
 def declared_names(sentences: Sequence[Sentence]) -> set[str]:
-    """Return the names that a file declares without a definition, and those of its theorems: none is the library's."""
+    """Return the names that a file declares without a definition, and those of its theorems; none are the library's."""
     words = r"(?:#\[[^\]]*\]\s*)?(?:\w+\s+)?(?:Axioms?|Parameters?|Conjectures?|Variables?|Hypothes[ei]s|Context)\b"
     found = {name for one in sentences if (name := theorem_name(one)) is not None}
     assumed = [one.text for one in sentences if re.match(words, one.text)]
@@ -100,7 +100,7 @@ def declared_names(sentences: Sequence[Sentence]) -> set[str]:
 
 
 def listed_statements(output: str) -> tuple[str, ...]:
-    """Return the statements that `Search` lists, each on one line, by name; obligations of programs are left out."""
+    """Return the statements that `Search` lists, one per line, sorted by name; omits obligations of programs."""
     found = {}
     for entry in re.split(r"\n(?=[^\s(])", f"\n{output}"):
         if (named := re.match(r"([^\W\d][\w'.]*):\s+(.+)", entry, re.DOTALL)) and "_obligation_" not in named[1]:
@@ -113,7 +113,7 @@ def _last(state: ProofState) -> int | None:
 
 
 def read_goals(output: str) -> tuple[str, ...]:
-    """Return the goals that `Show` lists, none where none is left."""
+    """Return the goals that `Show` lists, or () if none are left."""
     text = _IDENTITY.sub("", output).strip()
     found = re.split(r"^(?:\d+ (?:focused )?goals?.*|goal \d+ is:)$", text, flags=re.MULTILINE)
     if len(found) == 1:

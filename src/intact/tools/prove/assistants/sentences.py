@@ -1,4 +1,4 @@
-"""Rocq's texts as sentences: where each begins and ends, which are tactics, and which bullet or brace holds them."""
+"""Rocq text as sentences: their boundaries, which ones are tactics, and the bullet or brace that contains them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from intact._base.errors import FormatError
 _BULLET: Final = re.compile(r"-+|\++|\*+")
 _BRACE: Final = re.compile(r"(?:\d+\s*:\s*|\[\w+\]\s*:\s*)?\{|\}")
 _TACTIC: Final = re.compile(r"[a-z_(\[!?{}*+-]|\d+\s*[:,-]")
-"""The beginnings of tactics, bullets and selectors of goals; commands begin with a capital letter."""
+"""Beginnings of tactics, bullets and goal selectors; commands begin with a capital letter."""
 _HOLE: Final = re.compile(r"\b(?:admit|give_up)\b")
 _ENDS: Final = re.compile(r"(?:Proof|Qed|Defined|Admitted|Abort)\b[^.]*\.")
 
@@ -22,9 +22,9 @@ class Sentence(NamedTuple):
     Attributes
     ----------
     text : str
-        Of as many characters as it has in the file; line feeds and comments are blanks.
+        The sentence with its length in the file; line feeds and comments are replaced by blanks.
     line, column : int
-        Where it begins, from 1.
+        Start of the sentence, from 1.
     """
 
     text: str
@@ -33,22 +33,22 @@ class Sentence(NamedTuple):
 
     @property
     def is_tactic(self) -> bool:
-        """If true, it can only be part of a proof."""
+        """True if the sentence can only be part of a proof."""
         return _TACTIC.match(self.text) is not None
 
     @property
     def is_hole(self) -> bool:
-        """If true, it gives a goal up."""
+        """True if the sentence gives up a goal."""
         return _HOLE.search(self.text) is not None
 
 
 def split(text: str) -> list[Sentence]:
-    """Return the sentences of a text.
+    """Split a text into sentences.
 
     Raises
     ------
     FormatError
-        If a comment, a text in quotes or the last sentence does not end, saying where it begins.
+        If a comment, a quoted string or the last sentence does not end. The message says where it begins.
     """
     plain = _without_comments(text)
     found, place = list[Sentence](), 0
@@ -66,14 +66,14 @@ def split(text: str) -> list[Sentence]:
 
 
 def tactics(text: str) -> list[Sentence]:
-    """Return the sentences of a proof; a full stop at the end may be missing.
+    """Return the sentences of a proof; the last full stop may be missing.
 
-    `Proof.` at the beginning and `Qed.` at the end are left out.
+    A leading `Proof.` and a trailing `Qed.` are dropped.
 
     Raises
     ------
     FormatError
-        If one is no tactic, bullet or brace, so that it could change what is proved; and as `split` does.
+        If a sentence is not a tactic, bullet or brace, and could thus change what is proved; otherwise as for `split`.
     """
     try:
         found = split(text)
@@ -87,9 +87,9 @@ def tactics(text: str) -> list[Sentence]:
 
 
 def proof_in(text: str) -> list[Sentence]:
-    """Return the tactics of a text that a model wrote: a proof, or a file of which the last proof counts.
+    """Return the tactics in a text written by a model: a proof, or a file whose last proof is used.
 
-    Behind the first sentence that is none, nothing counts; a last sentence without a full stop gets one.
+    Everything after the first sentence that is not a tactic is ignored; a missing last full stop is added.
     """
     try:
         found = split(text)
@@ -106,12 +106,12 @@ def proof_in(text: str) -> list[Sentence]:
 
 
 def before_proof(text: str) -> list[Sentence]:
-    """Return the sentences of a file up to its last theorem's statement; `Proof.`, `Admitted.` behind it are left out.
+    """Return a file's sentences up to its last theorem's statement, dropping `Proof.` or `Admitted.` after it.
 
     Raises
     ------
     FormatError
-        If no sentence is left, or the last one states nothing to prove.
+        If no sentence is left, or the last one does not state a theorem.
     """
     found = split(text)
     while found and _ENDS.fullmatch(found[-1].text):
@@ -123,7 +123,7 @@ def before_proof(text: str) -> list[Sentence]:
 
 
 def theorem_name(sentence: Sentence) -> str | None:
-    """Return the name of the theorem that a sentence states, None if it states none."""
+    """Return the name of the theorem that a sentence states, or None."""
     words = r"(?:Theorem|Lemma|Example|Fact|Remark|Corollary|Proposition|Property|Definition)"
     found = re.match(rf"(?:#\[[^\]]*\]\s*)?(?:Local\s+|Global\s+)?{words}\s+([^\W\d][\w']*)", sentence.text)
     return None if found is None else found[1]
@@ -145,7 +145,7 @@ def is_brace(text: str) -> bool:
 
 
 def block_end(sentences: Sequence[str], place: int) -> int:
-    """Return the end of the block that holds a sentence: the place of the next bullet or brace outside of it."""
+    """Return the end of the block that contains a sentence: the index of the next bullet or brace outside of it."""
     open_blocks = list[str]()
     for text in sentences[:place]:
         _move(open_blocks, text)
@@ -163,7 +163,7 @@ def block_end(sentences: Sequence[str], place: int) -> int:
 
 
 def _move(open_blocks: list[str], text: str) -> None:
-    """Change the list of open bullets and braces by a sentence."""
+    """Update the list of open bullets and braces after a sentence."""
     if text == "}":
         while open_blocks and not open_blocks.pop().endswith("{"):
             pass
@@ -178,13 +178,13 @@ def _move(open_blocks: list[str], text: str) -> None:
 
 
 def _level(open_blocks: Sequence[str]) -> Sequence[str]:
-    """Return the bullets that are open within the innermost brace."""
+    """Return the open bullets within the innermost brace."""
     braces = [place for place, one in enumerate(open_blocks) if one.endswith("{")]
     return open_blocks[braces[-1] + 1 :] if braces else open_blocks
 
 
 def _end(plain: str, place: int) -> int | None:
-    """Return the end of the sentence that begins at a place, or None if it has none."""
+    """Return the end of the sentence that begins at a position, or None if it does not end."""
     for special in (_BULLET, _BRACE):
         if found := special.match(plain, place):
             return found.end()
@@ -204,7 +204,7 @@ def _end(plain: str, place: int) -> int | None:
 
 
 def _without_comments(text: str) -> str:
-    """Return a text of the same length with blanks in place of comments, which may be nested."""
+    """Replace comments, which may be nested, by blanks of the same length."""
     result, depth, at, begun, quoted = list(text), 0, 0, 0, False
     while at < len(text):
         pair = text[at : at + 2]

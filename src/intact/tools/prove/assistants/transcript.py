@@ -1,4 +1,4 @@
-"""Proofs that one can read: each step with the goals behind it, and what the assistant said."""
+"""Proof transcripts: each step with the goals after it, and the assistant's messages."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class ProofStep(NamedTuple):
     Attributes
     ----------
     text : str
-        As it is written.
+        Source text of the step.
     line : int
-        Where it begins in the file, from 1.
+        Line on which it begins in the file, from 1.
     goals : tuple of str
-        What is left to prove behind it, the goal that the next step works on first.
+        Remaining goals after it; the next step works on the first.
     message : str
-        What the assistant says besides: the error of a step that fails.
+        Other output of the assistant, such as the error of a failing step.
     failure : FailureLabel or None
-        The label of the error.
+        Label of the error.
     """
 
     text: str
@@ -41,7 +41,7 @@ PROOF_KINDS: Final[dict[ProofKind, str]] = {
     "hole": "nothing is left to prove, but a step gave a goal up, or assumed what nobody allows",
     "limit": "the assistant ran into a limit, which is no verdict",
 }
-"""Outcomes of a proof, in words."""
+"""Description of each result of a proof."""
 
 
 @dataclass(frozen=True)
@@ -51,21 +51,21 @@ class ProofTranscript:
     Attributes
     ----------
     name : str
-        The theorem's.
+        Name of the theorem.
     statement : str
-        As the file states it.
+        Statement as written in the file.
     line : int
-        Where that begins, from 1.
+        Line on which the statement begins, from 1.
     goals : tuple of str
-        What is to be proved before the first step.
+        Goals before the first step.
     steps : tuple of ProofStep
-        The steps, those that fail among them.
+        All steps, including failing ones.
     kind : ProofKind
-        The outcome.
+        Result of the proof.
     message : str
-        The axioms that an accepted proof rests on, or why it is none.
+        Axioms that an accepted proof depends on, or the reason why it is not accepted.
     failure : FailureLabel or None
-        Why it is no proof: the label of the first step that fails, else that of the outcome.
+        Label of the first failing step, otherwise of the result.
     """
 
     name: str
@@ -78,16 +78,16 @@ class ProofTranscript:
     failure: FailureLabel | None = None
 
     def add(self, step: ProofStep) -> ProofTranscript:
-        """Return it with one more step; the first that fails is what counts of a proof."""
+        """Return the transcript with one more step; the failure is that of the first failing step."""
         return replace(self, steps=(*self.steps, step), failure=self.failure or step.failure)
 
     def end(self, kind: ProofKind, message: str, failure: FailureLabel | None) -> ProofTranscript:
-        """Return it with its outcome, or as an error where a step failed."""
+        """Return the transcript with its result, which is an error if a step failed."""
         wrong = next((one for one in self.steps if one.failure is not None), None)
         if wrong is not None:
             return replace(self, kind="error", message=f"line {wrong.line}: {wrong.message}")
         return replace(self, kind=kind, message=message, failure=failure)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the transcript as a JSON object."""
         return vars(self) | {"steps": [one._asdict() for one in self.steps]}

@@ -1,4 +1,4 @@
-"""A block of forward deduction: facts, rules, and all that follows from them in so many rounds."""
+"""A block of forward deduction: facts, rules, and everything that follows from them within a number of rounds."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from intact.tools.prove.deduction.rules import Fact, HornRule
 from intact.tools.prove.formula import EQUALS, Apply, Term, Variable
 
 MOST_FACTS: Final = 100_000
-"""The most facts of a block."""
+"""Maximum number of facts in a block."""
 MOST_FOUND: Final = 4 * MOST_FACTS
-"""The most facts found in a round, of which some may be the same by equality."""
+"""Maximum number of facts found in a round, some of which may be equal."""
 HIGHEST: Final = 8
-"""The deepest nesting of terms of facts by default; deeper ones are not derived."""
+"""Default maximum nesting depth of terms in facts; deeper ones are not derived."""
 MOST_HEIGHT: Final = 200
-"""The most that a user may allow."""
+"""Largest value that a user may set."""
 
 
 class Derived(NamedTuple):
@@ -28,15 +28,16 @@ class Derived(NamedTuple):
     Attributes
     ----------
     rule : str
-        The name of the rule; `GIVEN` where the block assumes the fact.
+        Name of the rule; `GIVEN` if the block assumes the fact.
     place : int
-        Which of the rules of that name.
+        Index among the rules of that name.
     values : dict
-        The term of each of the rule's variables.
+        Term assigned to each of the rule's variables.
     premises : tuple
-        For each premise the facts, by number, from which it follows by equality: itself alone, if it is one of them.
+        For each premise, the numbers of the facts from which it follows by equality; a single one if it is a fact
+        itself.
     depth : int
-        The round in which it came; 0 if it is given.
+        Round in which it was derived; 0 if given.
     """
 
     number: int
@@ -49,7 +50,7 @@ class Derived(NamedTuple):
 
 
 class Instance(NamedTuple):
-    """A rule's head for values of its variables; fields as of `Derived`."""
+    """A rule's head under an assignment of its variables; fields as in `Derived`."""
 
     fact: Fact
     rule: str
@@ -71,9 +72,9 @@ class FactBlock:
     reached : tuple of int or None
         Facts from which the goal follows by equality.
     contradiction : tuple of int or None
-        Facts that contradict each other: a block ends there, as everything would follow.
+        Facts that contradict each other: the block ends there, as everything would follow.
     complete : bool
-        If true, the last round found nothing new: these are all consequences, but for terms that are too deep.
+        If true, the last round found nothing new: these are all consequences, except for terms that are too deep.
     """
 
     rules: Sequence[HornRule]
@@ -84,20 +85,20 @@ class FactBlock:
 
 
 class Deducer:
-    """Deduces in a block, round by round.
+    """Deduces facts in a block, round by round.
 
-    In each round every rule is matched with what held before the round, in the order of rules and terms. A variable
-    that no premise has is matched by the sides of an equality in the head, else it takes all terms. Matching is up to
-    equality; of a class the oldest term is taken.
+    Each round matches every rule against the facts from before the round, in the order of rules and terms. A variable
+    that no premise has is matched by the sides of an equality in the head; otherwise it ranges over all terms. Matching
+    is modulo equality, with the oldest term as the representative of its class.
 
     Parameters
     ----------
     rules, given : sequence
         Rules, and facts without variables.
     goal : Fact, optional
-        A fact without variables, at which the block ends. Its terms are there from the beginning.
+        Fact without variables at which the block ends. Its terms exist from the beginning.
     height : int
-        How deep terms may be nested.
+        Maximum nesting depth of terms.
 
     Raises
     ------
@@ -126,7 +127,7 @@ class Deducer:
         self.look()
 
     def run(self, depth: int) -> FactBlock:
-        """Deduce for so many rounds, or until the goal is there or nothing is new."""
+        """Deduce for `depth` rounds, or until the goal is reached or nothing is new."""
         for round_ in range(1, depth + 1):
             if self.block.reached is not None or self.block.contradiction is not None:
                 break
@@ -141,7 +142,7 @@ class Deducer:
         return self.block
 
     def found(self) -> list[Instance]:
-        """Return what follows from all rules in one step and does not hold yet, each fact once."""
+        """Return everything new that follows from all rules in one step, each fact once."""
         found: dict[Fact, Instance] = {}
         for place, rule in enumerate(self.block.rules):
             for instance in self.instances(place, rule):
@@ -151,7 +152,7 @@ class Deducer:
         return list(found.values())
 
     def look(self) -> bool:
-        """Note a contradiction, or that the goal is there; return true if either is."""
+        """Check for a contradiction and for the goal; return true if either was found."""
         classes = self.classes
         if classes.same(TRUE, FALSE):
             self.block.contradiction = tuple(sorted(classes.explain(TRUE, FALSE)))
@@ -162,24 +163,24 @@ class Deducer:
         return self.block.reached is not None or self.block.contradiction is not None
 
     def number(self, term: Term) -> int:
-        """Return the number of a term without variables."""
+        """Return the number of a term without variables, adding it if needed."""
         assert isinstance(term, Apply)
         return self.classes.add(term.name, tuple(map(self.number, term.arguments)))
 
     def term(self, number: int) -> Term:
-        """Return the term of a number."""
+        """Return the term that has this number."""
         name, arguments = self.classes.nodes[number]
         return Apply(name, tuple(map(self.term, arguments)))
 
     def sides(self, fact: Fact) -> tuple[int, int]:
-        """Return the two terms whose equality a fact is."""
+        """Return the two terms whose equality represents a fact."""
         numbers = tuple(map(self.number, fact.arguments))
         if fact.name == EQUALS and fact.positive:
             return numbers[0], numbers[1]
         return self.classes.add(f"{fact.name}{ATOM}", numbers), TRUE if fact.positive else FALSE
 
     def accept(self, instance: Instance, depth: int) -> None:
-        """Add a fact, if it does not hold already."""
+        """Add a fact unless it already holds."""
         fact = instance.fact
         if any(_height(term) > self.height for term in fact.arguments):
             return
@@ -197,7 +198,7 @@ class Deducer:
             self.classes.merge(self.classes.add(f"{EQUALS}{ATOM}", (one, one)), TRUE, REFLEXIVE)
 
     def instances(self, place: int, rule: HornRule) -> Iterator[Instance]:
-        """Yield what follows from a rule in one step and does not hold yet."""
+        """Yield everything new that follows from a rule in one step."""
         if not rule.premises and not rule.head.variables:
             return
         self._update_index()
@@ -221,7 +222,7 @@ class Deducer:
         self.indexed = len(self.classes.nodes)
 
     def _holds(self, fact: Fact) -> bool:
-        """Return true if a fact holds; unlike `sides` it makes no terms."""
+        """Return true if a fact holds; unlike `sides`, this adds no terms."""
         numbers = [self._known(term) for term in fact.arguments]
         if None in numbers:
             return fact.name == EQUALS and fact.positive and fact.arguments[0] == fact.arguments[1]
@@ -231,7 +232,7 @@ class Deducer:
         return atom is not None and self.classes.same(atom, TRUE if fact.positive else FALSE)
 
     def _known(self, term: Term) -> int | None:
-        """Return the class of a term, or None if there is no equal one yet."""
+        """Return the class of a term, or None if no equal term exists yet."""
         assert isinstance(term, Apply)
         arguments = [self._known(argument) for argument in term.arguments]
         if None in arguments:
@@ -260,7 +261,7 @@ class Deducer:
                     yield values | dict(zip(missing, choice, strict=True))
 
     def _everything(self) -> list[int]:
-        """Return a term of each class, truth values and atoms left out."""
+        """Return one term of each class, excluding truth values and atoms."""
         nodes = self.classes.nodes
         return [n for n in range(2, self.indexed) if self.classes.find(n) == n and not nodes[n][0].endswith(ATOM)]
 
@@ -272,7 +273,7 @@ class Deducer:
             yield from self._joined(premises[1:], more)
 
     def _premise(self, premise: Fact, values: Values) -> Iterator[Values]:
-        """Yield values under which a premise holds."""
+        """Yield the assignments under which a premise holds."""
         if premise.name != EQUALS or not premise.positive:
             truth = self.classes.find(TRUE if premise.positive else FALSE)
             for number in self.index.get((f"{premise.name}{ATOM}", len(premise.arguments)), []):
@@ -303,7 +304,7 @@ class Deducer:
             yield from self._match_all(patterns[1:], numbers[1:], more)
 
     def _match(self, pattern: Term, number: int, values: Values) -> Iterator[Values]:
-        """Yield values under which a pattern is equal to a term."""
+        """Yield the assignments under which a pattern equals a term."""
         if isinstance(pattern, Variable):
             if pattern.name not in values:
                 yield values | {pattern.name: self.classes.find(number)}

@@ -1,7 +1,7 @@
-"""Classes of equal terms (congruence closure), which say of any equality from which facts it follows.
+"""Congruence closure: classes of equal terms, with the facts from which each equality follows.
 
-Union-find over terms, with a table of function values for congruence, and a forest of reasons from which explanations
-are read (Nieuwenhuis and Oliveras 2007). Atoms are terms too: those that hold are equal to `TRUE`, others to `FALSE`.
+Uses union-find over terms, a table of function values for congruence, and a forest of reasons from which explanations
+are derived (Nieuwenhuis and Oliveras 2007). Atoms are terms too: true ones are equal to `TRUE`, false ones to `FALSE`.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Final
 from intact._base.errors import CapacityError
 
 TRUE, FALSE = 0, 1
-"""The numbers of the two truth values."""
+"""Numbers of the two truth values."""
 ATOM: Final = "\n"
-"""The end of the names of predicates and truth values, which no function has: TPTP's names have no line breaks."""
+"""Suffix of the names of predicates and truth values, which no function has: names in TPTP have no line breaks."""
 REFLEXIVE: Final = -1
-"""The reason of an equality of a term with itself, which explanations leave out."""
+"""Reason for an equality of a term with itself, omitted from explanations."""
 MOST_TERMS: Final = 50_000
-"""The most terms."""
+"""Maximum number of terms."""
 
 Node = tuple[str, tuple[int, ...]]
-"""A function, or a predicate, of terms by their numbers."""
+"""A function or predicate applied to terms, given by number."""
 
 
 class Classes:
-    """Terms by number, the classes of equal ones, and why they are equal."""
+    """Numbered terms, the classes of equal ones, and the reasons for equality."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
@@ -39,18 +39,18 @@ class Classes:
         self.add(f"$false{ATOM}", ())
 
     def find(self, number: int) -> int:
-        """Return the number that stands for a term's class."""
+        """Return the number of the representative of a term's class."""
         while self.parents[number] != number:
             number = self.parents[number]
         return number
 
     def add(self, name: str, arguments: tuple[int, ...]) -> int:
-        """Return the number of a term, a new one if need be.
+        """Return the number of a term, adding it if needed.
 
         Raises
         ------
         CapacityError
-            If there are `MOST_TERMS`.
+            If there are already `MOST_TERMS` terms.
         """
         node = name, arguments
         known = self.numbers.get(node)
@@ -83,7 +83,7 @@ class Classes:
         return self.find(one) == self.find(other)
 
     def merge(self, one: int, other: int, reason: int) -> None:
-        """Make two terms equal, because of a fact."""
+        """Make two terms equal, with a fact as the reason."""
         self._merge(one, other, reason)
 
     def _merge(self, one: int, other: int, reason: int | None) -> None:
@@ -94,7 +94,7 @@ class Classes:
             if first == second:
                 continue
             self._hang(one, other, reason)
-            if second < first:  # the older term stands for both
+            if second < first:  # the older term represents both
                 first, second = second, first
             self.parents[second] = first
             self.members[first] += self.members[second]
@@ -105,7 +105,7 @@ class Classes:
             self.uses[first] += self.uses[second]
 
     def _hang(self, one: int, other: int, reason: int | None) -> None:
-        """Make `one` the root of its tree of reasons, and hang it below `other`."""
+        """Make `one` the root of its reason tree, and attach it below `other`."""
         previous, previous_reason = other, reason
         while one != -1:
             following, following_reason = self.towards[one], self.reasons[one]
@@ -113,7 +113,7 @@ class Classes:
             previous, previous_reason, one = one, following_reason, following
 
     def explain(self, one: int, other: int) -> set[int]:
-        """Return facts from which it follows that two terms are equal."""
+        """Return facts from which the equality of two terms follows."""
         facts: set[int] = set()
         done: set[tuple[int, int]] = set()
         waiting = [(one, other)]

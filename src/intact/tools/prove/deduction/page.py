@@ -1,4 +1,4 @@
-"""A deduction as one HTML file: no script, nothing from elsewhere; every fact links to those it came from."""
+"""A deduction as a single HTML file without scripts or external resources; every fact links to its sources."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from intact.tools.prove.deduction.theory import Deduction
 
 
 def html(deduction: Deduction, title: str) -> str:
-    """Render the template `deduction.html.j2`, which escapes every text."""
+    """Render the template `deduction.html.j2`, which escapes all text."""
     document: dict[str, Any] = deduction.as_dict()
     template = environment("intact.tools.prove", "deduction").get_template("deduction.html.j2")
     return template.render(title=title, **document)

@@ -1,4 +1,4 @@
-"""Rules of forward deduction, made of formulas: premises that are literals, and a literal that follows."""
+"""Rules of forward deduction, derived from formulas: literals as premises, and a literal that follows."""
 
 from __future__ import annotations
 
@@ -23,69 +23,69 @@ from intact.tools.prove.formula import (
 from intact.tools.prove.tptp import format_term
 
 MOST_RULES: Final = 2_000
-"""The most rules of a formula."""
+"""Maximum number of rules from one formula."""
 MOST_PREMISES: Final = 250
-"""The most premises of a rule, and the most arguments of a predicate or function in it."""
+"""Maximum number of premises of a rule, and of arguments of its predicates and functions."""
 
 
 class Fact(NamedTuple):
-    """A literal: an atom, or its negation; with variables it is a pattern."""
+    """A literal: an atom or its negation; a pattern if it has variables."""
 
     positive: bool
     name: str
     arguments: tuple[Term, ...]
 
     def __str__(self) -> str:
-        """Return it as TPTP writes it."""
+        """Return the literal in TPTP notation."""
         if self.name == EQUALS:
             return f" {'=' if self.positive else '!='} ".join(map(format_term, self.arguments))
         return ("" if self.positive else "~ ") + format_term(Apply(self.name, self.arguments))
 
     @property
     def variables(self) -> list[str]:
-        """Its variables, each once."""
+        """The variables, without duplicates."""
         terms = [term for argument in self.arguments for term in subterms(argument)]
         return list(dict.fromkeys(term.name for term in terms if isinstance(term, Variable)))
 
     def under(self, values: dict[str, Term]) -> Fact:
-        """Return it with terms for variables."""
+        """Substitute terms for variables."""
         return Fact(self.positive, self.name, tuple([replaced(term, values) for term in self.arguments]))
 
 
 class HornRule(NamedTuple):
-    """For all values of the variables: where the premises hold, the head does."""
+    """A rule: for all values of its variables, if the premises hold, so does the head."""
 
     name: str
     premises: tuple[Fact, ...]
     head: Fact
 
     def __str__(self) -> str:
-        """Return it on one line."""
+        """Return the rule on one line."""
         return " & ".join(map(str, self.premises)) + (" => " if self.premises else "") + str(self.head)
 
 
 def replaced(term: Term, values: dict[str, Term]) -> Term:
-    """Return a term with terms for variables; others stay."""
+    """Substitute terms for variables; other variables stay."""
     if isinstance(term, Variable):
         return values.get(term.name, term)
     return Apply(term.name, tuple([replaced(argument, values) for argument in term.arguments]))
 
 
 def rules_of(name: str, formula: Formula, symbols: Collection[str] = ()) -> list[HornRule]:
-    """Return the rules that a closed formula is.
+    """Convert a closed formula to rules.
 
-    A conjunction is several rules, an equivalence is two, nested implications are one with all their premises, and
-    "there is" in a head becomes a witness: a function of the variables before it, named after the formula.
+    A conjunction becomes several rules, an equivalence two, and nested implications one rule with all their premises.
+    An existential in a head becomes a witness: a function of the variables before it, named after the formula.
 
     Parameters
     ----------
     symbols : collection of str
-        Names that no witness may have: the symbols of all formulas.
+        Reserved names that no witness may have: the symbols of all formulas.
 
     Raises
     ------
     FormatError
-        If it is no such formula, as with a disjunction in a head; the message names what cannot be a rule.
+        If the formula cannot be converted, for example because of a disjunction in a head. The message names the part.
     """
     witnesses = (witness for number in count(1) if (witness := f"witness_{name}_{number}") not in symbols)
     rules = []
@@ -95,12 +95,12 @@ def rules_of(name: str, formula: Formula, symbols: Collection[str] = ()) -> list
         _check_size(name, premises, head)
         rules.append(HornRule(name, premises, head))
         if len(rules) > MOST_RULES:
-            raise FormatError(f"{name}: a formula may be {MOST_RULES:,} rules")
+            raise FormatError(f"{name}: a formula may give at most {MOST_RULES:,} rules")
     return rules
 
 
 def _check_size(name: str, premises: tuple[Fact, ...], head: Fact) -> None:
-    """Raise if a rule is too large to be matched."""
+    """Raise if a rule is too large to match."""
     terms = [term for fact in (*premises, head) for argument in fact.arguments for term in subterms(argument)]
     widest = max([len(one.arguments) for one in (*premises, head, *terms) if not isinstance(one, Variable)])
     if max(len(premises), widest) > MOST_PREMISES:
@@ -117,9 +117,9 @@ def _split(
     name: str,
     numbers: count[int],
 ) -> Iterator[tuple[tuple[Fact, ...], Fact]]:
-    """Yield premises and head of each rule that a formula in the place of a head is.
+    """Yield premises and head of each rule that follows from a formula in head position.
 
-    `used` are the rule's variables so far: two quantifiers of one name become two variables.
+    `used` holds the rule's variables so far: two quantifiers with the same name become two variables.
     """
     if isinstance(formula, Quantified):
         if formula.quantifier == "!":
@@ -154,7 +154,7 @@ def _split(
 
 
 def _literals(formula: Formula, values: dict[str, Term], used: set[str], name: str) -> Iterator[Fact]:
-    """Yield the premises that a formula is; variables of "there is" get names that are not used, and are added."""
+    """Yield the premises in a formula; variables of existentials get unused names, which are added to `used`."""
     if isinstance(formula, Binary) and formula.connective == "&":
         yield from _literals(formula.left, values, used, name)
         yield from _literals(formula.right, values, used, name)
@@ -171,12 +171,12 @@ def _literals(formula: Formula, values: dict[str, Term], used: set[str], name: s
 def _literal(formula: Formula, values: dict[str, Term], name: str) -> Fact:
     body = formula.body if isinstance(formula, Not) else formula
     if not isinstance(body, Atom):
-        kind = {"|": "a disjunction", "<~>": "an exclusive or", "?": "there is", "!": "for all"}
+        kind = {"|": "a disjunction", "<~>": "an exclusive or", "?": "an existential", "!": "a universal"}
         mark = body.connective if isinstance(body, Binary) else body.quantifier if isinstance(body, Quantified) else ""
         found = f"a negated formula, {kind.get(mark, mark or 'a constant')}" if body is not formula else kind.get(mark)
         raise FormatError(
-            f"{name} is no rule: {found or mark or 'a truth value'} stands where an atom or its negation must; "
-            "rules are ((premise & premise) => head), for all their variables"
+            f"{name} is not a rule: found {found or mark or 'a truth value'}, expected an atom or its negation; "
+            "rules have the form ((premise & premise) => head), for all their variables"
         )
     arguments = tuple([replaced(argument, values) for argument in body.arguments])
     return Fact(body is formula, body.name, arguments)

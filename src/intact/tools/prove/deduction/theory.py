@@ -1,4 +1,4 @@
-"""Deduction from a theory: all consequences of its axioms, then its goals in their order, by induction if need be."""
+"""Deduction from a theory: all consequences of its axioms, then its goals in order, by induction where needed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from intact.tools.prove.tptp import NamedFormula, format_formula, format_term
 
 
 class Induction(NamedTuple):
-    """The constant and the function by which all things are made.
+    """The constant and the function from which everything is built.
 
-    A goal that holds for `zero`, and for the `successor` of whatever it holds for, holds for all.
+    A goal that holds for `zero`, and for the `successor` of everything for which it holds, holds for all.
     """
 
     zero: str
@@ -32,15 +32,15 @@ class GoalBlock:
     name : str
         "direct", "base" or "step".
     variable : str
-        That of the induction.
+        Variable of the induction.
     constants : dict
-        The term that stands for each of the goal's variables.
+        Term that represents each of the goal's variables.
     given : tuple of Fact
-        The goal's premises.
+        Premises of the goal.
     goal : Fact
-        The goal's head.
+        Head of the goal.
     hypothesis : HornRule or None
-        Of a step: the goal for the predecessor, as a rule of this block alone.
+        For a step: the goal for the predecessor, as a rule of this block only.
     """
 
     name: str
@@ -53,7 +53,7 @@ class GoalBlock:
 
     @property
     def proved(self) -> bool:
-        """If true, the goal was reached, or what is given contradicts itself."""
+        """True if the goal was reached, or the given facts contradict each other."""
         return self.block.reached is not None or self.block.contradiction is not None
 
 
@@ -64,9 +64,9 @@ class Goal:
     Attributes
     ----------
     by : str
-        "direct", "induction", or "" where it is open.
+        "direct", "induction", or "" if open.
     earlier : tuple of str
-        The goals proved before it, which are rules for it.
+        Goals proved earlier, which are rules for this one.
     """
 
     name: str
@@ -78,12 +78,12 @@ class Goal:
 
 @dataclass(frozen=True)
 class Deduction:
-    """All that was deduced.
+    """The result of a deduction.
 
     Attributes
     ----------
     block : FactBlock
-        The consequences of the axioms.
+        Consequences of the axioms.
     """
 
     axioms: dict[str, Formula]
@@ -94,7 +94,7 @@ class Deduction:
     induction: Induction | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it, for programs that check it."""
+        """Return the deduction as a JSON object, for programs that check it."""
         rules = {name: [str(rule) for rule in rules] for name, rules in self.rules.items()}
         return {
             "version": 1,
@@ -119,7 +119,7 @@ class Deduction:
 
 
 HYPOTHESIS = "induction hypothesis"
-"""The name of the rule that a step of an induction may use."""
+"""Name of the rule that the step of an induction may use."""
 
 
 def deduce(
@@ -127,26 +127,27 @@ def deduce(
 ) -> Deduction:
     """Deduce all consequences of axioms up to a depth, and prove conjectures, each from the axioms and earlier ones.
 
-    A goal for all values of variables opens a block with a constant for each, its premises given; where that block does
-    not reach it and there is an `induction`, two blocks for each variable: the base has zero for it, the step the
-    successor of a constant for which the goal is a rule (Generative Logic, arXiv 2508.00017).
+    A goal for all values of variables opens a block with a constant for each variable, in which the premises are given.
+    If that block does not reach the goal and there is an `induction`, two blocks per variable follow: the base uses
+    zero, and the step uses the successor of a constant for which the goal is a rule (Generative Logic, arXiv
+    2508.00017).
 
     Parameters
     ----------
     depth : int
-        Rounds of each block.
+        Number of rounds in each block.
     height : int
-        How deep terms may be nested.
+        Maximum nesting depth of terms.
 
     Raises
     ------
     ParameterError
-        If a limit is less than 1, height more than `MOST_HEIGHT`, or induction names no constant and function of the
-        formulas.
+        If depth or height is less than 1, height more than `MOST_HEIGHT`, or induction does not name a constant and a
+        function of the formulas.
     FormatError
-        If a formula is no rule.
+        If a formula is not a rule.
     CapacityError
-        If more follows than fits.
+        If a limit on facts or terms is exceeded.
     """
     if depth < 1 or height < 1:
         raise ParameterError(f"depth and height must be at least 1, got {depth} and {height}")
@@ -172,7 +173,7 @@ def deduce(
     for entry in entries:
         if entry.conjecture:
             if len(rules[entry.name]) != 1 or not _symbols(rules[entry.name]) <= symbols:  # a witness
-                raise FormatError(f"{entry.name} is no goal: it must be one rule, ((premise & premise) => head)")
+                raise FormatError(f"{entry.name} is not a goal: it must be one rule, ((premise & premise) => head)")
             prover = _GoalProver(rules[entry.name][0], known, taken, depth, height=height)
             by, cases = prover.prove(induction)
             goals.append(Goal(entry.name, entry.formula, by, cases, earlier=tuple(proved)))
@@ -183,7 +184,7 @@ def deduce(
 
 
 class _GoalProver(NamedTuple):
-    """A goal, and what may be used for it."""
+    """A goal, and the rules that may be used to prove it."""
 
     rule: HornRule
     known: list[HornRule]
@@ -192,7 +193,7 @@ class _GoalProver(NamedTuple):
     height: int
 
     def prove(self, induction: Induction | None) -> tuple[str, tuple[GoalBlock, ...]]:
-        """Return how a goal was proved, and the blocks of its proof."""
+        """Return the kind of proof found, and its blocks."""
         variables = list(dict.fromkeys(v for fact in (*self.rule.premises, self.rule.head) for v in fact.variables))
         names: list[str] = []
         for variable in variables:
@@ -220,7 +221,7 @@ class _GoalProver(NamedTuple):
         return "", tuple(tried)
 
     def fresh(self, name: str, others: Sequence[str]) -> str:
-        """Return a name that no symbol has, and none of the others."""
+        """Return a name that differs from all symbols and from the given names."""
         while name in self.symbols or name in others:
             name += "_"
         return name
@@ -262,7 +263,7 @@ def _facts(block: FactBlock, only: set[int] | None = None) -> list[dict[str, Any
 
 
 def needed(block: FactBlock, numbers: Sequence[int]) -> set[int]:
-    """Return the numbers of facts, and of all facts that these came from."""
+    """Return the numbers of facts and of all facts from which they were derived."""
     found: set[int] = set()
     waiting = list(numbers)
     while waiting:
