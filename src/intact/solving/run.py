@@ -10,12 +10,12 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias, TypeGuard
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from intact._base.errors import ParameterError
 from intact._base.suggest import unknown_name
 from intact.engine.sampling.definitions import flag
-from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.library import Model, load
 from intact.reason.backends.base import Backend, Rendering
 from intact.reason.backends.native import NativeBackend
@@ -188,10 +188,6 @@ def check_system(system: str | None, backends: Iterable[Backend]) -> None:
             raise ParameterError("a model's chat template takes no system message; put it into the question")
 
 
-SAMPLING: Final = (*(name for name, one in DEFINITIONS.items() if one.methods), "regex", "grammar")
-"""The sampling parameters that methods take."""
-
-
 def solve(
     model: Solver | Mapping[str, Solver],
     method: str | Method,
@@ -207,7 +203,17 @@ def solve(
     shadow: str | None = None,
     system: str | None = None,
     thinking: str | int | None = None,
-    **options: Any,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    top_k: int | None = None,
+    min_p: float | None = None,
+    stop: str | Sequence[str] | None = None,
+    stop_mean_below: float | None = None,
+    stop_window: int | None = None,
+    regex: str | None = None,
+    grammar: str | None = None,
+    **parameters: Any,
 ) -> Result:
     """Answer a question by a method.
 
@@ -244,11 +250,11 @@ def solve(
         "on", "off", or the most tokens of each text's thoughts: how models that run here think before they answer
         (docs/reasoning.md, Thoughts). By default as their chat templates have it. A method's own parameter of this name
         is what is meant where it has one, as budget_forcing does.
-    **options
-        The method's own parameters (`intact methods` lists them), and sampling parameters as in `Model.generate`:
-        max_tokens, temperature, top_p, top_k, min_p, stop, stop_mean_below, stop_window, regex, grammar. Sampling
-        defaults to the method's preferences; where the method has a parameter of the same name, that one is meant.
-        Everything is checked before any work is done.
+    max_tokens, temperature, top_p, top_k, min_p, stop, stop_mean_below, stop_window, regex, grammar : optional
+        Sampling, as in `Model.generate`; by default as the method prefers. A method's own parameter of such a name is
+        what is meant where it has one.
+    **parameters
+        The method's own (`intact methods` lists them). They are checked before any work is done.
 
     Returns
     -------
@@ -276,14 +282,16 @@ def solve(
     _folder(journal)
     check_tools(tools)
     found, caps = find(method) if isinstance(method, str) else method, _caps(budget)
-    own = [parameter.name for parameter in found.parameters]
-    for name in options:
-        if name not in own and name not in SAMPLING:
-            known = [*own, *SAMPLING]
-            raise ParameterError(unknown_name(f"{found.name} has no parameter {name!r:.60}", name, known, "it has"))
-    given = {name: value for name, value in options.items() if value is not None or name not in SAMPLING}
-    parameters = {name: value for name, value in given.items() if name in own}
-    sampling = {name: value for name, value in given.items() if name not in own}
+    own = {parameter.name for parameter in found.parameters}
+    numbers = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
+    ends = {"stop": stop, "stop_mean_below": stop_mean_below, "stop_window": stop_window}
+    texts = {"regex": regex, "grammar": grammar}
+    sampling: dict[str, Any] = {name: value for name, value in (numbers | ends | texts).items() if value is not None}
+    for name in parameters:
+        if name not in own:
+            names = [parameter.name for parameter in found.parameters] + [*numbers, *ends, *texts]
+            raise ParameterError(unknown_name(f"{found.name} has no parameter {name!r:.60}", name, names, "it has"))
+    parameters |= {name: sampling.pop(name) for name in own & sampling.keys()}
     if "thinking" in own and thinking is not None:
         parameters["thinking"], thinking = thinking, None
     check_method(found, parameters)
