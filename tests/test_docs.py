@@ -104,6 +104,12 @@ def test_the_transcript_of_the_readme_is_what_its_commands_print(
         assert done.stdout == output, command
 
 
+def test_the_digest_of_the_readmes_picture_is_that_of_its_transcript() -> None:
+    shown = set(re.findall(r">([0-9a-f]{8,})…<", (ROOT / "docs" / "same_bits.svg").read_text()))
+    assert len(shown) == 1
+    assert (ROOT / "README.md").read_text().count(shown.pop()) == 2
+
+
 def _anchors(page: Path) -> set[str]:
     """Return the anchors of a page's headings, as GitHub makes them."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
