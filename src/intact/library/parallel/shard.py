@@ -1,4 +1,4 @@
-"""A rank that listens: one model, for one rank 0 at a time."""
+"""A listening rank: holds one model, serves one rank 0 at a time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from intact.library.parallel.session import run_session
 
 
 def listen_at(address: tuple[str, int]) -> socket.socket:
-    """Return a socket that listens.
+    """Return a listening socket.
 
     Raises
     ------
     ParameterError
-        If it cannot listen there.
+        If it cannot listen at this address.
     """
     host, port = address
     try:
@@ -28,7 +28,7 @@ def listen_at(address: tuple[str, int]) -> socket.socket:
 
 
 def serve_shard(listener: socket.socket, model: Path) -> None:
-    """Be a rank of each rank 0 that connects, one after the other; refuse others meanwhile. This never returns."""
+    """Serve each rank 0 that connects, one at a time, and refuse others meanwhile. This never returns."""
     session: Thread | None = None
     with listener:
         while True:
