@@ -1,4 +1,4 @@
-"""K-EXAONE: EXAONE 4's attention behind norms, experts chosen by sigmoids with a bias each (arXiv 2601.01739)."""
+"""K-EXAONE: EXAONE 4's attention with pre-norms, experts chosen by sigmoids with biases (arXiv 2601.01739)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from intact.models.names import HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS
 
 
 class ExaoneMoe(Exaone4):
-    """The first layers have ordinary feed-forward nets."""
+    """The first layers have ordinary feed-forward networks."""
 
     gguf = "exaone-moe"
     hf = ("ExaoneMoeForCausalLM", "ExaoneMoEForCausalLM")
