@@ -20,7 +20,7 @@ _EXPECTED = "expected hf:OWNER/REPO, with @REVISION or :FILE-OR-QUANTISATION beh
 
 @dataclass(frozen=True)
 class HubName:
-    """A model of a repository.
+    """The name of a model in a repository.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class HubName:
     revision : str
         A branch, a tag or a commit.
     choice : str, optional
-        A quantisation such as ``Q4_K_M``, a file's name, or ``safetensors``; by default the repository's default model.
+        A quantisation such as ``Q4_K_M``, a file name, or ``safetensors``; by default the repository's default model.
     """
 
     repo: str
@@ -38,7 +38,7 @@ class HubName:
 
     @classmethod
     def parse(cls, text: str) -> HubName:
-        """Read a name.
+        """Parse a name.
 
         Raises
         ------
@@ -59,7 +59,7 @@ class HubName:
 
     @staticmethod
     def matches(text: str) -> bool:
-        """Return true if a text has the form of such a name."""
+        """Return true if a text has the form of a name on the hub."""
         return _NAME.fullmatch(text) is not None
 
     def __str__(self) -> str:
@@ -68,5 +68,5 @@ class HubName:
 
     @property
     def folder(self) -> Path:
-        """The folder in the store of this repository at this revision."""
+        """Folder in the store for this repository at this revision."""
         return store() / "hub" / self.repo / quoted(self.revision)
