@@ -175,7 +175,7 @@ class EmbeddingModel(LoadedModel):
         try:
             layers = encoder_head(self.checkpoint)
         except ModelError as error:
-            raise ParameterError(f"{self.path.name} is no reranker: {error}") from None
+            raise ParameterError(f"{self.path.name} is not a reranker: {error}") from None
         tensors, executor = self.checkpoint.tensors, self.executor
         return RewardHead(tensors, layers, self._width, executor.profile, bits=executor.bits, between="tanh")
 
@@ -201,7 +201,7 @@ class EmbeddingModel(LoadedModel):
             return "its files name no pooling"
         if self._pooling in self._poolings:
             return ""
-        alone = f"{', '.join(POOLINGS)} are" if self.engine.whole else "the last token's state alone is"
+        alone = f"{', '.join(POOLINGS)} are" if self.engine.whole else "only the last token's state is"
         return f"it pools by {self._pooling!r:.60}; {alone} supported"
 
     def embedding_size(self, dimensions: int | None = None, pooling: str | None = None) -> int:

@@ -247,7 +247,7 @@ def _prefix_folder(prefix_cache: object, limit: int | None) -> Path | None:
     if (folder is None and not isinstance(prefix_cache, bool)) or prefix_cache == "":
         raise ParameterError(f"prefix_cache must be True, False or a folder, got {prefix_cache!r:.60}")
     if limit is not None and folder is None:
-        raise ParameterError("prefix_cache_bytes limits a folder, and there is none: give prefix_cache=FOLDER")
+        raise ParameterError("prefix_cache_bytes limits a folder, but none is given: give prefix_cache=FOLDER")
     return folder
 
 
@@ -256,9 +256,9 @@ def _division(tensor_parallel: int | str, pipeline_parallel: int | str, adapters
     division = choose_division(tensor_parallel, pipeline_parallel)
     several, way = len(division.ranks) > 1, f"{division.way} parallel"
     if several and adapters:
-        raise ParameterError(f"{way} runs no adapters: load in one process")
+        raise ParameterError(f"{way} does not support adapters: load in one process")
     if several and folder:
-        raise ParameterError(f"pages of {way} are not kept in files: give prefix_cache=True, or one process")
+        raise ParameterError(f"{way} does not keep pages in files: give prefix_cache=True, or one process")
     return division
 
 
@@ -270,7 +270,7 @@ def _check_prefill(prefill: str, division: Division, prefix_cache: object, partn
     if prefix_cache is not True:
         raise ParameterError(f"prefill needs the cache in memory: give prefix_cache=True, got {prefix_cache!r:.60}")
     if partners:
-        raise ParameterError("prefill computes prompts of one model, and partners are others: leave out either")
+        raise ParameterError("prefill computes prompts of one model only: leave out prefill or partners")
 
 
 def _weights_cap(

@@ -435,7 +435,7 @@ def _for_one(options: RequestFields, call: str = "chat", several: str = "give ge
     """Return the options for a single answer, without `n`, which type checkers reject but callers may still pass."""
     others: dict[str, Any] = dict(options)
     if "tools" in others:
-        raise ParameterError("tools stand in the prompt: give generate a ChatPrompt(messages, {'tools': [...]})")
+        raise ParameterError("tools are part of the prompt: give generate a ChatPrompt(messages, {'tools': [...]})")
     if "ids" in others:
         raise ParameterError(f"{call} gives one answer, and ids names several: give id")
     if whole(n := others.pop("n", 1)) != 1:

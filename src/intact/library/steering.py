@@ -72,9 +72,9 @@ def steering_vectors(
         If there are no pairs or no layers, a text is empty or too long, or the model has no such layer.
     """
     if not pairs:
-        raise ParameterError("there are no pairs of texts to take the difference of")
+        raise ParameterError("there are no pairs of texts: give at least one")
     if not layers:
-        raise ParameterError("there are no layers to make vectors of: give their numbers, such as [15]")
+        raise ParameterError("there are no layers: give their numbers, such as [15]")
     with open_checkpoint(Path(resolve(name_or_path))) as checkpoint:
         program, tokenizer = build_program(checkpoint), Tokenizer.from_checkpoint(checkpoint)
         count = len(layer_ends(program))

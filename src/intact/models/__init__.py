@@ -86,7 +86,7 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     if not gguf and (found := _of_class(checkpoint.metadata, names)) is not None:
         return found
     if not gguf and is_vision_model(checkpoint):
-        raise ModelError(f"{checkpoint.path}: classifies images and reads no text: load it by intact.load_classifier")
+        raise ModelError(f"{checkpoint.path}: classifies images and reads no text: load it with intact.load_classifier")
     if not gguf and any(map(names_eagle_head, names)):
         raise ModelError(
             f"{checkpoint.path}: drafts for another model: load that one with draft_model={checkpoint.path}"

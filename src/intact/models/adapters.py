@@ -191,24 +191,24 @@ def _paired(
     halves: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if (match := pattern.fullmatch(name)) is None:
-            raise ModelError(f"{path}: tensor {name:.120} is no part of a LoRA change; expected lora_A or lora_B")
+            raise ModelError(f"{path}: tensor {name:.120} is not part of a LoRA adapter; expected lora_A or lora_B")
         halves.setdefault(match["module"], {})[match["half"].upper()] = tensor
     for module, both in halves.items():
         if len(both) != 2:
-            raise ModelError(f"{path}: {module} has lora_{next(iter(both))} alone; expected A and B")
+            raise ModelError(f"{path}: {module} has only lora_{next(iter(both))}; expected A and B")
         yield module, both["A"], both["B"]
 
 
 def _peft_halves(path: Path) -> Iterator[_Halves]:
     if not (path / CONFIG).exists():
-        raise FormatError(f"{path}: there is no {CONFIG}; expected a folder as PEFT writes it, or a GGUF adapter")
+        raise FormatError(f"{path}: there is no {CONFIG}; expected a PEFT folder or a GGUF adapter")
     config = read_json(path / CONFIG, "the adapter's configuration")
     for name, allowed in _MUST_BE.items():
         if (value := config.get(name, allowed[0])) not in allowed:
             raise ModelError(f"{path / CONFIG}: {name} is {value!r:.60}; expected one of {allowed}")
     for name in _MUST_BE_EMPTY:
         if value := config.get(name):
-            raise ModelError(f"{path / CONFIG}: {name} is {value!r:.60}; low-rank changes alone are supported")
+            raise ModelError(f"{path / CONFIG}: {name} is {value!r:.60}; only low-rank changes are supported")
     m = Metadata(config, path / CONFIG)
     alpha, stabilised = m.number("lora_alpha", least=2.0**-20, most=2.0**20), bool(config.get("use_rslora"))
     own = config.get("alpha_pattern") or {}
@@ -306,7 +306,7 @@ class _Naming:
         known = [t if self._gguf else self._architecture.hf_name(t) for t in self._targets]
         hint = did_you_mean(f"{module}.weight", known)
         raise ModelError(
-            f"{path}: {module} is no matrix of {self._name} that an adapter can change"
+            f"{path}: {module} is not a matrix of {self._name} that an adapter can change"
             f"{f' ({hint})' if hint else ''}: attention and feed-forward matrices, not embeddings, heads or experts"
         )
 
@@ -346,7 +346,7 @@ def with_adapters(program: Program, adapters: Mapping[str, Adapter]) -> Program:
     several = list(adapters.values())
     rotated = any(isinstance(op, Gather | Hadamard) for op in program.ops)
     if rotated and any(adapter.changes for adapter in several):
-        raise ModelError("adapters change matrices of the model's own inputs; this one's are rotated or reordered")
+        raise ModelError("adapters cannot change matrices whose inputs are rotated or reordered, as in this model")
     tensors = dict(program.tensors)
 
     def keep(name: str, values: Floats) -> str:

@@ -524,7 +524,7 @@ class Decoder(DecoderFiles):
         down = self.target("", stems[2], width, hidden)
         for part in (gate, up, down):
             if part.weight in self.rotated or (part.weight in self.used and has_index(self.used[part.weight])):
-                raise ModelError(f"{self.path}: tensor {part.weight}: experts multiply their inputs as they are")
+                raise ModelError(f"{self.path}: tensor {part.weight}: experts cannot have rotated or reordered inputs")
         return Expert(gate.weight, up.weight, down.weight, gate.bias, up_bias=up.bias, down_bias=down.bias)
 
 

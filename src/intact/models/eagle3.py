@@ -164,9 +164,7 @@ def _boundaries(m: Metadata, model: Program) -> tuple[int, ...]:
     given, more = (eagle[key], 1) if eagle.get(key) else (m.get(key), 0)
     found = [2, layers // 2, layers - 3] if given is None else given
     if not isinstance(found, list) or not all(type(one) is int and 0 <= one + more < layers for one in found):
-        raise ModelError(
-            f"{m.source}: {key} must be a list of the model's layers, of which there are {layers}, got {found!r:.80}"
-        )
+        raise ModelError(f"{m.source}: {key} must list layers of the model, which has {layers}, got {found!r:.80}")
     return tuple(one + more for one in found)
 
 
@@ -191,10 +189,10 @@ def _tokens(checkpoint: Checkpoint, drafted: int, vocabulary: int) -> NDArray[np
     if tensor is None:
         if drafted == vocabulary:
             return None
-        raise ModelError(f"{checkpoint.path}: tensor d2t is missing, which says what the {drafted} logits are of")
+        raise ModelError(f"{checkpoint.path}: tensor d2t is missing, which maps the {drafted} logits to tokens")
     if tensor.kind != "I64" or tensor.shape != (drafted,):
         raise ModelError(f"{checkpoint.path}: tensor d2t is {tensor.kind} {tensor.shape}, expected I64 ({drafted},)")
     tokens = tensor.data.view("<i8") + np.arange(drafted)
     if len(np.unique(tokens)) < drafted or tokens.min() < 0 or tokens.max() >= vocabulary:
-        raise ModelError(f"{checkpoint.path}: tensor d2t names a token twice, or none of the model's {vocabulary}")
+        raise ModelError(f"{checkpoint.path}: tensor d2t names a token twice, or one outside the model's {vocabulary}")
     return tokens.astype(np.int32)

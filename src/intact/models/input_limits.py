@@ -58,7 +58,7 @@ def add_limits(ops: tuple[Op, ...], limits: Mapping[str, float]) -> tuple[Op, ..
         if known and isinstance(op, Linear):
             if len(known) < len(names):
                 lacking = next(name for name in names if name not in limits)
-                what = f"{limit_name(known[0])} is of a matrix with the same input"
+                what = f"{limit_name(known[0])} exists for a matrix with the same input"
                 raise ModelError(f"tensor {limit_name(lacking)} is missing: {what}")
             op = replace(op, largest=limit_name(max(known, key=lambda name: limits[name])))
         result.append(op)

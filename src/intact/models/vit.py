@@ -51,7 +51,7 @@ _TOKENS: Final = "token_embd.weight"
 _DEFAULTS: Final[dict[str, Any]] = {"layer_norm_eps": 1e-12, "num_channels": 3, "image_size": 224, "patch_size": 16}
 _OTHERS: Final = {
     "DeiT": "a token for distillation",
-    "ViTHybrid": "a convolutional network in the place of patches",
+    "ViTHybrid": "a convolutional network instead of patches",
     "Swin": "attention in shifted windows",
     "Beit": "relative positions",
     "Dinov2": "scales of layers",
@@ -236,9 +236,11 @@ def build_vision_model(checkpoint: Checkpoint) -> VisionModel:
     if not is_vision_model(checkpoint):
         names = _classes(checkpoint)
         ends = (need for name in names for begin, need in _OTHERS.items() if name.startswith(begin))
-        lacks = next((f", which has {need}, and that is not here" for need in ends), "")
+        lacks = next((f", which has {need}: not supported" for need in ends), "")
         found = ", ".join(names) or "none"
-        raise ModelError(f"{checkpoint.path}: classifiers of images are {CLASS} in architectures; found {found}{lacks}")
+        raise ModelError(
+            f"{checkpoint.path}: image classifiers must name {CLASS} in architectures; found {found}{lacks}"
+        )
     reader = VisionTransformer(checkpoint)
     program = reader.build()
     classes = program.tensors["output.weight"].shape[0]

@@ -43,7 +43,7 @@ def aliases() -> dict[str, str]:
     try:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ParameterError(f"{path} is no TOML: {error}") from error
+        raise ParameterError(f"{path} is not valid TOML: {error}") from error
     return {name: _checked(name, value, f"{path}, line {_line(name, text)}") for name, value in table.items()}
 
 
@@ -54,7 +54,7 @@ def could_be_alias(text: str) -> bool:
 
 def _checked(name: str, value: object, where: str) -> str:
     if not could_be_alias(name):
-        raise ParameterError(f"{where}: an alias is of letters, digits and ._-, at most 64, got {name!r:.80}")
+        raise ParameterError(f"{where}: an alias consists of letters, digits and ._-, at most 64, got {name!r:.80}")
     if name in CATALOGUE:
         raise ParameterError(f"{where}: {name} is a name of the catalogue; expected another")
     expected = '"hf:OWNER/REPO", or a path that begins with / or ~'

@@ -15,7 +15,7 @@ _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
 _NAME = re.compile(rf"hf:(?P<owner>{_PART})/(?P<repo>{_PART})(?:@(?P<revision>[^:@]+))?(?::(?P<choice>.+))?")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}")
 _LONGEST_CHOICE = 300
-_EXPECTED = "expected hf:OWNER/REPO, with @REVISION or :FILE-OR-QUANTISATION behind it where wanted"
+_EXPECTED = "expected hf:OWNER/REPO, optionally followed by @REVISION and :FILE-OR-QUANTISATION"
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class HubName:
         """
         found = _NAME.fullmatch(text)
         if found is None or ".." in found["owner"] + found["repo"]:
-            raise ParameterError(f"{text!r:.200} is no name of a model on the hub: {_EXPECTED}")
+            raise ParameterError(f"{text!r:.200} is not a model name on the hub: {_EXPECTED}")
         revision, choice = found["revision"] or MAIN, found["choice"]
         if not _REVISION.fullmatch(revision) or ".." in revision:
             raise ParameterError(
-                f"{text!r:.200}: {revision!r:.60} is no revision; expected a branch, a tag or a commit"
+                f"{text!r:.200}: {revision!r:.60} is not a revision; expected a branch, a tag or a commit"
             )
         if choice is not None and (len(choice) > _LONGEST_CHOICE or not choice.isprintable()):
-            raise ParameterError(f"{text!r:.200}: expected a file or a quantisation such as Q4_K_M behind the colon")
+            raise ParameterError(f"{text!r:.200}: expected a file or a quantisation such as Q4_K_M after the colon")
         return cls(f"{found['owner']}/{found['repo']}", revision, choice)
 
     @staticmethod

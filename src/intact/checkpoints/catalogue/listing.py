@@ -84,7 +84,7 @@ class Listing:
         """
         texts = ("repo", "revision", "commit", "licence")
         if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in texts):
-            raise FormatError(f"{where} is no list of a repository's files")
+            raise FormatError(f"{where} is not a list of a repository's files")
         if not re.fullmatch("[0-9a-f]{40}", value["commit"]):
             raise FormatError(f"{where}: the commit is {value['commit']!r:.60}; expected 40 hexadecimal digits")
         files = value.get("files")

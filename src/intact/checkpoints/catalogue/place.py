@@ -54,5 +54,5 @@ def read_object(path: Path) -> dict[str, Any] | None:
     except FormatError as error:
         raise FormatError(f"{error}; {_ADVICE}") from error
     if not isinstance(value, dict):
-        raise FormatError(f"{path} is no JSON object; {_ADVICE}")
+        raise FormatError(f"{path} is not a JSON object; {_ADVICE}")
     return value

@@ -23,8 +23,8 @@ _FOLDERS = {
     "safetensors": (".safetensors", "model.safetensors"),
     "pytorch": (".bin", "pytorch_model.bin"),
 }
-"""The choices for a repository's model that is not GGUF, in order of preference: the suffix of its weights, and the name
-of a single weights file, to which an index of shards adds ``.index.json``."""
+"""The choices for a repository's model that is not GGUF, in order of preference: the suffix of its weights, and the
+name of a single weights file, to which an index of shards adds ``.index.json``."""
 _GGUF_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
 _LABEL = re.compile(
     r"(?<![A-Za-z0-9])(?:UD-)?(?:I?Q[1-9](?:_[A-Z0-9]+)*|TQ[12]_0|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)(?![A-Za-z0-9_])",
@@ -102,8 +102,8 @@ def choose(listing: Listing, choice: str | None) -> Variant:
     several = variants(listing)
     if not several:
         raise ParameterError(
-            f"{listing.repo} holds no model that can be read; expected .gguf files, or config.json with .safetensors "
-            "or pytorch_model.bin"
+            f"{listing.repo} holds no model that intact can read; expected .gguf files, or config.json with "
+            ".safetensors or pytorch_model.bin"
         )
     variant = _default(listing, several) if choice is None else _named(listing, several, choice)
     if variant.label is not None and not _can_be_read(variant.label):

@@ -130,7 +130,7 @@ def hub_errors(file: str) -> Iterator[None]:
     except errors.RepositoryNotFoundError as error:
         raise DownloadError("no such repository, or it is private (set HF_TOKEN)") from error
     except errors.RevisionNotFoundError as error:
-        raise DownloadError("it has no such revision, or no longer") from error
+        raise DownloadError("it has no such revision, or no longer has it") from error
     except errors.EntryNotFoundError as error:
         raise DownloadError(f"it holds no file {file}") from error
     except errors.OfflineModeIsEnabled as error:

@@ -21,7 +21,7 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 METADATA_FILE = "metadata.gguf"
 """A GGUF file without tensors next to a safetensors file; its metadata describe the model instead of config.json."""
 _PYTORCH_INDEX = MAIN_FILE + ".index.json"
-_EXPECTED = "a .gguf file, a .safetensors or pytorch_model.bin file beside a config.json, or a folder of these"
+_EXPECTED = "a .gguf file, a .safetensors or pytorch_model.bin file next to a config.json, or a folder of these"
 
 
 class Checkpoint:
@@ -170,5 +170,5 @@ _CONSTANTS: Final = {name: {"__float__": name} for name in ("NaN", "Infinity", "
 def _config(main: Path) -> dict[str, Any]:
     config = main.parent / "config.json"
     if not config.is_file():
-        raise FormatError(f"{config}: is missing; expected the model's config.json beside {main.name}")
+        raise FormatError(f"{config}: is missing; expected the model's config.json next to {main.name}")
     return read_json(config, "the configuration", _CONSTANTS.__getitem__)

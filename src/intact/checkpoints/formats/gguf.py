@@ -300,7 +300,7 @@ def _check_part(reader: _Reader, metadata: dict[str, Any], part: SplitPart) -> N
     if type(count) is not int or max(count, 1) != part.count:
         right = "a single file" if part.count == 1 else f"{part.count}, as its name says"
         if part.count == 1:
-            right += ", or all of them beside each other under names such as model-00001-of-00003.gguf"
+            right += ", or all of them in one folder under names such as model-00001-of-00003.gguf"
         raise reader.error("key 'split.count'", f"the model is split into {count!r:.80} files", right)
     if part.count > 1 and (type(number) is not int or number != part.number):
         raise reader.error("key 'split.no'", f"the value is {number!r:.80}", f"{part.number}, as the file's name says")

@@ -99,7 +99,7 @@ class _Binary:
 
     def take(self, size: int) -> bytes:
         if size > len(self.data) - self.at:
-            self.fail(f"{size} bytes are announced, {len(self.data) - self.at} remain")
+            self.fail(f"{size} bytes are declared, {len(self.data) - self.at} remain")
         self.at += size
         return self.data[self.at - size : self.at]
 

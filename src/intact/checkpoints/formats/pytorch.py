@@ -79,7 +79,7 @@ def read_pytorch(path: str | PathLike[str]) -> dict[str, Tensor]:
     path = Path(path)
     buffer = map_file(path)
     if bytes(buffer[:4]) != ARCHIVE:
-        raise FormatError(f"{path}: is no archive of PyTorch; {_SAVE_AGAIN}")
+        raise FormatError(f"{path}: is not a PyTorch archive; {_SAVE_AGAIN}")
     files, top = _files(path, buffer)
     if bytes(buffer[files.get(f"{top}/byteorder", slice(0, 0))]) not in (b"", b"little"):
         raise FormatError(f"{path}: was written on a big-endian machine; {_SAVE_AGAIN}")
@@ -139,7 +139,7 @@ def _run(pickle: bytes) -> dict[str, _View]:
 
     def last(count: int) -> list[Any]:
         if len(stack) < count + (marks[-1] if marks else 0):
-            raise ValueError("it takes what is not there")
+            raise ValueError("it takes more values than the stack holds")
         values = stack[-count:]
         del stack[-count:]
         return values
@@ -185,31 +185,31 @@ def _run(pickle: bytes) -> dict[str, _View]:
         raise ValueError("it holds no dictionary")
     for name, value in found.items():
         if not isinstance(value, _View):
-            raise ValueError(f"{quote_name(name)} is no tensor")
+            raise ValueError(f"{quote_name(name)} is not a tensor")
     return found
 
 
 def _set(target: object, pairs: list[Any]) -> None:
     """Set items of a dictionary whose keys are strings."""
     if not isinstance(target, dict) or len(pairs) % 2 or not all(isinstance(key, str) for key in pairs[::2]):
-        raise ValueError("it has a dictionary whose keys are no texts")
+        raise ValueError("it has a dictionary whose keys are not strings")
     target.update(zip(pairs[::2], pairs[1::2], strict=True))
 
 
 def _storage(given: object) -> _Storage:
     """Return the storage of a persistent identifier (class, file, original location, number of elements)."""
     if not (isinstance(given, tuple) and len(given) == 5 and given[0] == "storage" and isinstance(given[2], str)):
-        raise ValueError("it refers to what is no storage")
+        raise ValueError("it refers to something that is not a storage")
     kind = given[1].name.removeprefix("torch ") if isinstance(given[1], _Global) else ""
     if kind not in _KINDS:
-        raise ValueError("it refers to a storage of no known class")
+        raise ValueError("it refers to a storage of an unknown class")
     return _Storage(_KINDS[kind], given[2])
 
 
 def _made(maker: object, given: object) -> object:
     """Return the result of calling one of the allowed names."""
     if not isinstance(maker, _Global) or not isinstance(given, tuple):
-        raise ValueError("it calls what is no name")
+        raise ValueError("it calls something that is not a name")
     if maker.name == _DICT and not given:
         return {}
     if maker.name == _PARAMETER and given and isinstance(given[0], _View):

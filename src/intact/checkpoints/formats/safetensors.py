@@ -93,7 +93,7 @@ class Stored(NamedTuple):
         """Return the tensor's bytes; raise ValueError if their number differs from the declared size."""
         whole = bytes(data)
         if len(whole) != self.size:
-            raise ValueError(f"tensor {self.name} has {len(whole)} bytes, {self.size} were announced")
+            raise ValueError(f"tensor {self.name} has {len(whole)} bytes; {self.size} were declared")
         return whole
 
 
@@ -254,7 +254,7 @@ def _shard_path(folder: Path, name: object, index: Path, suffix: str) -> Path:
     if not isinstance(name, str) or not plain or not name.isprintable() or not name.endswith(suffix):
         raise FormatError(
             f"{index}: the shard name {name!r:.80} is refused; "
-            f"expected the plain name of a {suffix} file beside the index"
+            f"expected the plain name of a {suffix} file in the index's folder"
         )
     return folder / name
 

@@ -46,7 +46,7 @@ def blocks_from_bytes(name: str, data: Bytes) -> Tensor:
         raise FormatError(f"version {version} of a matrix of blocks: this program reads version 1")
     kind = _NAMES.get(number)
     if kind is None or rows < 1 or columns < 1:
-        raise FormatError(f"a matrix of blocks of {rows} x {columns} of type {number}: there is none like it")
+        raise FormatError(f"a matrix of blocks of {rows} x {columns} of type {number} is not possible")
     if byte_length(kind, (rows, columns)) != data.size - _HEADER.size:
         raise FormatError(
             f"{data.size - _HEADER.size} bytes of blocks: expected {byte_length(kind, (rows, columns))} for {kind} of "

@@ -152,7 +152,7 @@ class RanksExecutor:
         except MemoryError:
             raise  # of pages, which all ranks then have as before
         except BaseException as error:
-            stopped = f"{self._way} stopped in the midst of a step ({type(error).__name__}); load the model again"
+            stopped = f"{self._way} stopped during a step ({type(error).__name__}); load the model again"
             self._lost = str(error) if isinstance(error, WorkerError) else stopped
             self._end()
             raise
@@ -181,7 +181,7 @@ class RanksExecutor:
 
     def read_page(self, page: int) -> NDArray[np.uint8]:
         """Raise, because parts of the page are in other processes."""
-        raise ParameterError(f"pages of {self._way} are not kept in files: load the model in one process")
+        raise ParameterError(f"{self._way} does not keep pages in files: load the model in one process")
 
     def write_page(self, page: int, data: NDArray[np.uint8]) -> None:
         """Raise, as `read_page` does."""

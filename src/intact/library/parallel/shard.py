@@ -24,7 +24,7 @@ def listen_at(address: tuple[str, int]) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server(address, family=family)
     except OSError as error:
-        raise ParameterError(f"{host}:{port} cannot be listened at: {error.strerror or error}") from error
+        raise ParameterError(f"cannot listen at {host}:{port}: {error.strerror or error}") from error
 
 
 def serve_shard(listener: socket.socket, model: Path) -> None:

@@ -51,7 +51,7 @@ def integer_rates(tables: Tables, name: str, decay: NDArray[np.float32]) -> NDAr
     rate = np.floor(-decay.astype(np.float64) * (LOG2E * 2.0 ** (RATE_FRACTION - 30)) + 0.5)
     if not (rate.min() >= 0 and rate.max() < RATE_LIMIT):
         tensor = tables.tensors[name].name
-        raise ModelError(f"tensor {tensor}: decays lie in -709 to 0, found {decay.min():.6g} to {decay.max():.6g}")
+        raise ModelError(f"tensor {tensor}: decays must lie in [-709, 0], found {decay.min():.6g} to {decay.max():.6g}")
     return rate.astype(np.int64)
 
 

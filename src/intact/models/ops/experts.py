@@ -195,5 +195,5 @@ def expert_scales(tables: Tables, op: Experts) -> NDArray[np.int64] | None:
         return None
     scales = integer_bias(tables, op.scales, SCALE_FRACTION)
     if np.abs(scales).max() >= SCALE_LIMIT << SCALE_FRACTION:
-        raise ModelError(f"tensor {op.scales}: weights of experts are multiplied by numbers below {SCALE_LIMIT}")
+        raise ModelError(f"tensor {op.scales}: factors of experts' weights must be below {SCALE_LIMIT}")
     return scales

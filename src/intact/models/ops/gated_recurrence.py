@@ -117,7 +117,7 @@ def room_values(tables: Tables, op: GatedRecurrence) -> NDArray[np.float32]:
     values = bias_values(tables, op.room)
     if not (values.min() >= 0 and values.max() <= 1):
         name, found = tables.tensors[op.room].name, f"{values.min():.6g} to {values.max():.6g}"
-        raise ModelError(f"tensor {name}: what bounds of a forget gate leave lies in 0 to 1, found {found}")
+        raise ModelError(f"tensor {name}: 1 minus a forget gate's bound must lie in [0, 1], found {found}")
     return values
 
 

@@ -167,7 +167,7 @@ def trapezoidal_weights(tables: Tables, op: TrapezoidalScan) -> TrapezoidalWeigh
     """
     check_states(tables, op.states, op.skip)
     if not 0 < op.slowest <= 1:
-        raise ModelError(f"the slowest decay of a trapezoidal scan lies in 0 to 1, found {op.slowest}")
+        raise ModelError(f"the slowest decay of a trapezoidal scan must lie in (0, 1], found {op.slowest}")
     step_bias, skip = integer_bias(tables, op.step_bias, PACE_FRACTION), integer_bias(tables, op.skip, 16)
     b, c = (integer_bias(tables, name, 16).reshape(op.heads, op.states) for name in (op.input_bias, op.output_bias))
     return TrapezoidalWeights(step_bias, b, c, skip, slowest_rate(op.slowest))

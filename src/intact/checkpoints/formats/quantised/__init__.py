@@ -110,6 +110,6 @@ def read_quantised(settings: Metadata, tensors: Mapping[str, Tensor], path: Path
         else:
             continue
         if new in out:
-            raise FormatError(f"{path}: tensor {quote_name(new)} is there twice: as floats and quantised")
+            raise FormatError(f"{path}: tensor {quote_name(new)} occurs twice: as floats and quantised")
         out[new] = own
     return out

@@ -120,7 +120,7 @@ def _check_floats(parts: MatrixParts) -> None:
     """Raise if a float matrix has zero points or an input order: no such file is known."""
     for end in (".weight_zero_point", ".weight_g_idx"):
         if end in parts and parts.found[end].data.any():
-            parts.fail(end, "is not all 0; expected none beside floats")
+            parts.fail(end, "is not all 0; expected none for floats")
 
 
 def _groups(parts: MatrixParts, rows: int, columns: int) -> tuple[Int, int]:

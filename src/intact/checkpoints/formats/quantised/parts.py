@@ -97,7 +97,7 @@ class MatrixParts:
             )
             if not fits:
                 expected = ", ".join("any" if size is None else str(size) for size in shape)
-                self.fail(end, f"has shape {tensor.shape}; expected ({expected}) beside its other parts")
+                self.fail(end, f"has shape {tensor.shape}; expected ({expected}) to match its other parts")
         return tensor
 
     def integers(self, end: str) -> Int:
