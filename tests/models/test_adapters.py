@@ -281,7 +281,7 @@ FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
         (lambda t: t.pop(FIRST + "B.weight"), "q_proj has only lora_A"),
         (
             lambda t: t.update({"base_model.model.lm_head.weight": ("F32", (1, 1), bytes(4))}),
-            "no part of a LoRA change",
+            "not part of a LoRA adapter",
         ),
         (lambda t: t.update({FIRST + "A.weight": ("F32", (2, 32), bytes(256))}), "expected the same rank"),
         (lambda t: t.update({FIRST + "A.weight": ("F32", (8, 64), b"\xff" * 2048)}), "holds NaN or infinity"),

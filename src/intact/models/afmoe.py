@@ -15,7 +15,7 @@ from intact.models.ops import Linear
 
 
 class Afmoe(GatedAttention):
-    """Four norms per layer, head norms; attention's result is multiplied by sigmoids of a projection of its input."""
+    """Four norms per layer, and head norms; attention's result is gated by sigmoids of a projection of its input."""
 
     gguf = "afmoe"
     hf = ("AfmoeForCausalLM",)
@@ -56,7 +56,7 @@ class Afmoe(GatedAttention):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also whether the embedding is scaled, and which layers are local."""
+        """Read the configuration, including whether the embedding is scaled and which layers are local."""
         m.choice("score_func", ("sigmoid",))
         given = {
             "norm_topk_prob": m.flag("route_norm", True),

@@ -4,7 +4,7 @@ from intact.models.llama import Llama
 
 
 class Arcee(Llama):
-    """No gate: positive outputs of `ffn_up` are squared, others become 0."""
+    """No gate; the activation is squared ReLU."""
 
     gguf = "arcee"
     hf = ("ArceeForCausalLM",)

@@ -71,12 +71,12 @@ class Bert(Decoder):
 
     @classmethod
     def read_keys(cls) -> frozenset[str]:
-        """Return also the GGUF keys that other architectures refuse."""
+        """Return the keys that this architecture reads, including GGUF keys that other architectures refuse."""
         return super().read_keys() | {"attention.causal", "pooling_type"}
 
     @classmethod
     def read_config(cls, checkpoint: Checkpoint) -> Config:
-        """Read also the token types and, for a reranker, the token that separates the texts of a pair."""
+        """Read the configuration, including token types and a reranker's token that separates the texts of a pair."""
         config = super().read_config(checkpoint)
         left = (f"{prefix}{head}.{end}" for prefix in ("", "bert.") for head in _HEADS for end in ("weight", "bias"))
         config = replace(config, tied=None, other_heads=(*left, "embeddings.position_ids"))
@@ -99,7 +99,7 @@ class Bert(Decoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the token types and the first position."""
+        """Read the configuration, including the token types and the first position."""
         m.choice("position_embedding_type", ("absolute",))
         config = replace(super().read_hf(m), token_types=m.integer("type_vocab_size", most=16))
         if not cls.pads_positions:

@@ -19,7 +19,7 @@ class BitNet(Decoder):
     activation = "relu"
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the rows of the feed-forward network before and after its norm."""
+        """Return the buffers, including the rows of the feed-forward network before and after its norm."""
         return super().buffers() | {name: Buffer(self.config.hidden) for name in ("once", "normed_hidden")}
 
     def project(self, i: int, buffer: str, accumulate: bool) -> None:

@@ -106,7 +106,7 @@ class DeepseekV2(Decoder):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also the widths of latent attention; `key_length_mla`, if present, is the width of whole keys."""
+        """Read the configuration with latent attention; `key_length_mla`, if present, is the width of whole keys."""
         heads = m.integer("attention.head_count", most=4096)
         key, value = (
             m.integer(f"attention.{name}_length_mla", m.integer(f"attention.{name}_length"))
@@ -132,7 +132,7 @@ class DeepseekV2(Decoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the widths of latent attention."""
+        """Read the configuration, including the widths of latent attention."""
         m.choice("scoring_func", (cls.scoring,))
         m.choice("topk_method", cls.choices)
         heads = m.integer("num_attention_heads", most=4096)
@@ -169,10 +169,10 @@ class DeepseekV2(Decoder):
 
     @classmethod
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Split also the key and value matrices into separate tensors, with the rows of each head together.
+        """Split fused tensors, including the key and value matrices, with the rows of each head together.
 
-        Files store the two fused, by head; newer GGUF files store them separately, with keys as one matrix per head
-        that multiplies queries (the absorbed form). These are transposed as float32.
+        Files store keys and values fused, by head; newer GGUF files store them separately, with keys as one matrix per
+        head that multiplies queries (the absorbed form). These are transposed as float32.
         """
         tensors: dict[str, Tensor] = {}
         for name, tensor in checkpoint.tensors.items():
@@ -232,7 +232,7 @@ class DeepseekV2(Decoder):
         return self.config.latent
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the rows between latent rows and heads."""
+        """Return the buffers, including the rows between latent rows and heads."""
         c, w = self.config, self.widths
         own = {
             "queries": c.heads * c.head_width,

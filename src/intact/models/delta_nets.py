@@ -77,7 +77,7 @@ class DeltaNets(GatedAttention):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also which layers have delta nets, and the sizes of these."""
+        """Read the configuration, including which layers have delta nets and the sizes of these."""
         config = super().read_gguf(m)
         heads, inner = m.integer("ssm.time_step_rank", most=4096), m.integer("ssm.inner_size", most=32768)
         if inner % heads:
@@ -120,7 +120,7 @@ class DeltaNets(GatedAttention):
         return found
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the rows of delta nets, and queries together with their gates."""
+        """Return the buffers, including the rows of delta nets, and queries together with their gates."""
         c, shape = self.config, self.config.delta
         assert shape is not None
         return super().buffers() | {

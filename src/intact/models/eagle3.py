@@ -64,7 +64,7 @@ class _Eagle(Llama):
     """If true, the layer's residual stream starts after the norm (`norm_before_residual` of vLLM's speculators)."""
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the embedding, the model's rows, their projection, and the input of attention."""
+        """Return the buffers, including embedding, model rows, their projection, and the input of attention."""
         width = self.config.width
         own = {"embedded": Buffer(width, wide=True), FEATURES: Buffer(self.rows, wide=True)}
         own |= {_ENTERED: Buffer(width, wide=True)} if self.norms_entered else {}

@@ -46,7 +46,7 @@ class Ernie45Moe(Ernie45):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the experts per row, which have their own key; layers with experts must extend to the last one."""
+        """Read the configuration; experts per row have their own key, and the last layer must have experts."""
         last = m.integer("num_hidden_layers", most=1024) - 1
         m.refuse_features({"moe_layer_end_index": (-1, last)})
         return super().read_hf(Metadata({**m.values, "num_experts_per_tok": m.get("moe_k")}, m.source))

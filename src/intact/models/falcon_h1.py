@@ -60,12 +60,12 @@ class FalconH1(StateSpaces):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also the sizes of state spaces; the file's matrices already include all factors."""
+        """Read the configuration, including state-space sizes; the file's matrices already contain all factors."""
         return cls.with_gguf_scan(replace(super().read_gguf(m), scan_norm=False), m)
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also these sizes, and the factors, from a config.json."""
+        """Read the configuration, including these sizes and the factors, from a config.json."""
         norm = m.flag("mamba_rms_norm", False)
         if norm and m.flag("mamba_norm_before_gate", True):
             m.refuse("mamba_norm_before_gate", "false (a norm before the gate is not supported)", True)

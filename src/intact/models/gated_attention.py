@@ -11,7 +11,7 @@ class GatedAttention(Decoder):
     """A decoder with gated attention; a subclass's `attention_inputs` writes "gate_attended"."""
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also attention's gate and its gated result."""
+        """Return the buffers, including attention's gate and its gated result."""
         attended = self.config.heads * self.config.head_width
         more = {"gate_attended": Buffer(attended), "attended_gated": Buffer(attended, wide=True)}
         return super().buffers() | more

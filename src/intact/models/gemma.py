@@ -30,7 +30,7 @@ class GemmaDecoder(Decoder):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also the window, the local layers and the scale of the scores."""
+        """Read the configuration, including the window, the local layers and the scale of the scores."""
         config = super().read_gguf(m)
         window = m.integer("attention.sliding_window", cls.gguf_window, least=0)
         local = read_gguf_local_layers(m, config.layers, cls.local_but_each) if window else (False,) * config.layers
@@ -44,7 +44,7 @@ class GemmaDecoder(Decoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the window, the local layers and the scale of the scores."""
+        """Read the configuration, including the window, the local layers and the scale of the scores."""
         config = super().read_hf(m)
         local = read_hf_local_layers(m, config.layers, cls.local_but_each)
         return replace(

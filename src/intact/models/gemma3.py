@@ -38,13 +38,13 @@ class Gemma3(GemmaDecoder):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also the rotary base of local layers."""
+        """Read the configuration, including the rotary base of local layers."""
         base = m.number("rope.freq_base_swa", 10000.0, least=1.0)
         return replace(super().read_gguf(m), rope_local_base=base)
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the rotary base of local layers."""
+        """Read the configuration, including the rotary base of local layers."""
         config = super().read_hf(m)
         return replace(config, rope_local_base=config.rope_local_base or 10000.0)
 

@@ -108,12 +108,12 @@ class Gemma4(GemmaDecoder):
 
     @classmethod
     def read_keys(cls) -> frozenset[str]:
-        """Return also the key of bidirectional attention, which only images use."""
+        """Return the keys that this architecture reads, including bidirectional attention's, which only images use."""
         return super().read_keys() | {"use_bidirectional_attention", "per_layer_config"}
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also the differences between layers."""
+        """Read the configuration, including the differences between layers."""
         layers = m.integer("block_count", most=1024)
         local = read_gguf_local_layers(m, layers, cls.local_but_each)
         heads, hidden = (per_layer(m, key, layers) for key in ("attention.head_count_kv", "feed_forward_length"))
@@ -135,7 +135,7 @@ class Gemma4(GemmaDecoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the differences between layers."""
+        """Read the configuration, including the differences between layers."""
         m = cls.with_global_sizes(m)
         m.refuse_features({"attention_bias": (False,)})
         m.choice("use_bidirectional_attention", ("vision",))

@@ -39,7 +39,7 @@ class Glm4Moe(Decoder):
 
     @classmethod
     def read_config(cls, checkpoint: Checkpoint) -> Config:
-        """Read also whether queries and keys are normed; for a GGUF file its tensors decide."""
+        """Read the configuration; for a GGUF file, the tensors decide whether queries and keys are normed."""
         config = super().read_config(checkpoint)
         if config.from_gguf:
             normed = any(name.endswith(".attn_q_norm.weight") for name in checkpoint.tensors)

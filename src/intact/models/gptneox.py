@@ -45,7 +45,7 @@ class GptNeox(Decoder):
 
     @classmethod
     def read_keys(cls) -> frozenset[str]:
-        """Return also the key for running attention and network in parallel."""
+        """Return the keys that this architecture reads, including the one for parallel attention and network."""
         return super().read_keys() | {_PARALLEL}
 
     @classmethod
@@ -56,7 +56,7 @@ class GptNeox(Decoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the rotary part and base under their old names."""
+        """Read the configuration; the rotary part and base may have their old names."""
         old = {"partial_rotary_factor": "rotary_pct", "rope_theta": "rotary_emb_base"}
         given = {key: m.get(name) for key, name in old.items() if m.get(key) is None}
         return super().read_hf(Metadata({**m.values, **given}, m.source))

@@ -59,7 +59,10 @@ class GraniteHybrid(StateSpaces):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also which layers are state spaces, and whether the others have positions (`rope.scaling.finetuned`)."""
+        """Read the configuration, including which layers are state spaces, and whether the others have positions.
+
+        The key for the latter is `rope.scaling.finetuned`.
+        """
         scans, common = read_gguf_layers(m, "a state space")
         config = super().read_gguf(common)
         rotates = m.flag("rope.scaling.finetuned", True)

@@ -66,7 +66,10 @@ class Jamba(SelectiveSpaces):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also which layers have scans; without tensors, every second layer is taken to have experts."""
+        """Read the configuration, including which layers have scans; every second layer is taken to have experts.
+
+        `read_config` replaces the latter with what the file's tensors show.
+        """
         scans, common = read_gguf_layers(m, "a state space")
         config = super().read_gguf(common)
         mixture = config.mixture and replace(config.mixture, dense=tuple(range(0, config.layers, 2)))

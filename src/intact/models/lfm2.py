@@ -56,13 +56,13 @@ class Lfm2(Decoder):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also which layers are convolutions: those without KV heads."""
+        """Read the configuration, including which layers are convolutions: those without KV heads."""
         convolutions, common = read_gguf_layers(m, "a convolution")
         return replace(super().read_gguf(common), convolutions=convolutions, taps=cls.read_taps(m, "shortconv.l_cache"))
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also which layers are convolutions, and the width of networks, which is derived from other keys."""
+        """Read the configuration, including which layers are convolutions; the width of networks has other keys."""
         layers = m.integer("num_hidden_layers", most=1024)
         kinds = m.get("layer_types")
         if kinds is None:
@@ -108,7 +108,7 @@ class Lfm2(Decoder):
         return found
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the rows of convolutions."""
+        """Return the buffers, including the rows of convolutions."""
         width = self.config.width
         return super().buffers() | {"parts": Buffer(3 * width), "convolved": Buffer(width, wide=True)}
 

@@ -138,7 +138,7 @@ class Mamba3(ScansAlone):
         return super().row_counts(config) | dict(zip(TRAPEZOIDAL_INPUTS, sizes, strict=True))
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the rows of feed-forward networks."""
+        """Return the buffers, including the rows of feed-forward networks."""
         return super().buffers() | (net_buffers("", self.config.hidden) if self.config.hidden else {})
 
     def scan_buffers(self) -> dict[str, Buffer]:

@@ -36,7 +36,7 @@ class MiniCPM(Llama):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the factors that depend on depth and width."""
+        """Read the configuration, including the factors that depend on depth and width."""
         return with_factors(super().read_hf(m), m.number("scale_depth", most=1e3), m.number("dim_model_base", most=1e6))
 
 

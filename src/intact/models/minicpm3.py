@@ -47,7 +47,7 @@ class MiniCPM3(DeepseekV2):
 
     @classmethod
     def read_config(cls, checkpoint: Checkpoint) -> Config:
-        """Read also whether frequencies are divided; for a GGUF file its tensors decide."""
+        """Read the configuration; for a GGUF file, the tensors decide whether frequencies are divided."""
         config = super().read_config(checkpoint)
         if not config.from_gguf or not any(name in checkpoint.tensors for name in FACTORS):
             return config
@@ -64,7 +64,7 @@ class MiniCPM3(DeepseekV2):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the factors."""
+        """Read the configuration, including the factors."""
         given = {}
         if m.get("v_head_dim") is None:
             given["v_head_dim"] = m.integer("hidden_size") // m.integer("num_attention_heads", most=4096)

@@ -4,7 +4,7 @@ from intact.models.decoder import Decoder
 
 
 class Nemotron(Decoder):
-    """No gate: positive outputs of `ffn_up` are squared, others become 0. Half of each head is rotated."""
+    """No gate; the activation is squared ReLU. Half of each head is rotated."""
 
     gguf = "nemotron"
     hf = ("NemotronForCausalLM",)

@@ -83,7 +83,10 @@ class NemotronH(BackboneStateSpaces):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also which layers are state spaces and networks: both have no KV heads, and networks have a width."""
+        """Read the configuration, including which layers are state spaces and which networks.
+
+        Both have no KV heads, and networks have a width.
+        """
         others, common = read_gguf_layers(m, "a state space or a net")
         key = "feed_forward_length"
         widths = m.numbers(key, m.integer("block_count", most=1024))

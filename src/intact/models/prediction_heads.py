@@ -76,7 +76,7 @@ class _PredictionHead(Decoder):
     parts: ClassVar[Mapping[str, str]] = {}
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the embedding, the given rows, and the concatenation of both."""
+        """Return the buffers, including the embedding, the given rows, and the concatenation of both."""
         width = self.config.width
         own = {"embedded": Buffer(width, wide=True), GIVEN: Buffer(width, wide=True), "joined": Buffer(2 * width)}
         return super().buffers() | own

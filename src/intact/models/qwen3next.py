@@ -45,7 +45,7 @@ class Qwen3Next(DeltaMixtures):
 
     @classmethod
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Split also the input matrices of delta nets into separate tensors.
+        """Split fused tensors, including the input matrices of delta nets.
 
         Older GGUF files also fuse queries, keys, values and z, in the order of safetensors.
         """

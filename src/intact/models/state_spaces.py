@@ -140,7 +140,7 @@ class StateSpaces(Decoder):
         return super().rotations() if any(self.rotary(i) >= 0 for i in range(self.config.layers)) else ()
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the rows of state-space layers."""
+        """Return the buffers, including the rows of state-space layers."""
         return super().buffers() | (self.scan_buffers() if self.config.scan or self.config.selective else {})
 
     def layer(self, i: int) -> None:

@@ -157,7 +157,7 @@ class VisionTransformer(Decoder):
         return -1
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the pixels of a patch."""
+        """Return the buffers, including the pixels of a patch."""
         c = self.config
         hidden = {"up": Buffer(c.hidden), "hidden": Buffer(c.hidden, wide=True)}
         kept = {name: buffer for name, buffer in super().buffers().items() if name != "gate"}

@@ -63,7 +63,7 @@ class Cutter(Protocol):
         """Append an operation to the rank's program."""
 
     def whole(self, buffer: str) -> str:
-        """Return the buffer with the whole rows of a buffer, appending an exchange if there is none yet."""
+        """Return the name of a buffer with the whole rows of the given one, appending an exchange if needed."""
 
     def written(self, buffer: str, parts: Parts | None = None) -> str:
         """Record that a buffer is written, with whole rows or with this rank's columns; return its name."""
