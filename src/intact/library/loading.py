@@ -345,7 +345,9 @@ def _open(
         check(checkpoint, program)
         changes = {name: read_adapter(path, checkpoint, program) for name, path in adapters.items()}
         whole = with_adapters(program, changes)
-        tokenizer = Tokenizer.from_checkpoint(checkpoint)  # before the weights: making it takes memory for a moment
+        tokenizer = Tokenizer.from_checkpoint(
+            checkpoint
+        )  # before the weights, since building it needs memory temporarily
         runner: Executor
         if len(division.ranks) > 1:
             if whole.is_encoder:
@@ -367,7 +369,9 @@ def _open(
         named = (checkpoint.path, *adapters.values(), guessing and guessing.head_path)
         if any(str(path) in str(error) for path in named if path):
             raise
-        raise ModelError(f"{checkpoint.path}: {error}") from error  # raised where only a tensor is known
+        raise ModelError(
+            f"{checkpoint.path}: {error}"
+        ) from error  # the error was raised where only the tensor was known
     variants = {
         name: Partner(
             checkpoint, with_adapters(program, {name: one}), tokenizer, runner, changed_by=Path(adapters[name])

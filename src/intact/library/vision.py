@@ -234,5 +234,7 @@ def load_classifier(
     except ModelError as error:
         if str(checkpoint.path) in str(error):
             raise
-        raise ModelError(f"{checkpoint.path}: {error}") from error  # raised where only a tensor is known
+        raise ModelError(
+            f"{checkpoint.path}: {error}"
+        ) from error  # the error was raised where only the tensor was known
     return ImageClassifier(checkpoint.path, model, runner, pixels, rows_a_step=rows)

@@ -302,7 +302,7 @@ class _Naming:
                 at += rows
             return found
         if alone:
-            return [(weight, slice(None))]  # whose shape is refused
+            return [(weight, slice(None))]  # the wrong shape is reported later
         known = [t if self._gguf else self._architecture.hf_name(t) for t in self._targets]
         hint = did_you_mean(f"{module}.weight", known)
         raise ModelError(

@@ -162,7 +162,7 @@ class Bert(Decoder):
         if not c.token_types:
             return None, None
         stored = self.tensors.get(_TYPES)
-        if stored is not None and stored.shape == (c.width,):  # llama.cpp's converter leaves out dimensions of 1
+        if stored is not None and stored.shape == (c.width,):  # llama.cpp's converter drops dimensions of 1
             self.tensors[_TYPES] = Tensor(stored.name, stored.kind, (1, c.width), stored.data)
         whole = self.used.pop(self.matrix(_TYPES, c.token_types, c.width), None)
         names = ["token_types.0", *(["token_types.1"] if c.separator is not None else [])]

@@ -317,7 +317,7 @@ def _renamed(values: Mapping[str, Any], source: Any, aliases: Mapping[str, str])
         known = found.get(key)
         if known is None:
             found[key] = value
-        elif known != value and not isinstance(known, list):  # which has a number for each layer
+        elif known != value and not isinstance(known, list):  # a list has one number per layer
             Metadata(values, source).refuse(alias, f"{known!r:.40}, as {key}", value)
     return found
 

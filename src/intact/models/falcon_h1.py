@@ -153,7 +153,7 @@ def _multiplied(checkpoint: Checkpoint, tensor: Tensor, runs: tuple[RowFactors, 
         what = f"tensor {tensor.name} is {tensor.kind}, and has a factor other than 1; only floats can be multiplied"
         raise ModelError(f"{checkpoint.path}: {what}")
     if len(tensor.shape) != 2 or tensor.shape[0] != sum(run.rows for run in runs):
-        return tensor  # misshapen: refused when the program is built
+        return tensor  # wrong shape: refused when the program is built
 
     def make() -> Bytes:
         values = np.array(dequantize(tensor.kind, tensor.data, tensor.shape))

@@ -284,7 +284,7 @@ class Gemma4(GemmaDecoder):
         self.ops.append(Linear("x", (self.target("projected", "per_layer_model_proj", columns, c.width),)))
         self.vector(_INPUT_GAIN, inputs)
         half = inverse_root(2)
-        eps = c.eps * c.width  # as the product is not divided by the root of the width
+        eps = c.eps * c.width  # the product is not divided by sqrt(width)
         self.ops.append(Norm("projected", "inputs", _INPUT_GAIN, eps, accumulate=True, factor=half, groups=c.layers))
 
     def build(self) -> Program:

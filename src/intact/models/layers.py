@@ -43,7 +43,7 @@ def segments(program: Program) -> Segments:
     ends = []
     for end in layer_ends(program):
         following = end + 1
-        while isinstance(ops[following], Adapt | Steer):  # changes of the layer's last product
+        while isinstance(ops[following], Adapt | Steer):  # adapter changes to the layer's last product
             following += 1
         ends.append(following)
     found = Segments(ops[:first], tuple(ops[a:b] for a, b in pairwise([first, *ends])), ops[ends[-1] :])

@@ -109,5 +109,5 @@ def _pulled_from(folder: Path) -> list[PulledModel]:
         return []
     name = HubName(listing.repo, listing.revision)
     if name.folder != folder:
-        return []  # moved by hand: no name leads there
+        return []  # moved manually: no name refers to it
     return [open_pulled(name, listing, one) for one in variants(listing) if (folder / one.name).is_dir()]

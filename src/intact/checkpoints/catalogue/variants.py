@@ -199,5 +199,5 @@ def _can_be_read(label: str) -> bool:
 
     words = label.removeprefix("UD-").split("_")
     if len(words) > 2 and words[2].isdigit():
-        return False  # Q4_0_4_4 and the like, laid out for one processor
+        return False  # e.g. Q4_0_4_4, with a layout for one processor
     return any("_".join(words[:count]) in FORMATS for count in range(1, len(words) + 1)) or label.startswith(_MIXED)

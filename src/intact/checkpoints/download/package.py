@@ -54,7 +54,7 @@ def _pip_download(source: Package, scratch: Path, report: Report) -> Path:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which ends pip
+            start_new_session=True,  # Ctrl-C reaches only this process, which then ends pip
         )
         try:
             while process.poll() is None:

@@ -70,7 +70,7 @@ def remove(name: str) -> Removed:
     if name not in CATALOGUE:
         folder = HubName.parse(name).folder
         for path in (folder, folder.parent, folder.parent.parent):
-            with suppress(OSError):  # something else is in it
+            with suppress(OSError):  # the folder has other contents
                 path.rmdir()
     return found
 

@@ -159,7 +159,7 @@ def _folder(path: Path, main: Path, tensors: Mapping[str, Tensor]) -> Checkpoint
     settings = quantisation(main.parent, config)
     if settings is not None:
         tensors = read_quantised(settings, tensors, main)
-        config.pop(CONFIG_KEY, None)  # what the tensors were before
+        config.pop(CONFIG_KEY, None)  # it describes the tensors before conversion
     return Checkpoint(path, "safetensors", config, tensors)
 
 

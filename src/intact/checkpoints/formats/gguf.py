@@ -176,7 +176,7 @@ class _Reader:
         self.charge(_CHARACTER_COST * (offset - self.offset - 8 * len(strings)), where)
         self.offset = offset
         if len(strings) < count:
-            self.string(where)  # raises an error that says what is wrong with it
+            self.string(where)  # raises a precise error
             raise self.error(where, "the header's strings are too long", "a smaller header")
         return strings
 

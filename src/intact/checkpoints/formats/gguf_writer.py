@@ -36,7 +36,7 @@ def _typed(value: object) -> tuple[int, bytes]:
     if isinstance(value, float):
         return _FLOAT32, struct.pack("<f", value)
     if isinstance(value, Sequence) and value:
-        if all(type(item) is int for item in value):  # signed: llama.cpp takes no others for the types of tokens
+        if all(type(item) is int for item in value):  # signed: llama.cpp requires it for token types
             return _ARRAY, struct.pack(f"<IQ{len(value)}i", _INT32, len(value), *value)
         kinds, items = zip(*map(_typed, value), strict=True)
         if len(set(kinds)) == 1:

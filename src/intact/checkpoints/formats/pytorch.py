@@ -41,7 +41,7 @@ _TENSOR, _PARAMETER, _DICT = (
 _GLOBALS: Final = {_TENSOR, _PARAMETER, _DICT, *(f"torch {name}" for name in _KINDS)}
 _AS_THEY_ARE: Final = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "BINFLOAT"}
 _CONSTANTS: Final = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-_ENTRY: Final = struct.Struct("<4s22xHH")  # the header before a file of an archive: its mark, the lengths of two texts
+_ENTRY: Final = struct.Struct("<4s22xHH")  # local file header of an archive: its magic and the lengths of two strings
 _SAVE_AGAIN: Final = "expected torch.save of a state dict, from PyTorch 1.6 or later; or save it again as safetensors"
 
 
@@ -177,7 +177,7 @@ def _run(pickle: bytes) -> dict[str, _View]:
         elif name == "REDUCE":
             stack.append(_made(*last(2)))
         elif name == "BUILD":
-            last(1)  # attributes of the dictionary: versions of the modules
+            last(1)  # the dictionary's attributes hold versions of modules
         else:
             raise ValueError(f"it has the instruction {name}, which no state dict needs")
     (found,) = stack

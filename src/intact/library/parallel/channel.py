@@ -164,7 +164,7 @@ class Channel:
             self.send(FrameKind.ERROR, str(error).encode()[:2000])
             self._socket.shutdown(socket.SHUT_WR)
             self._socket.settimeout(_LINGER)
-            for _ in range(1 << 10):  # else what it has sent, unread, would make the system discard the message
+            for _ in range(1 << 10):  # unread data would make the system discard the message
                 if not self._socket.recv(1 << 16):
                     break
         self.close()
@@ -189,7 +189,7 @@ class Channel:
 
     def close(self) -> None:
         """Close the connection, which also ends any wait on it, here and at the other end."""
-        with suppress(OSError):  # it may have gone
+        with suppress(OSError):  # the other end may have gone
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 

@@ -150,7 +150,7 @@ class RanksExecutor:
         try:
             yield
         except MemoryError:
-            raise  # of pages, which all ranks then have as before
+            raise  # while reserving pages: the ranks' caches still agree
         except BaseException as error:
             stopped = f"{self._way} stopped during a step ({type(error).__name__}); load the model again"
             self._lost = str(error) if isinstance(error, WorkerError) else stopped

@@ -273,7 +273,7 @@ class PipelineExecutor(RanksExecutor):
         end: Callable[[], None],
     ) -> None:
         super().__init__(stage.executor, outer, channels, page_bytes=page_bytes, way="pipeline parallel", end=end)
-        self.trees = self.trees and not program.recurrent()  # of any rank
+        self.trees = self.trees and not program.recurrent()  # on any rank
         self.pipeline, self.memory, self._vocabulary = pipeline, tuple(memory), program.vocabulary
         self._room = 0
 

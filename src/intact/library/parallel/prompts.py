@@ -56,7 +56,7 @@ class PromptClient:
         most = HEAD + self._page_bytes
         for key in keys[first:]:
             frame = self.channel.receive(FrameKind.PAGE, FrameKind.DONE, most=most)
-            if frame.kind == FrameKind.DONE:  # it has no room for them
+            if frame.kind == FrameKind.DONE:  # the process has no room for these pages
                 return
             data = np.frombuffer(frame.data, np.uint8)
             page = data[HEAD:]

@@ -35,7 +35,7 @@ def serve_shard(listener: socket.socket, model: Path) -> None:
             connection, _ = listener.accept()
             channel = Channel(connection, "rank 0")
             if session is not None:
-                session.join(0.5)  # the last one may just have gone
+                session.join(0.5)  # the previous client may just have left
             if session is not None and session.is_alive():
                 channel.end_by(WorkerError("this shard works for another rank 0"))
                 continue

@@ -69,7 +69,7 @@ def start_ranks(checkpoint: Checkpoint, program: Program, division: Division, se
     if division.way == "tensor":
         refuse_profile(settings.profile)
         for number in range(1, len(ranks)):
-            cut_program(program, shares, number)  # all cuts are possible before anything starts
+            cut_program(program, shares, number)  # check that all cuts are possible before anything starts
         here = sum(rank.address is None for rank in ranks)
         settings = settings._replace(threads=max(1, choose_threads(settings.threads) // here))
     else:
@@ -196,7 +196,7 @@ class _Others:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
-                start_new_session=True,  # an interrupt from the keyboard is rank 0's
+                start_new_session=True,  # keyboard interrupts are for rank 0 only
             )
         except OSError as error:
             own.close()

@@ -195,7 +195,7 @@ class SuperposedDecoder:
 
     def _prefill(self, tokens: list[int]) -> NDArray[np.int32]:
         self._mixed = None
-        self._rows.clear()  # those of one text are few, those of all tokens as large as the embedding
+        self._rows.clear()  # a text needs few rows; all tokens' rows would be as large as the embedding
         logits = np.zeros((0, 0), np.int32)
         for start in range(0, len(tokens), _CHUNK):
             part = tokens[start : start + _CHUNK]
@@ -259,7 +259,7 @@ def mixing_weights(scores: Sequence[int]) -> list[int]:
 def _likeliest(logits: NDArray[np.int32], heat: Sampling, count: int) -> list[tuple[int, int]]:
     """Return up to `count` tokens, likeliest first, with log-probabilities (Q24) normalised over them."""
     count = min(count, len(logits))
-    large = np.flatnonzero(logits >= np.partition(logits, -count)[-count])  # few, of which ties may leave some out
+    large = np.flatnonzero(logits >= np.partition(logits, -count)[-count])  # few; with ties, slightly more than count
     kept = large[top(logits[large], count)]
     weight = weights(logits[kept], heat)
     kept, weight = kept[weight > 0], weight[weight > 0]

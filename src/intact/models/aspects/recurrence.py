@@ -120,7 +120,7 @@ def by_positions(
     for chunk, rows, slots, own in s.by_chunk():
         for array, values in zip(kept, new, strict=True):
             array[own] = values[rows]
-        first = chunk.position - chunk.position % BLOCK  # states are computed again from the block's start
+        first = chunk.position - chunk.position % BLOCK  # states are recomputed from the block's start
         before, state = max(first - 1, 0), start
         if first:
             state = [array[s.memory.state(chunk.pages, first - 1)] for array in states]

@@ -114,7 +114,7 @@ class Attend(Cached):
             values[own], value_scales[own] = new_values.codes[rows], new_values.scale[rows]
             for m in range(rows.start, rows.stop):
                 last = m - rows.start if self.causal else len(chunk.tokens) - 1
-                visible = slots[chunk.seen(last)[-self.window :]]  # a window of 0 takes all
+                visible = slots[chunk.seen(last)[-self.window :]]  # a window of 0 keeps all
                 for h in range(self.heads):
                     kv = h // group
                     kept_keys, kept_values = keys[visible, kv], values[visible, kv]

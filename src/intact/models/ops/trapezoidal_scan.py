@@ -149,7 +149,7 @@ class TrapezoidalScan(Recurrent):
             read = sum(sizes.row(name) for name in (self.source, self.input, self.output, self.controls))
             return WorkSize(0, 2 * counts.rows * read)
         kept = 4 * (self.shape.inner + 2 * self.shape.columns + self.shape.controls)
-        macs = counts.rows * 4 * self.shape.inner * self.states  # with what the position before adds
+        macs = counts.rows * 4 * self.shape.inner * self.states  # including the previous position's contribution
         return WorkSize(macs, counts.rows * (kept + sizes.row(self.target)))
 
     def cut(self, cutter: Cutter) -> None:

@@ -90,7 +90,7 @@ def _four_bits(parts: MatrixParts, kind: _Type, end: str) -> Tensor:
                 ".weight.quant_map", f"is not that of {end.removeprefix(_STATE)}; found {values.round(4).tolist()}"
             )
         codes = unpack_nibbles(packed.data.reshape(rows, columns // 2), low_first=False)
-        first = np.arange(rows * (columns // BLOCK)) * BLOCK  # of each block, in the flattened matrix
+        first = np.arange(rows * (columns // BLOCK)) * BLOCK  # first element of each block in the flattened matrix
         scale = state.absmax().astype(np.float64)[first // state.block].reshape(rows, -1) / kind.reach
         return level_bytes(codes, kind.levels, kind.layout, scale)
 
