@@ -28,7 +28,7 @@ class DownloadError(IntactError):
 
 
 class NoSpaceError(DownloadError):
-    """The store has not enough space for the file."""
+    """The store does not have enough space for the file."""
 
 
 class WrongContentError(DownloadError):

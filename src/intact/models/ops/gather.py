@@ -55,7 +55,7 @@ class Gather(Op):
         return {ROWS: ("gather", self.source)}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count the target twice."""
+        """Count reading and writing the target."""
         return WorkSize(0, counts.rows * 2 * sizes.row(self.target))
 
     def cut(self, cutter: Cutter) -> None:

@@ -55,7 +55,7 @@ class Rope(Op):
         return {ROWS: ("rope", self.buffer)}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count the buffer twice."""
+        """Count reading and writing the buffer."""
         return WorkSize(0, counts.rows * 2 * sizes.row(self.buffer))
 
     def cut(self, cutter: Cutter) -> None:

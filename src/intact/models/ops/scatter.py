@@ -66,7 +66,7 @@ class Scatter(Op):
         return {ROWS: ("scatter", self.target)}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count the copied columns twice."""
+        """Count reading and writing the copied columns."""
         return WorkSize(0, counts.rows * 2 * 4 * self.heads * self.width)
 
     def cut(self, cutter: Cutter) -> None:

@@ -52,7 +52,7 @@ class Steer(Op):
         return {ROWS: ("steer", self.target)}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count the target twice."""
+        """Count reading and writing the target."""
         return WorkSize(0, counts.rows * 2 * sizes.row(self.target))
 
     def cut(self, cutter: Cutter) -> None:
