@@ -391,7 +391,7 @@ def test_a_disk_that_gets_full_is_an_error_that_leaves_no_model(hub):
         ({"files": {}}, "no such repository"),
         ({"answer": b"<html>"}, "the list of files is no JSON"),
         ({"answer": b"[1]"}, "no list of files"),
-        ({"answer": b'{"siblings": []}'}, "no list of a repository's files"),
+        ({"answer": b'{"siblings": []}'}, "not a list of a repository's files"),
         ({"answer": b'{"sha": "../..", "siblings": []}'}, "expected 40 hexadecimal digits"),
         ({"answer": b" " * (33 << 20)}, "longer than 33554432 bytes"),
     ],
