@@ -22,7 +22,7 @@ BEGIN = """\
 # Model families
 
 `intact` runs the models of these families, from GGUF files and from folders of safetensors. A family is one file in
-`src/intact/models/`; [adding things](adding.md#an-architecture) says how to write another.
+`src/intact/models/`; [adding things](dev/adding.md#an-architecture) says how to write another.
 `intact info --architectures` prints the table, with `--json` for programs; `scripts/families.py` writes this page from
 the same data.
 
@@ -32,7 +32,7 @@ difference of the `fp32` profile's logits, as a part of their range; 1e-4 would 
 class for were compared with a class of the same formulas, which is named, or with a program in NumPy. A GGUF file,
 named and ordered as llama.cpp's converter does, and a folder give the same bits (`tests/models/test_readings.py`);
 where a file stores rotary divisors in float32 (Llama 3.x, EXAONE) a folder has them exactly, so that logits may differ
-in the last places. What the default profile's integers cost beside `fp32` is in [profiles](profiles.md).
+in the last places. What the default profile's integers cost beside `fp32` is in [profiles](spec/profiles.md).
 
 | family | what it is | GGUF | config.json | compared with | difference |
 |---|---|---|---|---|---|
