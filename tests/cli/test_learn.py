@@ -57,7 +57,7 @@ def test_logs_that_teach_nothing_are_named(intact_command, logs, tmp_path):
         ([logs[1]], "a log of self_consistency with n=4"),
         ([*logs, "--tokens", 5], "takes 5 tokens or fewer"),
         ([tmp_path / "none.jsonl"], "none.jsonl"),
-        ([logs[0], logs[0]], "once more"),
+        ([logs[0], logs[0]], "a second time"),
     ):
         told = intact_command("learn", "methods", *arguments, "--to", tmp_path / "table.json")
         assert told.code == 2

@@ -299,7 +299,7 @@ def test_bad_arguments_are_named() -> None:
         (lambda: mix(one, one, 1.5), r"a share must lie in \[0, 1\]"),
         (lambda: weigh(one, lambda _: -1), "a factor must be at least 0"),
         (lambda: within_places(one, [0], lambda part: expand(part, 2)), "1 particles must stay as many, got 2"),
-        (lambda: composition_pattern("start (sample"), "is no composition"),
+        (lambda: composition_pattern("start (sample"), "is not a composition"),
     ):
         with pytest.raises(ParameterError, match=why):
             wrong()  # type: ignore[no-untyped-call]

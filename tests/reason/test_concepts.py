@@ -182,7 +182,7 @@ def test_the_guard_reads_no_data_of_the_problem() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"version":1', '"version":2', "is a memory of concepts of version 2; this program reads 1"),
+        ('"version":1', '"version":2', "is a memory of concepts of version 2; this program reads version 1"),
         ('"id":"toy/train/3"', '"id":3', "no source; write the memory again"),
         ('"sources"', '"source"', "the header is damaged: KeyError"),
         ('"task"', '"tusk"', "the header is damaged: TypeError"),
