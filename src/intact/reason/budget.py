@@ -47,7 +47,7 @@ class Cost(NamedTuple):
         return Cost(*map(operator.add, self, other))
 
     def minus(self, other: Cost) -> Cost:
-        """Return the difference."""
+        """Return the difference between two costs."""
         return Cost(*map(operator.sub, self, other))
 
     def as_dict(self) -> dict[str, Any]:

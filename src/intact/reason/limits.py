@@ -57,7 +57,7 @@ def together(count: int, what: str) -> None:
 
 
 def model_names(text: str) -> list[str]:
-    """Split a comma-separated list of model names; an empty string gives one empty name, the model that writes."""
+    """Split a comma-separated list of model names; an empty string gives one empty name, the main model."""
     return [name.strip() for name in text.split(",") if name.strip()] or [""]
 
 
@@ -162,8 +162,8 @@ ChanceScorer: TypeAlias = Annotated[str, Named("scorer", Need(0, 1)), Help("Scor
 WeightScorer: TypeAlias = Annotated[str, Named("scorer", Need(0)), Help("Scorer with scores of at least 0.")]
 """A scorer with scores of at least 0, or its name."""
 ModelName: TypeAlias = Annotated[str, Named("model")]
-"""A model's name in the driver; empty for the model that writes."""
+"""A model's name in the driver; empty for the main model."""
 ModelNames: TypeAlias = Annotated[str, CommaList(), Named("model")]
-"""Names of models in the driver, separated by commas; empty for the model that writes."""
+"""Names of models in the driver, separated by commas; empty for the main model."""
 ToolName: TypeAlias = Annotated[str, Named("tool")]
 """The name of a tool; empty for no tool, if that is the default."""

@@ -291,7 +291,7 @@ class Problem:
         return State(as_prompt(prompt), self.root)
 
     def key(self, *path: str | int) -> int:
-        """Return a 64-bit key for a method's own randomness, such as ``key("resample", step)``; begin with a word."""
+        """Return a 64-bit key for a method's own draws, such as ``key("resample", step)``; the first part is a word."""
         return branch_key(self.seed, (*self.root, *path))
 
     def answer(self, state: State) -> str | None:

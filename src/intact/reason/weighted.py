@@ -105,7 +105,7 @@ class Weighted(Generic[X]):
 
     @property
     def effective_size(self) -> float:
-        """`(sum w)^2 / sum w^2`; 0 if all weights are 0."""
+        """The effective sample size, `(sum w)^2 / sum w^2`; 0 if all weights are 0."""
         return effective_size(self.relative()) if any(self.weights) else 0.0
 
     def relative(self, temperature: float = 1.0) -> list[Number]:

@@ -599,7 +599,7 @@ class SharedSlot(WorkSlot):
         return result.to_document()
 
     def finish(self, value: Any) -> None:
-        """Settle with the text."""
+        """Settle with the written text."""
         text = SharedText.from_document(value)
         self.nodes.append(shared_node(self._request, text))
         cost = Cost(text.drawn, text.read, text.operations, sequential=text.sequential)

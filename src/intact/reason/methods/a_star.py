@@ -1,4 +1,4 @@
-"""A* decoding."""
+"""A* decoding: best-first search over steps, with a scorer as the heuristic."""
 
 from __future__ import annotations
 

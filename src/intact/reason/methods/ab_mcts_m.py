@@ -95,7 +95,7 @@ def ab_mcts_m(
     n : int
         Number of answers.
     models : str
-        Names of the models that may write, separated by commas; by default the model that writes.
+        Names of the models that may write, separated by commas; by default the main model.
     refine : str
         Prompt template for refining an answer, with {question}, {answer} and {score}.
     """

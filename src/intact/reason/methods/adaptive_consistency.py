@@ -1,4 +1,4 @@
-"""Adaptive consistency."""
+"""Adaptive consistency: self-consistency that stops sampling once the leader is clear."""
 
 from __future__ import annotations
 

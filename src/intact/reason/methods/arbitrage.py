@@ -35,8 +35,8 @@ def arbitrage(
     scorer : str
         Scorer of the sequence up to a step.
     rule : str
-        reward: rewrite steps that score below `threshold`; oracle: rewrite all steps, and keep rewrites that gain more
-        than `gain`.
+        Replacement rule: reward rewrites steps that score below `threshold`; oracle rewrites all steps, and keeps the
+        rewrites that gain more than `gain`.
     threshold : float
         Minimum score of a draft that is kept, with the rule reward.
     gain : float

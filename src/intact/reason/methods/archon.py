@@ -239,7 +239,7 @@ def archon(
     layers : str
         Layer kinds with the number of candidates each keeps: generate, critique, rank, verify, tests, run, fuse.
     models : str
-        Names of the models that generate and fuse in turn, separated by commas; by default the model that writes.
+        Names of the models that generate and fuse in turn, separated by commas; by default the main model.
     tool : str
         Tool that runs the unit tests of a run layer: python.
     """

@@ -1,4 +1,4 @@
-"""Best-of-majority."""
+"""Best-of-majority: the best-scored answer among the frequent ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Budget forcing."""
+"""Budget forcing: control the length of the thinking."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def cot_decoding(problem: Problem, *, k: Likeliest = 10, choice: Choice = "sum")
     k : int
         Number of first tokens, at most 20.
     choice : str
-        sum, the answer with the largest sum of margins; best, the answer of the completion with the largest margin.
+        Selection rule: sum, the answer with the largest sum of margins; best, the completion with the largest margin.
     """
     first = yield Extend(problem.start, max_tokens=1, temperature=0.0, top_logprobs=k)
     words = [word for word, _ in first.top[0]] if rivals(first) else []

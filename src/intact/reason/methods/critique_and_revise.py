@@ -62,7 +62,7 @@ def critique_and_revise(
     rounds : int
         Number of revisions of each draft.
     critic : str
-        Name of the model that criticises; by default the model that writes.
+        Name of the model that criticises; by default the main model.
     principles : str
         Principles for the critic, one per line; each round uses the next line.
     critique : str

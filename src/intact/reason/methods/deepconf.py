@@ -1,4 +1,4 @@
-"""DeepConf, offline and online."""
+"""DeepConf: confidence-weighted votes (offline), and early stopping of unsure samples (online)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Early-stopping self-consistency."""
+"""Early-stopping self-consistency: stop sampling at the first unanimous window."""
 
 from __future__ import annotations
 

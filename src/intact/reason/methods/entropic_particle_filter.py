@@ -1,4 +1,4 @@
-"""Entropic particle filtering."""
+"""Entropic particle filtering: a particle filter that flattens weights if they collapse early."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def generative_verifier(
     weighted : bool
         If true, return the answer with the largest sum of shares, instead of the one solution with the largest share.
     verifier : str
-        Name of the model that verifies; by default the model that solves.
+        Name of the model that verifies; by default the main model.
     verify : str
         Prompt template for a verdict, with {question} and {answer}; the reply ends in "Verdict: Yes" or "Verdict: No".
     """

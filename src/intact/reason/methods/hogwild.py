@@ -150,9 +150,9 @@ def hogwild(
         Context of a worker: combined shows finished steps in order, then the others' current steps; interleaved shows
         only finished steps; contiguous shows all steps of each other worker, then the worker's own.
     cache : str
-        text: each worker's context is ordinary text, and what changed in it is prefilled again; shared: workers write
-        into one cache, whose keys and values are kept as computed, token by token (`burst` has no effect). shared needs
-        a model that runs locally, and a step that contains `mark` ends the work whatever it says.
+        Cache mode: text treats each worker's context as ordinary text, and prefills again what changed in it; with
+        shared, workers write into one cache, whose keys and values are kept as computed, token by token (`burst` has no
+        effect). shared needs a model that runs locally, and a step that contains `mark` ends the work whatever it says.
     doubt : int
         Total number of tokens after which a worker that begins a step is asked if its work is redundant; 0 for never.
     conclude : int

@@ -47,7 +47,7 @@ def judge_selection(
     checks : int
         Number of choices the judge makes; each time the list is rotated by a further n / checks places.
     judge : str
-        Name of the model that chooses; by default the model that writes.
+        Name of the model that chooses; by default the main model.
     select : str
         Prompt template for a choice, with {question} and {answers}.
     """
@@ -92,7 +92,7 @@ def pairwise_selection(
     most : int
         Number of answers compared: the most frequent ones, each represented by its first completion.
     judge : str
-        Name of the model that compares; by default the model that writes.
+        Name of the model that compares; by default the main model.
     compare : str
         Prompt template for a comparison, with {question} and {answers}.
     """

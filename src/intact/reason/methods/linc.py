@@ -163,8 +163,8 @@ def linc(
     n : int
         Number of formalisations.
     way : str
-        linc: a prover decides; scratchpad: the model decides after writing formulas; naive: the model decides without
-        formulas.
+        Decision rule: linc, a prover decides; scratchpad, the model decides after writing formulas; naive, the model
+        decides without formulas.
     constrained : bool
         If true, a grammar restricts the output to formulas; otherwise it may not be a valid formula.
     redraws : int

@@ -1,4 +1,4 @@
-"""Majority-of-the-bests."""
+"""Majority-of-the-bests: a vote weighted by the chance to be the best of a resample."""
 
 from __future__ import annotations
 

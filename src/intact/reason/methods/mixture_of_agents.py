@@ -39,9 +39,9 @@ def mixture_of_agents(
     layers : int
         Number of layers; the last is only the aggregator, so 1 runs the aggregator without any replies.
     models : str
-        Names of the models that write the replies in turn, separated by commas; by default the model that writes.
+        Names of the models that write the replies in turn, separated by commas; by default the main model.
     aggregator : str
-        Name of the model that writes the final reply; by default the model that writes.
+        Name of the model that writes the final reply; by default the main model.
     aggregate : str
         Prompt template for combining replies, with {question} and {answers}.
     """

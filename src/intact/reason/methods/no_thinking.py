@@ -1,4 +1,4 @@
-"""NoThinking."""
+"""NoThinking: skip the thinking with a prefilled thinking block, and vote."""
 
 from __future__ import annotations
 

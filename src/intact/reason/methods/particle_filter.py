@@ -76,8 +76,8 @@ def particle_filter(
         Treatment of sequences that ended at an earlier step: authors reuses their last weight (`--resample-inactive` of
         the authors' program); apart excludes them (that program without the option); product gives them the weight 1.
     final : str
-        best, the sequence with the largest last reward; sample, one drawn from the last population: by its last weight
-        (its_hub's SAMPLE), or evenly with `ended=product`, whose population already represents the target.
+        Selection rule: best, the sequence with the largest last reward; sample, a draw from the last population: by
+        last weight (its_hub's SAMPLE), or evenly with `ended=product`, whose population already represents the target.
     """
     texts, evidence = start(Trajectory.begin(problem.start, 0.5), n), list[float]()
 

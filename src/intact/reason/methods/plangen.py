@@ -117,7 +117,7 @@ def plangen(
     width : int
         Number of sequences that rebase writes at a time.
     verifier : str
-        Name of the model that lists constraints and verifies; by default the model that solves.
+        Name of the model that lists constraints and verifies; by default the main model.
     constrain : str
         Prompt template for constraints, with {question}.
     verify : str

@@ -59,7 +59,7 @@ def solve_or_verify(
     crossover : int
         Budget below which the method is a plain majority vote.
     verifier : str
-        Name of the model that verifies; by default the model that solves.
+        Name of the model that verifies; by default the main model.
     """
     parts = split(budget, ratio, exponent) if budget >= crossover else BudgetSplit(budget, 0)
     if parts.checks:

@@ -57,9 +57,9 @@ def step_choice(
     steps : int
         Maximum number of chosen steps; after that the sequence is written to the end.
     rule : str
-        judge, a model chooses; random, one of the k is drawn, as a control.
+        Selection rule: judge, a model chooses; random, one of the k is drawn, as a control.
     judge : str
-        Name of the model that chooses; by default the model that writes.
+        Name of the model that chooses; by default the main model.
     select : str
         Prompt template for a choice, with {question}, {solution} and {steps}.
     """

@@ -44,7 +44,7 @@ def think_and_execute(
     code : str
         File with the pseudocode; if empty, pseudocode is written for each problem.
     thinker : str
-        Name of the model that writes the pseudocode; by default the model that simulates.
+        Name of the model that writes the pseudocode; by default the main model.
     think : str
         Prompt template for pseudocode, with {question}.
     execute : str

@@ -119,7 +119,7 @@ def tree_of_thoughts(
     delimiter : str
         String that ends a thought.
     judge : str
-        value, each sequence is rated sure, likely or impossible by itself; vote, the best of all is named.
+        Judging rule: value rates each sequence sure, likely or impossible by itself; vote names the best of all.
     value : str
         Prompt template for a rating, with {question} and {answer}.
     vote : str

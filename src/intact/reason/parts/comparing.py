@@ -55,7 +55,7 @@ def demand(
     words : str
         Text appended to a reply without the value.
     model : str
-        Name of the model that replies; empty for the model that writes.
+        Name of the model that replies; empty for the main model.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def choose(prompts: Sequence[State], options: int, model: str = "") -> Part[list
     options : int
         Number of options.
     model : str
-        Name of the model that chooses; empty for the model that writes.
+        Name of the model that chooses; empty for the main model.
     """
     replies = yield from demand(prompts, lambda text: read_choice(text, options), DEMAND, model)
     return [chosen for _, chosen in replies]

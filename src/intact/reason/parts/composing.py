@@ -63,7 +63,7 @@ def write(states: Sequence[State], **options: Any) -> Part[list[State]]:
 
 
 def state_of(value: State | Trajectory) -> State:
-    """Return the text of a value."""
+    """Return the state of a value: the value itself, or a trajectory's newest state."""
     return value if isinstance(value, State) else value.state
 
 

@@ -106,7 +106,7 @@ class Claim:
 
     @property
     def assistant(self) -> Assistant:
-        """The assistant."""
+        """The proof assistant."""
         return find_assistant(self.name)
 
     def attempt(self, steps: Sequence[str]) -> Part[Tried]:

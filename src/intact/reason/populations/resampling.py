@@ -74,14 +74,14 @@ def multinomial(key: int, weights: Sequence[Number], n: int) -> list[int]:
 
 
 def stratified(key: int, weights: Sequence[Number], n: int) -> list[int]:
-    """Draw once from each n-th of the distribution, at (i + u_i) / n; ascending."""
+    """Draw once from each of n equal parts of the distribution, at (i + u_i) / n; ascending."""
     masses = integer_weights(weights)
     total = sum(masses)
     return invert([((i << 64) + u) * total for i, u in enumerate(uniforms(key, n))], masses, n << 64)
 
 
 def systematic(key: int, weights: Sequence[Number], n: int) -> list[int]:
-    """Draw once from each n-th of the distribution, all at (i + u_0) / n; ascending."""
+    """Draw once from each of n equal parts of the distribution, at (i + u_0) / n; ascending."""
     masses = integer_weights(weights)
     total = sum(masses)
     u = uniforms(key, 1)[0]

@@ -41,7 +41,7 @@ class Normal(NamedTuple):
         )
 
     def draw(self, stream: RandomStream) -> float:
-        """Draw a mean reward from the belief."""
+        """Draw a mean reward from the distribution."""
         variance = self.nu * self.tau2 / (2 * stream.gamma(self.nu / 2))
         return self.m + math.sqrt(variance / self.kappa) * stream.normal()
 
@@ -65,7 +65,7 @@ class Beta(NamedTuple):
         return Beta(self.a + total(rewards), self.b + total(1 - reward for reward in rewards))
 
     def draw(self, stream: RandomStream) -> float:
-        """Draw a mean reward from the belief."""
+        """Draw a mean reward from the distribution."""
         return stream.beta(self.a, self.b)
 
 
