@@ -87,7 +87,7 @@ def test_a_policy_keeps_to_the_tokens_that_are_allowed(tokens: int, expected: Po
     log = written_out()
     problems = common(log)
     assert learn(log, problems, tokens=tokens) == expected
-    with pytest.raises(ParameterError, match="takes 39 tokens or fewer"):
+    with pytest.raises(ParameterError, match="takes at most 39 tokens"):
         learn(log, problems, tokens=39)
 
 

@@ -93,7 +93,7 @@ def test_weights_that_are_no_numbers_fail_by_name(folder: Path) -> None:
 
 
 def test_what_cannot_be_loaded_is_named(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModelError, match="no folder of safetensors"):
+    with pytest.raises(ModelError, match="not a folder of safetensors"):
         TransformersBackend.load(tmp_path / "nowhere")
     damaged = shutil.copytree(folder, tmp_path / "damaged")
     (damaged / "model.safetensors").write_bytes(b"\0" * 100)

@@ -228,7 +228,7 @@ def test_where_all_agree_nothing_is_verified() -> None:
         (
             "best_of_n",
             {"n": 2, "scorer": Equations(), "reduction": "min", "delimiter": "7"},
-            "texts have 89,700 characters",
+            "prefixes have 89,700 characters",
             2,
         ),
     ],

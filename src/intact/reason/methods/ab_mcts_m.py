@@ -19,7 +19,7 @@ from intact.reason.populations.variates import RandomStream
 LEAST: Final = 4
 """Minimum number of answers in a subtree before it can count as settled."""
 SAME: Final = Fraction(3, 4)
-"""Minimum share of these with the same score, rounded to a hundredth, for the subtree to count as settled."""
+"""Minimum share of equal scores, rounded to a hundredth, for a subtree to count as settled."""
 
 
 class JudgedAnswer:

@@ -79,7 +79,7 @@ def deepconf_online(
     max_tokens: Count = 4096,
     top: Likeliest = 20,
 ) -> Steps:
-    """Set a confidence threshold from some samples, stop samples that fall below it, until the votes agree (online).
+    """Set a confidence threshold from some samples, and stop others that fall below it, until votes agree (online).
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ def force_replies(prompts: Sequence[State], texts: Sequence[str], model: str = "
     written = yield from _force(requests)
     check_likeliest(written)
     if any(state.why == "context" for state in written):
-        raise SpentError("the context has no room for the reply whose probability is needed")
+        raise SpentError("a question leaves no room in the context for the reply whose probability is needed")
     return [
         state.logprob if state.why == "end" and state.last == text else -math.inf
         for state, text in zip(written, texts, strict=True)
@@ -77,5 +77,5 @@ def _force(requests: Sequence[Extend]) -> Part[list[State]]:
         if state.why == "error":
             raise ParameterError(f"the model cannot be made to write a given text: {state.error}")
     if any(state.why == "budget" for state in written):
-        raise SpentError("the budget does not cover all the texts to be compared")
+        raise SpentError("the budget does not pay for all the texts to be compared")
     return written
