@@ -22,7 +22,7 @@ from intact._base.files import numbered_lines, write_whole
 from intact.numerics.sampling import branch_key
 
 VERSION: Final = 1
-"""Version of how a table of methods chooses one for a question (`solving/receipts/versions.py`)."""
+"""Version of how a table of methods chooses one; raise it when that changes (`solving/receipts/versions.py`)."""
 EDGES = (0.5, 1.0)
 """Agreement from which a question counts as of medium difficulty, and from which it counts as easy."""
 
