@@ -143,7 +143,7 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
     assert "cap tokens or operations instead" in error("gsm8k", "--budget", "seconds=3")
     assert "has no parameter" in error("gsm8k", "-n", "3") or "takes cue" in error("gsm8k", "-n", "3")
     assert "must be at least 1" in error("gsm8k", "--method", "self_consistency", "--set", "n=0")
-    assert "may win, got m = 9" in error("gsm8k", "--method", "short_m_at_k", "--set", "m=9")
+    assert "m must be at most k, which is 8, got 9" in error("gsm8k", "--method", "short_m_at_k", "--set", "m=9")
     assert "exploration takes a value like" in error("gsm8k", "--method", "uct_search", "--set", "exploration=nan")
     assert "temperature must lie in [0, 1000], got inf" in error("gsm8k", "--temperature", "inf")
     assert "top_p must lie in (0, 1], got 3" in error("gsm8k", "--top-p", "3")

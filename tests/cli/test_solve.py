@@ -381,9 +381,9 @@ def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, wor
         (["self_consistency", "What?", "--trace", "/nowhere/t.json"], "--trace: /nowhere/t.json cannot be written"),
         (["best_of_n", "--task", "gsm8k", "--answer", "text"], "--answer is for one question"),
         (["model.gguf", "What?"], "intact solve METHOD QUESTION --model model.gguf"),
-        (["short_m_at_k", "What?", "--set", "m=9"], "of 8 texts, from 1 to all may win, got m = 9"),
+        (["short_m_at_k", "What?", "--set", "m=9"], "m must be at most k, which is 8, got 9"),
         (["beam_search", "--task", "gsm8k", "--set", "width=3"], "n must be a multiple of the width, got n = 16"),
-        (["archon", "What?", "--set", "layers=critique"], "the first layer alone generates"),
+        (["archon", "What?", "--set", "layers=critique"], "the first layer, and only the first"),
     ],
 )
 def test_what_makes_no_sense_is_named(solve, arguments, message):

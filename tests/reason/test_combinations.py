@@ -33,7 +33,7 @@ UNUSABLE = [
     ("ab_mcts", {"scorer": "mean_logprob", "prior": "beta"}, "ab_mcts with prior=beta needs scores in .0, 1."),
     ("beam_search", {"scorer": "mean_logprob", "final": "weighted"}, "beam_search with final=weighted needs"),
     ("rebase", {"scorer": "entropy"}, "rebase with final=weighted needs"),
-    ("best_of_n", {"reduction": "min"}, "best_of_n with reduction=min judges parts of texts.*reduction=last"),
+    ("best_of_n", {"reduction": "min"}, "best_of_n with reduction=min scores parts of texts.*reduction=last"),
     ("best_of_n", {"reduction": "prod", "scorer": "equations:-1"}, "reduction=prod needs scores of at least 0"),
 ]
 USABLE = [

@@ -107,7 +107,7 @@ def test_a_method_of_bare_questions_refuses_a_conversation(client):
     with pytest.raises(openai.BadRequestError) as raised:
         client.chat.completions.create(model="tiny:linc", messages=messages, extra_body={"intact": {"answer": "text"}})
     assert raised.value.param == "intact.method"
-    assert "linc takes a question alone, one turn of the user, got a conversation" in raised.value.body["message"]
+    assert "linc takes only a question, one turn of the user, got a conversation" in raised.value.body["message"]
 
 
 def test_progress_tells_the_tree_as_it_grows(client):

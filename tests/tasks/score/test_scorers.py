@@ -78,7 +78,7 @@ def test_log_probabilities_that_are_missing_are_an_error_and_no_score(name):
 def test_steps_have_no_score_by_tokens_that_they_do_not_have(name):
     steps = written([0.5, 0.1], [[("a", 0.5)], [("b", 0.1)]], "a.b").prefixes(".")
     assert scores(name, *steps[1:])
-    with pytest.raises(ParameterError, match="judge whole texts"):
+    with pytest.raises(ParameterError, match="score whole texts"):
         scores(name, *steps)
 
 
