@@ -168,5 +168,5 @@ def test_what_cannot_be_mixed_is_refused_before_it_runs(model: Model, paths: lis
     steps = model.engine.counters.steps
     odd = Problem("odd", (("user", "Why?"), ("assistant", "So.")))
     result = intact.solve(model, "self_consistency", odd, n=2, **GUIDED)
-    assert "the last one is not the user's" in result.error
+    assert "which must be the user's" in result.error
     assert model.engine.counters.steps == steps
