@@ -43,7 +43,7 @@ no operation does so, and the context ends there. Dynamic rotary scaling (Intern
 `max_position_embeddings`, where the context ends too. Llama.cpp's converter writes a context of 262,144 for Hunyuan,
 whatever its config.json says; each file is taken at its word. It writes no window for Mistral. Of models that read
 pictures the text part runs. DeepSeek's latent attention runs expanded: the cache holds keys and values of all heads,
-not the latent rows ([numerics](numerics.md#9-embedding-residual-stream-order-of-a-program)). Weights of experts times
+not the latent rows ([numerics](spec/numerics.md#9-embedding-residual-stream-order-of-a-program)). Weights of experts times
 more than 3.9 are refused: those of DeepSeek-V2 with 236B parameters and of DeepSeek-V2.5, which have 16.
 
 BERT and XLM-RoBERTa are encoders: they write no text, and what was compared are their last hidden states, of rerankers

@@ -121,7 +121,7 @@ def test_the_default_is_the_first_quantisation_of_a_stated_order():
     names = [f"m-{label}.gguf" for label in DEFAULT_QUANTISATIONS]
     while names:
         assert chosen(None, *sorted(names)) == names.pop(0)
-    guide = (Path(__file__).parents[1] / "docs" / "guide.md").read_text()
+    guide = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
     assert ", ".join(DEFAULT_QUANTISATIONS) + ";" in guide
 
 

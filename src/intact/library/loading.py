@@ -70,7 +70,7 @@ def load(
     ----------
     name_or_path : str, path or Checkpoint
         A name of the catalogue or the hub (``hf:owner/repo``), an alias, or the path of a GGUF file or of a safetensors
-        folder (docs/guide.md); nothing is downloaded. Or an open checkpoint.
+        folder (docs/models.md); nothing is downloaded. Or an open checkpoint.
     profile : {'int8', 'fp32'} or another
         'int8' is integer arithmetic (docs/numerics.md); 'fp32' computes with the unmodified weights in FP32, in one
         fixed order (docs/numerics_fp32.md). The other profiles use integer arithmetic with activations on a different

@@ -16,7 +16,7 @@ DEFAULT_QUANTISATIONS = (
     *("Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q6_K", "Q8_0"),
     *("Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "BF16", "F16", "F32"),
 )
-"""Quantisations in the order in which a repository's default is chosen (as documented in docs/guide.md)."""
+"""Quantisations in the order in which a repository's default is chosen (as documented in docs/models.md)."""
 _MIXED = ("MXFP4", "IQ2_M", "IQ3_M", "IQ3_XS")
 """Quantisations not named after a format, but made of supported formats."""
 _FOLDERS = {
