@@ -196,7 +196,7 @@ def test_a_shadow_is_rendered_with_the_tools_of_its_request(client, server, mode
         ({"mix": "guidance", "shadow": []}, {}, "intact.shadow", "a text or a list of messages"),
         ({"mix": "guidance", "shadow": [{"role": "user"}]}, {}, "intact.shadow[0].content", "is missing"),
         ({"mix": "guidance", "shadow": "x " * 2000}, {}, "intact.shadow", "context"),
-        ({"mix": "guidance", "shadow": "x"}, {"messages": [SYSTEM]}, "intact.shadow", "the user's message"),
+        ({"mix": "guidance", "shadow": "x"}, {"messages": [SYSTEM]}, "intact.shadow", "which must be the user's"),
         ({"mix": "proxy"}, {"model": "tiny:best-of-n-2"}, "intact.mix", "takes 2 partners, got 1"),
         ({"mix": "guidance", "shadow": SHADOW}, {"model": "tiny:best-of-n-2"}, "intact.shadow", "must be a text"),
         ({"mix": "guidance", "shadow": "x " * 2000}, {"model": "tiny:best-of-n-2"}, "intact.shadow", "context"),
