@@ -97,7 +97,7 @@ def test_resamples_without_a_curve_are_passed_over_where_they_are_few():
 
 def test_what_makes_a_tail_doubtful_is_said():
     assert cautions(10, [3, 0, 5, 9]) == (
-        "problem 1 alone was never solved: all that is missing from coverage at k = n is its",
+        "problem 1 is the only one never solved: it accounts for all that is missing from coverage at k = n",
     )
     assert "every problem was solved at least once" in cautions(10, [1, 2, 5])[0]
     assert "3 of 5 problems were never solved" in cautions(10, [0, 0, 0, 5, 9])[0]
