@@ -148,7 +148,10 @@ def sequential_saturation(
 
 
 def _chain(sums: Floats, otherwise: RevisionChain) -> tuple[RevisionChain, float]:
-    """Return the chain for some counts, and the gain of the last doubling; `otherwise` fills in unobserved probabilities."""
+    """Return the chain for some counts, and the gain of the last doubling.
+
+    Probabilities that the counts do not show come from `otherwise`.
+    """
     wrong, mended, right, spoilt, number, first, half, last = sums.tolist()
     mends = mended / wrong if wrong else otherwise.mended
     return RevisionChain(first / number, mends, spoilt / right if right else otherwise.spoilt), (last - half) / number

@@ -80,11 +80,9 @@ def cautions(n: ArrayLike, c: ArrayLike) -> tuple[str, ...]:
     if not never.size:
         return ("every problem was solved at least once: the share of rarely solved problems is extrapolated",)
     if never.size == 1:
-        return (
-            f"problem {never[0]} is the only one never solved: it accounts for all that is missing from coverage at k = n",
-        )
+        return (f"problem {never[0]} is the only one never solved: it alone is missing from coverage at k = n",)
     if never.size >= samples.size / 2:
         return (
-            f"{never.size} of {samples.size} problems were never solved: rarely and never solved cannot be distinguished",
+            f"{never.size} of {samples.size} problems were never solved: rare and no success cannot be distinguished",
         )
     return ()
