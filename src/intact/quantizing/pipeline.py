@@ -70,7 +70,7 @@ FINAL: Final = "model"
 FINISHED: Final = "finished"
 """The field of the work folder's record that holds the model's digest once the model is complete."""
 KEEP: Final = "keep"
-"""A value in place of a spec that leaves matrices unchanged."""
+"""Used in place of a spec to leave matrices unchanged."""
 
 
 @dataclass(frozen=True)

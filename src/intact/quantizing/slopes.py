@@ -68,7 +68,7 @@ class Meter:
         self._source = [logits.copy() for logits in window_logits(program, self.text, "fp32", threads)]
 
     def divergence(self, name: str, matrix: NDArray[np.float32]) -> float:
-        """Return the mean divergence after replacing the matrix with a canonical name."""
+        """Return the mean divergence after replacing the matrix that has this canonical name."""
         old = self.program.tensors[name]
         new = Tensor(old.name, "F32", old.shape, np.ascontiguousarray(matrix, "<f4").reshape(-1).view(np.uint8))
         changed = replace(self.program, tensors={**self.program.tensors, name: new})

@@ -1,11 +1,11 @@
 """Conformal answer sets: all answers with enough votes, so that a correct one is included with a stated probability.
 
 Split conformal prediction (Vovk, Gammerman and Shafer 2005) with `1 - share of votes` as the score of an answer, and
-infinity for a correct answer that was never drawn. From n graded problems the threshold is the score of rank `ceil((n +
-1) level)`. The set of the next problem then contains a correct answer with a probability of at least `level`, whatever
-the model, provided that the *problems* are exchangeable. If the threshold is infinite, no set of sampled answers
-suffices, and the method abstains. For a batch of problems, the threshold is a bound of Batch Predictive Inference
-(`intact.stats.batches`). Shares are fractions, so that ties are exact.
+infinity for a correct answer that was never drawn. From n graded problems the threshold is the score of rank
+`ceil((n + 1) level)`. The set of the next problem then contains a correct answer with a probability of `level` or
+more, whatever the model, provided that the *problems* are exchangeable. If the threshold is infinite, no set of sampled
+answers suffices, and the method abstains. For a batch of problems, the threshold is a bound of Batch Predictive
+Inference (`intact.stats.batches`). Shares are fractions, so that ties are exact.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def right_share(answers: Sequence[Hashable | None], right: Sequence[bool]) -> Fr
     """
     if len(answers) != len(right) or not answers:
         raise ParameterError(
-            f"there must be as many answers as verdicts, and one at least: {len(answers)}, {len(right)}"
+            f"there must be as many answers as verdicts, and at least one, got {len(answers)} and {len(right)}"
         )
     votes = Counter(answer for answer, flag in zip(answers, right, strict=True) if flag and answer is not None)
     wrong = {answer for answer, flag in zip(answers, right, strict=True) if not flag}

@@ -115,10 +115,10 @@ def ratio_of_sums(
 def share_of_samples(marked: ArrayLike, samples: ArrayLike, level: float = 0.95) -> Interval:
     """Return the share p of marked samples, with Wilson's interval for the effective number of samples.
 
-    With the half width h of `ratio_of_sums` over problems and `a = h^2 / (p (1 - p))`, the bounds are `(p + a / 2 +-
-    sqrt(h^2 + a^2 / 4)) / (1 + a)`: Wilson's interval, whose a is z^2 / n (Dean and Pagano 2015 for surveys). For small
-    shares its coverage is better than that of p +- h. If none or all are marked, h is 0, and the interval is Wilson's
-    for the number of problems, as if all samples of a problem were alike.
+    With the half width h of `ratio_of_sums` over problems and `a = h^2 / (p (1 - p))`, the bounds are
+    `(p + a / 2 +- sqrt(h^2 + a^2 / 4)) / (1 + a)`: Wilson's interval, whose a is z^2 / n (Dean and Pagano 2015 for
+    surveys). For small shares its coverage is better than that of p +- h. If none or all are marked, h is 0, and the
+    interval is Wilson's for the number of problems, as if all samples of a problem were alike.
 
     Raises
     ------

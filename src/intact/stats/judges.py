@@ -37,8 +37,7 @@ class OrderChances(NamedTuple):
     means : array
         Posterior mean of each candidate's true mean level, from 0.
     effective : float
-        Effective number of draws, `(sum w)^2 / sum w^2`: probabilities have an error of at most `0.5 /
-        sqrt(effective)`.
+        Effective number of draws, `(sum w)^2 / sum w^2`; errors of probabilities are at most `0.5 / sqrt(effective)`.
     """
 
     orders: dict[tuple[int, ...], float]

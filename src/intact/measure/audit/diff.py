@@ -91,7 +91,7 @@ def compare(a: AnswerRecord, b: AnswerRecord) -> Parting:
     elif a.text is not None and b.text is not None:
         unit, one, other = "characters", list(a.text), list(b.text)
     else:
-        raise LogError(f"{a.where} and {b.where} have nothing in common: one has tokens only, the other text only")
+        raise LogError(f"{a.where} and {b.where} cannot be compared: one has only tokens, the other only text")
     common = next((i for i, (x, y) in enumerate(zip(one, other, strict=False)) if x != y), min(len(one), len(other)))
     prompts = "unknown" if None in (a.prompt, b.prompt) or type(a.prompt) is not type(b.prompt) else ""
     prompts = prompts or ("same" if a.prompt == b.prompt else "differ")
@@ -140,7 +140,7 @@ def explain(model: Model, prompt: Sequence[int], parting: Parting, top: int = 5)
             f"a token lies beyond the model's vocabulary of {vocabulary}: it was made with another tokenizer"
         )
     if len(text) > model.context:
-        raise LogError(f"the runs part after {len(text)} tokens, the model holds {model.context}")
+        raise LogError(f"the runs diverge after {len(text)} tokens, but the model holds {model.context}")
     row = next(output_logits(model, text, [0]))[0]
     order = np.argsort(-row, kind="stable")
     rank = {int(token): place for place, token in enumerate(order)}

@@ -26,7 +26,7 @@ def token_id(name: object) -> int | None:
 
 
 def seeded(record: Mapping[str, Any], index: int) -> dict[str, Any]:
-    """Return the fields for one of several answers to a request; each answer's seed is the seed plus its index."""
+    """Return the fields for one of several answers to a request; its seed is the request's seed plus its index."""
     seed, temperature = record.get("seed"), record.get("temperature")
     changed: dict[str, Any] = {"batch": 1}
     if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0:

@@ -91,7 +91,7 @@ def samples(count: int, length: int, answer: int) -> Workload:
 
 
 def forks(count: int, length: int) -> Workload:
-    """Measure seconds to fork a sample after its prompt, to draw once in all branches, and to drop them; also memory."""
+    """Measure seconds to fork a sample after its prompt, to draw once in all branches, and to drop them, and memory."""
 
     def sampled(model: Model, tokens: list[int]) -> GenerateRequest:
         """Return a request that has drawn its first token."""

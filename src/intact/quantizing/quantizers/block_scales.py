@@ -325,7 +325,7 @@ def _integer_minima(problem: BlockProblem, step: Floats, minimum: Floats, high: 
 
 
 def _powers(rows: FixedRows, columns: int) -> BlockScales:
-    """Choose the one of three powers of two with the least squared error, for each block of 32 values (MXFP4).
+    """Choose among three powers of two the one with the least squared error, for each block of 32 values (MXFP4).
 
     Scales are at least 2^-14 of the row's largest, the range that an integer weight can hold.
     """

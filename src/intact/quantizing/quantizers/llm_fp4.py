@@ -1,4 +1,4 @@
-"""LLM-FP4's search of scales: the one of 100 fractions of a block's largest value with the least error of the products.
+"""LLM-FP4's search of scales: the best of 100 fractions of a block's largest value, by the error of the products.
 
 Liu et al., arXiv 2310.16836; nbasyl/LLM-FP4, `quant_layers/fp_linear.py`.
 """
