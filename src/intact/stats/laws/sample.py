@@ -83,6 +83,6 @@ def cautions(n: ArrayLike, c: ArrayLike) -> tuple[str, ...]:
         return (f"problem {never[0]} is the only one never solved: it alone is missing from coverage at k = n",)
     if never.size >= samples.size / 2:
         return (
-            f"{never.size} of {samples.size} problems were never solved: rare and no success cannot be distinguished",
+            f"{never.size} of {samples.size} problems were never solved: rare success and none cannot be distinguished",
         )
     return ()
