@@ -89,7 +89,7 @@ def test_an_encoder_has_no_plan(intact_command, tmp_path):
         (("x.gguf", *THREE, "--type", "Q8_0"), "--type is that of the model of --shape"),
         (("--shape", "lama-8b", *THREE), "did you mean llama-8b"),
         (("--shape", "llama-8b", "--machines", "none.toml"), "none.toml"),
-        (("--shape", "llama-8b", *THREE, "--length", "4096"), "length within context"),
+        (("--shape", "llama-8b", *THREE, "--length", "4096"), "length at most context"),
         (
             ("--shape", "llama-8b", *THREE, "--context", "1000000"),
             "--context 1,000,000: llama-8b in Q4_0 has positions",

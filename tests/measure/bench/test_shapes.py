@@ -93,7 +93,7 @@ def test_what_cannot_be_made_is_refused():
         random_checkpoint("lama-8b")
     with pytest.raises(ParameterError, match="there is no type 'Q4'"):
         random_checkpoint("llama-8b", "Q4")
-    with pytest.raises(ParameterError, match="no whole number of blocks of Q4_K"):
+    with pytest.raises(ParameterError, match="not a whole number of blocks of Q4_K"):
         random_checkpoint("smollm2-135m", "Q4_K")
     with pytest.raises(ParameterError, match="at least 259 tokens"):
         shapes.tokenizer_metadata(258)
