@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -13,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from intact._base.errors import ParameterError
+from intact._base.errors import FormatError, ParameterError
+from intact.evaluate.files import traces_of
 from intact.evaluate.report.machine import A100, DEFAULT, IdealMachine, MachineChoice, ModelRuntime
 from intact.evaluate.results import EvaluationRun, ItemRecord, TaskScore
 from intact.evaluate.samples import direct, own_samples
@@ -48,7 +50,7 @@ class ReportArm:
     run: EvaluationRun
     task: int
     machine: ModelRuntime | IdealMachine | None = A100
-    measured: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False, compare=False)
+    measured: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -123,11 +125,20 @@ class ReportArm:
         k = np.concatenate([np.geomspace(1, 8 * most, 40).round(), EXTRAPOLATED, [2 * most]])
         return extrapolate(n, c, np.unique(k))
 
-    def trees(self) -> Iterator[tuple[ItemRecord, Mapping[str, Any]]]:
-        """Yield the task's records with their trees of texts, if these are known."""
-        for record, text in zip(self.run.records, self.run.traces, strict=False):
-            if record.task == self.task:
-                yield record, json.loads(text)
+    @contextmanager
+    def trees(self) -> Iterator[Iterator[tuple[ItemRecord, Mapping[str, Any]]]]:
+        """Give the task's records with their trees of texts, as far as the run has trees.
+
+        Raises
+        ------
+        FormatError
+            If code in the block fails on a damaged tree.
+        """
+        pairs = zip(self.run.records, self.run.traces, strict=False)
+        try:
+            yield ((record, json.loads(text)) for record, text in pairs if record.task == self.task)
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            raise FormatError(f"{traces_of(self.path)} is damaged: {error!r:.200}") from error
 
 
 def arms_of(runs: Mapping[Path, EvaluationRun], machines: MachineChoice = DEFAULT) -> list[ReportArm]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 
@@ -50,6 +50,14 @@ class TextTrees(NamedTuple):
 
 
 Block: TypeAlias = Paragraph | Table | Picture | Code | TextTrees
+
+
+def table(rows: Iterable[Mapping[str, str]], *notes: str) -> Iterator[Block]:
+    """Yield a table and paragraphs that explain it, or nothing without rows; rows map column titles to cells."""
+    cells = list(rows)
+    if cells:
+        yield Table(list(cells[0]), [list(row.values()) for row in cells])
+        yield from map(Paragraph, notes)
 
 
 class Section(NamedTuple):

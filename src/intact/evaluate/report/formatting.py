@@ -1,4 +1,4 @@
-"""Numbers as reports print them."""
+"""Number formats of reports."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from collections.abc import Callable
 
 from intact._base.exact import significant
 from intact.evaluate.scores import DIGITS
+from intact.stats.intervals import Interval
+
+whole = "{:,.0f}".format
+"""Format a number without decimals."""
+signed = "{:+z.2f}".format
+"""Format a number with its sign and two decimals."""
 
 
 def settled(value: float) -> float:
@@ -24,14 +30,19 @@ def points(difference: float) -> str:
     return f"{settled(100 * settled(difference)):+z.1f}"
 
 
+def three(value: float) -> str:
+    """Format a number with three decimals."""
+    return f"{settled(value):.3f}"
+
+
 def bounds(low: float | None, high: float | None, form: Callable[[float], str] = percent) -> str:
     """Format the bounds of an interval; an empty text if there is none."""
     return "" if low is None or high is None else f"{form(low)} to {form(high)}"
 
 
-def with_bounds(estimate: float, low: float, high: float, form: Callable[[float], str] = percent) -> str:
-    """Format an estimate with its interval in parentheses."""
-    return f"{form(estimate)} ({bounds(low, high, form)})"
+def with_bounds(one: Interval | None, form: Callable[[float], str] = percent) -> str:
+    """Format an estimate with its interval in parentheses; an empty text if there is none."""
+    return "" if one is None else f"{form(one.estimate)} ({bounds(one.low, one.high, form)})"
 
 
 def or_nan(bound: float | None) -> float:
