@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from intact._base.errors import FormatError, ParameterError
-from intact.evaluate.files import traces_of
+from intact._base.errors import ParameterError
+from intact.evaluate.files import damaged, traces_of
 from intact.evaluate.report.machine import A100, DEFAULT, IdealMachine, MachineChoice, ModelRuntime
 from intact.evaluate.results import EvaluationRun, ItemRecord, TaskScore
 from intact.evaluate.samples import direct, own_samples
@@ -135,10 +135,8 @@ class ReportArm:
             If code in the block fails on a damaged tree.
         """
         pairs = zip(self.run.records, self.run.traces, strict=False)
-        try:
+        with damaged(traces_of(self.path)):
             yield ((record, json.loads(text)) for record, text in pairs if record.task == self.task)
-        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-            raise FormatError(f"{traces_of(self.path)} is damaged: {error!r:.200}") from error
 
 
 def arms_of(runs: Mapping[Path, EvaluationRun], machines: MachineChoice = DEFAULT) -> list[ReportArm]:

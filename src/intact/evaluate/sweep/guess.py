@@ -21,10 +21,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from intact._base import strict_json
-from intact._base.errors import FormatError, ParameterError
+from intact._base.errors import ParameterError
 from intact._base.exact import significant
-from intact._base.files import read_text, write_whole
+from intact._base.files import write_whole
+from intact.evaluate.files import damaged, read_document
 from intact.evaluate.results import typed
 from intact.evaluate.sweep.recorded import read_trial
 from intact.evaluate.sweep.records import RecordFeatures, SettingRecord
@@ -209,14 +209,6 @@ def read_guess(path: Path) -> list[SweepTrial]:
     ParameterError
         If it is missing, or names a method or a parameter that there is not.
     """
-    value = strict_json.parse(read_text(path, ParameterError), str(path), error=FormatError)
-    if not isinstance(value, dict) or value.get("format") != GUESS_FORMAT:
-        raise FormatError(f"{path} is no first guess of `intact learn settings`")
-    if value.get("version") != GUESS_VERSION:
-        raise FormatError(f"{path} is of version {value.get('version')!r}; this program reads {GUESS_VERSION}")
-    try:
+    value = read_document(path, GUESS_FORMAT, GUESS_VERSION, "first guess of `intact learn settings`")
+    with damaged(path, ParameterError):
         return [read_trial(one) for one in typed(value, {"settings": (list,)})["settings"]]
-    except ParameterError:
-        raise
-    except (TypeError, KeyError, ValueError) as error:
-        raise FormatError(f"{path} is damaged: {error!r:.200}") from error

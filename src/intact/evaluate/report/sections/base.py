@@ -16,6 +16,8 @@ from intact.evaluate.samples import leaves, own_samples
 
 T = TypeVar("T")
 D = TypeVar("D")
+Arms = Sequence[ReportArm]
+"""The runs of a section."""
 
 
 class NotShownError(ParameterError):
@@ -58,7 +60,7 @@ class ReportSection:
 
     title: str
     place: int
-    make: Callable[[Sequence[ReportArm]], SectionBody]
+    make: Callable[[Arms], SectionBody]
     sources: tuple[str, ...] = ()
     all_tasks: bool = False
 
@@ -67,8 +69,10 @@ def section_by_run(
     title: str,
     place: int,
     measure: Callable[[ReportArm], T],
-    show: Callable[[Mapping[str, T], Sequence[ReportArm]], Iterable[Block]],
+    show: Callable[[Mapping[str, T], Arms], Iterable[Block]],
     sources: tuple[str, ...] = (),
+    *,
+    sentence: Callable[[T], str] | None = None,
 ) -> ReportSection:
     """Declare a section that measures each run separately.
 
@@ -79,12 +83,15 @@ def section_by_run(
         cannot be measured. The run is then named below the others with the reason.
     show : callable
         Takes the findings by the name of the run, and all runs, and yields the blocks.
+    sentence : callable, optional
+        Summarises the findings of one run; the section begins with these sentences, each after the name of its run.
     """
 
-    def make(arms: Sequence[ReportArm]) -> SectionBody:
+    def make(arms: Arms) -> SectionBody:
         found, lacking = by_run(arms, measure)
         require(found, lacking)
-        return SectionBody([*show(found, arms), *omission_notes(lacking)], found)
+        first = [] if sentence is None else [Paragraph(f"{name}: {sentence(one)}") for name, one in found.items()]
+        return SectionBody([*first, *show(found, arms), *omission_notes(lacking)], found)
 
     return ReportSection(title, place, make, sources)
 
@@ -101,7 +108,7 @@ def measure_each(of: Mapping[str, D], measure: Callable[[D], T]) -> tuple[dict[s
     return found, lacking
 
 
-def by_run(arms: Sequence[ReportArm], measure: Callable[[ReportArm], T]) -> tuple[dict[str, T], dict[str, str]]:
+def by_run(arms: Arms, measure: Callable[[ReportArm], T]) -> tuple[dict[str, T], dict[str, str]]:
     """Measure each run; return the findings by the name of the run, and the reasons for runs without any."""
     return measure_each({arm.name: arm for arm in arms}, measure)
 

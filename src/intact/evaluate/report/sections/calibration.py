@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from intact.evaluate.report import figures
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Picture, table
 from intact.evaluate.report.formatting import percent, three, with_bounds
-from intact.evaluate.report.sections.base import NotShownError, section_by_run
+from intact.evaluate.report.sections.base import Arms, NotShownError, section_by_run
 from intact.stats.calibration import Bin, calibration_error, reliability, selective, selective_accuracy
 from intact.stats.intervals import SHARES, Interval, clustered
 
@@ -47,7 +47,7 @@ def measure(arm: ReportArm) -> CalibrationFindings:
     )
 
 
-def _show(found: Mapping[str, CalibrationFindings], arms: Sequence[ReportArm]) -> Iterator[Block]:
+def _show(found: Mapping[str, CalibrationFindings], arms: Arms) -> Iterator[Block]:
     bins = {name: [(part.confidence, part.right, part.texts) for part in one.bins] for name, one in found.items()}
     yield Picture(
         figures.reliability(f"calibration {arms[0].label}", bins),

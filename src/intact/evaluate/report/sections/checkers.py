@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import percent, with_bounds
-from intact.evaluate.report.sections.base import MIXED, Drawn, NotShownError, of_samples, section_by_run
+from intact.evaluate.report.sections.base import MIXED, Arms, Drawn, NotShownError, of_samples, section_by_run
 from intact.stats.laws.resampling import MOST, BestAttempts, ResamplingLimits, resampling_limits
 
 _QUARTILES = (0.25, 0.5, 0.75)
@@ -90,7 +89,7 @@ def measure(samples: Drawn) -> dict[str, ResamplingLimits]:
     return found
 
 
-def _show(found: Mapping[str, Mapping[str, ResamplingLimits]], arms: Sequence[ReportArm]) -> Iterator[Block]:
+def _show(found: Mapping[str, Mapping[str, ResamplingLimits]], arms: Arms) -> Iterator[Block]:
     limits = {(name, checker): one for name, of in found.items() for checker, one in of.items()}
     called = {key: ", ".join(key) if len(found) > 1 else key[1] for key in limits}
     for key, one in limits.items():
@@ -142,7 +141,7 @@ def _sentence(one: ResamplingLimits) -> str:
 
 
 def _out_of_reach(
-    limits: Mapping[tuple[str, str], ResamplingLimits], called: Mapping[tuple[str, str], str], arms: Sequence[ReportArm]
+    limits: Mapping[tuple[str, str], ResamplingLimits], called: Mapping[tuple[str, str], str], arms: Arms
 ) -> Iterator[Paragraph]:
     """Name the runs whose single texts are right more often than another run can be with its checker."""
     for (name, checker), one in limits.items():

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
-from intact.evaluate.report.arms import ReportArm, runs_of
+from intact.evaluate.report.arms import runs_of
 from intact.evaluate.report.blocks import Code, table
-from intact.evaluate.report.sections.base import ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, ReportSection, SectionBody
 
 _DIGEST = 16
 """Digits of digests in a report."""
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody:
+def _make(arms: Arms) -> SectionBody:
     runs = runs_of(arms)
     commands = {path.name: str(run.manifest["command"]) + f" --out {path.name}" for path, run in runs.items()}
     rows: list[dict[str, str]] = []

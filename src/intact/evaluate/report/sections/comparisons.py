@@ -11,7 +11,7 @@ from intact._base.errors import NotInstalledError, ParameterError
 from intact.evaluate.report.arms import ReportArm, pairs_of
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import bounds, points, settled
-from intact.evaluate.report.sections.base import NotShownError, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, NotShownError, ReportSection, SectionBody
 from intact.stats.multiple import holm
 from intact.stats.paired import mcnemar, paired_bootstrap, permutation
 
@@ -28,7 +28,7 @@ class RunDifference(NamedTuple):
     p: float | None
 
 
-def differences_of(arms: Sequence[ReportArm]) -> list[RunDifference]:
+def differences_of(arms: Arms) -> list[RunDifference]:
     """Return the differences of runs that can be compared; p-values are corrected for their number."""
     found = [
         RunDifference(one.name, other.name, one.label, *_difference(one, other))
@@ -49,7 +49,7 @@ def in_words(one: RunDifference) -> str:
     return f"{what} ({bounds(one.low, one.high, points)}): {verdict}."
 
 
-def reservations_of(arms: Sequence[ReportArm]) -> list[Paragraph]:
+def reservations_of(arms: Arms) -> list[Paragraph]:
     """Name the other differences between runs of one task, then the runs that cannot be compared."""
     refused, flagged = [], []
     for one, other, forbidden, differing in pairs_of(arms):
@@ -61,7 +61,7 @@ def reservations_of(arms: Sequence[ReportArm]) -> list[Paragraph]:
     return flagged + refused
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody:
+def _make(arms: Arms) -> SectionBody:
     differences = differences_of(arms)
     blocks = [*_table(differences), *reservations_of(arms)]
     if not blocks:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from intact.evaluate.report import figures
-from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Picture, table
 from intact.evaluate.report.formatting import or_nan, percent, whole
-from intact.evaluate.report.sections.base import NotShownError, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, NotShownError, ReportSection, SectionBody
 from intact.stats.laws.frontier import Point, frontier
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody:
+def _make(arms: Arms) -> SectionBody:
     points, places = [], {}
     for arm in arms:
         score, tokens = arm.score("accuracy", "acc"), arm.score("tokens")

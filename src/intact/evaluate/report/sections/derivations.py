@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import percent, with_bounds
-from intact.evaluate.report.sections.base import MIXED, NotShownError, Texts, of_texts, section_by_run
+from intact.evaluate.report.sections.base import MIXED, Arms, NotShownError, Texts, of_texts, section_by_run
 from intact.evaluate.scores import curve
 from intact.stats.association import share_of_samples
 from intact.stats.coverage import pass_at_k
@@ -111,12 +110,14 @@ def _share(checked: Mapping[str, Sequence[_Checked]], right: bool) -> Interval:
     return share_of_samples(failing, [sum(one.stated for one in own if one.right == right) for own in checked.values()])
 
 
-def _show(found: Mapping[str, DerivationFindings], _: Sequence[ReportArm]) -> Iterator[Block]:
-    for name, one in found.items():
-        yield Paragraph(
-            f"{name}: of the right texts that show a calculation, {with_bounds(one.rate)} have one that is wrong: the "
-            "answer is right, the way to it is not."
-        )
+def _sentence(one: DerivationFindings) -> str:
+    return (
+        f"of the right texts that show a calculation, {with_bounds(one.rate)} have one that is wrong: the answer is "
+        "right, the way to it is not."
+    )
+
+
+def _show(found: Mapping[str, DerivationFindings], _: Arms) -> Iterator[Block]:
     yield from table(
         {
             "run": name,
@@ -151,4 +152,5 @@ SECTION = section_by_run(
     of_texts(measure),
     _show,
     ("arXiv 2502.06217, with equations computed again in place of judges",),
+    sentence=_sentence,
 )

@@ -13,7 +13,7 @@ from intact._base.exact import exp
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import percent, points, settled, three, with_bounds
-from intact.evaluate.report.sections.base import MIXED, Drawn, NotShownError, drawn_samples, section_by_run
+from intact.evaluate.report.sections.base import MIXED, Arms, Drawn, NotShownError, drawn_samples, section_by_run
 from intact.evaluate.results import ItemSample
 from intact.reason.aggregate.best import best_of_n
 from intact.reason.aggregate.mixture import Mixture, fit
@@ -210,9 +210,7 @@ def _measure_arm(arm: ReportArm) -> EstimationFindings:
     return measure(drawn_samples(arm), arm.run.manifest["method"].get("sampling", {}))
 
 
-def _show(found: Mapping[str, EstimationFindings], _: Sequence[ReportArm]) -> Iterator[Block]:
-    for name, one in found.items():
-        yield Paragraph(f"{name}: {_sentence(one)}")
+def _show(found: Mapping[str, EstimationFindings], _: Arms) -> Iterator[Block]:
     yield from table(
         (
             {
@@ -268,4 +266,5 @@ SECTION = section_by_run(
     _measure_arm,
     _show,
     ("arXiv 2502.00511 and 2510.15444, at this n in place of many samples, estimated from one set of samples",),
+    sentence=_sentence,
 )

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from intact._base.errors import ParameterError
-from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import percent, with_bounds
 from intact.evaluate.report.sections.base import (
     MIXED,
+    Arms,
     Drawn,
     NotShownError,
     ReportSection,
@@ -143,7 +143,7 @@ def _orders(found: Mapping[str, Mapping[str, JudgeFindings]]) -> Iterator[OrderF
             yield OrderFinding(judge, one, other, chances.above(0, 1), right=(a.truth, b.truth))
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody:
+def _make(arms: Arms) -> SectionBody:
     found, lacking = by_run(arms, of_samples(measure))
     require(found, lacking)
     orders = sorted(_orders(found))

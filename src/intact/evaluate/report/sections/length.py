@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from intact.evaluate.report import figures
-from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Block, Paragraph, Picture, table
+from intact.evaluate.report.blocks import Block, Picture, table
 from intact.evaluate.report.formatting import points, settled, signed, whole, with_bounds
-from intact.evaluate.report.sections.base import Drawn, check_mixed, is_mixed, of_samples, section_by_run
+from intact.evaluate.report.sections.base import Arms, Drawn, check_mixed, is_mixed, of_samples, section_by_run
 from intact.evaluate.results import ItemSample
 from intact.stats.association import Slope, cliffs_delta, ratio_of_sums, slope
 from intact.stats.checks import Floats
@@ -126,9 +125,7 @@ def _bins(tokens: Floats, right: Floats, names: Sequence[str]) -> list[LengthBin
     return found
 
 
-def _show(found: Mapping[str, LengthFindings], arms: Sequence[ReportArm]) -> Iterator[Block]:
-    for name, one in found.items():
-        yield Paragraph(f"{name}: {_sentence(one)}.")
+def _show(found: Mapping[str, LengthFindings], arms: Arms) -> Iterator[Block]:
     lines = [line for name, one in found.items() for line in _lines(name, one.bins)]
     yield Picture(
         figures.curves(f"length {arms[0].label}", lines, "tokens of a text", "right"),
@@ -172,7 +169,7 @@ def _sentence(one: LengthFindings) -> str:
     else:
         words = f"within a problem longer texts are right {'more' if low > 0 else 'less'} often ({change})"
     pooled = f"over all texts, of easy and hard problems together, it is {_points_of(one.pooled)}"
-    return f"{words}; {pooled}"
+    return f"{words}; {pooled}."
 
 
 def _points_of(one: Slope) -> str:
@@ -192,4 +189,5 @@ SECTION = section_by_run(
         "arXiv 2502.15631, by a linear regression with a constant for each problem, not a logistic one with levels",
         "arXiv 2504.14047 for lengths of right and wrong texts and the vote by length",
     ),
+    sentence=_sentence,
 )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Block, Paragraph, table
+from intact.evaluate.report.blocks import Block, table
 from intact.evaluate.report.formatting import percent, signed, with_bounds
 from intact.evaluate.report.sections.base import (
     MIXED,
+    Arms,
     NotShownError,
     Texts,
     check_mixed,
@@ -81,9 +81,7 @@ def measure(texts: Texts) -> dict[str, MarkerFindings]:
     }
 
 
-def _show(found: Mapping[str, Mapping[str, MarkerFindings]], _: Sequence[ReportArm]) -> Iterator[Block]:
-    for name, of in found.items():
-        yield Paragraph(f"{name}: {_sentence(of)}")
+def _show(found: Mapping[str, Mapping[str, MarkerFindings]], _: Arms) -> Iterator[Block]:
     yield from table(
         (
             {
@@ -124,4 +122,5 @@ SECTION = section_by_run(
         "arXiv 2503.01307 for the four habits, counted by phrases where the paper asks a model",
         "arXiv 2504.14047 for marker words, by lists of ours",
     ),
+    sentence=_sentence,
 )

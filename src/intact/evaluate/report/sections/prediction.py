@@ -17,7 +17,7 @@ from intact.evaluate.predicted import AHEAD, LEVEL, PROBLEMS, next_right, sure_w
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import bounds, percent, settled, three, with_bounds
-from intact.evaluate.report.sections.base import Drawn, NotShownError, measure_each, of_samples, section_by_run
+from intact.evaluate.report.sections.base import Arms, Drawn, NotShownError, measure_each, of_samples, section_by_run
 from intact.evaluate.results import ItemRecord
 from intact.evaluate.samples import first_records
 from intact.stats.answer_sets import least_share, least_share_of_batch, right_share, sets_at, share_rank
@@ -91,9 +91,7 @@ class RunPrediction(NamedTuple):
     because: Mapping[str, str]
 
 
-def _show(found: Mapping[str, RunPrediction], _: Sequence[ReportArm]) -> Iterator[Block]:
-    for name, one in found.items():
-        yield Paragraph(f"{name}: {sure_words(one.right, one.graded)}")
+def _show(found: Mapping[str, RunPrediction], _: Arms) -> Iterator[Block]:
     yield Paragraph(
         "By two hypergeometric tails, exact whatever the problems are like, if those to come are drawn as these "
         "were: from the same source, in an order that says nothing. Of each problem one answer counts, the first "
@@ -272,4 +270,5 @@ SECTION = section_by_run(
     measure,
     _show,
     ("arXiv 2409.13990 for batches, by the exact law of ranks; Thatcher 1964 for counts; Vovk et al. 2005 for sets",),
+    sentence=lambda one: sure_words(one.right, one.graded),
 )

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from intact.evaluate.report import figures
-from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Paragraph, Picture
-from intact.evaluate.report.sections.base import NotShownError, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, NotShownError, ReportSection, SectionBody
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody:
+def _make(arms: Arms) -> SectionBody:
     """Show the share of right answers, over samples if these are independent draws, else over seeds."""
     shared = [arm for arm in arms if arm.rates.keys() == arms[0].rates.keys()]
     if len(arms[0].rates) < 2:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, table
 from intact.evaluate.report.formatting import percent
-from intact.evaluate.report.sections.base import NotShownError, section_by_run
+from intact.evaluate.report.sections.base import Arms, NotShownError, section_by_run
 from intact.reason.parts.proving import Tried
 from intact.tools.prove.assistants import find_assistant
 from intact.tools.prove.assistants.failures import FAILURES, count_failures
@@ -75,7 +75,7 @@ def measure(arm: ReportArm) -> ProofFailures:
     return ProofFailures(kinds.total(), kinds["open"], kinds["proved"], order, problems=own)
 
 
-def _show(found: Mapping[str, ProofFailures], _: Sequence[ReportArm]) -> Iterator[Block]:
+def _show(found: Mapping[str, ProofFailures], _: Arms) -> Iterator[Block]:
     labels = [label for label in FAILURES if any(label in one.failed for one in found.values())]
     meanings = " ".join([f"{label[0].upper()}{label[1:]}: {FAILURES[label]}." for label in labels])
     return table(

@@ -14,6 +14,7 @@ from intact.evaluate.report.blocks import Block, Paragraph, Picture, table
 from intact.evaluate.report.formatting import percent, settled, whole, with_bounds
 from intact.evaluate.report.sections.base import (
     MIXED,
+    Arms,
     Drawn,
     NotShownError,
     ReportSection,
@@ -181,7 +182,7 @@ def _tokens_of_problem(arm: ReportArm) -> float:
     return max((sum(one.tokens for one in own_samples(record)) for record in arm.records), default=0)
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody:
+def _make(arms: Arms) -> SectionBody:
     curves, no_texts = by_run(arms, text_curves)
     drawn, no_samples = by_run(arms, drawn_samples)
     longest = max((one[-1][0] for own, _ in curves.values() for of in own.values() for one in of if one), default=0)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import zip_longest
 from typing import NamedTuple
 
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import percent, points, with_bounds
-from intact.evaluate.report.sections.base import NotShownError, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, NotShownError, ReportSection, SectionBody
 from intact.stats.association import share_of_samples
 from intact.stats.intervals import Interval
 from intact.stats.paired import McNemar, mcnemar
@@ -68,7 +68,7 @@ class DigitFindings(NamedTuple):
     places: list[float]
 
 
-def levels_of(arms: Sequence[ReportArm]) -> dict[str, list[LevelFindings]]:
+def levels_of(arms: Arms) -> dict[str, list[LevelFindings]]:
     """Return the findings by run and task, in ascending order of levels; runs with one level are left out."""
     groups: dict[str, list[ReportArm]] = {}
     for arm in arms:
@@ -143,7 +143,7 @@ def _form(arm: ReportArm) -> str:
     return next((one.partition("=")[2] for one in options if one.startswith("digits=")), "given")
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody:
+def _make(arms: Arms) -> SectionBody:
     levels = levels_of(arms)
     digits = {f"{arm.name}, {arm.label}": found for arm in arms if (found := digits_of(arm)) is not None}
     if not levels and not digits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import percent, settled, whole, with_bounds
 from intact.evaluate.report.machine import ModelRuntime, TokenWork
-from intact.evaluate.report.sections.base import NotShownError, section_by_run
+from intact.evaluate.report.sections.base import Arms, NotShownError, section_by_run
 from intact.stats.association import ratio_of_sums
 from intact.stats.intervals import AMOUNTS, Interval
 
@@ -136,7 +136,7 @@ def _runtime(arm: ReportArm) -> ModelRuntime:
     return arm.machine.runtime(work)
 
 
-def _show(found: Mapping[str, IdealRuntime], arms: Sequence[ReportArm]) -> Iterator[Block]:
+def _show(found: Mapping[str, IdealRuntime], arms: Arms) -> Iterator[Block]:
     sources = " and ".join(dict.fromkeys(one.source for one in found.values()))
     seconds = "; ".join(f"{with_bounds(one.side_by_side, _seconds)} s by {name}" for name, one in found.items())
     yield Paragraph(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import percent, points, settled, whole, with_bounds
 from intact.evaluate.report.sections.base import (
     MIXED,
+    Arms,
     NotShownError,
     ReportSection,
     SectionBody,
@@ -185,7 +186,7 @@ def revision_of(arm: ReportArm) -> Revision:
     )  # fmt: skip
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody:
+def _make(arms: Arms) -> SectionBody:
     sampled, lacking = by_run(arms, curves_of)
     revised, _ = by_run(arms, revision_of)
     require(sampled | revised, lacking)

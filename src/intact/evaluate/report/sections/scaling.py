@@ -7,16 +7,16 @@ from typing import Any
 
 from intact._base.errors import IntactError
 from intact.evaluate.report import figures
-from intact.evaluate.report.arms import EXTRAPOLATED, ReportArm
+from intact.evaluate.report.arms import EXTRAPOLATED
 from intact.evaluate.report.blocks import Paragraph, Picture, table
 from intact.evaluate.report.formatting import or_nan, settled, with_bounds
-from intact.evaluate.report.sections.base import NotShownError, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, NotShownError, ReportSection, SectionBody
 from intact.evaluate.results import TaskScore
 from intact.stats.intervals import Interval
 from intact.stats.laws.extrapolation import Extrapolation
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody:
+def _make(arms: Arms) -> SectionBody:
     lines: list[figures.PlotLine] = []
     rows: list[dict[str, str]] = []
     notes: list[Paragraph] = []

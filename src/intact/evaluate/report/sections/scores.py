@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from intact.evaluate.report.arms import ReportArm, runs_of
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import bounds, percent, whole
-from intact.evaluate.report.sections.base import ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, ReportSection, SectionBody
 from intact.evaluate.results import TaskScore, was_cut
 
 
@@ -19,7 +19,7 @@ def _main_scores(arm: ReportArm) -> list[TaskScore]:
     return [*chosen, *passed[:1], *passed[1:][-1:], *voted[-1:]]
 
 
-def _table(arms: Sequence[ReportArm]) -> Iterator[Block]:
+def _table(arms: Arms) -> Iterator[Block]:
     return table(
         {
             "run": arm.name,
@@ -36,7 +36,7 @@ def _table(arms: Sequence[ReportArm]) -> Iterator[Block]:
     )
 
 
-def caveats_of(arms: Sequence[ReportArm]) -> Iterator[Paragraph]:
+def caveats_of(arms: Arms) -> Iterator[Paragraph]:
     """Yield warnings about runs: failures, spent budgets, chosen texts that were cut, missing fields, caveats."""
     for path, run in runs_of(arms).items():
         for why, words in (("failed", "failed"), ("spent", "had spent their budget or context")):
@@ -57,7 +57,7 @@ def caveats_of(arms: Sequence[ReportArm]) -> Iterator[Paragraph]:
             yield Paragraph(f"{path.name}: {caveat}", True)
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody:
+def _make(arms: Arms) -> SectionBody:
     numbers = {f"{arm.name}, {arm.label}": arm.scores for arm in arms}
     return SectionBody([*_table(arms), *caveats_of(arms)], numbers)
 

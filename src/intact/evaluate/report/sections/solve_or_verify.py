@@ -9,10 +9,10 @@ import numpy as np
 
 from intact._base.errors import ParameterError
 from intact.evaluate.report import figures
-from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Block, Paragraph, Picture, table
+from intact.evaluate.report.blocks import Block, Picture, table
 from intact.evaluate.report.formatting import percent, points, settled, with_bounds
 from intact.evaluate.report.sections.base import (
+    Arms,
     Drawn,
     NotShownError,
     answer_grid,
@@ -165,9 +165,7 @@ def _exponents(verified: Floats, ratio: float, budgets: Sequence[float]) -> tupl
     return first, second
 
 
-def _show(found: Mapping[str, SplitFindings], arms: Sequence[ReportArm]) -> Iterator[Block]:
-    for name, one in found.items():
-        yield Paragraph(f"{name}: {_sentence(one)}")
+def _show(found: Mapping[str, SplitFindings], arms: Arms) -> Iterator[Block]:
     lines = [line for name, one in found.items() for line in _lines(name, one.budgets)]
     yield Picture(
         figures.curves(f"split {arms[0].label}", lines, "budget in solutions' tokens", "right"),
@@ -232,4 +230,5 @@ SECTION = section_by_run(
     of_samples(measure),
     _show,
     ("arXiv 2504.01005, over all subsets of solutions and verdicts in place of a sample of them",),
+    sentence=_sentence,
 )

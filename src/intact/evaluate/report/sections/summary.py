@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from intact._base.errors import NotInstalledError
@@ -11,7 +11,7 @@ from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Paragraph
 from intact.evaluate.report.formatting import bounds, percent, points, with_bounds
 from intact.evaluate.report.sections import comparisons, saturation
-from intact.evaluate.report.sections.base import NotShownError, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, NotShownError, ReportSection, SectionBody
 from intact.evaluate.results import ItemRecord
 from intact.reason.problem import CUT
 
@@ -19,7 +19,7 @@ _MOST = 5
 """Maximum number of differences in the summary; Comparisons lists all."""
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody:
+def _make(arms: Arms) -> SectionBody:
     sentences = [sentence for arm in arms for sentence in _of_arm(arm)]
     numbers = {f"{arm.name}, {arm.label}": _counts(arm) for arm in arms}
     return SectionBody([*map(Paragraph, sentences), *map(Paragraph, _differences(arms))], numbers)
@@ -102,7 +102,7 @@ def _cause(record: ItemRecord) -> str:
     )
 
 
-def _differences(arms: Sequence[ReportArm]) -> Iterator[str]:
+def _differences(arms: Arms) -> Iterator[str]:
     try:
         found = comparisons.differences_of(arms)
     except NotInstalledError:  # the section Comparisons reports it
