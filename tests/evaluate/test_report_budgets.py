@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from intact.evaluate.report.sections import estimation, solve_or_verify
-from intact.evaluate.report.sections.base import NotShownError
+from intact.evaluate.report.sections.base import OmittedError
 from intact.evaluate.results import SingleVerdict
 from intact.reason.aggregate.rpc import expected_errors, probabilities, prune
 from support.report_runs import MANIFEST, arm
@@ -83,7 +83,7 @@ def test_unreadable_verdicts_count_a_half_and_are_counted():
 )
 def test_runs_without_single_verdicts_have_no_split(change, because):
     made = [[one | change(one) for one in own] for own in verified(6, 0.9, 0.9)]
-    with pytest.raises(NotShownError, match=re.escape(because)):
+    with pytest.raises(OmittedError, match=re.escape(because)):
         solve_or_verify.SECTION.make([arm(made)])
 
 
@@ -175,7 +175,7 @@ def test_probabilities_choose_only_among_texts_of_the_model_itself(made, because
 
 
 def test_errors_need_independent_samples_of_ten_problems():
-    with pytest.raises(NotShownError):
+    with pytest.raises(OmittedError):
         estimation.SECTION.make([arm(drawn(1, [1.0], [True], 4, 9))])
-    with pytest.raises(NotShownError):
+    with pytest.raises(OmittedError):
         estimation.SECTION.make([arm(drawn(1, [1.0], [True], 4, 40), independent=False)])

@@ -22,7 +22,7 @@ from intact.evaluate.report.sections import (
     scaling,
     summary,
 )
-from intact.evaluate.report.sections.base import NotShownError, SectionBody
+from intact.evaluate.report.sections.base import OmittedError, SectionBody
 from intact.evaluate.report.sections.scores import caveats_of
 from intact.evaluate.results import AnswerTurn, SingleVerdict, TaskScore
 from intact.stats.laws.revision import RevisionChain
@@ -101,7 +101,7 @@ def test_votes_by_length_count_short_texts_more():
     ],
 )
 def test_length_is_not_shown_without_its_data(arms, because):
-    with pytest.raises(NotShownError, match=re.escape(because)):
+    with pytest.raises(OmittedError, match=re.escape(because)):
         length.SECTION.make(arms)
 
 
@@ -177,10 +177,10 @@ def test_problems_with_a_text_that_was_not_judged_are_left_out():
     (rest,) = checkers.SECTION.make([arm(made[:7] + made[8:])]).numbers.values()
     assert list(found.values()) == list(rest.values())
     few = "fewer than 10 problems that a checker judged have right texts, or fewer have wrong ones"
-    with pytest.raises(NotShownError, match=few):
+    with pytest.raises(OmittedError, match=few):
         checkers.SECTION.make([arm(made[:9])])
     bare = [[{"correct": one["correct"]} for one in own] for own in made]
-    with pytest.raises(NotShownError, match="no verdict or reward is recorded of all texts of its problems"):
+    with pytest.raises(OmittedError, match="no verdict or reward is recorded of all texts of its problems"):
         checkers.SECTION.make([arm(bare)])
 
 
@@ -219,7 +219,7 @@ def test_the_correction_holds_the_truth_as_often_as_it_says():
 
 
 def test_of_a_judge_that_tells_nothing_nothing_follows():
-    with pytest.raises(NotShownError, match="nothing follows"):
+    with pytest.raises(OmittedError, match="nothing follows"):
         judges.SECTION.make([arm(checked(1, np.linspace(0.05, 0.95, 60), 0.5, 0.5))])
 
 
@@ -275,7 +275,7 @@ def test_rounds_of_revision_mend_and_spoil_as_often_as_they_do():
     assert rounds.point.low <= RevisionChain(0.5, 0.3, 0.1).point() <= rounds.point.high
     assert rounds.most == 8
     assert abs(rounds.next_doubling.estimate) < 0.01
-    with pytest.raises(NotShownError, match="it has not several independent samples of each problem, their number"):
+    with pytest.raises(OmittedError, match="it has not several independent samples of each problem, their number"):
         saturation.SECTION.make([made])
 
 
@@ -401,13 +401,13 @@ def test_no_failing_equation_is_not_taken_for_certainty():
     ],
 )
 def test_false_positives_are_not_shown_without_equations(problems, because):
-    with pytest.raises(NotShownError, match=re.escape(because)):
+    with pytest.raises(OmittedError, match=re.escape(because)):
         derivations.SECTION.make([written(problems)])
 
 
 def test_texts_are_those_of_the_result_file_or_missed():
     bare = arm([[{"correct": True}] * 2] * 20)
-    with pytest.raises(NotShownError, match=r"not at hand: made\.traces\.jsonl is missing"):
+    with pytest.raises(OmittedError, match=r"not at hand: made\.traces\.jsonl is missing"):
         derivations.SECTION.make([bare])
     torn = written([[{"correct": True, "text": CLEAN}] * 2] * 20)
     torn = replace(torn, run=replace(torn.run, traces=(*torn.run.traces[:-1], '{"nodes": []}')))
@@ -457,7 +457,7 @@ def test_markers_without_an_effect_are_seldom_called_different():
     ],
 )
 def test_markers_are_not_shown_without_their_data(problems, because):
-    with pytest.raises(NotShownError, match=re.escape(because)):
+    with pytest.raises(OmittedError, match=re.escape(because)):
         markers.SECTION.make([written(problems)])
 
 

@@ -11,7 +11,7 @@ from intact._base.errors import FormatError, ParameterError
 from intact.evaluate.report.contents import report
 from intact.evaluate.report.machine import A100, DEFAULT, IdealMachine, MachineChoice, ModelRuntime, TokenWork
 from intact.evaluate.report.sections import regret, runtime
-from intact.evaluate.report.sections.base import NotShownError
+from intact.evaluate.report.sections.base import OmittedError
 from intact.evaluate.results import SampleStep
 from support.report_runs import arm
 
@@ -74,7 +74,7 @@ def test_runs_are_measured_within_one_budget():
     ],
 )
 def test_regret_is_not_shown_without_steps_and_independent_draws(made, because):
-    with pytest.raises(NotShownError, match=re.escape(because)):
+    with pytest.raises(OmittedError, match=re.escape(because)):
         regret.SECTION.make([made])
 
 
@@ -161,15 +161,15 @@ def test_a_step_of_many_texts_takes_the_longer_of_weights_and_products():
 
 
 def test_a_run_without_its_costs_is_not_timed():
-    with pytest.raises(NotShownError):
+    with pytest.raises(OmittedError):
         runtime.SECTION.make([arm([[{"correct": True}]] * 2)])
     unread = costed(arm([[{"correct": True}]] * 2), [(0, 40, 10, 1)] * 2)
-    with pytest.raises(NotShownError, match="prompts are not known"):
+    with pytest.raises(OmittedError, match="prompts are not known"):
         runtime.SECTION.make([unread])
     endpoint = costed(arm([[{"correct": True}]] * 2), [(10, 40, 10, 0)] * 2)
-    with pytest.raises(NotShownError, match="operations of its model are not counted"):
+    with pytest.raises(OmittedError, match="operations of its model are not counted"):
         runtime.SECTION.make([endpoint])
-    with pytest.raises(NotShownError, match="no --machine is of its model"):
+    with pytest.raises(OmittedError, match="no --machine is of its model"):
         runtime.SECTION.make([replace(endpoint, machine=None)])
 
 

@@ -16,7 +16,7 @@ from intact._base.plugins import pieces
 from intact.evaluate.report.arms import ReportArm, arms_of
 from intact.evaluate.report.blocks import Paragraph, Picture, ReportDocument, Section, Table, table
 from intact.evaluate.report.machine import DEFAULT, MachineChoice
-from intact.evaluate.report.sections.base import NotShownError, ReportSection
+from intact.evaluate.report.sections.base import OmittedError, ReportSection
 from intact.evaluate.results import EvaluationRun
 
 
@@ -54,7 +54,7 @@ def report(runs: Mapping[Path, EvaluationRun], title: str = "", machines: Machin
     for heading, section, own in _in_order(arms, labels):
         try:
             made = section.make(own)
-        except (NotShownError, NotInstalledError) as reason:
+        except (OmittedError, NotInstalledError) as reason:
             lacking[heading] = str(reason)
             continue
         blocks = [block for block in made.blocks if not isinstance(block, Picture) or block.svg]

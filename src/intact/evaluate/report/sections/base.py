@@ -20,7 +20,7 @@ Arms = Sequence[ReportArm]
 """The runs of a section."""
 
 
-class NotShownError(ParameterError):
+class OmittedError(ParameterError):
     """The reason why a section, or a run in it, is not shown; the message completes "not shown, because ..."."""
 
 
@@ -51,7 +51,7 @@ class ReportSection:
     place : int
         Sections are printed in ascending order of `place`.
     make : callable
-        Takes the runs of one task and returns the contents; raises `NotShownError` if the runs lack the data.
+        Takes the runs of one task and returns the contents; raises `OmittedError` if the runs lack the data.
     sources : tuple of str
         The papers that define the formulas, printed at the end of the section.
     all_tasks : bool
@@ -79,7 +79,7 @@ def section_by_run(
     Parameters
     ----------
     measure : callable
-        Returns the findings of one run; raises `NotShownError` if the run lacks the data, or ParameterError if the data
+        Returns the findings of one run; raises `OmittedError` if the run lacks the data, or ParameterError if the data
         cannot be measured. The run is then named below the others with the reason.
     show : callable
         Takes the findings by the name of the run, and all runs, and yields the blocks.
@@ -114,13 +114,13 @@ def by_run(arms: Arms, measure: Callable[[ReportArm], T]) -> tuple[dict[str, T],
 
 
 def require(found: Mapping[str, object], lacking: Mapping[str, str]) -> None:
-    """Raise `NotShownError` with the reasons, each once, if nothing was found."""
+    """Raise `OmittedError` with the reasons, each once, if nothing was found."""
     if not found:
         runs: dict[str, list[str]] = {}
         for name, because in lacking.items():
             runs.setdefault(because, []).append(name)
         several = len(runs) > 1
-        raise NotShownError("; ".join(f"{why} ({', '.join(names)})" if several else why for why, names in runs.items()))
+        raise OmittedError("; ".join(f"{why} ({', '.join(names)})" if several else why for why, names in runs.items()))
 
 
 def omission_notes(lacking: Mapping[str, str]) -> list[Paragraph]:
@@ -151,9 +151,9 @@ def is_mixed(samples: Sequence[ItemSample]) -> bool:
 
 
 def check_mixed(count: int, of: str = "texts") -> None:
-    """Raise `NotShownError` if fewer than `MIXED` problems have both right and wrong texts."""
+    """Raise `OmittedError` if fewer than `MIXED` problems have both right and wrong texts."""
     if count < MIXED:
-        raise NotShownError(
+        raise OmittedError(
             f"only {count} problem{' has' if count == 1 else 's have'} both right and wrong {of}, "
             f"and {MIXED} are needed"
         )
@@ -168,11 +168,11 @@ def drawn_samples(arm: ReportArm) -> dict[str, list[ItemSample]]:
 
     Raises
     ------
-    NotShownError
+    OmittedError
         If the method does not draw a fixed number of independent samples.
     """
     if not arm.samples:
-        raise NotShownError("it has not several independent samples of each problem, their number settled beforehand")
+        raise OmittedError("it has not several independent samples of each problem, their number settled beforehand")
     found: dict[str, list[ItemSample]] = {}
     for record in arm.records:
         found.setdefault(record.id, []).extend(
@@ -215,7 +215,7 @@ def drawn_texts(arm: ReportArm) -> dict[str, list[SampleText]]:
 
     Raises
     ------
-    NotShownError
+    OmittedError
         As `drawn_samples`, or if the file of trees is missing.
     FormatError
         If a tree is damaged, or lacks the text of a sample.
@@ -227,7 +227,7 @@ def drawn_texts(arm: ReportArm) -> dict[str, list[SampleText]]:
             of = {leaf.branch: leaf.text for leaf in leaves(trace["nodes"], trace.get("chosen"))}
             texts.setdefault(record.id, []).extend(of[one.branch] for one in own_samples(record))
     if texts.keys() != samples.keys():
-        raise NotShownError(f"its texts are not at hand: {traces_of(arm.path).name} is missing")
+        raise OmittedError(f"its texts are not at hand: {traces_of(arm.path).name} is missing")
     return {
         name: [SampleText(one, text) for one, text in zip(own, texts[name], strict=True)]
         for name, own in samples.items()

@@ -9,7 +9,7 @@ from intact.evaluate.report import figures
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Picture, table
 from intact.evaluate.report.formatting import percent, three, with_bounds
-from intact.evaluate.report.sections.base import Arms, NotShownError, section_by_run
+from intact.evaluate.report.sections.base import Arms, OmittedError, section_by_run
 from intact.stats.calibration import Bin, calibration_error, reliability, selective, selective_accuracy
 from intact.stats.intervals import SHARES, Interval, clustered
 
@@ -34,7 +34,7 @@ def measure(arm: ReportArm) -> CalibrationFindings:
     """Measure the confidences of a run."""
     own = [(record.confidence, bool(record.correct)) for record in arm.records if record.confidence is not None]
     if len(own) < len(arm.records) or not all(0 <= confidence <= 1 for confidence, _ in own):
-        raise NotShownError("its method does not state the confidence of all answers")
+        raise OmittedError("its method does not state the confidence of all answers")
     stated, right = [float(confidence) for confidence, _ in own], [correct for _, correct in own]
     misses = [confidence - correct for confidence, correct in zip(stated, right, strict=True)]
     brier = clustered([miss * miss for miss in misses], [record.id for record in arm.records], support=SHARES)

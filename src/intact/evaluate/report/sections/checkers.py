@@ -9,7 +9,7 @@ import numpy as np
 
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import percent, with_bounds
-from intact.evaluate.report.sections.base import MIXED, Arms, Drawn, NotShownError, of_samples, section_by_run
+from intact.evaluate.report.sections.base import MIXED, Arms, Drawn, OmittedError, of_samples, section_by_run
 from intact.stats.laws.resampling import MOST, BestAttempts, ResamplingLimits, resampling_limits
 
 _QUARTILES = (0.25, 0.5, 0.75)
@@ -85,7 +85,7 @@ def measure(samples: Drawn) -> dict[str, ResamplingLimits]:
         else:
             why = f"fewer than {MIXED} problems that a checker judged have right texts, or fewer have wrong ones"
     if not found:
-        raise NotShownError(why)
+        raise OmittedError(why)
     return found
 
 

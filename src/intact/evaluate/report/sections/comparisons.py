@@ -11,7 +11,7 @@ from intact._base.errors import NotInstalledError, ParameterError
 from intact.evaluate.report.arms import ReportArm, pairs_of
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import bounds, points, settled
-from intact.evaluate.report.sections.base import Arms, NotShownError, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, OmittedError, ReportSection, SectionBody
 from intact.stats.multiple import holm
 from intact.stats.paired import mcnemar, paired_bootstrap, permutation
 
@@ -65,7 +65,7 @@ def _make(arms: Arms) -> SectionBody:
     differences = differences_of(arms)
     blocks = [*_table(differences), *reservations_of(arms)]
     if not blocks:
-        raise NotShownError("no two runs are of one task")
+        raise OmittedError("no two runs are of one task")
     return SectionBody(blocks, {f"{one.first} − {one.second}, {one.label}": one for one in differences})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from intact.evaluate.report import figures
 from intact.evaluate.report.blocks import Block, Paragraph, Picture, table
 from intact.evaluate.report.formatting import or_nan, percent, whole
-from intact.evaluate.report.sections.base import Arms, NotShownError, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, OmittedError, ReportSection, SectionBody
 from intact.stats.laws.frontier import Point, frontier
 
 
@@ -18,7 +18,7 @@ def _make(arms: Arms) -> SectionBody:
             points.append(Point(arm.name, score.value, {"tokens": tokens.value, "operations": operations}))
             places[arm.name] = tokens.value, score.value, or_nan(score.low), or_nan(score.high)
     if len(points) < 2:
-        raise NotShownError("there are no two runs with accuracy and tokens")
+        raise OmittedError("there are no two runs with accuracy and tokens")
     kept, dominated = frontier(points)
     best = [point.name for point in kept]
     drawn = {name: place for name, place in places.items() if place[0] > 0}  # the axis is logarithmic

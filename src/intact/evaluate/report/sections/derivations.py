@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import percent, with_bounds
-from intact.evaluate.report.sections.base import MIXED, Arms, NotShownError, Texts, of_texts, section_by_run
+from intact.evaluate.report.sections.base import MIXED, Arms, OmittedError, Texts, of_texts, section_by_run
 from intact.evaluate.scores import curve
 from intact.stats.association import share_of_samples
 from intact.stats.coverage import pass_at_k
@@ -70,12 +70,12 @@ def measure(texts: Texts) -> DerivationFindings:
     unchecked = sum(not one.stated for one in right)
     problems = sum(any(one.right and one.stated for one in own) for own in checked.values())
     if problems < MIXED:
-        raise NotShownError(
+        raise OmittedError(
             f"{problems} problems have right texts with an equation that can be checked; {MIXED} are needed"
         )
     if len(right) - unchecked < FEWEST * len(right):
         share = percent((len(right) - unchecked) / len(right))
-        raise NotShownError(f"only {share} of its right texts state an equation that can be checked")
+        raise OmittedError(f"only {share} of its right texts state an equation that can be checked")
     wrong_problems = sum(any(one.stated and not one.right for one in own) for own in checked.values())
     return DerivationFindings(
         len(right),

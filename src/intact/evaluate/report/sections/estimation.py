@@ -13,7 +13,7 @@ from intact._base.exact import exp
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import percent, points, settled, three, with_bounds
-from intact.evaluate.report.sections.base import MIXED, Arms, Drawn, NotShownError, drawn_samples, section_by_run
+from intact.evaluate.report.sections.base import MIXED, Arms, Drawn, OmittedError, drawn_samples, section_by_run
 from intact.evaluate.results import ItemSample
 from intact.reason.aggregate.best import best_of_n
 from intact.reason.aggregate.mixture import Mixture, fit
@@ -90,7 +90,7 @@ def measure(samples: Drawn, sampling: Mapping[str, Any]) -> EstimationFindings:
     """Measure the errors of choosers on the samples of a run, drawn with these sampling parameters."""
     count = min(map(len, samples.values()))
     if count < 2 or len(samples) < MIXED:
-        raise NotShownError(f"errors of estimation need two samples of each of {MIXED} problems")
+        raise OmittedError(f"errors of estimation need two samples of each of {MIXED} problems")
     own = [list(each[:count]) for each in samples.values()]
     changed = _changed(sampling)
     texts = [[(one.tokens, one.logprob, one.answer) for one in each] for each in own]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from intact.evaluate.report.blocks import Block, Paragraph, TextTrees
 from intact.evaluate.report.failures import failures
-from intact.evaluate.report.sections.base import Arms, NotShownError, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, OmittedError, ReportSection, SectionBody
 
 
 def _make(arms: Arms) -> SectionBody:
@@ -22,7 +22,7 @@ def _make(arms: Arms) -> SectionBody:
         elif wrong and not arm.run.traces:
             blocks.append(Paragraph(f"{arm.name}: {wrong} wrong; their texts are not beside the result file."))
     if not blocks:
-        raise NotShownError("no answer is wrong")
+        raise OmittedError("no answer is wrong")
     return SectionBody(blocks, numbers)
 
 

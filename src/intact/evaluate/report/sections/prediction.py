@@ -17,7 +17,7 @@ from intact.evaluate.predicted import AHEAD, LEVEL, PROBLEMS, next_right, sure_w
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import bounds, percent, settled, three, with_bounds
-from intact.evaluate.report.sections.base import Arms, Drawn, NotShownError, measure_each, of_samples, section_by_run
+from intact.evaluate.report.sections.base import Arms, Drawn, OmittedError, measure_each, of_samples, section_by_run
 from intact.evaluate.results import ItemRecord
 from intact.evaluate.samples import first_records
 from intact.stats.answer_sets import least_share, least_share_of_batch, right_share, sets_at, share_rank
@@ -109,9 +109,9 @@ def measure(arm: ReportArm) -> RunPrediction:
     """Return all predictions of a run that its records allow."""
     first = list(first_records(arm.records).values())
     if len(first) < PROBLEMS:
-        raise NotShownError(f"it has graded answers to {len(first)} problems, and {PROBLEMS} are needed")
+        raise OmittedError(f"it has graded answers to {len(first)} problems, and {PROBLEMS} are needed")
     if any(record.correct is None for record in first):
-        raise NotShownError("a verdict on one of its answers is undecided")
+        raise OmittedError("a verdict on one of its answers is undecided")
     right = sum(bool(record.correct) for record in first)
     parts: dict[str, Callable[[], Any]] = {
         "shares of right samples": partial(of_samples(_share), arm),
@@ -136,7 +136,7 @@ def _safe(first: Sequence[ItemRecord]) -> tuple[SafeAnswers, ...]:
     answered = [record for record in first if record.answer is not None]
     stated = [record.confidence for record in answered if record.confidence is not None]
     if len(stated) < len(answered) or not answered:
-        raise NotShownError("its method does not state the confidence of all its answers")
+        raise OmittedError("its method does not state the confidence of all its answers")
     right = [bool(record.correct) for record in answered]
     silent = len(first) - len(answered)
     found = []
@@ -157,7 +157,7 @@ def _sets(drawn: Drawn) -> tuple[SetFindings, ...]:
     shares = [right_share(given, flags) for given, flags in zip(answers, right, strict=True)]
     loosest = least_share(shares, SET_LEVELS[0])
     if loosest is not None and loosest * len(answers[0]) <= 1:
-        raise NotShownError(
+        raise OmittedError(
             "an answer is seldom given twice, so that a set that holds a right one is all that was drawn"
         )
     count, ahead = len(shares), AHEAD[0]

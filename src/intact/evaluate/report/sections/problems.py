@@ -6,14 +6,14 @@ import numpy as np
 
 from intact.evaluate.report import figures
 from intact.evaluate.report.blocks import Paragraph, Picture
-from intact.evaluate.report.sections.base import Arms, NotShownError, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, OmittedError, ReportSection, SectionBody
 
 
 def _make(arms: Arms) -> SectionBody:
     """Show the share of right answers, over samples if these are independent draws, else over seeds."""
     shared = [arm for arm in arms if arm.rates.keys() == arms[0].rates.keys()]
     if len(arms[0].rates) < 2:
-        raise NotShownError("there is one problem only")
+        raise OmittedError("there is one problem only")
     shares = []
     for arm in shared:
         of = {name: c / n for name, (n, c) in arm.samples.items()} or arm.rates

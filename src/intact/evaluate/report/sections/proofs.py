@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, table
 from intact.evaluate.report.formatting import percent
-from intact.evaluate.report.sections.base import Arms, NotShownError, section_by_run
+from intact.evaluate.report.sections.base import Arms, OmittedError, section_by_run
 from intact.reason.parts.proving import Tried
 from intact.tools.prove.assistants import find_assistant
 from intact.tools.prove.assistants.failures import FAILURES, count_failures
@@ -69,7 +69,7 @@ def measure(arm: ReportArm) -> ProofFailures:
             for label in labels:
                 problems.setdefault(label, set()).add(record.id)
     if not kinds:
-        raise NotShownError("no proof was tried by the tool proof")
+        raise OmittedError("no proof was tried by the tool proof")
     order = count_failures(failed.elements())
     own = {label: len(problems[label]) for label in order}
     return ProofFailures(kinds.total(), kinds["open"], kinds["proved"], order, problems=own)

@@ -16,7 +16,7 @@ from intact.evaluate.report.sections.base import (
     MIXED,
     Arms,
     Drawn,
-    NotShownError,
+    OmittedError,
     ReportSection,
     SectionBody,
     answer_grid,
@@ -96,11 +96,11 @@ Curve = Sequence[tuple[int, bool]]
 def text_curves(arm: ReportArm) -> tuple[dict[str, list[Curve]], float]:
     """Return the curves of all texts by problem, and the share of intermediate answers that were never judged."""
     if arm.run.version < 3:
-        raise NotShownError("its file, of an earlier version, does not state answers at the ends of steps")
+        raise OmittedError("its file, of an earlier version, does not state answers at the ends of steps")
     if len(arm.rates) < 2:
-        raise NotShownError("it has only one problem")
+        raise OmittedError("it has only one problem")
     if not arm.settled or not direct(arm.records):
-        raise NotShownError("its texts are not independent draws")
+        raise OmittedError("its texts are not independent draws")
     found: dict[str, list[Curve]] = {}
     unknown = ends = 0
     for record in arm.records:
@@ -113,7 +113,7 @@ def text_curves(arm: ReportArm) -> tuple[dict[str, list[Curve]], float]:
             right = [(tokens, answer is not None and verdicts.get(answer, False)) for tokens, answer in points]
             found.setdefault(record.id, []).append(_ascending([*right, (sample.tokens, bool(sample.correct))]))
     if not any(len(one) > 1 for own in found.values() for one in own):
-        raise NotShownError("its texts have one step each")
+        raise OmittedError("its texts have one step each")
     return found, unknown / ends
 
 
@@ -166,7 +166,7 @@ def measure_votes(samples: Drawn, budget: float) -> VoteRegret:
     """Measure the regret of the vote and of coverage over the tokens of a problem."""
     count = min(map(len, samples.values()))
     if count < 2 or len(samples) < MIXED:
-        raise NotShownError(f"the regret of a vote needs two samples of each of {MIXED} problems")
+        raise OmittedError(f"the regret of a vote needs two samples of each of {MIXED} problems")
     grid, numbers = answer_grid(samples, count), curve(count)
     each = float(np.mean([one.tokens for own in samples.values() for one in own]))
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import percent, points, with_bounds
-from intact.evaluate.report.sections.base import Arms, NotShownError, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, OmittedError, ReportSection, SectionBody
 from intact.stats.association import share_of_samples
 from intact.stats.intervals import Interval
 from intact.stats.paired import McNemar, mcnemar
@@ -148,7 +148,7 @@ def _make(arms: Arms) -> SectionBody:
     digits = {f"{arm.name}, {arm.label}": found for arm in arms if (found := digits_of(arm)) is not None}
     if not levels and not digits:
         tasks = " or ".join(LEVELLED)
-        raise NotShownError(
+        raise OmittedError(
             f"no two runs of one setting are of different levels of {tasks}, and no run has {FEWEST} wrong whole "
             f"numbers of {DIGITS} digits or more"
         )

@@ -11,7 +11,7 @@ from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import percent, settled, whole, with_bounds
 from intact.evaluate.report.machine import ModelRuntime, TokenWork
-from intact.evaluate.report.sections.base import Arms, NotShownError, section_by_run
+from intact.evaluate.report.sections.base import Arms, OmittedError, section_by_run
 from intact.stats.association import ratio_of_sums
 from intact.stats.intervals import AMOUNTS, Interval
 
@@ -79,15 +79,15 @@ def measure(arm: ReportArm) -> IdealRuntime:
     """Time a run by its model's runtime, or by the work of its model on a machine."""
     costs = [record.cost for record in arm.records]
     if any(name not in cost for cost in costs for name in _NEEDED):
-        raise NotShownError("its records do not state the tokens that were read and those that were written in a row")
+        raise OmittedError("its records do not state the tokens that were read and those that were written in a row")
     if not any(cost["prefill"] for cost in costs):
-        raise NotShownError("the tokens of its prompts are not known, as of endpoints and of old files")
+        raise OmittedError("the tokens of its prompts are not known, as of endpoints and of old files")
     runtime = _runtime(arm)
     problems: dict[str, list[Mapping[str, int]]] = {}
     for record in arm.records:
         problems.setdefault(record.id, []).append(record.cost)
     if len(problems) < 2:
-        raise NotShownError("it has only one problem")
+        raise OmittedError("it has only one problem")
     sizes = [len(own) for own in problems.values()]
     one_by_one, side_by_side = (
         ratio_of_sums(
@@ -124,12 +124,12 @@ def measure(arm: ReportArm) -> IdealRuntime:
 def _runtime(arm: ReportArm) -> ModelRuntime:
     """Return the runtime of a run's model."""
     if arm.machine is None:
-        raise NotShownError("no --machine is of its model, and none states a machine")
+        raise OmittedError("no --machine is of its model, and none states a machine")
     if isinstance(arm.machine, ModelRuntime):
         return arm.machine
     work = token_work(arm)
     if work is None:
-        raise NotShownError(
+        raise OmittedError(
             "the operations of its model are not counted, as of endpoints: --machine MODEL=read=RATE,write=RATE states "
             "its rates"
         )

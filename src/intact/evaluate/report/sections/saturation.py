@@ -15,7 +15,7 @@ from intact.evaluate.report.formatting import percent, points, settled, whole, w
 from intact.evaluate.report.sections.base import (
     MIXED,
     Arms,
-    NotShownError,
+    OmittedError,
     ReportSection,
     SectionBody,
     answer_grid,
@@ -105,7 +105,7 @@ def seen_curves(arm: ReportArm) -> SeenCurves:
     count = min(map(len, samples.values()))
     numbers = sorted({*curve(count), max(count // 2, 1)})
     if len(numbers) < 3 or len(samples) < MIXED:
-        raise NotShownError(f"a law of saturation needs 4 samples of each of {MIXED} problems")
+        raise OmittedError(f"a law of saturation needs 4 samples of each of {MIXED} problems")
     grid = answer_grid(samples, count)
     tables = {
         "pass@k": np.array([pass_at_k(count, grid.right, k) for k in numbers]).T,
@@ -120,7 +120,7 @@ def curves_of(arm: ReportArm) -> dict[str, SaturationInterval]:
     numbers, curves = seen_curves(arm)
     found, lacking = measure_each(curves, lambda values: saturation_interval(numbers, values, EPSILON))
     if not found:
-        raise NotShownError("; ".join(f"{name}: {why}" for name, why in lacking.items()))
+        raise OmittedError("; ".join(f"{name}: {why}" for name, why in lacking.items()))
     return found
 
 
@@ -139,7 +139,7 @@ def forecasts_of(arm: ReportArm) -> Forecasts:
         one = forecast_curve(numbers, values, [2 * numbers[-1], 4 * numbers[-1]], draws=_DRAWS)
         if one.effective < _EFFECTIVE:
             counted = f"{one.effective:,.0f} of {one.draws:,} draws of the prior count"
-            raise NotShownError(f"only {counted}, and {_EFFECTIVE} are needed")
+            raise OmittedError(f"only {counted}, and {_EFFECTIVE} are needed")
         return one
 
     return Forecasts(*measure_each(curves, forecast))
@@ -169,7 +169,7 @@ def revision_of(arm: ReportArm) -> Revision:
     wrong = [sum(not before for before, _ in own) for own in rounds.values()]
     right = [sum(before for before, _ in own) for own in rounds.values()]
     if min(sum(map(bool, wrong)), sum(map(bool, right))) < MIXED:
-        raise NotShownError(
+        raise OmittedError(
             f"fewer than {MIXED} problems have wrong answers that were revised, or fewer have right ones"
         )
     mended = share_of_samples([sum(not before and after for before, after in own) for own in rounds.values()], wrong)

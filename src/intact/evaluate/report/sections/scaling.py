@@ -10,7 +10,7 @@ from intact.evaluate.report import figures
 from intact.evaluate.report.arms import EXTRAPOLATED
 from intact.evaluate.report.blocks import Paragraph, Picture, table
 from intact.evaluate.report.formatting import or_nan, settled, with_bounds
-from intact.evaluate.report.sections.base import Arms, NotShownError, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, OmittedError, ReportSection, SectionBody
 from intact.evaluate.results import TaskScore
 from intact.stats.intervals import Interval
 from intact.stats.laws.extrapolation import Extrapolation
@@ -41,7 +41,7 @@ def _make(arms: Arms) -> SectionBody:
                 notes += [Paragraph(f"{arm.name}: {caution}.", True) for caution in law.cautions]
                 numbers[arm.name]["law"] = {"exponent": law.exponent, **_foretold(law)}
     if not lines:
-        raise NotShownError("no run has several independent samples of each problem")
+        raise OmittedError("no run has several independent samples of each problem")
     caption = "Coverage (pass@k) and majority@k over the number of samples, unbiased, with 95% intervals over problems"
     fitted = "; thin lines and bands are fitted laws" if rows else ""
     svg = figures.curves(f"scaling {arms[0].label}", lines, "samples a problem (k)", "right")

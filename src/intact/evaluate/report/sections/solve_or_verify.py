@@ -14,7 +14,7 @@ from intact.evaluate.report.formatting import percent, points, settled, with_bou
 from intact.evaluate.report.sections.base import (
     Arms,
     Drawn,
-    NotShownError,
+    OmittedError,
     answer_grid,
     check_mixed,
     is_mixed,
@@ -94,15 +94,15 @@ def measure(samples: Drawn) -> SplitFindings:
         written, solved = sum(v.tokens for one in given for v in one), sum(one.tokens for one in every)
         (checks,) = sizes
         if not written or not solved:
-            raise NotShownError("the tokens of its verdicts are not recorded")
+            raise OmittedError("the tokens of its verdicts are not recorded")
         if checks > 1 and any(v.value not in (0, 0.5, 1, None) for one in given for v in one):
-            raise NotShownError(f"the verdicts of {by} are neither yes nor no")
+            raise OmittedError(f"the verdicts of {by} are neither yes nor no")
         scores = {
             name: [[0.5 if v.value is None else v.value for v in one] for one in own] for name, own in values.items()
         }
         unreadable = sum(v.value is None for one in given for v in one) / (len(given) * checks)
         return _measured(by, samples, scores, written / checks / solved, unreadable=unreadable)
-    raise NotShownError("verdicts on each of its texts are not recorded")
+    raise OmittedError("verdicts on each of its texts are not recorded")
 
 
 def _measured(
