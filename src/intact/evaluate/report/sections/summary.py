@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from intact._base.errors import NotInstalledError
+from intact._base.errors import NotInstalledError, ParameterError
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Paragraph
 from intact.evaluate.report.formatting import bounds, percent, points, with_bounds
 from intact.evaluate.report.sections import comparisons, saturation
-from intact.evaluate.report.sections.base import Arms, OmittedError, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, ReportSection, SectionBody
 from intact.evaluate.results import ItemRecord
 from intact.reason.problem import CUT
 
@@ -60,7 +60,7 @@ def _more_samples(arm: ReportArm) -> str:
     """Return the benefit of more samples; an empty text unless samples are independent draws."""
     try:
         found = saturation.curves_of(arm)
-    except OmittedError:
+    except ParameterError:
         return ""
     parts = []
     if vote := found.get("majority@k"):
