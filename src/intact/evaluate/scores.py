@@ -112,7 +112,7 @@ def _score(
     groups, problems = len(set(clusters)), len({record.id for record in records})
     terms, unit = integers(values)
     mean = float(Fraction(sum(terms), unit * len(terms)))
-    bounds: tuple[float, float] | None = None
+    bounds: tuple[float | None, float | None] = (None, None)
     if support == SHARES and (set(values) <= {0.0, 1.0} if groups == len(values) else set(values) in ({0.0}, {1.0})):
         # where all are alike, how problems differ cannot be told from their spread
         bounds, how = wilson(round(mean * groups), groups), "Wilson"
@@ -121,13 +121,14 @@ def _score(
     elif groups > 1:
         found = clustered(values, clusters, support=support)
         bounds, how = (found.low, found.high), "t over problems" if groups == problems else "t over clusters"
-        if _rounded(found.low) == _rounded(found.high):  # how problems differ cannot be told where they do not
-            bounds, how = None, "problems all alike"
+        if rounded(found.low) == rounded(found.high):  # how problems differ cannot be told where they do not
+            bounds, how = (None, None), "problems all alike"
     else:
         how = "one problem" if problems == 1 else "one cluster"
-    low, high = (None, None) if bounds is None else map(_rounded, bounds)
-    return TaskScore(place, metric, _rounded(mean), low, high=high, problems=problems, interval=how)
+    low, high = (None if bound is None else rounded(bound) for bound in bounds)
+    return TaskScore(place, metric, rounded(mean), low, high=high, problems=problems, interval=how)
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """Round to the digits of a score, so that the last bits of a library's sum do not show."""
     return significant(value, DIGITS)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from intact._base.exact import significant
-from intact.evaluate.scores import DIGITS
+from intact.evaluate.scores import rounded
 from intact.stats.intervals import Interval
 
 whole = "{:,.0f}".format
@@ -15,9 +14,8 @@ signed = "{:+z.2f}".format
 """Format a number with its sign and two decimals."""
 
 
-def settled(value: float) -> float:
-    """Round to ten digits, so that the last bits of a library's sum do not decide how a tie is printed."""
-    return significant(value, DIGITS)
+settled = rounded
+"""Round to ten digits, so that the last bits of a library's sum do not decide how a tie is printed."""
 
 
 def percent(value: float) -> str:

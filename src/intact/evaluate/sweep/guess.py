@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from intact._base.errors import ParameterError
-from intact._base.exact import significant
 from intact._base.files import write_whole
 from intact.evaluate.files import damaged, read_document
 from intact.evaluate.results import typed
+from intact.evaluate.scores import rounded
 from intact.evaluate.sweep.recorded import read_trial
 from intact.evaluate.sweep.records import RecordFeatures, SettingRecord
 from intact.evaluate.sweep.space import SweepTrial
@@ -36,7 +36,6 @@ NOISE: Final = 80
 """Problems on which chance moves a gain as much as records differ."""
 PRIOR: Final = 1.0
 """The weight of the baseline's gain, 0, in each prediction."""
-_DIGITS: Final = 10
 
 
 class RankedSetting(NamedTuple):
@@ -101,7 +100,7 @@ def rank_settings(records: Sequence[SettingRecord], features: RecordFeatures) ->
     found = {
         key: RankedSetting(
             trials[key],
-            significant(math.fsum(w * g for w, g in own) / (math.fsum(w for w, _ in own) + PRIOR), _DIGITS),
+            rounded(math.fsum(w * g for w, g in own) / (math.fsum(w for w, _ in own) + PRIOR)),
             len(own),
         )
         for key, own in sums.items()
@@ -133,9 +132,9 @@ def worth_of(records: Sequence[SettingRecord], *, accuracy: bool = False) -> Gue
     test = permutation(later, [0.0] * len(later))
     means = [math.fsum(own) / len(ordered) for own in (best, guessed, average)]
     figures = (means[0] - means[1], means[0] - means[2], means[0], means[1])
-    guess, mean, default, advantage = (significant(value, _DIGITS) for value in figures)
+    guess, mean, default, advantage = map(rounded, figures)
     p = test.p / 2 if test.difference > 0 else 1 - test.p / 2
-    return GuessWorth(len(ordered), guess, mean, default, advantage=advantage, p=significant(p, _DIGITS))
+    return GuessWorth(len(ordered), guess, mean, default, advantage=advantage, p=rounded(p))
 
 
 def _gain_of_guess(others: Sequence[SettingRecord], record: SettingRecord, *, accuracy: bool) -> float:

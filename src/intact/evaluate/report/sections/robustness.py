@@ -116,16 +116,13 @@ def _verdicts(arm: ReportArm) -> dict[str, list[bool]]:
 
 def digits_of(arm: ReportArm) -> DigitFindings | None:
     """Return the wrong digits of a run's wrong whole numbers; None if there are too few."""
-    pairs = []
-    for record in arm.records:
-        answers = [one.answer for one in record.samples if not one.other_prompt and not one.correct]
-        right = as_number(record.right)
-        if right is None or right.denominator > 1 or abs(right) < 10 ** (DIGITS - 1):
-            continue
-        for text in answers:
-            given = None if text is None else as_number(text)
-            if given is not None and given.denominator == 1:
-                pairs.append((str(abs(int(given)))[::-1], str(abs(int(right)))[::-1]))
+    pairs = [
+        (given, right)
+        for record in arm.records
+        if len(right := _digits(record.right)) >= DIGITS
+        for one in record.samples
+        if not one.other_prompt and not one.correct and (given := _digits(one.answer))
+    ]
     if len(pairs) < FEWEST:
         return None
     same = [(given, right) for given, right in pairs if len(given) == len(right)]
@@ -135,6 +132,12 @@ def digits_of(arm: ReportArm) -> DigitFindings | None:
         if there:
             places.append(sum(there) / len(there))
     return DigitFindings(_form(arm), len(pairs), 1 - len(same) / len(pairs), places)
+
+
+def _digits(text: str | None) -> str:
+    """Return the digits of a whole number, from the last to the first; an empty text if it is no whole number."""
+    number = None if text is None else as_number(text)
+    return "" if number is None or number.denominator > 1 else str(abs(int(number)))[::-1]
 
 
 def _form(arm: ReportArm) -> str:
