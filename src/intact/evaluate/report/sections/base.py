@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar
@@ -113,7 +113,7 @@ def by_run(arms: Arms, measure: Callable[[ReportArm], T]) -> tuple[dict[str, T],
     return measure_each({arm.name: arm for arm in arms}, measure)
 
 
-def require(found: Mapping[str, object], lacking: Mapping[str, str]) -> None:
+def require(found: Collection[object], lacking: Mapping[str, str]) -> None:
     """Raise `OmittedError` with the reasons, each once, if nothing was found."""
     if not found:
         runs: dict[str, list[str]] = {}

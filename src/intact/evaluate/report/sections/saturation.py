@@ -189,7 +189,7 @@ def revision_of(arm: ReportArm) -> Revision:
 def _make(arms: Arms) -> SectionBody:
     sampled, lacking = by_run(arms, curves_of)
     revised, _ = by_run(arms, revision_of)
-    require(sampled | revised, lacking)
+    require([*sampled, *revised], lacking)
     doubled = {arm.name: foretold(arm) for arm in arms if arm.name in sampled}
     forecasts, _ = by_run(arms, forecasts_of)
     blocks = [*_of_samples(sampled, doubled), *_of_forecasts(forecasts), *_of_rounds(revised)]
