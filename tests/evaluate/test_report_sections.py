@@ -1,6 +1,8 @@
 """Sections of reports on records of known truth: what they find, and when they are not shown."""
 
+import importlib
 import json
+import pkgutil
 import re
 from dataclasses import replace
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from intact._base.errors import FormatError
+from intact.evaluate.report import sections
 from intact.evaluate.report.arms import EXTRAPOLATED
 from intact.evaluate.report.blocks import Paragraph, Table
 from intact.evaluate.report.contents import SECTIONS, as_list, report
@@ -39,6 +42,13 @@ def test_titles_differ_and_sections_that_print_formulas_name_their_sources():
         "In short", "Cost and accuracy", "Problems", "Failed proofs", "Failures",
         "How to make it again",
     ]  # fmt: skip
+
+
+def test_every_file_of_sections_adds_one_section_with_a_place_of_its_own():
+    names = [module.name for module in pkgutil.iter_modules(sections.__path__) if module.name != "base"]
+    own = [importlib.import_module(f"{sections.__name__}.{name}").SECTION for name in names]
+    assert sorted(own, key=lambda section: section.place) == list(SECTIONS)
+    assert len({section.place for section in SECTIONS}) == len(SECTIONS)
 
 
 def lengthy(seed, effect=0.0, problems=60, samples=8):

@@ -70,8 +70,8 @@ def section_by_run(
     place: int,
     measure: Callable[[ReportArm], T],
     show: Callable[[Mapping[str, T], Arms], Iterable[Block]],
-    sources: tuple[str, ...] = (),
     *,
+    sources: tuple[str, ...] = (),
     sentence: Callable[[T], str] | None = None,
 ) -> ReportSection:
     """Declare a section that measures each run separately.

@@ -76,5 +76,5 @@ SECTION = section_by_run(
     80,
     measure,
     _show,
-    ("ECE: arXiv 1706.04599", "Brier 1950", "AURC: arXiv 1705.08500, with ties shared"),
+    sources=("ECE: arXiv 1706.04599", "Brier 1950", "AURC: arXiv 1705.08500, with ties shared"),
 )

@@ -157,5 +157,5 @@ SECTION = section_by_run(
     160,
     of_samples(measure),
     _show,
-    ("arXiv 2411.17501, each attempt weighted by the prior share of its problems",),
+    sources=("arXiv 2411.17501, each attempt weighted by the prior share of its problems",),
 )

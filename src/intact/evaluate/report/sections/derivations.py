@@ -151,6 +151,6 @@ SECTION = section_by_run(
     150,
     of_texts(measure),
     _show,
-    ("arXiv 2502.06217, with equations computed again in place of judges",),
+    sources=("arXiv 2502.06217, with equations computed again in place of judges",),
     sentence=_sentence,
 )

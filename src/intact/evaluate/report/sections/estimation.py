@@ -265,6 +265,6 @@ SECTION = section_by_run(
     110,
     _measure_arm,
     _show,
-    ("arXiv 2502.00511 and 2510.15444, at this n in place of many samples, estimated from one set of samples",),
+    sources=("arXiv 2502.00511 and 2510.15444, at this n in place of many samples, estimated from one set of samples",),
     sentence=_sentence,
 )

@@ -185,7 +185,7 @@ SECTION = section_by_run(
     130,
     of_samples(measure),
     _show,
-    (
+    sources=(
         "arXiv 2502.15631, by a linear regression with a constant for each problem, not a logistic one with levels",
         "arXiv 2504.14047 for lengths of right and wrong texts and the vote by length",
     ),

@@ -118,7 +118,7 @@ SECTION = section_by_run(
     140,
     of_texts(measure),
     _show,
-    (
+    sources=(
         "arXiv 2503.01307 for the four habits, counted by phrases where the paper asks a model",
         "arXiv 2504.14047 for marker words, by lists of ours",
     ),

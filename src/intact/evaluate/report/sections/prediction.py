@@ -269,6 +269,8 @@ SECTION = section_by_run(
     70,
     measure,
     _show,
-    ("arXiv 2409.13990 for batches, by the exact law of ranks; Thatcher 1964 for counts; Vovk et al. 2005 for sets",),
+    sources=(
+        "arXiv 2409.13990 for batches, by the exact law of ranks; Thatcher 1964 for counts; Vovk et al. 2005 for sets",
+    ),
     sentence=lambda one: sure_words(one.right, one.graded),
 )

@@ -183,5 +183,5 @@ SECTION = section_by_run(
     60,
     measure,
     _show,
-    ("arXiv 2305.02440; rates that follow from a machine are ours, from medians of its authors' logs",),
+    sources=("arXiv 2305.02440; rates that follow from a machine are ours, from medians of its authors' logs",),
 )

@@ -229,6 +229,6 @@ SECTION = section_by_run(
     180,
     of_samples(measure),
     _show,
-    ("arXiv 2504.01005, over all subsets of solutions and verdicts in place of a sample of them",),
+    sources=("arXiv 2504.01005, over all subsets of solutions and verdicts in place of a sample of them",),
     sentence=_sentence,
 )
