@@ -124,7 +124,7 @@ def measure(samples: Drawn, sampling: Mapping[str, Any]) -> EstimationFindings:
         },
         changed,
         copies=1 - sum(len(set(each)) for each in texts) / (count * len(texts)),
-        seen_mass=float(np.mean([sum(np.exp(logprob) for _, logprob, _ in set(each)) for each in texts])),
+        seen_mass=float(np.mean([sum(np.exp(logprob) for _, logprob, _ in dict.fromkeys(each)) for each in texts])),
     )
 
 
