@@ -256,26 +256,30 @@ def _measured(name: str, path: Path) -> StatedRuntime:
     except ValueError as error:
         raise FormatError(f"{path} cannot be read as JSON: {error}") from error
     figures: Any = document.get("figures", ()) if isinstance(document, Mapping) else ()
-    prompts: dict[float, float] = {}
-    step: float | None = None
-    for one in figures:
-        if not isinstance(one, Mapping) or one.get("unit") != "tokens/s" or "drafting" in str(one.get("what")):
-            continue
-        rate = one.get("median")
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
-            continue
-        length = re.fullmatch(r"prompt of (\d+)", str(one.get("what")))
-        if one.get("group") == "prompt" and length is not None:
-            prompts[float(length[1])] = float(length[1]) / rate
-        elif one.get("group") == "stream":
-            step = 1 / rate
-    if not prompts or step is None:
+    rates = {
+        (str(one.get("group")), str(one.get("what"))): one["median"]
+        for one in figures
+        if isinstance(one, Mapping) and one.get("unit") == "tokens/s" and _is_rate(one.get("median"))
+    }
+    prompts = {
+        float(length[1]): float(length[1]) / rate
+        for (group, what), rate in rates.items()
+        if group == "prompt" and (length := re.fullmatch(r"prompt of (\d+)", what)) is not None
+    }
+    steps = [1 / rate for (group, what), rate in rates.items() if group == "stream" and "drafting" not in what]
+    if not prompts or not steps:
         raise ParameterError(
             f"{path} has no rates of a prompt and of one stream: `intact bench --json --only prompt --only stream` "
             "writes them"
         )
-    points = tuple(sorted(({1.0: step} | prompts).items()))
+    points = tuple(sorted(({1.0: steps[-1]} | prompts).items()))
     model = name or Path(str(document.get("model", ""))).name
     return StatedRuntime(
-        model, bool(name), ModelRuntime(points, step, 0.0, 1, price=None, name=f"the rates measured in {path.name}")
+        model,
+        bool(name),
+        ModelRuntime(points, steps[-1], 0.0, 1, price=None, name=f"the rates measured in {path.name}"),
     )
+
+
+def _is_rate(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
