@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from intact._base.errors import IntactError, ParameterError
-from intact._base.exact import Number, significant
+from intact._base.exact import Number
 from intact._base.files import sha256_of
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.evaluate.files import read as read_result
 from intact.evaluate.predicted import LEVEL, PROBLEMS, next_right, sure_words
 from intact.evaluate.results import ItemRecord
 from intact.evaluate.samples import Leaf, direct, first_records, leaves, own_samples
-from intact.evaluate.scores import DIGITS
+from intact.evaluate.scores import rounded
 from intact.reason.driving.execution import DEFAULTS
 from intact.reason.problem import Result
 from intact.reason.registry import all_methods
@@ -255,7 +255,7 @@ class CalibrationRun:
             bins = bins_from_the_top([own for own, _ in stated], [flag for _, flag in stated])
             found = next((one for one in bins if one.low <= confidence), bins[-1])
             right, problems, span = round(found.right * found.texts), found.texts, (found.low, found.high)
-        low, high = (significant(bound, DIGITS) for bound in wilson(right, problems, level))
+        low, high = map(rounded, wilson(right, problems, level))
         return RightChance(right, problems, low, high, confidences=span)
 
     def _sets(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,42 @@ def host_of(path: Path) -> Path:
 def partial_of(path: Path) -> Path:
     """Return the path of what there is of a result while the run goes on."""
     return path.with_suffix(".part.jsonl")
+
+
+@contextmanager
+def damaged(path: Path, *passed: type[Exception]) -> Iterator[None]:
+    """Raise FormatError if code in the block fails on the contents of a file; errors of the types `passed` stay."""
+    try:
+        yield
+    except passed:
+        raise
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise FormatError(f"{path} is damaged: {error!r:.200}") from error
+
+
+def read_document(path: Path, form: str, version: int, what: str) -> dict[str, Any]:
+    """Read a JSON file of a format of this package.
+
+    Parameters
+    ----------
+    form, version
+        The expected values of the members `format` and `version`.
+    what : str
+        The kind of file, for the message.
+
+    Raises
+    ------
+    ParameterError
+        If the file is missing.
+    FormatError
+        If it is not JSON, or of another format or version.
+    """
+    value = strict_json.parse(read_text(path, ParameterError), str(path), error=FormatError)
+    if not isinstance(value, dict) or value.get("format") != form:
+        raise FormatError(f"{path} is no {what}")
+    if value.get("version") != version:
+        raise FormatError(f"{path} is of version {value.get('version')!r}; this program reads {version}")
+    return value
 
 
 def write(run: EvaluationRun, path: Path, host: Mapping[str, Any]) -> None:
@@ -110,7 +147,7 @@ def read(path: Path) -> EvaluationRun:
     if len(values) < 2 or not isinstance(values[-1], dict) or "scores" not in values[-1]:
         raise FormatError(f"{path} is cut off: its last line holds no scores")
     manifest = {name: value for name, value in first.items() if name not in ("format", "version")}
-    try:
+    with damaged(path):
         typed(manifest, _MANIFEST)
         if not [typed(model, {"name": (str,)}) for model in manifest["models"]]:
             raise TypeError("there is no model")
@@ -127,8 +164,6 @@ def read(path: Path) -> EvaluationRun:
             if place not in tasks:
                 raise TypeError(f"there is no such task: {place}")
         check(scores, records, nearly=first["version"] == 1)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise FormatError(f"{path} is damaged: {error!r:.200}") from error
     run = EvaluationRun(manifest, records, scores, _traces(traces_of(path), digest), version=first["version"])
     if run.undecided:
         raise ParameterError(

@@ -128,15 +128,16 @@ def adapter_of(backend: Backend) -> Path | None:
 
 
 def mix_of(backend: Backend) -> list[str]:
-    """Return the options of the mix that a model's texts are drawn from; its partners by the names of their files."""
+    """Return the options of the mix that a model's texts are drawn from; partners by the names of their files."""
     if not isinstance(backend, NativeBackend) or backend.mix is None:
         return []
-    words = ["--mix", backend.mix.words]
-    if backend.mix.shadow is not None:
-        words += ["--shadow", backend.mix.shadow]
-    for partner in backend.partners:
-        words += ["--partner", partner.path.name]
-    return words
+    partners = [word for partner in backend.partners for word in _option("partner", partner.path.name)]
+    return ["--mix", backend.mix.words, *_option("shadow", backend.mix.shadow), *partners]
+
+
+def _option(name: str, value: object) -> list[str]:
+    """Return an option of the command line with its value; nothing if the value is None."""
+    return [] if value is None else [f"--{name}", str(value)]
 
 
 def continues_of(backends: Iterable[Backend]) -> str:
@@ -157,33 +158,25 @@ def command(
     """Return the command that regenerates a run; `mix` are the options of its mix."""
     words = ["intact", "eval", models[0], *[chosen.label for chosen in plan.tasks]]
     for name in models[1:]:
-        words += ["--with", f"{name}={plan.others.get(name, name)}"]
-    if adapter is not None:
-        words += ["--adapter", str(adapter)]
-    words += mix
+        words += _option("with", f"{name}={plan.others.get(name, name)}")
+    words += [*_option("adapter", adapter), *mix]
     if any(not isinstance(chosen.task, LikelihoodTask) for chosen in plan.tasks):
-        words += ["--method", plan.source]
+        words += _option("method", plan.source)
         for name, value in plan.parameters.items():
-            words += ["--set", f"{name}={value}".replace("\n", "\\n")]
+            words += _option("set", f"{name}={value}".replace("\n", "\\n"))
         for name, value in plan.sampling.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
-    if profile != USUAL:
-        words += ["--profile", profile]
-    if continues != "no":
-        words += ["--continues", continues]
-    if now is not None and now != DEFAULT_NOW.isoformat():
-        words += ["--now", now]
-    if plan.system is not None:
-        words += ["--system", plan.system]
-    if thinking is not None:
-        words += ["--thinking", thinking]
-    if plan.limit is not None:
-        words += ["--limit", str(plan.limit)]
-    if plan.seeds != (0,):
-        words += ["--seed", ",".join(map(str, plan.seeds))]
-    if caps := plan.budget.as_dict():
-        words += ["--budget", ",".join(f"{name}={value}" for name, value in caps.items())]
-    return shlex.join(words)
+    options = {
+        "profile": None if profile == USUAL else profile,
+        "continues": None if continues == "no" else continues,
+        "now": None if now == DEFAULT_NOW.isoformat() else now,
+        "system": plan.system,
+        "thinking": thinking,
+        "limit": plan.limit,
+        "seed": None if plan.seeds == (0,) else ",".join(map(str, plan.seeds)),
+        "budget": ",".join(f"{name}={value}" for name, value in plan.budget.as_dict().items()) or None,
+    }
+    return shlex.join([*words, *(word for name, value in options.items() for word in _option(name, value))])
 
 
 def digest(value: Any) -> str:

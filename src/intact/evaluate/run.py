@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from intact._base.errors import ParameterError
@@ -16,6 +17,30 @@ from intact.evaluate.work import Done, How, work
 from intact.reason.backends.base import Backend
 
 Worker = Callable[[Plan, Sequence[Unit], How], Generator[Done, None, None]]
+
+
+def run_units(
+    worker: Worker, plan: Plan, how: How, *, shuffle: int | None = None, done: Callable[[Done], None] | None = None
+) -> list[Done]:
+    """Run all units of a plan, and return them in its order.
+
+    Parameters
+    ----------
+    shuffle : int, optional
+        Seed of a random order of work. Does not change the result.
+    done : callable, optional
+        Called with every unit when it is done.
+    """
+    units = list(plan.units())
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(units)
+    results: dict[Unit, Done] = {}
+    with closing(worker(plan, units, how)) as finished:
+        for one in finished:
+            results[one.unit] = one
+            if done is not None:
+                done(one)
+    return [results[unit] for unit in plan.units()]
 
 
 def evaluate(
@@ -50,18 +75,8 @@ def evaluate(
     ParameterError
         If every problem failed; with the first error.
     """
-    described, how = described or manifest(plan, backends), how or How()
-    units = list(plan.units())
-    if shuffle is not None:
-        random.Random(shuffle).shuffle(units)
-    results: dict[Unit, Done] = {}
-    working = work(backends, plan, units, how) if worker is None else worker(plan, units, how)
-    with closing(working) as finished:
-        for one in finished:
-            results[one.unit] = one
-            if done is not None:
-                done(one)
-    ordered = [results[unit] for unit in plan.units()]
+    described = described or manifest(plan, backends)
+    ordered = run_units(worker or partial(work, backends), plan, how or How(), shuffle=shuffle, done=done)
     records = tuple(one.record for one in ordered)
     errors = [record.error for record in records if record.why == "failed"]
     if len(errors) == len(records):

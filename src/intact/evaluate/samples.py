@@ -99,7 +99,9 @@ def leaves(nodes: Sequence[Mapping[str, Any]], chosen: str | None = None) -> Ite
         )
     if chosen is not None and chosen not in texts:
         for node in nodes:
-            if node["kind"] == "call" and "method" in node and chosen in _branches(node["nodes"]):
+            if _calls_method(node) and any(
+                one["kind"] == "extend" and one["branch"] == chosen for one in _walk(node["nodes"])
+            ):
                 yield from leaves(node["nodes"], chosen)
 
 
@@ -124,25 +126,23 @@ def texts_of(result: Result) -> tuple[list[Leaf], int | None]:
     return [*found, own], len(found)
 
 
-def _branches(nodes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the branches of all texts of a tree, also of methods that were called."""
+def _calls_method(node: Mapping[str, Any]) -> bool:
+    return node["kind"] == "call" and "method" in node
+
+
+def _walk(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the nodes of a tree in order, with the nodes of a method in place of its call."""
     for node in nodes:
-        if node["kind"] == "extend":
-            yield node["branch"]
-        elif node["kind"] == "call" and "method" in node:
-            yield from _branches(node["nodes"])
+        yield from _walk(node["nodes"]) if _calls_method(node) else (node,)
 
 
 def rewards_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Return the last reward of each scorer for each branch that it judged, also in methods that were called."""
     found: dict[str, dict[str, float]] = {}
-    for node in nodes:
+    for node in _walk(nodes):
         if node["kind"] == "score":
             for branch, reward in node["scores"]:
                 found.setdefault(branch, {})[node["scorer"]] = reward
-        elif node["kind"] == "call" and "method" in node:
-            for branch, rewards in rewards_of(node["nodes"]).items():
-                found.setdefault(branch, {}).update(rewards)
     return found
 
 

@@ -112,23 +112,23 @@ def _score(
     groups, problems = len(set(clusters)), len({record.id for record in records})
     terms, unit = integers(values)
     mean = float(Fraction(sum(terms), unit * len(terms)))
+    bounds: tuple[float | None, float | None] = (None, None)
     if support == SHARES and (set(values) <= {0.0, 1.0} if groups == len(values) else set(values) in ({0.0}, {1.0})):
         # where all are alike, how problems differ cannot be told from their spread
-        low, high, how = *wilson(round(mean * groups), groups), "Wilson"
+        bounds, how = wilson(round(mean * groups), groups), "Wilson"
     elif len(set(values)) == 1:
-        return TaskScore(place, metric, _rounded(mean), None, high=None, problems=problems, interval="all alike")
+        how = "all alike"
     elif groups > 1:
         found = clustered(values, clusters, support=support)
-        low, high, how = found.low, found.high, "t over problems" if groups == problems else "t over clusters"
-        if _rounded(low) == _rounded(high):  # how problems differ cannot be told where they do not
-            return TaskScore(
-                place, metric, _rounded(mean), None, high=None, problems=problems, interval="problems all alike"
-            )
+        bounds, how = (found.low, found.high), "t over problems" if groups == problems else "t over clusters"
+        if rounded(found.low) == rounded(found.high):  # how problems differ cannot be told where they do not
+            bounds, how = (None, None), "problems all alike"
     else:
-        why = "one problem" if problems == 1 else "one cluster"
-        return TaskScore(place, metric, _rounded(mean), None, high=None, problems=problems, interval=why)
-    return TaskScore(place, metric, _rounded(mean), _rounded(low), high=_rounded(high), problems=problems, interval=how)
+        how = "one problem" if problems == 1 else "one cluster"
+    low, high = (None if bound is None else rounded(bound) for bound in bounds)
+    return TaskScore(place, metric, rounded(mean), low, high=high, problems=problems, interval=how)
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """Round to the digits of a score, so that the last bits of a library's sum do not show."""
     return significant(value, DIGITS)

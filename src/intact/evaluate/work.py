@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from intact._base.errors import ParameterError
 from intact.evaluate.judging import Judge, ready
@@ -95,16 +95,19 @@ def work(backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how
 
 def check_receipts(tasks: Iterable[Chosen]) -> None:
     """Raise ParameterError if one of some tasks has no receipts."""
-    for task in tasks:
-        if isinstance(task.task, LikelihoodTask):
-            raise ParameterError(f"{task.label} compares likelihoods, of which there are no receipts")
+    _check_written(tasks, "of which there are no receipts")
 
 
 def check_mix(tasks: Iterable[Chosen]) -> None:
     """Raise ParameterError if one of some tasks draws nothing, so that there is nothing to mix."""
+    _check_written(tasks, "which are a model's own: it takes no mix")
+
+
+def _check_written(tasks: Iterable[Chosen], why: str) -> None:
+    """Raise ParameterError if one of some tasks compares likelihoods."""
     for task in tasks:
         if isinstance(task.task, LikelihoodTask):
-            raise ParameterError(f"{task.label} compares likelihoods, which are a model's own: it takes no mix")
+            raise ParameterError(f"{task.label} compares likelihoods, {why}")
 
 
 def _solve(
@@ -112,15 +115,18 @@ def _solve(
 ) -> Iterator[Done]:
     converses = takes_conversations(next(iter(backends.values())))
     jobs = (MethodJob(plan.method, plan.problem(unit, converses), plan.parameters) for unit in units)
-    options: dict[str, Any] = {
-        "budget": plan.budget,
-        "journal": how.journal,
-        "parallel": how.parallel,
-        "receipt": how.receipt,
-    }
-    sampling = plan.task_sampling(units[0].task, converses)
+    solving = solve_all(
+        backends,
+        jobs,
+        sampling=plan.task_sampling(units[0].task, converses),
+        budget=plan.budget,
+        journal=how.journal,
+        parallel=how.parallel,
+        progress=how.progress,
+        receipt=how.receipt,
+    )
     pending: list[_Pending] = []
-    with closing(solve_all(backends, jobs, sampling=sampling, progress=how.progress, **options)) as results:
+    with closing(solving) as results:
         for number, result in results:
             pending.append(_judged(plan, units[number], result, judge))
             judge.keep()
@@ -170,17 +176,15 @@ def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
             answers.append(chosen.read(item, leaf.answer_part, leaf.why in CUT))
             before.append([chosen.read(item, end.answer_part, True) for end in leaf.ends[:-1]])
         unread.append(bool(timeouts))
-    verdicts = [
-        ready(None) if timed_out else judge.ask(task, item, answer)
-        for answer, timed_out in zip(answers, unread, strict=True)
-    ]
-    if result.why == "failed":
-        own = ready(False)
-    else:
-        own = ready(None) if any(unread) else judge.ask(task, item, result.answer.answer)
-    verdicts.insert(0, own)
-    noted = [] if result.why == "failed" else turns_of(result.answer.details)
-    turns = [[(answer, judge.ask(task, item, answer)) for answer in draft] for draft in noted]
+
+    def verdict(answer: str | None, timed_out: bool = False) -> Future[bool | None]:
+        return ready(None) if timed_out else judge.ask(task, item, answer)
+
+    failed = result.why == "failed"
+    own = ready(False) if failed else verdict(result.answer.answer, any(unread))
+    verdicts = [own, *map(verdict, answers, unread)]
+    noted = [] if failed else turns_of(result.answer.details)
+    turns = [[(answer, verdict(answer)) for answer in draft] for draft in noted]
     return _Pending(unit, result, found, place, answers=answers, verdicts=verdicts, before=before, turns=turns)
 
 

@@ -44,6 +44,11 @@ class McNemar(NamedTuple):
     exact: float
     mid: float
 
+    @property
+    def interval(self) -> Interval:
+        """The difference with its bounds."""
+        return Interval(self.difference, self.low, self.high)
+
 
 def mcnemar(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> McNemar:
     """Run McNemar's test on two methods that are each right or wrong on the same problems.

@@ -21,11 +21,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from intact._base import strict_json
-from intact._base.errors import FormatError, ParameterError
-from intact._base.exact import significant
-from intact._base.files import read_text, write_whole
+from intact._base.errors import ParameterError
+from intact._base.files import write_whole
+from intact.evaluate.files import damaged, read_document
 from intact.evaluate.results import typed
+from intact.evaluate.scores import rounded
 from intact.evaluate.sweep.recorded import read_trial
 from intact.evaluate.sweep.records import RecordFeatures, SettingRecord
 from intact.evaluate.sweep.space import SweepTrial
@@ -36,7 +36,6 @@ NOISE: Final = 80
 """Problems on which chance moves a gain as much as records differ."""
 PRIOR: Final = 1.0
 """The weight of the baseline's gain, 0, in each prediction."""
-_DIGITS: Final = 10
 
 
 class RankedSetting(NamedTuple):
@@ -101,7 +100,7 @@ def rank_settings(records: Sequence[SettingRecord], features: RecordFeatures) ->
     found = {
         key: RankedSetting(
             trials[key],
-            significant(math.fsum(w * g for w, g in own) / (math.fsum(w for w, _ in own) + PRIOR), _DIGITS),
+            rounded(math.fsum(w * g for w, g in own) / (math.fsum(w for w, _ in own) + PRIOR)),
             len(own),
         )
         for key, own in sums.items()
@@ -133,9 +132,9 @@ def worth_of(records: Sequence[SettingRecord], *, accuracy: bool = False) -> Gue
     test = permutation(later, [0.0] * len(later))
     means = [math.fsum(own) / len(ordered) for own in (best, guessed, average)]
     figures = (means[0] - means[1], means[0] - means[2], means[0], means[1])
-    guess, mean, default, advantage = (significant(value, _DIGITS) for value in figures)
+    guess, mean, default, advantage = map(rounded, figures)
     p = test.p / 2 if test.difference > 0 else 1 - test.p / 2
-    return GuessWorth(len(ordered), guess, mean, default, advantage=advantage, p=significant(p, _DIGITS))
+    return GuessWorth(len(ordered), guess, mean, default, advantage=advantage, p=rounded(p))
 
 
 def _gain_of_guess(others: Sequence[SettingRecord], record: SettingRecord, *, accuracy: bool) -> float:
@@ -209,14 +208,6 @@ def read_guess(path: Path) -> list[SweepTrial]:
     ParameterError
         If it is missing, or names a method or a parameter that there is not.
     """
-    value = strict_json.parse(read_text(path, ParameterError), str(path), error=FormatError)
-    if not isinstance(value, dict) or value.get("format") != GUESS_FORMAT:
-        raise FormatError(f"{path} is no first guess of `intact learn settings`")
-    if value.get("version") != GUESS_VERSION:
-        raise FormatError(f"{path} is of version {value.get('version')!r}; this program reads {GUESS_VERSION}")
-    try:
+    value = read_document(path, GUESS_FORMAT, GUESS_VERSION, "first guess of `intact learn settings`")
+    with damaged(path, ParameterError):
         return [read_trial(one) for one in typed(value, {"settings": (list,)})["settings"]]
-    except ParameterError:
-        raise
-    except (TypeError, KeyError, ValueError) as error:
-        raise FormatError(f"{path} is damaged: {error!r:.200}") from error

@@ -9,7 +9,7 @@ from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from intact._base.errors import ParameterError
-from intact._base.exact import significant
+from intact.evaluate.scores import rounded
 from intact.evaluate.sweep.fronts import fronts
 from intact.evaluate.sweep.halving import front
 from intact.evaluate.sweep.search import Search
@@ -17,8 +17,6 @@ from intact.stats.intervals import wilson
 from intact.stats.multiple import holm
 from intact.stats.paired import mcnemar
 
-DIGITS = 10
-"""Significant digits of figures, so that the last digits of a library do not show."""
 WANTED = 0.8
 """The power for which a number of problems is stated."""
 
@@ -71,17 +69,17 @@ def compare(
         n = len(baseline) + 2
         d, s = (both.only_first - both.only_second) / n, (both.only_first + both.only_second + 2) / n
         p = NormalDist().cdf(-(d + margin) / math.sqrt((s - d * d) / n))
-        found.append((both, s, significant(p, DIGITS)))
+        found.append((both, s, rounded(p)))
     corrected = holm([p for *_, p in found], level)
     return [
         SweepComparison(
             trial,
-            significant(both.difference, DIGITS),
-            significant(both.low, DIGITS),
-            significant(both.high, DIGITS),
-            discordant=significant(discordant, DIGITS),
+            rounded(both.difference),
+            rounded(both.low),
+            rounded(both.high),
+            discordant=rounded(discordant),
             p=p,
-            adjusted=significant(float(corrected.p[trial]), DIGITS),
+            adjusted=rounded(float(corrected.p[trial])),
             non_inferior=bool(corrected.rejected[trial]),
         )
         for trial, (both, discordant, p) in enumerate(found)
@@ -94,7 +92,7 @@ def power(discordant: float, problems: int, margin: float, level: float) -> floa
     Phi(margin / sqrt(s / N) - z_{1 - level}), with s the share of discordant problems.
     """
     normal = NormalDist()
-    return significant(normal.cdf(margin / math.sqrt(discordant / problems) - normal.inv_cdf(1 - level)), DIGITS)
+    return rounded(normal.cdf(margin / math.sqrt(discordant / problems) - normal.inv_cdf(1 - level)))
 
 
 def problems_for(discordant: float, margin: float, level: float) -> int:
@@ -127,14 +125,14 @@ def judge(found: Search) -> dict[str, Any]:
             "label": design.trials[trial].label,
             "problems": found.judged,
             "right": points[place].right,
-            "accuracy": significant(points[place].right / found.judged, DIGITS),
-            "low": significant(low, DIGITS),
-            "high": significant(high, DIGITS),
+            "accuracy": rounded(points[place].right / found.judged),
+            "low": rounded(low),
+            "high": rounded(high),
             "tokens": points[place].tokens,
-            "tokens_each": significant(points[place].tokens / found.judged, DIGITS),
-            "tokens_share": significant(points[place].tokens / max(1, points[0].tokens), DIGITS),
+            "tokens_each": rounded(points[place].tokens / found.judged),
+            "tokens_share": rounded(points[place].tokens / max(1, points[0].tokens)),
             "operations": sum(one.operations for one in outcomes[place]),
-            "training_accuracy": significant(known.right / count, DIGITS),
+            "training_accuracy": rounded(known.right / count),
             "front": place in best,
         }
         if place:

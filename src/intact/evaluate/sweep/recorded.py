@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from intact._base import strict_json
 from intact._base.errors import FormatError, ParameterError
-from intact._base.files import read_text
+from intact.evaluate.files import damaged, read_document
 from intact.evaluate.results import typed
 from intact.evaluate.sweep.run import FORMAT, VERSION, Problems
 from intact.evaluate.sweep.search import SHARE, Design
@@ -47,20 +46,14 @@ def read_design(path: Path) -> RecordedDesign:
     ParameterError
         If it is missing, or names a method, a parameter or a problem that there is not.
     """
-    value = strict_json.parse(read_text(path, ParameterError), str(path), error=FormatError)
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise FormatError(f"{path} is no design of `intact sweep`")
-    if value.get("version") != VERSION:
-        raise FormatError(f"{path} is of version {value.get('version')!r}; this program reads {VERSION}")
-    try:
+    value = read_document(path, FORMAT, VERSION, "design of `intact sweep`")
+    with damaged(path):
         typed(value, _FILE)
         own = typed(value["design"], _DESIGN)
         labels = {part: typed(value["tasks"][part], {"label": (str,)})["label"] for part in ("training", "held_out")}
         trials = tuple(read_trial(trial) for trial in own["trials"])
         names = {part: [str(name) for name in own[part]] for part in ("training", "held_out")}
         first, share = int(own["rungs"][0]), float(own.get("share", SHARE))
-    except (TypeError, KeyError, IndexError, ValueError) as error:
-        raise FormatError(f"{path} is damaged: {error!r:.200}") from error
     parts = {part: _items(path, labels[part], names[part]) for part in labels}
     design = Design(
         trials,

@@ -14,9 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from intact._base import strict_json
 from intact._base.errors import FormatError, IntactError, ParameterError
-from intact._base.files import read_text
 from intact.evaluate import files
 from intact.evaluate.results import EvaluationRun, ItemRecord, typed
 from intact.evaluate.sweep.recorded import read_trial
@@ -123,12 +121,11 @@ def _gain(right: int, tokens: int, of: tuple[int, int], problems: int, price: fl
 
 
 def _of_sweep(path: Path, baseline: SweepTrial, price: float) -> SettingRecord:
-    value = strict_json.parse(read_text(path, ParameterError), str(path), error=FormatError)
-    if not isinstance(value, dict) or value.get("format") != FORMAT or "judgement" not in value:
-        raise FormatError(f"{path} is no result of a sweep (sweep.json), nor a result file of intact eval (.jsonl)")
-    if value.get("version") != VERSION:
-        raise FormatError(f"{path} is of version {value.get('version')!r}; this program reads {VERSION}")
-    try:
+    what = "result of a sweep (sweep.json), nor a result file of intact eval (.jsonl)"
+    value = files.read_document(path, FORMAT, VERSION, what)
+    if "judgement" not in value:
+        raise FormatError(f"{path} is no {what}")
+    with files.damaged(path, ParameterError):
         typed(value, _SWEEP)
         trials = [read_trial(trial) for trial in value["design"]["trials"]]
         if trials[0].key != baseline.key:
@@ -146,10 +143,6 @@ def _of_sweep(path: Path, baseline: SweepTrial, price: float) -> SettingRecord:
         about, model = value["tasks"]["held_out"], value["models"][0]
         features = RecordFeatures(size_of(model["name"]), rows[0][0] / problems, answers_of(about["label"]))
         return SettingRecord(f"{about['label']}, {model['name']}", features, gains)
-    except ParameterError:
-        raise
-    except (TypeError, KeyError, IndexError, AttributeError, ValueError, ArithmeticError) as error:
-        raise FormatError(f"{path} is damaged: {error!r:.200}") from error
 
 
 def _add(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +16,7 @@ from intact._base.files import write_whole
 from intact.evaluate.manifest import manifest
 from intact.evaluate.plan import Plan, plan
 from intact.evaluate.results import typed
-from intact.evaluate.run import Worker
+from intact.evaluate.run import Worker, run_units
 from intact.evaluate.sweep.judging import judge
 from intact.evaluate.sweep.search import Design, Part, Search, SweepOutcome, search
 from intact.evaluate.sweep.space import SweepTrial, shuffled
@@ -140,20 +138,13 @@ class Runner:
             if self.how.progress is not None:
                 self.how.progress(tokens)
 
-        units = list(planned.units())
-        if self.shuffle is not None:
-            random.Random(self.shuffle).shuffle(units)
-        results: list[Done] = []
-        worker = partial(work, self.backends) if self.worker is None else self.worker
-        with closing(worker(planned, units, replace(self.how, progress=progress))) as finished:
-            for one in finished:
-                results.append(one)
-                if self.done is not None:
-                    self.done(own, part, one)
+        done = None if self.done is None else partial(self.done, own, part)
+        worker = self.worker or partial(work, self.backends)
+        results = run_units(worker, planned, replace(self.how, progress=progress), shuffle=self.shuffle, done=done)
         if written:
             row = {"trial": trial, "part": part, "from": start, "to": stop}
             self.steps.append({**row, "seconds": round(time.monotonic() - began, 3), "written": written})
-        return [_outcome(one) for one in sorted(results, key=lambda one: one.unit)]
+        return [_outcome(one) for one in results]
 
 
 def plan_of(trial: SweepTrial, label: str, sampling: Mapping[str, Any], seed: int) -> Plan:
