@@ -179,11 +179,18 @@ def revision_of(arm: ReportArm) -> Revision:
     )
     every = [draft for own in drafts.values() for draft in own]
     first, last = ([bool(draft[place].correct) for draft in every] for place in (0, -1))
-    shares = float(np.mean(first)), float(np.mean(last))
     return Revision(
-        mended, spoilt, chain.limit, chain.point, chain.last_doubling, chain.next_doubling, *shares,
-        sum(map(len, rounds.values())), chain.most,
-    )  # fmt: skip
+        mended,
+        spoilt,
+        limit=chain.limit,
+        point=chain.point,
+        last_doubling=chain.last_doubling,
+        next_doubling=chain.next_doubling,
+        first=float(np.mean(first)),
+        last=float(np.mean(last)),
+        rounds=sum(map(len, rounds.values())),
+        most=chain.most,
+    )
 
 
 def _make(arms: Arms) -> SectionBody:
