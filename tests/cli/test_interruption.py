@@ -56,7 +56,7 @@ def test_without_a_journal_the_option_is_named_that_keeps_results(interrupted):
     result = interrupted("work", "Why?")
     assert result.code == 130
     assert result.err == (
-        "\nnothing was kept; with --journal DIR the same command keeps results, and goes on after Ctrl-C\n"
+        "\nnothing was kept; with --journal DIR the same command keeps results, and can resume after Ctrl-C\n"
     )
 
 

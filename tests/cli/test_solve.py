@@ -379,7 +379,7 @@ def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, wor
         (["self_consistency", "What?", "--limit", "3", "--split", "x"], "--split, --limit goes with --task"),
         (["self_consistency", "What?", "--continues", "vllm"], "no model here is one"),
         (["self_consistency", "What?", "--trace", "/nowhere/t.json"], "--trace: /nowhere/t.json cannot be written"),
-        (["best_of_n", "--task", "gsm8k", "--answer", "text"], "--answer is for one question"),
+        (["best_of_n", "--task", "gsm8k", "--answer", "text"], "--answer is for a single question"),
         (["model.gguf", "What?"], "intact solve METHOD QUESTION --model model.gguf"),
         (["short_m_at_k", "What?", "--set", "m=9"], "of 8 texts, from 1 to all may win, got m = 9"),
         (["beam_search", "--task", "gsm8k", "--set", "width=3"], "n must be a multiple of the width, got n = 16"),
@@ -417,7 +417,7 @@ def test_an_answer_is_shown_though_its_trace_cannot_be_written(solve, tmp_path, 
 def test_a_file_that_is_no_trace_is_named(intact_command, tmp_path):
     for name, text, message in (
         ("none", None, "cannot be read"),
-        ("text", "no JSON", "is no JSON"),
+        ("text", "no JSON", "is not JSON"),
         ("other", '{"a": 1}', "holds no trace"),
         ("list", "[1, 2]", "holds no trace"),
         ("bare", '{"nodes": [{}]}', "is not whole (KeyError"),

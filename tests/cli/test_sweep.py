@@ -269,7 +269,7 @@ def test_a_design_takes_no_other_options(options, intact_command, place, tmp_pat
     words = ("--design", tmp_path / "design.json", "-m", place / "tiny.gguf")
     result = intact_command("sweep", *options, *words)
     assert result.code == 2
-    assert "leave out all of these" in result.err
+    assert "leave all of these out" in result.err
 
 
 def test_a_sweep_needs_a_task_or_a_design(intact_command):

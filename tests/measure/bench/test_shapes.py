@@ -111,7 +111,7 @@ def test_the_command_measures_and_writes(small, tmp_path):
     for words, message in (
         (["--gguf", str(tmp_path / "x.gguf")], "which is not given"),
         (["--type", "Q8_0"], "which is not given"),
-        (["--shape", "llama", "--gguf", str(path)], "is there already"),
+        (["--shape", "llama", "--gguf", str(path)], "already exists"),
         ([str(path), "--shape", "llama"], "leave out"),
         (["--shape", "lama"], "did you mean llama?"),
     ):
