@@ -19,11 +19,11 @@ from intact.tasks.score.scorers import SCORERS, find_scorer
 
 LISTED = "GET /v1/methods lists all"
 WITHHELD = ("compute_optimal",)
-"""Methods that read files of the server."""
+"""Methods that read files of the server, and so cannot be chosen."""
 MOST = 1024
-"""The largest whole number that a method's parameter may be, but for those that count tokens."""
+"""Maximum of a method's integer parameters, except for those that count tokens."""
 MOST_TOKENS = 1 << 16
-"""The most tokens that a method may write, whatever its budget."""
+"""Maximum tokens that a method may generate, whatever its budget."""
 
 
 @cache
@@ -34,7 +34,7 @@ def served_methods() -> dict[str, Method]:
 
 @cache
 def catalogue() -> list[dict[str, Any]]:
-    """Return the methods as JSON has them: summary, paper, parameters."""
+    """Return the methods as JSON values: summary, paper, parameters."""
     return [
         method.as_dict() | {"parameters": [one.as_dict() | _limits(one) for one in method.parameters]}
         for method in served_methods().values()
@@ -42,7 +42,7 @@ def catalogue() -> list[dict[str, Any]]:
 
 
 def _limits(parameter: Parameter) -> dict[str, Any]:
-    """Return what clients can check of a parameter before they send it."""
+    """Return the limits of a parameter that clients can check before sending it."""
     if parameter.names == "scorer":
         return {"choices": served_scorers()}
     return {"maximum": _most(parameter)} if parameter.kind is int else {}
@@ -50,7 +50,7 @@ def _limits(parameter: Parameter) -> dict[str, Any]:
 
 @cache
 def served_scorers() -> list[str]:
-    """Return the scorers that clients may choose, all without arguments: these could name files of the server."""
+    """Return the scorers that clients may choose; none takes arguments, which could name files of the server."""
     return [name for name in SCORERS.own if name != "reward"]
 
 
@@ -60,7 +60,7 @@ def find_served_scorer(name: str) -> Scorer:
     Raises
     ------
     ParameterError
-        If there is none of this name.
+        If there is no such scorer.
     """
     if name not in served_scorers():
         raise ParameterError(unknown_name(f"there is no scorer {name!r:.60}", name, served_scorers()))
@@ -68,12 +68,12 @@ def find_served_scorer(name: str) -> Scorer:
 
 
 def requested(request: TextRequest) -> bool:
-    """Return whether a request chooses a method."""
+    """Return true if a request chooses a method."""
     return request.intact.method is not None or split(request.model)[1] is not None
 
 
 def split(model: str) -> tuple[str, str | None, int | None]:
-    """Split a model's name from the method behind its colon, and that method's n."""
+    """Split off a model name's suffix after the colon, and return the method and its n."""
     name, colon, suffix = model.rpartition(":")
     found = re.fullmatch(r"([a-z][a-z_-]*?)(?:-(\d{1,6}))?", suffix)
     if not colon or not found or found[1].replace("-", "_") not in served_methods():
@@ -82,7 +82,7 @@ def split(model: str) -> tuple[str, str | None, int | None]:
 
 
 def check_suffix(model: str, names: Container[str]) -> None:
-    """Refuse a model's name if all of it is known but the method behind its colon.
+    """Reject a model name whose method after the colon is unknown.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def choose(own: Extension, method: str, n: int | None) -> tuple[Method, dict[str
 
 
 def _validate_parameter(where: str, value: Any, parameter: Parameter) -> Any:
-    """Return a parameter's value as declared, within the server's limits."""
+    """Return a parameter's value in its declared type, within the server's limits."""
     try:
         value = parameter.read(value)
     except ParameterError as error:
@@ -146,5 +146,5 @@ def _validate_parameter(where: str, value: Any, parameter: Parameter) -> Any:
 
 
 def _most(parameter: Parameter) -> int:
-    """Return the largest value of a parameter that is a whole number: more for those that count tokens."""
+    """Return the maximum of an integer parameter, which is higher for those that count tokens."""
     return MOST_TOKENS if parameter.default is not None and parameter.default > MOST // 2 else MOST

@@ -1,4 +1,4 @@
-"""Mixes that requests name (docs/mixing.md): checked before anything is read, their shadows as prompts."""
+"""Mixes named in requests (docs/mixing.md): validated before any prompt is read, with their shadow prompts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from intact.serve.models import Served
 from intact.serve.requests import ChatRequest, Extension, as_turns
 
 MIX, SHADOW = "intact.mix", "intact.shadow"
-"""The fields of a request."""
+"""The request fields for a mix."""
 
 
 def requested_mix(own: Extension) -> ChosenMix | None:
-    """Return the mix that a request names, or None.
+    """Return the mix named in a request, or None.
 
     Raises
     ------
     ApiError
-        400, naming the field: there is no such mix, a parameter is impossible, or its shadow is missing or of no use.
+        400, naming the field, if the mix is unknown, a parameter is invalid, or its shadow is missing or unused.
     """
     try:
         chosen = None if own.mix is None else chosen_mix(own.mix)
@@ -38,18 +38,18 @@ def requested_mix(own: Extension) -> ChosenMix | None:
 
 
 def mixing(served: Served, chosen: ChosenMix | None) -> Served:
-    """Return a model as it is served to a request with a mix: its fingerprint has those of the partners that are taken.
+    """Return a model as served to a request with a mix; its fingerprint includes those of the partners in use.
 
     Raises
     ------
     ApiError
-        400, if it has too few partners, or the request asks for an adapter.
+        400, if it has too few partners, or the request names an adapter.
     """
     if chosen is None:
         return served
     model = served.loaded
     if model.adapter:
-        raise ApiError(400, "mixes take no adapters: ask for the model itself", MIX, "unsupported")
+        raise ApiError(400, "mixes do not support adapters: request the model itself", MIX, "unsupported")
     try:
         check_partners(chosen, len(model.partners))
     except IntactError as error:
@@ -65,7 +65,7 @@ def method_mix(own: Extension) -> TextMix | None:
     Raises
     ------
     ApiError
-        400, as of `requested_mix`; if the shadow is no text.
+        400, as for `requested_mix`, or if the shadow is not a text.
     """
     if (chosen := requested_mix(own)) is None:
         return None
@@ -75,7 +75,7 @@ def method_mix(own: Extension) -> TextMix | None:
 
 
 def shadow_turns(request: ChatRequest) -> list[Any]:
-    """Return the conversation beside a request's: its shadow, or its messages with that text in the last one's place.
+    """Return the shadow conversation: the shadow's messages, or the request's with the shadow as the last message.
 
     Raises
     ------
@@ -94,19 +94,19 @@ def shadow_turns(request: ChatRequest) -> list[Any]:
 
 
 def each_shadow(own: Extension, count: int) -> Sequence[str | list[int] | None]:
-    """Return the shadow of each of a request's prompts, which are texts or lists of tokens.
+    """Return the shadows of a request's prompts, which are texts or lists of tokens.
 
     Raises
     ------
     ApiError
-        400, if there are messages, or not as many shadows as prompts.
+        400, if the shadow is a list of messages, or there are not as many shadows as prompts.
     """
     shadow = own.shadow
     if shadow is None:
         return [None] * count
     each: list[Any] = [shadow] if isinstance(shadow, str) or (shadow and isinstance(shadow[0], int)) else list(shadow)
     if not all(isinstance(one, str | list) for one in each):
-        raise ApiError(400, f"{SHADOW} must be a text or a list of tokens here, and messages are neither", SHADOW)
+        raise ApiError(400, f"{SHADOW} must be a text or a list of tokens here, not messages", SHADOW)
     if len(each) != count:
         raise ApiError(400, f"{SHADOW} must be a prompt for each of the {count}, got {len(each)}", SHADOW)
     return each

@@ -20,7 +20,7 @@ router = APIRouter(route_class=JsonRoute)
 
 @router.post("/api/chat")
 async def chat(body: OllamaChatRequest, service: TheService, client: Client) -> CancellableResponse:
-    """Continue a conversation, or answer it by a reasoning method; without messages load the model."""
+    """Continue a conversation, or answer it with a reasoning method; without messages, load the model."""
     if not body.messages:
         return texts.load(service, body, find_name(service, body.model), _message)
 
