@@ -33,7 +33,7 @@ def command(
     ] = 120.0,
     json: JsonOption = False,
 ) -> None:
-    """Check that a method ends, keeps caps, reads every turn, resumes, replays, and is unaffected by concurrent work.
+    """Check that a method ends, respects caps, reads every turn, resumes, replays, and ignores concurrent work.
 
     If a method declares that it is a composition, that claim and its declared laws are checked too.
 

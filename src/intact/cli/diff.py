@@ -43,7 +43,7 @@ _BEFORE, _AFTER = 60, 120
 def command(
     a: Annotated[Path, typer.Argument(metavar="A", help="A receipt, a log, or the output of intact run --json.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="A second file of the same kinds.")],
-    model: Annotated[str | None, model_option("Model that computes the logits at the place.")] = None,
+    model: Annotated[str | None, model_option("Model that computes the logits where the answers diverge.")] = None,
     prompt: Annotated[
         str | None,
         typer.Option(

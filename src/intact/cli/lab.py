@@ -67,7 +67,12 @@ def command(
     ] = 32,
     embeddings: Annotated[
         str,
-        typer.Option("--embeddings", metavar="SPEC", help="Same as in intact quantize.", rich_help_panel=Advanced()),
+        typer.Option(
+            "--embeddings",
+            metavar="SPEC",
+            help="Spec for token embeddings and head; keep leaves them unchanged.",
+            rich_help_panel=Advanced(),
+        ),
     ] = "keep",
     source: Annotated[
         Literal["file", "permuted", "rotated"],

@@ -205,7 +205,7 @@ def value(
             "--journal", metavar="DIR", help="Folder to reuse texts from, and to keep new ones in.", show_default=False
         ),
     ] = None,
-    seed: Annotated[str, seed_option("Seed of the draws. Give the journal's, to use its texts.")] = "0",
+    seed: Annotated[str, seed_option("Sampling seed; use the journal's to reuse its texts.")] = "0",
     temperature: Annotated[
         float,
         typer.Option("--temperature", help="Sampling temperature of the texts; use the journal's to reuse its texts."),
@@ -348,7 +348,10 @@ def concepts(
         ),
     ] = None,
     parallel: Annotated[
-        int, typer.Option("--parallel", min=1, help="Maximum number of concurrent problems. It changes no byte.")
+        int,
+        typer.Option(
+            "--parallel", min=1, help="Maximum number of concurrent problems. It changes no byte of the result."
+        ),
     ] = 64,
     now: FixedNowOption = None,
     profile: ProfileOption = "int8",

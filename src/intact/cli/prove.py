@@ -76,7 +76,7 @@ def command(
         typer.Option(
             "--mutate",
             metavar="LEMMA,...|N",
-            help="Rocq only: derive new theorems from --theorem, or the last one, with lemmas or the N nearest lemmas.",
+            help="Rocq only: derive new theorems from --theorem, or the last one, by these lemmas or the N nearest.",
             show_default=False,
         ),
     ] = "",

@@ -117,7 +117,7 @@ def command(
             "--idle",
             metavar="SECONDS",
             min=0.1,
-            help="Unload a model after this time without a request.",
+            help="Unload a model after this many seconds without a request.",
             show_default=False,
             **_LIMITS,
         ),

@@ -56,7 +56,7 @@ def make(
     prefixes: Annotated[int, typer.Option("--prefixes", help="Number of shared prompt prefixes.")] = _LAW.prefixes,
     prefix_blocks: Annotated[int, typer.Option("--prefix-blocks", help="Blocks per prefix.")] = _LAW.prefix_blocks,
     block: BlockOption = _LAW.block,
-    seed: Annotated[str, seed_option("Seed of the draws.")] = str(_LAW.seed),
+    seed: Annotated[str, seed_option("Sampling seed.")] = str(_LAW.seed),
     json: JsonOption = False,
 ) -> None:
     """Generate a traffic file: arrival times of requests, and the lengths of prompts and answers."""
