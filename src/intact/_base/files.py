@@ -80,9 +80,9 @@ def write_whole(file: Path, parts: str | bytes | Iterable[str | bytes]) -> None:
     OSError
         If it cannot be written; its `filename` is `file`.
     """
-    part = file.with_name(f"{file.name}.{secrets.token_hex(8)}.part")  # of two who write at once the last one's stays
+    part = file.with_name(f"{file.name}.{secrets.token_hex(8)}.part")  # the last of two writers wins
     try:
-        with named_errors(file, part):  # nobody knows of the part
+        with named_errors(file, part):  # callers do not know the part file
             with part.open("xb") as stream:
                 for text in [parts] if isinstance(parts, str | bytes) else parts:
                     stream.write(text.encode() if isinstance(text, str) else text)

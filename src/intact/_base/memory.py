@@ -30,7 +30,7 @@ def usable(groups: Path = GROUPS, own: Path = Path("/proc/self/cgroup")) -> int 
     with suppress(OSError):
         name = Path(own.read_text().partition("0::/")[2].partition("\n")[0])
     for group in (name, *name.parents):
-        with suppress(OSError, ValueError):  # there is none here, or it says "max"
+        with suppress(OSError, ValueError):  # no limit here, or "max"
             limits.append(int((groups / group / "memory.max").read_text()))
     return min(limits, default=None)
 

@@ -125,7 +125,7 @@ class Finder:
         if new is None:
             return None
         if Finder not in sys.meta_path:
-            sys.meta_path.insert(0, Finder)  # before others look for modules of a package with an old name where it is
+            sys.meta_path.insert(0, Finder)  # must come before finders that look in the packages themselves
         if name.removeprefix("intact.") in MOVED:
             import warnings
 
@@ -145,4 +145,4 @@ class _Alias(Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self._spec  # that of the old name was set
+        module.__spec__ = self._spec  # the import system has set the old name's spec

@@ -58,7 +58,7 @@ def _bounded(name: str) -> str:
 
     try:
         own = requires(DISTRIBUTION) or []
-    except PackageNotFoundError:  # run from a checkout
+    except PackageNotFoundError:  # running from a checkout
         own = []
     for requirement in own:
         found = re.match(r"([\w.-]+)\s*([^\[;]*)", requirement)

@@ -39,7 +39,7 @@ def physical_memory() -> int | None:
         return None
     try:
         return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except ValueError:  # a name that this system does not know
+    except ValueError:  # this system does not know the name
         return None
 
 
@@ -120,7 +120,7 @@ def limit_processor_time(seconds: float) -> None:
         return
     if seconds:
         used = resource.getrusage(resource.RUSAGE_SELF)
-        end = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1  # should the timer be lost
+        end = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1  # in case the timer is lost
         resource.setrlimit(resource.RLIMIT_CPU, (end, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     signal.setitimer(signal.ITIMER_PROF, seconds)
 
@@ -169,7 +169,7 @@ def watch(process: Popen[bytes], deadline: float) -> Iterator[None]:
     if hasattr(select, "poll"):
         yield
         return
-    import threading  # late: a worker, which loads this file, need not
+    import threading  # imported late, since workers load this file too
 
     timer = threading.Timer(max(deadline - time.monotonic(), 0), process.kill)
     timer.daemon = True

@@ -134,7 +134,7 @@ class Commands(WithHelp, TyperGroup):
                 sys.stderr.write(interrupt.advice(shlex.join([*program, *ctx.meta["intact.arguments"]])))
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            raise  # no error of the command: run_app ends it
+            raise  # not an error of the command: run_app handles it
         except (IntactError, OSError, MemoryError) as error:
             fail(_message(error))
             raise typer.Exit(2) from None
@@ -315,7 +315,7 @@ def run_app() -> None:
     try:
         app(prog_name="intact", obj=typed_program())
     except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # Rich and Typer end with 1, which is a verdict here
+        if isinstance(ended.__context__, BrokenPipeError):  # Rich and Typer exit with 1, which is a verdict here
             _silence_stdout()
             raise SystemExit(BROKEN_PIPE) from None
         raise

@@ -56,7 +56,7 @@ def command(
 
     if not 0 < alpha < 1:
         raise ParameterError(f"--alpha must lie between 0 and 1, got {alpha:g}")
-    scipy_special()  # raises now what would else be raised after hours of work
+    scipy_special()  # raises now rather than after hours of work
     entries, known = read_log(log), [] if honest is None else read_log(honest)
     loaded = fetch.load(model, profile, threads)
     time = None if now is None else read_time(now)

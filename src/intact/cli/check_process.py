@@ -33,7 +33,7 @@ def run_checks(name: str, settings: Sequence[str], seconds: float) -> Generator[
     path = os.pathsep.join(filter(None, sys.path))
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", PROGRAM, name, str(seconds), *settings],
-        stdin=subprocess.PIPE,  # whose end tells the process that nobody waits for it any more
+        stdin=subprocess.PIPE,  # closing it tells the process that its parent is gone
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": path},
         start_new_session=True,  # Ctrl-C is for this process, which then ends that one
@@ -62,7 +62,7 @@ def _results(process: subprocess.Popen[bytes], name: str, seconds: float) -> Ite
     for check, meaning in subject["checks"]:
         result = lines.next(seconds)
         if result is None and not lines.timed_out and not process.wait():
-            return  # where the first check fails no other is made
+            return  # if the first check fails, the others are skipped
         if result is not None:
             yield _value(result)
             continue
@@ -113,7 +113,7 @@ class _Lines:
 def main() -> None:
     """Check the method named on the command line; write the results as JSON lines (`run_checks`)."""
     replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the method prints is no reply
+    os.dup2(2, 1)  # the method's own output must not be taken for a reply
 
     def send(value: Any) -> None:
         replies.write(json.dumps(value) + "\n")

@@ -112,7 +112,7 @@ def _explain(model: Model | None, parting: Parting, given: _Prompt) -> Explanati
 def _prompt_tokens(model: Model, parting: Parting, given: _Prompt) -> Sequence[int]:
     known: Any = parting.a.prompt if parting.a.prompt is not None else parting.b.prompt
     if isinstance(parting.b.prompt, tuple) and parting.b.prompt and isinstance(parting.b.prompt[0], int):
-        known = parting.b.prompt  # token ids leave no question
+        known = parting.b.prompt  # token ids are unambiguous
     if given.text is not None:
         known = as_prompt(model, given.text, given.system, given.raw, now=given.now)
     if known is None:
@@ -123,7 +123,7 @@ def _prompt_tokens(model: Model, parting: Parting, given: _Prompt) -> Sequence[i
         return model.tokenizer.encode(known)
     if isinstance(known[0], int):
         return list(known)
-    return model.tokenizer.encode_chat(known, now=given.now, control_tokens=True)  # as other engines do
+    return model.tokenizer.encode_chat(known, now=given.now, control_tokens=True)  # as in other engines
 
 
 def _document(parting: Parting, explanation: Explanation | None) -> dict[str, Any]:

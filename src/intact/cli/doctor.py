@@ -57,7 +57,7 @@ def _requirements() -> list[str]:
 
     try:
         return metadata.requires(DISTRIBUTION) or []
-    except metadata.PackageNotFoundError:  # run from a checkout
+    except metadata.PackageNotFoundError:  # running from a checkout
         return []
 
 

@@ -227,7 +227,7 @@ def command(
     from intact.tasks.choose import choose
 
     others, named = models.named, {short_name(model): model} | models.named
-    prompts.mode()  # is an error before the models are loaded
+    prompts.mode()  # raises before the models are loaded
     chosen = [choose(task_name(task)) for task in tasks or [DEFAULT_TASK]]
     check_output("--receipt", result.receipt)
     mixes.check(models, ray=cluster.ray)

@@ -80,7 +80,7 @@ def _show_all(ctx: Any, parameter: Any, wanted: bool) -> None:
 def show_help(ctx: Any, *, everything: bool = False) -> None:
     """Print the help of a context's command."""
     ctx.meta[_ALL] = everything
-    typer.echo(ctx.command.get_help(ctx))  # which has printed it: the rest is what `--help` adds
+    typer.echo(ctx.command.get_help(ctx))  # get_help has printed it; this adds the same rest as `--help`
 
 
 def _first_examples(text: str) -> str:

@@ -159,7 +159,7 @@ def settings(
     if size_name and size_of(size_name) is None:
         raise ParameterError(f"--size takes a number of parameters such as 1.5b or 135m, got {size_name!r:.60}")
     if task is not None:
-        choose(task)  # raises
+        choose(task)  # raises if the task is unknown
     usual, price = parse_trial(baseline), margin / (1 - share)
     records = read_records(runs, usual, price)
     features = RecordFeatures(size_of(size_name), accuracy, "" if task is None else answers_of(task))

@@ -221,7 +221,7 @@ def _check_model(entry: dict[str, Any], opened: OpenedModel, model: str) -> None
 def _compared(entry: dict[str, Any], model: Any) -> dict[str, Any]:
     """Recompute the answers of an entry; return whether they are equal, and if not, where they first differ."""
     sampling, answers = sampling_from(entry), entry["answers"]
-    is_read = "contents" not in entry  # control tokens in messages, as earlier versions did
+    is_read = "contents" not in entry  # earlier versions parsed control tokens in messages
     prompt = entry.get("prompt", ChatPrompt(entry["messages"], now=read_time(entry["now"]), control_tokens=is_read))
     if [answer["finish"] for answer in answers] == ["cancelled"]:
         chunks = list(islice(model.stream(prompt, **sampling), len(answers[0]["tokens"])))

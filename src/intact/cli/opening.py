@@ -105,7 +105,7 @@ def open_model(
             own["partners"] = [fetch.locate(one) for one in partners]
         return fetch.load(name, **arguments, **own)
 
-    served = {"profile", "kv"}  # what a server may have
+    served = {"profile", "kv"}  # options that a server's model can match
     named = [one for one in options.given if one not in served | {"prefix_cache_bytes"}]
     reasons = {
         "--no-server": not use_server,

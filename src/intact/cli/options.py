@@ -48,7 +48,7 @@ def complete_model(incomplete: str) -> Iterator[tuple[str, str]]:
     for name in CATALOGUE:
         if name.startswith(incomplete):
             yield name, "here" if find(name) else "to pull"
-    with suppress(IntactError, OSError):  # a broken file of aliases is no reason not to complete
+    with suppress(IntactError, OSError):  # completion works even with a broken alias file
         for name, place in aliases().items():
             if name.startswith(incomplete):
                 yield name, place

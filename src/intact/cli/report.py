@@ -116,7 +116,7 @@ def command(
         except ParameterError:
             if all(source.is_file() for source in sources.values()):
                 raise
-            continue  # a run has ended meanwhile: the next look finds its result
+            continue  # a run has just ended: the next check finds its result
         there = sum(run == source for run, source in sources.items())
         _write(made, out_file, REFRESH if there < len(sources) else None)
         note(f"{out_file}: {there} of {len(runs)} runs are complete")

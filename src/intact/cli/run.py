@@ -244,7 +244,7 @@ def _piped_text(wait: bool) -> str:
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
         brings = stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
-    except (AttributeError, OSError, ValueError):  # no file: absent, closed, or a text in memory
+    except (AttributeError, OSError, ValueError):  # not a file: absent, closed, or in memory
         brings = isinstance(sys.stdin, io.TextIOWrapper) and not sys.stdin.closed
     if not (wait or brings):
         return ""

@@ -150,7 +150,7 @@ def command(
     check_output("--trace", work.trace)
     check_method(chosen, parameters)
     chosen.check_sampling(sampling)
-    prompts.mode()  # is an error before the models are loaded
+    prompts.mode()  # raises before the models are loaded
     mixes.check(models, ray=cluster.ray)
     cluster.check(models)
     if cluster.ray is not None and caps.seconds is not None:

@@ -52,7 +52,7 @@ class View:
             parts.append(f"{sum(bool(one.correct) for one in self.graded) / len(self.graded):.1%} right")
         parts.append(f"{self.tokens / max(seconds, 1e-9):,.0f} tokens/s")
         if self.caps.tokens is not None:
-            charged = max(self.tokens, sum(one.result.cost.tokens for one in self.graded))  # a replay writes none
+            charged = max(self.tokens, sum(one.result.cost.tokens for one in self.graded))  # a replay generates none
             parts.append(f"{max(0, self.caps.tokens - charged):,} tokens left")
         if self.caps.seconds is not None:
             parts.append(f"{max(0.0, self.caps.seconds - seconds):,.0f} s left")

@@ -154,7 +154,7 @@ def _grow(top: Any, nodes: list[dict[str, Any]], chosen: str, full: bool) -> Non
         else:
             grown[branch] = (parent or top).add(line)
     for node in nodes:
-        if node["kind"] == "call" and (full or "method" in node):  # what a scorer asks is seldom worth a look
+        if node["kind"] == "call" and (full or "method" in node):  # a scorer's calls are rarely of interest
             name = node.get("method") or node.get("scorer") or "a scorer"
             below = top.add(Text.assemble((name, "bold"), f" → {node.get('answer') or node['ended']}"))
             _grow(below, node["nodes"], chosen, full)

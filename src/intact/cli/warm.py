@@ -240,7 +240,7 @@ def _connection(path: Path) -> _UnixConnection:
     connection = same_user.connect(path)
     if connection is None:
         raise _GoneError
-    connection.settimeout(None)  # an answer may have to wait for others
+    connection.settimeout(None)  # an answer may be queued behind others
     return _UnixConnection(connection)
 
 

@@ -107,7 +107,7 @@ class AdmissionControl:
             finally:
                 self._end(admission)
         finally:
-            self._present -= Counter([client])  # which also forgets a client without requests
+            self._present -= Counter([client])  # also forgets clients without requests
             self._admit_next()
 
     def _arrive(self, client: str) -> None:

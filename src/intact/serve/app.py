@@ -72,7 +72,7 @@ def create_app(service: Service, is_replica: bool = False) -> FastAPI:
         title="intact",
         version=intact.__version__,
         summary="Language models that repeat to the bit, behind OpenAI's interface",
-        docs_url=None,  # these would load scripts from elsewhere
+        docs_url=None,  # the docs pages would load external scripts
         redoc_url=None,
         lifespan=lifespan,
     )
@@ -121,7 +121,7 @@ def cross_origin(settings: ServerSettings) -> dict[str, Any]:
     return {
         "allow_origins": settings.origins,
         "allow_methods": ["GET", "POST", "DELETE"],
-        "allow_headers": ["*"],  # clients send headers of their own
+        "allow_headers": ["*"],  # clients send custom headers
         "expose_headers": ["retry-after", WARNING],
     }
 
@@ -247,7 +247,7 @@ class _PageFiles(StaticFiles):
 
 async def _load_first(service: Service) -> None:
     """Load the first model before it is requested."""
-    with suppress(ApiError):  # which is logged, and listed with the model
+    with suppress(ApiError):  # logged, and listed with the model
         async with service.models.lease(service.models.first):
             pass
 

@@ -101,7 +101,7 @@ def as_api_error(error: BaseException, fields: Sequence[str] = (), param: str | 
     param : str, optional
         The field at fault otherwise.
     """
-    while isinstance(error, BaseExceptionGroup):  # of several tasks the first that failed
+    while isinstance(error, BaseExceptionGroup):  # the first of several tasks that failed
         error = error.exceptions[0]
     if isinstance(error, ApiError):
         return error

@@ -165,7 +165,7 @@ async def _compile(served: Served, job: TextJob) -> None:
 
 async def write(served: Served, job: TextJob, logprobs: bool) -> list[Completion]:
     """Return all texts of a job."""
-    if telemetry.current().recording:  # the same texts, but the first token is noticed
+    if telemetry.current().recording:  # same texts, but the first token can be recorded
         done: dict[int, Completion] = {}
         async with aclosing(stream(served, job, logprobs)) as chunks:
             async for sample, chunk in chunks:

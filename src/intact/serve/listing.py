@@ -18,7 +18,7 @@ class TokenListing:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer, self._decoder = tokenizer, tokenizer.stream()
         self._decoded = self._certain = 0  # characters
-        self._held = deque[tuple[int, Chunk]]()  # with the place in the text at which each begins
+        self._held = deque[tuple[int, Chunk]]()  # each with its offset in the text
 
     def push(self, chunk: Chunk) -> list[Chunk]:
         """Consume a token, and return those that are certain to be in the text."""

@@ -128,7 +128,7 @@ class AccessMiddleware:
 
     def _note(self, scope: Scope, status: int, seconds: float, first: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
-        status = status or 499  # the client left before there was an answer
+        status = status or 499  # the client disconnected before an answer began
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         if first:

@@ -94,7 +94,7 @@ class SecurityMiddleware:
             else:
                 checked = await self._body(headers, receive_noting)
             await self._app(scope, checked, send_with_headers)
-        except asyncio.CancelledError:  # as the server ends, and only then
+        except asyncio.CancelledError:  # happens only while the server shuts down
             ends = True
             if not began:
                 await error_reply(ending(), scope)(scope, receive, send_with_headers)
@@ -124,9 +124,9 @@ class SecurityMiddleware:
             return scope["client"][0] if scope.get("client") else "local"
         scheme, _, key = headers.get("authorization", "").partition(" ")
         given = [key.strip()] if scheme.lower() == "bearer" else []
-        given += headers.getlist("x-api-key")[:1]  # as Anthropic's clients send it, some beside the other
+        given += headers.getlist("x-api-key")[:1]  # sent by Anthropic's clients, sometimes with both
         for digest in [hashlib.sha256(key.encode()).digest() for key in given]:
-            matches = [hmac.compare_digest(digest, known) for known in self._keys]  # all of them, whichever it is
+            matches = [hmac.compare_digest(digest, known) for known in self._keys]  # always all, for constant time
             if any(matches):
                 return f"key-{digest.hex()[:8]}"
         needed = "an API key is needed: Authorization: Bearer KEY, or x-api-key: KEY"

@@ -242,14 +242,14 @@ class Models:
 
     def _unload_unused(self, served: Served) -> None:
         served.unloading = None
-        if not served.users and served.loading is None:  # else whoever uses it, or loads it, starts the time anew
+        if not served.users and served.loading is None:  # otherwise its users or loader restart the timer
             self.drop(served, f"nobody used it for {self._idle:g} s")
             asyncio.get_running_loop().run_in_executor(None, give_back)
 
     async def _enter(self, served: Served) -> None:
         """Register as a user of a model that is loaded or being loaded."""
         waiting = served.coming + (0 if served.loading is None else served.users)
-        if waiting > self._most:  # one of them is what the others wait for
+        if waiting > self._most:  # including the one that the others wait for
             raise full(waiting, RETRY_AFTER)
         served.coming += 1
         try:
@@ -272,7 +272,7 @@ class Models:
                 model, identity = await asyncio.to_thread(self._open, served)
         finally:
             served.loading = None
-            self._released.set()  # loading may have failed, or all clients may have left
+            self._released.set()  # loading may have failed, or all clients may have disconnected
         served.digests, served.fingerprint = identity["digests"], identity["fingerprint"]
         pool = model.engine.pool
         served.admission.capacity = pool.capacity * pool.page_size
@@ -283,7 +283,7 @@ class Models:
     def _open(self, served: Served) -> tuple[Model, dict[str, Any]]:
         if self._was_unloaded:
             self._was_unloaded = False
-            give_back()  # before there is need of it
+            give_back()  # before the memory is needed
         path, loading = served.path, self._loading
         state = state_of(path)
         first = served.name == self.first
@@ -302,7 +302,7 @@ class Models:
             **load_arguments(path, threads=loading.threads, drafter=loading.drafter, draft_model=loading.draft_model),
         )
         for name in model.adapters:
-            digests_of(model.variant(name))  # which reads the weights: requests then find them known
+            digests_of(model.variant(name))  # reads the weights now, so that requests need not
         for partner in model.partners:
             digests_of(partner)
         identity = _identity(model)
@@ -313,7 +313,7 @@ class Models:
         """Estimate the memory in bytes that a model needs, including cache, draft model, partners and adapters."""
         loading, first = self._loading, served.name == self.first
         paths = [served.path] if loading.draft_model is None else [served.path, loading.draft_model]
-        partners = loading.partners.values() if first else ()  # which share the model's cache
+        partners = loading.partners.values() if first else ()  # they share the model's cache
         sizes = [int(OVERHEAD * sum(item.stat().st_size for item in model_files(one))) for one in (*paths, *partners)]
         if loading.weights_memory is not None:
             sizes[0] = min(sizes[0], loading.weights_memory)
@@ -342,7 +342,7 @@ class Models:
         """Unload a model; `why` goes to the log."""
         model, served.model = served.model, None
         if model is not None:
-            with model.exclusive() as engine:  # what was cancelled may still be in a step
+            with model.exclusive() as engine:  # cancelled work may still be in a step
                 engine.close()
             model.close()
             self._was_unloaded = True
@@ -362,7 +362,7 @@ class Models:
 
 def _adapter_bytes(path: Path) -> int:
     """Return the bytes of an adapter's weights in its file; 0 if the file is missing, which loading then rejects."""
-    place = path if path.exists() else Path(str(path).rpartition(":")[0])  # behind a colon there is a factor
+    place = path if path.exists() else Path(str(path).rpartition(":")[0])  # a factor follows a colon
     file = weights_file(place) if place.is_dir() else place
     return file.stat().st_size if file is not None and file.is_file() else 0
 

@@ -177,7 +177,7 @@ class CancellableResponse(Response):
             task = asyncio.current_task()
             if not self._is_cut or task is None:
                 raise
-            self._is_cut = False  # a second time is for the report
+            self._is_cut = False  # a second cancellation then ends the report
             task.uncancel()
             raise ending() from None
 

@@ -75,7 +75,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Process received data, and limit the length of incomplete headers."""
         if self._is_refused:
-            return  # what comes while the client may still read why
+            return  # discard data while the client reads the error
         expected = self._header_timer
         super().data_received(data)
         if expected is not None and expected is self._header_timer:
@@ -236,7 +236,7 @@ class SameUserServer(EndingServer):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shut down."""
         if self.unix_socket is not None:
-            same_user.hide(self.unix_socket)  # which is closed with the others
+            same_user.hide(self.unix_socket)  # closed with the others
         await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:

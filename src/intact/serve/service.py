@@ -77,7 +77,7 @@ async def uninterrupted(work: Awaitable[T]) -> T:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
-        with suppress(Exception):  # nobody waits for it any more
+        with suppress(Exception):  # no caller waits for it any more
             future.result()
         raise cancelled
     return future.result()
@@ -134,8 +134,8 @@ class WorkerPool:
                 yield future
             finally:
                 work.cancel()
-                if not begun.cancel():  # it has a thread, or had one
-                    with suppress(Exception):  # which the block has seen, if it still waited
+                if not begun.cancel():  # it is running, or has run
+                    with suppress(Exception):  # the block has seen it, if it was still waiting
                         await uninterrupted(asyncio.wrap_future(begun) if future.cancelled() else future)
                 self._running.discard(work)
 

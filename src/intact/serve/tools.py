@@ -64,7 +64,7 @@ def call_format(request: ChatRequest, tokenizer: Tokenizer) -> ToolCallFormat | 
     if not request.tools or request.tool_choice == "none" or template is None:
         return None
     if not template.knows_tools:
-        return Hermes()  # as `intact.text.tool_prompt` asks for them
+        return Hermes()  # the format that `intact.text.tool_prompt` requests
     return find_format(template.sources[-1]) or BareJson()
 
 

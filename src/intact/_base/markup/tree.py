@@ -78,7 +78,7 @@ def draw_tree(trace: Mapping[str, Any]) -> TreeDrawing:
     nodes = list(_nodes(trace.get("nodes", ()), root, str(trace.get("chosen") or "")))
     if not nodes:
         return TreeDrawing([], 0, 0, 0)
-    kept = {id(node) for node in nodes[:MOST]}  # what follows a text stands behind it in the trace
+    kept = {id(node) for node in nodes[:MOST]}  # in a trace, children come after their parents
     for node in (root, *nodes):
         node.below = [below for below in node.below if id(below) in kept]
     root.winning = any(node.winning for node in root.below)
@@ -146,7 +146,7 @@ def scores_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 def way_to(texts: Mapping[str, Mapping[str, Any]], branch: str) -> Iterator[str]:
     """Yield the branches of a text and its ancestors, from the text to the root."""
-    for _ in texts:  # at most: in a forged trace texts may go round in a circle
+    for _ in texts:  # bounded: a forged trace may contain a cycle
         if branch not in texts:
             return
         yield branch

@@ -51,7 +51,7 @@ def import_file(name: str, path: str) -> ModuleType:
 def main() -> None:
     """Answer requests until the input ends."""
     replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # a library that prints is no reply
+    os.dup2(2, 1)  # output of libraries must not be taken for a reply
 
     def send(*reply: Any, most: int = 1 << 20) -> None:
         data = json.dumps(reply, ensure_ascii=False).encode("utf-8", "surrogatepass")

@@ -165,12 +165,12 @@ class WorkerProcess:
         if process is not None:
             if self._finalizer is not None:
                 self._finalizer.detach()
-            process.returncode = 0  # which is the parent's business
+            process.returncode = 0  # its parent reaps it
             _close(process)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
-            self._end()  # somebody else ended it, between requests
+            self._end()  # it was ended from outside, between requests
         if self._process is None:
             self._process = self._start()
         return self._process
@@ -187,7 +187,7 @@ class WorkerProcess:
                 bufsize=0,
                 env={**ENVIRONMENT, **{name: os.environ[name] for name in _LIBRARIES if name in os.environ}},
                 cwd="/",
-                start_new_session=True,  # an interrupt from the keyboard is the parent's
+                start_new_session=True,  # only the parent handles Ctrl-C
             )
         except OSError as error:
             raise CapacityError(f"no process can be started here: {error.strerror}") from error
@@ -199,7 +199,7 @@ class WorkerProcess:
             system.prepare_pipe(stream.fileno())
         folders = [str(Path(folder).absolute()) for folder in sys.path if folder]
         first = (str(self.program.absolute()), folders, {"AS": self.memory, **self.limits})
-        with contextlib.suppress(_Ended):  # which the first request finds
+        with contextlib.suppress(_Ended):  # the first request reports it
             _send(process, marshal.dumps(first), time.monotonic() + _STARTING)
         return process
 

@@ -97,8 +97,8 @@ class Gateway:
         await receive()
         tasks = {asyncio.create_task(self.fleet.watch()), asyncio.create_task(self._cut_in_time())}
         loop = asyncio.get_running_loop()
-        if sys.platform != "win32":  # which has no such signal
-            with suppress(NotImplementedError, RuntimeError, ValueError):  # not in every thread
+        if sys.platform != "win32":  # Windows has no such signal
+            with suppress(NotImplementedError, RuntimeError, ValueError):  # unavailable in some threads
                 loop.add_signal_handler(signal.SIGHUP, lambda: tasks.add(loop.create_task(self.fleet.restart())))
         await send({"type": "lifespan.startup.complete"})
         await receive()

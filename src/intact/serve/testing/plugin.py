@@ -80,7 +80,7 @@ class LockedAnswers:
         self._path, self._lock, self._update = path.absolute(), lock, update  # tests may change the working folder
         self._model, self._any_name = model or lock["model"], any_name
         self._new: dict[str, list[dict[str, Any]]] = {}
-        self._kept: list[tuple[str, bytes, bytes]] = []  # of the test that runs
+        self._kept: list[tuple[str, bytes, bytes]] = []  # exchanges of the running test
         self._open, self._url = ExitStack(), ""
         self._recorder: RequestRecorder | None = None
         self._models: Models | None = None
@@ -99,7 +99,7 @@ class LockedAnswers:
         except IntactError as error:
             pytest.exit(f"--intact-lock: {error}", pytest.ExitCode.USAGE_ERROR)
         if config.getoption("numprocesses", None):
-            return  # the tests run in other processes, which have a server each
+            return  # the tests run in other processes, each with its own server
         self._url, self._recorder, self._models = self._open.enter_context(serving(path, self._any_name))
         patch = self._open.enter_context(pytest.MonkeyPatch.context())
         patch.setenv("OPENAI_BASE_URL", f"{self._url}/v1")

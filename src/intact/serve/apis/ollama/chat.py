@@ -25,7 +25,7 @@ async def chat(body: OllamaChatRequest, service: TheService, client: Client) -> 
         return texts.load(service, body, find_name(service, body.model), _message)
 
     async def begin(watch: texts.Stopwatch) -> texts.Parts:
-        request = await asyncio.to_thread(lambda: validate(ChatRequest, body.as_chat(service)))  # thousands of turns
+        request = await asyncio.to_thread(lambda: validate(ChatRequest, body.as_chat(service)))  # may be long
         return texts.chat_parts(service, request, client, body.think, watch=watch)
 
     return texts.respond(service, body, begin, _message)

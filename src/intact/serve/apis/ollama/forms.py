@@ -240,7 +240,7 @@ def find_name(service: Service, name: str) -> str:
     for known in (name, name.removesuffix(LATEST)):
         if methods.split(known)[0] in service.models.names:
             return known
-    if methods.split(untagged := name.removesuffix(LATEST))[0] in service.models:  # whatever the name is
+    if methods.split(untagged := name.removesuffix(LATEST))[0] in service.models:  # whatever its suffix
         return untagged
     names = ", ".join(service.models.names)
     raise ApiError(404, f"model {name!r:.200} not found; there are {names}", "model", "model_not_found")

@@ -86,7 +86,7 @@ async def _progress(service: Service, name: str) -> AsyncGenerator[dict[str, Any
         work = PullWork(wanted)
         last = work.progress
         async with service.pulls.running(work) as future:
-            yield last  # however far the thread is by now
+            yield last  # even if the thread has moved on
             while not future.done():
                 if (now := work.progress) != last:
                     yield now
@@ -96,7 +96,7 @@ async def _progress(service: Service, name: str) -> AsyncGenerator[dict[str, Any
                 path = future.result()
             except (IntactError, OSError) as error:
                 raise ApiError(502, without_folder(f"pull model {name}: {error}", store()), "model") from error
-        if name not in service.models.served:  # several may have pulled it
+        if name not in service.models.served:  # another client may have pulled it too
             service.models.add(name, path)
     yield _SUCCESS
 

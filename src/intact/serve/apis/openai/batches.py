@@ -231,7 +231,7 @@ class Batches:
             await self._end(batch, status if value["status"] == "in_progress" else "cancelled")
         except asyncio.CancelledError:
             if value["status"] != "cancelling" or self._stopping:
-                raise  # the server ends; the next one goes on
+                raise  # the server shuts down; the next one continues
             await self._end(batch, "cancelled")
 
     async def _in_time(self, batch: Batch) -> str:
@@ -365,7 +365,7 @@ async def _retrying(work: Callable[[], Awaitable[None]]) -> None:
         except* OSError as failed:
             _LOG.error("a batch waits: %s", failed.exceptions[0])
         task = asyncio.current_task()
-        if task is not None and task.cancelling():  # just when the attempt failed
+        if task is not None and task.cancelling():  # cancelled just as the attempt failed
             raise asyncio.CancelledError
         await asyncio.sleep(REPAIR)
 

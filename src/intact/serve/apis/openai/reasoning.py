@@ -105,7 +105,7 @@ class MethodRequest:
 
     def settings(self, backend: NativeBackend) -> dict[str, Any]:
         """Return the settings that an answer depends on besides its question, in the form used by result files."""
-        from intact.evaluate.manifest import run_settings  # not at the start of servers that calibrate nothing
+        from intact.evaluate.manifest import run_settings  # imported only by servers that calibrate
 
         caps = self.budget
         if caps.tokens == methods.MOST_TOKENS:  # the server's own cap: an answer that it ends is "spent"
@@ -127,11 +127,13 @@ class MethodRequest:
             return ReplyText(answer.chosen.text, answer.chosen.why, unread=answer.answer is None)
         if answer.answer is not None:
             return ReplyText(answer.answer)
-        from intact.evaluate.samples import leaves  # not at the start of the server
+        from intact.evaluate.samples import leaves  # imported late to start faster
 
         texts = [leaf for leaf in leaves(result.trace["nodes"]) if not leaf.other_prompt]
         parts = [leaf.answer_part for leaf in texts]
-        if any(part is not None and self.problem.read(part) is not None for part in parts):  # the method accepted none
+        if any(
+            part is not None and self.problem.read(part) is not None for part in parts
+        ):  # the method accepted none of them
             return ReplyText("")
         ended = [leaf for leaf in texts if leaf.why in ("end", "closed")]
         return next((ReplyText(leaf.text, leaf.why, unread=True) for leaf in ended + texts), ReplyText("", unread=True))
@@ -329,7 +331,7 @@ def _prompt_tokens(backend: NativeBackend, prompt: Prompt, turns: Sequence[dict[
         If the prompt does not fit.
     """
     tokens = backend.count(prompt)
-    backend.model.engine.check(range(tokens))  # its length is all that matters
+    backend.model.engine.check(range(tokens))  # only the length matters
     more = [f"messages[{i}].{name}" for i, turn in enumerate(turns) for name in turn if name not in ("role", "content")]
     if more and backend.model.tokenizer.render_chat(turns, now=backend.now) != backend.render(prompt):
         raise ApiError(400, f"{more[0]} cannot be combined with a reasoning method", more[0], "unsupported")

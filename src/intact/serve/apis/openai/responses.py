@@ -394,7 +394,7 @@ async def _events(service: Service, store: ResponseStore, request: ResponsesRequ
     """Yield the names and fields of events; the last has the complete response, which is stored by then."""
     name = request.previous_response_id
     before = [] if name is None else await previous_items(store, client, name)
-    request, items = await asyncio.to_thread(_continued, request, before)  # which may have thousands of turns
+    request, items = await asyncio.to_thread(_continued, request, before)  # may have thousands of turns
     chat_request = await asyncio.to_thread(as_chat, request)
     body = chat_request.model_copy(update={"stream_options": StreamOptions(include_usage=True)})
     output = _Output()
