@@ -106,7 +106,7 @@ def test_all_texts_of_a_sweep_are_drawn_from_its_mix(sweep, tmp_path):
     [
         (("--mix", "guidance"), "a shadow prompt is missing"),
         (("--mix", "contrastive"), "takes 1 partner, got 0"),
-        (("--partner", "x.gguf"), "--partner names a model for a mix, and there is none"),
+        (("--partner", "x.gguf"), "--partner names a model for a mix, but no mix is given"),
         (("--mix", "guidance", "--shadow", "x", "--draft-model", "m"), "--draft-model cannot be combined with --mix"),
         (("--mix", "guidance", "--shadow", "x", "--ray", "local"), "--ray cannot be combined with --mix"),
     ],

@@ -124,10 +124,7 @@ def test_what_cannot_be_told_has_a_status_of_its_own(intact_command, path, other
     for arguments in (["--sample", 3], ["--nonce", "x"], ["--signed-by", "no key"]):
         assert intact_command("verify", answers, *arguments).code == 2
     assert intact_command("verify", tmp_path / "none.receipts", "--model", path).code == 2
-    assert (
-        "expected a file in an existing folder"
-        in intact_command("run", "-m", path, "x", "--receipt", "/none/x").err
-    )
+    assert "expected a file in an existing folder" in intact_command("run", "-m", path, "x", "--receipt", "/none/x").err
 
 
 def test_signatures(intact_command, path, answers, tmp_path):
@@ -164,7 +161,7 @@ def test_spot_checks_choose_by_the_nonce_and_say_what_they_miss(intact_command, 
     assert (few.json["part"], few.json["tokens"]) == ("all", 4)
     told = intact_command("verify", answers, "--model", path, "--tokens", 4)
     assert told.out.count("  true as far as checked  4 of 9 tokens\n") == 6
-    assert "no more than 4 tokens were checked" in told.err
+    assert "at most 4 tokens of each text were checked" in told.err
     assert few.json["spot_check"]["missed"][0]["probability"] == 0
     told = intact_command("verify", answers, "--model", path, "--sample", 2, "--nonce", "a")
     assert "2 of 6 receipts were chosen" in told.err

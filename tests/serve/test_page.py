@@ -158,9 +158,7 @@ def test_conversations_are_kept_found_exported_imported_and_deleted(page, tmp_pa
     document["conversations"][0]["nodes"][0]["parent"] = "nobody"
     path.write_text(json.dumps(document))
     page.set_input_files("#import", path)
-    page.wait_for_function(
-        "() => document.getElementById('side-problem').textContent.includes('does not come before')"
-    )
+    page.wait_for_function("() => document.getElementById('side-problem').textContent.includes('does not come before')")
     first, second = document["conversations"][0]["nodes"]
     document["conversations"][0]["nodes"] = [first | {"parent": None}, second, first | {"parent": second["id"]}]
     path.write_text(json.dumps(document))

@@ -29,7 +29,7 @@ class Interrupted(KeyboardInterrupt):
         if self.kept is None:
             return f"nothing was kept; with {self.option} the same command keeps results, and can resume after Ctrl-C\n"
         there = f"results so far are in {self.kept}" if self.kept.exists() else f"there is nothing in {self.kept} yet"
-        return f"{there}; to go on:\n  {command}\n"
+        return f"{there}; to continue:\n  {command}\n"
 
 
 @contextmanager

@@ -258,7 +258,7 @@ def value(
         if file is not None and not file.parent.is_dir():
             raise ParameterError(f"there is no folder {file.parent} to write {file.name} to")
     if len(items) < 2 * FOLDS:
-        raise ParameterError(f"{FOLDS} folds need at least {2 * FOLDS} problems, got {len(items)} of the task")
+        raise ParameterError(f"{FOLDS} folds need {2 * FOLDS} problems at least, got {len(items)} of the task")
     backend = NativeBackend(fetch.load(model, profile, threads, None), time)
     sampling = {"temperature": temperature, "max_tokens": max_tokens}
     sampled: list[GradedTexts] = []
