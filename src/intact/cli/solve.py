@@ -145,7 +145,7 @@ def command(
     if task.task is not None and calibration is not None:
         raise ParameterError("--calibration applies to a single question: leave out either it or --task")
     if task.task is None and (of_tasks := [name for name, value in of_a_task.items() if value is not None]):
-        raise ParameterError(f"{', '.join(of_tasks)} needs --task: there is only one question")
+        raise ParameterError(f"{', '.join(of_tasks)} can only be used with --task")
     check_output("--receipt", work.receipt)
     check_output("--trace", work.trace)
     check_method(chosen, parameters)
