@@ -376,7 +376,7 @@ def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, wor
         (["self_consistency", "What?", "--budget", "hopes=3"], "got 'hopes=3'"),
         (["best_of_n", "What?", "--set", "scorer=taste"], "there is no scorer 'taste'; there are"),
         (["self_consistency", "--task", "riddles"], "there is no task 'riddles'"),
-        (["self_consistency", "What?", "--limit", "3", "--split", "x"], "--split, --limit can only be used with --task"),
+        (["self_consistency", "What?", "--limit", "3", "--split", "x"], "can only be used with --task"),
         (["self_consistency", "What?", "--continues", "vllm"], "no model here is one"),
         (["self_consistency", "What?", "--trace", "/nowhere/t.json"], "--trace: /nowhere/t.json cannot be written"),
         (["best_of_n", "--task", "gsm8k", "--answer", "text"], "--answer is for a single question"),
