@@ -128,7 +128,7 @@ def test_a_report_in_the_terminal_has_scores_with_intervals_and_differences(done
 
 
 def test_a_report_in_a_file_says_what_it_lacks(done: dict[str, Done], folder: Path) -> None:
-    assert "(extra evaluate) is left out: pip install matplotlib scipy" in done["page"].err
+    assert "left out whatever needs matplotlib, scipy (extra evaluate): pip install matplotlib scipy" in done["page"].err
     text = (folder / "report.html").read_text()
     assert "<svg" not in text
     assert "they need matplotlib: pip install matplotlib" in text

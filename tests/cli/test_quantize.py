@@ -51,7 +51,7 @@ def test_the_list_of_specs_has_their_bits(intact_command):
 def test_without_a_spec_the_command_says_what_is_missing(intact_command, tiny):
     result = intact_command("quantize", "-m", tiny)
     assert (result.code, result.out) == (2, "")
-    assert "name a model, a spec (--to) and a folder (--out)" in result.err
+    assert "give a model, a spec (--to) and a folder (--out)" in result.err
 
 
 def test_the_lab_measures_specs_beside_the_source(intact_command, tiny, text, tmp_path):

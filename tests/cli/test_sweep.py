@@ -106,7 +106,7 @@ def test_all_texts_of_a_sweep_are_drawn_from_its_mix(sweep, tmp_path):
     [
         (("--mix", "guidance"), "a shadow prompt is missing"),
         (("--mix", "contrastive"), "takes 1 partner, got 0"),
-        (("--partner", "x.gguf"), "--partner names a model for a mix, and there is none"),
+        (("--partner", "x.gguf"), "--partner names a model for a mix, but no mix is given"),
         (("--mix", "guidance", "--shadow", "x", "--draft-model", "m"), "--draft-model cannot be combined with --mix"),
         (("--mix", "guidance", "--shadow", "x", "--ray", "local"), "--ray cannot be combined with --mix"),
     ],
@@ -269,7 +269,7 @@ def test_a_design_takes_no_other_options(options, intact_command, place, tmp_pat
     words = ("--design", tmp_path / "design.json", "-m", place / "tiny.gguf")
     result = intact_command("sweep", *options, *words)
     assert result.code == 2
-    assert "leave out all of these" in result.err
+    assert "leave all of these out" in result.err
 
 
 def test_a_sweep_needs_a_task_or_a_design(intact_command):

@@ -46,7 +46,7 @@ def test_make_states_the_law(intact_command, tmp_path):
 
 def test_bad_input_is_named_before_anything_is_sent(intact_command, file, tmp_path, monkeypatch):
     there = "--url", "http://127.0.0.1:9/v1"
-    assert "is there already" in intact_command("traffic", "make", file).err
+    assert "already exists" in intact_command("traffic", "make", file).err
     assert "burstiness must be from" in intact_command("traffic", "make", tmp_path / "n", "--burstiness", "0").err
     for arguments, message in (
         (("--goodput", "ttft"), "--goodput takes WHAT=MILLISECONDS"),

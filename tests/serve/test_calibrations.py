@@ -189,7 +189,7 @@ def test_what_no_request_could_match_is_refused_before_the_start(place):
         ParameterError, match=r"run\.jsonl: the model tiny\.gguf of this run, with weights .* served are"
     ):
         opened(place, "run.jsonl", model="other.gguf")
-    with pytest.raises(ParameterError, match=r"profile int8, numerics 1, and the server has fp32, "):
+    with pytest.raises(ParameterError, match=r"profile int8, numerics 1, but the server has fp32, "):
         opened(place, "run.jsonl", profile="fp32")
     with pytest.raises(ParameterError, match=r"run\.jsonl and .*first\.jsonl have the same settings"):
         opened(place, "first.jsonl", "run.jsonl")

@@ -191,7 +191,7 @@ def test_a_shadow_is_rendered_with_the_tools_of_its_request(client, server, mode
         ({"mix": "contrastive", "shadow": "x"}, {}, "intact.shadow", "of no use with the mix contrastive"),
         ({"mix": "proxy"}, {}, "intact.mix", "takes 2 partners, got 1"),
         ({"mix": "contrastive"}, {"model": "other"}, "intact.mix", "takes 1 partner, got 0"),
-        ({"mix": "contrastive"}, {"model": "one"}, "intact.mix", "mixes take no adapters"),
+        ({"mix": "contrastive"}, {"model": "one"}, "intact.mix", "mixes do not support adapters"),
         ({"mix": "guidance", "shadow": [5, 6]}, {}, "intact.shadow", "a text or a list of messages"),
         ({"mix": "guidance", "shadow": []}, {}, "intact.shadow", "a text or a list of messages"),
         ({"mix": "guidance", "shadow": [{"role": "user"}]}, {}, "intact.shadow[0].content", "is missing"),
@@ -212,7 +212,7 @@ def test_what_cannot_be_mixed_is_refused_by_its_field(client, own, fields, param
     ("own", "fields", "param", "message"),
     [
         ({"mix": "guidance", "shadow": "a"}, {"prompt": ["a", "b"]}, "intact.shadow", "for each of the 2, got 1"),
-        ({"mix": "guidance", "shadow": CHAT}, {}, "intact.shadow", "messages are neither"),
+        ({"mix": "guidance", "shadow": CHAT}, {}, "intact.shadow", "not messages"),
         ({"mix": "guidance", "shadow": [[]]}, {}, "intact.shadow", "empty"),
         ({"mix": "guidance", "shadow": [1, 10**6]}, {}, "intact.shadow", "must lie in"),
         ({"mix": "contrastive"}, {"echo": True}, "intact.mix", "cannot be combined with echo"),
