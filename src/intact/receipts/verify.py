@@ -1,7 +1,7 @@
-"""Verify receipts: run their requests again with the tokens known ahead, so that many are checked at once.
+"""Verify receipts: run their requests again with known tokens, so that many positions are checked at once.
 
-The engine draws each token from its key as always; a receipt is true if everything in it comes out again. So stop
-strings, penalties, constraints, ends, preemption and shared prompts need no second implementation.
+The engine samples each token from its key as usual; a receipt is true if everything in it is reproduced. Stop strings,
+penalties, constraints, end tokens, preemption and shared prompts therefore need no second implementation.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ What = Literal[
 ]  # fmt: skip
 T = TypeVar("T")
 WINDOW = 64
-"""Limit on the receipts whose requests run together."""
+"""Maximum number of receipts whose requests run together."""
 ENOUGH = 1 << 13
-"""Tokens with which no further receipt joins a window: the engine's steps are full, and verdicts are wanted."""
+"""Number of tokens that close a window: the engine's steps are full by then, and verdicts should not wait."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,16 @@ class Verdict:
     Attributes
     ----------
     outcome : {'true', 'partial', 'false', 'unverifiable'}
-        The receipt agrees with the model; it agrees as far as it was checked, which is not all of it; it does not
-        agree; or this model, or this program, cannot tell.
+        The receipt matches the model; it matches as far as it was checked, which is not all of it; it does not match;
+        or this model, or this program, cannot tell.
     what : str or None
-        The part that differs, or is missing; None if there is none.
+        The part that differs or is missing; None if there is none.
     position : int or None
-        The first token of the output (of the prompt, for what 'prompt') that differs, from 0.
+        The first output token that differs, from 0; the first prompt token if `what` is 'prompt'.
     detail : str
-        The same in words.
+        An explanation.
     checked : int
-        Number of the output's tokens that were found true.
+        Number of output tokens that were found true.
     """
 
     outcome: Outcome
@@ -80,7 +80,7 @@ class Verdict:
 
 
 def unreadable(error: ValueError) -> Verdict:
-    """Return the verdict on something that is no receipt, or one of a later version."""
+    """Return the verdict on data that is not a receipt, or a receipt of a later version."""
     return Verdict("unverifiable", "version" if isinstance(error, NewerReceiptError) else "format", None, str(error))
 
 
@@ -96,10 +96,10 @@ def verify(
     Parameters
     ----------
     most : int, optional
-        Check only so many tokens of each output, from its beginning; by default all. A receipt with more is
-        'partial' where it is not false.
+        Maximum number of tokens to check at the beginning of each output; by default all. A receipt with more is
+        'partial' unless it is false.
     signed_by : bytes, optional
-        The public key that must have signed them. Without it a signature must hold, but may be missing.
+        The public key that must have signed them. Without it, a signature may be missing, but must be valid if present.
     between : callable, optional
         Called before each step of the engine; an exception that it raises ends the verification.
     """
@@ -108,7 +108,7 @@ def verify(
 
 
 def windows(items: Iterable[T], tokens: Callable[[T], int]) -> Iterator[list[T]]:
-    """Cut items into lists that are verified together: of at most `WINDOW`, ended early by `ENOUGH` tokens."""
+    """Group items into lists that are verified together: up to `WINDOW` items, or until they reach `ENOUGH` tokens."""
     window: list[T] = []
     total = 0
     for item in items:
@@ -134,7 +134,7 @@ def verify_together(
     Parameters
     ----------
     layers : bool
-        If false, commitments to the rows between layers are left unchecked.
+        If false, commitments to the rows between layers are not checked.
     """
     checks = [_Check(receipt, most) for receipt in receipts]
     groups: dict[tuple[object, ...], _Group] = {}
@@ -155,7 +155,7 @@ def verify_together(
 
 
 def _layers(model: LoadedModel, receipt: Receipt, found: Verdict) -> Verdict:
-    """Return the verdict on a receipt whose answer is true: on its commitment to the rows between layers."""
+    """Return the verdict on a receipt with a true answer, after checking its commitment to the rows between layers."""
     from intact.receipts.layers import trace
 
     try:
@@ -169,7 +169,7 @@ def _layers(model: LoadedModel, receipt: Receipt, found: Verdict) -> Verdict:
 
 
 def rejected_by_header(model: LoadedModel, receipt: Receipt, signed_by: bytes | None) -> Verdict | None:
-    """Return the verdict if the header alone decides."""
+    """Return the verdict if the header is enough to decide it."""
     try:
         new_hash(receipt.header.hash)
     except ParameterError as error:
@@ -184,7 +184,7 @@ def rejected_by_header(model: LoadedModel, receipt: Receipt, signed_by: bytes | 
 
 
 def signature_of(receipt: AnyReceipt, signed_by: bytes | None) -> Verdict | None:
-    """Return the verdict if a receipt's signature does not hold, or is not by the key that is required."""
+    """Return the verdict if a receipt's signature is invalid, or is not by the required key."""
     signature = receipt.signature
     if signature is None:
         return None if signed_by is None else Verdict("unverifiable", "signature", None, "it is not signed")
@@ -203,14 +203,17 @@ def signature_of(receipt: AnyReceipt, signed_by: bytes | None) -> Verdict | None
 
 
 def adapter_of(model: LoadedModel, header: Header) -> str | None:
-    """Return the adapter with which a model has the weights of a receipt, "" for none; None, the usual, if none has."""
+    """Return the adapter with which a model has the weights of a receipt.
+
+    Return "" for the model without an adapter, and None if the default has these weights or no adapter does.
+    """
     weights = header.model.weights
     names = ("", *model.adapters) if model.adapters and weights != digests_of(model, header.hash).weights else ()
     return next((name for name in names if digests_of(model.variant(name), header.hash).weights == weights), None)
 
 
 def identity(model: LoadedModel | Partner, claimed: ModelDigests, given: Numerics, hash: HashName) -> Verdict | None:  # noqa: A002
-    """Return the verdict if a receipt is not of this model in this arithmetic."""
+    """Return the verdict if a receipt is for another model or another arithmetic."""
     own = digests_of(model, hash)
     if claimed.weights != own.weights:
         named = f", which calls itself {claimed.name!r:.80}" if claimed.name else ""
@@ -234,7 +237,7 @@ def identity(model: LoadedModel | Partner, claimed: ModelDigests, given: Numeric
 
 
 def _request(model: LoadedModel, receipt: Receipt) -> Verdict | None:
-    """Return the verdict if no model takes the request, or its source does not give its prompt."""
+    """Return the verdict if no model accepts the request, or its source does not produce its prompt."""
     request, tokens = receipt.header.request, receipt.output.tokens
     return rejected_tokens(model, request.prompt, tokens, len(tokens)) or rejected_source(
         model, request.source, request.prompt
@@ -242,7 +245,7 @@ def _request(model: LoadedModel, receipt: Receipt) -> Verdict | None:
 
 
 def rejected_tokens(model: LoadedModel, prompt: Sequence[int], output: Sequence[int], longest: int) -> Verdict | None:
-    """Return the verdict if tokens are none of a model's, or a prompt and so many more exceed its context."""
+    """Return the verdict if tokens are outside the model's vocabulary, or the prompt and output exceed its context."""
     vocabulary = model.program.vocabulary
     parts: tuple[tuple[What, Sequence[int]], ...] = (("prompt", prompt), ("token", output))
     for what, several in parts:
@@ -257,12 +260,12 @@ def rejected_tokens(model: LoadedModel, prompt: Sequence[int], output: Sequence[
 
 
 def rejected_source(model: LoadedModel, source: PromptSource | None, prompt: Sequence[int]) -> Verdict | None:
-    """Return the verdict if a source does not give its prompt."""
+    """Return the verdict if a source does not produce its prompt."""
     if source is None:
         return None
     try:
         made = source.encode(model.tokenizer)
-    except FormatError as error:  # the template's limits: elsewhere it may stay within them
+    except FormatError as error:  # a limit of the template, which may not apply elsewhere
         return Verdict("unverifiable", "template", None, str(error))
     except IntactError as error:
         return Verdict("false", "prompt", None, f"its source becomes no prompt: {error}")
@@ -273,7 +276,7 @@ def rejected_source(model: LoadedModel, source: PromptSource | None, prompt: Seq
 
 
 def _decoding(model: LoadedModel, receipt: Receipt) -> Verdict | None:
-    """Return the verdict if the mix that tokens are drawn from cannot be run."""
+    """Return the verdict if the mix that tokens are sampled from cannot be run."""
     header = receipt.header
     decoding = header.request.decoding
     if decoding is None:
@@ -300,14 +303,14 @@ def _decoding(model: LoadedModel, receipt: Receipt) -> Verdict | None:
 
 
 def mixing_of(model: LoadedModel, header: Header) -> Mixing | None:
-    """Return the mix of a receipt's header with its streams, as the engine runs it.
+    """Return the mix in a receipt's header with its streams, in the engine's form.
 
     Raises
     ------
     LookupError
-        If the mix, or a model that it takes, is not here.
+        If the mix, or a model that it needs, is not available.
     ParameterError
-        If the mix takes no such parameters or streams.
+        If the mix does not take these parameters or streams.
     """
     request = header.request
     if request.decoding is None:
@@ -325,7 +328,7 @@ def partner_number(model: LoadedModel, claimed: ModelDigests, given: Numerics, h
     Raises
     ------
     LookupError
-        If the model has none such.
+        If the model has no such partner.
     """
     for number, partner in enumerate(model.partners, 1):
         if identity(partner, claimed, given, hash) is None:
@@ -337,7 +340,7 @@ def partner_number(model: LoadedModel, claimed: ModelDigests, given: Numerics, h
 
 
 def first_difference(a: Sequence[object], b: Sequence[object]) -> int | None:
-    """Return the first place where two lists differ, or one has ended."""
+    """Return the first index at which two sequences differ, or at which one has ended."""
     for place, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
             return place
@@ -345,7 +348,10 @@ def first_difference(a: Sequence[object], b: Sequence[object]) -> int | None:
 
 
 class _Group:
-    """Receipts that differ in branch or seed alone: samples of one request. A `Recorder` that compares tokens."""
+    """Receipts that differ only in branch or seed: samples of one request.
+
+    Acts as a `Recorder` that compares tokens.
+    """
 
     def __init__(self) -> None:
         self.checks: list[_Check] = []
@@ -380,10 +386,10 @@ class _Group:
         return self.checks[event.sample].watch(event)
 
     def receipt(self, sample: int, completion: Completion) -> None:
-        """Return None: no further receipt is made."""
+        """Return None: no new receipt is made."""
 
     def end(self) -> None:
-        """Decide the verdicts when the job is done."""
+        """Decide the verdicts after the job is done."""
         if self._job is not None:
             for i, check in enumerate(self.checks):
                 check.end(self._job.completion(i, False))
@@ -402,7 +408,7 @@ class _Check:
         self._checked = 0
 
     def watch(self, event: Event) -> Finish | None:
-        """Compare a token and its link; end the sample at the first that differs, or when enough are checked."""
+        """Compare a token and its link; end the sample at the first difference, or when enough are checked."""
         index = self._checked
         if index == len(self.claimed):
             self.found = self._verdict("finish", "the model goes on where the receipt ends")
@@ -418,7 +424,7 @@ class _Check:
         return "cancelled" if self._cut and self._checked == len(self.claimed) else None
 
     def _compare(self, event: Event, index: int) -> Verdict | None:
-        """Return the verdict if a token of the receipt is wrong, given that all before it are right."""
+        """Return the verdict if a token of the receipt is wrong, given that all earlier ones are right."""
         name, claimed = self.receipt.header.hash, self.claimed[index]
         link = self.receipt.link(index)
         same = link == next_link(name, self._last, claimed, event.head)
@@ -451,17 +457,17 @@ class _Check:
         return Verdict("false", what, self._checked, detail, checked=self._checked)
 
     def end(self, completion: Completion) -> None:
-        """Decide the verdict when the sample is done."""
+        """Decide the verdict after the sample is done."""
         found = self.found or self._ended(completion)
         own = self.receipt.header.request.compiler
-        drawn = found.what in ("token", "finish")  # what a mask decides; states, text and log-probabilities it does not
+        drawn = found.what in ("token", "finish")  # masks affect these, but not states, text and log-probabilities
         if drawn and own is not None and own != constraints.compiler():
             detail = f"its constraint was compiled by {own:.80}, here by {constraints.compiler()}: {found.detail}"
             found = Verdict("unverifiable", "constraint", found.position, detail, checked=found.checked)
         self.found = found
 
     def _ended(self, completion: Completion) -> Verdict:
-        """Return the verdict, given that all tokens that were drawn are right."""
+        """Return the verdict, given that all sampled tokens are right."""
         if isinstance(completion.error, CapacityError):
             return Verdict("unverifiable", "memory", None, str(completion.error), checked=self._checked)
         if completion.error is not None and not isinstance(completion.error, ParameterError):
