@@ -16,7 +16,7 @@ FILE = "verdicts.sqlite"
 
 
 class Judge:
-    """Judges answers in threads while the engine continues, since running programs and algebra takes long.
+    """A judge of answers that works in threads while the engine continues, since programs and algebra take long.
 
     Parameters
     ----------

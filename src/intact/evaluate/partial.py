@@ -19,7 +19,7 @@ EVERY: Final = 10.0
 
 
 class PartialResult:
-    """Collects finished units, and writes them at intervals.
+    """A collector of finished units that writes them at intervals.
 
     The file is that of a run with only these records, without traces; its manifest states how many are `planned`.
     Undecided verdicts are left out.

@@ -26,7 +26,7 @@ class LayerCommitment:
     root: bytes
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return {"count": self.count, "root": self.root.hex()}
 
     @classmethod

@@ -40,7 +40,7 @@ class StreamSource:
         return "shadow" if self.model is None else "partner"
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return {
             "prompt": None if self.prompt is None else list(self.prompt),
             "source": self.source and self.source.to_document(),
@@ -99,7 +99,7 @@ class NamedMix:
         """Raise ParameterError unless the mix fits the rest of its description."""
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return {"name": self.name, "version": self.version, "parameters": dict(self.parameters)}
 
 
@@ -142,7 +142,7 @@ class Decoding(NamedMix):
         return any(stream.model is not None for stream in self.streams)
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return super().to_document() | {"streams": [stream.to_document() for stream in self.streams]}
 
     @classmethod

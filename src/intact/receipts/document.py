@@ -74,7 +74,7 @@ class Output:
     spread: bytes | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         logprobs = None if self.logprobs is None else list(self.logprobs)
         return {"tokens": list(self.tokens), "finish": self.finish, "text": self.text, "logprobs": logprobs}
 
@@ -99,7 +99,7 @@ class Header:
     hash: HashName = "sha256"
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -157,10 +157,10 @@ class AnyReceipt(ABC):
 
     @abstractmethod
     def unsigned(self) -> dict[str, Any]:
-        """Return its members in a receipt, except for the signature."""
+        """Return the receipt as a JSON object, without the signature."""
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         signature = {} if self.signature is None else {"signature": self.signature.to_document()}
         return self.unsigned() | signature
 
@@ -222,7 +222,7 @@ class Receipt(AnyReceipt):
         return self.chain[SIZE * index : SIZE * (index + 1)]
 
     def unsigned(self) -> dict[str, Any]:
-        """Return its members in a receipt, except for the signature."""
+        """Return the receipt as a JSON object, without the signature."""
         layers = {} if self.layers is None else {"layers": self.layers.to_document()}
         return {
             **self.header.to_document(),

@@ -41,7 +41,7 @@ PROGRAM: Final = ""
 _LEAF: Final = b"\0"
 _NODE: Final = b"\1"
 _BLOCK: Final = 1 << 24
-"""Bytes of a tensor that are hashed at a time."""
+"""Number of bytes of a tensor hashed at a time."""
 
 
 @dataclass(frozen=True)

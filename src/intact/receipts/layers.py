@@ -73,7 +73,7 @@ def _program(model: LoadedModel) -> Program:
 
 
 class LayerRun:
-    """Runs chosen layers of a model, each on rows from the layer before or on given rows, and records their outputs.
+    """A run of chosen layers of a model, each on rows from the layer before or on given rows, that records outputs.
 
     Parameters
     ----------

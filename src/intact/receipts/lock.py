@@ -47,7 +47,7 @@ class LockedModel:
         return cls(name, digests_of(model), numerics_of(model))
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a lock, or in the receipt of a run."""
+        """Return it as a JSON object for a lock or the receipt of a run."""
         return {"name": self.name, "digests": self.digests.to_document(), "numerics": self.numerics.to_document()}
 
     @classmethod
@@ -66,7 +66,7 @@ class LockedFile:
     sha256: bytes
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a lock."""
+        """Return it as a JSON object for a lock."""
         return {"name": self.name, "sha256": self.sha256.hex()}
 
     @classmethod
@@ -111,7 +111,7 @@ class LockedRun:
     now: str | None = None
 
     def to_document(self, version: int = VERSION) -> dict[str, Any]:
-        """Return its members in a lock of this version."""
+        """Return it as a JSON object for a lock of this version."""
         value = {
             "arguments": list(self.arguments),
             "files": [file.to_document() for file in self.files],
@@ -122,7 +122,7 @@ class LockedRun:
 
     @classmethod
     def from_document(cls, value: Any, version: int = VERSION) -> LockedRun:
-        """Parse the members in a lock of this version."""
+        """Parse the JSON object from a lock of this version."""
         fields = Fields(value, "run", ("arguments", "files", "result", "written", *(["now"] if version > 1 else [])))
         arguments = fields.items("arguments")
         if not arguments or not all(isinstance(item, str) for item in arguments):
@@ -164,7 +164,7 @@ class Lock:
         return cls(intact.__version__, libraries(), tuple(models), run)
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a lock."""
+        """Return it as a JSON object for a lock."""
         return {
             "format": FORMAT,
             "version": self.version,

@@ -36,7 +36,7 @@ class ModelDigests:
     name: str | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return {
             "weights": self.weights.hex(),
             "tensors": self.tensors,
@@ -69,7 +69,7 @@ class Numerics:
     bits: int = 8
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return {"version": self.version, "profile": self.profile, "bits": self.bits}
 
     @classmethod

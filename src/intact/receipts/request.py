@@ -66,7 +66,7 @@ class AnswerRequest:
     decoding: Decoding | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         decoding = {} if self.decoding is None else {"decoding": self.decoding.to_document()}
         return decoding | {
             "prompt": list(self.prompt),

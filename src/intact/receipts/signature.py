@@ -35,7 +35,7 @@ class Signature:
     value: bytes
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return {"key": self.key.hex(), "value": self.value.hex()}
 
     @classmethod

@@ -66,7 +66,7 @@ class PromptSource:
         return cls("chat", text, now, "text" if spells and not conversation.control_tokens else None)
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         contents = {} if self.contents is None else {"contents": self.contents}
         return {"kind": self.kind, "text": self.text, "now": self.now, **contents}
 

@@ -358,7 +358,7 @@ class _Group:
         self._job: Job | None = None
 
     def begin(self, model: LoadedModel) -> Job | None:
-        """Return the job; None if it cannot run, which decides all verdicts."""
+        """Return the job, or None if it cannot run; then all verdicts are decided."""
         request = self.checks[0].receipt.header.request
         requests = [check.receipt.header.request for check in self.checks]
         keys = [branch_key(each.parameters.seed, each.branch) for each in requests]

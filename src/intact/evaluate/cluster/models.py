@@ -19,7 +19,7 @@ CHUNK = 16 << 20
 """Maximum number of bytes per request."""
 
 Read = Callable[[int, int], bytes]
-"""Returns at most `CHUNK` bytes of a file, given its number and an offset."""
+"""A function that returns at most `CHUNK` bytes of a file, given its number and an offset."""
 
 
 class File(NamedTuple):

@@ -54,9 +54,10 @@ def compare(
 ) -> list[SweepComparison]:
     """Compare settings with the baseline, problem by problem.
 
-    Let b and c be the numbers of problems, out of N, that only the setting or only the baseline got right, with one
-    more added to each (Bonett and Price 2012): d = (b - c) / (N + 2), s = (b + c + 2) / (N + 2), and p = 1 - Phi((d +
-    margin) / sqrt((s - d^2) / (N + 2))).
+    Let b and c be the numbers of problems, out of N, that only the setting or only the baseline got right. With one
+    more problem added on either side (Bonett and Price 2012):
+
+      d = (b - c) / (N + 2), s = (b + c + 2) / (N + 2), p = 1 - Phi((d + margin) / sqrt((s - d^2) / (N + 2))).
 
     Raises
     ------

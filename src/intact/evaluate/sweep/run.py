@@ -96,7 +96,7 @@ def split(
 
 @dataclass
 class Runner:
-    """Answers the problems of trials with models, using one journal in which trials share texts.
+    """A function that answers the problems of trials with models, using one journal in which trials share texts.
 
     Attributes
     ----------

@@ -28,7 +28,7 @@ class SweepOutcome(NamedTuple):
 
 
 Answer: TypeAlias = Callable[[int, Part, int, int], Sequence[SweepOutcome]]
-"""Answers problems, given the index of a trial, the part, and the range of problems (end exclusive)."""
+"""A function that answers problems, given a trial's index, the part, and the range of problems (end exclusive)."""
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class RunReceipt(AnyReceipt):
         return sum(entry.count for entry in self.entries if isinstance(entry, TextEntry | SharedEntry))
 
     def unsigned(self) -> dict[str, Any]:
-        """Return its members in a receipt, except for the signature."""
+        """Return the receipt as a JSON object, without the signature."""
         return {
             **self.header.to_document(),
             "entries": [entry.to_document() for entry in self.entries],

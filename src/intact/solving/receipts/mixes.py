@@ -59,7 +59,7 @@ class RunMix(NamedMix):
         return Decoding(self.name, self.version, self.parameters, tuple(streams))
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         partners = [partner.to_document() for partner in self.partners]
         return super().to_document() | {"shadow": self.shadow, "partners": partners}
 
@@ -90,7 +90,7 @@ class RunModel(LockedModel):
     mix: RunMix | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in the receipt of a run."""
+        """Return it as a JSON object for the receipt of a run."""
         return super().to_document() | ({} if self.mix is None else {"mix": self.mix.to_document()})
 
     @classmethod

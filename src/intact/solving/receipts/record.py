@@ -44,7 +44,7 @@ from intact.tools.sandbox import Outcome
 
 
 class TextRecorder(ChainRecorder):
-    """Keeps a chain for each sample of a request, however the sample ends."""
+    """A recorder that keeps a chain for each sample of a request, however the sample ends."""
 
     def receipt(self, sample: int, completion: Completion) -> None:
         """Do nothing: single texts get no receipt of their own."""
@@ -93,7 +93,7 @@ class RecordingBackend(NativeBackend):
 
 
 class NotingReader:
-    """Reads answers with another reader, and records expressions on which algebra reaches a limit.
+    """A wrapper of a reader of answers that records expressions on which algebra reaches a limit.
 
     Attributes
     ----------

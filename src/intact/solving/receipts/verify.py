@@ -198,7 +198,7 @@ def _hold_against(
 
 
 class _Given:
-    """Counts the tokens given to a model: the output of each receipt, and each distinct prompt once."""
+    """A counter of the tokens given to a model: the output of each receipt, and each distinct prompt once."""
 
     def __init__(self, most: int | None) -> None:
         self.tokens = 0

@@ -16,7 +16,7 @@ from intact.tasks.score.arithmetic import CLOSE, MOST, OPEN, Token, Value, is_un
 from intact.tasks.score.latex import plain
 
 VERSION: Final = 2
-"""The version of finding and checking equations; raise it when results change (`intact.solving.receipts.versions`)."""
+"""Version of how equations are found and checked; increment it on changes (`intact.solving.receipts.versions`)."""
 
 _NEXT = r"\s*[,;.]?\s*(?:(?:and|so|then|thus|hence|therefore)\b,?\s*)?"
 _FORMULAS = re.compile(

@@ -18,7 +18,7 @@ from intact.numerics.profiles import Profile
 from intact.tasks.score.rewards.base import RewardModel, architecture
 
 Head: TypeAlias = Callable[[bytes], float]
-"""Maps the input of the model's head to a reward."""
+"""A function from the input of the model's head to a reward."""
 
 
 class NativeReward(RewardModel):

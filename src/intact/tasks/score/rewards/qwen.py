@@ -11,7 +11,7 @@ SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}
 
 
 class QwenPRM(LayeredReward):
-    """Classifies a special token after each step: the softmax over two labels, of which the second means "right"."""
+    """Rewards from a special token after each step: the softmax over two labels, of which the second means "right"."""
 
     family = "qwen"
     kind = "ForProcessRewardModel"

@@ -8,7 +8,7 @@ from intact.tasks.score.rewards.native import LayeredReward
 
 
 class SkyworkPRM(LayeredReward):
-    """Applies a value head at the end of each line: the sigmoid of one linear layer on the last hidden state.
+    """Rewards from a value head at the end of each line: the sigmoid of one linear layer on the last hidden state.
 
     The problem precedes the solution as plain text, without a chat template.
     """

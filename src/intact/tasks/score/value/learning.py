@@ -180,7 +180,7 @@ def _regress(table: _Table, strength: float) -> _Regression:
     scaled = (table.components - mean) / spread
     shares = np.concatenate(
         [table.right, 1 - table.right]
-    )  # a place of value v counts v times as right, 1 - v as wrong
+    )  # a position of value v has weight v as right, 1 - v as wrong
     used = shares > 0
     flags = np.repeat([True, False], len(scaled))[used]
     model.fit(np.concatenate([scaled] * 2)[used], flags, (np.concatenate([table.weights] * 2) * shares)[used])
