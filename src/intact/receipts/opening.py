@@ -242,11 +242,11 @@ def check(
     chosen, count = choose_layers(nonce, receipt.digest, claimed.count, layers), positions_of(receipt)
     if opening.receipt != receipt.digest or opening.layers != chosen:
         wanted = ", ".join(map(str, chosen))
-        return _unverifiable(f"the opening is not of layers {wanted} of this receipt")
+        return _unverifiable(f"the opening is not for layers {wanted} of this receipt")
     if len(opening.roots) != claimed.count + 1 or root_of(name, opening.roots) != claimed.root:
         return _false("the roots that were opened are not those that the receipt commits to")
     if opening.leaves != weights_of(model.variant(adapter_of(model, receipt.header)), name).leaves:
-        return _false("its leaves are not those of the weights that the receipt names")
+        return _false("its leaves do not match the weights named in the receipt")
     width = model.program.buffers[STREAM].width
     for boundary, rows in opening.rows.items():
         if rows.shape != (count, width) or rows_root(name, boundary, rows) != opening.roots[boundary]:
@@ -258,12 +258,12 @@ def check(
         try:
             (verdict,) = verify_together(model.on(engine), [receipt], signed_by=signed_by, layers=False)
         except ModelError as error:
-            return _false(f"the layers do not run on the opened rows: {error}")
+            return _false(f"the layers cannot run on the opened rows: {error}")
         for layer in (-1, *chosen):
             root = run.root(layer + 1, count)
             if root != opening.roots[layer + 1] and (root is not None or verdict.outcome == "true"):
                 where = "the embedding" if layer < 0 else f"layer {layer}"
-                return replace(_false(f"{where} gives other rows than the receipt says"), checked=verdict.checked)
+                return replace(_false(f"{where} gives other rows than the receipt states"), checked=verdict.checked)
     if verdict.outcome != "true" or len(chosen) == claimed.count:
         return verdict
     detail = (

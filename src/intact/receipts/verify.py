@@ -163,7 +163,7 @@ def _layers(model: LoadedModel, receipt: Receipt, found: Verdict) -> Verdict:
     except (CapacityError, ParameterError) as error:
         return replace(found, outcome="unverifiable", what="layers", detail=str(error))
     if own != receipt.layers:
-        detail = "its answer is true, and the rows between layers are others than it commits to"
+        detail = "its answer is true, but the rows between layers differ from those that it commits to"
         return replace(found, outcome="false", what="layers", detail=detail)
     return found
 
@@ -218,11 +218,11 @@ def identity(model: LoadedModel | Partner, claimed: ModelDigests, given: Numeric
     if claimed.weights != own.weights:
         named = f", which calls itself {claimed.name!r:.80}" if claimed.name else ""
         detail = (
-            f"it is of a model with the weights {claimed.weights.hex()}{named}; {model.path} has {own.weights.hex()}"
+            f"it is for a model with the weights {claimed.weights.hex()}{named}; {model.path} has {own.weights.hex()}"
         )
         return Verdict("unverifiable", "weights", None, detail)
     if claimed.tensors != own.tensors:
-        detail = f"it says that these weights are {claimed.tensors} tensors; they are {own.tensors}"
+        detail = f"it says that these weights have {claimed.tensors} tensors; they have {own.tensors}"
         return Verdict("unverifiable", "weights", None, detail)
     mine = numerics_of(model)
     for name in ("profile", "version", "bits"):
@@ -230,9 +230,9 @@ def identity(model: LoadedModel | Partner, claimed: ModelDigests, given: Numeric
             detail = f"its {name} is {getattr(given, name)!r:.40}; this model runs in {getattr(mine, name)!r}"
             return Verdict("unverifiable", "numerics", None, detail)
     if (claimed.tokenizer, claimed.ends) != (own.tokenizer, own.ends):
-        return Verdict("unverifiable", "tokenizer", None, f"it is of another tokenizer than that of {model.path}")
+        return Verdict("unverifiable", "tokenizer", None, f"its tokenizer is not the one of {model.path}")
     if claimed.template != own.template:
-        return Verdict("unverifiable", "template", None, f"it is of another chat template than that of {model.path}")
+        return Verdict("unverifiable", "template", None, f"its chat template is not the one of {model.path}")
     return None
 
 
@@ -251,7 +251,7 @@ def rejected_tokens(model: LoadedModel, prompt: Sequence[int], output: Sequence[
     for what, several in parts:
         outside = next((i for i, token in enumerate(several) if token >= vocabulary), None)
         if outside is not None:
-            detail = f"token {several[outside]} is none of this model's, which lie in 0 to {vocabulary - 1}"
+            detail = f"token {several[outside]} is outside this model's vocabulary, 0 to {vocabulary - 1}"
             return Verdict("false", what, outside, detail)
     if len(prompt) + longest > model.context:
         detail = f"{len(prompt)} and {longest} tokens exceed the context of {model.context}"
@@ -268,11 +268,11 @@ def rejected_source(model: LoadedModel, source: PromptSource | None, prompt: Seq
     except FormatError as error:  # a limit of the template, which may not apply elsewhere
         return Verdict("unverifiable", "template", None, str(error))
     except IntactError as error:
-        return Verdict("false", "prompt", None, f"its source becomes no prompt: {error}")
+        return Verdict("false", "prompt", None, f"its source does not give a prompt: {error}")
     position = first_difference(made, prompt)
     if position is None:
         return None
-    return Verdict("false", "prompt", position, "its source becomes other tokens than its prompt")
+    return Verdict("false", "prompt", position, "its source gives other tokens than its prompt")
 
 
 def _decoding(model: LoadedModel, receipt: Receipt) -> Verdict | None:
@@ -296,7 +296,9 @@ def _decoding(model: LoadedModel, receipt: Receipt) -> Verdict | None:
     for stream in decoding.streams:
         outside = next((token for token in stream.prompt or () if token >= model.program.vocabulary), None)
         if outside is not None:
-            return Verdict("false", "decoding", None, f"token {outside} of a stream's prompt is none of this model's")
+            return Verdict(
+                "false", "decoding", None, f"token {outside} of a stream's prompt is outside this model's vocabulary"
+            )
         if found := rejected_source(model, stream.source, stream.prompt or ()):
             return replace(found, detail=f"of a stream of its mix: {found.detail}")
     return None
@@ -411,7 +413,7 @@ class _Check:
         """Compare a token and its link; end the sample at the first difference, or when enough are checked."""
         index = self._checked
         if index == len(self.claimed):
-            self.found = self._verdict("finish", "the model goes on where the receipt ends")
+            self.found = self._verdict("finish", "the model continues where the receipt ends")
             return "cancelled"
         if not index:
             header = self.receipt.header
@@ -435,7 +437,7 @@ class _Check:
             if output.top is not None:
                 top, size = pack([event.top]), len(output.top) // len(output.tokens)
                 if output.top[index * size : (index + 1) * size] != top:
-                    return self._verdict("likeliest", "the model finds other tokens likeliest, or others as likely")
+                    return self._verdict("likeliest", "the model gives other likeliest tokens, or other probabilities")
             if output.spread is not None and event.spread is not None:
                 claim = output.spread[index * SPREAD : (index + 1) * SPREAD]
                 if claim != pack_spreads([event.spread]):
@@ -449,7 +451,7 @@ class _Check:
             )
         return self._verdict(
             "hidden state",
-            "what entered the head is not what these weights give for this text"
+            "the input of the head is not what these weights give for this text"
             + (", or the header is not the one that its chain began with" if not index else ""),
         )
 
@@ -474,7 +476,7 @@ class _Check:
             raise completion.error
         if self._checked < len(self.claimed) or (self._partial and completion.finish != "cancelled"):
             reason = completion.error or completion.finish
-            return self._verdict("finish", f"the model's answer ends here ({reason}), the receipt's goes on")
+            return self._verdict("finish", f"the model's answer ends here ({reason}), but the receipt continues")
         if self._partial:
             count = len(self.receipt.output.tokens)
             detail = f"only {self._checked} of its {count} tokens were checked"
@@ -486,5 +488,5 @@ class _Check:
             )
         character = first_difference(completion.text, output.text)
         if character is not None:
-            return self._verdict("text", f"its tokens say another text, from character {character} on")
+            return self._verdict("text", f"its tokens spell another text, from character {character} on")
         return Verdict("true", checked=self._checked)

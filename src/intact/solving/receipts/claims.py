@@ -97,9 +97,9 @@ class Claims:
             answer = reader(text)
         self._reading -= time.monotonic() - began
         if abandoned:
-            detail = f"algebra gives up {abandoned[0]!r:.80} here, for want of time or memory"
+            detail = f"algebra reaches a time or memory limit on {abandoned[0]!r:.80} here"
         elif self._reading < 0:
-            detail = f"reading the answers in its texts takes more than {READING:g} seconds here"
+            detail = f"reading the answers in its texts takes longer than {READING:g} seconds here"
         else:
             return answer
         raise self.end(DecidedError(RunVerdict("unverifiable", "reading", detail=detail)))

@@ -74,12 +74,12 @@ class ReplayBackend(NativeBackend):
         claims.check()
         index = claims.unread.pop(place, None)
         if index is None:
-            raise false("missing", None, f"the method asks for the text {place:.80}, which is no entry")
+            raise false("missing", None, f"the method requests the text {place:.80}, which has no entry")
         entry = claims.run.entries[index]
         assert isinstance(entry, TextEntry)
         if entry.branch != generation.branch:
             raise false(
-                "request", index, f"it stands at {entry.branch!r:.80}; the method asks at {generation.branch!r:.80}"
+                "request", index, f"its branch is {entry.branch!r:.80}; the method requests {generation.branch!r:.80}"
             )
         claims.constrained |= generation.parameters.constraint is not None
         self._check_header(generation, entry, index)
@@ -130,19 +130,19 @@ class ReplayBackend(NativeBackend):
         output = entry.output
         count, likeliest = len(output.tokens), generation.parameters.top_logprobs
         if len(output.top or b"") != PAIR * likeliest * count:
-            raise false("likeliest", index, f"the method asks for the {likeliest} likeliest tokens at each place")
+            raise false("likeliest", index, f"the method requests the {likeliest} likeliest tokens at each position")
         if (output.spread is not None) != generation.spread:
-            raise false("spread", index, "the method asks for the spread of the distributions, or does not")
+            raise false("spread", index, "the spread of the distributions is missing, or was not requested")
         if (entry.state is not None) != generation.hidden:
-            raise false("hidden state", index, "the method asks for what entered the head, or does not", count - 1)
+            raise false("hidden state", index, "the input of the head is missing, or was not requested", count - 1)
         if entry.state is not None:
             name = self._claims.run.header.hash
             before = entry.chain[SIZE * (count - 2) : SIZE * (count - 1)] if count > 1 else None
             before = before or first_link(name, entry.header)
             if next_link(name, before, output.tokens[-1], entry.state) != entry.chain[-SIZE:]:
-                raise false("hidden state", index, "its chain ends with another state than it gives", count - 1)
+                raise false("hidden state", index, "its chain does not end with its state", count - 1)
         if output.finish == "cancelled" and generation.heat is None:
-            raise false("race", index, "it was cancelled, but takes part in no race", count)
+            raise false("race", index, "it was cancelled, but is not part of a race", count)
 
     def _judge_race(self, generations: Sequence[Generation]) -> None:
         """Raise DecidedError unless the losers ended exactly where the last winner ended the race."""
@@ -158,8 +158,8 @@ class ReplayBackend(NativeBackend):
             if late or (output.finish == "cancelled" and count != limit):
                 entries = self._claims.run.entries
                 index = next(i for i, e in enumerate(entries) if getattr(e, "branch", None) == generation.branch)
-                over = "nobody has won" if limit is None else f"the race is over at {limit} tokens"
-                raise false("race", index, f"it came to {count} tokens, but {over}", count)
+                over = "no text has won the race" if limit is None else f"the race ended at {limit} tokens"
+                raise false("race", index, f"it has {count} tokens, but {over}", count)
 
     def step(self) -> list[Generation]:
         """Return the texts that were answered."""
@@ -201,7 +201,7 @@ class Replayer(SealedServices):
         for name, text in self._claims.run.header.files:
             if name == file:
                 return text
-        raise self._claims.end(false("missing", None, f"the method reads the file {file:.80}, which is not there"))
+        raise self._claims.end(false("missing", None, f"the method reads the file {file:.80}, which is missing"))
 
     def scorer(self, root: Root, name: str) -> Scorer:
         """Find a scorer; a value head must have been trained on exactly this model file."""
@@ -219,7 +219,7 @@ class Replayer(SealedServices):
         key = program_digest(self._claims.run.header.hash, request.code, request.stdin, request.seconds)
         entry = self._claims.ran.get(key)
         if entry is None:
-            raise self._claims.end(false("missing", None, "the method runs a program that is no entry"))
+            raise self._claims.end(false("missing", None, "the method runs a program that has no entry"))
         self._claims.programs[key] = request
         return Outcome(entry.stdout, "", entry.status, entry.ended, seconds=0.0)
 
@@ -228,7 +228,7 @@ class Replayer(SealedServices):
         key = shared_digest(self._claims.run.header.hash, request.to_document())
         entry = self._claims.together.get(key)
         if entry is None:
-            raise self._claims.end(false("missing", None, "the method asks for a text of workers that is no entry"))
+            raise self._claims.end(false("missing", None, "the method requests a text by workers that has no entry"))
         self._claims.shared[key] = (model or self._claims.run.header.models[0].name, request)
         return entry.text
 
@@ -243,7 +243,7 @@ class Replayer(SealedServices):
         key = call_digest(self._claims.run.header.hash, call.tool.name, call.values, call.place)
         entry = self._claims.used.get(key)
         if entry is None:
-            raise self._claims.end(false("missing", None, "the method uses a tool in a way that is no entry"))
+            raise self._claims.end(false("missing", None, "the method makes a tool call that has no entry"))
         self._claims.calls[key] = call
         return ToolResult(entry.text, entry.ended)
 
@@ -318,15 +318,15 @@ def _compare(run: RunReceipt, claims: Claims, services: Replayer, result: Result
     """Compare entries and result with those of the replay."""
     if claims.unread:
         where, index = min(claims.unread.items(), key=itemgetter(1))
-        raise false("extra", index, f"the method never asks for the text {where:.80}")
+        raise false("extra", index, f"the method never requests the text {where:.80}")
     entries = entries_of(result.trace, claims.texts, run.header.hash)
     for index, (claimed, own) in enumerate(zip(run.entries, entries, strict=False)):
         if isinstance(claimed, ToolEntry) and isinstance(own, ToolEntry):
             own = replace(own, version=claimed.version)  # compared later, when the tool is used again
         if claimed is not own and claimed.to_document() != own.to_document():  # as written: -0.0 is not 0.0
             if isinstance(claimed, ScoreEntry) and isinstance(own, ScoreEntry):
-                raise false("score", index, f"{own.scorer} gives these texts other scores")
-            raise false("order", index, "the method has another entry here")
+                raise false("score", index, f"{own.scorer} gives these texts different scores")
+            raise false("order", index, "the method makes a different entry here")
     if len(run.entries) != len(entries):
         more = len(run.entries) > len(entries)
         what, detail = ("extra", "the method never asks for it") if more else ("missing", "the method asks for more")
@@ -335,29 +335,29 @@ def _compare(run: RunReceipt, claims: Claims, services: Replayer, result: Result
     named = set().union(*services.named.values())
     for place, one in enumerate(header.models):
         if one.name not in named and (place or one.name != FIRST):
-            raise false("extra", None, f"it holds a model {one.name!r:.80}, which nothing calls by this name")
+            raise false("extra", None, f"it contains a model {one.name!r:.80}, but nothing uses this name")
     wrote = {requested.model for requested in claims.requested.values()}
     for one in header.models:
         if one.mix is not None and one.name not in wrote:
-            raise false("extra", None, f"it holds a mix of the model {one.name!r:.80}, of which there is no text")
+            raise false("extra", None, f"it contains a mix of the model {one.name!r:.80}, which generated no text")
     for name in claims.data.unread:
-        raise false("extra", None, f"it holds {name!r:.80} of the problem's data, which nothing reads")
+        raise false("extra", None, f"it contains {name!r:.80} of the problem's data, which nothing reads")
     if dict(header.files) != {name: text for files in services.files.values() for name, text in files.items()}:
-        raise false("extra", None, "it holds a file that the method does not read")
+        raise false("extra", None, "it contains a file that the method does not read")
     now = None if header.now is None else header.now.isoformat()
     if now != result.trace["now"]:
-        raise false("time", None, f"its now is {now}; the models' chat templates got {result.trace['now']}")
+        raise false("time", None, f"its now is {now}, but the chat templates got {result.trace['now']}")
     thinking = None if header.thinking is None else str(header.thinking)
     if thinking != result.trace.get("thinking"):
-        raise false("extra", None, f"it states thinking={thinking}; the run has {result.trace.get('thinking')}")
+        raise false("extra", None, f"it states thinking={thinking}, but the run has {result.trace.get('thinking')}")
     if (header.compiler is None) == claims.constrained or (header.sandbox is None) != (not claims.programs):
-        raise false("extra", None, "it names a compiler of constraints or a sandbox, and needs none, or lacks it")
+        raise false("extra", None, "it names a compiler or sandbox that it does not need, or lacks one that it needs")
     claimed_end, found = run.result, outcome_of(result)
     documented, made = claimed_end.to_document(), found.to_document()
     for name in made:
         if documented[name] != made[name] and name != "cost":
             claim, own = getattr(claimed_end, name), getattr(found, name)
-            detail = f"its {name} is {claim!r:.80}; the method makes {own!r:.80} of the texts"
+            detail = f"its {name} is {claim!r:.80}; from the texts, the method gets {own!r:.80}"
             raise false("vote", None, detail)
     if documented["cost"] != made["cost"]:
-        raise false("cost", None, "its texts cost something else")
+        raise false("cost", None, "the cost of its texts is different")

@@ -25,14 +25,14 @@ def verify_together(
             continue
         name, request = claims.shared[entry.request]
         if entry.text.ended == "time":
-            return RunVerdict("unverifiable", "shared", index, detail="it was stopped for want of time")
+            return RunVerdict("unverifiable", "shared", index, detail="it was stopped by a time limit")
         try:
             with SharedCache(models[name]) as cache:
                 own = write_together(cache, request, ProgramCost(models[name].program).of, _limit(entry, between))
         except ParameterError as error:
             return RunVerdict("false", "shared", index, detail=f"no such text is possible: {error}")
         if own != entry.text:
-            return RunVerdict("false", "shared", index, detail="the workers write something else")
+            return RunVerdict("false", "shared", index, detail="the workers write a different text")
         checked, given = checked + own.drawn, given + own.drawn + own.read
     return RunVerdict("true", checked=checked, given=given)
 

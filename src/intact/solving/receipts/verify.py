@@ -98,7 +98,7 @@ def _check_prompt(models: Mapping[str, Model], run: RunReceipt, between: Callabl
     if needed == stated:
         return
     if isinstance(stated, str):
-        raise false("extra", None, "it holds a prompt from which nothing was computed")
+        raise false("extra", None, "it contains a prompt from which nothing was computed")
     place = next(i for i, (one, other) in enumerate(zip(stated, needed, strict=True)) if one != other)
     role = stated[place][0]
     raise false("extra", None, f"nothing was computed from turn {place + 1} of its prompt, of the role {role!r:.40}")
@@ -118,7 +118,7 @@ def _refused(
         return _as_run(unsigned)
     for one in header.models:
         if one.name not in models:
-            detail = f"it is also of a model that it calls {one.name!r:.80}, which is not given"
+            detail = f"it also needs a model that it calls {one.name!r:.80}, which is not given"
             return RunVerdict("unverifiable", "model", detail=detail)
         other = answers.identity(models[one.name], one.digests, one.numerics, header.hash)
         if other is not None:
@@ -126,7 +126,7 @@ def _refused(
         if (mixed := _mix_refused(one, models[one.name], header.hash)) is not None:
             return mixed
     if run.digest != run.root:
-        return RunVerdict("false", "root", detail="its root is not that of its entries")
+        return RunVerdict("false", "root", detail="its root does not match its entries")
     if header.package is not None:
         why = refusal(header.method, header.package, packages)
         return None if why is None else RunVerdict("unverifiable", "method", detail=why)
@@ -153,7 +153,7 @@ def _by_this_code(run: RunReceipt, found: RunVerdict) -> RunVerdict:
     """
     if found.outcome != "false" or run.header.source == source():
         return found
-    detail = f"it was made by another version of intact or its algebra; take that, as here {found.detail}"
+    detail = f"it was made by another version of intact or its algebra; use that, because here {found.detail}"
     return replace(found, outcome="unverifiable", what="method", detail=detail)
 
 
