@@ -185,7 +185,7 @@ def test_replies_that_fail_are_counted_and_the_first_is_named(result):
 def test_a_memory_that_methods_would_not_read_is_refused(result, monkeypatch):
     file = result()
     monkeypatch.setattr(concepts, "LARGEST_FILE", 100)
-    with pytest.raises(ParameterError, match=r"methods read 100 at most: learn from fewer problems"):
+    with pytest.raises(ParameterError, match=r"methods read at most 100: learn from fewer problems"):
         learnt(file)
 
 
@@ -255,7 +255,7 @@ def test_bad_input_is_named_before_a_model_is_asked(command, intact_command, res
         ([tmp_path / "other.jsonl"], "other.jsonl is not a result file of `intact eval`"),
         ([bare], "bare.traces.jsonl is missing: it contains the texts of"),
         ([file, file], "run.jsonl is given twice; name each result file once"),
-        ([wrong], "of 5 problems in"),
+        ([wrong], "of the 5 problems in"),
         ([file, "--prompt", "Of {question}"], "it lacks {solution}"),
     ):
         refused = command(*arguments)

@@ -252,7 +252,7 @@ def test_a_design_of_ones_own_has_the_settings_that_it_names(sweep, tmp_path):
         (lambda value: value["design"]["training"].append(value["design"]["training"][0]), "occurs twice in one part"),
         (lambda value: value["design"].update(share="half"), "is damaged: ValueError"),
         (lambda value: value["design"].update(rungs=[2, 5]), "rungs are [2, 5], but the factor gives [2, 6]"),
-        (lambda value: value["design"]["trials"][1]["sampling"].update(heat=1), "heat is no sampling parameter"),
+        (lambda value: value["design"]["trials"][1]["sampling"].update(heat=1), "heat is not a sampling parameter"),
         (lambda value: value["design"]["trials"][1].update(method="guess"), "guess"),
     ],
 )
