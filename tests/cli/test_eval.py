@@ -151,7 +151,7 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
     assert "absent" in error("mawps_addsub")
     result = intact_command("eval", model, "gsm8k", "--out", tmp_path / "run.traces.jsonl", "--max-tokens", "4")
     assert result.code == 2
-    assert "the ending .traces.jsonl belongs to the trees of texts" in result.err
+    assert "the ending .traces.jsonl is reserved for traces" in result.err
     assert list(tmp_path.glob("*.jsonl")) == []
     file.write_text("something else\n")
     result = intact_command("eval", model, "gsm8k", "--out", file, "--max-tokens", "4")
@@ -361,4 +361,4 @@ def test_a_mix_is_refused_for_likelihoods_before_a_model_is_opened(intact_comman
         "eval", tmp_path / "no.gguf", "gsm8k", "arc_easy_likelihood", "--mix", "guidance", "--shadow", "x"
     )
     assert result.code == 2
-    assert "compares likelihoods, which are a model's own: it takes no mix" in result.err
+    assert "compares likelihoods, which belong to a single model: it does not support a mix" in result.err

@@ -61,8 +61,8 @@ def test_a_forged_commitment_is_false(intact_command, path, answers):
         (["--layers", "2"], "--layers needs --opening"),
         (["--opening", "OPENING", "--nonce", "1", "--tokens", "2"], "every token"),
         (["--opening", "OPENING", "--nonce", "1", "--part", "winner"], "every token"),
-        (["--opening", "OPENING", "--nonce", "1"], "no opening of a receipt"),
-        (["--opening", "MODEL", "--nonce", "1"], "no opening of a receipt"),
+        (["--opening", "OPENING", "--nonce", "1"], "not an opening of a receipt"),
+        (["--opening", "MODEL", "--nonce", "1"], "not an opening of a receipt"),
     ],
 )
 def test_what_cannot_be_checked_is_refused(intact_command, path, answers, tmp_path, given, message):

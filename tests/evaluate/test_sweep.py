@@ -385,7 +385,7 @@ def test_a_space_in_a_file_has_tables_of_lists(tmp_path):
     for text, message in (
         ("n = 3", "one or more tables"),
         ("[[space]]\nn = 3", "must be a list"),
-        ("[[space]", "is no TOML"),
+        ("[[space]", "is not valid TOML"),
     ):
         file.write_text(text)
         with pytest.raises(ParameterError, match=message):
@@ -441,5 +441,5 @@ def test_parts_share_no_problem_and_follow_from_the_seed():
     )
     with pytest.raises(ParameterError, match="problems to search on"):
         split("gsm_ranges:size=2", training=10_000)
-    with pytest.raises(ParameterError, match="written and graded"):
+    with pytest.raises(ParameterError, match="generated and graded"):
         split("arc_easy_likelihood")

@@ -213,7 +213,7 @@ def test_a_ladder_is_the_log_of_each_number_of_samples() -> None:
         Trial(True, 12, {"2": 1.0, "1": 2.0}),
     ]
     assert log[pilot_arm(2)]["q"] == Trial(False, 2, {})
-    with pytest.raises(ParameterError, match="p has 4 samples, 5 are needed"):
+    with pytest.raises(ParameterError, match="p has 4 samples, but 5 are needed"):
         ladder(samples, (4, 5))
     with pytest.raises(ParameterError, match="1 answers, 0 correct, 1 tokens"):
         ladder({"p": SampledAnswers(["1"], [], [2])}, (1,))

@@ -153,7 +153,7 @@ def test_a_stream_ends_with_the_same(server, place, calibrating):
         ({}, {"method": "best_of_n"}, "gsm8k: the method is best_of_n, and self_consistency there"),
         ({}, {"budget": "tokens=9"}, "gsm8k: tokens of the budget is 9, and null there"),
         ({}, {"mix": "guidance", "shadow": "Hello"}, "gsm8k: mix of the model main is "),
-        ({}, {"answer": "text"}, "gsm8k: answers are read in another way"),
+        ({}, {"answer": "text"}, "gsm8k: answers are read differently"),
     ],
 )
 def test_other_settings_get_no_number_and_the_reason(server, place, calibrating, more, own, words):

@@ -339,7 +339,7 @@ def test_an_answer_that_the_server_cannot_read_is_no_fault_of_the_request(monkey
 
     job = MethodJob(irrational, Problem("p", "ask", read_answer), {})
     ((_, result),) = Driver({"toy": MarkovBackend()}).solve([job])
-    with pytest.raises(ApiError, match="is no number, and reading it needs math-verify") as caught:
+    with pytest.raises(ApiError, match="is not a number, and reading it needs math-verify") as caught:
         reasoning._checked(result)
     assert (caught.value.status, caught.value.code) == (501, "unavailable")
 

@@ -40,12 +40,12 @@ def run_settings(
     backends: Mapping[str, Backend],
     system: str | None = None,
 ) -> dict[str, Any]:
-    """Return the part of a manifest that does not depend on problems: models, method, budget, what prompts are made of.
+    """Return the part of a manifest that does not depend on problems: models, method, budget and prompt settings.
 
     Parameters
     ----------
     parameters, sampling : mapping
-        As given: the method's defaults stand for what is absent.
+        As given; the method's defaults fill in the rest.
     backends : mapping of str to Backend
         The models, by the names that they get.
     system : str, optional
@@ -54,7 +54,7 @@ def run_settings(
     Returns
     -------
     dict
-        `system` and `thinking` are in it where they are given.
+        Includes `system` and `thinking` only if they are given.
     """
     own = not method.function.__module__.startswith("intact.")
     complete = {p.name: parameters.get(p.name, p.default) for p in method.parameters}
@@ -76,13 +76,13 @@ def run_settings(
 
 
 def _prompts(system: str | None, thinking: ThinkingMode | None) -> dict[str, str]:
-    """Return what prompts are made of besides questions and time, as far as it is given."""
+    """Return those settings of prompts, other than question and time, that are given."""
     given = {"system": system, "thinking": None if thinking is None else str(thinking)}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
-    """Return a run's manifest; models have the names of `backends`.
+    """Return a run's manifest; models have the names in `backends`.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def profile_of(backend: Backend) -> str:
 
 
 def adapter_of(backend: Backend) -> Path | None:
-    """Return the adapter that a model's texts pass, its file or folder."""
+    """Return the file or folder of the adapter that a model runs with."""
     return backend.model.own.changed_by if isinstance(backend, NativeBackend) else None
 
 
@@ -141,7 +141,7 @@ def _option(name: str, value: object) -> list[str]:
 
 
 def continues_of(backends: Iterable[Backend]) -> str:
-    """Return the way in which endpoints continue an answer that has begun (``--continues``)."""
+    """Return how endpoints continue an answer that has begun (``--continues``)."""
     return next((found for backend in backends if (found := getattr(backend, "continues", None))), "no")
 
 
@@ -155,7 +155,7 @@ def command(
     adapter: Path | None = None,
     mix: Sequence[str] = (),
 ) -> str:
-    """Return the command that regenerates a run; `mix` are the options of its mix."""
+    """Return the command that reproduces a run; `mix` are the options of its mix."""
     words = ["intact", "eval", models[0], *[chosen.label for chosen in plan.tasks]]
     for name in models[1:]:
         words += _option("with", f"{name}={plan.others.get(name, name)}")
@@ -186,12 +186,12 @@ def digest(value: Any) -> str:
 
 
 def grader_digest(task: Task) -> str:
-    """Return the SHA-256 of what decides a verdict: versions of the code that judges, and the task's settings."""
+    """Return the SHA-256 of everything that decides a verdict: versions of judging code, and the task's settings."""
     return digest([versions_of_task(task).to_document(), task.settings])
 
 
 def _files(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Return the digests of files that parameters name, such as a table or a scorer's checkpoint."""
+    """Return the digests of files named by parameters, such as a table or a scorer's checkpoint."""
     found = {}
     for name, value in parameters.items():
         kind, _, place = value.rpartition(":") if isinstance(value, str) else ("", "", "")
@@ -226,12 +226,12 @@ def _model(backend: Backend) -> dict[str, Any]:
 
 
 def _roots(backend: NativeBackend) -> list[str]:
-    """Return the root over the weights of each model that a mix takes."""
+    """Return the root over the weights of each model in a mix."""
     return [digests_of(partner).weights.hex() for partner in backend.partners]
 
 
 def _model_input(backend: Backend, prompt: Prompt) -> Any:
-    """Return the model's input for a prompt: rendered text; for an endpoint, or if that fails, the messages."""
+    """Return the model's input for a prompt: rendered text, or the messages for an endpoint or if rendering fails."""
     if not isinstance(backend, Rendering):
         return prompt
     try:
@@ -242,7 +242,7 @@ def _model_input(backend: Backend, prompt: Prompt) -> Any:
 
 
 def _samples(plan: Plan) -> Iterator[str]:
-    """Yield a caveat for each task of which a sample is asked."""
+    """Yield a caveat for each task that uses a sample of its problems."""
     for chosen in plan.tasks:
         if chosen.sample is not None:
             yield (
@@ -252,7 +252,7 @@ def _samples(plan: Plan) -> Iterator[str]:
 
 
 def _described(item: Item) -> list[Any]:
-    """Return what an item's digest is of."""
+    """Return the values that an item's digest covers."""
     return [item.id, item.question, item.answer, item.data, item.secret, *([item.cluster] if item.cluster else [])]
 
 

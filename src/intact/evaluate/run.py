@@ -1,4 +1,4 @@
-"""Runs an evaluation: a plan's units in any order, on any number of machines, with one and the same result."""
+"""Run an evaluation: process a plan's units in any order, on any number of machines, with the same result."""
 
 from __future__ import annotations
 
@@ -60,20 +60,20 @@ def evaluate(
     backends : mapping of str to Backend
         The models by name; the first is evaluated.
     how : How, optional
-        The journal, the number of problems at a time. Does not change the result.
+        Options that do not change the result, such as the journal and the number of concurrent problems.
     shuffle : int, optional
-        Seed of a random order, so that the progress shown is an unbiased estimate. Does not change the result.
+        Seed of a random order, which makes intermediate scores unbiased estimates. Does not change the result.
     described : mapping, optional
-        The plan's manifest, if it is known.
+        The plan's manifest, if already known.
     done : callable, optional
-        Called with every unit when it is done.
+        Called with every finished unit.
     worker : callable, optional
-        Does the work instead of this process.
+        Function that does the work in place of this process.
 
     Raises
     ------
     ParameterError
-        If every problem failed; with the first error.
+        If every problem failed; the message quotes the first error.
     """
     described = described or manifest(plan, backends)
     ordered = run_units(worker or partial(work, backends), plan, how or How(), shuffle=shuffle, done=done)
