@@ -1,4 +1,4 @@
-// HGRN's gated recurrence (docs/numerics.md, section 8; numerics/hgrn.py) in plain loops: the state of each channel is
+// HGRN's gated recurrence (docs/spec/numerics.md, section 8; numerics/hgrn.py) in plain loops: the state of each channel is
 // rounded at every position.
 #pragma once
 

@@ -60,13 +60,17 @@ def command(
     ] = None,
     digests: Annotated[
         bool,
-        typer.Option("--digests", help="Also print the model's digests as recorded in receipts (docs/receipts.md)."),
+        typer.Option(
+            "--digests", help="Also print the model's digests as recorded in receipts (docs/spec/receipts.md)."
+        ),
     ] = False,
     architectures: Annotated[
         bool, typer.Option("--architectures", help="List the supported architectures (docs/families.md).")
     ] = False,
     drafters: Annotated[bool, typer.Option("--drafters", help="List the drafters (docs/drafting.md).")] = False,
-    codecs: Annotated[bool, typer.Option("--codecs", help="List the KV cache codecs (docs/kv_codecs.md).")] = False,
+    codecs: Annotated[
+        bool, typer.Option("--codecs", help="List the KV cache codecs (docs/spec/kv_codecs.md).")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Describe this installation or a model, or list architectures, drafters or KV cache codecs."""

@@ -89,7 +89,7 @@ def command(
             "--profile",
             callback=check_profile,
             metavar="NAME",
-            help="Arithmetic for the rows; profiles other than fp32 add the cost of activations (docs/profiles.md).",
+            help="Arithmetic for the rows; profiles other than fp32 include activations (docs/spec/profiles.md).",
         ),
     ] = "fp32",
     tasks: Annotated[

@@ -83,7 +83,7 @@ def _print_groups(chosen: list[Any], registry: Registry[Any]) -> None:
         groups.setdefault(method.group, [])
     for method in chosen:
         groups[method.group].append(method)
-    show("Recommended, with measured gains (95% intervals; docs/scaling.md)", style="bold magenta")
+    show("Recommended, with measured gains (95% intervals; study/scaling.md)", style="bold magenta")
     for method in first:
         show((method.name, "bold"), "  ", (str(RECOMMENDED[method.name]), "green"))
         show("  " + method.line)

@@ -75,7 +75,7 @@ ProfileOption = Annotated[
         "--profile",
         callback=check_profile,
         metavar="NAME",
-        help="Arithmetic: int8 is fast, fp32 is the reference; docs/profiles.md lists the others.",
+        help="Arithmetic: int8 is fast, fp32 is the reference; docs/spec/profiles.md lists the others.",
     ),
 ]
 ThreadsOption = Annotated[

@@ -36,7 +36,7 @@ UNCHECKED: Final = (
     "model.name", "models.name", "decoding.streams.model.name", "models.mix.partners.name", "compiler", "sandbox",
     "method.source", "entries.tools.version", "intact",
 )  # fmt: skip
-"""Fields on which no verdict of `intact verify` depends if everything else is true (docs/receipts.md)."""
+"""Fields on which no verdict of `intact verify` depends if everything else is true (docs/spec/receipts.md)."""
 PARTLY: Final = (
     "prompt.source.given", "prompt.source.now", "decoding.streams.prompt.source.given",
     "decoding.streams.prompt.source.now", "problem.prompt", "models.mix.shadow", "now",

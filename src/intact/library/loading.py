@@ -72,9 +72,9 @@ def load(
         A name of the catalogue or the hub (``hf:owner/repo``), an alias, or the path of a GGUF file or of a safetensors
         folder (docs/models.md); nothing is downloaded. Or an open checkpoint.
     profile : {'int8', 'fp32'} or another
-        'int8' is integer arithmetic (docs/numerics.md); 'fp32' computes with the unmodified weights in FP32, in one
-        fixed order (docs/numerics_fp32.md). The other profiles use integer arithmetic with activations on a different
-        grid, or with sparse activations (docs/profiles.md).
+        'int8' is integer arithmetic (docs/spec/numerics.md); 'fp32' computes with the unmodified weights in FP32, in
+        one fixed order (docs/spec/numerics_fp32.md). The other profiles use integer arithmetic with activations on a
+        different grid, or with sparse activations (docs/spec/profiles.md).
     threads : int, optional
         Number of threads; by default INTACT_THREADS, else the number of cores this process may use. It never changes a
         bit of the result; of the parameters below, only `bits` and `kv` do.
@@ -125,8 +125,8 @@ def load(
         (docs/engine.md). Linux and integer profiles only. By default all weights are held in memory; those of draft
         models, prediction heads, partners and adapters always are.
     kv : {'int8', 'int84', 'int4'}, optional
-        Codec of the KV cache, which fits more positions into the same memory (docs/kv_codecs.md). It changes the result
-        and is part of the profile: ``kv="int4"`` turns ``int8`` into ``int8+kv-int4``. Draft models use none.
+        Codec of the KV cache, which fits more positions into the same memory (docs/spec/kv_codecs.md). It changes the
+        result and is part of the profile: ``kv="int4"`` turns ``int8`` into ``int8+kv-int4``. Draft models use none.
 
     Raises
     ------

@@ -33,7 +33,7 @@ class ServiceFields(TypedDict, total=False):
     draft : bool
         If true, the default, the model's drafter may be used.
     receipt : bool, 'sha256' or 'blake3'
-        If not false, completions carry a receipt with which others can verify them (docs/receipts.md). True means
+        If not false, completions carry a receipt with which others can verify them (docs/spec/receipts.md). True means
         SHA-256. A model's first receipt reads its weights again to compute their digest.
     """
 

@@ -5,8 +5,8 @@ LoRA adapters are read from PEFT folders and llama.cpp GGUF files, steering vect
 A matrix W becomes W + s B A, where A has r rows and B has r columns, and s = alpha / r, or alpha / sqrt(r) in PEFT's
 rank-stabilised form (Hu et al., arXiv 2106.09685; Kalajdzievski, arXiv 2312.03732). Here s is folded into B, as
 float32, and the change is computed separately from the product: x is multiplied by A, then by B, and the result is
-added (docs/numerics.md, section 9). A vector is added to the residual stream after a layer (activation steering: Azizi
-et al., arXiv 2507.04742).
+added (docs/spec/numerics.md, section 9). A vector is added to the residual stream after a layer (activation steering:
+Azizi et al., arXiv 2507.04742).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from intact.numerics.selective import SelectiveShape
 from intact.numerics.trapezoidal import TrapezoidalShape
 
 MOST_CONTEXT = 1 << 19
-"""Number of positions for which the bounds on attention's sums are proven (docs/numerics.md, section 7)."""
+"""Number of positions for which the bounds on attention's sums are proven (docs/spec/numerics.md, section 7)."""
 
 # Features that would change the output and that no operation implements: keys, with the values that disable them.
 _GGUF_REFUSED: Mapping[str, tuple[object, ...]] = {

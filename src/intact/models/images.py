@@ -17,7 +17,7 @@ PREPROCESSOR = "preprocessor_config.json"
 MOST_SIDE = 1 << 14
 """Limit on the height and width of an image."""
 MOST_PIXELS = 16384
-"""Limit on the numbers in a patch, as for the width of rows (docs/numerics.md)."""
+"""Limit on the numbers in a patch, as for the width of rows (docs/spec/numerics.md)."""
 LARGEST = 1024
 """Limit on the magnitude of a normalised pixel value."""
 _LEVELS = 256

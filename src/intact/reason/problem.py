@@ -366,7 +366,7 @@ class Result:
     caveats : tuple of str
         Guarantees that the back end cannot give.
     receipt : RunReceipt or None
-        A receipt with which others can verify the run (docs/receipts.md, Runs); None unless requested.
+        A receipt with which others can verify the run (docs/spec/receipts.md, Runs); None unless requested.
     """
 
     id: str

@@ -1,1 +1,1 @@
-"""Receipts: records of a model's answers that anyone with the weights can verify exactly (docs/receipts.md)."""
+"""Receipts: records of a model's answers that anyone with the weights can verify exactly (docs/spec/receipts.md)."""

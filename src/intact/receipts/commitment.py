@@ -1,4 +1,4 @@
-"""A receipt's commitment to the rows between layers (docs/receipts.md)."""
+"""A receipt's commitment to the rows between layers (docs/spec/receipts.md)."""
 
 from __future__ import annotations
 

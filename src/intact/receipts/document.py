@@ -1,4 +1,4 @@
-"""The receipt of one answer: its parts as values, its chain of digests, and its canonical form (docs/receipts.md).
+"""The receipt of one answer: its parts as values, its chain of digests, and its canonical form (docs/spec/receipts.md).
 
 The chain has a link of 32 bytes for each token of the output:
 

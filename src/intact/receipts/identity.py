@@ -1,4 +1,4 @@
-"""The digests that identify a receipt's model: weights and program, tokenizer, chat template (docs/receipts.md).
+"""The digests that identify a receipt's model: weights and program, tokenizer, chat template (docs/spec/receipts.md).
 
 Weights and program form a Merkle tree with one leaf for the program and one for each tensor (the tree of RFC 6962).
 """

@@ -2,7 +2,7 @@
 
 Boundary 0 is the output of the embedding, and boundary l + 1 the output of layer l. The rows of a boundary are the
 leaves of a Merkle tree (RFC 6962), and the roots of all boundaries are the leaves of another, whose root a receipt may
-contain (docs/receipts.md).
+contain (docs/spec/receipts.md).
 """
 
 from __future__ import annotations

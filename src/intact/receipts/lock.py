@@ -1,4 +1,4 @@
-"""Lock files: the models, data, versions and command that reproduce a published result (docs/receipts.md)."""
+"""Lock files: the models, data, versions and command that reproduce a published result (docs/spec/receipts.md)."""
 
 from __future__ import annotations
 

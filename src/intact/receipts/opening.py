@@ -1,4 +1,6 @@
-"""Openings of receipts: the rows that enter a few layers, so that only these layers are checked (docs/receipts.md).
+"""Openings of receipts: the rows that enter a few layers, so that only these layers are checked.
+
+Defined in docs/spec/receipts.md.
 
 The verifier picks a nonce after receiving the receipt; it selects the layers. The maker, or anyone else with the model,
 computes the rows that enter these layers and the head. The verifier computes these layers and every draw.
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from intact.engine.model import LoadedModel
 
 LARGEST_ROW: Final = 1 << 61
-"""Bound on the magnitude of a number in the residual stream, with 20 fraction bits (docs/numerics.md, section 11)."""
+"""Bound on the magnitude of a number in the residual stream, with 20 fraction bits (docs/spec/numerics.md, section 11).
+"""
 TAG: Final = b"intact-layer-check-1\n"
 FORMAT: Final = "intact-layer-opening"
 VERSION: Final = "1"

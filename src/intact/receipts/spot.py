@@ -1,4 +1,4 @@
-"""Spot checks: verify some of many receipts, selected by a nonce unknown to their makers (docs/receipts.md)."""
+"""Spot checks: verify some of many receipts, selected by a nonce unknown to their makers (docs/spec/receipts.md)."""
 
 from __future__ import annotations
 

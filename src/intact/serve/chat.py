@@ -33,8 +33,8 @@ from intact.serve.requests import (
 from intact.serve.service import Service, in_thread, text_length
 from intact.serve.thinking import MakeReader, can_think, template_source, thought_readers, thought_tokens
 from intact.serve.tools import (
+    RequestTools,
     ToolCallStream,
-    ToolUse,
     begun_thought,
     call_grammar,
     name_fault,
@@ -337,7 +337,7 @@ async def encode_prompt(served: Served, chat: CheckedChat) -> list[int]:
 
 
 async def _encode(
-    served: Served, chat: CheckedChat, tools: ToolUse, turns: list[dict[str, Any]], field: str
+    served: Served, chat: CheckedChat, tools: RequestTools, turns: list[dict[str, Any]], field: str
 ) -> list[int]:
     """Return the tokens of turns, rendered as the chat is."""
     request, tokenizer, context = chat.request, served.loaded.tokenizer, served.loaded.context

@@ -271,7 +271,7 @@ class Extension(OwnSampling):
     level
         Probability with which each statement of a calibration holds (`intact serve --calibration`).
     receipt
-        If true, each choice has a receipt (docs/receipts.md).
+        If true, each choice has a receipt (docs/spec/receipts.md).
     regex, grammar
         A regular expression, or a grammar in Lark's notation, that the text must match.
     mix, shadow

@@ -34,7 +34,7 @@ from intact.text.tool_prompt import with_tools
 _SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
-class ToolUse(NamedTuple):
+class RequestTools(NamedTuple):
     """The tools of a request for a model.
 
     Attributes
@@ -52,7 +52,7 @@ class ToolUse(NamedTuple):
     imposed: bool
 
 
-def tool_use(request: ChatRequest, tokenizer: Tokenizer) -> ToolUse:
+def tool_use(request: ChatRequest, tokenizer: Tokenizer) -> RequestTools:
     """Return the tools of a request for a model, and the format of their calls.
 
     Raises
@@ -61,7 +61,7 @@ def tool_use(request: ChatRequest, tokenizer: Tokenizer) -> ToolUse:
         400, if two tools have the same name, the choice names none of them, or the model has no chat template.
     """
     form = _call_format(request, tokenizer)
-    return ToolUse(form, _template_tools(request, form), imposes_calls(request))
+    return RequestTools(form, _template_tools(request, form), imposes_calls(request))
 
 
 def _template_tools(request: ChatRequest, form: ToolCallFormat | None) -> list[dict[str, Any]] | None:

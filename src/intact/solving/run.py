@@ -237,7 +237,7 @@ def solve(
     journal : path, optional
         A folder in which results are stored; stored results are not recomputed.
     receipt : bool
-        If true, the result includes a receipt of the whole run (docs/receipts.md).
+        If true, the result includes a receipt of the whole run (docs/spec/receipts.md).
     now : datetime or str, optional
         The time given to chat templates that include the date, such as "2026-11-20T17:45:00"; by default
         2024-07-26T00:00:00, so the same question gets the same answer on any day.

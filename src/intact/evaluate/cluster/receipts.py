@@ -16,7 +16,7 @@ def stated(method: Method, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts about this machine, other than its models, that receipts of a method's runs state.
 
     They are `method.source`, the `compiler` of constraints and, for a method that runs programs, the `sandbox`
-    (docs/receipts.md, Runs).
+    (docs/spec/receipts.md, Runs).
     """
     programs = versions_of_method(method, parameters).python is not None
     return {

@@ -1,6 +1,6 @@
 """The receipt of superposed drafts: everything that determines them, and the drafts with their scores.
 
-It is a line of canonical JSON, like the receipts of answers (docs/receipts.md, Superposed drafts).
+It is a line of canonical JSON, like the receipts of answers (docs/spec/receipts.md, Superposed drafts).
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ EXPECTED = {
     "tokens": "03f348a2533d287daeae81e8fdf5b634ff0fbc4df8f738c9ce1b5d3808a54701",
     "tokens, first 4": "bdf1387a1c06bc3187a585431c1fa6e941f4e86329ade22d91b74b79496a8281",
 }
-"""The digests of this numerics version, also listed in docs/contract.md."""
+"""The digests of this numerics version, also listed in docs/spec/contract.md."""
 
 
 def default_model() -> Path | None:
@@ -62,7 +62,7 @@ def make_kernels(executor: ExecutorName = "native", tier: str | None = None) -> 
 
 
 def selftest(executor: ExecutorName = "native", tier: str | None = None, threads: int | None = None) -> dict[str, str]:
-    """Compute the digests listed in docs/contract.md.
+    """Compute the digests listed in docs/spec/contract.md.
 
     Returns
     -------

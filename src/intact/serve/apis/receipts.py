@@ -1,4 +1,4 @@
-"""`/v1/receipts` and `/v1/verify`: fetch receipts of recent answers, and verify them (docs/receipts.md)."""
+"""`/v1/receipts` and `/v1/verify`: fetch receipts of recent answers, and verify them (docs/spec/receipts.md)."""
 
 from __future__ import annotations
 

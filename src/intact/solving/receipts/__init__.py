@@ -1,4 +1,4 @@
-"""Receipts of whole runs of a method: every text and score behind an answer, and the vote (docs/receipts.md, Runs)."""
+"""Receipts of whole runs of a method: every text and score behind an answer, and the vote (docs/spec/receipts.md)."""
 
 from __future__ import annotations
 

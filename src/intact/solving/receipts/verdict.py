@@ -19,7 +19,7 @@ class RunVerdict:
         As for the receipt of a single answer.
     what : str or None
         The part that differs or is missing: for a text as in `intact.receipts.verify`, otherwise one of those in
-        docs/receipts.md, Runs.
+        docs/spec/receipts.md, Runs.
     entry : int or None
         The first false entry.
     position : int or None
