@@ -1,5 +1,5 @@
-// The state-space layer of Mamba-2 (docs/spec/numerics.md, section 8; numerics/scan.py) in plain loops, the same code for
-// every tier, and the parts that it shares with the gated delta rule.
+// The state-space layer of Mamba-2 (docs/spec/numerics.md, section 8; numerics/scan.py) in plain loops, the same code
+// for every tier, and the parts that it shares with the gated delta rule.
 #pragma once
 
 #include <algorithm>
