@@ -57,12 +57,20 @@ def defined_names(node: ast.AST) -> Iterator[tuple[int, str]]:
         yield node.lineno, node.attr
 
 
-def wrong_prose(text: str) -> Iterator[Finding]:
+def wrong_prose(text: str, lists: str = "prose") -> Iterator[Finding]:
     """Yield a message for each line with an expression that should be replaced."""
     for number, line in enumerate(text.splitlines(), 1):
-        for expression, instead in LISTS["prose"].items():
+        for expression, instead in LISTS[lists].items():
             if found := re.search(expression, line):
-                yield number, f"for {found[0]!r} say {instead}"
+                yield number, f"for {found[0].strip()!r} say {instead}"
+
+
+def in_docstrings(tree: ast.Module) -> Iterator[Finding]:
+    """Yield the findings in docstrings, also in those of attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            for number, message in wrong_prose(node.value.value, "docstrings"):
+                yield node.lineno + number - 1, f"a docstring: {message}"
 
 
 def in_python(path: Path, *, docstrings: bool) -> Iterator[Finding]:
@@ -71,7 +79,10 @@ def in_python(path: Path, *, docstrings: bool) -> Iterator[Finding]:
     yield from ((0, message) for message in wrong_words(path.stem.removeprefix("test_")) if docstrings)
     source = path.read_text(encoding="utf-8")
     yield from wrong_prose(source)
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    if docstrings:
+        yield from in_docstrings(tree)
+    for node in ast.walk(tree):
         for line, name in defined_names(node):
             yield from ((line, message) for message in wrong_words(name))
         if docstrings and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):

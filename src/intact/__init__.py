@@ -69,7 +69,7 @@ if not TYPE_CHECKING:  # type checkers shall know the names above, and no others
 
 
 class _OldNames:
-    """Finds modules by the names that they had; asked last, for names below ``intact`` that nobody else knows."""
+    """Finds modules by their old names; consulted last, for names below ``intact`` that no other finder knows."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> object:

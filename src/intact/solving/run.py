@@ -62,7 +62,7 @@ def backend_of(
     Parameters
     ----------
     continues : {'no', 'vllm', 'prefill'}
-        How an endpoint continues an answer that has begun (docs/backends.md).
+        The way in which an endpoint continues a partial answer (docs/backends.md).
     key : str
         Environment variable that contains an endpoint's key.
     now : datetime or str, optional

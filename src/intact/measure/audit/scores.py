@@ -34,8 +34,8 @@ class TokenScore(NamedTuple):
     score
         As defined by `KINDS`; infinite if the token could not have been drawn, None if the draw is unknown.
     surprise, variance
-        How much less likely the token is than expected, and the variance of this under the claim; None at temperature
-        0.
+        The deficit of the token's log-probability from its expectation, and its variance under the claim; None at
+        temperature 0.
     off
         Difference between the engine's log-probability and ours, or None if the log has none.
     """

@@ -63,7 +63,7 @@ def _mean(logprobs: Sequence[int]) -> float:
 
 
 def least_important(values: Sequence[float | None], share: float) -> set[int]:
-    """Return the indices of the smallest values, `share` of those that are known; ties go to the later ones."""
+    """Return the indices of the smallest `share` of the known values; ties go to the later ones."""
     known = [i for i, value in enumerate(values) if value is not None]
     order = sorted(known, key=lambda i: (values[i], -i))
     return set(order[: int(len(known) * share)])

@@ -63,7 +63,7 @@ class Concept:
     kind : {'structure', 'routine'}
         An element of a problem, or a way to solve it.
     parameters : str
-        What varies from problem to problem, with types in words.
+        The values that vary from problem to problem, with types in words.
     cues : str
         Signs in a problem that the concept helps.
     """

@@ -47,7 +47,7 @@ class Claims:
     together : dict of bytes to SharedEntry
         Texts that workers generated together, by digest of the request.
     shared : dict of bytes to (str, SharedRequest)
-        The model and the request of those that were requested.
+        The model and the request of each shared text that was requested.
     data : NotingData
         The problem's data, which records what was read of it.
     ended : Exception or None
