@@ -1,4 +1,4 @@
-"""Compute the coverage of exact intervals by enumeration, and their widths: a table of docs/statistics.md.
+"""Compute the coverage of exact intervals by enumeration, and their widths: a table of study/statistics.md.
 
     python benchmarks/exact_intervals.py [--json FILE]
 

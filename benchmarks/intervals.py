@@ -1,4 +1,4 @@
-"""Measure by simulation how often nominal 95% intervals contain the truth: the table of docs/statistics.md.
+"""Measure by simulation how often nominal 95% intervals contain the truth: a table of study/statistics.md.
 
     python benchmarks/intervals.py [--simulations 2000] [--only bootstrap] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""Record the texts of the two published runs of docs/evaluation.md, and remake their results and reports from them.
+"""Record the texts of the two published runs of study/evaluation.md, and remake their results and reports from them.
 
     python benchmarks/published.py record gsm8k JOURNAL     # pack a journal's texts and verdicts into records/
     python benchmarks/published.py unpack gsm8k JOURNAL     # the opposite, for runs that draw the same texts

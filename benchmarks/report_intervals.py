@@ -1,4 +1,4 @@
-"""Measure by simulation how often intervals in reports contain the truth: the second table of docs/statistics.md.
+"""Measure by simulation how often intervals in reports contain the truth: a table of study/statistics.md.
 
     python benchmarks/report_intervals.py [--simulations 400] [--only slope] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""The published runs of docs/evaluation.md come out again of their recorded texts, byte for byte."""
+"""The published runs of study/evaluation.md come out again of their recorded texts, byte for byte."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PUBLISHED = load("benchmarks/published.py")
 
 def section(root: Path, name: str) -> str:
     """Return the part of the page on a run."""
-    page = (root / "docs" / "evaluation.md").read_text("utf-8")
+    page = (root / "study" / "evaluation.md").read_text("utf-8")
     (found,) = [
         part for part in re.split(r"^## ", page, flags=re.MULTILINE) if f"intact report {name}.jsonl --title" in part
     ]

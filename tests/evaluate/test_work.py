@@ -268,8 +268,8 @@ def test_a_file_whose_fields_are_damaged_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [ItemRecord, ItemSample, SampleStep, SingleVerdict, AnswerTurn])
 def test_the_page_states_every_field(kind: Any, root: Path) -> None:
-    page = (root / "docs" / "evaluation.md").read_text("utf-8")
-    rows = page.partition("## What a record holds")[2].partition("\n## ")[0]
+    page = (root / "docs" / "spec" / "results.md").read_text("utf-8")
+    rows = page.partition("## Records")[2].partition("\n## ")[0]
     assert [name for name in kind._fields if f"`{name}`" not in rows] == []
 
 

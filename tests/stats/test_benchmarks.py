@@ -19,7 +19,7 @@ from support.modules import ROOT, load
     ],
 )
 def test_intervals_hold_the_truth_about_as_often_as_they_say(interval, simulations):
-    """93 to 97 per cent, but for what chance does in so few simulations; the table of docs/statistics.md has more."""
+    """93 to 97 per cent, but for what chance does in so few simulations; the table of study/statistics.md has more."""
     rows = load("benchmarks/intervals.py").measure(simulations, interval)
     assert rows
     for row in rows:

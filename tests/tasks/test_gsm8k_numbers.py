@@ -86,7 +86,7 @@ def test_the_page_says_how_many_numbers_stay_small_as_something_is_divided_by_th
     found = [program(row["question"], row["answer"], item.answer) for row, item in zip(own, levels[0], strict=True)]
     numbers, divisors = sum(len(one.numbers) for one in found), [len(one.divided) for one in found if one.divided]
     counts = f"{sum(divisors)} of the {numbers} that change, in {len(divisors)} of the {len(found)} problems"
-    page = Path(__file__).parents[2] / "docs" / "evaluation.md"
+    page = Path(__file__).parents[2] / "docs" / "spec" / "tasks.md"
     assert counts in " ".join(page.read_text("utf-8").split())
 
 

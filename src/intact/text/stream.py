@@ -52,9 +52,9 @@ class Detokenizer:
 class StopStrings:
     """Cuts a stream of text at the first stop string.
 
-    The match that ends first wins; of matches that end together, the one that begins first. The stream thus stops as soon
-    as it contains a stop string, and the cut does not depend on how the text was split into pieces. Text before the
-    match is passed on, text after it is dropped; while there is no match, only the longest suffix that could still
+    The match that ends first wins; of matches that end together, the one that begins first. The stream thus stops as
+    soon as it contains a stop string, and the cut does not depend on how the text was split into pieces. Text before
+    the match is passed on, text after it is dropped; while there is no match, only the longest suffix that could still
     become one is held back.
 
     Parameters

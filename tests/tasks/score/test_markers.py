@@ -51,5 +51,5 @@ def test_the_page_has_precision_and_recall_as_the_benchmark_prints_them(monkeypa
     monkeypatch.syspath_prepend(str(root / "benchmarks"))
     import habits
 
-    assert habits.table(habits.measure()) in (root / "docs" / "evaluation.md").read_text("utf-8")
+    assert habits.table(habits.measure()) in (root / "study" / "evaluation.md").read_text("utf-8")
     assert len(habits.labelled()) == 400
