@@ -1,6 +1,6 @@
 """The receipt of a quantisation: what a model was made from and how, so that anybody can make it again.
 
-It is a line of canonical JSON, as receipts of answers are (docs/quantizing.md, Receipts).
+It is a line of canonical JSON, as receipts of answers are (docs/spec/receipts.md).
 """
 
 from __future__ import annotations
