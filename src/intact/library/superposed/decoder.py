@@ -25,7 +25,7 @@ from intact.numerics.sampling import DECIMALS, Sampling, make_sampling, milliont
 from intact.receipts.source import PromptSource
 
 VERSION: Final = 1
-"""Of the definition (docs/superposed.md); raised when it gives other drafts."""
+"""Of the definition (docs/spec/superposed.md); raised when it gives other drafts."""
 UNKNOWN: Final = 200 << 24
 """The nats that a draft's continuations lose where no n-gram knows any of them."""
 _CHUNK: Final = 64

@@ -33,7 +33,7 @@ class SuperposedReceipt(AnyReceipt):
     Attributes
     ----------
     definition : int
-        The version of the definition of docs/superposed.md.
+        The version of the definition of docs/spec/superposed.md.
     model : ModelDigests
         The model, with the tokens that end a text.
     numerics : Numerics
