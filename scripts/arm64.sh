@@ -2,7 +2,7 @@
 # The package on aarch64: cross-compiles the extension and runs tests under qemu.
 #   scripts/arm64.sh build              builds it into $INTACT_ARM64/site
 #   scripts/arm64.sh test               builds, then runs the tests of kernels there, then the comparison in tests/arm64 here
-#   scripts/arm64.sh all                the same with all tests that are marked `native`: some twenty minutes more
+#   scripts/arm64.sh all [FILE...]      the same with all tests that are marked `native`, of these files or of all: some twenty minutes more
 #   scripts/arm64.sh run ARG...         runs the emulated Python, which sees the package
 # $INTACT_ARM64 (default ~/.cache/intact-arm64) is an aarch64 Python with NumPy: its `python` runs it, usr/include holds its headers
 # and site its packages (docs/dev/building.md). $PYTHON: an interpreter with nanobind, cmake, ninja and the test dependencies; $CXX_ARM64: the
@@ -51,7 +51,10 @@ case ${1:-} in
         build
         packages
         tests=("${kernel_tests[@]}")
-        [ "$1" = test ] || mapfile -t tests < <(grep -rl 'mark\.native' tests --include='test_*.py')
+        if [ "$1" = all ]; then
+            shift
+            mapfile -t tests < <(grep -rl 'mark\.native' "${@:-tests}" --include='test_*.py')
+        fi
         unset INTACT_REQUIRE_TIERS  # /proc/cpuinfo is that of this machine
         "$machine/python" -m pytest -q -m "native and not slow and not nightly" --hypothesis-profile=few -p no:cacheprovider "${tests[@]}"
         INTACT_ARM64=$machine "$python" -m pytest -q -m "not nightly" tests/arm64

@@ -21,18 +21,17 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "families.md"
 BEGIN = """\
 # Model families
 
-`intact` runs the models of these families, from GGUF files and from folders of safetensors. A family is one file in
-`src/intact/models/`; [adding things](adding.md#an-architecture) says how to write another.
-`intact info --architectures` prints the table, with `--json` for programs; `scripts/families.py` writes this page from
-the same data.
+The models that intact runs, from GGUF files and from folders of safetensors. Anything else is refused, not
+approximated. `intact info --architectures` prints the table (`--json` for programs), and `scripts/families.py` writes
+this page from the same data. A family is one file in `src/intact/models/`;
+[adding things](dev/adding.md#an-architecture) says how to write another.
 
-**Compared.** For each family tiny random models were made, with every feature that the family has, and their logits
-computed by Transformers' own class in float64 (`benchmarks/transformers_goldens.py`). The number is the largest
-difference of the `fp32` profile's logits, as a part of their range; 1e-4 would pass. Families that Transformers has no
-class for were compared with a class of the same formulas, which is named, or with a program in NumPy. A GGUF file,
-named and ordered as llama.cpp's converter does, and a folder give the same bits (`tests/models/test_readings.py`);
-where a file stores rotary divisors in float32 (Llama 3.x, EXAONE) a folder has them exactly, so that logits may differ
-in the last places. What the default profile's integers cost beside `fp32` is in [profiles](profiles.md).
+**How they were compared.** For each family, tiny random models with every feature of the family were run by
+Transformers' own class in float64 (`benchmarks/transformers_goldens.py`). The last column is the largest difference
+from the `fp32` profile's logits, relative to their range; 1e-4 would pass. Families without a class in Transformers
+were compared with a class of the same formulas, which is named, or with a NumPy program. A GGUF file and a folder of
+the same model give the same bits (`tests/models/test_readings.py`), except where a GGUF file stores rotary divisors in
+float32 (Llama 3.x, EXAONE). The cost of the default profile's integers is in [profiles](spec/profiles.md).
 
 | family | what it is | GGUF | config.json | compared with | difference |
 |---|---|---|---|---|---|
@@ -43,8 +42,8 @@ no operation does so, and the context ends there. Dynamic rotary scaling (Intern
 `max_position_embeddings`, where the context ends too. Llama.cpp's converter writes a context of 262,144 for Hunyuan,
 whatever its config.json says; each file is taken at its word. It writes no window for Mistral. Of models that read
 pictures the text part runs. DeepSeek's latent attention runs expanded: the cache holds keys and values of all heads,
-not the latent rows ([numerics](numerics.md#9-embedding-residual-stream-order-of-a-program)). Weights of experts times
-more than 3.9 are refused: those of DeepSeek-V2 with 236B parameters and of DeepSeek-V2.5, which have 16.
+not the latent rows ([numerics](spec/numerics.md#9-embedding-residual-stream-order-of-a-program)). Expert weights times
+more than 3.9 are refused: DeepSeek-V2 with 236B parameters and DeepSeek-V2.5 have 16.
 
 BERT and XLM-RoBERTa are encoders: they write no text, and what was compared are their last hidden states, of rerankers
 the logits too ([embeddings](guide.md#embeddings)). GGUF files of both are `bert`, and are read as such: their programs

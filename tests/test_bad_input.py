@@ -354,7 +354,10 @@ def test_a_truncated_file(parts):
         ({"max_tokens": -5}, "max_tokens must be an integer from 1 to .*, got -5"),
         ({"model": None}, "name_or_path must be a model's name or path, got None"),
         ({"question": " "}, "the question is empty: give a text, or a Problem"),
-        ({"question": Problem("a", "Why?", seed=2), "seed": 3}, "seed is 3, but the Problem has its own, 2: give one"),
+        (
+            {"question": Problem("a", "Why?", seed=2), "seed": 3},
+            "seed is 3, but the Problem has its own, 2: give only one",
+        ),
         ({"seed": "x"}, "seed must be an integer from .*, got 'x'"),
         ({"receipt": 1}, "receipt must be True or False, got 1"),
         ({"journal": 5}, "journal must be a folder, got 5"),

@@ -128,7 +128,8 @@ def test_a_report_in_the_terminal_has_scores_with_intervals_and_differences(done
 
 
 def test_a_report_in_a_file_says_what_it_lacks(done: dict[str, Done], folder: Path) -> None:
-    assert "(extra evaluate) is left out: pip install matplotlib scipy" in done["page"].err
+    note = "left out whatever needs matplotlib, scipy (extra evaluate): pip install matplotlib scipy"
+    assert note in done["page"].err
     text = (folder / "report.html").read_text()
     assert "<svg" not in text
     assert "they need matplotlib: pip install matplotlib" in text
@@ -136,7 +137,8 @@ def test_a_report_in_a_file_says_what_it_lacks(done: dict[str, Done], folder: Pa
 
 def test_an_answer_that_is_no_number_is_named_with_the_extra_that_reads_it(done: dict[str, Done]) -> None:
     message = (
-        r"the answer '\\sqrt{2}' is no number, and reading it needs math-verify (extra solve): pip install math-verify"
+        r"the answer '\\sqrt{2}' is not a number, "
+        "and reading it needs math-verify (extra solve): pip install math-verify"
     )
     assert done["latex"].code == 2
     assert message in done["latex"].err

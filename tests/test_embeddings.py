@@ -191,7 +191,7 @@ class TestCommand:
 
     def test_errors(self, path, plain):
         for words, message in (
-            ((path,), "there is no text"),
+            ((path,), "no text given"),
             ((plain, "x"), "gives no embeddings"),
             ((path, "x", "--pooling", "mean"), "pooling must be 'last' or None, got 'mean'"),
             ((path, "x", "--pooling", "max"), "--pooling must be last or cls or mean, got 'max'"),

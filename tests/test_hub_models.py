@@ -121,7 +121,7 @@ def test_the_default_is_the_first_quantisation_of_a_stated_order():
     names = [f"m-{label}.gguf" for label in DEFAULT_QUANTISATIONS]
     while names:
         assert chosen(None, *sorted(names)) == names.pop(0)
-    guide = (Path(__file__).parents[1] / "docs" / "guide.md").read_text()
+    guide = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
     assert ", ".join(DEFAULT_QUANTISATIONS) + ";" in guide
 
 
@@ -391,7 +391,7 @@ def test_a_disk_that_gets_full_is_an_error_that_leaves_no_model(hub):
         ({"files": {}}, "no such repository"),
         ({"answer": b"<html>"}, "the list of files is no JSON"),
         ({"answer": b"[1]"}, "no list of files"),
-        ({"answer": b'{"siblings": []}'}, "no list of a repository's files"),
+        ({"answer": b'{"siblings": []}'}, "not a list of a repository's files"),
         ({"answer": b'{"sha": "../..", "siblings": []}'}, "expected 40 hexadecimal digits"),
         ({"answer": b" " * (33 << 20)}, "longer than 33554432 bytes"),
     ],

@@ -277,7 +277,7 @@ def test_a_chat_is_one_answer(model):
 
 def test_a_chat_says_where_tools_stand(model):
     messages = [{"role": "user", "content": "some"}]
-    with pytest.raises(ParameterError, match="tools stand in the prompt: give generate a ChatPrompt"):
+    with pytest.raises(ParameterError, match="tools are part of the prompt: give generate a ChatPrompt"):
         model.chat(messages, tools=[])
     with pytest.raises(ParameterError, match="variables must be a mapping"):
         ChatPrompt(messages, [{"type": "function"}])
@@ -510,7 +510,7 @@ def test_an_impossible_text_to_score_is_named(model, method, tokens, message):
         ({"threads": True}, "threads must be an integer from 1 to 1024, got True"),
         ({"prefix_cache": 3}, "prefix_cache must be True, False or a folder, got 3"),
         ({"prefix_cache": ""}, "prefix_cache must be True, False or a folder, got ''"),
-        ({"prefix_cache_bytes": 9}, "prefix_cache_bytes limits a folder, and there is none: give prefix_cache=FOLDER"),
+        ({"prefix_cache_bytes": 9}, "prefix_cache_bytes limits a folder, but none is given: give prefix_cache=FOLDER"),
         ({"prefix_cache": "x", "prefix_cache_bytes": 0}, "prefix_cache_bytes must be .* got 0"),
         ({"executor": "gpu"}, "no executor 'gpu'"),
         ({"executor": "reference", "profile": "fp32"}, "no executor 'reference' for the profile fp32"),

@@ -49,7 +49,7 @@ def test_threads_and_layers_beside_it_change_no_bit(tiny: Path) -> None:
 
 
 def test_vectors_of_no_layer_are_refused(tiny: Path) -> None:
-    with pytest.raises(ParameterError, match="there are no layers to make vectors of"):
+    with pytest.raises(ParameterError, match="there are no layers"):
         steering_vectors(tiny, [TextPair("a", "b")], [])
 
 

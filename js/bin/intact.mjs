@@ -31,7 +31,7 @@ const USAGE = `usage:
   intact selftest [--set FILE] [--threads N]
 
 FILE is a GGUF file, or the address of one on a server that answers requests for ranges. Threads are as many as the
-machine runs at once, unless another number is given: no bit depends on it. With --opening (docs/receipts.md, Layers) the
+machine runs at once, unless another number is given: no bit depends on it. With --opening (docs/spec/receipts.md, Layers) the
 receipt is checked by the layers that the nonce chooses, and of the model these, embedding and head alone are read.
 Exit status of verify: 0 all are true, 1 one is false, 3 one cannot be verified, 4 something was left unchecked,
 2 the command is wrong or a file is missing.

@@ -1,5 +1,5 @@
 // The conformance set (scripts/js_conformance.py): every operation, product and program, computed by the module, and the
-// digests of docs/contract.md over what it gives.
+// digests of docs/spec/contract.md over what it gives.
 
 import { CoreModel, Sha256, Weight, draw, hex, sha256 } from "./core.js";
 
@@ -224,7 +224,7 @@ function* results(core, tier, test) {
  * @param {ConformanceSet} set
  * @param {object} [options] `tier`, by default the best; `groups`, by default all; `progress`, called for each case.
  * @returns {{digests: Object<string, string>, wrong: {group: string, name: string, digest: string, expected: string}[]}}
- *   The digests of the groups, as docs/contract.md lists them, and the cases that gave something else.
+ *   The digests of the groups, as docs/spec/contract.md lists them, and the cases that gave something else.
  */
 export function runConformance(core, set, { tier = core.tiers[0], groups = Object.keys(set.groups), progress } = {}) {
   const digests = {};

@@ -1,5 +1,5 @@
 // Control tokens that the contents of a conversation spell: marks stand for them while a template is rendered, so that
-// they become text and the template's own become tokens (docs/text.md).
+// they become text and the template's own become tokens (docs/spec/text.md).
 
 /** A mark begins with these digits, then others that no text has, and ends with 8 that number what it stands for. */
 const BEGIN = "73108259";

@@ -390,7 +390,7 @@ export class CoreModel {
     );
   }
 
-  /** Return what entered the head for a row of the last step's logits (docs/receipts.md, Chain). */
+  /** Return what entered the head for a row of the last step's logits (docs/spec/receipts.md, Chain). */
   headInput(row) {
     const bytes = this.core.call("intact_head_bytes", this.#model);
     const at = this.core.allocate(bytes);

@@ -15,7 +15,7 @@ const PAGE = 32;
 export const STEP_ROWS = 128;
 const NEVER = "-inf";
 
-/** Sampling parameters in the form of a receipt (docs/receipts.md, `request.sampling`), with their defaults. */
+/** Sampling parameters in the form of a receipt (docs/spec/receipts.md, `request.sampling`), with their defaults. */
 export const DEFAULTS = {
   temperature: "0",
   top_p: "1",
@@ -218,7 +218,7 @@ const byUtf8 = (a, b) => {
   return x.length - y.length;
 };
 
-/** The draws of one text: its key, and the edits of its rows (docs/numerics.md, section 10). */
+/** The draws of one text: its key, and the edits of its rows (docs/spec/numerics.md, section 10). */
 export class Draws {
   constructor(model, prompt, parameters, branch) {
     const digest = (bytes) => sha256(model.core, bytes);
@@ -283,7 +283,7 @@ export class Draws {
   }
 }
 
-/** Where a text ends, and what it says: ends, stop strings and limits (docs/receipts.md, Ends). */
+/** Where a text ends, and what it says: ends, stop strings and limits (docs/spec/receipts.md, Ends). */
 export class Ending {
   constructor(model, promptLength, parameters) {
     this.parameters = parameters;

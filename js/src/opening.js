@@ -1,4 +1,4 @@
-// Receipts that are checked by a few layers, whose rows somebody opened (docs/receipts.md, Layers).
+// Receipts that are checked by a few layers, whose rows somebody opened (docs/spec/receipts.md, Layers).
 
 import { hex, sha256 } from "./core.js";
 import { canonical, treeRoot } from "./digests.js";
@@ -11,7 +11,7 @@ const FORMAT = "intact-layer-opening";
 const MEMBERS = ["format", "version", "receipt", "layers", "roots", "leaves"];
 const MOST_HEADER = 16 << 20;
 const MOST_LAYERS = 4096;
-/** Bound on the size of a number of the residual stream (docs/numerics.md, section 11). */
+/** Bound on the size of a number of the residual stream (docs/spec/numerics.md, section 11). */
 const LARGEST_ROW = 1n << 61n;
 /** Rows of a step: all their logits are computed. */
 const ROWS = 32;

@@ -1,4 +1,4 @@
-// From a GGUF file to a program, the short list of operations that docs/numerics.md, section 9, defines; its description,
+// From a GGUF file to a program, the short list of operations that docs/spec/numerics.md, section 9, defines; its description,
 // which a receipt's root covers; and its form in the module.
 
 import { CoreModel } from "./core.js";
@@ -295,7 +295,7 @@ export class Program {
     return values;
   }
 
-  /** Describe all that decides an answer besides the tensors (docs/receipts.md, Digests). */
+  /** Describe all that decides an answer besides the tensors (docs/spec/receipts.md, Digests). */
   describe() {
     return {
       architecture: this.architecture,

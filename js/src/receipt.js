@@ -1,4 +1,4 @@
-// Receipts of answers (docs/receipts.md, The document): read strictly, nothing in them is believed.
+// Receipts of answers (docs/spec/receipts.md, The document): read strictly, nothing in them is believed.
 
 import { canonical } from "./digests.js";
 import definitions from "./definitions.js";

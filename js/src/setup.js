@@ -1,5 +1,5 @@
 // The numbers that a model's file and a request become before the module is asked anything: exact rationals in BigInt,
-// as docs/numerics.md defines them (sections 5, 6, 7 and 10).
+// as docs/spec/numerics.md defines them (sections 5, 6, 7 and 10).
 
 import { InputError } from "./sources.js";
 

@@ -284,7 +284,7 @@ export function render(template, variables) {
 }
 
 /**
- * Turn a source of kind "chat" (docs/receipts.md) into tokens.
+ * Turn a source of kind "chat" (docs/spec/receipts.md) into tokens.
  *
  * @param {import("./tokenizer.js").Tokenizer} tokenizer
  * @param {string} text JSON with `messages` and further variables.

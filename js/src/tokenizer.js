@@ -216,7 +216,7 @@ export class Tokenizer {
     return typeof found !== "string" ? null : typeof tools === "string" ? [found, tools] : [found];
   }
 
-  /** The metadata that a tokenizer's digest covers (docs/receipts.md, Digests), floats as the digits of their binary64. */
+  /** The metadata that a tokenizer's digest covers (docs/spec/receipts.md, Digests), floats as the digits of their binary64. */
   describe() {
     const view = new DataView(new ArrayBuffer(8));
     const plain = (value) => {

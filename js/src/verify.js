@@ -1,4 +1,4 @@
-// Verify a receipt: compute the answer again, many tokens at once, and compare all that is said (docs/receipts.md).
+// Verify a receipt: compute the answer again, many tokens at once, and compare all that is said (docs/spec/receipts.md).
 
 import { ConstraintError } from "./automata.js";
 import { hex, sha256 } from "./core.js";

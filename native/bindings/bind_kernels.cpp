@@ -353,7 +353,7 @@ void check_logits(const Vector<const std::int32_t>& logits, std::int64_t token =
 
 void bind_rows(nb::module_& m) {
     const auto copies = nb::rv_policy::move;
-    nb::class_<Rows>(m, "Rows", "Quantised rows (docs/numerics.md, section 3); sums are those of 16 codes.")
+    nb::class_<Rows>(m, "Rows", "Quantised rows (docs/spec/numerics.md, section 3); sums are those of 16 codes.")
         .def_prop_ro("codes", &Rows::code_rows, copies)
         .def_prop_ro(
             "scale", [](const Rows& r) { return r.grid(r.scale); }, copies)

@@ -1,5 +1,5 @@
 // Conversion of tensors to integer weights: the loops over rows, panels and lines, shared by all formats. See
-// docs/numerics.md, section 1, for the bounds.
+// docs/spec/numerics.md, section 1, for the bounds.
 #include "formats/convert.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// The list of block formats: add a name here, and the file that defines it (docs/adding.md). It can be included in two
-// ways: for the macro, and, with INTACT_DEFINE_FORMATS, for the definitions, inside an anonymous namespace.
+// The list of block formats: add a name here, and the file that defines it (docs/dev/adding.md). It can be included in
+// two ways: for the macro, and, with INTACT_DEFINE_FORMATS, for the definitions, inside an anonymous namespace.
 #if defined(INTACT_DEFINE_FORMATS)
 
 #    include "formats/definition.inl"

@@ -1,4 +1,4 @@
-// Attention (docs/numerics.md, section 7): queries of one KV head against the pages of their sequences.
+// Attention (docs/spec/numerics.md, section 7): queries of one KV head against the pages of their sequences.
 //
 // Tiles of queries times keys give all scores; then each query's scores become weights; then tiles of weights times
 // values give the results. Queries with the same pages over a range of slots share its tiles.

@@ -1,6 +1,6 @@
 // Scales and minima expanded from their factors (weight.h); matrix products read them like stored ones.
 
-// Pairs of blocks that cover 256 inputs, the fewest that share a group's sum (docs/numerics.md, section 4).
+// Pairs of blocks that cover 256 inputs, the fewest that share a group's sum (docs/spec/numerics.md, section 4).
 template <int BLOCK> constexpr int kGroupPairs = 128 / BLOCK;
 
 // Expands `count` pairs of a panel, starting at pair p, to [count][16][2].

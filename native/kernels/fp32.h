@@ -1,5 +1,5 @@
-// Kernels of the fp32 profile: IEEE binary32 in one fixed order (docs/numerics_fp32.md). Each tier has a table of them,
-// and all tables give the same bits.
+// Kernels of the fp32 profile: IEEE binary32 in one fixed order (docs/spec/numerics_fp32.md). Each tier has a table of
+// them, and all tables give the same bits.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The kernels of the fp32 profile (docs/numerics_fp32.md), written once for every tier. A tier's translation unit
+// The kernels of the fp32 profile (docs/spec/numerics_fp32.md), written once for every tier. A tier's translation unit
 // includes fp32_tier.h, and then this file inside namespace intact and an anonymous namespace.
 //
 // Every sum has 16 lanes by index mod 16. A tier's vectors hold kWidth of them, and the lanes are independent: kParts

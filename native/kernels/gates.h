@@ -1,4 +1,4 @@
-// Activation functions of gates (docs/numerics.md, section 8).
+// Activation functions of gates (docs/spec/numerics.md, section 8).
 #pragma once
 
 #include <cstdint>

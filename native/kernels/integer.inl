@@ -1,4 +1,4 @@
-// Fixed-point arithmetic shared by the kernels of a tier (docs/numerics.md, "Notation" and section 2).
+// Fixed-point arithmetic shared by the kernels of a tier (docs/spec/numerics.md, "Notation" and section 2).
 
 #define INTACT_INLINE __attribute__((always_inline))
 

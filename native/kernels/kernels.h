@@ -1,4 +1,4 @@
-// The interface of a tier: a table of kernels over plain data. docs/numerics.md defines every number they produce.
+// The interface of a tier: a table of kernels over plain data. docs/spec/numerics.md defines every number they produce.
 //
 // This header has only plain structs without member functions: the linker must not keep a copy of an inline function
 // that a tier's unit compiled for its wider instruction set.

@@ -1,4 +1,5 @@
-// The matrix product (docs/numerics.md, section 4): tiles of T rows by a panel of 16 outputs, eight blocks per group.
+// The matrix product (docs/spec/numerics.md, section 4): tiles of T rows by a panel of 16 outputs, eight blocks per
+// group.
 
 // Adds group I of a block to its sum. On tiers with short products, SPAN of them are first added in 16 bits.
 template <int BITS, int SPAN, int I, class L>

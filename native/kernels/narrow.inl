@@ -1,5 +1,5 @@
 // 32-bit values in a vector of the tier's size, `Narrow`: computes with half the instructions what Wide does in 64
-// bits, wherever bounds allow it (docs/numerics.md, sections 2 and 8).
+// bits, wherever bounds allow it (docs/spec/numerics.md, sections 2 and 8).
 
 typedef std::uint32_t Unsigned __attribute__((vector_size(sizeof(Narrow))));
 constexpr int kNarrow = sizeof(Narrow) / 4;

@@ -1,4 +1,4 @@
-// Parts of every matrix product (docs/numerics.md, section 4): unpacking codes, packing rows, finishing sums.
+// Parts of every matrix product (docs/spec/numerics.md, section 4): unpacking codes, packing rows, finishing sums.
 
 // Prefetch distances, in bytes ahead of the current read, for a weight's lines: `far` into the second-level cache,
 // `near` into the first. A single row, which just waits for these lines, uses a shorter far distance, because the

@@ -1,4 +1,4 @@
-// Operations on one row: quantisation, norms, rotary embedding, gates (docs/numerics.md, sections 3, 5, 6 and 8).
+// Operations on one row: quantisation, norms, rotary embedding, gates (docs/spec/numerics.md, sections 3, 5, 6 and 8).
 
 template <class T> std::int64_t largest_magnitude(const T* x, std::int64_t n) {
     std::int64_t high = 0, low = 0;

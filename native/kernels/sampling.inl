@@ -1,4 +1,4 @@
-// Draws (docs/numerics.md, section 10): passes over a whole row of logits.
+// Draws (docs/spec/numerics.md, section 10): passes over a whole row of logits.
 
 #if defined(__AVX2__)
 

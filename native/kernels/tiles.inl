@@ -1,6 +1,6 @@
-// The matrix product (docs/numerics.md, section 4) with AMX tiles: sixteen rows by a panel of 16 outputs, one block per
-// tile. The products of one block for all rows and outputs are stored to memory, where vector code scales and adds them
-// while the next tiles are computed.
+// The matrix product (docs/spec/numerics.md, section 4) with AMX tiles: sixteen rows by a panel of 16 outputs, one
+// block per tile. The products of one block for all rows and outputs are stored to memory, where vector code scales and
+// adds them while the next tiles are computed.
 
 constexpr std::int64_t kTileRows = 16;           // of a tile
 constexpr std::int64_t kLeastRows = 9;           // of a product; below, vectors take less time

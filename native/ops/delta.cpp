@@ -1,4 +1,4 @@
-// The gated delta rule after its convolution (docs/numerics.md, section 8).
+// The gated delta rule after its convolution (docs/spec/numerics.md, section 8).
 #include <algorithm>
 
 #include "runtime/check.h"

@@ -1,4 +1,5 @@
-// Mixtures of experts: each row runs through some of the experts, chosen by its scores (docs/numerics.md, section 8).
+// Mixtures of experts: each row runs through some of the experts, chosen by its scores (docs/spec/numerics.md, section
+// 8).
 #include <algorithm>
 #include <iterator>
 #include <stdexcept>

@@ -1,4 +1,4 @@
-// HGRN's gated recurrence (docs/numerics.md, section 8).
+// HGRN's gated recurrence (docs/spec/numerics.md, section 8).
 #include <algorithm>
 #include <bit>
 #include <stdexcept>

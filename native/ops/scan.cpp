@@ -1,4 +1,4 @@
-// The state-space layer of Mamba-2 after its convolution (docs/numerics.md, section 8).
+// The state-space layer of Mamba-2 after its convolution (docs/spec/numerics.md, section 8).
 #include <algorithm>
 
 #include "runtime/check.h"

@@ -1,4 +1,4 @@
-// Mamba's selective scan (docs/numerics.md, section 8).
+// Mamba's selective scan (docs/spec/numerics.md, section 8).
 #include <algorithm>
 #include <stdexcept>
 

@@ -1,4 +1,4 @@
-// The trapezoidal scan of Mamba-3 (docs/numerics.md, section 8).
+// The trapezoidal scan of Mamba-3 (docs/spec/numerics.md, section 8).
 #include <algorithm>
 #include <stdexcept>
 

@@ -1,4 +1,4 @@
-// The gated delta rule (docs/numerics.md, section 8; numerics/delta.py) in integers.
+// The gated delta rule (docs/spec/numerics.md, section 8; numerics/delta.py) in integers.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Fixed-point notation of docs/numerics.md in plain loops (numerics/fixed.py).
+// Fixed-point notation of docs/spec/numerics.md in plain loops (numerics/fixed.py).
 #pragma once
 
 #include <algorithm>

@@ -187,7 +187,7 @@ public:
     std::int64_t weight_bytes() const;
 
     // The size in bytes of the head's input for one row, and a copy of it for row i of the last step's logits
-    // (docs/receipts.md).
+    // (docs/spec/receipts.md).
     std::int64_t head_bytes() const;
     void copy_head(std::int64_t i, std::uint8_t* to) const;
 

@@ -1,5 +1,5 @@
-// HGRN's gated recurrence (docs/numerics.md, section 8; numerics/hgrn.py) in plain loops: the state of each channel is
-// rounded at every position.
+// HGRN's gated recurrence (docs/spec/numerics.md, section 8; numerics/hgrn.py) in plain loops: the state of each
+// channel is rounded at every position.
 #pragma once
 
 #include <cstdint>

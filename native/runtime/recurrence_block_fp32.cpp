@@ -1,4 +1,4 @@
-// The fp32 part of a gated recurrence (docs/numerics_fp32.md).
+// The fp32 part of a gated recurrence (docs/spec/numerics_fp32.md).
 #include <algorithm>
 #include <bit>
 

@@ -1,4 +1,5 @@
-// Mixtures of experts: the experts that each row uses, and the rows of a step by expert (docs/numerics.md, section 8).
+// Mixtures of experts: the experts that each row uses, and the rows of a step by expert (docs/spec/numerics.md, section
+// 8).
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// One thread's run of a step in the fp32 profile (docs/numerics_fp32.md), and helpers that operations share.
+// One thread's run of a step in the fp32 profile (docs/spec/numerics_fp32.md), and helpers that operations share.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// One thread's run of a step in the int8 profile (docs/numerics.md), and helpers that operations share.
+// One thread's run of a step in the int8 profile (docs/spec/numerics.md), and helpers that operations share.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Drawing tokens (docs/numerics.md, section 10).
+// Drawing tokens (docs/spec/numerics.md, section 10).
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// The state-space layer of Mamba-2 (docs/numerics.md, section 8; numerics/scan.py) in plain loops, the same code for
-// every tier, and the parts that it shares with the gated delta rule.
+// The state-space layer of Mamba-2 (docs/spec/numerics.md, section 8; numerics/scan.py) in plain loops, the same code
+// for every tier, and the parts that it shares with the gated delta rule.
 #pragma once
 
 #include <algorithm>
@@ -100,7 +100,7 @@ private:
 // Rounds x to 15 bits and a sign under one exponent, which is returned.
 std::int32_t row_codes(const std::int32_t* x, std::int64_t n, std::int16_t* codes);
 
-// 2^-t for t >= 0 in Q30, as Q30 (docs/numerics.md, section 2).
+// 2^-t for t >= 0 in Q30, as Q30 (docs/spec/numerics.md, section 2).
 std::int64_t exp2_neg(std::int64_t t);
 
 // The result, Q16, of a channel whose states are rounded at each position: `read`, the sum of states times codes, times

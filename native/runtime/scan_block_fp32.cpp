@@ -1,4 +1,4 @@
-// The fp32 part of a scan: sums in ascending order, each rounded (docs/numerics_fp32.md).
+// The fp32 part of a scan: sums in ascending order, each rounded (docs/spec/numerics_fp32.md).
 #include "runtime/scan_block.h"
 
 namespace intact {

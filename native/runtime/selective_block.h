@@ -1,4 +1,4 @@
-// Mamba-1's selective scan (docs/numerics.md, section 8; numerics/selective.py) in plain loops: the state of each
+// Mamba-1's selective scan (docs/spec/numerics.md, section 8; numerics/selective.py) in plain loops: the state of each
 // channel, a head of width 1, is rounded at every position.
 #pragma once
 

@@ -1,5 +1,5 @@
-// Mamba-3's trapezoidal scan (docs/numerics.md, section 8; numerics/trapezoidal.py) in plain loops: the state of each
-// channel of a head is rounded at every position, and an accumulating angle rotates keys and queries.
+// Mamba-3's trapezoidal scan (docs/spec/numerics.md, section 8; numerics/trapezoidal.py) in plain loops: the state of
+// each channel of a head is rounded at every position, and an accumulating angle rotates keys and queries.
 #pragma once
 
 #include <cstdint>

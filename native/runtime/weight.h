@@ -1,4 +1,4 @@
-// An integer weight matrix packed into panels of 16 outputs (docs/numerics.md, section 1).
+// An integer weight matrix packed into panels of 16 outputs (docs/spec/numerics.md, section 1).
 //
 // Element (n, k) of block b = k / block has the exact value
 //     (T[code] - zero) * scale[n, b] * 2^scale_exp[n] + minimum[n, b] * 2^minimum_exp[n].

@@ -1,4 +1,4 @@
-// Sixteen 32-bit lanes on AVX-512 with VNNI. Every tier's header defines the same names (docs/adding.md).
+// Sixteen 32-bit lanes on AVX-512 with VNNI. Every tier's header defines the same names (docs/dev/adding.md).
 #pragma once
 #if !defined(__clang__)
 // False positives inside GCC 12's own intrinsics (its bug 105593).

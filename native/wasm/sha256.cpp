@@ -1,4 +1,4 @@
-// SHA-256 (FIPS 180-4) for weights, documents and hash chains of receipts (docs/receipts.md).
+// SHA-256 (FIPS 180-4) for weights, documents and hash chains of receipts (docs/spec/receipts.md).
 #include <algorithm>
 #include <array>
 #include <bit>

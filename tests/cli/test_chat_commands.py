@@ -58,13 +58,13 @@ def test_a_greedy_answer_is_not_regenerated(talk):
 
 @pytest.mark.parametrize("command", ["/regenerate", "/undo"])
 def test_there_is_nothing_to_take_back_at_first(talk, command):
-    with pytest.raises(ParameterError, match="nothing was answered yet"):
+    with pytest.raises(ParameterError, match="there is no answer yet"):
         talk.obey(command)
 
 
 def test_undo_takes_the_last_exchange_back(talk):
     exchange(talk, "one", "two")
-    assert talk.obey("/undo").text == "taken back: two"
+    assert talk.obey("/undo").text == "removed: two"
     assert [message["content"] for message in talk.messages] == ["S", "one", SENTENCE]
 
 
@@ -88,13 +88,13 @@ def test_set_changes_what_the_next_answer_is_drawn_with(talk, speaker, command, 
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("/set temprature 1", "'temprature' is no sampling parameter: did you mean temperature?"),
+        ("/set temprature 1", "'temprature' is not a sampling parameter: did you mean temperature?"),
         ("/set top_p 2", "top_p must lie in"),
         ("/set top_k many", "top_k takes a whole number, got 'many'"),
         ("/set temperature", "temperature takes a number, got ''"),
         ("/set ignore_eos 1", "ignore_eos takes true or false, got '1'"),
         ("/set logit_bias 1=2", "cannot be set here: intact chat --logit-bias"),
-        ("/save", "/save takes the name of a file"),
+        ("/save", "/save needs a file name"),
         ("/load nowhere.json", "nowhere.json cannot be read"),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_saved_chat_is_loaded_with_its_sampling(talk, speaker, tmp_path):
 def test_what_is_no_chat_is_not_loaded(talk, tmp_path, content):
     file = tmp_path / "chat.json"
     file.write_text(content)
-    with pytest.raises(ParameterError, match="holds no chat that /save wrote"):
+    with pytest.raises(ParameterError, match="does not hold a chat written by /save"):
         talk.obey(f"/load {file}")
     assert [message["content"] for message in talk.messages] == ["S"]
 

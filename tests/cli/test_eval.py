@@ -143,7 +143,7 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
     assert "cap tokens or operations instead" in error("gsm8k", "--budget", "seconds=3")
     assert "has no parameter" in error("gsm8k", "-n", "3") or "takes cue" in error("gsm8k", "-n", "3")
     assert "must be at least 1" in error("gsm8k", "--method", "self_consistency", "--set", "n=0")
-    assert "may win, got m = 9" in error("gsm8k", "--method", "short_m_at_k", "--set", "m=9")
+    assert "m must be at most k, which is 8, got 9" in error("gsm8k", "--method", "short_m_at_k", "--set", "m=9")
     assert "exploration takes a value like" in error("gsm8k", "--method", "uct_search", "--set", "exploration=nan")
     assert "temperature must lie in [0, 1000], got inf" in error("gsm8k", "--temperature", "inf")
     assert "top_p must lie in (0, 1], got 3" in error("gsm8k", "--top-p", "3")
@@ -151,7 +151,7 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
     assert "absent" in error("mawps_addsub")
     result = intact_command("eval", model, "gsm8k", "--out", tmp_path / "run.traces.jsonl", "--max-tokens", "4")
     assert result.code == 2
-    assert "the ending .traces.jsonl belongs to the trees of texts" in result.err
+    assert "the ending .traces.jsonl is reserved for traces" in result.err
     assert list(tmp_path.glob("*.jsonl")) == []
     file.write_text("something else\n")
     result = intact_command("eval", model, "gsm8k", "--out", file, "--max-tokens", "4")
@@ -361,4 +361,4 @@ def test_a_mix_is_refused_for_likelihoods_before_a_model_is_opened(intact_comman
         "eval", tmp_path / "no.gguf", "gsm8k", "arc_easy_likelihood", "--mix", "guidance", "--shadow", "x"
     )
     assert result.code == 2
-    assert "compares likelihoods, which are a model's own: it takes no mix" in result.err
+    assert "compares likelihoods, which belong to a single model: it does not support a mix" in result.err

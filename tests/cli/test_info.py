@@ -25,7 +25,7 @@ def test_the_table_names_every_architecture_and_its_difference(intact_command):
 def test_a_model_and_architectures_are_two_questions(intact_command):
     found = intact_command("info", "some-model", "--architectures")
     assert found.code == 2
-    assert found.err == "error: --architectures are this installation's: name no model\n"
+    assert found.err == "error: --architectures describes this installation: leave out the model\n"
 
 
 def test_drafters_are_listed_with_what_they_learn(intact_command):
@@ -37,7 +37,7 @@ def test_drafters_are_listed_with_what_they_learn(intact_command):
     assert found["lookup"]["candidates"] == 0
     assert {one["origin"] for one in found.values()} == {"intact"}
     assert "Token Recycling" in intact_command("info", "--drafters").out
-    assert "name no model" in intact_command("info", "some-model", "--drafters").err
+    assert "leave out the model" in intact_command("info", "some-model", "--drafters").err
 
 
 def test_codecs_are_listed_with_their_sizes(intact_command):

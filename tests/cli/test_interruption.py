@@ -43,20 +43,20 @@ def test_the_command_that_goes_on_is_the_one_that_was_typed(interrupted, tmp_pat
     result = interrupted(*words)
     assert result.code == 130
     first, _, command = result.err.removeprefix("\n").partition("\n")
-    assert first == f"results so far are in {folder}; to go on:"
+    assert first == f"results so far are in {folder}; to continue:"
     assert shlex.split(command) == ["intact", *words]
 
 
 def test_an_empty_journal_is_said_to_be_empty(interrupted, tmp_path):
     result = interrupted("work", "Why?", "--journal", tmp_path / "runs")
-    assert f"there is nothing in {tmp_path / 'runs'} yet; to go on:\n  intact work 'Why?' --journal" in result.err
+    assert f"there is nothing in {tmp_path / 'runs'} yet; to continue:\n  intact work 'Why?' --journal" in result.err
 
 
 def test_without_a_journal_the_option_is_named_that_keeps_results(interrupted):
     result = interrupted("work", "Why?")
     assert result.code == 130
     assert result.err == (
-        "\nnothing was kept; with --journal DIR the same command keeps results, and goes on after Ctrl-C\n"
+        "\nnothing was kept; with --journal DIR the same command keeps results, and can resume after Ctrl-C\n"
     )
 
 
@@ -108,7 +108,7 @@ def test_every_command_that_keeps_its_results_says_how_it_goes_on(intact_command
     monkeypatch.setattr(work, interrupt)
     result = intact_command(*RUNS[work].split())
     assert result.code == 130, result.err
-    assert result.err.endswith(f"\nresults so far are in runs; to go on:\n  intact {RUNS[work]}\n")
+    assert result.err.endswith(f"\nresults so far are in runs; to continue:\n  intact {RUNS[work]}\n")
 
 
 @pytest.mark.slow
@@ -125,6 +125,6 @@ def test_a_run_that_is_interrupted_prints_its_own_command(tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (130, "")
-    head, _, last = err.partition("; to go on:\n")
+    head, _, last = err.partition("; to continue:\n")
     assert head.endswith(f"results so far are in {journal}")
     assert shlex.split(last) == command

@@ -55,9 +55,9 @@ def test_a_table_of_methods_is_learnt_and_judged(intact_command, logs, tmp_path)
 def test_logs_that_teach_nothing_are_named(intact_command, logs, tmp_path):
     for arguments, message in (
         ([logs[1]], "a log of self_consistency with n=4"),
-        ([*logs, "--tokens", 5], "takes 5 tokens or fewer"),
+        ([*logs, "--tokens", 5], "takes at most 5 tokens"),
         ([tmp_path / "none.jsonl"], "none.jsonl"),
-        ([logs[0], logs[0]], "once more"),
+        ([logs[0], logs[0]], "a second time"),
     ):
         told = intact_command("learn", "methods", *arguments, "--to", tmp_path / "table.json")
         assert told.code == 2

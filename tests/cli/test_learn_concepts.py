@@ -185,7 +185,7 @@ def test_replies_that_fail_are_counted_and_the_first_is_named(result):
 def test_a_memory_that_methods_would_not_read_is_refused(result, monkeypatch):
     file = result()
     monkeypatch.setattr(concepts, "LARGEST_FILE", 100)
-    with pytest.raises(ParameterError, match=r"methods read 100 at most: learn from fewer problems"):
+    with pytest.raises(ParameterError, match=r"methods read at most 100: learn from fewer problems"):
         learnt(file)
 
 
@@ -196,7 +196,7 @@ def test_trees_of_another_run_are_named(result):
     before = hashlib.sha256(traces_of(file).read_bytes()).hexdigest()
     file.write_text(file.read_text().replace(before, hashlib.sha256(data).hexdigest()))
     traces_of(file).write_bytes(data)
-    with pytest.raises(FormatError, match=r"run.traces.jsonl, line 1 is no tree of texts of its result file"):
+    with pytest.raises(FormatError, match=r"run.traces.jsonl, line 1 is not a tree of texts of its result file"):
         solved_problems([file])
 
 
@@ -253,9 +253,9 @@ def test_bad_input_is_named_before_a_model_is_asked(command, intact_command, res
     for arguments, message in (
         ([tmp_path / "none.jsonl"], "none.jsonl: no such file"),
         ([tmp_path / "other.jsonl"], "other.jsonl is not a result file of `intact eval`"),
-        ([bare], "bare.traces.jsonl is missing: it holds the texts of"),
+        ([bare], "bare.traces.jsonl is missing: it contains the texts of"),
         ([file, file], "run.jsonl is given twice; name each result file once"),
-        ([wrong], "of 5 problems in"),
+        ([wrong], "of the 5 problems in"),
         ([file, "--prompt", "Of {question}"], "it lacks {solution}"),
     ):
         refused = command(*arguments)
@@ -272,7 +272,7 @@ def test_bad_input_is_named_before_a_model_is_asked(command, intact_command, res
 def test_replies_none_of_which_is_in_the_form_write_no_file(command, result, tmp_path):
     refused = command(result(), script=lambda *_: "no")
     assert refused.code == 2
-    assert "of 4 replies 4 are not in the form (name, kind, parameters, description, cues)" in refused.err
+    assert "of 4 replies, 4 do not have the form (name, kind, parameters, description, cues)" in refused.err
     assert not (tmp_path / "concepts.txt").exists()
 
 

@@ -136,11 +136,11 @@ def test_data_and_files_are_locked_too(intact_command, tiny, tmp_path, monkeypat
     assert lock.run.result == hashlib.sha256(Path("trace.jsonl").read_bytes()).digest()
     again = intact_command("lock", "check", "solve.lock", "--run")
     assert again.code == 2
-    assert "trace.jsonl is there already: move it away" in again.err
+    assert "trace.jsonl already exists: move it away" in again.err
     Path("trace.jsonl").rename("trace.journal")
     again = intact_command("lock", "check", "solve.lock", "--run")
     assert again.code == 2
-    assert "trace.journal is there already" in again.err
+    assert "trace.journal already exists" in again.err
     Path("trace.journal").unlink()
     method.write_text(method.read_text() + "# nothing\n")
     again = intact_command("lock", "check", "solve.lock", "--run", "--json")
@@ -193,7 +193,7 @@ def test_errors_write_nothing(intact_command, tiny, tmp_path):
     file.write_text("mine")
     failed = intact_command("lock", "new", file, "--model", tiny)
     assert failed.code == 2
-    assert "is there already" in failed.err
+    assert "already exists" in failed.err
     assert file.read_text() == "mine"
 
 

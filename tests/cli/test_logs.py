@@ -112,7 +112,7 @@ def test_a_replay_by_another_model_is_refused(intact_command, tiny, tmp_path):
     intact_command("run", "-m", tiny, "Why?", "--max-tokens", "3")
     result = intact_command("logs", "replay", "--model", other)
     assert result.code == 2
-    assert "is another model now, by its weights" in result.err
+    assert "is a different model now: its weights" in result.err
 
 
 def test_a_chat_is_one_conversation_and_goes_on(intact_command, tiny):
@@ -153,7 +153,7 @@ def test_a_text_without_a_template_cannot_go_on(intact_command, tiny):
     intact_command("run", "-m", tiny, "Why?", "--raw", "--max-tokens", "3")
     result = intact_command("chat", "--continue", stdin="more\n")
     assert result.code == 2
-    assert "is a text without a chat template" in result.err
+    assert "is raw text without a chat template" in result.err
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])

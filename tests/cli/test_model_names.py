@@ -172,7 +172,7 @@ def test_show_tells_what_a_model_is(pulled, intact_command):
 def test_rm_asks_and_removes(pulled, intact_command):
     refused = intact_command("models", "rm", NAME)
     assert refused.code == 2
-    assert "nobody said yes (--yes does not ask)" in refused.err
+    assert "the removal was not confirmed (--yes does not ask)" in refused.err
     assert rows(intact_command)[f"{NAME}:Q5_0"]["here"]
     removed = intact_command("models", "rm", NAME, "--yes", "--json").json
     assert removed["name"] == NAME
@@ -202,7 +202,7 @@ def test_rm_removes_no_other_files(intact_command, tmp_path, monkeypatch, name):
     (tmp_path / "mine.gguf").touch()
     result = intact_command("models", "rm", name, "--yes")
     assert result.code == 2
-    assert "is no name that intact models lists" in result.err
+    assert "is not a name that intact models lists" in result.err
     assert (tmp_path / "mine.gguf").exists()
 
 

@@ -75,21 +75,21 @@ def test_a_measured_table_is_one_of_a_file_of_machines(intact_command, tiny_path
 
 def test_an_encoder_has_no_plan(intact_command, tmp_path):
     result = intact_command("plan", write_encoder(tmp_path / "bert", ENCODERS["bert"], "bert"), *THREE)
-    assert (result.code, "is an encoder, which writes no texts" in " ".join(result.err.split())) == (2, True)
+    assert (result.code, "is an encoder, which generates no text" in " ".join(result.err.split())) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "give a MODEL or --shape NAME"),
-        (("x.gguf", "--shape", "llama-8b"), "give a MODEL or --shape NAME"),
+        ((), "give either MODEL or --shape NAME"),
+        (("x.gguf", "--shape", "llama-8b"), "give either MODEL or --shape NAME"),
         (("x.gguf",), "give --machines FILE, or --measure"),
         (("x.gguf", "--measure", *THREE), "give --machines FILE, or --measure"),
         (("--shape", "llama-8b", "--measure"), "--measure runs a model"),
-        (("x.gguf", *THREE, "--type", "Q8_0"), "--type is that of the model of --shape"),
+        (("x.gguf", *THREE, "--type", "Q8_0"), "--type applies to --shape"),
         (("--shape", "lama-8b", *THREE), "did you mean llama-8b"),
         (("--shape", "llama-8b", "--machines", "none.toml"), "none.toml"),
-        (("--shape", "llama-8b", *THREE, "--length", "4096"), "length within context"),
+        (("--shape", "llama-8b", *THREE, "--length", "4096"), "length at most context"),
         (
             ("--shape", "llama-8b", *THREE, "--context", "1000000"),
             "--context 1,000,000: llama-8b in Q4_0 has positions",

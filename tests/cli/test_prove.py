@@ -61,7 +61,7 @@ def test_a_problem_too_large_for_our_own_prover_leaves_the_others_their_verdict(
         (["-", "--with", "vampire"], THEOREM, "there is no prover 'vampire'; there are"),
         (["-", "--with", "vampire"], THEOREM, "all, rocq, metamath, lean"),
         (["-", "--seconds", "nan"], THEOREM, "seconds must be positive"),
-        (["-", "--with", "metamath", "--steps", "5"], "", "--steps is a limit of provers"),
+        (["-", "--with", "metamath", "--steps", "5"], "", "--steps limits provers"),
         (["-", "--with", "metamath", "--theorem", "x"], "", "--theorem chooses what --goals, --html or --mutate shows"),
     ],
 )
@@ -145,9 +145,9 @@ def test_new_theorems_of_a_proved_one(intact_command, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--with", "rocq", "--out", "x.v"], "--out is the file of what --mutate"),
-        (["--mutate", "3"], "--mutate takes --with rocq"),
-        (["--with", "rocq", "--mutate", "3", "--goals"], "neither --goals nor --html"),
+        (["--with", "rocq", "--out", "x.v"], "--out writes the results of --mutate"),
+        (["--mutate", "3"], "--mutate needs --with rocq"),
+        (["--with", "rocq", "--mutate", "3", "--goals"], "excludes --goals and --html"),
     ],
 )
 def test_options_that_do_not_go_together(intact_command, arguments, message):

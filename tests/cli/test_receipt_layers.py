@@ -58,11 +58,11 @@ def test_a_forged_commitment_is_false(intact_command, path, answers):
         (["--opening", "OPENING"], "--opening needs --nonce"),
         (["--nonce", "1"], "--nonce chooses"),
         (["--opening", "OPENING", "--sample", "1", "--nonce", "1"], "--nonce chooses"),
-        (["--layers", "2"], "--layers belongs to --opening"),
+        (["--layers", "2"], "--layers needs --opening"),
         (["--opening", "OPENING", "--nonce", "1", "--tokens", "2"], "every token"),
         (["--opening", "OPENING", "--nonce", "1", "--part", "winner"], "every token"),
-        (["--opening", "OPENING", "--nonce", "1"], "no opening of a receipt"),
-        (["--opening", "MODEL", "--nonce", "1"], "no opening of a receipt"),
+        (["--opening", "OPENING", "--nonce", "1"], "not an opening of a receipt"),
+        (["--opening", "MODEL", "--nonce", "1"], "not an opening of a receipt"),
     ],
 )
 def test_what_cannot_be_checked_is_refused(intact_command, path, answers, tmp_path, given, message):
@@ -76,9 +76,9 @@ def test_runs_have_no_commitment(intact_command, path, tmp_path):
     asked = ["-n", 2, "--max-tokens", 4, "--receipt", file]
     assert intact_command("solve", "best_of_n", "2 + 2?", "--model", path, *asked).code == 0
     refused = intact_command("receipt", "commit", file, "--model", path)
-    assert (refused.code, "receipts of answers alone" in refused.err) == (2, True)
+    assert (refused.code, "only receipts of answers" in refused.err) == (2, True)
     refused = intact_command("receipt", "open", file, "--nonce", 1, "-o", tmp_path / "o", "--model", path)
-    assert (refused.code, "receipts of answers alone" in refused.err) == (2, True)
+    assert (refused.code, "only receipts of answers" in refused.err) == (2, True)
 
 
 def test_an_opening_is_whole_or_absent(intact_command, path, answers, tmp_path):

@@ -278,7 +278,7 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
         ("{}\n", "is not a result file"),
         ("not json", "line 1 is no JSON"),
         (lines[0].replace('"version":3', '"version":9', 1), "is of version 9"),
-        ("".join(lines[:-1]), "is cut off"),
+        ("".join(lines[:-1]), "is truncated"),
         ("".join([lines[0], *lines[2:]]), "should have 8 records, but has 7"),
         ("".join([lines[0], lines[1].replace('"answer"', '"reply"'), *lines[2:]]), "is damaged"),
         ("".join([lines[0], lines[1].replace('"correct":', '"correct":"no","x":'), *lines[2:]]), "correct is 'no'"),
@@ -303,7 +303,7 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
         assert message in report(tmp_path / "bad.jsonl", code=2)
     (tmp_path / "bad.jsonl").write_text("".join(lines))
     (tmp_path / "bad.traces.jsonl").write_text("{}\n")
-    assert "is not what its result file was written with" in report(tmp_path / "bad.jsonl", code=2)
+    assert "is not the file that its result file was written with" in report(tmp_path / "bad.jsonl", code=2)
     digest = hashlib.sha256(b"{}\n").hexdigest()
     last = json.loads(lines[-1]) | {"traces": digest}
     (tmp_path / "bad.jsonl").write_text("".join([*lines[:-1], json.dumps(last) + "\n"]))

@@ -83,7 +83,7 @@ def test_a_folder_of_pages_is_passed_on_and_checked(intact_command, speaker, def
     result = intact_command("run", "x", "--prefix-cache-bytes", "2GB")
     assert (result.code, result.err) == (
         2,
-        "error: --prefix-cache-bytes limits a folder, and there is none: give --prefix-cache DIR\n",
+        "error: --prefix-cache-bytes limits a folder, but none is given: add --prefix-cache DIR\n",
     )
     assert "--prefix-cache-bytes takes a size" in intact_command("run", "x", "--prefix-cache-bytes", "much").err
 

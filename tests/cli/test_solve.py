@@ -355,7 +355,7 @@ def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, wor
     ("arguments", "message"),
     [
         (["self_consistency"], "QUESTION is missing"),
-        (["self_consistency", "What?", "--task", "gsm8k"], "and not both"),
+        (["self_consistency", "What?", "--task", "gsm8k"], "not both"),
         (["xyz", "What?"], "there is no method 'xyz': did you mean "),
         (["selfconsistency", "What?"], "there is no method 'selfconsistency': did you mean self_consistency, "),
         (["best_of_n", "What?", "--set", "scorer=ptrue"], "there is no scorer 'ptrue': did you mean p_true?"),
@@ -376,14 +376,14 @@ def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, wor
         (["self_consistency", "What?", "--budget", "hopes=3"], "got 'hopes=3'"),
         (["best_of_n", "What?", "--set", "scorer=taste"], "there is no scorer 'taste'; there are"),
         (["self_consistency", "--task", "riddles"], "there is no task 'riddles'"),
-        (["self_consistency", "What?", "--limit", "3", "--split", "x"], "--split, --limit goes with --task"),
-        (["self_consistency", "What?", "--continues", "vllm"], "no model here is one"),
+        (["self_consistency", "What?", "--limit", "3", "--split", "x"], "can only be used with --task"),
+        (["self_consistency", "What?", "--continues", "vllm"], "there is none here"),
         (["self_consistency", "What?", "--trace", "/nowhere/t.json"], "--trace: /nowhere/t.json cannot be written"),
-        (["best_of_n", "--task", "gsm8k", "--answer", "text"], "--answer is for one question"),
+        (["best_of_n", "--task", "gsm8k", "--answer", "text"], "--answer is for a single question"),
         (["model.gguf", "What?"], "intact solve METHOD QUESTION --model model.gguf"),
-        (["short_m_at_k", "What?", "--set", "m=9"], "of 8 texts, from 1 to all may win, got m = 9"),
+        (["short_m_at_k", "What?", "--set", "m=9"], "m must be at most k, which is 8, got 9"),
         (["beam_search", "--task", "gsm8k", "--set", "width=3"], "n must be a multiple of the width, got n = 16"),
-        (["archon", "What?", "--set", "layers=critique"], "the first layer alone generates"),
+        (["archon", "What?", "--set", "layers=critique"], "the first layer, and only the first"),
     ],
 )
 def test_what_makes_no_sense_is_named(solve, arguments, message):
@@ -417,11 +417,11 @@ def test_an_answer_is_shown_though_its_trace_cannot_be_written(solve, tmp_path, 
 def test_a_file_that_is_no_trace_is_named(intact_command, tmp_path):
     for name, text, message in (
         ("none", None, "cannot be read"),
-        ("text", "no JSON", "is no JSON"),
+        ("text", "no JSON", "is not JSON"),
         ("other", '{"a": 1}', "holds no trace"),
         ("list", "[1, 2]", "holds no trace"),
-        ("bare", '{"nodes": [{}]}', "is not whole (KeyError"),
-        ("odd", '{"id": "a", "method": "m", "nodes": [3]}', "is not whole (TypeError"),
+        ("bare", '{"nodes": [{}]}', "is incomplete (KeyError"),
+        ("odd", '{"id": "a", "method": "m", "nodes": [3]}', "is incomplete (TypeError"),
         ("circle", traced(("p/0", "p/0", "a")).replace('"id"', '"chosen": "p/0", "id"'), ""),
     ):
         file = tmp_path / name
@@ -444,7 +444,7 @@ def test_every_problem_of_a_task_has_a_receipt(solve, intact_command, model, dat
         assert solve(*asked, "--journal", journal).code == 0
         assert file.read_bytes() == made
     refused = solve(*asked, "--budget", "seconds=9")
-    assert (refused.code, "nobody can repeat it exactly" in refused.err) == (2, True)
+    assert (refused.code, "it cannot be repeated exactly" in refused.err) == (2, True)
 
 
 def test_texts_are_drawn_from_a_mix(solve, intact_command, model, tmp_path):
@@ -481,7 +481,7 @@ def test_texts_are_drawn_from_a_mix(solve, intact_command, model, tmp_path):
     [
         (["--mix", "guidance"], "a shadow prompt is missing with the mix guidance"),
         (["--mix", "contrastive"], "the mix contrastive takes 1 partner, got 0"),
-        (["--partner", "x.gguf"], "--partner names a model for a mix, and there is none"),
+        (["--partner", "x.gguf"], "--partner names a model for a mix, but no mix is given"),
         (["--mix", "guidance", "--shadow", "x", "--draft-model", "m"], "--draft-model cannot be combined with --mix"),
         (["--mix", "guidance", "--shadow", "x", "-m", "http://127.0.0.1:1/v1#m"], "--mix needs a model that runs here"),
         (["--mix", "guidance", "--shadow", "x", "--task", "gsm8k", "--ray", "local"], "--ray cannot be combined"),

@@ -85,5 +85,5 @@ def test_texts_that_could_not_be_written_are_told(intact_command, endpoint):
     told = intact_command("solve", "self_consistency", "ask", "-m", f"{endpoint.url}#toy", "-n", 3, "--max-tokens", 9)
     assert told.code == 0, told.err
     assert "answer  42" in told.out
-    assert "not all texts could be written" in told.out
+    assert "not all texts could be generated" in told.out
     assert "no more today" in told.out

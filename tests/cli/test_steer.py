@@ -53,5 +53,5 @@ def test_bad_input_is_named_and_nothing_is_written(
     assert not out.exists()
     out.write_text("mine")
     file.write_text('{"toward": "a", "away": "b"}')
-    assert "is there already" in intact_command("steer", "-m", tiny, file, "--layer", 0, "--out", out).err
+    assert "already exists" in intact_command("steer", "-m", tiny, file, "--layer", 0, "--out", out).err
     assert out.read_text() == "mine"

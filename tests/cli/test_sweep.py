@@ -106,7 +106,7 @@ def test_all_texts_of_a_sweep_are_drawn_from_its_mix(sweep, tmp_path):
     [
         (("--mix", "guidance"), "a shadow prompt is missing"),
         (("--mix", "contrastive"), "takes 1 partner, got 0"),
-        (("--partner", "x.gguf"), "--partner names a model for a mix, and there is none"),
+        (("--partner", "x.gguf"), "--partner names a model for a mix, but no mix is given"),
         (("--mix", "guidance", "--shadow", "x", "--draft-model", "m"), "--draft-model cannot be combined with --mix"),
         (("--mix", "guidance", "--shadow", "x", "--ray", "local"), "--ray cannot be combined with --mix"),
     ],
@@ -137,7 +137,7 @@ def test_bad_input_is_named_before_the_work(sweep, intact_command, place, tmp_pa
     assert "temperature is an axis" in error("--temperature", "0.5")
     assert "shots must be" in error("--space", "method=self_consistency", "--space", "shots=99")
     sweep("one")
-    assert "holds another sweep" in error(*ASKED[1:], "--seed", "1", folder="one")
+    assert "contains another sweep" in error(*ASKED[1:], "--seed", "1", folder="one")
     (tmp_path / "file").write_text("")
     assert "is a file" in error(folder="file")
 
@@ -182,8 +182,12 @@ def test_result_files_are_records_too(intact_command, place, tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("name", "text", "because"),
     [
-        ("told/design.json", None, "is no result of a sweep"),
-        ("told/sweep.json", None, "has the baseline self_consistency n=4, and gains are over self_consistency n=16"),
+        ("told/design.json", None, "is neither the result of a sweep"),
+        (
+            "told/sweep.json",
+            None,
+            "has the baseline self_consistency n=4, but gains are relative to self_consistency n=16",
+        ),
         ("own.json", '{"format": "intact sweep", "version": 9, "judgement": {}}', "is of version 9"),
         ("own.json", '{"format": "intact sweep", "version": 1, "judgement": {}}', "is damaged"),
         ("own.json", "{", "own.json"),
@@ -203,7 +207,7 @@ def test_a_file_that_is_no_guess_is_refused_before_the_work(intact_command, plac
     monkeypatch.setenv("INTACT_DATA", str(place / "data"))
     file = tmp_path / "guess.json"
     for text, because in (
-        ("[]", "is no first guess"),
+        ("[]", "is not a first guess"),
         ('{"format": "intact first guess", "version": 9}', "is of version 9"),
         ('{"format": "intact first guess", "version": 1}', "is damaged: KeyError('settings')"),
     ):
@@ -241,14 +245,14 @@ def test_a_design_of_ones_own_has_the_settings_that_it_names(sweep, tmp_path):
 @pytest.mark.parametrize(
     ("change", "because"),
     [
-        (lambda value: value.update(format="other"), "is no design of"),
+        (lambda value: value.update(format="other"), "is not a design of"),
         (lambda value: value.update(version=9), "is of version 9"),
         (lambda value: value["design"].pop("tokens"), "is damaged: KeyError('tokens')"),
         (lambda value: value["design"]["training"].append("gsm8k/test/x"), "has no problem gsm8k/test/x"),
-        (lambda value: value["design"]["training"].append(value["design"]["training"][0]), "stands twice in one part"),
+        (lambda value: value["design"]["training"].append(value["design"]["training"][0]), "occurs twice in one part"),
         (lambda value: value["design"].update(share="half"), "is damaged: ValueError"),
-        (lambda value: value["design"].update(rungs=[2, 5]), "rungs are [2, 5], and would be [2, 6]"),
-        (lambda value: value["design"]["trials"][1]["sampling"].update(heat=1), "heat is no sampling parameter"),
+        (lambda value: value["design"].update(rungs=[2, 5]), "rungs are [2, 5], but the factor gives [2, 6]"),
+        (lambda value: value["design"]["trials"][1]["sampling"].update(heat=1), "heat is not a sampling parameter"),
         (lambda value: value["design"]["trials"][1].update(method="guess"), "guess"),
     ],
 )
@@ -269,7 +273,7 @@ def test_a_design_takes_no_other_options(options, intact_command, place, tmp_pat
     words = ("--design", tmp_path / "design.json", "-m", place / "tiny.gguf")
     result = intact_command("sweep", *options, *words)
     assert result.code == 2
-    assert "leave out all of these" in result.err
+    assert "leave all of these out" in result.err
 
 
 def test_a_sweep_needs_a_task_or_a_design(intact_command):

@@ -81,7 +81,7 @@ def test_a_compressed_file_stays_compressed(github, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "--fetch takes names of tasks"),
+        ((), "--fetch needs names of tasks"),
         (("procbench",), "procbench needs no file"),
         (("minif2f_rocq",), "minif2f_rocq cannot be fetched by name: get it from LLM4Rocq/miniF2F-rocq and put it at"),
     ],

@@ -46,13 +46,13 @@ def test_make_states_the_law(intact_command, tmp_path):
 
 def test_bad_input_is_named_before_anything_is_sent(intact_command, file, tmp_path, monkeypatch):
     there = "--url", "http://127.0.0.1:9/v1"
-    assert "is there already" in intact_command("traffic", "make", file).err
-    assert "burstiness is from" in intact_command("traffic", "make", tmp_path / "n", "--burstiness", "0").err
+    assert "already exists" in intact_command("traffic", "make", file).err
+    assert "burstiness must be from" in intact_command("traffic", "make", tmp_path / "n", "--burstiness", "0").err
     for arguments, message in (
         (("--goodput", "ttft"), "--goodput takes WHAT=MILLISECONDS"),
-        (("--goodput", "itl=3"), "goodput is about ttft, tpot or e2el"),
+        (("--goodput", "itl=3"), "goodput takes ttft, tpot or e2el"),
         (("--plot", "x.docx"), "must end in one of"),
-        (("--speed", "0"), "speed is above 0"),
+        (("--speed", "0"), "speed must be above 0"),
         ((), "http://127.0.0.1:9/v1/models"),
     ):
         result = intact_command("traffic", "replay", file, *there, *arguments)

@@ -49,8 +49,8 @@ def test_bad_input_is_named_before_anything_runs(intact_command, tiny_path, monk
     ("best", "ratio", "said"),
     [
         (OTHER, Ratio(1.2, 1.1, 1.3, 15), "drafter off: 1.200 times (1.100 to 1.300 at 95%) as fast"),
-        (OTHER, Ratio(1.02, 0.99, 1.05, 15), "Nothing is gained: the best candidate"),
-        (DEFAULTS, Ratio(1.0, 1.0, 1.0, 0), "Of 1 candidates none was faster than the defaults"),
+        (OTHER, Ratio(1.02, 0.99, 1.05, 15), "No significant gain: the best candidate"),
+        (DEFAULTS, Ratio(1.0, 1.0, 1.0, 0), "None of 1 candidates was faster than the defaults"),
     ],
 )
 def test_the_verdict_says_what_is_gained(best, ratio, said):

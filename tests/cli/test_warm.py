@@ -210,7 +210,7 @@ def test_what_is_no_socket_of_ours_is_passed_over(folder, monkeypatch):
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
         path.parent.chmod(0o755)
         assert same_user.sockets() == []
-        with pytest.raises(ValueError, match="must be a folder of this user that is open to nobody else"):
+        with pytest.raises(ValueError, match="must be a folder of this user that is closed to other users"):
             same_user.listen()
     finally:
         path.parent.chmod(0o700)

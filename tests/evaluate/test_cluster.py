@@ -134,7 +134,7 @@ def test_a_full_disk_is_named_with_the_file_and_the_folder_and_nothing_is_left(t
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
-        with pytest.raises(WorkerError, match=r"model.gguf cannot be kept in .*by-digest.*after 0 of 100,000 bytes"):
+        with pytest.raises(WorkerError, match=r"model.gguf cannot be stored in .*by-digest.*after 0 of 100,000 bytes"):
             receive(away, shipped.read)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

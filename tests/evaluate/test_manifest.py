@@ -75,7 +75,7 @@ def test_prompts_that_spell_control_tokens_are_other_ones_than_those_of_earlier_
 
 
 def test_a_result_goes_into_a_file_of_its_own(tmp_path):
-    for name, message in (("votes.json", "ends in .jsonl"), ("votes.traces.jsonl", "belongs to the trees")):
+    for name, message in (("votes.json", "must end in .jsonl"), ("votes.traces.jsonl", "is reserved for traces")):
         with pytest.raises(ParameterError, match=message):
             check_place(tmp_path / name, {})
 

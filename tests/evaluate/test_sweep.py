@@ -385,7 +385,7 @@ def test_a_space_in_a_file_has_tables_of_lists(tmp_path):
     for text, message in (
         ("n = 3", "one or more tables"),
         ("[[space]]\nn = 3", "must be a list"),
-        ("[[space]", "is no TOML"),
+        ("[[space]", "is not valid TOML"),
     ):
         file.write_text(text)
         with pytest.raises(ParameterError, match=message):
@@ -419,9 +419,9 @@ def test_a_value_that_is_a_list_keeps_its_commas():
         (["space.toml", "n=2"], "not both"),
         (["nowhere.toml"], "nowhere.toml"),
         (["method=self_consistency", "n=2,,4"], "NAME=V1,V2"),
-        (["method=archon", "layers=generate 4, critique"], "critique must stand before rank or fuse"),
-        (["method=archon", "layers=generate 4; critique"], "the first layer alone generates"),
-        (["method=short_m_at_k", "k=4", "m=2,5"], "of 4 texts, from 1 to all may win, got m = 5"),
+        (["method=archon", "layers=generate 4, critique"], "critique must come directly before rank or fuse"),
+        (["method=archon", "layers=generate 4; critique"], "the first layer, and only the first"),
+        (["method=short_m_at_k", "k=4", "m=2,5"], "m must be at most k, which is 4, got 5"),
     ],
 )
 def test_a_space_that_makes_no_sense_is_named(texts, message):
@@ -441,5 +441,5 @@ def test_parts_share_no_problem_and_follow_from_the_seed():
     )
     with pytest.raises(ParameterError, match="problems to search on"):
         split("gsm_ranges:size=2", training=10_000)
-    with pytest.raises(ParameterError, match="written and graded"):
+    with pytest.raises(ParameterError, match="generated and graded"):
         split("arc_easy_likelihood")

@@ -247,10 +247,10 @@ def test_a_loss_of_the_margin_for_the_share_of_tokens_gains_nothing(tmp_path):
 def test_records_that_cannot_be_compared_are_named(tmp_path):
     first, same = sweep_file(tmp_path, "a"), tmp_path / "same.json"
     same.write_text(first.read_text())
-    with pytest.raises(ParameterError, match=r"two records are of gsm8k, a-1\.5b"):
+    with pytest.raises(ParameterError, match=r"two records are for gsm8k, a-1\.5b"):
         read_records([first, same], BASELINE, 0.06)
     with pytest.raises(
-        ParameterError, match="has the baseline self_consistency n=16, and gains are over self_consistency n=4"
+        ParameterError, match="has the baseline self_consistency n=16, but gains are relative to self_consistency n=4"
     ):
         read_records([first], parse_trial("self_consistency:n=4"), 0.06)
     with pytest.raises(FormatError, match="is damaged: KeyError"):

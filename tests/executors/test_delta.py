@@ -201,7 +201,7 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
     values = np.array([0.5] * SHAPE.heads, "<f4")
     tensor = replace(program.tensors["decay"], data=values.view(np.uint8))
     for make in (NativeExecutor, ReferenceExecutor):
-        with pytest.raises(ModelError, match=r"tensor decay: decays lie in -709 to 0, found 0\.5"):
+        with pytest.raises(ModelError, match=r"tensor decay: decays must lie in \[-709, 0\], found 0\.5"):
             make(replace(program, tensors={**program.tensors, "decay": tensor}))
     ops = tuple(replace(op, layer=1) if isinstance(op, GatedDelta) else op for op in program.ops)
     with pytest.raises(ValueError, match="scans take the parts of the cache in their order"):

@@ -286,8 +286,8 @@ def test_experts_are_quantised_one_by_one(tmp_path: Path) -> None:
     ("architecture", "spec", "problem"),
     [
         ("olmoe", "gptq:int4-32", "the inputs of experts are not collected"),
-        ("olmoe", "rotate+int4-32", "transforms are not made for mixtures of experts"),
-        ("stablelm", "rotate+int4-32", "and layer norms"),
+        ("olmoe", "rotate+int4-32", "transforms do not support mixtures of experts"),
+        ("stablelm", "rotate+int4-32", "or layer norms"),
     ],
 )
 def test_what_is_not_done_to_experts_is_refused(tmp_path: Path, architecture: str, spec: str, problem: str) -> None:

@@ -143,5 +143,5 @@ def test_bounds_beyond_0_and_1_are_refused(value: float) -> None:
     program = bare_case()[0].program
     values = np.full(CHANNELS, value, "<f4")
     tensor = replace(program.tensors["room"], data=values.view(np.uint8))
-    with pytest.raises(ModelError, match="tensor room: what bounds of a forget gate leave lies in 0 to 1"):
+    with pytest.raises(ModelError, match=r"tensor room: 1 minus a forget gate's bound must lie in \[0, 1\]"):
         ReferenceExecutor(replace(program, tensors={**program.tensors, "room": tensor}))

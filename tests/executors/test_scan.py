@@ -262,8 +262,8 @@ def test_wrong_sizes_are_refused(tmp_path: Path, key: str, value: object, proble
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("blk.1.ssm_a", 0.5, "decays lie in -709 to 0, found .* to 0.5"),
-        ("blk.1.ssm_a", -710.0, "decays lie in -709 to 0, found -710"),
+        ("blk.1.ssm_a", 0.5, r"decays must lie in \[-709, 0\], found .* to 0.5"),
+        ("blk.1.ssm_a", -710.0, r"decays must lie in \[-709, 0\], found -710"),
         ("blk.0.ssm_d", np.nan, "NaN or infinite"),
         ("blk.0.ssm_dt.bias", 20000.0, "values of 16,384 and more"),
         ("blk.1.ssm_conv1d.weight", 300.0, "weights of 256 and more"),

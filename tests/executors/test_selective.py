@@ -157,7 +157,7 @@ def test_samples_forks_and_preemption_leave_bits_alone(tmp_path: Path, architect
         ("trapezoidal", {"states": 257}, "states of 257 columns pass the proven bounds, at most 256"),
         ("trapezoidal", {"angles": 7}, "an angle for at most each pair"),
         ("trapezoidal", {"width": 6}, "reads x, B, C and what leads each position"),
-        ("trapezoidal", {"slowest": 0.0}, "the slowest decay of a trapezoidal scan lies in 0 to 1, found 0"),
+        ("trapezoidal", {"slowest": 0.0}, r"the slowest decay of a trapezoidal scan must lie in \(0, 1\], found 0"),
         ("trapezoidal", {"input_bias": "skip"}, "cannot reshape|biases of B and C"),
     ],
 )

@@ -178,7 +178,7 @@ def changed(folder: Path, name: str, **config: Any) -> Path:
     ("config", "message"),
     [
         ({"peft_type": "IA3"}, "peft_type is 'IA3'; expected one of"),
-        ({"use_dora": True}, "use_dora is True; low-rank changes alone"),
+        ({"use_dora": True}, "use_dora is True; only low-rank changes"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save is"),
         ({"bias": "all"}, "bias is 'all'"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa'"),
@@ -258,7 +258,7 @@ def test_a_hostile_pattern_is_an_error_in_time(
 def test_an_adapter_of_another_model_is_refused(bases: Mapping[str, Path]) -> None:
     with pytest.raises(ModelError, match="it is an adapter of another model"):
         intact.load(bases["llama"], adapters={"one": HERE / "gemma3"})
-    with pytest.raises(ModelError, match=r"gate_up_proj is no matrix of .* that an adapter can change"):
+    with pytest.raises(ModelError, match=r"gate_up_proj is not a matrix of .* that an adapter can change"):
         intact.load(bases["llama"], adapters={"one": HERE / "phi3"})
 
 
@@ -278,10 +278,10 @@ FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda t: t.pop(FIRST + "B.weight"), "q_proj has lora_A alone"),
+        (lambda t: t.pop(FIRST + "B.weight"), "q_proj has only lora_A"),
         (
             lambda t: t.update({"base_model.model.lm_head.weight": ("F32", (1, 1), bytes(4))}),
-            "no part of a LoRA change",
+            "not part of a LoRA adapter",
         ),
         (lambda t: t.update({FIRST + "A.weight": ("F32", (2, 32), bytes(256))}), "expected the same rank"),
         (lambda t: t.update({FIRST + "A.weight": ("F32", (8, 64), b"\xff" * 2048)}), "holds NaN or infinity"),

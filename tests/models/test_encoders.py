@@ -177,7 +177,7 @@ def test_an_encoder_writes_no_text(folder):
     ):
         with pytest.raises(ParameterError, match=message):
             call()
-    with pytest.raises(ParameterError, match="is no reranker: its files have no head of two layers"):
+    with pytest.raises(ParameterError, match="is not a reranker: its files have no head of two layers"):
         model.rerank("sky", ["blue"])
     with pytest.raises(ParameterError, match="the text has 62 tokens; the encoder reads at most 48"):
         model.embed("x" * 60)

@@ -214,7 +214,7 @@ def test_the_largest_numbers_are_taken(folder):
         ({"id2label": {"0": "a"}}, "id2label must be a name for each of the 7 rows"),
         ({"architectures": ["ViTHybridForImageClassification"]}, "which has a convolutional network"),
         ({"architectures": ["DeiTForImageClassificationWithTeacher"]}, "which has a token for distillation"),
-        ({"architectures": ["ViTModel"]}, "are ViTForImageClassification in architectures; found ViTModel"),
+        ({"architectures": ["ViTModel"]}, "must name ViTForImageClassification in architectures; found ViTModel"),
         ({"architectures": None}, "found none"),
     ],
 )
@@ -274,7 +274,7 @@ def test_pixels_may_be_left_as_they_are(tmp_path):
 @pytest.mark.native
 def test_models_of_texts_and_of_images_are_told_apart(folder, tmp_path):
     assert "vit" not in ARCHITECTURES
-    with pytest.raises(ModelError, match=r"classifies images and reads no text: load it by intact\.load_classifier"):
+    with pytest.raises(ModelError, match=r"classifies images and reads no text: load it with intact\.load_classifier"):
         intact.load(folder("vit"))
     with pytest.raises(ParameterError, match="rows must be"):
         intact.load_classifier(folder("vit"), rows=0)

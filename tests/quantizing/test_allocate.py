@@ -112,10 +112,10 @@ def test_a_mixture_is_read_and_written() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("mix:4", "no mixture"),
-        ("mix:(int4|int8)", "no mixture"),
+        ("mix:4", "not a mixture"),
+        ("mix:(int4|int8)", "not a mixture"),
         ("mix:4(int4)", "two or more specs"),
-        ("mix:4(int4|int4-32)", "each once"),
+        ("mix:4(int4|int4-32)", "each named once"),
         ("mix:4(int4|int9)", "no grid 'int9'"),
     ],
 )

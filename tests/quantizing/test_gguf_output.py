@@ -112,14 +112,14 @@ def test_a_file_that_was_cut_goes_on(model: Path, tmp_path: Path) -> None:
 
 def test_what_gguf_cannot_hold_is_refused_before_the_work(model: Path, text: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.gguf"
-    with pytest.raises(ParameterError, match=r"no type of GGUF holds nearest:int4-32@search; expected one of q8_0, "):
+    with pytest.raises(ParameterError, match=r"no GGUF type holds nearest:int4-32@search; expected one of q8_0, "):
         quantize(model, out, "int4-32")
-    with pytest.raises(ParameterError, match="no type of GGUF holds nearest:int8-32@search"):
+    with pytest.raises(ParameterError, match="no GGUF type holds nearest:int8-32@search"):
         quantize(model, out, "q4_0", embeddings="int8-32")
-    with pytest.raises(ParameterError, match=r"need 2\.625 bits a weight in the file, more than 2"):
+    with pytest.raises(ParameterError, match=r"need 2\.625 bits per weight in the file, more than 2"):
         quantize(model, out, "mix:2(q2_k|q4_0)", **options(text))
     quantize(model, tmp_path / "folder", "q4_0", embeddings="int8-32")
-    with pytest.raises(ParameterError, match=r"stays as it is, INTEGER, which GGUF has not; name a GGUF type for emb"):
+    with pytest.raises(ParameterError, match=r"stays INTEGER, which GGUF does not support; name a GGUF type for emb"):
         quantize(tmp_path / "folder", out, "q4_0")
     folder = tmp_path / "plain"
     folder.mkdir()
@@ -137,7 +137,7 @@ def test_what_gguf_cannot_hold_is_refused_before_the_work(model: Path, text: Pat
     ("at", "value", "message"),
     [
         (4, 2, "version 2 of a matrix of blocks: this program reads version 1"),
-        (8, 99, "of type 99: there is none like it"),
+        (8, 99, "of type 99 is not possible"),
         (12, 5, "36 bytes of blocks: expected 90 for Q4_0 of 5 x 32"),
         (16, 33, "36 bytes of blocks: expected None for Q4_0 of 2 x 33"),
     ],
@@ -173,7 +173,9 @@ def test_matrices_that_a_file_holds_as_one_are_one_again(architecture: str, text
         together = stored_together(before)
     assert f"blk.0.{STACKED[architecture]}.weight" in [one.name for one in together]
     assert digests(tmp_path / "out.gguf") == digests(tmp_path / "out")
-    with pytest.raises(ParameterError, match=r"is part of another tensor in GGUF files; expected one as source"):
+    with pytest.raises(
+        ParameterError, match=r"is part of another tensor in GGUF files; expected a GGUF file as source"
+    ):
         quantize(tmp_path / "out", tmp_path / "again.gguf", "keep", embeddings="q8_0")
 
 
@@ -223,9 +225,9 @@ def test_an_importance_matrix_of_a_text_gives_the_model_of_that_text(spec, model
     [
         ("gptq:q4_k", {}, "@q4_k with an importance matrix: expected the quantiser imatrix"),
         ("q4_k", {}, "q4_k with an importance matrix: expected the quantiser imatrix"),
-        ("mix:4.3(imatrix:q4_k|imatrix:q3_k)", {}, "mixtures and transforms need a text"),
+        ("mix:4.3(imatrix:q4_k|imatrix:q3_k)", {}, "mixtures and transforms need a calibration text"),
         ("imatrix:q4_k", {"calibrate": "text.txt"}, "neither calibrate nor static"),
-        ("imatrix:q4_k", {"static": True}, "no place for scales|neither calibrate nor static"),
+        ("imatrix:q4_k", {"static": True}, "no place for input scales|neither calibrate nor static"),
     ],
 )
 def test_where_an_importance_matrix_does_not_serve_is_said_before_the_work(spec, more, message, model, text, tmp_path):

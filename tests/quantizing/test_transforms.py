@@ -244,12 +244,12 @@ def test_a_mixture_of_a_transformed_model(tmp_path: Path) -> None:
     ("spec", "embeddings", "message"),
     [
         ("nothing+int4", "keep", "there is no transform 'nothing'; known are agile, awq"),
-        ("awq+awq+int4", "keep", "the transform awq stands there twice"),
-        ("mix:4(awq+int3|int8)", "keep", r"transforms stand before the mixture, for all its specs: awq\+mix"),
-        ("awq+int4", "keep", "needs a text"),
+        ("awq+awq+int4", "keep", "the transform awq is named twice"),
+        ("mix:4(awq+int3|int8)", "keep", r"transforms go before the mixture, for all its specs: awq\+mix"),
+        ("awq+int4", "keep", "needs a calibration text"),
         ("rearrange+", "keep", "is no spec"),
         ("awq+ptqtp:trits-32", "keep", "scales are searched by rounding to nearest, on grids of one plane"),
-        ("rearrange+int4", "rearrange+int8", "transforms stand in the spec of the matrices"),
+        ("rearrange+int4", "rearrange+int8", "transforms belong in the spec of the matrices"),
     ],
 )
 def test_mistakes_are_named_before_the_work(spec: str, embeddings: str, message: str, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ UNUSABLE = [
     ("ab_mcts", {"scorer": "mean_logprob", "prior": "beta"}, "ab_mcts with prior=beta needs scores in .0, 1."),
     ("beam_search", {"scorer": "mean_logprob", "final": "weighted"}, "beam_search with final=weighted needs"),
     ("rebase", {"scorer": "entropy"}, "rebase with final=weighted needs"),
-    ("best_of_n", {"reduction": "min"}, "best_of_n with reduction=min judges parts of texts.*reduction=last"),
+    ("best_of_n", {"reduction": "min"}, "best_of_n with reduction=min scores parts of texts.*reduction=last"),
     ("best_of_n", {"reduction": "prod", "scorer": "equations:-1"}, "reduction=prod needs scores of at least 0"),
 ]
 USABLE = [
@@ -111,7 +111,7 @@ def test_unknown_ranges_are_judged_when_scores_are_there() -> None:
 
 def test_tests_that_no_problem_of_a_task_has_are_missed_before_the_first_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INTACT_SANDBOX", "none")
-    with pytest.raises(ParameterError, match="unit_tests judges by tests, which no problem of this task has"):
+    with pytest.raises(ParameterError, match="unit_tests needs tests, which no problem of this task has"):
         plan([choose("gsm_ranges:size=2")], "best_of_n", {"scorer": "unit_tests"})
     backend, task = ScriptBackend(lambda prompt, text, place: "x"), choose("gsm_ranges:size=2")
     with pytest.raises(ParameterError, match="no problem of this task has"):

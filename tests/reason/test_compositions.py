@@ -298,8 +298,8 @@ def test_bad_arguments_are_named() -> None:
         (lambda: prune(one, 1, [0, 1]), r"chances must lie in \(0, 1\]"),
         (lambda: mix(one, one, 1.5), r"a share must lie in \[0, 1\]"),
         (lambda: weigh(one, lambda _: -1), "a factor must be at least 0"),
-        (lambda: within_places(one, [0], lambda part: expand(part, 2)), "1 particles must stay as many, got 2"),
-        (lambda: composition_pattern("start (sample"), "is no composition"),
+        (lambda: within_places(one, [0], lambda part: expand(part, 2)), "the number of particles must stay 1, got 2"),
+        (lambda: composition_pattern("start (sample"), "is not a composition"),
     ):
         with pytest.raises(ParameterError, match=why):
             wrong()  # type: ignore[no-untyped-call]
@@ -539,7 +539,7 @@ def test_smc_means_the_same_whatever_its_parameters(scheme: str, potential: str)
 
 
 def test_the_particle_filter_means_something_else_for_each_number_of_particles() -> None:
-    with pytest.raises(LawError, match="with one particle, and"):
+    with pytest.raises(LawError, match="with one particle, but"):
         METHOD_LAWS["measure"](COMPOSED["particle_filter"], {})
 
 

@@ -161,7 +161,7 @@ def test_a_memory_from_the_problem_itself_is_refused_before_the_first_token(tmp_
     other = source(Problem("toy/train/1", "Else?"))
     error = refusal(memory(tmp_path, other, source()), PROBLEM)
     assert "concepts.txt has a concept from 'toy/train/3' of 'toy:split=train'" in error
-    assert "write it from training problems alone" in error
+    assert "write it only from training problems" in error
 
 
 def test_a_memory_from_the_same_question_under_another_name_is_refused(tmp_path: Path) -> None:
@@ -182,8 +182,8 @@ def test_the_guard_reads_no_data_of_the_problem() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"version":1', '"version":2', "is a memory of concepts of version 2; this program reads 1"),
-        ('"id":"toy/train/3"', '"id":3', "no source; write the memory again"),
+        ('"version":1', '"version":2', "is a memory of concepts of version 2; this program reads version 1"),
+        ('"id":"toy/train/3"', '"id":3', "is not a source; write the memory again"),
         ('"sources"', '"source"', "the header is damaged: KeyError"),
         ('"task"', '"tusk"', "the header is damaged: TypeError"),
         ("]}\n", "\n", "the header is no JSON"),

@@ -71,9 +71,9 @@ def test_self_certainty_of_the_top_is_a_lower_bound(raw: list[float], k: int) ->
 @given(st.lists(st.floats(0, 50), min_size=1, max_size=30), st.integers(0, 100))
 def test_percentiles_are_those_of_numpy(values: list[float], percent: int) -> None:
     assert math.isclose(deepconf.percentile(values, percent), np.percentile(values, percent), abs_tol=1e-12)
-    with pytest.raises(ParameterError, match="percentile in"):
+    with pytest.raises(ParameterError, match="percentile must lie in"):
         deepconf.percentile(values, 101)
-    with pytest.raises(ParameterError, match="of at least one"):
+    with pytest.raises(ParameterError, match="have at least one value"):
         deepconf.percentile([], 50)
 
 

@@ -198,11 +198,11 @@ def failing(error: Callable[[], Any], asks: bool = False) -> Any:
     ("error", "message"),
     [
         (lambda: 1 / 0, "the scorer failing failed: ZeroDivisionError"),
-        (lambda: [float("nan")] * 3, "gave nan for p1/0"),
-        (lambda: [1.0], "gave 1 numbers for 3 texts"),
-        (lambda: None, "the scorer failing must give a list of numbers, got None"),
-        (lambda: ["high"] * 3, "the scorer failing must give a list of numbers, got ['high', 'high', 'high']"),
-        (lambda: [1j] * 3, "the scorer failing must give a list of numbers"),
+        (lambda: [float("nan")] * 3, "returned nan for p1/0"),
+        (lambda: [1.0], "returned 1 scores for 3 texts"),
+        (lambda: None, "the scorer failing must return a list of numbers, got None"),
+        (lambda: ["high"] * 3, "the scorer failing must return a list of numbers, got ['high', 'high', 'high']"),
+        (lambda: [1j] * 3, "the scorer failing must return a list of numbers"),
     ],
 )
 @pytest.mark.parametrize("asks", [False, True])

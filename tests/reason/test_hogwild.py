@@ -335,7 +335,7 @@ def test_a_journal_gives_back_what_workers_wrote(model: Model, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"regex": "a+"}, "typical_p alone, got regex"), ({"stop": "."}, "alone, got stop"),
+    [({"regex": "a+"}, "typical_p, got regex"), ({"stop": "."}, "typical_p, got stop"),
      ({"budget": Budget(tokens=8)}, "the budget")],
 )  # fmt: skip
 def test_what_workers_who_share_a_cache_cannot_have_is_said(model: Model, options: Any, message: str) -> None:

@@ -295,7 +295,7 @@ def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
     with sqlite3.connect(other) as database:
         database.execute("CREATE TABLE pupils (name TEXT)")
     database.close()
-    with pytest.raises(JournalError, match="other is a database of something else"):
+    with pytest.raises(JournalError, match="other is another kind of database"):
         Journal(other)
     newer = tmp_path / "newer"
     Journal(newer).close()

@@ -162,7 +162,7 @@ def test_a_method_tells_what_it_takes() -> None:
         ("word", "str", "a", "Which."),
     ]
     assert described.sampling == {"temperature": 0.3}
-    with pytest.raises(ParameterError, match="method takes the paper, a text: decorate with @method"):
+    with pytest.raises(ParameterError, match="method takes the paper as a string: decorate with @method"):
         method(described.function)  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match="described has no parameter 'm'; it has n, word"):
         described(Problem("p", "x"), m=1)

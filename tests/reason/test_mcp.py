@@ -94,9 +94,9 @@ def test_results_are_recorded_and_a_run_that_goes_on_has_them_again(server: McpS
 def test_a_server_that_dies_in_the_middle_is_a_plain_error(server: McpServer) -> None:
     result = run(server, last="die")
     assert result.why == "failed"
-    assert result.error.startswith("ToolError: the MCP server counting failed in a call of die")
+    assert result.error.startswith("ToolError: the MCP server counting failed in a call to die")
     assert "\n" not in result.error
-    assert run(server).error.startswith("ToolError: the MCP server counting failed in a call of add")
+    assert run(server).error.startswith("ToolError: the MCP server counting failed in a call to add")
 
 
 @pytest.mark.parametrize("command", [["/nonexistent"], ["true"], ["sh", "-c", "echo nonsense"]])
@@ -113,7 +113,7 @@ def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.
 
 
 def test_no_tool_of_ones_own_takes_the_name_of_another() -> None:
-    with pytest.raises(ParameterError, match="there is a tool 'python' already"):
+    with pytest.raises(ParameterError, match="there is already a tool 'python'"):
         Services(tools={"python": PythonTool()})
-    with pytest.raises(ParameterError, match="is given by the name 'other'"):
+    with pytest.raises(ParameterError, match="is listed under the name 'other'"):
         Services(tools={"other": PythonTool()})

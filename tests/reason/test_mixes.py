@@ -163,10 +163,10 @@ def test_what_cannot_be_mixed_is_refused_before_it_runs(model: Model, paths: lis
         intact.solve("http://127.0.0.1:1/v1#m", "self_consistency", "Why?", **GUIDED)
     with pytest.raises(ParameterError, match="a mix needs a model that runs here"):
         intact.solve(NativeBackend(model), "self_consistency", "Why?", **GUIDED)
-    with pytest.raises(ParameterError, match="take no mix"):
+    with pytest.raises(ParameterError, match="do not support a mix"):
         Likelihoods(NativeBackend(model, mix=TextMix.of(**GUIDED)), tmp_path)
     steps = model.engine.counters.steps
     odd = Problem("odd", (("user", "Why?"), ("assistant", "So.")))
     result = intact.solve(model, "self_consistency", odd, n=2, **GUIDED)
-    assert "the last one is not the user's" in result.error
+    assert "which must be the user's" in result.error
     assert model.engine.counters.steps == steps

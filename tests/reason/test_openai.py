@@ -159,12 +159,12 @@ GARBAGE = {
     "usage without counts": (sent({"choices": [], "usage": {"total": 3}}), "usage must tell"),
     "negative usage": (usage(-1), "usage must tell"),
     "usage of floats": (sent({"choices": [], "usage": {"completion_tokens": 1.5, "prompt_tokens": 1}}), "usage must"),
-    "no end": (DONE, "ended without saying why"),
-    "nothing": (b"", "ended without saying why"),
-    "comments only": (b": hello\n\nevent: x\n\n", "ended without saying why"),
+    "no end": (DONE, "ended without a finish reason"),
+    "nothing": (b"", "ended without a finish reason"),
+    "comments only": (b": hello\n\nevent: x\n\n", "ended without a finish reason"),
     "some log-probabilities": (
         [*letters("a"), event(False, "b"), END],
-        "4 pieces of text came with log-probabilities for 3",
+        "4 chunks of text came with log-probabilities for 3",
     ),
     "too many tokens": (letters("abcabcabc"), "wrote 9 tokens, where 8 were allowed"),
     "too many claimed": ([*letters("a"), END, usage(4000)], "wrote 4000 tokens, where 8 were allowed"),
@@ -186,7 +186,7 @@ def test_garbage_is_named_and_fails_alone(endpoint: Endpoint, name: str) -> None
 
 def test_missing_rivals_are_named_where_they_were_asked_for(endpoint: Endpoint) -> None:
     endpoint.script = [answer(event(False, "a", {"tokens": ["a"], "token_logprobs": [-1.0]}), END)]
-    assert "likeliest 3 tokens were asked for" in write(endpoint, top_logprobs=3).error
+    assert "likeliest 3 tokens were requested" in write(endpoint, top_logprobs=3).error
 
 
 def test_an_endpoint_that_does_not_stream_is_read_all_the_same(endpoint: Endpoint) -> None:
@@ -263,7 +263,7 @@ def test_reasoning_is_charged_where_a_text_is_cut_and_not_asked_for_again(endpoi
     with backend(endpoint) as back:
         (written,) = run(back, [generation()])
         notes = " ".join(back.caveats)
-    assert "ended without saying why" in written.error
+    assert "ended without a finish reason" in written.error
     assert len(written.tokens) == 3
     assert "(reasoning)" in notes
     assert "tells no log-probabilities" not in notes

@@ -103,7 +103,7 @@ def test_rebase_by_hand() -> None:
     assert allot([0.3], 7) == [7]
     assert allot([], 7) == []
     for bad in ((-1, [0.5]), (4, [math.nan])):
-        with pytest.raises(ParameterError, match="finite rewards"):
+        with pytest.raises(ParameterError, match="rewards finite"):
             allot(bad[1], bad[0])
 
 

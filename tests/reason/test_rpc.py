@@ -255,7 +255,7 @@ def test_errors_seen_in_samples_are_the_expected_ones_on_average(chances: list[s
 
 
 def test_the_models_error_needs_two_samples() -> None:
-    with pytest.raises(ParameterError, match="two samples or more, got 1"):
+    with pytest.raises(ParameterError, match="at least two samples, got 1"):
         seen_errors(["a"], [-1.0], [True])
 
 

@@ -68,5 +68,5 @@ def test_a_window_must_be_full_and_of_one_mind() -> None:
     assert not stopping.unanimous([None, None], 2)
     assert not stopping.unanimous(["a", None], 2)
     assert not stopping.unanimous([], 2)
-    with pytest.raises(ParameterError, match="a window has"):
+    with pytest.raises(ParameterError, match="a window must have"):
         stopping.unanimous(["a"], 0)

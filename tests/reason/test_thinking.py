@@ -147,7 +147,7 @@ def test_the_cap_holds_over_many_extensions():
 def test_races_have_no_cap_on_thoughts():
     result = solved(lambda *_: "6", "first_finish", n=2)
     assert result.why == "failed"
-    assert "a budget of thinking tokens goes with no race" in result.error
+    assert "a thinking budget cannot be combined with a race" in result.error
 
 
 @pytest.mark.parametrize("text", ["", "yes", "0", "-1", "012", "1.5", str(1 << 25)])

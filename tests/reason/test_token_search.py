@@ -205,7 +205,7 @@ def test_next_value_judges_single_tokens_alone() -> None:
     ((_, result),) = driver.solve([MethodJob(find("best_of_n"), PROBLEM, {"n": 2, "scorer": "it"})])
     assert result.why == "failed"
     assert "must be a single token (saffron)" in result.error
-    for backend, message in ((MarkovBackend(), "works on our engine alone"), (Other(), "was learnt on")):
+    for backend, message in ((MarkovBackend(), "works only on intact's engine"), (Other(), "was learnt on")):
         driver = Driver({"toy": backend}, services=Services(lambda _: scorer))
         ((_, result),) = driver.solve([MethodJob(find("saffron"), PROBLEM, {"scorer": "it", "tokens": 2})])
         assert result.why == "failed"

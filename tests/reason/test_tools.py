@@ -99,7 +99,7 @@ def test_escapes_are_those_of_python_and_the_middle_of_a_long_text_is_left_out()
         ({"code": "1", "before": [1]}, "before must be a list of texts"),
         ({"code": "1", "seconds": 0}, "seconds must be a positive number, got 0"),
         ({"code": "1", "seconds": True}, "seconds must be a positive number, got True"),
-        ({"code": "1" * 65_537}, "may have 65,536 characters"),
+        ({"code": "1" * 65_537}, "at most 65,536 characters"),
     ],
 )
 def test_wrong_inputs_are_named_before_the_work(values: dict[str, Any], error: str) -> None:

@@ -89,11 +89,11 @@ def test_weights_that_are_no_numbers_fail_by_name(folder: Path) -> None:
         backend.model.lm_head.weight.fill_(float("nan"))
     (written,) = write(backend, generation(0))
     assert (written.why, written.tokens) == ("error", ())
-    assert "logits that are no finite numbers" in written.error
+    assert "logits that are not finite numbers" in written.error
 
 
 def test_what_cannot_be_loaded_is_named(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModelError, match="no folder of safetensors"):
+    with pytest.raises(ModelError, match="not a folder of safetensors"):
         TransformersBackend.load(tmp_path / "nowhere")
     damaged = shutil.copytree(folder, tmp_path / "damaged")
     (damaged / "model.safetensors").write_bytes(b"\0" * 100)

@@ -11,8 +11,8 @@ from intact.reason.testing.checks import problems
 from intact.tasks.score.available import check_method
 
 IMPOSSIBLE = [
-    ("archon", {"layers": "critique"}, "the first layer alone generates"),
-    ("archon", {"layers": "critique", "tool": "python"}, "the first layer alone generates"),
+    ("archon", {"layers": "critique"}, "the first layer, and only the first"),
+    ("archon", {"layers": "critique", "tool": "python"}, "the first layer, and only the first"),
     ("archon", {"layers": "generate 2, tests, run"}, "needs a tool that runs programs: tool=python"),
     ("beam_search", {"n": 6, "width": 4}, "n must be a multiple of the width, got n = 6 and width = 4"),
     ("beam_search", {"width": 5}, "n must be a multiple of the width, got n = 16 and width = 5"),
@@ -21,7 +21,7 @@ IMPOSSIBLE = [
     ("early_rejection", {"n": 6, "width": 4}, "n must be a multiple of the width"),
     ("generative_verifier", {"n": 1 << 12, "checks": 1 << 12}, "n and checks make 16,777,216 texts at once"),
     ("hypothesis_search", {"n": 1 << 12, "programs": 1 << 12}, "n and programs make"),
-    ("last_finish", {"n": 2, "k": 3}, "of 2 texts at most all may vote, got k = 3"),
+    ("last_finish", {"n": 2, "k": 3}, "k must be at most n, which is 2, got 3"),
     ("marker_vote", {"markers": " , "}, "markers must name at least one word"),
     ("no_thinking_certain", {"top": 20, "vocabulary": 10}, "vocabulary must lie in [20, 2.14748e+09], got 10"),
     ("pairwise_selection", {"most": 1 << 10}, "the pairs of most answers make"),
@@ -31,7 +31,7 @@ IMPOSSIBLE = [
     ("proof_search", {"perspectives": ","}, "perspectives must name one of"),
     ("resample_until_verified", {"rates": "2"}, "rates must lie in [0, 1]"),
     ("self_certainty", {"top": 20, "vocabulary": 10}, "vocabulary must lie in"),
-    ("short_m_at_k", {"k": 2}, "of 2 texts, from 1 to all may win, got m = 3"),
+    ("short_m_at_k", {"k": 2}, "m must be at most k, which is 2, got 3"),
     ("step_pruning", {"markers": ""}, "markers must name at least one word"),
     ("tree_of_thoughts", {"k": 1 << 9, "width": 1 << 9, "checks": 1}, "k, width and checks make"),
 ]  # fmt: skip

@@ -151,7 +151,7 @@ def test_reductions_read_every_step() -> None:
     with pytest.raises(ParameterError, match="last, min, prod, mean"):
         reduce(steps, "max")
     for bad in ([], [0.5, math.nan]):
-        with pytest.raises(ParameterError, match="finite and at least one"):
+        with pytest.raises(ParameterError, match="at least one reward, and all must be finite"):
             reduce(bad, "last")
 
 

@@ -177,7 +177,7 @@ def test_no_edit_of_a_byte_reads_as_the_same(receipt: Receipt) -> None:
         (lambda d: d.replace(b'"bits":8', b'"bits":08'), "no JSON"),
         (lambda d: d.replace(b'"bits":8', b'"bits":' + b"9" * 5000), "no JSON"),
         (lambda d: d.replace(b"A model", b"\xff model"), "not UTF-8: byte .* is 0xFF"),
-        (lambda d: d.replace(b"A model", rb"\ud800 model"), "U\\+D800, which is no character"),
+        (lambda d: d.replace(b"A model", rb"\ud800 model"), "U\\+D800, which is not a character"),
         (lambda d: d.replace(b"A model", rb"\u0041 model"), "not canonical"),
         (lambda d: d.replace(b'"prompt":[1', b'"prompt":[-1'), r"request.prompt\[0\] must be an integer from 0"),
         (lambda d: d.replace(b'"temperature":"0.7"', b'"temperature":"0.70"'), "shortest form"),

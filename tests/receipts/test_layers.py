@@ -286,7 +286,7 @@ def test_a_commitment_and_an_opening_have_layers_within_bounds(model, committed,
         if layer < MOST_LAYERS:
             assert Opening.load(tmp_path / "opening").layers == (layer,)
         else:
-            with pytest.raises(ReceiptError, match="none of an opening"):
+            with pytest.raises(ReceiptError, match="not those of an opening"):
                 Opening.load(tmp_path / "opening")
 
 

@@ -173,7 +173,7 @@ def test_a_key_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("there", ["key", "key.pub"])
 def test_no_key_is_overwritten(tmp_path: Path, there: str) -> None:
     (tmp_path / there).write_text("mine")
-    with pytest.raises(ParameterError, match=f"{there} is there already"):
+    with pytest.raises(ParameterError, match=f"{there} exists already"):
         new_key(tmp_path / "key")
     assert [(item.name, item.read_text()) for item in tmp_path.iterdir()] == [(there, "mine")]
 

@@ -139,11 +139,11 @@ def test_a_name_that_would_swell_every_chunk_is_refused(client):
 
 def test_several_models_or_an_adapter_beside_one_are_refused_at_the_start(tiny_path, tmp_path):
     settings = ServerSettings(any_name=True)
-    with pytest.raises(ParameterError, match=r"--any-name answers .* here are 2: tiny, other"):
+    with pytest.raises(ParameterError, match=r"--any-name answers .* has 2: tiny, other"):
         Models({"tiny": tiny_path, "other": tiny_path}, Loading(), settings)
     adapter = write_adapter(tmp_path / "one.gguf", tiny_path, 0)
-    with pytest.raises(ParameterError, match=r"here are 2: tiny, one"):
+    with pytest.raises(ParameterError, match=r"has 2: tiny, one"):
         Models({"tiny": tiny_path}, Loading(adapters={"one": adapter}), settings)
     ran = CliRunner().invoke(app, ["serve", str(tiny_path), "other=absent.gguf", "--any-name"])
     assert ran.exit_code == 2
-    assert "here are 2: tiny, other; serve one of them" in ran.stderr
+    assert "has 2: tiny, other; serve one of them" in ran.stderr

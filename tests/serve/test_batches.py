@@ -483,7 +483,7 @@ def test_a_batch_that_fails_says_why_and_keeps_its_answers(state):
         batches.resume()
         ended = await over(batches, name)
         assert ended["status"] == "failed"
-        assert ended["errors"]["data"][0]["message"] == f"{ended['input_file_id']} is no longer there"
+        assert ended["errors"]["data"][0]["message"] == f"{ended['input_file_id']} no longer exists"
         assert json.loads((state / "batches" / f"{name}.json").read_text())["status"] == "failed"
 
     run(scene())

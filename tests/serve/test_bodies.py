@@ -115,9 +115,9 @@ def test_values_are_counted_before_they_are_made():
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (b'{"a": tru}', "is no JSON: Expecting value at character 6"),
+        (b'{"a": tru}', "is not JSON: Expecting value at character 6"),
         (b'{"a": "\xff"}', "is not in UTF-8, at byte 7"),
-        (b'{"a": ' + b"[" * 90_000, "nested too deep"),
+        (b'{"a": ' + b"[" * 90_000, "nested too deeply"),
         (b'{"a": ' + b"1" * 9_000 + b"}", "too many digits"),
     ],
     ids=lambda value: str(value)[:20],

@@ -153,7 +153,7 @@ def test_a_stream_ends_with_the_same(server, place, calibrating):
         ({}, {"method": "best_of_n"}, "gsm8k: the method is best_of_n, and self_consistency there"),
         ({}, {"budget": "tokens=9"}, "gsm8k: tokens of the budget is 9, and null there"),
         ({}, {"mix": "guidance", "shadow": "Hello"}, "gsm8k: mix of the model main is "),
-        ({}, {"answer": "text"}, "gsm8k: answers are read in another way"),
+        ({}, {"answer": "text"}, "gsm8k: answers are read differently"),
     ],
 )
 def test_other_settings_get_no_number_and_the_reason(server, place, calibrating, more, own, words):
@@ -189,7 +189,7 @@ def test_what_no_request_could_match_is_refused_before_the_start(place):
         ParameterError, match=r"run\.jsonl: the model tiny\.gguf of this run, with weights .* served are"
     ):
         opened(place, "run.jsonl", model="other.gguf")
-    with pytest.raises(ParameterError, match=r"profile int8, numerics 1, and the server has fp32, "):
+    with pytest.raises(ParameterError, match=r"profile int8, numerics 1, but the server has fp32, "):
         opened(place, "run.jsonl", profile="fp32")
     with pytest.raises(ParameterError, match=r"run\.jsonl and .*first\.jsonl have the same settings"):
         opened(place, "first.jsonl", "run.jsonl")

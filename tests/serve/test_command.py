@@ -126,14 +126,14 @@ def test_a_folder_for_pages_needs_a_prefix_cache(tiny_path, tmp_path):
     words += ["--no-prefix-cache", "--prefix-cache", str(tmp_path)]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 2
-    assert "--no-prefix-cache keeps nothing, and --prefix-cache names a folder for it: give one" in ended.stderr
+    assert "--no-prefix-cache keeps no prefixes, but --prefix-cache names a folder for them: give one" in ended.stderr
 
 
 @pytest.mark.parametrize("model", ["tiny=", pytest.param("", marks=pytest.mark.slow)])
 def test_an_empty_path_is_refused_before_it_listens(model):
     words = [sys.executable, "-m", "intact", "serve", model, "--port", "0"]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    wanted = f"error: {model!r} names no model; expected NAME=MODEL, or the model alone\n"
+    wanted = f"error: {model!r} names no model; expected NAME=MODEL, or only the model\n"
     assert (ended.returncode, ended.stderr) == (2, wanted)
 
 

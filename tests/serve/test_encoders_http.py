@@ -52,7 +52,7 @@ def test_scores_are_those_of_the_library(url, folders):
     ("path", "body", "words"),
     [
         ("/v1/completions", {"model": "embedder", "prompt": "The sky"}, "an encoder cannot generate text"),
-        ("/v1/rerank", {"model": "embedder", "query": "sky", "documents": TEXTS}, "is no reranker"),
+        ("/v1/rerank", {"model": "embedder", "query": "sky", "documents": TEXTS}, "is not a reranker"),
         ("/v1/embeddings", {"model": "embedder", "input": "x" * 60}, "the encoder reads at most 48"),
         ("/v1/chat/completions", {"model": "embedder", "messages": [{"role": "user", "content": "Hi"}]}, ""),
     ],

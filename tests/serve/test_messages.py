@@ -418,7 +418,7 @@ BAD = {
     "messages[1].content has no blocks": {
         "messages": [*QUESTION, {"role": "assistant", "content": []}, {"role": "user", "content": "So?"}]
     },
-    "messages[0].content[0].type: this model reads text": {"messages": [{"role": "user", "content": [IMAGE]}]},
+    "messages[0].content[0].type: this model reads only text": {"messages": [{"role": "user", "content": [IMAGE]}]},
     "got 'image'": {
         "messages": [
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": [IMAGE]}]},

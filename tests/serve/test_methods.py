@@ -107,7 +107,7 @@ def test_a_method_of_bare_questions_refuses_a_conversation(client):
     with pytest.raises(openai.BadRequestError) as raised:
         client.chat.completions.create(model="tiny:linc", messages=messages, extra_body={"intact": {"answer": "text"}})
     assert raised.value.param == "intact.method"
-    assert "linc takes a question alone, one turn of the user, got a conversation" in raised.value.body["message"]
+    assert "linc takes only a question, one turn of the user, got a conversation" in raised.value.body["message"]
 
 
 def test_progress_tells_the_tree_as_it_grows(client):
@@ -339,7 +339,7 @@ def test_an_answer_that_the_server_cannot_read_is_no_fault_of_the_request(monkey
 
     job = MethodJob(irrational, Problem("p", "ask", read_answer), {})
     ((_, result),) = Driver({"toy": MarkovBackend()}).solve([job])
-    with pytest.raises(ApiError, match="is no number, and reading it needs math-verify") as caught:
+    with pytest.raises(ApiError, match="is not a number, and reading it needs math-verify") as caught:
         reasoning._checked(result)
     assert (caught.value.status, caught.value.code) == (501, "unavailable")
 

@@ -158,9 +158,7 @@ def test_conversations_are_kept_found_exported_imported_and_deleted(page, tmp_pa
     document["conversations"][0]["nodes"][0]["parent"] = "nobody"
     path.write_text(json.dumps(document))
     page.set_input_files("#import", path)
-    page.wait_for_function(
-        "() => document.getElementById('side-problem').textContent.includes('does not stand before')"
-    )
+    page.wait_for_function("() => document.getElementById('side-problem').textContent.includes('does not come before')")
     first, second = document["conversations"][0]["nodes"]
     document["conversations"][0]["nodes"] = [first | {"parent": None}, second, first | {"parent": second["id"]}]
     path.write_text(json.dumps(document))
@@ -199,7 +197,7 @@ def import_text(page, path, document):
     ("document", "complaint"),
     [
         ("[1", "not JSON"),
-        ({"format": "other"}, "no export"),
+        ({"format": "other"}, "not an export"),
         (export(talk(2, run={"start": {"method": 5}})), "nodes[1].run.start.method must be a string"),
         (
             export(talk(2, run={"start": {"method": "m"}, "nodes": [{"kind": "extend"}], "outputs": []})),
@@ -214,7 +212,7 @@ def import_text(page, path, document):
         (export(talk(2, receipt=[])), "receipt must be an object"),
         (export(talk(2), updated="never"), "updated must be a number"),
         (export(talk(2), nodes={}), "nodes must be a list"),
-        (export(talk(2), leaf="9"), "ends in a message that is not there"),
+        (export(talk(2), leaf="9"), "ends in a message that does not exist"),
     ],
 )
 @pytest.mark.slow
@@ -257,7 +255,7 @@ def test_a_page_whose_storage_is_blocked_works_and_says_that_nothing_is_kept(chr
     )
     opened.goto(server.url)
     opened.wait_for_selector("#method optgroup:nth-child(6) option", state="attached")
-    assert "keeps nothing" in opened.inner_text("#side-problem")
+    assert "stores nothing" in opened.inner_text("#side-problem")
     opened.click("#theme")
     ask(opened, "What is 17 + 5?", tokens=4)
     answered(opened)

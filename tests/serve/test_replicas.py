@@ -136,7 +136,9 @@ def test_a_size_is_a_number_or_two(text, size):
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "4-1", "0-2", "1-", "1-2-3", "two", "1 - 2", "12345", "1.5"])
 def test_what_is_no_size_is_refused(text):
-    with pytest.raises(ParameterError, match="is no number of replicas; expected one from 1 to 9999, or two as in 1-4"):
+    with pytest.raises(
+        ParameterError, match="is not a number of replicas; expected one from 1 to 9999, or two as in 1-4"
+    ):
         FleetSize.parse(text)
 
 

@@ -121,7 +121,7 @@ def test_counts_of_sets_by_hand():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: right_share([], []), "one at least: 0, 0"),
+        (lambda: right_share([], []), "at least one, got 0 and 0"),
         (lambda: right_share(["a", "a"], [True, False]), "'a' is called both right and wrong"),
         (lambda: least_share([]), "no graded problem"),
         (lambda: least_share([0.5, 1.5]), "got 1.5 for problem 1"),

@@ -141,7 +141,7 @@ def test_answers_above_the_bound_are_seldom_wrong_too_often(level):
         (lambda: predict_mean([0.5, -0.5], 2), "-0.5 is below the lowest possible one, 0"),
         (lambda: at_most_wrong([0.5], [True, False], 2, 1), "as many confidences as verdicts: 1, 2"),
         (lambda: at_most_wrong([math.nan], [True], 2, 1), "a confidence is not a number"),
-        (lambda: at_most_wrong([0.5], [True], 2, 2), "0 to 1 can be borne to be wrong, got 2"),
+        (lambda: at_most_wrong([0.5], [True], 2, 2), "0 to 1 may be wrong, got 2"),
     ],
 )
 def test_what_cannot_be_is_refused(call, message):

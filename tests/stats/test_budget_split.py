@@ -58,5 +58,5 @@ def test_exponents_of_the_worked_example():
     ("verdicts", "checks"), [([[1, 0], [1]], 1), ([[1, 0], [1, 1]], 3), ([[1], [0]], 0), ([[1]], 1), ([], 1)]
 )
 def test_uneven_verdicts_are_refused(verdicts, checks):
-    with pytest.raises(ParameterError, match="one number of verdicts"):
+    with pytest.raises(ParameterError, match="the same number of verdicts"):
         best_verified_at(verdicts, [True, False], checks)

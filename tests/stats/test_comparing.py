@@ -219,8 +219,8 @@ def test_power_is_the_chance_of_all_outcomes_that_the_test_rejects(test, chances
         (lambda: Discordance.of(0.9, 0.2, 0.9), "cannot have a correlation of 0.9"),
         (lambda: unpaired_problems(0.5, 0.5), "no number of problems tells them apart"),
         (lambda: unpaired_problems(0.5, 1), "an accuracy must lie between 0 and 1, got 1"),
-        (lambda: mean_problems(0, 0.1), "a difference other than 0"),
-        (lambda: mean_problems(0.1, 0, 0), "a variance above 0"),
+        (lambda: mean_problems(0, 0.1), "the difference must be finite and not 0"),
+        (lambda: mean_problems(0.1, 0, 0), "the variance above 0, got 0.1 and 0"),
     ],
 )
 def test_what_makes_no_sense_is_named(call, message):

@@ -152,7 +152,7 @@ def of_nothing(values, axis):
         (lambda: bootstrap([1]), "2 or more"),
         (lambda: bootstrap([1, math.nan]), "must be finite, got nan for problem 1"),
         (lambda: bootstrap([1, 0], level=1), "the level must lie between 0 and 1, got 1"),
-        (lambda: bootstrap([1, 0], method="BCa"), "a method is bca or percentile"),
+        (lambda: bootstrap([1, 0], method="BCa"), "method must be bca or percentile"),
         (lambda: bootstrap([1, 0], resamples=0), "at least 1 resample"),
         (lambda: bootstrap([1, 0, 0], of_nothing, method="percentile"), "is not finite: use"),
         (lambda: clustered([[1, 0], [1]]), "rows of one length"),

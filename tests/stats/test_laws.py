@@ -97,7 +97,7 @@ def test_resamples_without_a_curve_are_passed_over_where_they_are_few():
 
 def test_what_makes_a_tail_doubtful_is_said():
     assert cautions(10, [3, 0, 5, 9]) == (
-        "problem 1 alone was never solved: all that is missing from coverage at k = n is its",
+        "problem 1 is the only one never solved: it alone is missing from coverage at k = n",
     )
     assert "every problem was solved at least once" in cautions(10, [1, 2, 5])[0]
     assert "3 of 5 problems were never solved" in cautions(10, [0, 0, 0, 5, 9])[0]
@@ -117,8 +117,8 @@ def test_what_makes_a_tail_doubtful_is_said():
         (lambda: fit_curve([5], [1]), "two problems or more"),
         (lambda: extrapolate(10, [1, 2], 0), "k must be at least 1, got 0"),
         (lambda: extrapolate(10, [1, 2], math.nan), "k must be whole numbers"),
-        (lambda: extrapolate(10, [1, 2], laws=["curve", "beta"]), 'or "curve" alone'),
-        (lambda: extrapolate(10, [1, 2], laws=["bets"]), "a family is one of"),
+        (lambda: extrapolate(10, [1, 2], laws=["curve", "beta"]), 'or only "curve"'),
+        (lambda: extrapolate(10, [1, 2], laws=["bets"]), "family must be one of"),
         (lambda: extrapolate(10, [1, 2], resamples=5), "at least 20 resamples"),
         (lambda: extrapolate(10, [0, 0, 3], laws=["beta"]), "resamples of the problems are degenerate"),
         (lambda: extrapolate(10, [0, 12]), "n = 10 and c = 12 for problem 1"),

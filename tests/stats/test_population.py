@@ -155,7 +155,7 @@ def test_problems_that_do_not_differ_are_noticed():
         (lambda: fit_population([10], [3]), "two problems or more"),
         (lambda: fit_population([10, 10], [3, 11]), "for problem 1"),
         (lambda: fit_population([10, 10], [3, math.nan]), "got nan for problem 1"),
-        (lambda: fit_population([10, 10], [3, 4], "normal"), "a family is one of beta, kumaraswamy"),
+        (lambda: fit_population([10, 10], [3, 4], "normal"), "family must be one of beta, kumaraswamy"),
         (lambda: Population("beta", 1, 1, 0, 0).pass_at_k(0), "k must be at least 1"),
     ],
 )

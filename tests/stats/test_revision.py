@@ -75,9 +75,9 @@ def test_figures_of_a_hand_made_run():
 @pytest.mark.parametrize(
     ("drafts", "message"),
     [
-        ([[[True, False]]], "two problems or more"),
-        ([[[True]], []], "two problems or more"),
-        ([[[True, True]], [[True, True]]], "from right ones alone"),
+        ([[[True, False]]], "at least two problems"),
+        ([[[True]], []], "at least two problems"),
+        ([[[True, True]], [[True, True]]], "all from right ones"),
     ],
 )
 def test_drafts_without_a_chain_are_named(drafts, message):

@@ -118,12 +118,12 @@ ASKING = 'grader = "{}"\n[items]\nfile = "sums.jsonl"\nquestion = "{{q}}"\nanswe
         (
             "choice",
             {"q": "Which?", "a": "A", "c": ["x"] + ["y"] * 26},
-            "item 0 .*27 choices, but letters for 26: A to Z",
+            "item 0 .*27 choices, but only 26 letters, A to Z",
         ),
         ("choice", {"q": "Which?", "a": "A", "c": "xyz"}, "item 0 .*c should hold a list of choices.*'xyz'"),
         ("choice", {"q": "Which?", "a": "A", "c": ["x", None]}, "item 0 .*c should hold a list of choices"),
-        ("choice", {"q": "Which?", "a": "A", "c": None}, "item 0 .*the field c holds nothing"),
-        ("exact", {"q": "Which?", "a": None}, "item 0 .*the field a holds nothing"),
+        ("choice", {"q": "Which?", "a": "A", "c": None}, "item 0 .*the field c is empty"),
+        ("exact", {"q": "Which?", "a": None}, "item 0 .*the field a is empty"),
         ("exact", {"q": "Which?", "a": "..."}, r"item 0 \(0\): the judge cannot read its answer '\.\.\.'"),
     ],
 )
@@ -145,7 +145,7 @@ def test_texts_in_csv_may_have_several_lines_and_rows_must_be_whole(declared, tm
     items = choose(path).load()
     assert [(item.question, item.answer) for item in items] == [("One,\ntwo\u2028or?", "Two"), ("Last?", "one")]
     (tmp_path / "sums.csv").write_text("q,a\nFirst?,one\nLast?\n")
-    with pytest.raises(FormatError, match=r"item 1 .*the field a holds nothing"):
+    with pytest.raises(FormatError, match=r"item 1 .*the field a is empty"):
         choose(path).load()
 
 
@@ -173,16 +173,16 @@ def test_a_data_set_of_the_hub_is_a_source(tmp_path, declared, monkeypatch):
         (('["\\n"]', '"ab"'), ROWS, r"prompt.stops must be a list of texts such as .*, got 'ab'"),
         (('"number"', '"vibes"'), ROWS, "there is no grader"),
         (("[items]", "[item]"), ROWS, "means nothing here|is missing"),
-        (('file = "sums.jsonl"', ""), ROWS, "a file or a data set"),
+        (('file = "sums.jsonl"', ""), ROWS, "either file or hub"),
         (('question = "What is {a} + {b}?"', ""), ROWS, "items.question is missing"),
         (('question = "What is {a} + {b}?"', "question = 3"), ROWS, "items.question must be a text, got 3"),
         (("{a} + {b}", "{a} + {c}"), ROWS, r"l, line 1: the row has no field 'c', which question = .* names; it has "),
         (("{a} + {b}", "{a}"), [ROWS[0], {"a": 1}], r"line 2: .* has no field 'solution.text', .* names; it has a$"),
         (("{a} + {b}", "{a}"), [{"a": 1, "solution": {"x": 1}}], r"no field 'solution.text', .*; it has x$"),
-        (("shots = [[", "shots = [[3, "), ROWS, "pairs of texts"),
-        (("name =", "name = =\n"), ROWS, "is no TOML"),
+        (("shots = [[", "shots = [[3, "), ROWS, "pairs of strings"),
+        (("name =", "name = =\n"), ROWS, "is not valid TOML"),
         (("", ""), [*ROWS, ROWS[0]], r"item 3 has the identifier 'n0' of an earlier one"),
-        (("", ""), [], "holds no problem of sums"),
+        (("", ""), [], "contains no sums problem"),
         (
             ("", ""),
             [{**ROWS[0], "solution": {"text": "#### many"}}],
@@ -365,7 +365,7 @@ def test_all_data_sets_of_reasoning_gym_have_the_same_items_under_any_hash_seed_
 
 def test_a_data_set_that_makes_no_items_says_why():
     pytest.importorskip("reasoning_gym", reason="needs reasoning-gym: pip install '.[reasoning-gym]'")
-    with pytest.raises(ParameterError, match=r"composite makes no item 0: AssertionError: Must specify"):
+    with pytest.raises(ParameterError, match=r"composite cannot make item 0: AssertionError: Must specify"):
         ReasoningGym(dataset="composite", size=1).load()
 
 
@@ -403,10 +403,10 @@ def test_other_answers_are_wrong(declared, declaration, row, text):
 @pytest.mark.parametrize(
     ("file", "text", "error", "message"),
     [
-        ("a.csv", "q,a\nWhy?,no\nWho?,me,you\n", FormatError, "row 2: it has 3 values, and the header 2 names"),
+        ("a.csv", "q,a\nWhy?,no\nWho?,me,you\n", FormatError, "row 2 has 3 values, but the header has 2 names"),
         ("a.csv", "q,a,a\n1,2,3\n", FormatError, "the header names the field 'a' twice"),
-        ("a.tsv", "q\ta\nWhy?\tno\tyes\n", FormatError, "row 1: it has 3 values"),
-        ("a.txt", "Why?", ParameterError, r"no kind that is read here.*\.tsv \(CSV with tabs and a header\)"),
+        ("a.tsv", "q\ta\nWhy?\tno\tyes\n", FormatError, "row 1 has 3 values"),
+        ("a.txt", "Why?", ParameterError, r"no supported extension.*\.tsv \(CSV with tabs and a header\)"),
         ("a.csv", "q,a\nWhy?,no\nWhy?,yes\n", FormatError, "ask the same question and have different answers"),
         ("a.json", '[{"q": "Why?", "a": []}]', FormatError, "should list right answers"),
     ],

@@ -206,7 +206,7 @@ def test_commas_group_digits_from_the_right_where_tokens_have_several():
     [
         ("qwen2", True, r"reads each digit alone \(1 2 3 4 5 6 7\)"),
         ("llama-bpe", False, r"does not make this model's tokenizer group .* it reads 1,234,567 as 1 2 3 4 5 6 7"),
-        ("afmoe", True, r"groups digits from the right by itself \(1 234 567\)"),
+        ("afmoe", True, r"groups digits from the right by default \(1 234 567\)"),
     ],
 )
 def test_grouped_digits_are_refused_where_commas_group_nothing(kind, groups, because):

@@ -1,1 +1,1 @@
-"""The base of all other packages: errors, files, processes, other systems; nothing here knows of models."""
+"""The base of all other packages: errors, files, processes, operating systems; nothing here depends on models."""

@@ -1,4 +1,4 @@
-"""The errors that the package raises on purpose: each message names what was wrong, where, and what would be right."""
+"""Errors that the package raises on purpose: each message says what was wrong, where, and what would be right."""
 
 
 class IntactError(ValueError):
@@ -6,11 +6,11 @@ class IntactError(ValueError):
 
 
 class FormatError(IntactError):
-    """A file that cannot be read: missing, truncated, damaged, hostile, or of a kind that is not supported."""
+    """A file that cannot be read: missing, truncated, damaged, hostile, or of an unsupported type."""
 
 
 class ModelError(IntactError):
-    """A file that was read but is no model that can run: architecture, hyper-parameters, tensors, tokenizer."""
+    """A readable file that is not a runnable model: architecture, hyper-parameters, tensors, tokenizer."""
 
 
 class ParameterError(IntactError):
@@ -18,11 +18,11 @@ class ParameterError(IntactError):
 
 
 class NotInstalledError(ParameterError):
-    """A package that is needed and not installed; the message says how to install it."""
+    """A required package is not installed; the message says how to install it."""
 
 
 class PluginError(IntactError):
-    """A package that adds pieces by entry points and cannot be loaded, or whose piece is of the wrong kind or name."""
+    """A package's entry point cannot be loaded, or names a piece of the wrong kind or name."""
 
 
 class ConstraintError(ParameterError):
@@ -30,15 +30,15 @@ class ConstraintError(ParameterError):
 
 
 class CapacityError(IntactError):
-    """A model or request that does not fit the memory it may use."""
+    """A model or request does not fit in the memory it may use."""
 
 
 class SpentError(IntactError):
-    """A budget that has nothing left for the request, or a context that has no room for it."""
+    """A budget or context has too little left for the request."""
 
 
 class NoRoomError(SpentError):
-    """A context that has no room for any of the prompts that a method asks beside the problem's own."""
+    """A context has no room for any of the prompts that a method needs besides the problem's own."""
 
 
 class ScorerError(IntactError):
@@ -50,15 +50,15 @@ class JournalError(IntactError):
 
 
 class SandboxError(IntactError):
-    """Code that cannot be run because this machine cannot confine it."""
+    """Code cannot be run because this machine cannot confine it."""
 
 
 class UndecidedError(IntactError):
-    """A verdict that this machine cannot reach because a limit on time or memory was hit; another machine may."""
+    """A verdict that this machine could not reach within its limits on time or memory; another machine may."""
 
 
 class EndpointError(IntactError):
-    """An endpoint that cannot be reached, refuses, or sends a malformed answer."""
+    """An endpoint cannot be reached, rejects the request, or sends a malformed answer."""
 
 
 class ReceiptError(IntactError):
@@ -66,7 +66,7 @@ class ReceiptError(IntactError):
 
 
 class NewerReceiptError(ReceiptError):
-    """A receipt of a version, or with a feature, that this program does not know: its verdict is open."""
+    """A receipt of an unknown version, or with an unknown feature: its verdict is open."""
 
 
 class LockError(IntactError):
@@ -74,12 +74,12 @@ class LockError(IntactError):
 
 
 class WorkerError(IntactError):
-    """A worker on another machine that died repeatedly, or would compute something else."""
+    """A worker on another machine died repeatedly, or would compute something else."""
 
 
 class LogError(IntactError):
-    """A log that cannot be audited: truncated, incomplete, of another tokenizer, or sampled in an unknown way."""
+    """A log that cannot be audited: truncated, incomplete, from another tokenizer, or sampled in an unknown way."""
 
 
 class ToolError(IntactError):
-    """A tool of a method that has failed for good, such as one of a server that has ended."""
+    """A method's tool failed permanently, for example because its server has ended."""

@@ -1,9 +1,9 @@
-"""Elementary functions, roots and sums whose bits are the same on every machine.
+"""Elementary functions, roots and sums with the same bits on every machine.
 
-A C library's `exp` and `log` may differ in the last bit from one machine to the next, and so may the order of a
-vectorised sum (even Python's own `sum` of floats changed with 3.12): enough to turn a choice. Here a function is worked
-out in integers to at least 40 digits and rounded once to the nearest double; sums and means are exact before they are
-rounded once. What is left, + - * / and the square root, IEEE 754 fixes.
+The last bit of a C library's `exp` or `log` may differ between machines, and so may the order of a vectorised sum (even
+Python's own `sum` of floats changed in 3.12); that is enough to change a choice. Here, functions are computed in
+integers to at least 40 digits and rounded once to the nearest double; sums and means are exact until they are rounded
+once. The remaining operations, + - * / and the square root, are fixed by IEEE 754.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Number = int | float | Fraction
 
 _CONTEXT = Context(prec=40, traps=[])
 _BITS = 200
-"""Of the fraction in fixed point: near 1 a logarithm loses 53 of them."""
+"""Number of fraction bits in fixed point: a logarithm near 1 loses 53 of them."""
 _ONE = 1 << _BITS
 _EXP_STEP, _LN_STEP = 7, 6
-"""Tables hold e^(j 2^-7), and logarithms of the reciprocals that take a number to within 2^-5 of 1."""
+"""Table sizes: e^(j 2^-7), and logarithms of the reciprocals that bring a number within 2^-5 of 1."""
 _LN_BITS = 9  # of those reciprocals
 
 
 @cache
 def _tables() -> tuple[int, list[int], list[int], list[int]]:
-    """ln 2; e^(j 2^-7) for j up to 88; reciprocals of (j + 1/2) 2^-6 in units of 2^-9, and their logarithms."""
+    """Return ln 2; e^(j 2^-7) for j up to 88; reciprocals of (j + 1/2) 2^-6 in units of 2^-9, and their logarithms."""
     context = Context(prec=80, traps=[])
 
     def units(value: Decimal) -> int:
@@ -38,7 +38,7 @@ def _tables() -> tuple[int, list[int], list[int], list[int]]:
     powers = [units(context.exp(Decimal(j) / (1 << _EXP_STEP))) for j in range(1 << _EXP_STEP)]
     places = [(1 << _LN_STEP) * k for k in (1, 2)]
     near = 1 << _LN_STEP
-    # numbers next to 1 stay as they are, so that their logarithms lose nothing
+    # numbers near 1 are not scaled, so that their logarithms lose no precision
     reciprocals = [
         1 << _LN_BITS if j in (near - 1, near) else round(Fraction(1 << _LN_STEP + _LN_BITS + 1, 2 * j + 1))
         for j in range(places[1])
@@ -48,7 +48,7 @@ def _tables() -> tuple[int, list[int], list[int], list[int]]:
 
 
 def exp(x: float) -> float:
-    """e^x, rounded once."""
+    """Return e^x, rounded once."""
     if not -746 < x < 710:
         return math.nan if x != x else math.inf if x > 0 else 0.0
     ln2, powers, *_ = _tables()
@@ -69,7 +69,7 @@ def exp(x: float) -> float:
 
 
 def ln(x: float) -> float:
-    """The natural logarithm, rounded once: -inf of 0, nan of what lies below."""
+    """Return the natural logarithm, rounded once: -inf for 0, nan below."""
     if not 0 < x < math.inf:
         return -math.inf if x == 0 else math.inf if x > 0 else math.nan
     ln2, _, reciprocals, logarithms = _tables()
@@ -90,12 +90,12 @@ def ln(x: float) -> float:
 
 
 def power(x: float, y: float) -> float:
-    """x^y for x >= 0, and 1 for y = 0."""
+    """Return x^y for x >= 0, and 1 for y = 0."""
     return float(_CONTEXT.power(Decimal(x), Decimal(y))) if y else 1.0
 
 
 def gamma(x: float) -> float:
-    """The gamma function of x >= 1, rounded once: Stirling's series at x + 40 or more, divided down."""
+    """Return the gamma function of x >= 1, rounded once: Stirling's series at x + 40 or more, divided down."""
     context = _CONTEXT
     z, divisor = Decimal(x), Decimal(1)
     while z < 40:
@@ -114,7 +114,7 @@ _HALF_LN_2PI = Decimal("0.91893853320467274178032973640561763986139747363778")
 
 @cache
 def _bernoulli(count: int) -> list[Fraction]:
-    """The Bernoulli numbers B_2, B_4, ..., B_(2 count)."""
+    """Return the Bernoulli numbers B_2, B_4, ..., B_(2 count)."""
     numbers = [Fraction(1)]
     for m in range(1, 2 * count + 1):
         numbers.append(-sum((math.comb(m + 1, j) * numbers[j] for j in range(m)), Fraction(0)) / (m + 1))
@@ -122,36 +122,36 @@ def _bernoulli(count: int) -> list[Fraction]:
 
 
 def total(xs: Iterable[float]) -> float:
-    """The sum, rounded once, whatever the order."""
+    """Return the sum, rounded once, independent of the order."""
     return math.fsum(xs)
 
 
 def mean(xs: Iterable[float]) -> float:
-    """The sum, rounded once, over the number of terms, of which there is at least one."""
+    """Return the sum, rounded once, divided by the number of terms; there must be at least one."""
     terms = list(xs)
     return total(terms) / len(terms)
 
 
 def integers(xs: Iterable[float]) -> tuple[list[int], int]:
-    """Finite doubles as integers over one denominator, a power of two: what exact sums are made of."""
+    """Return finite doubles as integers over a common power-of-two denominator, for exact sums."""
     ratios = [float(x).as_integer_ratio() for x in xs]
     denominator = max([d for _, d in ratios], default=1)
     return [n * (denominator // d) for n, d in ratios], denominator
 
 
 def root(x: Fraction) -> Fraction:
-    """The square root of x >= 0 to at least 200 bits, rounded down; exact where it is a rational with so many."""
+    """Return the square root of x >= 0 to at least 200 bits, rounded down; exact if the root fits in these bits."""
     shift = max(0, 200 + x.denominator.bit_length() - x.numerator.bit_length() // 2)
     return Fraction(math.isqrt((x.numerator << 2 * shift) // x.denominator), 1 << shift)
 
 
 def significant(x: float, digits: int) -> float:
-    """The double next to x rounded to so many significant digits, half to even; 0 has no sign."""
+    """Return the double nearest to x rounded to the given number of significant digits, half to even; 0 has no sign."""
     return float(f"{x:.{digits - 1}e}") + 0.0
 
 
 def rational(x: Number, name: str = "a weight") -> Fraction:
-    """The rational number that x is: a double is a fraction over a power of two.
+    """Return the exact rational value of x; a double is a fraction over a power of two.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def rational(x: Number, name: str = "a weight") -> Fraction:
 
 
 def written(x: Number, name: str) -> Fraction:
-    """The rational number that somebody wrote: of a double, the shortest decimal that means it, so that 0.1 is 1/10.
+    """Return the rational number as a person would write it: for a double, its shortest decimal, so that 0.1 is 1/10.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def written(x: Number, name: str) -> Fraction:
 
 
 def weight(x: Number, name: str = "a weight") -> Fraction:
-    """The rational number that x >= 0 is.
+    """Return the exact rational value of x >= 0.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def weight(x: Number, name: str = "a weight") -> Fraction:
 
 
 def ranking(rewards: Sequence[float | None]) -> list[int]:
-    """Samples from the best to the worst, equals in the order of samples; those without a reward are left out.
+    """Return the samples from best to worst, ties in sample order; samples without a reward are left out.
 
     Raises
     ------

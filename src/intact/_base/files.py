@@ -1,4 +1,4 @@
-"""Files as a whole: read with an error that names them, written wholly or not at all."""
+"""Whole files: read with errors that name them, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from intact._base.errors import FormatError, IntactError, ParameterError
 
 
 def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the hexadecimal SHA-256 of a file's bytes."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_text(file: Path, error: type[IntactError] = FormatError) -> str:
-    """Return the text of a file in UTF-8.
+    """Return the text of a UTF-8 file.
 
     Raises
     ------
     IntactError
-        Of the given type, if it cannot be read.
+        Of the given type, if the file cannot be read.
     """
     try:
         return file.read_text("utf-8")
@@ -33,20 +33,20 @@ def read_text(file: Path, error: type[IntactError] = FormatError) -> str:
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:
-    """Return the lines of a text that hold something, with their numbers from 1.
+    """Return the non-blank lines of a text, with their numbers from 1.
 
-    A line feed alone ends one, where `str.splitlines` takes other separators too, which texts in JSON may hold.
+    Only a line feed ends a line; `str.splitlines` also splits at other separators, which JSON texts may contain.
     """
     return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
 def expand_home(text: str) -> Path:
-    """Return a path; ``~`` or ``~USER`` at its beginning stands for a home folder.
+    """Return a path with a leading ``~`` or ``~USER`` replaced by the home folder.
 
     Raises
     ------
     ParameterError
-        If nobody has that name.
+        If there is no such user.
     """
     try:
         return Path(text).expanduser()
@@ -56,9 +56,9 @@ def expand_home(text: str) -> Path:
 
 @contextmanager
 def named_errors(file: Path, *others: Path) -> Iterator[None]:
-    """Name a file in errors of the system that name none, or another path that stands for it.
+    """Add a file name to operating system errors that have none, or replace the name of a stand-in path.
 
-    Errors of `write`, such as that of a full disk, name no file of their own.
+    Errors of `write`, such as that for a full disk, name no file.
     """
     try:
         yield
@@ -69,20 +69,20 @@ def named_errors(file: Path, *others: Path) -> Iterator[None]:
 
 
 def write_whole(file: Path, parts: str | bytes | Iterable[str | bytes]) -> None:
-    """Write a file of texts, in UTF-8, or bytes: all of it or, where that fails, nothing.
+    """Write texts, in UTF-8, or bytes to a file: completely or, if that fails, not at all.
 
-    If writing fails or is cut short, be it by the power, what was there before is still there. The parts go to a new
-    file beside it, with a name that nobody can foresee; so neither that file nor, if `file` is a symbolic link, what it
-    points to is ever written to. The link itself is replaced.
+    If writing fails or is interrupted, even by a power failure, the previous file is intact. The parts are written to a
+    new file next to it, with an unpredictable name; so neither that file nor, if `file` is a symbolic link, its target
+    is ever written to. The link itself is replaced.
 
     Raises
     ------
     OSError
         If it cannot be written; its `filename` is `file`.
     """
-    part = file.with_name(f"{file.name}.{secrets.token_hex(8)}.part")  # of two who write at once the last one's stays
+    part = file.with_name(f"{file.name}.{secrets.token_hex(8)}.part")  # the last of two writers wins
     try:
-        with named_errors(file, part):  # nobody knows of the part
+        with named_errors(file, part):  # callers do not know the part file
             with part.open("xb") as stream:
                 for text in [parts] if isinstance(parts, str | bytes) else parts:
                     stream.write(text.encode() if isinstance(text, str) else text)

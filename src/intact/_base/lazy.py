@@ -1,4 +1,4 @@
-"""Names that a package brings in from its modules when they are first used."""
+"""Package attributes that are imported from modules on first use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def lazy(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
     Parameters
     ----------
     homes : mapping
-        Modules by the names that they define.
+        Maps names to the modules that define them.
     """
 
     def getattr_(name: str) -> object:

@@ -1,4 +1,4 @@
-"""The memory that this process may use, and its return to the system."""
+"""Memory that this process may use, and its return to the operating system."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 def usable(groups: Path = GROUPS, own: Path = Path("/proc/self/cgroup")) -> int | None:
-    """Bytes of the machine's memory, or of its control groups' least limit if that is less; None if nothing says it.
+    """Return the bytes of the machine's memory, or the lowest limit of its control groups if less; None if unknown.
 
     Parameters
     ----------
     groups : Path
-        Where Linux shows its control groups (version 2).
+        Mount point of Linux's control groups (version 2).
     own : Path
-        Names the group of this process, whose memory those above it limit too.
+        File that names this process's group, whose memory its parent groups limit too.
     """
     physical = physical_memory()
     limits = [] if physical is None else [physical]
@@ -30,23 +30,23 @@ def usable(groups: Path = GROUPS, own: Path = Path("/proc/self/cgroup")) -> int 
     with suppress(OSError):
         name = Path(own.read_text().partition("0::/")[2].partition("\n")[0])
     for group in (name, *name.parents):
-        with suppress(OSError, ValueError):  # there is none here, or it says "max"
+        with suppress(OSError, ValueError):  # no limit here, or "max"
             limits.append(int((groups / group / "memory.max").read_text()))
     return min(limits, default=None)
 
 
 def parse_size(size: str, name: str) -> int:
-    """Return the bytes of a size such as 300MB, 2G, 1.5GiB or 1048576.
+    """Parse a size such as 300MB, 2G, 1.5GiB or 1048576 as bytes.
 
     Parameters
     ----------
     name : str
-        What it was given by, for the message.
+        Name of the option or parameter, for the message.
 
     Raises
     ------
     ParameterError
-        If it is no size.
+        If the size is invalid.
     """
     found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmgt]?)(i?)b?", size.strip(), re.IGNORECASE)
     if not found or not float(found[1]):
@@ -56,16 +56,16 @@ def parse_size(size: str, name: str) -> int:
 
 
 def give_back() -> None:
-    """Collect what nobody can reach any more, and give the heap's unused memory back (`trim_heap`).
+    """Collect garbage, and return the heap's unused memory to the operating system (`trim_heap`).
 
-    It takes as long as a full collection of garbage. Without it the memory of a large object that was part of a cycle
-    stays with the process.
+    This takes as long as a full garbage collection. Without it, the memory of a large object that was part of a
+    reference cycle stays with the process.
     """
     gc.collect()
     trim_heap()
 
 
 def trim_heap() -> None:
-    """Give the heap's unused memory back to the system, where the C library can do that."""
+    """Return the heap's unused memory to the operating system, if the C library supports it."""
     with suppress(AttributeError, OSError, TypeError):  # only glibc has it; Windows has no library to look in
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,6 +1,7 @@
-"""Modules under their old names: before the packages were gathered, `intact._base.errors` was ``intact.errors``.
+"""Old names of modules: before the packages were reorganised, `intact._base.errors` was ``intact.errors``.
 
-Importing an old name gives the module itself, with one warning for each package; so do old pickles and entry points.
+Importing an old name gives the module itself, with one warning per package; the same holds for old pickles and entry
+points.
 """
 
 from __future__ import annotations
@@ -75,11 +76,11 @@ MOVED = {
     "testing": "serve.testing",
     "weights": "numerics.weight_formats",
 }
-"""New names of packages and modules by their old ones, all below ``intact``."""
+"""Maps old names of packages and modules to new ones, all below ``intact``."""
 
 
 def new_name(name: str) -> str | None:
-    """Return the name that a module has now, or None if it has not moved.
+    """Return a module's current name, or None if it has not moved.
 
     Examples
     --------
@@ -98,12 +99,12 @@ def new_name(name: str) -> str | None:
 
 
 def moved_attribute(module: str, name: str, homes: Sequence[str]) -> Any:
-    """Return a name that a module no longer has from the module where it lies now, with a warning.
+    """Return an attribute that has moved from a module to one of `homes`, with a warning.
 
     Raises
     ------
     AttributeError
-        If it is in none of them.
+        If none of them has it.
     """
     for home in homes:
         if not name.startswith("_") and hasattr(found := import_module(home), name):
@@ -115,16 +116,16 @@ def moved_attribute(module: str, name: str, homes: Sequence[str]) -> Any:
 
 
 class Finder:
-    """Finds modules by their old names."""
+    """Import finder for the old names of modules."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None, level: int = 2) -> ModuleSpec | None:
-        """Return how to load a module that has moved, else None; warn the caller, so many frames up."""
+        """Return the import spec of a moved module, or None; the warning points `level` frames up, to the caller."""
         new = new_name(name)
         if new is None:
             return None
         if Finder not in sys.meta_path:
-            sys.meta_path.insert(0, Finder)  # before others look for modules of a package with an old name where it is
+            sys.meta_path.insert(0, Finder)  # must come before finders that look in the packages themselves
         if name.removeprefix("intact.") in MOVED:
             import warnings
 
@@ -133,7 +134,7 @@ class Finder:
 
 
 class _Alias(Loader):
-    """Loads a module that is another's old name, as that other."""
+    """Loader that gives the module with the new name for the old one."""
 
     def __init__(self, new: str) -> None:
         self.new = new
@@ -144,4 +145,4 @@ class _Alias(Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self._spec  # that of the old name was set
+        module.__spec__ = self._spec  # the import system has set the old name's spec

@@ -1,4 +1,4 @@
-"""The name of this distribution, and what it takes from others: what is missing, and the command that installs that."""
+"""The name of this distribution and its dependencies: which are missing, and how to install them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Final
 from intact._base.errors import NotInstalledError
 
 DISTRIBUTION: Final = "intact-llm"
-"""The name of this package in package indexes; `intact` there is another project. pyproject.toml says the same."""
+"""The name of this package in package indexes, where `intact` is another project; must match pyproject.toml."""
 _MODULES: Final = {"scikit-learn": "sklearn"}
-"""Modules of packages that are not called like them."""
+"""Module names of packages that differ from the package name."""
 
 
 def install(*packages: str) -> str:
-    """Return the command that installs packages, in versions that this one goes with; nothing is built for it."""
+    """Return the command that installs packages in compatible versions, without building anything for them."""
     return " ".join(["pip install", *[shlex.quote(_bounded(name)) for name in packages]])
 
 
 def check_installed(what: str, *packages: str) -> None:
-    """Raise unless packages are installed; to be called before the work that would be lost.
+    """Raise unless packages are installed; call this before any work that would be lost.
 
     Parameters
     ----------
     what : str
-        What needs them, for the error: "the server".
+        Subject of the message, such as "the server".
     *packages : str
-        Their names on package indexes.
+        Their names in package indexes.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def check_installed(what: str, *packages: str) -> None:
 
 
 def missing(*packages: str) -> list[str]:
-    """Return those of some packages, by their names on package indexes, that are not installed."""
+    """Return the given packages that are not installed, by their names in package indexes."""
     return [name for name in packages if not _importable(_MODULES.get(name, name.replace("-", "_")))]
 
 
@@ -53,12 +53,12 @@ def _importable(module: str) -> bool:
 
 
 def _bounded(name: str) -> str:
-    """Return a package's name, with the versions that this one requires of it where not every newer one will do."""
+    """Return a package's requirement, with version bounds if this package sets an upper one."""
     from importlib.metadata import PackageNotFoundError, requires
 
     try:
         own = requires(DISTRIBUTION) or []
-    except PackageNotFoundError:  # run from a checkout
+    except PackageNotFoundError:  # running from a checkout
         own = []
     for requirement in own:
         found = re.match(r"([\w.-]+)\s*([^\[;]*)", requirement)

@@ -1,7 +1,7 @@
-"""Registries: the pieces of one kind by name, from the files of a package and from other packages' entry points.
+"""Registries: pieces of one kind by name, from a package's files and from other packages' entry points.
 
-Each kind of piece (reasoning methods, scorers, architectures) has a package of this project, whose files define one
-piece each, and a group of entry points. There is no list of pieces anywhere. The package makes the registry once::
+Each kind of piece (reasoning methods, scorers, architectures) has a package in this project, whose files define one
+piece each, and a group of entry points. There is no central list of pieces. The package creates the registry once::
 
     METHODS = Registry("intact.methods", "intact.reason.methods", lambda value: getattr(value, "name", None))
 
@@ -11,13 +11,13 @@ piece each, and a group of entry points. There is no list of pieces anywhere. Th
     METHODS.problems()            # a dict of the PluginErrors of the rest
     METHODS.origin("beam_search") # "intact", or the package and version that it came with, such as "my-methods 1.2"
 
-Another package adds pieces by its ``pyproject.toml``; an entry point's name is the piece's name::
+Another package adds pieces in its ``pyproject.toml``; an entry point's name is the piece's name::
 
     [project.entry-points."intact.methods"]
     my_method = "my_package.methods:my_method"
 
-Nothing is imported before a registry is asked, and then, where a file has the name of the piece, that file alone. A
-piece of another package never replaces one of this project.
+Nothing is imported until a registry is used, and then, if a file has the name of the piece, only that file. A piece of
+another package never replaces one of this project.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ T = TypeVar("T")
 
 
 def pieces(package: str, name_of: Callable[[Any], str | None]) -> dict[str, Any]:
-    """Return the pieces of one kind that the modules of a package of this project define, by name, sorted.
+    """Return the pieces of one kind defined in the modules of a package in this project, sorted by name.
 
     Parameters
     ----------
     name_of : callable
-        Return the name of an object if it is a piece, else None. It sees all that a module defines or imports.
+        Returns the name of an object if it is a piece, else None. Called with everything a module defines or imports.
 
     Raises
     ------
     PluginError
-        If two have one name.
+        If two pieces have the same name.
     """
     found: dict[str, Any] = {}
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
@@ -60,17 +60,17 @@ def pieces(package: str, name_of: Callable[[Any], str | None]) -> dict[str, Any]
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """The pieces of one kind by name, sorted.
+    """Pieces of one kind, sorted by name.
 
     Parameters
     ----------
     group : str
         The group of entry points, such as ``intact.methods``.
     package : str
-        The package of this project whose modules define pieces, such as ``intact.reason.methods``.
+        The package in this project whose modules define pieces, such as ``intact.reason.methods``.
     name_of : callable
-        Return the name of an object if it is a piece of this kind, else None. It sees every object that a module
-        defines or imports, and what an entry point names.
+        Returns the name of an object if it is a piece of this kind, else None. Called with everything that a module
+        defines or imports, and with the objects of entry points.
     """
 
     def __init__(self, group: str, package: str, name_of: Callable[[Any], str | None]) -> None:
@@ -79,19 +79,19 @@ class Registry(Mapping[str, T], Generic[T]):
 
     @cached_property
     def own(self) -> Mapping[str, T]:
-        """The pieces of this project, sorted."""
+        """The pieces of this project, sorted by name."""
         return pieces(self.package, self._name_of)
 
     @cached_property
     def _foreign(self) -> Mapping[str, list[EntryPoint]]:
-        """The entry points of other packages by their names."""
+        """The entry points of other packages, by name."""
         found: dict[str, list[EntryPoint]] = {}
         for entry in entry_points(group=self.group):
             found.setdefault(entry.name, []).append(entry)
         return found
 
     def _find(self, name: object) -> T | None:
-        """Return a piece of this project, None if there is none; a file of its name is imported alone."""
+        """Return a piece of this project, or None; if a file has its name, only that file is imported."""
         file = re.sub(r"\W", "_", name) if isinstance(name, str) else ""
         if "own" not in vars(self) and file.isidentifier() and not file.startswith("_"):
             module = f"{self.package}.{file}"
@@ -107,7 +107,7 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises
         ------
         KeyError
-            If there is none of this name.
+            If there is no such piece.
         PluginError
             If another package provides it and cannot be loaded.
         """
@@ -127,7 +127,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._find(name) is not None or name in self._foreign
 
     def origin(self, name: str) -> str:
-        """Return which package a piece is from: ``intact``, or another's name and version."""
+        """Return the package that provides a piece: ``intact``, or another's name and version."""
         return "intact" if self._find(name) is not None else ", ".join(map(_package_of, self._foreign[name]))
 
     def working(self) -> dict[str, T]:
@@ -135,14 +135,14 @@ class Registry(Mapping[str, T], Generic[T]):
         return dict(sorted((self.foreign() | dict(self.own)).items()))
 
     def usable(self, name: str) -> T | None:
-        """Return a piece, or None if there is none of this name that can be loaded."""
+        """Return a piece, or None if it does not exist or cannot be loaded."""
         own = self._find(name)
         return self.foreign().get(name) if own is None else own
 
     def naming(self, words: Iterable[str]) -> dict[str, T]:
-        """Return the pieces of modules in whose source one of some strings is quoted, and those of other packages.
+        """Return the pieces whose module quotes one of the given strings in its source, and those of other packages.
 
-        No other module is imported. Where sources cannot be read, all pieces are returned.
+        No other module is imported. If sources cannot be read, all pieces are returned.
         """
         if "own" in vars(self):
             return self.working()
@@ -163,12 +163,12 @@ class Registry(Mapping[str, T], Generic[T]):
         return {name: self[name] for name in sorted(self._foreign) if name not in problems}
 
     def entry(self, name: str) -> EntryPoint | None:
-        """Return the entry point of another package's piece, or None if there is none or more than one."""
+        """Return the entry point of another package's piece, or None unless there is exactly one."""
         found = self._foreign.get(name, [])
         return found[0] if len(found) == 1 else None
 
     def problems(self) -> dict[str, PluginError]:
-        """Return why pieces of other packages cannot be used, by their names."""
+        """Return the reasons why pieces of other packages cannot be used, by name."""
         found = {}
         for name in sorted(self._foreign):
             try:

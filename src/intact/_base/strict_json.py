@@ -1,6 +1,6 @@
-"""Strict reading of JSON from untrusted sources: `parse` for the text, `Fields` for the members of an object.
+"""Strict parsing of JSON from untrusted sources: `parse` for the text, `Fields` for the members of an object.
 
-Errors name the place, what stands there, and what would be right.
+Errors name the place, the value found there, and what would be right.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ quote: Final = reprlib.repr
 LARGEST: Final = (1 << 53) - 1
 """Largest integer that every JSON implementation represents exactly."""
 MOST_DEPTH: Final = 128
-"""Most lists and objects within each other. Python's own limit depends on its version and on the caller."""
+"""Maximum nesting depth of lists and objects. Python's own limit depends on its version and on the caller."""
 MOST_TOKEN: Final = (1 << 31) - 1
 _HEXADECIMAL: Final = re.compile(r"[0-9a-f]*")
 
@@ -35,7 +35,7 @@ def parse(
     error: type[IntactError] = ReceiptError,
     constant: Callable[[str], Any] | None = None,
 ) -> Any:
-    """Parse a JSON text, refusing what JSON leaves open: NaN, infinities, members given twice, more than `MOST_DEPTH`.
+    """Parse a JSON text, rejecting what JSON leaves open: NaN, infinities, duplicate members, depth over `MOST_DEPTH`.
 
     Bound the size of `data` first: memory and time grow with it.
 
@@ -44,18 +44,18 @@ def parse(
     data : bytes or str
         Bytes are UTF-8.
     what : str
-        A name for the text in messages, such as "the receipt".
+        Name of the text in messages, such as "the receipt".
     floats : bool
-        If false, refuse numbers that are not integers.
+        If false, reject numbers that are not integers.
     error : type
         The error to raise.
     constant : callable, optional
-        Returns the value of NaN and of infinities, which Python writes though they are no JSON.
+        Returns the value for NaN and infinities, which Python writes although they are not JSON.
 
     Raises
     ------
     IntactError
-        Of the type `error`, if the text is not such JSON.
+        Of the type `error`, if the text is not valid.
     """
 
     def refuse(number: str) -> NoReturn:
@@ -91,7 +91,7 @@ def parse(
 
 
 def is_too_deep(value: Any, text: str | bytes) -> bool:
-    """Return true if lists and objects lie within each other more than `MOST_DEPTH` deep; text is the value as JSON."""
+    """Return true if lists and objects are nested deeper than `MOST_DEPTH`; `text` is the value as JSON."""
     opening = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
     if opening <= MOST_DEPTH:
         return False
@@ -105,7 +105,7 @@ def is_too_deep(value: Any, text: str | bytes) -> bool:
 
 
 def check_kind(value: Any, what: str, name: str, version: int, readers: Mapping[int, str] | None = None) -> None:
-    """Validate the format that a document names, and its version.
+    """Validate the format and the version that a document states.
 
     Parameters
     ----------
@@ -115,9 +115,9 @@ def check_kind(value: Any, what: str, name: str, version: int, readers: Mapping[
     Raises
     ------
     ReceiptError
-        If it is not of this format.
+        If it has another format.
     NewerReceiptError
-        If it is of another version.
+        If it has another version.
     """
     if not isinstance(value, dict) or value.get("format") != name:
         raise ReceiptError(f"no {what}: its member format must be {name!r}")
@@ -131,7 +131,7 @@ def check_kind(value: Any, what: str, name: str, version: int, readers: Mapping[
 
 
 class Fields:
-    """The members of one JSON object, read by type; unknown and missing members are refused.
+    """The members of a JSON object, read by type; unknown and missing members are rejected.
 
     Parameters
     ----------
@@ -140,9 +140,9 @@ class Fields:
     where : str
         The object's place, such as `request.sampling`.
     names : collection of str
-        The members that it must have.
+        Required members.
     optional : collection of str
-        Those that it may have.
+        Optional members.
 
     Raises
     ------
@@ -178,7 +178,7 @@ class Fields:
         return value
 
     def choice(self, name: str, choices: Collection[T]) -> T:
-        """Read one of several values, of the same type."""
+        """Read a value that is one of several, all of the same type."""
         value = self.values[name]
         found = [choice for choice in choices if value == choice and type(value) is type(choice)]
         if not found:
@@ -224,11 +224,11 @@ class Fields:
         return value
 
     def each(self, name: str, read: Callable[[Any, str], T]) -> tuple[T, ...]:
-        """Read a list, each item by a function of the item and its place."""
+        """Read a list, converting each item with a function of the item and its place."""
         return tuple([read(item, f"{name}[{index}]") for index, item in enumerate(self.items(name))])
 
     def digits(self, name: str, size: int) -> bytes:
-        """Read bytes from hexadecimal digits in lower case."""
+        """Read bytes from lower-case hexadecimal digits."""
         value = self.values[name]
         if not isinstance(value, str) or len(value) != 2 * size or not _HEXADECIMAL.fullmatch(value):
             self.fail(name, f"{2 * size} hexadecimal digits in lower case")
@@ -249,5 +249,5 @@ def is_integer(value: object, least: int, most: int) -> bool:
 
 
 def is_double(value: object) -> TypeGuard[float]:
-    """Return true if a value is a finite number that is not beyond the range of a double."""
+    """Return true if a value is a finite number within the range of a double."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

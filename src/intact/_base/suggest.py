@@ -1,4 +1,4 @@
-"""Suggestions for names that are unknown: the nearest ones that there are, for error messages."""
+"""Suggestions of the nearest known names for unknown ones, for error messages."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterable
 
 MOST = 3
-"""Names that are suggested at most."""
+"""Maximum number of suggestions."""
 _LIKE = 0.7
-"""How alike two names must be, from 0 to 1 (`difflib.SequenceMatcher.ratio`)."""
+"""Minimum similarity of two names, from 0 to 1 (`difflib.SequenceMatcher.ratio`)."""
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Return the names nearest to one that is unknown, the nearest first.
+    """Return the known names nearest to an unknown one, nearest first.
 
-    Case and the signs between words do not count. A name that is the same without them is the only one; else those that
-    begin with it come, else those that are spelt alike.
+    Case and the separators between words are ignored. A name that is otherwise identical is the only suggestion;
+    otherwise names with it as a prefix come first, and if there are none, those of similar spelling.
     """
     from difflib import get_close_matches  # takes a while to import, and errors are rare
 
@@ -32,7 +32,7 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def three_nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Return the three names nearest to one that is unknown, however unlike it they are: first those of `nearest`."""
+    """Return the three names nearest to an unknown one, however dissimilar, starting with those of `nearest`."""
     from difflib import SequenceMatcher
 
     names, matcher = list(known), SequenceMatcher(b=_plain(name[:200]))
@@ -46,30 +46,30 @@ def three_nearest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def unknown_among_many(problem: str, name: str, known: Iterable[str], listed: str) -> str:
-    """Return the message of an error about an unknown name of many: the three nearest, and what lists all."""
+    """Return the error message about an unknown name among many: the three nearest, and how to list all."""
     *others, last = three_nearest(name, known)
     return f"{problem}: did you mean {', '.join(others)} or {last}? {listed}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``did you mean A or B?`` for an unknown name; an empty text where no known name is near."""
+    """Return ``did you mean A or B?`` for an unknown name; empty if no known name is near."""
     near = nearest(name, known)
     return f"did you mean {' or '.join(near)}?" if near else ""
 
 
 def unknown_name(problem: str, name: str, known: Iterable[str], otherwise: str = "there are", *, also: str = "") -> str:
-    """Return the message of an error about an unknown name: the nearest names, or else all that there are.
+    """Return the error message about an unknown name: the nearest names, or else all of them.
 
     Parameters
     ----------
     problem : str
-        What is wrong, such as ``there is no method 'selfconsistency'``.
+        The problem, such as ``there is no method 'selfconsistency'``.
     name : str
         The unknown name.
     otherwise : str
-        What introduces the list of all names.
+        Text before the list of all names.
     also : str
-        What ends that list.
+        Text after that list.
     """
     names = list(known)
     if hint := did_you_mean(name, names):

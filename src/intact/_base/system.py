@@ -1,6 +1,6 @@
-"""The differences of operating systems, in one place; each function says what it does where a system lacks the means.
+"""Differences between operating systems, in one place; each function says what it does on systems without support.
 
-Only the standard library is imported: worker processes load this file without the package.
+Only the standard library is imported, since worker processes load this file without the package.
 """
 
 from __future__ import annotations
@@ -27,60 +27,61 @@ except ImportError:  # Windows
 
 
 def processors() -> int:
-    """Return the number of processors that this process may use, or of all where the system does not say which."""
+    """Return the number of CPUs that this process may use, or of all CPUs if the system does not say."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def physical_memory() -> int | None:
-    """Return the bytes of this machine's memory, or None where the system does not say."""
+    """Return the bytes of this machine's memory, or None if the system does not say."""
     if not hasattr(os, "sysconf"):
         return None
     try:
         return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except ValueError:  # a name that this system does not know
+    except ValueError:  # this system does not know the name
         return None
 
 
 def zeroed(size: int) -> mmap.mmap:
-    """Return zeros, which take memory when they are first written; a forked process has its own."""
+    """Return zeroed memory that is allocated when first written; a forked process gets its own copy."""
     if sys.platform == "win32":
         return mmap.mmap(-1, size)
     return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def release_pages(map_: mmap.mmap) -> None:
-    """Release the memory of a mapped file, which is read again when it is needed; without madvise, do nothing."""
+    """Release the memory of a mapped file, which is read again when needed; without madvise, do nothing."""
     if hasattr(mmap, "MADV_DONTNEED") and hasattr(map_, "madvise"):
         map_.madvise(mmap.MADV_DONTNEED)
 
 
 def read_in_small_parts(file: int) -> None:
-    """Have the system cache what is read of an open file page by page; by itself it may take larger parts.
+    """Make the system read an open file page by page into its cache; by default it may read larger parts.
 
-    Who maps the file and touches a page of a larger part gets all of it into memory. Without advice, do nothing.
+    A process that maps the file and touches one page of a larger part would get all of it into memory. Without advice,
+    do nothing.
     """
     if sys.platform not in ("win32", "darwin") and hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
 
 
 def flush_and_forget(file: int) -> None:
-    """Wait until an open file is on the disk, and have the system's cache drop it; without advice, the former alone."""
+    """Wait until an open file is on disk, and drop it from the system's cache; without advice, only wait."""
     os.fsync(file)
     if sys.platform not in ("win32", "darwin") and hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def can_page() -> bool:
-    """Return true if this system lets a program decide which pages of a mapped file stay in memory: Linux alone."""
+    """Return true if programs can decide which pages of a mapped file stay in memory, which only Linux supports."""
     return sys.platform.startswith("linux")
 
 
 def allow_files(wanted: int) -> int | None:
-    """Let this process open so many files; return how many it may if they are fewer, else None.
+    """Allow this process to open the given number of files; return the actual limit if it is lower, else None.
 
-    Many systems begin with 1,024. Without `resource` there is no such limit to raise.
+    Many systems start with 1,024. Without `resource`, there is no such limit to raise.
     """
     if resource is None:
         return None
@@ -93,9 +94,9 @@ def allow_files(wanted: int) -> int | None:
 
 
 def lower_limits(limits: dict[str, int]) -> None:
-    """Lower limits of this process for good; names are those of `resource`, less `RLIMIT_`.
+    """Permanently lower limits of this process; names are those in `resource` without `RLIMIT_`.
 
-    A limit that the system does not have, or does not let a process lower (macOS: that of address space), is left out.
+    Limits that the system lacks, or cannot lower (on macOS, that of the address space), are skipped.
     """
     for name, wanted in limits.items():
         kind = getattr(resource, "RLIMIT_" + name, None)
@@ -111,32 +112,32 @@ def lower_limits(limits: dict[str, int]) -> None:
 
 
 def limit_processor_time(seconds: float) -> None:
-    """Have the kernel end this process after so many seconds of processor time from now; 0 takes that back.
+    """Make the kernel kill this process after a number of seconds of CPU time from now; 0 cancels that.
 
-    Without timers of processor time, do nothing: who waits for this process ends it by the clock.
+    Without CPU timers, do nothing: the waiting process ends it by wall-clock time.
     """
     if resource is None or sys.platform == "win32":
         return
     if seconds:
         used = resource.getrusage(resource.RUSAGE_SELF)
-        end = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1  # should the timer be lost
+        end = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1  # in case the timer is lost
         resource.setrlimit(resource.RLIMIT_CPU, (end, resource.getrlimit(resource.RLIMIT_CPU)[1]))
     signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def lacking_for_programs() -> str | None:
-    """Return what this system lacks to run a program within limits and to end it for sure, or None if nothing."""
+    """Return what this system lacks to run a program within limits and end it reliably, or None if nothing."""
     has = {"resource limits": resource is not None, "process groups": hasattr(os, "killpg")}
     return " and no ".join(name for name, there in has.items() if not there) or None
 
 
 def is_root() -> bool:
-    """Return true if this process has all rights of a Unix system."""
+    """Return true if this process has all privileges of a Unix system."""
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def end_group(leader: int) -> None:
-    """Kill a process that leads a session, and all that it started there; those that have ended are left alone."""
+    """Kill a process that leads a session, and everything it started there; processes that have ended are skipped."""
     if sys.platform == "win32":
         raise OSError("Windows has no process groups")  # `lacking_for_programs`
     with suppress(ProcessLookupError):
@@ -144,15 +145,15 @@ def end_group(leader: int) -> None:
 
 
 def prepare_pipe(file: int) -> None:
-    """Have reads and writes of a pipe return at once, if `wait_for_pipe` can wait for them."""
+    """Make reads and writes of a pipe non-blocking, if `wait_for_pipe` can wait for them."""
     if hasattr(select, "poll") and hasattr(os, "set_blocking"):
         os.set_blocking(file, False)
 
 
 def wait_for_pipe(file: int, *, write: bool, deadline: float) -> bool:
-    """Wait until a pipe can be read or written; return false if it cannot at the deadline, by `time.monotonic`.
+    """Wait until a pipe is readable or writable; return false at the deadline (by `time.monotonic`).
 
-    Without poll, return true: the read or write itself waits then, until `watch` ends it.
+    Without poll, return true: the read or write itself then blocks, until `watch` ends it.
     """
     if sys.platform == "win32" or not hasattr(select, "poll"):
         return True
@@ -164,11 +165,11 @@ def wait_for_pipe(file: int, *, write: bool, deadline: float) -> bool:
 
 @contextmanager
 def watch(process: Popen[bytes], deadline: float) -> Iterator[None]:
-    """End a process at a deadline where `wait_for_pipe` cannot: its pipes then close, and whoever waits goes on."""
+    """End a process at a deadline if `wait_for_pipe` cannot: its pipes then close, which unblocks waiting readers."""
     if hasattr(select, "poll"):
         yield
         return
-    import threading  # late: a worker, which loads this file, need not
+    import threading  # imported late, since workers load this file too
 
     timer = threading.Timer(max(deadline - time.monotonic(), 0), process.kill)
     timer.daemon = True

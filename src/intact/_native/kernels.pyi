@@ -44,7 +44,7 @@ def pieces(threads: int, total: int, least: int, held: int = -1) -> list[list[tu
 
 class Rows:
     """
-    Quantised rows (docs/numerics.md, section 3); sums are those of 16 codes.
+    Quantised rows (docs/spec/numerics.md, section 3); sums are those of 16 codes.
     """
 
     @property

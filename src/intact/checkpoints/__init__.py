@@ -1,1 +1,1 @@
-"""Checkpoints: the files that models come in, the names that they go by, and how they are fetched."""
+"""Checkpoints: file formats of models, names of models, and downloads."""

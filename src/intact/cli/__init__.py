@@ -1,20 +1,20 @@
-"""The command line, ``intact``: a file for each command.
+"""The ``intact`` command line, with one file per command.
 
-Modules here import nothing heavy at their top, so that ``--help`` and shell completion answer at once.
+Modules here import nothing heavy at the top level, so that ``--help`` and shell completion respond at once.
 """
 
 INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it (128 + SIGINT)."""
+"""Exit status after Ctrl-C, following the shell convention (128 + SIGINT)."""
 
 FAILED = 2
-"""Exit status after an error; of `eval` and `solve --task` also where the method failed on some of the problems."""
+"""Exit status after an error; `eval` and `solve --task` also use it if the method failed on some problems."""
 
 UNDECIDED = 3
-"""Exit status of `eval` and `solve --task` where verdicts are undecided, so that there is no score."""
+"""Exit status of `eval` and `solve --task` if some verdicts are undecided, so that there is no score."""
 
 
 def main() -> None:
-    """Run the command line; the entry point of the installed script."""
+    """Run the command line (entry point of the installed script)."""
     try:
         from intact.cli.app import run_app
     except KeyboardInterrupt:

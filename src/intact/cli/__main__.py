@@ -1,4 +1,4 @@
-"""``python -m intact.cli`` is ``intact``."""
+"""Run ``intact`` as ``python -m intact.cli``."""
 
 from intact.cli import main
 

@@ -1,4 +1,4 @@
-"""The application: its commands, and what becomes of errors, Ctrl-C and closed pipes."""
+"""The application: registers the commands and handles errors, Ctrl-C and closed pipes."""
 
 from __future__ import annotations
 
@@ -70,30 +70,30 @@ from intact.cli.model_option import model_first, with_model_option
 from intact.cli.output import fail
 
 BROKEN_PIPE = 141
-"""Exit status when the reader of standard output has gone (128 + SIGPIPE)."""
+"""Exit status when the reader of standard output has closed the pipe (128 + SIGPIPE)."""
 
 CRASHED = 70
-"""Exit status after an internal error (EX_SOFTWARE of sysexits.h); 1 is a verdict of some commands."""
+"""Exit status after an internal error (EX_SOFTWARE in sysexits.h); some commands use 1 for a verdict."""
 
 
 _CONVERSATION = re.compile(rf"{LAST}|[0-9a-f-]*[0-9a-f]")
-"""The name of a conversation of the log, or the end of one."""
+"""Pattern of a conversation's name in the log, or the end of one."""
 _METAVAR = re.compile(r"\[(\[.*\].*)\]")
-"""An optional argument in brackets, whose metavar has its own."""
+"""Pattern of an optional argument whose metavar already has brackets."""
 
 
 def _names_conversation(word: str) -> bool:
-    """Return true if the word behind --continue is its value: no option, and neither a model's name nor its path."""
+    """Return true if the word after --continue is its value: neither an option nor a model's name or path."""
     if _CONVERSATION.fullmatch(word):
         return True
     return word[:1] not in ("", "-") and "." not in word and not looks_like_path(word) and not is_name(word)
 
 
 class Command(WithHelp, TyperCommand):
-    """A command whose help ends in examples, and whose option --continue takes a value or none."""
+    """A command whose help ends with examples, and whose option --continue takes an optional value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments."""
+        """Parse the arguments."""
         given = list(args)
         for index, word in enumerate(args[: args.index("--")] if "--" in args else args):
             if word == "--continue" and not _names_conversation(args[index + 1] if index + 1 < len(args) else ""):
@@ -102,7 +102,7 @@ class Command(WithHelp, TyperCommand):
         return rest
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Show the metavar of repeated arguments as it is written, and a model that is an option as one."""
+        """Show the metavar of repeated arguments unchanged, and the model as an option where it is given as one."""
         parts = super().collect_usage_pieces(ctx)
         arguments = [one for one in self.params if one.param_type_name == "argument"]
         for place, one in enumerate(arguments, len(parts) - len(arguments)):
@@ -112,10 +112,10 @@ class Command(WithHelp, TyperCommand):
 
 
 class Commands(WithHelp, TyperGroup):
-    """A group of commands; errors end here as one line, without a traceback."""
+    """A group of commands that reports errors in one line, without a traceback."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments; those of the whole command line are kept, to be repeated after Ctrl-C."""
+        """Parse the arguments, and keep those of the whole command line so that they can be repeated after Ctrl-C."""
         ctx.meta.setdefault("intact.arguments", list(args))
         rest: list[str] = super().parse_args(ctx, args)
         return rest
@@ -127,14 +127,14 @@ class Commands(WithHelp, TyperGroup):
             with named_errors(Path("standard output")):
                 sys.stdout.flush()
         except KeyboardInterrupt as interrupt:
-            # the cursor stands behind ^C
+            # the cursor is right after ^C
             sys.stderr.write("\n")
             if isinstance(interrupt, Interrupted):
                 program = ctx.obj or [ctx.find_root().info_name]
                 sys.stderr.write(interrupt.advice(shlex.join([*program, *ctx.meta["intact.arguments"]])))
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            raise  # no error of the command: run_app ends it
+            raise  # not an error of the command: run_app handles it
         except (IntactError, OSError, MemoryError) as error:
             fail(_message(error))
             raise typer.Exit(2) from None
@@ -142,12 +142,12 @@ class Commands(WithHelp, TyperGroup):
 
 
 class Application(Commands):
-    """All commands, of which the short help shows the first ones."""
+    """The root group; its short help shows only the first commands."""
 
     is_long = True
 
     def shortened(self) -> Any:
-        """Return a copy with the commands that most people need, in one list."""
+        """Return a copy that has only the most common commands, in one list."""
         short = copy.copy(self)
         short.commands = {name: copy.copy(self.commands[name]) for name in FIRST}
         for command in short.commands.values():
@@ -156,14 +156,14 @@ class Application(Commands):
 
 
 def _message(error: Exception) -> str:
-    """Return an error's message; for an error of the system with the file first."""
+    """Return an error's message; an operating system error starts with the file name."""
     if isinstance(error, OSError) and isinstance(error.filename, str) and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error) or "not enough memory"
 
 
 def _silence_stdout() -> None:
-    """Point stdout at nothing, or the interpreter would complain when it flushes at the end."""
+    """Redirect stdout to the null device; otherwise the interpreter complains when it flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -178,7 +178,7 @@ A first answer; the default model (98 MB) is fetched once
   intact run "Why is the sky blue?"
 A conversation
   intact chat
-All commands, by group; the help of one
+All commands by group, and the help of one
   intact help all
   intact help run
 """
@@ -189,7 +189,7 @@ FIRST = ("run", "chat", "solve", "eval", "report", "serve", "verify", "models", 
 app = typer.Typer(
     cls=Application,
     name="intact",
-    help="Language models that repeat to the bit: the same weights, prompt and seed give the same answer, anywhere.",
+    help="Bit-exact language models: the same weights, prompt and seed give the same answer on every machine.",
     epilog=EXAMPLES,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -201,7 +201,7 @@ app = typer.Typer(
 @app.callback()
 def _app(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     pass
@@ -227,7 +227,7 @@ def _group(
     commands: dict[str, tuple[Callable[..., None], str]],
     alone: tuple[Callable[..., None], str] | None = None,
 ) -> None:
-    """Add a command that has commands of its own, each with its examples; `alone` is what it does without them."""
+    """Add a group of subcommands, each with its examples; `alone` is the command that runs without a subcommand."""
     group = typer.Typer(cls=Commands, help=text, no_args_is_help=alone is None, epilog=alone and alone[1])
     if alone is not None:
         group.callback(invoke_without_command=True, help=text)(alone[0])
@@ -240,7 +240,7 @@ _answer, _measure, _prove, _logic, _machine = _PANELS
 _group(
     "logs",
     _answer,
-    "List the conversations of run and chat; show one, make its answers again, remove it.",
+    "List the conversations of run and chat; show, recompute or remove one.",
     {
         "show": (logs.show_conversation, logs.SHOW_EXAMPLES),
         "replay": (logs.replay, logs.REPLAY_EXAMPLES),
@@ -250,11 +250,11 @@ _group(
     },
     alone=(logs.listing, logs.EXAMPLES),
 )
-_group("trace", _answer, "Look at the trees of texts behind answers.", {"show": (trace.show, trace.EXAMPLES)})
+_group("trace", _answer, "Show the trees of texts behind answers.", {"show": (trace.show, trace.EXAMPLES)})
 _group(
     "learn",
     _measure,
-    "Learn from runs of your own.",
+    "Learn from your own runs.",
     {
         "concepts": (learn.concepts, learn.CONCEPTS_EXAMPLES),
         "methods": (learn.methods, learn.METHODS_EXAMPLES),
@@ -265,13 +265,13 @@ _group(
 _group(
     "traffic",
     _measure,
-    "Make traffic, and replay it against a server.",
+    "Generate traffic, and replay it against a server.",
     {"make": (traffic.make, traffic.MAKE_EXAMPLES), "replay": (traffic.replay, traffic.REPLAY_EXAMPLES)},
 )
 _group(
     "keys",
     _prove,
-    "Make keys, and sign receipts with them.",
+    "Create keys, and sign receipts with them.",
     {
         "new": (keys.new, keys.NEW_EXAMPLES),
         "show": (keys.show, keys.SHOW_EXAMPLES),
@@ -281,7 +281,7 @@ _group(
 _group(
     "receipt",
     _prove,
-    "Look at receipts; let them commit to layers, and open these.",
+    "Show receipts; commit them to layers, and open the commitments.",
     {
         "show": (receipt.show, receipt.EXAMPLES),
         "commit": (receipt_layers.commit, receipt_layers.COMMIT_EXAMPLES),
@@ -291,7 +291,7 @@ _group(
 _group(
     "lock",
     _prove,
-    "Name what a result was made with, and make it again.",
+    "Record how a result was made, and reproduce it.",
     {
         "new": (lock.new, lock.NEW_EXAMPLES),
         "check": (lock.check, lock.CHECK_EXAMPLES),
@@ -301,21 +301,21 @@ _group(
 _group(
     "models",
     _machine,
-    "List the models that have names: what is here, sizes, licences; show one, or remove it.",
+    "List the named models: local copies, sizes, licences; show one, or remove it.",
     {"show": (models.show, models.SHOW_EXAMPLES), "rm": (models.rm, models.RM_EXAMPLES)},
     alone=(models.listing, models.EXAMPLES),
 )
 
 
 def run_app() -> None:
-    """Run the command line; what it writes cannot fail for want of an encoding."""
+    """Run the command line; characters that the output encoding lacks are replaced rather than raising."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
         app(prog_name="intact", obj=typed_program())
     except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # Rich and Typer end with 1, which is a verdict here
+        if isinstance(ended.__context__, BrokenPipeError):  # Rich and Typer exit with 1, which is a verdict here
             _silence_stdout()
             raise SystemExit(BROKEN_PIPE) from None
         raise

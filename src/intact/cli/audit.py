@@ -1,4 +1,4 @@
-"""``intact audit``: whether a log of another engine fits the model and the settings that it claims."""
+"""``intact audit``: test whether another engine's log fits the model and settings that it claims."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from intact.measure.audit.recompute import Scored
 
 EXAMPLES = """\
-A log of llama.cpp, vLLM, Transformers or an endpoint, JSON lines (docs/audit.md)
+Audit a log of llama.cpp, vLLM, Transformers or an endpoint, as JSON lines (docs/audit.md)
   intact audit answers.jsonl --model qwen2.5-coder-0.5b-instruct
-Compared with a log that you made yourself, with the same engine and model
+Compare with a log that you made yourself, with the same engine and model
   intact audit answers.jsonl --model ./model.gguf --honest mine.jsonl
-For a script: exit code 0 consistent, 1 suspicious, 2 cannot be audited
+In a script; exit code 0: consistent, 1: suspicious, 2: cannot be audited
   intact audit answers.jsonl --model ./model.gguf --json > report.json
 """
 
@@ -36,27 +36,27 @@ _WORST = 5
 
 
 def command(
-    log: Annotated[Path, typer.Argument(metavar="LOG", help="What the engine was asked and answered.")],
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="Log of the engine's requests and responses.")],
     model: Annotated[str, model_option("Model that it claims: a name or a path.")],
     honest: Annotated[
         Path | None,
-        typer.Option("--honest", metavar="LOG", help="A log known to be honest, to compare with.", show_default=False),
+        typer.Option("--honest", metavar="LOG", help="Log known to be honest, for comparison.", show_default=False),
     ] = None,
-    alpha: Annotated[float, typer.Option("--alpha", help="How often an honest log may be called suspicious.")] = 0.01,
-    ignore_seed: Annotated[bool, typer.Option("--ignore-seed", help="Judge by likelihoods alone.")] = False,
+    alpha: Annotated[float, typer.Option("--alpha", help="Probability of calling an honest log suspicious.")] = 0.01,
+    ignore_seed: Annotated[bool, typer.Option("--ignore-seed", help="Judge by likelihoods only.")] = False,
     now: ClockNowOption = None,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Judge a log of an engine that is not exact; exit code 1 if it does not fit, 2 if it cannot be audited."""
+    """Judge a log from an engine that is not bit-exact; exit code 1 if it does not fit, 2 if it cannot be audited."""
     from intact.measure.audit.decision import judge, scipy_special
     from intact.measure.audit.log import read_log
     from intact.measure.audit.recompute import read_all
 
     if not 0 < alpha < 1:
         raise ParameterError(f"--alpha must lie between 0 and 1, got {alpha:g}")
-    scipy_special()  # raises now what would else be raised after hours of work
+    scipy_special()  # raises now rather than after hours of work
     entries, known = read_log(log), [] if honest is None else read_log(honest)
     loaded = fetch.load(model, profile, threads)
     time = None if now is None else read_time(now)
@@ -96,7 +96,7 @@ def _honest(scored: Sequence[Scored], name: str, model: str, profile: str) -> An
 
 
 def document(log: Path, model: str, profile: str, report: AuditReport, scored: Sequence[Scored]) -> dict[str, Any]:
-    """Everything as a value; an infinite score is null."""
+    """Return the whole audit as a JSON value; infinite scores become null."""
     return {
         "log": str(log),
         "model": model,
@@ -122,17 +122,17 @@ def document(log: Path, model: str, profile: str, report: AuditReport, scored: S
 
 
 def unread(scored: Sequence[Scored]) -> list[str]:
-    """Return names of the log's fields that nothing here knows."""
+    """Return the names of the log's fields that the audit does not understand."""
     return sorted({name for one in scored for name in one.response.entry.unread})
 
 
 def _finite(score: float | None) -> float | None:
-    """Return a score to six decimals, beyond which NumPy's processor decides; None where there is none in JSON."""
+    """Round a score to six decimals, since further digits depend on NumPy's CPU path; None if JSON cannot hold it."""
     return round(score, 6) + 0.0 if score is not None and math.isfinite(score) else None
 
 
 def _finding(finding: AuditFinding) -> dict[str, Any]:
-    """Return a finding as JSON: its score as scores are rounded, its p-value to six significant digits."""
+    """Return a finding as JSON: scores rounded to six decimals, the p-value to six significant digits."""
     from intact._base.exact import significant
 
     rounded = {"score": _finite(finding.score), "honest": _finite(finding.honest), "p": significant(finding.p, 6)}
@@ -140,7 +140,7 @@ def _finding(finding: AuditFinding) -> dict[str, Any]:
 
 
 def show_report(report: AuditReport, scored: Sequence[Scored], tokenizer: Any) -> None:
-    """Print findings, the tokens that fit least, and the verdict."""
+    """Print the findings, the tokens that fit worst, and the verdict."""
     from intact.measure.audit.scores import KINDS
 
     columns = "responses", "tokens", "as expected", "mean score", "honest", "p"
@@ -157,15 +157,15 @@ def show_report(report: AuditReport, scored: Sequence[Scored], tokenizer: Any) -
     retokenised = sum(one.response.retokenised for one in scored)
     if retokenised:
         show(
-            f"{retokenised} of {len(scored)} responses were texts: their tokens are this tokenizer's, "
-            "perhaps not those that were drawn",
+            f"{retokenised} of {len(scored)} responses were texts, tokenised here: their tokens are "
+            "perhaps not the ones that were drawn",
             style="dim",
         )
     for one in report.unjudged:
         show(f"{one.kind}: {one.tokens} tokens are not judged: {one.why}", style="yellow")
     names = unread(scored)
     if names:
-        show(f"fields that are not known here, and may change what is drawn: {', '.join(names)}", style="dim")
+        show(f"unknown fields, which may affect sampling: {', '.join(names)}", style="dim")
     colour = "red" if report.verdict == "suspicious" else "green"
     show((report.verdict, colour), f" at {report.alpha:g} false alarms: {_meaning(report, scored)}")
 
@@ -174,7 +174,7 @@ def _meaning(report: AuditReport, scored: Sequence[Scored]) -> str:
     tokens = sum(len(one.scores) for one in scored)
     if report.verdict == "suspicious":
         return "another model, quantisation or sampling than claimed, or an engine unlike those compared with"
-    return f"nothing in {tokens} tokens speaks against the claim (docs/audit.md says what so many would show)"
+    return f"nothing in {tokens} tokens contradicts the claim (docs/audit.md says what this many would show)"
 
 
 def _share(matches: float | None) -> str:
@@ -182,7 +182,7 @@ def _share(matches: float | None) -> str:
 
 
 def worst(scored: Sequence[Scored], tokenizer: Any) -> list[str]:
-    """Return the tokens whose score is farthest from honest, in words."""
+    """Describe the tokens whose scores are farthest from honest ones."""
     places = (
         (token.score, one.response.entry.where, index, one.response.output[index], token.expected)
         for one in scored

@@ -37,25 +37,25 @@ if TYPE_CHECKING:
     from intact.measure.bench.workloads import Workload
 
 EXAMPLES = """\
-Prompt, one stream, samples of one prompt, forks, a mixed load
+All workloads: prompt, one stream, samples of one prompt, forks, a mixed load
   intact bench -m smollm2-135m-instruct
-Only some of it, more often, with a picture
+Only some workloads, with more repeats and a plot
   intact bench -m ./model.gguf --only samples --only mixed --repeats 9 --plot speed.png
 The time of each operation of a step
   intact bench -m ./model.gguf --only prompt --profile
-How fast a model of another size would be; and its file for other programs
+The speed of a model of another size; the same model as a file for other programs
   intact bench --shape llama-8b --only stream
   intact bench --shape llama-8b --gguf llama-8b.gguf
 For programs
   intact bench --json | jq '.figures[] | {what, unit, median}'
 
-Close what else runs on the machine. A table gives the median, and the least to the most over the repeats.
+Close other programs first. The table gives the median over the repeats, and the range.
 """
 KIND = "Q4_0"
-"""The type of the matrices of --shape by default."""
-KindOption = Annotated[str, typer.Option("--type", metavar="TYPE", help="Of the matrices of --shape.")]
+"""Default weight type for --shape."""
+KindOption = Annotated[str, typer.Option("--type", metavar="TYPE", help="Weight type for --shape.")]
 TABLE, BAR = 76, 24
-"""Columns of the table without bars, and of the longest bar."""
+"""Width in columns of the table without bars, and of the longest bar."""
 
 
 def command(
@@ -75,7 +75,7 @@ def command(
         typer.Option(
             "--gguf",
             metavar="FILE",
-            help="Only write the model of --shape, for other programs to run.",
+            help="Only write the model of --shape to a file, for use with other programs.",
             show_default=False,
         ),
     ] = None,
@@ -84,14 +84,16 @@ def command(
         typer.Option(
             "--only",
             metavar="WHAT",
-            help="prompt, stream, samples, forks or mixed; may be given again.",
+            help="prompt, stream, samples, forks or mixed; repeatable.",
             show_default=False,
         ),
     ] = None,
-    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Rounds that count, after one to warm up.")] = 3,
-    profile: Annotated[bool, typer.Option("--profile", help="Also profile the operations of a step.")] = False,
+    repeats: Annotated[
+        int, typer.Option("--repeats", min=1, help="Number of measured rounds, after one warm-up round.")
+    ] = 3,
+    profile: Annotated[bool, typer.Option("--profile", help="Also profile the operations of one step.")] = False,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture of the rates.", show_default=False)
+        Path | None, typer.Option("--plot", metavar="FILE", help="Save a plot of the rates.", show_default=False)
     ] = None,
     threads: ThreadsOption = None,
     kv: KvOption = None,
@@ -112,24 +114,26 @@ def command(
     if plot is not None:
         check_plot(plot)
     if shape is None and (gguf is not None or kind != KIND):
-        raise ParameterError("--gguf and --type are those of the model of --shape NAME, which is not given")
+        raise ParameterError("--gguf and --type apply to --shape NAME, which is missing")
     if shape is not None and model != DEFAULT:
         raise ParameterError(f"--shape {shape} makes a model: leave out {model}")
     if shape is not None and draft_model is not None:
-        raise ParameterError(f"--shape {shape} makes a random model, for which none drafts: leave out --draft-model")
+        raise ParameterError(
+            f"--shape {shape} makes a random model, which no draft model fits: leave out --draft-model"
+        )
     several = {"--tensor-parallel": tensor_parallel, "--pipeline-parallel": pipeline_parallel}
     cut_by = next((option for option, value in several.items() if value is not None), None)
     if shape is not None and cut_by is not None:
         raise ParameterError(f"--shape {shape} makes a model for one process: leave out {cut_by}")
     if shape is not None and weights_memory is not None:
         raise ParameterError(
-            f"--weights-memory reads a model from disk: write {shape} by --gguf FILE, and measure that"
+            f"--weights-memory reads a model from disk: write {shape} with --gguf FILE, and measure that"
         )
     if gguf is not None and shape is not None:
         _write(shape, kind, gguf)
         return
     if profile and cut_by is not None:
-        raise ParameterError(f"--profile measures the operations of one process: leave out {cut_by}")
+        raise ParameterError(f"--profile measures the operations of a single process: leave out {cut_by}")
     if shape is None:
         own: dict[str, Any] = {"drafter": drafter, "draft_model": draft_model}
         own |= {"tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel}
@@ -182,7 +186,7 @@ def _write(shape: str, kind: str, path: Path) -> None:
     from intact.measure.bench.shapes import random_checkpoint, write_random
 
     if path.exists():
-        raise ParameterError(f"--gguf: {path} is there already; give a new name, or remove it")
+        raise ParameterError(f"--gguf: {path} already exists; give a new name, or remove it")
     checkpoint = random_checkpoint(shape, kind)
     with spinner(f"writing {path.name}"):
         write_random(checkpoint, path)
@@ -227,7 +231,7 @@ def _print_profile(profile: Profile, limits: Any, threads: int) -> None:
 
 
 def _profiles_document(profiles: list[Profile], limits: MachineLimits | None) -> dict[str, Any]:
-    """Return profiles as JSON has them; nothing without limits."""
+    """Return profiles as JSON values; empty without measured limits."""
     found = [
         {
             "what": profile.title,
@@ -242,7 +246,7 @@ def _profiles_document(profiles: list[Profile], limits: MachineLimits | None) ->
 
 
 def table(figures: list[Measurement], width: int = 0) -> Table:
-    """Return a table of measurements; with bars that compare the rates if there is width for them."""
+    """Return a table of measurements, with bars comparing the rates if there is room for them."""
     numbers = "median", "least to most"
     rows = new_table("what", "median", "", "least to most", right=numbers, whole=("what", "", *numbers))
     if width >= 8:
@@ -300,7 +304,7 @@ def _document(model: str, facts: dict[str, Any], repeats: int, figures: list[Mea
 
 
 def save_plot(figures: list[Measurement], path: Path, title: str) -> None:
-    """Save bars of the rates, with their spread."""
+    """Save a bar chart of the rates with their spread."""
     from matplotlib.figure import Figure as Canvas
 
     rates = [figure for figure in figures if figure.unit == "tokens/s"][::-1]

@@ -1,4 +1,4 @@
-"""``intact chat``: a conversation. Ctrl-C ends the answer, Ctrl-D the chat."""
+"""``intact chat``: hold a conversation. Ctrl-C ends the answer, Ctrl-D the chat."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ from intact.engine.sampling.parameters import SamplingParameters
 from intact.text.template import read_time
 
 EXAMPLES = """\
-With the default model
+Chat with the default model
   intact chat
-With another one, sampled
+Use another model, with sampling
   intact chat -m qwen3-0.6b --temperature 0.7 --seed 1
   intact chat -m qwen3-0.6b --model-defaults --seed 1
-Away from what another message would give, by classifier-free guidance
+Use classifier-free guidance, away from the answer to another message
   intact chat --mix guidance:scale=2 --shadow "Tell me something."
-Go on with the last conversation, or with another one
+Continue the last conversation, or another one
   intact chat --continue
   intact chat --continue 3f9a
-From a program: a message a line in, an answer a line out
+From a program: one message per line in, one answer per line out
   printf 'Hello!\\nAnd in German?\\n' | intact chat --json
 
-In the chat: /help lists its commands, a backslash at the end of a line goes on in the next
+In the chat: /help lists its commands, a backslash at the end of a line continues it on the next
 Ctrl-C ends the answer, Ctrl-D leaves
 """
 
@@ -70,7 +70,7 @@ def command(
         typer.Option(
             "--continue",
             metavar="[ID]",
-            help="Continue a conversation (intact logs), by default the last.",
+            help="Continue a conversation (intact logs); the last one by default.",
             show_default=False,
         ),
     ] = None,
@@ -91,7 +91,7 @@ def command(
     json: JsonOption = False,
     sampling: dict[str, Any],
 ) -> None:
-    """Talk with an instruct model."""
+    """Chat with an instruct model."""
     check_output("--receipt", receipt)
     sampling["seed"] = one_seed(sampling["seed"], "a conversation")
     SamplingParameters.by_name(sampling)
@@ -114,7 +114,7 @@ def command(
     )
     loaded = opened.model
     if loaded.tokenizer.chat_template is None:
-        raise ParameterError(f"{model} has no chat template: it continues text, try intact run {model} PROMPT")
+        raise ParameterError(f"{model} has no chat template, it only continues text: try intact run {model} PROMPT")
     if model_defaults:
         sampling = apply_model_defaults(context, loaded, sampling)
     log = begin_log("chat", opened, model, off=no_log or loading.adapter is not None or mix is not None)
@@ -135,27 +135,27 @@ def command(
 
 
 def _earlier(name: str) -> LoggedConversation:
-    """Return a conversation of the log that can go on."""
+    """Return a conversation from the log that can be continued."""
     store = LogStore()
     found = store.read(store.find(name))
     if not found.entries:
-        raise ParameterError(f"the conversation {found.id} has no entry that can be read")
+        raise ParameterError(f"the conversation {found.id} has no readable entry")
     if "prompt" in found.entries[-1]:
-        raise ParameterError(f"the conversation {found.id} is a text without a chat template: it cannot go on")
+        raise ParameterError(f"the conversation {found.id} is raw text without a chat template: it cannot be continued")
     return found
 
 
 def _continued_sampling(
     context: typer.Context, earlier: LoggedConversation, sampling: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the sampling of a conversation, with the options that are given now."""
+    """Return the sampling of a conversation, overridden by the options given now."""
     return sampling | {
         name: value for name, value in sampling_from(earlier.entries[-1]).items() if not was_given(context, name)
     }
 
 
 def _resume(talk: ChatSession, earlier: LoggedConversation, system: str | None) -> None:
-    """Take over the messages of a conversation; a system message that is given now takes the place of its own."""
+    """Take over the messages of a conversation; a system message given now replaces its own."""
     last = earlier.entries[-1]
     messages = [*last["messages"], {"role": "assistant", "content": last["answers"][0]["text"]}]
     if system is not None:
@@ -193,7 +193,7 @@ def _print_answer(chunks: Iterator[Any]) -> None:
 
 
 def _answer_lines(talk: ChatSession) -> None:
-    """Read a message a line, write an answer a line, or why there is none."""
+    """Read one message per line, and write one answer or error per line."""
     for line in sys.stdin.buffer:
         text = decode(line, "standard input").strip()
         if not text:

@@ -1,7 +1,7 @@
-"""Input of a chat: messages of one line or several, with a history that lasts.
+"""Input of a chat: messages of one or several lines, with a persistent history.
 
-A message goes on in the next line after a backslash at its end, and from a line that begins with three quotes to one
-that ends with them. What is pasted with line feeds is one message where the terminal marks it (bracketed paste).
+A message continues on the next line after a trailing backslash, and from a line that begins with three quotes to one
+that ends with them. Pasted text with line feeds is one message if the terminal supports bracketed paste.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from intact.cli.output import note, say
 
 QUOTES = '"""'
 REMEMBERED = 1000
-"""Messages of the history that are kept."""
+"""Number of messages that the history keeps."""
 
 
 class InputHistory:
-    """The history of the line editor, in a file that only its user may read; a message is a line of JSON in it.
+    """The line editor's history, in a file that only its user may read, with one message per line as JSON.
 
     Parameters
     ----------
     file : Path or None
-        None: nothing is kept beyond this chat.
+        None: keep nothing beyond this chat.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -47,7 +47,7 @@ class InputHistory:
             readline.add_history(message)
 
     def add(self, message: str) -> None:
-        """Add a message that was typed."""
+        """Append a typed message."""
         if self._readline is not None:
             self._readline.add_history(message)
         if self._file is not None:
@@ -58,7 +58,7 @@ class InputHistory:
                 self._file = None
 
     def _read(self) -> list[str]:
-        """Return the messages of earlier chats; a file that has grown too long is cut, damaged lines are left out."""
+        """Return the messages of earlier chats; an overlong file is truncated, damaged lines are skipped."""
         if self._file is None:
             return []
         messages = []
@@ -75,17 +75,17 @@ class InputHistory:
 
 
 def history_file() -> Path:
-    """Return the file of the history of chats."""
+    """Return the file that holds the chat history."""
     return state_folder() / "chat_history"
 
 
 def read_messages(history: InputHistory | None) -> Iterator[str]:
-    """Yield the messages and commands that the user types, until Ctrl-D; Ctrl-C drops what is being typed.
+    """Yield the messages and commands that the user types, until Ctrl-D; Ctrl-C discards the current input.
 
     Parameters
     ----------
     history : InputHistory or None
-        None where standard input is no terminal: nothing is prompted then.
+        None if standard input is not a terminal; no prompt is shown then.
     """
     while True:
         try:
@@ -107,7 +107,7 @@ def read_messages(history: InputHistory | None) -> Iterator[str]:
 
 
 def _message(prompted: bool) -> str:
-    """Read a message of one line or several."""
+    """Read a message of one or several lines."""
     if prompted:
         say("\n")
     lines = [input("> " if prompted else "").strip()]
@@ -123,7 +123,7 @@ def _message(prompted: bool) -> str:
 
 
 def _block(first: str, prompted: bool) -> str:
-    """Read on to the line that ends with three quotes; the end of input ends the block too."""
+    """Read until a line that ends with three quotes, or until the end of input."""
     lines = [first]
     while not lines[-1].rstrip().endswith(QUOTES):
         with suppress(EOFError):
@@ -135,5 +135,5 @@ def _block(first: str, prompted: bool) -> str:
 
 
 def is_interactive() -> bool:
-    """Return true if a user types."""
+    """Return true if standard input is a terminal."""
     return sys.stdin.isatty()

@@ -1,4 +1,4 @@
-"""A chat: its messages, its settings, its answers, and the commands that begin with a slash."""
+"""A chat session: messages, settings, answers, and slash commands."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ FORMAT = "intact-chat"
 
 @dataclass(frozen=True)
 class Reply:
-    """The outcome of a command, beside what it changes in the chat.
+    """The result of a slash command, apart from its changes to the chat.
 
     Attributes
     ----------
     text : str
-        What to tell the user.
+        Text to show the user.
     question : str
-        A message to answer now.
+        Message to answer next.
     leaves : bool
         If true, the chat ends.
     """
@@ -45,14 +45,14 @@ class Reply:
 
 
 class ChatSession:
-    """The messages so far, the model that continues them, the file for receipts of its answers, and the log.
+    """The messages so far, the model that answers them, the file for receipts, and the log.
 
     Parameters
     ----------
     sampling : dict
         Options of `Model.chat_stream`.
     shadow : str, optional
-        The text that a mix reads in the place of each newest message.
+        Text that a mix sees in place of each newest message.
     """
 
     def __init__(
@@ -75,18 +75,18 @@ class ChatSession:
         self.restart()
 
     def restart(self) -> None:
-        """Forget all but the system message."""
+        """Drop all messages except the system message."""
         self.messages = [] if self.system is None else [{"role": "system", "content": self.system}]
 
     def answer(self, text: str, **options: Any) -> Iterator[Any]:
-        """Yield the chunks of the answer. What was said stays in the conversation, even if the answer is cut short.
+        """Yield the chunks of the answer. What was generated stays in the conversation even if the answer is cut short.
 
-        A message that the model refuses (too long, say) is taken back.
+        A message that the model rejects (because it is too long, say) is removed again.
 
         Parameters
         ----------
         **options
-            Options that differ for this answer alone.
+            Options for this answer only.
         """
         self.messages.append({"role": "user", "content": text})
         options = {"now": current(), **self.sampling, **options}
@@ -112,7 +112,7 @@ class ChatSession:
         self._finish(prompt, chunks, options, time.perf_counter() - started)
 
     def _finish(self, prompt: list[Message], chunks: list[Any], options: dict[str, Any], seconds: float) -> None:
-        """Add an answer to the conversation, and to the log."""
+        """Add an answer to the conversation and to the log."""
         answer = logged_answer(chunks)
         self.messages.append({"role": "assistant", "content": answer.text})
         if self._log is not None:
@@ -126,12 +126,12 @@ class ChatSession:
         write_receipts(self._receipt_file, self._receipts)
 
     def obey(self, line: str) -> Reply:
-        """Carry out a /command.
+        """Execute a /command.
 
         Raises
         ------
         IntactError, OSError
-            If it cannot be carried out.
+            If the command fails.
         """
         name, _, rest = line.partition(" ")
         found = COMMANDS.get(_ALIASES.get(name, name))
@@ -145,10 +145,10 @@ class ChatSession:
         Raises
         ------
         ParameterError
-            If nothing was asked yet.
+            If no question has been asked yet.
         """
         if len(self.messages) < 2 or self.messages[-1]["role"] != "assistant":
-            raise ParameterError("nothing was answered yet")
+            raise ParameterError("there is no answer yet")
         return self.messages[:-2], self.messages[-2]["content"]
 
     def _new(self, _: str) -> Reply:
@@ -163,25 +163,25 @@ class ChatSession:
     def _regenerate(self, _: str) -> Reply:
         before, question = self._exchange()
         if not self.sampling.get("temperature"):
-            raise ParameterError("a greedy answer is always the same: /set temperature 0.8 samples")
+            raise ParameterError("a greedy answer is always the same: turn on sampling with /set temperature 0.8")
         self.sampling["seed"] = self.sampling.get("seed", 0) + 1
         self.messages = before
         return Reply(f"with seed {self.sampling['seed']}", question)
 
     def _undo(self, _: str) -> Reply:
         self.messages, question = self._exchange()
-        return Reply(f"taken back: {question:.60}")
+        return Reply(f"removed: {question:.60}")
 
     def _set(self, text: str) -> Reply:
         name, _, value = text.replace("=", " ", 1).partition(" ")
         if name:
             if name not in DEFINITIONS:
-                raise ParameterError(unknown_name(f"{name!r:.40} is no sampling parameter", name, DEFINITIONS))
+                raise ParameterError(unknown_name(f"{name!r:.40} is not a sampling parameter", name, DEFINITIONS))
             changed = {**self.sampling, name: _value(name, value.strip())}
             SamplingParameters.by_name(sampling_of(changed))
             self.sampling = changed
         given = json.loads(SamplingParameters.by_name(sampling_of(self.sampling)).to_json())
-        return Reply(", ".join(f"{name} {value}" for name, value in given.items()) or "all as by default")
+        return Reply(", ".join(f"{name} {value}" for name, value in given.items()) or "all defaults")
 
     def _show(self, _: str) -> Reply:
         turns = [f"{message['role']}: {message['content']}" for message in self.messages]
@@ -207,13 +207,13 @@ class ChatSession:
         except IntactError:
             raise
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ParameterError(f"{path} holds no chat that /save wrote") from error
+            raise ParameterError(f"{path} does not hold a chat written by /save") from error
         self.resume(messages)
         self.sampling |= found
         return Reply(f"{len(messages)} messages from {path}")
 
     def resume(self, messages: list[Message]) -> None:
-        """Go on from messages of an earlier chat."""
+        """Continue from the messages of an earlier chat."""
         self.messages = list(messages)
         self.system = messages[0]["content"] if messages and messages[0]["role"] == "system" else None
 
@@ -228,7 +228,7 @@ class ChatSession:
 
 @dataclass(frozen=True)
 class SlashCommand:
-    """A command of the chat: its method, what it takes, and its help."""
+    """A slash command: its method, its argument, and its help."""
 
     run: Callable[[ChatSession, str], Reply]
     takes: str
@@ -239,12 +239,12 @@ COMMANDS = {
     "/new": SlashCommand(ChatSession._new, "", "start over, with the system message"),
     "/system": SlashCommand(ChatSession._system, "TEXT", "start over with another system message, or without one"),
     "/regenerate": SlashCommand(ChatSession._regenerate, "", "answer the last message again, with the next seed"),
-    "/undo": SlashCommand(ChatSession._undo, "", "take the last message and its answer back"),
-    "/set": SlashCommand(ChatSession._set, "NAME VALUE", "set a sampling parameter; alone: show them"),
+    "/undo": SlashCommand(ChatSession._undo, "", "remove the last message and its answer"),
+    "/set": SlashCommand(ChatSession._set, "NAME VALUE", "set a sampling parameter; without arguments: show all"),
     "/show": SlashCommand(ChatSession._show, "", "show the conversation and the sampling parameters"),
     "/save": SlashCommand(ChatSession._save, "FILE", "save the conversation"),
-    "/load": SlashCommand(ChatSession._load, "FILE", "go on with a saved conversation"),
-    "/help": SlashCommand(ChatSession._help, "", "this list"),
+    "/load": SlashCommand(ChatSession._load, "FILE", "continue a saved conversation"),
+    "/help": SlashCommand(ChatSession._help, "", "show this list"),
     "/exit": SlashCommand(ChatSession._exit, "", "leave"),
 }
 _ALIASES = {"/bye": "/exit", "/quit": "/exit", "/clear": "/new", "/retry": "/regenerate", "/?": "/help"}
@@ -255,7 +255,7 @@ MULTILINE = (
 
 
 def _value(name: str, text: str) -> Any:
-    """Return a sampling parameter from how it is typed."""
+    """Parse a typed value of a sampling parameter."""
     kind = DEFINITIONS[name].kind
     try:
         if kind == "flag":
@@ -275,5 +275,5 @@ _KINDS = {"flag": "true or false", "integer": "a whole number", "decimal": "a nu
 
 def _named(text: str, command: str) -> str:
     if not text:
-        raise ParameterError(f"/{command} takes the name of a file")
+        raise ParameterError(f"/{command} needs a file name")
     return text

@@ -1,4 +1,4 @@
-"""``intact check``: what must hold for a reasoning method, checked on a toy model."""
+"""``intact check``: check the required properties of a reasoning method on a toy model."""
 
 from __future__ import annotations
 
@@ -13,30 +13,32 @@ from intact.cli.output import emit, show
 EXAMPLES = """\
 A method of your own
   intact check my_method.py:shortest
-One of this package, with other parameters
+A built-in method, with other parameters
   intact check best_of_n --set n=8
-For programs
+As JSON
   intact check my_method.py:shortest --json
 """
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="FILE.py:NAME for your own method, or a name of `intact methods`.")],
+    name: Annotated[str, typer.Argument(help="FILE.py:NAME for your own method, or a name from `intact methods`.")],
     settings: SetOption = None,
     seconds: Annotated[
         float,
         typer.Option(
-            "--seconds", min=0.1, help="Seconds that each property may take: a method that never ends is stopped then."
+            "--seconds",
+            min=0.1,
+            help="Time limit of each property in seconds; a method that never ends is stopped then.",
         ),
     ] = 120.0,
     json: JsonOption = False,
 ) -> None:
-    """Check that a method ends, keeps caps, reads every turn, resumes, replays, and ignores what runs beside it.
+    """Check that a method ends, respects caps, reads every turn, resumes, replays, and ignores concurrent work.
 
-    Of a method that declares the composition that it is, this and its declared laws are checked too.
+    If a method declares that it is a composition, that claim and its declared laws are checked too.
 
-    It runs on a toy model of a few letters, in seconds, without an engine and in a process of its own. The status is 1
-    if a property does not hold.
+    The checks take seconds: they use a toy model of a few letters, no engine, and a separate process. The exit status
+    is 1 if a property does not hold.
     """
     from intact.cli.check_process import run_checks
 

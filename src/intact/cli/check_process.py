@@ -1,4 +1,4 @@
-"""The process in which ``intact check`` runs a method: one that never ends is killed there, whatever it does."""
+"""The process in which ``intact check`` runs a method, so that one that never ends can be killed."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from intact._base import system
 from intact._base.errors import IntactError, ParameterError
 
 STARTING = 300.0
-"""Seconds that the process may take to start, on a machine with other work."""
+"""Timeout for starting the process, in seconds; generous, for busy machines."""
 PROGRAM = "from intact.cli.check_process import main; main()"
 
 
 def run_checks(name: str, settings: Sequence[str], seconds: float) -> Generator[dict[str, Any], None, None]:
-    """Check a method in a process of its own; end that process, and all that it started, with the iteration.
+    """Check a method in a separate process; closing the iterator ends that process and everything it started.
 
-    Yield the members `method`, `parameters` and `checks` (pairs of name and meaning) of a dictionary, then those of
-    each `CheckResult`. A check that takes longer than `seconds` fails, and is the last.
+    Yield first a dictionary with `method`, `parameters` and `checks` (pairs of name and meaning), then the fields of
+    each `CheckResult`. A check that takes longer than `seconds` fails and is the last.
 
     Raises
     ------
     IntactError
-        If there is no such method, its file takes longer to load, or a setting makes no sense.
+        If the method does not exist, its file takes longer to load, or a setting is invalid.
     """
     path = os.pathsep.join(filter(None, sys.path))
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", PROGRAM, name, str(seconds), *settings],
-        stdin=subprocess.PIPE,  # whose end tells the process that nobody waits for it any more
+        stdin=subprocess.PIPE,  # closing it tells the process that its parent is gone
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": path},
         start_new_session=True,  # Ctrl-C is for this process, which then ends that one
@@ -55,14 +55,14 @@ def _results(process: subprocess.Popen[bytes], name: str, seconds: float) -> Ite
     subject = lines.next(seconds)
     if subject is None and lines.timed_out:
         message = f"{name} is not loaded after {seconds:g} s: is there a loop outside of its functions?"
-        raise ParameterError(f"{message} --seconds N waits longer")
+        raise ParameterError(f"{message} --seconds N allows more time")
     if subject is None:
         raise ParameterError(f"{name} ended the process that loaded it with status {process.wait()}")
     yield _value(subject)
     for check, meaning in subject["checks"]:
         result = lines.next(seconds)
         if result is None and not lines.timed_out and not process.wait():
-            return  # where the first check fails no other is made
+            return  # if the first check fails, the others are skipped
         if result is not None:
             yield _value(result)
             continue
@@ -76,19 +76,19 @@ def _results(process: subprocess.Popen[bytes], name: str, seconds: float) -> Ite
 
 
 def _value(line: dict[str, Any]) -> dict[str, Any]:
-    """Return a line of the process; raise the error that it is."""
+    """Return a line from the process; raise IntactError if it reports an error."""
     if "error" in line:
         raise IntactError(line["error"])
     return line
 
 
 class _Lines:
-    """The lines of JSON that a process writes.
+    """Reader of the JSON lines that a process writes.
 
     Attributes
     ----------
     timed_out : bool
-        If true, the last one did not come in time.
+        If true, the last line did not arrive in time.
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
@@ -97,7 +97,7 @@ class _Lines:
         system.prepare_pipe(self._file)
 
     def next(self, seconds: float) -> Any:
-        """Return the next line's value; None if the process has ended, or does not write one in time."""
+        """Return the next line's value; None if the process has ended or the timeout has passed."""
         deadline = time.monotonic() + seconds
         while b"\n" not in self._read:
             if not system.wait_for_pipe(self._file, write=False, deadline=deadline):
@@ -111,9 +111,9 @@ class _Lines:
 
 
 def main() -> None:
-    """Check the method that the command's arguments name; write lines of JSON (`run_checks`)."""
+    """Check the method named on the command line; write the results as JSON lines (`run_checks`)."""
     replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the method prints is no reply
+    os.dup2(2, 1)  # the method's own output must not be taken for a reply
 
     def send(value: Any) -> None:
         replies.write(json.dumps(value) + "\n")
@@ -139,6 +139,6 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait for the end of the parent, and end this process with all that it started."""
+    """Wait for the parent to exit, then kill this process and everything it started."""
     sys.stdin.buffer.read()
     system.end_group(os.getpid())

@@ -1,4 +1,4 @@
-"""The options of commands that spread their work over a Ray cluster."""
+"""Options of commands that distribute their work over a Ray cluster."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """A cluster and the number of its workers, none of which changes a result."""
+    """A cluster and its number of workers; neither changes a result."""
 
     ray: Annotated[
         str | None,
         typer.Option(
             "--ray",
             metavar="ADDRESS",
-            help="Ray cluster to spread over: auto, HOST:PORT, or local.",
+            help="Ray cluster to run on: auto, HOST:PORT, or local.",
             rich_help_panel=MACHINES,
             show_default=False,
         ),
@@ -38,38 +38,40 @@ class ClusterOptions:
         typer.Option(
             "--workers",
             min=1,
-            help="Number of workers of the cluster; by default one for each machine.",
+            help="Number of workers; by default one per machine.",
             rich_help_panel=MACHINES,
             show_default=False,
         ),
     ] = None
 
     def check(self, models: ModelOptions) -> None:
-        """Raise if options cannot be combined, Ray is missing, or the cluster does not answer; before any work."""
+        """Raise, before any work, if options cannot be combined, Ray is missing, or the cluster does not respond."""
         if self.ray is None:
             if self.workers is not None:
-                raise ParameterError("--workers goes with --ray: there is no cluster")
+                raise ParameterError("--workers needs --ray: there is no cluster")
             return
         from intact.evaluate.cluster.connection import check_cluster
 
         for name in models.first:
             if name not in ("weights_memory", "drafter", "draft_model"):
                 option = name.replace("_", "-")
-                raise ParameterError(f"--{option} cannot be combined with --ray: its workers load models alone")
+                raise ParameterError(
+                    f"--{option} cannot be combined with --ray: each of its workers loads the models by itself"
+                )
         check_cluster(self.ray)
 
     @contextmanager
     def opened(
         self, backends: Mapping[str, Any], models: ModelOptions, journals: Path | None = None, **loading: Any
     ) -> Iterator[Pool | None]:
-        """Yield a pool of workers with the models of back ends; None without a cluster.
+        """Yield a pool of workers with the back ends' models; None without a cluster.
 
         Parameters
         ----------
         models : ModelOptions
-            Those of the back ends.
+            Loading options of the back ends' models.
         journals : Path, optional
-            The folder where all workers' results are kept.
+            Folder in which all workers' results are kept.
         loading
             Further arguments of `intact.load`.
         """
@@ -96,4 +98,4 @@ class ClusterOptions:
         with opened_pool(self.ray, shipments, count=self.workers, journals=journals, **given) as pool:
             yield pool
             for machine, why in pool.refused.items():
-                note(f"the machine {machine.address} took no part: {why}")
+                note(f"the machine {machine.address} was not used: {why}")

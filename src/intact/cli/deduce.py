@@ -1,4 +1,4 @@
-"""``intact deduce``: all consequences of axioms up to a depth, and proofs of goals by them."""
+"""``intact deduce``: derive all consequences of axioms up to a depth, and prove goals with them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from intact.cli.options import JsonOption, check_output
 from intact.cli.output import emit, note, show
 
 EXAMPLES = """\
-All that follows from facts and rules in three rounds
+Everything that follows from facts and rules in three rounds
   intact deduce family.p --depth 3
 The laws of addition and multiplication by induction, as a page of proofs
   intact deduce examples/peano.p --depth 4 --induction zero,s --html peano.html
-For programs
+As JSON
   intact deduce family.p --json
 
-Exit code 0: every goal is proved; 1: one is open, or the axioms contradict each other; 2: a formula is no rule.
+Exit code 0: every goal is proved; 1: one is open, or the axioms contradict each other; 2: a formula is not a rule.
 """
 
 OPEN = 1
@@ -27,23 +27,24 @@ OPEN = 1
 
 
 def command(
-    file: Annotated[str, typer.Argument(metavar="AXIOMS", help="Rules and goals in TPTP; - is standard input.")],
-    depth: Annotated[int, typer.Option("--depth", min=1, help="Rounds of deduction.")] = 3,
-    height: Annotated[int, typer.Option("--height", min=1, help="How deep terms may be nested.")] = 8,
+    file: Annotated[str, typer.Argument(metavar="AXIOMS", help="TPTP file of rules and goals; - is standard input.")],
+    depth: Annotated[int, typer.Option("--depth", min=1, help="Number of rounds of deduction.")] = 3,
+    height: Annotated[int, typer.Option("--height", min=1, help="Maximum nesting depth of terms.")] = 8,
     induction: Annotated[
         str | None,
         typer.Option(
-            "--induction", metavar="ZERO,SUCCESSOR", help="The symbols of inductions on goals.", show_default=False
+            "--induction", metavar="ZERO,SUCCESSOR", help="Symbols for induction on goals.", show_default=False
         ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write the proofs as a page.", show_default=False)
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write the proofs as an HTML page.", show_default=False),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Deduce all consequences of rules up to a depth, and prove goals from them.
+    """Derive all consequences of rules up to a depth, and prove goals from them.
 
-    Axioms must be rules, ((premise & premise) => head). Conjectures are goals: each may use those proved before it.
+    Axioms must be rules, ((premise & premise) => head). Conjectures are goals; each may use those proved before it.
     """
     from intact._base.errors import ParameterError
     from intact._base.files import read_text, write_whole
@@ -73,8 +74,8 @@ def command(
         for goal in deduction.goals:
             show((f"{goal.by or 'open':10}", "green" if goal.by else "bold red"), goal.name)
         if deduction.block.contradiction is not None:
-            show(("The axioms contradict each other, so that everything would follow.", "bold red"))
+            show(("The axioms contradict each other, so everything would follow from them.", "bold red"))
         elif not deduction.block.complete:
-            note(f"more may follow beyond depth {depth}")
+            note(f"more consequences may follow beyond depth {depth}")
     if deduction.block.contradiction is not None or not all(goal.by for goal in deduction.goals):
         raise typer.Exit(OPEN)

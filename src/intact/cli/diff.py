@@ -1,4 +1,4 @@
-"""``intact diff``: find where two answers diverge, and by how much the tokens differed there."""
+"""``intact diff``: find where two answers diverge, and how far apart the tokens' logits are there."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from intact.measure.audit.diff import Explanation, Parting
 
 EXAMPLES = """\
-Two answers of this program
+Compare two answers of this program
   intact run "Name a colour." --temperature 1 --json > a.json
   intact run "Name a colour." --temperature 1 --seed 1 --json > b.json
   intact diff a.json b.json
-And the logits where they part
+Also show the logits where they diverge
   intact diff a.json b.json --model smollm2-135m-instruct --prompt "Name a colour."
-A receipt and another engine's log
+Compare a receipt with another engine's log
   intact diff answer.receipt llama.jsonl --model ./model.gguf
 
-Exit code 0: equal; 1: they part; 2: they cannot be compared.
+Exit code 0: equal; 1: different; 2: they cannot be compared.
 """
 
 PART = 1
@@ -42,16 +42,16 @@ _BEFORE, _AFTER = 60, 120
 
 def command(
     a: Annotated[Path, typer.Argument(metavar="A", help="A receipt, a log, or the output of intact run --json.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
-    model: Annotated[str | None, model_option("Model that computes the logits at the place.")] = None,
+    b: Annotated[Path, typer.Argument(metavar="B", help="A second file of the same kinds.")],
+    model: Annotated[str | None, model_option("Model that computes the logits where the answers diverge.")] = None,
     prompt: Annotated[
         str | None,
         typer.Option(
-            "--prompt", help="The prompt, where neither file tells it: as intact run had it.", show_default=False
+            "--prompt", help="The prompt given to intact run, if neither file contains it.", show_default=False
         ),
     ] = None,
     system: SystemOption = None,
-    raw: Annotated[bool, typer.Option("--raw", help="The prompt had no chat template.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="The prompt was used without the chat template.")] = False,
     now: ClockNowOption = None,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
@@ -67,7 +67,7 @@ def command(
     if model is not None:
         loaded = fetch.load(model, profile, threads)
     elif prompt is not None or system is not None:
-        raise ParameterError("--prompt and --system are for --model, which computes the logits: give one")
+        raise ParameterError("--prompt and --system need --model, which computes the logits")
     given = _Prompt(prompt, system, raw, current() if now is None else read_time(now))
     explained = [_explain(loaded, parting, given) for parting in partings]
     if json:
@@ -83,13 +83,13 @@ def command(
             for line in lines(parting, explanation, loaded):
                 show(line)
     if len(ones) != len(others):
-        note(f"{a} has {len(ones)} answers, {b} has {len(others)}: those without a partner were not compared")
+        note(f"{a} has {len(ones)} answers, {b} has {len(others)}: the rest were not compared")
     if len(ones) != len(others) or not all(parting.equal for parting in partings):
         raise typer.Exit(PART)
 
 
 class _Prompt(NamedTuple):
-    """The prompt's options, and the time for the chat template."""
+    """The prompt options, and the time for the chat template."""
 
     text: str | None
     system: str | None
@@ -103,25 +103,27 @@ def _explain(model: Model | None, parting: Parting, given: _Prompt) -> Explanati
     if model is None or parting.equal:
         return None
     if parting.prompts == "differ":
-        raise LogError(f"{parting.a.where} and {parting.b.where} had different prompts: no logits are common to them")
+        raise LogError(
+            f"{parting.a.where} and {parting.b.where} had different prompts, so their logits cannot be compared"
+        )
     return explain(model, _prompt_tokens(model, parting, given), parting)
 
 
 def _prompt_tokens(model: Model, parting: Parting, given: _Prompt) -> Sequence[int]:
     known: Any = parting.a.prompt if parting.a.prompt is not None else parting.b.prompt
     if isinstance(parting.b.prompt, tuple) and parting.b.prompt and isinstance(parting.b.prompt[0], int):
-        known = parting.b.prompt  # token ids leave no question
+        known = parting.b.prompt  # token ids are unambiguous
     if given.text is not None:
         known = as_prompt(model, given.text, given.system, given.raw, now=given.now)
     if known is None:
-        raise ParameterError("neither file tells the prompt: give it with --prompt, as intact run had it")
+        raise ParameterError("neither file contains the prompt: give it with --prompt, as for intact run")
     if isinstance(known, ChatPrompt):
         return known.encode(model.tokenizer)
     if isinstance(known, str):
         return model.tokenizer.encode(known)
     if isinstance(known[0], int):
         return list(known)
-    return model.tokenizer.encode_chat(known, now=given.now, control_tokens=True)  # as other engines do
+    return model.tokenizer.encode_chat(known, now=given.now, control_tokens=True)  # as in other engines
 
 
 def _document(parting: Parting, explanation: Explanation | None) -> dict[str, Any]:
@@ -140,7 +142,7 @@ def _document(parting: Parting, explanation: Explanation | None) -> dict[str, An
 
 
 def lines(parting: Parting, explanation: Explanation | None, model: Any) -> Iterator[str]:
-    """The comparison in words."""
+    """Yield the comparison as lines of text."""
     yield f"A {parting.a.where}"
     yield f"B {parting.b.where}"
     if parting.prompts == "differ":

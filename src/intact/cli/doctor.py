@@ -1,4 +1,4 @@
-"""``intact doctor``: what works here, what does not, and what would help."""
+"""``intact doctor``: report what works here, what does not, and how to fix it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from intact.cli.options import JsonOption
 from intact.cli.output import emit, show_rows, size
 
 EXAMPLES = """\
-What works here, what does not, and what would help
+Report what works here, what does not, and how to fix it
   intact doctor
-For a report, or a program
+For a bug report, or a program
   intact doctor --json
 """
 
 FOR_PROGRAMMERS = ("test", "dev", "docs", "bench")
-"""Extras that nobody who only uses the program misses."""
+"""Extras for development only, which users of the program never need."""
 
 
 def command(json: JsonOption = False) -> None:
-    """Tell what works here: instructions, memory, folders, extras, what protects from code that models write."""
+    """Report what works here: instruction sets, memory, folders, extras, and the sandbox for code that models write."""
     facts = examine()
     if json:
         emit(facts)
@@ -33,7 +33,7 @@ def command(json: JsonOption = False) -> None:
 
 
 def examine() -> dict[str, Any]:
-    """Return everything the command prints."""
+    """Return everything that the command prints."""
     from intact.checkpoints.catalogue import store
     from intact.tasks.data import data_folder
     from intact.tools.sandbox import protection
@@ -57,12 +57,12 @@ def _requirements() -> list[str]:
 
     try:
         return metadata.requires(DISTRIBUTION) or []
-    except metadata.PackageNotFoundError:  # run from a checkout
+    except metadata.PackageNotFoundError:  # running from a checkout
         return []
 
 
 def installed(requirement: str) -> str | None:
-    """Return the version of the package that a requirement names, or None."""
+    """Return the installed version of the package that a requirement names, or None."""
     from intact._base.plugins import installed
 
     name = re.match(r"[\w.-]+", requirement)
@@ -75,7 +75,7 @@ def _libraries() -> dict[str, str | None]:
 
 
 def _missing_extras() -> dict[str, list[str]]:
-    """Return, for each extra that is not whole, the packages it lacks."""
+    """Map each incomplete extra to the packages that it lacks."""
     missing: dict[str, list[str]] = {}
     for requirement in _requirements():
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", requirement)
@@ -85,7 +85,7 @@ def _missing_extras() -> dict[str, list[str]]:
 
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the facts as people read them."""
+    """Format the facts for people."""
     guard = facts["sandbox"]
     code = f"refused: {guard['missing']}"
     if guard["protection"] != "none":

@@ -15,14 +15,14 @@ from intact.cli.output import emit, new_table, out, show
 from intact.cli.run import decode
 
 EXAMPLES = """\
-How like the first are the others
+Compare the first text with the others
   intact embed -m ./Qwen3-Embedding-0.6B-Q8_0.gguf "The sky is blue." "What colour is the sky?" "Bread is baked."
-Each line of a file, as JSON
+Embed each line of a file, as JSON
   intact embed -m ./model.gguf --json < lines.txt
-A model that writes texts, by the state of its last token
+Use a generative model, by the state of its last token
   intact embed -m smollm2-135m-instruct --pooling last "A sea." "An ocean."
 
-Many models want an instruction before a question, which their cards state.
+Many models expect an instruction before a question; see the model's card.
 """
 
 
@@ -30,18 +30,18 @@ def command(
     model: ModelArgument,
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TEXT]...", help="By default each line that is piped in.", show_default=False),
+        typer.Argument(metavar="[TEXT]...", help="By default, each line of standard input.", show_default=False),
     ] = None,
     dimensions: Annotated[
         int | None,
-        typer.Option("--dimensions", metavar="N", help="Keep the first N components alone.", show_default=False),
+        typer.Option("--dimensions", metavar="N", help="Keep only the first N components.", show_default=False),
     ] = None,
     pooling: Annotated[
         str | None,
         typer.Option(
             "--pooling",
             metavar="last|cls|mean",
-            help="Ask a model whose files name no pooling; cls and mean are for encoders.",
+            help="Pooling, if the model's files name none; cls and mean are for encoders.",
             show_default=False,
         ),
     ] = None,
@@ -54,7 +54,7 @@ def command(
 
     read = texts or read_lines()
     if not read:
-        raise ParameterError("there is no text: give some, or pipe in a text a line")
+        raise ParameterError("no text given: pass some, or pipe in one per line")
     if pooling not in (None, *POOLINGS):
         raise ParameterError(f"--pooling must be {' or '.join(POOLINGS)}, got {pooling!r:.60}")
     loaded: Any = fetch.load(model, profile, threads)
@@ -75,7 +75,7 @@ def command(
 
 
 def read_lines() -> list[str]:
-    """Return the lines of standard input that hold something; none where it is a terminal."""
+    """Return the non-empty lines of standard input; an empty list if it is a terminal."""
     if sys.stdin.isatty():
         return []
     return [line for line in decode(sys.stdin.buffer.read(), "standard input").splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""``intact eval``: evaluate whole tasks; the result file's bytes depend on model, tasks and method alone."""
+"""``intact eval``: evaluate whole tasks; the result file's bytes depend only on the model, the tasks and the method."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ if TYPE_CHECKING:
     from intact.tasks.choose import Chosen
 
 EXAMPLES = """\
-Ten problems, eight samples of each, one vote
+Ten problems, with a vote of eight samples each
   intact eval smollm2-135m-instruct gsm8k --method self_consistency -n 8 --limit 10 --out gsm8k.jsonl
-Kill it, run it again: it continues, and ends with the same bytes
+If it is killed, run it again: it continues, and ends with the same bytes
   intact eval smollm2-135m-instruct gsm8k --method self_consistency -n 8 --limit 10 --out gsm8k.jsonl
-Several tasks, five seeds; a task's parameters follow a colon
+Several tasks with five seeds; a task's parameters follow a colon
   intact eval qwen2.5-coder-0.5b-instruct svamp gsm_ranges:level=3 procbench --seed 0-4
-Generated problems, which need no data, from any seed
+Generated problems, which need no data, with any seed
   intact eval smollm2-135m-instruct reasoning_gym:seed=7
-Likelihoods of choices
+Multiple choice by likelihood
   intact eval smollm2-135m-instruct arc_easy_likelihood
-A receipt of every answer, by which others can verify a score
+A receipt of every answer, so that others can verify the score
   intact eval smollm2-135m-instruct gsm8k --limit 10 --receipt gsm8k.receipts && intact verify gsm8k.receipts
 On all machines of a Ray cluster
   intact eval qwen2.5-coder-1.5b-instruct humaneval -n 20 --method self_consistency --ray auto
@@ -63,7 +63,7 @@ DEFAULT_TASK = "reasoning_gym"
 
 
 def complete_task(incomplete: str) -> list[str]:
-    """Offer the tasks' names."""
+    """Complete task names."""
     from intact.tasks.choose import complete
 
     return complete(incomplete)
@@ -76,26 +76,24 @@ class PlanOptions:
     method: Annotated[
         str,
         typer.Option(
-            "--method", "-M", help="A name (intact methods), or FILE.py:NAME.", autocompletion=complete_method
+            "--method", "-M", help="Method name (intact methods), or FILE.py:NAME.", autocompletion=complete_method
         ),
     ] = "chain_of_thought"
     n: NOption = None
     settings: SetOption = None
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", min=1, help="Number of problems of each task.", show_default=False),
+        typer.Option("--limit", metavar="N", min=1, help="Number of problems per task.", show_default=False),
     ] = None
     seed: SeedsOption = "0"
     seeds: Annotated[str | None, typer.Option("--seeds", hidden=True)] = None
     budget: Annotated[
         str | None,
-        typer.Option(
-            "--budget", metavar="CAPS", help="Hard caps for each problem, such as tokens=4k.", show_default=False
-        ),
+        typer.Option("--budget", metavar="CAPS", help="Hard caps per problem, such as tokens=4k.", show_default=False),
     ] = None
 
     def chosen_seeds(self) -> tuple[int, ...]:
-        """Return the seeds of `--seed`, or of its old form `--seeds`."""
+        """Return the seeds of `--seed`, or of its older form `--seeds`."""
         if self.seeds is None:
             return parse_seeds(self.seed)
         if self.seed != "0":
@@ -106,7 +104,7 @@ class PlanOptions:
     def planned(
         self, tasks: list[Chosen], others: dict[str, str], sampling: dict[str, Any], system: str | None
     ) -> Plan:
-        """Load the tasks' items, and put the plan together."""
+        """Load the tasks' items, and build the plan."""
         from intact.evaluate.plan import plan
         from intact.reason.registry import find
 
@@ -125,15 +123,15 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class WorkOptions:
-    """Options of the work, none of which changes the result."""
+    """Options for running the work; none changes the result."""
 
     journal: Annotated[
         Path | None,
         typer.Option(
             "--journal",
             metavar="DIR",
-            help="Folder of results, to continue from.",
-            show_default="beside the result",
+            help="Folder of results, to resume from.",
+            show_default="next to the result",
         ),
     ] = None
     parallel: Annotated[
@@ -141,7 +139,7 @@ class WorkOptions:
         typer.Option(
             "--parallel",
             min=1,
-            help="Number of problems at a time. It changes no byte of the result.",
+            help="Number of concurrent problems. It changes no byte of the result.",
             rich_help_panel=Advanced(),
         ),
     ] = 64
@@ -150,7 +148,7 @@ class WorkOptions:
         typer.Option(
             "--batch",
             min=1,
-            help="Maximum rows of a step. It changes no byte of the result.",
+            help="Maximum rows per step. It changes no byte of the result.",
             rich_help_panel=Advanced(),
             show_default=False,
         ),
@@ -160,7 +158,7 @@ class WorkOptions:
         typer.Option(
             "--shuffle",
             metavar="SEED",
-            help="Seed of the order of work. It changes no byte of the result.",
+            help="Seed for the order of work. It changes no byte of the result.",
             rich_help_panel=Advanced(),
             show_default=False,
         ),
@@ -186,7 +184,7 @@ class ResultOptions:
         bool,
         typer.Option(
             "--partial",
-            help="Write results so far to OUT.part.jsonl, for intact report --watch.",
+            help="Write partial results to OUT.part.jsonl, for intact report --watch.",
             rich_help_panel=Advanced(),
         ),
     ] = False
@@ -219,7 +217,7 @@ def command(
     prompts: PromptOptions,
     sampling: dict[str, Any],
 ) -> None:
-    """Evaluate a model on whole tasks: the same bytes whatever the threads, batch, order or machines."""
+    """Evaluate a model on whole tasks: the same bytes for any number of threads, batch size, order or machines."""
     from intact.evaluate.files import check_place, write
     from intact.evaluate.manifest import manifest
     from intact.evaluate.on_cluster import spread
@@ -229,7 +227,7 @@ def command(
     from intact.tasks.choose import choose
 
     others, named = models.named, {short_name(model): model} | models.named
-    prompts.mode()  # is an error before the models are loaded
+    prompts.mode()  # raises before the models are loaded
     chosen = [choose(task_name(task)) for task in tasks or [DEFAULT_TASK]]
     check_output("--receipt", result.receipt)
     mixes.check(models, ray=cluster.ray)
@@ -276,7 +274,7 @@ def command(
 
 
 def _write_receipts(file: Path, run: EvaluationRun) -> None:
-    """Write the receipts that there are; raise if one is missing."""
+    """Write the available receipts; raise if any is missing."""
     from intact.receipts.document import write_receipts
 
     write_receipts(file, [one for one in run.receipts if one is not None and not isinstance(one, str)])

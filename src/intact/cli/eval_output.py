@@ -1,4 +1,4 @@
-"""The output of ``intact eval``: progress, scores, and the facts that may differ from run to run."""
+"""The output of ``intact eval``: progress, scores, and the facts that may differ between runs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
-    """Show progress on stderr, elsewhere than on a terminal a line from time to time.
+    """Show progress on stderr: a bar on a terminal, otherwise an occasional line.
 
-    Yield functions to call with the number of tokens so far and with each finished unit.
+    Yield two functions, to be called with the number of tokens so far and with each finished unit.
     """
     from rich.progress import MofNCompleteColumn, TextColumn
 
@@ -67,7 +67,7 @@ def watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
 
 
 def host(run: EvaluationRun, began: datetime, seconds: float) -> dict[str, Any]:
-    """Return the facts that may differ from run to run: times, rates, the machine, versions."""
+    """Return the facts that may differ between runs: times, rates, machine, versions."""
     tokens = sum(record.cost["tokens"] for record in run.records)
     names = "numpy", "tokenizers", "math-verify", "sympy", "scipy", "reasoning-gym", "datasets", "ray"
     return {
@@ -86,7 +86,7 @@ def host(run: EvaluationRun, began: datetime, seconds: float) -> dict[str, Any]:
 
 
 def summary(run: EvaluationRun, place: Path) -> dict[str, Any]:
-    """Return a run's manifest and scores as JSON has them."""
+    """Return a run's manifest and scores as JSON values."""
     counts = {why: sum(record.why == why for record in run.records) for why in ("spent", "failed")}
     undecided = [{"task": record.task, "seed": record.seed, "id": record.id} for record in run.undecided]
     return {
@@ -107,7 +107,7 @@ def print_scores(run: EvaluationRun, place: Path) -> None:
         label = run.manifest["tasks"][score.task]["label"]
         table.add_row(Text(label), score.metric, form.format(score.value), both, f"{score.problems:,}")
     out().print(table)
-    for why, words in (("spent", "had spent their budget or context"), ("failed", "failed")):
+    for why, words in (("spent", "exhausted their budget or context"), ("failed", "failed")):
         found = [record for record in run.records if record.why == why]
         if found:
             first = f"; the first, {found[0].id}: {found[0].error}" if found[0].error else ""
@@ -115,10 +115,10 @@ def print_scores(run: EvaluationRun, place: Path) -> None:
     if run.undecided:
         ids = ", ".join(dict.fromkeys(record.id for record in run.undecided))
         message = (
-            f"no score: verdicts are undecided, as judging ran out of time or memory, on {len(run.undecided)} "
-            f"of {len(run.records)} records ({ids}); the same command tries these again"
+            f"no score: judging ran out of time or memory, so verdicts are undecided on {len(run.undecided)} "
+            f"of {len(run.records)} records ({ids}); run the same command to retry them"
         )
         show(message, style="red")
     for caveat in run.manifest["caveats"]:
         show(caveat, style="yellow")
-    note(f"{place}, and beside it the trees of texts and the times")
+    note(f"{place}, with the trees of texts and the times next to it")

@@ -1,4 +1,4 @@
-"""From the name of a model to its file, pulled on the way if need be, and to the loaded model."""
+"""Resolve a model name to its file, pulling it if necessary, and load the model."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from intact.tasks.task import Task
 
 ADAPTER: Final = "adapter"
-"""The name that an adapter gets here: receipts know it by its weights."""
+"""The name that an adapter gets here; receipts identify it by its weights."""
 observers: list[Callable[[str, Any], None]] = []
-"""Told of every model that is loaded: the name it goes by, and the model."""
+"""Callbacks called with the name and the model whenever a model is loaded."""
 _STAGES = {"fetch": "fetching", "unpack": "unpacking", "check": "checking", "wait": "waiting for another pull of"}
 
 
 def pull_with_progress(model: Entry | PullPlan) -> Pulled:
-    """Pull a model of the catalogue, or one that was chosen on the hub, with a progress bar on stderr."""
+    """Pull a model from the catalogue, or one chosen on the hub, with a progress bar on stderr."""
     from intact.checkpoints.download import PullPlan, pull, pull_planned
 
     with _progress(str(model.name)) as report:
@@ -37,21 +37,21 @@ def pull_with_progress(model: Entry | PullPlan) -> Pulled:
 
 
 def fetch_problems(task: Task) -> list[Pulled]:
-    """Fetch the full set of a task, all its files, with a progress bar on stderr.
+    """Fetch all files of a task's full set, with a progress bar on stderr.
 
     Raises
     ------
     ParameterError
         If the task's files cannot be fetched by name.
     DownloadError
-        As of `intact.checkpoints.download.fetch_from_github`.
+        As for `intact.checkpoints.download.fetch_from_github`.
     """
     from intact.checkpoints.download import fetch_from_github
     from intact.tasks.data import data_folder, fetched_folder
 
     if not task.upstream:
         if task.called or not any(task.files.values()):
-            raise ParameterError(f"{task.called or task.name} needs no file that could be fetched: leave --fetch out")
+            raise ParameterError(f"{task.called or task.name} needs no files to be fetched: leave --fetch out")
         where = ", ".join(str(data_folder() / file) for file in dict.fromkeys(task.files.values()))
         raise ParameterError(f"{task.name} cannot be fetched by name: get it from {task.source} and put it at {where}")
     fetched = []
@@ -64,7 +64,7 @@ def fetch_problems(task: Task) -> list[Pulled]:
 
 @contextmanager
 def _progress(name: str) -> Iterator[Report]:
-    """Show a progress bar on stderr; yield the function that a fetch reports to."""
+    """Show a progress bar on stderr; yield the callback that reports progress."""
     from rich.markup import escape
     from rich.progress import DownloadColumn, TransferSpeedColumn
 
@@ -74,16 +74,16 @@ def _progress(name: str) -> Iterator[Report]:
 
 
 def locate(model: str) -> Path:
-    """Return the file or folder of a model by its name or path.
+    """Return the file or folder of a model given by name or path.
 
-    The default model is pulled on first use, others after a question.
+    The default model is pulled on first use, others after asking.
 
     Raises
     ------
     MissingModelError
-        It is not here and nobody said yes.
+        If it is not here and the user did not agree to a pull.
     ParameterError
-        No such name or path.
+        If there is no such name or path.
     """
     try:
         return resolve(model)
@@ -100,7 +100,7 @@ def locate(model: str) -> Path:
 
 
 def find_source(name: str | HubName) -> tuple[Entry | PullPlan, str]:
-    """Return what a pull of a name would fetch, and its size and licence; of a name on the hub, as the hub says.
+    """Return what a pull of a name would fetch, with its size and licence (as stated by the hub for names on the hub).
 
     Raises
     ------
@@ -122,12 +122,12 @@ def _agreed(question: str, default: bool) -> bool:
 
 
 def agreed_to(question: str) -> bool:
-    """Ask a question whose default is no; without a terminal the answer is no."""
+    """Ask a question whose default is no; the answer is no if there is no terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty() and _agreed(question, default=False)
 
 
 def _note_faster_tier() -> None:
-    """Say once that a faster tier was not built; ``intact doctor`` says it whenever it is asked."""
+    """Report once that a faster tier was not built; ``intact doctor`` always reports it."""
     from intact.cli.log_store import state_folder
     from intact.executors.native import describe_faster_tier
 
@@ -157,9 +157,9 @@ def load(
     weights_memory: str | None = None,
     **options: Any,
 ) -> Model:
-    """Locate a model and load it; a spinner on stderr if that takes a while. Options are those of `intact.load`.
+    """Locate a model and load it, with a spinner on stderr; options are those of `intact.load`.
 
-    Settings that `intact tune` found for it are taken where neither parameters nor `options` say otherwise.
+    Settings that `intact tune` found for the model apply unless parameters or `options` override them.
     """
     _note_faster_tier()
     path = locate(model)

@@ -1,4 +1,4 @@
-"""The help of commands: common options and a few examples by `--help`, everything by `--help-all`; `intact help`."""
+"""Help of commands: common options and a few examples with `--help`, everything with `--help-all`; `intact help`."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from intact.cli.options import Advanced
 from intact.cli.output import examples
 
 EXAMPLES = """\
-All commands, by group
+All commands by group
   intact help all
-The common options of a command, with examples; then all of its options
+The common options of a command with examples, then all of its options
   intact help solve
   intact solve --help-all
-A command of a group
+A subcommand
   intact help receipt show
 """
 _ALL = "intact.cli.help.all"
-"""The key of a context's `meta` that says that the help is to show everything."""
+"""Key in a context's `meta` that requests the full help."""
 _SHORT_EXAMPLES = 3
-"""Examples that the short help of a command with advanced options shows."""
+"""Number of examples in the short help of a command that has advanced options."""
 
 
 def is_advanced(parameter: Any) -> bool:
-    """Return true if only `--help-all` shows an option."""
+    """Return true if an option is shown only by `--help-all`."""
     return isinstance(parameter, TyperOption) and isinstance(parameter.rich_help_panel, Advanced)
 
 
 class WithHelp:
-    """A command or a group whose help ends in its epilog, the examples, and has a short and a full form."""
+    """Mixin for commands and groups: help that ends with examples (the epilog), in a short and a full form."""
 
     epilog: str | None
     params: list[Any]
@@ -42,18 +42,18 @@ class WithHelp:
 
     @property
     def is_long(self) -> bool:
-        """If true, the full help shows more than the short one."""
+        """If true, the full help shows more than the short help."""
         return any(map(is_advanced, self.params))
 
     def shortened(self) -> Any:
-        """Return a copy of this command with what its short help shows."""
+        """Return a copy of this command reduced to its short help."""
         short = copy.copy(self)
         short.params = [one for one in self.params if not is_advanced(one)]
         short.epilog = _first_examples(self.epilog or "")
         return short
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters; `--help-all` is derived from `--help`, whose callback prints the help."""
+        """Return the parameters, with `--help-all` derived from `--help`, whose callback prints the help."""
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         if self._help_all is None:
             self._help_all = option = copy.copy(params[-1])
@@ -63,7 +63,7 @@ class WithHelp:
         return [*params, self._help_all]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help, then the examples as they are written."""
+        """Print the help, followed by the examples verbatim."""
         page = copy.copy(self) if ctx.meta.get(_ALL) or not self.is_long else self.shortened()
         epilog, page.epilog = page.epilog, None
         super(WithHelp, page).format_help(ctx, formatter)  # type: ignore[misc]
@@ -71,7 +71,7 @@ class WithHelp:
 
 
 def _show_all(ctx: Any, parameter: Any, wanted: bool) -> None:
-    """Print the full help and end."""
+    """Print the full help and exit."""
     if wanted and not ctx.resilient_parsing:
         show_help(ctx, everything=True)
         ctx.exit()
@@ -80,11 +80,11 @@ def _show_all(ctx: Any, parameter: Any, wanted: bool) -> None:
 def show_help(ctx: Any, *, everything: bool = False) -> None:
     """Print the help of a context's command."""
     ctx.meta[_ALL] = everything
-    typer.echo(ctx.command.get_help(ctx))  # which has printed it: the rest is what `--help` adds
+    typer.echo(ctx.command.get_help(ctx))  # get_help has printed it; this adds the same rest as `--help`
 
 
 def _first_examples(text: str) -> str:
-    """Return the first examples: a heading and its commands each."""
+    """Return the first examples, each a heading with its commands."""
     kept: list[str] = []
     headings, before = 0, ""
     for line in text.splitlines():
@@ -100,10 +100,10 @@ def command(
     context: typer.Context,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[COMMAND]", help="A command, or all for the list of all.", show_default=False),
+        typer.Argument(metavar="[COMMAND]", help="Command name, or all for the full list.", show_default=False),
     ] = None,
 ) -> None:
-    """Show the commands, or the help of one."""
+    """List the commands, or show the help of one."""
     ctx: Any = context.find_root()
     if words == ["all"]:
         show_help(ctx, everything=True)

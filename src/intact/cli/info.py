@@ -1,4 +1,4 @@
-"""``intact info``: what this installation is, or what a model is."""
+"""``intact info``: describe this installation, or a model."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 Version, numerics version, instruction set, cores, memory
   intact info
-With another tier: scalar, avx2, avx512, vbmi2, zen4, amx or neon
+The same with another tier: scalar, avx2, avx512, vbmi2, zen4, amx or neon
   INTACT_ISA=scalar intact info
-Architecture, layers, weight formats, context
+A model's architecture, layers, weight formats and context
   intact info smollm2-135m-instruct
   intact info ./model.gguf --json
-Its digests, as receipts name it: weights, tokenizer, chat template
+The model's digests, as recorded in receipts: weights, tokenizer, chat template
   intact info smollm2-135m-instruct --digests
-The architectures that can run, their names in files, and how they were compared
+The supported architectures, their names in files, and how they were compared
   intact info --architectures
-The drafters, which guess ahead
+The drafters of speculative decoding
   intact info --drafters
-The codecs of the KV cache
+The KV cache codecs
   intact info --codecs
-Both, for a program
+Both lists, as JSON
   intact info --codecs --drafters --json
 """
 
 
 class InfoList(NamedTuple):
-    """A list of what there is: for machines, and as rows of a table."""
+    """A listing, as JSON and as table rows."""
 
     document: list[dict[str, Any]]
     rows: Sequence[tuple[str, ...]]
@@ -53,30 +53,33 @@ def command(
         str | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="A name or a path; without it, this installation.",
+            help="Model name or path; without it, this installation.",
             autocompletion=complete_model,
             show_default=False,
         ),
     ] = None,
     digests: Annotated[
-        bool, typer.Option("--digests", help="Also the model's digests, as receipts have them (docs/receipts.md).")
+        bool,
+        typer.Option(
+            "--digests", help="Also print the model's digests as recorded in receipts (docs/spec/receipts.md)."
+        ),
     ] = False,
     architectures: Annotated[
-        bool, typer.Option("--architectures", help="The architectures that can run (docs/families.md).")
+        bool, typer.Option("--architectures", help="List the supported architectures (docs/families.md).")
     ] = False,
-    drafters: Annotated[bool, typer.Option("--drafters", help="The drafters there are (docs/drafting.md).")] = False,
+    drafters: Annotated[bool, typer.Option("--drafters", help="List the drafters (docs/drafting.md).")] = False,
     codecs: Annotated[
-        bool, typer.Option("--codecs", help="The codecs of the KV cache there are (docs/kv_codecs.md).")
+        bool, typer.Option("--codecs", help="List the KV cache codecs (docs/spec/kv_codecs.md).")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Tell about this installation, about a model, or about architectures, drafters or codecs of the KV cache."""
+    """Describe this installation or a model, or list architectures, drafters or KV cache codecs."""
     chosen = {"architectures": architectures, "drafters": drafters, "codecs": codecs}
     wanted = [name for name, given in chosen.items() if given]
     if wanted and (model is not None or digests):
-        raise ParameterError(f"--{wanted[0]} are this installation's: name no model")
+        raise ParameterError(f"--{wanted[0]} describes this installation: leave out the model")
     if model is None and digests:
-        raise ParameterError("--digests are a model's: name one")
+        raise ParameterError("--digests describes a model: name one")
     if wanted:
         show_lists({name: _LISTS[name]() for name in wanted}, json)
         return
@@ -88,7 +91,7 @@ def command(
 
 
 def show_lists(lists: Mapping[str, InfoList], json: bool) -> None:
-    """Print lists, a line for each entry, or as JSON: one list as it is, several by their names."""
+    """Print listings with one line per entry, or as JSON: a single one directly, several keyed by name."""
     if json:
         found = {name: one.document for name, one in lists.items()}
         emit(found if len(found) > 1 else next(iter(found.values())))
@@ -100,7 +103,7 @@ def show_lists(lists: Mapping[str, InfoList], json: bool) -> None:
 
 
 def _architectures() -> InfoList:
-    """List the architectures; as JSON with all that is known."""
+    """List the architectures; as JSON with all known facts."""
     from intact.models.descriptions import describe_architectures
 
     found = describe_architectures()
@@ -122,7 +125,7 @@ def _drafters() -> InfoList:
 
 
 def _codecs() -> InfoList:
-    """List the codecs of the KV cache."""
+    """List the KV cache codecs."""
     from intact.numerics.profiles import describe_codecs
 
     found = describe_codecs()
@@ -157,7 +160,7 @@ def installation() -> dict[str, Any]:
 
 
 def describe(path: Path, digests: bool = False) -> dict[str, Any]:
-    """Return what a checkpoint's header says; weights are read for their digests alone."""
+    """Describe a checkpoint from its header; weights are read only to compute digests."""
     from intact.checkpoints.formats import open_checkpoint
 
     with open_checkpoint(path) as checkpoint:
@@ -223,7 +226,7 @@ def _config(config: Any) -> dict[str, Any]:
 
 
 def format_fact(key: str, value: Any) -> str:
-    """Return a fact as the text of a table's cell."""
+    """Format a fact as the text of a table cell."""
     if value is None:
         return "-"
     if key in ("bytes", "memory"):

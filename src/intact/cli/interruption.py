@@ -1,4 +1,4 @@
-"""Ctrl-C in a run that takes long: what was kept, and the command that goes on from it."""
+"""Ctrl-C in long runs: report what was kept, and the command that resumes the run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Interrupted(KeyboardInterrupt):
     Attributes
     ----------
     kept : Path or None
-        Where the results so far are.
+        Path of the results so far.
     option : str
-        The option that keeps them.
+        The option that keeps results.
     """
 
     def __init__(self, kept: Path | None, option: str) -> None:
@@ -25,16 +25,16 @@ class Interrupted(KeyboardInterrupt):
         self.kept, self.option = kept, option
 
     def advice(self, command: str) -> str:
-        """Return what to tell the user, with the command that was interrupted as the shell takes it."""
+        """Return advice for the user, with the interrupted command quoted for the shell."""
         if self.kept is None:
-            return f"nothing was kept; with {self.option} the same command keeps results, and goes on after Ctrl-C\n"
+            return f"nothing was kept; with {self.option} the same command keeps results, and can resume after Ctrl-C\n"
         there = f"results so far are in {self.kept}" if self.kept.exists() else f"there is nothing in {self.kept} yet"
-        return f"{there}; to go on:\n  {command}\n"
+        return f"{there}; to continue:\n  {command}\n"
 
 
 @contextmanager
 def resumable(kept: Path | None, option: str = "--journal DIR") -> Iterator[None]:
-    """Run work of which the same command does the rest after Ctrl-C, where `kept` names the place of its results."""
+    """Run work that the same command can resume after Ctrl-C; `kept` is the path of its results."""
     try:
         yield
     except KeyboardInterrupt:
@@ -42,7 +42,7 @@ def resumable(kept: Path | None, option: str = "--journal DIR") -> Iterator[None
 
 
 def typed_program() -> list[str]:
-    """Return the words before the arguments of this process: ``intact``, or ``python -m intact``."""
+    """Return the program words of this process: ``intact``, or ``python -m intact``."""
     words = sys.orig_argv[: max(1, len(sys.orig_argv) - len(sys.argv) + 1)]
     if words[-1] != sys.argv[0]:  # -m MODULE: argv has the module's file
         return words

@@ -1,4 +1,4 @@
-"""``intact keys``: make keys, show them, and sign receipts with them."""
+"""``intact keys``: create keys, show them, and sign receipts with them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from intact.cli.output import emit, note, say
 from intact.cli.verify import parsers
 
 NEW_EXAMPLES = """\
-A private key, readable by you alone, and its public key beside it
+A private key that only you can read, and its public key next to it
   intact keys new paper.key
 """
 SHOW_EXAMPLES = """\
-The public key, to be published
+The public key, for publication
   intact keys show paper.key
   intact keys show paper.key.pub
 """
 SIGN_EXAMPLES = """\
 Sign every receipt of a file
   intact keys sign answers.receipts --key paper.key
-Keep the file as it is
+Keep the file, and write another
   intact keys sign answers.receipts --key paper.key --output signed.receipts
 """
 
-KeyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The key's file.", show_default=False)]
+KeyFile = Annotated[Path, typer.Argument(metavar="FILE", help="Key file.", show_default=False)]
 
 
 def new(file: KeyFile, json: JsonOption = False) -> None:
-    """Make a key for signatures, and print its public key. Nothing is overwritten."""
+    """Create a signing key, and print its public key. Existing files are never overwritten."""
     from intact.receipts.signature import PUBLIC_SUFFIX, new_key
 
     key = new_key(file)
@@ -44,7 +44,7 @@ def new(file: KeyFile, json: JsonOption = False) -> None:
 
 
 def show(file: KeyFile, json: JsonOption = False) -> None:
-    """Print the public key of a file."""
+    """Print the public key in a file."""
     from intact.receipts.signature import public_key
 
     public = public_key(str(file)).hex()
@@ -55,15 +55,17 @@ def show(file: KeyFile, json: JsonOption = False) -> None:
 
 
 def sign(
-    receipts: Annotated[Path, typer.Argument(metavar="RECEIPTS", help="A file of receipts.", show_default=False)],
-    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="The private key.", show_default=False)],
+    receipts: Annotated[Path, typer.Argument(metavar="RECEIPTS", help="File of receipts.", show_default=False)],
+    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="Private key.", show_default=False)],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Where to; by default the same file.", show_default=False),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Output file; by default the same file.", show_default=False
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Sign receipts; a signature that they had is replaced. Whose root is not that of its parts is not signed."""
+    """Sign receipts, replacing existing signatures. A receipt whose root does not match its parts is not signed."""
     from intact.receipts.document import read_receipts, write_receipts
     from intact.receipts.signature import read_key
     from intact.solving.receipts.document import RunReceipt
@@ -72,7 +74,7 @@ def sign(
     signed = []
     for number, receipt in enumerate(read_receipts(receipts, parsers()), 1):
         if isinstance(receipt, RunReceipt) and receipt.root != receipt.digest:
-            raise ReceiptError(f"{receipts}, line {number}: its root is not that of its parts; nothing was signed")
+            raise ReceiptError(f"{receipts}, line {number}: its root does not match its parts; nothing was signed")
         signed.append(receipt.signed(private.sign(receipt.digest)))
     write_receipts(output or receipts, signed)
     if json:

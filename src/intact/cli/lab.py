@@ -1,4 +1,4 @@
-"""``intact lab``: measure ways to store a model, side by side."""
+"""``intact lab``: compare ways to store a model."""
 
 from __future__ import annotations
 
@@ -21,55 +21,65 @@ if TYPE_CHECKING:
     from intact.evaluate.report.blocks import Table
 
 EXAMPLES = """\
-Three specs of a model on a text
+Compare three specs of a model on a text
   intact lab -m smollm2-135m-instruct --specs int4-32,nf4,mxfp4 --text wiki.test.txt --work lab
-With a quantiser that is calibrated on another text
+Include a quantiser that is calibrated on another text
   intact lab -m ./model.gguf --specs int3-16,gptq:int3-16 --text wiki.test.txt --calibrate wiki.valid.txt --work lab
-Specs of a file, a line each; a report with a plot
+Read specs from a file, one per line; write a report with a plot
   intact lab -m ./model.gguf --specs-file specs.txt --text wiki.test.txt --work lab --report formats.html
-Accuracy of the best specs on multiple choice, and speed
+Measure the accuracy of the best specs on multiple choice, and speed
   intact lab -m ./model.gguf --specs int4-32,int8-32 --text wiki.test.txt --work lab --tasks arc_easy_likelihood --speed
 
-All figures but speed are of FP32 arithmetic on the quantised weights, so that they show the format's cost alone;
---profile measures them with activations on a grid as well.
+All figures except speed use FP32 arithmetic on the quantised weights, so that they show only the format's cost;
+--profile also quantises activations.
 """
 
 
 def command(
     model: ModelArgument,
-    text: Annotated[Path, typer.Option("--text", metavar="FILE", help="A text in UTF-8 that is scored.")],
-    work: Annotated[
-        Path, typer.Option("--work", metavar="FOLDER", help="Where logits and rows are kept; a run goes on from there.")
-    ],
+    text: Annotated[Path, typer.Option("--text", metavar="FILE", help="UTF-8 text to score.")],
+    work: Annotated[Path, typer.Option("--work", metavar="FOLDER", help="Folder for logits and rows, to resume from.")],
     specs: Annotated[
-        str, typer.Option("--specs", metavar="A,B", help="Specs (intact quantize --list), by commas.")
+        str, typer.Option("--specs", metavar="A,B", help="Specs (intact quantize --list), separated by commas.")
     ] = "",
     specs_file: Annotated[
         Path | None,
         typer.Option(
-            "--specs-file", metavar="FILE", help="A spec a line; # begins a remark.", rich_help_panel=Advanced()
+            "--specs-file",
+            metavar="FILE",
+            help="File with one spec per line; # starts a comment.",
+            rich_help_panel=Advanced(),
         ),
     ] = None,
     calibrate: Annotated[
-        Path | None, typer.Option("--calibrate", metavar="TEXT", help="Another text, for quantisers that need one.")
+        Path | None,
+        typer.Option("--calibrate", metavar="TEXT", help="A different text, for quantisers that need calibration."),
     ] = None,
-    context: Annotated[int, typer.Option("--context", help="Tokens in a window.")] = 512,
-    windows: Annotated[int, typer.Option("--windows", help="Windows of the text that are scored.")] = 16,
+    context: Annotated[int, typer.Option("--context", help="Tokens per window.")] = 512,
+    windows: Annotated[int, typer.Option("--windows", help="Number of windows of the text to score.")] = 16,
     calibration_windows: Annotated[
         int,
         typer.Option(
-            "--calibration-windows", help="Windows of 512 tokens of the other text.", rich_help_panel=Advanced()
+            "--calibration-windows",
+            help="Number of 512-token windows of the calibration text.",
+            rich_help_panel=Advanced(),
         ),
     ] = 32,
     embeddings: Annotated[
-        str, typer.Option("--embeddings", metavar="SPEC", help="As of intact quantize.", rich_help_panel=Advanced())
+        str,
+        typer.Option(
+            "--embeddings",
+            metavar="SPEC",
+            help="Spec for token embeddings and head; keep leaves them unchanged.",
+            rich_help_panel=Advanced(),
+        ),
     ] = "keep",
     source: Annotated[
         Literal["file", "permuted", "rotated"],
         typer.Option(
             "--source",
             metavar="KIND",
-            help="Float weights: the file's (file), or permuted or rotated ones of the same function.",
+            help="Float weights: the file's own (file), or permuted or rotated weights of the same function.",
             rich_help_panel=Advanced(),
         ),
     ] = "file",
@@ -79,38 +89,38 @@ def command(
             "--profile",
             callback=check_profile,
             metavar="NAME",
-            help="Arithmetic of the rows; others than fp32 add the cost of activations (docs/profiles.md).",
+            help="Arithmetic for the rows; profiles other than fp32 include activations (docs/spec/profiles.md).",
         ),
     ] = "fp32",
     tasks: Annotated[
         list[str] | None,
-        typer.Option("--tasks", metavar="NAME", help="A task of choices, for the best specs; may be given again."),
+        typer.Option("--tasks", metavar="NAME", help="Multiple-choice task for the best specs; repeatable."),
     ] = None,
     items: Annotated[
         int | None,
         typer.Option(
             "--items",
             min=1,
-            help="Only the first so many items of a task.",
+            help="Maximum items per task.",
             show_default=False,
             rich_help_panel=Advanced(),
         ),
     ] = None,
-    speed: Annotated[bool, typer.Option("--speed", help="Measure tokens a second, which does not repeat.")] = False,
+    speed: Annotated[bool, typer.Option("--speed", help="Measure tokens a second, which is not reproducible.")] = False,
     pairs: Annotated[
         list[str] | None,
         typer.Option(
             "--pair",
             metavar="A,B",
-            help="Specs to compare; by default each with the next by KL.",
+            help="Specs to compare; by default each with the next best by KL.",
             rich_help_panel=Advanced(),
         ),
     ] = None,
     plot_file: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="KL over bits as a picture (.svg).")
+        Path | None, typer.Option("--plot", metavar="FILE", help="Plot KL divergence against bits (.svg).")
     ] = None,
     report_file: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="All of it as one page (.html).")
+        Path | None, typer.Option("--report", metavar="FILE", help="Write a report of everything (.html).")
     ] = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
@@ -159,11 +169,11 @@ def command(
         _print(accuracy_table(result))
     if result.speed:
         _print(speed_table(result))
-        note("tokens a second: medians of rounds and their range, of this machine on one day")
+        note("tokens a second: medians and ranges over rounds, on this machine on one day")
 
 
 def read_specs(file: Path | None) -> list[str]:
-    """Return the specs of a file: a line each, # begins a remark."""
+    """Return the specs in a file: one per line, # starts a comment."""
     lines = [] if file is None else read_text(file, ParameterError).splitlines()
     return [spec for line in lines if (spec := line.partition("#")[0].strip())]
 

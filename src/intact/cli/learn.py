@@ -1,4 +1,4 @@
-"""``intact learn``: what runs teach: methods for questions, settings for tasks, values of texts, concepts."""
+"""``intact learn``: learn from runs: methods for questions, settings for tasks, values of texts, and concepts."""
 
 from __future__ import annotations
 
@@ -36,57 +36,61 @@ if TYPE_CHECKING:
     from intact.reason.parts.choice import PolicyOutcome
 
 METHODS_EXAMPLES = """\
-Run some methods on one task, a vote of four samples among them
+Run some methods on one task, including a vote of four samples
   intact solve self_consistency --task gsm8k -n 4 --journal runs/sc4
   intact solve self_consistency --task gsm8k -n 16 --journal runs/sc16
   intact solve best_of_n --task gsm8k -n 16 --journal runs/bon16
-Learn which is best for which agreement of the four, within 4000 tokens a question
+Learn which is best for which agreement of the four, within 4000 tokens per question
   intact learn methods runs/*/answers.jsonl --tokens 4000 --to methods.json
 Use what was learnt
   intact solve compute_optimal "What is 17 * 23?" --set table=methods.json
 """
 
 VALUE_EXAMPLES = """\
-Texts of a task's problems; those that runs have left in the journal are not written again
+Learn from texts of a task's problems, reusing those that earlier runs left in the journal
   intact learn value -m qwen2.5-coder-0.5b-instruct --task gsm8k --limit 100 -n 4 --journal runs/gsm8k --to value.json
 Use what was learnt
   intact solve best_of_n "What is 17 * 23?" -m qwen2.5-coder-0.5b-instruct --set scorer=value:value.json
 """
 
 SETTINGS_EXAMPLES = """\
-A first guess for another task, of sweeps that have ended
+Guess settings for another task from finished sweeps
   intact learn settings sweeps/*/sweep.json --task svamp --to guess.json
-The same for a model of 1.5 billion parameters whose vote of 16 is right on six of ten
+The same for a model of 1.5 billion parameters whose vote of 16 solves 60% of the problems
   intact learn settings sweeps/*/sweep.json --task svamp --size 1.5b --accuracy 0.6 --to guess.json
-Of result files; one of each task and model has the baseline
+From result files; each task and model needs one with the baseline
   intact learn settings runs/*.jsonl --baseline chain_of_thought:temperature=0 --to guess.json
-Try these settings among others
+Include these settings in a sweep
   intact sweep svamp --guess guess.json --tokens 2m --out sweeps/svamp
 """
 
 CONCEPTS_EXAMPLES = """\
 Solve training problems
   intact eval qwen2.5-coder-1.5b-instruct gsm8k:split=train --limit 200 --out train.jsonl
-Have a model write a concept of each that was answered rightly
+Have a model write a concept for each correctly solved one
   intact learn concepts train.jsonl --model qwen2.5-coder-1.5b-instruct --to concepts.txt
-Use the memory on other problems; one of the training problems is refused
+Use the memory on other problems; training problems are refused
   intact eval qwen2.5-coder-1.5b-instruct gsm8k --method concept_memory --set file=concepts.txt
 """
 
-ToOption = Annotated[Path, typer.Option("--to", metavar="FILE", help="Where to write what was learnt.")]
+ToOption = Annotated[Path, typer.Option("--to", metavar="FILE", help="Output file.")]
 
 
 def methods(
-    logs: Annotated[list[Path], typer.Argument(metavar="LOG", help="answers.jsonl of runs with --task and --journal.")],
+    logs: Annotated[
+        list[Path], typer.Argument(metavar="LOG", help="answers.jsonl files of runs with --task and --journal.")
+    ],
     to: ToOption,
     tokens: Annotated[
-        float | None, typer.Option("--tokens", help="A question's mean tokens at most.", show_default=False)
+        float | None, typer.Option("--tokens", help="Maximum mean tokens per question.", show_default=False)
     ] = None,
-    pilot: Annotated[int, typer.Option("--pilot", min=1, help="Samples whose agreement tells difficulty.")] = 4,
+    pilot: Annotated[
+        int, typer.Option("--pilot", min=1, help="Number of samples whose agreement estimates difficulty.")
+    ] = 4,
     seed: Annotated[str, seed_option("Seed of the half of the problems that is held out.")] = "0",
     json: JsonOption = False,
 ) -> None:
-    """Learn a table for the method compute_optimal from logs: half of the problems to learn from, half to judge by."""
+    """Learn a table for the method compute_optimal from logs, from half of the problems; the other half judges it."""
     from intact.reason.parts.choice import common, judge, learn, read_logs, split
 
     log = read_logs(logs)
@@ -117,30 +121,34 @@ def _outcome(name: str, outcome: PolicyOutcome) -> None:
 
 
 def settings(
-    runs: Annotated[list[Path], typer.Argument(metavar="FILE", help="sweep.json of sweeps, result files of eval.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="sweep.json files of sweeps, or result files of eval.")
+    ],
     to: ToOption,
     task: Annotated[
-        str | None, typer.Option("--task", "-t", help="The task that the guess is for.", show_default=False)
+        str | None, typer.Option("--task", "-t", help="Task to guess settings for.", show_default=False)
     ] = None,
     size_name: Annotated[
         str,
-        typer.Option("--size", metavar="SIZE", help="Parameters of the model that it is for.", show_default=False),
+        typer.Option(
+            "--size", metavar="SIZE", help="Number of parameters of the model to guess for.", show_default=False
+        ),
     ] = "",
     accuracy: Annotated[
         float | None,
-        typer.Option("--accuracy", min=0, max=1, help="The baseline's, if it is known.", show_default=False),
+        typer.Option("--accuracy", min=0, max=1, help="Accuracy of the baseline, if known.", show_default=False),
     ] = None,
     baseline: Annotated[
-        str, typer.Option("--baseline", metavar="METHOD:NAME=VALUE", help="The setting that gains are over.")
+        str, typer.Option("--baseline", metavar="METHOD:NAME=VALUE", help="Setting that gains are measured against.")
     ] = "self_consistency:n=16",
     margin: Annotated[
-        float, typer.Option("--margin", help="The loss of accuracy that saved tokens make up for.")
+        float, typer.Option("--margin", help="Loss of accuracy that saved tokens compensate for.")
     ] = 0.03,
-    share: Annotated[float, typer.Option("--share", help="The share of the baseline's tokens at which they do.")] = 0.5,
-    most: Annotated[int, typer.Option("--most", min=1, help="The most settings of the guess.")] = 8,
+    share: Annotated[float, typer.Option("--share", help="Share of the baseline's tokens at which they do.")] = 0.5,
+    most: Annotated[int, typer.Option("--most", min=1, help="Maximum number of guessed settings.")] = 8,
     json: JsonOption = False,
 ) -> None:
-    """Learn a first guess of settings for a new task or model from sweeps and runs of others."""
+    """Guess good settings for a new task or model from earlier sweeps and runs."""
     from intact.evaluate.sweep.guess import chosen_settings, guess_as_dict, rank_settings, worth_of, write_guess
     from intact.evaluate.sweep.records import RecordFeatures, answers_of, read_records, size_of
     from intact.evaluate.sweep.space import parse_trial
@@ -151,7 +159,7 @@ def settings(
     if size_name and size_of(size_name) is None:
         raise ParameterError(f"--size takes a number of parameters such as 1.5b or 135m, got {size_name!r:.60}")
     if task is not None:
-        choose(task)  # raises
+        choose(task)  # raises if the task is unknown
     usual, price = parse_trial(baseline), margin / (1 - share)
     records = read_records(runs, usual, price)
     features = RecordFeatures(size_of(size_name), accuracy, "" if task is None else answers_of(task))
@@ -169,12 +177,12 @@ def settings(
     for one in found["settings"]:
         show(f"  {one['gain']:+z.1%}  {one['label']} ({one['records']} of the records)")
     if not found["settings"]:
-        show("no setting is predicted to gain: the guess is empty, and a sweep goes on without it")
+        show("no setting is predicted to gain: the guess is empty, so a sweep runs without it")
     show(_worth(worth) + f"; {to} is written")
 
 
 def _worth(worth: GuessWorth | None) -> str:
-    """Return in words what guesses were worth."""
+    """Describe how good the guesses were."""
     if worth is None:
         return "fewer than three records: nothing says what the guess is worth"
     return (
@@ -189,20 +197,28 @@ def value(
     to: ToOption,
     task: Annotated[str, typer.Option("--task", "-t", metavar="TASK", help=TASK_HELP)] = "gsm8k",
     split: Annotated[str | None, typer.Option("--split", hidden=True)] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Only the first so many problems.")] = 100,
-    n: Annotated[int, typer.Option("-n", "--n", min=1, help="Texts of each problem.")] = 4,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of problems.")] = 100,
+    n: Annotated[int, typer.Option("-n", "--n", min=1, help="Number of texts per problem.")] = 4,
     journal: Annotated[
         Path | None,
-        typer.Option("--journal", metavar="DIR", help="Take texts from there, and keep new ones.", show_default=False),
+        typer.Option(
+            "--journal", metavar="DIR", help="Folder to reuse texts from, and to keep new ones in.", show_default=False
+        ),
     ] = None,
-    seed: Annotated[str, seed_option("Seed of the draws. Give the journal's, to use its texts.")] = "0",
-    temperature: Annotated[float, typer.Option("--temperature", help="Of the texts. Likewise the journal's.")] = 0.7,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Of a text at most. Likewise the journal's.")] = 512,
+    seed: Annotated[str, seed_option("Sampling seed; use the journal's to reuse its texts.")] = "0",
+    temperature: Annotated[
+        float,
+        typer.Option("--temperature", help="Sampling temperature of the texts; use the journal's to reuse its texts."),
+    ] = 0.7,
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", help="Maximum tokens of a text; use the journal's to reuse its texts.")
+    ] = 512,
     labels: Annotated[
         str,
         typer.Option(
             "--labels",
-            help="outcome: of the text; tokens: shares of texts that begin alike; search: of a search's steps.",
+            help="outcome: result of the text; tokens: success rates of texts with the same beginning; search: values "
+            "of a search's steps.",
         ),
     ] = "outcome",
     next_to: Annotated[
@@ -210,7 +226,7 @@ def value(
         typer.Option(
             "--next",
             metavar="FILE",
-            help="Write a head of all next tokens there (next_value).",
+            help="Also write a head that values all next tokens (next_value).",
             show_default=False,
             rich_help_panel=Advanced(),
         ),
@@ -220,7 +236,7 @@ def value(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Learn how likely a text ends in a right answer from the model's hidden state; judged on problems held out."""
+    """Learn to predict from hidden states how likely a text ends in a right answer; judge on held-out problems."""
     from intact.evaluate.values import LABELS, learn_next_value, learn_value, sample
     from intact.reason.backends.native import NativeBackend
     from intact.reason.limits import one_of
@@ -232,7 +248,7 @@ def value(
     one_of(LABELS, labels=labels)
     drawn_by = one_seed(seed, "a head")
     if labels == "search" and next_to is not None:
-        raise ParameterError("--next learns from texts that are drawn independently: use it with other --labels")
+        raise ParameterError("--next learns from independently drawn texts: use it with other --labels")
     time = DEFAULT_NOW if now is None else read_time(now)
     task = task_name(task, split)
     found = choose(task)
@@ -271,13 +287,13 @@ def value(
 
 
 def _show(learnt: Any, to: Path) -> None:
-    """Print how far values can be trusted."""
+    """Print how far the values can be trusted."""
     quality = learnt["held_out"]
     base = quality["base"]
     places = {"auroc": "at the end", "auroc_half": "half-way", "auroc_within": "within a problem"}
     trust = [f"{_number(quality[name])} {place}" for name, place in places.items()]
     show(
-        f"{learnt['texts']} texts of {learnt['problems']} problems, {base:.1%} right; judged from other problems each\n"
+        f"{learnt['texts']} texts of {learnt['problems']} problems, {base:.1%} right; each judged from other problems\n"
         f"AUROC {', '.join(trust)}\n"
         f"calibration error {quality['ece']:.3f}, Brier score {quality['brier']:.3f} "
         f"({base * (1 - base):.3f} for always saying {base:.2f})\n"
@@ -288,7 +304,7 @@ def _show(learnt: Any, to: Path) -> None:
 
 
 def _show_next(learnt: Any, to: Path) -> None:
-    """Print what a head of next tokens knows."""
+    """Print how well a head predicts next tokens."""
     errors = learnt["held_out"]
     show(
         f"next tokens: {learnt['tokens']:,} at {learnt['places']:,} places; "
@@ -306,7 +322,9 @@ def _number(value: float | None) -> str:
 def concepts(
     results: Annotated[
         list[Path],
-        typer.Argument(metavar="RESULT", help="Result files of eval on training problems, beside their trees."),
+        typer.Argument(
+            metavar="RESULT", help="Result files of eval on training problems, with their traces next to them."
+        ),
     ],
     model: ModelOrAddressOption,
     to: ToOption,
@@ -315,26 +333,34 @@ def concepts(
         typer.Option(
             "--prompt",
             metavar="TEXT",
-            help="How a concept is asked for, with {question} and {solution}.",
-            show_default="asks for the fields of docs/methods/concept_memory.md",
+            help="Prompt that asks for a concept, with {question} and {solution}.",
+            show_default="as in docs/methods/concept_memory.md",
         ),
     ] = None,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Of a reply at most.")] = 512,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Maximum tokens of a reply.")] = 512,
     journal: Annotated[
         Path | None,
         typer.Option(
-            "--journal", metavar="DIR", help="Take replies from there, and keep new ones.", show_default=False
+            "--journal",
+            metavar="DIR",
+            help="Folder to reuse replies from, and to keep new ones in.",
+            show_default=False,
         ),
     ] = None,
-    parallel: Annotated[int, typer.Option("--parallel", min=1, help="Most problems at a time. Changes no byte.")] = 64,
+    parallel: Annotated[
+        int,
+        typer.Option(
+            "--parallel", min=1, help="Maximum number of concurrent problems. It changes no byte of the result."
+        ),
+    ] = 64,
     now: FixedNowOption = None,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Have a model write a memory of concepts, for the method concept_memory, from problems that were answered rightly.
+    """Have a model write a memory of concepts, for the method concept_memory, from correctly solved problems.
 
-    Learn from training splits, never from problems that you measure on: the method refuses those that it comes from.
+    Use training splits, never problems that you measure on: the method refuses problems that its memory comes from.
     """
     from intact.evaluate.concepts import WRITE, check_prompt, solved_problems, write_memory
     from intact.solving.run import is_address, opened
@@ -346,7 +372,7 @@ def concepts(
         raise ParameterError(f"--to: {to} is one of the result files; name another file")
     problems = solved_problems(results)
     for label in problems.test:
-        note(f"{label} is a test split: a memory comes from training problems, never from those that are measured on")
+        note(f"{label} is a test split: use training problems for a memory, never those that you measure on")
     solver = model if is_address(model) else fetch.load(model, profile, threads, None)
     with resumable(journal), opened({short_name(model): solver}, now=now) as backends, bar() as progress:
         texts = progress.add_task("concepts", total=len(problems.solved))
@@ -364,7 +390,7 @@ def concepts(
 
 
 def _show_memory(memory: WrittenMemory, to: Path) -> None:
-    """Print how many concepts there are, and what was left out."""
+    """Print the number of concepts, and what was left out."""
     counts = memory.counts
     show(
         f"{counts['solved']} of {counts['read']} problems were answered rightly; {counts['written']} concepts written, "

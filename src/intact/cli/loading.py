@@ -1,4 +1,4 @@
-"""The options of commands that load models: those of one model, of the models of a method, and of a mix."""
+"""Options of commands that load models: of a single model, of a method's models, and of a mix."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def short_name(model: str) -> str:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """The options that say how a model is loaded."""
+    """Options for loading a model."""
 
     profile: ProfileOption = "int8"
     kv: KvOption = None
@@ -67,12 +67,12 @@ class LoadOptions:
 
     @property
     def coded_profile(self) -> str:
-        """The profile with the codec of the KV cache that is given."""
+        """The profile, combined with the requested KV cache codec."""
         return coded(self.profile, self.kv)
 
     @property
     def loading(self) -> dict[str, Any]:
-        """The arguments of `fetch.load` that all models of a command have."""
+        """The arguments of `fetch.load` that all models of a command share."""
         kept = prefix_cache_options(self.prefix_cache, self.prefix_cache_bytes)
         return {"profile": self.coded_profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache), **kept}
 
@@ -83,19 +83,19 @@ class LoadOptions:
 
     @property
     def without_mix(self) -> dict[str, Any]:
-        """The options that cannot be combined with a mix, None where one is not given."""
+        """The options that cannot be combined with a mix; None for those not given."""
         return {"drafter": self.drafter, "draft_model": self.draft_model, "adapter": self.adapter}
 
     @property
     def first(self) -> dict[str, Any]:
-        """Those of them that are given for the first model alone."""
+        """The given options that apply only to the first model."""
         names = ("drafter", "draft_model", "adapter", "tensor_parallel", "pipeline_parallel", "weights_memory")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True)
 class ModelOptions(LoadOptions):
-    """The options of commands that run a method: how models are loaded, and which there are besides the first."""
+    """Options of commands that run a method: loading options, and the models besides the first."""
 
     others: WithOption = None
     now: FixedNowOption = None
@@ -103,7 +103,7 @@ class ModelOptions(LoadOptions):
 
     @property
     def named(self) -> dict[str, str]:
-        """The other models by the names that the method calls them."""
+        """The other models, keyed by the names that the method uses for them."""
         return dict(map(pair, self.others or []))
 
     def opened(
@@ -113,9 +113,9 @@ class ModelOptions(LoadOptions):
         prompts: PromptOptions | None = None,
         **loading: Any,
     ) -> AbstractContextManager[dict[str, Any]]:
-        """Load models by their names, and open a back end for each.
+        """Load models by name, and open a back end for each.
 
-        Draft model, adapter, other processes, memory of weights and the mix are the first one's.
+        Draft model, adapter, other processes, weights memory and the mix apply to the first model only.
         """
         from intact.solving.run import is_address, opened
 
@@ -126,29 +126,29 @@ class ModelOptions(LoadOptions):
             own: dict[str, Any] = {} if i else self.first
             if not i and mixes is not None and mix is not None:
                 if is_address(one):
-                    raise ParameterError(f"--mix needs a model that runs here, and {one} is a server's")
+                    raise ParameterError(f"--mix needs a model that runs here, but {one} is a server's")
                 own |= {"partners": [fetch.locate(other) for other in mixes.partners or ()]}
             if (option := next(iter(own), None)) and is_address(one):
                 option = option.replace("_", "-")
-                raise ParameterError(f"--{option} needs a model that runs here, and {one} is a server's")
+                raise ParameterError(f"--{option} needs a model that runs here, but {one} is a server's")
             models[name] = one if is_address(one) else fetch.load(one, **own, **arguments)
         return opened(models, self.continues, self.now, mix, thinking=thinking)
 
 
 @dataclass(frozen=True)
 class PromptOptions:
-    """The part of a prompt that is no question: the system message, and the chat template's switch for thinking."""
+    """The parts of a prompt apart from the question: the system message, and the chat template's thinking switch."""
 
     system: TaskSystemOption = None
     thinking: ThinkingOption = None
 
     def mode(self) -> ThinkingMode | None:
-        """Return the setting of models' thinking; None if it is not given.
+        """Return the thinking mode of the models; None if not given.
 
         Raises
         ------
         ParameterError
-            If it makes no sense.
+            If the value is invalid.
         """
         if self.thinking is None:
             return None
@@ -159,19 +159,19 @@ class PromptOptions:
 
 @dataclass(frozen=True)
 class MixOptions:
-    """The mix that a method's texts are drawn from."""
+    """The mix from which a method's texts are sampled."""
 
     mix: MixOption = None
     shadow: ShadowOption = None
     partners: PartnerModelOption = None
 
     def check(self, models: ModelOptions, **excluded: object) -> None:
-        """Raise if there is no such mix, or it does not go with other options, by their names; before any work."""
+        """Raise, before any work, if the mix is unknown or cannot be combined with the named options."""
         mix_options(self.mix, self.shadow, self.partners, "--partner", **models.without_mix, **excluded)
 
     @property
     def text_mix(self) -> TextMix | None:
-        """The mix as back ends take it."""
+        """The mix in the form that back ends accept."""
         if self.mix is None:
             return None
         from intact.engine.mixes import read_mix

@@ -1,4 +1,4 @@
-"""``intact lock``: write, check and cite files that name what a published result was made with."""
+"""``intact lock``: write, check and cite files that record how a published result was made."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ if TYPE_CHECKING:
     from intact.receipts.lock import Lock, LockedFile, LockedModel, LockFinding
 
 NEW_EXAMPLES = """\
-Run a command, and lock what it was made with: models, data, versions, and its result
+Run a command, and lock its models, data, versions and result
   intact lock new answer.lock -- run "Name a colour." -n 5 --temperature 1 --json > answer.json
-A result that goes to a file
+Lock a result that is written to a file
   intact lock new gsm8k.lock --result gsm8k.jsonl -- eval smollm2-135m-instruct gsm8k --out gsm8k.jsonl
-A model alone, for a program of your own
+Lock only a model, for a program of your own
   intact lock new paper.lock --model qwen2.5-coder-0.5b-instruct
 """
 CHECK_EXAMPLES = """\
-Are the same weights, tokenizer and numerics here?
+Check that the same weights, tokenizer and numerics are here
   intact lock check answer.lock
-Make the result again, and compare it; read the command in the file first
+Recompute the result, and compare it; read the command in the file first
   intact lock check answer.lock --run
 """
 CITE_EXAMPLES = """\
-A line for a paper, or an entry for its bibliography
+One line for a paper, or an entry for its bibliography
   intact lock cite answer.lock
   intact lock cite answer.lock --style bibtex
 """
 T = TypeVar("T")
 DIFFERENT = 1
-"""Exit status if something that decides a result differs from the lock."""
+"""Exit status if something that determines a result differs from the lock."""
 _BY_THE_CLOCK = ("chat", "run")
-"""Commands whose chat templates get the clock's time by default; others that take ``--now`` have a fixed one."""
+"""Commands whose chat templates use the clock's time by default; other commands with ``--now`` use a fixed time."""
 _METHOD = re.compile(r"(.+\.py):\w+")
 
-LockFile = Annotated[Path, typer.Argument(metavar="FILE", help="The lock.", show_default=False)]
+LockFile = Annotated[Path, typer.Argument(metavar="FILE", help="The lock file.", show_default=False)]
 
 
 def new(
@@ -59,31 +59,37 @@ def new(
     file: LockFile,
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- COMMAND]", help="What gives the result, without `intact`.", show_default=False),
+        typer.Argument(
+            metavar="[-- COMMAND]",
+            help="Command that produces the result, without the word `intact`.",
+            show_default=False,
+        ),
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="A model to lock without a command; may be given again."),
+        typer.Option("--model", "-m", help="Model to lock without a command; repeatable."),
     ] = None,
     reads: Annotated[
         list[str] | None,
-        typer.Option("--reads", metavar="FILE", help="A file that the command reads, besides a task's data."),
+        typer.Option("--reads", metavar="FILE", help="File that the command reads, besides a task's data."),
     ] = None,
     result: Annotated[
         str | None,
-        typer.Option("--result", metavar="FILE", help="Where the command writes; by default its JSON counts."),
+        typer.Option(
+            "--result", metavar="FILE", help="File that the command writes; by default its JSON output is locked."
+        ),
     ] = None,
     profile: ProfileOption = "int8",
     json: JsonOption = False,
 ) -> None:
-    """Write a lock. With a command, run it, show what it gives, and lock that too."""
+    """Write a lock. With a command, run it, show its output, and lock the result too."""
     from intact.receipts.lock import Lock
 
     if file.exists():
-        raise LockError(f"{file} is there already; expected the name of a new file")
+        raise LockError(f"{file} already exists; expected the name of a new file")
     check_output("the lock", file)
     if bool(arguments) == bool(model):
-        raise LockError("give either a command behind --, or models by --model")
+        raise LockError("give either a command after --, or models with --model")
     if arguments:
         made = regenerate(context.find_root().command, arguments, reads or [], result, echo=sys.stdout)
     else:
@@ -100,18 +106,16 @@ def new(
 def check(
     context: typer.Context,
     file: LockFile,
-    run: Annotated[
-        bool, typer.Option("--run", help="Run the command that the file names, and compare results.")
-    ] = False,
+    run: Annotated[bool, typer.Option("--run", help="Run the recorded command, and compare the results.")] = False,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", metavar="NAME=MODEL", help="Where a model is now; may be given again."),
+        typer.Option("--model", "-m", metavar="NAME=MODEL", help="Current location of a model; repeatable."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Tell whether a locked result would be the same here; with --run, whether it is.
+    """Check whether a locked result would be the same here; with --run, whether it is.
 
-    Exit status 0: nothing that decides a result differs; 1: something does; 2: it cannot be checked.
+    Exit status 0: nothing that determines a result differs; 1: something does; 2: the lock cannot be checked.
     """
     from intact.receipts.lock import Lock, compare
 
@@ -152,10 +156,12 @@ def check(
 
 def cite(
     file: LockFile,
-    style: Annotated[Literal["text", "bibtex"], typer.Option("--style", help="A line, or a BibTeX entry.")] = "text",
+    style: Annotated[
+        Literal["text", "bibtex"], typer.Option("--style", help="One line of text, or a BibTeX entry.")
+    ] = "text",
     json: JsonOption = False,
 ) -> None:
-    """Print a citation that names versions, weights and the lock itself by their digests."""
+    """Print a citation that identifies versions, weights and the lock itself by digests."""
     from intact.receipts import lock
 
     locked = _read(file)
@@ -168,19 +174,19 @@ def cite(
 def regenerate(
     root: Any, arguments: list[str], reads: list[str], written: str | None, echo: TextIO, now: str | None = None
 ) -> Lock:
-    """Run a command of intact, and lock what it read and its result.
+    """Run an intact command, and lock its inputs and its result.
 
     Parameters
     ----------
     root : click.Command
         The command line.
     now : str, optional
-        The time for its chat templates, unless the arguments give one; by default the command's own default.
+        Time for the chat templates, unless the arguments give one; by default the command's own default.
 
     Raises
     ------
     LockError
-        If it fails, prints no JSON, or its file exists already.
+        If the command fails or prints no JSON, or its output file already exists.
     """
     from intact.receipts.lock import Lock, LockedFile, LockedModel, LockedRun, result_digest
     from intact.tasks import data
@@ -188,10 +194,10 @@ def regenerate(
     if arguments[0] == "lock":
         raise LockError("a lock cannot be locked")
     if written is None and "--json" not in arguments:
-        raise LockError("the command lacks --json: what it shows to people depends on their terminal")
+        raise LockError("the command lacks --json: its output for people depends on their terminal")
     for old in _results(arguments, written):
         if old.exists():
-            raise LockError(f"{old} is there already: move it away, so that the result is made anew")
+            raise LockError(f"{old} already exists: move it away, so that the result is computed again")
     models: dict[str, Any] = {}
     files: dict[str, LockedFile] = {}
 
@@ -224,7 +230,7 @@ def regenerate(
 
 
 def _timed(root: Any, arguments: list[str], now: str | None) -> tuple[list[str], str | None]:
-    """Arguments that say the time for chat templates, where the command takes it, and that time."""
+    """Return the arguments with the time for chat templates inserted where the command takes it, and that time."""
     place = _place_of_time(root, arguments)
     if place is None:
         return arguments, None
@@ -235,7 +241,7 @@ def _timed(root: Any, arguments: list[str], now: str | None) -> tuple[list[str],
 
 
 def _place_of_time(root: Any, arguments: list[str]) -> int | None:
-    """Return the place where a command takes the option ``--now``: after its name; None if it has no such option."""
+    """Return the index in the arguments at which ``--now`` can be inserted; None if the command has no such option."""
     found = root
     for place, argument in enumerate(arguments, 1):
         found = getattr(found, "commands", {}).get(argument)
@@ -247,7 +253,7 @@ def _place_of_time(root: Any, arguments: list[str]) -> int | None:
 
 
 def _given(option: str, arguments: list[str]) -> Iterator[str]:
-    """Return the values of an option, as ``--option VALUE`` or ``--option=VALUE``."""
+    """Yield the values of an option, given as ``--option VALUE`` or ``--option=VALUE``."""
     parts = [part for argument in arguments for part in argument.split("=", 1)]
     for name, value in pairwise(parts):
         if name == option:
@@ -255,7 +261,7 @@ def _given(option: str, arguments: list[str]) -> Iterator[str]:
 
 
 def _results(arguments: list[str], written: str | None) -> Iterator[Path]:
-    """Yield the files in which a result may exist already: the command's file, and journals."""
+    """Yield the paths at which a result may already exist: the command's output file, and journals."""
     if written is not None:
         yield Path(written)
         yield Path(written).with_suffix(".journal")
@@ -272,7 +278,7 @@ def _watched_by(observers: list[T], observe: T) -> Iterator[None]:
 
 
 class _Tee(StringIO):
-    """Keep what is printed, and pass it on; it is no terminal."""
+    """Text stream that records what is printed and passes it on; never a terminal."""
 
     def __init__(self, echo: TextIO) -> None:
         super().__init__()
@@ -287,11 +293,11 @@ def _json(text: str) -> Any:
     try:
         return decoder.loads(text)
     except ValueError as error:
-        raise LockError(f"the command's output is no JSON: {error}") from error
+        raise LockError(f"the command's output is not JSON: {error}") from error
 
 
 def _data_name(path: Path) -> str:
-    """Return the name of a file of problems: its place in their folder."""
+    """Return the name of a file of problems: its path within the data folder."""
     from intact.tasks.data import name_of
 
     return name_of(path)

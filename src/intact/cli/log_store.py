@@ -1,8 +1,8 @@
-"""The log of conversations: a file of JSON lines for each, in ``$XDG_STATE_HOME/intact/logs``, for its user alone.
+"""The conversation log: one file of JSON lines each, in ``$XDG_STATE_HOME/intact/logs``, readable only by its user.
 
-A line is one answer with all that it takes to repeat it: model digests, messages, resolved seed and sampling. Lines are
-appended in one write each; one that is damaged is passed over. The oldest conversations are removed when there are too
-many, or they take too much.
+Each line is one answer with everything needed to repeat it: model digests, messages, resolved seed and sampling. Lines
+are appended in one write each; damaged lines are skipped. The oldest conversations are removed when there are too many,
+or when they take too much space.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from intact._base.files import expand_home, named_errors
 from intact._base.suggest import unknown_name
 
 OFF: Final = "INTACT_NO_LOG"
-"""With this environment variable set, not empty and not 0, nothing is kept."""
+"""Environment variable that turns logging off, unless it is empty or 0."""
 VERSION: Final = 1
 MOST: Final = 1000
-"""Conversations that are kept."""
+"""Maximum number of conversations kept."""
 MOST_BYTES: Final = 256 << 20
-"""Bytes that all may take together."""
+"""Maximum total size of all conversations in bytes."""
 LAST: Final = "last"
-"""The name of the newest conversation."""
+"""The name that selects the newest conversation."""
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 _MEMBERS: Final = {
     "version": int,
@@ -45,23 +45,23 @@ _MEMBERS: Final = {
 
 
 def state_folder() -> Path:
-    """Return the folder of what commands remember: ``$XDG_STATE_HOME/intact``, by default ``~/.local/state/intact``."""
+    """Return the folder for the state of commands: ``$XDG_STATE_HOME/intact``, by default ``~/.local/state/intact``."""
     base = Path(os.environ.get("XDG_STATE_HOME", ""))
     return (base if base.is_absolute() else expand_home("~/.local/state")) / "intact"
 
 
 def is_off() -> bool:
-    """Return true if the environment says that nothing is to be kept."""
+    """Return true if the environment turns logging off."""
     return os.environ.get(OFF, "") not in ("", "0")
 
 
 def append_private(file: Path, text: str) -> None:
-    """Append a line to a file that only its user may read, in one write; a torn line before it stays a line of its own.
+    """Append a line in one write to a file that only its user may read; an unfinished last line is ended first.
 
     Raises
     ------
     OSError
-        If it cannot be written.
+        If the file cannot be written.
     """
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -75,14 +75,14 @@ def append_private(file: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class LoggedConversation:
-    """The answers of a conversation, in their order.
+    """The answers of a conversation, in order.
 
     Attributes
     ----------
     entries : tuple of dict
-        A line of the file each.
+        One entry per line of the file.
     damaged : int
-        Lines that could not be read.
+        Number of unreadable lines.
     """
 
     id: str
@@ -90,19 +90,19 @@ class LoggedConversation:
     damaged: int
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the conversation as a JSON value."""
         return {"id": self.id, "damaged": self.damaged, "entries": list(self.entries)}
 
 
 class LogStore:
-    """The conversations of this user.
+    """Store of this user's conversations.
 
     Parameters
     ----------
     folder : Path, optional
-        Where they lie; by default in the state folder.
+        Folder of the conversations; by default in the state folder.
     most, most_bytes : int
-        How many are kept, and how much they may take.
+        Maximum number of conversations, and their maximum total size.
     """
 
     def __init__(self, folder: Path | None = None, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
@@ -121,24 +121,24 @@ class LogStore:
         Raises
         ------
         OSError
-            If it cannot be written.
+            If the file cannot be written.
         """
         append_private(self._file(name), json.dumps({"version": VERSION, **entry}, ensure_ascii=False))
 
     def names(self) -> list[str]:
-        """Return the names of all conversations, the newest first."""
+        """Return the names of all conversations, newest first."""
         with suppress(FileNotFoundError, NotADirectoryError):
             files = [path.name.removesuffix(".jsonl") for path in self.folder.iterdir() if path.suffix == ".jsonl"]
             return sorted(filter(_ID.fullmatch, files), reverse=True)
         return []
 
     def find(self, text: str) -> str:
-        """Return the name of the conversation that a text means: ``last``, or the beginning or the end of one name.
+        """Return the conversation that a text names: ``last``, or the beginning or end of a single name.
 
         Raises
         ------
         ParameterError
-            If there is none, or several.
+            If no conversation or more than one matches.
         """
         names = self.names()
         if not names:
@@ -154,12 +154,12 @@ class LogStore:
         raise ParameterError(unknown_name(problem, text, names[:5], "intact logs lists them; the last are"))
 
     def read(self, name: str) -> LoggedConversation:
-        """Return a conversation by its whole name.
+        """Return a conversation by its full name.
 
         Raises
         ------
         OSError
-            If it cannot be read.
+            If the file cannot be read.
         """
         entries, damaged = [], 0
         for line in self._lines(name):
@@ -171,7 +171,7 @@ class LogStore:
         return LoggedConversation(name, tuple(entries), damaged)
 
     def remove(self, name: str) -> None:
-        """Remove a conversation; one that is gone already is no error."""
+        """Remove a conversation; do nothing if it is already gone."""
         self._file(name).unlink(missing_ok=True)
 
     def _lines(self, name: str) -> Iterator[bytes]:
@@ -193,7 +193,7 @@ class LogStore:
 
 
 def _read_entry(line: bytes) -> dict[str, Any] | None:
-    """Return an entry; None for a line that is damaged, or of a later version."""
+    """Return an entry; None if the line is damaged or from a later version."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):

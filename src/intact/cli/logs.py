@@ -1,4 +1,4 @@
-"""``intact logs``: the conversations of `run` and `chat`, and the same answers made again."""
+"""``intact logs``: show the conversations of `run` and `chat`, and recompute their answers."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ The last conversations
   intact logs
 One of them, by the end of its name
   intact logs show 3f9a
-Make its answers again, and compare
+Recompute its answers, and compare
   intact logs replay 3f9a
-Where they are
+The folder that holds them
   intact logs path
 """
 SHOW_EXAMPLES = """\
 The last conversation
   intact logs show
-Another one, for programs: seed, sampling, tokens, digests of the model
+Another one as JSON: seed, sampling, tokens, digests of the model
   intact logs show 3f9a --json
 """
 REPLAY_EXAMPLES = """\
-The last conversation's answers, made again and compared
+Recompute the last conversation's answers, and compare
   intact logs replay
-By a model that lies elsewhere now
+Use a model that has moved
   intact logs replay 3f9a --model ./model.gguf
 """
 PATH_EXAMPLES = """\
-Which conversations have a word in them
+Find the conversations that contain a word
   intact logs path
   grep -l entropy "$(intact logs path)"/*
 """
@@ -54,22 +54,22 @@ One conversation
   intact logs rm 3f9a
 """
 CLEAR_EXAMPLES = """\
-All of them, without a question
+All conversations, without confirmation
   intact logs clear --yes
 """
 
 DIFFERS = 1
-"""Exit status of `logs replay` where an answer is another one now."""
+"""Exit status of `logs replay` if an answer differs from the logged one."""
 
 IdArgument = Annotated[
     str,
-    typer.Argument(metavar="[ID]", help="A conversation, by the beginning or end of its name; by default the last."),
+    typer.Argument(metavar="[ID]", help="Conversation, by the beginning or end of its name; by default the last one."),
 ]
 
 
 def listing(
     context: typer.Context,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="So many of the last ones.")] = 20,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Number of conversations to list.")] = 20,
     json: JsonOption = False,
 ) -> None:
     """List the last conversations."""
@@ -87,7 +87,7 @@ def listing(
 
 
 def show_conversation(identifier: IdArgument = LAST, json: JsonOption = False) -> None:
-    """Show a conversation: what was asked, how, and what was answered."""
+    """Show a conversation: the questions, the settings, and the answers."""
     found = _read(identifier)
     if json:
         emit(found.to_document())
@@ -111,15 +111,15 @@ def show_conversation(identifier: IdArgument = LAST, json: JsonOption = False) -
 
 def replay(
     identifier: IdArgument = LAST,
-    model: Annotated[str | None, model_option(f"{MODEL_HELP} By default as logged.")] = None,
+    model: Annotated[str | None, model_option(f"{MODEL_HELP} By default the logged one.")] = None,
     threads: ThreadsOption = None,
     no_server: NoServerOption = False,
     verbose: VerboseOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Make the answers of a conversation again, and say if they are equal.
+    """Recompute the answers of a conversation, and report whether they are equal.
 
-    The exit status is 1 if one is another than it was.
+    The exit status is 1 if any answer differs.
     """
     found = _read(identifier)
     opened: dict[tuple[str, str], OpenedModel] = {}
@@ -142,7 +142,7 @@ def replay(
 
 
 def path(json: JsonOption = False) -> None:
-    """Print the folder of the log; each conversation is a file of JSON lines in it."""
+    """Print the folder of the log, which holds one file of JSON lines per conversation."""
     folder = str(LogStore().folder)
     if json:
         emit({"path": folder})
@@ -151,7 +151,7 @@ def path(json: JsonOption = False) -> None:
 
 
 def remove(
-    identifiers: Annotated[list[str], typer.Argument(metavar="ID...", help="Conversations, or `last`.")],
+    identifiers: Annotated[list[str], typer.Argument(metavar="ID...", help="Conversations to remove, or `last`.")],
     json: JsonOption = False,
 ) -> None:
     """Remove conversations."""
@@ -160,14 +160,14 @@ def remove(
 
 
 def clear(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Remove all conversations."""
     store = LogStore()
     names = store.names()
     if names and not yes and not fetch.agreed_to(f"Remove all {len(names)} conversations in {store.folder}?"):
-        raise ParameterError("nothing was removed; --yes removes all conversations without a question")
+        raise ParameterError("nothing was removed; --yes removes all conversations without asking")
     _remove(store, names, json)
 
 
@@ -181,7 +181,7 @@ def _remove(store: LogStore, names: Sequence[str], json: bool) -> None:
 
 
 def _conversations(store: LogStore) -> Iterator[LoggedConversation]:
-    """Yield the conversations that have an entry, the newest first."""
+    """Yield the conversations that have at least one entry, newest first."""
     for name in store.names():
         try:
             found = store.read(name)
@@ -198,28 +198,30 @@ def _read(identifier: str) -> LoggedConversation:
     store = LogStore()
     found = store.read(store.find(identifier))
     if not found.entries:
-        raise ParameterError(f"the conversation {found.id} has no entry that can be read")
+        raise ParameterError(f"the conversation {found.id} has no readable entry")
     return found
 
 
 def _note_damaged(found: LoggedConversation) -> None:
     if found.damaged:
-        note(f"{found.id}: {found.damaged} lines that are damaged, or of a later version, were passed over")
+        note(f"{found.id}: skipped {found.damaged} lines that are damaged or from a later version")
 
 
 def _check_model(entry: dict[str, Any], opened: OpenedModel, model: str) -> None:
-    """Raise if a model is another one than that which answered."""
+    """Raise if a model is not the one that gave the logged answer."""
     digests = opened.digests()
     parts = {"weights": "weights", "tokenizer": "tokenizer", "template": "chat template", "ends": "end tokens"}
     changed = [name for part, name in parts.items() if digests[part] != entry["model"]["digests"].get(part)]
     if changed:
-        raise ParameterError(f"{model} is another model now, by its {', '.join(changed)}; --model names one")
+        raise ParameterError(
+            f"{model} is a different model now: its {', '.join(changed)} changed; choose one with --model"
+        )
 
 
 def _compared(entry: dict[str, Any], model: Any) -> dict[str, Any]:
-    """Make the answers of an entry again; return whether they are equal, and if not, where the first differs."""
+    """Recompute the answers of an entry; return whether they are equal, and if not, where they first differ."""
     sampling, answers = sampling_from(entry), entry["answers"]
-    is_read = "contents" not in entry  # control tokens in messages, as earlier versions did
+    is_read = "contents" not in entry  # earlier versions parsed control tokens in messages
     prompt = entry.get("prompt", ChatPrompt(entry["messages"], now=read_time(entry["now"]), control_tokens=is_read))
     if [answer["finish"] for answer in answers] == ["cancelled"]:
         chunks = list(islice(model.stream(prompt, **sampling), len(answers[0]["tokens"])))
@@ -243,7 +245,7 @@ def _show_comparison(row: dict[str, Any]) -> None:
 
 
 def _common(first: Sequence[Any], second: Sequence[Any]) -> int:
-    """Return how many items two sequences have in common at their beginning."""
+    """Return the length of the common prefix of two sequences."""
     pairs = enumerate(zip(first, second, strict=False))
     return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
 
@@ -260,7 +262,7 @@ def _model(found: LoggedConversation) -> str:
 
 
 def _first(found: LoggedConversation) -> str:
-    """Return the beginning of what was asked first."""
+    """Return the beginning of the first question."""
     entry = found.entries[0]
     first = next((turn["content"] for turn in entry["messages"] if turn["role"] == "user"), entry.get("prompt", ""))
     text = one_line(" ".join(first[:400].split()))

@@ -17,21 +17,21 @@ from intact.cli.output import emit, note, show, show_rows
 EXAMPLES = """\
 All methods
   intact methods
-One with its parameters
+One method with its parameters
   intact methods self_consistency
 Scorers, for methods that take one (--set scorer=NAME)
   intact methods --scorers
-For programs
+As JSON
   intact methods --json
 """
 
 
 def command(
-    names: Annotated[list[str] | None, typer.Argument(help="Which; by default all.", show_default=False)] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names; by default all.", show_default=False)] = None,
     scorers: Annotated[bool, typer.Option("--scorers", help="List scorers instead of methods.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """List reasoning methods: where each comes from, what it does, what it takes."""
+    """List reasoning methods: source, summary and parameters."""
     from intact.reason.registry import METHODS, find
     from intact.tasks.score.scorers import SCORERS
 
@@ -50,7 +50,7 @@ def command(
 
 
 def _origin(registry: Registry[Any], name: str) -> str:
-    """Return the package that a piece is from; a file of the user's own is in none."""
+    """Return the package that provides a method or scorer, or "file" for a user's own file."""
     return registry.origin(name) if name in registry else "file"
 
 
@@ -74,7 +74,7 @@ def _list_scorers(registry: Registry[Any], names: list[str] | None, json: bool) 
 
 
 def _print_groups(chosen: list[Any], registry: Registry[Any]) -> None:
-    """Print the recommended methods with their gains, then all by group; the groups of the recommended come first."""
+    """Print the recommended methods with their gains, then all methods by group, groups with recommended ones first."""
     from intact.reason.recommended import RECOMMENDED
 
     known, groups = {method.name: method for method in chosen}, dict[str, list[Any]]()
@@ -83,7 +83,7 @@ def _print_groups(chosen: list[Any], registry: Registry[Any]) -> None:
         groups.setdefault(method.group, [])
     for method in chosen:
         groups[method.group].append(method)
-    show("Recommended, with measured gains (95% intervals; docs/scaling.md)", style="bold magenta")
+    show("Recommended, with measured gains (95% intervals; study/scaling.md)", style="bold magenta")
     for method in first:
         show((method.name, "bold"), "  ", (str(RECOMMENDED[method.name]), "green"))
         show("  " + method.line)

@@ -1,4 +1,4 @@
-"""The model of a command: the option ``-m``, and the positional form where there is one."""
+"""The model of a command: the option ``-m``, and the positional argument where one exists."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODEL_OR_ADDRESS_HELP = "Name (intact models), hf:OWNER/REPO, path, or http://HO
 
 
 def names_model(word: str) -> bool:
-    """Return true if a word is a model rather than a prompt or a task: a name, or the path of a GGUF file."""
+    """Return true if a word is a model (a name, or the path of a GGUF file) rather than a prompt or a task."""
     return is_name(word) or (looks_like_path(word) and word.endswith(".gguf"))
 
 
@@ -33,18 +33,18 @@ ModelArgument = Annotated[
     str,
     typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model, show_default=False, hidden=True),
 ]
-"""The model of a command that takes it by ``-m``, and in its old form as the first argument (`with_model_option`)."""
+"""The model of a command that takes it through ``-m``, or as the first argument in its old form (`with_model_option`).
+"""
 MODEL_ARGUMENTS = ("model", "models")
-"""Names of the arguments of commands that ``-m`` stands for."""
+"""Names of the arguments that ``-m`` can replace."""
 GIVEN_MODEL = "given_model"
-"""The parameter of ``-m`` where a command has such an argument."""
+"""Name of the parameter for ``-m`` in commands that have such an argument."""
 
 
 def with_model_option(command: Command) -> Command:
-    """Give a command that takes models as arguments the option ``-m``; return others as they are.
+    """Add the option ``-m`` to a command that takes models as arguments; return other commands unchanged.
 
-    The command has the argument alone: before the words are parsed, what ``-m`` names is put in its place
-    (`model_first`).
+    The command still receives only the argument: `model_first` puts the value of ``-m`` in its place before parsing.
     """
     name = next((one for one in MODEL_ARGUMENTS if one in inspect.signature(command).parameters), "")
     if not name:
@@ -68,13 +68,13 @@ def with_model_option(command: Command) -> Command:
 
 
 def _argument(annotation: Any) -> Any:
-    """Return what a parameter's annotation says of it as an argument; None for an option."""
+    """Return the argument definition in a parameter's annotation; None for an option."""
     about = getattr(annotation, "__metadata__", ())
     return next((one for one in about if type(one) is type(typer.Argument())), None)
 
 
 def model_first(context: Any, arguments: list[str]) -> list[str]:
-    """Return the words of a command line with the model that ``-m`` names as the first argument.
+    """Return the words of a command line with the model of ``-m`` as the first argument.
 
     Raises
     ------
@@ -100,5 +100,5 @@ def model_first(context: Any, arguments: list[str]) -> list[str]:
 
 
 def _words(value: Any) -> list[str]:
-    """Return what was given of a parameter: a word, several, or none."""
+    """Return the values given for a parameter as a list."""
     return [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []

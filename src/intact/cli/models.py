@@ -1,4 +1,4 @@
-"""``intact models``: the models that have names, what is here, what one is, and removing it."""
+"""``intact models``: list the named models and what is here, describe one, or remove it."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
     from intact.checkpoints.catalogue.pulled import PulledModel
 
 EXAMPLES = """\
-What there is, and what is here
+The named models, and which are here
   intact models
-The files that are here
+The local files
   intact models --json | jq -r '.models[] | select(.here).path'
-What one is: architecture, context, quantisation, licence, recommended sampling
+One model: architecture, context, quantisation, licence, recommended sampling
   intact models show smollm2-135m-instruct
-Room on the disk
+Free disk space
   intact models rm hf:Qwen/Qwen3-0.6B-GGUF:Q8_0
 """
 SHOW_EXAMPLES = """\
-A model that was pulled, or a file
+A pulled model, or a file
   intact models show smollm2-135m-instruct
   intact models show ./model.gguf --json
 """
 RM_EXAMPLES = """\
-After a question
+With confirmation
   intact models rm qwen3-0.6b
-Without one
+Without confirmation
   intact models rm hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 --yes
 """
 
 
 def listing(context: typer.Context, json: JsonOption = False) -> None:
-    """List the models that have names: what is here, sizes, licences; show one, or remove it."""
+    """List the named models: local copies, sizes, licences; show one, or remove it."""
     if context.invoked_subcommand is not None:
         if json:
             command = context.invoked_subcommand
-            raise ParameterError(f"--json goes behind the command: intact models {command} NAME --json")
+            raise ParameterError(f"--json goes after the command: intact models {command} NAME --json")
         return
     from intact.checkpoints.catalogue.pulled import all_pulled
 
@@ -67,7 +67,7 @@ def show(
     ],
     json: JsonOption = False,
 ) -> None:
-    """Tell what a model is: architecture, parameters, context, quantisation, template, licence, sampling defaults."""
+    """Describe a model: architecture, parameters, context, quantisation, template, licence, sampling defaults."""
     facts = describe(model, resolve(model))
     if json:
         emit(facts)
@@ -83,21 +83,21 @@ def rm(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="A name that intact models lists.", autocompletion=complete_model, show_default=False
+            metavar="MODEL", help="Name listed by intact models.", autocompletion=complete_model, show_default=False
         ),
     ],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Remove a model from the store; with a partial pull of it, and its record."""
+    """Remove a model from the store, including any partial download and its record."""
     from intact.checkpoints.download import removable, remove
 
     text = expand(model)
     if text not in CATALOGUE and not HubName.matches(text):
-        raise ParameterError(f"{model} is no name that intact models lists; other files are yours to delete")
+        raise ParameterError(f"{model} is not a name that intact models lists; other files are yours to delete")
     found = removable(text)
     if not yes and not fetch.agreed_to(f"Remove {found.name} ({size(found.bytes)}) from {store()}?"):
-        raise ParameterError(f"{found.name} stays: nobody said yes (--yes does not ask)")
+        raise ParameterError(f"{found.name} was kept: the removal was not confirmed (--yes does not ask)")
     found = remove(text)
     if json:
         emit({"name": found.name, "bytes": found.bytes, "removed": [str(path) for path in found.paths]})
@@ -106,7 +106,7 @@ def rm(
 
 
 def describe(model: str, path: Path) -> dict[str, Any]:
-    """Return what a model is: what its files say, and where it came from."""
+    """Return the facts about a model from its files, and its origin."""
     from intact.checkpoints.formats import open_checkpoint
     from intact.cli.info import describe as facts_of
     from intact.engine.sampling.model_defaults import sampling_defaults
@@ -134,7 +134,7 @@ def describe(model: str, path: Path) -> dict[str, Any]:
 
 
 def _origin(text: str) -> tuple[str | None, str | None]:
-    """Return source and licence of a model that was pulled; None for a path."""
+    """Return the source and licence of a pulled model; None for a path."""
     from intact.checkpoints.download import record
 
     if text in CATALOGUE:

@@ -1,4 +1,4 @@
-"""The model of `run` and `chat`: in the memory of a server of the same user, or loaded here."""
+"""The model of `run` and `chat`: in the memory of the same user's server, or loaded here."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VerboseOption = Annotated[
     typer.Option(
         "-v",
         "--verbose",
-        help="Print to stderr if a server answered, or the model was loaded here.",
+        help="Print to stderr whether a server answered or the model was loaded here.",
         rich_help_panel=Advanced(),
     ),
 ]
@@ -39,7 +39,7 @@ VerboseOption = Annotated[
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A model that answers.
+    """A model that is ready to answer.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class OpenedModel:
     path : Path
         Its file or folder.
     profile : str
-        The arithmetic.
+        The arithmetic profile.
     """
 
     model: Any
@@ -56,7 +56,7 @@ class OpenedModel:
     profile: str
 
     def digests(self) -> dict[str, Any]:
-        """Return its digests in receipts; the first time of a model its weights are read for them."""
+        """Return the model's digests as recorded in receipts; the first call for a model reads its weights."""
         if isinstance(self.model, WarmModel):
             return self.model.digests
         return measured_digests(self.path, self._measure)
@@ -78,22 +78,22 @@ def open_model(
     mixed: bool = False,
     partners: Sequence[str] = (),
 ) -> OpenedModel:
-    """Find a model in a server's memory, or else load it.
+    """Use a model in a server's memory if possible, or else load it.
 
     Parameters
     ----------
     options, prefill
-        How to load it; whoever gives more than the profile wants the model here.
+        Loading options; any beyond profile and codec make the model load here.
     use_server : bool
-        If false, it is loaded here.
+        If false, load the model here.
     verbose : bool
-        If true, say which it was.
+        If true, report which of the two was used.
     has_template : bool
-        If true, a chat template is to be rendered, for which a process is started while the model is loaded.
+        If true, a chat template will be rendered; its process is started while the model loads.
     mixed : bool
-        If true, tokens are drawn from a mix, which servers know nothing of.
+        If true, tokens are drawn from a mix, which servers do not support here.
     partners : sequence of str
-        The other models that it takes.
+        The other models of the mix.
     """
     path, arguments = fetch.locate(name), options.loading
 
@@ -105,7 +105,7 @@ def open_model(
             own["partners"] = [fetch.locate(one) for one in partners]
         return fetch.load(name, **arguments, **own)
 
-    served = {"profile", "kv"}  # what a server may have
+    served = {"profile", "kv"}  # options that a server's model can match
     named = [one for one in options.given if one not in served | {"prefix_cache_bytes"}]
     reasons = {
         "--no-server": not use_server,

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from intact.text.template import DEFAULT_NOW
 
 
 class Advanced(str):
-    """The help panel of an option that `--help` leaves out and `--help-all` shows; empty for the panel Options.
+    """Help panel of an option that only `--help-all` shows; empty for the panel Options.
 
-    An option is marked where it is defined: ``typer.Option("--kv", rich_help_panel=Advanced("Loading"))``.
+    Mark an option where it is defined: ``typer.Option("--kv", rich_help_panel=Advanced("Loading"))``.
     """
 
     __slots__ = ()
@@ -44,11 +44,11 @@ Command = Callable[..., None]
 
 
 def complete_model(incomplete: str) -> Iterator[tuple[str, str]]:
-    """Offer names of models; where none fits, the shell offers files."""
+    """Complete model names; if none matches, the shell completes files."""
     for name in CATALOGUE:
         if name.startswith(incomplete):
             yield name, "here" if find(name) else "to pull"
-    with suppress(IntactError, OSError):  # a broken file of aliases is no reason not to complete
+    with suppress(IntactError, OSError):  # completion works even with a broken alias file
         for name, place in aliases().items():
             if name.startswith(incomplete):
                 yield name, place
@@ -58,7 +58,7 @@ Profile: TypeAlias = str
 
 
 def check_profile(profile: Profile) -> Profile:
-    """Return the profile; raise a usage error if there is none of that name."""
+    """Return the profile; raise a usage error if it is unknown."""
     if profile not in ("int8", "fp32"):
         from intact.numerics.profiles import parse_profile
 
@@ -75,7 +75,7 @@ ProfileOption = Annotated[
         "--profile",
         callback=check_profile,
         metavar="NAME",
-        help="Arithmetic: int8 is fast, fp32 the reference; others in docs/profiles.md.",
+        help="Arithmetic: int8 is fast, fp32 is the reference; docs/spec/profiles.md lists the others.",
     ),
 ]
 ThreadsOption = Annotated[
@@ -84,7 +84,7 @@ ThreadsOption = Annotated[
         "--threads",
         metavar="N",
         min=1,
-        help="Number of threads; it changes only the speed.",
+        help="Number of threads. It only affects the speed.",
         show_default=False,
     ),
 ]
@@ -115,7 +115,7 @@ PrefixCacheBytesOption = Annotated[
     typer.Option(
         "--prefix-cache-bytes",
         metavar="SIZE",
-        help="Size limit of that folder, such as 500MB; the least recently used entries go.",
+        help="Size limit of that folder, such as 500MB; the least recently used entries are evicted.",
         rich_help_panel=MEMORY,
         show_default="4G",
     ),
@@ -124,14 +124,14 @@ DraftOption = Annotated[
     bool,
     typer.Option(
         "--draft/--no-draft",
-        help="Draft tokens ahead where that is faster. It changes no token.",
+        help="Use speculative decoding where it is faster. It changes no token.",
         rich_help_panel=DRAFTING,
     ),
 ]
 
 
 def complete_drafter(incomplete: str) -> list[str]:
-    """Offer the names of drafters."""
+    """Complete drafter names."""
     from intact.engine.drafting import describe_drafters
 
     names = (one["name"] for one in describe_drafters() if one["chosen_by"] == "drafter")
@@ -163,14 +163,14 @@ DraftModelOption = Annotated[
 
 
 def complete_codec(incomplete: str) -> list[str]:
-    """Offer the names of codecs."""
+    """Complete codec names."""
     from intact.numerics.kv_codecs import CODECS
 
     return [name for name in CODECS if name.startswith(incomplete)]
 
 
 def check_codec(kv: str | None) -> str | None:
-    """Return the name of a codec; raise a usage error if there is none of that name."""
+    """Return the name of a codec; raise a usage error if it is unknown."""
     if kv is not None:
         from intact.numerics.profiles import with_codec
 
@@ -187,7 +187,7 @@ KvOption = Annotated[
         "--kv",
         callback=check_codec,
         metavar="CODEC",
-        help="Codec of the KV cache, with fewer bits (intact info --codecs). It changes tokens; receipts state it.",
+        help="Codec of the KV cache, to use fewer bits (intact info --codecs). It changes tokens; receipts record it.",
         rich_help_panel=MEMORY,
         autocompletion=complete_codec,
         show_default=False,
@@ -196,12 +196,12 @@ KvOption = Annotated[
 
 
 def coded(profile: Profile, kv: str | None) -> Profile:
-    """Return a profile with the codec that `--kv` names, or as it is.
+    """Return a profile combined with the codec of `--kv`, or unchanged without one.
 
     Raises
     ------
     ParameterError
-        If the profile takes no codec, or names another one.
+        If the profile takes no codec, or already names a different one.
     """
     if kv is None:
         return profile
@@ -237,7 +237,7 @@ PrefillOption = Annotated[
     typer.Option(
         "--prefill",
         metavar="HOST:PORT",
-        help="Address of an intact shard that computes prompts, or local for a process of this machine "
+        help="Address of an intact shard that computes prompts, or local for a process on this machine "
         "(docs/cluster.md). It changes no bit.",
         rich_help_panel=MACHINES,
         show_default=False,
@@ -248,7 +248,7 @@ WeightsMemoryOption = Annotated[
     typer.Option(
         "--weights-memory",
         metavar="SIZE",
-        help="Memory limit of the weights, such as 2GB, for a model that is larger: they are read from disk as "
+        help="Memory limit of the weights, such as 2GB, for models that are larger: they are read from disk as "
         "needed (docs/engine.md). It changes no bit.",
         rich_help_panel=MEMORY,
         show_default=False,
@@ -265,7 +265,7 @@ AdapterOption = Annotated[
     ),
 ]
 
-# Of methods; what is not given is as the method prefers.
+# Options of methods; what is not given uses the method's default.
 NOption = Annotated[
     int | None, typer.Option("-n", "--n", metavar="N", help="Number of samples (--set n=N).", show_default=False)
 ]
@@ -285,14 +285,14 @@ WithOption = Annotated[
 ]
 ContinuesOption = Annotated[
     Literal["no", "vllm", "prefill"],
-    typer.Option("--continues", help="How an endpoint continues an answer.", rich_help_panel=Advanced()),
+    typer.Option("--continues", help="How an endpoint continues a partial answer.", rich_help_panel=Advanced()),
 ]
 MixOption = Annotated[
     str | None,
     typer.Option(
         "--mix",
         metavar="NAME[:PARAMETER=NUMBER,...]",
-        help="Mix of several rows of logits to draw from, such as guidance:scale=2 (docs/mixing.md).",
+        help="Mix of several logit rows to sample from, such as guidance:scale=2 (docs/mixing.md).",
         rich_help_panel=MIXES,
         show_default=False,
     ),
@@ -302,7 +302,7 @@ ShadowOption = Annotated[
     typer.Option(
         "--shadow",
         metavar="PROMPT",
-        help="Second prompt, for mixes that take one.",
+        help="Second prompt, for mixes that use one.",
         rich_help_panel=MIXES,
         show_default=False,
     ),
@@ -312,7 +312,7 @@ PartnerModelOption = Annotated[
     typer.Option(
         "--partner",
         metavar="MODEL",
-        help="Another model, for mixes that take one; repeatable.",
+        help="Another model, for mixes that use one; repeatable.",
         rich_help_panel=MIXES,
         show_default=False,
     ),
@@ -322,7 +322,7 @@ PartnerOption = Annotated[
     typer.Option(
         "--with",
         metavar="NAME=MODEL",
-        help="Another model, for mixes that take one; repeatable.",
+        help="Another model, for mixes that use one; repeatable.",
         rich_help_panel=MIXES,
         show_default=False,
     ),
@@ -332,19 +332,19 @@ PartnerOption = Annotated[
 def mix_options(
     mix: str | None, shadow: str | None, others: list[str] | None, option: str = "--with", **excluded: object
 ) -> dict[str, Any]:
-    """Return the argument `mix` of `Model.generate` that `--mix` stands for, checked before a model is loaded.
+    """Return the `mix` argument of `Model.generate` for `--mix`, validated before a model is loaded.
 
     Parameters
     ----------
     others, option
-        The values that name its partners, and the option that they are given by.
+        The values that name the partner models, and the option that gave them.
     **excluded
-        Options that do not go with a mix, by their names; None where one is not given.
+        Options that cannot be combined with a mix, by name; None for those not given.
 
     Raises
     ------
     ParameterError
-        If the mix is none, lacks its shadow or a partner, or has one that it does not take; or naming such an option.
+        If the mix is unknown, lacks its shadow or a partner, has an unexpected one, or an excluded option is given.
     """
     if mix is None and shadow is None and not others:
         return {}
@@ -355,11 +355,11 @@ def mix_options(
     check_shadow(chosen, shadow is not None)
     count = len(others or ())
     if chosen is None:
-        raise ParameterError(f"{option} names a model for a mix, and there is none: give --mix NAME")
+        raise ParameterError(f"{option} names a model for a mix, but no mix is given: add --mix NAME")
     check_partners(chosen, count)
     if count > (takes := chosen.mix.streams.count("partner")):
         named = f"{option} names {count} model{'s' * (count > 1)}"
-        raise ParameterError(f"{named}, and the mix {chosen.mix.name} takes {takes}")
+        raise ParameterError(f"{named}, but the mix {chosen.mix.name} takes {takes}")
     for name, value in excluded.items():
         if value is not None:
             raise ParameterError(f"--{name.replace('_', '-')} cannot be combined with --mix (docs/mixing.md)")
@@ -376,11 +376,11 @@ ReceiptOption = Annotated[
 
 ModelDefaultsOption = Annotated[
     bool,
-    typer.Option("--model-defaults", help="Use the sampling defaults of the model's files."),
+    typer.Option("--model-defaults", help="Use the sampling defaults from the model's files."),
 ]
 
 
-_NOW = "Date and time for chat templates that write them, such as 2026-11-20T17:45:00."
+_NOW = "Date and time for chat templates that use them, such as 2026-11-20T17:45:00."
 FixedNowOption = Annotated[
     str | None,
     typer.Option("--now", metavar="TIME", help=_NOW, rich_help_panel=Advanced(), show_default=DEFAULT_NOW.isoformat()),
@@ -390,9 +390,9 @@ ThinkingOption = Annotated[
     typer.Option(
         "--thinking",
         metavar="on|off|N",
-        help="Whether the model thinks first (its chat template's switch); N: in at most N tokens of each text.",
+        help="Turn thinking on or off (the chat template's switch); N: limit it to N tokens per text.",
         rich_help_panel=Advanced(),
-        show_default="as the chat template",
+        show_default="chat template's default",
     ),
 ]
 TaskSystemOption = Annotated[
@@ -402,43 +402,45 @@ TaskSystemOption = Annotated[
     ),
 ]
 ClockNowOption = Annotated[
-    str | None, typer.Option("--now", metavar="TIME", help=_NOW, rich_help_panel=Advanced(), show_default="the clock")
+    str | None,
+    typer.Option("--now", metavar="TIME", help=_NOW, rich_help_panel=Advanced(), show_default="current time"),
 ]
 
 
 def check_output(option: str, path: Path | None) -> None:
-    """Refuse a file that could not be written, before anything runs.
+    """Raise, before anything runs, if a file could not be written.
 
     Parameters
     ----------
     option
-        What names the file, such as ``--receipt``.
+        The option that names the file, such as ``--receipt``.
     path
-        The file; None where none is wanted.
+        The file; None if none is requested.
 
     Raises
     ------
     ParameterError
-        If its folder is missing, or it is a folder.
+        If the folder is missing, or the path is a folder.
     """
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise ParameterError(f"{option}: {path} cannot be written; expected a file in a folder that is there")
+        raise ParameterError(f"{option}: {path} cannot be written; expected a file in an existing folder")
 
 
 _TYPES: dict[Kind, Any] = {"integer": int, "decimal": float, "flag": bool, "stops": list[str], "biases": list[str]}
 _METHOD_HELP = {
-    "max_tokens": "Maximum tokens of a text, in searches of a step; by default 512, or the method's.",
+    "max_tokens": "Maximum tokens of a text, or of a step in searches; by default 512, or the method's.",
     "temperature": "Sampling temperature; by default the method's.",
 }
-"""Helps of options that methods have defaults of their own for."""
+"""Help texts of options for which methods have their own defaults."""
 _FIRST = {"max_tokens", "min_tokens"}
 _LAST = {"seed", "stop", "json_schema", "regex", "grammar"}
-"""The order of the help and of the fields of `--json`, whose digests people compare: those of younger parameters are
-there where they are given."""
+"""Order of the options in the help and of the fields in `--json`, whose digests people compare; newer parameters appear
+in the JSON only if they are given.
+"""
 
 
 def _option(name: str, definition: Definition, default: Any, help: str) -> tuple[Any, Any]:  # noqa: A002
-    """Return the type of a command's argument for a sampling parameter, and its default; None: not given."""
+    """Return the type and default of the command argument for a sampling parameter; None means not given."""
     kind, default = _TYPES.get(definition.kind, str), None if default == () else default
     option = typer.Option(
         f"--{name.replace('_', '-')}",
@@ -451,14 +453,14 @@ def _option(name: str, definition: Definition, default: Any, help: str) -> tuple
 
 
 def with_sampling(**defaults: Any) -> Callable[[Command], Command]:
-    """Give a command the options of sampling; they reach it as one mapping, its argument `sampling`.
+    """Add the sampling options to a command, which receives them as a single mapping in its argument `sampling`.
 
-    The seed is the text of one or several (`intact.cli.seeds`).
+    The seed is passed as text that names one or several seeds (`intact.cli.seeds`).
 
     Parameters
     ----------
     **defaults
-        Those that differ from the ordinary ones.
+        Defaults that differ from the usual ones.
     """
     usual = {name: None if one.later else one.default for name, one in DEFINITIONS.items()} | defaults
     options = {
@@ -471,16 +473,16 @@ def with_sampling(**defaults: Any) -> Callable[[Command], Command]:
 
 
 def apply_model_defaults(context: typer.Context, model: Any, sampling: dict[str, Any]) -> dict[str, Any]:
-    """Return options of sampling with what the model's files recommend in place of those that were not given.
+    """Fill in the sampling options that were not given with the recommendations in the model's files.
 
     Parameters
     ----------
     context
-        The command's, which knows what was given.
+        The command's context, which knows the options that were given.
     model
         The loaded model.
     sampling
-        What `with_sampling` collected.
+        The options collected by `with_sampling`.
     """
     found = model.sampling_defaults
     used = {name: value for name, value in found.values if not was_given(context, name)}
@@ -490,13 +492,13 @@ def apply_model_defaults(context: typer.Context, model: Any, sampling: dict[str,
 
 
 def was_given(context: typer.Context, name: str) -> bool:
-    """Return true if an option was given, and did not take its default."""
+    """Return true if an option was given rather than left at its default."""
     source = context.get_parameter_source(name)
     return source is not None and source.name != "DEFAULT"
 
 
 def with_method_sampling(command: Command) -> Command:
-    """Give a command the options of sampling that methods accept; those given reach it as its argument `sampling`."""
+    """Add the sampling options that methods accept to a command; those given are passed in its argument `sampling`."""
     sampling = {
         name: _option(name, one, None, _METHOD_HELP.get(name, one.help))
         for name, one in DEFINITIONS.items()
@@ -506,17 +508,17 @@ def with_method_sampling(command: Command) -> Command:
 
 
 class _Group(NamedTuple):
-    """Options with their types and defaults, and the function that makes one argument of a command of them."""
+    """A set of options with types and defaults, and a function that combines them into one argument of a command."""
 
     options: dict[str, tuple[Any, Any]]
     make: Callable[..., Any]
 
 
 def _with_groups(command: Command, sampling: _Group) -> Command:
-    """Return a command with the options of groups instead of its arguments of the same names.
+    """Replace grouped arguments of a command with the options of their groups.
 
-    The groups are that of its argument `sampling`, and each argument that is a dataclass: each of its fields is an
-    option, annotated and with a default as Typer expects of parameters.
+    The groups are its argument `sampling`, and each argument whose type is a dataclass: every field becomes an option,
+    annotated and with a default as Typer expects of parameters.
     """
     groups, options = {"sampling": sampling}, dict[str, tuple[Any, Any]]()
     for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
@@ -536,7 +538,7 @@ def _with_groups(command: Command, sampling: _Group) -> Command:
 
 
 def with_signature(command: Command, options: dict[str, tuple[Any, Any]]) -> Command:
-    """Return a command with a signature, as Typer reads it, of parameters with their types and defaults."""
+    """Set a command's signature, from which Typer reads the parameters with their types and defaults."""
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
@@ -548,12 +550,12 @@ def with_signature(command: Command, options: dict[str, tuple[Any, Any]]) -> Com
 
 
 def _given(**options: Any) -> dict[str, Any]:
-    """Return what `_collect` does, without stop strings if there are none."""
+    """Return the result of `_collect`, without empty stop strings."""
     return {name: value for name, value in _collect(**options).items() if value != ()}
 
 
 def _collect(**given: Any) -> dict[str, Any]:
-    """Return the parameters of `generate`, as plain values: files read, what was not given left out."""
+    """Return the given parameters of `generate` as plain values, with the content of files in place of their names."""
     given["stop"] = _stops(given["stop"])
     if bias := given.pop("logit_bias", None):
         given["logit_bias"] = dict(map(_bias, bias))
@@ -564,7 +566,7 @@ def _collect(**given: Any) -> dict[str, Any]:
 
 
 def _stops(texts: list[str] | None) -> tuple[str, ...]:
-    """Return stop strings as they are typed: a backslash and n are a new line."""
+    """Return the typed stop strings; a backslash followed by n becomes a line feed."""
     return tuple([text.replace("\\n", "\n") for text in texts or ()])
 
 
@@ -577,7 +579,7 @@ def _bias(text: str) -> tuple[int, float]:
 
 
 _TEXT_FILES = {".json", ".lark", ".txt"}
-"""What is named like this is a file, be it there or not."""
+"""File name endings that mark a value as a file, even if that file does not exist."""
 
 
 def _text_or_file(value: str) -> str:
@@ -588,37 +590,37 @@ def _text_or_file(value: str) -> str:
 
 
 def as_bytes(size: str | None, option: str = "--cache") -> int | None:
-    """Return the bytes of a size such as 300MB, 2G or 1048576; `option` is what it was given by.
+    """Parse a size such as 300MB, 2G or 1048576 as bytes; `option` is the option that gave it.
 
     Raises
     ------
     ParameterError
-        If it is no size.
+        If the size is invalid.
     """
     return None if size is None else parse_size(size, option)
 
 
 def prefix_cache_options(folder: Path | None, size: str | None) -> dict[str, Any]:
-    """Return the arguments of `intact.load` that `--prefix-cache` and `--prefix-cache-bytes` stand for.
+    """Return the arguments of `intact.load` for `--prefix-cache` and `--prefix-cache-bytes`.
 
     Raises
     ------
     ParameterError
-        If the size is none, or there is no folder that it would limit.
+        If the size is invalid, or is given without a folder.
     """
     limit = as_bytes(size, "--prefix-cache-bytes")
     if folder is None and limit is not None:
-        raise ParameterError("--prefix-cache-bytes limits a folder, and there is none: give --prefix-cache DIR")
+        raise ParameterError("--prefix-cache-bytes limits a folder, but none is given: add --prefix-cache DIR")
     return {} if folder is None else {"prefix_cache": folder, "prefix_cache_bytes": limit}
 
 
 def pair(text: str, option: str = "--with") -> tuple[str, str]:
-    """Return the name and the model of NAME=MODEL; `option` is what it was given by.
+    """Split NAME=MODEL into the name and the model; `option` is the option that gave it.
 
     Raises
     ------
     ParameterError
-        If it is something else.
+        If the value has another form.
     """
     name, equals, model = text.partition("=")
     if not name or not equals or not model:

@@ -1,4 +1,4 @@
-"""Write to the terminal: JSON, errors, sizes, progress bars. Answers go to stdout, everything else to stderr."""
+"""Terminal output: JSON, errors, sizes, progress bars. Answers go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def out() -> Console:
-    """Return a console on stdout; colours only on a terminal, and not with NO_COLOR."""
+    """Return a console on stdout; colours are used only on a terminal without NO_COLOR."""
     return Console(highlight=False)
 
 
@@ -30,17 +30,17 @@ def err() -> Console:
 
 
 def show(*parts: str | Text | tuple[str, str], style: str = "") -> None:
-    """Write a line to stdout, whole however long it is: its parts are texts, or pairs of a text and a style."""
+    """Write a line to stdout without wrapping; each part is a text, or a pair of text and style."""
     out().print(Text.assemble(*parts, style=style), soft_wrap=True)
 
 
 def new_table(*columns: str, right: Collection[str] = (), whole: Collection[str] = ()) -> Table:
-    """Return an empty table with a head.
+    """Return an empty table with a header.
 
     Parameters
     ----------
     right, whole : collection of str
-        The columns that are aligned to the right, and those that are never wrapped.
+        The columns that are right-aligned, and those that never wrap.
     """
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
@@ -49,7 +49,7 @@ def new_table(*columns: str, right: Collection[str] = (), whole: Collection[str]
 
 
 def show_rows(rows: Iterable[Iterable[str | Text]], *, indented: bool = False) -> None:
-    """Write rows of cells to stdout, in aligned columns without a head; strings are texts, never markup."""
+    """Write rows to stdout in aligned columns without a header; strings are plain text, never markup."""
     table = Table.grid(padding=(0, 2), pad_edge=indented)
     for row in rows:
         table.add_row(*[Text.assemble(cell) for cell in row])
@@ -57,12 +57,12 @@ def show_rows(rows: Iterable[Iterable[str | Text]], *, indented: bool = False) -
 
 
 def _plain(value: Any) -> Any:
-    """Return an array of a checkpoint's metadata as lists."""
+    """Convert an array in a checkpoint's metadata to lists."""
     return value.tolist()
 
 
 def emit(value: Any) -> None:
-    """Write a value to stdout as JSON; control characters are escaped, those too that JSON would let through."""
+    """Write a value to stdout as JSON, escaping even the control characters that JSON allows."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
     sys.stdout.write(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
     sys.stdout.flush()
@@ -80,7 +80,7 @@ def note(message: str) -> None:
 
 
 def note_old_form(old: str, new: str) -> None:
-    """Note on stderr that a command is written in an old form, which still works."""
+    """Report on stderr that a command is written in an old form, which still works."""
     note(f"{old} is an old form: write {new}")
 
 
@@ -98,20 +98,20 @@ _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u20
 
 
 def printable(text: str, stream: TextIO) -> str:
-    """Return text with control characters made visible if the stream is a terminal: a model must not steer it."""
+    """Return text with control characters replaced if the stream is a terminal, so that a model cannot control it."""
     return _CONTROL.sub("\ufffd", text) if stream.isatty() else text
 
 
 def one_line(text: str) -> str:
-    """Return untrusted text for one line of output, which it can neither end nor steer.
+    """Return untrusted text on a single line, without control characters.
 
-    Line feeds, control characters and those that turn the direction of writing become U+FFFD, on a terminal or not.
+    Line feeds, control characters and characters that change the writing direction become U+FFFD, on a terminal or not.
     """
     return _STEERING.sub("\ufffd", text)
 
 
 def examples(text: str) -> None:
-    """Print the examples of a help page: indented lines are commands, never wrapped, so that they can be copied."""
+    """Print the examples of a help page; indented lines are commands, never wrapped, so that they can be copied."""
     for line in text.splitlines():
         show(line, style="green" if line.startswith("  ") else "")
     out().print()
@@ -123,28 +123,28 @@ def quoted(text: str) -> str:
 
 
 def token_text(tokenizer: Any, token: int) -> str:
-    """Return a token's text in quotes; an empty one for a row of an embedding that is padded beyond the vocabulary."""
+    """Return a token's text in quotes; empty for an embedding row that pads the vocabulary."""
     return quoted(tokenizer.token_bytes(token).decode("utf-8", "replace") if token < tokenizer.size else "")
 
 
 def say(text: str) -> None:
-    """Write a piece of an answer to stdout at once."""
+    """Write a piece of an answer to stdout immediately."""
     sys.stdout.write(printable(text, sys.stdout))
     sys.stdout.flush()
 
 
 def spinner(text: str) -> AbstractContextManager[Any]:
-    """Show on stderr that something takes a while, if that is a terminal."""
+    """Show a spinner on stderr during a slow step, if stderr is a terminal."""
     console = err()
     return console.status(text) if console.is_terminal else nullcontext()
 
 
 PAUSE = 30.0
-"""Seconds between two lines of progress where stderr is no terminal."""
+"""Seconds between two progress lines if stderr is not a terminal."""
 
 
 def occasional_note() -> Callable[[Callable[[], str]], None]:
-    """Return a function that notes a line of progress from time to time; on a terminal, which has bars, it does not."""
+    """Return a function that occasionally writes a progress line; it does nothing on a terminal, which shows bars."""
     if err().is_terminal:
         return lambda line: None
     last = time.monotonic()
@@ -159,7 +159,7 @@ def occasional_note() -> Callable[[Callable[[], str]], None]:
 
 
 def time_left(seconds: float, done: int, total: int) -> str:
-    """Estimate how long the rest takes, at the pace so far: ``about 1:30 left``; empty before the first is done."""
+    """Estimate the remaining time at the pace so far: ``about 1:30 left``; empty until the first item is done."""
     if not done or done >= total:
         return ""
     minutes, rest = divmod(round(seconds / done * (total - done)), 60)
@@ -168,16 +168,16 @@ def time_left(seconds: float, done: int, total: int) -> str:
 
 
 class Pace:
-    """Estimates the time left by the problems done since the first token was written.
+    """Estimator of the remaining time, based on the problems done since the first token was generated.
 
-    Those done before it came from a journal, and say nothing of the others.
+    Problems done before that came from a journal, and say nothing about the remaining ones.
     """
 
     def __init__(self) -> None:
         self.began, self.known, self.writing = time.monotonic(), 0, False
 
     def left(self, written: int, done: int, total: int) -> str:
-        """Return the time left as words, as `time_left`, with the tokens written and the problems done so far."""
+        """Format the remaining time as `time_left` does, from the tokens and problems done so far."""
         if written and not self.writing:
             self.began, self.known, self.writing = time.monotonic(), done, True
         return time_left(time.monotonic() - self.began, done - self.known, total - self.known)
@@ -185,9 +185,9 @@ class Pace:
 
 @contextmanager
 def bar(*columns: Any, still: bool = False) -> Iterator[Progress]:
-    """Show a progress bar on stderr while the block runs; none where stderr is no terminal.
+    """Show a progress bar on stderr while the block runs; nothing if stderr is not a terminal.
 
-    A still one is drawn only on request, so that no thread of it takes time from what is measured.
+    A still bar is redrawn only on request, so that no thread of it takes time from a measurement.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -200,14 +200,14 @@ def bar(*columns: Any, still: bool = False) -> Iterator[Progress]:
 
 @contextmanager
 def stage_bar(first: str, *columns: Any) -> Iterator[Callable[[str, int, int | None], None]]:
-    """Show a bar of work in stages while the block runs; yield a function of the stage, what is done, and the total.
+    """Show a bar for work in stages while the block runs; yield a function of stage, amount done, and total.
 
-    Where stderr is no terminal, a line is written from time to time instead.
+    If stderr is not a terminal, occasional lines are written instead.
 
     Parameters
     ----------
     first : str
-        The stage before one is reported.
+        The stage shown until one is reported.
     """
     with bar(*columns) as progress:
         task, current, began, occasionally = progress.add_task(first, total=None), "", 0.0, occasional_note()

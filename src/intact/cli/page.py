@@ -1,4 +1,4 @@
-"""``intact page``: the page that verifies receipts in a browser, as a folder that works offline."""
+"""``intact page``: write the web page that verifies receipts in a browser, as a folder that works offline."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from intact.cli.options import JsonOption
 from intact.cli.output import emit, note
 
 EXAMPLES = """\
-The page, to be opened from the disk or put on any server
+A page to open from disk or put on any server
   intact page --out verify
-With a WebAssembly module that was built elsewhere
+Use a WebAssembly module built elsewhere
   intact page --out verify --wasm js/dist/intact.wasm
 """
 
 
 def command(
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FOLDER", help="The folder; it is made.", show_default=False)
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Output folder; it is created.", show_default=False)
     ],
     wasm: Annotated[
         Path | None,
-        typer.Option("--wasm", metavar="FILE", help="The WebAssembly module.", show_default="this installation's"),
+        typer.Option("--wasm", metavar="FILE", help="WebAssembly module.", show_default="this installation's"),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the page that verifies receipts in a browser, offline: nobody needs to install or to trust anything."""
+    """Write a page that verifies receipts in a browser, offline: readers need not install or trust anything."""
     from intact._base.files import write_whole
     from intact._base.markup.verify_page import CONFORMANCE, folder, page
 

@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from intact.evaluate.perplexity import TextPerplexity
 
 EXAMPLES = """\
-A text, in windows of 512 tokens
+Score a text in windows of 512 tokens
   intact perplexity -m smollm2-135m-instruct wiki.test.txt
-The first 40 windows of 1024
+Score the first 40 windows of 1024 tokens
   intact perplexity -m ./model.gguf book.txt --context 1024 --windows 40
-The reference arithmetic
+Use the reference arithmetic
   intact perplexity -m ./model.gguf book.txt --profile fp32 --json
 
-The second half of each window is scored, as by llama.cpp's perplexity tool.
-If the model expects a first token (BOS), it replaces the first token of each window.
+The second half of each window is scored, as in llama.cpp's perplexity tool.
+If the model expects a BOS token, it replaces the first token of each window.
 """
 
 
 def command(
     model: ModelArgument,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A text in UTF-8.")],
-    context: Annotated[int, typer.Option("--context", help="Tokens in a window.")] = 512,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="UTF-8 text file.")],
+    context: Annotated[int, typer.Option("--context", help="Tokens per window.")] = 512,
     windows: Annotated[
-        int | None, typer.Option("--windows", help="Read only the first so many windows.", show_default=False)
+        int | None, typer.Option("--windows", help="Maximum number of windows to read.", show_default=False)
     ] = None,
     all_positions: Annotated[
         bool, typer.Option("--all-positions", help="Score every token of a window, not only its second half.")
@@ -92,7 +92,7 @@ def command(
 
 
 def tokenise(tokenizer: Any, text: str) -> tuple[list[int], int | None]:
-    """Return the tokens of a text, special names as plain text, and the BOS token if the model adds one."""
+    """Tokenise a text, with special names as plain text, and return the BOS token if the model adds one."""
     tokens: list[int] = tokenizer.encode(text, special=False)
     adds_bos = tokenizer.bos_id is not None and tokens[:1] == [tokenizer.bos_id]
     return tokens, tokenizer.bos_id if adds_bos else None

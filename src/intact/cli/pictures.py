@@ -1,4 +1,4 @@
-"""Pictures of matplotlib, written wholly or not at all."""
+"""Matplotlib plots, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESOLUTION = 150
-"""Dots an inch of pictures in pixels."""
+"""Resolution of bitmap plots, in dots per inch."""
 
 
 def check_plot(path: Path) -> None:
-    """Raise if the picture could not be written after the measurements."""
+    """Raise, before the measurements, if the plot could not be written."""
     try:
         from matplotlib.figure import Figure as Canvas
     except ImportError:
@@ -30,7 +30,7 @@ def check_plot(path: Path) -> None:
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Write a figure in the format that the file's name ends in; characters that SVG may not hold become U+FFFD.
+    """Save a figure in the format of the file's extension; characters that SVG does not allow become U+FFFD.
 
     Raises
     ------

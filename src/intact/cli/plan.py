@@ -1,4 +1,4 @@
-"""``intact plan``: how a cluster would run a model, from measured costs, before anyone has it."""
+"""``intact plan``: predict from measured costs how a cluster would run a model, before anyone owns it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from intact.measure.planning.plan import ClusterPlan, Demand, PlannedReplica
 
 EXAMPLES = """\
-What this machine takes for a step, as a table for the file of machines
+Measure the cost of a step on this machine, as a table for the machines file
   intact plan -m smollm2-135m-instruct --measure
-How three machines would best run a model
+Find the best way to run a model on three machines
   intact plan -m ./model.gguf --machines examples/machines/three.toml
-A model that nobody has here, on a hundred machines
+Plan for a model that is not here, on a hundred machines
   intact plan --shape llama-70b --machines examples/machines/hundred.toml --texts 16 --context 4096
-The least time of a token, whatever machines are left out
+Minimise the time per token, even if machines are left out
   intact plan --shape llama-8b --machines examples/machines/three.toml --goal latency
-For programs
+As JSON
   intact plan -m ./model.gguf --machines machines.toml --json | jq .expected
 
-The page on clusters says what the estimate counts, and how far it was from measurements.
+docs/cluster.md says what the estimate includes, and how it compares with measurements.
 """
 
 
@@ -37,14 +37,14 @@ def command(
     model: ModelArgument = "",
     machines: Annotated[
         Path | None,
-        typer.Option("--machines", metavar="FILE", help="A TOML file of machines and network.", show_default=False),
+        typer.Option("--machines", metavar="FILE", help="TOML file of machines and network.", show_default=False),
     ] = None,
     shape: Annotated[
         str | None,
         typer.Option(
             "--shape",
             metavar="NAME",
-            help="Plan for the shape of a well-known model, such as llama-70b, instead of a model.",
+            help="Plan for the shape of a well-known model, such as llama-70b, instead of a real model.",
             show_default=False,
         ),
     ] = None,
@@ -52,25 +52,23 @@ def command(
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure this machine with MODEL, and print its table for the file.")
     ] = False,
-    texts: Annotated[int, typer.Option("--texts", min=1, max=4096, help="Texts that a replica writes at a time.")] = 8,
+    texts: Annotated[int, typer.Option("--texts", min=1, max=4096, help="Number of concurrent texts per replica.")] = 8,
     context: Annotated[
-        int, typer.Option("--context", min=1, max=1 << 24, help="Tokens of each text for which there is memory.")
+        int, typer.Option("--context", min=1, max=1 << 24, help="Tokens per text to reserve memory for.")
     ] = 2048,
-    length: Annotated[
-        int, typer.Option("--length", min=1, max=1 << 24, help="Tokens that are written of each text.")
-    ] = 256,
+    length: Annotated[int, typer.Option("--length", min=1, max=1 << 24, help="Tokens generated per text.")] = 256,
     goal: Annotated[
         Literal["tokens", "latency"],
-        typer.Option("--goal", help="Most tokens a second of all machines, or the least time of a token."),
+        typer.Option("--goal", help="Maximise tokens a second over all machines, or minimise the time per token."),
     ] = "tokens",
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Plan a cluster: cuts, replicas, memory and tokens a second of a model on machines that a file describes."""
+    """Plan a cluster: partitions, replicas, memory and tokens a second of a model on the machines in a file."""
     if bool(model) == (shape is not None):
-        raise ParameterError("give a MODEL or --shape NAME, one of the two")
+        raise ParameterError("give either MODEL or --shape NAME")
     if shape is None and kind != KIND:
-        raise ParameterError("--type is that of the model of --shape NAME, which is not given")
+        raise ParameterError("--type applies to --shape NAME, which is missing")
     if measure == (machines is not None):
         raise ParameterError("give --machines FILE, or --measure to print the table of this machine for such a file")
     if measure:
@@ -97,7 +95,7 @@ def command(
 
 
 def _work(model: str, shape: str | None, kind: str, context: int) -> tuple[str, Any]:
-    """Return the model's name, and what counts its work; refuse one that cannot write texts of such a length."""
+    """Return the model's name and its cost model; raise if it cannot generate texts of the requested length."""
     from intact.checkpoints.formats import open_checkpoint
     from intact.measure.planning.work import ModelWork
     from intact.models import build_program
@@ -110,9 +108,11 @@ def _work(model: str, shape: str | None, kind: str, context: int) -> tuple[str, 
 
         name, program = f"{shape} in {kind}", build_program(random_checkpoint(shape, kind))
     if program.is_encoder:
-        raise ParameterError(f"{name} is an encoder, which writes no texts and runs in one process: there is no plan")
+        raise ParameterError(
+            f"{name} is an encoder, which generates no text and runs in one process: there is nothing to plan"
+        )
     if context > program.context:
-        raise ParameterError(f"--context {context:,}: {name} has positions for {program.context:,} tokens at most")
+        raise ParameterError(f"--context {context:,}: {name} has positions for at most {program.context:,} tokens")
     return name, ModelWork.of(program)
 
 
@@ -169,7 +169,7 @@ def _print(name: str, demand: Demand, plan: ClusterPlan, machines: int) -> None:
         note(f"{kind}: {why}")
     for kind, count in plan.unused.items():
         if kind not in plan.refused:
-            note(f"{kind}: {count} left out, with which the others would not be faster")
+            note(f"{kind}: {count} left out, since they would not make the rest faster")
     for kind, why in plan.alone.items():
         if why and kind not in plan.refused:
             note(f"{kind}: {why}")
@@ -178,7 +178,7 @@ def _print(name: str, demand: Demand, plan: ClusterPlan, machines: int) -> None:
 
 
 def _alike(replica: PlannedReplica) -> list[tuple[Any, int]]:
-    """Return ranks that follow one another on machines of one kind with one share, and how many there are."""
+    """Group consecutive ranks on machines of the same kind with the same share, and count each group."""
     found: list[tuple[Any, int]] = []
     for rank in replica.ranks:
         last = found[-1] if found else None
@@ -204,7 +204,7 @@ def _rate(replica: PlannedReplica) -> str:
 
 
 def _commands(plan: ClusterPlan) -> list[str]:
-    """Return the commands that start the replicas, where the file has the addresses of all their machines."""
+    """Return the commands that start the replicas, or none if the file lacks the address of a machine."""
     free = {rank.kind.name: list(rank.kind.addresses) for replica, _ in plan.replicas for rank in replica.ranks}
     lines = []
     for replica, count in plan.replicas:

@@ -1,4 +1,4 @@
-"""``intact prove``: ask provers if a conjecture follows from axioms."""
+"""``intact prove``: ask provers whether a conjecture follows from axioms."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from intact.tools.prove.verdict import ProverVerdict
 
 EXAMPLES = """\
-Does the conjecture of a TPTP file follow from its axioms?
+Check whether the conjecture of a TPTP file follows from its axioms
   intact prove socrates.p
 Ask another prover, or all that are installed
   intact prove socrates.p --with e
   intact prove socrates.p --with all
-For programs; the file may be standard input
+As JSON, with the file from standard input
   intact prove - --with z3 --json < socrates.p
-Is a file of a proof assistant without an error or a hole?
+Check a proof assistant's file for errors and holes
   intact prove proof.v --with rocq
-Its proofs, each step with the goals behind it, in the terminal and as a page
+Show its proofs, each step with the goals after it, in the terminal or as a page
   intact prove proof.v --with rocq --goals
   intact prove proof.v --with rocq --html proof.html
-New theorems of its last one: rewritten by two lemmas, or by the 50 that are nearest to it
+Derive new theorems from its last one, by rewriting with two lemmas, or with the 50 nearest ones
   intact prove proof.v --with rocq --mutate Nat.add_comm,Nat.mul_1_l
   intact prove proof.v --with rocq --mutate 50 --out more.v
 
-Exit code 0: decided, or the file is whole; 1: no prover decided, two contradict each other, or the file has an error or
-a hole; 2: the file cannot be read, or the prover is not here.
+Exit code 0: decided, or the file is complete; 1: undecided, contradictory verdicts, or the file has an error or
+a hole; 2: the file cannot be read, or the prover is not installed.
 """
 
 
@@ -43,7 +43,7 @@ def command(
     file: Annotated[
         str,
         typer.Argument(
-            metavar="FILE", help="A problem in TPTP (fof, cnf), or a proof assistant's file; - is standard input."
+            metavar="FILE", help="TPTP problem (fof, cnf), or a proof assistant's file; - is standard input."
         ),
     ],
     prover: Annotated[
@@ -51,32 +51,32 @@ def command(
         typer.Option(
             "--with",
             metavar="PROVER",
-            help="intact (our own), e, z3, cvc5, spass, or all that are here; rocq, metamath or lean.",
+            help="intact (built in), e, z3, cvc5, spass, or all that are installed; rocq, metamath or lean.",
         ),
     ] = "intact",
     steps: Annotated[
         int | None,
-        typer.Option("--steps", min=1, help="The most steps, in the prover's own unit.", show_default=False),
+        typer.Option("--steps", min=1, help="Maximum number of steps, in the prover's own unit.", show_default=False),
     ] = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", help="The most seconds of a prover that is a process, each time it runs.")
+        float, typer.Option("--seconds", help="Timeout of each run of an external prover, in seconds.")
     ] = 10.0,
     goals: Annotated[
-        bool, typer.Option("--goals", help="Of a proof assistant's file: each step with the goals behind it.")
+        bool, typer.Option("--goals", help="Show each step of a proof assistant's file with the goals after it.")
     ] = False,
     html: Annotated[
         Path | None,
-        typer.Option("--html", metavar="FILE", help="Write the same as a page.", show_default=False),
+        typer.Option("--html", metavar="FILE", help="Write the same as an HTML page.", show_default=False),
     ] = None,
     theorem: Annotated[
-        str, typer.Option("--theorem", metavar="NAME", help="Of this theorem alone.", show_default=False)
+        str, typer.Option("--theorem", metavar="NAME", help="Only this theorem.", show_default=False)
     ] = "",
     mutate: Annotated[
         str,
         typer.Option(
             "--mutate",
             metavar="LEMMA,...|N",
-            help="Of Rocq: new theorems of this one, or of the last, by lemmas or by the N that are nearest.",
+            help="Rocq only: derive new theorems from --theorem, or the last one, by these lemmas or the N nearest.",
             show_default=False,
         ),
     ] = "",
@@ -86,10 +86,10 @@ def command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Say if a conjecture follows from axioms, in the words of SZS: Theorem, CounterSatisfiable and others.
+    """Report whether a conjecture follows from axioms, as an SZS status: Theorem, CounterSatisfiable and others.
 
-    Other provers are processes without a network, in the sandbox. With a proof assistant the file is one of its own,
-    and its errors and holes are listed.
+    External provers run as sandboxed processes without network access. For a proof assistant, the file is in its own
+    language, and its errors and holes are listed.
     """
     from intact._base.errors import FormatError, NotInstalledError, ParameterError
     from intact._base.files import read_text
@@ -100,10 +100,10 @@ def command(
     from intact.tools.prove.verdict import DECIDED, contradict
 
     if out is not None and not mutate:
-        raise ParameterError("--out is the file of what --mutate LEMMA,...|N finds, which is missing")
+        raise ParameterError("--out writes the results of --mutate LEMMA,...|N, which is missing")
     if mutate:
         if prover != "rocq" or goals or html is not None:
-            raise ParameterError("--mutate takes --with rocq, and neither --goals nor --html")
+            raise ParameterError("--mutate needs --with rocq, and excludes --goals and --html")
         _check_no_steps(steps)
         mutate_theorem(file, seconds, theorem, mutate, out=out, json=json)
         return
@@ -155,15 +155,15 @@ def command(
 
 
 def _check_no_steps(steps: int | None) -> None:
-    """Raise if a limit on steps is given to a proof assistant, which has none."""
+    """Raise if a limit on steps is given to a proof assistant, which has no such limit."""
     from intact._base.errors import ParameterError
 
     if steps is not None:
-        raise ParameterError("--steps is a limit of provers; a proof assistant takes --seconds")
+        raise ParameterError("--steps limits provers; a proof assistant takes --seconds")
 
 
 def _verdict(prover: Prover, problem: LogicProblem, limits: ProverLimits, among: bool) -> ProverVerdict:
-    """Return the verdict of a prover; among others, one that the problem is too large for gives up."""
+    """Return the verdict of a prover; when several are asked, one for which the problem is too large gives up."""
     from intact._base.errors import CapacityError
     from intact.tools.prove.verdict import ProverVerdict
 

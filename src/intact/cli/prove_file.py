@@ -1,4 +1,4 @@
-"""The files of proof assistants under ``intact prove``: errors, proofs step by step, new theorems of a proved one."""
+"""Proof assistants' files in ``intact prove``: errors, proofs step by step, new theorems from a proved one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from intact.tools.prove.assistants.transcript import ProofTranscript
 
 UNDECIDED = 1
-"""Exit status if there is no verdict, two that cannot both be right, or nothing was found."""
+"""Exit status if there is no verdict, two verdicts contradict each other, or nothing was found."""
 
 
 class ProofView(NamedTuple):
-    """The options of showing proofs: in the terminal, as a page, of one theorem alone."""
+    """Options for showing proofs: in the terminal, as a page, or of one theorem only."""
 
     goals: bool
     html: Path | None
@@ -63,7 +63,7 @@ def check_file(file: str, name: str, seconds: float, json: bool, view: ProofView
 
 
 def _proofs(assistant: Assistant, text: str, seconds: float, view: ProofView, title: str) -> list[ProofTranscript]:
-    """Return the proofs that are to be shown, and write their page where one is wanted."""
+    """Return the proofs to show, and write their page if requested."""
     from intact._base.errors import ParameterError
     from intact._base.files import write_whole
     from intact.tools.prove.assistants.base import AssistantLimits
@@ -82,7 +82,7 @@ def _proofs(assistant: Assistant, text: str, seconds: float, view: ProofView, ti
 
 
 def _show_proof(proof: ProofTranscript) -> None:
-    """Print a proof: what it states, then each step and the goals behind it."""
+    """Print a proof: its statement, then each step with the goals after it."""
     show((proof.name, "bold"), f"  {one_line(proof.statement)}")
     _show_lines(*proof.goals)
     for step in proof.steps:
@@ -113,7 +113,7 @@ def _read(file: str) -> str:
 
 
 def mutate_theorem(file: str, seconds: float, theorem: str, mutate: str, out: Path | None, json: bool) -> None:
-    """Print new theorems of a proved one, and write them to a file."""
+    """Print new theorems derived from a proved one, and write them to a file if requested."""
     from intact._base.files import write_whole
     from intact.tools.prove.assistants.base import AssistantLimits
     from intact.tools.prove.assistants.rocq import RocqAssistant

@@ -1,4 +1,4 @@
-"""``intact pull``: fetch a model of the catalogue, or of a repository on the hub."""
+"""``intact pull``: fetch a model from the catalogue, or from a repository on the hub."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from intact.cli.output import emit, show, size
 EXAMPLES = """\
 The default model
   intact pull
-Another one; stopped halfway, the same command goes on from there
+Another model; if interrupted, the same command resumes the download
   intact pull qwen2.5-coder-0.5b-instruct
-Kept elsewhere than in ~/.cache/intact
+In a folder other than ~/.cache/intact
   INTACT_HOME=/big/disk intact pull qwen3-4b
-Of a repository on the hub: its default, one quantisation or file, at a revision
+From a repository on the hub: its default, one quantisation or file, at a revision
   intact pull hf:Qwen/Qwen3-0.6B-GGUF
   intact pull hf:Qwen/Qwen3-0.6B-GGUF:Q8_0
   intact pull hf:Qwen/Qwen3-0.6B@main:safetensors
@@ -32,13 +32,13 @@ def command(
         str,
         typer.Argument(
             metavar="[MODEL]",
-            help="A name that intact models lists, or hf:OWNER/REPO[@REVISION][:FILE-OR-QUANTISATION].",
+            help="Name listed by intact models, or hf:OWNER/REPO[@REVISION][:FILE-OR-QUANTISATION].",
             autocompletion=complete_model,
         ),
     ] = DEFAULT,
     json: JsonOption = False,
 ) -> None:
-    """Fetch a model, checked by SHA-256."""
+    """Fetch a model, and verify its SHA-256."""
     text = expand(model)
     wanted, facts = fetch.find_source(HubName.parse(text) if text.startswith("hf:") else text)
     pulled = fetch.pull_with_progress(wanted)

@@ -16,26 +16,26 @@ from intact.cli.options import Advanced, JsonOption, ThreadsOption, check_output
 from intact.cli.output import emit, new_table, out, show_rows, size, stage_bar
 
 EXAMPLES = """\
-Four bits in blocks of 32, to the nearest level
+Four bits in blocks of 32, rounded to the nearest level
   intact quantize -m smollm2-135m-instruct --to int4-32 --out smol-int4
-GPTQ in three bits, calibrated on a text
+GPTQ with three bits, calibrated on a text
   intact quantize -m ./model.gguf --to gptq:int3-16 --calibrate text.txt --out smol-gptq3
   intact run -m ./smol-gptq3 "Hello"
-Input channels scaled by AWQ before
+The same after AWQ scaling of the input channels
   intact quantize -m ./model.gguf --to awq+gptq:int3-16 --calibrate text.txt --out smol-awq3
-A GGUF file for llama.cpp, with scales weighted by what the inputs are on a text
+A GGUF file for llama.cpp, with scales weighted by the inputs on a text
   intact quantize -m ./model-f16.gguf --to imatrix:q4_k --embeddings q6_k --calibrate text.txt --out model-q4_k.gguf
-The same by an importance matrix that llama-imatrix made
+The same with an importance matrix from llama-imatrix
   intact quantize -m ./model-f16.gguf --to imatrix:q4_k --imatrix imatrix.gguf --out model-q4_k.gguf
-Each matrix in one of three specs, 4.5 bits a weight in memory over all
+One of three specs for each matrix, with 4.5 bits per weight in memory overall
   intact quantize -m ./model.gguf --to "mix:4.5(int3-16|int4-32|int8-32)" --calibrate text.txt --out smol-mix
-The matrices as they are, and scales of their inputs: static int8 activations
+Unchanged matrices, plus scales of their inputs for static int8 activations
   intact quantize -m ./model.gguf --to keep --static --calibrate text.txt --out smol-static
   intact run -m ./smol-static "Hello" --profile int8_static
-A receipt, by which anybody with model and text can make the same again
+A receipt, with which anyone who has model and text can reproduce the result
   intact quantize -m ./model.gguf --to gptq:int3-16 --calibrate text.txt --out smol-gptq3 --receipt smol-gptq3.receipt
   intact verify smol-gptq3.receipt --model ./model.gguf --text text.txt
-All specs with their bits a weight
+All specs with their bits per weight
   intact quantize --list
 """
 
@@ -52,59 +52,64 @@ def command(
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FOLDER", help="Where the model goes, which must not exist; or a FILE.gguf."),
+        typer.Option("--out", metavar="FOLDER", help="New folder for the model, which must not exist, or FILE.gguf."),
     ] = None,
     calibrate: Annotated[
-        Path | None, typer.Option("--calibrate", metavar="TEXT", help="A text in UTF-8, for quantisers that need one.")
+        Path | None,
+        typer.Option("--calibrate", metavar="TEXT", help="UTF-8 text, for quantisers that need calibration."),
     ] = None,
     imatrix: Annotated[
         Path | None,
         typer.Option(
             "--imatrix",
             metavar="FILE",
-            help="llama.cpp's importance matrix, for imatrix:TYPE instead of a text.",
+            help="Importance matrix of llama.cpp, for imatrix:TYPE instead of a text.",
             rich_help_panel=Advanced(),
         ),
     ] = None,
     embeddings: Annotated[
-        str, typer.Option("--embeddings", metavar="SPEC", help="For token embeddings and head; keep leaves them.")
+        str,
+        typer.Option(
+            "--embeddings", metavar="SPEC", help="Spec for token embeddings and head; keep leaves them unchanged."
+        ),
     ] = "keep",
     static: Annotated[
-        bool, typer.Option("--static", help="Write scales of products' inputs too, for the profile int8_static.")
+        bool,
+        typer.Option("--static", help="Also write scales for the inputs of products, for the profile int8_static."),
     ] = False,
     context: Annotated[
-        int, typer.Option("--context", help="Tokens in a window of the text.", rich_help_panel=Advanced())
+        int, typer.Option("--context", help="Tokens per window of the text.", rich_help_panel=Advanced())
     ] = 512,
     windows: Annotated[
-        int, typer.Option("--windows", help="Windows of the text that are read.", rich_help_panel=Advanced())
+        int, typer.Option("--windows", help="Number of windows of the text to read.", rich_help_panel=Advanced())
     ] = 32,
     statistics: Annotated[
         Path | None,
         typer.Option(
             "--statistics",
             metavar="FOLDER",
-            help="Keep what was gathered of texts, for other runs.",
+            help="Keep the statistics gathered from texts, for other runs.",
             rich_help_panel=Advanced(),
         ),
     ] = None,
     receipt: Annotated[
         Path | None,
-        typer.Option("--receipt", metavar="FILE", help="Write what was made from what, for intact verify."),
+        typer.Option("--receipt", metavar="FILE", help="Write a receipt of inputs and output, for intact verify."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--list", help="List all that specs are made of.")] = False,
+    everything: Annotated[bool, typer.Option("--list", help="List all building blocks of specs.")] = False,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Quantise a model's matrices, by the spec after --to."""
+    """Quantise a model's matrices as the spec after --to says."""
     if everything:
         list_specs(json)
         return
     if not model or to is None or folder is None:
-        raise ParameterError("name a model, a spec (--to) and a folder (--out); --list shows the specs")
+        raise ParameterError("give a model, a spec (--to) and a folder (--out); --list shows the specs")
     from intact.quantizing import quantize
 
     if receipt and imatrix:
-        raise ParameterError("--receipt states the text of --calibrate; there is none of a model made with --imatrix")
+        raise ParameterError("--receipt records the text of --calibrate; models made with --imatrix have no receipt")
     check_output("--receipt", receipt)
     place = fetch.locate(model)
     with stage_bar("reading") as report:
@@ -134,7 +139,7 @@ def command(
 
 
 def list_specs(json: bool) -> None:
-    """Print transforms, quantisers, costs, grids and GGUF types, with the bits a weight of each in rows of 4096."""
+    """Print transforms, quantisers, costs, grids and GGUF types, with the bits per weight of each for rows of 4096."""
     from intact.quantizing.quantizers import COSTS, QUANTIZERS, TRANSFORMS, all_specs, parse_spec
 
     transforms, quantizers = (

@@ -1,4 +1,4 @@
-"""``intact receipt``: show the content of receipts. Nothing is verified by showing it."""
+"""``intact receipt``: show the content of receipts, without verifying it."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 
 UNREADABLE: Final = 2
 LONGEST: Final = 2000
-"""Characters after which a text is shortened."""
+"""Maximum characters of a text before it is shortened."""
 MOST: Final = 20
-"""Items after which a list is shortened."""
-WARNING: Final = "nothing of this was verified: it is what the receipts say, whoever wrote them"
+"""Maximum items of a list before it is shortened."""
+WARNING: Final = "nothing here was verified: it is what the receipts say, whoever wrote them"
 UNCHECKED: Final = (
     "model.name", "models.name", "decoding.streams.model.name", "models.mix.partners.name", "compiler", "sandbox",
     "method.source", "entries.tools.version", "intact",
 )  # fmt: skip
-"""Places on which no verdict of `intact verify` depends, if all else is true (docs/receipts.md)."""
+"""Fields on which no verdict of `intact verify` depends if everything else is true (docs/spec/receipts.md)."""
 PARTLY: Final = (
     "prompt.source.given", "prompt.source.now", "decoding.streams.prompt.source.given",
     "decoding.streams.prompt.source.now", "problem.prompt", "models.mix.shadow", "now",
 )  # fmt: skip
-"""Places that are checked only as far as the chat template writes them."""
+"""Fields that are checked only as far as the chat template writes them."""
 MARKS: Final = {"unchecked": "not checked", "partly_checked": "checked as far as the chat template writes it"}
 EXAMPLES = """\
-What an answer's receipt says: model, question, parameters, answer, whose signature
+The content of an answer's receipt: model, question, parameters, answer, signer
   intact receipt show sky.receipt
-One of many, with its texts whole, or for a program
+One receipt of many, with texts in full; all receipts as JSON
   intact receipt show answers.receipts --line 7 --full
   intact receipt show answers.receipts --json
 """
@@ -55,14 +55,16 @@ One of many, with its texts whole, or for a program
 def show(
     files: Annotated[list[Path], typer.Argument(metavar="RECEIPTS", help="Files of receipts.", show_default=False)],
     line: Annotated[
-        int | None, typer.Option("--line", min=1, help="This line of each file alone.", show_default=False)
+        int | None, typer.Option("--line", min=1, help="Show only this line of each file.", show_default=False)
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Whole texts and lists, not their beginnings.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show texts and lists in full, not only their beginnings.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show what receipts say. Nothing is verified: `intact verify` does that.
 
-    Exit status 0: all could be read. 2: one is no receipt, or no file.
+    Exit status 0: all receipts could be read. 2: a file is missing, or a line is not a receipt.
     """
     described, count, unreadable = [], 0, 0
     for entry in entries(files):
@@ -109,12 +111,12 @@ def describe(entry: ReceiptLine) -> dict[str, Any]:
 
 
 def _given(document: dict[str, Any], places: tuple[str, ...]) -> list[str]:
-    """Return those of some places that a receipt fills; a place goes through all items of a list."""
+    """Return those of the given field paths that a receipt fills; a path descends into all items of a list."""
     return [place for place in places if any(part is not None for part in _parts(document, place.split(".")))]
 
 
 def _parts(value: Any, names: list[str]) -> list[Any]:
-    """Return the values at a place."""
+    """Return the values at a field path."""
     if isinstance(value, list):
         return [part for item in value for part in _parts(item, names)]
     if not names:
@@ -140,7 +142,7 @@ def _answer(receipt: Receipt) -> dict[str, Any]:
 
 
 def _decoding(header: Header) -> dict[str, Any]:
-    """Describe the mix that tokens are drawn from, if it is one."""
+    """Describe the mix that tokens are drawn from; empty without a mix."""
     decoding = header.request.decoding
     if decoding is None:
         return {}
@@ -204,7 +206,7 @@ def _run(run: RunReceipt) -> dict[str, Any]:
 
 
 def _tools(run: RunReceipt) -> list[dict[str, Any]]:
-    """Describe the tools of a run, and count the results of each."""
+    """Describe the tools of a run, with the number of results of each."""
     from intact.solving.receipts.entries import ToolEntry
 
     kinds = Counter((one.tool, one.version.hex(), one.replayable) for one in run.entries if isinstance(one, ToolEntry))
@@ -215,7 +217,7 @@ def _tools(run: RunReceipt) -> list[dict[str, Any]]:
 
 
 def _run_mix(one: RunModel) -> dict[str, Any]:
-    """Describe the mix that a model's texts are drawn from, if it is one."""
+    """Describe the mix that a model's texts are drawn from; empty without a mix."""
     if one.mix is None:
         return {}
     return {"mix": one.mix.to_document() | {"partners": [_model(other, one.numerics) for other in one.mix.partners]}}
@@ -247,7 +249,7 @@ def _model(digests: ModelDigests, numerics: Numerics) -> dict[str, Any]:
 
 
 def _source(source: PromptSource | None) -> dict[str, Any] | None:
-    """Describe what a prompt was made from: messages and variables, or the text itself."""
+    """Describe the source of a prompt: messages and variables, or the raw text."""
     if source is None:
         return None
     content: dict[str, Any] = {"text": source.text}
@@ -260,7 +262,7 @@ def _source(source: PromptSource | None) -> dict[str, Any] | None:
 
 
 def _texts(members: dict[str, Any]) -> dict[str, str]:
-    """Return members as texts: other values as JSON, however deep it is nested."""
+    """Return the members as texts, with other values encoded as JSON at any depth."""
     return {
         name: part if isinstance(part, str) else encoder.dumps(part, ensure_ascii=False)
         for name, part in members.items()
@@ -268,7 +270,7 @@ def _texts(members: dict[str, Any]) -> dict[str, str]:
 
 
 def _shortened(value: Any) -> Any:
-    """Return a value with long texts and lists shortened, and the rest counted."""
+    """Return a value with long texts and lists shortened, stating how much is left out."""
     if isinstance(value, str):
         return value if len(value) <= LONGEST else f"{value[:LONGEST]}... ({len(value) - LONGEST:,} more characters)"
     if isinstance(value, Mapping):
@@ -282,9 +284,9 @@ def _shortened(value: Any) -> Any:
 
 
 def _rows(value: Any, marks: Mapping[str, str], name: str = "", indent: str = "", place: str = "") -> Iterator[str]:
-    """Yield lines for people: a member a line, its own members below it, and texts of many lines after bars.
+    """Yield readable lines: one per member, with nested members indented and multi-line texts marked with bars.
 
-    A member at one of the places of `marks` is followed by its mark.
+    A member at one of the field paths in `marks` is followed by its mark.
     """
     label = indent + one_line(name).replace("_", " ") + (f" [{marks[place]}]" if place in marks else "")
     below = indent + ("  " if name else "")

@@ -1,4 +1,4 @@
-"""``intact receipt commit`` and ``intact receipt open``: commitments to the rows between layers, and their openings."""
+"""``intact receipt commit`` and ``intact receipt open``: commit to the rows between layers, and open commitments."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ The layer that a number chooses which nobody knew when the receipt was made
 Three layers of the second receipt of a file
   intact receipt open answers.receipts --line 2 --nonce 42 --layers 3 --output answer.opening
 """
-ReceiptsFile = Annotated[Path, typer.Argument(metavar="RECEIPTS", help="A file of receipts.", show_default=False)]
+ReceiptsFile = Annotated[Path, typer.Argument(metavar="RECEIPTS", help="File of receipts.", show_default=False)]
 
 
 def commit(
@@ -40,14 +40,16 @@ def commit(
     adapter: AdapterOption = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Where to; by default the same file.", show_default=False),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Output file; by default the same file.", show_default=False
+        ),
     ] = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Let receipts of answers commit to the rows between layers; a signature that they had is dropped.
+    """Make receipts of answers commit to the rows between layers; existing signatures are dropped.
 
-    Each answer is run once more. Nothing is verified.
+    Each answer is computed again. Nothing is verified.
     """
     from intact.receipts.document import write_receipts
     from intact.receipts.opening import commit as commit_layers
@@ -69,16 +71,18 @@ def commit(
 
 def open_(
     receipts: ReceiptsFile,
-    nonce: Annotated[str, typer.Option("--nonce", help="What chooses the layers; unknown when the receipt was made.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default=False)],
-    layers: Annotated[int, typer.Option("--layers", min=1, help="How many are opened.")] = 1,
-    line: Annotated[int, typer.Option("--line", min=1, help="Of this line of the file.")] = 1,
+    nonce: Annotated[
+        str, typer.Option("--nonce", help="Text that selects the layers; unknown when the receipt was made.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Output file.", show_default=False)],
+    layers: Annotated[int, typer.Option("--layers", min=1, help="Number of layers to open.")] = 1,
+    line: Annotated[int, typer.Option("--line", min=1, help="Line of the receipt in the file.")] = 1,
     model: ModelOption = DEFAULT,
     adapter: AdapterOption = None,
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the rows that enter the layers that a nonce chooses: with them anybody can check these layers alone."""
+    """Write the input rows of the layers that a nonce selects, so that anyone can check these layers only."""
     from intact.receipts.opening import open_layers
 
     chosen = _answers(receipts)
@@ -95,20 +99,20 @@ def open_(
 
 
 def _answers(path: Path) -> list[Receipt]:
-    """Return the receipts of a file, all of answers."""
+    """Return the receipts in a file; raise if one is not of an answer."""
     from intact.cli.verify import parsers
     from intact.receipts.document import Receipt, read_receipts
 
     found = []
     for number, receipt in enumerate(read_receipts(path, parsers()), 1):
         if not isinstance(receipt, Receipt):
-            raise ReceiptError(f"{path}, line {number}: receipts of answers alone commit to layers")
+            raise ReceiptError(f"{path}, line {number}: only receipts of answers can commit to layers")
         found.append(receipt)
     return found
 
 
 def _load(name: str, adapter: Path | None, threads: int | None, receipt: Receipt, loaded: Model | None = None) -> Model:
-    """Return a model as a receipt was made, the one at hand if it is so."""
+    """Return a model loaded as a receipt requires, reusing the loaded one if it matches."""
     numerics = receipt.header.numerics
     if loaded is not None and (loaded.executor.profile, loaded.executor.bits) == (numerics.profile, numerics.bits):
         return loaded

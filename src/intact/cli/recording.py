@@ -1,4 +1,4 @@
-"""Keep what `run` and `chat` answer in the log, with all that it takes to make the same answers again."""
+"""Log the answers of `run` and `chat`, with everything needed to repeat them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,12 @@ from intact.text.template import current
 
 NoLogOption = Annotated[
     bool,
-    typer.Option(
-        "--no-log", help="Keep nothing of this conversation in the log (intact logs).", rich_help_panel=Advanced()
-    ),
+    typer.Option("--no-log", help="Do not log this conversation (intact logs).", rich_help_panel=Advanced()),
 ]
 
 
 class LoggedAnswer(NamedTuple):
-    """An answer, or as much of it as there was before it was cut short (`finish` is then ``cancelled``)."""
+    """An answer, or the part of it generated before it was cut short (`finish` is then ``cancelled``)."""
 
     text: str
     tokens: Sequence[int]
@@ -37,7 +35,7 @@ class LoggedAnswer(NamedTuple):
 
 
 def logged_answer(chunks: Sequence[Any]) -> LoggedAnswer:
-    """Return the answer of a stream's chunks, the last of which has the reason of the end if the stream was whole."""
+    """Combine a stream's chunks into an answer; if the stream was complete, the last chunk has the stop reason."""
     text, tokens = "".join(chunk.text for chunk in chunks), [chunk.token for chunk in chunks]
     return LoggedAnswer(text, tokens, (chunks[-1].finish if chunks else None) or "cancelled")
 
@@ -51,9 +49,9 @@ class ConversationLog:
     command : str
         The command that writes it.
     name : str
-        The conversation's; empty before something was written.
+        The conversation's name; empty until something is written.
     failed : bool
-        If true, it could not be written.
+        If true, the log could not be written.
     """
 
     command: str
@@ -66,12 +64,12 @@ class ConversationLog:
     def add(
         self, prompt: str | ChatPrompt, sampling: dict[str, Any], answers: Sequence[LoggedAnswer], seconds: float
     ) -> None:
-        """Append the answers to a prompt; where that cannot be done, say so once and write no more.
+        """Append the answers to a prompt; if that fails, report it once and stop logging.
 
         Parameters
         ----------
         sampling : dict
-            Parameters of `SamplingParameters`, and others, which are left out.
+            Parameters of `SamplingParameters`; other options are ignored.
         """
         if self.failed:
             return
@@ -106,12 +104,12 @@ class ConversationLog:
 
 
 def begin_log(command: str, opened: OpenedModel, model_name: str, *, off: bool) -> ConversationLog | None:
-    """Return the log of a new conversation; None if nothing is to be kept."""
+    """Return the log of a new conversation; None if logging is off."""
     return None if off or is_off() else ConversationLog(command, opened, model_name)
 
 
 def sampling_of(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of `SamplingParameters` among the options of `Model.generate`."""
+    """Select the parameters of `SamplingParameters` from the options of `Model.generate`."""
     return {name: value for name, value in options.items() if name in DEFINITIONS}
 
 
@@ -121,7 +119,7 @@ def sampling_from(entry: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        If they are none.
+        If the parameters are invalid.
     """
     parameters = SamplingParameters.from_json(json.dumps(entry["sampling"]))
     return parameters.changed | {name: getattr(parameters, name) for name in ("max_tokens", "temperature", "seed")}

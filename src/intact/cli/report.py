@@ -1,4 +1,4 @@
-"""``intact report``: the scores of runs in the terminal, and a report of them as one HTML file or as Markdown."""
+"""``intact report``: print the scores of runs, or write a report as one HTML file or as Markdown."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from intact.evaluate.results import EvaluationRun
 
 LOOK, REFRESH = 2.0, 10
-"""Seconds from one look at the runs' files to the next, and after which a browser loads a page again."""
+"""Seconds between two checks of the runs' files, and between reloads of the page in a browser."""
 WATCHED = Path("report.html")
-"""The report that --watch writes without --out."""
+"""Default output file of --watch."""
 PACKAGES = "matplotlib", "scipy"
-"""What pictures and fitted laws need."""
+"""Packages needed for plots and fitted laws."""
 EXAMPLES = """\
 The scores of runs and their differences
   intact report greedy.jsonl vote8.jsonl
-The whole report of one run
+The full report of one run
   intact report gsm8k.jsonl --out gsm8k.html
-Several, compared problem by problem
+Several runs, compared problem by problem
   intact report greedy.jsonl vote8.jsonl vote32.jsonl --out methods.html
 For a README
   intact report gsm8k.jsonl --out gsm8k.md
-While a run goes on
+While a run is in progress
   intact eval smollm2-135m-instruct gsm8k --limit 100 --out gsm8k.jsonl --partial &
   intact report gsm8k.jsonl --watch
-With the seconds that this machine would take for the tokens of each run
+With the time that this machine would need for the tokens of each run
   intact bench --json --only prompt --only stream > bench.json
   intact report greedy.jsonl vote8.jsonl --machine bench.json --out seconds.html
-Of two models, each by its own rates
+Two models, each with its own rates
   intact report small.jsonl large.jsonl --machine small.gguf=small.json --machine large.gguf=large.json --out both.html
 """
 
@@ -56,29 +56,29 @@ def command(
             "--out",
             "-o",
             metavar="FILE",
-            help="Write the whole report: .html, or .md with pictures in files next to it.",
+            help="Write the full report: .html, or .md with plots in separate files.",
             show_default=f"{WATCHED} with --watch",
         ),
     ] = None,
-    title: Annotated[str, typer.Option("--title", help="The title of the report.", show_default=False)] = "",
+    title: Annotated[str, typer.Option("--title", help="Title of the report.", show_default=False)] = "",
     machine: Annotated[
         list[str] | None,
         typer.Option(
             "--machine",
             metavar="RATES",
-            help="The machine of the section Idealised runtime: gmacs_per_s=100,gb_per_s=20, from which the runtime of "
-            "every model follows; or that of one model, MODEL=read=1000,write=20 in tokens a second or MODEL=FILE of "
-            "intact bench --json; may be given again.",
+            help="Machine for the section Idealised runtime: gmacs_per_s=100,gb_per_s=20, from which the runtime of "
+            "every model follows; or the rates of one model, MODEL=read=1000,write=20 in tokens a second or MODEL=FILE "
+            "of intact bench --json; repeatable.",
             show_default="A100 cards as in arXiv 2305.02440",
         ),
     ] = None,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Write the report anew while intact eval --partial goes on, until all runs end."),
+        typer.Option("--watch", help="Rewrite the report while intact eval --partial is running, until all runs end."),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Report runs: scores with intervals, and with --out curves, fitted laws, costs, failures with their texts."""
+    """Report on runs: scores with intervals; with --out also curves, fitted laws, costs, and failures with texts."""
     from intact.evaluate.report.arms import arms_of
     from intact.evaluate.report.machine import MachineChoice
 
@@ -87,7 +87,7 @@ def command(
     if len(set(runs)) < len(runs):
         raise ParameterError("a run was given twice")
     if watch and json:
-        raise ParameterError("--watch writes the report again and again: leave out --json")
+        raise ParameterError("--watch rewrites the report repeatedly: leave out --json")
     machines = MachineChoice.parse(machine or [])
     if not watch:
         found = _read({run: run for run in runs})
@@ -105,7 +105,7 @@ def command(
             return
         note(f"{out_file}: {', '.join(section.title for section in made.sections)}")
         if absent := missing(*PACKAGES):
-            note(f"what needs {', '.join(absent)} (extra evaluate) is left out: {install(*absent)}")
+            note(f"left out whatever needs {', '.join(absent)} (extra evaluate): {install(*absent)}")
         return
     from intact.evaluate.report.contents import report
 
@@ -116,21 +116,21 @@ def command(
         except ParameterError:
             if all(source.is_file() for source in sources.values()):
                 raise
-            continue  # a run has ended meanwhile: the next look finds its result
+            continue  # a run has just ended: the next check finds its result
         there = sum(run == source for run, source in sources.items())
         _write(made, out_file, REFRESH if there < len(sources) else None)
         note(f"{out_file}: {there} of {len(runs)} runs are complete")
 
 
 def _read(sources: Mapping[Path, Path]) -> dict[Path, EvaluationRun]:
-    """Read runs, each from its source."""
+    """Read the runs, each from its source file."""
     from intact.evaluate.files import read
 
     return {run: read(source) for run, source in sources.items()}
 
 
 def _print_scores(arms: Sequence[ReportArm]) -> None:
-    """Print the main score of each run with its interval, problems and tokens, and the differences of runs."""
+    """Print each run's main score with its interval, problems and tokens, and the differences between runs."""
     from intact.evaluate.report.formatting import bounds, percent
     from intact.evaluate.report.sections.comparisons import differences_of, in_words, reservations_of
     from intact.evaluate.report.sections.scores import caveats_of
@@ -149,13 +149,13 @@ def _print_scores(arms: Sequence[ReportArm]) -> None:
         for one in differences_of(arms):
             show(in_words(one))
     except NotInstalledError as error:
-        show(f"the runs are not compared, without the extra evaluate: {error}", style="yellow")
+        show(f"the runs are not compared without the extra evaluate: {error}", style="yellow")
     for warning in [*reservations_of(arms), *caveats_of(arms)]:
         show(warning.text, style="yellow")
 
 
 def _write(made: ReportDocument, out_file: Path, refresh: int | None = None) -> list[str]:
-    """Write a report, and return its files; a browser loads one with `refresh` again after so many seconds."""
+    """Write a report, and return its files; with `refresh`, browsers reload it after that many seconds."""
     from intact.evaluate.report.html import html
     from intact.evaluate.report.markdown import markdown
 
@@ -171,9 +171,9 @@ def _write(made: ReportDocument, out_file: Path, refresh: int | None = None) -> 
 
 
 def _versions(runs: Sequence[Path], every: float = LOOK) -> Iterator[dict[Path, Path]]:
-    """Yield the sources of the runs that there are, whenever one has changed, until all are complete.
+    """Yield the sources of the available runs whenever one has changed, until all runs are complete.
 
-    A run's source is its file, or what there is of it while it goes on.
+    A run's source is its result file, or the partial file while it is still running.
     """
     from intact.evaluate.files import partial_of
 
@@ -191,7 +191,7 @@ def _versions(runs: Sequence[Path], every: float = LOOK) -> Iterator[dict[Path, 
             yield {run: source for run, (source, _) in found.items()}
         if (missing := [str(run) for run in runs if run not in found]) and not waiting:
             waiting = True
-            note(f"waiting for {', '.join(missing)}: intact eval --partial writes what there is of it")
+            note(f"waiting for {', '.join(missing)}: intact eval --partial writes partial results")
         if all(run in known and known[run][0] == run for run in runs):
             return
         time.sleep(every)

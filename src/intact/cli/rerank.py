@@ -14,28 +14,34 @@ from intact.cli.options import JsonOption, ProfileOption, ThreadsOption
 from intact.cli.output import emit, new_table, out
 
 EXAMPLES = """\
-Which of these is an answer
+Find the documents that answer a query
   intact rerank -m ./Qwen3-Reranker-0.6B-Q8_0.gguf "What colour is the sky?" "The sky is blue." "Bread is baked."
 The three best lines of a file, as JSON
   intact rerank -m ./model.gguf "What colour is the sky?" --top 3 --json < lines.txt
 
-A score is the probability that the model would say yes, beside that of no.
+A score is the probability that the model says yes rather than no.
 """
 
 
 def command(
     model: ModelArgument,
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="What the documents are to answer.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="Query that the documents should answer.")],
     documents: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[DOCUMENT]...", help="By default each line that is piped in.", show_default=False),
+        typer.Argument(metavar="[DOCUMENT]...", help="By default, each line of standard input.", show_default=False),
     ] = None,
     top: Annotated[
-        int | None, typer.Option("--top", metavar="N", min=1, help="Show the N best alone.", show_default=False)
+        int | None,
+        typer.Option("--top", metavar="N", min=1, help="Show only the N best documents.", show_default=False),
     ] = None,
     instruction: Annotated[
         str | None,
-        typer.Option("--instruction", metavar="TEXT", help="What is asked of a document.", show_default=False),
+        typer.Option(
+            "--instruction",
+            metavar="TEXT",
+            help="Instruction that says what to look for in a document.",
+            show_default=False,
+        ),
     ] = None,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
@@ -44,7 +50,7 @@ def command(
     """Order documents by how well they answer a query."""
     read = documents or read_lines()
     if not read:
-        raise ParameterError("there is no document: give some, or pipe in one a line")
+        raise ParameterError("no document given: pass some, or pipe in one per line")
     loaded: Any = fetch.load(model, profile, threads)
     own = {} if instruction is None else {"instruction": instruction}
     ranked = loaded.rerank(query, read, **own)[:top]

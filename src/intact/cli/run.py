@@ -1,4 +1,4 @@
-"""``intact run``: one prompt, one answer (or several), as it is written."""
+"""``intact run``: answer one prompt, once or several times, streaming the text."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ from intact.text.template import current, read_time
 EXAMPLES = """\
 A first answer; the default model is fetched once
   intact run "Why is the sky blue?"
-Another model: of the catalogue, of a repository on the hub, or by its path
+Another model: from the catalogue, from a repository on the hub, or by path
   intact run -m qwen2.5-coder-0.5b-instruct "Write quicksort in Python." --max-tokens 400
   intact run -m hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 "Why is the sky blue?"
 Five samples, the same ones on any machine
   intact run "Name a colour." -n 5 --temperature 1 --seed 7
-The text as it is, without the chat template
+Raw text, without the chat template
   intact run -m ./model.gguf "Once upon a time" --raw
-The prompt from standard input, or a prompt and what it is about
+The prompt from standard input, or a prompt followed by piped text
   echo "Why is the sky blue?" | intact run
   git diff | intact run "Summarise this change."
-Away from what another prompt would give, by classifier-free guidance
+Classifier-free guidance, away from the answer to another prompt
   intact run "Write a poem." --mix guidance:scale=2 --shadow "Write."
-A receipt, by which anybody with the model can verify the answer
+A receipt, with which anyone who has the model can verify the answer
   intact run "Why is the sky blue?" --receipt sky.receipt
 A digest that is the same everywhere
   intact run "2 + 2 =" --json --logprobs | sha256sum
@@ -70,7 +70,7 @@ PromptArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[PROMPT]",
-        help="The prompt. Text that is piped in follows it, or is the prompt.",
+        help="The prompt. Piped text is appended to it, or replaces it if it is missing.",
         autocompletion=complete_model,
         show_default=False,
     ),
@@ -84,7 +84,7 @@ def command(
     named: Annotated[str | None, model_option(show_default=DEFAULT)] = None,
     n: Annotated[int, typer.Option("-n", "--n", "--samples", help="Number of samples.")] = 1,
     system: SystemOption = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Use the prompt as it is, without the chat template.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Use the prompt as is, without the chat template.")] = False,
     logprobs: Annotated[bool, typer.Option("--logprobs", help="Print the log-probability of each token.")] = False,
     stats: Annotated[bool, typer.Option("--stats", help="Print the speed to stderr.")] = False,
     *,
@@ -97,7 +97,7 @@ def command(
         bool,
         typer.Option(
             "--control-tokens",
-            help="Read control tokens in the prompt, such as <|im_end|>, as tokens and not as text.",
+            help="Parse control tokens in the prompt, such as <|im_end|>, as tokens rather than text.",
             rich_help_panel=Advanced(),
         ),
     ] = False,
@@ -113,13 +113,13 @@ def command(
 ) -> None:
     """Answer a prompt, token by token.
 
-    An instruct model gets its chat template. The default model is fetched on first use.
+    Instruct models use their chat template. The default model is fetched on first use.
     """
     model_name, prompt = parse(words or [], named)
     if raw and system is not None:
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
     if raw and control_tokens:
-        raise ParameterError("--raw reads control tokens as tokens already: leave out --control-tokens")
+        raise ParameterError("--raw already parses control tokens as tokens: leave out --control-tokens")
     check_output("--receipt", receipt)
     seeds = parse_seeds(sampling["seed"])
     for seed in seeds:
@@ -187,22 +187,22 @@ def command(
 
 
 def parse(words: list[str], model: str | None = None, command: str = "run") -> tuple[str, str]:
-    """Return (model, prompt) from the arguments and from standard input, if that is no terminal.
+    """Return (model, prompt) from the arguments, and from standard input unless it is a terminal.
 
-    What is piped in follows a prompt that is given, after an empty line. In the old form the model is the first of two
-    arguments, or the only one for a prompt that is piped in.
+    Piped text is appended to a given prompt after an empty line. In the old form, the model is the first of two
+    arguments, or the only argument if the prompt is piped in.
 
     Parameters
     ----------
     model : str, optional
-        The model that the option -m names.
+        The model named by the option -m.
     command : str
-        The command that takes them, for messages.
+        The command's name, for error messages.
 
     Raises
     ------
     ParameterError
-        More than one prompt, two models, no prompt, or a prompt that is empty or not UTF-8.
+        If there is more than one prompt, two models, no prompt, or a prompt that is empty or not UTF-8.
     """
     if len(words) > (2 if model is None else 1):
         if model is not None and names_model(words[0]):
@@ -230,21 +230,21 @@ def parse(words: list[str], model: str | None = None, command: str = "run") -> t
 
 
 _PATIENCE = 2.0
-"""Seconds without the end of standard input, after which a remark says what is waited for."""
+"""Seconds to wait for the end of standard input before reporting what is being read."""
 
 
 def _piped_text(wait: bool) -> str:
-    """Return what standard input holds.
+    """Return the content of standard input.
 
     Parameters
     ----------
     wait : bool
-        If false, a prompt is given already, and only a pipe or a file is read, nothing that could wait for ever.
+        If false, a prompt is already given, so only a pipe or a file is read, never input that could block forever.
     """
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
         brings = stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
-    except (AttributeError, OSError, ValueError):  # no file: absent, closed, or a text in memory
+    except (AttributeError, OSError, ValueError):  # not a file: absent, closed, or in memory
         brings = isinstance(sys.stdin, io.TextIOWrapper) and not sys.stdin.closed
     if not (wait or brings):
         return ""
@@ -258,12 +258,12 @@ def _piped_text(wait: bool) -> str:
 
 
 def decode(data: bytes, where: str) -> str:
-    """Return bytes as text.
+    """Decode bytes as UTF-8.
 
     Raises
     ------
     ParameterError
-        Invalid UTF-8, with the place.
+        If the bytes are not valid UTF-8; the message has the offset.
     """
     try:
         return data.decode("utf-8")
@@ -281,12 +281,12 @@ def as_prompt(
     now: datetime | None = None,
     control_tokens: bool = False,
 ) -> str | ChatPrompt:
-    """Return what the engine is given: the text itself, or a conversation for the chat template; `now` by the clock."""
+    """Return the engine's input: the raw text, or a conversation for the chat template; `now` defaults to the clock."""
     template = model.tokenizer.chat_template
     if raw or (template is None and system is None):
         return prompt
     if template is None:
-        raise ParameterError("this model has no chat template, so --system has no place: write it into the prompt")
+        raise ParameterError("this model has no chat template to hold --system: write the message into the prompt")
     messages = [{"role": "user", "content": prompt}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
@@ -296,7 +296,7 @@ def as_prompt(
 def _stream(
     model: Any, request: str | ChatPrompt, logprobs: bool, options: dict[str, Any], answers: list[LoggedAnswer]
 ) -> list[Any]:
-    """Print an answer as it comes, and add it to `answers`, even if it is cut short; return its receipt, if wanted."""
+    """Stream an answer to stdout, and add it to `answers` even if it is cut short; return any requested receipt."""
     chunks: list[Any] = []
     try:
         for chunk in model.stream(request, **options):
@@ -333,7 +333,7 @@ def _print_logprobs(model: Any, pairs: list[tuple[int, int]]) -> None:
 
 
 def _document(model: str, profile: str, n: int, sampling: dict[str, Any], completions: Any) -> dict[str, Any]:
-    """Return the answer as a value; nothing in it may differ from machine to machine."""
+    """Return the answer as a JSON value that is the same on every machine."""
     from intact.numerics.sampling import LOGPROB_SCALE
 
     return {

@@ -1,4 +1,4 @@
-"""The seeds of commands: `--seed` takes one, a range, or a list."""
+"""Seeds of commands: `--seed` takes one seed, a range, or a list."""
 
 from __future__ import annotations
 
@@ -10,26 +10,24 @@ import typer
 from intact._base.errors import ParameterError
 
 _MOST = 10_000
-"""Seeds of one range at most."""
+"""Maximum number of seeds in a range."""
 
 
 def seed_option(text: str) -> Any:
-    """Return the option `--seed` of a command that takes one seed, with its help."""
+    """Return the option `--seed` for a command that takes a single seed."""
     return typer.Option("--seed", metavar="SEED", help=text)
 
 
-SeedsOption = Annotated[
-    str, typer.Option("--seed", metavar="SEEDS", help="Seed of the draws, or several: 0-4, or 0,7.")
-]
+SeedsOption = Annotated[str, typer.Option("--seed", metavar="SEEDS", help="Sampling seed, or several: 0-4, or 0,7.")]
 
 
 def parse_seeds(text: str, option: str = "--seed") -> tuple[int, ...]:
-    """Return the seeds that `3`, `0-4` or `0,7` names, in their order.
+    """Parse seeds written as `3`, `0-4` or `0,7`, in order.
 
     Raises
     ------
     ParameterError
-        If a text is something else, or names a seed twice.
+        If the text has another form, or repeats a seed.
     """
     seeds: list[int] = []
     for part in text.split(","):
@@ -44,17 +42,17 @@ def parse_seeds(text: str, option: str = "--seed") -> tuple[int, ...]:
 
 
 def one_seed(text: str, what: str, low: int = -(1 << 63), high: int = (1 << 64) - 1) -> int:
-    """Return the only seed that a text names.
+    """Parse a text that names exactly one seed.
 
     Parameters
     ----------
     what : str
-        What has one seed, for the message: ``a conversation``.
+        Subject of the error message, such as ``a conversation``.
 
     Raises
     ------
     ParameterError
-        If it names several, or one outside the bounds.
+        If it names several seeds, or one out of range.
     """
     seeds = parse_seeds(text)
     if len(seeds) > 1:

@@ -1,4 +1,4 @@
-"""``intact selftest``: the digests by which two machines know that they compute the same."""
+"""``intact selftest``: print digests that show whether two machines compute the same."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from intact.cli.options import JsonOption
 from intact.cli.output import emit, show
 
 EXAMPLES = """\
-The digests stand in the documentation; yours must equal them
+Compare your digests with those in the documentation
   intact selftest
-The same digests from the plainest instructions
+The same digests from scalar instructions
   INTACT_ISA=scalar intact selftest
 """
 
 
 def command(json: JsonOption = False) -> None:
-    """Compute the digests over all operations and over the default model's tokens; exit code 1 if one is wrong."""
+    """Compute digests over all operations and the default model's tokens; exit code 1 if one is wrong."""
     from intact.measure.conformance import EXPECTED, selftest
 
     digests: Mapping[str, str] = selftest()

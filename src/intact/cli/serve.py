@@ -1,4 +1,4 @@
-"""``intact serve``: models behind OpenAI's interface."""
+"""``intact serve``: serve models through an OpenAI-compatible API."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ if TYPE_CHECKING:
     from intact.serve.server import EndingServer
 
 EXAMPLES = """\
-The default model, for this machine alone
+The default model, only for this machine
   intact serve
-Two models; a client asks for one by its name
+Two models; clients choose one by name
   intact serve qwen3-0.6b small=./model.gguf --memory 4G
-With a smaller model, away from which a request may ask to be drawn ("intact": {"mix": "contrastive"})
+With a smaller model for contrastive decoding, on request ("intact": {"mix": "contrastive"})
   intact serve qwen2.5-coder-1.5b-instruct --with amateur=qwen2.5-coder-0.5b-instruct
-With what a graded run says of answers like its own, in the field "calibrated" of replies
+With the accuracy of similar answers in a graded run, in the field "calibrated" of replies
   intact serve qwen2.5-coder-0.5b-instruct --calibration gsm8k.jsonl
-From a repository on the hub, unloaded when nobody has asked for ten minutes
+From a repository on the hub, unloaded after ten minutes without a request
   intact serve qwen=hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 --idle 600
 A replica on each machine of a Ray cluster, behind this address
   intact serve qwen3-0.6b --ray auto
-For programs that ask for a model by a name of their own, such as gpt-4o
+For programs that request a fixed model name, such as gpt-4o
   intact serve qwen3-0.6b --any-name
 For other machines, with keys
   intact serve --host 0.0.0.0 --api-keys keys.txt
@@ -67,7 +67,7 @@ _REPLICAS: dict[str, Any] = {"rich_help_panel": Advanced("Replicas")}
 
 
 class Replicas(NamedTuple):
-    """The number of replicas, and how requests are distributed over them."""
+    """The number of replicas, and the policy that routes requests to them."""
 
     size: FleetSize | None
     route: Literal["prefix", "random"]
@@ -78,15 +78,15 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL]...",
-            help="Names, paths, or NAME=either.",
+            help="Names or paths, optionally as NAME=MODEL.",
             autocompletion=complete_model,
         ),
     ] = None,
-    host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any that is free.")] = 8000,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 picks a free one.")] = 8000,
     api_keys: Annotated[
         Path | None,
-        typer.Option("--api-keys", metavar="FILE", help="File of API keys, one a line.", show_default=False),
+        typer.Option("--api-keys", metavar="FILE", help="File of API keys, one per line.", show_default=False),
     ] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve other machines without a key.")] = False,
     allow_host: Annotated[
@@ -94,20 +94,20 @@ def command(
         typer.Option(
             "--allow-host",
             metavar="NAME",
-            help="A name of this server that the Host header may have, beside localhost.",
+            help="Additional server name to accept in the Host header, besides localhost.",
             **_ACCESS,
         ),
     ] = None,
     allow_origin: Annotated[
         list[str] | None,
-        typer.Option("--allow-origin", metavar="URL", help="A site whose pages may use the server.", **_ACCESS),
+        typer.Option("--allow-origin", metavar="URL", help="Site whose pages may use the server.", **_ACCESS),
     ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
             "--memory",
             metavar="SIZE",
-            help="Memory limit of all models; the least recently used one is unloaded.",
+            help="Memory limit for all models; the least recently used one is unloaded.",
             show_default=False,
         ),
     ] = None,
@@ -117,7 +117,7 @@ def command(
             "--idle",
             metavar="SECONDS",
             min=0.1,
-            help="Unload a model after so many seconds without a request.",
+            help="Unload a model after this many seconds without a request.",
             show_default=False,
             **_LIMITS,
         ),
@@ -127,40 +127,42 @@ def command(
         typer.Option(
             "--state",
             metavar="DIR",
-            help="Folder of files, batches and responses.",
+            help="Folder for files, batches and responses.",
             rich_help_panel=Advanced(),
             show_default=False,
         ),
     ] = None,
     running: Annotated[
-        int, typer.Option("--running", min=1, help="Maximum running texts of a model.", **_LIMITS)
+        int, typer.Option("--running", min=1, help="Maximum running texts per model.", **_LIMITS)
     ] = ServerSettings.running,
     waiting: Annotated[
-        int, typer.Option("--waiting", min=0, help="Maximum queued requests of a model.", **_LIMITS)
+        int, typer.Option("--waiting", min=0, help="Maximum queued requests per model.", **_LIMITS)
     ] = ServerSettings.waiting,
     max_tokens: Annotated[
-        int, typer.Option("--max-tokens", min=1, help="Maximum tokens of a text.")
+        int, typer.Option("--max-tokens", min=1, help="Maximum tokens per text.")
     ] = ServerSettings.max_tokens,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0.1, help="Timeout of a request.", **_LIMITS)
+        float, typer.Option("--seconds", min=0.1, help="Request timeout in seconds.", **_LIMITS)
     ] = ServerSettings.request_seconds,
     seeds: Annotated[
         Literal["fresh", "fixed"],
         typer.Option(
             "--seeds",
-            help="Seed of requests that name none: another each time, or always 0.",
+            help="Seed for requests without one: a fresh seed each time, or always 0.",
             rich_help_panel=Advanced(),
         ),
     ] = ServerSettings.seeds,
     any_name: Annotated[
-        bool, typer.Option("--any-name", help="Answer under whatever model name a client sends, by the only model.")
+        bool, typer.Option("--any-name", help="Answer with the only model, whatever model name a client sends.")
     ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Reject fields of other servers, even harmless ones.", **_LIMITS)
+        bool, typer.Option("--strict", help="Reject fields that other servers support, even harmless ones.", **_LIMITS)
     ] = False,
     socket: Annotated[
         bool,
-        typer.Option("--socket/--no-socket", help="Let intact run and chat of this user use the models.", **_ACCESS),
+        typer.Option(
+            "--socket/--no-socket", help="Let this user's intact run and chat use the loaded models.", **_ACCESS
+        ),
     ] = True,
     profile: ProfileOption = "int8",
     kv: KvOption = None,
@@ -173,7 +175,7 @@ def command(
         typer.Option(
             "--adapter",
             metavar="NAME=PATH",
-            help="LoRA adapter of the first model, which clients name as a model; repeatable.",
+            help="LoRA adapter of the first model, which clients request as a model; repeatable.",
             rich_help_panel=MEMORY,
             show_default=False,
         ),
@@ -183,7 +185,7 @@ def command(
         typer.Option(
             "--with",
             metavar="NAME=MODEL",
-            help="Another model with the vocabulary of the first, for the mixes of its requests; repeatable.",
+            help="Another model with the first one's vocabulary, for mixes in its requests; repeatable.",
             rich_help_panel=Advanced(),
             show_default=False,
         ),
@@ -193,7 +195,7 @@ def command(
         typer.Option(
             "--calibration",
             metavar="FILE",
-            help="Result of intact eval: replies of methods say how often such answers are right; repeatable.",
+            help="Result of intact eval: replies of methods then say how often such answers are right; repeatable.",
             rich_help_panel=Advanced(),
             show_default=False,
         ),
@@ -208,7 +210,7 @@ def command(
         bool,
         typer.Option(
             "--no-prefix-cache",
-            help="Compute each prompt whole, without sharing prefixes. It changes no token.",
+            help="Compute each prompt in full, without sharing prefixes. It changes no token.",
             rich_help_panel=MEMORY,
         ),
     ] = False,
@@ -217,7 +219,7 @@ def command(
         typer.Option(
             "--ray",
             metavar="ADDRESS",
-            help="Ray cluster to serve by replicas on: auto, HOST:PORT, or local.",
+            help="Ray cluster to run replicas on: auto, HOST:PORT, or local.",
             show_default=False,
             **_REPLICAS,
         ),
@@ -227,14 +229,14 @@ def command(
         typer.Option(
             "--replicas",
             metavar="NUMBER",
-            help="Number of replicas, or a range such as 1-4, which follows the queue.",
+            help="Number of replicas, or a range such as 1-4 that scales with the queue.",
             show_default="one on each machine",
             **_REPLICAS,
         ),
     ] = None,
     route: Annotated[
         Literal["prefix", "random"],
-        typer.Option("--route", help="Replica of a request: the one with its prefix, or any.", **_REPLICAS),
+        typer.Option("--route", help="Send a request to the replica with its prefix, or to any.", **_REPLICAS),
     ] = "prefix",
     otel: Annotated[
         bool,
@@ -244,9 +246,9 @@ def command(
             rich_help_panel=Advanced("Logs and traces"),
         ),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Log in lines of JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Write the log as JSON lines.")] = False,
 ) -> None:
-    """Serve models over HTTP, behind OpenAI's interface, with reasoning methods and a page to watch them."""
+    """Serve models over HTTP with an OpenAI-compatible API, reasoning methods, and a web page to watch them."""
     settings = ServerSettings(
         host,
         port,
@@ -268,13 +270,15 @@ def command(
     )
     kept = prefix_cache_options(prefix_cache, prefix_cache_bytes)
     if no_prefix_cache and kept:
-        raise ParameterError("--no-prefix-cache keeps nothing, and --prefix-cache names a folder for it: give one")
+        raise ParameterError(
+            "--no-prefix-cache keeps no prefixes, but --prefix-cache names a folder for them: give one"
+        )
     if others and ray is not None:
-        raise ParameterError("--with cannot be combined with --ray: replicas load models alone")
+        raise ParameterError("--with cannot be combined with --ray: each replica loads only its own model")
     if calibration and ray is not None:
         raise ParameterError("--calibration cannot be combined with --ray: replicas read no files of this machine")
     if others and prefill is not None:
-        raise ParameterError("--prefill computes the prompts of one model, and --with names others: leave out either")
+        raise ParameterError("--prefill computes the prompts of one model, but --with names others: leave out either")
     if prefill is not None and (ray is not None or len(models or []) > 1):
         raise ParameterError("--prefill computes the prompts of one model for one process: give one, without --ray")
     check_installed("the server", *PACKAGES)
@@ -286,7 +290,7 @@ def command(
     from intact.serve.tracing import exporting
 
     if ray is None and (replicas is not None or route != "prefix"):
-        raise ParameterError("--replicas and --route go with --ray: there is no cluster")
+        raise ParameterError("--replicas and --route need --ray: there is no cluster")
     size = None
     if ray is not None:
         from intact.evaluate.cluster.connection import check_cluster
@@ -334,7 +338,7 @@ def command(
 
 
 def _partners(texts: Sequence[str]) -> dict[str, Path]:
-    """Return the models that `--with` names, in their order."""
+    """Return the models of `--with`, in order."""
     partners: dict[str, Path] = {}
     for name, place in map(pair, texts):
         if name in partners:
@@ -351,7 +355,7 @@ def _serve_replicas(
     kind: type[EndingServer],
     replicas: Replicas,
 ) -> None:
-    """Serve by replicas, until the server is asked to end."""
+    """Serve through replicas, until the server is asked to stop."""
     import asyncio
 
     from intact.serve.logs import set_up_log
@@ -367,7 +371,7 @@ def _serve_replicas(
 
 
 def _all_named(texts: Sequence[str]) -> dict[str, str]:
-    """Return places by the names that clients use, no two of which may be the same."""
+    """Map the names that clients use to places; raise if two are the same."""
     places: dict[str, str] = {}
     for name, place in map(_named, texts):
         if name in places:
@@ -379,9 +383,9 @@ def _all_named(texts: Sequence[str]) -> dict[str, str]:
 def _named(text: str) -> tuple[str, str]:
     name, equals, place = text.partition("=")
     if equals and not name:
-        raise ParameterError(f"{text!r} gives a model an empty name; expected NAME=MODEL, or the model alone")
+        raise ParameterError(f"{text!r} gives a model an empty name; expected NAME=MODEL, or only the model")
     if not (place if equals else text):
-        raise ParameterError(f"{text!r} names no model; expected NAME=MODEL, or the model alone")
+        raise ParameterError(f"{text!r} names no model; expected NAME=MODEL, or only the model")
     if equals:
         return name, place
     if HubName.matches(text):

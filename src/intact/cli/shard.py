@@ -1,4 +1,4 @@
-"""intact shard: a rank that listens, of a model that runs on several machines: a part of it, or its prompts."""
+"""``intact shard``: listen as one rank of a distributed model, for a part of the model or for its prompts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from intact.cli.output import emit, note
 EXAMPLES = """\
 On the second machine
   intact shard -m qwen3-0.6b --listen 10.0.0.2:7000
-On the first
+On the first machine
   intact run -m qwen3-0.6b "Why is the sky blue?" --tensor-parallel 10.0.0.2:7000
-or, to give it some of the layers instead of a part of every matrix
+On the first machine, to give the second some of the layers instead of part of every matrix
   intact run -m qwen3-0.6b "Why is the sky blue?" --pipeline-parallel 10.0.0.2:7000
-or, to have it compute the prompts
+On the first machine, to have the second compute the prompts
   intact serve qwen3-0.6b --prefill 10.0.0.2:7000
 """
 
@@ -30,13 +30,13 @@ def command(
         typer.Option(
             "--listen",
             metavar="HOST:PORT",
-            help="Where to listen. Whoever reaches it can make this machine compute, and sees tokens: use a network "
-            "of your own. Port 0 takes a free one.",
+            help="Address to listen on. Anyone who can reach it can make this machine compute, and see tokens: use "
+            "a private network. Port 0 picks a free port.",
         ),
     ] = "127.0.0.1:7000",
     json: JsonOption = False,
 ) -> None:
-    """Compute for another machine: a part of a model, or prompts, as --tensor-parallel and the like say there."""
+    """Compute for another machine: part of a model, or prompts, as its --tensor-parallel or similar option says."""
     path = fetch.locate(model)
     from intact.library.parallel.ranks import parse_address
     from intact.library.parallel.shard import listen_at, serve_shard

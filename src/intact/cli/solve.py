@@ -1,4 +1,4 @@
-"""``intact solve``: a reasoning method on a question."""
+"""``intact solve``: answer a question with a reasoning method."""
 
 from __future__ import annotations
 
@@ -32,39 +32,39 @@ if TYPE_CHECKING:
     from intact.reason.registry import Method
 
 EXAMPLES = """\
-Sixteen samples, one vote
+A vote of sixteen samples
   intact solve self_consistency "What is 17 * 23?" -n 16
-What it may cost
+With a budget
   intact solve best_of_n "What is 17 * 23?" -n 16 --budget tokens=4k,seconds=60
-Kill it, run it again: it goes on where it was
+If it is killed, run it again: it resumes where it stopped
   intact solve self_consistency "What is 17 * 23?" -n 64 --journal runs/17x23
-The tree of texts
+With the tree of texts
   intact solve particle_filter "What is 17 * 23?" --trace tree.json && intact trace show tree.json
-A receipt of the whole run, by which anybody with the model can verify texts, scores and vote
+With a receipt of the run, with which anyone who has the model can verify texts, scores and vote
   intact solve beam_search "What is 17 * 23?" --receipt run.receipt && intact verify run.receipt
 A hundred problems with known answers
   intact solve self_consistency --task gsm8k --limit 100 -n 16 --budget tokens=200k --journal runs/gsm8k
 On all machines of a Ray cluster
   intact solve self_consistency --task gsm8k -n 16 --journal runs/gsm8k --ray auto
-All texts away from what a smaller model finds likely
+With contrastive decoding, away from what a smaller model finds likely
   intact solve self_consistency "What is 17 * 23?" -n 16 -m large.gguf --mix contrastive --partner small.gguf
-A question whose answer is words
+A question whose answer is prose
   intact solve best_of_n "Why is the sky blue?" -n 4 --answer text
-How often such answers are right, from a graded run
+With the accuracy of such answers in a graded run
   intact solve self_consistency "What is 17 * 23?" -n 16 --calibration gsm8k.jsonl
 Your own method
   intact solve mine.py:majority "What is 17 * 23?" --set n=8
-What there is
+All methods
   intact methods
 """
 
 
 MAIN = "main"
-"""What methods may call the first model."""
+"""The name by which methods may refer to the first model."""
 
 
 def complete_method(incomplete: str) -> list[str]:
-    """Offer the methods' names."""
+    """Complete method names."""
     from intact.reason.registry import METHODS
 
     return [name for name in METHODS if name.startswith(incomplete)]
@@ -73,12 +73,14 @@ def complete_method(incomplete: str) -> list[str]:
 @with_method_sampling
 def command(
     method: Annotated[
-        str, typer.Argument(metavar="METHOD", help="A name, or FILE.py:NAME.", autocompletion=complete_method)
+        str, typer.Argument(metavar="METHOD", help="Method name, or FILE.py:NAME.", autocompletion=complete_method)
     ],
     question: Annotated[
         str | None,
         typer.Argument(
-            metavar="[QUESTION]", help="The question (-: from standard input); or --task.", show_default=False
+            metavar="[QUESTION]",
+            help="The question (- for standard input), unless --task is given.",
+            show_default=False,
         ),
     ] = None,
     model: ModelOrAddressOption = DEFAULT,
@@ -89,7 +91,7 @@ def command(
         typer.Option(
             "--answer",
             metavar="KIND",
-            help="Answer of a text: its last expression or number (expression, the default), number, or text.",
+            help="Answer in a text: its last expression or number (expression, the default), number, or text.",
             show_default=False,
         ),
     ] = None,
@@ -113,7 +115,7 @@ def command(
     prompts: PromptOptions,
     sampling: dict[str, Any],
 ) -> None:
-    """Answer a question, or a task's problems, by a reasoning method: sampling, votes, search, under a hard budget."""
+    """Answer a question or a task's problems with a reasoning method (sampling, votes, search) under a hard budget."""
     from intact.reason.budget import Budget
     from intact.reason.driving.services import MethodJob
     from intact.reason.registry import find
@@ -128,20 +130,22 @@ def command(
     parameters = parse_settings(chosen, settings, n)
     if (question is None) == (task.task is None):
         missing = "QUESTION is missing: give one (-: from standard input), or a task (--task gsm8k)"
-        raise ParameterError(missing if question is None else "give a question, or a task (--task gsm8k), and not both")
+        raise ParameterError(
+            missing if question is None else "give either a question or a task (--task gsm8k), not both"
+        )
     if task.task is not None and answer is not None:
-        raise ParameterError("--answer is for one question: a task says how its answers are read")
+        raise ParameterError("--answer is for a single question: a task defines how its answers are read")
     seeds = parse_seeds(work.seed)
     if len(seeds) > 1 and (task.task is not None or work.trace is not None):
         where = (
             "a task is solved once; intact eval takes several" if task.task is not None else "--trace holds one tree"
         )
-        raise ParameterError(f"--seed names {len(seeds)} seeds, and {where}: give one")
+        raise ParameterError(f"--seed names {len(seeds)} seeds, but {where}: give one")
     of_a_task = {"--split": task.split, "--limit": task.limit, "--parallel": task.parallel, "--ray": cluster.ray}
     if task.task is not None and calibration is not None:
-        raise ParameterError("--calibration says something of one question's answer: leave it out, or --task")
+        raise ParameterError("--calibration applies to a single question: leave out either it or --task")
     if task.task is None and (of_tasks := [name for name, value in of_a_task.items() if value is not None]):
-        raise ParameterError(f"{', '.join(of_tasks)} goes with --task: there is one question")
+        raise ParameterError(f"{', '.join(of_tasks)} can only be used with --task")
     check_output("--receipt", work.receipt)
     check_output("--trace", work.trace)
     reader = answer or "expression"
@@ -149,7 +153,7 @@ def command(
     if task.task is None:
         check_reader(READERS[reader])
     chosen.check_sampling(sampling)
-    prompts.mode()  # is an error before the models are loaded
+    prompts.mode()  # raises before the models are loaded
     mixes.check(models, ray=cluster.ray)
     cluster.check(models)
     if cluster.ray is not None and caps.seconds is not None:
@@ -192,7 +196,7 @@ def command(
 
             own = run_settings(chosen, parameters, sampling, caps, backends=backends, system=prompts.system)
             if differences := run.differences(own):
-                raise ParameterError(f"{calibration} is no calibration of such answers: {'; '.join(differences)}")
+                raise ParameterError(f"{calibration} is not a calibration for such answers: {'; '.join(differences)}")
         with spinner(f"{chosen.name} …"):
             solved = dict(
                 solve_all(backends, jobs, sampling=sampling, budget=caps, journal=work.journal, receipt=receipt)
@@ -228,7 +232,7 @@ def command(
 
 
 def _open_calibration(path: Path) -> CalibrationRun:
-    """Read a graded run; its packages are imported where one is given."""
+    """Read a graded run, importing its packages if one is given."""
     from intact.evaluate.calibrated import open_calibration
 
     return open_calibration(path)
@@ -237,7 +241,7 @@ def _open_calibration(path: Path) -> CalibrationRun:
 def _calibrated(
     run: CalibrationRun, settings: dict[str, Any], result: Result, read: Callable[[str], str | None]
 ) -> dict[str, Any]:
-    """Return what a calibration run says of an answer, or why it says nothing."""
+    """Return what a calibration run says about an answer, or why it does not apply."""
     from intact.evaluate.calibrated import calibrated
 
     return calibrated([run], settings, result, read)
@@ -250,12 +254,12 @@ def _opened_pool(
 
 
 def parse_settings(method: Method, settings: list[str] | None, n: int | None = None) -> dict[str, Any]:
-    """Return the parameters of a method that ``--set`` and ``-n`` state.
+    """Return the parameters of a method given by ``--set`` and ``-n``.
 
     Raises
     ------
     ParameterError
-        If a setting is not NAME=VALUE, there is no such parameter, or the value makes no sense.
+        If a setting is not NAME=VALUE, the parameter is unknown, or the value is invalid.
     """
     texts: list[tuple[str, str]] = []
     for setting in settings or []:
@@ -274,7 +278,7 @@ def show_result(result: Result) -> None:
         say(printable(whole, sys.stdout) + "\n\n")
     closeness = "" if answer.closeness is None else f", {answer.closeness}"
     confidence = "" if answer.confidence is None else f"  confidence {answer.confidence:.2f}"
-    spent = "  (budget or context are spent: the best so far)" if result.why == "spent" else ""
+    spent = "  (budget or context exhausted: the best answer so far)" if result.why == "spent" else ""
     repeats = answer.answer == whole and ("\n" in whole or len(whole) > 80)
     found = "the text above" if repeats else printable(str(answer.answer), sys.stdout)
     show("answer  ", (found, "bold green"), closeness, (confidence, "dim"), (spent, "magenta"))
@@ -290,6 +294,6 @@ def show_result(result: Result) -> None:
     figures.append(f"{cost.operations / 1e9:,.0f} G multiply-adds, {cost.seconds:.1f} s")
     show(", ".join(figures), style="dim")
     if result.error and result.why == "done":
-        show(f"not all texts could be written: {printable(result.error, sys.stdout)}", style="yellow")
+        show(f"not all texts could be generated: {printable(result.error, sys.stdout)}", style="yellow")
     for caveat in result.caveats:
         show(caveat, style="yellow")

@@ -1,4 +1,4 @@
-"""``intact solve --task``: many problems with known answers, watched while they are solved."""
+"""``intact solve --task``: solve many problems with known answers, with live progress."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ANSWERS = "answers.jsonl"
 PARALLEL = 64
-"""Problems at a time, by default."""
+"""Default number of concurrent problems."""
 PAUSE = 0.2
 """Seconds between two updates of the status line."""
 
@@ -45,14 +45,14 @@ class View:
         self.tokens, self.began, self.pace = 0, time.monotonic(), Pace()
 
     def line(self) -> str:
-        """Format a status line: problems done, accuracy, tokens a second, the remaining budget."""
+        """Format a status line: problems done, accuracy, tokens a second, remaining budget."""
         seconds = time.monotonic() - self.began
         parts = [f"{len(self.graded)}/{self.problems} problems"]
         if self.graded:
             parts.append(f"{sum(bool(one.correct) for one in self.graded) / len(self.graded):.1%} right")
         parts.append(f"{self.tokens / max(seconds, 1e-9):,.0f} tokens/s")
         if self.caps.tokens is not None:
-            charged = max(self.tokens, sum(one.result.cost.tokens for one in self.graded))  # a replay writes none
+            charged = max(self.tokens, sum(one.result.cost.tokens for one in self.graded))  # a replay generates none
             parts.append(f"{max(0, self.caps.tokens - charged):,} tokens left")
         if self.caps.seconds is not None:
             parts.append(f"{max(0.0, self.caps.seconds - seconds):,.0f} s left")
@@ -79,7 +79,7 @@ class TaskOptions:
         typer.Option(
             "--parallel",
             min=1,
-            help="Number of problems at a time. It changes no answer.",
+            help="Number of concurrent problems. It changes no answer.",
             rich_help_panel=Advanced(),
             show_default=str(PARALLEL),
         ),
@@ -88,23 +88,24 @@ class TaskOptions:
 
 @dataclass(frozen=True)
 class SolveOptions:
-    """The budget of the work, its seed, and the files that keep its results."""
+    """The budget, the seed, and the files that keep the results."""
 
     budget: Annotated[
         str | None,
         typer.Option(
             "--budget",
             metavar="CAPS",
-            help="Hard caps, such as tokens=20k,seconds=60, which a task's problems share equally.",
+            help="Hard caps, such as tokens=20k,seconds=60, divided equally among a task's problems.",
             show_default=False,
         ),
     ] = None
     journal: Annotated[
         Path | None,
-        typer.Option("--journal", metavar="DIR", help="Folder of results, to continue from.", show_default=False),
+        typer.Option("--journal", metavar="DIR", help="Folder of results, to resume from.", show_default=False),
     ] = None
     trace: Annotated[
-        Path | None, typer.Option("--trace", metavar="FILE", help="Write the tree of texts.", show_default=False)
+        Path | None,
+        typer.Option("--trace", metavar="FILE", help="Write the tree of texts to a file.", show_default=False),
     ] = None
     receipt: ReceiptOption = None
     seed: SeedsOption = "0"
@@ -112,7 +113,7 @@ class SolveOptions:
 
 @dataclass(frozen=True)
 class TaskRun:
-    """A task to be solved: the options, the budget, the model's name, the method with its parameters and sampling.
+    """A task to solve: the options, the budget, the model's name, and the method with its parameters and sampling.
 
     `source` is the method's name, or ``FILE.py:NAME``.
     """
@@ -135,14 +136,14 @@ def run_task(
     json: bool,
     pool: Callable[[dict[str, Any]], AbstractContextManager[Pool | None]],
 ) -> None:
-    """Solve a task's problems, and print or write how many are right.
+    """Solve a task's problems, and print or write the score.
 
     Parameters
     ----------
     load : callable
         Opens the models.
     pool : callable
-        Opens a pool of workers with them, if a cluster is to do the work.
+        Opens a pool of workers with them, if a cluster does the work.
     """
     from intact.receipts.document import write_receipts
     from intact.tasks.choose import choose
@@ -224,7 +225,7 @@ def _check_receipts(run: TaskRun, results: list[Graded]) -> None:
 
 @contextmanager
 def _watch(view: View) -> Iterator[Callable[[], None]]:
-    """Show the status line on stderr, elsewhere than on a terminal a line from time to time; yield what updates it."""
+    """Show the status on stderr, live on a terminal and otherwise as occasional lines; yield its update function."""
     console = err()
     if not console.is_terminal:
         report = occasional_note()
@@ -243,7 +244,7 @@ def _watch(view: View) -> Iterator[Callable[[], None]]:
 
 
 def _lines(results: list[Graded], run: TaskRun) -> Iterator[str]:
-    """Yield a line of JSON for each result."""
+    """Yield one line of JSON per result."""
     for one in results:
         line = one.result.as_dict(trace=True) | {"model": run.model, "correct": one.correct, "right": one.item.answer}
         yield encoder.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"

@@ -16,29 +16,30 @@ from intact.cli.options import JsonOption, ThreadsOption, check_output
 from intact.cli.output import bar, emit, note
 
 EXAMPLES = """\
-From pairs of a concise and a verbose solution, behind layer 14
+From pairs of a concise and a verbose solution, after layer 14
   intact steer -m qwen2.5-coder-0.5b-instruct pairs.jsonl --layer 14 --out concise.gguf
 Use it, at a quarter of its strength
   intact run -m qwen2.5-coder-0.5b-instruct "What is 17 * 24?" --adapter concise.gguf:0.25
 
-A line of the file is {"toward": "...", "away": "..."}: two texts as the model reads them.
+Each line of the file is {"toward": "...", "away": "..."}: two texts exactly as the model reads them.
 """
 
 
 def command(
     model: ModelArgument,
-    pairs: Annotated[Path, typer.Argument(metavar="PAIRS", help="A file of JSON lines.", show_default=False)],
+    pairs: Annotated[Path, typer.Argument(metavar="PAIRS", help="File of JSON lines.", show_default=False)],
     layers: Annotated[
-        list[int], typer.Option("--layer", metavar="N", help="Behind which layer, from 0; may be given again.")
+        list[int],
+        typer.Option("--layer", metavar="N", help="Layer whose output is steered, counted from 0; repeatable."),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The GGUF file to write.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="GGUF file to write.", show_default=False)],
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a steering vector, which moves what a model writes from one kind of text towards another."""
+    """Make a steering vector, which moves a model's texts from one kind towards another."""
     check_output("--out", out)
     if out.exists():
-        raise ParameterError(f"--out: {out} is there already; expected a file that is not")
+        raise ParameterError(f"--out: {out} already exists; expected a new file")
     read = _read(pairs)
     path = fetch.locate(model)
     from intact.checkpoints.formats import open_checkpoint
@@ -62,16 +63,16 @@ def command(
         emit({"file": str(out), "pairs": len(read), "vectors": [{"layer": n, "norm": sizes[n]} for n in sizes]})
         return
     each = ", ".join(f"behind layer {layer} of norm {size:.4g}" for layer, size in sizes.items())
-    note(f"{out}: from {len(read)} pairs, {each}; use it by --adapter {out} or {out}:FACTOR")
+    note(f"{out}: from {len(read)} pairs, {each}; use it with --adapter {out} or {out}:FACTOR")
 
 
 def _read(path: Path) -> list[dict[str, str]]:
-    """Return the pairs of a file.
+    """Return the pairs in a file.
 
     Raises
     ------
     ParameterError
-        Naming the line that is none.
+        If a line is not a pair; the message names the line.
     """
     found: list[dict[str, str]] = []
     for number, line in enumerate(read_text(path, ParameterError).splitlines(), 1):

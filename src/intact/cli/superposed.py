@@ -1,4 +1,4 @@
-"""``intact superposed``: several drafts of a text from one pass, by superposed decoding."""
+"""``intact superposed``: write several drafts of a text in a single pass, by superposed decoding."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from intact.library.superposed import SuperposedDraft, SuperposedRequest
 
 EXAMPLES = """\
-Three drafts that go on from a text
+Three drafts that continue a text
   intact superposed "The sky is" --max-tokens 6
-Eight, of another model
+Eight drafts from another model
   intact superposed -m qwen2.5-coder-0.5b-instruct "def quicksort(" -n 8
-Like the lines of a file
+Drafts that resemble the lines of a file
   intact superposed "The sky is" --ngrams texts.txt
-With a receipt, which names the n-grams by their digest
+With a receipt, which identifies the n-grams by digest
   intact superposed "The sky is" --ngrams texts.txt --receipt drafts.receipt
   intact verify drafts.receipt --ngrams texts.txt
 """
@@ -38,19 +38,21 @@ With a receipt, which names the n-grams by their digest
 def command(
     words: PromptArgument = None,
     named: Annotated[str | None, model_option(show_default=DEFAULT)] = None,
-    n: Annotated[int, typer.Option("-n", "--n", "--drafts", help="Drafts of one prompt, at most 64.")] = 3,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Most tokens of a draft.")] = 10,
+    n: Annotated[int, typer.Option("-n", "--n", "--drafts", help="Number of drafts, at most 64.")] = 3,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Maximum tokens per draft.")] = 10,
     temperature: Annotated[
-        float, typer.Option("--temperature", help="Of the distribution that tokens are taken from.")
+        float, typer.Option("--temperature", help="Temperature of the distribution that tokens are taken from.")
     ] = 0.06,
     ngrams: Annotated[
         Path | None,
-        typer.Option("--ngrams", metavar="FILE", help="Texts that drafts should be like, a line each."),
+        typer.Option("--ngrams", metavar="FILE", help="File of texts that drafts should resemble, one per line."),
     ] = None,
-    alpha: Annotated[float, typer.Option("--alpha", help="With --ngrams: their weight, 0 to 1.")] = 0.54,
+    alpha: Annotated[float, typer.Option("--alpha", help="Weight of the --ngrams texts, 0 to 1.")] = 0.54,
     candidates: Annotated[
         int | None,
-        typer.Option("--candidates", help="Likeliest tokens that may go on.", show_default="three for each draft"),
+        typer.Option(
+            "--candidates", help="Number of likeliest next tokens to consider.", show_default="three for each draft"
+        ),
     ] = None,
     profile: ProfileOption = "int8",
     kv: KvOption = None,
@@ -64,10 +66,10 @@ def command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Write several drafts of a text at about the price of one.
+    """Write several drafts of a text for about the cost of one.
 
-    The drafts approximate the model's own texts, and are the same ones on any machine. The higher score is the better.
-    The prompt is taken as it is, without the chat template.
+    The drafts approximate the model's own texts, and are the same on every machine. A higher score is better. The
+    prompt is used as is, without the chat template.
     """
     from intact.library.superposed import NGrams, SuperposedDecoder, make_receipt
     from intact.library.superposed.request import check_parameters
@@ -82,7 +84,7 @@ def command(
     check_parameters(**parameters, candidates=3 * n if candidates is None else candidates)
     texts = None if ngrams is None else read_text(ngrams, ParameterError)
     if texts is not None and not texts.strip():
-        raise ParameterError(f"{ngrams} holds no text; expected one a line")
+        raise ParameterError(f"{ngrams} holds no text; expected one per line")
 
     model = fetch.load(model_name, profile, threads, drafter="off", adapter=adapter)
     table = None if texts is None else NGrams.of_lines(model.tokenizer, texts)
@@ -104,7 +106,7 @@ def command(
 def _document(
     model: str, profile: str, request: SuperposedRequest, ngrams: str | None, drafts: Sequence[SuperposedDraft]
 ) -> dict[str, Any]:
-    """Return the drafts as a value; nothing in it may differ from machine to machine."""
+    """Return the drafts as a JSON value that is the same on every machine."""
     from intact.numerics.sampling import LOGPROB_SCALE
 
     return {

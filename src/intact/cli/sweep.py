@@ -1,4 +1,4 @@
-"""``intact sweep``: search for a setting that is about as accurate as a baseline for fewer tokens."""
+"""``intact sweep``: search for a setting about as accurate as a baseline that uses fewer tokens."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ if TYPE_CHECKING:
     from intact.evaluate.work import Done
 
 EXAMPLES = """\
-The default space, against a vote of 16, with two million tokens
+The default space, compared with a vote of 16, for two million tokens
   intact sweep gsm8k -m qwen2.5-coder-0.5b-instruct --tokens 2m --out sweeps/gsm8k
-Kill it, run it again: it goes on, and ends with the same bytes
+If it is killed, run it again: it continues, and ends with the same bytes
   intact sweep gsm8k -m qwen2.5-coder-0.5b-instruct --tokens 2m --out sweeps/gsm8k
-A space of your own; an axis applies to the methods that have it
+Your own space; an axis applies to the methods that have it
   intact sweep gsm8k --space method=self_consistency,best_of_n --space n=2,4,8 --space scorer=likelihood,length
-Several tables, in a file
+Several tables in a file
   intact sweep gsm8k --space space.toml
-Search on one file of a task, and judge on another
+Search on one split of a task, and judge on another
   intact sweep gsm8k:split=train --judge-on gsm8k --training 180 --tokens 20m
 On all machines of a Ray cluster
   intact sweep gsm8k -m qwen2.5-coder-0.5b-instruct --tokens 20m --out sweeps/gsm8k --ray auto
-With settings among those tried that were good in other sweeps
+Include settings that were good in other sweeps
   intact learn settings sweeps/*/sweep.json --task svamp --to guess.json
   intact sweep svamp --guess guess.json -m qwen2.5-coder-0.5b-instruct --tokens 2m --out sweeps/svamp
-A picture of accuracy against tokens, operations and seconds
+A plot of accuracy against tokens, operations and seconds
   intact sweep gsm8k -m qwen2.5-coder-0.5b-instruct --tokens 2m --out sweeps/gsm8k --plot gsm8k.png
-The design of that sweep with another model
+The same design with another model
   intact sweep --design sweeps/gsm8k/design.json -m smollm2-135m-instruct --out sweeps/small
-The same with all texts drawn from a mix
+The same design with all texts drawn from a mix
   intact sweep --design sweeps/gsm8k/design.json -m large.gguf --mix contrastive --partner small.gguf --out sweeps/mixed
 """
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The space, the budget, the problems, and what counts as good enough."""
+    """The space, the budget, the problems, and the criterion for a good setting."""
 
     space: Annotated[
         list[str] | None,
@@ -87,7 +87,7 @@ class SearchOptions:
         typer.Option(
             "--guess",
             metavar="FILE",
-            help="Settings to try first, from intact learn settings; up to half of --trials.",
+            help="Settings to try first, from intact learn settings; at most half of --trials.",
             show_default=False,
             rich_help_panel=Advanced(),
         ),
@@ -117,16 +117,16 @@ class SearchOptions:
         ),
     ] = None
     first: Annotated[
-        int, typer.Option("--first", min=1, help="Number of problems of the first rung.", rich_help_panel=Advanced())
+        int, typer.Option("--first", min=1, help="Number of problems in the first rung.", rich_help_panel=Advanced())
     ] = 8
     factor: Annotated[
         int,
         typer.Option(
-            "--factor", min=2, help="Factor by which rungs grow and settings become fewer.", rich_help_panel=Advanced()
+            "--factor", min=2, help="Factor by which rungs grow and settings are reduced.", rich_help_panel=Advanced()
         ),
     ] = 3
     finalists: Annotated[
-        int, typer.Option("--finalists", min=1, help="Maximum settings that are judged.", rich_help_panel=Advanced())
+        int, typer.Option("--finalists", min=1, help="Maximum number of settings to judge.", rich_help_panel=Advanced())
     ] = 3
     seed: Annotated[str, seed_option("Seed of the split, the settings drawn, and the texts.")] = "0"
     design: Annotated[
@@ -134,15 +134,15 @@ class SearchOptions:
         typer.Option(
             "--design",
             metavar="FILE",
-            help="Design of another sweep (design.json), in place of TASK and these options.",
+            help="Design of an earlier sweep (design.json), in place of TASK and these options.",
             show_default=False,
         ),
     ] = None
 
     def recorded(self, task: str | None, sampling: dict[str, Any]) -> RecordedDesign:
-        """Return the design, its problems and the sampling parameters of all settings, made here or read from a file.
+        """Return the design, its problems and the sampling parameters of all settings, from the options or a file.
 
-        Whatever makes no sense raises here, before the work.
+        Invalid options raise here, before any work.
         """
         from intact.evaluate.sweep.recorded import RecordedDesign, read_design
         from intact.evaluate.sweep.run import plan_of
@@ -152,7 +152,9 @@ class SearchOptions:
                 raise ParameterError("a sweep needs a TASK, or --design FILE")
             return RecordedDesign(*self.made(task, sampling), sampling)
         if task is not None or sampling or replace(self, design=None) != SearchOptions():
-            raise ParameterError("--design FILE holds the task, the settings and the budget: leave out all of these")
+            raise ParameterError(
+                "--design FILE already holds the task, the settings and the budget: leave all of these out"
+            )
         found = read_design(self.design)
         for trial in found.design.trials:
             for label in dict.fromkeys((found.problems.label, found.problems.judged_label)):
@@ -160,7 +162,7 @@ class SearchOptions:
         return found
 
     def made(self, task: str, sampling: dict[str, Any]) -> tuple[Design, Problems]:
-        """Return the design that the options state, and its problems."""
+        """Return the design and the problems that the options describe."""
         from intact.evaluate.sweep.guess import read_guess
         from intact.evaluate.sweep.run import plan_of, split
         from intact.evaluate.sweep.search import Design
@@ -201,35 +203,35 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class SweepWork:
-    """Options of the work, none of which changes the result."""
+    """Options for running the work; none changes the result."""
 
     out_folder: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="FOLDER", help="Folder of design, result and journal, to continue from."),
+        typer.Option("--out", "-o", metavar="FOLDER", help="Folder for design, result and journal, to resume from."),
     ] = Path("sweep")
     journal: Annotated[
         Path | None,
         typer.Option(
             "--journal",
             metavar="DIR",
-            help="Journal of another sweep, to use its answers.",
+            help="Journal of another sweep, to reuse its answers.",
             show_default="in FOLDER",
             rich_help_panel=Advanced(),
         ),
     ] = None
     parallel: Annotated[
-        int, typer.Option("--parallel", min=1, help="Number of problems at a time.", rich_help_panel=Advanced())
+        int, typer.Option("--parallel", min=1, help="Number of concurrent problems.", rich_help_panel=Advanced())
     ] = 64
     batch: Annotated[
         int | None,
-        typer.Option("--batch", min=1, help="Maximum rows of a step.", show_default=False, rich_help_panel=Advanced()),
+        typer.Option("--batch", min=1, help="Maximum rows per step.", show_default=False, rich_help_panel=Advanced()),
     ] = None
     shuffle: Annotated[
         int | None,
         typer.Option(
             "--shuffle",
             metavar="SEED",
-            help="Seed of the order of work.",
+            help="Seed for the order of work.",
             show_default=False,
             rich_help_panel=Advanced(),
         ),
@@ -246,7 +248,7 @@ def command(
     ] = None,
     model: ModelOrAddressOption = DEFAULT,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Picture of the fronts.", show_default=False)
+        Path | None, typer.Option("--plot", metavar="FILE", help="Plot of the Pareto fronts.", show_default=False)
     ] = None,
     json: JsonOption = False,
     *,
@@ -257,7 +259,7 @@ def command(
     mixes: MixOptions,
     sampling: dict[str, Any],
 ) -> None:
-    """Search settings of methods for accuracy and few tokens, and judge the best on problems held out."""
+    """Search settings of methods for high accuracy with few tokens, and judge the best on held-out problems."""
     from intact.evaluate.manifest import manifest
     from intact.evaluate.on_cluster import spread
     from intact.evaluate.sweep.fronts import seconds_of

@@ -1,4 +1,4 @@
-"""The result of ``intact sweep`` as tables, sentences, an object of JSON, and a picture."""
+"""The result of ``intact sweep`` as tables, sentences, JSON and a plot."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def print_sweep(result: Mapping[str, Any], folder: Path, seconds: Mapping[int, SweepSeconds]) -> None:
-    """Print a sweep's result: the rungs in a line each, the finalists beside the baseline, and what was found."""
+    """Print a sweep's result: one line per rung, the finalists compared with the baseline, and the verdict."""
     design, judgement, spent = result["design"], result["judgement"], result["spent"]
     labels = [trial["label"] for trial in design["trials"]]
     for rung in result["rungs"]:
@@ -27,14 +27,14 @@ def print_sweep(result: Mapping[str, Any], folder: Path, seconds: Mapping[int, S
             line += f", {len(rung[words])} {words}" if rung[words] else ""
         show(line)
     if result["untried"]:
-        show(f"{len(result['untried'])} settings were not tried, for want of tokens", style="magenta")
+        show(f"{len(result['untried'])} settings were not tried, because the tokens ran out", style="magenta")
     fronts = _fronts(judgement, seconds)
     out().print(_accuracies(judgement))
     show(f"on {judgement['problems']} problems held out; intervals of differences hold for all of them together")
     out().print(_costs(judgement, seconds, fronts))
-    show("of one problem; * is on the Pareto front of accuracy against this cost")
+    show("per problem; * is on the Pareto front of accuracy against this cost")
     if any(one.measured < 1 for one in seconds.values()):
-        show("~ some texts came from the journal, and are taken to be as fast as the others")
+        show("~ some texts came from the journal, and are assumed to be as fast as the others")
     for unit, own in fronts.items():
         show(f"Pareto front by {unit}, from the cheapest: " + "; ".join(labels[trial] for trial in own))
     for sentence in _verdict(result, labels):
@@ -45,7 +45,7 @@ def print_sweep(result: Mapping[str, Any], folder: Path, seconds: Mapping[int, S
 
 
 def _accuracies(judgement: Mapping[str, Any]) -> Table:
-    """Return the table of accuracies, and of differences from the baseline's."""
+    """Return the table of accuracies and of differences from the baseline."""
     table = new_table("setting", "right", "95%", "difference")
     for row in judgement["settings"]:
         against = row.get("against_baseline")
@@ -58,7 +58,7 @@ def _accuracies(judgement: Mapping[str, Any]) -> Table:
 
 
 def _costs(judgement: Mapping[str, Any], seconds: Mapping[int, SweepSeconds], fronts: Mapping[str, list[int]]) -> Table:
-    """Return the table of costs of one problem, with a mark behind those on a front."""
+    """Return the table of costs per problem, marking those on a front."""
     table = new_table("setting", "tokens", "of the baseline's", "operations", "seconds")
     for row in judgement["settings"]:
         timed = seconds.get(row["trial"])
@@ -74,14 +74,14 @@ def _costs(judgement: Mapping[str, Any], seconds: Mapping[int, SweepSeconds], fr
 
 
 def to_object(result: Mapping[str, Any], folder: Path, seconds: Mapping[int, SweepSeconds]) -> dict[str, Any]:
-    """Return the result with the seconds of the side file, as ``--json`` prints it."""
+    """Return the result together with the measured seconds, as ``--json`` prints it."""
     own = [{"trial": trial, **one._asdict()} for trial, one in seconds.items()]
     front = _fronts(result["judgement"], seconds).get("seconds", [])
     return {"folder": str(folder), **result, "seconds": {"settings": own, "front": front}}
 
 
 def _fronts(judgement: Mapping[str, Any], seconds: Mapping[int, SweepSeconds]) -> dict[str, list[int]]:
-    """Return the front against each unit; against seconds if more than one setting was measured."""
+    """Return the front for each unit; for seconds only if more than one setting was timed."""
     from intact.evaluate.sweep.fronts import front_by
 
     found = dict(judgement["fronts"])
@@ -91,7 +91,7 @@ def _fronts(judgement: Mapping[str, Any], seconds: Mapping[int, SweepSeconds]) -
 
 
 def _verdict(result: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
-    """Yield sentences: what was found; or that nothing was, in which space, and how surely it would have been."""
+    """Yield sentences: the setting found; or that none was found, in which space, and with what power."""
     judgement, margin = result["judgement"], result["design"]["margin"]
     rows = {row["trial"]: row for row in judgement["settings"]}
     if judgement["found"] is not None:
@@ -122,7 +122,7 @@ def _verdict(result: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
 
 
 def _space(trials: list[dict[str, Any]]) -> str:
-    """Return the values of each axis that settings have."""
+    """Return the values of each axis among the settings."""
     values: dict[str, dict[str, None]] = {}
     for trial in trials:
         own = {"method": trial["method"], **trial["parameters"], **trial["sampling"], **trial["prompt"]}
@@ -132,7 +132,7 @@ def _space(trials: list[dict[str, Any]]) -> str:
 
 
 def save_plot(result: Mapping[str, Any], seconds: Mapping[int, SweepSeconds], path: Path) -> None:
-    """Save accuracy, with its intervals, against tokens, operations and seconds of a problem, each with its front."""
+    """Save accuracy with intervals against tokens, operations and seconds per problem, each with its front."""
     from matplotlib.figure import Figure as Canvas
     from matplotlib.ticker import LogLocator, NullFormatter
 

@@ -1,4 +1,4 @@
-"""Names of tasks as commands take them: with the split of an old option, or the sample where the full set is absent."""
+"""Task names in commands: add the split of an old option, or fall back to the bundled sample."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from intact.cli.output import note, note_old_form
 
 
 def task_name(text: str, split: str | None = None) -> str:
-    """Return the name of a task whose problems are here, and say on stderr where it is not the name that was given.
+    """Return the name of a task whose problems are available, and report on stderr if it differs from the given name.
 
     Parameters
     ----------
     text : str
-        What `intact.tasks.choose.choose` takes.
+        Task as `intact.tasks.choose.choose` takes it.
     split : str, optional
-        The value of ``--split``, the older spelling of ``NAME:split=...``.
+        Value of ``--split``, the older spelling of ``NAME:split=...``.
 
     Raises
     ------
     ParameterError
-        If there is no such task, or a split is given in both spellings.
+        If the task is unknown, or a split is given in both spellings.
     """
     from intact.tasks.choose import available, choose, with_option
 

@@ -1,4 +1,4 @@
-"""``intact tasks``: list the tasks that ``intact eval`` knows."""
+"""``intact tasks``: list the tasks of ``intact eval``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 All tasks
   intact tasks
-One with its parameters, what it measures, and its first problem
+One task with its parameters, what it measures, and its first problem
   intact tasks gsm_ranges:level=3
-The full set of one of which a sample comes with intact; checked by SHA-256, kept in ~/.cache/intact/data
+Fetch the full set of a task, verified by SHA-256 and kept in ~/.cache/intact/data
   intact tasks gsm8k --fetch
-One of your own
+Your own task
   intact tasks mine.toml
 """
 
@@ -36,7 +36,7 @@ def command(
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch the full sets of these tasks first.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """List problems with known answers: what they are, where they come from, whether their data are here."""
+    """List tasks with known answers: contents, sources, and whether their data are here."""
     from intact.tasks.choose import available, choose
     from intact.tasks.task import all_tasks
 
@@ -50,11 +50,11 @@ def command(
 
 
 def _fetch(tasks: list[Task]) -> None:
-    """Fetch the full sets of tasks, and say on stderr where they are."""
+    """Fetch the full sets of tasks, and report on stderr where they are."""
     from intact.tasks.data import find_file
 
     if not tasks:
-        raise ParameterError("--fetch takes names of tasks, such as intact tasks gsm8k --fetch")
+        raise ParameterError("--fetch needs names of tasks, such as intact tasks gsm8k --fetch")
     for task in tasks:
         for file in fetch_problems(task):
             origin = f"fetched {file.source}" if file.fresh else "already here"
@@ -70,7 +70,7 @@ def describe(chosen: Chosen) -> dict[str, Any]:
     Raises
     ------
     IntactError
-        If the problems of a task of one's own cannot be read; those of other tasks may be absent.
+        If the problems of a user's own task cannot be read; those of built-in tasks may be absent.
     """
     task = chosen.task
     about = {
@@ -97,7 +97,7 @@ def describe(chosen: Chosen) -> dict[str, Any]:
 
 
 def _missing(chosen: Chosen) -> str | None:
-    """Return what is wrong with a task's file, or None."""
+    """Describe what is wrong with a task's file; None if nothing is."""
     try:
         chosen.load(1)
     except IntactError as error:

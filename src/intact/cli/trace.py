@@ -1,4 +1,4 @@
-"""``intact trace``: the tree of texts behind an answer, in the terminal."""
+"""``intact trace``: show the tree of texts behind an answer in the terminal."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from intact.cli.options import JsonOption
 from intact.cli.output import emit, out, printable
 
 EXAMPLES = """\
-Of a single answer
+The tree of a single answer
   intact solve self_consistency "What is 17 * 23?" --trace answer.json
   intact trace show answer.json
-Of one problem among many
+The tree of one problem among many
   intact trace show runs/gsm8k/answers.jsonl --id gsm8k/test/17
-Of one of several tasks and seeds that have the same problem
+The tree for one of several tasks and seeds with the same problem
   intact trace show levels.traces.jsonl --id gsm8k_numbers/test/17 --task 1 --seed 2
 """
 
@@ -41,18 +41,16 @@ _STYLES = {
 
 
 def show(
-    file: Annotated[Path, typer.Argument(help="What --trace or --journal wrote.")],
-    id: Annotated[str | None, typer.Option("--id", help="Which problem, where the file has several.")] = None,  # noqa: A002
+    file: Annotated[Path, typer.Argument(help="File written by --trace or --journal.")],
+    id: Annotated[str | None, typer.Option("--id", help="Problem, if the file has several.")] = None,  # noqa: A002
     task: Annotated[
-        int | None, typer.Option("--task", min=0, help="Which task of an evaluation, by its place from 0 on.")
+        int | None, typer.Option("--task", min=0, help="Task of an evaluation, as an index from 0.")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", help="Which seed, where a problem was asked by several.")
-    ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Whole texts, not their beginnings.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed, if a problem was solved with several.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Show full texts, not only excerpts.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show who was forked from whom, scores, cost and the winning path."""
+    """Show forks, scores, costs and the winning path."""
     trace = choose(read(file), {"id": id, "task": task, "seed": seed}, file)
     if json:
         emit(trace)
@@ -61,14 +59,14 @@ def show(
             drawn = tree(_printable(trace), full)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FormatError(
-                f"the trace in {file} is not whole ({type(error).__name__}: {error}); "
-                "expected what `intact solve --trace` or `--journal` wrote"
+                f"the trace in {file} is incomplete ({type(error).__name__}: {error}); "
+                "expected a file written by `intact solve --trace` or `--journal`"
             ) from error
         out().print(drawn)
 
 
 def _printable(value: Any) -> Any:
-    """Return all texts of a trace without what would steer the terminal."""
+    """Return a trace with all texts made safe for the terminal."""
     if isinstance(value, dict):
         return {name: _printable(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -77,12 +75,12 @@ def _printable(value: Any) -> Any:
 
 
 def read(file: Path) -> list[dict[str, Any]]:
-    """Return the traces in a file: one, a result that has one, or a line for each.
+    """Return the traces in a file: a single one, a result that holds one, or one per line.
 
     Raises
     ------
     FormatError
-        If there is none.
+        If the file holds no trace.
     """
     text = read_text(file)
     try:
@@ -91,21 +89,21 @@ def read(file: Path) -> list[dict[str, Any]]:
         except ValueError:
             values = [decoder.loads(line) for _, line in numbered_lines(text)]
     except ValueError as error:
-        raise FormatError(f"{file} is no JSON: {error}") from error
+        raise FormatError(f"{file} is not JSON: {error}") from error
     found = [value.get("trace", value) if isinstance(value, dict) else None for value in values]
     traces = [trace for trace in found if isinstance(trace, dict) and isinstance(trace.get("nodes"), list)]
     if not traces:
-        raise FormatError(f"{file} holds no trace; expected what `intact solve --trace` or `--journal` wrote")
+        raise FormatError(f"{file} holds no trace; expected a file written by `intact solve --trace` or `--journal`")
     return traces
 
 
 def choose(traces: list[dict[str, Any]], wanted: Mapping[str, object], file: Path) -> dict[str, Any]:
-    """Return the one trace that has the wanted fields: `id`, and of evaluations `task` and `seed`; None is any.
+    """Return the only trace with the requested fields: `id`, and for evaluations `task` and `seed`; None matches any.
 
     Raises
     ------
     ParameterError
-        If there is none, or there are several; the message says how they differ.
+        If no trace or several match; the message says how those differ.
     """
     left = traces
     for name, value in wanted.items():
@@ -139,9 +137,9 @@ def tree(trace: dict[str, Any], full: bool = False) -> Any:
 
 
 def _grow(top: Any, nodes: list[dict[str, Any]], chosen: str, full: bool) -> None:
-    """Hang every text below the one that it goes on from; calls of other methods after them.
+    """Attach every text below the one that it continues, followed by calls of other methods.
 
-    An only child stands under its parent without an indent: a long chain of steps must not leave the terminal.
+    An only child is placed under its parent without an indent, so that a long chain of steps stays within the terminal.
     """
     texts, scores = texts_of(nodes), scores_of(nodes)
     winning = set(way_to(texts, chosen))
@@ -156,7 +154,7 @@ def _grow(top: Any, nodes: list[dict[str, Any]], chosen: str, full: bool) -> Non
         else:
             grown[branch] = (parent or top).add(line)
     for node in nodes:
-        if node["kind"] == "call" and (full or "method" in node):  # what a scorer asks is seldom worth a look
+        if node["kind"] == "call" and (full or "method" in node):  # a scorer's calls are rarely of interest
             name = node.get("method") or node.get("scorer") or "a scorer"
             below = top.add(Text.assemble((name, "bold"), f" → {node.get('answer') or node['ended']}"))
             _grow(below, node["nodes"], chosen, full)
@@ -169,7 +167,7 @@ def _grow(top: Any, nodes: list[dict[str, Any]], chosen: str, full: bool) -> Non
 
 
 def _shared(node: Mapping[str, Any], full: bool) -> Text:
-    """Return a text that workers wrote together: who ended it, and the text."""
+    """Format a text that workers wrote together: who ended it, and the text."""
     from intact.engine.shared_cache.rules import NAMES
 
     steps, by = node["steps"], node["by"]
@@ -186,7 +184,7 @@ def _excerpt(text: str) -> str:
 
 
 def _tool(node: Mapping[str, Any], full: bool) -> Text:
-    """Return a use of a tool: its end, and its output; with `full` its inputs too."""
+    """Format a tool call: its status and output; with `full` also its inputs."""
     line = Text.assemble((f"{node['tool']} ", "bold"), (node["ended"], "" if node["ended"] == "ok" else "red"))
     line.append("" if node["replayable"] else "  recorded, cannot be repeated", "magenta")
     inputs = [f"{name}: {value}" for name, value in node["values"].items() if value != []] if full else []

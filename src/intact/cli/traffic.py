@@ -1,4 +1,4 @@
-"""``intact traffic``: make traffic, and replay it against a server."""
+"""``intact traffic``: generate traffic, and replay it against a server."""
 
 from __future__ import annotations
 
@@ -20,49 +20,50 @@ if TYPE_CHECKING:
     from intact.measure.bench.replay import Summary, TimedAnswer
 
 MAKE_EXAMPLES = """\
-A hundred requests, two a second, by a Poisson process
+A hundred requests from a Poisson process, two a second
   intact traffic make traffic.jsonl --request-rate 2
-In bursts, long prompts that begin with one of twenty system prompts of 64 tokens
+Bursts of long prompts that begin with one of twenty system prompts of 64 tokens
   intact traffic make traffic.jsonl --burstiness 0.3 --input-len 400 --prefixes 20 --block 64
 """
 REPLAY_EXAMPLES = """\
-Against a server of this machine
+Against a server on this machine
   intact serve smollm2-135m-instruct &
   intact traffic replay traffic.jsonl --url http://127.0.0.1:8000/v1
-Your own log, ten times as fast; how many requests keep half a second to the first token and 50 ms a token
+Your own log ten times as fast, counting requests within 500 ms to the first token and 50 ms per token
   intact traffic replay log.csv --url http://127.0.0.1:8000/v1 --speed 10 --goodput ttft=500 --goodput tpot=50
-Each request's times in a file, and a picture of the latencies
+Each request's times in a file, and a plot of the latencies
   intact traffic replay traffic.jsonl --url http://127.0.0.1:8000/v1 --out times.jsonl --plot latency.png
 
-Files are those of Mooncake's traces (JSON lines), or CSV of Azure's LLM inference traces or of BurstGPT.
+File formats: Mooncake's traces (JSON lines), or CSV files of Azure's LLM inference traces or BurstGPT.
 """
 _LAW = TrafficLaw()
-BlockOption = Annotated[int, typer.Option("--block", min=1, help="Tokens of a block of hash_ids.")]
+BlockOption = Annotated[int, typer.Option("--block", min=1, help="Tokens per block of hash_ids.")]
 
 
 def make(
-    file: Annotated[Path, typer.Argument(help="Where to write it.")],
-    requests: Annotated[int, typer.Option("--requests", min=1, help="How many.")] = _LAW.requests,
-    request_rate: Annotated[float, typer.Option("--request-rate", help="Requests a second.")] = _LAW.request_rate,
+    file: Annotated[Path, typer.Argument(help="Output file.")],
+    requests: Annotated[int, typer.Option("--requests", min=1, help="Number of requests.")] = _LAW.requests,
+    request_rate: Annotated[float, typer.Option("--request-rate", help="Mean requests a second.")] = _LAW.request_rate,
     burstiness: Annotated[
-        float, typer.Option("--burstiness", help="Shape of the gamma law of gaps: 1 Poisson, less in bursts.")
+        float,
+        typer.Option("--burstiness", help="Shape of the gamma distribution of gaps: 1 is Poisson, less is burstier."),
     ] = _LAW.burstiness,
-    input_len: Annotated[int, typer.Option("--input-len", help="Median tokens of a prompt.")] = _LAW.input_len,
-    output_len: Annotated[int, typer.Option("--output-len", help="Median tokens of an answer.")] = _LAW.output_len,
+    input_len: Annotated[int, typer.Option("--input-len", help="Median tokens per prompt.")] = _LAW.input_len,
+    output_len: Annotated[int, typer.Option("--output-len", help="Median tokens per answer.")] = _LAW.output_len,
     spread: Annotated[
-        float, typer.Option("--spread", help="Standard deviation of the logarithm of lengths; 0: all alike.")
+        float, typer.Option("--spread", help="Standard deviation of the logarithm of lengths; 0 makes all equal.")
     ] = _LAW.spread,
-    prefixes: Annotated[int, typer.Option("--prefixes", help="Beginnings that prompts share.")] = _LAW.prefixes,
-    prefix_blocks: Annotated[int, typer.Option("--prefix-blocks", help="Blocks of each.")] = _LAW.prefix_blocks,
+    prefixes: Annotated[int, typer.Option("--prefixes", help="Number of shared prompt prefixes.")] = _LAW.prefixes,
+    prefix_blocks: Annotated[int, typer.Option("--prefix-blocks", help="Blocks per prefix.")] = _LAW.prefix_blocks,
     block: BlockOption = _LAW.block,
-    seed: Annotated[str, seed_option("Seed of the draws.")] = str(_LAW.seed),
+    seed: Annotated[str, seed_option("Sampling seed.")] = str(_LAW.seed),
     json: JsonOption = False,
 ) -> None:
-    """Make a file of traffic: when requests arrive, and how long they and their answers are."""
+    """Generate a traffic file: arrival times of requests, and the lengths of prompts and answers."""
     from intact.measure.bench.traffic import make_traffic, write_traffic
 
     if file.exists():
-        raise ParameterError(f"{file} is there already; give a new name, or remove it")
+        raise ParameterError(f"{file} already exists; give a new name, or remove it")
     lengths = requests, request_rate, burstiness, input_len, output_len, spread
     law = TrafficLaw(*lengths, prefixes, prefix_blocks, block, one_seed(seed, "a file of traffic"))
     arrivals = make_traffic(law)
@@ -84,38 +85,39 @@ def make(
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="The traffic.")],
-    url: Annotated[str, typer.Option("--url", help="The server, such as http://127.0.0.1:8000/v1.")],
+    file: Annotated[Path, typer.Argument(help="Traffic file.")],
+    url: Annotated[str, typer.Option("--url", help="Server, such as http://127.0.0.1:8000/v1.")],
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Name of the model there.", show_default="the first listed")
+        str, typer.Option("--model", "-m", help="Model name on the server.", show_default="the first listed")
     ] = "",
     requests: Annotated[
-        int | None, typer.Option("--requests", min=1, help="Only so many, from the first.", show_default="all")
+        int | None,
+        typer.Option("--requests", min=1, help="Maximum requests, from the first.", show_default="all"),
     ] = None,
-    speed: Annotated[float, typer.Option("--speed", help="How many times as fast as the file.")] = 1.0,
+    speed: Annotated[float, typer.Option("--speed", help="Speed-up of the file's timing.")] = 1.0,
     block: BlockOption = BLOCK,
     goodput: Annotated[
         list[str] | None,
         typer.Option(
             "--goodput",
             metavar="WHAT=MS",
-            help="Count requests that keep it: ttft, tpot or e2el; may be given again.",
+            help="Count requests within a latency target: ttft, tpot or e2el; repeatable.",
             show_default=False,
         ),
     ] = None,
     ignore_eos: Annotated[
-        bool, typer.Option("--ignore-eos/--no-ignore-eos", help="Ask for answers of the file's length.")
+        bool, typer.Option("--ignore-eos/--no-ignore-eos", help="Request answers of the lengths in the file.")
     ] = True,
-    seconds: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds for one request.")] = 600.0,
+    seconds: Annotated[float, typer.Option("--timeout", min=0.1, help="Request timeout in seconds.")] = 600.0,
     saved: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write each request's times.", show_default=False)
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the times of each request.", show_default=False)
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture of latencies.", show_default=False)
+        Path | None, typer.Option("--plot", metavar="FILE", help="Save a plot of latencies.", show_default=False)
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Send the requests of a file to a server as they arrived, and print what its clients see."""
+    """Send a file's requests to a server at their recorded times, and print the latencies that clients see."""
     from rich.progress import MofNCompleteColumn
 
     from intact._base.files import write_whole
@@ -177,7 +179,7 @@ def _print(summary: Summary) -> None:
         f"{summary.output_tokens / seconds:,.0f} of answers"
     )
     if summary.goodput is not None:
-        show(f"{summary.goodput:.2f} requests a second kept what --goodput states")
+        show(f"{summary.goodput:.2f} requests a second met the --goodput targets")
     if summary.late > 100:
         show(
             f"this program sent a request {summary.late:,.0f} ms late: it was too busy for this traffic", style="yellow"
@@ -187,7 +189,7 @@ def _print(summary: Summary) -> None:
 
 
 def save_plot(outcomes: list[TimedAnswer], path: Path) -> None:
-    """Save the shares of requests that took no longer, by time, for each metric."""
+    """Save a plot of the share of requests finished within each time, for each metric."""
     from matplotlib.figure import Figure
 
     from intact.measure.bench.replay import METRICS

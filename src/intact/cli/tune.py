@@ -1,4 +1,4 @@
-"""``intact tune``: search for the settings with which a model is fastest on this machine."""
+"""``intact tune``: search for a model's fastest settings on this machine."""
 
 from __future__ import annotations
 
@@ -25,39 +25,41 @@ if TYPE_CHECKING:
     from intact.measure.bench.tuning import Ratio, TimedSettings, Tuning
 
 EXAMPLES = """\
-One answer at a time
+Tune for one answer at a time
   intact tune -m smollm2-135m-instruct
-Sixteen samples of long prompts, for at most ten minutes, with a picture of all candidates
+Tune for sixteen samples of long prompts, for at most ten minutes, with a plot of all candidates
   intact tune -m ./model.gguf --prompt 1024 --answer 256 --samples 16 --seconds 600 --plot tuning.png
-Eight clients of a server, without keeping what is found
+Tune for eight clients of a server, without saving the result
   intact tune -m ./model.gguf --clients 8 --no-save
-Back to the defaults
+Restore the defaults
   intact tune -m ./model.gguf --forget
 
-Close what else runs on the machine. No answer changes, by a single bit: only the time that it takes.
+Close other programs first. Settings affect only the speed: answers stay the same to the last bit.
 """
 
 
 def command(
     model: ModelArgument = DEFAULT,
-    prompt: Annotated[int, typer.Option("--prompt", min=1, help="Tokens of each prompt.")] = 256,
-    answer: Annotated[int, typer.Option("--answer", min=2, help="Tokens of each answer.")] = 64,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Answers to each prompt.")] = 1,
-    clients: Annotated[int, typer.Option("--clients", min=1, help="Prompts at a time.")] = 1,
-    trials: Annotated[int, typer.Option("--trials", min=1, help="The most candidates.")] = 24,
+    prompt: Annotated[int, typer.Option("--prompt", min=1, help="Tokens per prompt.")] = 256,
+    answer: Annotated[int, typer.Option("--answer", min=2, help="Tokens per answer.")] = 64,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Answers per prompt.")] = 1,
+    clients: Annotated[int, typer.Option("--clients", min=1, help="Number of concurrent prompts.")] = 1,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Maximum number of candidates.")] = 24,
     seconds: Annotated[
         float | None,
-        typer.Option("--seconds", min=1, help="About how long it may take.", show_default="no limit"),
+        typer.Option(
+            "--seconds", min=1, help="Approximate time limit of the search in seconds.", show_default="no limit"
+        ),
     ] = None,
     seed: Annotated[str, seed_option("Seed of the optimiser.")] = "0",
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture of all.", show_default=False)
+        Path | None, typer.Option("--plot", metavar="FILE", help="Save a plot of all candidates.", show_default=False)
     ] = None,
-    save: Annotated[bool, typer.Option("--save/--no-save", help="Keep what is found, for later commands.")] = True,
-    forget: Annotated[bool, typer.Option("--forget", help="Only drop what was found for the model.")] = False,
+    save: Annotated[bool, typer.Option("--save/--no-save", help="Save the settings found, for later commands.")] = True,
+    forget: Annotated[bool, typer.Option("--forget", help="Only delete the settings saved for the model.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Search for the settings with which a model is fastest here."""
+    """Search for a model's fastest settings on this machine."""
     from intact.measure.bench.tuned import forget_settings, save_settings
 
     if forget:
@@ -96,21 +98,21 @@ def command(
     out().print(table(found))
     show(verdict(found))
     if kept is not None:
-        note(f"kept in {kept}, which later commands read; --forget drops it, INTACT_TUNED=off has it ignored")
+        note(f"saved in {kept} for later commands; --forget deletes it, INTACT_TUNED=off ignores it")
 
 
 def spelled(settings: Settings) -> str:
-    """Return settings in words."""
+    """Format settings as words."""
     return f"{settings.threads} threads, {settings.rows} rows, chunks of {settings.chunk}, drafter {settings.drafter}"
 
 
 def verdict(found: Tuning) -> str:
-    """Return what was found, in a sentence."""
+    """Describe the result in a sentence."""
     if found.best == found.defaults:
-        return f"Of {len(found.trials)} candidates none was faster than the defaults ({spelled(found.defaults)})."
+        return f"None of {len(found.trials)} candidates was faster than the defaults ({spelled(found.defaults)})."
     gain = f"{_times(found.ratio)} as fast as the defaults, in {found.ratio.turns} turns"
     if not found.gained:
-        return f"Nothing is gained: the best candidate ({spelled(found.best)}) is {gain}, which chance explains."
+        return f"No significant gain: the best candidate ({spelled(found.best)}) is {gain}, which may be chance."
     return f"{spelled(found.best)}: {gain}."
 
 
@@ -119,7 +121,7 @@ def _times(ratio: Ratio) -> str:
 
 
 def table(found: Tuning) -> Table:
-    """Return the candidates, the fastest first."""
+    """Return the candidates as a table, fastest first."""
     rows = new_table("threads", "rows", "chunk", "drafter", "times as fast", "95%", right=("threads", "rows", "chunk"))
     for trial in sorted(found.trials, key=lambda trial: -trial.ratio.value):
         one, ratio = trial.settings, trial.ratio
@@ -129,7 +131,7 @@ def table(found: Tuning) -> Table:
 
 
 def save_plot(found: Tuning, path: Path, title: str) -> None:
-    """Save the landscape: for each setting, how fast the candidates with each of its values were."""
+    """Save a plot of the search: for each setting, the speed of the candidates with each value."""
     if not found.trials:
         raise ParameterError(f"--plot {path}: no candidate was timed")
     from matplotlib.figure import Figure as Canvas

@@ -37,46 +37,46 @@ if TYPE_CHECKING:
     AnyVerdict = Verdict | RunVerdict | QuantizationVerdict
 
 STATUS: Final = {"false": 1, "unverifiable": 3, "partial": 4, "true": 0}
-"""The exit status of each outcome. Of several outcomes the first one in this order decides."""
+"""Exit status of each outcome; with several outcomes, the first in this order decides."""
 BYTES_PER_TOKEN: Final = 128
-"""A receipt of more bytes counts as one of more tokens, so that a window of receipts stays below some megabytes."""
+"""Bytes of a receipt that count as one token, so that a batch of receipts stays within a few megabytes."""
 EXAMPLES = """\
-One answer, and what it was made with
+Verify one answer
   intact run "Why is the sky blue?" --receipt sky.receipt
   intact verify sky.receipt
-Many at once; a script reads the exit status: 0 all true, 1 a false one, 3 cannot tell, 4 true as far as checked
+Verify many at once; exit status 0: all true, 1: one is false, 3: cannot be verified, 4: true as far as checked
   intact verify answers.receipts more.receipts --model qwen2.5-coder-0.5b-instruct --json
-Only what a certain key has signed
+Accept only receipts signed with a certain key
   intact verify answers.receipts --signed-by paper.key.pub
-A spot check: 20 of many, chosen by a number that nobody knew when they were made
+Spot-check 20 of many, chosen by a number that nobody knew when they were made
   intact verify answers.receipts --sample 20 --nonce 00000000000000000001dd05
-The run of a method; or its vote, and of its texts those alone that the answer is taken from
+Verify the run of a method; or only its vote and the texts that the answer is taken from
   intact verify run.receipt
   intact verify run.receipt --part winner
-A run of two models
+Verify a run of two models
   intact verify run.receipt --with large=qwen2.5-coder-1.5b-instruct
-An answer, or a run, whose texts are drawn from a mix with another model
+Verify an answer or a run whose texts are drawn from a mix with another model
   intact verify answer.receipt --model ./large.gguf --with amateur=./small.gguf
-By one layer that the nonce chooses, whose rows somebody opened (intact receipt open), and all draws
+Check all draws, but only one layer that the nonce chooses and someone opened (intact receipt open)
   intact verify sky.receipt --opening sky.opening --nonce 00000000000000000001dd05
-Drafts of superposed decoding, which followed n-grams of texts
+Verify drafts of superposed decoding that were guided by n-grams of texts
   intact verify drafts.receipt --ngrams texts.txt
-A run by a method of another package, which you have installed and trust
+Verify a run of a method from another package, which you have installed and trust
   intact verify run.receipt --package my-methods
-A quantised model, made again from its source and text
+Verify a quantised model by making it again from its source and text
   intact verify smol-gptq3.receipt --model ./model.gguf --text text.txt
 """
 
 
 class CheckedPart(StrEnum):
-    """The texts of a run that are compared with the model."""
+    """The texts of a run that are checked against the model."""
 
     ALL = "all"
     WINNER = "winner"
 
 
 class ReceiptLine(NamedTuple):
-    """A line of a file with its bytes: a receipt, or the error that it is none."""
+    """A line of a receipt file: a receipt, or the error raised when reading it."""
 
     file: Path
     line: int
@@ -85,7 +85,7 @@ class ReceiptLine(NamedTuple):
 
     @property
     def digest(self) -> bytes | None:
-        """The receipt's digest; None if it is no receipt, or its hash function is not installed."""
+        """The receipt's digest; None if the line is not a receipt, or its hash function is not installed."""
         try:
             return None if isinstance(self.content, ReceiptError) else self.content.digest
         except ParameterError:
@@ -99,39 +99,48 @@ def command(
     adapter: AdapterOption = None,
     signed_by: Annotated[
         str | None,
-        typer.Option("--signed-by", metavar="KEY", help="The public key, or its file.", show_default=False),
+        typer.Option("--signed-by", metavar="KEY", help="Public key, or a file that holds it.", show_default=False),
     ] = None,
     sample: Annotated[
-        int | None, typer.Option("--sample", min=1, help="Verify so many of them.", show_default=False)
+        int | None,
+        typer.Option("--sample", min=1, help="Number of receipts to verify, chosen by --nonce.", show_default=False),
     ] = None,
     nonce: Annotated[
-        str | None, typer.Option("--nonce", help="What chooses these; unknown to the makers.", show_default=False)
+        str | None,
+        typer.Option(
+            "--nonce", help="Text that makes the choice; unknown to those who made the receipts.", show_default=False
+        ),
     ] = None,
     tokens: Annotated[
         int | None,
-        typer.Option("--tokens", min=1, help="Check so many tokens of each, from the first.", show_default=False),
+        typer.Option(
+            "--tokens", min=1, help="Maximum number of tokens to check per text, from the first.", show_default=False
+        ),
     ] = None,
     part: Annotated[
-        CheckedPart, typer.Option("--part", help="Of a method's run: all texts, or those behind the answer.")
+        CheckedPart,
+        typer.Option("--part", help="For runs of a method: check all texts, or only those behind the answer."),
     ] = CheckedPart.ALL,
     opening: Annotated[
         Path | None,
-        typer.Option("--opening", metavar="FILE", help="Check one receipt by the layers opened.", show_default=False),
+        typer.Option(
+            "--opening", metavar="FILE", help="Check a single receipt with these opened layers.", show_default=False
+        ),
     ] = None,
     layers: Annotated[
         int | None,
-        typer.Option("--layers", min=1, help="With --opening: how many layers; 1 by default.", show_default=False),
+        typer.Option("--layers", min=1, help="Number of layers for --opening; 1 by default.", show_default=False),
     ] = None,
     text: Annotated[
         Path | None,
-        typer.Option("--text", metavar="FILE", help="What a quantised model was calibrated on.", show_default=False),
+        typer.Option("--text", metavar="FILE", help="Calibration text of a quantised model.", show_default=False),
     ] = None,
     ngrams: Annotated[
         Path | None,
         typer.Option(
             "--ngrams",
             metavar="FILE",
-            help="The texts that superposed drafts followed, a line each.",
+            help="Texts that guided superposed drafts, one per line.",
             show_default=False,
         ),
     ] = None,
@@ -140,7 +149,7 @@ def command(
         typer.Option(
             "--package",
             metavar="NAME",
-            help="An installed package whose methods may run, for runs by one; again for more.",
+            help="Installed package whose methods may run, for runs of its methods; repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -148,10 +157,10 @@ def command(
     cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Verify receipts: compute the answers again, many tokens at once, and compare all that is said.
+    """Verify receipts: recompute the answers, many tokens at once, and compare everything that the receipts claim.
 
-    Exit status 0: all are true. 1: one is false. 3: none is false, but one cannot be verified. 4: no more is wrong
-    than that something was left unchecked (by --part, --tokens, --sample or --opening).
+    Exit status 0: all are true. 1: one is false. 3: none is false, but one cannot be verified. 4: all are true as far
+    as checked, but something was left unchecked (by --part, --tokens, --sample or --opening).
     """
     from intact.receipts.signature import public_key
 
@@ -160,13 +169,11 @@ def command(
         option = "--sample" if opening is None else "--opening"
         raise ParameterError(f"{option} needs --nonce: a text that chooses, which the makers could not know")
     if checks > 1 or checks != (nonce is not None):
-        raise ParameterError(
-            "--nonce chooses either some of many receipts, with --sample, or layers of one, with --opening"
-        )
+        raise ParameterError("--nonce chooses either receipts, with --sample, or layers of one receipt, with --opening")
     if opening is not None and (tokens is not None or part is CheckedPart.WINNER):
         raise ParameterError("--opening checks every token of an answer: give neither --tokens nor --part with it")
     if layers is not None and opening is None:
-        raise ParameterError("--layers belongs to --opening: how many layers of a receipt are checked")
+        raise ParameterError("--layers needs --opening: it is the number of layers to check")
     cache_bytes = as_bytes(cache)
     key = None if signed_by is None else public_key(signed_by)
     chosen, spot = _spot_check(files, nonce, sample) if nonce is not None and sample is not None else (None, None)
@@ -223,9 +230,9 @@ def command(
         partial = f"{counts['partial']} true as far as checked, " if counts["partial"] else ""
         note(f"{counts['true']} true, {partial}{counts['false']} false, {counts['unverifiable']} cannot be verified")
         if tokens is not None:
-            note(f"of each text no more than {tokens} tokens were checked, and nothing that is said of the others")
+            note(f"at most {tokens} tokens of each text were checked, and no claims about the others")
         if part is CheckedPart.WINNER:
-            note("of runs the texts behind the answer alone were checked, and not that a model wrote the others")
+            note("for runs, only the texts behind the answer were checked, not that a model wrote the others")
         if spot is not None:
             _print_spot_check(spot)
     if STATUS[outcome]:
@@ -233,7 +240,7 @@ def command(
 
 
 def parsers() -> dict[str, Callable[[bytes], RunReceipt | QuantizationReceipt | SuperposedReceipt]]:
-    """Return what reads receipts of other kinds than answers, by their formats."""
+    """Return the parsers of receipts other than answers, by format."""
     from intact.library.superposed import receipt as superposed
     from intact.quantizing import receipt as quantization
     from intact.solving import receipts as run_receipts
@@ -242,7 +249,7 @@ def parsers() -> dict[str, Callable[[bytes], RunReceipt | QuantizationReceipt | 
 
 
 def entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[ReceiptLine]:
-    """Yield the lines of all files, or those of them whose numbers, over all files, are chosen."""
+    """Yield the lines of all files, or only those with the chosen numbers, counted over all files."""
     from intact.receipts.document import read_any, read_lines
 
     known = parsers()
@@ -257,7 +264,7 @@ def entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[R
 
 
 def _spot_check(files: Sequence[Path], nonce: str, count: int) -> tuple[set[int], dict[str, Any]]:
-    """Return the lines to verify, and what they may miss. Lines without a digest are always among them."""
+    """Return the lines to verify, and the probability of missing false ones. Lines without a digest are included."""
     from intact.receipts.spot import choose, misses
 
     found = [entry.digest for entry in entries(files)]
@@ -271,7 +278,7 @@ def _spot_check(files: Sequence[Path], nonce: str, count: int) -> tuple[set[int]
 
 
 class OpenedLayers(NamedTuple):
-    """An opening, the nonce that it answers, and how many layers that asks for."""
+    """An opening, the nonce that it answers, and the number of layers requested."""
 
     opening: Opening
     nonce: str
@@ -279,7 +286,7 @@ class OpenedLayers(NamedTuple):
 
 
 class _Made(NamedTuple):
-    """The way in which a receipt's model is loaded: its profile, its bits, the names of the partners of its mixes."""
+    """Loading options of a receipt's model: its profile, its bits, and the names of the partners of its mixes."""
 
     profile: Profile
     bits: int
@@ -287,23 +294,22 @@ class _Made(NamedTuple):
 
 
 class _Verifier:
-    """Verifies receipts with models, loaded as each was made: in its profile, with its bits.
+    """Verifier that loads each model as the receipt requires: in its profile, with its bits.
 
-    Of a name no more than one model is in memory: what receipts claim does not decide how many there are.
+    At most one model per name is kept in memory, so that receipts cannot decide how many models are loaded.
 
     Parameters
     ----------
     load : callable
-        Loads the model of a name, in a profile, with so many bits; with the models of the last names as partners of its
-        mixes.
+        Loads the model of a name with a profile, a number of bits, and the names of the partners of its mixes.
     others : collection of str
-        The names of models besides the first one.
+        The names of the models besides the first.
     remake : callable
         Verifies the receipt of a quantisation.
     opened : OpenedLayers, optional
-        The layers by which receipts of answers are checked, in place of all.
+        The only layers with which receipts of answers are checked; by default all.
     texts : str, optional
-        The texts of the n-grams that superposed drafts followed, a line each.
+        The texts of the n-grams that guided superposed drafts, one per line.
     packages : collection of str
         Other packages whose methods may run.
     """
@@ -394,7 +400,7 @@ class _Verifier:
             yield from verify_drafts(model, receipts, self._texts, self._key)
 
     def _model(self, name: str, made: _Made) -> Model:
-        """Return the model of a name; another one loaded under it is released first."""
+        """Return the model of a name, first releasing any other model loaded under that name."""
         if name not in self._loaded or self._loaded[name][0] != made:
             self._loaded.pop(name, None)
             self._loaded[name] = made, self._load(name, *made)
@@ -423,7 +429,7 @@ class _Verifier:
 
 
 def _result(entry: ReceiptLine, verdict: AnyVerdict) -> dict[str, Any]:
-    """Return the object of a receipt for `--json`."""
+    """Return the JSON object of a receipt for `--json`."""
     receipt = None if isinstance(entry.content, ReceiptError) else entry.content
     signer = _signer(entry, verdict)
     return {
@@ -443,7 +449,7 @@ def _is_quantization(entry: ReceiptLine) -> bool:
 
 
 def _signer(entry: ReceiptLine, verdict: AnyVerdict) -> bytes | None:
-    """Return the key that has signed a receipt, if the signature holds; a false receipt may be signed as well."""
+    """Return the key that signed a receipt, if the signature is valid; false receipts may be signed too."""
     if isinstance(entry.content, ReceiptError) or entry.content.signature is None:
         return None
     unknown = verdict.outcome == "unverifiable" or verdict.what == "signature"
@@ -451,7 +457,7 @@ def _signer(entry: ReceiptLine, verdict: AnyVerdict) -> bytes | None:
 
 
 def _line(entry: ReceiptLine, verdict: AnyVerdict) -> Text:
-    """Return the line of a receipt for people."""
+    """Format the line of a receipt for people."""
     names = {
         "true": ("true", "green"),
         "partial": ("true as far as checked", "yellow"),

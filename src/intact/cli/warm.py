@@ -1,7 +1,7 @@
-"""Models that a server of the same user has in memory: found by version and digests, asked over its Unix socket.
+"""Models in the memory of the same user's server: matched by version and digests, used over its Unix socket.
 
-The command resolves seed and sampling itself and gets the same bits as from a model that it loads. Where the server
-goes away, the model is loaded here, even in the midst of an answer: the tokens that came are the ones that come again.
+The command resolves seed and sampling itself, and gets the same bits as from a model that it loads. If the server goes
+away, even during an answer, the model is loaded here and generates the same tokens again.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from intact.text import ChatPrompt
 from intact.text.template import current
 
 _MOST = 1 << 20
-"""Bytes of a server's description, at most."""
+"""Maximum size of a server's description in bytes."""
 
 
 class WarmChunk(NamedTuple):
-    """A token of a stream, as `intact.library.Chunk`."""
+    """A token of a stream; mirrors `intact.library.Chunk`."""
 
     text: str
     token: int
@@ -42,7 +42,7 @@ class WarmChunk(NamedTuple):
 
 @dataclass(frozen=True)
 class WarmCompletion:
-    """A whole text, as `intact.library.Completion`."""
+    """A whole text; mirrors `intact.library.Completion`."""
 
     text: str
     tokens: tuple[int, ...]
@@ -56,14 +56,14 @@ class WarmCompletion:
 
 @dataclass(frozen=True)
 class WarmDefaults:
-    """The sampling settings that a model's files recommend, as `SamplingDefaults`."""
+    """Sampling settings recommended by a model's files; mirrors `SamplingDefaults`."""
 
     source: str
     values: tuple[tuple[str, float], ...]
 
 
 class WarmTokenizer:
-    """The part of a tokenizer that commands use: if there is a chat template, and the bytes of the tokens that came."""
+    """The part of a tokenizer that commands use: whether there is a chat template, and the bytes of received tokens."""
 
     def __init__(self, has_template: bool) -> None:
         self.chat_template = "in the server" if has_template else None
@@ -71,28 +71,28 @@ class WarmTokenizer:
         self._bytes: dict[int, bytes] = {}
 
     def learn(self, token: int, spelling: bytes) -> None:
-        """Note the bytes of a token."""
+        """Remember the bytes of a token."""
         self._bytes[token] = spelling
         self.size = max(self.size, token + 1)
 
     def token_bytes(self, token: int) -> bytes:
-        """Return the bytes of a token that came."""
+        """Return the bytes of a received token."""
         return self._bytes[token]
 
 
 class _GoneError(Exception):
-    """The server cannot be reached, is another one than before, or ended while it answered."""
+    """The server cannot be reached, is a different one than before, or stopped while answering."""
 
 
 class WarmModel:
-    """A model in a server's memory, with the part of `intact.Model` that `run` and `chat` use.
+    """A model in a server's memory, with the part of the `intact.Model` interface that `run` and `chat` use.
 
     Parameters
     ----------
     path : Path
         The server's socket.
     profile : str
-        The arithmetic.
+        The arithmetic profile.
     described : mapping
         The server's description of the model.
     load : callable
@@ -109,7 +109,7 @@ class WarmModel:
         self._local: Any = None
 
     def generate(self, prompt: str | ChatPrompt, n: int = 1, **options: Any) -> list[list[Any]]:
-        """Continue a prompt n times; as `intact.Model.generate`, of one prompt."""
+        """Continue a prompt n times, like `intact.Model.generate` with a single prompt."""
         if self._local is None:
             try:
                 lines = list(self._lines(prompt, n, chunks=False, **options))
@@ -123,7 +123,7 @@ class WarmModel:
         return found_here
 
     def stream(self, prompt: str | ChatPrompt, **options: Any) -> Iterator[Any]:
-        """Continue a prompt token by token; as `intact.Model.stream`."""
+        """Continue a prompt token by token, like `intact.Model.stream`."""
         came: list[int] = []
         if self._local is None:
             try:
@@ -144,7 +144,7 @@ class WarmModel:
     def chat_stream(
         self, messages: Sequence[Mapping[str, Any]], *, now: datetime | None = None, **options: Any
     ) -> Iterator[Any]:
-        """Answer a conversation token by token; as `intact.Model.chat_stream`."""
+        """Answer a conversation token by token, like `intact.Model.chat_stream`."""
         return self.stream(ChatPrompt(list(messages), now=now or current()), **options)
 
     def _lines(
@@ -158,7 +158,7 @@ class WarmModel:
         draft: bool = True,
         **sampling: Any,
     ) -> Iterator[dict[str, Any]]:
-        """Yield the lines of the server's answer."""
+        """Yield the lines of the server's response."""
         request = {
             "version": intact.__version__,
             "digests": self.digests,
@@ -209,9 +209,9 @@ class WarmModel:
 
 
 def find_warm(path: Path, profile: str, load: Callable[[], Any]) -> tuple[WarmModel | None, str]:
-    """Return a model that a server of this user has in memory, if any, and a remark which was used or why none was."""
+    """Return a model in the memory of this user's server, or None, and a remark on which was chosen and why."""
     if not (servers := same_user.sockets()):
-        return None, "no server of this user runs: the model is loaded here"
+        return None, "no server of this user is running: the model is loaded here"
     digests = known_digests(path)
     if digests is None:
         return None, "no server has had this model in memory: it is loaded here"
@@ -226,7 +226,7 @@ def find_warm(path: Path, profile: str, load: Callable[[], Any]) -> tuple[WarmMo
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    """A connection to a server's socket."""
+    """An HTTP connection over a server's Unix socket."""
 
     def __init__(self, connection: socket.socket) -> None:
         super().__init__("localhost")
@@ -240,12 +240,12 @@ def _connection(path: Path) -> _UnixConnection:
     connection = same_user.connect(path)
     if connection is None:
         raise _GoneError
-    connection.settimeout(None)  # an answer may have to wait for others
+    connection.settimeout(None)  # an answer may be queued behind others
     return _UnixConnection(connection)
 
 
 def _describe(path: Path) -> dict[str, Any] | None:
-    """Return a server's description of itself; None if it is gone, or does not answer soon."""
+    """Return a server's description of itself; None if it is gone or does not answer soon."""
     connection = same_user.connect(path)
     if connection is None:
         return None

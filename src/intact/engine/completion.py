@@ -44,7 +44,7 @@ class Completion:
     error : Exception or None
         Exception that ended the sample early.
     receipt : Receipt or None
-        Receipt that lets third parties verify the completion (docs/receipts.md); None unless requested, or if the
+        Receipt that lets third parties verify the completion (docs/spec/receipts.md); None unless requested, or if the
         completion was cut short.
     stop : str or None
         Stop string that ended the sample.

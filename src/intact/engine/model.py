@@ -270,7 +270,7 @@ class LoadedModel:
 
     @contextmanager
     def exclusive(self) -> Iterator[Engine]:
-        """Lock the engine for this thread, to run steps by hand (docs/engine.md); these still serve all requests."""
+        """Lock the engine for this thread, to run steps by hand (docs/dev/engine.md) that still serve all requests."""
         with self._driver.lock:
             yield self.engine
 

@@ -1,1 +1,1 @@
-"""Evaluations: runs of methods on tasks, their manifests and result files, grading, reports."""
+"""Evaluations: run methods on tasks, record manifests and result files, grade answers, write reports."""

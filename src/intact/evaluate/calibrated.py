@@ -1,9 +1,10 @@
-"""Calibrated confidence: what a graded run says of further answers by the same model, method and settings.
+"""Calibrated confidence: what a graded run says about new answers by the same model, method and settings.
 
-The run is a result file of `intact eval`. A further answer gets the chance that it is right, from the graded answers
-that were as sure (`intact.stats.calibration.bins_from_the_top`); a conformal set of answers by shares of votes
-(`intact.stats.answer_sets`), by which to abstain; and bounds of the right answers among the next problems
-(`intact.stats.prediction`). All of it holds for problems that are exchangeable with the graded ones, and asked alike.
+The run is a result file of `intact eval`. A new answer gets three statements: the probability that it is right, from
+graded answers of similar confidence (`intact.stats.calibration.bins_from_the_top`); a conformal set of answers by vote
+share (`intact.stats.answer_sets`), used to decide whether to abstain; and bounds on the number of right answers among
+the next problems (`intact.stats.prediction`). All of them hold for problems that are exchangeable with the graded ones
+and asked in the same way.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from intact._base.errors import IntactError, ParameterError
-from intact._base.exact import Number, significant
+from intact._base.exact import Number
 from intact._base.files import sha256_of
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.evaluate.files import read as read_result
 from intact.evaluate.predicted import LEVEL, PROBLEMS, next_right, sure_words
 from intact.evaluate.results import ItemRecord
 from intact.evaluate.samples import Leaf, direct, first_records, leaves, own_samples
-from intact.evaluate.scores import DIGITS
+from intact.evaluate.scores import rounded
 from intact.reason.driving.execution import DEFAULTS
 from intact.reason.problem import Result
 from intact.reason.registry import all_methods
@@ -38,16 +39,16 @@ from intact.tasks.task import Task
 
 
 class RightChance(NamedTuple):
-    """The share of right answers among graded ones that were as sure, with its interval (Wilson's).
+    """The share of right answers among graded answers of similar confidence, with its Wilson interval.
 
     Attributes
     ----------
     right, problems : int
-        The right answers, of so many problems.
+        The number of right answers, and of problems.
     low, high : float
         The bounds.
     confidences : tuple of float or None
-        The least and the largest confidence of these answers; None if they are all that were graded, as the method
+        The lowest and highest confidence of these answers; None if all graded answers are used, because the method
         states no confidence.
     """
 
@@ -60,7 +61,7 @@ class RightChance(NamedTuple):
 
 @dataclass(frozen=True)
 class CalibratedAnswer:
-    """An answer with the chance that it is right, by a calibration run.
+    """An answer with the probability that it is right, according to a calibration run.
 
     Attributes
     ----------
@@ -69,20 +70,20 @@ class CalibratedAnswer:
     sha256 : str
         The digest of its file.
     right, problems : int
-        Right answers of the run, of so many problems.
+        The number of right answers in the run, and of problems.
     level : float
-        The level of all that follows.
+        The confidence level of every statement below.
     chance : RightChance
-        The chance that the answer is right.
+        The probability that the answer is right.
     answers : tuple of str, or None
-        The conformal set, by votes: it holds a right answer with a chance of `level` or more. None: no set of sampled
-        answers does, or there are none of this method.
+        The conformal set, by votes: it contains a right answer with probability `level` or more. None if no set of
+        sampled answers does, or the method has no such sets.
     least : Fraction or None
-        The share of votes that an answer of the set needs.
+        The vote share that an answer needs to be in the set.
     abstain : bool or None
-        If true, the answer is not the only one of the set; None where there are no sets.
+        If true, the answer is not the only one in the set; None if there are no sets.
     why : str
-        Why the answer should not be given, or why there are no sets.
+        The reason to abstain, or the reason why there are no sets.
     """
 
     task: str
@@ -98,11 +99,11 @@ class CalibratedAnswer:
 
     @property
     def next(self) -> dict[int, PredictedCount]:
-        """The bounds of the right answers among so many problems to come."""
+        """Bounds on the number of right answers among upcoming problems, by their number."""
         return next_right(self.right, self.problems, self.level)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it; a share of votes is a fraction such as ``5/8``, bounds have ten digits."""
+        """Return the answer as a JSON object; vote shares are fractions such as ``5/8``, and bounds have ten digits."""
         return {
             "task": self.task,
             "sha256": self.sha256,
@@ -119,7 +120,7 @@ class CalibratedAnswer:
         }
 
     def words(self) -> Iterator[str]:
-        """Yield it in sentences."""
+        """Yield the statements as sentences."""
         chance, level = self.chance, f"{self.level:.0%}"
         alike = "" if chance.confidences is None else " that were as sure"
         yield (
@@ -137,7 +138,7 @@ class CalibratedAnswer:
 
 @dataclass(frozen=True)
 class CalibrationRun:
-    """A graded run by which answers are calibrated; of each problem the first seed's answer counts.
+    """A graded run that calibrates answers; for each problem, the answer of the first seed counts.
 
     Attributes
     ----------
@@ -146,15 +147,16 @@ class CalibrationRun:
     manifest : mapping
         Its manifest: models, method, budget.
     task : Task
-        Reads answers as the run did.
+        The task, which reads answers as the run did.
     right : tuple of bool
         The verdict on each problem's answer.
     confidences : tuple of float or None, or None
-        The method's own number for each answer, None where it gave none; None unless it states one of all, in [0, 1].
+        The method's own confidence in each answer, None for problems without an answer. None as a whole unless the
+        method states one in [0, 1] for every answer.
     shares : tuple of Fraction, or str
-        The share of votes of each problem's right answer, or why there is none.
+        The vote share of each problem's right answer, or the reason why there are none.
     samples : int
-        Samples of a problem, if there are shares.
+        Number of samples for each problem, if there are shares.
     """
 
     sha256: str
@@ -171,9 +173,9 @@ class CalibrationRun:
         return str(self.manifest["tasks"][0]["label"])
 
     def differences(self, settings: Mapping[str, Any]) -> list[str]:
-        """Return how settings of `intact.evaluate.manifest.run_settings` differ from the run's, in words."""
+        """Return descriptions of how settings from `intact.evaluate.manifest.run_settings` differ from the run's."""
         found: list[str] = []
-        settings = json.loads(json.dumps(settings))  # as the manifest was read
+        settings = json.loads(json.dumps(settings))  # like the manifest, which was read from JSON
         mine, theirs = self.manifest["models"], settings["models"]
         if len(mine) != len(theirs):
             found.append(f"the number of models is {len(theirs)}, and {len(mine)} there")
@@ -193,27 +195,27 @@ class CalibrationRun:
         return found + _differing("", own, other)
 
     def calibrate(self, result: Result, read: Callable[[str], str | None], level: float = LEVEL) -> CalibratedAnswer:
-        """Return what the run says of an answer by the same settings (`differences`).
+        """Return what the run says about an answer with the same settings (`differences`).
 
         Parameters
         ----------
         read : callable
-            The way in which the method read its texts.
+            The function by which the method read its completions.
         level : float
-            The chance with which each statement holds, at least.
+            The minimum probability with which each statement holds.
 
         Raises
         ------
         ParameterError
-            If nothing can be said, as the answer came about otherwise than those of the run: the method failed or
-            gave no answer, a limit ended it that the run does not have, or its texts are read otherwise.
+            If the run says nothing about the answer because it came about differently: the method failed or gave no
+            answer, it was ended by a limit that the run does not have, or its completions are read differently.
         """
         if result.why == "failed":
             raise ParameterError("the method failed")
         if result.answer.answer is None:
             raise ParameterError("the method gave no answer")
         if result.why == "spent" and not self.manifest["budget"]:
-            raise ParameterError("a limit ended the method that the calibration run does not have")
+            raise ParameterError("a limit that the calibration run does not have ended the method")
         own = [leaf for leaf in leaves(result.trace["nodes"]) if not leaf.other_prompt]
         answers = [self._read(leaf, read) for leaf in own]
         chance = self._chance(result.answer.confidence, level)
@@ -233,17 +235,17 @@ class CalibrationRun:
         )
 
     def _read(self, leaf: Leaf, read: Callable[[str], str | None]) -> str | None:
-        """Return a text's answer, which the task must read as the method did."""
+        """Return the answer of a completion, which the task must read as the method did."""
         text = leaf.answer_part
         if text is None:
             return None
         with noting() as timeouts:
             answer, other = self.task.read(text), read(text)
         if timeouts:
-            raise ParameterError("computer algebra ran out of time over a text")
+            raise ParameterError("computer algebra timed out on a text")
         if answer != other:
             raise ParameterError(
-                f"answers are read in another way: {self.label} reads {answer!r:.60} where {other!r:.60} was read"
+                f"answers are read differently: {self.label} reads {answer!r:.60} where {other!r:.60} was read"
             )
         return answer
 
@@ -255,13 +257,13 @@ class CalibrationRun:
             bins = bins_from_the_top([own for own, _ in stated], [flag for _, flag in stated])
             found = next((one for one in bins if one.low <= confidence), bins[-1])
             right, problems, span = round(found.right * found.texts), found.texts, (found.low, found.high)
-        low, high = (significant(bound, DIGITS) for bound in wilson(right, problems, level))
+        low, high = map(rounded, wilson(right, problems, level))
         return RightChance(right, problems, low, high, confidences=span)
 
     def _sets(
         self, result: Result, own: Sequence[Leaf], answers: Sequence[str | None], least: Number | None
     ) -> tuple[tuple[str, ...] | None, Fraction | None, bool | None, str]:
-        """Return the set, the share of votes that it needs, true for abstaining, and why."""
+        """Return the answer set, the vote share that it needs, whether to abstain, and the reason."""
         if isinstance(self.shares, str):
             return None, None, None, f"no sets of answers: {self.shares}"
         if len(own) != self.samples or any(leaf.branch.rpartition("/")[0] != result.id for leaf in own):
@@ -278,28 +280,28 @@ class CalibrationRun:
 
 
 def open_calibration(path: Path) -> CalibrationRun:
-    """Read a result file as a calibration.
+    """Read a result file as a calibration run.
 
     Raises
     ------
     FormatError
-        If it is no result file, or damaged.
+        If it is not a result file, or is damaged.
     ParameterError
-        If it is missing or of an earlier version; has several tasks, too few problems, or problems whose answers cannot
-        be read in further texts as they were; or its method or grader is of another version than this program's.
+        If it is missing or has an earlier version; if it has several tasks, too few problems, or answers that cannot be
+        read the same way in new completions; or if this program has another version of its method or grader.
     """
     run = read_result(path)
     try:
         if run.version < 3:
             raise ParameterError(
-                f"it is of version {run.version}, which lacks what a calibration needs: evaluate again"
+                f"it has version {run.version}, which lacks fields that a calibration needs: evaluate again"
             )
         if len(run.manifest["tasks"]) != 1:
             labels = ", ".join(about["label"] for about in run.manifest["tasks"])
-            raise ParameterError(f"a calibration is of one task, and it has {labels}")
+            raise ParameterError(f"a calibration needs exactly one task, but it has {labels}")
         first = list(first_records(run.records).values())
         if len(first) < PROBLEMS:
-            raise ParameterError(f"it has {len(first)} problems, and a calibration needs {PROBLEMS}")
+            raise ParameterError(f"it has {len(first)} problems, but a calibration needs {PROBLEMS}")
         task = _task_of(run.manifest["tasks"][0])
         _check_method(run.manifest["method"])
     except IntactError as error:
@@ -323,16 +325,16 @@ def calibrated(
     read: Callable[[str], str | None],
     level: float = LEVEL,
 ) -> dict[str, Any]:
-    """Return what the one of several runs that has an answer's settings says of it, as JSON has it, or why none does.
+    """Return, as a JSON object, the statements of the run that matches an answer's settings, or why none does.
 
     Parameters
     ----------
     settings : mapping
-        The answer's, as of `intact.evaluate.manifest.run_settings`.
+        The settings of the answer, from `intact.evaluate.manifest.run_settings`.
     read : callable
-        The way in which its texts were read.
+        The function by which its completions were read.
     level : float
-        The chance with which each statement holds, at least.
+        The minimum probability with which each statement holds.
     """
     reasons = []
     for run in runs:
@@ -347,7 +349,10 @@ def calibrated(
 
 
 def _confidences(first: Sequence[ItemRecord]) -> tuple[float | None, ...] | None:
-    """Return the confidence of each answer, None where there is no answer; or None if there are others without."""
+    """Return the confidence of each answer, None for problems without an answer.
+
+    Return None if any answer has no confidence in [0, 1].
+    """
     found = tuple(None if record.answer is None else record.confidence for record in first)
     answered = [confidence for record, confidence in zip(first, found, strict=True) if record.answer is not None]
     bounded = [confidence for confidence in answered if confidence is not None and 0 <= confidence <= 1]
@@ -355,12 +360,12 @@ def _confidences(first: Sequence[ItemRecord]) -> tuple[float | None, ...] | None
 
 
 def _task_of(about: Mapping[str, Any]) -> Task:
-    """Return the task of a run, which must read answers in any text as it did there."""
+    """Return the task of a run, after checking that it reads answers in new completions as it did there."""
     if about.get("style") != "chat":
-        raise ParameterError("its prompts are texts to continue, and questions are asked as conversations")
+        raise ParameterError("its prompts are for base models, but questions are asked as conversations")
     chosen = choose(about["label"])
     if chosen.cut != "any" or type(chosen.task).read_for is not Task.read_for:
-        raise ParameterError(f"the answers of {about['label']} are read with more than their text")
+        raise ParameterError(f"reading the answers of {about['label']} takes more than their text")
     versions = versions_of_task(chosen.task).to_document()
     if versions != about.get("versions"):
         raise ParameterError(_outdated(f"{about['label']} was graded", about.get("versions"), versions))
@@ -369,7 +374,7 @@ def _task_of(about: Mapping[str, Any]) -> Task:
 
 def _check_method(about: Mapping[str, Any]) -> None:
     if about.get("source") is not None or about["name"] not in all_methods():
-        raise ParameterError(f"its method {about['name']} is none of this program's")
+        raise ParameterError(f"its method {about['name']} is not part of this program")
     versions = versions_of_method(all_methods()[about["name"]], about["parameters"]).to_document()
     if versions != about.get("versions"):
         raise ParameterError(_outdated(f"{about['name']} ran", about.get("versions"), versions))
@@ -380,7 +385,7 @@ def _outdated(what: str, there: Any, here: Any) -> str:
 
 
 def _shares(first: Sequence[ItemRecord]) -> tuple[Fraction, ...] | str:
-    """Return the share of votes of each problem's right answer, or why there is none."""
+    """Return the vote share of each problem's right answer, or the reason why there are none."""
     if not all(record.independent for record in first) or direct(first) < 2:
         return "the method does not draw several independent samples, their number settled beforehand"
     drawn = [own_samples(record) for record in first]
@@ -391,7 +396,7 @@ def _shares(first: Sequence[ItemRecord]) -> tuple[Fraction, ...] | str:
 
 
 def _sampling(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return sampling parameters with what stands for absent ones, as a request of a method has them."""
+    """Return sampling parameters with their defaults filled in, as in a method's request."""
     found = SamplingParameters(**{**DEFAULTS, **given})
     return {name: getattr(found, name) for name in SamplingParameters.__dataclass_fields__ if name != "seed"}
 
@@ -401,7 +406,7 @@ def _without(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _differing(whose: str, own: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Say of each member that differs what it is here (other) and there (own)."""
+    """Describe each member that differs: its value here (`other`) and in the run (`own`)."""
     return [
         f"{' '.join(filter(None, (name, whose)))} is {_short(other.get(name))}, and {_short(own.get(name))} there"
         for name in dict.fromkeys((*own, *other))

@@ -1,6 +1,6 @@
-"""Learning a memory of concepts: the problems that runs answered rightly, and the concepts that a model writes of them.
+"""Learn a concept memory: collect the problems that runs solved, and have a model write a concept for each.
 
-The half of ArcMemo that writes (Ho et al. 2025, arXiv 2509.04439); the method `concept_memory` reads.
+This is the writing half of ArcMemo (Ho et al. 2025, arXiv 2509.04439); the method `concept_memory` is the reading half.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from intact.reason.registry import find
 from intact.solving.run import solve_all, takes_conversations
 
 METHOD: Final = "chain_of_thought"
-"""Writes each concept: one text, at temperature 0."""
+"""The method that writes each concept: one completion, at temperature 0."""
 WRITE: Final = """\
 Here is a problem with a solution that is right.
 
@@ -59,7 +59,7 @@ Cues: how a problem shows that the concept helps"""
 
 
 class SolvedProblem(NamedTuple):
-    """A training problem that was answered rightly, with the text that the answer was taken from."""
+    """A training problem that was solved, with the completion that gave the answer."""
 
     source: ConceptSource
     question: str
@@ -68,18 +68,18 @@ class SolvedProblem(NamedTuple):
 
 @dataclass(frozen=True)
 class SolvedProblems:
-    """The problems that runs answered rightly, each once, in the order of the files and their records.
+    """The problems that runs solved, each once, in the order of the files and their records.
 
     Attributes
     ----------
     results : tuple of str
         The SHA-256 of each result file.
     read : int
-        Problems in these files, answered rightly or not.
+        The number of problems in these files, solved or not.
     without_text : int
-        Problems that were answered rightly without a text that gives the answer, such as by comparing likelihoods.
+        The number of problems solved without a completion that gives the answer, for example by comparing likelihoods.
     test : tuple of str
-        The labels of tasks among them whose split is called test.
+        The labels of those tasks whose split is called test.
     """
 
     solved: tuple[SolvedProblem, ...]
@@ -96,14 +96,14 @@ class WrittenMemory:
     Attributes
     ----------
     text : str
-        The file.
+        The content of the file.
     concepts : tuple of Concept
-        Of different names.
+        The concepts, with distinct names.
     counts : mapping of str to int
-        Problems ``read`` and ``solved``; concepts ``written``, ``merged`` into one of the same name before, and left
-        out: ``not_in_form``, ``failed`` (no text), and ``without_text`` of the problem.
+        Problems ``read`` and ``solved``; concepts ``written`` and ``merged`` into an earlier one of the same name; and
+        those left out: ``not_in_form``, ``failed`` (no reply), and ``without_text`` for the problem.
     error : str
-        The first error of those that failed.
+        The first error, if any requests failed.
     """
 
     text: str
@@ -113,17 +113,17 @@ class WrittenMemory:
 
 
 def solved_problems(files: Sequence[Path]) -> SolvedProblems:
-    """Read result files with their trees of texts, and return the problems that were answered rightly.
+    """Read result files with their traces, and return the problems that were solved.
 
-    A problem that several records answer rightly, of other seeds or files, counts once, with the first of them. Tasks
-    with other parameters have other problems, also where these have the same identifier.
+    A problem solved by several records, of other seeds or files, counts once, and the first record is used. Tasks with
+    different parameters have different problems, even if their ids are the same.
 
     Raises
     ------
     ParameterError
-        If a file or its trees are missing, a file is given twice, or no problem was answered rightly in a text.
+        If a file or its traces are missing, a file is given twice, or no problem was solved in a completion.
     FormatError
-        As for `intact.evaluate.files.read`, or if trees are not those of the records.
+        As `intact.evaluate.files.read`, or if the traces do not match the records.
     """
     found: dict[tuple[str, str], SolvedProblem] = {}
     results, ids, bare, test = list[str](), set[tuple[str, str]](), set[tuple[str, str]](), list[str]()
@@ -131,7 +131,7 @@ def solved_problems(files: Sequence[Path]) -> SolvedProblems:
         run = read(file)
         if len(run.traces) < len(run.records):
             raise ParameterError(
-                f"{traces_of(file)} is missing: it holds the texts of {file}; put it there, or run it again: "
+                f"{traces_of(file)} is missing: it contains the texts of {file}; put it there, or run it again: "
                 f"{run.manifest['command']}"
             )
         results.append(sha256_of(file))
@@ -150,7 +150,7 @@ def solved_problems(files: Sequence[Path]) -> SolvedProblems:
                     test += [task["label"]] if task.get("split") == "test" else []
     if not found:
         raise ParameterError(
-            f"no concept can be written: of {len(ids)} problems in {', '.join(map(str, files))} none was answered "
+            f"no concept can be written: none of the {len(ids)} problems in {', '.join(map(str, files))} was answered "
             f"rightly in a text"
         )
     without_text = len(bare - found.keys())
@@ -160,7 +160,7 @@ def solved_problems(files: Sequence[Path]) -> SolvedProblems:
 
 
 def _solved(run: EvaluationRun, number: int, place: int, file: Path) -> SolvedProblem | None:
-    """Return the problem of a record that is right, or None if no text gives the answer."""
+    """Return the problem of a solved record, or None if no completion gives the answer."""
     record, where = run.records[number], f"{traces_of(file)}, line {number + 1}"
     tree = strict_json.parse(run.traces[number], where, error=FormatError)
     try:
@@ -175,17 +175,17 @@ def _solved(run: EvaluationRun, number: int, place: int, file: Path) -> SolvedPr
         source = ConceptSource(run.manifest["tasks"][record.task]["label"], record.id, question_digest(problem), place)
         return SolvedProblem(source, question(problem), solution)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"{where} is no tree of texts of its result file: {error!r:.200}") from error
+        raise FormatError(f"{where} is not a tree of texts of its result file: {error!r:.200}") from error
 
 
 def _right_branch(record: ItemRecord) -> str | None:
-    """Return the place of the text that the answer was taken from, or of the first right one; None without any."""
+    """Return the branch of the completion that gave the answer, or of the first right one; None if there is none."""
     chosen = [] if record.chosen is None else [record.samples[record.chosen]]
     return next((one.branch for one in [*chosen, *record.samples] if one.correct), None)
 
 
 def check_prompt(template: str) -> None:
-    """Raise ParameterError unless a prompt for concepts has a place for the question and for the solution."""
+    """Raise ParameterError unless a concept prompt has placeholders for the question and the solution."""
     for name in ("question", "solution"):
         if f"{{{name}}}" not in template:
             raise ParameterError(
@@ -204,25 +204,26 @@ def write_memory(
     parallel: int = PARALLEL,
     done: Callable[[], None] | None = None,
 ) -> WrittenMemory:
-    """Have a model write a concept of each problem, and merge those of the same name.
+    """Have a model write a concept for each problem, and merge concepts with the same name.
 
-    Texts are greedy, so that they depend on the model, the prompt and the problem alone.
+    Decoding is greedy, so the replies depend only on the model, the prompt and the problem.
 
     Parameters
     ----------
     backends : mapping of str to Backend
         The model that writes, by its name.
     prompt : str
-        How a concept is asked for, with {question} and {solution}.
+        The prompt that asks for a concept, with {question} and {solution}.
     parallel : int
-        Most problems at a time. It changes no byte.
+        Maximum number of concurrent problems. It does not change the result.
     done : callable, optional
-        Called when a problem is done.
+        Called after each problem.
 
     Raises
     ------
     ParameterError
-        If the prompt lacks a place, no text is in the form, or the memory would be larger than methods read.
+        If the prompt lacks a placeholder, no reply has the required form, or the memory would be too large for methods
+        to read.
     """
     check_prompt(prompt)
     sampling = {"temperature": 0.0, "max_tokens": max_tokens}
@@ -254,13 +255,13 @@ def write_memory(
     if not concepts:
         hint = f"the first that failed: {errors[0]}" if errors else "try a larger model, or another prompt"
         raise ParameterError(
-            f"no concept was written: of {len(jobs)} replies {counts['not_in_form']} are not in the form "
+            f"no concept was written: of {len(jobs)} replies, {counts['not_in_form']} do not have the form "
             f"({', '.join(FIELDS)}), and {len(errors)} failed; {hint}"
         )
     text = format_memory(concepts, problems.results, _origin(backends, prompt, sampling) | {"counts": counts})
     if (size := len(text.encode())) > LARGEST_FILE:
         raise ParameterError(
-            f"the memory would have {size:,} bytes, and methods read {LARGEST_FILE:,} at most: "
+            f"the memory would have {size:,} bytes, but methods read at most {LARGEST_FILE:,}: "
             f"learn from fewer problems"
         )
     return WrittenMemory(text, tuple(concepts), counts, errors[0] if errors else "")
@@ -273,13 +274,13 @@ def _request(solved: SolvedProblem, template: str, converses: bool) -> Problem:
 
 
 def _concept_of(result: Result) -> Concept | None:
-    """Return the concept that a reply states, or None if it failed or is not in the form."""
+    """Return the concept in a reply, or None if the request failed or the reply does not have the required form."""
     reply = result.answer.chosen
     return None if result.why == "failed" or reply is None else parse_concept(reply.text, reply.why in CUT)
 
 
 def _origin(backends: Mapping[str, Backend], prompt: str, sampling: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a memory states of its making: the model, the method, the prompt and the caveats."""
+    """Return the origin that a memory records: the model, the method, the prompt and the caveats."""
     settings = run_settings(find(METHOD), {}, sampling, Budget(), backends=backends)
     caveats = list(dict.fromkeys(caveat for backend in backends.values() for caveat in backend.caveats))
     made = {name: settings[name] for name in ("models", "method", "now")}

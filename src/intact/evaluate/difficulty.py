@@ -1,4 +1,4 @@
-"""Logs of methods by difficulty, which `intact.reason.parts.choice` learns from."""
+"""Logs of methods by difficulty, from which `intact.reason.parts.choice` learns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from intact.reason.parts.choice import EDGES, Arm, Log, PolicyOutcome, Trial, co
 
 
 class SampledAnswers(NamedTuple):
-    """Samples of a problem: the answer of each (None if it has none), whether it is right, and its tokens."""
+    """Samples of a problem: the answer of each (None if it has none), its verdict, and its number of tokens."""
 
     answers: Sequence[str | None]
     correct: Sequence[bool]
@@ -22,9 +22,9 @@ class SampledAnswers(NamedTuple):
 
 
 def ladder(samples: Mapping[str, SampledAnswers], sizes: Iterable[int]) -> dict[Arm, dict[str, Trial]]:
-    """Return the log of votes over the first 1, 2, 4, ... of samples that were drawn once.
+    """Return the log of votes over the first 1, 2, 4, ... of a fixed list of samples.
 
-    A smaller vote takes the first samples of a larger one, so one run gives the result of each size.
+    A smaller vote uses the first samples of a larger one, so a single run gives the result for every size.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def ladder(samples: Mapping[str, SampledAnswers], sizes: Iterable[int]) -> dict[
         for problem, drawn in samples.items():
             check_lengths(**drawn._asdict())
             if not 1 <= n <= len(drawn.answers):
-                raise ParameterError(f"{problem} has {len(drawn.answers)} samples, {n} are needed")
+                raise ParameterError(f"{problem} has {len(drawn.answers)} samples, but {n} are needed")
             tally = vote(drawn.answers[:n])
             right = tally.answer is not None and bool(drawn.correct[drawn.answers.index(tally.answer)])
             votes = {answer: float(count) for answer, count in tally.weights.items()}
@@ -46,15 +46,15 @@ def ladder(samples: Mapping[str, SampledAnswers], sizes: Iterable[int]) -> dict[
 
 
 class Class(NamedTuple):
-    """Problems of about the same difficulty, and the outcome of each arm on them.
+    """Problems of similar difficulty, and the outcome of each arm on them.
 
     Attributes
     ----------
     low, high : float
-        Bounds of their difficulty, such as agreement: low is in the class, high is not.
+        Bounds of their difficulty, such as agreement; `low` is inclusive, `high` is exclusive.
     problems : int
     outcomes : mapping of Arm to PolicyOutcome
-        Empty without problems.
+        Empty if there are no problems.
     """
 
     low: float
@@ -64,7 +64,7 @@ class Class(NamedTuple):
 
 
 def by_difficulty(log: Log, difficulty: Mapping[str, float], edges: Sequence[float] = EDGES) -> list[Class]:
-    """Tabulate arms by difficulty: a pilot's agreement, or pass@1 where answers are known.
+    """Tabulate arms by difficulty: the agreement of a pilot run, or pass@1 if answers are known.
 
     Bounds are absolute, not quantiles (Liu et al. 2025, arXiv 2502.06703).
 

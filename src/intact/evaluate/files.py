@@ -1,10 +1,11 @@
-"""Result files on disk: written whole or not at all, and validated completely when they are read."""
+"""Result files on disk: written atomically, and fully validated when they are read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,27 +40,63 @@ TRACES = ".traces.jsonl"
 
 
 def traces_of(path: Path) -> Path:
-    """Return the path of a result file's trees of texts."""
+    """Return the path of a result file's traces."""
     return path.with_suffix(TRACES)
 
 
 def host_of(path: Path) -> Path:
-    """Return the path of a result file's times and versions."""
+    """Return the path of a result file's timings and versions."""
     return path.with_suffix(".host.json")
 
 
 def partial_of(path: Path) -> Path:
-    """Return the path of what there is of a result while the run goes on."""
+    """Return the path of the partial result while a run is in progress."""
     return path.with_suffix(".part.jsonl")
 
 
-def write(run: EvaluationRun, path: Path, host: Mapping[str, Any]) -> None:
-    """Write a run's three files, each whole, the result last: if it exists, so do the others.
+@contextmanager
+def damaged(path: Path, *passed: type[Exception]) -> Iterator[None]:
+    """Raise FormatError if code in the block fails on the contents of a file; errors of the types `passed` stay."""
+    try:
+        yield
+    except passed:
+        raise
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise FormatError(f"{path} is damaged: {error!r:.200}") from error
+
+
+def read_document(path: Path, form: str, version: int, what: str) -> dict[str, Any]:
+    """Read a JSON file of a format of this package.
+
+    Parameters
+    ----------
+    form, version
+        The expected values of the members `format` and `version`.
+    what : str
+        The kind of file, for the message.
 
     Raises
     ------
     ParameterError
-        If another file, or the result of another run, is there.
+        If the file is missing.
+    FormatError
+        If it is not JSON, or of another format or version.
+    """
+    value = strict_json.parse(read_text(path, ParameterError), str(path), error=FormatError)
+    if not isinstance(value, dict) or value.get("format") != form:
+        raise FormatError(f"{path} is no {what}")
+    if value.get("version") != version:
+        raise FormatError(f"{path} is of version {value.get('version')!r}; this program reads {version}")
+    return value
+
+
+def write(run: EvaluationRun, path: Path, host: Mapping[str, Any]) -> None:
+    """Write a run's three files atomically, the result last: if it exists, so do the others.
+
+    Raises
+    ------
+    ParameterError
+        If the path holds another file, or the result of another run.
     """
     check_place(path, run.manifest)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,17 +106,17 @@ def write(run: EvaluationRun, path: Path, host: Mapping[str, Any]) -> None:
 
 
 def check_place(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Raise if writing a run would replace something else.
+    """Raise if writing a run would overwrite something else.
 
     Raises
     ------
     ParameterError
-        If the path has a file that is not the result of the same run, or is not the name of a result file.
+        If the path holds a file other than the result of the same run, or is not a valid name of a result file.
     """
     if path.suffix != ".jsonl":
-        raise ParameterError(f"a result file ends in .jsonl, got {path}")
+        raise ParameterError(f"the name of a result file must end in .jsonl, got {path}")
     if path.name.endswith(TRACES):
-        raise ParameterError(f"{path}: the ending {TRACES} belongs to the trees of texts; choose another name")
+        raise ParameterError(f"{path}: the ending {TRACES} is reserved for traces; choose another name")
     if path.exists():
         with path.open(encoding="utf-8", errors="replace") as stream:
             first = stream.readline()
@@ -88,15 +125,15 @@ def check_place(path: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> EvaluationRun:
-    """Read a result file, with its trees where they are.
+    """Read a result file, with its traces if they exist.
 
     Raises
     ------
     ParameterError
-        If the file is missing, or holds undecided verdicts.
+        If the file is missing, or contains undecided verdicts.
     FormatError
-        If the file is not a result file, of another version, cut off or damaged; its scores are not those of its
-        records; or the trees belong to another run.
+        If the file is not a result file, has an unknown version, is truncated or damaged, or its scores do not follow
+        from its records; or if the traces belong to another run.
     """
     if not path.is_file():
         raise ParameterError(f"{path}: no such file")
@@ -108,9 +145,9 @@ def read(path: Path) -> EvaluationRun:
         known = ", ".join(map(str, READABLE))
         raise FormatError(f"{path} is of version {first.get('version')!r}; this program reads {known}")
     if len(values) < 2 or not isinstance(values[-1], dict) or "scores" not in values[-1]:
-        raise FormatError(f"{path} is cut off: its last line holds no scores")
+        raise FormatError(f"{path} is truncated: its last line has no scores")
     manifest = {name: value for name, value in first.items() if name not in ("format", "version")}
-    try:
+    with damaged(path):
         typed(manifest, _MANIFEST)
         if not [typed(model, {"name": (str,)}) for model in manifest["models"]]:
             raise TypeError("there is no model")
@@ -127,12 +164,10 @@ def read(path: Path) -> EvaluationRun:
             if place not in tasks:
                 raise TypeError(f"there is no such task: {place}")
         check(scores, records, nearly=first["version"] == 1)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise FormatError(f"{path} is damaged: {error!r:.200}") from error
     run = EvaluationRun(manifest, records, scores, _traces(traces_of(path), digest), version=first["version"])
     if run.undecided:
         raise ParameterError(
-            f"{path} holds verdicts that are undecided, on {len(run.undecided)} of {len(records)} records, the first "
+            f"{path} contains undecided verdicts on {len(run.undecided)} of {len(records)} records, the first "
             f"{run.undecided[0].id}; run it again: {manifest['command']}"
         )
     return run
@@ -143,7 +178,9 @@ def _traces(path: Path, digest: str) -> tuple[str, ...]:
         return ()
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != digest:
-        raise FormatError(f"{path} is not what its result file was written with; remove it to do without trees")
+        raise FormatError(
+            f"{path} is not the file that its result file was written with; remove it to do without traces"
+        )
     return tuple(data.decode("utf-8").split("\n")[:-1])
 
 

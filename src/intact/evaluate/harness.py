@@ -1,8 +1,8 @@
-"""A model class for lm-evaluation-harness: its tasks, prompts and metrics with models of intact.
+"""A model class for lm-evaluation-harness: run its tasks, prompts and metrics with models of intact.
 
-    python -m intact.evaluate.harness --model intact --model_args pretrained=MODEL --tasks arc_easy
+  python -m intact.evaluate.harness --model intact --model_args pretrained=MODEL --tasks arc_easy
 
-is `lm_eval` with the class registered; other programs import this module before they call lm_eval.
+runs `lm_eval` with the class registered; other programs import this module before they call lm_eval.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
 MAX_TOKENS = 256
-"""The default length of an answer, as in the harness's own classes."""
+"""The default maximum length of an answer, as in the harness's own classes."""
 _KNOWN = {"until", "max_gen_toks", "max_tokens", "do_sample", "temperature", "top_p", "top_k", "min_p"}
 
 
@@ -44,13 +44,13 @@ class IntactLM(LM):  # type: ignore[misc]
     Parameters
     ----------
     pretrained : str or Model
-        A name, a path, or a loaded model.
+        A model name, a path, or a loaded model.
     profile, threads
         As for `intact.load`.
     journal : str, optional
-        A folder with a journal of likelihoods, which are computed once.
+        A folder with a journal of likelihoods, which are computed only once.
     seed : int
-        Seed of sampled answers.
+        Seed for sampled answers.
     now : str
         The time given to chat templates, such as 2026-11-20T17:45:00; by default `intact.text.template.DEFAULT_NOW`.
     """
@@ -80,17 +80,17 @@ class IntactLM(LM):  # type: ignore[misc]
         return self.model.path.name
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
-        """Return the source of the model's chat template, if it is requested."""
+        """Return the source of the model's chat template, if requested."""
         found = self.model.tokenizer.chat_template
         return found.source_text if chat_template and found is not None else None
 
     def apply_chat_template(self, chat_history: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
-        """Render a conversation by the chat template.
+        """Render a conversation with the chat template.
 
         Parameters
         ----------
         add_generation_prompt : bool
-            If false, a last message of the assistant is unfinished: a task's `gen_prefix`.
+            If false, a final assistant message is left unfinished: it is a task's `gen_prefix`.
 
         Raises
         ------
@@ -104,13 +104,13 @@ class IntactLM(LM):  # type: ignore[misc]
         return found.render(list(chat_history), add_generation_prompt, continue_final_message=begun, now=self._now)
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """Return the log-probability of each continuation, and true where greedy decoding gives it."""
+        """Return the log-probability of each continuation, and whether greedy decoding produces it."""
         pairs = [request.arguments for request in requests]
         found = [self._likelihoods.of(context, [continuation], "")[0] for context, continuation in pairs]
         return [(one.nats, one.greedy) for one in found]
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
-        """Return the log-probability of each text, in windows of the context's length."""
+        """Return the log-probability of each text, computed in windows of the context's length."""
         found = []
         for request in requests:
             tokens, _ = encode_pair(self.model.tokenizer, "", request.arguments[0])
@@ -128,7 +128,7 @@ class IntactLM(LM):  # type: ignore[misc]
         Raises
         ------
         ParameterError
-            If a task uses an option that is not supported.
+            If a task uses an unsupported option.
         """
         found = [""] * len(requests)
         groups: dict[str, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Verdicts on answers: each computed once, in threads, and kept in a journal."""
+"""Verdicts on answers: each computed once, in threads, and stored in a journal."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FILE = "verdicts.sqlite"
 
 
 class Judge:
-    """Judges answers in threads, as programs and algebra take long, while the engine continues.
+    """A judge of answers that works in threads while the engine continues, since programs and algebra take long.
 
     Parameters
     ----------
     folder : path, optional
-        Where the journal of verdicts is. Undecided ones (None, from `Task.grade`) are not kept, so that the next run
-        computes them again.
+        The folder of the verdict journal. Undecided verdicts (None, from `Task.grade`) are not stored, so the next run
+        tries again.
     """
 
     def __init__(self, folder: Path | JournalFolder | None = None) -> None:
@@ -33,7 +33,7 @@ class Judge:
         self._open: dict[bytes, Future[Any]] = {}
 
     def ask(self, task: Task, item: Item, answer: str | None) -> Future[bool | None]:
-        """Start to judge an answer."""
+        """Start judging an answer."""
         if answer is None:
             return ready(False)
         if task not in self._digests:
@@ -50,7 +50,7 @@ class Judge:
         return self._known[key]
 
     def keep(self) -> None:
-        """Commit the verdicts that are known to the journal."""
+        """Commit the verdicts computed so far to the journal."""
         done = [key for key, future in self._open.items() if future.done()]
         for key in done:
             future = self._open.pop(key)
@@ -71,7 +71,7 @@ class Judge:
 
 
 def ready(verdict: bool | None) -> Future[bool | None]:
-    """Return a future with a known verdict; None is undecided."""
+    """Return a completed future with this verdict; None is undecided."""
     future: Future[bool | None] = Future()
     future.set_result(verdict)
     return future

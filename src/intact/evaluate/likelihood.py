@@ -28,9 +28,9 @@ class ContinuationLikelihood(NamedTuple):
     logprob : int
         Natural log-probability of its tokens, times 2^24.
     greedy : bool
-        If true, each token is the likeliest at its place; of equals the one with the lower id is.
+        If true, each token is the likeliest at its position; ties go to the lower id.
     tokens, read : int
-        Number of tokens of the continuation, and of the whole text.
+        Number of tokens in the continuation, and in the whole text.
     """
 
     logprob: int
@@ -45,9 +45,9 @@ class ContinuationLikelihood(NamedTuple):
 
 
 def encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[list[int], int]:
-    """Return the tokens of a context with its continuation, and the place where the latter begins.
+    """Return the tokens of a context with its continuation, and the index at which the continuation begins.
 
-    As in lm-evaluation-harness, the text is tokenised as a whole, spaces at the end of the context belong to the
+    As in lm-evaluation-harness, the text is tokenised as a whole, trailing spaces of the context belong to the
     continuation, and an empty context becomes an end token.
     """
     bare = context.rstrip()
@@ -60,7 +60,7 @@ def encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[
 
 
 def likelihood(model: Model, tokens: Sequence[int], start: int) -> ContinuationLikelihood:
-    """Return the log-probability of the tokens from `start` on, given those before.
+    """Return the log-probability of the tokens from `start` on, given the tokens before.
 
     Raises
     ------
@@ -68,7 +68,9 @@ def likelihood(model: Model, tokens: Sequence[int], start: int) -> ContinuationL
         If there is no token before or after `start`, or the text is longer than the context.
     """
     if not 1 <= start < len(tokens):
-        raise ParameterError(f"a continuation needs tokens before and in it; got {start} and {len(tokens) - start}")
+        raise ParameterError(
+            f"a context and a continuation need at least one token each, got {start} and {len(tokens) - start}"
+        )
     if len(tokens) > model.context:
         raise ParameterError(f"a text of {len(tokens)} tokens is longer than the context, {model.context}")
     total, greedy = 0, True
@@ -88,19 +90,21 @@ def likelihood(model: Model, tokens: Sequence[int], start: int) -> ContinuationL
 
 
 class Likelihoods:
-    """Log-probabilities of continuations; those in the journal are not computed again.
+    """Log-probabilities of continuations; those in the journal are not recomputed.
 
     Raises
     ------
     ParameterError
-        If the back end is an endpoint, or draws from a mix.
+        If the back end is an endpoint, or samples from a mix.
     """
 
     def __init__(self, backend: Backend, folder: Path | JournalFolder | None = None) -> None:
         if not isinstance(backend, NativeBackend):
-            raise ParameterError("likelihoods of texts need a model that runs here, not an endpoint")
+            raise ParameterError("likelihoods need a model that runs here, not an endpoint")
         if backend.mix is not None:
-            raise ParameterError("likelihoods are those of a model itself: tasks that compare them take no mix")
+            raise ParameterError(
+                "likelihoods are those of a single model: tasks that compare them do not support a mix"
+            )
         self._backend = backend
         self._journal = Journal.inside(folder, FILE)
 
@@ -123,7 +127,10 @@ class Likelihoods:
 
 
 def likeliest(found: Sequence[ContinuationLikelihood], choices: Sequence[str] = ()) -> int:
-    """Return the place of the likeliest, of equals the first; with `choices` by log-probability per character."""
+    """Return the index of the likeliest continuation; ties go to the first.
+
+    With `choices`, continuations are compared by log-probability per character.
+    """
     lengths = [max(1, len(choice)) for choice in choices] or [1] * len(found)
     shares = [Fraction(one.logprob, length) for one, length in zip(found, lengths, strict=True)]
     return shares.index(max(shares))

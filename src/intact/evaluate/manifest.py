@@ -40,12 +40,12 @@ def run_settings(
     backends: Mapping[str, Backend],
     system: str | None = None,
 ) -> dict[str, Any]:
-    """Return the part of a manifest that does not depend on problems: models, method, budget, what prompts are made of.
+    """Return the part of a manifest that does not depend on problems: models, method, budget and prompt settings.
 
     Parameters
     ----------
     parameters, sampling : mapping
-        As given: the method's defaults stand for what is absent.
+        As given; the method's defaults fill in the rest.
     backends : mapping of str to Backend
         The models, by the names that they get.
     system : str, optional
@@ -54,7 +54,7 @@ def run_settings(
     Returns
     -------
     dict
-        `system` and `thinking` are in it where they are given.
+        Includes `system` and `thinking` only if they are given.
     """
     own = not method.function.__module__.startswith("intact.")
     complete = {p.name: parameters.get(p.name, p.default) for p in method.parameters}
@@ -76,13 +76,13 @@ def run_settings(
 
 
 def _prompts(system: str | None, thinking: ThinkingMode | None) -> dict[str, str]:
-    """Return what prompts are made of besides questions and time, as far as it is given."""
+    """Return those settings of prompts, other than question and time, that are given."""
     given = {"system": system, "thinking": None if thinking is None else str(thinking)}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
-    """Return a run's manifest; models have the names of `backends`.
+    """Return a run's manifest; models have the names in `backends`.
 
     Raises
     ------
@@ -123,24 +123,25 @@ def profile_of(backend: Backend) -> str:
 
 
 def adapter_of(backend: Backend) -> Path | None:
-    """Return the adapter that a model's texts pass, its file or folder."""
+    """Return the file or folder of the adapter that a model runs with."""
     return backend.model.own.changed_by if isinstance(backend, NativeBackend) else None
 
 
 def mix_of(backend: Backend) -> list[str]:
-    """Return the options of the mix that a model's texts are drawn from; its partners by the names of their files."""
+    """Return the options of the mix that a model's texts are drawn from; partners by the names of their files."""
     if not isinstance(backend, NativeBackend) or backend.mix is None:
         return []
-    words = ["--mix", backend.mix.words]
-    if backend.mix.shadow is not None:
-        words += ["--shadow", backend.mix.shadow]
-    for partner in backend.partners:
-        words += ["--partner", partner.path.name]
-    return words
+    partners = [word for partner in backend.partners for word in _option("partner", partner.path.name)]
+    return ["--mix", backend.mix.words, *_option("shadow", backend.mix.shadow), *partners]
+
+
+def _option(name: str, value: object) -> list[str]:
+    """Return an option of the command line with its value; nothing if the value is None."""
+    return [] if value is None else [f"--{name}", str(value)]
 
 
 def continues_of(backends: Iterable[Backend]) -> str:
-    """Return the way in which endpoints continue an answer that has begun (``--continues``)."""
+    """Return how endpoints continue an answer that has begun (``--continues``)."""
     return next((found for backend in backends if (found := getattr(backend, "continues", None))), "no")
 
 
@@ -154,36 +155,28 @@ def command(
     adapter: Path | None = None,
     mix: Sequence[str] = (),
 ) -> str:
-    """Return the command that regenerates a run; `mix` are the options of its mix."""
+    """Return the command that reproduces a run; `mix` are the options of its mix."""
     words = ["intact", "eval", models[0], *[chosen.label for chosen in plan.tasks]]
     for name in models[1:]:
-        words += ["--with", f"{name}={plan.others.get(name, name)}"]
-    if adapter is not None:
-        words += ["--adapter", str(adapter)]
-    words += mix
+        words += _option("with", f"{name}={plan.others.get(name, name)}")
+    words += [*_option("adapter", adapter), *mix]
     if any(not isinstance(chosen.task, LikelihoodTask) for chosen in plan.tasks):
-        words += ["--method", plan.source]
+        words += _option("method", plan.source)
         for name, value in plan.parameters.items():
-            words += ["--set", f"{name}={value}".replace("\n", "\\n")]
+            words += _option("set", f"{name}={value}".replace("\n", "\\n"))
         for name, value in plan.sampling.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
-    if profile != USUAL:
-        words += ["--profile", profile]
-    if continues != "no":
-        words += ["--continues", continues]
-    if now is not None and now != DEFAULT_NOW.isoformat():
-        words += ["--now", now]
-    if plan.system is not None:
-        words += ["--system", plan.system]
-    if thinking is not None:
-        words += ["--thinking", thinking]
-    if plan.limit is not None:
-        words += ["--limit", str(plan.limit)]
-    if plan.seeds != (0,):
-        words += ["--seed", ",".join(map(str, plan.seeds))]
-    if caps := plan.budget.as_dict():
-        words += ["--budget", ",".join(f"{name}={value}" for name, value in caps.items())]
-    return shlex.join(words)
+    options = {
+        "profile": None if profile == USUAL else profile,
+        "continues": None if continues == "no" else continues,
+        "now": None if now == DEFAULT_NOW.isoformat() else now,
+        "system": plan.system,
+        "thinking": thinking,
+        "limit": plan.limit,
+        "seed": None if plan.seeds == (0,) else ",".join(map(str, plan.seeds)),
+        "budget": ",".join(f"{name}={value}" for name, value in plan.budget.as_dict().items()) or None,
+    }
+    return shlex.join([*words, *(word for name, value in options.items() for word in _option(name, value))])
 
 
 def digest(value: Any) -> str:
@@ -193,12 +186,12 @@ def digest(value: Any) -> str:
 
 
 def grader_digest(task: Task) -> str:
-    """Return the SHA-256 of what decides a verdict: versions of the code that judges, and the task's settings."""
+    """Return the SHA-256 of everything that decides a verdict: versions of judging code, and the task's settings."""
     return digest([versions_of_task(task).to_document(), task.settings])
 
 
 def _files(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Return the digests of files that parameters name, such as a table or a scorer's checkpoint."""
+    """Return the digests of files named by parameters, such as a table or a scorer's checkpoint."""
     found = {}
     for name, value in parameters.items():
         kind, _, place = value.rpartition(":") if isinstance(value, str) else ("", "", "")
@@ -233,12 +226,12 @@ def _model(backend: Backend) -> dict[str, Any]:
 
 
 def _roots(backend: NativeBackend) -> list[str]:
-    """Return the root over the weights of each model that a mix takes."""
+    """Return the root over the weights of each model in a mix."""
     return [digests_of(partner).weights.hex() for partner in backend.partners]
 
 
 def _model_input(backend: Backend, prompt: Prompt) -> Any:
-    """Return the model's input for a prompt: rendered text; for an endpoint, or if that fails, the messages."""
+    """Return the model's input for a prompt: rendered text, or the messages for an endpoint or if rendering fails."""
     if not isinstance(backend, Rendering):
         return prompt
     try:
@@ -249,7 +242,7 @@ def _model_input(backend: Backend, prompt: Prompt) -> Any:
 
 
 def _samples(plan: Plan) -> Iterator[str]:
-    """Yield a caveat for each task of which a sample is asked."""
+    """Yield a caveat for each task that uses a sample of its problems."""
     for chosen in plan.tasks:
         if chosen.sample is not None:
             yield (
@@ -259,7 +252,7 @@ def _samples(plan: Plan) -> Iterator[str]:
 
 
 def _described(item: Item) -> list[Any]:
-    """Return what an item's digest is of."""
+    """Return the values that an item's digest covers."""
     return [item.id, item.question, item.answer, item.data, item.secret, *([item.cluster] if item.cluster else [])]
 
 

@@ -1,4 +1,4 @@
-"""Spreads the units of a plan over the workers of a Ray cluster; the result is that of one machine."""
+"""Spread the units of a plan over the workers of a Ray cluster; the result is the same as on one machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILE = "records.sqlite"
 def spread(
     pool: Pool, described: Callable[[Plan], Mapping[str, Any]]
 ) -> Callable[[Plan, Sequence[Unit], How], Generator[Done, None, None]]:
-    """Return a function that does a plan's units on the workers of a cluster, as `intact.evaluate.work.work` does here.
+    """Return a function that processes a plan's units on a cluster, as `intact.evaluate.work.work` does locally.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def spread(
         job = UnitsJob(replace(plan, method=None), expected, how.parallel, receipts)  # type: ignore[arg-type]
         with closing(_Known(folder, expected)) as known:
             waiting = []
-            for unit in units:  # of which records have no receipts: these are made of the texts in the journal
+            for unit in units:  # stored records have no receipts, which are made from the journal of texts
                 if how.receipt or (done := known.find(unit)) is None:
                     waiting.append(unit)
                 else:
@@ -59,14 +59,15 @@ def spread(
 
 @dataclass(frozen=True)
 class UnitsJob:
-    """The units of a plan as work for a pool; the plan comes without its method, which is a function.
+    """The units of a plan as a job for a pool; the plan is sent without its method, which is a function.
 
     Attributes
     ----------
     described : mapping
         The plan's manifest.
     receipts : mapping or None
-        What receipts state of a machine (`intact.evaluate.cluster.receipts.stated`), if they are to be made.
+        The facts about a machine that receipts state (`intact.evaluate.cluster.receipts.stated`), if receipts are
+        requested.
     """
 
     plan: Plan
@@ -75,7 +76,10 @@ class UnitsJob:
     receipts: Mapping[str, Any] | None = None
 
     def refusal(self, backends: Mapping[str, Backend]) -> str:
-        """Return the first field in which a worker's manifest, or its receipts, would differ."""
+        """Return a message about the first difference in a worker's manifest or receipts.
+
+        Return an empty string if there is none.
+        """
         plan = self._plan()
         wrong = difference(self.described, manifest(plan, backends))
         return wrong or receipts_refusal(self.receipts, plan.method, plan.parameters)
@@ -83,7 +87,7 @@ class UnitsJob:
     def run(
         self, backends: Mapping[str, Backend], items: Sequence[Unit], journals: JournalFolder | None
     ) -> Iterator[tuple[int, Done]]:
-        """Work on units."""
+        """Process units."""
         place = {unit: number for number, unit in enumerate(items)}
         for done in work(backends, self._plan(), items, How(journals, self.parallel, None, self.receipts is not None)):
             yield place[done.unit], done
@@ -93,7 +97,7 @@ class UnitsJob:
 
 
 def difference(described: Mapping[str, Any], own: Mapping[str, Any]) -> str:
-    """Return a message if a worker's manifest differs, with the first field that does."""
+    """Return a message about the first difference in a worker's manifest; an empty string if there is none."""
     wrong = [name for name in described if described[name] != own.get(name)]
     return f"it would compute something else: {wrong[0]} is {own.get(wrong[0])!r:.300}" if wrong else ""
 

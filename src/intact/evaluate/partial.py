@@ -1,4 +1,4 @@
-"""The result of a run so far, as a result file that grows while the run goes on."""
+"""The result of a run so far, as a result file that grows while the run is in progress."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from intact.evaluate.scores import scores
 from intact.evaluate.work import Done
 
 EVERY: Final = 10.0
-"""Seconds from one writing to the next at least; also ten times as long as writing takes."""
+"""Minimum interval between two writes in seconds; it is also at least ten times the duration of a write."""
 
 
 class PartialResult:
-    """Collects finished units, and writes those that there are from time to time.
+    """A collector of finished units that writes them at intervals.
 
-    The file is that of a run of these records alone, without trees of texts; its manifest says how many are `planned`.
+    The file is that of a run with only these records, without traces; its manifest states how many are `planned`.
     Undecided verdicts are left out.
 
     Parameters
     ----------
     path : Path
-        Of the result; what is written stands beside it (`intact.evaluate.files.partial_of`).
+        The path of the result; the partial file is written next to it (`intact.evaluate.files.partial_of`).
     described : mapping
         The run's manifest.
     every : float
-        Seconds from one writing to the next.
+        Seconds between two writes.
     """
 
     def __init__(self, path: Path, plan: Plan, described: Mapping[str, Any], every: float = EVERY) -> None:
@@ -40,7 +40,7 @@ class PartialResult:
         self._due = 0.0
 
     def add(self, one: Done) -> None:
-        """Take a finished unit, and write if it is time to."""
+        """Add a finished unit, and write the file if it is due."""
         if not one.record.undecided:
             self._done[one.unit] = one
         now = time.monotonic()
@@ -49,12 +49,12 @@ class PartialResult:
             self._due = time.monotonic() + max(self._every, 10 * (time.monotonic() - now))
 
     def write(self) -> None:
-        """Write what there is."""
+        """Write the units collected so far."""
         records = tuple(self._done[unit].record for unit in sorted(self._done))
         about = dict(self._described) | {"records": len(records), "planned": self._described["records"]}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self.path, EvaluationRun(about, records, scores(self._plan.tasks, records)).data())
 
     def remove(self) -> None:
-        """Remove the file, as the result is there."""
+        """Remove the file, once the final result exists."""
         self.path.unlink(missing_ok=True)

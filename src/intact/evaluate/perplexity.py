@@ -1,10 +1,10 @@
 """Perplexity of a text: windows of a fixed length, log-probabilities summed as exact integers.
 
-The text is tokenised whole and cut into windows of ``context`` tokens that do not overlap; a rest that fills no window
-is left out. If the model expects a first token (BOS), it replaces the first token of each window. Every token of the
-second half of a window is scored, given all tokens before it in the window: these are the positions of llama.cpp's
-perplexity tool, so that numbers can be compared. Sums are integers, and the last step is rounded as
-`intact._base.exact` defines: all figures are the same bits everywhere.
+The text is tokenised as a whole and split into non-overlapping windows of ``context`` tokens; a remainder shorter than
+a window is dropped. If the model expects a BOS token, it replaces the first token of each window. Every token in the
+second half of a window is scored, given all tokens before it in the window: these are the positions used by llama.cpp's
+perplexity tool, so the numbers are comparable. Sums are integers, and the last step is rounded as `intact._base.exact`
+defines, so all figures have the same bits everywhere.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class TokenScorer(Protocol):
 
 @dataclass(frozen=True)
 class TextPerplexity:
-    """Exact sums over all scored tokens, and the figures that follow from them.
+    """Exact sums over all scored tokens, and the metrics derived from them.
 
     Attributes
     ----------
     windows, tokens
-        Numbers of windows read and of tokens scored.
+        Number of windows read and of tokens scored.
     total
         Sum of the log-probabilities (at most 0), Q24 nats.
     squares
@@ -50,13 +50,13 @@ class TextPerplexity:
 
     @property
     def nats(self) -> float:
-        """Mean of -log p, nats a token."""
+        """Mean of -log p, in nats per token."""
         return -self.total / self.tokens / LOGPROB_SCALE
 
     @property
     def perplexity(self) -> float:
         """Exponential of the mean of -log p."""
-        from intact._base.exact import exp  # imports NumPy, which `intact --help` does without
+        from intact._base.exact import exp  # imports NumPy, which `intact --help` avoids
 
         return exp(self.nats)
 
@@ -75,7 +75,7 @@ NOTHING = TextPerplexity(0, 0, 0, 0)
 
 
 def cut(tokens: Sequence[int], context: int, bos: int | None = None) -> Iterator[list[int]]:
-    """Yield the windows: ``context`` tokens each, without overlap, the first replaced by ``bos`` if it is given."""
+    """Yield non-overlapping windows of ``context`` tokens, with the first token replaced by ``bos`` if it is given."""
     for start in range(0, len(tokens) - context + 1, context):
         window = list(tokens[start : start + context])
         if bos is not None:
@@ -93,29 +93,30 @@ def perplexity(
     windows: int | None = None,
     progress: Callable[[TextPerplexity], None] = lambda so_far: None,
 ) -> TextPerplexity:
-    """Measure a model on a tokenised text.
+    """Measure a model's perplexity on a tokenised text.
 
     Parameters
     ----------
     model
-        Anything with ``logprobs``.
+        Any object with ``logprobs``.
     tokens
         The whole text.
     context
-        Tokens in a window, at least 4.
+        Number of tokens in a window, at least 4.
     bos
-        Token that replaces the first of each window; None leaves it as it is.
+        Token that replaces the first one of each window; None leaves it unchanged.
     all_positions
-        Score every token after the first, instead of those of the second half (context - 1 - context // 2 a window).
+        If true, score every token after the first, instead of those in the second half (context - 1 - context // 2 per
+        window).
     windows
-        Read only so many.
+        Maximum number of windows to read.
     progress
         Called after each window with the sums so far.
 
     Raises
     ------
     ParameterError
-        ``context`` or ``windows`` impossible, or fewer tokens than one window.
+        If ``context`` or ``windows`` is invalid, or there are fewer tokens than one window has.
     """
     if context < 4:
         raise ParameterError(f"context must be at least 4 tokens, got {context}")

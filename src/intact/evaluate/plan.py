@@ -1,4 +1,4 @@
-"""The plan of an evaluation: everything that a result depends on besides the model, as a value."""
+"""The plan of an evaluation: everything besides the model that a result depends on, as a value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ METHOD = "chain_of_thought"
 
 
 class Unit(NamedTuple):
-    """A unit of work: an item of a task under a seed, by their places; sorted as in a result file."""
+    """A unit of work: an item of a task under a seed, by their indices; sorted as in a result file."""
 
     task: int
     seed: int
@@ -29,26 +29,26 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Tasks, a method, and its sampling.
+    """Tasks, a method, and its sampling parameters.
 
     Attributes
     ----------
     items : tuple of tuple of Item
         The items of each task.
     method : Method
-        The method; tasks judged by likelihoods do not use it.
+        The method; tasks judged by likelihood do not use it.
     parameters, sampling : mapping
-        The method's own, and the sampling parameters given (`max_tokens`, `temperature`, ...).
+        The method's parameters, and the sampling parameters given (`max_tokens`, `temperature`, ...).
     seeds : tuple of int
         Every item is run under each seed.
     budget : Budget
         The budget of one problem.
     limit : int or None
-        The number of items of each task; None for all.
+        Maximum number of items of each task; None for all.
     source : str
         The method's name, or ``FILE.py:NAME``.
     others : mapping of str to str
-        Names or paths of the models besides the first, by the names that the method calls them.
+        Names or paths of the models besides the first, by the names that the method uses for them.
     system : str or None
         The system message before each question.
     """
@@ -94,7 +94,7 @@ class Plan:
         return self.items[unit.task][unit.item]
 
     def style(self, task: int, converses: bool) -> Style:
-        """Return a task's prompt style for a model that takes conversations, or does not."""
+        """Return a task's prompt style, given whether the model takes conversations."""
         if isinstance(self.tasks[task].task, LikelihoodTask):
             return "base"
         return self.tasks[task].style or ("chat" if converses else "base")
@@ -104,15 +104,20 @@ class Plan:
         return self.problem_of(unit.task, self.item(unit), converses, self.seeds[unit.seed])
 
     def problem_of(self, task: int, item: Item, converses: bool, seed: int = 0) -> Problem:
-        """Return an item of a task as a problem; raise ParameterError if it takes no system message and one is given.
+        """Return an item of a task as a problem.
 
-        Likelihoods are those of choices behind a question alone.
+        Problems of likelihood tasks consist of the question only, so they take no system message.
+
+        Raises
+        ------
+        ParameterError
+            If a system message is given that the problem cannot take.
         """
         problem = self.tasks[task].problem(item, self.style(task, converses), seed)
         return with_system(problem, self.system)
 
     def task_sampling(self, task: int, converses: bool) -> dict[str, Any]:
-        """Return the sampling parameters of a task; for a base model they include the task's stop strings."""
+        """Return the sampling parameters of a task; for a base model, they include the task's stop strings."""
         stops = {} if self.style(task, converses) == "chat" else {"stop": self.tasks[task].task.stops}
         return stops | dict(self.sampling)
 
@@ -129,12 +134,12 @@ def plan(
     others: Mapping[str, str] | None = None,
     system: str | None = None,
 ) -> Plan:
-    """Load the first items of tasks, and put the plan together.
+    """Load the first items of tasks, and build the plan.
 
     Raises
     ------
     ParameterError, FormatError
-        If an argument is invalid, or a task's items are absent, damaged or ambiguous.
+        If an argument is invalid, or a task's items are missing, damaged or ambiguous.
     """
     caps = Budget.parse(budget) if isinstance(budget, str) else budget
     found = find(method)
@@ -149,7 +154,7 @@ def plan(
         others=dict(others or {}),
         system=system,
     )
-    items = tuple(tuple(chosen.load(limit)) for chosen in tasks)  # read once all else makes sense
+    items = tuple(tuple(chosen.load(limit)) for chosen in tasks)  # loaded last, once everything else is valid
     for chosen, own in zip(tasks, items, strict=True):
         if not isinstance(chosen.task, LikelihoodTask):
             check_data(found, parameters or {}, [item.data for item in own])

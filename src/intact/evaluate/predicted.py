@@ -1,19 +1,19 @@
-"""The sentence on the next problems: "90% sure that between 14 and 35 of the next 100 are right"."""
+"""The sentence on upcoming problems: "90% sure that between 14 and 35 of the next 100 are right"."""
 
 from __future__ import annotations
 
 from intact.stats.prediction import PredictedCount, predict_right
 
 PROBLEMS = 20
-"""The least number of graded problems from which others are predicted."""
+"""The minimum number of graded problems needed for a prediction."""
 LEVEL = 0.9
-"""The chance with which predictions hold, at least, by default."""
+"""The default probability with which a prediction holds, at least."""
 AHEAD = (100, 20)
-"""Numbers of problems to come."""
+"""Numbers of upcoming problems to predict for."""
 
 
 def next_right(right: int, graded: int, level: float = LEVEL) -> dict[int, PredictedCount]:
-    """Return the bounds of the right answers among `AHEAD` problems to come (`predict_right`).
+    """Return bounds on the number of right answers among the next `AHEAD` problems (`predict_right`).
 
     Raises
     ------
@@ -24,7 +24,7 @@ def next_right(right: int, graded: int, level: float = LEVEL) -> dict[int, Predi
 
 
 def sure_words(right: int, graded: int, level: float = LEVEL) -> str:
-    """Say how many answers are right, and how many of the next ones will be; errors as of `next_right`."""
+    """Say how many answers are right, and how many of the next ones will be; raise as `next_right` does."""
     far, near = (
         f"between {low} and {high} of the next {to_come}"
         for to_come, (low, high) in next_right(right, graded, level).items()

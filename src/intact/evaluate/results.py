@@ -1,8 +1,8 @@
-"""Result files: a run's result in bytes that do not depend on threads, batch, order or machines.
+"""Result files: a run's result in bytes that do not depend on threads, batching, order or machines.
 
-A file of JSON lines: the manifest, a record for each item under each seed in the order of the items, the scores. The
-trees of texts are in a second file, one per line in the same order; whatever may differ from run to run (times, host,
-versions of packages) is in a third.
+The file is JSON lines: the manifest, a record for each item under each seed in the order of the items, and the scores.
+The traces are in a second file, one per line in the same order. Everything that may differ between runs (timings, host,
+package versions) is in a third.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 FORMAT, VERSION = "intact evaluation", 3
 READABLE = (1, 2, VERSION)
-"""Versions that can be read: in files of version 1 a grader is a digest of source files; see also `SINCE_3`."""
+"""Versions that can be read. In version 1, a grader is recorded as a digest of source files; see also `SINCE_3`."""
 SINCE_3 = (("independent", "turns"), ("cut", "other_prompt", "rewards", "verdicts", "steps"))
-"""The fields of records and of samples that files of earlier versions lack."""
+"""The fields of records and of samples that are missing in files of earlier versions."""
 
 
 def was_cut(why: str, other_prompt: bool) -> bool:
-    """If true, a text might have gone on: it was cut (`CUT`), or a search left it at the end of a step.
+    """Return true if a text might have continued: it was truncated (`CUT`), or a search left it at the end of a step.
 
-    That is a stop string of the method's own; behind another prompt, such as one for a program, it ends the reply.
+    A step ends with a stop string of the method's own; in a reply to another prompt, such as one for a program, that
+    string ends the reply.
     """
     return why in CUT or (why == "stop" and not other_prompt)
 
@@ -54,7 +55,7 @@ def typed(value: Any, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
     Raises
     ------
     TypeError, KeyError
-        If it does not, or a number is beyond a double's range.
+        If it is invalid, or a number exceeds the range of a double.
     """
     if not isinstance(value, dict):
         raise TypeError(f"{value!r:.80} should be an object")
@@ -70,16 +71,16 @@ def typed(value: Any, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
 
 
 class SingleVerdict(NamedTuple):
-    """A verdict on a text, one of several perhaps.
+    """One verdict on a text, which may have several.
 
     Attributes
     ----------
     by : str
         The method or scorer that asked for it.
     value : float or None
-        From 0, wrong, to 1, right, or what the scorer gave; None if it could not be read.
+        From 0, wrong, to 1, right, or the scorer's value; None if it could not be read.
     tokens : int
-        The tokens that it took.
+        Number of tokens that it took.
     """
 
     by: str
@@ -88,16 +89,16 @@ class SingleVerdict(NamedTuple):
 
 
 class SampleStep(NamedTuple):
-    """A text as it stood at the end of a step: of a paragraph, or of an extension where it was written in several.
+    """The state of a text at the end of a step: a paragraph, or an extension if it was generated in several.
 
     Attributes
     ----------
     tokens : int
-        Tokens from the root up to there.
+        Number of tokens from the root up to there.
     answer : str or None
-        What is read in the text up to there: no model was made to answer there.
+        The answer read from the text up to there; no model was asked to answer at that point.
     rewards : mapping
-        Its rewards there, by scorer; only extensions are judged.
+        Its rewards there, by scorer; only extensions are scored.
     """
 
     tokens: int
@@ -106,7 +107,7 @@ class SampleStep(NamedTuple):
 
 
 class AnswerTurn(NamedTuple):
-    """An answer that a method gave on its way, and whether it was right (None: undecided)."""
+    """An intermediate answer of a method, and its verdict (None: undecided)."""
 
     answer: str | None
     correct: bool | None
@@ -118,11 +119,11 @@ class ItemSample(NamedTuple):
     Attributes
     ----------
     branch : str
-        Its branch in the tree of texts.
+        Its branch in the tree.
     answer : str or None
-        As read by the task.
+        The answer, as read by the task.
     correct : bool or None
-        None if undecided (`intact.tasks.task.Task.grade`).
+        The verdict; None if undecided (`intact.tasks.task.Task.grade`).
     tokens : int
         Number of tokens from the root on.
     logprob : float
@@ -130,18 +131,18 @@ class ItemSample(NamedTuple):
     why : str
         The stop reason.
     measures : mapping
-        The task's further measures.
+        The task's further metrics.
     cut : bool
-        If true, the text might have gone on (`was_cut`).
+        If true, the text might have continued (`was_cut`).
     other_prompt : bool
-        If true, the text replies to another prompt than the problem's own, such as a demand for feedback.
+        If true, the text replies to a prompt other than the problem's own, such as a request for feedback.
     rewards : mapping of str to float
-        The last reward of each scorer that judged the text, chosen or not.
+        The last reward from each scorer that scored the text, chosen or not.
     verdicts : tuple of SingleVerdict
-        Each single verdict on the text, by a method that verifies or a scorer that asks a model.
+        Each single verdict on the text, from a method that verifies or a scorer that asks a model.
     steps : tuple of SampleStep
-        The ends of its steps, if it has more than one; the last is the whole. Endpoints tell no tokens: of their texts
-        only the ends of extensions are known.
+        The ends of its steps, if it has more than one; the last is the whole text. Endpoints do not report tokens, so
+        only the ends of extensions are known for their texts.
     """
 
     branch: str
@@ -158,7 +159,7 @@ class ItemSample(NamedTuple):
     steps: tuple[SampleStep, ...] = ()
 
     def as_dict(self, version: int = VERSION) -> dict[str, Any]:
-        """Return the sample as JSON has it, in a version of the format."""
+        """Return the sample as a JSON object, in a version of the format."""
         value = self._asdict()
         if version < 3:
             return {name: one for name, one in value.items() if name not in SINCE_3[1]}
@@ -167,7 +168,7 @@ class ItemSample(NamedTuple):
 
     @classmethod
     def of(cls, value: Mapping[str, Any], version: int = VERSION) -> ItemSample:
-        """Build a sample from the result of `as_dict`; errors as of `ItemRecord.of`."""
+        """Build a sample from the result of `as_dict`; raise as `ItemRecord.of` does."""
         if version < 3:
             return cls(**typed(value, _SAMPLE))
         found = cls(**typed(value, _SAMPLE | _SAMPLE_3))
@@ -183,26 +184,26 @@ class ItemRecord(NamedTuple):
     Attributes
     ----------
     task, seed
-        The place of its task in the manifest; the seed itself.
+        The index of its task in the manifest; the seed itself.
     right, answer : str
-        The right answer of the data, and the method's.
+        The right answer from the data, and the method's answer.
     correct : bool or None
         If true, the method's answer is right; None if undecided.
     chosen : int or None
-        The sample that the answer is taken from.
+        The index of the sample that gave the answer.
     confidence : float or None
         The method's own estimate.
     measures : mapping
-        The task's further measures of the chosen sample.
+        The task's further metrics for the chosen sample.
     cost : mapping
         Tokens, prefill, operations, ..., without seconds.
     independent : bool or None
-        If true, the samples that answer the problem's own prompt are independent draws whose number was settled
-        beforehand (`intact.reason.registry.Method`); None: not known, in a file of an earlier version.
+        If true, the samples that answer the problem's own prompt are independent draws whose number was fixed in
+        advance (`intact.reason.registry.Method`); None if not known, in a file of an earlier version.
     turns : tuple of tuple of AnswerTurn
-        Of methods that revise: for each draft its answers, turn by turn, the last one included.
+        For methods that revise: the answers of each draft, turn by turn, including the last one.
     cluster : str
-        The name of what the item shares with others (`Item.cluster`); empty, and in no file, if nothing.
+        The name of something shared with other items (`Item.cluster`); if empty, it is omitted from files.
     """
 
     task: int
@@ -229,7 +230,7 @@ class ItemRecord(NamedTuple):
         return None in (self.correct, *(sample.correct for sample in self.samples), *verdicts)
 
     def as_dict(self, version: int = VERSION) -> dict[str, Any]:
-        """Return the record as JSON has it, in a version of the format."""
+        """Return the record as a JSON object, in a version of the format."""
         value = self._asdict() | {"samples": [sample.as_dict(version) for sample in self.samples]}
         if not self.cluster:
             del value["cluster"]
@@ -245,7 +246,7 @@ class ItemRecord(NamedTuple):
         Raises
         ------
         TypeError, KeyError
-            If a field is missing or of another type.
+            If a field is missing or has the wrong type.
         """
         samples = tuple(ItemSample.of(sample, version) for sample in value["samples"])
         kinds = _RECORD | (_RECORD_3 if version >= 3 else {}) | ({"cluster": _TEXT} if "cluster" in value else {})
@@ -276,13 +277,14 @@ class EvaluationRun:
     Attributes
     ----------
     manifest : mapping
-        The model by its digests, version of the arithmetic, tasks by their digests, method, parameters, seeds.
+        Digests of the model and the tasks, version of the arithmetic, method, parameters, seeds.
     traces : tuple of str
-        The line of each record's tree of texts; empty if unknown.
+        The trace of each record as a line of JSON; empty if unknown.
     receipts : tuple of AnyReceipt, str or None
-        Each record's receipt, or the reason it has none, if receipts were requested. No part of the result file.
+        Each record's receipt, or the reason why it has none, if receipts were requested. They are not part of the
+        result file.
     version : int
-        Of the format: that of the file it was read from.
+        The format version of the file that it was read from.
     """
 
     manifest: Mapping[str, Any]
@@ -298,7 +300,7 @@ class EvaluationRun:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The fields of records and samples that a file of this version lacks; reports that read them refuse it."""
+        """The fields of records and samples that a file of this version lacks; reports that need them reject it."""
         return () if self.version >= 3 else (*SINCE_3[0], *(f"samples.{name}" for name in SINCE_3[1]))
 
     @property
@@ -317,7 +319,7 @@ class EvaluationRun:
         return _bytes(line(value) for value in [*values, last])
 
     def trees(self) -> bytes:
-        """Return the bytes of the file of trees."""
+        """Return the bytes of the trace file."""
         return _bytes(self.traces)
 
 
@@ -327,5 +329,5 @@ def line(value: Any) -> str:
 
 
 def _bytes(lines: Iterable[str]) -> bytes:
-    # half of a surrogate pair, which models can write, becomes its escape
+    # models can write half of a surrogate pair, which becomes its escape
     return "".join(f"{text}\n" for text in lines).encode("utf-8", "backslashreplace")

@@ -1,10 +1,11 @@
-"""Runs an evaluation: a plan's units in any order, on any number of machines, with one and the same result."""
+"""Run an evaluation: process a plan's units in any order, on any number of machines, with the same result."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from intact._base.errors import ParameterError
@@ -16,6 +17,30 @@ from intact.evaluate.work import Done, How, work
 from intact.reason.backends.base import Backend
 
 Worker = Callable[[Plan, Sequence[Unit], How], Generator[Done, None, None]]
+
+
+def run_units(
+    worker: Worker, plan: Plan, how: How, *, shuffle: int | None = None, done: Callable[[Done], None] | None = None
+) -> list[Done]:
+    """Run all units of a plan, and return them in its order.
+
+    Parameters
+    ----------
+    shuffle : int, optional
+        Seed of a random order of work. Does not change the result.
+    done : callable, optional
+        Called with every unit when it is done.
+    """
+    units = list(plan.units())
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(units)
+    results: dict[Unit, Done] = {}
+    with closing(worker(plan, units, how)) as finished:
+        for one in finished:
+            results[one.unit] = one
+            if done is not None:
+                done(one)
+    return [results[unit] for unit in plan.units()]
 
 
 def evaluate(
@@ -35,33 +60,23 @@ def evaluate(
     backends : mapping of str to Backend
         The models by name; the first is evaluated.
     how : How, optional
-        The journal, the number of problems at a time. Does not change the result.
+        Options that do not change the result, such as the journal and the number of concurrent problems.
     shuffle : int, optional
-        Seed of a random order, so that the progress shown is an unbiased estimate. Does not change the result.
+        Seed of a random order, which makes intermediate scores unbiased estimates. Does not change the result.
     described : mapping, optional
-        The plan's manifest, if it is known.
+        The plan's manifest, if already known.
     done : callable, optional
-        Called with every unit when it is done.
+        Called with every finished unit.
     worker : callable, optional
-        Does the work instead of this process.
+        Function that does the work in place of this process.
 
     Raises
     ------
     ParameterError
-        If every problem failed; with the first error.
+        If every problem failed; the message quotes the first error.
     """
-    described, how = described or manifest(plan, backends), how or How()
-    units = list(plan.units())
-    if shuffle is not None:
-        random.Random(shuffle).shuffle(units)
-    results: dict[Unit, Done] = {}
-    working = work(backends, plan, units, how) if worker is None else worker(plan, units, how)
-    with closing(working) as finished:
-        for one in finished:
-            results[one.unit] = one
-            if done is not None:
-                done(one)
-    ordered = [results[unit] for unit in plan.units()]
+    described = described or manifest(plan, backends)
+    ordered = run_units(worker or partial(work, backends), plan, how or How(), shuffle=shuffle, done=done)
     records = tuple(one.record for one in ordered)
     errors = [record.error for record in records if record.why == "failed"]
     if len(errors) == len(records):

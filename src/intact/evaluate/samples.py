@@ -16,9 +16,9 @@ from intact.text.thinking import answer_part
 
 
 class StepEnd(NamedTuple):
-    """The end of a step: the text up to there, its number of tokens, and its branch where an extension ended.
+    """The end of a step: the text so far, its number of tokens, and its branch if an extension ended there.
 
-    A step is a paragraph, or an extension.
+    A step is a paragraph or an extension.
     """
 
     branch: str
@@ -28,7 +28,7 @@ class StepEnd(NamedTuple):
 
     @property
     def answer_part(self) -> str | None:
-        """The text behind its thoughts (`intact.text.thinking.answer_part`); None if it ends within them."""
+        """The text after its thinking (`intact.text.thinking.answer_part`); None if it ends while thinking."""
         return answer_part(self.text, self.thinking)
 
 
@@ -38,11 +38,11 @@ class Leaf(NamedTuple):
     Attributes
     ----------
     other_prompt : bool
-        If true, it replies to another prompt than the problem's own.
+        If true, it replies to a prompt other than the problem's own.
     ends : tuple of StepEnd
         The ends of its steps, in order.
     thinking : str
-        The mark that its prompt begins its thoughts with (`State.thinking`).
+        The mark with which its prompt opens the thinking (`State.thinking`).
     """
 
     branch: str
@@ -56,20 +56,20 @@ class Leaf(NamedTuple):
 
     @property
     def answer_part(self) -> str | None:
-        """The text behind its thoughts (`intact.text.thinking.answer_part`); None if it ends within them."""
+        """The text after its thinking (`intact.text.thinking.answer_part`); None if it ends while thinking."""
         return answer_part(self.text, self.thinking)
 
 
 def leaves(nodes: Sequence[Mapping[str, Any]], chosen: str | None = None) -> Iterator[Leaf]:
     """Yield the leaves of a tree in the order of requests.
 
-    A reply to another prompt, such as a demand to verify a text, is a text of its own: it continues nothing. Texts of
-    methods that were called are left out, but for those of the call whose text was chosen.
+    A reply to another prompt, such as a request to verify a text, is a separate text that continues nothing. Texts of
+    nested method calls are omitted, except for those of the call whose text was chosen.
 
     Parameters
     ----------
     chosen : str, optional
-        The branch of the chosen text, which is yielded even if others continue it.
+        The branch of the chosen text, which is yielded even if other texts continue it.
     """
     texts = {node["branch"]: node for node in nodes if node["kind"] == "extend"}
 
@@ -99,15 +99,17 @@ def leaves(nodes: Sequence[Mapping[str, Any]], chosen: str | None = None) -> Ite
         )
     if chosen is not None and chosen not in texts:
         for node in nodes:
-            if node["kind"] == "call" and "method" in node and chosen in _branches(node["nodes"]):
+            if _calls_method(node) and any(
+                one["kind"] == "extend" and one["branch"] == chosen for one in _walk(node["nodes"])
+            ):
                 yield from leaves(node["nodes"], chosen)
 
 
 def texts_of(result: Result) -> tuple[list[Leaf], int | None]:
-    """Return the complete texts of a result, and the place of the one that its answer is taken from.
+    """Return the complete texts of a result, and the index of the one that gave its answer.
 
-    A chosen text to which the method has appended words of its own, without writing on, is a text of its own. Of a
-    method that failed none is chosen.
+    If the method appended words of its own to the chosen text and did not continue it, the extended text is added as a
+    separate one. If the method failed, no text is chosen.
     """
     chosen = None if result.why == "failed" else result.answer.chosen
     if chosen is None:
@@ -124,35 +126,33 @@ def texts_of(result: Result) -> tuple[list[Leaf], int | None]:
     return [*found, own], len(found)
 
 
-def _branches(nodes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the branches of all texts of a tree, also of methods that were called."""
+def _calls_method(node: Mapping[str, Any]) -> bool:
+    return node["kind"] == "call" and "method" in node
+
+
+def _walk(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the nodes of a tree in order, with the nodes of a method in place of its call."""
     for node in nodes:
-        if node["kind"] == "extend":
-            yield node["branch"]
-        elif node["kind"] == "call" and "method" in node:
-            yield from _branches(node["nodes"])
+        yield from _walk(node["nodes"]) if _calls_method(node) else (node,)
 
 
 def rewards_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return the last reward of each scorer for each branch that it judged, also in methods that were called."""
+    """Return the last reward of each scorer for each branch that it scored, including nested method calls."""
     found: dict[str, dict[str, float]] = {}
-    for node in nodes:
+    for node in _walk(nodes):
         if node["kind"] == "score":
             for branch, reward in node["scores"]:
                 found.setdefault(branch, {})[node["scorer"]] = reward
-        elif node["kind"] == "call" and "method" in node:
-            for branch, rewards in rewards_of(node["nodes"]).items():
-                found.setdefault(branch, {}).update(rewards)
     return found
 
 
 def verdicts_of(
     nodes: Sequence[Mapping[str, Any]], method: str, details: Mapping[str, Any]
 ) -> dict[str, list[SingleVerdict]]:
-    """Return the single verdicts on each branch: those that a method notes, and those of scorers that asked a model.
+    """Return the single verdicts on each branch, from the method's own notes and from scorers that asked a model.
 
-    A method notes them in its answer's details, as ``verdicts``: for each branch, pairs of value and tokens. What has
-    another form is a detail of its own, and no verdict.
+    A method records them in its answer's details as ``verdicts``: for each branch, pairs of value and tokens. A detail
+    of this name in any other form is not a verdict.
     """
     found: dict[str, list[SingleVerdict]] = {}
     noted = details.get("verdicts")
@@ -171,7 +171,7 @@ def verdicts_of(
 
 
 def _are_verdicts(value: Any) -> bool:
-    """If true, a value is a list of pairs: a number or none, and a number of tokens."""
+    """Return true if a value is a list of pairs: a number or None, and a number of tokens."""
     return isinstance(value, list | tuple) and all(
         isinstance(pair, list | tuple) and [type(one) for one in pair] in ([float, int], [int, int], [NoneType, int])
         for pair in value
@@ -179,7 +179,10 @@ def _are_verdicts(value: Any) -> bool:
 
 
 def turns_of(details: Mapping[str, Any]) -> list[list[str | None]]:
-    """Return the answers of each draft turn by turn, which a method that revises notes in its details as ``turns``."""
+    """Return the answers of each draft, turn by turn.
+
+    A method that revises records them in its details as ``turns``.
+    """
     noted = details.get("turns")
     well = isinstance(noted, list | tuple) and all(
         isinstance(draft, list | tuple) and all(one is None or isinstance(one, str) for one in draft) for draft in noted
@@ -188,9 +191,9 @@ def turns_of(details: Mapping[str, Any]) -> list[list[str | None]]:
 
 
 def _reply_tokens(nodes: Sequence[Mapping[str, Any]], branch: str, number: int | None) -> int:
-    """Return the tokens that a scorer's call has written about a branch: all, or those of a child with its replies.
+    """Return the tokens that a scorer's call generated about a branch: all, or only those of one of its children.
 
-    `Execution._child` names them by the branch, the call (``s0``), the child's number.
+    `Execution._child` names the children by the branch, the call (``s0``) and the child's number.
     """
     own = re.compile(rf"{re.escape(branch)}/s\d+/" + (r"\d" if number is None else rf"{number}(/|$)"))
     return sum(node["tokens"] for node in nodes if node["kind"] == "extend" and own.match(node["branch"]))
@@ -199,12 +202,13 @@ def _reply_tokens(nodes: Sequence[Mapping[str, Any]], branch: str, number: int |
 def direct(records: Sequence[ItemRecord]) -> int:
     """Return the number of samples of each problem if they are independent draws of answers; else 0.
 
-    Curves over the number of samples are valid only if the method settles that number before the first is drawn (it
-    says so of itself: one that stops when its samples agree chooses the number by what it has seen, also where that
-    comes to the same for all problems), every problem has as many, all forked from the prompt itself and none cut off
-    by others' ends or by a budget, and the method's answer is that of the sample it chose. Replies to other prompts do
-    not count; choices whose likelihoods are compared are not draws. Of records of earlier versions, which do not say
-    whether the number was settled, the rest decides (`intact.evaluate.report` goes by the method's name).
+    Curves over the number of samples are valid only under these conditions: the method fixes the number before drawing
+    the first sample; every problem has the same number; all samples are forked from the prompt itself, and none was
+    ended by another sample or by a budget; and the method's answer is that of the sample it chose. A method declares
+    the first condition itself: one that stops when its samples agree chooses the number from what it has seen, even if
+    it is the same for all problems. Replies to other prompts do not count, and choices whose likelihoods are compared
+    are not draws. Records of earlier versions do not say whether the number was fixed, so only the other conditions are
+    checked (`intact.evaluate.report` goes by the method's name).
     """
     own = [own_samples(record) for record in records]
     counts = set(map(len, own))
@@ -221,7 +225,7 @@ def direct(records: Sequence[ItemRecord]) -> int:
 
 
 def first_records(records: Iterable[ItemRecord]) -> dict[str, ItemRecord]:
-    """Return the first record of each problem, that of the first seed, by the problem's name."""
+    """Map each problem's name to its first record, which is that of the first seed."""
     found: dict[str, ItemRecord] = {}
     for record in records:
         found.setdefault(record.id, record)

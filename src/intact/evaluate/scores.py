@@ -1,4 +1,4 @@
-"""The scores of a run, with intervals."""
+"""The scores of a run, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ DIGITS = 10
 def scores(tasks: Sequence[Chosen], records: Sequence[ItemRecord]) -> tuple[TaskScore, ...]:
     """Return all scores of all tasks.
 
-    Accuracy is that of the method's answers. Where a problem's samples are independent draws, pass@k and majority@k
-    follow, unbiased, for k = 1, 2, 4, ... Intervals are Wilson's if each problem was asked once, else those of
-    Student's t over problems as clusters, as several answers to a problem are not independent; where items name their
-    clusters (`Item.cluster`), over these. If all values or all problems are alike, or there is one problem, there is no
-    interval, and its name says why. A task with an undecided verdict has only the scores that need no verdict.
+    Accuracy is that of the method's answers. If a problem's samples are independent draws, unbiased pass@k and
+    majority@k are added for k = 1, 2, 4, ... Intervals are Wilson's if each problem was asked once. Otherwise they are
+    Student's t with problems as clusters, since several answers to a problem are not independent; if items name their
+    clusters (`Item.cluster`), these are used instead. If all values or all problems are alike, or there is only one
+    problem, there is no interval, and its name gives the reason. A task with an undecided verdict only has the scores
+    that need no verdict.
     """
     found: list[TaskScore] = []
     for place, chosen in enumerate(tasks):
@@ -39,7 +40,7 @@ def scores(tasks: Sequence[Chosen], records: Sequence[ItemRecord]) -> tuple[Task
 def check(stated: Sequence[TaskScore], records: Sequence[ItemRecord], *, nearly: bool = False) -> None:
     """Check that scores follow from the records.
 
-    Files of earlier versions may state a lower bound of tokens below 0, as it follows without clipping.
+    Files of earlier versions may state a lower bound of tokens below 0, because it was not clipped.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ def check(stated: Sequence[TaskScore], records: Sequence[ItemRecord], *, nearly:
     Raises
     ------
     ValueError
-        If a score differs from that of `scores`.
+        If a score differs from the result of `scores`.
     """
     for place in sorted({score.task for score in stated}):
         own = [record for record in records if record.task == place]
@@ -64,7 +65,7 @@ def check(stated: Sequence[TaskScore], records: Sequence[ItemRecord], *, nearly:
 
 
 def _alike(one: TaskScore, other: TaskScore) -> bool:
-    """If true, two scores are the same but for the last digits of a library's sums."""
+    """Return true if two scores are the same except for the last digits, which depend on a library's summation."""
     pairs = zip((one.value, one.low, one.high), (other.value, other.low, other.high), strict=True)
     near = all(a == b or (a is not None and b is not None and math.isclose(a, b, rel_tol=1e-6)) for a, b in pairs)
     return near and (one.problems, one.interval) == (other.problems, other.interval)
@@ -87,7 +88,7 @@ def _tokens(records: Sequence[ItemRecord]) -> list[float]:
 
 
 def curve(most: int) -> list[int]:
-    """Return the numbers of samples of a curve: powers of two, and all."""
+    """Return the sample counts of a curve: powers of two, and the total."""
     return sorted({*(1 << i for i in range(most.bit_length())), most})
 
 
@@ -112,23 +113,23 @@ def _score(
     groups, problems = len(set(clusters)), len({record.id for record in records})
     terms, unit = integers(values)
     mean = float(Fraction(sum(terms), unit * len(terms)))
+    bounds: tuple[float | None, float | None] = (None, None)
     if support == SHARES and (set(values) <= {0.0, 1.0} if groups == len(values) else set(values) in ({0.0}, {1.0})):
         # where all are alike, how problems differ cannot be told from their spread
-        low, high, how = *wilson(round(mean * groups), groups), "Wilson"
+        bounds, how = wilson(round(mean * groups), groups), "Wilson"
     elif len(set(values)) == 1:
-        return TaskScore(place, metric, _rounded(mean), None, high=None, problems=problems, interval="all alike")
+        how = "all alike"
     elif groups > 1:
         found = clustered(values, clusters, support=support)
-        low, high, how = found.low, found.high, "t over problems" if groups == problems else "t over clusters"
-        if _rounded(low) == _rounded(high):  # how problems differ cannot be told where they do not
-            return TaskScore(
-                place, metric, _rounded(mean), None, high=None, problems=problems, interval="problems all alike"
-            )
+        bounds, how = (found.low, found.high), "t over problems" if groups == problems else "t over clusters"
+        if rounded(found.low) == rounded(found.high):  # how problems differ cannot be told where they do not
+            bounds, how = (None, None), "problems all alike"
     else:
-        why = "one problem" if problems == 1 else "one cluster"
-        return TaskScore(place, metric, _rounded(mean), None, high=None, problems=problems, interval=why)
-    return TaskScore(place, metric, _rounded(mean), _rounded(low), high=_rounded(high), problems=problems, interval=how)
+        how = "one problem" if problems == 1 else "one cluster"
+    low, high = (None if bound is None else rounded(bound) for bound in bounds)
+    return TaskScore(place, metric, rounded(mean), low, high=high, problems=problems, interval=how)
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """Round to the digits of a score, so that the last bits of a library's sum do not show."""
     return significant(value, DIGITS)

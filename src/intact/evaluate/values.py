@@ -1,4 +1,4 @@
-"""Training a value head on a task: graded samples, their hidden states, and held-out figures."""
+"""Train a value head on a task: graded samples, their hidden states, and metrics on held-out problems."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from intact.tasks.score.value.learnt import profile_of
 from intact.tasks.task import Item, Style, Task
 
 PLACES = 8
-"""Most hidden states of one text that are learnt from, by its outcome."""
+"""Maximum number of hidden states of one text for training on outcomes."""
 TOKEN_PLACES, NEXT_PLACES = 16, 48
-"""The same by values of tokens; most tokens of one text that a next-token head is learnt from."""
+"""The same for training on token values; maximum number of tokens of one text for training a next-token head."""
 LABELS = ("outcome", "tokens", "search")
 
 
 class GradedTexts(NamedTuple):
-    """A problem's texts, with flags for those that are right; of a search, one for each simulation."""
+    """A problem's texts with their verdicts; for a search, one text for each simulation."""
 
     item: Item
     states: list[State]
@@ -43,7 +43,7 @@ class GradedTexts(NamedTuple):
 
 @method("none", temperature=0.7)
 def samples(problem: Problem, *, n: int = 4) -> Steps:
-    """Sample n texts, which are those of every method that samples from the prompt under this seed.
+    """Sample n texts, the same ones as every method that samples from the prompt under this seed.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def samples(problem: Problem, *, n: int = 4) -> Steps:
 
 @method("Chen et al. 2024, arXiv 2405.03553", temperature=0.8)
 def search_texts(problem: Problem, *, n: int = 4, scorer: str = "likelihood", delimiter: str = "\n\n") -> Steps:
-    """Write texts by n simulations of `puct_search`, which are those of that method under this seed.
+    """Generate texts by n simulations of `puct_search`, the same ones as that method generates under this seed.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def search_texts(problem: Problem, *, n: int = 4, scorer: str = "likelihood", de
     scorer : str
         The scorer of texts.
     delimiter : str
-        What ends a step.
+        The string that ends a step.
     """
     tree = yield from search_tree(problem, puct, TreeSettings(simulations=n, scorer=scorer, delimiter=delimiter))
     return Answer("searched", details={"states": [tree.texts[place] for place in tree.backed_up]})
@@ -89,9 +89,9 @@ def sample(
     Parameters
     ----------
     task : Task or Chosen
-        A task, or what `intact.tasks.choose.choose` makes of a text such as "gsm8k:shots=2".
+        A task, or the result of `intact.tasks.choose.choose` for a string such as "gsm8k:shots=2".
     labels : str
-        One of `LABELS`: with "search" the texts are those of a search (`search_texts`).
+        One of `LABELS`: with "search", the texts come from a search (`search_texts`).
     """
     chosen = Chosen.of(task)
     task = chosen.task
@@ -111,9 +111,9 @@ def sample(
 
 
 def places_of(backend: NativeBackend, state: State) -> list[int]:
-    """Return the numbers of tokens after which hidden states are learnt from: at ends of lines, and at the end.
+    """Return the token counts after which hidden states are used for training: at ends of lines and at the end.
 
-    Of more than `PLACES` the last is kept, and the others at even distances. An end token does not count.
+    If there are more than `PLACES`, the last is kept, and the others are evenly spaced. An end token does not count.
     """
     tokens = state.tokens[: state.length - (state.why == "end")]
     ends = [i + 1 for i, token in enumerate(tokens) if b"\n" in backend.token_bytes(token)]
@@ -122,20 +122,21 @@ def places_of(backend: NativeBackend, state: State) -> list[int]:
 
 
 def spread_places(length: int, most: int) -> list[int]:
-    """Return at most so many of the numbers 1 to length, at even distances, the last one among them."""
+    """Return at most `most` of the numbers 1 to length, evenly spaced and including the last."""
     kept = min(most, length)
     return [length - (kept - 1 - i) * length // kept for i in range(kept)]
 
 
 def examples_of(backend: NativeBackend, sampled: GradedTexts, labels: str = "outcome") -> list[Example]:
-    """Return the hidden states of a problem's texts, without empty ones; of a text that stands there twice, once.
+    """Return training examples from the hidden states of a problem's texts, without empty texts and duplicates.
 
     Parameters
     ----------
     labels : str
-        One of `LABELS`: at ends of lines with the text's outcome; at tokens spread over the text, each with the share
-        of right ones among the problem's texts that begin with all up to it (`prefix_values`); or at ends of steps of a
-        search's texts, each with the mean value Q of its node, and at the end, if no step ends there, with its own.
+        One of `LABELS`. "outcome": ends of lines, labelled with the text's outcome. "tokens": tokens spread over the
+        text, each labelled with the share of right texts among the problem's texts with the same prefix
+        (`prefix_values`). "search": ends of steps in a search's texts, labelled with the mean value Q of their node; if
+        no step ends at the end of the text, that is added with its own value.
     """
     one_of(LABELS, labels=labels)
     profile, found = profile_of(backend.identity), []
@@ -158,12 +159,13 @@ def examples_of(backend: NativeBackend, sampled: GradedTexts, labels: str = "out
 
 
 def step_values(state: State, values: Sequence[Fraction]) -> dict[int, float]:
-    """Return the numbers of tokens after which the steps of a search's text end, each with the value of its node.
+    """Return the token counts after which steps of a search's text end, each with the value of its node.
 
     Parameters
     ----------
     values : sequence of Fraction, one for each part of the text's branch
-        The last ones are those of its pieces: the nodes on the way and, if it was written from there, the text itself.
+        The last ones are those of its pieces: the nodes on the path and, if it was generated from there, the text
+        itself.
     """
     written = state.length - (state.why == "end")
     ends = [min(end, written) for end in accumulate(len(piece.tokens) for piece in state.pieces)]
@@ -175,9 +177,9 @@ def step_values(state: State, values: Sequence[Fraction]) -> dict[int, float]:
 
 
 def next_examples_of(backend: NativeBackend, sampled: GradedTexts) -> list[NextExample]:
-    """Return tokens of a problem's texts, spread over them, each with the state that it was drawn from and its value.
+    """Return tokens spread over a problem's texts, each with the hidden state that it was sampled from and its value.
 
-    The value is the share of right ones among the problem's texts that begin with all up to the token.
+    The value is the share of right texts among the problem's texts with the same prefix up to the token.
     """
     profile, found = profile_of(backend.identity), []
     values = prefix_values([state.tokens for state in sampled.states], sampled.right)
@@ -196,17 +198,17 @@ class Figures(NamedTuple):
     Attributes
     ----------
     auroc : float or None
-        The chance that a right text has a higher value than a wrong one, at the end.
+        The probability that a right text has a higher value than a wrong one, at the end.
     auroc_within : float or None
-        The same between texts of one problem, on average.
+        The same between texts of one problem, averaged over problems.
     auroc_half : float or None
-        The same by the value half-way through the places.
+        The same, using the value half-way through the positions.
     ece, brier : float
         Calibration error and mean squared error, at the end.
     base : float
-        The share of right texts; as a constant value it has a squared error of base (1 - base).
+        The share of right texts; as a constant prediction, its squared error is base (1 - base).
     chosen, anyone, best : float
-        Share of problems right when the text of the largest value is taken, a random one, the best one.
+        Share of problems answered rightly by the text with the largest value, by a random text, by the best text.
     """
 
     auroc: float | None
@@ -221,7 +223,7 @@ class Figures(NamedTuple):
 
 
 def figures(examples: Sequence[Example], learnt: Learnt) -> Figures:
-    """Judge the values of texts by a head that was learnt from other problems."""
+    """Evaluate the values that a head assigns to texts of problems that it was not trained on."""
     right = [example.right for example in examples]
     ends = [values[-1] for values in learnt.held_out]
     groups: dict[str, list[int]] = {}
@@ -253,14 +255,14 @@ def learn_value(
     Parameters
     ----------
     origin : mapping
-        Where the texts come from, recorded in the file.
+        The origin of the texts, recorded in the file.
     labels : str
-        As of `examples_of`.
+        As for `examples_of`.
 
     Raises
     ------
     ParameterError
-        If scikit-learn is missing, or the texts cannot be learnt from.
+        If scikit-learn is missing, or nothing can be learnt from the texts.
     """
     check_installed()
     examples = [example for one in sampled for example in examples_of(backend, one, labels)]
@@ -274,7 +276,7 @@ def learn_value(
 
 
 def learn_next_value(backend: NativeBackend, sampled: Sequence[GradedTexts], origin: Mapping[str, Any]) -> NextHead:
-    """Train a next-token head on problems' texts; parameters and errors as of `learn_value`."""
+    """Train a next-token head on problems' texts; parameters and errors as for `learn_value`."""
     examples = [example for one in sampled for example in next_examples_of(backend, one)]
     if not examples:
         raise ParameterError("there are no texts to learn from")

@@ -1,4 +1,4 @@
-"""Does the units of a plan and yields their records, in the order in which they end."""
+"""Process the units of a plan, and yield their records in the order in which they complete."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from intact._base.errors import ParameterError
 from intact.evaluate.judging import Judge, ready
@@ -28,7 +28,7 @@ from intact.tasks.score.judging import noting
 
 
 class Done(NamedTuple):
-    """A unit, its record, its tree of texts as a line of JSON, and its receipt or the reason it has none."""
+    """A unit with its record, its trace as a line of JSON, and its receipt or the reason why it has none."""
 
     unit: Unit
     record: ItemRecord
@@ -45,9 +45,9 @@ class How:
     journal : Path, JournalFolder or None
         A folder with journals of texts and verdicts.
     parallel : int
-        Most problems at a time.
+        Maximum number of concurrent problems.
     progress : callable or None
-        Called from time to time with the number of tokens written.
+        Called at intervals with the number of tokens generated.
     receipt : bool
         If true, make a receipt for every unit.
     """
@@ -73,14 +73,14 @@ class _Pending:
 
     @property
     def done(self) -> bool:
-        """If true, all verdicts are there."""
+        """If true, all verdicts are available."""
         return all(verdict.done() for verdict in self.verdicts) and all(
             verdict.done() for draft in self.turns for _, verdict in draft
         )
 
 
 def work(backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how: How) -> Generator[Done, None, None]:
-    """Work on units in the order given, many at a time, and yield each as soon as it is judged."""
+    """Process units in the order given, many concurrently, and yield each as soon as it is judged."""
     backend = next(iter(backends.values()))
     if how.receipt:
         check_receipts(plan.tasks)
@@ -94,17 +94,20 @@ def work(backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how
 
 
 def check_receipts(tasks: Iterable[Chosen]) -> None:
-    """Raise ParameterError if one of some tasks has no receipts."""
-    for task in tasks:
-        if isinstance(task.task, LikelihoodTask):
-            raise ParameterError(f"{task.label} compares likelihoods, of which there are no receipts")
+    """Raise ParameterError if one of the tasks does not support receipts."""
+    _check_written(tasks, "which have no receipts")
 
 
 def check_mix(tasks: Iterable[Chosen]) -> None:
-    """Raise ParameterError if one of some tasks draws nothing, so that there is nothing to mix."""
+    """Raise ParameterError if one of the tasks samples no tokens, so that there is nothing to mix."""
+    _check_written(tasks, "which belong to a single model: it does not support a mix")
+
+
+def _check_written(tasks: Iterable[Chosen], why: str) -> None:
+    """Raise ParameterError if one of the tasks compares likelihoods."""
     for task in tasks:
         if isinstance(task.task, LikelihoodTask):
-            raise ParameterError(f"{task.label} compares likelihoods, which are a model's own: it takes no mix")
+            raise ParameterError(f"{task.label} compares likelihoods, {why}")
 
 
 def _solve(
@@ -112,15 +115,18 @@ def _solve(
 ) -> Iterator[Done]:
     converses = takes_conversations(next(iter(backends.values())))
     jobs = (MethodJob(plan.method, plan.problem(unit, converses), plan.parameters) for unit in units)
-    options: dict[str, Any] = {
-        "budget": plan.budget,
-        "journal": how.journal,
-        "parallel": how.parallel,
-        "receipt": how.receipt,
-    }
-    sampling = plan.task_sampling(units[0].task, converses)
+    solving = solve_all(
+        backends,
+        jobs,
+        sampling=plan.task_sampling(units[0].task, converses),
+        budget=plan.budget,
+        journal=how.journal,
+        parallel=how.parallel,
+        progress=how.progress,
+        receipt=how.receipt,
+    )
     pending: list[_Pending] = []
-    with closing(solve_all(backends, jobs, sampling=sampling, progress=how.progress, **options)) as results:
+    with closing(solving) as results:
         for number, result in results:
             pending.append(_judged(plan, units[number], result, judge))
             judge.keep()
@@ -154,10 +160,10 @@ def _compare(backend: Backend, plan: Plan, units: Sequence[Unit], how: How) -> I
 
 
 def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
-    """Start to judge a result's answer and its samples.
+    """Start judging a result's answer and its samples.
 
-    A sample whose answer could not be read, because algebra timed out, is undecided; so is the result's answer. A
-    method that failed has no answer: what `Result` holds then is a vote of the texts, which the method never gave.
+    A sample whose answer could not be read because algebra timed out is undecided, and so is the result's answer. A
+    method that failed has no answer: the one in its `Result` is a vote over its texts, which the method never gave.
     """
     chosen, item = plan.tasks[unit.task], plan.item(unit)
     task = chosen.task
@@ -170,17 +176,15 @@ def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
             answers.append(chosen.read(item, leaf.answer_part, leaf.why in CUT))
             before.append([chosen.read(item, end.answer_part, True) for end in leaf.ends[:-1]])
         unread.append(bool(timeouts))
-    verdicts = [
-        ready(None) if timed_out else judge.ask(task, item, answer)
-        for answer, timed_out in zip(answers, unread, strict=True)
-    ]
-    if result.why == "failed":
-        own = ready(False)
-    else:
-        own = ready(None) if any(unread) else judge.ask(task, item, result.answer.answer)
-    verdicts.insert(0, own)
-    noted = [] if result.why == "failed" else turns_of(result.answer.details)
-    turns = [[(answer, judge.ask(task, item, answer)) for answer in draft] for draft in noted]
+
+    def verdict(answer: str | None, timed_out: bool = False) -> Future[bool | None]:
+        return ready(None) if timed_out else judge.ask(task, item, answer)
+
+    failed = result.why == "failed"
+    own = ready(False) if failed else verdict(result.answer.answer, any(unread))
+    verdicts = [own, *map(verdict, answers, unread)]
+    noted = [] if failed else turns_of(result.answer.details)
+    turns = [[(answer, verdict(answer)) for answer in draft] for draft in noted]
     return _Pending(unit, result, found, place, answers=answers, verdicts=verdicts, before=before, turns=turns)
 
 
@@ -216,9 +220,7 @@ def _done(plan: Plan, one: _Pending) -> Done:
     failed, chosen = result.why == "failed", one.chosen
     answer, confidence = (None, None) if failed else (result.answer.answer, result.answer.confidence)
     seed = plan.seeds[one.unit.seed]
-    measures = (
-        task.measure(item, "") if chosen is None else samples[chosen].measures
-    )  # without a text there is no answer
+    measures = task.measure(item, "") if chosen is None else samples[chosen].measures  # an empty text has no answer
     record = ItemRecord(
         one.unit.task, seed, item.id, item.answer, answer=answer, correct=correct, chosen=chosen, confidence=confidence,
         why=result.why, error=result.error, measures=measures, cost=dict(result.trace["cost"]), samples=samples,

@@ -1,4 +1,4 @@
-"""Programs for the profile `llm_int8`, in which outliers have 16 bits (docs/numerics.md, section 3)."""
+"""Programs for the profile `llm_int8`, in which outliers have 16 bits (docs/spec/numerics.md, section 3)."""
 
 from __future__ import annotations
 

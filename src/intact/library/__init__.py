@@ -1,4 +1,4 @@
-"""The Python API: a model is loaded, and generates, streams, chats, scores."""
+"""The Python API: load a model, then generate, stream, chat and score."""
 
 from intact.library.loading import load
 from intact.library.model import Chunk, Completion, Model, prompt_id

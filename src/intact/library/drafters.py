@@ -1,4 +1,4 @@
-"""The drafter of a model that is loaded, by the arguments of `load`, with the head or smaller model that it needs."""
+"""Create the drafter of a loaded model from the arguments of `load`, with the head or smaller model that it needs."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from intact.numerics.profiles import parse_profile
 
 
 class DrafterLoader:
-    """Makes the drafter of a model in the steps of its loading.
+    """Creates a model's drafter, step by step while the model is loaded.
 
-    `check` opens a draft model's files and reads the program of a head before the model's weights are read,
-    `make_executor` makes the model's executor, and `drafting` what drafts.
+    `check` opens a draft model's files and reads a head's program before the model's weights are read, `make_executor`
+    creates the model's executor, and `drafting` the drafter itself.
 
     Parameters
     ----------
     drafter, draft_model
-        Of `load`.
+        As in `load`.
     settings : ExecutorSettings
-        Of the model, and of its heads.
+        Settings for the executors of the model and its heads.
     division : Division
-        Of the model, between processes.
+        Division of the model between processes.
 
     Attributes
     ----------
     head_path : Path, optional
-        The folder of a head that is not the model's own, once `check` has found it.
+        Folder of a head that is not the model's own, set by `check`.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class DrafterLoader:
         self._eagle: EagleHead | None = None
 
     def check(self, checkpoint: Checkpoint, program: Program) -> None:
-        """Open a draft model's files; build the program of the head that is to draft.
+        """Open a draft model's files, and build the program of the prediction head that drafts.
 
         Raises
         ------
         ModelError
-            If a file is damaged, or a head would be computed wrongly or was made for another model.
+            If a file is damaged, or a head would be computed incorrectly or was made for another model.
         ParameterError
-            If the model has no head, or heads do not go with other arguments.
+            If the model has no head, or heads cannot be combined with other arguments.
         """
         if self._draft_model is not None:
             self._files = open_checkpoint(Path(resolve(self._draft_model)))
@@ -84,7 +84,7 @@ class DrafterLoader:
             self._eagle = build_eagle_head(self._files, program)
 
     def make_executor(self, program: Program, **options: Any) -> Executor:
-        """Return the executor of the model, which keeps the rows that a head reads."""
+        """Return the model's executor, which keeps the rows that a head reads."""
         if self._eagle is None:
             return self._settings.make_executor(program, **options)
         return WatchedExecutor(program, self._eagle.boundaries, self._settings.make_executor, **options)
@@ -92,21 +92,21 @@ class DrafterLoader:
     def drafting(
         self, model: Partner, load: Callable[[Checkpoint], Model], cache_bytes: int | None, keep: bool
     ) -> Drafting | None:
-        """Return what drafts for the model; None for nothing.
+        """Return the model's drafter; None if it has none.
 
         Parameters
         ----------
         load : callable
-            Loads a smaller model from its open files.
+            Loads a smaller model from its open checkpoint.
         cache_bytes : int, optional
-            The most bytes of a head's cache.
+            Cap on the bytes of a head's cache.
         keep : bool
-            As that of `PrefixIndex`.
+            As in `PrefixIndex`.
 
         Raises
         ------
         ParameterError
-            If a smaller model has another vocabulary.
+            If a smaller model has a different vocabulary.
         """
         vocabulary, trees = model.program.vocabulary, model.executor.trees
         head: PredictionHead | None = None
@@ -125,7 +125,7 @@ class DrafterLoader:
         return make_drafting(self._drafter, vocabulary, trees, other, head=head)
 
     def _head_executor(self, model: Partner, program: Program, given: Exchanger) -> Executor:
-        """Return the executor of a head, which may have tensors of the model's files."""
+        """Return the executor of a head, which may share tensors with the model's files."""
         executor = self._settings.make_executor(program, given)
         if not parse_profile(model.executor.profile).float32:
             model.checkpoint.rest()  # the weights have been converted
@@ -133,7 +133,7 @@ class DrafterLoader:
 
 
 def _checked(main: Partner, small: Model) -> Model:
-    """Return a draft model that has the tokens of the model that it is to draft for; padding does not count."""
+    """Return the draft model after checking that its vocabulary matches the main model's; padding does not count."""
     digest, other = main.tokenizer.vocabulary_digest, small.tokenizer.vocabulary_digest
     if digest != other:
         found = f"{small.tokenizer.size:,} tokens, digest {other[:16]}"
@@ -146,7 +146,7 @@ def _checked(main: Partner, small: Model) -> Model:
 
 
 def _as_drafter(small: Model, vocabulary: int, trees: bool) -> DraftModel:
-    """Return the drafter that a loaded model is for one with so many tokens."""
+    """Return a loaded model as a drafter for a model whose vocabulary has `vocabulary` tokens."""
     return DraftModel(
         small.executor,
         small.engine.index,

@@ -1,4 +1,4 @@
-"""Embeddings and reranking: a model reads texts, and their vectors and scores are made of what enters its head."""
+"""Embeddings and reranking: vectors and scores computed from the hidden states that enter the model's head."""
 
 from __future__ import annotations
 
@@ -30,24 +30,25 @@ class EmbeddingModel(LoadedModel):
     def embed(
         self, texts: Prompt | Sequence[Prompt], *, dimensions: int | None = None, pooling: Pooling | None = None
     ) -> list[Embedding]:
-        """Turn texts into vectors of length 1, of what the model makes of them behind their last token.
+        """Embed texts as unit vectors, taken from the model's hidden state after the last token.
 
-        An encoder's are of the first row, of the last, or the mean of all, as its files say.
+        For encoders the vector is the state of the first row, of the last row, or the mean over all rows, as the
+        model's files specify.
 
         Parameters
         ----------
         texts : str, token ids, or a list of these
-            As in `generate`. Many models want an instruction before a question, which their cards state.
+            As in `generate`. Many models expect an instruction before a question; see their model cards.
         dimensions : int, optional
-            The first so many components alone, made of length 1 again; all by default.
+            Keep only this many leading components, normalised to length 1 again; by default all.
         pooling : {'last', 'cls', 'mean'}, optional
-            Asks a model for vectors whose files name no pooling, as those of models that write texts, which have 'last'
-            alone; encoders have all.
+            Overrides the pooling that the model's files name. Required if they name none, as for generative models,
+            which support only 'last'; encoders support all three.
 
         Raises
         ------
         ParameterError
-            If the model gives none, or pools in another way; or if dimensions are not in [1, width].
+            If the model gives no embeddings, or uses an unsupported pooling; or if `dimensions` is not in [1, width].
         """
         size = self.embedding_size(dimensions, pooling)
         jobs = self._texts(texts, pooling=self._rows(pooling))
@@ -62,25 +63,25 @@ class EmbeddingModel(LoadedModel):
         pooling: Pooling | None = None,
         priority: int = 0,
     ) -> list[Embedding]:
-        """`embed` for coroutines: texts share steps with whatever else runs; cancelling the task ends them."""
+        """`embed` for coroutines: texts are batched with other requests; cancelling the task cancels them."""
         size = self.embedding_size(dimensions, pooling)
         jobs = await self._read(texts, priority, pooling=self._rows(pooling))
         return [embedding_of(job, self.executor.profile, size) for job in jobs]
 
     def rerank(self, query: str, documents: Sequence[str], *, instruction: str = INSTRUCTION) -> list[Ranked]:
-        """Order documents by how well they answer a query, the best first; equal ones in the order given.
+        """Rank documents by how well they answer a query, best first; ties keep the given order.
 
         Parameters
         ----------
         query : str
         documents : sequence of str
         instruction : str
-            What is asked of a document, for models that read one.
+            Task instruction, for models that read one.
 
         Raises
         ------
         ParameterError
-            If there is no document, one is too long, or the model has no single tokens for "yes" and "no".
+            If there are no documents, one is too long, or the model has no single tokens for "yes" and "no".
         """
         head, prompts = self.rerank_prompts(query, documents, instruction)
         jobs = self._texts(prompts, "document", pooling="first")
@@ -90,20 +91,20 @@ class EmbeddingModel(LoadedModel):
     async def arerank(
         self, query: str, documents: Sequence[str], *, instruction: str = INSTRUCTION, priority: int = 0
     ) -> list[Ranked]:
-        """`rerank` for coroutines: documents share steps with whatever else runs; cancelling the task ends them."""
+        """`rerank` for coroutines: documents are batched with other requests; cancelling the task cancels them."""
         head, prompts = await asyncio.to_thread(lambda: self.rerank_prompts(query, documents, instruction))
         return await self.arank(head, prompts, priority)
 
     async def arank(
         self, head: AnswerHead | RewardHead, prompts: Sequence[Sequence[int]], priority: int = 0
     ) -> list[Ranked]:
-        """Order documents that `rerank_prompts` made prompts of."""
+        """Rank documents, given the head and prompts that `rerank_prompts` returned."""
         return _ranked(head, await self._read(prompts, priority, "document", pooling="first"))
 
     def rerank_prompts(
         self, query: str, documents: Sequence[str], instruction: str = INSTRUCTION
     ) -> tuple[AnswerHead | RewardHead, list[list[int]]]:
-        """Return what scores documents, and the tokens that the model reads of each; errors as of `rerank`."""
+        """Return the head that scores documents, and the tokens to read for each document; errors as in `rerank`."""
         if isinstance(documents, str | bytes) or not is_sequence(documents):
             raise ParameterError(f"documents must be a list of texts, got {documents!r:.60}")
         if not len(documents):
@@ -126,7 +127,7 @@ class EmbeddingModel(LoadedModel):
     async def _read(
         self, texts: Prompt | Sequence[Prompt], priority: int, name: str = "text", pooling: Rows = "last"
     ) -> list[HeadJob]:
-        """Return requests for the head's input of texts, once all are done."""
+        """Return head-input requests for texts once all of them are done."""
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
         jobs = await asyncio.to_thread(
             lambda: self._texts(texts, name, priority, lambda: self._driver.notify(loop, changed.set), pooling=pooling)
@@ -145,9 +146,9 @@ class EmbeddingModel(LoadedModel):
         listen: Callable[[], None] = lambda: None,
         pooling: Rows = "last",
     ) -> list[HeadJob]:
-        """Return checked requests for the head's input of texts; `name` is what errors call them.
+        """Return validated requests for the head's input of texts; `name` names the texts in error messages.
 
-        An encoder is asked for the rows of `pooling`, another model for the last.
+        Encoders return the rows that `pooling` selects, other models the last row.
         """
         prompts = as_prompts(texts)
         several = len(prompts) > 1
@@ -170,17 +171,17 @@ class EmbeddingModel(LoadedModel):
 
     @cached_property
     def _pair_head(self) -> RewardHead:
-        """The head of a reranker that is an encoder."""
+        """The head of an encoder that is a reranker."""
         try:
             layers = encoder_head(self.checkpoint)
         except ModelError as error:
-            raise ParameterError(f"{self.path.name} is no reranker: {error}") from None
+            raise ParameterError(f"{self.path.name} is not a reranker: {error}") from None
         tensors, executor = self.checkpoint.tensors, self.executor
         return RewardHead(tensors, layers, self._width, executor.profile, bits=executor.bits, between="tanh")
 
     @property
     def _width(self) -> int:
-        """The width of what enters the head."""
+        """Width of the head's input."""
         head = next(op for op in self.program.ops if isinstance(op, Logits))
         return self.program.buffers[head.source].width
 
@@ -190,32 +191,32 @@ class EmbeddingModel(LoadedModel):
 
     @property
     def _poolings(self) -> tuple[str, ...]:
-        """The poolings that are supported for this model."""
+        """Poolings supported for this model."""
         return tuple(POOLINGS) if self.engine.whole else (LAST,)
 
     @property
     def why_no_embeddings(self) -> str:
-        """The reason that the model gives no embeddings unless a pooling is requested; empty if it gives some."""
+        """The reason that the model gives no embeddings unless a pooling is requested; empty if it gives embeddings."""
         if self._pooling is None:
             return "its files name no pooling"
         if self._pooling in self._poolings:
             return ""
-        alone = f"{', '.join(POOLINGS)} are" if self.engine.whole else "the last token's state alone is"
+        alone = f"{', '.join(POOLINGS)} are" if self.engine.whole else "only the last token's state is"
         return f"it pools by {self._pooling!r:.60}; {alone} supported"
 
     def embedding_size(self, dimensions: int | None = None, pooling: str | None = None) -> int:
-        """Return the components of an embedding that is requested so; see `embed`.
+        """Return the number of components of an embedding requested with these arguments; see `embed`.
 
         Raises
         ------
         ParameterError
-            If the model gives no embeddings, or none of so many dimensions.
+            If the model gives no embeddings, or none with this many dimensions.
         """
         self._rows(pooling)
         return self._width if dimensions is None else integer("dimensions", dimensions, 1, self._width)
 
     def _rows(self, pooling: str | None) -> Rows:
-        """Return the rows of a text that its vector is made of; errors as of `embedding_size`."""
+        """Return which rows of a text its vector is computed from; errors as in `embedding_size`."""
         known = self._poolings
         if pooling is not None and pooling not in known:
             raise ParameterError(f"pooling must be {' or '.join(map(repr, known))} or None, got {pooling!r:.60}")
@@ -229,6 +230,6 @@ class EmbeddingModel(LoadedModel):
 
 
 def _ranked(head: AnswerHead | RewardHead, jobs: Sequence[HeadJob]) -> list[Ranked]:
-    """Return the scores of documents that were read, the best first."""
+    """Return the scores of the documents, best first."""
     ranked = [Ranked(i, head.score(job.result()), job.tokens) for i, job in enumerate(jobs)]
     return sorted(ranked, key=lambda one: (-one.score, one.index))

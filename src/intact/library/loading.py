@@ -1,4 +1,4 @@
-"""Loading a model: its files, its program, an executor for it, and an engine around that."""
+"""Load a model: its files, its program, an executor for the program, and an engine around the executor."""
 
 from __future__ import annotations
 
@@ -69,71 +69,71 @@ def load(
     Parameters
     ----------
     name_or_path : str, path or Checkpoint
-        A name of the catalogue or the hub (``hf:owner/repo``), an alias, or the path of a GGUF file or of a folder of
-        safetensors (docs/guide.md). Nothing is fetched. Or a checkpoint that is open.
+        A name of the catalogue or the hub (``hf:owner/repo``), an alias, or the path of a GGUF file or of a safetensors
+        folder (docs/models.md); nothing is downloaded. Or an open checkpoint.
     profile : {'int8', 'fp32'} or another
-        Integer arithmetic (docs/numerics.md), or FP32 in one fixed order on the untouched weights
-        (docs/numerics_fp32.md). Others are integer arithmetic with activations on another grid, or with sparse ones
-        (docs/profiles.md).
+        'int8' is integer arithmetic (docs/spec/numerics.md); 'fp32' computes with the unmodified weights in FP32, in
+        one fixed order (docs/spec/numerics_fp32.md). The other profiles use integer arithmetic with activations on a
+        different grid, or with sparse activations (docs/spec/profiles.md).
     threads : int, optional
-        By default INTACT_THREADS, else the cores this process may use. Never changes a bit; nor does anything below but
-        `bits` and `kv`.
+        Number of threads; by default INTACT_THREADS, else the number of cores this process may use. It never changes a
+        bit of the result; of the parameters below, only `bits` and `kv` do.
     bits : {8, 4}
-        Codes of matrices that the checkpoint stores as floats. This changes the result.
+        Bits per weight for matrices that the checkpoint stores as floats. This changes the result.
     executor : {'native', 'reference'}
         The C++ executor, or its definition in NumPy, which leaves threads to NumPy.
     page_size, chunk, rows : int
-        Positions a page of the KV cache, prompt tokens a step, rows a step.
+        Positions per page of the KV cache, prompt tokens per step, rows per step.
     cache_bytes : int or str, optional
-        A hard cap on the KV cache, in bytes or such as ``"300MB"``; by default a quarter of the memory that this
-        process may use.
+        Hard cap on the KV cache, in bytes or as a string such as ``"300MB"``; by default a quarter of the memory that
+        this process may use.
     prefix_cache : bool, str or path
-        If true, prompts that begin alike share what was computed, also after the first has ended. A folder: pages of
-        prompts are kept there too, for later processes and others at the same time (docs/engine.md); it is made if it
-        is absent. The first time of a model its weights are read again, to digest them.
+        If true, prompts with a common prefix share its KV cache pages, even after the first of them has ended. If a
+        folder, pages of prompts are also stored there, for later processes and for others running at the same time
+        (docs/engine.md); the folder is created if needed. The first time a model is used with a folder, its weights are
+        read a second time to compute their digest.
     prefix_cache_bytes : int or str, optional
-        The most bytes of the files in that folder, or such as ``"2GB"``; by default 4 GB. The least recently used pages
-        are removed.
+        Cap on the total size of the files in that folder, in bytes or as a string such as ``"2GB"``; by default 4 GB.
+        The least recently used pages are removed.
     drafter : {'auto', 'heads', 'lookup', 'recycling', 'stand', 'off'} or another's name
-        The drafter, which guesses ahead (docs/drafting.md). 'heads' is the model's own prediction head, which takes
-        memory of its own.
+        The drafter for speculative decoding (docs/drafting.md). 'heads' is the model's own prediction head, which needs
+        additional memory.
     draft_model : str or path, optional
-        A smaller model with the same vocabulary, or the folder of an EAGLE-3 head that was made for the model. It
-        drafts beside the drafter, or alone if that is 'model', and has a cache of its own, under a cap of the same
-        size.
+        A smaller model with the same vocabulary, or the folder of an EAGLE-3 head made for the model. It drafts in
+        addition to `drafter`, or on its own if that is 'model', and has its own cache with a cap of the same size.
     partners : sequence of str or path
-        Other models of the same vocabulary, in the same profile, for mixes that take one (docs/mixing.md).
+        Other models with the same vocabulary, loaded in the same profile, for mixes that need one (docs/mixing.md).
     adapters : mapping of str to path
-        LoRA adapters and control vectors by names of one's own: folders of PEFT, or GGUF files, perhaps with a colon
-        and a factor behind the path (docs/adapters.md).
+        LoRA adapters and control vectors under names of your choice: PEFT folders or GGUF files; a colon and a factor
+        may follow the path (docs/adapters.md).
     adapter : str, optional
-        That of requests which name none; by default they have none.
+        Adapter for requests that name none; by default they use the plain model.
     tensor_parallel : int or str
-        The number of processes that the model is cut for, each of which loads its rows of every matrix; or parts such
-        as ``"here*3,10.0.0.2:7000"``, for machines that run ``intact shard`` (docs/cluster.md). Draft models and
-        partners stay in this process.
+        Number of processes to split the model between, each of which loads its rows of every matrix; or parts such as
+        ``"here*3,10.0.0.2:7000"``, for machines that run ``intact shard`` (docs/cluster.md). Draft models and partners
+        stay in this process.
     pipeline_parallel : int or str
-        The number of processes that the model's layers are divided between, each of which loads its layers alone; or
-        parts as above. This process has the first ones, the embedding and the head.
+        Number of processes to divide the model's layers between, each of which loads only its own layers; or parts as
+        above. This process has the first layers, the embedding and the head.
     prefill : str, optional
         Another process that computes the full pages of prompts: ``"HOST:PORT"`` of an ``intact shard``, or ``"local"``
-        for a process of this machine. Until they are here, the steps of other requests go on. They may take as much
-        memory as the cache (docs/cluster.md).
+        for a process on this machine. Other requests keep running until the pages arrive. Received pages may use as
+        much memory as the cache (docs/cluster.md).
     weights_memory : int or str, optional
-        A hard cap on the memory of the model's weights, in bytes or such as ``"2GB"``, for models that are larger than
-        it: they are packed once into a file in ``$INTACT_HOME/packed`` and read from there as they are needed
-        (docs/engine.md). Linux only, in integer profiles. By default all weights are in memory. Draft models,
-        prediction heads, partners and adapters always are.
+        Hard cap on the memory for the model's weights, in bytes or as a string such as ``"2GB"``, for models that
+        exceed it: the weights are packed once into a file in ``$INTACT_HOME/packed`` and read from there as needed
+        (docs/engine.md). Linux and integer profiles only. By default all weights are held in memory; those of draft
+        models, prediction heads, partners and adapters always are.
     kv : {'int8', 'int84', 'int4'}, optional
-        A codec of the KV cache, which holds more positions in as much memory (docs/kv_codecs.md). This changes the
-        result, and is part of the profile: ``kv="int4"`` makes ``int8`` to ``int8+kv-int4``. A draft model has none.
+        Codec of the KV cache, which fits more positions into the same memory (docs/spec/kv_codecs.md). It changes the
+        result and is part of the profile: ``kv="int4"`` turns ``int8`` into ``int8+kv-int4``. Draft models use none.
 
     Raises
     ------
     FormatError, ModelError, ParameterError
-        Naming the file and what in it was wrong.
+        If a file or an argument is invalid; the message names the file and the problem.
     CapacityError
-        If `weights_memory` is given, and the disk has too little room for the packed weights.
+        If `weights_memory` is given, and there is too little disk space for the packed weights.
     WorkerError
         If another process of the model cannot be reached, or would compute something else.
     """
@@ -221,7 +221,7 @@ def load(
 
 
 def _check_encoder(drafter: str, draft_model: bool, partners: bool, pages: bool) -> None:
-    """Refuse what only models that write texts have."""
+    """Reject arguments that only generative models support."""
     if draft_model or drafter not in ("auto", OFF):
         raise ParameterError(f"an encoder draws no tokens to guess: give drafter='off', got {drafter!r:.60}")
     if partners:
@@ -231,7 +231,7 @@ def _check_encoder(drafter: str, draft_model: bool, partners: bool, pages: bool)
 
 
 def _size(name: str, size: object) -> int:
-    """Return a number of bytes that may be given as a text such as 300MB.
+    """Parse a number of bytes, given as an integer or as a string such as 300MB.
 
     Raises
     ------
@@ -242,41 +242,41 @@ def _size(name: str, size: object) -> int:
 
 
 def _prefix_folder(prefix_cache: object, limit: int | None) -> Path | None:
-    """Return the folder of pages that arguments of `load` name, if they name one."""
+    """Return the folder for pages if the arguments of `load` name one, else None."""
     folder = expand_home(os.fspath(prefix_cache)) if isinstance(prefix_cache, str | os.PathLike) else None
     if (folder is None and not isinstance(prefix_cache, bool)) or prefix_cache == "":
         raise ParameterError(f"prefix_cache must be True, False or a folder, got {prefix_cache!r:.60}")
     if limit is not None and folder is None:
-        raise ParameterError("prefix_cache_bytes limits a folder, and there is none: give prefix_cache=FOLDER")
+        raise ParameterError("prefix_cache_bytes limits a folder, but none is given: give prefix_cache=FOLDER")
     return folder
 
 
 def _division(tensor_parallel: int | str, pipeline_parallel: int | str, adapters: bool, folder: bool) -> Division:
-    """Return how arguments of `load` divide the model; refuse what several processes cannot do."""
+    """Return how the arguments of `load` divide the model; reject what several processes do not support."""
     division = choose_division(tensor_parallel, pipeline_parallel)
     several, way = len(division.ranks) > 1, f"{division.way} parallel"
     if several and adapters:
-        raise ParameterError(f"{way} runs no adapters: load in one process")
+        raise ParameterError(f"{way} does not support adapters: load in one process")
     if several and folder:
-        raise ParameterError(f"pages of {way} are not kept in files: give prefix_cache=True, or one process")
+        raise ParameterError(f"{way} does not keep pages in files: give prefix_cache=True, or one process")
     return division
 
 
 def _check_prefill(prefill: str, division: Division, prefix_cache: object, partners: bool) -> None:
-    """Refuse what does not go with a process that computes prompts."""
+    """Reject arguments that cannot be combined with a process that computes prompts."""
     parse_prefill(prefill)
     if len(division.ranks) > 1:
         raise ParameterError(f"prefill and {division.way}_parallel do not go together: give one")
     if prefix_cache is not True:
         raise ParameterError(f"prefill needs the cache in memory: give prefix_cache=True, got {prefix_cache!r:.60}")
     if partners:
-        raise ParameterError("prefill computes prompts of one model, and partners are others: leave out either")
+        raise ParameterError("prefill computes prompts of one model only: leave out prefill or partners")
 
 
 def _weights_cap(
     weights_memory: int | str | None, parts: ProfileParts, executor: str, division: Division
 ) -> int | None:
-    """Return the cap on the memory of weights that an argument of `load` names; refuse what does not go with one."""
+    """Return the memory cap that `weights_memory` sets; reject arguments that cannot be combined with it."""
     if weights_memory is None:
         return None
     cap = _size("weights_memory", weights_memory)
@@ -294,12 +294,12 @@ def _weights_cap(
 
 
 def _file_state(source: str | os.PathLike[str] | Checkpoint) -> str | None:
-    """Return the state of a model's files, by which its digests may be known; of an open checkpoint nothing is."""
+    """Return the state of a model's files, under which its digests may be stored; None for an open checkpoint."""
     return None if isinstance(source, Checkpoint) else state_of(Path(resolve(source)))
 
 
 def _page_store(model: Partner, state: str | None, folder: Path, limit: int) -> PageStore:
-    """Open the pages of a model, whose files had a state before it was opened, in a folder."""
+    """Open the page store of a model in a folder; `state` is the state of the model's files before they were opened."""
     known = _known(model.path, state, lambda: digests_of(model))
     executor, numerics = model.executor, numerics_of(model)
     form, _, version = executor.layout.partition(" ")
@@ -317,7 +317,7 @@ def _page_store(model: Partner, state: str | None, folder: Path, limit: int) -> 
 
 
 def _known(path: Path, state: str | None, measure: Callable[[], ModelDigests]) -> dict[str, Any]:
-    """Return the digests of a model, whose files had a state before it was opened; measure them if they are new."""
+    """Return a model's digests; compute and store them unless known for the files' state before opening."""
     known = known_digests(path) if state is not None and state_of(path) == state else None
     if known is None:
         known = measure().to_document()
@@ -334,9 +334,9 @@ def _open(
     check: Callable[[Checkpoint, Program], None] = lambda checkpoint, program: None,
     guessing: DrafterLoader | None = None,
 ) -> tuple[Partner, dict[str, Partner]]:
-    """Return a model with an executor, and the same with each of its adapters; errors as of `load`.
+    """Return the model with an executor, and a variant for each adapter; errors as in `load`.
 
-    Before weights are converted, `check` may raise, also of the files of a head that `guessing` has.
+    `check` may raise before any weights are converted; its errors may also concern the files of a head of `guessing`.
     """
     state = None if weights_memory is None else _file_state(name_or_path)
     checkpoint = name_or_path if isinstance(name_or_path, Checkpoint) else open_checkpoint(Path(resolve(name_or_path)))
@@ -345,7 +345,9 @@ def _open(
         check(checkpoint, program)
         changes = {name: read_adapter(path, checkpoint, program) for name, path in adapters.items()}
         whole = with_adapters(program, changes)
-        tokenizer = Tokenizer.from_checkpoint(checkpoint)  # before the weights: making it takes memory for a moment
+        tokenizer = Tokenizer.from_checkpoint(
+            checkpoint
+        )  # before the weights, since building it needs memory temporarily
         runner: Executor
         if len(division.ranks) > 1:
             if whole.is_encoder:
@@ -367,7 +369,9 @@ def _open(
         named = (checkpoint.path, *adapters.values(), guessing and guessing.head_path)
         if any(str(path) in str(error) for path in named if path):
             raise
-        raise ModelError(f"{checkpoint.path}: {error}") from error  # raised where only a tensor is known
+        raise ModelError(
+            f"{checkpoint.path}: {error}"
+        ) from error  # the error was raised where only the tensor was known
     variants = {
         name: Partner(
             checkpoint, with_adapters(program, {name: one}), tokenizer, runner, changed_by=Path(adapters[name])
@@ -378,7 +382,7 @@ def _open(
 
 
 def _named(adapters: Mapping[str, str | os.PathLike[str]], chosen: str | None) -> Mapping[str, str | os.PathLike[str]]:
-    """Return adapters whose names have been checked."""
+    """Return the adapters after validating their names."""
     if not isinstance(adapters, Mapping):
         raise ParameterError(f"adapters must be a mapping of names to files or folders, got {adapters!r:.60}")
     for name, path in adapters.items():

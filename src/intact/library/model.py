@@ -40,22 +40,22 @@ Likeliest: TypeAlias = tuple[tuple[int, int], ...]
 
 
 class Model(EmbeddingModel):
-    """A loaded model. Made by `load`; several threads and coroutines may use it at once (docs/engine.md).
+    """A loaded model, created by `load`. Threads and coroutines may use it concurrently (docs/engine.md).
 
     Attributes
     ----------
     tokenizer : Tokenizer
-        Text to tokens and back; its `chat_template` if the model has one.
+        Converts text to tokens and back; has a `chat_template` if the model has one.
     program : Program
-        The operations that a token passes through.
+        The operations that each token passes through.
     checkpoint : Checkpoint
-        The file that it came from.
+        The file that the model was loaded from.
     context : int
-        The most tokens of a prompt and its continuation.
+        Maximum number of tokens in a prompt and its continuation.
 
     Examples
     --------
-    A model is loaded once, and answers from any number of threads::
+    Load a model once and use it from any number of threads::
 
         model = intact.load("smollm2-135m")
         ((answer,),) = model.generate("The sky is", max_tokens=16)
@@ -71,35 +71,35 @@ class Model(EmbeddingModel):
         on_error: Literal["raise", "return"] = "raise",
         **options: Unpack[RequestFields],
     ) -> list[list[Completion]]:
-        """Continue prompts.
+        """Generate continuations of prompts.
 
         Parameters
         ----------
         prompts : str, list of int, ChatPrompt, or a list of these
-            Texts (special tokens written in them count as such), token ids, or messages for the chat template.
+            Texts (special tokens written in them are recognised), token ids, or messages for the chat template.
         n : int
-            Samples of each prompt, 1,048,576 at most.
+            Number of samples per prompt, at most 1,048,576.
         ids : list of str, optional
-            A name for each prompt; the draws depend on seed, name and sample number. By default a digest of the
-            prompt's tokens, so that they never depend on a place in a batch.
+            A name for each prompt. The draws depend on the seed, the name and the sample number. By default the name is
+            a digest of the prompt's tokens, so that draws never depend on the position in a batch.
         on_error : {'raise', 'return'}
-            If a sample fails while running: raise its error once all others have ended, or return it as
+            If a sample fails while running: raise its error once all other samples have ended, or return it as
             `Completion.error`.
         **options
-            The fields of `SamplingParameters` (max_tokens, temperature, top_p, stop, seed, ...), of `ServiceFields`:
-            logprobs, receipt, priority, draft, of `MixFields`: mix, shadow, and of `AdapterFields`: adapter.
+            The fields of `SamplingParameters` (max_tokens, temperature, top_p, stop, seed, ...), of `ServiceFields`
+            (logprobs, receipt, priority, draft), of `MixFields` (mix, shadow) and of `AdapterFields` (adapter).
 
         Returns
         -------
         list of list of Completion
-            For each prompt its n samples.
+            The n samples of each prompt.
 
         Raises
         ------
         ParameterError
-            If a parameter is impossible, or a prompt is empty or too long; nothing has run then.
+            If a parameter is invalid, or a prompt is empty or too long; nothing has run then.
         CapacityError
-            If the KV cache's cap is too small for a sequence.
+            If the cap on the KV cache is too small for a sequence.
         """
         checked = GenerateOptions.of(options, n=n, ids=ids, on_error=on_error)
         jobs = self._jobs(as_prompts(prompts), checked)
@@ -113,10 +113,10 @@ class Model(EmbeddingModel):
         id: str | None = None,  # noqa: A002
         **options: Unpack[RequestFields],
     ) -> Iterator[Chunk]:
-        """Continue one prompt token by token: the first sample that `generate` would give, chunk by chunk.
+        """Stream the first sample that `generate` would return for a prompt, chunk by chunk.
 
         Parameters are checked when this is called; leaving the iterator early ends the generation. Each chunk carries
-        its log-probability; if `logprobs` is true, a receipt does too.
+        its log-probability; if `logprobs` is true, a receipt contains them too.
         """
         chunks: deque[Chunk] = deque()
 
@@ -157,7 +157,7 @@ class Model(EmbeddingModel):
                 self._driver.notify(loop, finished.set)
 
         checked = GenerateOptions.of(options, n=n, ids=ids, on_error=on_error, listen=listen)
-        # in a thread: a long text and a large constraint take their time
+        # in a thread: tokenizing a long text or compiling a large constraint takes time
         jobs = await asyncio.to_thread(lambda: self._jobs(as_prompts(prompts), checked))
         remaining = len(jobs) * checked.n
         with self._posted(jobs):
@@ -171,7 +171,7 @@ class Model(EmbeddingModel):
         id: str | None = None,  # noqa: A002
         **options: Unpack[RequestFields],
     ) -> AsyncIterator[Chunk]:
-        """`stream` for coroutines. A reader who falls 64 chunks behind pauses the sample until it catches up."""
+        """`stream` for coroutines. If the reader falls 64 chunks behind, the sample pauses until it catches up."""
         async with aclosing(self.asamples(prompt, id=id, **options)) as chunks:
             async for _, chunk in chunks:
                 if isinstance(chunk, Chunk):
@@ -187,11 +187,11 @@ class Model(EmbeddingModel):
         id: str | None = None,  # noqa: A002
         **options: Unpack[RequestFields],
     ) -> AsyncGenerator[tuple[int, Chunk | Completion], None]:
-        """Continue one prompt n times, for coroutines: yield each sample's number and chunk, last its completion.
+        """Stream n samples of one prompt, for coroutines: yield (sample number, chunk), each completion last.
 
-        The order is part of the result: the first token of each sample, the second of each that goes on, and so forth,
-        in whatever order the engine drew them. A failure is its sample's `Completion.error`. A reader who falls behind
-        by 64 chunks a sample pauses all of them until it catches up.
+        The order is deterministic, whatever order the engine draws tokens in: the first chunk of each sample, then the
+        second of each unfinished sample, and so on. If a sample fails, its `Completion.error` is set. If the reader
+        falls 64 chunks per sample behind, all samples pause until it catches up.
         """
         stream = SampleStream(self._driver)
         checked = GenerateOptions.of(options, n=n, ids=None if id is None else [id], listen=stream.listen)
@@ -216,23 +216,24 @@ class Model(EmbeddingModel):
         id: str | None = None,  # noqa: A002
         **options: Unpack[RequestFields],
     ) -> Completion:
-        """Answer a conversation, once.
+        """Return the answer to a conversation.
 
         Parameters
         ----------
         messages : sequence of mappings
             The turns, each with `role` and `content`.
         now : datetime or str, optional
-            The time for a chat template that writes the date, such as "2026-11-20T17:45:00"; by default the clock's.
+            The time for a chat template that writes the date, such as "2026-11-20T17:45:00"; by default the current
+            time.
         id : str, optional
-            The prompt's name, by which its draws are keyed, as in `ids` of `generate`.
+            The prompt's name, which keys its draws, as in `ids` of `generate`.
         **options
             As in `generate`.
 
         Raises
         ------
         ParameterError
-            If the model has no chat template, or the template refuses the messages; or if `n` is not 1.
+            If the model has no chat template, the template rejects the messages, or `n` is not 1.
         """
         prompt = _chat_prompt(messages, now)
         return self.generate(prompt, ids=None if id is None else [id], **_for_one(options))[0][0]
@@ -245,7 +246,7 @@ class Model(EmbeddingModel):
         id: str | None = None,  # noqa: A002
         **options: Unpack[RequestFields],
     ) -> Iterator[Chunk]:
-        """`chat`, token by token."""
+        """Stream the answer that `chat` would return, token by token."""
         return self.stream(_chat_prompt(messages, now), id=id, **_for_one(options))
 
     async def achat(
@@ -278,8 +279,8 @@ class Model(EmbeddingModel):
     def logits(self, tokens: Prompt, raw: bool = False) -> NDArray[np.float32] | tuple[NDArray[np.int32], int]:
         """Compute the logits after each token, (tokens, vocabulary).
 
-        Unlike other calls it shares no steps: others wait until the whole text is through, and the youngest of them
-        lose pages where it needs more. `logprobs` runs beside them.
+        Unlike other calls, this one is not batched with other requests: they wait until the whole sequence has been
+        processed, and the most recent of them lose cache pages if it needs more. `logprobs` does share steps with them.
 
         Returns
         -------
@@ -294,7 +295,7 @@ class Model(EmbeddingModel):
         return (rows, 1 << LOGIT_FRACTION) if raw else rows
 
     def logprobs(self, tokens: Prompt) -> NDArray[np.int64]:
-        """Compute the log-probability of each token but the first, given those before it.
+        """Compute the log-probability of each token except the first, given the tokens before it.
 
         Returns
         -------
@@ -306,9 +307,9 @@ class Model(EmbeddingModel):
         return scoring.result()[0]
 
     async def ascores(self, tokens: Prompt, top_logprobs: int = 0) -> tuple[NDArray[np.int64], list[Likeliest]]:
-        """`logprobs` for coroutines, and the likeliest tokens at the place of each, as in `Completion.top`.
+        """`logprobs` for coroutines; also returns the likeliest tokens at each position, as in `Completion.top`.
 
-        The text shares steps with whatever else runs; cancelling the task ends it after the current step.
+        The request is batched with other running requests; cancelling the task ends it after the current step.
         """
         loop, finished = asyncio.get_running_loop(), asyncio.Event()
         scoring = await asyncio.to_thread(
@@ -320,7 +321,7 @@ class Model(EmbeddingModel):
         return scoring.result()
 
     def _scoring(self, tokens: Prompt, top: int = 0, listen: Callable[[], None] = lambda: None) -> Scoring:
-        """Return a checked request for the log-probabilities of a text."""
+        """Return a validated request for the log-probabilities of a sequence."""
         self.refuse_encoder()
         top = SamplingParameters(top_logprobs=top).top_logprobs
         scoring = Scoring(self._text(tokens), top, listen)
@@ -337,7 +338,7 @@ class Model(EmbeddingModel):
         return tokens
 
     def _jobs(self, prompts: Sequence[Prompt], options: GenerateOptions) -> list[Job]:
-        """Return a checked job for each prompt."""
+        """Return a validated job for each prompt."""
         self.refuse_encoder()
         several, parameters = len(prompts) > 1, options.parameters
         jobs = []
@@ -360,7 +361,7 @@ class Model(EmbeddingModel):
     def _read_prompt(
         self, prompt: Prompt, what: str, options: GenerateOptions
     ) -> tuple[list[int], PromptSource | None]:
-        """Return the tokens of a prompt, and their source if receipts are requested and it is a text or messages."""
+        """Return a prompt's tokens, and their source if receipts are requested and the prompt is a text or messages."""
         if options.hash is None:
             return tokens_of(self, prompt, what), None
         if isinstance(prompt, ChatPrompt):
@@ -372,7 +373,7 @@ class Model(EmbeddingModel):
         return source.encode(self.tokenizer, self.context), source
 
     def _shadows(self, options: GenerateOptions, count: int) -> Sequence[Prompt | None]:
-        """Return the shadow of each prompt."""
+        """Return the shadow prompt of each prompt."""
         if options.shadow is None:
             return [None] * count
         shadows = as_prompts(options.shadow)
@@ -383,7 +384,7 @@ class Model(EmbeddingModel):
     def _mixing(
         self, options: GenerateOptions, tokens: list[int], shadow: Prompt | None
     ) -> tuple[Mixing | None, Decoding | None]:
-        """Return the mix of a prompt's samples for the engine, and for receipts if they are requested."""
+        """Return the mix of a prompt's samples in two forms: for the engine, and for receipts if they are requested."""
         if options.chosen is None:
             return None, None
         check_partners(options.chosen, len(self.partners))
@@ -409,7 +410,7 @@ class Model(EmbeddingModel):
         source: PromptSource | None,
         decoding: Decoding | None,
     ) -> ChainRecorder | None:
-        """Return the recorder that makes the receipts of a prompt's samples; None if none are requested."""
+        """Return the recorder that creates the receipts of a prompt's samples; None if none are requested."""
         if options.hash is None:
             return None
         variant = self.variant(options.adapter)
@@ -426,10 +427,10 @@ def _chat_prompt(messages: Sequence[Mapping[str, Any]], now: datetime | str | No
 
 
 def _for_one(options: RequestFields, call: str = "chat", several: str = "give generate a ChatPrompt") -> RequestFields:
-    """Return the options of one answer, without the number of answers, which type checkers do not let pass."""
+    """Return the options for a single answer, without `n`, which type checkers reject but callers may still pass."""
     others: dict[str, Any] = dict(options)
     if "tools" in others:
-        raise ParameterError("tools stand in the prompt: give generate a ChatPrompt(messages, {'tools': [...]})")
+        raise ParameterError("tools are part of the prompt: give generate a ChatPrompt(messages, {'tools': [...]})")
     if "ids" in others:
         raise ParameterError(f"{call} gives one answer, and ids names several: give id")
     if whole(n := others.pop("n", 1)) != 1:

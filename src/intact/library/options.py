@@ -1,4 +1,4 @@
-"""The arguments of a request by name, and their check."""
+"""The keyword arguments of requests, and their validation."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from intact.receipts.canonical import HashName
 from intact.receipts.make import wanted_hash
 
 MOST_SAMPLES = 1 << 20
-"""Limit on the samples of a prompt, whose keys are all made first."""
+"""Limit on the samples per prompt; their keys are all created up front."""
 
 
 class ServiceFields(TypedDict, total=False):
-    """The service of a request and what its answers carry, as arguments by name; no token depends on them.
+    """Keyword arguments for how a request is served and what its answers carry; they do not affect the tokens.
 
     Attributes
     ----------
     logprobs : bool
         If true, completions carry the log-probabilities of their tokens.
     priority : int
-        From -8 to 8: higher goes first among requests of the same model at the same time.
+        From -8 to 8; among concurrent requests to a model, higher priorities are served first.
     draft : bool
-        If true, as by default, the model's drafter may guess ahead.
+        If true, the default, the model's drafter may be used.
     receipt : bool, 'sha256' or 'blake3'
-        If not false, completions carry a receipt, by which others can verify them (docs/receipts.md); True: by
-        SHA-256. The first one of a model reads its weights again, to digest them.
+        If not false, completions carry a receipt with which others can verify them (docs/spec/receipts.md). True means
+        SHA-256. A model's first receipt reads its weights again to compute their digest.
     """
 
     logprobs: bool
@@ -44,14 +44,14 @@ class ServiceFields(TypedDict, total=False):
 
 
 class MixFields(TypedDict, total=False):
-    """The mix that tokens are drawn from, as arguments by name (docs/mixing.md).
+    """Keyword arguments for the mix that tokens are drawn from (docs/mixing.md).
 
     Attributes
     ----------
     mix : str or mapping, optional
-        Its name, or a mapping of `name` and parameters.
+        Name of the mix, or a mapping of `name` and parameters.
     shadow : prompt or list of prompts, optional
-        What the same model reads beside each prompt, if the mix takes that.
+        For each prompt, a second prompt that the same model reads in parallel, if the mix takes one.
     """
 
     mix: str | Mapping[str, Any] | None
@@ -59,26 +59,26 @@ class MixFields(TypedDict, total=False):
 
 
 class AdapterFields(TypedDict, total=False):
-    """The adapter that a request takes, as an argument by name (docs/adapters.md).
+    """Keyword argument for a request's adapter (docs/adapters.md).
 
     Attributes
     ----------
     adapter : str, optional
-        Its name, "" for the model without one; by default that of `load`.
+        Name of the adapter, "" for the model without one; by default the one given to `load`.
     """
 
     adapter: str | None
 
 
 class RequestFields(SamplingFields, ServiceFields, MixFields, AdapterFields, total=False):
-    """The arguments by name of all that generates: of `SamplingParameters` and of the three groups above."""
+    """Keyword arguments of all generating calls: those of `SamplingParameters` and of the three groups above."""
 
 
 _SERVICE = (*ServiceFields.__annotations__, *MixFields.__annotations__, *AdapterFields.__annotations__)
 
 
 def check_option_names(given: Iterable[str]) -> None:
-    """Raise ParameterError if a name is none of `RequestFields`."""
+    """Raise ParameterError if a name is not one of `RequestFields`."""
     for name in given:
         if name not in DEFINITIONS and name not in _SERVICE:
             raise ParameterError(unknown_name(f"there is no option {name!r:.60}", name, [*DEFINITIONS, *_SERVICE]))
@@ -86,12 +86,12 @@ def check_option_names(given: Iterable[str]) -> None:
 
 @dataclass(kw_only=True)
 class GenerateOptions:
-    """The arguments of `Model.generate` beside the prompts, checked; `listen` is called with each chunk.
+    """The validated arguments of `Model.generate` except the prompts; `listen` is called with each chunk.
 
     Raises
     ------
     ParameterError
-        If one is impossible.
+        If one is invalid.
     """
 
     parameters: SamplingParameters
@@ -120,14 +120,14 @@ class GenerateOptions:
 
     @classmethod
     def of(cls, fields: RequestFields, **others: Any) -> GenerateOptions:
-        """Make options of the arguments by name, and of others that have fields here."""
+        """Create options from keyword arguments and from other values that have fields here."""
         given: dict[str, Any] = dict(fields)
         check_option_names(given)
         service = {name: given.pop(name) for name in _SERVICE if name in given}
         return cls(parameters=SamplingParameters.by_name(given), **service, **others)
 
     def name(self, i: int, tokens: list[int], count: int) -> str:
-        """Return the name of a prompt, by which its draws are keyed."""
+        """Return a prompt's name, which keys its draws."""
         if self.ids is None:
             return prompt_id(tokens)
         if isinstance(self.ids, str) or len(as_sequence(self.ids, "ids")) != count:

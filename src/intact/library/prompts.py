@@ -1,4 +1,4 @@
-"""Prompts: texts, token ids or messages, one or several of them, as tokens of a model."""
+"""Convert prompts, given as texts, token ids or messages, to a model's tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     Raises
     ------
     ParameterError
-        If there is none, or something else among them.
+        If there is no prompt, or an item is not one.
     """
     if isinstance(prompts, str | bytes | ChatPrompt):
         return [prompts]
@@ -38,12 +38,12 @@ def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
 
 
 def tokens_of(model: LoadedModel, prompt: Prompt, what: str) -> list[int]:
-    """Return the tokens of a prompt; `what` is what errors call it.
+    """Return the tokens of a prompt; `what` names it in error messages.
 
     Raises
     ------
     ParameterError
-        If it is no prompt, holds a token that the model has not, or a text is longer than the context.
+        If it is not a prompt, has a token outside the vocabulary, or is a text longer than the context.
     """
     if isinstance(prompt, str | bytes):
         return model.tokenizer.encode(prompt, most=model.context)
@@ -61,7 +61,7 @@ def tokens_of(model: LoadedModel, prompt: Prompt, what: str) -> list[int]:
 
 
 def _no_token(place: int, found: object, what: str) -> ParameterError:
-    """Return the error for something else than an integer in a list of tokens."""
+    """Return the error for an item in a list of tokens that is not an integer."""
     if isinstance(found, Mapping):
         return ParameterError(f"{what} is a list of messages: use chat, or give them as ChatPrompt(messages)")
     if isinstance(found, str | bytes | ChatPrompt) or is_sequence(found):
@@ -70,17 +70,17 @@ def _no_token(place: int, found: object, what: str) -> ParameterError:
 
 
 def is_sequence(value: object) -> bool:
-    """Return whether a value is a sequence, or an array with an order."""
+    """Return true if a value is a sequence or an array with at least one dimension."""
     return isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def as_sequence(value: Any, what: str) -> Sequence[Any]:
-    """Return a value that is a sequence, and no text.
+    """Return a value that must be a sequence, but not a string.
 
     Raises
     ------
     ParameterError
-        If it is something else.
+        If it is anything else.
     """
     if isinstance(value, str | bytes) or not is_sequence(value):
         raise ParameterError(f"{what} must be a text or a list of token ids, got {value!r:.60}")

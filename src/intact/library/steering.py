@@ -1,8 +1,9 @@
 """Steering vectors: the mean difference of hidden states between texts of two kinds (docs/adapters.md).
 
-Activation steering (Azizi et al., arXiv 2507.04742): of pairs of texts, such as a concise and a verbose solution of one
-problem, the difference of the residual stream behind a layer at the last token, on average. Added while the model
-writes, it moves texts towards the first kind. Computed in the fp32 profile, whose bits are the same on every machine.
+Activation steering (Azizi et al., arXiv 2507.04742) takes pairs of texts, such as a concise and a verbose solution of
+one problem, and averages the difference of the residual stream after a layer at the last token. Added during
+generation, the vector moves texts towards the first kind. It is computed in the fp32 profile, whose bits are the same
+on every machine.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ CHUNK = 256
 
 
 class TextPair(NamedTuple):
-    """Two texts: steering moves from the one kind towards the other."""
+    """Two texts: steering moves generation from the kind of `away` to the kind of `toward`."""
 
     toward: str
     away: str
@@ -45,23 +46,25 @@ def steering_vectors(
     threads: int | None = None,
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> dict[int, NDArray[np.float32]]:
-    """Return the steering vectors of a model behind some layers.
+    """Compute a model's steering vectors for the outputs of some layers.
 
     Parameters
     ----------
     name_or_path
         As for `intact.load`.
     pairs
-        Texts as the model reads them, chat template and all; special tokens written in them count as such.
+        Texts exactly as the model reads them, including the chat template; special tokens written in them are
+        recognised.
     layers
-        Numbers of layers, from 0.
+        Layer numbers, from 0.
     progress
-        Called with the texts that were read, of each layer anew, and their number in all.
+        Called with the number of texts read so far and the total; every text is read once per layer.
 
     Returns
     -------
     dict
-        By layer the mean of `toward` minus `away`, float32 (width,): differences and mean in float64, in order.
+        For each layer the mean of `toward` minus `away`, float32 (width,); differences and mean are computed in
+        float64, in order.
 
     Raises
     ------
@@ -69,9 +72,9 @@ def steering_vectors(
         If there are no pairs or no layers, a text is empty or too long, or the model has no such layer.
     """
     if not pairs:
-        raise ParameterError("there are no pairs of texts to take the difference of")
+        raise ParameterError("there are no pairs of texts: give at least one")
     if not layers:
-        raise ParameterError("there are no layers to make vectors of: give their numbers, such as [15]")
+        raise ParameterError("there are no layers: give their numbers, such as [15]")
     with open_checkpoint(Path(resolve(name_or_path))) as checkpoint:
         program, tokenizer = build_program(checkpoint), Tokenizer.from_checkpoint(checkpoint)
         count = len(layer_ends(program))
@@ -99,7 +102,7 @@ def _tokens(tokenizer: Tokenizer, text: str, i: int, context: int) -> NDArray[np
 
 
 class _States:
-    """Gives the residual stream behind a layer: the program up to there, whose head reads the stream itself."""
+    """Computes the residual stream after a layer: the program up to there, with a head that reads the stream itself."""
 
     def __init__(self, program: Program, layer: int, longest: int, threads: int | None) -> None:
         from intact.executors.native import NativeExecutor
@@ -111,7 +114,7 @@ class _States:
         self._executor.reserve_pages(len(self._pages))
 
     def last(self, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Return the last token's row, float32 (width,)."""
+        """Return the residual stream at the last token, float32 (width,)."""
         for start in range(0, len(tokens), CHUNK):
             part = tokens[start : start + CHUNK]
             self._executor.step_float([SequenceChunk(start, part, self._pages)], np.array([len(part) - 1]))
@@ -119,22 +122,22 @@ class _States:
         return row
 
     def close(self) -> None:
-        """Free its memory."""
+        """Free the executor's memory."""
         self._executor.close()
 
 
 def write_vectors(path: str | os.PathLike[str], vectors: Mapping[int, NDArray[np.float32]], model_hint: str) -> None:
-    """Write steering vectors as a GGUF file of control vectors, which llama.cpp reads too.
+    """Write steering vectors as a GGUF control-vector file, which llama.cpp can also read.
 
     Parameters
     ----------
     model_hint : str
-        The architecture that they are of.
+        Architecture of the vectors' model.
 
     Raises
     ------
     OSError
-        If it cannot be written.
+        If the file cannot be written.
     """
     metadata = {
         "general.architecture": "controlvector",

@@ -1,4 +1,4 @@
-"""Classifiers of images: integers from the pixels' rows to the logits, the same bits in any batch."""
+"""Image classifiers in integers, from pixel rows to logits; an image's bits are the same in any batch."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Classified:
     Attributes
     ----------
     index : int
-        The number of the class with the largest logit; of equal ones the least.
+        Number of the class with the largest logit; on ties the smallest number.
     label : str
-        Its name.
+        Name of the class.
     logprob : float
-        Its log-probability in nats, an integer divided by 2^24.
+        Log-probability of the class in nats; an integer divided by 2^24.
     """
 
     index: int
@@ -51,27 +51,27 @@ class Classified:
 
 
 class _PixelRows:
-    """The exchange of a classifier's program: sets the rows of pixels, float64 (rows, pixels), of the next step."""
+    """The exchange of a classifier's program: supplies the pixel rows of the next step, float64 (rows, pixels)."""
 
     def __init__(self) -> None:
         self.rows: NDArray[np.float64] = np.zeros((0, 0))
 
     def __call__(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
-        """Set the rows of a step: floats, or integers in Q20, rounded half up."""
+        """Write a step's pixel rows to the target: as floats, or as integers in Q20, rounded half up."""
         whole[:] = self.rows if whole.dtype.kind == "f" else np.floor(np.ldexp(self.rows, _FRACTION) + 0.5)
 
 
 class ImageClassifier:
-    """A classifier of images, loaded by `load_classifier`. A context manager: leaving it closes.
+    """An image classifier, loaded by `load_classifier`. A context manager that closes the classifier on exit.
 
-    An image has the same logits to the bit whatever stands beside it, at any number of threads and on any machine.
+    An image's logits are bit-identical in any batch, with any number of threads, on any machine.
 
     Attributes
     ----------
     form : ImageForm
-        The sizes of its images.
+        Sizes of the model's images.
     labels : tuple of str
-        The names of the classes.
+        Names of the classes.
     images_a_step : int
     """
 
@@ -95,7 +95,7 @@ class ImageClassifier:
         return self._open().description
 
     def classify(self, images: ArrayLike) -> list[Classified]:
-        """Return the class of each image; parameters and errors as of `logits`."""
+        """Return the class of each image; parameters and errors are the same as in `logits`."""
         given = self._checked(images)
         with self._lock:
             logits, executor = self._run(given)
@@ -111,18 +111,18 @@ class ImageClassifier:
         Parameters
         ----------
         images : uint8 or floats (count, channels, height, width)
-            Of the model's size. Values of pixels from 0 to 255, which become the model's numbers as its
-            preprocessor_config.json says; or floats that are these numbers already, `pixel_values` in Transformers.
+            Images of the model's size. Pixel values from 0 to 255, which are normalised as preprocessor_config.json
+            specifies; or floats that are already normalised, `pixel_values` in Transformers.
 
         Returns
         -------
         float64 (count, classes)
-            Exact: in integer profiles integers divided by 2^16, in fp32 values of float32.
+            Exact values: integers divided by 2^16 in integer profiles, float32 values in fp32.
 
         Raises
         ------
         ParameterError
-            If images are of another size or type, or a number is not finite or beyond `LARGEST`.
+            If images have another size or type, or a number is not finite or exceeds `LARGEST`.
         ModelError
             If the classifier is closed, or the weights are too large for the fp32 profile.
         """
@@ -132,7 +132,7 @@ class ImageClassifier:
         return logits.astype(np.float64) / (1 << LOGIT_FRACTION if logits.dtype == np.int32 else 1)
 
     def _checked(self, images: ArrayLike) -> NDArray[Any]:
-        """Return images as an array that the model takes, or raise."""
+        """Return images as an array that the model accepts, or raise."""
         form = self.form
         size = f"(count, {form.channels}, {form.height}, {form.width}), the model's channels, height and width"
         try:
@@ -149,14 +149,14 @@ class ImageClassifier:
         return given
 
     def _rows(self, images: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the rows of images, those of class tokens are zeros: float64 (count * (1 + patches), pixels)."""
+        """Return the pixel rows of images, with zeros for class tokens: float64 (count * (1 + patches), pixels)."""
         if images.dtype == np.uint8:
             images = self._model.levels[np.arange(self.form.channels)[:, None, None], images]
         patches = cut_patches(images.astype(np.float64), self.form)
         return np.pad(patches, ((0, 0), (1, 0), (0, 0))).reshape(-1, self.form.pixels)
 
     def _run(self, images: NDArray[Any]) -> tuple[NDArray[Any], Executor]:
-        """Return the logits, in Q16 or as float32, and the executor; the caller has the lock."""
+        """Return the logits, in Q16 or as float32, and the executor; the caller must hold the lock."""
         executor, program = self._open(), self._model.program
         floats = executor.profile == "fp32"
         step = executor.step_float if floats else executor.step
@@ -179,7 +179,7 @@ class ImageClassifier:
         return self._executor
 
     def close(self) -> None:
-        """Free the weights; nothing can run any more."""
+        """Free the weights; the classifier cannot be used afterwards."""
         with self._lock:
             if self._executor is not None:
                 self._executor.close()
@@ -203,22 +203,22 @@ def load_classifier(
     executor: Literal["native", "reference"] = "native",
     rows: int = 1024,
 ) -> ImageClassifier:
-    """Load a classifier of images: a vision transformer (ViT).
+    """Load an image classifier: a vision transformer (ViT).
 
     Parameters
     ----------
     name_or_path : str, path or Checkpoint
-        A folder of safetensors with config.json and preprocessor_config.json, of the class ViTForImageClassification.
-        Nothing is fetched.
+        A safetensors folder with config.json and preprocessor_config.json, of the class ViTForImageClassification.
+        Nothing is downloaded.
     profile, threads, bits, executor
-        As of `intact.load`.
+        As in `intact.load`.
     rows : int
-        Rows a step, of which an image has one for each patch and one more. An image at least is run; no bit changes.
+        Rows per step; an image takes one row per patch plus one. A step runs at least one image. Does not change a bit.
 
     Raises
     ------
     FormatError, ModelError, ParameterError
-        Naming the file and what in it was wrong.
+        If a file or an argument is invalid; the message names the file and the problem.
     """
     parts, width = parse_profile(profile), whole(bits)
     if width not in (8, 4):
@@ -234,5 +234,7 @@ def load_classifier(
     except ModelError as error:
         if str(checkpoint.path) in str(error):
             raise
-        raise ModelError(f"{checkpoint.path}: {error}") from error  # raised where only a tensor is known
+        raise ModelError(
+            f"{checkpoint.path}: {error}"
+        ) from error  # the error was raised where only the tensor was known
     return ImageClassifier(checkpoint.path, model, runner, pixels, rows_a_step=rows)

@@ -1,1 +1,1 @@
-"""Measurements of this engine, and of others: speed, plans of clusters, conformance by digest, audits."""
+"""Measurements of this engine and of others: speed, cluster plans, conformance digests, audits."""

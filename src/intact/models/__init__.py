@@ -1,4 +1,4 @@
-"""Checkpoints to Programs: one declarative file an architecture."""
+"""Build Programs from checkpoints; each architecture is one declarative file."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ __all__ = [
 
 
 class StoredTogether(NamedTuple):
-    """A tensor of a file that holds several matrices, or one in another shape than matrices have.
+    """A tensor in a file that holds several matrices, or one matrix in a different shape.
 
     Attributes
     ----------
     name : str
     shape : tuple of int
-        In the file.
+        Shape in the file.
     parts : tuple of str
-        The names that `split_matrices` gives the matrices, in the order of their bytes, which are the tensor's; empty
-        if they stand in it row by row.
+        The names that `split_matrices` gives to the matrices, in the order of their bytes, which together are exactly
+        the tensor's bytes; empty if the matrices are interleaved row by row.
     """
 
     name: str
@@ -53,14 +53,15 @@ class StoredTogether(NamedTuple):
 
 
 def _name_of(value: object) -> str | None:
-    """Return the name of an architecture; None for other objects and for classes that architectures share."""
+    """Return the name of an architecture; None for other objects and for base classes of architectures."""
     return value.own_name() if isinstance(value, type) and issubclass(value, Decoder) else None
 
 
 ARCHITECTURES: Registry[type[Decoder]] = Registry("intact.architectures", __name__, _name_of)
-"""The architectures by their names: those of this package's files, and those of other packages.
+"""All architectures by name, from this package and from plugins.
 
-A name is that in GGUF, but for architectures whose GGUF files are another's (`Decoder.name`).
+The name is the one used in GGUF, except for architectures whose GGUF files use another architecture's name
+(`Decoder.name`).
 """
 
 
@@ -70,7 +71,7 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     Raises
     ------
     ModelError
-        If it names none that is known.
+        If it names no known architecture.
     """
     gguf = checkpoint.format == "gguf"
     key = "general.architecture" if gguf else "architectures"
@@ -85,7 +86,7 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     if not gguf and (found := _of_class(checkpoint.metadata, names)) is not None:
         return found
     if not gguf and is_vision_model(checkpoint):
-        raise ModelError(f"{checkpoint.path}: classifies images and reads no text: load it by intact.load_classifier")
+        raise ModelError(f"{checkpoint.path}: classifies images and reads no text: load it with intact.load_classifier")
     if not gguf and any(map(names_eagle_head, names)):
         raise ModelError(
             f"{checkpoint.path}: drafts for another model: load that one with draft_model={checkpoint.path}"
@@ -101,7 +102,7 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
 
 
 def _of_gguf(name: str, metadata: Mapping[str, Any]) -> type[Decoder] | None:
-    """Return the architecture of a GGUF file by its name and metadata, or None; import no others than may share it."""
+    """Return a GGUF file's architecture, or None; import only those that may share its name."""
     named = ARCHITECTURES.usable(name)
     if named is None or named.gguf != name:
         return None
@@ -111,7 +112,7 @@ def _of_gguf(name: str, metadata: Mapping[str, Any]) -> type[Decoder] | None:
 
 
 def _of_class(metadata: Mapping[str, Any], names: Sequence[str]) -> type[Decoder] | None:
-    """Return the architecture of a class of Transformers, or None; import no others than may know the class."""
+    """Return the architecture of a Transformers class, or None; import only those that may know the class."""
     words = {*names, *map(language_model, names), str(metadata.get("model_type"))}
     known = _class_names(metadata, names, ARCHITECTURES.naming(words))
     for name in names:
@@ -121,14 +122,14 @@ def _of_class(metadata: Mapping[str, Any], names: Sequence[str]) -> type[Decoder
 
 
 def _gguf_names() -> dict[str, type[Decoder]]:
-    """Map the names in GGUF files to architectures."""
+    """Map names in GGUF files to architectures."""
     return {own: one for own, one in ARCHITECTURES.working().items() if own == one.gguf}
 
 
 def _class_names(
     metadata: Mapping[str, Any], names: Sequence[str], architectures: Mapping[str, type[Decoder]]
 ) -> dict[str, type[Decoder]]:
-    """Map class names of Transformers to architectures; those that claim a checkpoint go before others."""
+    """Map Transformers class names to architectures; architectures that claim the checkpoint take precedence."""
     known: dict[str, type[Decoder]] = {}
     claimed: dict[str, type[Decoder]] = {}
     for architecture in architectures.values():
@@ -141,12 +142,12 @@ def _class_names(
 
 
 def split_matrices(checkpoint: Checkpoint) -> Checkpoint:
-    """Return a checkpoint in which no tensor holds several matrices, as Phi-3's and stacked experts do.
+    """Split tensors that hold several matrices, such as Phi-3's or stacked experts; return the resulting checkpoint.
 
     Raises
     ------
     ModelError
-        If the architecture is unknown, a hyper-parameter is wrong, or the rows do not add up.
+        If the architecture is unknown, a hyper-parameter is invalid, or the row counts do not add up.
     """
     architecture = find_architecture(checkpoint)
     fused = architecture.gguf_fused if checkpoint.format == "gguf" else architecture.fused
@@ -156,7 +157,7 @@ def split_matrices(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def stored_together(checkpoint: Checkpoint) -> list[StoredTogether]:
-    """Return the tensors of a checkpoint that `split_matrices` divides; errors as of that."""
+    """Return the tensors of a checkpoint that `split_matrices` splits; errors as in that function."""
     split = split_matrices(checkpoint)
     parts = [tensor for name, tensor in split.tensors.items() if tensor is not checkpoint.tensors.get(name)]
     parts.sort(key=lambda part: _address(part.data))
@@ -172,7 +173,7 @@ def stored_together(checkpoint: Checkpoint) -> list[StoredTogether]:
 
 
 def stored_apart(checkpoint: Checkpoint) -> list[str]:
-    """Return the names of matrices that GGUF files of the architecture hold together, and this checkpoint apart."""
+    """Return the names of matrices that are separate in this checkpoint but fused in the architecture's GGUF files."""
     architecture = find_architecture(checkpoint)
     parts = {part for stem in architecture.gguf_fused for part in PARTS[stem]}
     names = [(name, match[2]) for name in checkpoint.tensors if (match := GGUF_LAYER.fullmatch(name))]
@@ -184,11 +185,11 @@ def _address(data: NDArray[np.uint8]) -> int:
 
 
 def build_program(checkpoint: Checkpoint) -> Program:
-    """Return the Program of a checkpoint.
+    """Build the Program of a checkpoint.
 
     Raises
     ------
     ModelError
-        If the architecture is unknown, or a hyper-parameter or tensor is missing or misshapen.
+        If the architecture is unknown, or a hyper-parameter or tensor is missing or has the wrong shape.
     """
     return find_architecture(checkpoint)(checkpoint).build()

@@ -1,4 +1,4 @@
-"""The program of the worker process that matches the patterns of an adapter's configuration, which a stranger wrote."""
+"""Worker process program that matches the patterns in an adapter's configuration, which is untrusted input."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 
 def find_patterns(patterns: Sequence[str], modules: Sequence[str]) -> list[str | None]:
-    """Return for each module the first pattern that matches its name, by PEFT's rule (`get_pattern_key`)."""
+    """Return for each module the first pattern that matches its name, following PEFT (`get_pattern_key`)."""
     return [next((one for one in patterns if re.match(rf"(.*\.)?({one})$", name)), None) for name in modules]
 
 

@@ -1,11 +1,12 @@
-"""Adapters: low-rank changes of a model's matrices, and vectors that are added to its rows between layers.
+"""Adapters: low-rank changes to a model's matrices, and vectors added to its rows between layers.
 
-LoRA adapters are read from PEFT's folders and llama.cpp's GGUF files, steering vectors from GGUF's control vectors.
+LoRA adapters are read from PEFT folders and llama.cpp GGUF files, steering vectors from GGUF control-vector files.
 
-A matrix W becomes W + s B A, with A of r rows and B of r columns and s = alpha / r, or alpha / sqrt(r) in PEFT's
-rank-stabilised form (Hu et al., arXiv 2106.09685; Kalajdzievski, arXiv 2312.03732). Here s is part of B, as float32,
-and the change is computed beside the product: x passes A, then B, and is added (docs/numerics.md, section 9). A vector
-is added to the residual stream behind a layer (activation steering: Azizi et al., arXiv 2507.04742).
+A matrix W becomes W + s B A, where A has r rows and B has r columns, and s = alpha / r, or alpha / sqrt(r) in PEFT's
+rank-stabilised form (Hu et al., arXiv 2106.09685; Kalajdzievski, arXiv 2312.03732). Here s is folded into B, as
+float32, and the change is computed separately from the product: x is multiplied by A, then by B, and the result is
+added (docs/spec/numerics.md, section 9). A vector is added to the residual stream after a layer (activation steering:
+Azizi et al., arXiv 2507.04742).
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ from intact.numerics.dequantize import dequantize
 Floats = NDArray[np.float32]
 CONFIG: Final = "adapter_config.json"
 WEIGHTS: Final = {"adapter_model.safetensors": read_safetensors, "adapter_model.bin": read_pytorch}
-"""Names of the file of weights in a folder of PEFT, from the preferred one, and what reads each."""
+"""Names of the weights file in a PEFT folder, in order of preference, with their readers."""
 LARGEST_RANK: Final = 4096
 STREAM: Final = "x"
-"""The buffer of the residual stream."""
+"""Buffer of the residual stream."""
 _MATCHING: Final = 5.0
-"""Processor time to match all patterns of an adapter, in seconds: a hostile one takes centuries."""
+"""CPU seconds for matching all patterns of an adapter: a malicious pattern could take centuries."""
 _MEMORY: Final = 512 << 20
-"""Address space of the process that matches them."""
+"""Address space in bytes of the process that matches them."""
 _DIRECTION: Final = re.compile(r"direction\.(\d{1,4})")
 _PEFT: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight")
 _GGUF: Final = re.compile(r"(?P<module>.+)\.weight\.lora_(?P<half>[ab])")
@@ -56,27 +57,27 @@ _MUST_BE: Final[Mapping[str, tuple[Any, ...]]] = {
     "bias": ("none", None),
     "init_lora_weights": (True, False, None, "gaussian", "orthogonal", "eva"),
 }
-"""Members of PEFT's configuration with the values that leave the model's own matrices as they are."""
+"""Members of PEFT's configuration, with the values that leave the model's own matrices unchanged."""
 _MUST_BE_EMPTY: Final = (
     *("use_dora", "fan_in_fan_out", "modules_to_save", "layer_replication", "trainable_token_indices"),
     *("target_parameters", "lora_bias", "use_qalora", "use_bdlora", "kasa_config", "velora_config", "arrow_config"),
     *("monteclora_config", "alora_invocation_tokens"),
 )
-"""Members that ask for more than low-rank changes, unless they are false, empty or absent."""
+"""Members that ask for more than low-rank changes, unless they are false, empty or missing."""
 
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """Changes of a model's matrices.
+    """Changes to a model's matrices and residual stream.
 
     Attributes
     ----------
     path : Path
-        Its file or folder.
+        The adapter's file or folder.
     changes : mapping
         For each matrix, by its name in the program, A (r, inputs) and s B (outputs, r).
     vectors : mapping
-        For each layer, from 0, what is added behind it: (width,).
+        For each layer, counted from 0, the vector added after it: (width,).
     """
 
     path: Path
@@ -84,7 +85,7 @@ class Adapter:
     vectors: Mapping[int, Floats] = field(default_factory=dict)
 
     def scaled(self, factor: float) -> Adapter:
-        """Return the adapter with B and vectors times a factor, rounded to float32."""
+        """Return the adapter with B and the vectors multiplied by a factor, rounded to float32."""
         scale = np.float32(factor)
         changes = {name: (down, up * scale) for name, (down, up) in self.changes.items()}
         return replace(self, changes=changes, vectors={layer: v * scale for layer, v in self.vectors.items()})
@@ -92,7 +93,7 @@ class Adapter:
 
 @dataclass(frozen=True)
 class _Halves:
-    """A and B of one module as they are stored, by the module's name in the file."""
+    """A and B of one module as stored, with the module's name in the file."""
 
     module: str
     down: Tensor
@@ -101,7 +102,7 @@ class _Halves:
     stabilised: bool = False
 
     def values(self, path: Path) -> tuple[Floats, Floats]:
-        """Return A and s B, checked."""
+        """Return A and s B after validating them."""
         down, up = (_floats(tensor, path) for tensor in (self.down, self.up))
         rank = down.shape[0]
         if rank != up.shape[1] or not 1 <= rank <= LARGEST_RANK:
@@ -123,22 +124,22 @@ def _floats(tensor: Tensor, path: Path) -> Floats:
 
 
 def read_adapter(path: str | os.PathLike[str], checkpoint: Checkpoint, program: Program) -> Adapter:
-    """Read an adapter of a model.
+    """Read an adapter for a model.
 
     Parameters
     ----------
     path : str or path
-        A folder as PEFT writes it (``adapter_config.json``, ``adapter_model.safetensors`` or ``.bin``), a GGUF file of
-        llama.cpp's ``convert_lora_to_gguf.py``, or one of control vectors; perhaps with a colon and a factor behind it.
+        A PEFT folder (``adapter_config.json``, ``adapter_model.safetensors`` or ``.bin``), a GGUF file written by
+        llama.cpp's ``convert_lora_to_gguf.py``, or a control-vector file; optionally followed by a colon and a factor.
     checkpoint, program
-        Of the model that it changes.
+        Checkpoint and program of the model that the adapter changes.
 
     Raises
     ------
     FormatError
-        If a file is damaged, or is no adapter.
+        If a file is damaged, or is not an adapter.
     ModelError
-        If it is of another model, or asks for what is not supported; naming what.
+        If the adapter is for another model, or needs something that is not supported; the message says what.
     """
     path, factor = _place(path)
     if not path.exists():
@@ -165,12 +166,12 @@ def read_adapter(path: str | os.PathLike[str], checkpoint: Checkpoint, program: 
 
 
 def weights_file(folder: Path) -> Path | None:
-    """Return the file of weights of a folder as PEFT writes it; None if there is none."""
+    """Return the weights file of a PEFT folder; None if there is none."""
     return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
 
 
 def _place(path: str | os.PathLike[str]) -> tuple[Path, float]:
-    """Return the file or folder and the factor that are named."""
+    """Split the argument into the file or folder and the factor."""
     name, colon, end = os.fspath(path).rpartition(":")
     try:
         factor = float(end) if colon and not Path(path).exists() else None
@@ -186,28 +187,28 @@ def _place(path: str | os.PathLike[str]) -> tuple[Path, float]:
 def _paired(
     path: Path, tensors: Mapping[str, Tensor], pattern: re.Pattern[str]
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Yield the modules of a file with their A and B."""
+    """Yield each module of a file with its A and B."""
     halves: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if (match := pattern.fullmatch(name)) is None:
-            raise ModelError(f"{path}: tensor {name:.120} is no part of a LoRA change; expected lora_A or lora_B")
+            raise ModelError(f"{path}: tensor {name:.120} is not part of a LoRA adapter; expected lora_A or lora_B")
         halves.setdefault(match["module"], {})[match["half"].upper()] = tensor
     for module, both in halves.items():
         if len(both) != 2:
-            raise ModelError(f"{path}: {module} has lora_{next(iter(both))} alone; expected A and B")
+            raise ModelError(f"{path}: {module} has only lora_{next(iter(both))}; expected A and B")
         yield module, both["A"], both["B"]
 
 
 def _peft_halves(path: Path) -> Iterator[_Halves]:
     if not (path / CONFIG).exists():
-        raise FormatError(f"{path}: there is no {CONFIG}; expected a folder as PEFT writes it, or a GGUF adapter")
+        raise FormatError(f"{path}: there is no {CONFIG}; expected a PEFT folder or a GGUF adapter")
     config = read_json(path / CONFIG, "the adapter's configuration")
     for name, allowed in _MUST_BE.items():
         if (value := config.get(name, allowed[0])) not in allowed:
             raise ModelError(f"{path / CONFIG}: {name} is {value!r:.60}; expected one of {allowed}")
     for name in _MUST_BE_EMPTY:
         if value := config.get(name):
-            raise ModelError(f"{path / CONFIG}: {name} is {value!r:.60}; low-rank changes alone are supported")
+            raise ModelError(f"{path / CONFIG}: {name} is {value!r:.60}; only low-rank changes are supported")
     m = Metadata(config, path / CONFIG)
     alpha, stabilised = m.number("lora_alpha", least=2.0**-20, most=2.0**20), bool(config.get("use_rslora"))
     own = config.get("alpha_pattern") or {}
@@ -226,7 +227,7 @@ def _peft_halves(path: Path) -> Iterator[_Halves]:
 
 
 def _patterns_of(modules: list[str], patterns: list[str], path: Path) -> list[str | None]:
-    """Return for each module the pattern that PEFT finds for it, a regular expression."""
+    """Return for each module the pattern (a regular expression) that PEFT would use for it."""
     if not patterns:
         return [None] * len(modules)
     worker = WorkerProcess(Path(adapter_patterns.__file__), "re", seconds=_MATCHING, memory=_MEMORY)
@@ -252,7 +253,7 @@ def _gguf_halves(path: Path) -> Iterator[_Halves]:
 
 
 def _control_vectors(path: Path, program: Program) -> dict[int, Floats]:
-    """Return the vectors of a file by their layers; nothing if it is another kind of file."""
+    """Return a file's vectors by layer; empty if it is not a control-vector file."""
     contents = read_gguf(path)
     if contents.metadata.get("general.architecture") != "controlvector":
         return {}
@@ -274,7 +275,7 @@ def _control_vectors(path: Path, program: Program) -> dict[int, Floats]:
 
 
 class _Naming:
-    """The matrices of a model that an adapter's modules name, and their orders of rows in both formats."""
+    """Maps an adapter's modules to a model's matrices, accounting for the row orders of both formats."""
 
     def __init__(self, checkpoint: Checkpoint, program: Program, gguf: bool) -> None:
         self._architecture = find_architecture(checkpoint)
@@ -287,7 +288,7 @@ class _Naming:
         self._targets = {t.weight: t.buffer for op in program.ops if isinstance(op, Linear) for t in op.targets}
 
     def matrices(self, module: str, outputs: int, path: Path) -> list[tuple[str, slice]]:
-        """Return the matrices that a module of so many outputs is, by their names in the program, and their rows."""
+        """Return the matrices of a module with `outputs` outputs, by their names in the program, with their rows."""
         stem = module if self._gguf else self._architecture.canonical_name(f"{module}.weight").removesuffix(".weight")
         weight = f"{stem}.weight"
         alone = weight in self._targets
@@ -301,16 +302,16 @@ class _Naming:
                 at += rows
             return found
         if alone:
-            return [(weight, slice(None))]  # whose shape is refused
+            return [(weight, slice(None))]  # the wrong shape is reported later
         known = [t if self._gguf else self._architecture.hf_name(t) for t in self._targets]
         hint = did_you_mean(f"{module}.weight", known)
         raise ModelError(
-            f"{path}: {module} is no matrix of {self._name} that an adapter can change"
+            f"{path}: {module} is not a matrix of {self._name} that an adapter can change"
             f"{f' ({hint})' if hint else ''}: attention and feed-forward matrices, not embeddings, heads or experts"
         )
 
     def _fused(self, module: str) -> list[str] | None:
-        """Return the matrices, in order, that a module of several is."""
+        """Return the matrices, in order, that a fused module consists of."""
         a, (start, _, part) = self._architecture, module.rpartition(".")
         if self._gguf:
             stem = next((own for own in a.gguf_fused if a.gguf_stems.get(own, own) == part), None)
@@ -323,7 +324,7 @@ class _Naming:
         return [f"{start}.{name}.weight" for name in PARTS[stem]]
 
     def reorder(self, weight: str, up: Floats) -> Floats:
-        """Return B with the rows of queries and keys in the model's order: pairs side by side, or half a head apart."""
+        """Return B with query and key rows in the model's order: rotary pairs adjacent, or half a head apart."""
         rope = self._ropes.get(self._targets[weight])
         if self._moved is None or rope is None:
             return up
@@ -333,19 +334,19 @@ class _Naming:
 
 
 def with_adapters(program: Program, adapters: Mapping[str, Adapter]) -> Program:
-    """Return a program in which sequences may have an adapter, by its number among these.
+    """Return a program in which each sequence may use an adapter, given by its number in this mapping.
 
     Raises
     ------
     ModelError
-        If the model's matrices multiply rows that are rotated or reordered.
+        If the model's matrices multiply rotated or reordered rows.
     """
     if not adapters:
         return program
     several = list(adapters.values())
     rotated = any(isinstance(op, Gather | Hadamard) for op in program.ops)
     if rotated and any(adapter.changes for adapter in several):
-        raise ModelError("adapters change matrices of the model's own inputs; this one's are rotated or reordered")
+        raise ModelError("adapters cannot change matrices whose inputs are rotated or reordered, as in this model")
     tensors = dict(program.tensors)
 
     def keep(name: str, values: Floats) -> str:
@@ -381,9 +382,9 @@ def with_adapters(program: Program, adapters: Mapping[str, Adapter]) -> Program:
 
 
 def layer_ends(program: Program) -> list[int]:
-    """Return for each layer the last operation that changes the residual stream before the next one's attention.
+    """Return for each layer its last operation that changes the residual stream, before the next layer's attention.
 
-    Convolutions and state-space layers stand for attention in the layers that have them, or stand beside it.
+    In layers with convolutions or state spaces, these replace attention or run in parallel with it.
     """
     ends: list[int] = []
     last = -1

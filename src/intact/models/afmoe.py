@@ -1,4 +1,4 @@
-"""Arcee Trinity: local layers alone have positions, gated attention, experts chosen by sigmoids (arXiv 2602.17004)."""
+"""Arcee Trinity: positions only in local layers, gated attention, experts chosen by sigmoids (arXiv 2602.17004)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from intact.models.ops import Linear
 
 
 class Afmoe(GatedAttention):
-    """Four norms a layer, head norms; what attention gives is multiplied by sigmoids of a product of its input."""
+    """Four norms per layer, and head norms; attention's result is gated by sigmoids of a projection of its input."""
 
     gguf = "afmoe"
     hf = ("AfmoeForCausalLM",)
@@ -51,12 +51,12 @@ class Afmoe(GatedAttention):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read a GGUF file, of a model whose embedding is scaled."""
+        """Read a GGUF file, whose embedding is always scaled."""
         return cls.scaled(super().read_gguf(m))
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also if the embedding is scaled, and which layers are local."""
+        """Read the configuration, including whether the embedding is scaled and which layers are local."""
         m.choice("score_func", ("sigmoid",))
         given = {
             "norm_topk_prob": m.flag("route_norm", True),
@@ -67,7 +67,7 @@ class Afmoe(GatedAttention):
 
     @classmethod
     def scaled(cls, config: Config) -> Config:
-        """Return the configuration with the embedding times the root of its width."""
+        """Return the configuration with the embedding scaled by the square root of its width."""
         return replace(config, embedding_scale=root(config.width))
 
     def attention_inputs(self, i: int) -> None:

@@ -1,10 +1,10 @@
-"""Arcee's foundation models: Llama with a feed-forward net of squared ReLU (arcee.ai)."""
+"""Arcee's foundation models: Llama with a squared-ReLU feed-forward network (arcee.ai)."""
 
 from intact.models.llama import Llama
 
 
 class Arcee(Llama):
-    """No gate: the results of `ffn_up`, where they are positive, squared."""
+    """No gate; the activation is squared ReLU."""
 
     gguf = "arcee"
     hf = ("ArceeForCausalLM",)

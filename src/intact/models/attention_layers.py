@@ -1,4 +1,4 @@
-"""Hybrids: which layers have attention and which have something in its place, by GGUF metadata or config.json."""
+"""Hybrid models: which layers have attention and which something else, from GGUF metadata or config.json."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _KV_HEADS = "attention.head_count_kv"
 
 
 class HybridLayers(NamedTuple):
-    """The layers of a hybrid.
+    """The layers of a hybrid model.
 
     Attributes
     ----------
     others : tuple of int
         Layers without attention.
     metadata : Metadata
-        The file's, in the form of a model whose layers all have attention.
+        The file's metadata, rewritten as for a model with attention in every layer.
     """
 
     others: tuple[int, ...]
@@ -28,12 +28,12 @@ class HybridLayers(NamedTuple):
 
 
 def read_gguf_layers(m: Metadata, other: str) -> HybridLayers:
-    """Read which layers have no KV heads; `other` says in messages what these have.
+    """Read which layers have no KV heads; `other` names their replacement in error messages.
 
     Raises
     ------
     ModelError
-        If no layer has attention, or layers differ in their KV heads.
+        If no layer has attention, or layers differ in their number of KV heads.
     """
     layers = m.integer("block_count", most=1024)
     heads = m.numbers(_KV_HEADS, layers)
@@ -47,12 +47,12 @@ def read_gguf_layers(m: Metadata, other: str) -> HybridLayers:
 def read_hf_layers(
     m: Metadata, kinds: object, attention: Sequence[str], others: Sequence[str], key: str = "layer_types"
 ) -> HybridLayers:
-    """Read which layers have no attention from a list with a word for each.
+    """Read which layers have no attention from a list with one word per layer.
 
     Parameters
     ----------
     kinds : list of str
-        The words; `key` names them in messages.
+        The words; `key` names the list in error messages.
     attention, others : sequences of str
         The words for layers with attention, and for those without.
     """

@@ -1,4 +1,4 @@
-"""State-space layers that safetensors have below a `backbone`, with others or alone."""
+"""State-space models whose safetensors files name the decoder `backbone`, with or without other layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BACKBONE_NAMES = HF_NAMES | {"token_embd": "model.embeddings", "output_norm": "m
 
 
 class BackboneStateSpaces(StateSpaces):
-    """Those whose folders name the decoder `backbone`, its layers' one norm `norm`, and what follows it `mixer`."""
+    """State-space models whose folders name the decoder `backbone`, a layer's only norm `norm`, its block `mixer`."""
 
     hf_beginning = "backbone."
     hf_names = BACKBONE_NAMES | scan_names("mixer")
@@ -21,17 +21,17 @@ class BackboneStateSpaces(StateSpaces):
 
 
 class ScansAlone(WithoutAttention, BackboneStateSpaces):
-    """Those without attention and feed-forward nets."""
+    """Models with only state-space layers: no attention, no feed-forward networks."""
 
     has_nets = False
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return the residual stream, and the rows of a layer."""
+        """Return the residual stream and the rows of a layer."""
         width = self.config.width
         return {"x": Buffer(width, wide=True), "normed": Buffer(width), **self.scan_buffers()}
 
     def layer(self, i: int) -> None:
-        """Append a norm and a layer with a scan."""
+        """Append a norm and a state-space layer."""
         self.norm("x", "normed", f"blk.{i}.attn_norm.weight")
         self.scan(i)
         self.project_scan(i, "x", accumulate=True)

@@ -1,4 +1,4 @@
-"""Ling 2.0 and Ring 2.0: head norms, heads rotated in part, DeepSeek V3's mixtures of experts (arXiv 2510.22115)."""
+"""Ling 2.0 and Ring 2.0: head norms, partial rotary, experts as in DeepSeek V3 (arXiv 2510.22115)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHARED = "moe_shared_expert_intermediate_size"
 
 
 class BailingMoe2(Decoder):
-    """Queries, keys and values are stored as one; experts are chosen in groups, by sigmoids with a bias each."""
+    """Fused queries, keys and values; experts are chosen in groups, by sigmoids with a bias per expert."""
 
     gguf = "bailingmoe2"
     hf = ("BailingMoeV2ForCausalLM",)
@@ -58,7 +58,7 @@ class BailingMoe2(Decoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the hyper-parameters; the expert that all rows pass must be as wide as so many others."""
+        """Read the hyper-parameters; the shared expert must be as wide as the experts that it stands for."""
         m.choice("score_function", ("sigmoid",))
         width = m.integer("moe_intermediate_size") * m.integer("num_shared_experts", least=0)
         if m.get(_SHARED) not in (None, width):

@@ -1,4 +1,4 @@
-"""Bamba: state-space layers and a few attention layers, heads rotated in half (huggingface.co/blog/bamba)."""
+"""Bamba: state-space layers and a few attention layers, half of each head rotated (huggingface.co/blog/bamba)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from intact.models.state_spaces import HYBRID_DEFAULTS, HYBRID_NAMES, StateSpace
 
 
 class Bamba(GraniteHybrid):
-    """Granite 4's graph without factors and experts. GGUF files of it, which are Granite's, are refused.
+    """Granite 4 architecture without multipliers and experts. Its GGUF files, which use Granite's name, are refused.
 
-    Llama.cpp's converter orders rows of queries and keys as if heads were rotated whole.
+    Llama.cpp's converter permutes rows of queries and keys as if whole heads were rotated.
     """
 
     name = "bamba"
@@ -34,7 +34,7 @@ class Bamba(GraniteHybrid):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read which layers have attention (`attn_layer_indices`); heads are rotated in half, as no key says."""
+        """Read which layers have attention (`attn_layer_indices`); half of each head is always rotated."""
         layers = m.integer("num_hidden_layers", most=1024)
         attention = m.get("attn_layer_indices", [])
         if not isinstance(attention, list) or not all(i in range(layers) for i in attention):

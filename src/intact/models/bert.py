@@ -1,4 +1,4 @@
-"""BERT: an encoder, rows of a text see all others, norms stand behind the residual sums (arXiv 1810.04805)."""
+"""BERT: an encoder with bidirectional attention and norms after the residual sums (arXiv 1810.04805)."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _HF_LAYER: Final = re.compile(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias|larges
 _PREFIX: Final = re.compile(r"(bert|roberta)\.")
 _TYPES: Final = "token_types.weight"
 _HEADS: Final = ("pooler.dense", "classifier", "classifier.dense", "classifier.out_proj", "cls", "cls.output")
-"""Layers behind the encoder, which are no part of the program (`intact.models.reward_heads`)."""
+"""Layers after the encoder, which are not part of the program (`intact.models.reward_heads`)."""
 
 
 class Bert(Decoder):
-    """Layer norms with biases, GELU by the error function, learned positions and token types."""
+    """Layer norms with biases, exact GELU (error function), learned positions and token types."""
 
     gguf = "bert"
     hf: ClassVar[tuple[str, ...]] = ("BertModel", "BertForSequenceClassification")
@@ -67,16 +67,16 @@ class Bert(Decoder):
     types_mark_pairs: ClassVar[bool] = True
     """If true, the second text of a pair has the second token type."""
     pads_positions: ClassVar[bool] = False
-    """If true, a folder's positions begin behind the number of its padding token."""
+    """If true, positions in safetensors folders start after the padding token's id."""
 
     @classmethod
     def read_keys(cls) -> frozenset[str]:
-        """Return also the keys of GGUF files that other architectures refuse."""
+        """Return the keys that this architecture reads, including GGUF keys that other architectures refuse."""
         return super().read_keys() | {"attention.causal", "pooling_type"}
 
     @classmethod
     def read_config(cls, checkpoint: Checkpoint) -> Config:
-        """Read also the token types, and in a reranker the token that separates the texts of a pair."""
+        """Read the configuration, including token types and a reranker's token that separates the texts of a pair."""
         config = super().read_config(checkpoint)
         left = (f"{prefix}{head}.{end}" for prefix in ("", "bert.") for head in _HEADS for end in ("weight", "bias"))
         config = replace(config, tied=None, other_heads=(*left, "embeddings.position_ids"))
@@ -92,14 +92,14 @@ class Bert(Decoder):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the common hyper-parameters, of a file that says that rows see all others."""
+        """Read the common hyper-parameters of a file that declares bidirectional attention."""
         if m.get("attention.causal") is not False:
             m.refuse("attention.causal", "false, as encoders have it", m.get("attention.causal"))
         return super().read_gguf(m)
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the token types and where positions begin."""
+        """Read the configuration, including the token types and the first position."""
         m.choice("position_embedding_type", ("absolute",))
         config = replace(super().read_hf(m), token_types=m.integer("type_vocab_size", most=16))
         if not cls.pads_positions:
@@ -111,7 +111,7 @@ class Bert(Decoder):
 
     @classmethod
     def canonical_name(cls, name: str) -> str:
-        """Return GGUF's name of a tensor in safetensors; its own where it has none."""
+        """Return the GGUF name of a safetensors tensor; its own name if it has none."""
         plain = _PREFIX.sub("", name, count=1)
         names = {hf: own for own, hf in cls.hf_names.items()}
         if (match := _HF_LAYER.fullmatch(plain)) and match[2] in names:
@@ -121,7 +121,7 @@ class Bert(Decoder):
 
     @classmethod
     def hf_name(cls, name: str) -> str:
-        """Return the name in safetensors of a tensor that has a canonical name."""
+        """Return the safetensors name for a tensor's canonical name."""
         stem, _, end = name.rpartition(".")
         if stem.startswith("blk."):
             _, layer, part = stem.split(".", 2)
@@ -129,11 +129,11 @@ class Bert(Decoder):
         return f"{cls.hf_names.get(stem, stem)}.{end}"
 
     def rotations(self) -> tuple[NDArray[np.uint64], ...]:
-        """Return none: positions are learned."""
+        """Return no rotations: positions are learned."""
         return ()
 
     def rotary(self, i: int) -> int:
-        """Return that layer i has no rotary embedding."""
+        """Return -1: layers have no rotary embedding."""
         return -1
 
     def embed(self) -> None:
@@ -157,12 +157,12 @@ class Bert(Decoder):
         self.norm("x", "x", "token_embd_norm.weight")
 
     def types(self) -> tuple[str | None, str | None]:
-        """Return the rows of the first two token types, as vectors; None where there is none."""
+        """Return the names of the vectors of the first two token types; None for a type that is not used."""
         c = self.config
         if not c.token_types:
             return None, None
         stored = self.tensors.get(_TYPES)
-        if stored is not None and stored.shape == (c.width,):  # llama.cpp's converter leaves out dimensions of 1
+        if stored is not None and stored.shape == (c.width,):  # llama.cpp's converter drops dimensions of 1
             self.tensors[_TYPES] = Tensor(stored.name, stored.kind, (1, c.width), stored.data)
         whole = self.used.pop(self.matrix(_TYPES, c.token_types, c.width), None)
         names = ["token_types.0", *(["token_types.1"] if c.separator is not None else [])]
@@ -174,7 +174,7 @@ class Bert(Decoder):
         return names[0], names[1] if len(names) > 1 else None
 
     def layer(self, i: int) -> None:
-        """Append attention and feed-forward net; a norm stands behind each residual sum, in place."""
+        """Append attention and the feed-forward network, with a norm after each residual sum, in place."""
         self.attention(i, rotary=-1)
         self.project(i, "x", accumulate=True)
         self.norm("x", "x", f"blk.{i}.attn_output_norm.weight")
@@ -182,7 +182,7 @@ class Bert(Decoder):
         self.norm("x", "x", f"blk.{i}.layer_output_norm.weight")
 
     def finish(self, tied: bool, vocabulary: int) -> None:
-        """Append the end of the program: there are no logits."""
+        """Append the end of the program, which has no logits."""
         self.ops.append(Logits("x", None))
 
     def buffers(self) -> dict[str, Buffer]:
@@ -198,12 +198,12 @@ class Bert(Decoder):
 
 
 def _separator(checkpoint: Checkpoint) -> int:
-    """Return the number of the token [SEP] of a folder's tokenizer: tokenizer.json, or else vocab.txt.
+    """Return the id of the token [SEP] in a folder's tokenizer: tokenizer.json, else vocab.txt.
 
     Raises
     ------
     ModelError
-        If its files name none.
+        If its files define no such token.
     """
     own, plain = checkpoint.folder / "tokenizer.json", checkpoint.folder / "vocab.txt"
     try:

@@ -1,4 +1,4 @@
-"""BitNet b1.58: Llama with a norm before each output projection, squared ReLU of the gate (arXiv 2504.12285)."""
+"""BitNet b1.58: Llama with a norm before each output projection and a squared-ReLU gate (arXiv 2504.12285)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from intact.models.ops import Linear, Multiply, Norm
 
 
 class BitNet(Decoder):
-    """Weights are ternary with one scale a matrix, or floats trained to become so (`checkpoints/formats/quantised`)."""
+    """Weights are ternary with one scale per matrix, or floats trained to be (`checkpoints/formats/quantised`)."""
 
     gguf = "bitnet-b1.58"
     hf = ("BitNetForCausalLM",)
@@ -19,18 +19,18 @@ class BitNet(Decoder):
     activation = "relu"
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the rows of the net before and behind its norm."""
+        """Return the buffers, including the rows of the feed-forward network before and after its norm."""
         return super().buffers() | {name: Buffer(self.config.hidden) for name in ("once", "normed_hidden")}
 
     def project(self, i: int, buffer: str, accumulate: bool) -> None:
-        """Append a norm of what attention gives, and its output projection."""
+        """Append a norm of attention's result, and its output projection."""
         gain = f"blk.{i}.attn_sub_norm.weight"
         self.vector(gain, self.config.heads * self.config.head_width)
         self.ops.append(Norm("attended", "attended", gain, self.config.eps, heads=1))
         super().project(i, buffer, accumulate)
 
     def feed_forward(self, i: int, buffer: str, accumulate: bool) -> None:
-        """Append the net: the gate's ReLU multiplies up, and once more what that gives; a norm; down."""
+        """Append the feed-forward network: up times the gate's ReLU, twice; a norm; down."""
         c, p = self.config, f"blk.{i}."
         gate, up, down = (p + stem for stem in FEED_FORWARD)
         first = self.target("gate", gate, c.hidden, c.width), self.target("up", up, c.hidden, c.width)

@@ -1,11 +1,11 @@
-"""GLM-4-9B: Llama's graph, heads rotated in half by neighbours, gate and up as one (arXiv 2406.12793)."""
+"""GLM-4-9B: Llama architecture, half of each head rotated in adjacent pairs, fused gate and up (arXiv 2406.12793)."""
 
 from intact.models.decoder import Decoder
 from intact.models.names import ATTENTION
 
 
 class Glm(Decoder):
-    """GGUF files may hold query, key and value as one matrix with a bias too, as those of ChatGLM do."""
+    """GGUF files may also fuse query, key and value into one matrix with a bias, as ChatGLM's do."""
 
     gguf = "chatglm"
     hf = ("GlmForCausalLM",)

@@ -1,10 +1,10 @@
-"""Command R7B and Command A: Command R's graph; most layers see a window, the others have no positions (cohere.com)."""
+"""Command R7B and Command A: Command R with sliding windows in most layers, no positions in the rest (cohere.com)."""
 
 from intact.models.command_r import CommandR
 
 
 class Cohere2(CommandR):
-    """All but each fourth layer see the window, and they alone have positions."""
+    """Every fourth layer is global and without positions; all other layers use the window."""
 
     gguf = "cohere2"
     hf = ("Cohere2ForCausalLM",)

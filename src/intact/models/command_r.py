@@ -1,10 +1,10 @@
-"""Command R: layer norms without bias, attention and feed-forward net side by side (docs.cohere.com)."""
+"""Command R: layer norms without bias, attention and feed-forward network in parallel (docs.cohere.com)."""
 
 from intact.models.decoder import Decoder
 
 
 class CommandR(Decoder):
-    """Rotary pairs are neighbours in all files; logits are multiplied by a factor."""
+    """Rotary pairs are adjacent in all files; logits are multiplied by a factor."""
 
     gguf = "command-r"
     hf = ("CohereForCausalLM",)

@@ -1,4 +1,4 @@
-"""Hyper-parameters that decoders have in common, read from GGUF metadata or from Hugging Face's config.json."""
+"""Hyper-parameters common to decoders, read from GGUF metadata or from Hugging Face's config.json."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from intact.numerics.selective import SelectiveShape
 from intact.numerics.trapezoidal import TrapezoidalShape
 
 MOST_CONTEXT = 1 << 19
-"""Positions for which the sums of attention are proven (docs/numerics.md, section 7)."""
+"""Number of positions for which the bounds on attention's sums are proven (docs/spec/numerics.md, section 7)."""
 
-# Features that would change the answer and that no operation here has: key, and the values that mean their absence.
+# Features that would change the output and that no operation implements: keys, with the values that disable them.
 _GGUF_REFUSED: Mapping[str, tuple[object, ...]] = {
     "expert_count": (0,),
     "attn_logit_softcapping": (0.0,),
@@ -54,11 +54,11 @@ class LatentAttention(NamedTuple):
     Attributes
     ----------
     rank, query_rank : int
-        Of the row that keys and values are made of, and of the one that queries are made of (0: there is none).
+        Widths of the latent row for keys and values, and of the one for queries (0: there is none).
     rotary, plain : int
-        The rotated part of a head's query and key, and the rest.
+        Widths of the rotated part of a head's query and key, and of the rest.
     value : int
-        Of a head's value.
+        Width of a head's value.
     """
 
     rank: int
@@ -69,22 +69,23 @@ class LatentAttention(NamedTuple):
 
 
 class LayerKinds(NamedTuple):
-    """Differences between layers of Gemma 4.
+    """Differences between the layers of Gemma 4.
 
     Attributes
     ----------
     widths, kv_heads : pair of int
-        Widths of heads, and numbers of KV heads, of global and of local layers.
+        Head widths and numbers of KV heads, each of global and of local layers.
     sharing : int
-        Last layers without keys and values, which read those of the last layer of their kind that has some.
+        Number of last layers without their own keys and values; they read those of the last layer of their kind that
+        has some.
     sharing_hidden : int
-        The hidden width of their feed-forward nets.
+        Hidden width of the feed-forward networks of those layers.
     inputs : int
-        The width of the inputs that each layer has beside the stream; 0: there are none.
+        Width of the per-layer inputs, which each layer has in addition to the stream; 0: there are none.
     keys_as_values : bool
-        If true, global layers may have no matrix of values, and take their keys.
+        If true, global layers may lack a value matrix, and use their keys as values.
     rotated : int, optional
-        Pairs of a global layer's heads that are rotated, where a tensor of the file does not say.
+        Number of rotated pairs in a head of a global layer, if no tensor of the file specifies it.
     """
 
     widths: tuple[int, int]
@@ -97,7 +98,7 @@ class LayerKinds(NamedTuple):
 
 
 class RowFactors(NamedTuple):
-    """Factors of consecutive rows of a matrix, which are multiplied in when it is read, one after the other."""
+    """Factors for consecutive rows of a matrix, multiplied in one after the other when the matrix is read."""
 
     rows: int
     factors: tuple[float, ...]
@@ -105,7 +106,7 @@ class RowFactors(NamedTuple):
 
 @dataclass(frozen=True)
 class Config:
-    """Hyper-parameters of a decoder, under one name each whatever the file calls them."""
+    """Hyper-parameters of a decoder, under uniform names whatever the file calls them."""
 
     from_gguf: bool
     layers: int
@@ -120,26 +121,27 @@ class Config:
     rope_width: int
     rope_scaling: Mapping[str, Any]
     query_width: float
-    """The scores are divided by its square root."""
+    """Scores are divided by the square root of this."""
     biases: Mapping[str, bool]
-    """Whether a matrix ("attn_q", "ffn_up", ...) must have a bias (True) or must not (False); one not named may."""
+    """For matrices ("attn_q", "ffn_up", ...): True if one must have a bias, False if not; others may have one.
+    """
     tied: bool | None = None
-    """Whether the head is the embedding; None: it is where there is no other."""
+    """If true, the head is the embedding; None: it is unless the file has a head."""
     vocabulary: int | None = None
-    """Rows of the embedding, where the configuration says."""
+    """Number of rows of the embedding, if the configuration gives it."""
     window: int = 0
-    """Positions that local layers attend to."""
+    """Number of positions that local layers attend to."""
     local_layers: tuple[bool, ...] = ()
-    """For each layer whether it attends only to its window."""
+    """For each layer, true if it attends only to its window."""
     rope_local_base: float | None = None
-    """The rotary base of local layers, where it is another."""
+    """Rotary base of local layers, if it differs."""
     unrotated_layers: tuple[int, ...] = ()
     """Layers without positions."""
     score_scale: Fraction | None = None
-    """What the scores are multiplied by, where it does not follow from `query_width`."""
+    """Factor of the scores, if it does not follow from `query_width`."""
     embedding_scale: Fraction = Fraction(1)
     residual_scale: Fraction = Fraction(1)
-    """What the results of attention and feed-forward net are multiplied by before the residual sum."""
+    """Factor of the results of attention and feed-forward network before the residual sum."""
     logit_scale: Fraction = Fraction(1)
     mixture: ExpertMixture | None = None
     latent: LatentAttention | None = None
@@ -148,57 +150,57 @@ class Config:
     logit_cap: Fraction = Fraction(0)
     """Soft caps of scores and of logits; 0: none."""
     head_norms: bool | None = None
-    """True if queries and keys pass norms, where files of the architecture differ in it; None: as the class says."""
+    """If true, queries and keys are normed; None: as the class specifies. Set where files of an architecture differ."""
     convolutions: tuple[int, ...] = ()
-    """Layers with a short convolution in the place of attention."""
+    """Layers with a short convolution instead of attention."""
     taps: int = 0
-    """Positions that a convolution sums over, its own included."""
+    """Number of positions that a convolution sums over, including its own."""
     scan: ScanShape | None = None
-    """The sizes of state-space layers, if there are any; their convolutions sum over `taps` positions."""
+    """Sizes of state-space layers, if any; their convolutions sum over `taps` positions."""
     scan_layers: tuple[int, ...] = ()
-    """Layers with a state space in the place of attention."""
+    """Layers with a state space instead of attention."""
     net_layers: tuple[int, ...] = ()
-    """Layers that are a feed-forward net alone, without attention or anything in its place."""
+    """Layers with only a feed-forward network: no attention and no replacement for it."""
     scan_norm: bool = True
     """If true, state-space layers have a norm before their output projection."""
     selective: SelectiveShape | None = None
-    """The sizes of layers with a selective scan, if there are any; their convolutions sum over `taps` positions."""
+    """Sizes of layers with a selective scan, if any; their convolutions sum over `taps` positions."""
     selective_eps: float = 0.0
-    """The epsilon of their norms of dt, B and C without gains; 0: there are none."""
+    """Epsilon of these layers' norms of dt, B and C, which have no gains; 0: there are no such norms."""
     trapezoidal: TrapezoidalShape | None = None
-    """The sizes of layers with a trapezoidal scan, if there are any."""
+    """Sizes of layers with a trapezoidal scan, if any."""
     slowest_decay: float = 1e-4
-    """The least rate at which their states decay."""
+    """Minimum decay rate of these layers' states."""
     delta: DeltaShape | None = None
-    """The sizes of gated delta nets, if there are any; their convolutions sum over `taps` positions."""
+    """Sizes of gated delta nets, if any; their convolutions sum over `taps` positions."""
     delta_layers: tuple[int, ...] = ()
-    """Layers with a gated delta net in the place of attention."""
+    """Layers with a gated delta net instead of attention."""
     forget_bounds: bool = False
-    """True if the forget gates of layers behind the first have lower bounds (HGRN)."""
+    """If true, the forget gates of all layers but the first have lower bounds (HGRN)."""
     factors: Mapping[str, tuple[RowFactors, ...]] = field(default_factory=dict)
-    """Factors of matrices by the ends of their names (Falcon-H1); of others there are none."""
+    """Factors of matrices, by the ends of their names (Falcon-H1); matrices not listed have none."""
     token_types: int = 0
-    """Kinds of tokens, each with a row that is added to their embedding (BERT)."""
+    """Number of token types, each with a row that is added to the embedding (BERT)."""
     first_position: int = 0
-    """The row of position 0 among those of learned positions."""
+    """Row of position 0 in the table of learned positions."""
     separator: int | None = None
-    """The token behind which the second kind of tokens begins; None: all are of the first."""
+    """Token after which the second token type begins; None: all tokens have the first type."""
     other_heads: tuple[str, ...] = ()
-    """Tensors that the program leaves aside: a reward model's head, a reranker's rows of its own head."""
+    """Tensors that the program ignores: a reward model's head, a reranker's rows of its own head."""
 
     @property
     def is_local(self) -> tuple[bool, ...]:
-        """For each layer whether it attends only to its window."""
+        """For each layer, true if it attends only to its window."""
         return self.local_layers or (False,) * self.layers
 
 
 def check_config(config: Config, path: object) -> Config:
-    """Return the configuration with its context cut to what is proven.
+    """Return the configuration with its context limited to the proven number of positions.
 
     Raises
     ------
     ModelError
-        If sizes contradict each other or pass the bounds for which the integer sums are proven.
+        If sizes contradict each other or exceed the bounds for which the integer sums are proven.
     """
     if config.heads % config.kv_heads:
         raise ModelError(f"{path}: {config.heads} heads are not a multiple of {config.kv_heads} KV heads")
@@ -219,7 +221,7 @@ def check_config(config: Config, path: object) -> Config:
 
 
 def exact(value: float) -> Fraction:
-    """Return the decimal number that a float's repr shows."""
+    """Return the decimal number in a float's repr as a fraction."""
     return Fraction(repr(float(value)))
 
 
@@ -234,13 +236,13 @@ def read_gguf_config(
     Parameters
     ----------
     m : Metadata
-        The file's, with the architecture's name as prefix.
+        The file's metadata, with the architecture's name as prefix.
     biases : mapping
-        As `Decoder.biases`. GGUF has no flags for them: where a bias depends on one, the file's tensors decide.
+        As in `Decoder.biases`. GGUF has no flags for biases: if a bias depends on one, the file's tensors decide.
     own : set of str
-        Keys that the architecture reads itself, of those that others refuse.
+        Keys that the architecture reads itself and that would otherwise be refused.
     eps : str
-        The key of the norms' epsilon.
+        Key of the norms' epsilon.
     """
     width, heads = m.integer("embedding_length"), m.integer("attention.head_count", most=4096)
     head_width = m.integer("attention.key_length", width // heads)
@@ -270,10 +272,10 @@ def read_gguf_config(
 
 
 def context_without_temperature(m: Metadata, context: int, scaling: Mapping[str, Any]) -> int:
-    """Return the positions at which a query is multiplied by 1, where the file has a temperature of attention.
+    """Return the number of positions at which the attention temperature, which the file has, multiplies queries by 1.
 
-    It multiplies the query at position p by ``1 + beta ln(1 + floor(p / original))`` (Llama 4, Ministral 3). No
-    operation does so: the context ends where the factor begins to differ from 1.
+    The temperature multiplies the query at position p by ``1 + beta ln(1 + floor(p / original))`` (Llama 4, Ministral
+    3). No operation implements that, so the context ends where the factor begins to differ from 1.
     """
     original = scaling.get("original")
     if isinstance(original, bool) or not isinstance(original, int) or original < 1:
@@ -290,8 +292,8 @@ def text_config(
 ) -> Metadata:
     """Return the part of a config.json that describes the text model, on top of an architecture's defaults.
 
-    Models with pictures have it as `text_config`. `own` are keys that the architecture reads itself, of those that
-    others refuse, and `aliases` the keys that stand for one that is read.
+    Multimodal models have it under `text_config`. `own` are keys that the architecture reads itself and that would
+    otherwise be refused; `aliases` maps alternative keys to the keys that are read.
     """
     whole = Metadata(_renamed(metadata, source, aliases), source)
     whole.refuse_features(_others(own))
@@ -301,12 +303,12 @@ def text_config(
 
 
 def _renamed(values: Mapping[str, Any], source: Any, aliases: Mapping[str, str]) -> dict[str, Any]:
-    """Return the values with each key that is an alias under the one that is read.
+    """Return the values with aliases replaced by the keys that are read.
 
     Raises
     ------
     ModelError
-        If a file has both, and one number is another.
+        If a file has both and their numbers differ.
     """
     found = {key: value for key, value in values.items() if key not in aliases}
     for alias, key in aliases.items():
@@ -315,7 +317,7 @@ def _renamed(values: Mapping[str, Any], source: Any, aliases: Mapping[str, str])
         known = found.get(key)
         if known is None:
             found[key] = value
-        elif known != value and not isinstance(known, list):  # which has a number for each layer
+        elif known != value and not isinstance(known, list):  # a list has one number per layer
             Metadata(values, source).refuse(alias, f"{known!r:.40}, as {key}", value)
     return found
 
@@ -336,11 +338,11 @@ def read_hf_config(
     Parameters
     ----------
     biases : mapping
-        As `Decoder.biases`.
+        As in `Decoder.biases`.
     partial : bool
-        If true, heads may be rotated in part.
+        If true, heads may be partially rotated.
     own, eps
-        As those of `read_gguf_config`.
+        As in `read_gguf_config`.
     """
     m.refuse_features(_others(own))
     width, heads = m.integer("hidden_size"), m.integer("num_attention_heads", most=4096)

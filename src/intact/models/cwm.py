@@ -1,4 +1,4 @@
-"""Code World Model: Llama's graph, layers with a window between global ones (arXiv 2510.02387)."""
+"""Code World Model: Llama architecture, sliding-window layers between global ones (arXiv 2510.02387)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from intact.models.llama import Llama
 
 
 class Cwm(Llama):
-    """The first of four layers is global; GGUF files are Llama's, without the window."""
+    """The first of every four layers is global; GGUF files are Llama's, without the window."""
 
     name = "cwm"
     hf = ("CwmForCausalLM",)
@@ -17,7 +17,7 @@ class Cwm(Llama):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read which layers are global: each fourth from the first on, if the file does not say."""
+        """Read which layers are global; by default every fourth, starting with the first."""
         if m.get("layer_types") is not None:
             return super().read_hf(m)
         layers = m.integer("num_hidden_layers", most=1024)

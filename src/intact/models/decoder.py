@@ -1,4 +1,4 @@
-"""The parts that decoder architectures share. An architecture is a subclass of Decoder of a few lines."""
+"""Shared parts of decoder architectures. An architecture is a subclass of Decoder of a few lines."""
 
 from __future__ import annotations
 
@@ -54,41 +54,41 @@ def root(x: int) -> Fraction:
 class Decoder(DecoderFiles):
     """One architecture: how its files are read, and the Program that they become.
 
-    Attention and gated feed-forward nets around a residual stream. A subclass with a name `gguf` of its own is an
-    architecture; it is found by its file (`intact.models.ARCHITECTURES`). The attributes here and in `DecoderFiles`
-    describe it.
+    By default attention and gated feed-forward networks around a residual stream. A subclass with its own name `gguf`
+    is an architecture; it is found by its file (`intact.models.ARCHITECTURES`). The attributes here and in
+    `DecoderFiles` describe it.
     """
 
     activation: ClassVar[Activation] = "silu"
     gated: ClassVar[bool] = True
-    """False if feed-forward nets have no gate."""
+    """If false, feed-forward networks have no gate."""
     squared: ClassVar[bool] = False
-    """True if nets without a gate multiply the activation by its input: the square of ReLU."""
+    """If true, networks without a gate multiply the activation by its input, which for ReLU gives its square."""
     norms: ClassVar[NormPlaces] = "before"
-    """Where norms stand: before attention and feed-forward net, after them (before the residual sum), both, or one
-    before the two, which then read the same row."""
+    """Position of the norms: before attention and feed-forward network, after them (before the residual sum), both, or
+    one norm before the two, which then run in parallel."""
     causal: ClassVar[bool] = True
-    """False for encoders: rows see the positions behind them too."""
+    """If false, the architecture is an encoder: rows also see later positions."""
     norm_biases: ClassVar[bool] = False
-    """True if layer norms have biases."""
+    """If true, layer norms have biases."""
     ffn_norm: ClassVar[str] = "ffn_norm"
-    """GGUF's name of the norm before the feed-forward net."""
+    """GGUF name of the norm before the feed-forward network."""
     head_norms: ClassVar[bool] = False
-    """Whether queries and keys pass norms."""
+    """If true, queries and keys are normed."""
     norms_rows: ClassVar[bool] = False
-    """Whether these norms are over whole rows, not over each head."""
+    """If true, these norms apply to whole rows instead of each head."""
     sinks: ClassVar[bool] = False
-    """Whether each head of attention has a sink."""
+    """If true, each attention head has a sink."""
     norms_rotated: ClassVar[bool] = False
-    """Whether these norms follow the rotary embedding."""
+    """If true, these norms come after the rotary embedding."""
     gguf_interleaves: ClassVar[bool] = False
-    """Whether rotary pairs are neighbours in GGUF files, not half a head apart."""
+    """If true, rotary pairs are adjacent in GGUF files; otherwise they are half a head apart."""
     hf_interleaves: ClassVar[bool] = False
-    """The same for safetensors."""
+    """If true, rotary pairs are adjacent in safetensors."""
     expert_scales: ClassVar[str] = ""
-    """GGUF's name in a layer of the tensor with a factor of each expert's weight, if there is one."""
+    """GGUF name, within a layer, of the tensor with a factor for each expert's weight; empty if there is none."""
     hf_gain_offset: ClassVar[float] = 0.0
-    """What is added to the gains of norms that safetensors hold."""
+    """Offset added to the norm gains stored in safetensors."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.path = checkpoint.path
@@ -100,7 +100,7 @@ class Decoder(DecoderFiles):
         self.ops: list[Op] = []
 
     def layer(self, i: int) -> None:
-        """Append the operations of layer i: attention and feed-forward net, each with its norms and residual sum."""
+        """Append layer i: attention and feed-forward network, each with its norms and residual sum."""
         c, p = self.config, f"blk.{i}."
         window = c.window if c.is_local[i] else 0
         interleaved = self.gguf_interleaves if c.from_gguf else self.hf_interleaves
@@ -119,11 +119,11 @@ class Decoder(DecoderFiles):
             self.norm("result", "x", p + "post_ffw_norm.weight", accumulate=True)
 
     def rotary(self, i: int) -> int:
-        """Return which of the `rotations` layer i has; -1 for none."""
+        """Return the index into `rotations` for layer i; -1 for none."""
         return -1 if i in self.config.unrotated_layers else 0
 
     def rotations(self) -> tuple[NDArray[np.uint64], ...]:
-        """Return the frequencies of each kind of rotary layer; the checkpoint's scaling is that of the first alone."""
+        """Return the frequencies for each kind of rotary layer; the checkpoint's scaling applies only to the first."""
         c = self.config
         factors = None
         if c.rope_scaling.get("type") == "longrope":
@@ -135,10 +135,10 @@ class Decoder(DecoderFiles):
         return (rotation(c.rope_base, c.rope_width, c.rope_scaling, factors),)
 
     def embed(self) -> None:
-        """Append the embedding, times its factor.
+        """Append the embedding, multiplied by its factor.
 
-        Where results are multiplied by m before the residual sum, the stream holds the sum divided by m, which the
-        norms do not see but for their epsilon: so there is no multiplication in a layer.
+        If results are multiplied by m before the residual sum, the stream holds the sum divided by m, so that layers
+        need no multiplication. Apart from their epsilon, norms are not affected by this.
         """
         c = self.config
         scale = c.embedding_scale / c.residual_scale
@@ -147,7 +147,7 @@ class Decoder(DecoderFiles):
         self.ops.append(Embed("x", self.matrix("token_embd.weight", None, c.width), scale))
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return the row vectors between operations, by their names."""
+        """Return the row vectors between operations, by name."""
         c = self.config
         keys = c.kv_heads * c.head_width
         more = {"result": Buffer(c.width, wide=True)} if self.norms in ("after", "both") else {}
@@ -171,12 +171,12 @@ class Decoder(DecoderFiles):
         }
 
     def build(self) -> Program:
-        """Return the whole program.
+        """Build the whole program.
 
         Raises
         ------
         ModelError
-            If a tensor is missing, misshapen, or has no use.
+            If a tensor is missing, has the wrong shape, or is not used.
         """
         c = self.config
         self.embed()
@@ -215,16 +215,16 @@ class Decoder(DecoderFiles):
         )
 
     def finish(self, tied: bool, vocabulary: int) -> None:
-        """Append the last norm and the head, which is the embedding where it is tied."""
+        """Append the last norm and the head, which is the embedding if tied."""
         c = self.config
         self.norm("x", "normed", "output_norm.weight", factor=c.logit_scale)
         head = "token_embd.weight" if tied else "output.weight"
         self.ops.append(Logits("normed", self.matrix(head, vocabulary, c.width), c.logit_cap))
 
-    # What `layer` is written with: each method appends one operation and checks the tensors that it names.
+    # Building blocks of `layer`: each method appends one operation and checks the tensors that it names.
 
     def tensor(self, name: str) -> Tensor:
-        """Return a tensor by its canonical name, and note it as used."""
+        """Return a tensor by its canonical name, and mark it as used."""
         if name not in self.tensors:
             own = self.gguf_names.get(name, name) if self.config.from_gguf else self.hf_name(name)
             raise ModelError(f"{self.path}: tensor {own} is missing; a {self.gguf} model needs it")
@@ -232,9 +232,9 @@ class Decoder(DecoderFiles):
         return self.tensors[name]
 
     def refuse_unused(self, harmless: set[str]) -> None:
-        """Refuse a file with a tensor that is not used: it holds another model than the one that was built.
+        """Refuse a file with an unused tensor: it holds a different model from the one that was built.
 
-        Biases of zeros, which old GPTQ files have for every matrix of a layer, add nothing.
+        Zero biases, which old GPTQ files have for every matrix of a layer, are accepted: they add nothing.
         """
         others = {name: tensor for name, tensor in self.tensors.items() if name not in self.used.keys() | harmless}
         zeros = {f"{matrix}.bias" for matrix in self.biases}
@@ -245,7 +245,7 @@ class Decoder(DecoderFiles):
             raise ModelError(f"{self.path}: tensor {unused[0]:.80}{more}: {what} has no use for it")
 
     def matrix(self, name: str, rows: int | None, columns: int) -> str:
-        """Check that a matrix is there in this shape, and return its name; rows None: any number."""
+        """Check that a matrix exists with this shape, and return its name; rows None: any number."""
         tensor = self.tensor(name)
         shape = tensor.shape if len(tensor.shape) != 2 else (tensor.shape[0], input_count(tensor))
         if len(shape) != 2 or shape[1] != columns or not shape[0] or (rows is not None and shape[0] != rows):
@@ -268,9 +268,9 @@ class Decoder(DecoderFiles):
         width: int | None = None,
         groups: int = 1,
     ) -> None:
-        """Append a norm over a row, its heads or its groups of columns; `width`: a row's or head's, if not the model's.
+        """Append a norm over a row, its heads or its groups of columns; `width` overrides the width of a row or head.
 
-        The gain has a value for each column of a row, but is one for all heads.
+        The gain has a value for each column of a row, but with heads one gain is shared by all of them.
         """
         c = self.config
         self.vector(gain, width or (c.head_width if heads else c.width))
@@ -297,7 +297,7 @@ class Decoder(DecoderFiles):
         )
 
     def target(self, buffer: str, stem: str, rows: int, columns: int, accumulate: bool = False) -> Target:
-        """Return one matrix of a Linear, with the bias that stands beside it, if any."""
+        """Return one matrix of a Linear, with its bias if it has one."""
         words = stem.split(".")
         wanted = self.config.biases.get(words[2] if words[0] == "blk" else words[0], stem + ".bias" in self.tensors)
         bias = stem + ".bias" if wanted else None
@@ -315,7 +315,7 @@ class Decoder(DecoderFiles):
     def attention(
         self, i: int, interleaved: bool = False, head_norms: bool = False, rotary: int = 0, window: int = 0
     ) -> None:
-        """Append query, key and value of a row, rotary embedding (none for -1), and attention to "attended"."""
+        """Append query, key and value, the rotary embedding (-1: none), and attention, which writes "attended"."""
         c, p = self.config, f"blk.{i}."
         q, kv = c.heads * c.head_width, c.kv_heads * c.head_width
         self.attention_inputs(i)
@@ -365,7 +365,7 @@ class Decoder(DecoderFiles):
         )
 
     def rotate(self, buffer: str, rotary: int, heads: int, width: int, interleaved: bool) -> None:
-        """Append the rotary embedding of the first columns of each head; none for -1."""
+        """Append the rotary embedding of each head's first columns; nothing for -1."""
         if rotary >= 0:
             self.ops.append(Rope(buffer, rotary, heads, width, interleaved=interleaved))
 
@@ -389,7 +389,7 @@ class Decoder(DecoderFiles):
         )
 
     def scan(self, i: int) -> None:
-        """Append a state-space layer on "normed", up to its output projection: projection, scan, gate, and its norm."""
+        """Append a state-space layer on "normed" up to its output projection: input projection, scan, gate and norm."""
         c, p, shape = self.config, f"blk.{i}.", self.config.scan
         assert shape is not None
         targets = (("z", shape.inner), ("mixed", shape.channels), ("steps", shape.heads))
@@ -453,17 +453,17 @@ class Decoder(DecoderFiles):
 
     @property
     def net_source(self) -> str:
-        """The row that feed-forward nets and experts read."""
+        """The buffer that feed-forward networks and experts read."""
         return "x" if self.norms == "after" else "normed"
 
     def ones(self, width: int) -> str:
-        """Return the name of a gain of ones, which no file has."""
+        """Return the name of a gain of ones, which is not in the file."""
         name = f"ones.{width}"
         self.used[name] = Tensor(name, "F32", (width,), np.ones(width, "<f4").view(np.uint8))
         return name
 
     def feed_forward(self, i: int, buffer: str, accumulate: bool) -> None:
-        """Append the feed-forward net on "normed", or the mixture of experts in its place."""
+        """Append the feed-forward network, or the mixture of experts instead."""
         m = self.config.mixture
         if m is None or i in m.dense:
             self.net(f"blk.{i}.", FEED_FORWARD, "", self.config.hidden, buffer=buffer, accumulate=accumulate)
@@ -475,7 +475,7 @@ class Decoder(DecoderFiles):
     def net(
         self, layer: str, stems: tuple[str, str, str], buffers: str, hidden: int, buffer: str, accumulate: bool
     ) -> None:
-        """Append a feed-forward net; the names of its buffers begin with `buffers`."""
+        """Append a feed-forward network; `buffers` is the prefix of its buffers' names."""
         width, source = self.config.width, self.net_source
         gate, up, inner = (buffers + name for name in ("gate", "up", "hidden"))
         first = [(gate, stems[0])] if self.gated else []
@@ -486,11 +486,11 @@ class Decoder(DecoderFiles):
         self.ops.append(Linear(inner, (self.target(buffer, layer + stems[2], width, hidden, accumulate=accumulate),)))
 
     def gate(self, gate: str, up: str | None, target: str, kind: Activation) -> None:
-        """Append a gated activation of two rows, or of one."""
+        """Append a gated activation of two rows, or an activation of one."""
         self.ops.append(Gate(gate, up, target, kind))
 
     def experts(self, i: int, m: ExpertMixture, buffer: str, accumulate: bool) -> None:
-        """Append the scores of the experts, and the experts; also one that all rows pass with a weight of its own."""
+        """Append the experts' scores and the experts; also the shared expert, if it is weighted by a gate."""
         p, width, source = f"blk.{i}.", self.config.width, self.net_source
         self.scores(i, m.count)
         bias = f"{p}{CHOICE_BIAS}.bias" if m.biased else None
@@ -536,14 +536,14 @@ class Decoder(DecoderFiles):
             self.ops.append(whole)
 
     def scores(self, i: int, count: int) -> None:
-        """Append the scores of the experts."""
+        """Append the experts' scores."""
         target = self.target("scores", f"blk.{i}.{ROUTER}", count, self.config.width)
         self.ops.append(Linear(self.net_source, (target,)))
 
     def expert(self, stems: list[str], hidden: int) -> Expert:
-        """Return an expert: its gate, up and down, with the biases that stand beside them.
+        """Return an expert: its gate, up and down matrices, with their biases if any.
 
-        Up is the gate too where nets have none and square their activation.
+        In networks without a gate that square their activation, up also serves as the gate.
         """
         width = self.config.width
         gate = self.target("", stems[0] if self.gated else stems[1], hidden, width)
@@ -551,12 +551,12 @@ class Decoder(DecoderFiles):
         down = self.target("", stems[2], width, hidden)
         for part in (gate, up, down):
             if part.weight in self.rotated or (part.weight in self.used and has_index(self.used[part.weight])):
-                raise ModelError(f"{self.path}: tensor {part.weight}: experts multiply their inputs as they are")
+                raise ModelError(f"{self.path}: tensor {part.weight}: experts cannot have rotated or reordered inputs")
         return Expert(gate.weight, up.weight, down.weight, gate.bias, up_bias=up.bias, down_bias=down.bias)
 
 
 def net_buffers(start: str, hidden: int) -> dict[str, Buffer]:
-    """Return the buffers of a feed-forward net."""
+    """Return the buffers of a feed-forward network."""
     return {
         start + "gate": Buffer(hidden),
         start + "up": Buffer(hidden),

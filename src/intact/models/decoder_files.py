@@ -1,4 +1,4 @@
-"""The files of decoder architectures: names of tensors, keys of hyper-parameters, and how both are read."""
+"""Files of decoder architectures: names of tensors, keys of hyper-parameters, and functions that read both."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _HF_UNUSED = re.compile(
     r"(model\.)?((vision|audio)_tower|embed_(vision|audio)|multi_modal_projector|visual)\..+|(model\.)?mtp[._].+"
     r"|.*\.rotary_emb\.inv_freq|.*\.attention\.(masked_)?bias"
 )
-"""Tensors that a text model leaves aside: towers of pictures and sound, layers that predict further tokens (Qwen), and
+"""Tensors that a text model ignores: vision and audio towers, layers that predict further tokens (Qwen), and
 frequencies and masks that old checkpoints store."""
 
 _HF_BARE = re.compile(r"model\.layers\.(\d+)\.(.+)")
@@ -55,83 +55,86 @@ _LAYER = re.compile(r"(?:blk|model\.layers)\.(\d+)\.")
 class DecoderFiles:
     """The files of an architecture: GGUF, or safetensors with a config.json.
 
-    `Decoder` is the one subclass, which makes a program of what is read here.
+    `Decoder`, its only direct subclass, builds a program from what is read here.
     """
 
     name: ClassVar[str]
-    """Name of an architecture whose GGUF files have another's name and form; it is `gguf` where it is not given."""
+    """Name of an architecture whose GGUF files use another architecture's name and form; defaults to `gguf`."""
     gguf: ClassVar[str]
     """Name of the architecture in GGUF (general.architecture)."""
     hf: ClassVar[tuple[str, ...]]
     """Names in config.json (architectures)."""
     hf_types: ClassVar[tuple[str, ...]] = ()
-    """Values of `model_type` in config.json of an architecture that Transformers runs as another, and names so."""
+    """Values of `model_type` in config.json for an architecture that Transformers runs, and names, as another one."""
     hf_names: ClassVar[dict[str, str]] = HF_NAMES
     """Canonical names of tensors to those in safetensors."""
     gguf_names: ClassVar[Mapping[str, str]] = {}
     """Canonical names of tensors to those in GGUF files, where they differ."""
     hf_defaults: ClassVar[Mapping[str, Any]] = {}
-    """What a config.json may leave out: the defaults of Transformers' configuration class, where they matter."""
+    """Defaults for keys that a config.json may omit: those of Transformers' configuration class, where they matter."""
     hf_refused: ClassVar[Mapping[str, tuple[object, ...]]] = {}
-    """Keys in config.json that would change the answer in a way that no operation here has, and harmless values."""
+    """Keys in config.json of features that would change the output but are not implemented, with harmless values.
+    """
     hf_aliases: ClassVar[Mapping[str, str]] = {}
-    """Other keys in config.json for those that are read, as versions of Transformers (`attribute_map`) or the authors'
-    program write them. Of numbers of experts all keys are known (`mixtures.HF_COUNTS`)."""
+    """Alternative keys in config.json for those that are read, as written by versions of Transformers (`attribute_map`)
+    or the authors' program. All keys for the number of experts are known (`mixtures.HF_COUNTS`)."""
     hf_activation: ClassVar[tuple[str, str]] = ("hidden_act", "silu")
-    """The key in config.json that names the activation, and its only value that is supported."""
+    """Key in config.json that names the activation, and its only supported value."""
     hf_beginning: ClassVar[str] = "model."
-    """The beginning of the names of the decoder's tensors in safetensors; in `hf_names` it is always `model.`."""
+    """Prefix of the decoder's tensor names in safetensors; in `hf_names` it is always `model.`."""
     hf_unnamed: ClassVar[bool] = False
-    """True if a config.json may name no architecture, as other programs than Transformers write it (`claims`)."""
+    """If true, a config.json may name no architecture, as files of programs other than Transformers do (`claims`)."""
     hf_bare: ClassVar[Mapping[str, str]] = {}
-    """Names in a layer of safetensors' tensors that end in neither `weight` nor `bias`, and their canonical names."""
+    """Safetensors names, within a layer, of tensors that end in neither `weight` nor `bias`, to their canonical names.
+    """
     has_further_layers: ClassVar[bool] = False
-    """True if files may have layers behind the others that predict further tokens; the program leaves them aside."""
+    """If true, files may have additional last layers that predict further tokens; the program ignores them."""
     hf_heads: ClassVar[Literal["mtp", "layers"] | None] = None
-    """The place in safetensors of heads that predict further tokens: tensors under `mtp.`, or layers behind the
-    others; None: they are not read (`intact.models.prediction_heads`)."""
+    """Location in safetensors of heads that predict further tokens: tensors under `mtp.`, or additional last layers;
+    None: they are not read (`intact.models.prediction_heads`)."""
     mixture: ClassVar[MixtureForm | None] = None
     """Keys and defaults of mixtures of experts in files, if models may have them."""
     soft_caps: ClassVar[tuple[float, float] | None] = None
-    """The soft caps of scores and of logits where a GGUF file has no keys of them, if models have any."""
+    """Soft caps of scores and of logits for GGUF files without keys for them, if models have any."""
     biases: ClassVar[dict[str, bool | str]] = {
         **dict.fromkeys((*ATTENTION, "attn_output"), "attention_bias"),
         **dict.fromkeys(FEED_FORWARD, False),
     }
-    """For each matrix whether it has a bias, or the key in config.json that says so."""
+    """For each matrix, true if it has a bias, or the key in config.json that decides."""
     has_local_layers: ClassVar[bool] = False
-    """Whether layers may attend to a window. Those that do are read from the files."""
+    """If true, layers may attend to a window. Which of them do is read from the files."""
     local_but_each: ClassVar[int] = 0
-    """Where files have a window but don't say for which layers: for all but each n-th; 0: for all."""
+    """Files with a window that list no local layers: all layers but every n-th are local; 0: all are."""
     unrotated_each: ClassVar[int] = 0
-    """Each n-th layer has no positions, where a config.json doesn't say which (`no_rope_layers`); 0: all have them."""
+    """Every n-th layer has no positions, unless a config.json lists such layers (`no_rope_layers`); 0: all have them.
+    """
     rotates_local_alone: ClassVar[bool] = False
     """If true, in files with a window only the layers that attend to it have positions."""
     partial_rotary: ClassVar[bool] = False
-    """Whether a config.json may have heads rotated in part (`partial_rotary_factor`)."""
+    """If true, a config.json may have partially rotated heads (`partial_rotary_factor`)."""
     layer_norms: ClassVar[bool] = False
-    """True if the norms are layer norms, false if they are RMS norms."""
+    """If true, the norms are layer norms, otherwise RMS norms."""
     hf_eps: ClassVar[str] = "rms_norm_eps"
-    """The key in config.json of the norms' epsilon."""
+    """Key in config.json of the norms' epsilon."""
     fused: ClassVar[Mapping[str, str]] = {}
-    """Matrices that safetensors hold as one (keys of `names.PARTS`), and their names there."""
+    """Fused matrices in safetensors (keys of `names.PARTS`), with their names there."""
     gguf_fused: ClassVar[tuple[str, ...]] = ()
-    """Matrices that GGUF files may hold as one."""
+    """Matrices that GGUF files may store fused."""
     gguf_shared: ClassVar[tuple[str, ...]] = ()
-    """Other architectures whose GGUF files have this one's name; they know their own (`claims`)."""
+    """Other architectures whose GGUF files use this one's name; they recognise their own files (`claims`)."""
     gguf_stems: ClassVar[Mapping[str, str]] = {}
-    """Names in GGUF files of those that have others than in `names.PARTS`."""
+    """Names of fused matrices in GGUF files, where they differ from `names.PARTS`."""
     hf_stacked: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Names in safetensors of tensors that hold matrices of all experts, and which of each, in order."""
+    """Safetensors names of tensors that hold matrices of all experts, with the matrices of each expert in order."""
     hf_groups_heads: ClassVar[bool] = False
-    """If true, rows of a fused `attn_qkv` in safetensors stand by KV head: its queries, its key, its value."""
+    """If true, rows of a fused `attn_qkv` in safetensors are grouped by KV head: its queries, its key, its value."""
     multipliers: ClassVar[Mapping[str, tuple[str, str]]] = {}
     """Fields of `Config` that are factors, with their keys in GGUF and in config.json."""
     divides_logits: ClassVar[bool] = True
-    """True if `logit_scale` is a divisor, false if a factor."""
+    """If true, `logit_scale` is a divisor, otherwise a factor."""
     sample: ClassVar[Mapping[str, Any]] = {}
-    """GGUF keys (without the architecture's name) that a small checkpoint needs beside the common ones to show all
-    that the architecture has; tests write random checkpoints with them."""
+    """GGUF keys (without the architecture's name) that a small checkpoint needs in addition to the common ones to
+    exercise all features of the architecture; tests write random checkpoints with them."""
 
     @classmethod
     def read_config(cls, checkpoint: Checkpoint) -> Config:
@@ -154,12 +157,12 @@ class DecoderFiles:
 
     @classmethod
     def claims(cls, metadata: Mapping[str, Any]) -> bool:
-        """Return whether a file that has the name of another architecture is of this one, by its metadata."""
+        """Return true if a file that uses another architecture's name belongs to this one, judging by its metadata."""
         return False
 
     @classmethod
     def read_keys(cls) -> frozenset[str]:
-        """Return the keys that the architecture reads, of those that others refuse."""
+        """Return the keys that this architecture reads itself and that would otherwise be refused."""
         return frozenset(
             {key for key, _ in cls.multipliers.values()}
             | ({"attn_logit_softcapping", "final_logit_softcapping"} if cls.soft_caps else set())
@@ -168,7 +171,7 @@ class DecoderFiles:
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the hyper-parameters of a GGUF file; an architecture with some of its own adds them."""
+        """Read the hyper-parameters of a GGUF file; subclasses add their own."""
         eps = "attention.layer_norm_epsilon" if cls.layer_norms else "attention.layer_norm_rms_epsilon"
         config = read_gguf_config(m, cls.biases, cls.read_keys(), eps)
         config = replace(
@@ -191,7 +194,7 @@ class DecoderFiles:
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the hyper-parameters of a config.json; an architecture with some of its own adds them."""
+        """Read the hyper-parameters of a config.json; subclasses add their own."""
         m.refuse_features(cls.hf_refused)
         config = read_hf_config(m, cls.biases, cls.partial_rotary, cls.read_keys(), eps=cls.hf_eps)
         config = replace(
@@ -220,7 +223,7 @@ class DecoderFiles:
 
     @classmethod
     def read_multipliers(cls, m: Metadata, form: int) -> dict[str, Any]:
-        """Read the factors that a file has: 0 for GGUF, where 0 means that there is none, 1 for config.json."""
+        """Read the factors in a file; `form` is 0 for GGUF, where 0 means no factor, and 1 for config.json."""
         found = {}
         for field, keys in cls.multipliers.items():
             if m.get(keys[form]):
@@ -230,7 +233,7 @@ class DecoderFiles:
 
     @classmethod
     def read_caps(cls, m: Metadata, defaults: tuple[float, float]) -> dict[str, Any]:
-        """Read the soft caps, which have the same keys in GGUF and in config.json; 0: there is none."""
+        """Read the soft caps, whose keys are the same in GGUF and in config.json; 0: there is none."""
         keys = {"score_cap": "attn_logit_softcapping", "logit_cap": "final_logit_softcapping"} if cls.soft_caps else {}
         found = {}
         for (field, key), default in zip(keys.items(), defaults, strict=False):
@@ -240,7 +243,7 @@ class DecoderFiles:
 
     @classmethod
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Return a checkpoint in which each matrix is a tensor of its own, under the names of its format."""
+        """Return a checkpoint in which each matrix is a separate tensor, named as in its format."""
         gguf = checkpoint.format == "gguf"
         if not gguf and cls.hf_beginning != "model.":
             named = {cls.common_name(name): tensor for name, tensor in checkpoint.tensors.items()}
@@ -276,7 +279,7 @@ class DecoderFiles:
 
     @classmethod
     def row_counts(cls, config: Config) -> dict[str, int]:
-        """Return the rows of matrices that files may hold as one."""
+        """Return the row counts of matrices that files may store fused."""
         q, kv = config.heads * config.head_width, config.kv_heads * config.head_width
         rows = dict(zip((*ATTENTION, "ffn_gate", "ffn_up"), (q, kv, kv, config.hidden, config.hidden), strict=True))
         rows |= dict.fromkeys(SHARED[:2], config.mixture.shared if config.mixture else config.hidden)
@@ -287,7 +290,7 @@ class DecoderFiles:
 
     @classmethod
     def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
-        """Return the tensors under GGUF's names, whatever the format; what has no such name keeps its own."""
+        """Return the tensors under GGUF names, whatever the format; tensors without such a name keep their own."""
         tensors = checkpoint.tensors
         if cls.has_further_layers:
             further = further_layers(checkpoint, cls.gguf)
@@ -300,12 +303,12 @@ class DecoderFiles:
 
     @classmethod
     def common_name(cls, name: str) -> str:
-        """Return a name in safetensors with the beginning that most models have."""
+        """Return a safetensors name with the prefix that most models use."""
         return "model." + name.removeprefix(cls.hf_beginning) if name.startswith(cls.hf_beginning) else name
 
     @classmethod
     def canonical_name(cls, name: str) -> str:
-        """Return GGUF's name of a tensor in safetensors; its own where it has none, which `refuse_unused` refuses."""
+        """Return the GGUF name of a safetensors tensor; if it has none, its own name, which `refuse_unused` refuses."""
         names = {hf: own for own, hf in cls.hf_names.items()}
         plain = cls.common_name(name).removeprefix("language_model.").replace("model.language_model.", "model.", 1)
         if (bare := _HF_BARE.fullmatch(plain)) and bare[2] in cls.hf_bare:
@@ -321,7 +324,7 @@ class DecoderFiles:
 
     @classmethod
     def hf_name(cls, name: str) -> str:
-        """Return the name in safetensors of a tensor that has a canonical name."""
+        """Return the safetensors name for a tensor's canonical name."""
         stem, _, end = name.rpartition(".")
         own = f"{cls.hf_names.get(stem, stem)}.{end}"
         if name.startswith("blk."):
@@ -336,20 +339,20 @@ class DecoderFiles:
 
     @classmethod
     def own_name(cls) -> str | None:
-        """Return the name in the registry; None for classes that architectures share."""
+        """Return the name in the registry; None for base classes of architectures."""
         found: str | None = vars(cls).get("name", vars(cls).get("gguf"))
         return found
 
 
 def without_further_layers(m: Metadata) -> Metadata:
-    """Return a GGUF file's metadata without the layers that predict further tokens, which `block_count` counts too."""
+    """Return a GGUF file's metadata without the layers that predict further tokens, which `block_count` includes."""
     count = m.integer("block_count", most=1024)
     layers = count - m.integer("nextn_predict_layers", 0, least=0, most=count - 1)
     return Metadata({**m.values, m.prefix + "block_count": layers}, m.source, prefix=m.prefix)
 
 
 def further_layers(checkpoint: Checkpoint, architecture: str) -> range:
-    """Return the numbers of the layers that predict further tokens, which stand behind the others."""
+    """Return the numbers of the additional last layers that predict further tokens."""
     if checkpoint.format == "gguf":
         m = Metadata(checkpoint.metadata, checkpoint.path, prefix=architecture + ".")
         return range(without_further_layers(m).integer("block_count"), m.integer("block_count"))

@@ -1,4 +1,4 @@
-"""DeepSeek V2: latent attention, first layers dense, then experts and shared ones (arXiv 2405.04434)."""
+"""DeepSeek V2: latent attention, dense first layers, then routed and shared experts (arXiv 2405.04434)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from intact.numerics.dequantize import dequantize
 from intact.numerics.rope import score_magnitude
 
 _LATENT_EPS = 1e-6
-"""Epsilon of the norms of latent rows, whatever the file says of other norms: the authors' programs have no other."""
+"""Epsilon of the norms of latent rows, regardless of the file's value for other norms, as in the authors' programs."""
 _LOG_MULTIPLIER = "rope.scaling.yarn_log_multiplier"
 
 
 class DeepseekV2(Decoder):
-    """Keys and values are made of one short row a position, and of a rotated part that all heads share.
+    """Keys and values are computed from one short latent row per position, and a rotated part shared by all heads.
 
-    The cache holds them expanded: for each head a key of both parts, and a value, which zeros fill up to its width.
+    The cache holds them expanded: for each head a key with both parts, and a value, zero-padded to the key's width.
     """
 
     gguf = "deepseek2"
@@ -64,9 +64,9 @@ class DeepseekV2(Decoder):
         "norm_topk_prob": (False,),
     }
     scoring: ClassVar[str] = "softmax"
-    """The only value of `scoring_func` in config.json that is supported."""
+    """The only supported value of `scoring_func` in config.json."""
     choices: ClassVar[tuple[str, ...]] = ("greedy", "group_limited_greedy")
-    """Those of `topk_method`."""
+    """Supported values of `topk_method`."""
     fused = {"attn_kv_b": "self_attn.kv_b_proj"}
     gguf_fused = ("attn_kv_b",)
     gguf_interleaves = True
@@ -106,7 +106,7 @@ class DeepseekV2(Decoder):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also the widths of latent attention; `key_length_mla` is that of whole keys, where it stands."""
+        """Read the configuration with latent attention; `key_length_mla`, if present, is the width of whole keys."""
         heads = m.integer("attention.head_count", most=4096)
         key, value = (
             m.integer(f"attention.{name}_length_mla", m.integer(f"attention.{name}_length"))
@@ -132,7 +132,7 @@ class DeepseekV2(Decoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the widths of latent attention."""
+        """Read the configuration, including the widths of latent attention."""
         m.choice("scoring_func", (cls.scoring,))
         m.choice("topk_method", cls.choices)
         heads = m.integer("num_attention_heads", most=4096)
@@ -163,16 +163,16 @@ class DeepseekV2(Decoder):
 
     @classmethod
     def with_latent(cls, config: Config, latent: LatentAttention) -> Config:
-        """Return the configuration with latent attention, and the factor of its scores."""
+        """Return the configuration with latent attention and the factor of its scores."""
         scale = inverse_root(config.head_width) * score_magnitude(config.rope_scaling) ** 2
         return replace(config, latent=latent, rope_width=latent.rotary, score_scale=scale)
 
     @classmethod
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Return also the matrix of keys and that of values as tensors of their own, whose rows are those of heads.
+        """Split fused tensors, including the key and value matrices, with the rows of each head together.
 
-        Files hold them as one by head, or newer GGUF files one by one: keys then as a matrix a head that multiplies
-        queries (the absorbed form), which is turned over as float32.
+        Files store keys and values fused, by head; newer GGUF files store them separately, with keys as one matrix per
+        head that multiplies queries (the absorbed form). These are transposed as float32.
         """
         tensors: dict[str, Tensor] = {}
         for name, tensor in checkpoint.tensors.items():
@@ -188,9 +188,9 @@ class DeepseekV2(Decoder):
 
     @classmethod
     def keys_and_values(cls, checkpoint: Checkpoint, config: Config, name: str, tensor: Tensor) -> list[Tensor]:
-        """Return the rows of keys and of values of a tensor that holds them by head.
+        """Return the key rows and the value rows of a tensor that holds both by head.
 
-        None of a GGUF file that has both forms, whose other tensors are then read.
+        Return nothing for a GGUF file that has both forms: its separate tensors are read instead.
         """
         latent = config.latent
         assert latent is not None
@@ -210,7 +210,7 @@ class DeepseekV2(Decoder):
 
     @classmethod
     def by_rows(cls, checkpoint: Checkpoint, config: Config, tensor: Tensor, part: str) -> Tensor:
-        """Return a stack of matrices of heads as one matrix; a tensor of another form as it is."""
+        """Return a stack of per-head matrices as one matrix; tensors in another form are returned unchanged."""
         latent = config.latent
         assert latent is not None
         stacked = (config.heads, latent.rank, latent.plain) if part == "k_b" else None
@@ -232,7 +232,7 @@ class DeepseekV2(Decoder):
         return self.config.latent
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the rows between latent rows and heads."""
+        """Return the buffers, including the rows between latent rows and heads."""
         c, w = self.config, self.widths
         own = {
             "queries": c.heads * c.head_width,
@@ -251,7 +251,7 @@ class DeepseekV2(Decoder):
     ) -> None:
         """Append latent attention: latent rows, their norms, queries, keys and values of heads, and attention.
 
-        The rotated part of a head stands first, before the rest.
+        The rotated part of a head comes first, followed by the rest.
         """
         c, w, p = self.config, self.widths, f"blk.{i}."
         whole, heads = c.head_width, c.heads
@@ -320,7 +320,7 @@ class DeepseekV2(Decoder):
         self.ops.append(Norm(buffer, buffer, gain, _LATENT_EPS, heads=1))
 
     def project(self, i: int, buffer: str, accumulate: bool) -> None:
-        """Append attention's output projection, of values' own width."""
+        """Append attention's output projection, for values of their own width."""
         c = self.config
         columns = c.heads * self.widths.value
         target = self.target(buffer, f"blk.{i}.attn_output", c.width, columns, accumulate=accumulate)

@@ -1,4 +1,4 @@
-"""DeepSeek V3 and R1: DeepSeek V2 with experts chosen by sigmoids with a bias each (arXiv 2412.19437)."""
+"""DeepSeek V3 and R1: DeepSeek V2 with experts chosen by sigmoids with per-expert biases (arXiv 2412.19437)."""
 
 from __future__ import annotations
 

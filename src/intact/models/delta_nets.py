@@ -1,4 +1,4 @@
-"""Gated delta nets beside attention with an output gate in files: their sizes, and the names and forms of tensors."""
+"""Models with gated delta nets and gated attention, in files: their sizes, and the names and forms of tensors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from intact.numerics.delta import DeltaShape
 from intact.numerics.scan import MOST_STATES
 
 _INPUTS: Final = ("attn_qkv", "attn_gate", "ssm_alpha", "ssm_beta")
-"""Matrices of a delta net's inputs: queries, keys and values; the gate z; dt; b."""
+"""Input matrices of a delta net: queries, keys and values; the gate z; dt; b."""
 DELTA_NAMES: Final = HF_NAMES | {
     "post_attention_norm": "post_attention_layernorm",
     "attn_qkv": "linear_attn.in_proj_qkv",
@@ -32,14 +32,14 @@ DELTA_NAMES: Final = HF_NAMES | {
     "ssm_norm": "linear_attn.norm",
     "ssm_out": "linear_attn.out_proj",
 }
-"""Names in safetensors that models with delta nets share."""
+"""Safetensors names shared by models with delta nets."""
 
 
 class DeltaNets(GatedAttention):
-    """A decoder with gated delta nets in the place of attention, but in each n-th layer.
+    """A decoder with gated delta nets instead of attention in all layers but every n-th.
 
     Attention's result is multiplied by the sigmoid of a gate, whose rows follow each head's query in `attn_q`. Heads
-    that predict further tokens are programs of their own (`intact.models.prediction_heads`).
+    that predict further tokens are separate programs (`intact.models.prediction_heads`).
     """
 
     hf_names: ClassVar[dict[str, str]] = DELTA_NAMES
@@ -63,7 +63,7 @@ class DeltaNets(GatedAttention):
     partial_rotary = True
     biases: ClassVar[dict[str, bool | str]] = GatedAttention.biases | dict.fromkeys((*_INPUTS, "ssm_out"), False)
     gguf_tiles: ClassVar[bool] = True
-    """If true, GGUF files order the heads of values so that head h reads key h mod the number of keys."""
+    """If true, GGUF files order the value heads so that head h reads key h mod the number of keys."""
     sample: ClassVar[dict[str, Any]] = {
         "block_count": 4,
         "full_attention_interval": 3,
@@ -77,7 +77,7 @@ class DeltaNets(GatedAttention):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also which layers have delta nets, and their sizes."""
+        """Read the configuration, including which layers have delta nets and the sizes of these."""
         config = super().read_gguf(m)
         heads, inner = m.integer("ssm.time_step_rank", most=4096), m.integer("ssm.inner_size", most=32768)
         if inner % heads:
@@ -103,7 +103,7 @@ class DeltaNets(GatedAttention):
 
     @classmethod
     def shape(cls, m: Metadata, heads: int, width: int, keys: tuple[str, str]) -> DeltaShape:
-        """Return the sizes of delta nets; `keys` are those of the number of key heads and of their width."""
+        """Return the sizes of delta nets; `keys` names the number of key heads and their width in the metadata."""
         groups = m.integer(keys[0], most=4096)
         if heads % groups:
             m.refuse(keys[0], f"a divisor of the {heads} heads of values", groups)
@@ -111,7 +111,7 @@ class DeltaNets(GatedAttention):
 
     @classmethod
     def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
-        """Return the tensors, A as it is in GGUF files, and convolutions as matrices."""
+        """Return the tensors, with A as in GGUF files and convolutions as matrices."""
         gguf, found = checkpoint.format == "gguf", {}
         for name, tensor in super().canonical_tensors(checkpoint).items():
             if name.endswith(".ssm_a") and not gguf:
@@ -120,7 +120,7 @@ class DeltaNets(GatedAttention):
         return found
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the rows of delta nets, and queries beside their gates."""
+        """Return the buffers, including the rows of delta nets, and queries together with their gates."""
         c, shape = self.config, self.config.delta
         assert shape is not None
         return super().buffers() | {
@@ -134,7 +134,7 @@ class DeltaNets(GatedAttention):
         }
 
     def layer(self, i: int) -> None:
-        """Append a delta net and a feed-forward net; or the operations of a layer with attention."""
+        """Append a delta net and a feed-forward network, or the operations of an attention layer."""
         if i not in self.config.delta_layers:
             super().layer(i)
             return
@@ -156,8 +156,9 @@ class DeltaNets(GatedAttention):
     def delta_net(self, i: int, buffer: str) -> None:
         """Append a gated delta net on "normed": projections, the delta rule, norm, gate, output projection.
 
-        The authors divide queries by the square root of their width d, which the operation does not. The norm of x /
-        sqrt(d) with an epsilon is that of x with d times the epsilon.
+        The authors divide queries by the square root of their width d; the operation does not. Instead, since the norm
+        of x / sqrt(d) with some epsilon equals the norm of x with d times that epsilon, the norm's epsilon is
+        multiplied by d.
         """
         c, p, shape = self.config, f"blk.{i}.", self.config.delta
         assert shape is not None
@@ -190,7 +191,7 @@ class DeltaNets(GatedAttention):
 
 
 class DeltaMixtures(DeltaNets):
-    """Delta nets with mixtures of experts, whose best share a row's weight, and one that all rows pass."""
+    """Delta nets with mixtures of experts: the best experts share a row's weight; there is also a shared expert."""
 
     hf_names: ClassVar[dict[str, str]] = DELTA_NAMES | HF_EXPERTS | HF_SHARED_EXPERT
     hf_defaults: ClassVar[dict[str, Any]] = DeltaNets.hf_defaults | {
@@ -213,7 +214,7 @@ class DeltaMixtures(DeltaNets):
 
 
 def _read_gguf_layers(m: Metadata, layers: int) -> tuple[int, ...]:
-    """Return the layers with delta nets: those that the file lists, or all but each n-th."""
+    """Return the layers with delta nets: those that the file lists, or all but every n-th."""
     key = "attention.recurrent_layers"
     if m.get(key) is None:
         each = m.integer("full_attention_interval", 4)

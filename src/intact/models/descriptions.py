@@ -1,4 +1,4 @@
-"""Descriptions of the architectures: names, what differs, and the distance of their logits from Transformers'."""
+"""Descriptions of the architectures: names, distinctive features, and how far their logits are from Transformers'."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Comparison(NamedTuple):
     program : str
         The other program and its version.
     classes : tuple of str
-        Its classes; none where it is a program of this repository.
+        The program's classes; empty for a program of this repository.
     models : int
-        How many models.
+        Number of models compared.
     difference : float
-        The largest difference of logits of the fp32 profile from the other program's in float64, as a part of these'
-        range.
+        Largest difference between logits of the fp32 profile and the other program's float64 logits, relative to the
+        range of the latter.
     """
 
     program: str
@@ -35,22 +35,22 @@ class Comparison(NamedTuple):
 
 
 class ArchitectureDescription(NamedTuple):
-    """One architecture.
+    """Description of one architecture.
 
     Attributes
     ----------
     name : str
-        Its name in `ARCHITECTURES`.
+        Name in `ARCHITECTURES`.
     gguf : str
-        Its name in GGUF files (general.architecture).
+        Name in GGUF files (general.architecture).
     hf : tuple of str
-        Its names in config.json (architectures).
+        Names in config.json (architectures).
     title, summary : str
-        Which models it is of, and what differs from others.
+        The models that it covers, and what distinguishes them from others.
     source : str
-        The paper, or another source; empty if its file names none.
+        The paper, or another source; empty if the module names none.
     origin : str
-        The package that it comes from.
+        Package that provides it.
     compared : Comparison, optional
         None for architectures of other packages.
     """
@@ -65,7 +65,7 @@ class ArchitectureDescription(NamedTuple):
     compared: Comparison | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same as values of JSON."""
+        """Return the description as a JSON object."""
         compared = None if self.compared is None else self.compared._asdict()
         return self._asdict() | {"compared": compared}
 
@@ -93,7 +93,7 @@ def _describe(name: str, architecture: type[Decoder]) -> ArchitectureDescription
 
 @cache
 def _comparisons() -> dict[str, Comparison]:
-    """Return the comparisons that benchmarks/transformers_goldens.py has made."""
+    """Return the comparisons recorded by benchmarks/transformers_goldens.py."""
     stored = json.loads(files("intact.models").joinpath("comparisons.json").read_text("utf-8"))
     program = f"Transformers {stored['transformers']}"
     return {

@@ -1,4 +1,4 @@
-"""dots.llm1: Qwen3's attention, experts chosen by sigmoids with a bias each (arXiv 2506.05767)."""
+"""dots.llm1: Qwen3's attention, experts chosen by sigmoids with per-expert biases (arXiv 2506.05767)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from intact.models.qwen3 import Qwen3
 
 
 class Dots1(Qwen3):
-    """The first layers have ordinary feed-forward nets, the others two experts that all rows pass."""
+    """The first layers have ordinary feed-forward networks, all others two shared experts."""
 
     gguf = "dots1"
     hf = ("Dots1ForCausalLM",)

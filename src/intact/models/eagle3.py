@@ -1,7 +1,8 @@
-"""EAGLE-3 heads (Li et al. 2025, arXiv 2503.01840): one layer that drafts for a model, as a program of its own.
+"""EAGLE-3 heads (Li et al. 2025, arXiv 2503.01840): a single layer that drafts for a model, as a separate program.
 
-Of the rows that enter three of the model's layers behind a token, side by side, and of the next token's embedding it
-makes the logits of the token behind that. What leaves its layer takes the place of the model's rows one token further.
+The head takes the concatenated inputs of three of the model's layers after a token, and the embedding of the next
+token, and computes the logits of the token after that. For the following token, its own layer's output replaces the
+model's rows.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from intact.models.ops import AllGather, Embed, Linear, Scatter
 from intact.models.program import Program
 
 FEATURES: Final = "features"
-"""The buffer with the model's rows, which no operation makes."""
+"""Buffer for the model's rows, which no operation writes."""
 _ENTERED: Final = "entered"
 _EMBEDDING: Final = "token_embd.weight"
 _LAYER: Final = ("midlayer.", "layers.0.")
 _PARTS: Final = {"norm": "model.norm", "lm_head": "lm_head", "embed_tokens": "model.embed_tokens", "fc": "blk.0.fc"}
-"""Stems of tensors beside those of the layer, and their places here."""
+"""Stems of tensors outside the layer, and their names here."""
 
 
 class EagleHead(NamedTuple):
@@ -39,11 +40,12 @@ class EagleHead(NamedTuple):
     Attributes
     ----------
     program : Program
-        With three exchanges: one sets `FEATURES`, one adds rows to what these become, one reads what leaves the layer.
+        A program with three exchanges: the first sets `FEATURES`, the second adds rows to their projection, the third
+        reads the layer's output.
     boundaries : tuple of int
-        The layers of the model that these rows enter.
+        Layers of the model whose inputs the head reads.
     tokens : int32 (logits,), optional
-        The model's token of each logit; None where they are the same.
+        The model's token for each logit; None if they are the same.
     """
 
     program: Program
@@ -52,17 +54,17 @@ class EagleHead(NamedTuple):
 
 
 class _Eagle(Llama):
-    """The program of a head whose embedding may be the model's."""
+    """The program of a head, which may use the model's embedding."""
 
     rows: ClassVar[int]
-    """The width of the model's rows side by side."""
+    """Width of the model's concatenated rows."""
     drafted: ClassVar[int]
-    """The number of its logits."""
+    """Number of the head's logits."""
     norms_entered: ClassVar[bool]
-    """True if the layer's residual stream begins behind the norm (`norm_before_residual` of vLLM's speculators)."""
+    """If true, the layer's residual stream starts after the norm (`norm_before_residual` of vLLM's speculators)."""
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the embedding, the model's rows, what they become, and what enters the attention."""
+        """Return the buffers, including embedding, model rows, their projection, and the input of attention."""
         width = self.config.width
         own = {"embedded": Buffer(width, wide=True), FEATURES: Buffer(self.rows, wide=True)}
         own |= {_ENTERED: Buffer(width, wide=True)} if self.norms_entered else {}
@@ -70,11 +72,11 @@ class _Eagle(Llama):
 
     @property
     def entered(self) -> str:
-        """The buffer of what the model's rows become."""
+        """Buffer of the projection of the model's rows."""
         return _ENTERED if self.norms_entered else STREAM
 
     def embed(self) -> None:
-        """Append the embedding and the product of the model's rows, to which those of the head itself are added."""
+        """Append the embedding and the projection of the model's rows, to which the head's own rows are added."""
         width = self.config.width
         self.ops.append(Embed("embedded", self.matrix(_EMBEDDING, None, width)))
         self.ops.append(AllGather(None, FEATURES, (self.rows,)))
@@ -82,7 +84,7 @@ class _Eagle(Llama):
         self.ops.append(AllGather(None, self.entered, (width,), accumulate=True))
 
     def layer(self, i: int) -> None:
-        """Append the layer, whose attention reads the norms of the embedding and of the rows side by side."""
+        """Append the layer, whose attention reads the normed embedding and the normed rows, concatenated."""
         width = self.config.width
         for part, (source, gain) in enumerate((("embedded", "attn_norm"), (self.entered, "hidden_norm"))):
             self.norm(source, "normed", f"blk.{i}.{gain}.weight")
@@ -95,19 +97,19 @@ class _Eagle(Llama):
         self.feed_forward(i, STREAM, accumulate=True)
 
     def attention_inputs(self, i: int) -> None:
-        """Append the projections of both norms."""
+        """Append the projections of the two concatenated norms."""
         c = self.config
         sizes = {"q": c.heads * c.head_width, "k": c.kv_heads * c.head_width, "v": c.kv_heads * c.head_width}
         targets = (self.target(to, f"blk.{i}.attn_{to}", rows, 2 * c.width) for to, rows in sizes.items())
         self.ops.append(Linear("joined", tuple(targets)))
 
     def finish(self, tied: bool, vocabulary: int) -> None:
-        """Append the exchange that reads what leaves the layer, and a head of fewer tokens than the embedding's."""
+        """Append the exchange that reads the layer's output, and a head with fewer tokens than the embedding."""
         self.ops.append(AllGather(None, STREAM, (self.config.width,), accumulate=True))
         super().finish(tied, self.drafted)
 
     def tensor(self, name: str) -> Tensor:
-        """Return a tensor by its canonical name; a message has the file's."""
+        """Return a tensor by its canonical name; error messages use the file's name."""
         if name in self.tensors:
             return super().tensor(name)
         own = self.hf_name(name).replace("model.layers.0.", _LAYER[0]).removeprefix("model.")
@@ -116,18 +118,18 @@ class _Eagle(Llama):
 
 
 def is_eagle_head(checkpoint: Checkpoint) -> bool:
-    """Return true for the folder of an EAGLE-3 head, as its authors, SGLang or vLLM's speculators write it."""
+    """Return true for the folder of an EAGLE-3 head in the form of its authors, SGLang or vLLM's speculators."""
     named = checkpoint.metadata.get("architectures")
     return isinstance(named, list) and any(isinstance(name, str) and names_eagle_head(name) for name in named)
 
 
 def build_eagle_head(checkpoint: Checkpoint, model: Program) -> EagleHead:
-    """Return the head of a folder that drafts for a model.
+    """Build the head in a folder that drafts for a model.
 
     Raises
     ------
     ModelError
-        If a tensor is missing or misshapen, has no use, or the head was made for another model than this.
+        If a tensor is missing, has the wrong shape or is not used, or the head was made for a different model.
     """
     whole = Metadata(checkpoint.metadata, checkpoint.path)
     config = dict(whole.mapping("transformer_layer_config") or whole.values)
@@ -152,9 +154,9 @@ def build_eagle_head(checkpoint: Checkpoint, model: Program) -> EagleHead:
 
 
 def _boundaries(m: Metadata, model: Program) -> tuple[int, ...]:
-    """Return the layers that the rows enter: the third, the middle one and the last but two, or those that are named.
+    """Return the layers whose inputs the head reads: those in the file, else the third, the middle and the third-last.
 
-    SGLang's `eagle_config` names the layers that rows leave, vLLM's own key those that they enter.
+    SGLang's `eagle_config` names the layers whose outputs are read, vLLM's own key those whose inputs are read.
     """
     layers = len(segments(model).layers)
     eagle: Mapping[str, Any] = m.mapping("eagle_config") or {}
@@ -162,14 +164,12 @@ def _boundaries(m: Metadata, model: Program) -> tuple[int, ...]:
     given, more = (eagle[key], 1) if eagle.get(key) else (m.get(key), 0)
     found = [2, layers // 2, layers - 3] if given is None else given
     if not isinstance(found, list) or not all(type(one) is int and 0 <= one + more < layers for one in found):
-        raise ModelError(
-            f"{m.source}: {key} must be a list of the model's layers, of which there are {layers}, got {found!r:.80}"
-        )
+        raise ModelError(f"{m.source}: {key} must list layers of the model, which has {layers}, got {found!r:.80}")
     return tuple(one + more for one in found)
 
 
 def _renamed(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Return the tensors of the layer and around it under the names of a model of one layer."""
+    """Return the tensors in and around the layer under the names of a one-layer model."""
     found: dict[str, Tensor] = {}
     for name, tensor in checkpoint.tensors.items():
         beginning = next((one for one in _LAYER if name.startswith(one)), "")
@@ -184,15 +184,15 @@ def _renamed(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def _tokens(checkpoint: Checkpoint, drafted: int, vocabulary: int) -> NDArray[np.int32] | None:
-    """Return the model's token of each logit, by the differences in `d2t`."""
+    """Return the model's token for each logit, from the differences in `d2t`."""
     tensor = checkpoint.tensors.get("d2t")
     if tensor is None:
         if drafted == vocabulary:
             return None
-        raise ModelError(f"{checkpoint.path}: tensor d2t is missing, which says what the {drafted} logits are of")
+        raise ModelError(f"{checkpoint.path}: tensor d2t is missing, which maps the {drafted} logits to tokens")
     if tensor.kind != "I64" or tensor.shape != (drafted,):
         raise ModelError(f"{checkpoint.path}: tensor d2t is {tensor.kind} {tensor.shape}, expected I64 ({drafted},)")
     tokens = tensor.data.view("<i8") + np.arange(drafted)
     if len(np.unique(tokens)) < drafted or tokens.min() < 0 or tokens.max() >= vocabulary:
-        raise ModelError(f"{checkpoint.path}: tensor d2t names a token twice, or none of the model's {vocabulary}")
+        raise ModelError(f"{checkpoint.path}: tensor d2t names a token twice, or one outside the model's {vocabulary}")
     return tokens.astype(np.int32)

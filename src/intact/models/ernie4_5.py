@@ -1,4 +1,4 @@
-"""ERNIE 4.5 dense: Llama's graph, rotary pairs are neighbours (ERNIE 4.5 technical report, 2025)."""
+"""ERNIE 4.5 dense: Llama architecture, adjacent rotary pairs (ERNIE 4.5 technical report, 2025)."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from intact.models.decoder import Decoder
 
 
 class Ernie45(Decoder):
-    """Both kinds of files hold the rows of query and key in the order of neighbouring pairs."""
+    """GGUF and safetensors files both store query and key rows in the order of adjacent rotary pairs."""
 
     gguf = "ernie4_5"
     hf: ClassVar[tuple[str, ...]] = ("Ernie4_5ForCausalLM", "Ernie4_5_ForCausalLM")

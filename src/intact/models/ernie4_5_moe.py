@@ -1,4 +1,4 @@
-"""ERNIE 4.5 with experts: chosen by a softmax with a bias each, and shared ones (ERNIE 4.5 technical report, 2025)."""
+"""ERNIE 4.5 with experts: chosen by a softmax with biases, plus shared experts (ERNIE 4.5 technical report, 2025)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from intact.models.names import HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS
 
 
 class Ernie45Moe(Ernie45):
-    """The best experts of a row share its weight; the first layers have ordinary feed-forward nets."""
+    """The best experts of a row share its weight; the first layers have ordinary feed-forward networks."""
 
     gguf = "ernie4_5-moe"
     hf = ("Ernie4_5_MoeForCausalLM",)
@@ -46,14 +46,14 @@ class Ernie45Moe(Ernie45):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the experts of a row, under their own name; all layers from the first one on must have some."""
+        """Read the configuration; experts per row have their own key, and the last layer must have experts."""
         last = m.integer("num_hidden_layers", most=1024) - 1
         m.refuse_features({"moe_layer_end_index": (-1, last)})
         return super().read_hf(Metadata({**m.values, "num_experts_per_tok": m.get("moe_k")}, m.source))
 
     @classmethod
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Return also the biases of experts as rows of one dimension, where files have two."""
+        """Split fused tensors, and flatten the experts' biases where files have two dimensions."""
         ends = (f".{CHOICE_BIAS}.bias", *cls.hf_bare)
         tensors = {
             name: Tensor(name, tensor.kind, tensor.shape[1:], tensor.data)

@@ -1,4 +1,4 @@
-"""EXAONE 3 and 3.5: Llama's graph under names of its own (arXiv 2408.03541, 2412.04862)."""
+"""EXAONE 3 and 3.5: Llama architecture with its own tensor names (arXiv 2408.03541, 2412.04862)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from intact.models.names import FEED_FORWARD, HF_NAMES
 
 
 class Exaone(Decoder):
-    """Layers are those of a `transformer` in safetensors; rotary pairs are half a head apart in GGUF files too."""
+    """Safetensors files name the decoder `transformer`; rotary pairs are half a head apart in GGUF files too."""
 
     gguf = "exaone"
     hf = ("ExaoneForCausalLM",)
@@ -43,11 +43,11 @@ class Exaone(Decoder):
 
     @classmethod
     def canonical_name(cls, name: str) -> str:
-        """Return GGUF's name."""
+        """Return the GGUF name of a tensor."""
         found = super().canonical_name(name.replace("transformer.h.", "model.layers.", 1))
         return name if found.startswith("model.layers.") else found
 
     @classmethod
     def hf_name(cls, name: str) -> str:
-        """Return the name in safetensors."""
+        """Return the safetensors name of a tensor."""
         return super().hf_name(name).replace("model.layers.", "transformer.h.", 1)

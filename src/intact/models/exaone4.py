@@ -1,4 +1,4 @@
-"""EXAONE 4: norms after, head norms, and with a window no positions in global layers (arXiv 2507.11407)."""
+"""EXAONE 4: post-norms, head norms; with a window, global layers have no positions (arXiv 2507.11407)."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from intact.models.names import HF_NAMES, NORMS_AFTER
 
 
 class Exaone4(Decoder):
-    """The 32B has three layers with a window to one without, the 1.2B no windows."""
+    """The 32B model has three sliding-window layers for each global one, the 1.2B model no windows."""
 
     gguf = "exaone4"
     hf: ClassVar[tuple[str, ...]] = ("Exaone4ForCausalLM",)

@@ -1,4 +1,4 @@
-"""K-EXAONE: EXAONE 4's attention behind norms, experts chosen by sigmoids with a bias each (arXiv 2601.01739)."""
+"""K-EXAONE: EXAONE 4's attention with pre-norms, experts chosen by sigmoids with biases (arXiv 2601.01739)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from intact.models.names import HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS
 
 
 class ExaoneMoe(Exaone4):
-    """The first layers have ordinary feed-forward nets."""
+    """The first layers have ordinary feed-forward networks."""
 
     gguf = "exaone-moe"
     hf = ("ExaoneMoeForCausalLM", "ExaoneMoEForCausalLM")
@@ -30,6 +30,6 @@ class ExaoneMoe(Exaone4):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the number of first layers without experts, which has two names."""
+        """Read the number of first layers without experts, whose key has two names."""
         dense = m.integer("first_last_k_dense_replace", 1, least=0, most=1024)
         return super().read_hf(Metadata({"first_k_dense_replace": dense, **m.values}, m.source))

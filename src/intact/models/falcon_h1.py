@@ -1,4 +1,4 @@
-"""Falcon-H1: attention and a state space side by side in each layer, factors of all matrices (arXiv 2507.22448)."""
+"""Falcon-H1: attention and a state space in parallel in each layer, factors for all matrices (arXiv 2507.22448)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _FACTORS = (
     *("ssm_in_multiplier", "ssm_out_multiplier"),
 )
 _LISTS = {"mlp_multipliers": 2, "ssm_multipliers": 5}
-"""Keys of lists of factors, and their lengths: gate and down; z, x, B, C and dt."""
+"""Keys of lists of factors, with their lengths: gate and down; z, x, B, C and dt."""
 
 
 class FalconH1(StateSpaces):
-    """Both read one norm. Factors are multiplied into the matrices, as llama.cpp's converter does for GGUF files."""
+    """Attention and state space share one norm; factors are multiplied into matrices, as in llama.cpp's converter."""
 
     gguf = "falcon-h1"
     hf = ("FalconH1ForCausalLM",)
@@ -52,7 +52,7 @@ class FalconH1(StateSpaces):
 
     @classmethod
     def read_config(cls, checkpoint: Checkpoint) -> Config:
-        """Read the hyper-parameters; state spaces of a GGUF file may have a norm, which no key of it says."""
+        """Read the hyper-parameters; for GGUF files, whether state spaces have a norm is read from the tensors."""
         config = super().read_config(checkpoint)
         if not config.from_gguf or not any(name.endswith(".ssm_norm.weight") for name in checkpoint.tensors):
             return config
@@ -60,12 +60,12 @@ class FalconH1(StateSpaces):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also the sizes of state spaces; the file's matrices hold all factors."""
+        """Read the configuration, including state-space sizes; the file's matrices already contain all factors."""
         return cls.with_gguf_scan(replace(super().read_gguf(m), scan_norm=False), m)
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also those sizes, and the factors, from a config.json."""
+        """Read the configuration, including these sizes and the factors, from a config.json."""
         norm = m.flag("mamba_rms_norm", False)
         if norm and m.flag("mamba_norm_before_gate", True):
             m.refuse("mamba_norm_before_gate", "false (a norm before the gate is not supported)", True)
@@ -81,7 +81,7 @@ class FalconH1(StateSpaces):
 
     @classmethod
     def read_factors(cls, m: Metadata, config: Config) -> Mapping[str, tuple[RowFactors, ...]]:
-        """Read the factors of matrices; none for those whose factors are 1."""
+        """Read the factors of matrices, except those that are all 1."""
         attention_in, attention_out, key, scan_in, scan_out = (
             m.number(name, 1.0, least=1e-6, most=4095.0) for name in _FACTORS
         )
@@ -106,7 +106,7 @@ class FalconH1(StateSpaces):
 
     @classmethod
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Return a checkpoint in which each matrix is a tensor of its own and holds its factors."""
+        """Return a checkpoint in which each matrix is a separate tensor multiplied by its factors."""
         checkpoint = super().split(checkpoint, config)
         if not config.factors:
             return checkpoint
@@ -120,12 +120,12 @@ class FalconH1(StateSpaces):
 
     @classmethod
     def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
-        """Return the tensors; the norm before the feed-forward net has no end in the names of GGUF files."""
+        """Return the tensors; in GGUF files the norm before the feed-forward network is named without `.weight`."""
         found = super().canonical_tensors(checkpoint)
         return {name + ".weight" * name.endswith(".ffn_norm"): tensor for name, tensor in found.items()}
 
     def layer(self, i: int) -> None:
-        """Append attention and a state space on one norm, both sums, and a feed-forward net."""
+        """Append attention and a state space on one norm, both residual sums, and a feed-forward network."""
         self.norm("x", "normed", f"blk.{i}.attn_norm.weight")
         self.attention(i)
         self.scan(i)
@@ -136,7 +136,7 @@ class FalconH1(StateSpaces):
 
 
 def _read_list(m: Metadata, key: str, length: int) -> list[float]:
-    """Read a list of factors; ones where the file has none."""
+    """Read a list of factors; ones if the file has none."""
     values = m.get(key, [1.0] * length)
     if not (
         isinstance(values, list)
@@ -148,12 +148,12 @@ def _read_list(m: Metadata, key: str, length: int) -> list[float]:
 
 
 def _multiplied(checkpoint: Checkpoint, tensor: Tensor, runs: tuple[RowFactors, ...]) -> Tensor:
-    """Return a matrix whose runs of rows are multiplied by their factors in float32, one after the other."""
+    """Return a matrix with runs of rows multiplied by their factors in float32, one factor after the other."""
     if tensor.kind not in FLOAT_FORMATS:
         what = f"tensor {tensor.name} is {tensor.kind}, and has a factor other than 1; only floats can be multiplied"
         raise ModelError(f"{checkpoint.path}: {what}")
     if len(tensor.shape) != 2 or tensor.shape[0] != sum(run.rows for run in runs):
-        return tensor  # misshapen: refused when the program is built
+        return tensor  # wrong shape: refused when the program is built
 
     def make() -> Bytes:
         values = np.array(dequantize(tensor.kind, tensor.data, tensor.shape))

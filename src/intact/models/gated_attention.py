@@ -1,4 +1,4 @@
-"""Attention with an output gate: what it gives is multiplied by the sigmoid of a product of its input."""
+"""Attention with an output gate: its result is multiplied by the sigmoid of a projection of its input."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from intact.models.ops import Linear
 
 
 class GatedAttention(Decoder):
-    """A decoder whose attention has a gate; `attention_inputs` of a subclass sets "gate_attended"."""
+    """A decoder with gated attention; a subclass's `attention_inputs` writes "gate_attended"."""
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the gate of attention, and what it gives."""
+        """Return the buffers, including attention's gate and its gated result."""
         attended = self.config.heads * self.config.head_width
         more = {"gate_attended": Buffer(attended), "attended_gated": Buffer(attended, wide=True)}
         return super().buffers() | more

@@ -1,4 +1,4 @@
-"""Gathers before products: what a program gets where columns of weights do not multiply the model's inputs in order."""
+"""Gathers before products, for weights whose columns do not match the model's inputs in order."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from intact.numerics.integers import INTEGER, read_header, read_inputs
 
 
 def input_count(tensor: Tensor) -> int:
-    """Return the inputs of the model that a stored matrix multiplies: its columns, or what its index says."""
+    """Return the number of model inputs that a stored matrix multiplies: its columns, or as its index specifies."""
     inputs = read_header(tensor.data).inputs if tensor.kind == INTEGER else None
     return tensor.shape[1] if inputs is None else inputs
 
 
 def has_index(tensor: Tensor) -> bool:
-    """If true, the columns of a stored matrix do not multiply the model's inputs in order."""
+    """Return true if a stored matrix's columns do not multiply the model's inputs in order."""
     return tensor.kind == INTEGER and read_header(tensor.data).inputs is not None
 
 
 def add_gathers(
     ops: tuple[Op, ...], buffers: Mapping[str, Buffer], tensors: Mapping[str, Tensor]
 ) -> tuple[tuple[Op, ...], dict[str, Buffer]]:
-    """Return operations and buffers with a gather before each product of weights that have an index of their inputs.
+    """Return operations and buffers with a gather before each product whose weights have an input index.
 
-    Matrices of one product that share an index share the gather, and stay one product; others get one each. Programs
-    whose weights have no index stay as they are.
+    Matrices of one product that share an index share the gather and stay one product; others each get their own.
+    Programs without such weights are returned unchanged.
 
     Raises
     ------
     ModelError
-        If an index names an input that there is not.
+        If an index refers to an input that does not exist.
     """
     result: list[Op] = []
     widths = dict(buffers)

@@ -1,4 +1,4 @@
-"""The parts that Gemma 2 and Gemma 3 share: four norms a layer, tanh GELU, a scaled embedding, scaled scores."""
+"""Parts shared by Gemma 2 and Gemma 3: four norms per layer, tanh GELU, a scaled embedding, scaled scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from intact.models.windows import read_gguf_local_layers, read_hf_local_layers
 
 
 class GemmaDecoder(Decoder):
-    """Results pass a norm before the residual sum; some layers see a window."""
+    """Results are normed before the residual sum; some layers use a sliding window."""
 
     hf_names = HF_NAMES | NORMS_AFTER | {"ffn_norm": "pre_feedforward_layernorm"}
     norms: ClassVar[NormPlaces] = "both"
@@ -24,13 +24,13 @@ class GemmaDecoder(Decoder):
     has_local_layers = True
 
     gguf_window: ClassVar[int]
-    """The window of local layers where a GGUF file names none; 0: there are none then."""
+    """Window of local layers for GGUF files that name none; 0: there are no local layers then."""
     layers_of_27b: ClassVar[int]
-    """The number of layers of the model whose scores GGUF files scale by its width over its heads."""
+    """Layer count that identifies the 27B model, for which GGUF files imply a query width of width / heads."""
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also the window, the local layers and the scale of the scores."""
+        """Read the configuration, including the window, the local layers and the scale of the scores."""
         config = super().read_gguf(m)
         window = m.integer("attention.sliding_window", cls.gguf_window, least=0)
         local = read_gguf_local_layers(m, config.layers, cls.local_but_each) if window else (False,) * config.layers
@@ -44,7 +44,7 @@ class GemmaDecoder(Decoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the window, the local layers and the scale of the scores."""
+        """Read the configuration, including the window, the local layers and the scale of the scores."""
         config = super().read_hf(m)
         local = read_hf_local_layers(m, config.layers, cls.local_but_each)
         return replace(

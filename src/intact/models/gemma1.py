@@ -1,11 +1,11 @@
-"""Gemma and CodeGemma, the first ones: Llama's graph, tanh GELU, a scaled embedding (arXiv 2403.08295)."""
+"""Gemma and CodeGemma, first generation: Llama architecture, tanh GELU, a scaled embedding (arXiv 2403.08295)."""
 
 from intact.models.decoder import Decoder, root
 from intact.models.ops import Embed
 
 
 class Gemma1(Decoder):
-    """Norms stand before attention and feed-forward net alone; all layers see the whole text."""
+    """Norms come only before attention and feed-forward network; all layers attend globally."""
 
     gguf = "gemma"
     hf = ("GemmaForCausalLM",)
@@ -15,6 +15,6 @@ class Gemma1(Decoder):
     activation = "gelu"
 
     def embed(self) -> None:
-        """Append the embedding times the root of its width."""
+        """Append the embedding times the square root of its width."""
         width = self.config.width
         self.ops.append(Embed("x", self.matrix("token_embd.weight", None, width), root(width)))

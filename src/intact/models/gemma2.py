@@ -1,10 +1,10 @@
-"""Gemma 2: local and global layers in turn, four norms a layer, soft caps of scores and logits (arXiv 2408.00118)."""
+"""Gemma 2: alternating local and global layers, four norms per layer, soft caps (arXiv 2408.00118)."""
 
 from intact.models.gemma import GemmaDecoder
 
 
 class Gemma2(GemmaDecoder):
-    """Every other layer sees a window; scores and logits pass soft caps."""
+    """Every other layer uses a window; scores and logits have soft caps."""
 
     gguf = "gemma2"
     hf = ("Gemma2ForCausalLM",)

@@ -1,4 +1,4 @@
-"""Gemma 3: local and global layers, four norms a layer, head norms, tanh GELU, scaled embedding (arXiv 2503.19786)."""
+"""Gemma 3: local and global layers, four norms per layer, head norms, tanh GELU (arXiv 2503.19786)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from intact.numerics.rope import rotation
 
 
 class Gemma3(GemmaDecoder):
-    """Local layers see a window and have a rotary base of their own; results pass a norm before the residual sum."""
+    """Local layers use a window and have their own rotary base; results are normed before the residual sum."""
 
     gguf = "gemma3"
     hf = ("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration")
@@ -38,18 +38,18 @@ class Gemma3(GemmaDecoder):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also the rotary base of local layers."""
+        """Read the configuration, including the rotary base of local layers."""
         base = m.number("rope.freq_base_swa", 10000.0, least=1.0)
         return replace(super().read_gguf(m), rope_local_base=base)
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the rotary base of local layers."""
+        """Read the configuration, including the rotary base of local layers."""
         config = super().read_hf(m)
         return replace(config, rope_local_base=config.rope_local_base or 10000.0)
 
     def rotations(self) -> tuple[NDArray[np.uint64], ...]:
-        """Return the frequencies of global layers, with the checkpoint's scaling, and of local ones."""
+        """Return the frequencies of global layers, with the checkpoint's scaling, and of local layers."""
         c = self.config
         return (
             rotation(c.rope_base, c.rope_width, c.rope_scaling),
@@ -57,5 +57,5 @@ class Gemma3(GemmaDecoder):
         )
 
     def rotary(self, i: int) -> int:
-        """Return 1 for local layers."""
+        """Return 1 for local layers, 0 for global ones."""
         return int(self.config.is_local[i])

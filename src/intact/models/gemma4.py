@@ -1,8 +1,8 @@
-"""Gemma 4: heads of two widths, keys that layers share, inputs of each layer, experts beside a net (ai.google.dev).
+"""Gemma 4: two head widths, shared keys, per-layer inputs, experts in parallel with a network (ai.google.dev).
 
-Local and global layers differ in the width of heads and in the number of KV heads. All have one part of the cache, as
-wide as the wider of the two, with as many KV heads as the more: zeros fill heads up, and KV heads stand there several
-times, which changes no score.
+Local and global layers differ in head width and in number of KV heads. Every layer's part of the cache has the larger
+head width and the larger number of KV heads: heads are padded with zeros and KV heads are repeated, which does not
+change any score.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from intact.models.windows import per_layer, read_gguf_local_layers
 from intact.numerics.rope import rotation
 
 _UNROTATED: Final = 1e30
-"""Divides the frequencies of pairs that are not rotated, in files of llama.cpp's converter."""
+"""Divisor of the frequencies of pairs that are not rotated, in files written by llama.cpp's converter."""
 _SIZES: Final = {"head_dim": "global_head_dim", "num_key_value_heads": "num_global_key_value_heads"}
-"""Keys in config.json that layers may have of their own, and those that all global layers have."""
+"""Keys in config.json that single layers may override, with the keys that apply to all global layers."""
 _INPUTS: Final = "per_layer_token_embd.weight"
 _INPUT_GAIN: Final = "per_layer_proj_norm.weight"
 
 
 class Gemma4(GemmaDecoder):
-    """Gemma 3's order of layers. Values pass a norm too, scores have no factor, and each layer ends with one."""
+    """Gemma 3's layer structure. Values are normed too, scores are not scaled, and each layer's output is."""
 
     gguf = "gemma4"
     hf = ("Gemma4ForCausalLM", "Gemma4ForConditionalGeneration")
@@ -108,12 +108,12 @@ class Gemma4(GemmaDecoder):
 
     @classmethod
     def read_keys(cls) -> frozenset[str]:
-        """Return also the key of attention to both sides, which pictures alone have."""
+        """Return the keys that this architecture reads, including bidirectional attention's, which only images use."""
         return super().read_keys() | {"use_bidirectional_attention", "per_layer_config"}
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also what differs between layers."""
+        """Read the configuration, including the differences between layers."""
         layers = m.integer("block_count", most=1024)
         local = read_gguf_local_layers(m, layers, cls.local_but_each)
         heads, hidden = (per_layer(m, key, layers) for key in ("attention.head_count_kv", "feed_forward_length"))
@@ -135,7 +135,7 @@ class Gemma4(GemmaDecoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also what differs between layers."""
+        """Read the configuration, including the differences between layers."""
         m = cls.with_global_sizes(m)
         m.refuse_features({"attention_bias": (False,)})
         m.choice("use_bidirectional_attention", ("vision",))
@@ -172,7 +172,7 @@ class Gemma4(GemmaDecoder):
 
     @classmethod
     def with_global_sizes(cls, m: Metadata) -> Metadata:
-        """Return a config.json with the sizes of global layers under keys, where it has them for each such layer.
+        """Return a config.json in which overrides of single layers are replaced by the keys for all global layers.
 
         Raises
         ------
@@ -192,7 +192,7 @@ class Gemma4(GemmaDecoder):
 
     @classmethod
     def of_kinds(cls, m: Metadata, key: str, values: tuple[int, ...], local: tuple[bool, ...]) -> tuple[int, int]:
-        """Return the numbers of global and of local layers, where each layer has one."""
+        """Return the value for global and for local layers, given one value per layer."""
         found = [sorted({n for n, is_local in zip(values, local, strict=True) if is_local == kind}) for kind in (0, 1)]
         if any(len(one) > 1 for one in found):
             m.refuse(key, "one number for all global layers and one for all local layers", list(values))
@@ -201,12 +201,13 @@ class Gemma4(GemmaDecoder):
 
     @classmethod
     def with_kinds(cls, m: Metadata, config: Config, kinds: LayerKinds, local_base: float) -> Config:
-        """Return the configuration with what differs between layers, in the sizes of the cache.
+        """Return the configuration with the differences between layers, and with the cache's sizes.
 
         Raises
         ------
         ModelError
-            If the more KV heads are no multiple of the fewer, or layers share keys of a kind that no layer has.
+            If the larger number of KV heads is not a multiple of the smaller, or layers share keys of a kind that no
+            layer has.
         """
         if max(kinds.kv_heads) % min(kinds.kv_heads):
             m.refuse("num_key_value_heads", f"a multiple of {min(kinds.kv_heads)}", max(kinds.kv_heads))
@@ -231,17 +232,17 @@ class Gemma4(GemmaDecoder):
 
     @property
     def kinds(self) -> LayerKinds:
-        """The differences between layers."""
+        """Differences between layers."""
         assert self.config.kinds is not None
         return self.config.kinds
 
     def kind(self, i: int) -> tuple[str, int, int]:
-        """Return what the names of a layer's rows end with, and the width and number of its KV heads."""
+        """Return the suffix of a layer's buffer names, and the width and number of its KV heads."""
         local = int(self.config.is_local[i])
         return ("_global", "_local")[local], self.kinds.widths[local], self.kinds.kv_heads[local]
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return the rows of both kinds of attention, and those of a layer's own inputs."""
+        """Return the buffers of both kinds of attention, and those of per-layer inputs."""
         c, kinds = self.config, self.kinds
         found = {name: buffer for name, buffer in super().buffers().items() if name not in ("k", "v")}
         found |= {"keys" + end: Buffer(c.kv_heads * c.head_width) for end in ("_global", "_local")}
@@ -262,7 +263,7 @@ class Gemma4(GemmaDecoder):
         return found
 
     def rotations(self) -> tuple[NDArray[np.uint64], ...]:
-        """Return the frequencies of global layers, of which the last pairs are not rotated, and of local ones."""
+        """Return the frequencies of global layers, whose last pairs are not rotated, and of local layers."""
         c, (wide, narrow) = self.config, self.kinds.widths
         if "rope_freqs.weight" in self.tensors:
             factors = self.vector("rope_freqs.weight", wide // 2)
@@ -272,7 +273,7 @@ class Gemma4(GemmaDecoder):
         return rotation(c.rope_base, wide, {}, factors), rotation(c.rope_local_base or 10000.0, narrow, {})
 
     def embed(self) -> None:
-        """Append the embedding, and the inputs of all layers: of the token, and by a product of its embedding."""
+        """Append the embedding, and the inputs of all layers: a token embedding plus a projection of the stream."""
         super().embed()
         c, inputs = self.config, self.kinds.inputs
         if not inputs:
@@ -283,11 +284,11 @@ class Gemma4(GemmaDecoder):
         self.ops.append(Linear("x", (self.target("projected", "per_layer_model_proj", columns, c.width),)))
         self.vector(_INPUT_GAIN, inputs)
         half = inverse_root(2)
-        eps = c.eps * c.width  # as the product is not divided by the root of the width
+        eps = c.eps * c.width  # the product is not divided by sqrt(width)
         self.ops.append(Norm("projected", "inputs", _INPUT_GAIN, eps, accumulate=True, factor=half, groups=c.layers))
 
     def build(self) -> Program:
-        """Return the whole program; the gain of the inputs' norm is repeated for each layer."""
+        """Return the whole program, with the gain of the inputs' norm repeated for each layer."""
         program = super().build()
         if not self.kinds.inputs:
             return program
@@ -296,7 +297,7 @@ class Gemma4(GemmaDecoder):
         return replace(program, tensors={**program.tensors, _INPUT_GAIN: tensor})
 
     def layer(self, i: int) -> None:
-        """Append attention, the net and the experts beside it, the layer's own inputs, and its last factor."""
+        """Append attention, the network with the experts in parallel, the layer's own inputs, and its output factor."""
         c, kinds, p = self.config, self.kinds, f"blk.{i}."
         self.norm("x", "normed", p + "attn_norm.weight")
         local = c.is_local[i]
@@ -322,13 +323,13 @@ class Gemma4(GemmaDecoder):
         self.ops.append(Multiply("x", "x", p + "layer_output_scale.weight"))
 
     def has_keys(self, i: int) -> bool:
-        """Return whether a layer has keys and values of its own."""
+        """Return true if a layer has its own keys and values."""
         return i < self.config.layers - self.kinds.sharing
 
     def attention(
         self, i: int, interleaved: bool = False, head_norms: bool = True, rotary: int = 0, window: int = 0
     ) -> None:
-        """Append queries, keys and values with their norms, each in the sizes of the cache, and attention."""
+        """Append queries, keys and values with their norms, each in the cache's sizes, and attention."""
         c, p, (end, width, kv_heads) = self.config, f"blk.{i}.", self.kind(i)
         local = c.is_local[i]
         targets = [self.target("q" + end, p + "attn_q", c.heads * width, c.width)]
@@ -364,7 +365,7 @@ class Gemma4(GemmaDecoder):
         )
 
     def spread(self, source: str, target: str, heads: int, all_heads: int, width: int) -> None:
-        """Append copies of heads in the sizes of the cache: each as often as it stands there, zeros behind it."""
+        """Append copies of heads in the cache's sizes: padded with zeros, and repeated as often as the cache needs."""
         copies, whole = all_heads // heads, self.config.head_width
         for copy in range(copies):
             start = copy * whole
@@ -383,18 +384,18 @@ class Gemma4(GemmaDecoder):
             )
 
     def project(self, i: int, buffer: str, accumulate: bool) -> None:
-        """Append attention's output projection, of heads of the layer's own width."""
+        """Append attention's output projection, for the layer's own head width."""
         end, width, _ = self.kind(i)
         columns = self.config.heads * width
         target = self.target(buffer, f"blk.{i}.attn_output", self.config.width, columns, accumulate=accumulate)
         self.ops.append(Linear("attended" + end, (target,)))
 
     def scores(self, i: int, count: int) -> None:
-        """Append the scores of experts, of a row with a norm of its own."""
+        """Append the experts' scores, computed from a row with its own norm."""
         self.ops.append(Linear("routed", (self.target("scores", f"blk.{i}.ffn_gate_inp", count, self.config.width),)))
 
     def add_inputs(self, i: int, width: int) -> None:
-        """Append what a layer adds of its own inputs, gated by the stream."""
+        """Append the contribution of a layer's own inputs, gated by the stream."""
         c, p = self.config, f"blk.{i}."
         self.ops += [
             Multiply("inputs", "input", start=i * width),

@@ -1,11 +1,11 @@
-"""GLM-4-0414 and GLM-Z1: four norms a layer, heads rotated in half, gate and up as one (arXiv 2406.12793)."""
+"""GLM-4-0414 and GLM-Z1: four norms per layer, half of each head rotated, fused gate and up (arXiv 2406.12793)."""
 
 from intact.models.chatglm import Glm
 from intact.models.names import HF_NAMES
 
 
 class Glm4(Glm):
-    """Results pass a norm before the residual sum."""
+    """Results are normed before the residual sum."""
 
     gguf = "glm4"
     hf = ("Glm4ForCausalLM",)

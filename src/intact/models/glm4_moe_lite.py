@@ -1,4 +1,4 @@
-"""GLM-4.7-Flash: DeepSeek V3's graph, without groups of experts (arXiv 2508.06471)."""
+"""GLM-4.7-Flash: DeepSeek V3 architecture without expert groups (arXiv 2508.06471)."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ class Glm4MoeLite(DeepseekV3):
 
     @classmethod
     def claims(cls, metadata: object) -> bool:
-        """Return false: GGUF files do not tell it from DeepSeek V3."""
+        """Return false: GGUF files do not distinguish it from DeepSeek V3."""
         return False

@@ -1,4 +1,4 @@
-"""GLM-4.5, 4.6 and 4.7: heads rotated in half, experts chosen by sigmoids with a bias each (arXiv 2508.06471)."""
+"""GLM-4.5, 4.6 and 4.7: half of each head rotated, experts chosen by sigmoids with biases (arXiv 2508.06471)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from intact.models.names import ATTENTION, HF_EXPERTS, HF_NAMES, HF_SHARED_EXPER
 
 
 class Glm4Moe(Decoder):
-    """Queries and keys of the largest models pass norms, those of others (Air) do not."""
+    """The largest models norm queries and keys, the others (Air) do not."""
 
     gguf = "glm4moe"
     hf: ClassVar[tuple[str, ...]] = ("Glm4MoeForCausalLM",)
@@ -39,7 +39,7 @@ class Glm4Moe(Decoder):
 
     @classmethod
     def read_config(cls, checkpoint: Checkpoint) -> Config:
-        """Read also whether queries and keys pass norms, which of a GGUF file its tensors say."""
+        """Read the configuration; for a GGUF file, the tensors decide whether queries and keys are normed."""
         config = super().read_config(checkpoint)
         if config.from_gguf:
             normed = any(name.endswith(".attn_q_norm.weight") for name in checkpoint.tensors)

@@ -1,4 +1,4 @@
-"""gpt-oss: experts with biases and a clipped gate, attention sinks, windows in turn, YaRN (arXiv 2508.10925)."""
+"""gpt-oss: experts with biases and a clipped gate, attention sinks, alternating windows, YaRN (arXiv 2508.10925)."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ class GptOss(Decoder):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read a GGUF file, which has no key for where YaRN's blend begins: unrounded, as the authors have it."""
+        """Read a GGUF file. It has no key for rounding the start of YaRN's blend, which the authors do not round."""
         config = super().read_gguf(m)
         return replace(config, rope_scaling={**config.rope_scaling, "truncate": False})
 
     @classmethod
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Return a checkpoint in which each matrix is a tensor of its own, under the names of its format."""
+        """Return a checkpoint in which each matrix is a separate tensor, named as in its format."""
         if checkpoint.format != "gguf" and config.mixture:
             tensors: dict[str, Tensor] = {}
             for tensor in checkpoint.tensors.values():
@@ -77,9 +77,9 @@ class GptOss(Decoder):
 
 
 def _apart(tensor: Tensor, count: int, where: str) -> Iterator[Tensor]:
-    """Yield the matrices or biases of experts that a tensor of a folder holds, of another tensor the tensor itself.
+    """Yield the matrices or biases of single experts from a stacked tensor of a folder; yield other tensors unchanged.
 
-    Gates and ups take turns as outputs. Floats have inputs by outputs, MXFP4 outputs by inputs.
+    Outputs of gate and up alternate. Floats are stored as inputs by outputs, MXFP4 as outputs by inputs.
     """
     match = _STACKED.fullmatch(tensor.name)
     if match is None:
@@ -102,14 +102,14 @@ def _apart(tensor: Tensor, count: int, where: str) -> Iterator[Tensor]:
 
 
 class _Stack:
-    """A stacked tensor, made once for all its parts: kept from the first that is asked for until all have been."""
+    """A stacked tensor, rearranged once for all its parts and kept from the first request to the last."""
 
     def __init__(self, tensor: Tensor, parts: int) -> None:
         self._tensor, self._parts, self._left = tensor, parts, 0
         self._rows: NDArray[np.uint8] | None = None
 
     def part(self, expert: int, turn: int, turns: int) -> Bytes:
-        """Return the bytes of an expert's matrix or bias, whose outputs stand `turns` apart from `turn` on."""
+        """Return the bytes of an expert's matrix or bias: every `turns`-th output, starting at `turn`."""
         if self._rows is None:
             self._rows, self._left = _outputs(self._tensor), self._parts
         own = self._rows[expert, turn::turns].flatten()

@@ -1,4 +1,4 @@
-"""GPT-NeoX and Pythia: layer norms, attention and feed-forward net side by side (arXiv 2204.06745, 2304.01373)."""
+"""GPT-NeoX and Pythia: layer norms, attention and feed-forward network in parallel (arXiv 2204.06745, 2304.01373)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PARALLEL = "use_parallel_residual"
 
 
 class GptNeox(Decoder):
-    """Both read the stream through norms of their own; heads are rotated in part, and all matrices have biases."""
+    """Attention and network have separate norms; heads are partially rotated, and all matrices have biases."""
 
     gguf = "gptneox"
     hf = ("GPTNeoXForCausalLM",)
@@ -45,30 +45,30 @@ class GptNeox(Decoder):
 
     @classmethod
     def read_keys(cls) -> frozenset[str]:
-        """Return also the key that says that both stand side by side."""
+        """Return the keys that this architecture reads, including the one for parallel attention and network."""
         return super().read_keys() | {_PARALLEL}
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the hyper-parameters; attention and feed-forward net one behind the other are refused."""
+        """Read the hyper-parameters; refuse models that run attention and feed-forward network in sequence."""
         m.refuse_features({_PARALLEL: (True,)})
         return super().read_gguf(m)
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the rotary part and base under their old names."""
+        """Read the configuration; the rotary part and base may have their old names."""
         old = {"partial_rotary_factor": "rotary_pct", "rope_theta": "rotary_emb_base"}
         given = {key: m.get(name) for key, name in old.items() if m.get(key) is None}
         return super().read_hf(Metadata({**m.values, **given}, m.source))
 
     def layer(self, i: int) -> None:
-        """Append attention and feed-forward net, both of the row that enters the layer."""
+        """Append attention and feed-forward network, both on the layer's input."""
         self.norm("x", "normed", f"blk.{i}.attn_norm.weight")
         self.attention(i)
         self.project(i, "x", accumulate=True)
         self.feed_forward(i, "x", accumulate=True)
 
     def attention_inputs(self, i: int) -> None:
-        """Append the projections to queries, keys and values, and the net's norm: nothing else reads attention's."""
+        """Append the projections to queries, keys and values, then the network's norm, which replaces attention's."""
         super().attention_inputs(i)
         self.norm("x", "normed", f"blk.{i}.ffn_norm.weight")

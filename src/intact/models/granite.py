@@ -1,4 +1,4 @@
-"""Granite 3: Llama's graph with factors for embedding, scores, residual sums and logits (arXiv 2405.04324)."""
+"""Granite 3: Llama architecture with factors for embedding, scores, residual sums and logits (arXiv 2405.04324)."""
 
 from typing import Any, ClassVar
 
@@ -6,7 +6,7 @@ from intact.models.llama import Llama
 
 
 class Granite(Llama):
-    """The logits are divided by their factor; no operation is added for any of them (`Decoder.embed`)."""
+    """The logits are divided by their factor; none of the factors needs an additional operation (`Decoder.embed`)."""
 
     gguf = "granite"
     hf: ClassVar[tuple[str, ...]] = ("GraniteForCausalLM",)

@@ -19,11 +19,11 @@ _ALONE = {
     "ffn_up": "shared_mlp.up",
     "ffn_down": "shared_mlp.output_linear",
 }
-"""Without experts the net that all rows pass is the only one; GGUF files call it as in other models."""
+"""In models without experts the shared network is the only one; GGUF files name it like an ordinary one."""
 
 
 class GraniteHybrid(StateSpaces):
-    """Layers without attention have Mamba-2's state space; in most models none has positions."""
+    """Layers without attention have Mamba-2 state spaces; in most models no layer has positions."""
 
     gguf = "granitehybrid"
     hf: ClassVar[tuple[str, ...]] = ("GraniteMoeHybridForCausalLM",)
@@ -59,7 +59,10 @@ class GraniteHybrid(StateSpaces):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also which layers are state spaces, and if the others have positions (`rope.scaling.finetuned`)."""
+        """Read the configuration, including which layers are state spaces, and whether the others have positions.
+
+        The key for the latter is `rope.scaling.finetuned`.
+        """
         scans, common = read_gguf_layers(m, "a state space")
         config = super().read_gguf(common)
         rotates = m.flag("rope.scaling.finetuned", True)
@@ -69,7 +72,7 @@ class GraniteHybrid(StateSpaces):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the same, and the width of nets without experts, from a config.json."""
+        """Read the same, and the width of networks without experts, from a config.json."""
         kinds = m.get("layer_types")
         if kinds is None:
             kinds = ["mamba"] * m.integer("num_hidden_layers", most=1024)
@@ -81,13 +84,13 @@ class GraniteHybrid(StateSpaces):
 
     @classmethod
     def with_layers(cls, config: Config, scans: tuple[int, ...], rotates: bool) -> Config:
-        """Return a configuration with its layers; if `rotates`, those with attention have positions."""
+        """Return a configuration with its layers set; if `rotates`, attention layers have positions."""
         unrotated = () if rotates else tuple(range(config.layers))
         return replace(config, scan_layers=scans, unrotated_layers=unrotated)
 
     @classmethod
     def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
-        """Return the tensors; without experts those of the net that all rows pass have the names of an ordinary one."""
+        """Return the tensors; in models without experts the shared network gets the names of an ordinary one."""
         found = super().canonical_tensors(checkpoint)
         if checkpoint.format == "gguf" or any(f".{ROUTER}." in name for name in found):
             return found

@@ -1,4 +1,4 @@
-"""Granite 3 MoE: Granite's factors, mixtures of experts, in some models one that all rows pass (ibm.com/granite)."""
+"""Granite 3 MoE: Granite's factors, mixtures of experts, in some models a shared expert (ibm.com/granite)."""
 
 from intact.models.granite import Granite
 from intact.models.mixtures import MixtureForm

@@ -1,4 +1,4 @@
-"""Helium: Llama's graph, rotary pairs are neighbours in safetensors too (https://kyutai.org)."""
+"""Helium: Llama architecture, adjacent rotary pairs in safetensors too (https://kyutai.org)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from intact.models.decoder import Decoder
 
 
 class Helium(Decoder):
-    """As GGUF files, of which llama.cpp's converter makes none, they would be Llama's."""
+    """GGUF files, which llama.cpp's converter does not write, would be Llama's."""
 
     name = "helium"
     gguf = "llama"

@@ -1,4 +1,4 @@
-"""MatMul-free LM: HGRN's recurrence and nets of ternary products, a norm before each (arXiv 2406.02528, 2311.04823)."""
+"""MatMul-free LM: HGRN's recurrence, ternary products, a norm before each product (arXiv 2406.02528, 2311.04823)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from intact.models.without_attention import WithoutAttention
 from intact.numerics.dequantize import dequantize
 
 PRODUCT_EPS: Final = 1e-8
-"""The epsilon of the norm before each product, which no file says."""
+"""Epsilon of the norm before each product, which files do not specify."""
 _BOUNDS: Final = "model.lower_bounds"
 _ROOM: Final = "hgrn_room.weight"
 _HEAD: Final = "lm_head.weight"
 _INPUTS: Final = {"hgrn_input": "input", "hgrn_forget": "forget", "hgrn_gate": "output_gate"}
-"""The products of a layer's normed row, and the buffers that they fill."""
+"""Products of a layer's normed row, and the buffers that they fill."""
 _PRODUCTS: Final = {
     "hgrn_input": "attn.i_proj",
     "hgrn_forget": "attn.f_proj",
@@ -45,9 +45,9 @@ _NORMS: Final = {f"{own}_norm": f"{name}.norm" for own, name in _PRODUCTS.items(
 
 
 class MatMulFree(WithoutAttention):
-    """Folders hold floats that were trained to become ternary: -1, 0 and 1 times the mean of their magnitudes.
+    """Folders hold floats trained to become ternary: -1, 0 and 1 times the mean of their magnitudes.
 
-    Each channel of a layer has a state of its own, so that the number of heads changes nothing.
+    Each channel of a layer has its own state, so the number of heads has no effect.
     """
 
     gguf = "hgrn_bit"
@@ -79,7 +79,7 @@ class MatMulFree(WithoutAttention):
 
     @classmethod
     def read_config(cls, checkpoint: Checkpoint) -> Config:
-        """Read the hyper-parameters; that a GGUF file has bounds of forget gates follows from its tensors."""
+        """Read the hyper-parameters; for a GGUF file, whether forget gates have bounds is read from its tensors."""
         config, names = super().read_config(checkpoint), checkpoint.tensors
         if not config.from_gguf:
             return config
@@ -87,7 +87,7 @@ class MatMulFree(WithoutAttention):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read those of a config.json; the width of nets has a default of its own."""
+        """Read a config.json; the width of feed-forward networks has its own default."""
         width, heads = m.integer("hidden_size"), m.integer("num_heads", 1)
         if width % heads:
             m.refuse("num_heads", f"a divisor of hidden_size, {width}", heads)
@@ -95,12 +95,12 @@ class MatMulFree(WithoutAttention):
             ratio = 4 if m.get("hidden_ratio") is None else m.integer("hidden_ratio", most=64)
             hidden = -(-int(width * ratio * 2 / 3) // 256) * 256
             m = Metadata({**m.values, "intermediate_size": hidden}, m.source)
-        # the head is a matrix of its own even where it is tied: its product is ternary, the embedding is not
+        # the head is a separate matrix even if tied: its product is ternary, the embedding is not
         return replace(super().read_hf(m), forget_bounds=m.flag("use_lower_bound", True), tied=False)
 
     @classmethod
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Return floats of a folder as ternary matrices; what 15 bits leave of a scale goes into the norm before it."""
+        """Convert a folder's floats to ternary matrices; rounding errors of 15-bit scales go into preceding norms."""
         if checkpoint.format == "gguf":
             return super().split(checkpoint, config)
         tensors = dict(checkpoint.tensors)
@@ -123,7 +123,7 @@ class MatMulFree(WithoutAttention):
 
     @classmethod
     def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
-        """Return the tensors, for the lower bounds of a folder what they leave of each layer's forget gates."""
+        """Return the tensors, with a folder's lower bounds replaced by each layer's remaining range, 1 - bound."""
         found = super().canonical_tensors(checkpoint)
         bounds = None if checkpoint.format == "gguf" else found.get(_BOUNDS)
         if bounds is None:
@@ -140,11 +140,11 @@ class MatMulFree(WithoutAttention):
 
     @classmethod
     def hf_name(cls, name: str) -> str:
-        """Return the name in safetensors of a tensor that has a canonical name; all bounds are one tensor there."""
+        """Return the safetensors name for a tensor's canonical name; all bounds are one tensor there."""
         return _BOUNDS if name.endswith(_ROOM) else super().hf_name(name)
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return the row vectors between operations; those with two norms keep all bits between them."""
+        """Return the row vectors between operations; rows that pass two norms keep all bits between them."""
         c = self.config
         return {
             "x": Buffer(c.width, wide=True),
@@ -157,7 +157,7 @@ class MatMulFree(WithoutAttention):
         }
 
     def layer(self, i: int) -> None:
-        """Append the recurrence and the net, each behind a norm, and their residual sums."""
+        """Append the recurrence and the feed-forward network, each with a norm before it, and their residual sums."""
         c, p = self.config, f"blk.{i}."
         self.norm("x", "normed", p + "attn_norm.weight")
         for stem, buffer in _INPUTS.items():
@@ -178,7 +178,7 @@ class MatMulFree(WithoutAttention):
         self.product("hidden", down, self.target("x", down, c.width, c.hidden, accumulate=True), between="entered_net")
 
     def product(self, source: str, stem: str, *targets: Target, between: str = "entered") -> None:
-        """Append a norm with the gain that stands beside a matrix, and its product."""
+        """Append a norm, with the gain that belongs to a matrix, and the matrix's product."""
         self.product_norm(source, between, stem + "_norm.weight")
         self.ops.append(Linear(between, targets))
 
@@ -188,7 +188,7 @@ class MatMulFree(WithoutAttention):
         self.ops.append(Norm(source, target, gain, PRODUCT_EPS))
 
     def finish(self, tied: bool, vocabulary: int) -> None:
-        """Append the last norm, and the head with a norm of its own."""
+        """Append the last norm, and the head with its own norm."""
         self.norm("x", "normed", "output_norm.weight")
         self.product_norm("normed", "entered", "output_head_norm.weight")
         head = "token_embd.weight" if tied else "output.weight"
@@ -196,7 +196,7 @@ class MatMulFree(WithoutAttention):
 
 
 def _scaled(gain: Tensor, parts: MatrixParts) -> Tensor:
-    """Return a gain in float32 times what rounding a ternary matrix's scale to 15 bits has left of it."""
+    """Return a gain multiplied by the rounding error of a ternary matrix's 15-bit scale, in float32."""
 
     def make() -> NDArray[np.uint8]:
         scale = float(mean_scale(parts.floats(".weight")))
@@ -209,10 +209,10 @@ def _scaled(gain: Tensor, parts: MatrixParts) -> Tensor:
 
 
 def rooms(bounds: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return what the lower bounds b of forget gates leave, 1 - b, float32 (layers, channels).
+    """Return 1 - b for the lower bounds b of forget gates, float32 (layers, channels).
 
-    ``b = cumsum(p) - p[0]`` with ``p = softmax(bounds)`` over the layers, so that what is left of layer i is the share
-    of the first layer and of those behind i.
+    ``b = cumsum(p) - p[0]`` with ``p = softmax(bounds)`` over the layers, so 1 - b of layer i is the total share of the
+    first layer and of the layers after i.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def rooms(bounds: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def _rooms_of(bounds: Tensor) -> Callable[[], NDArray[np.float32]]:
-    """Return a function that computes `rooms` of a tensor once, when it is first needed."""
+    """Return a function that computes `rooms` of a tensor once, on first use."""
     return cache(lambda: rooms(dequantize(bounds.kind, bounds.data, bounds.shape)))
 
 

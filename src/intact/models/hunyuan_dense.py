@@ -1,11 +1,11 @@
-"""Hunyuan dense: Llama's graph, head norms that follow the rotary embedding (https://github.com/Tencent-Hunyuan)."""
+"""Hunyuan dense: Llama architecture, head norms after the rotary embedding (https://github.com/Tencent-Hunyuan)."""
 
 from intact.models.decoder import Decoder
 from intact.models.names import HF_NAMES
 
 
 class HunyuanDense(Decoder):
-    """The rotary base is stretched by a fixed factor (`rotary.stretched_base`); GGUF files hold the stretched one."""
+    """The rotary base is stretched by a fixed factor (`rotary.stretched_base`); GGUF files hold the stretched base."""
 
     gguf = "hunyuan-dense"
     hf = ("HunYuanDenseV1ForCausalLM",)

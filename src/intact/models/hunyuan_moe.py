@@ -1,4 +1,4 @@
-"""Hunyuan-A13B: Hunyuan's attention, mixtures of experts and one that all rows pass (github.com/Tencent-Hunyuan)."""
+"""Hunyuan-A13B: Hunyuan's attention, mixtures of experts with a shared expert (github.com/Tencent-Hunyuan)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class HunyuanMoe(HunyuanDense):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the sizes of experts, which files may have for each layer: they must be those of all."""
+        """Read the sizes of experts, which files may list per layer; they must be equal for all layers."""
         width = m.integer("intermediate_size")
         given = {
             "num_experts_per_tok": cls.of_all(m, "moe_topk", 1),
@@ -47,7 +47,7 @@ class HunyuanMoe(HunyuanDense):
 
     @classmethod
     def of_all(cls, m: Metadata, key: str, default: int) -> int:
-        """Return a number that stands once, or the same for each layer."""
+        """Return a number that is given once or, with the same value, for each layer."""
         listed = m.get(key)
         if not isinstance(listed, list):
             return m.integer(key, default)

@@ -1,4 +1,4 @@
-"""Images as rows: the sizes that a vision model takes, its numbers for pixels, and the patches that are cut of them."""
+"""Images as rows: the sizes that a vision model takes, the normalisation of pixels, and the patches of an image."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from intact.models.config import MOST_CONTEXT, exact
 
 PREPROCESSOR = "preprocessor_config.json"
 MOST_SIDE = 1 << 14
-"""Limit on the height and the width of an image."""
+"""Limit on the height and width of an image."""
 MOST_PIXELS = 16384
-"""Limit on the numbers of a patch, as on the width of rows (docs/numerics.md)."""
+"""Limit on the numbers in a patch, as for the width of rows (docs/spec/numerics.md)."""
 LARGEST = 1024
-"""Limit on the size of a number that a model takes for a pixel."""
+"""Limit on the magnitude of a normalised pixel value."""
 _LEVELS = 256
 
 
@@ -29,9 +29,9 @@ class ImageForm(NamedTuple):
     Attributes
     ----------
     channels, height, width : int
-        Of an image.
+        Size of an image.
     patch_height, patch_width : int
-        Of a patch, in pixels; patches do not overlap and fill the image.
+        Size of a patch in pixels; patches do not overlap and cover the image.
     """
 
     channels: int
@@ -42,22 +42,22 @@ class ImageForm(NamedTuple):
 
     @property
     def patches(self) -> int:
-        """Patches of an image."""
+        """Number of patches in an image."""
         return (self.height // self.patch_height) * (self.width // self.patch_width)
 
     @property
     def pixels(self) -> int:
-        """Numbers of a patch: its pixels in all channels."""
+        """Numbers in a patch: its pixels in all channels."""
         return self.channels * self.patch_height * self.patch_width
 
 
 def read_form(m: Metadata) -> ImageForm:
-    """Return the sizes in a config.json: `num_channels`, and `image_size` and `patch_size`, a number each or two.
+    """Return the sizes in a config.json: `num_channels`, and `image_size` and `patch_size`, each one number or two.
 
     Raises
     ------
     ModelError
-        If a size is missing or out of bounds, or patches do not fill the image.
+        If a size is missing or out of bounds, or patches do not cover the image.
     """
     height, width = _pair(m, "image_size")
     patch_height, patch_width = _pair(m, "patch_size")
@@ -86,17 +86,17 @@ def _pair(m: Metadata, key: str) -> tuple[int, int]:
 
 
 def read_levels(checkpoint: Checkpoint, form: ImageForm) -> NDArray[np.float64]:
-    """Return the number that a model takes for each value of a pixel, float64 (channels, 256), of its files.
+    """Return the model's input for each pixel value, float64 (channels, 256), as its files specify.
 
-    That is ``(value * rescale_factor - image_mean) / image_std`` of each channel, an exact fraction rounded once. Other
-    keys of preprocessor_config.json say how pictures of other sizes become images; they change nothing here.
+    It is ``(value * rescale_factor - image_mean) / image_std`` for each channel, an exact fraction rounded once. Other
+    keys of preprocessor_config.json, on resizing images, have no effect here.
 
     Raises
     ------
     FormatError
         If there is no preprocessor_config.json.
     ModelError
-        If it is for images of another size, or a number is impossible.
+        If it is for images of another size, or a number is invalid.
     """
     path = checkpoint.folder / PREPROCESSOR
     m = Metadata(read_json(path, "what becomes of pixels"), path)
@@ -121,7 +121,7 @@ def read_levels(checkpoint: Checkpoint, form: ImageForm) -> NDArray[np.float64]:
 
 
 def _each_channel(m: Metadata, key: str, channels: int) -> list[Fraction]:
-    """Read a number for each channel, or one for all."""
+    """Read one number per channel, or one for all."""
     value = m.get(key, 0.5)  # the default of Transformers' ViTImageProcessor
     values = value if isinstance(value, list) else [value] * channels
     fits = (type(number) in (int, float) and abs(number) < 1 << 20 for number in values)
@@ -131,7 +131,7 @@ def _each_channel(m: Metadata, key: str, channels: int) -> list[Fraction]:
 
 
 def cut_patches(images: NDArray[np.float64], form: ImageForm) -> NDArray[np.float64]:
-    """Return the patches of images, row by row, as rows in the order of a convolution's weights.
+    """Return the patches of images as rows, row by row of the image, in the order of a convolution's weights.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""The largest inputs of products on a text: by them profiles of static activations scale rows.
+"""Largest inputs of products, measured on a text; profiles with static activations scale rows by them.
 
-A checkpoint says them by tensors of one number beside its matrices, `NAME.largest_input` for `NAME.weight`.
+A checkpoint stores them as one-element tensors alongside its matrices, `NAME.largest_input` for `NAME.weight`.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from intact.numerics.activations import MOST_INPUT
 from intact.numerics.fp32 import Floats
 
 SUFFIX: Final = ".largest_input"
-"""Of the tensor that says a matrix's largest input, in place of the matrix's `.weight`."""
+"""Suffix of the tensor with a matrix's largest input, replacing the matrix's `.weight`."""
 
 
 def limit_name(weight: str) -> str:
-    """Return the name of the tensor that says a matrix's largest input."""
+    """Return the name of the tensor with a matrix's largest input."""
     return weight.removesuffix(".weight") + SUFFIX
 
 
 def read_limit(values: Floats, where: str) -> float:
-    """Return the largest input that a tensor says.
+    """Return the largest input stored in a tensor.
 
     Raises
     ------
     ModelError
-        If it is no size that inputs can have.
+        If the value is out of range.
     """
     largest = float(values[0])
     if not 0 <= largest < MOST_INPUT:
@@ -39,17 +39,17 @@ def read_limit(values: Floats, where: str) -> float:
 
 
 def add_limits(ops: tuple[Op, ...], limits: Mapping[str, float]) -> tuple[Op, ...]:
-    """Return operations whose products name the tensor of their largest input, where matrices have one.
+    """Return operations in which products of matrices with a largest input name the tensor that holds it.
 
     Parameters
     ----------
     limits : mapping
-        The largest input of each matrix that has one, by the matrix's canonical name.
+        Largest inputs, by the matrices' canonical names; not every matrix must have one.
 
     Raises
     ------
     ModelError
-        If some matrices that read the same input have one, and others not.
+        If only some of the matrices that read the same input have one.
     """
     result: list[Op] = []
     for op in ops:
@@ -58,7 +58,7 @@ def add_limits(ops: tuple[Op, ...], limits: Mapping[str, float]) -> tuple[Op, ..
         if known and isinstance(op, Linear):
             if len(known) < len(names):
                 lacking = next(name for name in names if name not in limits)
-                what = f"{limit_name(known[0])} is of a matrix with the same input"
+                what = f"{limit_name(known[0])} exists for a matrix with the same input"
                 raise ModelError(f"tensor {limit_name(lacking)} is missing: {what}")
             op = replace(op, largest=limit_name(max(known, key=lambda name: limits[name])))
         result.append(op)

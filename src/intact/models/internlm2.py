@@ -1,4 +1,4 @@
-"""InternLM2 and 2.5: Llama's graph; query, key and value are one matrix, by KV head (arXiv 2403.17297)."""
+"""InternLM2 and 2.5: Llama architecture; query, key and value fused by KV head (arXiv 2403.17297)."""
 
 from intact.models.decoder import Decoder
 from intact.models.llama import Llama
@@ -6,7 +6,7 @@ from intact.models.names import HF_NAMES
 
 
 class InternLM2(Llama):
-    """GGUF files hold the three matrices apart, in the order of neighbouring rotary pairs."""
+    """GGUF files store the three matrices separately, in the order of adjacent rotary pairs."""
 
     gguf = "internlm2"
     hf = ("InternLM2ForCausalLM",)

@@ -1,4 +1,4 @@
-"""InternLM3: Llama's graph under other names of biases (https://github.com/InternLM/InternLM)."""
+"""InternLM3: Llama architecture with different keys for biases (https://github.com/InternLM/InternLM)."""
 
 from intact.models.decoder import Decoder
 from intact.models.llama import Llama

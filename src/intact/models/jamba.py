@@ -25,7 +25,7 @@ _EXPERTS = {
 
 
 class Jamba(SelectiveSpaces):
-    """One layer in several has attention, and one in several experts, whose weights are those of a softmax of all."""
+    """Attention and experts occur in every few layers; experts' weights come from a softmax over all of them."""
 
     gguf = "jamba"
     hf = ("JambaForCausalLM",)
@@ -57,7 +57,7 @@ class Jamba(SelectiveSpaces):
 
     @classmethod
     def read_config(cls, checkpoint: Checkpoint) -> Config:
-        """Read the hyper-parameters; which layers of a GGUF file have experts follows from its tensors alone."""
+        """Read the hyper-parameters; which layers of a GGUF file have experts is read from its tensors."""
         config, names = super().read_config(checkpoint), checkpoint.tensors
         if not config.from_gguf or config.mixture is None or not names:
             return config
@@ -66,7 +66,10 @@ class Jamba(SelectiveSpaces):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also which layers have scans; without tensors each second layer counts as one with experts."""
+        """Read the configuration, including which layers have scans; every second layer is taken to have experts.
+
+        `read_config` replaces the latter with what the file's tensors show.
+        """
         scans, common = read_gguf_layers(m, "a state space")
         config = super().read_gguf(common)
         mixture = config.mixture and replace(config.mixture, dense=tuple(range(0, config.layers, 2)))
@@ -75,7 +78,7 @@ class Jamba(SelectiveSpaces):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the same from a config.json: periods of layers with attention, and of those with experts."""
+        """Read the same from a config.json: the periods of layers with attention and of layers with experts."""
         layers = m.integer("num_hidden_layers", most=1024)
         experts = m.integer("num_experts") > 1
         config = super().read_hf(m if experts else Metadata({**m.values, "num_experts": 0}, m.source))
@@ -95,11 +98,11 @@ class Jamba(SelectiveSpaces):
 
     @classmethod
     def periodic(cls, m: Metadata, key: str, period: int, offset: int, layers: int) -> range:
-        """Return the layers that a config.json's `key`_period and `key`_offset name."""
+        """Return the layers given by `key`_period and `key`_offset in a config.json."""
         period = m.integer(f"{key}_period", period, most=1024)
         return range(m.integer(f"{key}_offset", offset, least=0, most=period - 1), layers, period)
 
     @classmethod
     def with_layers(cls, config: Config, scans: tuple[int, ...]) -> Config:
-        """Return a configuration with its layers, none of which has positions."""
+        """Return a configuration with its layers set, none of which has positions."""
         return replace(config, scan_layers=scans, unrotated_layers=tuple(range(config.layers)))

@@ -1,4 +1,4 @@
-"""Programs of some of a model's layers, cut where nothing but the residual stream goes from one to the next."""
+"""Programs of parts of a model, cut at places where only the residual stream passes from one layer to the next."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from intact.models.ops import Adapt, AllGather, Attend, Embed, Logits, Steer
 from intact.models.program import Program
 
 _ZEROS: Final = "stage.zeros"
-"""The matrix of the head that programs of layers alone have."""
+"""Head matrix of programs that consist only of layers."""
 
 
 class Segments(NamedTuple):
-    """The operations of a program: those of the embedding, of each layer, and of the head."""
+    """The operations of a program, divided into those of the embedding, of each layer, and of the head."""
 
     embedding: tuple[Op, ...]
     layers: tuple[tuple[Op, ...], ...]
@@ -31,19 +31,19 @@ class Segments(NamedTuple):
 
 
 def segments(program: Program) -> Segments:
-    """Cut a program between its layers, where nothing but the residual stream goes on.
+    """Cut a program between its layers, where only the residual stream is passed on.
 
     Raises
     ------
     ParameterError
-        If more than that goes from one layer to the next.
+        If a layer also reads other buffers of the previous layer.
     """
     ops = program.ops
     first = 1 + next(i for i, op in enumerate(ops) if isinstance(op, Embed))
     ends = []
     for end in layer_ends(program):
         following = end + 1
-        while isinstance(ops[following], Adapt | Steer):  # changes of the layer's last product
+        while isinstance(ops[following], Adapt | Steer):  # adapter changes to the layer's last product
             following += 1
         ends.append(following)
     found = Segments(ops[:first], tuple(ops[a:b] for a, b in pairwise([first, *ends])), ops[ends[-1] :])
@@ -63,7 +63,7 @@ def some_layers(program: Program, chosen: Sequence[int]) -> Program:
     Parameters
     ----------
     chosen : sequence of int
-        Numbers of layers from 0, ascending. Their parts of the cache are numbered anew.
+        Layer numbers from 0, ascending. Their parts of the cache are renumbered.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def some_layers(program: Program, chosen: Sequence[int]) -> Program:
 
 
 def stream_program(program: Program) -> Program:
-    """Return a program with an exchange of the stream between the embedding and its layers, which may set other rows.
+    """Return a program with an exchange of the stream, which may replace rows, between the embedding and the layers.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def stream_program(program: Program) -> Program:
 
 
 def watched_program(program: Program, boundaries: Iterable[int]) -> Program:
-    """Return a program with an exchange of the stream before each of some layers; the last number is the head's.
+    """Return a program with an exchange of the stream before each given layer; the head counts as one more layer.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def watched_program(program: Program, boundaries: Iterable[int]) -> Program:
 
 
 def outer_program(program: Program) -> Program:
-    """Return a program without its layers: the embedding, an exchange of the stream in their place, and the head.
+    """Return a program without its layers: the embedding, an exchange of the stream instead of them, and the head.
 
     Raises
     ------
@@ -123,10 +123,10 @@ def outer_program(program: Program) -> Program:
 
 
 def inner_program(program: Program, first: int, stop: int) -> Program:
-    """Return a program of the layers from `first` to `stop` - 1, between an exchange that sets and one that reads rows.
+    """Return a program of layers `first` to `stop` - 1, between an exchange that sets rows and one that reads them.
 
-    Executors end a step by logits. There is one here, of zeros, so that every row may be wanted: rows whose logits
-    nobody wants would end in the last layer.
+    Executors end a step with logits. This program has one logit, computed from zeros, so that every row can be wanted:
+    unwanted rows would be dropped in the last layer.
 
     Raises
     ------
@@ -149,12 +149,12 @@ def inner_program(program: Program, first: int, stop: int) -> Program:
 
 
 def _exchange(program: Program) -> AllGather:
-    """Return an exchange that reads the rows of the stream, and may put others in their place."""
+    """Return an exchange that reads the stream's rows and may replace them."""
     return AllGather(None, STREAM, (program.buffers[STREAM].width,), accumulate=True)
 
 
 def _renumbered(ops: Iterable[Op]) -> tuple[list[Op], int]:
-    """Return operations whose parts of the cache are numbered from 0 on, and the number of attentions."""
+    """Return operations with their parts of the cache renumbered from 0, and the number of attention operations."""
     counts, found = Counter[int](), list[Op]()
     for op in ops:
         if isinstance(op, Cached):
@@ -166,6 +166,6 @@ def _renumbered(ops: Iterable[Op]) -> tuple[list[Op], int]:
 
 
 def _used_buffers(ops: Iterable[Op], program: Program) -> dict[str, Buffer]:
-    """Return the buffers that operations name."""
+    """Return the buffers that operations refer to."""
     names = {STREAM}.union(*(op.reads() | op.writes() for op in ops))
     return {name: buffer for name, buffer in program.buffers.items() if name in names}

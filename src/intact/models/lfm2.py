@@ -1,4 +1,4 @@
-"""LFM2: gated short convolutions beside a few attention layers with head norms (arXiv 2511.23404)."""
+"""LFM2: gated short convolutions and a few attention layers with head norms (arXiv 2511.23404)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KINDS = ("conv", "full_attention")
 
 
 class Lfm2(Decoder):
-    """A layer has a convolution where `layer_types` says so, or in GGUF where it has no KV heads."""
+    """Layers with a convolution are listed in `layer_types`; in GGUF files they are those without KV heads."""
 
     gguf = "lfm2"
     hf = ("Lfm2ForCausalLM",)
@@ -56,13 +56,13 @@ class Lfm2(Decoder):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also which layers are convolutions: those without KV heads."""
+        """Read the configuration, including which layers are convolutions: those without KV heads."""
         convolutions, common = read_gguf_layers(m, "a convolution")
         return replace(super().read_gguf(common), convolutions=convolutions, taps=cls.read_taps(m, "shortconv.l_cache"))
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also which layers are convolutions, and the width of feed-forward nets, which files give otherwise."""
+        """Read the configuration, including which layers are convolutions; the width of networks has other keys."""
         layers = m.integer("num_hidden_layers", most=1024)
         kinds = m.get("layer_types")
         if kinds is None:
@@ -83,12 +83,12 @@ class Lfm2(Decoder):
 
     @classmethod
     def read_taps(cls, m: Metadata, key: str, default: int | None = None) -> int:
-        """Read how many positions a convolution sums over."""
+        """Read the number of positions that a convolution sums over."""
         return m.integer(key, default, most=MOST_TAPS)
 
     @classmethod
     def read_hidden(cls, m: Metadata) -> int:
-        """Return the width of feed-forward nets: two thirds of the file's number, times a factor, rounded up."""
+        """Return the width of feed-forward networks: two thirds of the file's number, times a factor, rounded up."""
         hidden = m.integer("intermediate_size" if m.get("block_ff_dim") is None else "block_ff_dim")
         if not m.flag("block_auto_adjust_ff_dim", True):
             return hidden
@@ -100,7 +100,7 @@ class Lfm2(Decoder):
 
     @classmethod
     def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
-        """Return the tensors, the weights of convolutions as matrices (width, taps)."""
+        """Return the tensors, with convolution weights as matrices (width, taps)."""
         found = super().canonical_tensors(checkpoint)
         for name, tensor in found.items():
             if name.endswith(".shortconv.conv.weight"):
@@ -108,12 +108,12 @@ class Lfm2(Decoder):
         return found
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the rows of convolutions."""
+        """Return the buffers, including the rows of convolutions."""
         width = self.config.width
         return super().buffers() | {"parts": Buffer(3 * width), "convolved": Buffer(width, wide=True)}
 
     def layer(self, i: int) -> None:
-        """Append a convolution and a feed-forward net; or the operations of a layer with attention."""
+        """Append a convolution and a feed-forward network, or the operations of an attention layer."""
         if i not in self.config.convolutions:
             super().layer(i)
             return

@@ -1,4 +1,4 @@
-"""LFM2 MoE: LFM2 with mixtures of experts, chosen by sigmoids with a bias each (arXiv 2511.23404)."""
+"""LFM2 MoE: LFM2 with mixtures of experts, chosen by sigmoids with per-expert biases (arXiv 2511.23404)."""
 
 from intact.checkpoints.formats.metadata import Metadata
 from intact.models.lfm2 import Lfm2
@@ -6,7 +6,7 @@ from intact.models.mixtures import CHOICE_BIAS, MixtureForm
 
 
 class Lfm2Moe(Lfm2):
-    """The first layers have ordinary feed-forward nets; the weights of the chosen experts have a sum of 1."""
+    """The first layers have ordinary feed-forward networks; the weights of the chosen experts sum to 1."""
 
     gguf = "lfm2moe"
     hf = ("Lfm2MoeForCausalLM",)
@@ -36,5 +36,5 @@ class Lfm2Moe(Lfm2):
 
     @classmethod
     def read_hidden(cls, m: Metadata) -> int:
-        """Return the width of the first layers' nets, as the file has it."""
+        """Return the width of the first layers' networks, as given in the file."""
         return m.integer("intermediate_size")

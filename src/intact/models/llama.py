@@ -1,4 +1,4 @@
-"""Llama, SmolLM2, TinyLlama, Falcon 3, IQuest-Coder: norms before, rotary attention, SwiGLU (arXiv 2302.13971)."""
+"""Llama, SmolLM2, TinyLlama, Falcon 3, IQuest-Coder: pre-norms, rotary attention, SwiGLU (arXiv 2302.13971)."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -8,7 +8,7 @@ from intact.models.names import FEED_FORWARD
 
 
 class Llama(Decoder):
-    """GGUF files hold query and key rows in the order of neighbouring rotary pairs; safetensors half a head apart."""
+    """Rotary pairs of query and key rows are adjacent in GGUF files and half a head apart in safetensors."""
 
     gguf = "llama"
     gguf_shared = ("mixtral",)

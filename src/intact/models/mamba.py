@@ -1,4 +1,4 @@
-"""Mamba and Falcon-Mamba: selective scans alone, without attention and feed-forward nets (arXiv 2312.00752)."""
+"""Mamba and Falcon-Mamba: only selective scans, no attention or feed-forward networks (arXiv 2312.00752)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from intact.numerics.convolve import MOST_TAPS
 
 
 class Mamba(ScansAlone, SelectiveSpaces):
-    """One selective layer behind each norm; Falcon-Mamba's norms dt, B and C without gains (arXiv 2410.05355)."""
+    """One selective layer after each norm; Falcon-Mamba also norms dt, B and C, without gains (arXiv 2410.05355)."""
 
     gguf = "mamba"
     hf = ("MambaForCausalLM", "FalconMambaForCausalLM")
@@ -39,7 +39,7 @@ class Mamba(ScansAlone, SelectiveSpaces):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the sizes of the selective layers, and what they share with other decoders."""
+        """Read the sizes of the selective layers and the hyper-parameters common to decoders."""
         config = super().read_gguf(m)
         taps, eps = m.integer("ssm.conv_kernel", most=MOST_TAPS), config.eps if m.flag("ssm.dt_b_c_rms", False) else 0.0
         return replace(config, selective=cls.gguf_shape(m), taps=taps, selective_eps=eps)

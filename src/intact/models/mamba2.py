@@ -1,4 +1,4 @@
-"""Mamba-2: state-space layers alone, without attention and feed-forward nets (arXiv 2405.21060)."""
+"""Mamba-2: only state-space layers, no attention or feed-forward networks (arXiv 2405.21060)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from intact.numerics.convolve import MOST_TAPS
 
 
 class Mamba2(ScansAlone):
-    """One state-space layer behind each norm."""
+    """One state-space layer after each norm."""
 
     gguf = "mamba2"
     hf = ("Mamba2ForCausalLM",)
@@ -39,7 +39,7 @@ class Mamba2(ScansAlone):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the sizes of the state-space layers, and what they share with other decoders."""
+        """Read the sizes of the state-space layers and the hyper-parameters common to decoders."""
         return cls.with_gguf_scan(super().read_gguf(m), m)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Mamba-3: trapezoidal scans whose keys and queries turn, with or without feed-forward nets (state-spaces/mamba)."""
+"""Mamba-3: trapezoidal scans with rotated keys and queries, with or without networks (state-spaces/mamba)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from intact.numerics.scan import MOST_STATES
 from intact.numerics.trapezoidal import TrapezoidalShape
 
 _NET_UNIT = 128
-"""The authors' program rounds the width of feed-forward nets up to a multiple of this."""
+"""The authors' program rounds the width of feed-forward networks up to a multiple of this."""
 _EPSILON = 1e-5
-"""Of the norms of B and C, and of all others, which no file says."""
+"""Epsilon of all norms, including those of B and C; files do not specify it."""
 _KEYS = ("layer", "d_state", "expand", "headdim", "ngroups", "rope_fraction", "A_floor", "is_outproj_norm", "is_mimo")
 _TRAINING_KEYS = ("mimo_rank", "chunk_size", "dropout", "dt_min", "dt_max", "dt_init_floor")
-"""Keys of `ssm_cfg`: those that are read, and others, which change no answer of models with one input and output."""
+"""Keys of `ssm_cfg`: those that are read, and those that do not affect models with one input and output per head."""
 
 
 class Mamba3(ScansAlone):
-    """Models of the authors' `MambaLMHeadModel` with one input and output a head (SISO).
+    """Models of the authors' `MambaLMHeadModel` with one input and output per head (SISO).
 
-    Their config.json names no architecture: `ssm_cfg` says that layers are Mamba-3's.
+    Their config.json names no architecture; `ssm_cfg` identifies Mamba-3 layers.
     """
 
     gguf = "mamba3"
@@ -72,13 +72,13 @@ class Mamba3(ScansAlone):
 
     @classmethod
     def claims(cls, metadata: Mapping[str, Any]) -> bool:
-        """Return true for a config.json of the authors' program whose layers are Mamba-3's."""
+        """Return true for a config.json of the authors' program with Mamba-3 layers."""
         layers = metadata.get("ssm_cfg")
         return isinstance(layers, Mapping) and layers.get("layer") == "Mamba3"
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the sizes of the layers, and what they share with other decoders."""
+        """Read the sizes of the layers and the hyper-parameters common to decoders."""
         heads, inner = m.integer("ssm.time_step_rank", most=4096), m.integer("ssm.inner_size", most=32768)
         if inner % heads:
             m.refuse("ssm.inner_size", f"a multiple of the {heads} heads (ssm.time_step_rank)", inner)
@@ -93,7 +93,7 @@ class Mamba3(ScansAlone):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the same from a config.json as the authors' program writes it."""
+        """Read the same from a config.json written by the authors' program."""
         own = m.within("ssm_cfg", "ssm_cfg: ")
         if own.get("layer") != "Mamba3":
             own.refuse("layer", "Mamba3 (others are not supported)", own.get("layer"))
@@ -131,14 +131,14 @@ class Mamba3(ScansAlone):
 
     @classmethod
     def row_counts(cls, config: Config) -> dict[str, int]:
-        """Return the rows of matrices that files hold as one."""
+        """Return the row counts of matrices that files store fused."""
         s = config.trapezoidal
         assert s is not None
         sizes = (s.inner, s.inner, s.columns, s.columns, s.controls)
         return super().row_counts(config) | dict(zip(TRAPEZOIDAL_INPUTS, sizes, strict=True))
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the rows of feed-forward nets."""
+        """Return the buffers, including the rows of feed-forward networks."""
         return super().buffers() | (net_buffers("", self.config.hidden) if self.config.hidden else {})
 
     def scan_buffers(self) -> dict[str, Buffer]:
@@ -151,7 +151,7 @@ class Mamba3(ScansAlone):
         return rows | {"gated": Buffer(s.inner, wide=True)}
 
     def layer(self, i: int) -> None:
-        """Append a norm and a layer with a scan; a norm and a feed-forward net, where models have nets."""
+        """Append a norm and a scan layer, and in models with feed-forward networks a norm and a network."""
         super().layer(i)
         if self.config.hidden:
             self.norm("x", "normed", f"blk.{i}.ffn_norm.weight")

@@ -1,4 +1,4 @@
-"""MiniCPM 1 and 2: Llama's graph with factors for embedding, residual sums by depth, and logits (arXiv 2404.06395)."""
+"""MiniCPM 1 and 2: Llama architecture with factors for embedding, residual sums and logits (arXiv 2404.06395)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from intact.models.llama import Llama
 
 
 class MiniCPM(Llama):
-    """Results are multiplied by scale_depth / sqrt(layers), in float32 as GGUF files hold it."""
+    """Results are multiplied by scale_depth / sqrt(layers), as a float32, as stored in GGUF files."""
 
     gguf = "minicpm"
     hf = ("MiniCPMForCausalLM",)
@@ -28,7 +28,7 @@ class MiniCPM(Llama):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Refuse files that were made before converters wrote the factors."""
+        """Refuse files from before converters wrote the factors."""
         for key, _ in cls.multipliers.values():
             if m.get(key) is None:
                 m.fail(key, "is missing; convert the model again with a newer llama.cpp")
@@ -36,11 +36,11 @@ class MiniCPM(Llama):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the factors that depend on depth and width."""
+        """Read the configuration, including the factors that depend on depth and width."""
         return with_factors(super().read_hf(m), m.number("scale_depth", most=1e3), m.number("dim_model_base", most=1e6))
 
 
 def with_factors(config: Config, depth: float, base: float) -> Config:
-    """Return a configuration with the factors of residual sums, by depth, and of logits, by width."""
+    """Return a configuration with the factors of residual sums (from the depth) and of logits (from the width)."""
     part, logits = np.float32(depth / math.sqrt(config.layers)), np.float32(config.width / base)
     return replace(config, residual_scale=exact(float(part)), logit_scale=1 / exact(float(logits)))

@@ -1,4 +1,4 @@
-"""MiniCPM 3: DeepSeek V2's latent attention, ordinary nets, MiniCPM's factors (arXiv 2404.06395)."""
+"""MiniCPM 3: DeepSeek V2's latent attention, ordinary networks, MiniCPM's factors (arXiv 2404.06395)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from intact.models.rotary import FACTORS
 _EMBEDDING: Final = 12.0
 _DEPTH: Final = 1.4
 _BASE: Final = 256.0
-"""The factors of the 4B, of which GGUF files say nothing."""
+"""Factors of the 4B model, which GGUF files do not contain."""
 
 
 class MiniCPM3(DeepseekV2):
-    """Rotary pairs lie half the rotated part apart; frequencies are divided as longrope's."""
+    """Rotary pairs are half the rotated part apart; frequencies are divided as in longrope."""
 
     gguf = "minicpm3"
     hf = ("MiniCPM3ForCausalLM",)
@@ -47,7 +47,7 @@ class MiniCPM3(DeepseekV2):
 
     @classmethod
     def read_config(cls, checkpoint: Checkpoint) -> Config:
-        """Read also whether frequencies are divided, which of a GGUF file its tensors say."""
+        """Read the configuration; for a GGUF file, the tensors decide whether frequencies are divided."""
         config = super().read_config(checkpoint)
         if not config.from_gguf or not any(name in checkpoint.tensors for name in FACTORS):
             return config
@@ -56,7 +56,7 @@ class MiniCPM3(DeepseekV2):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the widths of latent attention; values are, if left out, as wide as the model by its heads."""
+        """Read the widths of latent attention; by default values are as wide as the model divided by its heads."""
         width = m.integer("embedding_length") // m.integer("attention.head_count", most=4096)
         values = {m.prefix + "attention.value_length": width, **m.values}
         config = super().read_gguf(Metadata(values, m.source, prefix=m.prefix))
@@ -64,7 +64,7 @@ class MiniCPM3(DeepseekV2):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the factors."""
+        """Read the configuration, including the factors."""
         given = {}
         if m.get("v_head_dim") is None:
             given["v_head_dim"] = m.integer("hidden_size") // m.integer("num_attention_heads", most=4096)

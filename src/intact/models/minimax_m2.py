@@ -1,4 +1,4 @@
-"""MiniMax M2: norms of query and key rows, heads rotated in part, experts chosen by sigmoids (arXiv 2605.26494)."""
+"""MiniMax M2: norms of whole query and key rows, partial rotary, experts chosen by sigmoids (arXiv 2605.26494)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from intact.models.mixtures import CHOICE_BIAS, MixtureForm
 
 
 class MiniMaxM2(Decoder):
-    """All layers have experts, each with a bias where they are chosen; their weights have a sum of 1."""
+    """All layers have experts, chosen with per-expert biases; the weights of the chosen ones sum to 1."""
 
     gguf = "minimax-m2"
     hf = ("MiniMaxM2ForCausalLM",)
@@ -39,7 +39,7 @@ class MiniMaxM2(Decoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also how much of a head is rotated, which files have as a number of columns."""
+        """Read the configuration; files give the rotated part of heads as a number of columns."""
         m.choice("scoring_func", ("sigmoid",))
         if any(kind != 1 for kind in m.get("attn_type_list") or ()):
             m.refuse("attn_type_list", "1 for each layer (linear attention is not supported)", m.get("attn_type_list"))

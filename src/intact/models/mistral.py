@@ -1,4 +1,4 @@
-"""Mistral and Ministral: Llama's graph; layers may attend to a window (arXiv 2310.06825)."""
+"""Mistral and Ministral: Llama architecture, optionally with sliding windows (arXiv 2310.06825)."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from intact.models.llama import Llama
 
 
 class MistralDecoder(Llama):
-    """GGUF files are Llama's, without the window; all layers of Mistral attend to it, of Ministral those listed."""
+    """GGUF files are Llama's, without the window. In Mistral all layers use the window, in Ministral those listed."""
 
     name = "mistral"
     hf: ClassVar[tuple[str, ...]] = ("MistralForCausalLM", "MinistralForCausalLM")

@@ -1,11 +1,11 @@
-"""Mistral Small 3 and Ministral 3: Mistral's graph with YaRN (https://mistral.ai/news/mistral-3)."""
+"""Mistral Small 3 and Ministral 3: Mistral architecture with YaRN (https://mistral.ai/news/mistral-3)."""
 
 from intact.models.decoder import Decoder
 from intact.models.llama import Llama
 
 
 class Mistral3(Llama):
-    """Queries beyond the original context have a temperature of their own: the context ends there (`config.py`)."""
+    """Queries beyond the original context would need a temperature, so the context ends there (`config.py`)."""
 
     gguf = "mistral3"
     hf = ("Ministral3ForCausalLM", "Mistral3ForConditionalGeneration")

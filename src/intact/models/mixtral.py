@@ -1,4 +1,4 @@
-"""Mixtral: Llama's graph with mixtures of experts in the place of feed-forward nets (arXiv 2401.04088)."""
+"""Mixtral: Llama architecture with mixtures of experts instead of feed-forward networks (arXiv 2401.04088)."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Mixtures of experts: their hyper-parameters, and the stacked matrices that files hold them as."""
+"""Mixtures of experts: their hyper-parameters, and the stacked matrices in which files store them."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ SHARED: Final = ("ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp")
 SHARED_GATE: Final = "ffn_gate_inp_shexp"
 CHOICE_BIAS: Final = "exp_probs_b"
 HF_CHOICE_BIAS: Final = {"mlp.gate.e_score_correction_bias": f"{CHOICE_BIAS}.bias"}
-"""DeepSeek's name of the biases by which experts are chosen, and the canonical one."""
+"""DeepSeek's name for the biases used to choose experts, and the canonical name."""
 HF_COUNTS: Final = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-"""Keys in config.json of the number of experts, of which each architecture has one; versions of Transformers write
-another one beside it, or in its place (`attribute_map`)."""
+"""Keys in config.json for the number of experts. Each architecture has one of them; versions of Transformers write
+another in addition or instead (`attribute_map`)."""
 GGUF_STACKED: Final = {stem: (stem,) for stem in EXPERTS} | {"ffn_gate_up_exps": EXPERTS[:2]}
-"""Tensors of GGUF files that hold the matrices of all experts."""
+"""GGUF tensors that hold the matrices of all experts."""
 _MOST = 1024
 _HF_STACKED: Final = re.compile(r"model\.(?:language_model\.)?layers\.(\d+)\.(.+?)(?:\.(weight|bias))?")
-"""Names in layers of safetensors; tensors of all experts may have no end."""
+"""Tensor names within a layer of safetensors; tensors of all experts may lack `.weight` or `.bias`."""
 
 
 class MixtureForm(NamedTuple):
-    """Keys and defaults by which the files of an architecture describe its mixtures.
+    """Keys and defaults that describe the mixtures in an architecture's files.
 
     Attributes
     ----------
     weights : str
-        How the weights of experts follow from their scores, where a file does not say whether they are normalised.
+        Computation of the experts' weights from their scores, if a file does not specify whether they are normalised.
     hf_count, hf_hidden : str
-        The keys in config.json of the number of experts and of their hidden width.
+        Keys in config.json of the number of experts and of their hidden width.
     hf_shared : str, optional
-        The key of the hidden width of the expert that all rows pass.
+        Key of the hidden width of the shared expert.
     shared_gate : bool
-        If true, that expert's result is multiplied by the sigmoid of a score.
+        If true, the shared expert's result is multiplied by the sigmoid of a score.
     hf_shared_count : str, optional
-        The key of the number of such experts, where files give it in place of their width: that many times `hf_hidden`.
+        Key of the number of shared experts, if files give it instead of their width, which is then that number times
+        `hf_hidden`.
     hf_dense, hf_factor, hf_bias : str, optional
-        The keys of the number of first layers without experts, of the factor of all weights, and of whether experts
-        have a bias where they are chosen (true where the file does not say); GGUF files of such an architecture have
-        the bias.
+        Keys of the number of first layers without experts, of the factor of all weights, and of whether experts are
+        chosen with a bias (by default true); GGUF files of such an architecture have the bias.
     hf_groups : pair of str, optional
-        The keys of the number of groups of experts and of those that a row passes; None: there are no groups.
+        Keys of the number of expert groups and of the groups used per row; None: there are no groups.
     """
 
     weights: ExpertWeights
@@ -67,7 +67,7 @@ class MixtureForm(NamedTuple):
 
     @property
     def sigmoid(self) -> bool:
-        """If true, weights are sigmoids of scores, else of a softmax."""
+        """If true, weights are sigmoids of scores, otherwise a softmax."""
         return self.weights.startswith("sigmoid")
 
 
@@ -81,7 +81,7 @@ CHOSEN_BY_SIGMOIDS: Final = MixtureForm(
     hf_shared_count="n_shared_experts",
     hf_groups=("n_group", "topk_group"),
 )
-"""DeepSeek V3's mixtures, which other architectures have too: experts chosen by sigmoids with a bias each."""
+"""DeepSeek V3's mixtures, also used by other architectures: experts chosen by sigmoids with per-expert biases."""
 SIGMOID_SAMPLE: Final[dict[str, Any]] = {
     "expert_gating_func": 2,
     "expert_weights_norm": True,
@@ -97,22 +97,22 @@ SIGMOID_SAMPLE: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class ExpertMixture:
-    """Hyper-parameters of the mixtures of a model.
+    """Hyper-parameters of a model's mixtures.
 
     Attributes
     ----------
     count, used, hidden : int
-        Experts, those that a row passes, and their hidden width.
+        Number of experts, number used per row, and hidden width.
     factor : Fraction
-        What all weights are multiplied by.
+        Factor of all weights.
     dense : tuple of int
-        Layers with an ordinary feed-forward net.
+        Layers with an ordinary feed-forward network.
     shared : int
-        The hidden width of the expert that all rows pass; 0: there is none.
+        Hidden width of the shared expert; 0: there is none.
     biased : bool
-        If true, experts are chosen by sums of their sigmoids and biases.
+        If true, experts are chosen by the sums of their sigmoids and biases.
     groups, groups_used : int
-        Groups of experts, and those of which a row passes experts.
+        Number of expert groups, and number of groups used per row.
     """
 
     count: int
@@ -198,7 +198,7 @@ def _counts(m: Metadata, count_key: str, used_key: str) -> tuple[int, int]:
 
 
 def _groups(m: Metadata, keys: tuple[str, str] | None, count: int, used: int) -> dict[str, int]:
-    """Read the fields `groups` and `groups_used` of a mixture; both are 1 where there are none."""
+    """Read the fields `groups` and `groups_used` of a mixture; both are 1 if there are no groups."""
     groups = m.integer(keys[0], 1, least=0, most=count) if keys and m.get(keys[0]) is not None else 1
     if keys is None or groups <= 1:
         return {"groups": 1, "groups_used": 1}
@@ -220,21 +220,23 @@ def split_experts(
     stacked: Mapping[str, tuple[str, ...]],
     rename: Callable[[str], str] = lambda name: name,
 ) -> Checkpoint:
-    """Return a checkpoint in which each matrix, or bias, of an expert is a tensor of its own.
+    """Return a checkpoint in which each expert's matrices and biases are separate tensors.
 
     Parameters
     ----------
     count : int
-        Experts. A tensor of another number stays as it is: the router, which is read first, then has another too.
+        Number of experts. A tensor with another number is left unchanged: the router, which is read first, then differs
+        too.
     stacked : mapping
-        Names in a layer of tensors that hold those of all experts, and the canonical stems of each expert's, in order.
+        Names, within a layer, of tensors that hold all experts, to the canonical stems of each expert's matrices in
+        order.
     rename : function
-        Canonical names to those of the file's format.
+        Maps canonical names to those of the file's format.
 
     Raises
     ------
     ModelError
-        If the rows of an expert are no whole number of matrices, or of blocks.
+        If an expert's rows are not a whole number of matrices or blocks.
     """
     pattern = GGUF_LAYER if checkpoint.format == "gguf" else _HF_STACKED
     tensors: dict[str, Tensor] = {}
@@ -261,6 +263,6 @@ def split_experts(
 
 
 def numbered(part: str) -> tuple[str, str] | None:
-    """Return a part of a layer's tensor name with an asterisk in the place of an expert's number, and the number."""
+    """Return part of a tensor name with an expert's number replaced by an asterisk, and the number."""
     match = re.fullmatch(r"(.*?)\.(\d+)(\..+|)", part)
     return (f"{match[1]}.*{match[3]}", match[2]) if match else None

@@ -1,4 +1,4 @@
-"""Names of tensors: GGUF's, which are canonical here, and those of Transformers; matrices stored as one are split."""
+"""Names of tensors: GGUF's, which are canonical here, and those of Transformers; splitting of fused matrices."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from intact.numerics.weights import BlockWeight
 ATTENTION: Final = ("attn_q", "attn_k", "attn_v")
 FEED_FORWARD: Final = ("ffn_gate", "ffn_up", "ffn_down")
 SCAN_INPUTS: Final = ("ssm_in_gate", "ssm_in_mixed", "ssm_in_steps")
-"""What a state-space layer's projection is made of: the gate z; x, B and C; dt."""
+"""Parts of a state-space layer's projection: the gate z; x, B and C; dt."""
 SELECTIVE_INPUTS: Final = ("ssm_in_mixed", "ssm_in_gate")
-"""What a selective layer's projection is made of: x, the gate z."""
+"""Parts of a selective layer's projection: x, the gate z."""
 SELECTIVE_PARTS: Final = ("ssm_x_steps", "ssm_x_b", "ssm_x_c")
-"""What the convolved x is projected to: the inputs of dt's projection, B, C."""
+"""Parts of the projection of the convolved x: the inputs of dt's projection, B, C."""
 TRAPEZOIDAL_INPUTS: Final = ("ssm_in_gate", "ssm_in_mixed", "ssm_in_b", "ssm_in_c", "ssm_in_controls")
-"""What a trapezoidal layer's projection is made of: the gate z, x, B, C; dt, A, the share and the angles."""
+"""Parts of a trapezoidal layer's projection: the gate z, x, B, C; dt, A, the share and the angles."""
 HF_NAMES: Final[dict[str, str]] = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
@@ -41,32 +41,32 @@ HF_NAMES: Final[dict[str, str]] = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-"""GGUF's names of tensors, which are canonical here, to those of most models of Transformers."""
+"""GGUF names of tensors, which are canonical here, to the names in most Transformers models."""
 HF_EXPERTS: Final = {
     "ffn_gate_inp": "mlp.gate",
     "ffn_gate_exps": "mlp.experts.*.gate_proj",
     "ffn_up_exps": "mlp.experts.*.up_proj",
     "ffn_down_exps": "mlp.experts.*.down_proj",
 }
-"""Names of a mixture's parts, an asterisk for the expert's number, as most models have them."""
+"""The most common names of a mixture's parts, with an asterisk for the expert's number."""
 HF_SHARED_EXPERT: Final = {
     "ffn_gate_shexp": "mlp.shared_expert.gate_proj",
     "ffn_up_shexp": "mlp.shared_expert.up_proj",
     "ffn_down_shexp": "mlp.shared_expert.down_proj",
     "ffn_gate_inp_shexp": "mlp.shared_expert_gate",
 }
-"""Names of Qwen's expert that all rows pass, and of its gate."""
+"""Names of Qwen's shared expert and its gate."""
 HF_SHARED_EXPERTS: Final = {
     "ffn_gate_shexp": "mlp.shared_experts.gate_proj",
     "ffn_up_shexp": "mlp.shared_experts.up_proj",
     "ffn_down_shexp": "mlp.shared_experts.down_proj",
 }
-"""Names of DeepSeek's experts that all rows pass."""
+"""Names of DeepSeek's shared experts."""
 NORMS_AFTER: Final = {
     "post_attention_norm": "post_attention_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
 }
-"""Names of the norms that results pass before the residual sum, as most models with such norms have them."""
+"""The most common names of the norms applied to results before the residual sum."""
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "attn_qkv": ATTENTION,
     "attn_kv_b": ("attn_k_b", "attn_v_b"),
@@ -80,27 +80,29 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "delta_qkvz": ("attn_qkv", "attn_gate"),
     "ssm_ba": ("ssm_beta", "ssm_alpha"),
 }
-"""Matrices that files may hold as one, by GGUF's name, and the matrices that are their rows, in order."""
+"""Matrices that files may store fused, by GGUF name, with the matrices that they consist of, in order."""
 BY_HEAD: Final = ("attn_kv_b", "delta_qkvz", "ssm_ba")
-"""Those whose rows stand by head, for each head the rows of all parts: `Decoder.split` of an architecture knows how."""
+"""Fused matrices whose rows are ordered by head, with all parts of a head together; `Decoder.split` of the architecture
+splits them.
+"""
 GGUF_LAYER: Final = re.compile(r"blk\.(\d+)\.(.+)\.(weight|bias)")
 HF_LAYER: Final = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias|hadamard|largest_input)")
 
 
 def split_rows(tensor: Tensor, parts: Mapping[str, int]) -> list[Tensor]:
-    """Return consecutive rows of a stored matrix, or values of a bias, as tensors of their own.
+    """Return consecutive rows of a stored matrix, or values of a bias, as separate tensors.
 
-    Views of the file's bytes, whatever the type of blocks; integer weights are copied.
+    The tensors are views of the file's bytes, whatever the block type; integer weights are copied.
 
     Parameters
     ----------
     parts : mapping
-        The names of the tensors and their numbers of rows.
+        Names of the tensors, with their numbers of rows.
 
     Raises
     ------
     ModelError
-        If the rows do not add up.
+        If the row counts do not add up.
     """
     if not tensor.shape or tensor.shape[0] != sum(parts.values()):
         sizes = " + ".join(map(str, parts.values()))
@@ -112,7 +114,9 @@ def split_rows(tensor: Tensor, parts: Mapping[str, int]) -> list[Tensor]:
         if weight is None:
             first, size = byte_length(tensor.kind, (begin, *tensor.shape[1:])), byte_length(tensor.kind, shape)
             if first is None or size is None:
-                raise ModelError(f"tensor {tensor.name} of shape {tensor.shape} is no whole number of blocks a row")
+                raise ModelError(
+                    f"tensor {tensor.name} of shape {tensor.shape} has rows that are not a whole number of blocks"
+                )
             out.append(Tensor(name, tensor.kind, shape, data[first : first + size]))
         else:
             out.append(Tensor(name, INTEGER, shape, to_bytes(rows_of(weight, slice(begin, begin + rows)))))
@@ -121,9 +125,9 @@ def split_rows(tensor: Tensor, parts: Mapping[str, int]) -> list[Tensor]:
 
 
 def ungroup_heads(tensor: Tensor, heads: int, kv_heads: int, width: int) -> Tensor:
-    """Return a matrix or bias whose rows stand by KV head (its queries, its key, its value) as queries, keys, values.
+    """Return a matrix or bias with rows grouped by KV head (its queries, its key, its value) as queries, keys, values.
 
-    A copy; heads are `width` rows. A tensor with another number of rows is returned as it is.
+    The result is a copy; heads have `width` rows. A tensor with another number of rows is returned unchanged.
     """
     per = heads // kv_heads
     order = np.arange((heads + 2 * kv_heads) * width).reshape(kv_heads, per + 2, width)
@@ -132,7 +136,7 @@ def ungroup_heads(tensor: Tensor, heads: int, kv_heads: int, width: int) -> Tens
 
 
 def pick_rows(tensor: Tensor, name: str, rows: NDArray[np.int64]) -> Tensor:
-    """Return a copy of some rows of a stored matrix, or values of a bias, in the order given, under another name."""
+    """Return a copy of some rows of a stored matrix, or values of a bias, in the given order, under another name."""
     if tensor.kind == INTEGER:
         data = to_bytes(rows_of(from_bytes(tensor.data), rows))
     else:
@@ -154,12 +158,12 @@ def rows_of(weight: BlockWeight, rows: slice | NDArray[np.int64]) -> BlockWeight
 def find_fused(
     names: Mapping[str, Tensor], gguf: bool, stems: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str, str]]:
-    """Find the tensors of a file that hold several matrices; yield name, layer, canonical name, `weight` or `bias`.
+    """Find the fused tensors of a file; yield their names, layers, canonical names, and `weight` or `bias`.
 
     Parameters
     ----------
     stems : mapping
-        The names that the file has for them, to keys of `PARTS`.
+        The file's names for fused matrices, to keys of `PARTS`.
     """
     pattern = GGUF_LAYER if gguf else HF_LAYER
     for name in names:
@@ -171,5 +175,5 @@ def find_fused(
 
 
 def names_eagle_head(architecture: str) -> bool:
-    """Return true for what a config.json names an EAGLE-3 head (`intact.models.eagle3`)."""
+    """Return true for a name that a config.json uses for EAGLE-3 heads (`intact.models.eagle3`)."""
     return "eagle3" in architecture.lower()

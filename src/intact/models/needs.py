@@ -1,4 +1,4 @@
-"""Architectures that are known by name but cannot run: what each needs that no operation here has."""
+"""Architectures that are recognised but cannot run, with the feature that each lacks here."""
 
 from __future__ import annotations
 
@@ -28,4 +28,4 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     "the activation xIELU": ("apertus", "ApertusForCausalLM"),
 }
 NEEDS: Final[dict[str, str]] = {name: need for need, names in _BY_NEED.items() for name in names}
-"""The missing parts that architectures need, by their names in GGUF and in config.json."""
+"""Missing features by architecture, under its name in GGUF or in config.json."""

@@ -1,10 +1,10 @@
-"""Nemotron and Minitron: layer norms whose gains are stored less one, squared ReLU (arXiv 2402.16819)."""
+"""Nemotron and Minitron: layer norms with gains stored minus one, squared ReLU (arXiv 2402.16819)."""
 
 from intact.models.decoder import Decoder
 
 
 class Nemotron(Decoder):
-    """No gate: the results of `ffn_up`, where they are positive, squared. Half of each head is rotated."""
+    """No gate; the activation is squared ReLU. Half of each head is rotated."""
 
     gguf = "nemotron"
     hf = ("NemotronForCausalLM",)

@@ -1,4 +1,4 @@
-"""Nemotron-H: each layer is a state space, attention without positions or a net of squared ReLU (arXiv 2504.03624)."""
+"""Nemotron-H: state-space layers, attention without positions, squared-ReLU networks (arXiv 2504.03624)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from intact.numerics.convolve import MOST_TAPS
 
 PATTERN: Final = "hybrid_override_pattern"
 LISTS: Final = ("layers_block_type", "layer_types")
-"""Keys of a letter for each layer, and of a word for each."""
+"""Keys with one letter per layer, and with one word per layer."""
 _LETTERS: Final = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}
 _ATTENTION: Final = ("attention", "full_attention")
 _SCANS: Final = ("mamba", "linear_attention")
 _UNUSED: Final = ("rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor")
-"""Keys of positions, which files may have though no layer has positions."""
+"""Keys for positions, which files may have although no layer has positions."""
 
 
 def layer_kinds(values: Mapping[str, Any]) -> object:
-    """Return what a config.json has as words for its layers: a list, if it is right; None if it has none."""
+    """Return a config.json's layer kinds as a list of words, or the value itself if malformed; None if it has none."""
     listed = next((values[key] for key in LISTS if values.get(key) is not None), None)
     pattern = values.get(PATTERN)
     if listed is not None or not isinstance(pattern, str) or not set(pattern) <= _LETTERS.keys():
@@ -33,7 +33,7 @@ def layer_kinds(values: Mapping[str, Any]) -> object:
 
 
 class NemotronH(BackboneStateSpaces):
-    """A norm stands before each layer, which is one thing alone."""
+    """Each layer is a norm and one block: state space, attention or feed-forward network."""
 
     gguf = "nemotron_h"
     hf = ("NemotronHForCausalLM",)
@@ -69,7 +69,7 @@ class NemotronH(BackboneStateSpaces):
     squared = True
     biases = BackboneStateSpaces.biases | dict.fromkeys(FEED_FORWARD, "mlp_bias")
     nets: ClassVar[tuple[str, ...]] = ("mlp",)
-    """Words for layers that are feed-forward nets."""
+    """Words for layers that are feed-forward networks."""
     sample: ClassVar[dict[str, Any]] = {
         "block_count": 5,
         "attention.head_count_kv": [0, 0, 1, 0, 0],
@@ -83,7 +83,10 @@ class NemotronH(BackboneStateSpaces):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also which layers are state spaces and nets: those without KV heads, and of these those with a width."""
+        """Read the configuration, including which layers are state spaces and which networks.
+
+        Both have no KV heads, and networks have a width.
+        """
         others, common = read_gguf_layers(m, "a state space or a net")
         key = "feed_forward_length"
         widths = m.numbers(key, m.integer("block_count", most=1024))
@@ -121,12 +124,12 @@ class NemotronH(BackboneStateSpaces):
 
     @classmethod
     def with_layers(cls, config: Config, others: tuple[int, ...], nets: tuple[int, ...]) -> Config:
-        """Return a configuration with its layers: nets, and state spaces in the others without attention."""
+        """Return a configuration with its layers set: those without attention are networks or state spaces."""
         scans = tuple(i for i in others if i not in nets)
         return replace(config, scan_layers=scans, net_layers=nets, unrotated_layers=tuple(range(config.layers)))
 
     def layer(self, i: int) -> None:
-        """Append a norm, and a state space, a net or attention."""
+        """Append a norm, and a state space, a network or attention."""
         self.norm("x", "normed", f"blk.{i}.attn_norm.weight")
         if i in self.config.scan_layers:
             self.scan(i)

@@ -1,4 +1,4 @@
-"""Nemotron 3 Nano: Nemotron-H with experts without a gate, chosen by sigmoids with a bias each (arXiv 2512.20848)."""
+"""Nemotron 3 Nano: Nemotron-H with ungated experts, chosen by sigmoids with biases (arXiv 2512.20848)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LATENT = "moe_latent_size"
 
 
 class NemotronHMoe(NemotronH):
-    """Nets are mixtures of experts with one that all rows pass; folders may have ordinary nets too."""
+    """Networks are mixtures of experts with a shared expert; folders may also have ordinary networks."""
 
     gguf = "nemotron_h_moe"
     hf = ("NemotronHForCausalLM",)
@@ -66,6 +66,6 @@ class NemotronHMoe(NemotronH):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the hyper-parameters; experts of rows of their own width (Nemotron 3 Super) are refused."""
+        """Read the hyper-parameters; refuse experts with rows of their own width (Nemotron 3 Super)."""
         m.refuse_features({_LATENT: (0,)})
         return super().read_gguf(m)

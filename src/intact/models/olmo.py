@@ -1,4 +1,4 @@
-"""OLMo, the first one: Llama's graph, layer norms without gains (arXiv 2402.00838)."""
+"""OLMo, first generation: Llama architecture, layer norms without gains (arXiv 2402.00838)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from intact.models.ops import Norm
 
 
 class Olmo(Llama):
-    """GGUF files hold query and key rows as Llama's do. Models that clip queries, keys and values are refused."""
+    """GGUF files store query and key rows as Llama's do. Models that clip queries, keys and values are refused."""
 
     gguf = "olmo"
     hf = ("OlmoForCausalLM",)
@@ -21,6 +21,6 @@ class Olmo(Llama):
     sample = {"attention.layer_norm_epsilon": 1e-5}
 
     def norm(self, source: str, target: str, gain: str, *_: Any, factor: Fraction = Fraction(1), **__: Any) -> None:
-        """Append a layer norm whose gain is 1, whatever the tensor's name would be."""
+        """Append a layer norm with a gain of 1, ignoring the tensor's name."""
         width = self.config.width
         self.ops.append(Norm(source, target, self.ones(width), self.config.eps, centered=True, factor=factor))

@@ -1,4 +1,4 @@
-"""OLMoE: norms of query and key rows, mixtures of experts (arXiv 2409.02060)."""
+"""OLMoE: norms of whole query and key rows, mixtures of experts (arXiv 2409.02060)."""
 
 from intact.models.decoder import Decoder
 from intact.models.mixtures import MixtureForm
@@ -6,7 +6,7 @@ from intact.models.names import HF_EXPERTS, HF_NAMES
 
 
 class Olmoe(Decoder):
-    """Weights are shares of a softmax over all experts."""
+    """Weights are the chosen experts' shares of a softmax over all experts."""
 
     gguf = "olmoe"
     hf = ("OlmoeForCausalLM",)

@@ -1,12 +1,12 @@
-"""Phi-3 and Phi-4: Llama's graph, fused projections, heads rotated in part, longrope (arXiv 2404.14219, 2503.01743)."""
+"""Phi-3 and Phi-4: Llama architecture, fused projections, partial rotary, longrope (arXiv 2404.14219, 2503.01743)."""
 
 from intact.models.decoder import Decoder
 
 
 class Phi3(Decoder):
-    """Files hold query, key and value as one matrix, gate and up as another; all layers attend to the window, if any.
+    """Files fuse query, key and value, and gate and up; all layers use the window, if any.
 
-    The context that the file declares decides between longrope's lists of factors.
+    The context that the file declares determines which of longrope's lists of factors is used.
     """
 
     gguf = "phi3"

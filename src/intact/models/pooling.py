@@ -1,4 +1,4 @@
-"""Pooling: which rows of a text an embedding model makes its vector of, as its files state it."""
+"""Pooling: the rows of a text from which an embedding model computes its vector, as specified in its files."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from typing import Any, Final
 from intact.checkpoints.formats import Checkpoint
 
 LAST: Final = "last"
-"""The vector is the state behind the last token."""
+"""Pooling that uses the state after the last token."""
 POOLINGS: Final = {LAST: "last", "cls": "first", "mean": "all"}
-"""The poolings that there are, and of which rows of a text each makes the vector; models that write texts have `LAST`
-alone, encoders all."""
+"""Supported poolings, and the rows of a text that each uses; generative models support only `LAST`, encoders all."""
 _MODES: Final = {"lasttoken": LAST, "cls_token": "cls", "mean_tokens": "mean"}
-"""Names that Sentence Transformers have for them."""
+"""Names of these poolings in Sentence Transformers."""
 _GGUF: Final[dict[object, str]] = {1: "mean", 2: "cls", 3: LAST, 4: "rank"}
 """Values of `pooling_type` (llama.cpp, llama_pooling_type); 0 is none."""
 _MODE: Final = "pooling_mode"
 _CHANGES_NOTHING: Final = ("Transformer", "Pooling", "Normalize")
-"""The modules of Sentence Transformers that a vector of length 1 may pass."""
+"""Sentence Transformers modules that do not change a vector of length 1."""
 
 
 def read_pooling(checkpoint: Checkpoint) -> str | None:
-    """Return how a checkpoint's texts become vectors, or None if its files name no way: it is no embedding model.
+    """Return a checkpoint's pooling, or None if its files name none, i.e. it is not an embedding model.
 
-    GGUF files have `ARCHITECTURE.pooling_type`; folders a `modules.json` of Sentence Transformers, which names the
-    folder of the pooling's `config.json`. `POOLINGS` are what this package computes; anything else is returned by the
-    name that the files give it: another mode, several modes, or a module behind the pooling that changes the vector.
+    GGUF files have `ARCHITECTURE.pooling_type`; folders have a Sentence Transformers `modules.json`, which names the
+    folder of the pooling's `config.json`. Only `POOLINGS` are supported; anything else is returned under its name in
+    the files: another mode, several modes, or a module after the pooling that changes the vector.
     """
     if checkpoint.format == "gguf":
         architecture = checkpoint.metadata.get("general.architecture")
@@ -45,7 +44,7 @@ def read_pooling(checkpoint: Checkpoint) -> str | None:
 
 
 def _modes(settings: dict[str, Any]) -> Sequence[str]:
-    """Return the modes of a pooling: older files have a key for each, newer ones one key for all."""
+    """Return the modes of a pooling: older files have one key per mode, newer ones a single key."""
     stated = settings.get(_MODE)
     if stated is not None:
         return [str(mode) for mode in stated] if isinstance(stated, list) else [str(stated)]
@@ -53,7 +52,7 @@ def _modes(settings: dict[str, Any]) -> Sequence[str]:
 
 
 def _json(checkpoint: Checkpoint, name: str) -> Any:
-    """Read a file of the folder; None where there is none, or it is no JSON, or no file of this folder."""
+    """Read a JSON file of the folder; None if it is missing, invalid, or outside the folder."""
     path = (checkpoint.folder / name).resolve()
     if not path.is_relative_to(checkpoint.folder.resolve()):
         return None

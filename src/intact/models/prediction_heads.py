@@ -1,8 +1,9 @@
-"""Heads that predict further tokens (multi-token prediction; DeepSeek-V3, arXiv 2412.19437) as programs of their own.
+"""Heads that predict further tokens (multi-token prediction; DeepSeek-V3, arXiv 2412.19437) as separate programs.
 
-Some models come with one layer that looks one token further. Of h, which enters the model's head behind a token, and of
-the next token x it makes the logits of the token behind that: ``fc [norm(embedding of x), norm(h)]``, a layer with
-attention, a norm, and the model's own head. What enters the head then, in the place of h, leads to the token after.
+Some models come with an extra layer that predicts one token further. From h, the input of the model's head at a token,
+and the next token x, it computes the logits of the token after x: ``fc [norm(embedding of x), norm(h)]``, a layer with
+attention, a norm, and the model's own head. The input of the head in this computation then replaces h to predict the
+token after that.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from intact.models.ops import AllGather, Embed, Linear, Scatter
 from intact.models.program import Program
 
 GIVEN: Final = "given"
-"""The buffer with what entered the model's head, which no operation makes: the executor's exchange sets its rows."""
+"""Buffer with the input of the model's head. No operation writes it; the executor's exchange sets its rows."""
 _JOIN: Final = "blk.0.nextn.eh_proj"
 _NORMS: Final = {"embedded": "blk.0.nextn.enorm.weight", GIVEN: "blk.0.nextn.hnorm.weight"}
 _HF: Final = {
@@ -41,26 +42,26 @@ _HF: Final = {
         "embed_tokens": "model.embed_tokens",
     },
 }
-"""Tensors of a head beside those of its layer, and their places here, by `Decoder.hf_heads`."""
+"""Tensors of a head outside its layer, and their names here, by `Decoder.hf_heads`."""
 _GGUF: Final = {
     "nextn.shared_head_norm.weight": "output_norm.weight",
     "nextn.shared_head_head.weight": "output.weight",
     "nextn.embed_tokens.weight": "token_embd.weight",
 }
-"""Tensors that stand in the place of the model's own; a file without one has the model's for both."""
+"""Tensors that replace the model's own; a file without them shares the model's."""
 _GGUF_LAYER: Final = re.compile(r"blk\.(\d+)\.(.+)")
 _SHARED: Final = ("token_embd.weight", "output.weight", "output_norm.weight")
 
 
 class _HeadFiles(NamedTuple):
-    """A folder's head as a model of one layer.
+    """A folder's head as a one-layer model.
 
     Attributes
     ----------
     beginning : str
-        What the names of its layer's tensors begin with in the folder.
+        Prefix of the names of its layer's tensors in the folder.
     parts : mapping
-        The names of its other tensors there, and their places here.
+        Names of its other tensors in the folder, and their names here.
     """
 
     checkpoint: Checkpoint
@@ -69,19 +70,19 @@ class _HeadFiles(NamedTuple):
 
 
 class _PredictionHead(Decoder):
-    """The program of a head: instead of a token's embedding, what `fc` makes of it and of the given row."""
+    """The program of a head. Its input is not a token's embedding, but `fc` of the embedding and the given row."""
 
     beginning: ClassVar[str] = ""
     parts: ClassVar[Mapping[str, str]] = {}
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the embedding, the given rows, and both side by side."""
+        """Return the buffers, including the embedding, the given rows, and the concatenation of both."""
         width = self.config.width
         own = {"embedded": Buffer(width, wide=True), GIVEN: Buffer(width, wide=True), "joined": Buffer(2 * width)}
         return super().buffers() | own
 
     def embed(self) -> None:
-        """Append the norms of the embedding and of the given row, and the product of both side by side."""
+        """Append the norms of the embedding and of the given row, and the projection of their concatenation."""
         width = self.config.width
         self.ops.append(Embed("embedded", self.matrix("token_embd.weight", None, width)))
         self.ops.append(AllGather(None, GIVEN, (width,)))
@@ -91,7 +92,7 @@ class _PredictionHead(Decoder):
         self.ops.append(Linear("joined", (self.target("x", _JOIN, width, 2 * width),)))
 
     def tensor(self, name: str) -> Tensor:
-        """Return a tensor by its canonical name; a message has the file's."""
+        """Return a tensor by its canonical name; error messages use the file's name."""
         if name in self.tensors:
             return super().tensor(name)
         raise ModelError(f"{self.path}: tensor {self._file_name(name)} of the prediction head is missing")
@@ -107,15 +108,15 @@ class _PredictionHead(Decoder):
 
 
 def build_prediction_head(checkpoint: Checkpoint) -> Program | None:
-    """Return the program of a checkpoint's prediction head; None if it has none, or the architecture has none here.
+    """Return the program of a checkpoint's prediction head; None if it has none, or an unsupported one.
 
-    Its first rows are `GIVEN` ones: an `AllGather` without a source, for the executor's exchange to set. Row i of a
-    text has token i + 1 and what entered the model's head behind token i. Logits are those of token i + 2.
+    The program starts with the `GIVEN` rows: an `AllGather` without a source, which the executor's exchange sets. Row i
+    of a sequence has token i + 1 and the input of the model's head at token i; its logits are for token i + 2.
 
     Raises
     ------
     ModelError
-        If a tensor of the head is missing or misshapen, or there are several layers.
+        If a tensor of the head is missing or has the wrong shape, or there are several layers.
     """
     architecture = find_architecture(checkpoint)
     if architecture.hf_heads is None:
@@ -135,7 +136,7 @@ def build_prediction_head(checkpoint: Checkpoint) -> Program | None:
 
 
 def _from_mtp(checkpoint: Checkpoint, architecture: type[Decoder]) -> _HeadFiles | None:
-    """Return the head of a folder that has it beside the model (Qwen3-Next)."""
+    """Return the head of a folder that stores it separately from the model (Qwen3-Next)."""
     own = {name: tensor for name, tensor in checkpoint.tensors.items() if name.startswith("mtp.")}
     if not own:
         return None
@@ -154,7 +155,7 @@ def _from_mtp(checkpoint: Checkpoint, architecture: type[Decoder]) -> _HeadFiles
 
 
 def _from_last_layer(checkpoint: Checkpoint, architecture: type[Decoder]) -> _HeadFiles | None:
-    """Return the head of a folder that has it as a layer behind the others (DeepSeek V3, GLM-4.5)."""
+    """Return the head of a folder that stores it as an additional last layer (DeepSeek V3, GLM-4.5)."""
     further = further_layers(checkpoint, architecture.gguf)
     own = {
         name: tensor
@@ -180,7 +181,7 @@ def _alone(
     changes: Mapping[str, object],
     parts: Mapping[str, str],
 ) -> _HeadFiles:
-    """Return a folder's head by its tensors, with the model's embedding and head where it has none of its own."""
+    """Return a folder's head given its tensors, with the model's embedding and head if it has none of its own."""
     tensors: dict[str, Tensor] = {}
     for name, tensor in own.items():
         stem, _, end = name.rpartition(".")
@@ -195,7 +196,7 @@ def _alone(
 
 
 def _gguf_head(checkpoint: Checkpoint, architecture: str) -> Checkpoint | None:
-    """Return a GGUF file's prediction head as a model of one layer."""
+    """Return a GGUF file's prediction head as a one-layer model."""
     m = Metadata(checkpoint.metadata, checkpoint.path, prefix=f"{architecture}.")
     if not m.integer("nextn_predict_layers", 0, least=0, most=1):
         return None

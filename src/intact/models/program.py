@@ -1,4 +1,4 @@
-"""A model as a short list of typed operations on named row buffers; several executors run the one program."""
+"""A model as a short list of typed operations on named row buffers; all executors run the same program."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from intact.models.ops import Attend, Embed, Logits, Rope
 
 @dataclass(frozen=True)
 class Program:
-    """Operations, the buffers and tensors that they name, and the shape of the KV cache.
+    """Operations, the buffers and tensors that they refer to, and the shape of the KV cache.
 
     Attributes
     ----------
     layers : int
-        Attentions, each with its part of the cache.
+        Number of attention operations, each with its part of the cache.
     rotations : arrays of uint64
-        For each kind of rotary layer the frequencies as 64-bit fractions of a turn (`intact.numerics.rope.turns`).
+        For each kind of rotary layer, the frequencies as 64-bit fractions of a turn (`intact.numerics.rope.turns`).
     context : int
-        The most positions that the model was made for.
+        Maximum number of positions that the model was made for.
     rotation_factors : tuple of Fraction
-        For each rotation what its sines and cosines are multiplied by, below 7/4 (YaRN, longrope); empty: all by 1.
+        For each rotation, the factor of its sines and cosines, below 7/4 (YaRN, longrope); empty: all are 1.
     adapters : tuple of str
         Names of the adapters, by number (`intact.models.adapters`).
     """
@@ -51,23 +51,23 @@ class Program:
 
     @property
     def is_encoder(self) -> bool:
-        """True if rows see what follows them: a text is read whole, and none is written."""
+        """True if rows also attend to later positions: sequences are read as a whole, and none is generated."""
         return any(isinstance(op, Attend) and not op.causal for op in self.ops)
 
     @property
     def most_tokens(self) -> int | None:
-        """Tokens of the longest text that the embedding has positions for; None if it adds none."""
+        """Length of the longest sequence for which the embedding has positions; None if it adds no positions."""
         found = [op.most_tokens(self) for op in self.ops if isinstance(op, Embed)]
         return min((most for most in found if most is not None), default=None)
 
     @property
     def head_weight(self) -> str:
-        """The matrix of the head.
+        """Name of the head matrix.
 
         Raises
         ------
         ParameterError
-            If the program has none: it is an encoder.
+            If the program has none, i.e. it is an encoder.
         """
         head = next(op for op in self.ops if isinstance(op, Logits))
         if head.weight is None:
@@ -75,15 +75,15 @@ class Program:
         return head.weight
 
     def convolutions(self) -> list[Convolution]:
-        """Return the convolutions, in order of the parts of the cache that they have."""
+        """Return the convolutions, in the order of their parts of the cache."""
         return [op for op in self.ops if isinstance(op, Convolution)]
 
     def recurrent(self) -> list[Recurrent]:
-        """Return the recurrent layers, in order of the parts of the cache that they have."""
+        """Return the recurrent layers, in the order of their parts of the cache."""
         return [op for op in self.ops if isinstance(op, Recurrent)]
 
     def ropes(self) -> dict[str, Rope]:
-        """Return the rotations of positions, by the buffers that they turn."""
+        """Return the rotary operations, by the buffers that they rotate."""
         return {op.buffer: op for op in self.ops if isinstance(op, Rope)}
 
     def factors(self) -> tuple[Fraction, ...]:
@@ -92,5 +92,5 @@ class Program:
 
 
 def __getattr__(name: str) -> Any:
-    """Find operations, which had no files of their own before."""
+    """Forward the names of operations, which used to be defined in this module."""
     return moved_attribute(__name__, name, ("intact.models.ops", "intact.models.aspects.op"))

@@ -1,4 +1,4 @@
-"""Qwen2 and Qwen2.5: Llama's graph with biases on query, key and value (arXiv 2407.10671)."""
+"""Qwen2 and Qwen2.5: Llama architecture with biases on query, key and value (arXiv 2407.10671)."""
 
 from typing import ClassVar
 
@@ -8,7 +8,7 @@ from intact.models.names import ATTENTION
 
 
 class Qwen2(Llama):
-    """The biases stand beside their matrices; rotary pairs lie half a head apart."""
+    """Query, key and value have biases; rotary pairs are half a head apart."""
 
     gguf = "qwen2"
     hf: ClassVar[tuple[str, ...]] = ("Qwen2ForCausalLM",)

@@ -1,4 +1,4 @@
-"""Qwen 1.5 and 2 MoE: Qwen2's attention, mixtures of experts and one that all rows pass (arXiv 2407.10671)."""
+"""Qwen 1.5 and 2 MoE: Qwen2's attention, mixtures of experts with a shared expert (arXiv 2407.10671)."""
 
 from intact.models.mixtures import MixtureForm
 from intact.models.names import HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERT
@@ -6,7 +6,7 @@ from intact.models.qwen2 import Qwen2
 
 
 class Qwen2Moe(Qwen2):
-    """Weights are shares of a softmax over all experts; the shared expert's is a sigmoid."""
+    """Weights are shares of a softmax over all experts; the shared expert's weight is a sigmoid."""
 
     gguf = "qwen2moe"
     hf = ("Qwen2MoeForCausalLM",)

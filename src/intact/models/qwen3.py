@@ -1,4 +1,4 @@
-"""Qwen3: Llama's graph with a norm over each head of query and key, and heads of any width (arXiv 2505.09388)."""
+"""Qwen3: Llama architecture with norms of each query and key head, and any head width (arXiv 2505.09388)."""
 
 from intact.models.decoder import Decoder
 from intact.models.llama import Llama

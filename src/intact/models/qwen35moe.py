@@ -1,4 +1,4 @@
-"""Qwen3.5 MoE: Qwen3.5 with mixtures of experts and one that all rows pass (arXiv 2412.06464, 2505.06708)."""
+"""Qwen3.5 MoE: Qwen3.5 with mixtures of experts and a shared expert (arXiv 2412.06464, 2505.06708)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Qwen35Moe(DeltaMixtures):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read a GGUF file; the width of nets without experts, of which there are none, may be missing."""
+        """Read a GGUF file; the width of ordinary networks may be missing, since there are none."""
         key = m.prefix + "feed_forward_length"
         width = m.get("feed_forward_length", m.get("expert_feed_forward_length"))
         return super().read_gguf(Metadata({**m.values, key: width}, m.source, prefix=m.prefix))

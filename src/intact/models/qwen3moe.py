@@ -1,4 +1,4 @@
-"""Qwen3 MoE: Qwen3's attention, mixtures of experts in the place of feed-forward nets (arXiv 2505.09388)."""
+"""Qwen3 MoE: Qwen3's attention, mixtures of experts instead of feed-forward networks (arXiv 2505.09388)."""
 
 from intact.models.mixtures import MixtureForm
 from intact.models.names import HF_EXPERTS, HF_NAMES

@@ -27,7 +27,7 @@ _STEMS: Final = {
 
 
 class Qwen3Next(DeltaMixtures):
-    """For each key head the rows of its query, its key, and the values and z that belong to it; so for b and dt."""
+    """Rows are grouped by key head: its query, its key, and its values and z; likewise b and dt."""
 
     gguf = "qwen3next"
     hf = ("Qwen3NextForCausalLM",)
@@ -45,9 +45,9 @@ class Qwen3Next(DeltaMixtures):
 
     @classmethod
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Return also the matrices of delta nets' inputs as tensors of their own.
+        """Split fused tensors, including the input matrices of delta nets.
 
-        Older GGUF files hold queries, keys, values and z as one too, in the order of safetensors.
+        Older GGUF files also fuse queries, keys, values and z, in the order of safetensors.
         """
         assert config.delta is not None
         tensors: dict[str, Tensor] = {}
@@ -63,7 +63,7 @@ class Qwen3Next(DeltaMixtures):
     def inputs(
         cls, checkpoint: Checkpoint, shape: DeltaShape, tensor: Tensor, *, layer: str, stem: str
     ) -> Iterator[Tensor]:
-        """Yield the matrices that a tensor of a layer holds by key head, each with the rows of all heads in order."""
+        """Yield the matrices of a tensor grouped by key head, each with the rows of all heads in order."""
         each = shape.heads // shape.groups
         if stem == "ssm_ba":
             parts = [[each], [each]]
@@ -85,6 +85,6 @@ class Qwen3Next(DeltaMixtures):
 
 
 def _rows(tensor: Tensor, name: str, rows: NDArray[np.int64]) -> Tensor:
-    """Return some rows of a stored matrix as a tensor that is made when its data are asked for."""
+    """Return some rows of a stored matrix as a tensor that is created when its data are requested."""
     shape = (len(rows), *tensor.shape[1:])
     return Converted(name, tensor.kind, shape, (tensor,), make=lambda: pick_rows(tensor, name, rows).data)

@@ -1,4 +1,4 @@
-"""Qwen3-VL with experts, its text part: Qwen3 MoE's graph (arXiv 2511.21631)."""
+"""Qwen3-VL with experts, text only: Qwen3 MoE architecture (arXiv 2511.21631)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Qwen3VlMoe(Qwen3Moe):
 
     @classmethod
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Return a checkpoint in which each matrix is a tensor of its own, outputs by inputs."""
+        """Return a checkpoint in which each matrix is a separate tensor, outputs by inputs."""
         if checkpoint.format != "gguf" and config.mixture:
             width, hidden, count = config.width, config.mixture.hidden, config.mixture.count
             stacked = [tensor.shape for tensor in checkpoint.tensors.values() if _is_stacked(tensor, count)]
@@ -41,13 +41,13 @@ class Qwen3VlMoe(Qwen3Moe):
 
 
 def _is_stacked(tensor: Tensor, count: int) -> bool:
-    """Return true for a tensor that holds matrices of so many experts."""
+    """Return true for a tensor that holds the matrices of `count` experts."""
     form = tensor.kind in FLOAT_FORMATS and len(tensor.shape) == 3 and tensor.shape[0] == count
     return form and _STACKED.fullmatch(tensor.name) is not None
 
 
 def _apart(tensor: Tensor, turned: bool) -> Iterator[Tensor]:
-    """Yield the matrices of experts that a tensor holds; `turned` if it has them inputs by outputs."""
+    """Yield the matrices of single experts from a tensor; `turned` if it stores them as inputs by outputs."""
     match = _STACKED.fullmatch(tensor.name)
     assert match is not None
     turns = ("gate", "up") if match[2] == "gate_up" else ("down",)

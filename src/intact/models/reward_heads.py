@@ -1,4 +1,4 @@
-"""Reward models and rerankers: the graph of another model, with a head of their own."""
+"""Reward models and rerankers: the architecture of another model, with their own head."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LAYERS: Final = {
     "ForPrmModel": ("v_head.summary",),
     "ForSequenceClassification": ("score",),
 }
-"""The layers of heads (`intact.engine.reward_head`), by the ends of the class names in config.json."""
+"""Layers of heads (`intact.engine.reward_head`), by the ends of class names in config.json."""
 _LANGUAGE_MODEL: Final = "ForCausalLM"
 
 
 def reward_layers(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the layers of the head that a config.json's class has; none for language models."""
+    """Return the layers of the head for the class in a config.json; empty for language models."""
     names = metadata.get("architectures")
     ends = (end for name in (names if isinstance(names, list) else ()) for end in LAYERS if str(name).endswith(end))
     return LAYERS.get(next(ends, ""), ())
@@ -29,8 +29,8 @@ ENCODER_HEADS: Final = (
     ("classifier.dense", "classifier.out_proj"),
     ("cls", "cls.output"),
 )
-"""The two layers of rerankers that are encoders: of BERT, of RoBERTa, and of the latter in GGUF files; what leads from
-the first to the second passes tanh."""
+"""The two layers in the head of an encoder reranker: of BERT, of RoBERTa, and of RoBERTa in GGUF files. The output of
+the first layer passes tanh."""
 _PREFIXES: Final = ("", "bert.", "roberta.")
 
 
@@ -40,7 +40,7 @@ def encoder_head(checkpoint: Checkpoint) -> tuple[str, str]:
     Raises
     ------
     ModelError
-        If the checkpoint has none: it is no reranker.
+        If the checkpoint has none, i.e. it is not a reranker.
     """
     names = checkpoint.tensors
     for first, second in ENCODER_HEADS:
@@ -53,6 +53,6 @@ def encoder_head(checkpoint: Checkpoint) -> tuple[str, str]:
 
 
 def language_model(name: str) -> str:
-    """Return the class of the language model with the graph of a reward model's class; others as they are."""
+    """Return the language model class with the architecture of a reward model's class; other names unchanged."""
     end = next((end for end in LAYERS if name.endswith(end)), None)
     return name if end is None else name.removesuffix(end) + _LANGUAGE_MODEL

@@ -1,4 +1,4 @@
-"""Rotary parameters of decoders, read from GGUF metadata or from config.json: base, width, scaling of frequencies."""
+"""Rotary parameters of decoders, from GGUF metadata or config.json: base, width, frequency scaling."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from intact.checkpoints.formats.metadata import Metadata
 from intact.numerics.rope import SCALINGS, UNIT, exp, ln
 
 FACTORS: Final = ("rope_factors_long.weight", "rope_factors_short.weight")
-"""GGUF's tensors with longrope's divisors of frequencies: for contexts beyond the original one, and for others."""
+"""GGUF tensors with longrope's frequency divisors: for contexts beyond the original one, and for shorter ones."""
 _GGUF_KINDS: Final = ("none", "linear", "yarn", "longrope")
 _HF_KINDS: Final = ("default", "dynamic", *SCALINGS)
 _HF_OTHER_NAMES: Final = {"su": "longrope", "mrope": "default"}
-"""Other names of kinds in config.json; what "mrope" says of sections is of positions of pictures alone."""
+"""Other names of kinds in config.json; the sections of "mrope" only concern positions of images."""
 
 
 class Rotary(NamedTuple):
@@ -27,15 +27,15 @@ class Rotary(NamedTuple):
     Attributes
     ----------
     base : float
-        Of all layers.
+        Base of all layers.
     local_base : float, optional
-        Of layers that attend to a window, where the file says.
+        Base of layers that attend to a window, if the file gives one.
     part : float
-        The part of each head that is rotated, at most 1.
+        Rotated part of each head, at most 1.
     scaling : mapping
-        Empty, or `type` and its numbers, as `intact.numerics.rope.rotation` takes them. `divisors` are longrope's.
+        Empty, or `type` and its numbers, as for `intact.numerics.rope.rotation`; `divisors` are longrope's.
     alpha : float
-        What stretches the base (`stretched_base`).
+        Stretches the base (`stretched_base`).
     """
 
     base: float
@@ -46,9 +46,9 @@ class Rotary(NamedTuple):
 
 
 def read_gguf_scaling(m: Metadata) -> dict[str, Any]:
-    """Read the scaling of rotary frequencies; a factor without a type means linear, as it does for llama.cpp.
+    """Read the scaling of rotary frequencies; as in llama.cpp, a factor without a type means linear.
 
-    An attention factor without a type means longrope, as in files of Phi-3.
+    An attention factor without a type means longrope, as in Phi-3 files.
     """
     kind = m.choice("rope.scaling.type", _GGUF_KINDS)
     factor = m.number("rope.scaling.factor", m.number("rope.scale_linear", 1.0))
@@ -78,13 +78,13 @@ def read_gguf_scaling(m: Metadata) -> dict[str, Any]:
 def read_hf_rope(m: Metadata, partial: bool = False) -> Rotary:
     """Read the rotary parameters of a config.json.
 
-    They are `rope_theta` and `rope_scaling`, or in newer files `rope_parameters`, which may have a set for each kind
-    of layer.
+    These are `rope_theta` and `rope_scaling`, or in newer files `rope_parameters`, which may have one set per kind of
+    layer.
 
     Parameters
     ----------
     partial : bool
-        If true, heads may be rotated in part (`partial_rotary_factor`).
+        If true, heads may be partially rotated (`partial_rotary_factor`).
     """
     name = "rope_parameters: "
     sets = m.within("rope_parameters", name)
@@ -108,9 +108,10 @@ def read_hf_rope(m: Metadata, partial: bool = False) -> Rotary:
 
 
 def stretched_base(rotary: Rotary, width: int) -> float:
-    """Return ``base * alpha^(width / (width - 2))``, in float32 as GGUF files hold it; the base for an alpha of 1.
+    """Return ``base * alpha^(width / (width - 2))``, in float32 as in GGUF files; the base itself for an alpha of 1.
 
-    "NTK-aware" scaling with a fixed factor, as Hunyuan has it. Computed in integers, so that it is the same everywhere.
+    This is "NTK-aware" scaling with a fixed factor, as in Hunyuan. It is computed in integers, so that it is the same
+    everywhere.
     """
     if rotary.alpha == 1 or width <= 2:
         return rotary.base
@@ -150,7 +151,7 @@ def _positive(scaling: Metadata, original: object) -> int:
 
 
 def divisors(scaling: Mapping[str, Any], context: int) -> tuple[str, NDArray[np.float32] | None]:
-    """Return the name of the tensor with longrope's divisors that serve a context, and those of a config.json."""
+    """Return the name of the tensor with longrope's divisors for a context, and the divisors of a config.json."""
     original = scaling.get("original", context)
     if not isinstance(original, int):
         raise ModelError(f"rope scaling: the original context must be an integer, found {original!r:.80}")

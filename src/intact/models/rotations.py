@@ -1,6 +1,7 @@
-"""Rotations before products: what a program gets where a matrix was made for inputs turned by a Hadamard matrix.
+"""Rotations before products, for matrices made for inputs that are rotated by a Hadamard matrix.
 
-A checkpoint says so by a tensor of one number beside the matrix, `NAME.hadamard` for `NAME.weight`: the size of blocks.
+A checkpoint marks such a matrix with a one-element tensor, `NAME.hadamard` for `NAME.weight`, that holds the block
+size.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from intact.numerics.fp32 import Floats
 from intact.numerics.hadamard import SIZES
 
 SUFFIX: Final = ".hadamard"
-"""Of the tensor that says the size, in place of the matrix's `.weight`."""
+"""Suffix of the tensor with the block size, replacing the matrix's `.weight`."""
 
 
 def rotation_name(weight: str) -> str:
-    """Return the name of the tensor that says by what a matrix's inputs are rotated."""
+    """Return the name of the tensor with the block size of a matrix's input rotation."""
     return weight.removesuffix(".weight") + SUFFIX
 
 
 def rotation_size(values: Floats, columns: int, where: str) -> int:
-    """Return the size of blocks that a tensor says.
+    """Return the block size stored in a tensor.
 
     Raises
     ------
     ModelError
-        If there are no such blocks, or they do not fill a row.
+        If the size is not supported, or does not divide a row.
     """
     size = float(values[0])
     if size not in SIZES:
@@ -43,15 +44,15 @@ def rotation_size(values: Floats, columns: int, where: str) -> int:
 def add_rotations(
     ops: tuple[Op, ...], buffers: Mapping[str, Buffer], sizes: Mapping[str, int]
 ) -> tuple[tuple[Op, ...], dict[str, Buffer]]:
-    """Return operations and buffers with a rotation before each product of matrices that have one.
+    """Return operations and buffers with a rotation before each product of matrices that need one.
 
-    Matrices of one product with the same size share the rotation, and stay one product. Programs without rotated
-    matrices stay as they are.
+    Matrices of one product with the same block size share the rotation and stay one product. Programs without rotated
+    matrices are returned unchanged.
 
     Parameters
     ----------
     sizes : mapping
-        The size of blocks of each rotated matrix, by its canonical name.
+        Block sizes of rotated matrices, by canonical name.
     """
     result: list[Op] = []
     widths = dict(buffers)

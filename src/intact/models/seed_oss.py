@@ -1,11 +1,11 @@
-"""Seed-OSS: Llama's graph with biases on query, key and value (https://github.com/ByteDance-Seed/seed-oss)."""
+"""Seed-OSS: Llama architecture with biases on query, key and value (https://github.com/ByteDance-Seed/seed-oss)."""
 
 from intact.models.decoder import Decoder
 from intact.models.names import ATTENTION, FEED_FORWARD, HF_NAMES
 
 
 class SeedOss(Decoder):
-    """GGUF files name the norm before the feed-forward net after attention, as Transformers does."""
+    """GGUF files use Transformers' name for the norm before the feed-forward network, "post attention"."""
 
     gguf = "seed_oss"
     hf = ("SeedOssForCausalLM",)

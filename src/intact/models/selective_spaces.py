@@ -1,4 +1,4 @@
-"""Layers with a selective scan (Mamba-1) in files: their sizes, the names of their tensors, and their operations."""
+"""Layers with a selective scan (Mamba-1), in files: their sizes, the names of their tensors, and their operations."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from intact.numerics.scan import MOST_STATES
 from intact.numerics.selective import SelectiveShape
 
 _PARTS = ("steps_in", "b", "c")
-"""The rows that the convolved x makes, as `SELECTIVE_PARTS` has their matrices."""
+"""Rows computed from the convolved x, in the order of the matrices in `SELECTIVE_PARTS`."""
 
 
 def selective_names(mixer: str) -> dict[str, str]:
-    """Return the canonical names of a selective layer's tensors, and those in safetensors; `mixer` is the layer's."""
+    """Map canonical names of a selective layer's tensors to safetensors names; `mixer` is the layer's name there."""
     return {
         "ssm_in_mixed": f"{mixer}.in_mixed",
         "ssm_in_gate": f"{mixer}.in_gate",
@@ -33,10 +33,10 @@ def selective_names(mixer: str) -> dict[str, str]:
 
 
 class SelectiveSpaces(StateSpaces):
-    """A decoder with selective scans in the place of attention, or of some of its layers."""
+    """A decoder with selective scans instead of attention, in all or some layers."""
 
     selective_gains: ClassVar[tuple[str, ...]] = ()
-    """The gains of the norms of dt, B and C, by their canonical names; none: these norms, if any, have no gain."""
+    """Canonical names of the gains of the norms of dt, B and C; empty: these norms, if any, have no gains."""
     hf_bare = bare_names("mamba")
     of_heads = (".ssm_d",)
     gguf_fused = ("selective_in", "ssm_x")
@@ -48,7 +48,7 @@ class SelectiveSpaces(StateSpaces):
 
     @classmethod
     def selective_shape(cls, m: Metadata, inner: int, states: str, rank: int) -> SelectiveShape:
-        """Return the sizes; `states` is the key of the columns of a state, `rank` the columns of dt."""
+        """Return the sizes; `states` is the key of a state's number of columns, `rank` the number of columns of dt."""
         return SelectiveShape(inner, m.integer(states, most=MOST_STATES), rank)
 
     @classmethod
@@ -59,13 +59,13 @@ class SelectiveSpaces(StateSpaces):
 
     @classmethod
     def hf_shape(cls, m: Metadata, inner: int, states: str, rank: str) -> SelectiveShape:
-        """Return the sizes in a config.json; a `rank` of "auto" is a sixteenth of the model's width."""
+        """Return the sizes in a config.json; a `rank` of "auto" means a sixteenth of the model's width."""
         width, found = m.integer("hidden_size"), m.get(rank, "auto")
         return cls.selective_shape(m, inner, states, -(-width // 16) if found == "auto" else m.integer(rank, most=4096))
 
     @classmethod
     def row_counts(cls, config: Config) -> dict[str, int]:
-        """Return the rows of matrices that files hold as one."""
+        """Return the row counts of matrices that files store fused."""
         s = config.selective
         if s is None:
             return super().row_counts(config)

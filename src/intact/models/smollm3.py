@@ -1,10 +1,10 @@
-"""SmolLM3: Llama's graph, each fourth layer without positions (https://huggingface.co/blog/smollm3)."""
+"""SmolLM3: Llama architecture, every fourth layer without positions (https://huggingface.co/blog/smollm3)."""
 
 from intact.models.llama import Llama
 
 
 class SmolLM3(Llama):
-    """GGUF files don't say which layers have no positions; a config.json may."""
+    """GGUF files do not specify which layers have no positions; a config.json may."""
 
     gguf = "smollm3"
     hf = ("SmolLM3ForCausalLM",)

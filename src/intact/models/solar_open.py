@@ -1,4 +1,4 @@
-"""Solar Open: GLM-4.5's mixtures in all layers, heads rotated whole (https://huggingface.co/upstage)."""
+"""Solar Open: GLM-4.5's mixtures in all layers, whole heads rotated (https://huggingface.co/upstage)."""
 
 from __future__ import annotations
 

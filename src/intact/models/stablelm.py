@@ -1,4 +1,4 @@
-"""StableLM: Llama's graph with layer norms, heads rotated in part (stability.ai, StableLM 2 technical report)."""
+"""StableLM: Llama architecture with layer norms, partial rotary (stability.ai, StableLM 2 technical report)."""
 
 from intact.models.decoder import Decoder
 from intact.models.names import ATTENTION

@@ -1,11 +1,11 @@
-"""StarCoder 2: layer norms, feed-forward nets without a gate, biases everywhere (arXiv 2402.19173)."""
+"""StarCoder 2: layer norms, feed-forward networks without a gate, biases everywhere (arXiv 2402.19173)."""
 
 from intact.models.decoder import Decoder
 from intact.models.names import HF_NAMES
 
 
 class Starcoder2(Decoder):
-    """All layers attend to the window, if any."""
+    """All layers use the window, if any."""
 
     gguf = "starcoder2"
     hf = ("Starcoder2ForCausalLM",)

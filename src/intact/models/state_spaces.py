@@ -1,4 +1,4 @@
-"""State-space layers (Mamba-2) in files: their sizes, and the names and forms of their tensors."""
+"""State-space layers (Mamba-2), in files: their sizes, and the names and forms of their tensors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from intact.numerics.convolve import MOST_TAPS
 from intact.numerics.scan import MOST_STATES, ScanShape
 
 _NO_LIMIT: Final = [0.0, {"__float__": "Infinity"}]
-"""No limit of steps, as Transformers 5 writes it."""
+"""No limit on steps, as Transformers 5 writes it."""
 HYBRID_DEFAULTS: dict[str, Any] = {
     "mamba_n_heads": 128,
     "mamba_n_groups": 1,
@@ -28,7 +28,7 @@ HYBRID_DEFAULTS: dict[str, Any] = {
     "mamba_d_conv": 4,
     "mamba_expand": 2,
 }
-"""Defaults of a hybrid's config.json; the width of heads is, if left out, that of all by their number."""
+"""Defaults of a hybrid's config.json; the head width defaults to the total width divided by the number of heads."""
 HYBRID_NAMES = HF_NAMES | {
     "output_norm": "model.final_layernorm",
     "ffn_norm": "pre_ff_layernorm",
@@ -36,11 +36,11 @@ HYBRID_NAMES = HF_NAMES | {
     "ffn_up": "feed_forward.up_proj",
     "ffn_down": "feed_forward.down_proj",
 }
-"""Names in safetensors that Falcon-H1 and Bamba share."""
+"""Safetensors names shared by Falcon-H1 and Bamba."""
 
 
 def scan_names(mixer: str) -> dict[str, str]:
-    """Return the canonical names of a state-space layer's tensors, and those in safetensors; `mixer` is the layer's."""
+    """Map canonical names of a state-space layer's tensors to safetensors names; `mixer` is the layer's name there."""
     return {
         "ssm_in_gate": f"{mixer}.in_gate",
         "ssm_in_mixed": f"{mixer}.in_mixed",
@@ -52,24 +52,24 @@ def scan_names(mixer: str) -> dict[str, str]:
 
 
 def bare_names(mixer: str) -> dict[str, str]:
-    """Return the names in safetensors of A and D, and their canonical names."""
+    """Return the safetensors names of A and D, with their canonical names."""
     return {f"{mixer}.A_log": "ssm_a", f"{mixer}.D": "ssm_d"}
 
 
 def scan_bare_names(mixer: str) -> dict[str, str]:
-    """Return the same with the bias of dt, which has no matrix."""
+    """Return the names of `bare_names` and that of the bias of dt, which has no matrix."""
     return bare_names(mixer) | {f"{mixer}.dt_bias": "ssm_dt.bias"}
 
 
 class StateSpaces(Decoder):
-    """A decoder with state-space layers in the place of attention, or beside it.
+    """A decoder with state-space layers instead of attention, or in addition to it.
 
-    The norm behind a scan is of each group of channels by itself.
+    The norm after a scan applies to each group of channels separately.
     """
 
     hf_bare: ClassVar[Mapping[str, str]] = scan_bare_names("mamba")
     of_heads: ClassVar[tuple[str, ...]] = (".ssm_a", ".ssm_d", ".ssm_norm.weight")
-    """The ends of the names of tensors with a number for each head or column, which files may have as matrices."""
+    """Ends of the names of tensors with one number per head or column, which files may store as matrices."""
     fused: ClassVar[Mapping[str, str]] = {"ssm_in": "mamba.in_proj"}
     gguf_fused: ClassVar[tuple[str, ...]] = ("ssm_in",)
     biases: ClassVar[dict[str, bool | str]] = Decoder.biases | dict.fromkeys(
@@ -78,7 +78,7 @@ class StateSpaces(Decoder):
 
     @classmethod
     def read_config(cls, checkpoint: Checkpoint) -> Config:
-        """Read the hyper-parameters; convolutions of a GGUF file may all have no bias, which no key of it says."""
+        """Read the hyper-parameters; for a GGUF file, whether convolutions have biases is read from the tensors."""
         config = super().read_config(checkpoint)
         names = checkpoint.tensors
         if not config.from_gguf or not names or any(name.endswith(".ssm_conv1d.bias") for name in names):
@@ -96,7 +96,7 @@ class StateSpaces(Decoder):
 
     @classmethod
     def with_hf_scan(cls, config: Config, m: Metadata, inner: int | None = None) -> Config:
-        """Return a configuration with those of a hybrid's config.json; `inner` are the channels, if it says so."""
+        """Return a configuration with the sizes in a hybrid's config.json; `inner` overrides the number of channels."""
         if inner is None:
             inner = m.integer("mamba_expand", most=64) * config.width
         heads = m.integer("mamba_n_heads", most=4096)
@@ -110,14 +110,14 @@ class StateSpaces(Decoder):
 
     @classmethod
     def refuse_step_limit(cls, m: Metadata) -> None:
-        """Refuse a config.json with limits of steps."""
+        """Refuse a config.json with limits on steps."""
         limit = m.get("time_step_limit")
         if limit is not None and limit != _NO_LIMIT:
             m.refuse("time_step_limit", f"{_NO_LIMIT} (other limits of steps are not supported)", limit)
 
     @classmethod
     def shape(cls, m: Metadata, heads: int, width: int, keys: tuple[str, str]) -> ScanShape:
-        """Return the sizes; `keys` are those of the groups and of the states."""
+        """Return the sizes; `keys` names the numbers of groups and of states in the metadata."""
         groups = m.integer(keys[0], 1)
         if heads % groups:
             m.refuse(keys[0], f"a divisor of the {heads} heads", groups)
@@ -125,7 +125,7 @@ class StateSpaces(Decoder):
 
     @classmethod
     def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
-        """Return the tensors, those of heads as vectors, A as it is in GGUF files, and convolutions as matrices."""
+        """Return the tensors, with per-head tensors as vectors, A as in GGUF files, and convolutions as matrices."""
         found = {}
         for name, tensor in super().canonical_tensors(checkpoint).items():
             if name.endswith(".ssm_a") and checkpoint.format != "gguf":
@@ -136,15 +136,15 @@ class StateSpaces(Decoder):
         return found
 
     def rotations(self) -> tuple[NDArray[np.uint64], ...]:
-        """Return the frequencies; none where no layer has positions."""
+        """Return the frequencies; none if no layer has positions."""
         return super().rotations() if any(self.rotary(i) >= 0 for i in range(self.config.layers)) else ()
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the rows of state-space layers."""
+        """Return the buffers, including the rows of state-space layers."""
         return super().buffers() | (self.scan_buffers() if self.config.scan or self.config.selective else {})
 
     def layer(self, i: int) -> None:
-        """Append a state-space layer and a feed-forward net; or the operations of a layer with attention."""
+        """Append a state-space layer and a feed-forward network, or the operations of an attention layer."""
         if i not in self.config.scan_layers:
             super().layer(i)
             return

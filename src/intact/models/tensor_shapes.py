@@ -1,4 +1,4 @@
-"""The tensors that a model of an architecture has, from its hyper-parameters alone."""
+"""The tensors of a model of an architecture, derived only from its hyper-parameters."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from intact.models.names import PARTS
 def tensor_shapes(
     architecture: type[Decoder], checkpoint: Checkpoint, vocabulary: int, tied: bool
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors that an architecture's program names, in the order in which files have them.
+    """Return the shapes of the tensors that an architecture's program uses, in the usual order of files.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        Its metadata alone are read.
+        Only its metadata is read.
     tied : bool
         If true, the head is the embedding.
     """
@@ -40,7 +40,7 @@ def tensor_shapes(
     places = {name: i for i, name in enumerate(shapes)}
 
     def place(name: str) -> tuple[int, bool, int, bool]:
-        """Layers in turn, in each first what all architectures have, a bias behind its matrix."""
+        """Return a sort key: by layer, with tensors common to all architectures first and a bias after its matrix."""
         layer = int(name.split(".")[1]) if name.startswith("blk.") else layers if "output" in name else -1
         matrix = name.replace(".bias", ".weight")
         return layer, ".post_" in name, places.get(matrix, places[name]), matrix != name
@@ -54,14 +54,14 @@ def fused_shapes(
     stacked: bool = True,
     stems: Mapping[str, str] | None = None,
 ) -> dict[str, tuple[int, ...]]:
-    """Return the same where files hold several matrices as one: `ffn_up` is then gate and up.
+    """Return the shapes for files that fuse matrices: `ffn_up` is then gate and up.
 
     Parameters
     ----------
     stacked : bool
         If true, the matrices of experts are one tensor too, as in GGUF files.
     stems : mapping, optional
-        Names of such tensors in files, where they are others (`Decoder.gguf_stems`).
+        Names of the fused tensors in files, where they differ (`Decoder.gguf_stems`).
     """
     whole = {part: stem for stem in fused for part in PARTS[stem]}
     out: dict[str, tuple[int, ...]] = {}

@@ -1,4 +1,4 @@
-"""ViT: an encoder of images, whose rows are patches of pixels and one token for the class (arXiv 2010.11929)."""
+"""ViT: an image encoder whose rows are pixel patches and a class token (arXiv 2010.11929)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from intact.models.program import Program
 
 CLASS: Final = "ViTForImageClassification"
 PIXELS: Final = "pixels"
-"""The buffer with the rows of pixels, which no operation makes: the executor's exchange sets them."""
+"""Buffer with the pixel rows. No operation writes it; the executor's exchange sets them."""
 BIAS: Final = "output.bias"
-"""The tensor that is added to the logits."""
+"""Tensor that is added to the logits."""
 CLASS_TOKEN, PATCH_TOKEN = 0, 1
-"""The tokens of an image: the first is the class token, the others are patches."""
+"""Tokens of an image: first the class token, then one token per patch."""
 _EMBEDDINGS: Final = {
     "cls": "vit.embeddings.cls_token",
     "position_embd.weight": "vit.embeddings.position_embeddings",
@@ -51,27 +51,28 @@ _TOKENS: Final = "token_embd.weight"
 _DEFAULTS: Final[dict[str, Any]] = {"layer_norm_eps": 1e-12, "num_channels": 3, "image_size": 224, "patch_size": 16}
 _OTHERS: Final = {
     "DeiT": "a token for distillation",
-    "ViTHybrid": "a convolutional network in the place of patches",
+    "ViTHybrid": "a convolutional network instead of patches",
     "Swin": "attention in shifted windows",
     "Beit": "relative positions",
     "Dinov2": "scales of layers",
 }
-"""What related classes have that is not here, by the beginnings of their names."""
+"""Features of related classes that are not supported, by the prefix of the class name."""
 
 
 class VisionModel(NamedTuple):
-    """A classifier of images.
+    """An image classifier.
 
     Attributes
     ----------
     program : Program
-        Its texts are images: `CLASS_TOKEN`, then `PATCH_TOKEN` for each patch. The rows of `PIXELS` are those of
-        `images.cut_patches`, and zeros for the class token. The logits of the first row count, plus the tensor `BIAS`.
+        Its sequences are images: `CLASS_TOKEN`, then `PATCH_TOKEN` for each patch. The rows of `PIXELS` are those of
+        `images.cut_patches`, with zeros for the class token. The result is the logits of the first row plus the tensor
+        `BIAS`.
     form : ImageForm
     levels : float64 (channels, 256)
-        The number for each value of a pixel.
+        The model's input for each pixel value.
     labels : tuple of str
-        The names of the classes.
+        Names of the classes.
     """
 
     program: Program
@@ -81,7 +82,7 @@ class VisionModel(NamedTuple):
 
 
 class VisionTransformer(Decoder):
-    """Layer norms before attention and net, GELU by the error function, learned positions, pixels as rows."""
+    """Layer norms before attention and network, exact GELU (error function), learned positions, pixels as rows."""
 
     gguf = "vit"
     hf = (CLASS,)
@@ -98,12 +99,12 @@ class VisionTransformer(Decoder):
 
     @classmethod
     def own_name(cls) -> str | None:
-        """Return none, so that models of texts are never of this kind: `build_vision_model` builds it."""
+        """Return None, so that text models are never matched to it; `build_vision_model` builds it."""
         return None
 
     @classmethod
     def read_config(cls, checkpoint: Checkpoint) -> Config:
-        """Read the sizes of the encoder; a text has a row for each patch and one for the class."""
+        """Read the sizes of the encoder; a sequence has one row per patch and one for the class token."""
         m = _metadata(checkpoint)
         m.choice("hidden_act", ("gelu",))
         m.refuse_features({"backbone_config": (), "is_decoder": (False,), "use_mask_token": (False,)})
@@ -130,7 +131,7 @@ class VisionTransformer(Decoder):
 
     @classmethod
     def canonical_name(cls, name: str) -> str:
-        """Return this package's name of a tensor in safetensors; its own where it has none."""
+        """Return this package's name of a safetensors tensor; its own name if it has none."""
         for own, theirs in _EMBEDDINGS.items():
             if name == theirs:
                 return own
@@ -141,32 +142,32 @@ class VisionTransformer(Decoder):
 
     @classmethod
     def hf_name(cls, name: str) -> str:
-        """Return the name in safetensors of a tensor that has a canonical name."""
+        """Return the safetensors name for a tensor's canonical name."""
         if not name.startswith("blk."):
             return _EMBEDDINGS.get(name, name)
         _, layer, part, end = name.split(".")
         return f"vit.encoder.layer.{layer}.{_LAYER[part]}.{end}"
 
     def rotations(self) -> tuple[NDArray[np.uint64], ...]:
-        """Return none: positions are learned."""
+        """Return no rotations: positions are learned."""
         return ()
 
     def rotary(self, i: int) -> int:
-        """Return that layer i has no rotary embedding."""
+        """Return -1: layers have no rotary embedding."""
         return -1
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the pixels of a patch."""
+        """Return the buffers, including the pixels of a patch."""
         c = self.config
         hidden = {"up": Buffer(c.hidden), "hidden": Buffer(c.hidden, wide=True)}
         kept = {name: buffer for name, buffer in super().buffers().items() if name != "gate"}
         return kept | hidden | {PIXELS: Buffer(self.form.pixels, wide=True)}
 
     def embed(self) -> None:
-        """Append the sum of a position, the class token or the patches' bias, and the product of a patch's pixels.
+        """Append the sum of a position, the class token or the patches' bias, and the projection of a patch's pixels.
 
-        The two vectors are the rows of a table of two tokens. The pixels of the class token are zeros, whose product is
-        zero.
+        The two vectors are the rows of a table for two tokens. The class token's pixels are zeros, so their projection
+        is zero.
         """
         c, form = self.config, self.form
         self.flatten("cls", (1, 1, c.width), (c.width,))
@@ -184,14 +185,14 @@ class VisionTransformer(Decoder):
         self.ops.append(Linear(PIXELS, (Target("x", product, accumulate=True),)))
 
     def flatten(self, name: str, shape: tuple[int, ...], flat: tuple[int, ...]) -> None:
-        """Give a tensor of one shape another of as many numbers."""
+        """Reshape a tensor."""
         tensor = self.tensor(name)
         if tensor.shape != shape:
             raise ModelError(f"{self.path}: tensor {tensor.name} has shape {tensor.shape}, expected {shape}")
         self.tensors[name] = self.used[name] = Tensor(tensor.name, tensor.kind, flat, tensor.data)
 
     def finish(self, tied: bool, vocabulary: int) -> None:
-        """Append the last norm and the products of the classes."""
+        """Append the last norm and the class logits."""
         self.norm("x", "normed", "output_norm.weight")
         head = self.matrix("output.weight", None, self.config.width)
         self.vector(BIAS, self.tensors[head].shape[0])
@@ -204,7 +205,7 @@ def _metadata(checkpoint: Checkpoint) -> Metadata:
 
 
 def is_vision_model(checkpoint: Checkpoint) -> bool:
-    """Return true if a checkpoint says that it classifies images as `build_vision_model` reads them."""
+    """Return true if a checkpoint claims to be an image classifier that `build_vision_model` supports."""
     return CLASS in _classes(checkpoint)
 
 
@@ -214,7 +215,7 @@ def _classes(checkpoint: Checkpoint) -> list[str]:
 
 
 def _labels(checkpoint: Checkpoint, count: int) -> tuple[str, ...]:
-    """Return the names of the classes, by `id2label`; their numbers where it is missing."""
+    """Return the names of the classes from `id2label`; their numbers if it is missing."""
     m = _metadata(checkpoint)
     names = m.mapping("id2label") or {str(i): f"LABEL_{i}" for i in range(count)}
     if set(names) != set(map(str, range(count))) or not all(isinstance(name, str) for name in names.values()):
@@ -223,21 +224,23 @@ def _labels(checkpoint: Checkpoint, count: int) -> tuple[str, ...]:
 
 
 def build_vision_model(checkpoint: Checkpoint) -> VisionModel:
-    """Return the classifier of images that a folder holds.
+    """Build the image classifier of a folder.
 
     Raises
     ------
     FormatError
-        If there is no preprocessor_config.json, which says what becomes of pixels.
+        If there is no preprocessor_config.json, which specifies how pixels are normalised.
     ModelError
-        If it is no `ViTForImageClassification`, or a hyper-parameter or tensor is missing or misshapen.
+        If it is not a `ViTForImageClassification`, or a hyper-parameter or tensor is missing or has the wrong shape.
     """
     if not is_vision_model(checkpoint):
         names = _classes(checkpoint)
         ends = (need for name in names for begin, need in _OTHERS.items() if name.startswith(begin))
-        lacks = next((f", which has {need}, and that is not here" for need in ends), "")
+        lacks = next((f", which has {need}: not supported" for need in ends), "")
         found = ", ".join(names) or "none"
-        raise ModelError(f"{checkpoint.path}: classifiers of images are {CLASS} in architectures; found {found}{lacks}")
+        raise ModelError(
+            f"{checkpoint.path}: image classifiers must name {CLASS} in architectures; found {found}{lacks}"
+        )
     reader = VisionTransformer(checkpoint)
     program = reader.build()
     classes = program.tensors["output.weight"].shape[0]

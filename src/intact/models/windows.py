@@ -1,4 +1,4 @@
-"""Layers with a window of positions, layers without positions: which they are, by GGUF metadata or config.json."""
+"""Read which layers use a sliding window and which have no positions, from GGUF metadata or config.json."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from intact.checkpoints.formats.metadata import Metadata
 
 
 def all_but_each(every: int, layers: int) -> tuple[bool, ...]:
-    """Return true for all layers but each n-th; every 0 means all layers."""
+    """Return true for all layers except every n-th; if `every` is 0, true for all layers."""
     return tuple(not every or (i + 1) % every != 0 for i in range(layers))
 
 
 def read_gguf_local_layers(m: Metadata, layers: int, every: int) -> tuple[bool, ...]:
-    """Read which layers are local: those that a list says, or all but each n-th, `every` where the file says none."""
+    """Read which layers are local: from a list, or all but every n-th, with `every` as the default for n."""
     key = "attention.sliding_window_pattern"
     value = m.get(key)
     if value is None or isinstance(value, int):
@@ -27,7 +27,7 @@ def read_gguf_local_layers(m: Metadata, layers: int, every: int) -> tuple[bool, 
 
 
 def per_layer(m: Metadata, key: str, layers: int) -> tuple[int, ...]:
-    """Read a size of each layer: a list of them, or one that all have."""
+    """Read a size per layer: a list, or one number for all layers."""
     value = m.get(key)
     if not isinstance(value, list | tuple | np.ndarray):
         return (m.integer(key),) * layers
@@ -38,10 +38,10 @@ def per_layer(m: Metadata, key: str, layers: int) -> tuple[int, ...]:
 
 
 def read_hf_local_layers(m: Metadata, layers: int, every: int) -> tuple[bool, ...]:
-    """Read which layers are local: those that `layer_types` says, else all but each n-th.
+    """Read which layers are local: those in `layer_types`, else all but every n-th.
 
-    `layer_types` must be checked before (`Decoder.read_hf`). A pattern may also be spelt as letters, such as LLLG for
-    three local layers and a global one.
+    `layer_types` must be validated first (`Decoder.read_hf`). A pattern may also be written as letters, such as LLLG
+    for three local layers and a global one.
     """
     if (kinds := m.get("layer_types")) is not None:
         return tuple(kind == "sliding_attention" for kind in kinds)
@@ -55,7 +55,7 @@ def read_hf_local_layers(m: Metadata, layers: int, every: int) -> tuple[bool, ..
 
 
 def read_hf_unrotated_layers(m: Metadata, layers: int, every: int) -> tuple[int, ...]:
-    """Read which layers have no positions: those that `no_rope_layers` has 0 for, else each n-th; none for 0."""
+    """Read which layers have no positions: those with 0 in `no_rope_layers`, else every n-th; none if `every` is 0."""
     if not every:
         return ()
     key = "no_rope_layers"
@@ -68,7 +68,7 @@ def read_hf_unrotated_layers(m: Metadata, layers: int, every: int) -> tuple[int,
 
 
 def each(every: int, layers: int) -> tuple[int, ...]:
-    """Return each n-th layer; none where every is 0."""
+    """Return every n-th layer; none if `every` is 0."""
     return tuple(range(every - 1, layers, every)) if every else ()
 
 

@@ -1,4 +1,4 @@
-"""Decoders without attention: what their files need not say of it."""
+"""Decoders without attention; their files may omit the keys that describe it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _NO_ATTENTION = {"head_count": 1, "head_count_kv": 1, "key_length": 2, "value_le
 
 
 class WithoutAttention(Decoder):
-    """A decoder whose layers all have something in the place of attention."""
+    """A decoder whose layers all have something else instead of attention."""
 
     has_nets: ClassVar[bool] = True
-    """False if layers have no feed-forward nets either."""
+    """If false, layers have no feed-forward networks either."""
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read what is shared with other decoders."""
+        """Read the hyper-parameters common to decoders."""
         own: dict[str, Any] = {f"{m.prefix}attention.{key}": value for key, value in _NO_ATTENTION.items()}
         own |= {} if cls.has_nets else {m.prefix + "feed_forward_length": 1}
         own[m.prefix + "rope.dimension_count"] = 2
@@ -42,5 +42,5 @@ class WithoutAttention(Decoder):
         return super().read_hf(Metadata({**m.values, **own}, m.source))
 
     def rotations(self) -> tuple[NDArray[np.uint64], ...]:
-        """Return none: positions are not rotated."""
+        """Return no rotations: positions are not rotated."""
         return ()

@@ -1,4 +1,4 @@
-"""XLM-RoBERTa: BERT's graph, without token types; positions begin behind the padding token's (arXiv 1911.02116)."""
+"""XLM-RoBERTa: BERT without token types; positions start after the padding token's id (arXiv 1911.02116)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from intact.models.bert import Bert
 
 
 class XlmRoberta(Bert):
-    """GGUF files are BERT's, with another tokenizer; folders of RoBERTa have the same form."""
+    """GGUF files are BERT's with another tokenizer; RoBERTa folders have the same form."""
 
     name = "xlm-roberta"
     hf: ClassVar[tuple[str, ...]] = (

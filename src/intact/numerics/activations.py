@@ -1,4 +1,4 @@
-"""Activations as one-byte codes with a scale per block of 32, on the grid of a scheme (docs/numerics.md, section 3)."""
+"""Activations as one-byte codes with a scale per block of 32, on the grid of a scheme (docs/spec/numerics.md)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Quantized(NamedTuple):
 
 
 class Scheme(NamedTuple):
-    """A quantisation grid for the inputs of matrix products and the rule for its scales (docs/numerics.md, section 3).
+    """A quantisation grid for the inputs of matrix products and the rule for its scales (docs/spec/numerics.md).
 
     A code is `step` times a level of the grid. `step` is as large as a byte allows, so that the rounded shift of
     section 4 loses as little as possible.
@@ -188,7 +188,7 @@ LEAST_INPUT, MOST_INPUT = 2.0**-40, 2.0**31
 
 
 def fixed_scale(largest: float) -> FixedScale:
-    """Return the scale at which a product's largest input has the code 127 (docs/numerics.md, section 3).
+    """Return the scale at which a product's largest input has the code 127 (docs/spec/numerics.md, section 3).
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def _nearest_float(u: np.ndarray, least: np.ndarray, mantissa: int) -> np.ndarra
 def to_bytes(a: Quantized) -> np.ndarray:
     """Serialise activation rows (M, K + K / 16 + 4): codes, then scales and the exponent as little-endian integers.
 
-    A receipt's hash chain covers the head's inputs in this form (docs/receipts.md).
+    A receipt's hash chain covers the head's inputs in this form (docs/spec/receipts.md).
     """
     scale, exponent = a.scale.astype("<i2"), a.exponent.astype("<i4")[:, None]
     return np.concatenate([np.ascontiguousarray(part).view(np.uint8) for part in (a.codes, scale, exponent)], axis=1)

@@ -1,4 +1,4 @@
-"""Attention in integers: 12-bit queries and keys, 8-bit values, 12-bit probabilities (docs/numerics.md, section 7)."""
+"""Attention in integers: 12-bit queries and keys, 8-bit values, 12-bit probabilities (docs/spec/numerics.md)."""
 
 from __future__ import annotations
 

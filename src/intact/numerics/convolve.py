@@ -1,4 +1,4 @@
-"""Gated short convolutions in integers: cached rows, and sums over positions (docs/numerics.md, section 8)."""
+"""Gated short convolutions in integers: cached rows, and sums over positions (docs/spec/numerics.md, section 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gated delta rule in integers, normative by blocks of 64 positions (docs/numerics.md, section 8).
+"""The gated delta rule in integers, normative by blocks of 64 positions (docs/spec/numerics.md, section 8).
 
 As in a scan (`intact.numerics.scan`), the state is rounded only at the ends of blocks. Inside a block, a row is a sum
 over the block's earlier rows and the state at the block's start. A row writes its value minus what the state already

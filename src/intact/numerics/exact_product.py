@@ -1,4 +1,4 @@
-"""The product of block weights and activations with wide codes, exact in integers (docs/numerics.md, section 4).
+"""The product of block weights and activations with wide codes, exact in integers (docs/spec/numerics.md, section 4).
 
 Nothing is rounded within a block. The lowest six bits of the product of a weight scale and a block scale are rounded
 off; they are 0 where the block's scale is 64 or more. If a weight's values have more than 8 bits, that many more bits

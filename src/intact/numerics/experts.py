@@ -1,4 +1,4 @@
-"""Mixtures of experts in integers: the choice of experts and the sum of their results (docs/numerics.md, section 8)."""
+"""Mixtures of experts in integers: the choice of experts and the sum of their results (docs/spec/numerics.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixed-point notation of docs/numerics.md on NumPy int64 arrays: bit lengths, rounded shifts, saturation."""
+"""Fixed-point notation of docs/spec/numerics.md on NumPy int64 arrays: bit lengths, rounded shifts, saturation."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The arithmetic of the ``fp32`` profile: IEEE binary32, one rounding per operation, every sum in one fixed order.
 
-Together with ``docs/numerics_fp32.md``, each function defines a kernel of ``native/kernels/fp32.inl``, which gives the
-same bits. The order of sums extends LayerCast's idea: 16 lanes by index mod 16, multiply then add, a fixed tree.
+Together with ``docs/spec/numerics_fp32.md``, each function defines a kernel of ``native/kernels/fp32.inl``, which gives
+the same bits. The order of sums extends LayerCast's idea: 16 lanes by index mod 16, multiply then add, a fixed tree.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def scan_inputs(mixed: Floats, taps: Floats, bias: Floats) -> Floats:
 
 
 def scan(mixed: Floats, steps: Floats, shape: ScanShape, weights: ScanWeights, skip: Floats) -> Floats:
-    """Return the results of a state-space layer for one sequence, block by block (docs/numerics_fp32.md).
+    """Return the results of a state-space layer for one sequence, block by block (docs/spec/numerics_fp32.md).
 
     Steps and decays are the integers of the other profiles; sums add columns and rows in ascending order.
 
@@ -244,7 +244,7 @@ def scan(mixed: Floats, steps: Floats, shape: ScanShape, weights: ScanWeights, s
 
 
 def selective_scan(x: Floats, b: Floats, c: Floats, steps: Floats, weights: SelectiveWeights, skip: Floats) -> Floats:
-    """Return the results of a selective scan for one sequence, position by position (docs/numerics_fp32.md).
+    """Return the results of a selective scan for one sequence, position by position (docs/spec/numerics_fp32.md).
 
     Steps and decays are the integers of the other profiles; sums add columns in ascending order.
 
@@ -269,7 +269,7 @@ def selective_scan(x: Floats, b: Floats, c: Floats, steps: Floats, weights: Sele
 
 
 def recurrence(x: Floats, forget: Floats, room: Floats) -> Floats:
-    """Return the states of a gated recurrence for one sequence, position by position (docs/numerics_fp32.md).
+    """Return the states of a gated recurrence for one sequence, position by position (docs/spec/numerics_fp32.md).
 
     Parameters
     ----------
@@ -288,7 +288,7 @@ def recurrence(x: Floats, forget: Floats, room: Floats) -> Floats:
 def trapezoidal_scan(
     rows: Sequence[Floats], shape: TrapezoidalShape, weights: TrapezoidalWeights, floats: Sequence[Floats]
 ) -> Floats:
-    """Return the results of a trapezoidal scan for one sequence, position by position (docs/numerics_fp32.md).
+    """Return the results of a trapezoidal scan for one sequence, position by position (docs/spec/numerics_fp32.md).
 
     Steps, decays and angles are integers as in the other profiles; tanh of an angle is rounded to Q30.
 
@@ -329,7 +329,9 @@ def trapezoidal_scan(
 
 
 def delta(mixed: Floats, steps: Floats, beta: Floats, shape: DeltaShape, weights: DeltaWeights) -> Floats:
-    """Return the results of a layer with the gated delta rule for one sequence, block by block (docs/numerics_fp32.md).
+    """Return the results of a layer with the gated delta rule for one sequence, block by block.
+
+    Defined in docs/spec/numerics_fp32.md.
 
     Steps and decays are the integers of the other profiles; sums add columns and rows in ascending order.
 

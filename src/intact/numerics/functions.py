@@ -1,4 +1,4 @@
-"""Non-linear functions in fixed point: exp2, sigmoid, square root, logarithm (docs/numerics.md, section 2)."""
+"""Non-linear functions in fixed point: exp2, sigmoid, square root, logarithm (docs/spec/numerics.md, section 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gated activations in integers: SiLU, two forms of GELU, ReLU, gpt-oss's, sigmoid (docs/numerics.md, section 8)."""
+"""Gated activations in integers: SiLU, two forms of GELU, ReLU, gpt-oss's, sigmoid (docs/spec/numerics.md)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from intact.numerics.fixed import Int
 
 
 def gather(x: Int, index: NDArray[np.int32]) -> Int:
-    """Return x[..., index[k]] for each k, and 0 where index[k] is -1 (docs/numerics.md, section 10).
+    """Return x[..., index[k]] for each k, and 0 where index[k] is -1 (docs/spec/numerics.md, section 10).
 
     Parameters
     ----------

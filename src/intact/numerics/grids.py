@@ -107,7 +107,7 @@ class NumberGrid:
 
 @dataclass(frozen=True)
 class Layout:
-    """Bits, block, zero and table of an integer weight (docs/numerics.md, section 1)."""
+    """Bits, block, zero and table of an integer weight (docs/spec/numerics.md, section 1)."""
 
     bits: int
     block: int

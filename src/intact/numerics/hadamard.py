@@ -1,4 +1,4 @@
-"""Hadamard rotation of rows, block by block, using only additions and subtractions (docs/numerics.md, section 9).
+"""Hadamard rotation of rows, block by block, using only additions and subtractions (docs/spec/numerics.md, section 9).
 
 The matrix of size n is Sylvester's: H(1) = 1, H(2 n) = [[H, H], [H, -H]]. Because H H = n I, W x = (W H / n) (H x): a
 product that reads rotated rows has the weights W H / n, and 1 / n is a power of two.

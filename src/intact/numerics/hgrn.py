@@ -1,4 +1,4 @@
-"""HGRN's gated recurrence in integers, normative position by position (docs/numerics.md, section 8).
+"""HGRN's gated recurrence in integers, normative position by position (docs/spec/numerics.md, section 8).
 
 Each channel's state moves by its own share towards the position's value, so the state cannot be replaced by a sum over
 a block's rows: it is rounded at every position, in order. Its magnitude never exceeds that of the largest input so far.

@@ -1,4 +1,4 @@
-"""Integer weights as bytes: how a checkpoint stores a `BlockWeight` unchanged (docs/numerics.md, section 1).
+"""Integer weights as bytes: how a checkpoint stores a `BlockWeight` unchanged (docs/spec/numerics.md, section 1).
 
 All numbers are little-endian. The header is nine int32: the letters ``INTW``, the version, N, K, bits, block, zero,
 1 if there is a table, 1 if there are minima. The following arrays come without gaps: the table (int16, one entry per
@@ -89,13 +89,13 @@ def starts_integers(data: Bytes) -> bool:
 
 
 def shift_of(bits: int, zero: int, table: NDArray[np.int16] | None) -> int:
-    """Return r of docs/numerics.md, section 1: the right shift that rounds a block's sum of products.
+    """Return r of docs/spec/numerics.md, section 1: the right shift that rounds a block's sum of products.
 
     Raises
     ------
     ModelError
-        If the sums of a group of blocks (docs/numerics.md, section 4) could exceed 32 bits: the sums of 32 inputs, in
-        one block or two, must not exceed 32512.
+        If the sums of a group of blocks (docs/spec/numerics.md, section 4) could exceed 32 bits: the sums of 32 inputs,
+        in one block or two, must not exceed 32512.
     """
     values = np.arange(1 << bits) if table is None else table.astype(np.int64)
     most = 32 * int(np.abs(values - zero).max()) * 127

@@ -1,4 +1,4 @@
-"""The matrix product of quantised activations and block weights (docs/numerics.md, section 4)."""
+"""The matrix product of quantised activations and block weights (docs/spec/numerics.md, section 4)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MINIMA_FOLD = {32: 7, 16: 8}  # by block: blocks of 16 make twice as many groups
 def matmul(a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
     """Multiply rows by weights: int64 (M, N) with `fraction` fraction bits, clipped to +-2^50, without bias.
 
-    Every partial sum stays below 2^31 (bounds in docs/numerics.md). Blocks are processed one group at a time to save
-    memory. Float32 products are exact where a block's sums stay below 2^24; otherwise float64 is used.
+    Every partial sum stays below 2^31 (bounds in docs/spec/numerics.md). Blocks are processed one group at a time to
+    save memory. Float32 products are exact where a block's sums stay below 2^24; otherwise float64 is used.
     """
     rows, outputs = len(a.codes), len(w.codes)
     table = np.arange(1 << w.bits) if w.table is None else w.table

@@ -1,4 +1,4 @@
-"""Multiplication of wide rows by a number, as Gemma 4 applies after each layer (docs/numerics.md, section 7)."""
+"""Multiplication of wide rows by a number, as Gemma 4 applies after each layer (docs/spec/numerics.md, section 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Root-mean-square norms and layer norms in integers (docs/numerics.md, section 5)."""
+"""Root-mean-square norms and layer norms in integers (docs/spec/numerics.md, section 5)."""
 
 from __future__ import annotations
 

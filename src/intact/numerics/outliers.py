@@ -1,4 +1,4 @@
-"""Outliers with 16 bits, for the profile `llm_int8` (docs/numerics.md, section 3; arXiv 2208.07339)."""
+"""Outliers with 16 bits, for the profile `llm_int8` (docs/spec/numerics.md, section 3; arXiv 2208.07339)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rotary position embedding in integers (docs/numerics.md, section 6).
+"""Rotary position embedding in integers (docs/spec/numerics.md, section 6).
 
 A frequency is a 64-bit fraction of a turn, so the angle of any position is exact except for the frequency's rounding.
 """

@@ -1,4 +1,4 @@
-"""Token sampling in integers: keys, filters, the inverse distribution function (docs/numerics.md, section 10)."""
+"""Token sampling in integers: keys, filters, the inverse distribution function (docs/spec/numerics.md, section 10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state-space layer of Mamba-2 in integers, normative by blocks of 64 positions (docs/numerics.md, section 8).
+"""The state-space layer of Mamba-2 in integers, normative by blocks of 64 positions (docs/spec/numerics.md, section 8).
 
 Positions are divided into blocks at multiples of 64. The state is rounded only at the ends of blocks; inside a block, a
 row is a sum over the block's earlier rows and the state at the block's start, all in exact integer sums. A row's bits

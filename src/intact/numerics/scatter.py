@@ -1,4 +1,4 @@
-"""Columns of rows copied to the heads of other rows, without rounding (docs/numerics.md, section 9)."""
+"""Columns of rows copied to the heads of other rows, without rounding (docs/spec/numerics.md, section 9)."""
 
 from __future__ import annotations
 

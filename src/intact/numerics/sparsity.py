@@ -1,4 +1,4 @@
-"""Sparse activations: keep only the highest-scoring inputs of each row that enters a product (docs/numerics.md).
+"""Sparse activations: keep only the highest-scoring inputs of each row that enters a product (docs/spec/numerics.md).
 
 WINA (arXiv 2505.19427) scores an input by |x_i| times the norm of the weights that it multiplies, TEAL (arXiv
 2408.14690) by |x_i| only. The choice depends only on the row itself, after quantisation.

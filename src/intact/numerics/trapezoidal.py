@@ -1,4 +1,4 @@
-"""Mamba-3's trapezoidal scan in integers, normative position by position (docs/numerics.md, section 8).
+"""Mamba-3's trapezoidal scan in integers, normative position by position (docs/spec/numerics.md, section 8).
 
 A position adds its own input and a share of the previous position's input, and an accumulating angle rotates keys and
 queries. The angle is an integer modulo 2^32, a fraction of a turn, so it never drifts. The columns of a channel's state

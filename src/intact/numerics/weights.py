@@ -1,4 +1,4 @@
-"""Integer weights: block formats and float matrices as codes and int16 scales (docs/numerics.md, section 1)."""
+"""Integer weights: block formats and float matrices as codes and int16 scales (docs/spec/numerics.md, section 1)."""
 
 from __future__ import annotations
 

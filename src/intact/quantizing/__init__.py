@@ -1,4 +1,4 @@
-"""Quantise whole models: calibration, one matrix after the other, and the files that come of it."""
+"""Quantise whole models: calibration, the matrix-by-matrix pipeline, and the files it writes."""
 
 from typing import TYPE_CHECKING
 

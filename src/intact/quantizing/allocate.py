@@ -1,7 +1,7 @@
-"""Allocation: for each matrix one of several candidates, so that all together cost least within a budget of bits.
+"""Choose one of several candidates for each matrix, minimising the total cost within a budget of bits.
 
-The multiple-choice knapsack problem, solved exactly in integers by dynamic programming over the sizes that can occur
-of all matrices so far. Q-Palette and HAWQ-V3 hand the same problem to a solver, whose choice among equals is its own.
+This is the multiple-choice knapsack problem, solved exactly in integers by dynamic programming over the total sizes
+that the matrices so far can reach. Q-Palette and HAWQ-V3 hand the same problem to a solver with its own tie rule.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Int = NDArray[np.int64]
 
 
 def allocate(costs: Sequence[Sequence[int]], sizes: Sequence[Sequence[int]], budget: int) -> tuple[int, ...]:
-    """Return for each matrix the candidate to take: the least sum of costs with a sum of sizes of at most `budget`.
+    """Choose a candidate for each matrix: the lowest total cost with a total size of at most `budget`.
 
-    Of choices of equal cost, that of the least size is taken. Of those that are equal in both, the one in which the
-    last matrix takes the earlier candidate, then the last but one, and so on.
+    Ties in cost go to the smaller total size. Remaining ties go to the choice in which the last matrix takes the
+    earlier candidate; if that matches too, the last matrix but one decides, and so on.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def allocate(costs: Sequence[Sequence[int]], sizes: Sequence[Sequence[int]], bud
     """
     least = sum(min(row) for row in sizes)
     if least > budget:
-        raise ParameterError(f"a budget of {budget} bits: the smallest candidates need {least}")
+        raise ParameterError(f"the budget is {budget}, but the smallest candidates need {least}")
     reserve = least
     total, cost = np.zeros(1, np.int64), np.zeros(1, np.int64)
     steps: list[tuple[Int, Int]] = []
@@ -44,11 +44,11 @@ def allocate(costs: Sequence[Sequence[int]], sizes: Sequence[Sequence[int]], bud
         count = len(total)
         sums = np.add.outer(np.array(size_row, np.int64), total).ravel()
         worth = np.add.outer(np.array(cost_row, np.int64), cost).ravel()
-        order = np.lexsort((worth, sums))  # stable: of equals the earlier candidate comes first
+        order = np.lexsort((worth, sums))  # stable: ties keep the earlier candidate first
         order = order[sums[order] <= budget - reserve]
         found = worth[order]
         before = np.minimum.accumulate(np.concatenate([[np.iinfo(np.int64).max], found[:-1]]))
-        kept = order[found < before]  # a larger sum stays only where it costs less
+        kept = order[found < before]  # keep a larger size only if it costs less
         steps.append((kept // count, kept % count))
         total, cost = sums[kept], worth[kept]
     state, chosen = len(total) - 1, []

@@ -1,7 +1,7 @@
-"""Calibration: statistics of the inputs of every product on a text, gathered by the engine in integers.
+"""Calibration: statistics of every product's inputs on a text, gathered by the engine in integers.
 
-The forward pass is exact, an input has at most 20 bits once it is shifted to the exponent of its product, and sums are
-int64: the same text and model give the same statistics on every machine, whatever the windows run at a time.
+The forward pass is exact, inputs have at most 20 bits once shifted to their product's exponent, and sums are int64. The
+same text and model therefore give the same statistics on every machine, however many windows run at a time.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from intact.numerics.fixed import shift
 from intact.quantizing.quantizers.base import InputStatistics
 
 BITS: Final = 20
-"""Of an input after its shift."""
+"""Bits of an input after its shift."""
 ROWS: Final = 1 << 12
-"""Inputs whose squares of 2 x 20 bits float64 adds exactly, in whatever order."""
+"""Rows per partial sum: float64 adds this many products of 2 x 20 bits exactly, in any order."""
 MEMORY: Final = 4 << 30
-"""Bytes of second moments that are gathered in one pass over the text."""
+"""Bytes of second moments gathered in one pass over the text."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A text to calibrate on: token ids, read in windows that do not overlap."""
+    """A calibration text: token ids, read in windows that do not overlap."""
 
     tokens: tuple[int, ...]
     context: int = 512
@@ -44,11 +44,13 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if self.context < 4 or self.windows < 1:
-            raise ParameterError(f"{self.windows} windows of {self.context} tokens: expected at least 1 of at least 4")
+            raise ParameterError(
+                f"got {self.windows} windows of {self.context} tokens; expected at least 1 window of at least 4 tokens"
+            )
         if len(self.tokens) < self.context * self.windows:
             raise ParameterError(
                 f"the text has {len(self.tokens)} tokens; {self.windows} windows of {self.context} need "
-                f"{self.context * self.windows}; take a longer text, or fewer windows"
+                f"{self.context * self.windows}; use a longer text or fewer windows"
             )
 
     def chunks(self) -> Iterator[NDArray[np.int32]]:
@@ -58,13 +60,13 @@ class Calibration:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the tokens that are read, and how they are cut."""
+        """SHA-256 of the window length and the tokens that are read."""
         used = np.array(self.tokens[: self.context * self.windows], "<i4")
         return sha256(f"{self.context}\n".encode() + used.tobytes()).hexdigest()
 
 
 def products(program: Program) -> dict[int, tuple[str, ...]]:
-    """Return the matrices that read the same input, by the index of their operation."""
+    """Map each linear operation's index to its matrices, which all read the same input."""
     return {
         index: tuple(target.weight for target in op.targets)
         for index, op in enumerate(program.ops)
@@ -73,13 +75,13 @@ def products(program: Program) -> dict[int, tuple[str, ...]]:
 
 
 class Collector:
-    """Runs a model on the windows of a text and hands out what entered its products.
+    """Run a model on the windows of a text and collect the inputs of its products.
 
     Parameters
     ----------
     program : Program
     threads : int, optional
-        Never changes a bit.
+        The number of threads never affects the results.
     """
 
     def __init__(self, program: Program, threads: int | None = None) -> None:
@@ -87,21 +89,21 @@ class Collector:
         self.executor = NativeExecutor(program, "int8", threads)
 
     def inputs(self, text: Calibration, ops: Sequence[int]) -> Iterator[list[Quantized]]:
-        """Yield for each window the inputs of some products."""
+        """Yield the inputs of the given products, window by window."""
         pages = -(-text.context // self.executor.page_size)
         self.executor.reserve_pages(pages)
         table = np.arange(pages, dtype=np.int32)
         self.executor.recording = True
         try:
             for tokens in text.chunks():
-                # the rows behind the last attention are those whose logits are wanted
+                # after the last attention, only rows whose logits are requested are computed, so request all of them
                 self.executor.step([SequenceChunk(0, tokens, table)], np.arange(len(tokens), dtype=np.int64))
                 yield [self.executor.recorded(op) for op in ops]
         finally:
             self.executor.recording = False
 
     def exponents(self, text: Calibration, ops: Sequence[int]) -> list[int]:
-        """Return for each product the exponent of its integers: its largest input has 20 bits."""
+        """Return an exponent for each product, such that its largest input has 20 bits."""
         tops = [-(1 << 30)] * len(ops)
         for found in self.inputs(text, ops):
             for i, a in enumerate(found):
@@ -113,7 +115,7 @@ class Collector:
     def collect(
         self, text: Calibration, ops: Sequence[int], advance: Callable[[], None] = lambda: None
     ) -> dict[int, InputStatistics]:
-        """Gather the statistics of some products; `advance` is called after each window of each pass."""
+        """Gather the statistics of the given products; `advance` is called after each window of each pass."""
         exponents = self.exponents(text, ops)
         sums: dict[int, tuple[NDArray[np.int64], ...]] = {}
         for found in self.inputs(text, ops):
@@ -137,7 +139,7 @@ def _integers(a: Quantized) -> NDArray[np.int64]:
 
 
 def _second_moments(x: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the sum of x xT over rows of at most 20 bits: exact, in parts whose sums float64 holds."""
+    """Return the exact sum of x xT over rows of at most 20 bits, in chunks whose sums float64 holds."""
     total = np.zeros((x.shape[1], x.shape[1]), np.int64)
     for start in range(0, len(x), ROWS):
         rows = x[start : start + ROWS].astype(np.float64)
@@ -146,7 +148,7 @@ def _second_moments(x: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def passes(program: Program) -> list[list[int]]:
-    """Split the products so that the second moments of each group fit `MEMORY`."""
+    """Split the products into groups whose second moments fit `MEMORY`."""
     groups: list[list[int]] = [[]]
     used = 0
     for op in products(program):
@@ -169,7 +171,7 @@ def gather(
     threads: int | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Path:
-    """Gather all statistics of a model and keep them in a file, named by model and text; an existing one is used.
+    """Gather all statistics of a model into a file named by model and text, or reuse an existing one.
 
     Parameters
     ----------
@@ -188,7 +190,7 @@ def gather(
 
 
 def write_statistics(path: Path, found: Mapping[str, InputStatistics], about: Mapping[str, str]) -> None:
-    """Write statistics as safetensors: of second moments the upper triangle, row after row."""
+    """Write statistics as safetensors; second moments are stored as their upper triangle, row by row."""
     stored, data = [], {}
     for name, one in found.items():
         upper = one.second[np.triu_indices(len(one.second))]
@@ -202,7 +204,7 @@ def write_statistics(path: Path, found: Mapping[str, InputStatistics], about: Ma
 
 
 def read_statistics(path: Path) -> Callable[[int], InputStatistics]:
-    """Return a function that reads the statistics of a product, by the index of its operation.
+    """Return a function that reads the statistics of a product, given the index of its operation.
 
     Raises
     ------
@@ -221,7 +223,9 @@ def read_statistics(path: Path) -> Callable[[int], InputStatistics]:
             second = np.zeros((len(largest), len(largest)), np.int64)
             second[np.triu_indices(len(largest))] = upper
         except (KeyError, ValueError, TypeError) as error:
-            raise FormatError(f"{path}: holds no statistics of product {op}; delete it, and it is made anew") from error
+            raise FormatError(
+                f"{path}: holds no statistics for product {op}; delete the file to gather them again"
+            ) from error
         return InputStatistics(rows, exponent, second + np.triu(second, 1).T, largest.copy(), total=total.copy())
 
     return read

@@ -1,7 +1,7 @@
-"""Divergence of one model's next-token distributions from another's, in integers: the same figures everywhere.
+"""Divergence between the next-token distributions of two models, in integers: the same figures on every machine.
 
-Logits are taken in Q16. Probabilities are `exp2_neg_fine` of `intact.numerics.functions`, in Q30, within 1e-7 of
-themselves; sums are exact. The last step, a logarithm for each position, is rounded as `intact._base.exact` defines.
+Logits are in Q16. Probabilities come from `exp2_neg_fine` of `intact.numerics.functions`, in Q30 with a relative error
+of at most 1e-7; sums are exact. The last step, one logarithm per position, is rounded as `intact._base.exact` defines.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ Int = NDArray[np.int64]
 
 
 class Divergence(NamedTuple):
-    """For each position."""
+    """Divergences of a model from its source, one value per position."""
 
     kl: NDArray[np.float64]
     """KL(source || other), nats."""
     same: NDArray[np.bool_]
-    """If true, both have the same likeliest token (of equals the least)."""
+    """If true, both models have the same likeliest token; ties go to the lowest token id."""
     loss: NDArray[np.float64]
-    """-log of the probability that `other` gives the text's next token, nats."""
+    """-log of the probability that `other` assigns to the text's next token, nats."""
     source_loss: NDArray[np.float64]
-    """The same of `source`."""
+    """The same for `source`."""
 
 
 def compare(source: NDArray[np.int32], other: NDArray[np.int32], tokens: NDArray[np.int64]) -> Divergence:
@@ -39,7 +39,7 @@ def compare(source: NDArray[np.int32], other: NDArray[np.int32], tokens: NDArray
     source, other : int32 (rows, vocabulary)
         Logits in Q16.
     tokens : int64 (rows,)
-        The tokens that follow.
+        The next token at each position.
     """
     kl, loss, source_loss = np.zeros((3, len(source)))
     for i in range(len(source)):
@@ -47,7 +47,7 @@ def compare(source: NDArray[np.int32], other: NDArray[np.int32], tokens: NDArray
         p, p_sum = _weights(z)
         _, q_sum = _weights(y)
         most_z, most_y = int(z.max()), int(y.max())
-        # KL = sum p (z - y) - log sum exp z + log sum exp y, both about their largest
+        # KL = sum p (z - y) - log sum exp z + log sum exp y, both taken relative to their maximum
         mean = int((p * ((z - most_z) - (y - most_y))).sum()) / p_sum / (1 << 16)
         log_p, log_q = ln(p_sum / (1 << 30)), ln(q_sum / (1 << 30))
         kl[i] = max(0.0, mean - log_p + log_q)
@@ -58,6 +58,6 @@ def compare(source: NDArray[np.int32], other: NDArray[np.int32], tokens: NDArray
 
 
 def _weights(z: Int) -> tuple[Int, int]:
-    """Return exp(z - max z) in Q30, and its sum."""
+    """Return exp(z - max z) in Q30, and the sum."""
     weights = exp2_neg_fine(rshift((z.max() - z) * LOG2E, 16))
     return weights, int(weights.sum())

@@ -1,4 +1,4 @@
-"""Logits of a model on the windows of a text, at the positions that perplexity scores."""
+"""Compute a model's logits on the windows of a text, at the positions that perplexity scores."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from intact.quantizing.calibration import Calibration
 
 
 def scored(text: Calibration) -> NDArray[np.int64]:
-    """Return the rows of a window whose next tokens are scored: those of its second half."""
+    """Return the rows of a window whose next tokens are scored: its second half."""
     return np.arange(text.context // 2, text.context - 1, dtype=np.int64)
 
 
 def window_logits(
     program: Program, text: Calibration, profile: Profile = "fp32", threads: int | None = None
 ) -> Iterator[NDArray[np.int32]]:
-    """Yield for each window the logits in Q16 of the scored rows, int32 (rows, vocabulary); valid until the next."""
+    """Yield the Q16 logits of each window's scored rows, int32 (rows, vocabulary), valid until the next is drawn."""
     executor = NativeExecutor(program, profile, threads)
     pages = -(-text.context // executor.page_size)
     executor.reserve_pages(pages)

@@ -1,4 +1,4 @@
-"""A checkpoint like another one, with tensors of its own: a folder of safetensors, or a GGUF file."""
+"""Write a checkpoint modelled on another one, with new tensors: a safetensors folder or a GGUF file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from intact.numerics.weight_formats import BLOCK_FORMATS, Bytes
 KEPT: Final = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json",
                "merges.txt", "vocab.txt", "special_tokens_map.json", "added_tokens.json",
                "chat_template.jinja")  # fmt: skip
-"""Files of a folder of safetensors that go with the tensors."""
+"""Files that are copied along with the tensors of a safetensors folder."""
 MODEL_FILE: Final = "model.safetensors"
 
 
@@ -38,12 +38,12 @@ def write_checkpoint(
     folder: Path,
     about: Mapping[str, str],
 ) -> None:
-    """Write a model into a folder, which is made anew.
+    """Write a model into a folder; an existing folder is deleted first.
 
     Parameters
     ----------
     like : Checkpoint
-        Whose configuration, tokenizer and chat template the model has.
+        The checkpoint that supplies the configuration, tokenizer and chat template.
     tensors, read
         As for `write_safetensors`.
     about : mapping
@@ -62,7 +62,7 @@ def write_checkpoint(
     config = folder / "config.json"
     own = json.loads(read_text(config)) if config.is_file() else {}
     changed = {key: value for key, value in like.metadata.items() if key in own and own[key] != value}
-    if changed:  # factors that `Decoder.split` has multiplied into matrices
+    if changed:  # factors that `Decoder.split` multiplied into matrices
         write_whole(config, json.dumps(own | changed, indent=1))
 
 
@@ -72,16 +72,16 @@ def is_gguf(out: Path) -> bool:
 
 
 def check_gguf(like: Checkpoint, kept: Iterable[Tensor]) -> None:
-    """Raise ParameterError if a checkpoint cannot be a GGUF file in which these tensors stay as they are."""
+    """Raise ParameterError if a checkpoint with these unchanged tensors cannot be written as a GGUF file."""
     if like.format != "gguf":
         raise ParameterError(
-            f"{like.path}: a GGUF file needs the metadata of one, which a config.json does not have; expected a source "
-            "that is a GGUF file, or the name of a folder as output"
+            f"{like.path}: a GGUF file needs GGUF metadata, which a config.json does not have; expected a GGUF file as "
+            "source, or a folder as output"
         )
     for tensor in kept:
         if tensor.kind not in NUMBERS:
             raise ParameterError(
-                f"tensor {tensor.name} stays as it is, {tensor.kind}, which GGUF has not; name a GGUF type for "
+                f"tensor {tensor.name} stays {tensor.kind}, which GGUF does not support; name a GGUF type for "
                 "embeddings, or a folder as output"
             )
 
@@ -94,11 +94,11 @@ def write_gguf_checkpoint(
     Parameters
     ----------
     like : Checkpoint
-        One that `check_gguf` lets pass.
+        A checkpoint that `check_gguf` accepts.
     record : str
-        What was done, kept under the key `intact.quantization`.
+        A description of the quantisation, stored under the key `intact.quantization`.
     together : sequence of StoredTogether
-        Those of the tensors that the file holds in one, as the source does, all of one type.
+        Groups of tensors that the file stores as one, as the source does; all tensors of a group have one type.
     """
     weights: Counter[str] = Counter()
     for tensor in tensors:
@@ -126,14 +126,14 @@ def write_gguf_checkpoint(
 
 
 def _pairs(like: Checkpoint) -> dict[str, bytes]:
-    """Return the metadata of a checkpoint that has those of a GGUF file."""
+    """Return the GGUF metadata of a checkpoint."""
     source = like.folder / METADATA_FILE if like.path.is_dir() or like.path.suffix == ".safetensors" else like.path
     left_out = ("split.", "general.alignment")
     return {key: data for key, data in read_pairs(source).items() if not key.startswith(left_out)}
 
 
 def storable(tensor: Tensor) -> Tensor:
-    """Return a tensor as safetensors can hold it: matrices of block formats and integer weights as bytes."""
+    """Convert a tensor to a form that safetensors can hold: block-format matrices and integer weights become bytes."""
     if tensor.kind in BLOCK_FORMATS and len(tensor.shape) == 2:
         data = blocks_to_bytes(tensor.kind, tensor.shape, tensor.data)
     elif tensor.kind == INTEGER:

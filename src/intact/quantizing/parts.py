@@ -1,4 +1,4 @@
-"""The matrices of a model one after the other, each after each of its specs in a file of the work folder."""
+"""Quantise a model's matrices one at a time, writing the result of each spec to a file in the work folder."""
 
 from __future__ import annotations
 
@@ -32,62 +32,64 @@ class Matrix:
     name: str
     op: int | None
     specs: tuple[Spec, ...]
-    """Several are the candidates of a mixture."""
+    """The specs to apply; several are the candidates of a mixture."""
 
     def part(self, work: Path, index: int) -> Path:
-        """Return the file of the matrix after one of the specs."""
+        """Return the path of the matrix quantised by the spec at `index`."""
         return work / (f"{self.name}.weight" if len(self.specs) == 1 else f"{self.name}+{index}.weight")
 
 
 def check_source(program: Program) -> None:
-    """Raise ParameterError if a matrix already has several planes, columns in another order, or rotated inputs."""
+    """Raise ParameterError if a matrix has several planes or reordered columns, or products have rotated inputs."""
     for tensor in program.tensors.values():
         if has_index(tensor):
             raise ParameterError(
                 f"tensor {tensor.name}: has an index of its inputs, as planes of quantised weights have; "
-                "use the model that it was made of"
+                "use the model that it was made from"
             )
     rotated = next((op for op in program.ops if isinstance(op, Hadamard)), None)
     if rotated is not None:
         raise ParameterError(
             f"the inputs of products are rotated in blocks of {rotated.size} at run time; use the model that it was "
-            "made of"
+            "made from"
         )
 
 
 def check_static(program: Program) -> None:
     """Raise ParameterError if a program cannot run with static activations."""
     if any(isinstance(op, Experts) for op in program.ops):
-        raise ParameterError("static activations are not made for mixtures of experts: their inputs are not collected")
+        raise ParameterError(
+            "static activations are not supported for mixtures of experts: their inputs are not collected"
+        )
 
 
 def expert_matrices(program: Program) -> list[str]:
-    """Return the matrices of a program's experts."""
+    """Return the names of a program's expert matrices."""
     experts = [expert for op in program.ops if isinstance(op, Experts) for expert in op.experts]
     return list(dict.fromkeys(name for e in experts for name in (e.gate, e.up, e.down)))
 
 
 def check_transformable(program: Program, transforms: str) -> None:
-    """Raise ParameterError if a program has parts that no transform is made for."""
+    """Raise ParameterError if a program has parts that transforms do not support."""
     if expert_matrices(program) or any(isinstance(op, Norm) and op.centered for op in program.ops):
-        raise ParameterError(f"{transforms}: transforms are not made for mixtures of experts and layer norms")
+        raise ParameterError(f"{transforms}: transforms do not support mixtures of experts or layer norms")
     if any(isinstance(op, GatedRecurrence) for op in program.ops):
         what = "gated recurrences, whose products have norms of their own"
-        raise ParameterError(f"{transforms}: transforms are not made for {what}")
+        raise ParameterError(f"{transforms}: transforms do not support {what}")
 
 
 def check_experts(program: Program, spec: Spec | SpecMixture, *, calibrated: bool) -> None:
-    """Raise ParameterError for what is not done to mixtures of experts."""
+    """Raise ParameterError if the spec asks for something that mixtures of experts do not support."""
     if calibrated and expert_matrices(program):
         raise ParameterError(
-            f"{spec}: the inputs of experts are not collected; take a quantiser without calibration, such as nearest"
+            f"{spec}: the inputs of experts are not collected; use a quantiser without calibration, such as nearest"
         )
     if spec.transforms:
         check_transformable(program, str(spec))
 
 
 def stored_bits(part: Path) -> float:
-    """Return the bits in memory of the quantised matrix in a file, scales included."""
+    """Return the number of bits that a quantised matrix takes in memory, scales included."""
     data = np.memmap(part, np.uint8, "r")
     if starts_blocks(data):
         matrix = blocks_from_bytes(part.name, data)
@@ -98,23 +100,23 @@ def stored_bits(part: Path) -> float:
 
 
 class Losses(NamedTuple):
-    """The losses of a matrix by a spec."""
+    """The losses of a matrix under one spec."""
 
     proxy: float | None
-    """As of `QuantizedMatrix`."""
+    """The proxy error, as in `QuantizedMatrix`."""
     cost: float | None
-    """Of a mixture's candidates."""
+    """The mixture's cost of this candidate; None without a mixture."""
 
 
 def quantize_matrix(
     tensor: Tensor, matrix: Matrix, read: Callable[[int], InputStatistics] | None, work: Path, cost: str | None
 ) -> list[Losses]:
-    """Quantise a matrix into files of the work folder, those that are not there; return what each spec loses.
+    """Quantise a matrix into files of the work folder, skipping those that exist; return the losses of each spec.
 
     Parameters
     ----------
     cost : str, optional
-        Of a mixture: a key of `COSTS`.
+        The cost of a mixture: a key of `COSTS`.
     """
     parts = {matrix.part(work, i): spec for i, spec in enumerate(matrix.specs)}
     missing = {part: spec for part, spec in parts.items() if not (part.is_file() and _note_of(part).is_file())}

@@ -1,4 +1,4 @@
-"""From a checkpoint and a spec to a quantised checkpoint: matrix by matrix, so that a broken run goes on."""
+"""Quantise a checkpoint by a spec, one matrix at a time, so that an interrupted run can resume."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ from intact.receipts.identity import measure
 from intact.text import Tokenizer
 
 RECORD: Final = "quantization.json"
-"""What was done, beside the model that came of it."""
+"""The name of the file that records how the model was made, stored next to it."""
 FINAL: Final = "model"
-"""The name, within the folder of the work, of what then becomes the model."""
+"""The name of the finished model within the work folder, before it is moved to its target."""
 FINISHED: Final = "finished"
-"""The field of the work's record that has the model's digest once the model is complete."""
+"""The field of the work folder's record that holds the model's digest once the model is complete."""
 KEEP: Final = "keep"
-"""In place of a spec: matrices stay as they are."""
+"""Used in place of a spec to leave matrices unchanged."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +80,21 @@ class QuantizedModel:
     Attributes
     ----------
     path : Path
-        The folder, or the GGUF file.
+        The folder or the GGUF file.
     spec, embeddings : str
-        The full specs; ``keep`` where matrices, or token embeddings and head, were left as they were.
+        The full specs; ``keep`` where matrices, or token embeddings and head, were left unchanged.
     digest : str
-        SHA-256 over all quantised matrices, and the largest inputs where there are: the same on every machine.
+        SHA-256 over all quantised matrices, and the largest inputs if present: the same on every machine.
     matrices, weights : int
-        Quantised matrices, and their elements.
+        Number of quantised matrices, and of their elements.
     bits_per_weight : float
-        Of those matrices as they lie in memory, scales included.
+        Bits per weight of those matrices in memory, scales included.
     file_bytes : int
-        Of the file.
+        Size of the file.
     proxy : float or None
-        The sum of the products' mean squared errors on the calibration text, where the quantiser knows it.
+        Sum of the products' mean squared errors on the calibration text, if the quantiser knows it.
     assignment : mapping or None
-        The full spec of each matrix, by its canonical name: of a mixture, and where a type's fallback was taken.
+        The full spec of each matrix by its canonical name, for a mixture or where a type's fallback was used.
     """
 
     path: Path
@@ -110,13 +110,13 @@ class QuantizedModel:
     proxy: float | None
     assignment: Mapping[str, str] | None = None
     static: bool = False
-    """If true, the model has the largest inputs of its products, which static activations need."""
+    """If true, the model includes the largest inputs of its products, which static activations need."""
     imatrix: str | None = None
-    """SHA-256 of the importance matrix that took the place of a text."""
+    """SHA-256 of the importance matrix that replaced the calibration text."""
 
 
 class _Chosen(NamedTuple):
-    """A quantised matrix that goes into the model: canonical name, spec, file, proxy error."""
+    """A quantised matrix selected for the model: canonical name, spec, file, proxy error."""
 
     name: str
     spec: Spec
@@ -146,45 +146,46 @@ def quantize(
     model : str or path
         A name or path, as for `intact.load`.
     out : path
-        A folder that does not exist yet or, where the name ends in ``.gguf``, a GGUF file; the source must then have
-        the metadata of one, and specs must be GGUF's types. Until all is done the work lies beside it, in
-        ``OUT.partial``; a call with the same arguments goes on where one before stopped.
+        A folder that does not exist yet or, if the name ends in ``.gguf``, a GGUF file; the source must then have GGUF
+        metadata, and specs must be GGUF types. Work in progress is kept next to it in ``OUT.partial``; a call with the
+        same arguments resumes an interrupted run.
     to : str
-        A spec, such as ``int4-32``, ``gptq:int3-16`` or ``awq+gptq:int3-16``, or a mixture,
-        ``mix:BITS[@COST](SPEC|SPEC|...)`` (docs/quantizing.md), or ``keep``: as they are.
+        A spec, such as ``int4-32``, ``gptq:int3-16`` or ``awq+gptq:int3-16``; a mixture,
+        ``mix:BITS[@COST](SPEC|SPEC|...)`` (docs/quantizing.md); or ``keep`` to leave the matrices unchanged.
     embeddings : str
-        The spec of token embeddings and head, or ``keep``: as they are.
+        The spec of token embeddings and head, or ``keep`` to leave them unchanged.
     static : bool
-        If true, the model also gets the largest input of each product on the calibration text, from which the profile
-        ``int8_static`` takes its scales. Not in a GGUF file.
+        If true, also store the largest input of each product on the calibration text, from which the profile
+        ``int8_static`` takes its scales. Not supported for GGUF files.
     calibrate : path, optional
-        A text in UTF-8, for quantisers that need one, and for `static`.
+        A calibration text in UTF-8, for quantisers that need one, and for `static`.
     imatrix : path, optional
-        llama.cpp's importance matrix of the model (``llama-imatrix``), for the quantiser ``imatrix`` instead of a text.
+        llama.cpp's importance matrix of the model (``llama-imatrix``), used by the quantiser ``imatrix`` in place of a
+        calibration text.
     context, windows : int
-        Tokens in a window of that text, and how many windows are read.
+        Tokens per window of the calibration text, and number of windows read.
     statistics : path, optional
-        A folder in which statistics of texts are kept and looked for, so that several runs share them.
+        A folder that caches statistics of texts, so that several runs can share them.
     progress : callable
-        Called with a stage (``calibrate``, ``transform NAME``, ``quantize``, ``measure divergence``), and how much
-        of how many is done.
+        Called with a stage (``calibrate``, ``transform NAME``, ``quantize``, ``measure divergence``), the number of
+        steps done and the total.
 
     Raises
     ------
     ParameterError, FormatError, ModelError
-        Before any work where something is wrong that can be known before it.
+        Before any work starts, for every problem that can be detected in advance.
     """
     for name, given in (("to", to), ("embeddings", embeddings)):
         if not isinstance(given, str):
-            raise ParameterError(f"{name} must be the text of a spec, such as 'int4-32', got {given!r:.40}")
+            raise ParameterError(f"{name} must be a spec, such as 'int4-32', got {given!r:.40}")
     target, path = Path(out), Path(resolve(model))
     if target.exists():
         _remove_leftover(_work_of(target))
-        raise ParameterError(f"{target} exists already; expected a name that does not")
+        raise ParameterError(f"{target} already exists; expected a name that does not")
     if is_gguf(target) and static:
-        raise ParameterError(f"{target}: a GGUF file has no place for scales of inputs; name a folder as output")
+        raise ParameterError(f"{target}: a GGUF file has no place for input scales; name a folder as output")
     if imatrix is not None and (static or calibrate is not None):
-        raise ParameterError("imatrix takes the place of a text: it goes with neither calibrate nor static")
+        raise ParameterError("imatrix replaces the calibration text; it combines with neither calibrate nor static")
     text = None if calibrate is None else read_text(Path(calibrate), ParameterError)
     stored = open_checkpoint(path)
     with split_matrices(stored) as checkpoint:
@@ -195,7 +196,7 @@ def quantize(
         if is_gguf(target):
             if stored.path.suffix == ".safetensors" and (apart := stored_apart(stored)):
                 raise ParameterError(
-                    f"{path}: tensor {apart[0]} is part of another tensor in GGUF files; expected one as source"
+                    f"{path}: tensor {apart[0]} is part of another tensor in GGUF files; expected a GGUF file as source"
                 )
             together = stored_together(stored)
             _check_gguf(checkpoint, program, _plan(program, spec, other), together, target=target)
@@ -204,7 +205,7 @@ def quantize(
         if text is not None and (static or (spec is not None and is_calibrated(spec))):
             if context > program.context:
                 raise ParameterError(
-                    f"windows of {context} tokens: the model has positions for {program.context}; give fewer as context"
+                    f"windows of {context} tokens exceed the model's {program.context} positions; use a smaller context"
                 )
             sample = Calibration(tuple(Tokenizer.from_checkpoint(checkpoint).encode(text)), context, windows)
         about = {
@@ -292,11 +293,11 @@ def quantize(
 
 
 def largest_inputs(program: Program, read: Callable[[int], InputStatistics]) -> dict[str, np.float32]:
-    """Return the largest input of each matrix on a text, by the name of the tensor that says it in a file."""
+    """Return the largest input of each matrix on a text, keyed by the name of the tensor that stores it."""
     found: dict[str, np.float32] = {}
     for op, names in products(program).items():
         statistics = read(op)
-        largest = np.float32(np.ldexp(float(statistics.largest.max()), statistics.exponent))  # of 20 bits, so exact
+        largest = np.float32(np.ldexp(float(statistics.largest.max()), statistics.exponent))  # exact: 20 bits
         found |= {limit_name(program.tensors[name].name): largest for name in names}
     return found
 
@@ -308,12 +309,12 @@ def _candidates(spec: Spec | SpecMixture | None) -> tuple[Spec, ...]:
 
 
 def is_calibrated(spec: Spec | SpecMixture) -> bool:
-    """Return true if a spec needs a text to calibrate on."""
+    """Return true if a spec needs a calibration text."""
     return _reads_statistics(spec) or any(TRANSFORMS[name].calibrated for name in spec.transforms)
 
 
 def _reads_statistics(spec: Spec | SpecMixture) -> bool:
-    """Return true if quantisers, or the choice among them, need statistics of the matrices' inputs."""
+    """Return true if the quantiser, or the choice among a mixture's candidates, needs statistics of inputs."""
     return isinstance(spec, SpecMixture) or QUANTIZERS[spec.quantizer].calibrated
 
 
@@ -323,7 +324,7 @@ def check_target(program: Program, to: str, embeddings: str = KEEP, *, calibrate
     Parameters
     ----------
     calibrated : bool
-        If true, there is a text to calibrate on.
+        If true, a calibration text is available.
     """
     _checked(program, to, embeddings, calibrated)
 
@@ -331,23 +332,23 @@ def check_target(program: Program, to: str, embeddings: str = KEEP, *, calibrate
 def _checked(
     program: Program, to: str, embeddings: str, calibrated: bool, static: bool = False
 ) -> tuple[Spec | SpecMixture | None, Spec | None]:
-    """Return the spec and that of the embeddings; raise ParameterError if a program cannot be quantised by them."""
+    """Parse and check the specs of matrices and embeddings; raise ParameterError if they do not suit the program."""
     spec = None if to == KEEP else parse_target(to)
     other = None if embeddings == KEEP else parse_spec(embeddings)
     if spec is None and other is None and not static:
-        raise ParameterError(f"{KEEP} leaves all as it is; name a spec, or embeddings, or `static` (--static)")
+        raise ParameterError(f"{KEEP} leaves everything unchanged; name a spec, or embeddings, or `static` (--static)")
     for what, needs in ((spec, spec is not None and is_calibrated(spec)), ("static", static)):
         if needs and not calibrated:
             other_way = " or llama.cpp's importance matrix with `imatrix` (--imatrix)" if takes_importance(spec) else ""
             raise ParameterError(
-                f"{what} needs a text to calibrate on; name a file with `calibrate` (--calibrate){other_way}"
+                f"{what} needs a calibration text; name a file with `calibrate` (--calibrate){other_way}"
             )
     if static:
         check_static(program)
     if other is not None and other.transforms:
-        raise ParameterError(f"embeddings: {other}: transforms stand in the spec of the matrices, --to")
+        raise ParameterError(f"embeddings: {other}: transforms belong in the spec of the matrices, --to")
     if other is not None and QUANTIZERS[other.quantizer].calibrated:
-        raise ParameterError(f"embeddings: {other} needs calibration, which embeddings do not have")
+        raise ParameterError(f"embeddings: {other} needs calibration, which is not available for embeddings")
     if other is not None and other.levels.planes > 1:
         raise ParameterError(f"embeddings: {other} makes several planes, which embeddings cannot have")
     if spec is not None:
@@ -368,7 +369,7 @@ def _checked(
 
 
 def _plan(program: Program, spec: Spec | SpecMixture | None, embeddings: Spec | None) -> list[Matrix]:
-    """Return the matrices to quantise: those that share an input together, then experts, then embeddings and head."""
+    """Return the matrices to quantise: first those of products, grouped by input, then experts, embeddings and head."""
 
     def fit(name: str, specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
         return fitting(specs, program.tensors[name].shape[1])
@@ -391,12 +392,12 @@ def _check_gguf(
     together: Sequence[StoredTogether],
     target: Path,
 ) -> None:
-    """Raise ParameterError if not all of the model can be written as a GGUF file."""
+    """Raise ParameterError if any part of the model cannot be written to a GGUF file."""
     for matrix in matrices:
         for spec in matrix.specs:
             if spec.block_type is None:
                 raise ParameterError(
-                    f"{target}: no type of GGUF holds {spec}; expected one of {', '.join(BLOCK_TYPES)}, such as "
+                    f"{target}: no GGUF type holds {spec}; expected one of {', '.join(BLOCK_TYPES)}, such as "
                     "gptq:q4_0, or a folder as output"
                 )
     names = {program.tensors[matrix.name].name for matrix in matrices}
@@ -417,7 +418,7 @@ def _work_of(target: Path) -> Path:
 
 
 def _open_work(target: Path, about: dict[str, str]) -> Path:
-    """Return the folder of the work, new or of a run with the same arguments that did not end."""
+    """Return the work folder: a new one, or that of an unfinished run with the same arguments."""
     work, own = _work_of(target), {**about, "numerics": str(VERSION), "package": intact.__version__}
     _remove_leftover(work)
     if work.exists():
@@ -426,7 +427,7 @@ def _open_work(target: Path, about: dict[str, str]) -> Path:
             differs = [name for name in own if known.get(name) != own[name]]
             what = f", which differs in {', '.join(differs)}" if known else ""
             raise ParameterError(
-                f"{work} holds the work of another run{what}: delete it, or choose another name than {target}"
+                f"{work} holds the work of another run{what}; delete it, or choose another name than {target}"
             )
         return work
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -436,7 +437,7 @@ def _open_work(target: Path, about: dict[str, str]) -> Path:
 
 
 def _record_of(work: Path) -> dict[str, object]:
-    """Return the arguments of the run whose work a folder holds; empty if it says none."""
+    """Return the recorded arguments of the run that owns a work folder; empty if none are recorded."""
     try:
         known = json.loads(read_text(work / RECORD))
     except (IntactError, ValueError):
@@ -445,7 +446,7 @@ def _record_of(work: Path) -> dict[str, object]:
 
 
 def _remove_leftover(work: Path) -> None:
-    """Remove the folder of a run that was cut before it had done anything, or after its model got its name."""
+    """Remove the work folder of a run that stopped before writing any part, or after moving its model into place."""
     if not work.is_dir():
         return
     names = [path.name for path in work.iterdir()]
@@ -456,7 +457,7 @@ def _remove_leftover(work: Path) -> None:
 
 
 def _remove_work(work: Path) -> None:
-    """Remove a folder of work; its record last, as it says what the folder is."""
+    """Remove a work folder; its record goes last, because it identifies the folder."""
     for path in work.iterdir():
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -476,7 +477,7 @@ def _finish(
     work: Path,
     target: Path,
 ) -> QuantizedModel:
-    """Put the parts together in a folder that then gets its name."""
+    """Assemble the parts into a model, then move it to the target."""
     parts = {program.tensors[one.name].name: one.part for one in chosen}
     whole = sha256()
     for name in sorted(parts):
@@ -521,7 +522,7 @@ def _finish(
 
 
 def _written(checkpoint: Checkpoint, parts: Mapping[str, Path]) -> list[Tensor]:
-    """Return the tensors of a checkpoint, those that were quantised as their blocks."""
+    """Return the tensors of a checkpoint, with quantised ones replaced by their blocks."""
     return [
         blocks_from_bytes(name, np.memmap(parts[name], np.uint8, "r")) if name in parts else tensor
         for name, tensor in checkpoint.tensors.items()
@@ -535,7 +536,7 @@ def _write_folder(
     folder: Path,
     about: Mapping[str, str],
 ) -> None:
-    """Write a folder; largest inputs that the source may have are of its own matrices, and left out."""
+    """Write a folder; largest inputs stored in the source describe the source's matrices, so they are dropped."""
     data: dict[str, Tensor] = {
         name: Tensor(name, "F32", (1,), np.frombuffer(value.astype("<f4").tobytes(), np.uint8))
         for name, value in limits.items()

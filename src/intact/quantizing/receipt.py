@@ -1,6 +1,6 @@
-"""The receipt of a quantisation: what a model was made from and how, so that anybody can make it again.
+"""Receipts of quantisation: how a model was made and from what, so that anyone can reproduce it.
 
-It is a line of canonical JSON, as receipts of answers are (docs/spec/receipts.md).
+A receipt is a line of canonical JSON, like the receipts of answers (docs/spec/receipts.md).
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ from intact.receipts.identity import measure
 
 FORMAT: Final = "intact-quantization-receipt"
 VERSION: Final = 2
-"""Of receipts that state activations; that of others is 1."""
+"""The version of receipts that state activations; other receipts have version 1."""
 _MEMBERS: Final = ("format", "version", "intact", "numerics", "source", "spec", "embeddings", "text", "output")
 _MOST: Final = 1 << 31
 
 
 @dataclass(frozen=True)
 class CalibrationText:
-    """The text of a calibration: `Calibration.digest` of its tokens, and how they are cut into windows."""
+    """A calibration text: the `Calibration.digest` of its tokens, and the window length and count."""
 
     digest: bytes
     context: int
     windows: int
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return the JSON object stored in a receipt."""
         return {"digest": self.digest.hex(), "context": self.context, "windows": self.windows}
 
     @classmethod
     def from_document(cls, value: Any) -> CalibrationText:
-        """Read what `to_document` returns."""
+        """Parse the object that `to_document` returns."""
         fields = Fields(value, "text", ("digest", "context", "windows"))
         return cls(fields.digest("digest"), fields.integer("context", 1, _MOST), fields.integer("windows", 1, _MOST))
 
 
 @dataclass(frozen=True)
 class QuantizedOutput:
-    """A model that was written.
+    """The digests of a model that `quantize` wrote.
 
     Attributes
     ----------
     weights : bytes
         Root of the Merkle tree over program and tensors: the `model.weights` of receipts of its answers.
     digest : bytes
-        SHA-256 over what was made (`QuantizedModel.digest`).
+        SHA-256 over the quantised matrices (`QuantizedModel.digest`).
     matrices : int
-        The number of these.
+        Number of quantised matrices.
     """
 
     weights: bytes
@@ -64,34 +64,34 @@ class QuantizedOutput:
     matrices: int
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return the JSON object stored in a receipt."""
         return {"weights": self.weights.hex(), "digest": self.digest.hex(), "matrices": self.matrices}
 
     @classmethod
     def from_document(cls, value: Any) -> QuantizedOutput:
-        """Read what `to_document` returns."""
+        """Parse the object that `to_document` returns."""
         fields = Fields(value, "output", ("weights", "digest", "matrices"))
         return cls(fields.digest("weights"), fields.digest("digest"), fields.integer("matrices", 0, _MOST))
 
 
 @dataclass(frozen=True)
 class QuantizationReceipt(AnyReceipt):
-    """All that decides a quantised model, and its digests.
+    """Everything that determines a quantised model, and the model's digests.
 
     Attributes
     ----------
     made_by : str
-        The version of this package. Quantisers may change between versions; digests of results do within none.
+        The version of this package. Quantisers may change between versions, but never alter results within one.
     numerics : str
-        The version of the arithmetic, in which calibration runs.
+        The version of the arithmetic that calibration runs in.
     source : bytes
-        Root of the source's weights.
+        Merkle root of the source's weights.
     spec, embeddings : str
         The full specs; either may be ``keep``.
     text : CalibrationText or None
-        None where the quantiser needs none.
+        The calibration text; None if the quantiser needs none.
     static : bool
-        If true, the model has the largest inputs of its products on that text.
+        If true, the model includes the largest inputs of its products on that text.
     """
 
     made_by: str
@@ -105,11 +105,11 @@ class QuantizationReceipt(AnyReceipt):
 
     @property
     def count(self) -> int:
-        """The number of quantised matrices."""
+        """Number of quantised matrices."""
         return self.output.matrices
 
     def unsigned(self) -> dict[str, Any]:
-        """Return its members, except for the signature."""
+        """Return the receipt's JSON object without the signature."""
         return {
             "format": FORMAT,
             "version": VERSION if self.static else 1,
@@ -125,7 +125,7 @@ class QuantizationReceipt(AnyReceipt):
 
     @classmethod
     def from_document(cls, value: Any) -> QuantizationReceipt:
-        """Read what `unsigned` returns."""
+        """Parse the object that `unsigned` returns."""
         static = not isinstance(value, dict) or value.get("version") != 1
         check_kind(value, "receipt of a quantisation", FORMAT, VERSION if static else 1)
         fields = Fields(value, "the receipt", (*_MEMBERS, *(("activations",) if static else ())), ("signature",))
@@ -144,31 +144,31 @@ class QuantizationReceipt(AnyReceipt):
 
 
 PARSERS: Final[Mapping[str, Callable[[bytes], QuantizationReceipt]]] = {FORMAT: QuantizationReceipt.parse}
-"""For `intact.receipts.document.read_any`."""
+"""The format, for `intact.receipts.document.read_any`."""
 
 
 def measure_output(model: QuantizedModel) -> QuantizedOutput:
-    """Return the digests of a model that `quantize` wrote; its tensors are read once."""
+    """Return the digests of a model that `quantize` wrote; each tensor is read once."""
     with open_checkpoint(model.path) as checkpoint:
         root = measure(build_program(checkpoint)).root
     return QuantizedOutput(root, bytes.fromhex(model.digest), model.matrices)
 
 
 def make_receipt(model: QuantizedModel, context: int, windows: int) -> QuantizationReceipt:
-    """Return the receipt of a model that `quantize` wrote.
+    """Build the receipt of a model that `quantize` wrote.
 
     Parameters
     ----------
     context, windows : int
-        As they were given to `quantize`.
+        The values passed to `quantize`.
 
     Raises
     ------
     ParameterError
-        If the model was made with an importance matrix, which a receipt does not state.
+        If the model was made with an importance matrix, which receipts cannot state.
     """
     if model.imatrix is not None:
-        raise ParameterError("a receipt states the text of a calibration; this model was made with an imatrix instead")
+        raise ParameterError("a receipt states a calibration text; this model was made with an imatrix instead")
     text = None if model.text is None else CalibrationText(bytes.fromhex(model.text), context, windows)
     source, output = bytes.fromhex(model.source), measure_output(model)
     return QuantizationReceipt(

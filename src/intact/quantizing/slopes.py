@@ -1,9 +1,9 @@
-"""Slopes of a model's divergence by the power of noise in one matrix, by which Q-Palette weighs matrices.
+"""Measure how a model's divergence grows with the power of noise in a matrix, Q-Palette's weight of the matrix.
 
-A matrix gets noise of several powers, relative to its own; of each the mean KL divergence from the source is measured
-on a few windows, in FP32 arithmetic, and a line through the origin is fitted to them. Noise has one size and random
-signs (Hutchinson's vectors, which HAWQ uses to estimate traces), so that the slope is also, to second order, half the
-trace of the Hessian of the divergence times the matrix's mean square.
+Noise of several powers, relative to the matrix's own, is added to a matrix. For each power the mean KL divergence from
+the source is measured on a few windows, in FP32 arithmetic, and a line through the origin is fitted. The noise has a
+constant magnitude and random signs (Hutchinson's vectors, which HAWQ uses to estimate traces), so that to second order
+the slope is also half the trace of the Hessian of the divergence times the matrix's mean square.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from intact.quantizing.logits import scored, window_logits
 from intact.quantizing.quantizers.proxy import squares
 
 POWERS: Final = tuple(Fraction(k, 64) for k in range(1, 5))
-"""Of the noise, in powers of the matrix: up to Q-Palette's 1/16."""
+"""Noise powers, as fractions of the matrix's own power, up to Q-Palette's 1/16."""
 CONTEXT: Final = 256
 WINDOWS: Final = 2
-"""Of the calibration text, at most."""
+"""Maximum number of windows of the calibration text."""
 
 
 def noisy(matrix: NDArray[np.float32], power: Fraction, seed: str) -> NDArray[np.float32]:
-    """Return a matrix to each of whose values plus or minus sqrt(power * mean square) is added, by a stream of bits."""
+    """Add plus or minus sqrt(power * mean square) to each value of a matrix, with signs from a seeded bit stream."""
     size = math.sqrt(squares(matrix.astype(np.float64)) / matrix.size * power)
     bits = np.frombuffer(shake_128(seed.encode()).digest(-(-matrix.size // 8)), np.uint8)
     signs = np.where(np.unpackbits(bits)[: matrix.size].reshape(matrix.shape), 1.0, -1.0)
@@ -47,19 +47,19 @@ def noisy(matrix: NDArray[np.float32], power: Fraction, seed: str) -> NDArray[np
 
 
 def slope(divergences: Sequence[float]) -> float:
-    """Return the slope of the line through the origin that fits divergences by powers of noise, by least squares."""
+    """Return the least-squares slope of the line through the origin that fits divergences against noise powers."""
     above = sum((power * rational(kl) for power, kl in zip(POWERS, divergences, strict=True)), Fraction(0))
     return float(above / sum(power * power for power in POWERS))
 
 
 class Meter:
-    """Measures the mean KL divergence of a model from itself with one matrix changed.
+    """Measure the mean KL divergence between a model and the same model with one matrix changed.
 
     Parameters
     ----------
     program : Program
     text : Calibration
-        Its first windows are read, with as much context as they have up to 256 tokens.
+        The calibration text. At most two windows are read, with at most 256 tokens of context.
     """
 
     def __init__(self, program: Program, text: Calibration, threads: int | None = None) -> None:
@@ -68,7 +68,7 @@ class Meter:
         self._source = [logits.copy() for logits in window_logits(program, self.text, "fp32", threads)]
 
     def divergence(self, name: str, matrix: NDArray[np.float32]) -> float:
-        """Return the mean divergence with another matrix under a canonical name."""
+        """Return the mean divergence after replacing the matrix that has this canonical name."""
         old = self.program.tensors[name]
         new = Tensor(old.name, "F32", old.shape, np.ascontiguousarray(matrix, "<f4").reshape(-1).view(np.uint8))
         changed = replace(self.program, tensors={**self.program.tensors, name: new})
@@ -90,14 +90,14 @@ def measure_slopes(
 ) -> dict[str, float]:
     """Return the slope of each matrix, by canonical name.
 
-    Divergences that were measured are kept in a file in `folder`, named by model and text, after each matrix.
+    Measured divergences are saved after each matrix to a file in `folder`, named by model and text.
 
     Parameters
     ----------
     model : str
         The digest of the model's weights.
     progress : callable
-        Called with a stage (``measure divergence``), and how many of how many matrices are done.
+        Called with a stage (``measure divergence``), the number of matrices done and the total.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"divergence-{sha256(f'{model} {text.digest}'.encode()).hexdigest()[:32]}.json"

@@ -1,4 +1,4 @@
-"""The structure of a program: what the transforms of `intact.quantizing.quantizers.transforms` need to know of it."""
+"""Derive the structure of a program that `intact.quantizing.quantizers.transforms` works on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def find_structure(program: Program) -> ModelStructure:
 
 
 class _Product(NamedTuple):
-    """A product with a matrix: operation `at`, or a head, which is in no layer."""
+    """A product with a matrix: operation `at`, or a head, which has no layer."""
 
     at: int
     source: str
@@ -57,7 +57,7 @@ class _Attention(NamedTuple):
 
 
 class _Structure:
-    """Facts that operations state (`intact.models.aspects.structure`), and the structure that follows from them."""
+    """Collects facts that operations state (`intact.models.aspects.structure`) and derives the structure from them."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -92,7 +92,7 @@ class _Structure:
         self._attentions.append(_Attention(at, value, target, heads, kv_heads=kv_heads, width=width))
 
     def model(self) -> ModelStructure:
-        """Return the structure, all operations having said what they know."""
+        """Return the structure, once all operations have stated their facts."""
         program, (stream, embedding) = self._program, self._embeddings[0]
         products = [product for product in self._products if product.target is not None]
         rows = {stream, *(source for source, target, _ in self._sums if target == stream)}
@@ -132,7 +132,7 @@ class _Structure:
         )
 
     def _readers(self, at: int, buffer: str) -> tuple[list[str], int | None]:
-        """Return the matrices that read a buffer behind an operation, and the first product among these."""
+        """Return the matrices that read a buffer after an operation, and the index of the first product among them."""
         ops = self._program.ops
         end = next((i for i in range(at + 1, len(ops)) if buffer in ops[i].writes()), len(ops))
         found = [product for product in self._products if at < product.at <= end and product.source == buffer]
@@ -140,7 +140,7 @@ class _Structure:
         return [product.projection.weight for product in found], first
 
     def _writer(self, at: int, buffer: str) -> Projection | None:
-        """Return the matrix that wrote a buffer before an operation; None if another operation wrote it last."""
+        """Return the matrix that last wrote a buffer before an operation, or None if something else wrote it last."""
         last = next((i for i in reversed(range(at)) if buffer in self._program.ops[i].writes()), None)
         for product in self._products:
             if product.at == last and product.target == buffer:

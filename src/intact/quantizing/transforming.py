@@ -1,4 +1,4 @@
-"""Transforms applied to a checkpoint: a folder of the same model with changed float weights."""
+"""Apply transforms to a checkpoint, writing a folder of the same model with changed float weights."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def transform_model(
     work: Path,
     progress: Progress = lambda stage, done, whole: None,
 ) -> Path:
-    """Apply transforms one after the other; return the folder of what comes of it, within `work`.
+    """Apply transforms one after the other; return the folder of the result, within `work`.
 
-    Each step is kept until the next is done, so that a run that was cut goes on from there.
+    Each step's result is kept until the next step is complete, so that an interrupted run can resume from it.
 
     Parameters
     ----------
     gather : callable, optional
-        Return the statistics of a program, for transforms that are calibrated.
+        Returns the statistics of a program, for transforms that need calibration.
     """
     places = [work / f"transformed-{'+'.join(names[: i + 1])}" for i in range(len(names))]
     done = max((i for i, place in enumerate(places) if place.exists()), default=-1)
@@ -65,7 +65,7 @@ def write_transformed(
     gather: Gather | None = None,
     progress: Progress = lambda stage, done, whole: None,
 ) -> None:
-    """Write a model after one transform into a new folder; tensors that change are float32.
+    """Write a model after one transform into a new folder; changed tensors are float32.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def write_transformed(
 def _write(
     checkpoint: Checkpoint, program: Program, edits: TensorEdits, read: Callable[[str], Weights], out: Path, name: str
 ) -> None:
-    """Write the tensors of a checkpoint, those that change as they then are."""
+    """Write the tensors of a checkpoint, with edits applied."""
     own = {tensor.name: canonical for canonical, tensor in program.tensors.items()}
     changed = set(edits)
     origin: dict[str, str] = {}
@@ -121,7 +121,7 @@ def _write(
         stored.append(Stored(own_name, "F32", (1,), 4))
     for tensor in checkpoint.tensors.values():
         canonical = own.get(tensor.name)
-        if tensor.name in origin or tensor.name.endswith(SUFFIX):  # what largest inputs were, they are no more
+        if tensor.name in origin or tensor.name.endswith(SUFFIX):  # largest inputs are outdated
             continue
         if canonical in changed and canonical is not None:
             origin[tensor.name] = canonical

@@ -1,4 +1,4 @@
-"""Verify receipts of quantisation: make the model again, and compare its digests."""
+"""Verify receipts of quantisation: make the model again, and compare the digests."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ from intact.text import Tokenizer
 
 @dataclass(frozen=True)
 class QuantizationVerdict:
-    """The result of verifying a receipt of a quantisation.
+    """The result of verifying a quantisation receipt.
 
     Attributes
     ----------
     outcome : {'true', 'false', 'unverifiable'}
-        The same model came of it; another one did; or this source, text or program cannot tell.
+        ``true`` if the same model was reproduced, ``false`` if a different one was, ``unverifiable`` if this source,
+        text or program cannot decide.
     what : str or None
-        The part that differs, or is missing.
+        The part that differs or is missing.
     detail : str
-        The same in words.
+        An explanation in words.
     checked : int
-        Number of matrices that were found the same.
+        Number of matrices found to be identical.
     """
 
     outcome: Outcome
@@ -54,16 +55,16 @@ def verify_quantization(
     threads: int | None = None,
     signed_by: bytes | None = None,
 ) -> QuantizationVerdict:
-    """Quantise a model again as a receipt says, in a temporary folder, and compare.
+    """Repeat a quantisation from its receipt in a temporary folder, and compare the results.
 
     Parameters
     ----------
     model : str or path
         The source: a name or path, as for `intact.load`.
     text : path, optional
-        The text of the calibration.
+        The calibration text.
     signed_by : bytes, optional
-        The public key that must have signed it. Without it a signature must hold, but may be missing.
+        The public key that must have signed the receipt. Without it, a signature must be valid if present.
     """
     if receipt.numerics != NUMERICS:
         detail = f"it was made with version {receipt.numerics!r:.40} of the numerics; this program has {NUMERICS}"
@@ -101,7 +102,7 @@ def _other_input(
     model: str | os.PathLike[str],
     text: str | os.PathLike[str] | None,
 ) -> QuantizationVerdict | None:
-    """Return the verdict if the source or the text is not the one that the receipt names."""
+    """Return a verdict if the source or the text differs from the one that the receipt names."""
     root = measure(build_program(checkpoint)).root
     if root != receipt.source:
         detail = f"its source has the weights {receipt.source.hex()}; {os.fspath(model)} has {root.hex()}"
@@ -119,7 +120,7 @@ def _other_input(
 
 
 def _short_spec(receipt: QuantizationReceipt) -> QuantizationVerdict | None:
-    """Return the verdict if a spec of a receipt is not written in full; mixtures of before may lack their cost."""
+    """Return a verdict if the receipt abbreviates a spec; mixtures in older receipts may omit their cost."""
     for claimed in (receipt.spec, receipt.embeddings):
         full = KEEP if claimed == KEEP else str(parse_recorded(claimed))
         if claimed not in (full, full.replace(f"@{UNSTATED_COST}(", "(")):

@@ -1,4 +1,4 @@
-"""Reasoning methods: small programs that spend compute at inference, with exact accounting (docs/reasoning.md)."""
+"""Reasoning methods: small programs that spend inference-time compute, with exact accounting (docs/reasoning.md)."""
 
 from intact.reason.budget import Cost
 from intact.reason.problem import Answer, Piece, Problem, Prompt, Result, State, Why

@@ -1,4 +1,4 @@
-"""Costs, hard caps on them, and the ledger of what was spent."""
+"""Costs, hard caps on them, and the ledger of spending."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 class Cost(NamedTuple):
-    """The compute that was spent. Cache hits and rejected guesses change nothing, so that a replay costs the same.
+    """The compute that was spent. Cache hits and rejected drafts have no effect, so a replay costs the same.
 
     Attributes
     ----------
     tokens : int
         Tokens that models wrote.
     prefill : int
-        Tokens that a model had to read: each distinct text once a problem, what it wrote itself not at all.
+        Tokens that a model had to read: each distinct text counts once per problem, the model's own output not at all.
     operations : int
-        Integer multiply-adds for both, as they are without any cache.
+        Integer multiply-adds for both, counted as if there were no cache.
     scores, runs : int
-        States that scorers judged; programs that were run.
+        States scored; programs run.
     sequential : int
-        Tokens one after the other: of what runs side by side, the longest counts.
+        Tokens written one after the other: of parallel requests, only the longest counts.
     seconds : float
-        Wall time; the one figure that differs from run to run.
+        Wall time; the only figure that differs from run to run.
     """
 
     tokens: int = 0
@@ -43,31 +43,31 @@ class Cost(NamedTuple):
     seconds: float = 0.0
 
     def plus(self, other: Cost) -> Cost:
-        """Return the sum, of what happened one after the other."""
+        """Return the sum of two costs incurred one after the other."""
         return Cost(*map(operator.add, self, other))
 
     def minus(self, other: Cost) -> Cost:
-        """Return the difference."""
+        """Return the difference between two costs."""
         return Cost(*map(operator.sub, self, other))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures by their names."""
+        """Return the figures by name."""
         return self._asdict()
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that a problem may cost; None is no cap. No cap is ever exceeded, not by one.
+    """The maximum cost of a problem; None means no cap. A cap is never exceeded, not even by one.
 
     Attributes
     ----------
     tokens, prefill, operations, scores, runs : int, optional
         As in `Cost`.
     text : int, optional
-        Tokens of each text that a method writes, from its beginning, in however many extensions; those that scorers
-        have written do not count. A text that has as many is ended, as at the end of the context.
+        Tokens of each text that a method writes, counted from its beginning over all its extensions; texts written by
+        scorers do not count. A text that reaches the cap is ended, as at the end of the context.
     seconds : float, optional
-        Wall time. It cannot be repeated exactly: the journal notes where it struck, so that a replay stops there too.
+        Wall time. It is not reproducible, so the journal records the timeout and a replay stops at the same point.
     """
 
     tokens: int | None = None
@@ -90,12 +90,12 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Read a budget such as ``tokens=200k,seconds=60``; k, M, G and T count in thousands.
+        """Parse a budget such as ``tokens=200k,seconds=60``; k, M, G and T are powers of 1,000.
 
         Raises
         ------
         ParameterError
-            If it cannot be read.
+            If it cannot be parsed.
         """
         names = [field.name for field in fields(cls)]
         caps: dict[str, float] = {}
@@ -110,13 +110,13 @@ class Budget:
         return cls(**caps)  # type: ignore[arg-type]
 
     def as_dict(self) -> dict[str, float]:
-        """Return the caps that there are."""
+        """Return the caps that are set."""
         return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
 
     def divide(self, parts: int) -> Budget:
-        """Return an equal part of every cap, rounded down.
+        """Return an equal share of every cap, rounded down.
 
-        The cap of each text is not divided, nor are seconds, as parts may run at the same time.
+        The cap per text is not divided, and neither are seconds, because parts may run at the same time.
         """
         caps = self.as_dict().items()
         shares = {name: value if name in ("text", "seconds") else int(value) // parts for name, value in caps}
@@ -127,7 +127,7 @@ CAPPED = ("tokens", "prefill", "operations", "scores", "runs")
 
 
 class Ledger:
-    """The cost that has been spent, and the cost that is set aside for requests under way."""
+    """The cost already spent, and the cost reserved for requests in progress."""
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
@@ -136,32 +136,32 @@ class Ledger:
 
     @property
     def capped(self) -> bool:
-        """If true, any cap but that of seconds is set."""
+        """If true, any cap other than seconds is set."""
         return any(getattr(self.budget, name) is not None for name in CAPPED)
 
     def left(self, name: str) -> float:
-        """Return what is neither spent nor set aside; infinite without a cap."""
+        """Return the amount that is neither spent nor reserved; infinite without a cap."""
         cap: int | None = getattr(self.budget, name)
         return math.inf if cap is None else cap - getattr(self.spent, name) - getattr(self._aside, name)
 
     def rest(self, parts: int) -> Budget:
-        """Return an equal part of what is left, as a budget of its own."""
+        """Return an equal share of the remaining budget."""
         caps = {name: int(left) for name in CAPPED if (left := self.left(name)) != math.inf}
         return Budget(**caps, text=self.budget.text).divide(parts)
 
     def fits(self, cost: Cost) -> bool:
-        """Return whether the caps allow a cost."""
+        """Return true if the caps allow a cost."""
         return all(getattr(cost, name) <= self.left(name) for name in CAPPED)
 
     def set_aside(self, cost: Cost) -> None:
-        """Reserve the most that a request can cost."""
+        """Reserve the maximum cost of a request."""
         self._aside = self._aside.plus(cost)
 
     def overlap(self, tokens: int) -> None:
-        """Note that so many tokens were written beside others, not after them."""
+        """Record that some tokens were written in parallel with others rather than after them."""
         self.spent = self.spent._replace(sequential=self.spent.sequential - tokens)
 
     def settle(self, aside: Cost, cost: Cost) -> None:
-        """Charge what a request did cost, instead of what was set aside for it."""
+        """Charge the actual cost of a request instead of the reserved cost."""
         self._aside = self._aside.minus(aside)
         self.spent = self.spent.plus(cost)

@@ -1,4 +1,4 @@
-"""The closeness of a vote, derived from what every result and receipt records of it: the weight of each answer."""
+"""The closeness of a vote, derived from the recorded weight of each answer in results and receipts."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 MOST_COUNTED = 10**6
-"""Sums of weights from here on are no numbers of texts; they are stated as a share."""
+"""Total weight from which on a vote is shown as a share instead of a number of votes."""
 
 
 class Closeness(NamedTuple):
-    """The standing of the answer that a vote elected, in words by `str`: ``2 of 4 votes``, ``41.3% of the weight``.
+    """The elected answer's part of the vote, formatted by `str`: ``2 of 4 votes``, ``41.3% of the weight``.
 
     Attributes
     ----------
     weight, total : float
-        The answer's weight, and that of all answers. Texts without an answer do not vote.
+        The answer's weight, and the weight of all answers. Texts without an answer do not vote.
     tied : int
-        The number of answers with that weight: of several, the vote elects the one seen first.
+        The number of answers with the same weight; the vote elects the one seen first.
     is_count : bool
         If true, all weights are whole numbers, such as numbers of texts.
     """
@@ -29,7 +29,7 @@ class Closeness(NamedTuple):
 
     @classmethod
     def of(cls, votes: Mapping[str, float], answer: str | None) -> Closeness | None:
-        """Return the closeness of a vote; None where no votes were counted, such as for an answer without a rival."""
+        """Return the closeness of a vote; None if no votes were counted, for example for an answer without a rival."""
         weights, weight = votes.values(), votes.get(answer or "", 0.0)
         total = sum(weights)
         if weight <= 0 or min(weights) < 0 or total <= 1 == len(votes):

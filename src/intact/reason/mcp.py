@@ -1,7 +1,7 @@
-"""Tools of MCP servers (Model Context Protocol), which a user starts: their results are recorded.
+"""Tools of MCP servers (Model Context Protocol) that a user starts; their results are recorded.
 
-A server is a command of the user's, which runs with the user's rights for as long as it is connected; `mcp`, the
-official library, speaks with it on a thread of its own.
+A server is a command that runs with the user's rights for as long as it is connected. `mcp`, the official library,
+talks to it in a separate thread.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from intact._base.packages import check_installed
 from intact.reason.tool import MethodTool, ToolInput, ToolResult, clean
 
 SECONDS: Final = 30.0
-"""Seconds that a server may take to start, and a call by default."""
+"""Timeout, in seconds, for the start of a server, and the default timeout for a call."""
 LOOK: Final = 0.05
-"""Seconds after which somebody looks whether a call must end."""
+"""Interval, in seconds, between checks whether a call must end."""
 
 
 class McpTool(MethodTool):
@@ -43,19 +43,19 @@ class McpTool(MethodTool):
         self.inputs = {name: ToolInput("json", str(one.get("description", ""))) for name, one in named.items()}
 
     def environment(self, values: Mapping[str, Any]) -> dict[str, str]:
-        """Return the server's name and version as it states them, and a digest of the tool's inputs."""
+        """Return the server's name and version as reported by the server, and a digest of the tool's input schema."""
         schema = json.dumps(self.schema, sort_keys=True).encode()
         return {"server": self._server.stated, "inputs": hashlib.sha256(schema).hexdigest()}
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the inputs, held against the schema that the server states.
+        """Return the inputs, validated against the schema reported by the server.
 
         Raises
         ------
         ParameterError
-            If they do not fit.
+            If they do not match the schema.
         """
-        import jsonschema  # which `mcp` brings
+        import jsonschema  # a dependency of `mcp`
 
         try:
             jsonschema.validate(dict(values), self.schema)
@@ -69,31 +69,31 @@ class McpTool(MethodTool):
         Raises
         ------
         ToolError
-            If the server has ended, or breaks the protocol.
+            If the server has exited, or violates the protocol.
         """
         return self._server.call(self._own, values, stop)
 
 
 class McpServer:
-    """A server that is started by a command, and its tools. It is a context manager.
+    """A server started by a command, with its tools. Use it as a context manager.
 
     Parameters
     ----------
     name : str
-        What its tools are called by.
+        Name of the server, used in the names of its tools.
     command : sequence of str
         The program and its arguments; it speaks the protocol on standard input and output.
     environment : mapping of str to str, optional
-        Variables for it besides the few that the library passes on.
+        Environment variables for the server, in addition to the few that the library passes on.
     seconds : float
-        The most that its start and each call may take.
+        Timeout for its start and for each call, in seconds.
 
     Attributes
     ----------
     tools : mapping of str to McpTool
-        Its tools by their names, once it is connected.
+        Its tools by name, once it is connected.
     stated : str
-        The name and version that it states.
+        The name and version reported by the server.
 
     Raises
     ------
@@ -123,7 +123,7 @@ class McpServer:
         self._thread = threading.Thread(target=self._run, name=f"intact-mcp-{name}", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start the server, and list its tools.
+        """Start the server and list its tools.
 
         Raises
         ------
@@ -135,7 +135,7 @@ class McpServer:
             self._ready.result(self.seconds)
         except WaitTimeout:
             self.close()
-            raise ToolError(f"the MCP server {self.name} does not answer within {self.seconds:g} seconds") from None
+            raise ToolError(f"the MCP server {self.name} did not answer within {self.seconds:g} seconds") from None
         except Exception as error:
             raise ToolError(f"the MCP server {self.name} does not start: {_reason(error)}") from error
         return self
@@ -144,18 +144,18 @@ class McpServer:
         self.close()
 
     def close(self) -> None:
-        """End the server."""
+        """Stop the server."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._closing.set)
             self._thread.join(self.seconds)
 
     def call(self, tool: str, values: Mapping[str, Any], stop: Event) -> ToolResult:
-        """Call a tool, and return what it gives as text.
+        """Call a tool and return its result as text.
 
         Raises
         ------
         ToolError
-            If the server has ended, or breaks the protocol.
+            If the server has exited, or violates the protocol.
         """
         if not self._thread.is_alive():
             raise ToolError(f"the MCP server {self.name} is not connected{self._ended}")
@@ -171,9 +171,9 @@ class McpServer:
                     waiting.cancel()
                     return ToolResult("(out of time)", "time", False)
                 if not self._thread.is_alive():
-                    raise ToolError(f"the MCP server {self.name} has ended in the middle of a call") from None
+                    raise ToolError(f"the MCP server {self.name} exited during a call") from None
             except Exception as error:
-                raise ToolError(f"the MCP server {self.name} failed in a call of {tool}: {_reason(error)}") from error
+                raise ToolError(f"the MCP server {self.name} failed in a call to {tool}: {_reason(error)}") from error
         texts = [str(getattr(part, "text", f"({part.type}, which is no text)")) for part in result.content]
         return ToolResult(clean("\n".join(texts)), "error" if result.is_error else "ok")
 
@@ -189,7 +189,7 @@ class McpServer:
             self._loop.close()
 
     async def _serve(self) -> None:
-        """Hold the connection until it is closed."""
+        """Keep the connection open until it is closed."""
         from mcp import Client, StdioServerParameters, stdio_client
 
         program, *arguments = self._command
@@ -201,7 +201,7 @@ class McpServer:
                 for one in (await client.list_tools()).tools:
                     tool = McpTool(self, one)
                     if tool.name in self.tools:
-                        raise ToolError(f"the MCP server {self.name} has two tools of the name {one.name!r:.60}")
+                        raise ToolError(f"the MCP server {self.name} has two tools named {one.name!r:.60}")
                     self.tools[tool.name] = tool
                 self._client = client
                 self._ready.set_result(None)
@@ -209,7 +209,7 @@ class McpServer:
 
 
 def _reason(error: BaseException) -> str:
-    """Return an error in a line; of a group the first of its errors."""
+    """Format an error on one line; an exception group is represented by its first error."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     text = str(error).strip().splitlines()

@@ -1,4 +1,4 @@
-"""A problem, the texts on the way to its answer, and the answer: the values that methods take, extend and return."""
+"""Problems, partial texts and answers: the values that methods take, extend and return."""
 
 from __future__ import annotations
 
@@ -20,37 +20,39 @@ if TYPE_CHECKING:
     from intact.receipts.document import AnyReceipt
 
 Prompt: TypeAlias = str | tuple[tuple[str, str], ...]
-"""A text as it is, or a conversation: pairs of role and content."""
+"""A plain text, or a conversation: pairs of role and content."""
 
 Branch: TypeAlias = tuple[str | int, ...]
-"""A place in the tree of texts: the problem's identifier, then which child of which child. Draws are keyed by it."""
+"""A place in the tree of texts: the problem's identifier, then the child's index at each level. Draws are keyed by it.
+"""
 
 Why = Literal[
     "", "end", "closed", "stop", "uncertain", "unlikely", "length", "context", "cancelled", "budget", "error"
 ]  # fmt: skip
-"""Why writing paused: not begun, an end token, a stop string of the user's, one of the request's, a token less likely
-than `stop_below`, a mean below `stop_mean_below`, `max_tokens`, no room in the context, a lost race, a budget that is
-spent, an error."""
+"""The stop reason of a text, in order: not begun, an end token, a user's stop string, the request's stop string, a
+token less likely than `stop_below`, a mean below `stop_mean_below`, `max_tokens`, no room in the context, a lost race,
+a spent budget, an error.
+"""
 
 CUT = ("unlikely", "length", "context", "budget", "cancelled")
-"""Stop reasons of texts that were cut: by `stop_mean_below`, a cap on tokens, the context's end, a budget, a lost
-race."""
+"""Stop reasons of texts that were cut off: by `stop_mean_below`, a cap on tokens, the context, a budget or a lost race.
+"""
 
 SPENT = ("budget", "context")
-"""Stop reasons of texts for which the budget or the context had no more room."""
+"""Stop reasons of texts that exhausted the budget or the context."""
 
 Top: TypeAlias = tuple[tuple[str, int], ...]
 
 
 class Hidden(NamedTuple):
-    """The input of a model's head: its final hidden state, behind the text before a token.
+    """The input of a model's head: its final hidden state before a token is drawn.
 
     Attributes
     ----------
     model : str
-        The identity of the back end whose it is.
+        The identity of the back end.
     data : str
-        Its bytes in hexadecimal (`Executor.head_inputs`).
+        The hidden state's bytes in hexadecimal (`Executor.head_inputs`).
     """
 
     model: str
@@ -59,27 +61,27 @@ class Hidden(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Part of a text: what a model wrote in one go, or what a method appended.
+    """Part of a text: one continuous piece of model output, or a text that a method appended.
 
     Attributes
     ----------
     text : str
-        All of it, the request's stop string that ended it included; an end token has no text, nor has what comes with a
-        stop string of the user's.
+        The text, including the request's stop string if one ended it. An end token has no text, and a user's stop
+        string is left out with everything after it.
     tokens : tuple of int
-        What was drawn, the end token included. Empty for text that was appended, and where a back end tells no tokens.
+        The drawn tokens, including the end token. Empty for appended text, and if the back end does not report tokens.
     logprobs : tuple of int
         Natural log-probability of each token under the model at temperature 1, times 2^24.
     top : tuple
-        For each token the likeliest ones there, as (text, log-probability times 2^24), if asked for.
+        The likeliest tokens at each position, as (text, log-probability times 2^24), if requested.
     model : str or None
-        Who wrote it, by the name that `Extend.model` gave; None: it was appended.
+        The model that wrote it, by the name given in `Extend.model`; None for appended text.
     special : bool
-        Of appended text: whether control tokens written in it count as such.
+        If true, control tokens written in appended text count as such.
     hidden : Hidden or None
-        What the last token was drawn from, if asked for.
+        The hidden state that the last token was drawn from, if requested.
     spread : tuple of Spread
-        For each token the entropy and the certainty of the model's whole distribution there, if asked for.
+        Entropy and certainty of the model's whole distribution at each position, if requested.
     """
 
     text: str
@@ -98,20 +100,20 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A prompt and what follows it. Forking it costs nothing: extend it twice, and there are two.
+    """A prompt and its continuation so far. Forking is free: extend a state twice, and there are two.
 
-    Made by `Problem.start`; the driver makes new ones by extending others. What a model wrote is kept as tokens and
-    never tokenised again.
+    Made by `Problem.start`; the driver makes new ones by extending others. Model output is kept as tokens and never
+    tokenised again.
 
     Attributes
     ----------
     why : Why
-        Why the last extension ended.
+        The stop reason of the last extension.
     error : str
-        What went wrong, where `why` is 'error'.
+        The error message, if `why` is 'error'.
     thinking : str
-        The mark that the model's prompt begins the text's thoughts with (`intact.text.thinking.prompt_mark`); empty
-        where it does not, and before a model has written.
+        The mark with which the model's prompt opens the text's thinking (`intact.text.thinking.prompt_mark`); empty if
+        it does not, and before a model has written.
     """
 
     prompt: Prompt
@@ -133,7 +135,7 @@ class State:
 
     @property
     def answer_part(self) -> str | None:
-        """The text behind the thoughts (`intact.text.thinking.answer_part`); None if it ends within them."""
+        """The text after the thinking (`intact.text.thinking.answer_part`); None if it ends while still thinking."""
         return answer_part(self.text, self.thinking)
 
     @property
@@ -153,12 +155,12 @@ class State:
 
     @property
     def top(self) -> tuple[Top, ...]:
-        """The likeliest tokens at each of `tokens`, where `top_logprobs` asked for them."""
+        """The likeliest tokens at each of `tokens`, if requested by `top_logprobs`."""
         return tuple([likeliest for piece in self.pieces for likeliest in piece.top])
 
     @property
     def spread(self) -> tuple[Spread, ...]:
-        """The spread of the distribution at each of `tokens`, where it was asked for."""
+        """The spread of the distribution at each of `tokens`, if requested."""
         return tuple([spread for piece in self.pieces for spread in piece.spread])
 
     @property
@@ -168,39 +170,39 @@ class State:
 
     @property
     def logprob(self) -> float:
-        """Natural log-probability of everything written."""
+        """Natural log-probability of all tokens that models wrote."""
         return sum([sum(piece.logprobs) for piece in self.pieces]) / LOGPROB_SCALE
 
     @property
     def mean_logprob(self) -> float:
-        """`logprob` per token; 0 where nothing was written."""
+        """`logprob` per token; 0 if nothing was written."""
         return self.logprob / max(1, self.length)
 
     @property
     def complete(self) -> bool:
-        """If true, the model came to an end of its own: an end token or a stop string."""
+        """If true, the model ended the text by itself: with an end token or a stop string."""
         return self.why in ("end", "closed", "stop")
 
     @property
     def ended(self) -> bool:
-        """If true, nothing follows: an end token, the user's stop string, `unlikely`, the context's end, an error."""
+        """If true, the text cannot continue: an end token, the user's stop string, `unlikely`, full context, error."""
         return self.why in ("end", "closed", "unlikely", "context", "error")
 
     @property
     def broken_off(self) -> bool:
-        """If true, the budget or an error ended the text: what there is of a program or a proof is none."""
+        """If true, the budget or an error ended the text: any program or proof in it is incomplete."""
         return self.why in ("budget", "error")
 
     def append(self, text: str, *, special: bool = True) -> State:
-        """Add text of one's own, such as "Wait"; an end token at the end is taken away, so that writing goes on.
+        """Append text, such as "Wait"; a trailing end token is removed so that the model can continue.
 
-        To what broke off with an error nothing is added: nobody knows where it was going. Where a stop string of the
-        user's ended the text, the last piece is kept as text alone, without what came with that string.
+        A state that ended with an error is returned unchanged, since its text is incomplete. If a user's stop string
+        ended the text, the last piece is kept as plain text without the stop string.
 
         Parameters
         ----------
         special : bool
-            Whether control tokens written in the text (``</think>``) count as such; not for text from elsewhere.
+            If true, control tokens written in the text (``</think>``) count as such; not for untrusted text.
         """
         if self.why == "error":
             return self
@@ -214,50 +216,50 @@ class State:
         return State(self.prompt, self.branch, (*pieces, Piece(text, special=special)), thinking=self.thinking)
 
     def prefixes(self, delimiter: str) -> list[State]:
-        """Return the text after each of its steps, for scorers, the whole last. These have texts, but no tokens."""
+        """Return the text after each of its steps, for scorers, the whole text last. Only the last has tokens."""
         steps = self.text.split(delimiter)
         texts = [delimiter.join(steps[: i + 1]) + delimiter * (i + 1 < len(steps)) for i in range(len(steps))]
         if len(texts) > 1 and not steps[-1]:
-            texts.pop()  # the text ends with a delimiter
+            texts.pop()  # the text ends with the delimiter
         whole = State(self.prompt, self.branch, why="stop", thinking=self.thinking)
         return [*(replace(whole, pieces=(Piece(text, special=False),)) for text in texts[:-1]), self]
 
     def ask(self, prompt: str | Sequence[Mapping[str, str]] | Prompt) -> State:
-        """Begin anew with another prompt at this place of the tree, such as a question about this text."""
+        """Start a new prompt at this place in the tree, such as a question about this text."""
         return State(as_prompt(prompt), self.branch)
 
 
 def as_prompt(prompt: str | Sequence[Mapping[str, str]] | Prompt) -> Prompt:
-    """Return a prompt as a value: a text, or pairs of role and content."""
+    """Return a prompt as an immutable value: a string, or pairs of role and content."""
     if isinstance(prompt, str):
         return prompt
     return tuple([(turn["role"], turn["content"]) if isinstance(turn, Mapping) else turn for turn in prompt])
 
 
 def whole_text(text: str) -> str | None:
-    """Take a text itself as its answer, without the white space around it; none, if it is empty."""
+    """Return the stripped text itself as its answer; None if it is empty."""
     return text.strip() or None
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A question, and how an answer is read.
+    """A question, and the function that reads an answer from a text.
 
     Attributes
     ----------
     id : str
-        Its name; draws depend on it, never on the problem's place among others.
+        Identifier; draws depend on it, never on the problem's place among others.
     prompt : Prompt
-        A text, or a conversation.
+        A text or a conversation.
     read : callable
-        The canonical answer in a text, or None where there is none. Answers are the same if these texts are. It is
-        given texts without their thoughts (`answer`).
+        Returns the canonical answer in a text, or None if it has none. Answers are equal if these strings are. It is
+        given texts without their thinking (`answer`).
     read_cut : callable, optional
-        The same of a text that was cut (`CUT`): the last number of such a text is no answer. By default `read`.
+        The same for a text that was cut off (`CUT`): its last number, for example, is not an answer. By default `read`.
     data : mapping
-        What else a method may know, such as tests that are public. Never the solution.
+        Further information for methods, such as public tests. Never the solution.
     seed : int
-        With the place in the tree the key of all draws.
+        Together with the place in the tree, the key of all draws.
     branch : tuple
         The root of the tree; by default the id. The driver gives sub-methods roots of their own.
     """
@@ -281,21 +283,21 @@ class Problem:
 
     @property
     def start(self) -> State:
-        """The prompt, with nothing written yet."""
+        """The prompt with nothing written yet."""
         return State(self.prompt, self.root)
 
     def ask(self, prompt: str | Sequence[Mapping[str, str]] | Prompt) -> State:
-        """Begin with another prompt than the problem's own."""
+        """Start a prompt other than the problem's own."""
         return State(as_prompt(prompt), self.root)
 
     def key(self, *path: str | int) -> int:
-        """Return a 64-bit key for a method's own randomness, such as ``key("resample", step)``; begin with a word."""
+        """Return a 64-bit key for a method's own draws, such as ``key("resample", step)``; the first part is a word."""
         return branch_key(self.seed, (*self.root, *path))
 
     def answer(self, state: State) -> str | None:
-        """Return the answer in a state's text, behind its thoughts.
+        """Return the answer in a state's text, after its thinking.
 
-        A text that broke off with an error, or within its thoughts, has none.
+        A text that ended with an error, or while still thinking, has none.
         """
         text = None if state.why == "error" else state.answer_part
         if text is None:
@@ -315,19 +317,19 @@ class Answer:
     Attributes
     ----------
     answer : str or None
-        The canonical answer, as `Problem.read` gives it.
+        The canonical answer, as returned by `Problem.read`.
     votes : mapping of str to float
-        Every answer that was considered, with its weight, the largest first.
+        Every answer that was considered, with its weight, in descending order.
     confidence : float or None
-        The method's own estimate that the answer is right, in [0, 1]. Of a vote it is the answer's share of the weight
-        of all texts, those included that give no answer; a text that a budget, an error or a lost race has cut before
-        it gave one says nothing.
+        The method's own estimate, in [0, 1], that the answer is right. For a vote, the answer's share of the weight of
+        all texts, including texts without an answer but not texts that a budget, an error or a lost race cut off before
+        they gave one.
     chosen : State or None
-        The text that the answer is taken from.
+        The text from which the answer is taken.
     details : mapping
-        What else is worth keeping, as JSON could.
+        Further details, as JSON values.
     population : Weighted or None
-        The weighted texts that were decided upon, where the method is a composition; no record holds it.
+        The weighted texts behind the decision, if the method is a composition; not recorded.
     """
 
     answer: str | None
@@ -342,7 +344,7 @@ class Answer:
 
     @property
     def closeness(self) -> Closeness | None:
-        """The closeness of the vote that elected the answer; None if there was none."""
+        """The closeness of the vote that elected the answer; None if there was no vote."""
         return Closeness.of(self.votes, self.answer)
 
 
@@ -351,20 +353,20 @@ Conclusion = Literal["done", "spent", "failed"]
 
 @dataclass(frozen=True)
 class Result:
-    """A problem's answer, with all that led to it.
+    """A problem's answer with its cost and trace.
 
     Attributes
     ----------
     why : {'done', 'spent', 'failed'}
-        The method came to its end; its budget, or the context for its prompts, was spent, and this is the best so far;
-        or it raised `error`: then the answer is a vote of the texts that there are, which the method never gave, and is
+        done: the method finished; spent: its budget, or the context for its prompts, was exhausted, and this is the
+        best answer so far; failed: it raised `error`, and the answer is only a vote of the existing texts, which is
         never graded as right.
     trace : mapping
-        The tree of texts (docs/reasoning.md), as JSON has it.
+        The tree of texts (docs/reasoning.md), as JSON values.
     caveats : tuple of str
-        What the back end cannot promise.
+        Guarantees that the back end cannot give.
     receipt : RunReceipt or None
-        By which others can verify it all (docs/receipts.md, Runs); None unless asked for.
+        A receipt with which others can verify the run (docs/spec/receipts.md, Runs); None unless requested.
     """
 
     id: str
@@ -382,11 +384,11 @@ class Result:
         return f"Result({self.method}, {_short_answer(self.answer)}, {self.cost.tokens} tokens, {self.why}{error})"
 
     def _repr_html_(self) -> str:
-        """Return it for a notebook."""
+        """Return the result as HTML for a notebook."""
         return result_html(self)
 
     def as_dict(self, trace: bool = False) -> dict[str, Any]:
-        """Return the result as JSON has it; numbers of details that are infinite, or none, are null."""
+        """Return the result as a JSON-serialisable dict; infinities and NaNs in details become None."""
         chosen = self.answer.chosen
         value: dict[str, Any] = {
             "id": self.id,
@@ -405,7 +407,7 @@ class Result:
 
 
 def without_infinities(value: Any) -> Any:
-    """Return a value with None for every number in it that JSON cannot write."""
+    """Replace every number that JSON cannot represent by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -416,7 +418,7 @@ def without_infinities(value: Any) -> Any:
 
 
 def _short_answer(answer: Answer) -> str:
-    """Return an answer on one line, and how close the vote was."""
+    """Format an answer on one line, with the closeness of the vote."""
     if answer.answer is None:
         return "no answer"
     closeness = answer.closeness
@@ -424,5 +426,5 @@ def _short_answer(answer: Answer) -> str:
 
 
 def path(branch: Branch) -> str:
-    """Return a branch as one text."""
+    """Format a branch as a string."""
     return "/".join(map(str, branch))

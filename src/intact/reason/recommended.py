@@ -1,4 +1,4 @@
-"""Methods to start with: those with a gain in measurements of this project, as their pages in docs/methods state it."""
+"""Recommended methods: methods with a measured gain in this project, as reported on their pages in docs/methods."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Final, NamedTuple
 
 
 class MeasuredGain(NamedTuple):
-    """A gain in right answers of 100, with the bounds of its 95% interval.
+    """A gain in right answers per 100, with the bounds of its 95% interval.
 
     Attributes
     ----------
     setting, over : str
-        The task with the method's settings, and what the gain is over.
+        The task with the method's settings, and the baseline of the gain.
     """
 
     setting: str
@@ -32,4 +32,4 @@ RECOMMENDED: Final = {
     "interleaved_code": MeasuredGain("GSM8K, 1.5B, n=4", "a vote of four", 14.0, 6.0, high=22.0),
     "code_verified": MeasuredGain("GSM8K, 1.5B, n=4", "a vote of four", 9.0, 4.0, high=15.0),
 }
-"""The gain of each recommended method; `intact methods` begins with them."""
+"""The gain of each recommended method; `intact methods` lists these first."""

@@ -1,4 +1,4 @@
-"""Methods as values: what a generator function says about itself, and where methods are found."""
+"""Methods as values: the declaration of a generator function, and the lookup of methods."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 Part: TypeAlias = Generator[Request | Sequence[Request], Any, T]
 """A part of a method, for ``yield from``: yields requests, returns a T."""
 Steps: TypeAlias = Part[Answer]
-"""What a method is while it runs."""
+"""The type of a running method."""
 _KINDS: Mapping[str, type] = {kind.__name__: kind for kind in (bool, int, float, str)}
 
 
@@ -37,20 +37,20 @@ class Parameter(NamedTuple):
     Attributes
     ----------
     type : str
-        Its annotation, without what that says of the range.
+        Its annotation, without the constraints on the value.
     help : str
-        One sentence.
+        A one-sentence description.
     checks : tuple of callables
-        Called with its value by its name, they raise ParameterError where it makes no sense (`intact.reason.limits`).
+        Called with the value as a keyword argument of the parameter's name; they raise ParameterError if it is invalid
+        (`intact.reason.limits`).
     names : {'', 'scorer', 'model', 'tool'}
-        What of the driver's its value is the name of.
+        The kind of object that its value names.
     needs : mapping
-        What its values require of the scorer; None stands for every value.
+        Requirements that its values place on the scorer; the key None applies to every value.
     listed : bool
-        If true, its value is a list in one text, whose parts commas separate.
+        If true, its value is a comma-separated list.
     follows : str
-        The sampling parameter whose value by the user it takes, where it is not given itself; by default that of its
-        own name.
+        The user's sampling parameter whose value it takes if it is not given; by default the one with its own name.
     """
 
     name: str
@@ -65,25 +65,25 @@ class Parameter(NamedTuple):
 
     @property
     def kind(self) -> Any:
-        """The type of its values: as its annotation says, or else that of the default."""
+        """The type of its values: the annotated type, or else the type of the default."""
         return _KINDS.get(self.type.removesuffix(" | None"), type(self.default))
 
     @property
     def wanted(self) -> str:
-        """The values that it takes, for an error message."""
+        """A description of valid values, for error messages."""
         return f"a value of type {self.kind.__name__}" if self.default is None else f"a value like {self.default!r:.60}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the parameter as JSON has it."""
+        """Return the parameter as a JSON-serialisable dict."""
         return {"name": self.name, "type": self.type, "default": self.default, "help": self.help}
 
     def parse(self, text: str) -> Any:
-        """Return the value that a text states, of this parameter's type.
+        """Parse a string as a value of this parameter's type.
 
         Raises
         ------
         ParameterError
-            If it states none.
+            If it cannot be parsed.
         """
         kind = self.kind
         try:
@@ -97,12 +97,12 @@ class Parameter(NamedTuple):
             raise ParameterError(f"{self.name} takes {self.wanted}, got {text!r}") from None
 
     def read(self, value: Any) -> Any:
-        """Return a value as it is declared; a whole number will do for a float.
+        """Validate a value against the declaration; a whole number is accepted for a float.
 
         Raises
         ------
         ParameterError
-            If it is of another type, not finite, or not what the annotation allows.
+            If it has another type, is not finite, or violates the annotation.
         """
         declared, _, optional = self.type.partition(" | ")
         if (
@@ -124,43 +124,43 @@ class Parameter(NamedTuple):
 
 @dataclass(frozen=True)
 class SharedParameters:
-    """Parameters that several methods share, declared once: the fields of a frozen dataclass below this one.
+    """Parameters shared by several methods, declared once as the fields of a frozen dataclass derived from this one.
 
-    A method takes them as one keyword-only parameter, whose default holds theirs; to its users they are parameters like
-    its own, with their help from the section Parameters of the class's docstring.
+    A method takes them as one keyword-only parameter whose default is an instance. To users they look like the method's
+    own parameters, with help from the Parameters section of the class's docstring.
     """
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method: called with a problem and its parameters it begins to run.
+    """A method: calling it with a problem and parameters starts it.
 
     Attributes
     ----------
     line : str
         The first line of its docstring.
     paper : str
-        Where it comes from.
+        Its source.
     sampling : mapping
-        What it prefers where neither the user nor a request says otherwise, such as a temperature.
+        Its default sampling parameters, used if neither the user nor a request sets them, such as a temperature.
     version : int
-        Raised when its requests change, or its answer of the same texts (`intact.solving.receipts.versions`).
+        Raised when its requests change, or its answer for the same texts (`intact.solving.receipts.versions`).
     uses : tuple of str
-        Shared parts that it uses and that have a version of their own, such as ``programs``.
+        Shared parts with a version of their own that it uses, such as ``programs``.
     group : str
-        The kind of method it is, under which lists show it.
+        The heading under which it is listed.
     independent : bool
-        If true, the texts that answer the problem's own prompt are independent draws, as many as the parameters say:
-        their number is settled before the first is drawn. Only then are curves over that number unbiased.
+        If true, the texts that answer the problem's own prompt are independent draws, and their number is fixed by the
+        parameters before the first is drawn. Only then are curves over that number unbiased.
     composition : str
-        The transformers that it applies, where it is a composition of them (`intact.reason.parts.composing.composed`).
+        The transformers that it applies, if it is a composition (`intact.reason.parts.composing.composed`).
     laws : tuple of str
-        The laws that it obeys by that (`intact.reason.testing.laws.METHOD_LAWS`).
+        The laws that follow from the composition (`intact.reason.testing.laws.METHOD_LAWS`).
     shared : mapping of str to SharedParameters
-        The parameters of the function that stand for several, with their defaults.
+        The function's parameters that hold shared parameters, with their defaults.
     checks : tuple of callables
-        Each is called with the parameters that its signature names; it raises ParameterError where their values cannot
-        go together.
+        Each is called with the parameters named in its signature, and raises ParameterError if their values are
+        incompatible.
     """
 
     name: str
@@ -179,7 +179,7 @@ class Method:
     checks: tuple[Callable[..., None], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the method as JSON has it; only a composition has the members `composition` and `laws`."""
+        """Return the method as a JSON-serialisable dict; only compositions have `composition` and `laws`."""
         value: dict[str, Any] = {
             "name": self.name,
             "group": self.group,
@@ -191,7 +191,7 @@ class Method:
         return value | ({"composition": self.composition, "laws": list(self.laws)} if self.composition else {})
 
     def __call__(self, problem: Problem, **parameters: Any) -> Steps:
-        """Begin to run.
+        """Start the method.
 
         Raises
         ------
@@ -205,12 +205,12 @@ class Method:
         return self.function(problem, **given)
 
     def read(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameters, each held against its declaration (`Parameter.read`), and all against `checks`.
+        """Validate parameters, each against its declaration (`Parameter.read`), and all together against `checks`.
 
         Raises
         ------
         ParameterError
-            If there is no such parameter, or a value makes no sense, alone or with the others.
+            If a parameter is unknown, or a value is invalid, by itself or together with the others.
         """
         declared = {name: self.parameter(name) for name in parameters}
         found = {name: declared[name].read(value) for name, value in parameters.items()}
@@ -218,13 +218,13 @@ class Method:
         return found
 
     def check_together(self, parameters: Mapping[str, Any]) -> None:
-        """Raise ParameterError if values, with the defaults of what is missing, cannot go together (`checks`)."""
+        """Raise ParameterError if values, completed by the defaults, are incompatible (`checks`)."""
         values = {one.name: one.default for one in self.parameters} | dict(parameters)
         for check in self.checks:
             check(**{name: values[name] for name in inspect.signature(check).parameters})
 
     def parse(self, texts: Iterable[tuple[str, str]]) -> dict[str, Any]:
-        """Return the parameters that pairs of name and text state: of a name the last, read by `Parameter.parse`.
+        """Parse pairs of parameter name and string (`Parameter.parse`); the last value of a name counts.
 
         Raises
         ------
@@ -234,12 +234,12 @@ class Method:
         return self.read({name: self.parameter(name).parse(text) for name, text in texts})
 
     def parameter(self, name: str) -> Parameter:
-        """Return the parameter of a name.
+        """Look up a parameter by name.
 
         Raises
         ------
         ParameterError
-            If there is none, naming those that there are.
+            If it does not exist; the message lists the existing ones.
         """
         known = {parameter.name: parameter for parameter in self.parameters}
         if name not in known:
@@ -247,7 +247,7 @@ class Method:
         return known[name]
 
     def check_scorer(self, parameters: Mapping[str, Any], name: str, scorer: Any) -> None:
-        """Raise ParameterError if a scorer, or its class, is of no use with these parameters (`Need.check`)."""
+        """Raise ParameterError if a scorer, or its class, cannot be used with these parameters (`Need.check`)."""
         for parameter in self.parameters:
             value = parameters.get(parameter.name, parameter.default)
             needs = [parameter.needs.get(None), parameter.needs.get(value) if isinstance(value, str) else None]
@@ -256,11 +256,11 @@ class Method:
                     need.check(what, name, scorer)
 
     def check_sampling(self, options: Mapping[str, Any]) -> None:
-        """Raise ParameterError if the user's sampling parameters make no sense, alone or with those it prefers."""
+        """Raise ParameterError if the user's sampling parameters are invalid, alone or with the method's defaults."""
         SamplingParameters.by_name({**self.sampling, **options})
 
     def with_sampling(self, options: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Add to parameters those that follow a sampling parameter of the user's, where they are not given."""
+        """Add parameters that follow one of the user's sampling parameters and are not given."""
         followed = {one.name: one.follows or one.name for one in self.parameters}
         return {name: options[key] for name, key in followed.items() if key in options} | dict(parameters)
 
@@ -275,25 +275,25 @@ def method(
     checks: tuple[Callable[..., None], ...] = (),
     **sampling: Any,
 ) -> Callable[[Callable[..., Steps]], Method]:
-    """Make a method of a generator function, whose keyword-only parameters become the method's.
+    """Turn a generator function into a method; its keyword-only parameters become the method's parameters.
 
     Parameters
     ----------
     paper : str
         The source: authors, year, arXiv number.
     version, uses, group, independent, checks
-        As of `Method`.
+        As in `Method`.
     **sampling
         Defaults of `Extend` for its requests, such as ``temperature=0.8``.
 
     Raises
     ------
     ParameterError
-        If the paper is no text, as where the decorator has no brackets.
+        If the paper is not a string, for example because the decorator was used without parentheses.
     """
     if not isinstance(paper, str):
         raise ParameterError(
-            f"method takes the paper, a text: decorate with @method('Who, when, where'), got {paper!r:.60}"
+            f"method takes the paper as a string: decorate with @method('Who, when, where'), got {paper!r:.60}"
         )
 
     def decorate(function: Callable[..., Steps]) -> Method:
@@ -327,7 +327,7 @@ def method(
 
 
 def _parameters_of(settings: SharedParameters) -> list[Parameter]:
-    """Return the parameters that shared settings stand for."""
+    """Return the parameters declared by a dataclass of shared parameters."""
     known, text = vars(sys.modules[type(settings).__module__]), inspect.getdoc(type(settings)) or ""
     return [
         _parameter(known, one.name, one.type, getattr(settings, one.name), words=_help(text, one.name))
@@ -336,7 +336,7 @@ def _parameters_of(settings: SharedParameters) -> list[Parameter]:
 
 
 def _parameter(known: Mapping[str, Any], name: str, annotation: Any, default: Any, words: str) -> Parameter:
-    """Return a parameter as it is declared; an annotation that names nothing at run time stays as it is written."""
+    """Return a declared parameter; an annotation that cannot be resolved at run time is kept as a string."""
     holder = SimpleNamespace(__annotations__={name: annotation})
     try:
         hint = get_type_hints(holder, dict(known), include_extras=True)[name]
@@ -359,7 +359,7 @@ def _parameter(known: Mapping[str, Any], name: str, annotation: Any, default: An
 
 
 def _needs(marks: Sequence[Any]) -> Mapping[str | None, Need]:
-    """Return what an annotation's marks require of the scorer."""
+    """Return the requirements on the scorer declared by an annotation."""
     found: dict[str | None, Need] = {}
     for mark in marks:
         if isinstance(mark, Named) and mark.need is not None:
@@ -370,7 +370,7 @@ def _needs(marks: Sequence[Any]) -> Mapping[str | None, Need]:
 
 
 def _help(docstring: str, name: str) -> str:
-    """Return what a NumPy docstring says about a parameter, without the marks of code."""
+    """Return the description of a parameter in a NumPy docstring, without backticks."""
     found = re.search(rf"^{re.escape(name)} : .*\n((?:[ \t]+.*\n?)+)", docstring, re.MULTILINE)
     return " ".join(found[1].split()).replace("``", "") if found else ""
 
@@ -378,29 +378,29 @@ def _help(docstring: str, name: str) -> str:
 METHODS: Final = Registry[Method](
     "intact.methods", "intact.reason.methods", lambda value: value.name if isinstance(value, Method) else None
 )
-"""All methods: those that the files of `intact.reason.methods` define, and those of other packages."""
+"""All methods: those defined in `intact.reason.methods`, and those of other packages."""
 
 
 def all_methods() -> Mapping[str, Method]:
-    """Return the methods of this package by name, sorted."""
+    """Return this package's methods by name, sorted."""
     return METHODS.own
 
 
 def find(name: str) -> Method:
-    """Find a method by its name, or in a file of the user's own: ``my_method.py:name``.
+    """Look up a method by name, or in a user's file: ``my_method.py:name``.
 
     Raises
     ------
     ParameterError
-        If there is none, naming what there is.
+        If it does not exist; the message suggests existing ones.
     PluginError
-        If it is of another package that cannot be loaded.
+        If it belongs to another package that cannot be loaded.
     """
     file, colon, inner = name.rpartition(":")
     if colon and file.endswith(".py"):
         return _from_file(Path(file), inner)
     if name.endswith(".py"):
-        return _from_file(Path(name), "")  # raises, with the names that it has
+        return _from_file(Path(name), "")  # raises an error that lists its methods
     if (plain := name.replace("-", "_")) in METHODS:
         return METHODS[plain]
     problem = f"there is no method {name!r:.200}"
@@ -418,9 +418,9 @@ def _from_file(path: Path, name: str) -> Method:
     label = "intact_method_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
     spec = importlib.util.spec_from_file_location(label, path)
     if spec is None or spec.loader is None:
-        raise ParameterError(f"{path} is no Python file")
+        raise ParameterError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[label] = module  # dataclasses look their module up
+    sys.modules[label] = module  # dataclasses look up their module
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The requests that a method yields: one, or a list that is served side by side; it gets the result, or a list."""
+"""Requests that a method yields: one, or a list served in parallel; it receives the result, or a list of results."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ from intact.tools.sandbox import ProgramLimits
 
 @dataclass(frozen=True, slots=True)
 class Extend:
-    """Have a model go on from a state; the result is a new `State`.
+    """Have a model continue a state; the result is a new `State`.
 
-    Several extensions of one state draw independently. What is None is the user's wish, else the method's default.
+    Several extensions of one state draw independently. Fields that are None take the user's value, else the method's
+    default.
 
     Attributes
     ----------
     stop : tuple of str
-        Texts that end the extension; the one that did stays in the text. By default the user's wish, as for the rest.
+        Strings that end the extension; the one found stays in the text. By default the user's value, as for the other
+        fields.
     max_tokens : int
-        The most tokens of this extension; a whole text is capped by the budget (`Budget.text`).
+        Maximum number of tokens of this extension; the budget caps the whole text (`Budget.text`).
     temperature, top_p, top_k, min_p
         As in docs/sampling.md; temperature 0 is greedy.
     stop_below : float, optional
-        The extension ends before a token where the likeliest has a smaller probability (`why` is 'uncertain').
+        The extension ends before a position whose likeliest token has a smaller probability (`why` is 'uncertain').
     top_logprobs : int
-        How many of the likeliest tokens to report with each token, to 20.
+        Number of likeliest tokens to report at each position, at most 20.
     regex, grammar : str
-        What the extension must match.
+        Constraint that the extension must match.
     model : str
-        Which of the models the driver was given; by default the first.
+        Name of the model in the driver; by default the first.
     hidden : bool
-        Whether to report the hidden state that the last token was drawn from (`Piece.hidden`), where the back end can.
+        If true, report the hidden state from which the last token was drawn (`Piece.hidden`), if the back end can.
     spread : bool
-        If true, report the spread of the whole distribution with each token (`Piece.spread`), where the back end can.
+        If true, report the spread of the whole distribution at each position (`Piece.spread`), if the back end can.
     """
 
     state: State
@@ -58,7 +60,7 @@ class Extend:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Judge states; the result is a list of as many floats.
+    """Score states; the result is a list with one float per state.
 
     Attributes
     ----------
@@ -72,10 +74,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """Extend side by side until `winners` have come to an end of their own (`State.complete`); the result is a `Raced`.
+    """Extend states in parallel until `winners` of them have ended by themselves (`State.complete`); returns a `Raced`.
 
-    Who ends with fewer tokens is first, and of equals the one that stands first in the list. The others are cut at the
-    last winner's count of tokens, and nothing beyond it is ever charged.
+    The runner with the fewest tokens comes first, ties by order in the list. The others are cut at the last winner's
+    token count, and nothing beyond it is ever charged.
     """
 
     runners: Sequence[Extend]
@@ -83,14 +85,14 @@ class Race:
 
 
 class Raced(NamedTuple):
-    """The end of a race.
+    """The result of a race.
 
     Attributes
     ----------
     states : list of State
-        One for each runner, in their order; losers end with 'cancelled', unless their own end came at that very token.
+        One per runner, in order; losers end with 'cancelled', unless they ended by themselves at that very token.
     winners : list of int
-        Who won, the first first; fewer than asked for, if too few came to an end.
+        Indices of the winners in finishing order; fewer than requested if too few ended by themselves.
     """
 
     states: list[State]
@@ -99,17 +101,17 @@ class Raced(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WriteTogether:
-    """Have workers of one model write a text into a shared cache; the result is a `SharedText`.
+    """Have several workers of one model write a text into a shared cache; the result is a `SharedText`.
 
-    The fields are those of `intact.engine.shared_cache.SharedRequest`, which explains them. Sampling is the user's, or
-    the method's: temperature, top_p, top_k, min_p and typical_p.
+    The fields are those of `intact.engine.shared_cache.SharedRequest`, where they are explained. Sampling uses the
+    user's or the method's parameters: temperature, top_p, top_k, min_p and typical_p.
 
     Attributes
     ----------
     state : State
-        What all see first.
+        The context that all workers see first.
     model : str
-        Which of the models the driver was given; by default the first.
+        Name of the model in the driver; by default the first.
     """
 
     state: State
@@ -132,9 +134,9 @@ class RunProgram:
     Attributes
     ----------
     stdin : str, optional
-        What it may read.
+        Standard input of the program.
     seconds : float
-        Wall time; it may compute all of it, and take a million steps in each second
+        Wall time limit; the program may compute throughout, and take a million steps per second
         (`intact.tools.sandbox.ProgramLimits`).
     """
 
@@ -149,14 +151,14 @@ class RunProgram:
         Raises
         ------
         ParameterError
-            If the seconds make no sense.
+            If the seconds are invalid.
         """
         return ProgramLimits.of(self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Use a tool; the result is its `intact.reason.tool.ToolResult`.
+    """Call a tool; the result is its `intact.reason.tool.ToolResult`.
 
     Attributes
     ----------
@@ -172,31 +174,31 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read a file of the user's, of at most 1 MiB in UTF-8; the result is its text."""
+    """Read a user's file of at most 1 MiB in UTF-8; the result is its text."""
 
     file: str
 
 
 class MethodValue(Protocol):
-    """A method, as `intact.reason.find` gives it."""
+    """A method, as returned by `intact.reason.find`."""
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The method's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallMethod:
-    """Use another method; the result is its `Answer`.
+    """Call another method; the result is its `Answer`.
 
     Attributes
     ----------
     method : Method or str
-        As `find` gives it, or the name that it finds it by.
+        A method as returned by `find`, or its name.
     problem : Problem
-        The caller's, or another one.
+        The caller's problem, or another one.
     parameters : mapping
-        Those of the method.
+        The method's parameters.
     """
 
     method: MethodValue | str
@@ -205,4 +207,4 @@ class CallMethod:
 
 
 Request: TypeAlias = Extend | Score | Race | WriteTogether | RunProgram | Use | Read | CallMethod
-"""What a method may ask for by `yield`."""
+"""The requests that a method may yield."""

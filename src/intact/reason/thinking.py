@@ -1,4 +1,4 @@
-"""Thinking before the answer, as a run sets it: the switch of chat templates, and a cap on tokens of thought."""
+"""Thinking before the answer: the switch of chat templates, and a cap on thinking tokens."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from intact.text import Tokenizer
 from intact.text.thinking import BUDGET, ThinkingTags, find_thinking
 
 MOST: Final = 1 << 24
-"""Tokens of thought that a budget may allow."""
+"""Maximum thinking budget, in tokens."""
 
 
 class ThoughtCap(NamedTuple):
-    """The most tokens of each text that may be thoughts, and the mark that ends these."""
+    """Maximum number of thinking tokens per text, and the mark that ends the thinking."""
 
     tokens: int
     closes: str
@@ -25,14 +25,14 @@ class ThoughtCap(NamedTuple):
 
 @dataclass(frozen=True)
 class ThinkingMode:
-    """The value of ``--thinking``: ``on``, ``off``, or the most tokens of thought of each text.
+    """The value of ``--thinking``: ``on``, ``off``, or the maximum number of thinking tokens per text.
 
     Attributes
     ----------
     enabled : bool
         If true, models think first; if false, they do not.
     budget : int or None
-        Tokens of each text, from its beginning, after which its thoughts are closed; None for no cap.
+        Number of tokens, from the beginning of each text, after which its thinking is closed; None for no cap.
     """
 
     enabled: bool
@@ -40,12 +40,12 @@ class ThinkingMode:
 
     @classmethod
     def parse(cls, text: str) -> ThinkingMode:
-        """Read ``on``, ``off`` or a number of tokens.
+        """Parse ``on``, ``off`` or a number of tokens.
 
         Raises
         ------
         ParameterError
-            If it is something else.
+            If it is anything else.
         """
         if text in ("on", "off"):
             return cls(text == "on")
@@ -57,12 +57,12 @@ class ThinkingMode:
         return str(self.budget) if self.budget is not None else "on" if self.enabled else "off"
 
     def variables(self, tokenizer: Tokenizer) -> dict[str, Any]:
-        """Return the variables that a model's chat template is given.
+        """Return the variables for a model's chat template.
 
         Raises
         ------
         ParameterError
-            If the model cannot think, or not otherwise, or the end of its thoughts is not known.
+            If the model does not support the setting, or the mark that ends its thinking is unknown.
         """
         template, source = tokenizer.chat_template, tokenizer.template_source
         if template is None:
@@ -84,7 +84,7 @@ class ThinkingMode:
         return found_variables | ({BUDGET: self.budget} if self.budget is not None and BUDGET in source else {})
 
     def cap(self, tokenizer: Tokenizer) -> ThoughtCap | None:
-        """Return the cap on thoughts of a model that `variables` accepts."""
+        """Return the cap on thinking for a model that `variables` accepts."""
         form = find_thinking(tokenizer.template_source)
         return (
             None if self.budget is None or not isinstance(form, ThinkingTags) else ThoughtCap(self.budget, form.closes)
@@ -92,30 +92,30 @@ class ThinkingMode:
 
 
 def common_thinking(backends: Iterable[Any]) -> ThinkingMode | None:
-    """Return the setting of back ends; None if none has one.
+    """Return the thinking mode shared by the back ends; None if none is set.
 
     Raises
     ------
     ParameterError
-        If they have different ones.
+        If they have different modes.
     """
     found = {one.thinking for one in backends if getattr(one, "thinking", None) is not None}
     if len(found) > 1:
         raise ParameterError(
-            f"models of one run must think alike, got thinking={' and '.join(sorted(map(str, found)))}"
+            f"all models of a run must have one thinking mode, got thinking={' and '.join(sorted(map(str, found)))}"
         )
     return found.pop() if found else None
 
 
 CapOf = Callable[[str], ThoughtCap | None]
-"""Returns the cap on thoughts of a model, by the name that requests call it."""
+"""Returns the cap on thinking of a model, by its name in requests."""
 
 
 def with_capped_thoughts(steps: Generator[Any, Any, Any], cap_of: CapOf, default: int) -> Generator[Any, Any, Any]:
-    """Serve the requests of a method so that no text has more thoughts than the cap of its model allows.
+    """Serve the requests of a method so that no text has more thinking tokens than its model's cap allows.
 
-    A text is written up to the end of its thoughts, or up to the cap, where the closing mark is added; then it goes on
-    with the rest of its `max_tokens`. The same as budget forcing without a wait (arXiv 2501.19393), for any method.
+    A text is written up to the end of its thinking, or up to the cap, where the closing mark is appended; then the rest
+    of its `max_tokens` is written. This is budget forcing without waits (arXiv 2501.19393), for any method.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def with_capped_thoughts(steps: Generator[Any, Any, Any], cap_of: CapOf, default
     Raises
     ------
     ParameterError
-        In the method, if it asks for a race or for a text of several workers: these count tokens in one go.
+        In the method, if it requests a race or a text of several workers: these cannot be split in two rounds.
     """
     value, error = None, None
     try:
@@ -144,7 +144,7 @@ def with_capped_thoughts(steps: Generator[Any, Any, Any], cap_of: CapOf, default
 
 
 def _serve(request: Any, cap_of: CapOf, default: int) -> Generator[Any, Any, Any]:
-    """Make a request, or several side by side, in two rounds: up to the end of thoughts, and beyond it."""
+    """Serve one request or a list in two rounds: up to the end of the thinking, and beyond it."""
     several = isinstance(request, list | tuple)
     requests = list(request) if several else [request]
     begun = [_Begun.of(one, cap_of, default) for one in requests]
@@ -159,16 +159,16 @@ def _serve(request: Any, cap_of: CapOf, default: int) -> Generator[Any, Any, Any
 
 
 class _Begun(NamedTuple):
-    """A request, as it is made first.
+    """The first round of a request.
 
     Attributes
     ----------
     whole : Extend or None
-        The request that was asked for, if its text may still be within its thoughts.
+        The original request, if its text may still be thinking.
     cap : ThoughtCap or None
-        The cap on these.
+        The cap on its thinking.
     tokens : int
-        The most tokens of the whole extension.
+        Maximum number of tokens of the whole extension.
     """
 
     request: Any
@@ -181,14 +181,14 @@ class _Begun(NamedTuple):
         runners = request.runners if isinstance(request, Race) else [request]
         caps = [cap_of(one.model) for one in runners if isinstance(one, Extend | WriteTogether)]
         if isinstance(request, Race | WriteTogether) and any(caps):
-            raise ParameterError("a budget of thinking tokens goes with no race and no shared cache; give thinking=on")
+            raise ParameterError("a thinking budget cannot be combined with a race or a shared cache; give thinking=on")
         cap = caps[0] if caps else None
         if cap is None or request.regex is not None or request.grammar is not None or cap.closes in request.stop:
             return cls(request)
         state, tokens = request.state, request.max_tokens or default
         within = state.answer_part is None
         if not within and (state.length or cap.closes in state.text):
-            return cls(request)  # the thoughts are over
+            return cls(request)  # the thinking is over
         left = cap.tokens - state.length
         if left <= 0:
             return cls(replace(request, state=_closed(state, cap)) if within else request)
@@ -196,7 +196,7 @@ class _Begun(NamedTuple):
         return cls(first, request, cap, tokens)
 
     def further(self, state: State) -> Extend | None:
-        """Return the extension beyond the end of thoughts, or None if nothing follows."""
+        """Return the extension beyond the end of the thinking, or None if nothing follows."""
         if self.whole is None or self.cap is None:
             return None
         left = self.tokens - (state.length - self.whole.state.length)

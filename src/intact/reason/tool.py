@@ -1,4 +1,4 @@
-"""Tools that a method may use: declared inputs, a bounded text as output, and the address of what made it."""
+"""Tools for methods: declared inputs, a bounded text as output, and a content address of the tool."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from intact.receipts import canonical
 from intact.tools.sandbox import Ending
 
 LONGEST_OUTPUT: Final = 4096
-"""Characters of a tool's output; of a longer one the middle is left out."""
+"""Maximum number of characters of a tool's output; longer output is cut in the middle."""
 LONGEST_INPUT: Final = 1 << 16
-"""Characters of a text that a tool is given."""
+"""Maximum number of characters of a text given to a tool."""
 ENDINGS: Final[Mapping[str, str]] = {
     "steps": "out of steps",
     "time": "out of time",
@@ -25,14 +25,14 @@ ENDINGS: Final[Mapping[str, str]] = {
     "output": "too much output",
     "signal": "ended by a signal",
 }
-"""The limits that end a tool, in words."""
+"""Limits that end a tool, in words."""
 KINDS: Final[Mapping[str, str]] = {"text": "a text", "texts": "a list of texts", "number": "a positive number"}
-"""The types of inputs, in words."""
+"""Types of inputs, in words."""
 _UNSAFE: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff\U000e0000-\U000e007f]"
 )
-"""Control characters, marks of direction, and what cannot be seen: a fixed list, the same with every Python."""
+"""Control characters, direction marks and invisible characters: a fixed list, the same in every Python version."""
 
 
 class ToolInput(NamedTuple):
@@ -43,9 +43,9 @@ class ToolInput(NamedTuple):
     kind : {'text', 'texts', 'number'}
         Its type; numbers are positive.
     help : str
-        One sentence.
+        A one-sentence description.
     default
-        Its value where none is given; None: it must be given.
+        The default value; None if the input is required.
     """
 
     kind: str
@@ -59,11 +59,11 @@ class ToolResult(NamedTuple):
     Attributes
     ----------
     text : str
-        What it gave, or the error in words; without control characters, of at most `LONGEST_OUTPUT` characters.
+        The output or the error message; without control characters, at most `LONGEST_OUTPUT` characters.
     ended : Ending
-        Why it ended: "ok", "error", or the limit that it reached.
+        The way it ended: "ok", "error", or the limit that it hit.
     settled : bool
-        If true, any machine would give the same; false after a limit on time.
+        If true, any machine would give the same result; false after a time limit.
     """
 
     text: str
@@ -72,32 +72,32 @@ class ToolResult(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """If true, it came to its end."""
+        """If true, the tool finished normally."""
         return self.ended == "ok"
 
 
 class MethodTool(ABC):
-    """A tool, which gives a text for inputs.
+    """A tool that maps inputs to a text.
 
-    A replayable tool is a pure function of its inputs and of what `environment` names: verifiers run it again. The
-    results of any other are recorded, and marked so.
+    A replayable tool is a pure function of its inputs and of everything listed by `environment`: verifiers run it
+    again. The results of any other tool are recorded, and marked as such.
 
     Attributes
     ----------
     name : str
         Its name in requests.
     line : str
-        What it does, in one sentence.
+        A one-sentence description of what it does.
     inputs : mapping of str to ToolInput
         Its inputs.
     output : str
-        What its text is, in one sentence.
+        A one-sentence description of its output.
     version : int
-        Raised when it gives something else for the same inputs (`intact.solving.receipts.versions`).
+        Raised when its result for the same inputs changes (`intact.solving.receipts.versions`).
     uses : tuple of str
         Shared parts with versions of their own.
     replayable : bool
-        If true, the same call gives the same result again.
+        If true, the same call always gives the same result.
     """
 
     name: ClassVar[str]
@@ -113,17 +113,17 @@ class MethodTool(ABC):
         return {}
 
     def address(self, values: Mapping[str, Any]) -> str:
-        """Return the content address of the tool as it serves a call: a digest of name, version and environment."""
+        """Return the content address of the tool for a call: a digest of name, version and environment."""
         stated = {"name": self.name, "version": self.version, "environment": self.environment(values)}
         return canonical.digest("sha256", canonical.encode(stated)).hex()
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the inputs of a call with defaults filled in.
+        """Validate the inputs of a call and fill in defaults.
 
         Raises
         ------
         ParameterError
-            If one is missing, unknown, of another type or too long.
+            If an input is missing, unknown, too long or of the wrong type.
         """
         for name in values:
             if name not in self.inputs:
@@ -140,22 +140,22 @@ class MethodTool(ABC):
 
     @abstractmethod
     def use(self, values: Mapping[str, Any], stop: Event, *, untrusted: bool = False) -> ToolResult:
-        """Return the result for checked inputs. Called in a thread; `stop` ends it early, as if time were over.
+        """Return the result for validated inputs. Called in a thread; `stop` ends it early, like a timeout.
 
         Parameters
         ----------
         untrusted : bool
-            If true, nothing runs without protection, whatever INTACT_SANDBOX says.
+            If true, nothing runs unprotected, whatever INTACT_SANDBOX says.
 
         Raises
         ------
         IntactError
-            If the tool cannot be used here, as where a package or protection is missing.
+            If the tool cannot be used here, for example because a package or the sandbox is missing.
         """
 
 
 class RecordedTool(MethodTool):
-    """A tool of which a record has the results: it takes any inputs, and cannot be used."""
+    """A tool known only from recorded results: it accepts any inputs and cannot be called."""
 
     line = "A tool of which a record has the results."
     inputs: ClassVar[Mapping[str, ToolInput]] = {}
@@ -166,16 +166,16 @@ class RecordedTool(MethodTool):
         self.name = name  # type: ignore[misc]
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the inputs as they are: the tool that made the record knew them."""
+        """Return the inputs unchanged: they were validated by the tool that was recorded."""
         return dict(values)
 
     def use(self, values: Mapping[str, Any], stop: Event, *, untrusted: bool = False) -> ToolResult:
-        """Raise ParameterError: it cannot be used again."""
-        raise ParameterError(f"the tool {self.name} is not here; there are only recorded results of it")
+        """Raise ParameterError, since only recorded results exist."""
+        raise ParameterError(f"the tool {self.name} is not available here; there are only recorded results of it")
 
 
 class ToolUse(NamedTuple):
-    """A call of a tool: its checked inputs and, where results cannot be repeated, the place at which it is made."""
+    """A call of a tool: its validated inputs and, if it is not replayable, the place of the call."""
 
     tool: MethodTool
     values: Mapping[str, Any]
@@ -194,21 +194,21 @@ def _checked(what: str, kind: str, value: Any) -> Any:
     if not all(isinstance(one, str) for one in texts):
         raise ParameterError(wrong)
     if any(len(one) > LONGEST_INPUT for one in texts):
-        raise ParameterError(f"{what} may have {LONGEST_INPUT:,} characters a text; this has more")
+        raise ParameterError(f"{what} may have at most {LONGEST_INPUT:,} characters per text; this has more")
     return value if kind == "text" else texts
 
 
 def clean(text: str, most: int = LONGEST_OUTPUT) -> str:
-    """Return output of a tool as it may be shown: control characters escaped, and at most so many characters.
+    """Make tool output safe to display: escape control characters, and limit its length.
 
-    What steers a terminal, turns the direction of writing or cannot be seen is written as Python escapes it, but for
-    line feeds and tabs.
+    Characters that control a terminal, change the writing direction or are invisible are escaped as in Python; line
+    feeds and tabs are kept.
     """
     return shorten(_UNSAFE.sub(_escape, text.replace("\r\n", "\n")), most)
 
 
 def shorten(text: str, most: int) -> str:
-    """Return a text of at most so many characters: its beginning, a line with the number left out, and its end."""
+    """Shorten a text to a maximum length: its beginning, a line with the total number of characters, and its end."""
     if len(text) <= most:
         return text
     line = f"\n... {len(text):,} characters in all ...\n"

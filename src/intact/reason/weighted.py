@@ -1,4 +1,4 @@
-"""A weighted population: what particle methods, votes and searches transform (docs/reasoning.md, Compositions)."""
+"""A weighted population, which particle methods, votes and searches transform (docs/reasoning.md, Compositions)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from intact.reason.weights import effective_size, log_mean, relative
 
 X = TypeVar("X")
 Keeps: TypeAlias = Literal["exactly", "in expectation", "up to a factor", "no"]
-"""How the outcome of a transformer has the measure that is stated as its meaning: for every draw, in expectation over
-its own draws, for every draw but for a factor that all particles share, or not at all."""
+"""The sense in which a transformer's result has the measure stated as its meaning: for every draw, in expectation over
+its own draws, for every draw up to a factor shared by all particles, or not at all.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The weight e^value, kept as its logarithm, so that products of many factors do not underflow.
+    """The weight e^value, stored as its logarithm, so that products of many factors do not underflow.
 
-    0 has the logarithm -inf, and stays 0 by whatever it is multiplied or divided.
+    The weight 0 has the logarithm -inf, and stays 0 when multiplied or divided by anything.
     """
 
     value: float
 
     @classmethod
     def of(cls, number: Number) -> Log:
-        """Return a number of at least 0 as a logarithm, rounded once."""
+        """Convert a number of at least 0 to a logarithm, rounded once."""
         return cls(ln(float(number)))
 
     def __bool__(self) -> bool:
@@ -46,11 +47,11 @@ class Log:
 
 
 Weight: TypeAlias = Number | Log
-"""A number of at least 0: exact, or a logarithm."""
+"""A number of at least 0: exact, or as a logarithm."""
 
 
 class Law(NamedTuple):
-    """The effect of a transformer on the measure, by the name under which compositions use it."""
+    """The effect of a transformer on the measure, under the name used in compositions."""
 
     name: str
     meaning: str
@@ -59,21 +60,21 @@ class Law(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Weighted(Generic[X]):
-    """Values with weights, which stand for a measure: value i has the mass ``weights[i] / whole``.
+    """Weighted values that represent a measure: value i has the mass ``weights[i] / whole``.
 
-    The meaning of a program that makes one is the expected measure, ``E[sum_i w_i f(x_i)] / whole`` for each f. Nothing
-    is normalised: the mass of all is the evidence.
+    The meaning of a program that makes such a population is the expected measure, ``E[sum_i w_i f(x_i)] / whole`` for
+    each f. Weights are not normalised: the total mass is the evidence.
 
     Attributes
     ----------
     values : tuple
-        Any values; those of methods are texts (`State`, `Trajectory`).
+        Any values; in methods they are texts (`State`, `Trajectory`).
     weights : tuple of Weight
         One for each value.
     whole : number
-        The number of particles that share the mass; a transformer changes it only where its meaning says so.
+        The number of particles that share the mass; a transformer changes it only if its meaning says so.
     history : tuple of Law
-        The transformers that made it, in order; where two populations are joined, those of the second follow.
+        The transformers that made it, in order; when two populations are joined, those of the second follow.
     """
 
     values: tuple[X, ...]
@@ -94,7 +95,7 @@ class Weighted(Generic[X]):
 
     @property
     def mass(self) -> Weight:
-        """The mass of all: the evidence."""
+        """The total mass: the evidence."""
         return mean_weight(self.weights, self.whole)
 
     @property
@@ -104,7 +105,7 @@ class Weighted(Generic[X]):
 
     @property
     def effective_size(self) -> float:
-        """`(sum w)^2 / sum w^2`; 0 if all weights are 0."""
+        """The effective sample size, `(sum w)^2 / sum w^2`; 0 if all weights are 0."""
         return effective_size(self.relative()) if any(self.weights) else 0.0
 
     def relative(self, temperature: float = 1.0) -> list[Number]:
@@ -118,11 +119,11 @@ class Weighted(Generic[X]):
         return relative_weights(self.weights, temperature)
 
     def where(self, holds: Callable[[X], bool]) -> list[int]:
-        """Return the places of the values for which something holds."""
+        """Return the indices of the values that satisfy a condition."""
         return [i for i, value in enumerate(self.values) if holds(value)]
 
     def measure(self) -> dict[X, Fraction]:
-        """Return the mass of each value, exactly; weights that are logarithms are rounded to doubles first."""
+        """Return the exact mass of each value; logarithmic weights are first rounded to doubles."""
         found: dict[X, Fraction] = {}
         for value, one in zip(self.values, self.weights, strict=True):
             mass = Fraction(exp(one.value) if isinstance(one, Log) else one) / Fraction(self.whole)
@@ -144,7 +145,7 @@ def relative_weights(weights: Sequence[Weight], temperature: float = 1.0) -> lis
 
 
 def mean_weight(weights: Sequence[Weight], count: Number, temperature: float = 1.0) -> Weight:
-    """Return ``sum_i w_i^(1/temperature) / count``: a fraction where the weights are numbers, else a logarithm."""
+    """Return ``sum_i w_i^(1/temperature) / count``: a fraction if the weights are numbers, else a logarithm."""
     numbers = [exact_weight(weight) for weight in weights if not isinstance(weight, Log)]
     if temperature == 1 and len(numbers) == len(weights):
         return sum(numbers, Fraction(0)) / Fraction(count)

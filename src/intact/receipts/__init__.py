@@ -1,1 +1,1 @@
-"""Receipts: what a model answered, in a form that anyone with the weights can check exactly (docs/receipts.md)."""
+"""Receipts: records of a model's answers that anyone with the weights can verify exactly (docs/spec/receipts.md)."""

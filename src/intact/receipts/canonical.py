@@ -1,7 +1,7 @@
-"""Canonical JSON (RFC 8785) within bounds of size, and the hash functions that digests of it are taken with.
+"""Canonical JSON (RFC 8785) with size limits, and the hash functions used for its digests.
 
-Documents hold objects, lists, strings, integers, booleans and null, and the names of members are ASCII. Of these the
-standard library writes what RFC 8785 asks for, which the tests compare with the `rfc8785` package.
+Documents contain only objects, lists, strings, integers, booleans and null, and the names of members are ASCII. For
+these, the standard library writes exactly what RFC 8785 requires; the tests compare it with the `rfc8785` package.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from intact._base.packages import install
 
 MOST_BYTES: Final = 8 << 20
 MOST_BYTES_UNICODE: Final = 4 << 20
-"""The limit of a text that is not all ASCII, since each character may then take four bytes."""
+"""The size limit for text that is not all ASCII, since each character may then take four bytes in memory."""
 MOST_VALUES: Final = (1 << 18) + (1 << 12)
-"""Limit on commas and opening brackets outside strings, and so on values."""
+"""Limit on commas and opening brackets outside strings, and thus on values."""
 HashName = Literal["sha256", "blake3"]
 HASHES: Final[tuple[HashName, ...]] = ("sha256", "blake3")
 SIZE: Final = 32
@@ -35,7 +35,7 @@ def encode(value: Any) -> bytes:
     Raises
     ------
     ReceiptError
-        If a text is not Unicode, or lists and objects are nested too deep.
+        If a string is not valid Unicode, or lists and objects are nested too deeply.
     """
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -43,14 +43,18 @@ def encode(value: Any) -> bytes:
             raise RecursionError
         return text.encode()
     except RecursionError:
-        raise ReceiptError(f"nested too deep; at most {strict_json.MOST_DEPTH} lists and objects can be") from None
+        raise ReceiptError(
+            f"nested too deep; at most {strict_json.MOST_DEPTH} levels of lists and objects are allowed"
+        ) from None
     except UnicodeEncodeError as error:
         character = ord(error.object[error.start])
-        raise ReceiptError(f"a text holds the lone surrogate U+{character:04X}, which is no character") from error
+        raise ReceiptError(
+            f"a string contains the lone surrogate U+{character:04X}, which is not a character"
+        ) from error
 
 
 def read(data: bytes, what: str, floats: bool = False) -> Any:
-    """Read a value in any form; memory and time are bounded before it is parsed.
+    """Parse a value in any form; memory and time are bounded before parsing.
 
     Parameters
     ----------
@@ -69,7 +73,7 @@ def read(data: bytes, what: str, floats: bool = False) -> Any:
 
 
 def require_canonical(value: Any, data: bytes, what: str) -> None:
-    """Raise `ReceiptError` if data is not the canonical form of the value that was read from it."""
+    """Raise `ReceiptError` if data is not the canonical form of the value that was parsed from it."""
     canonical = encode(value)
     if canonical != data:
         at = bisect_left(range(len(data)), True, key=lambda i: canonical[: i + 1] != data[: i + 1])
@@ -81,9 +85,9 @@ def check_size(data: bytes, what: str) -> None:
     most = MOST_BYTES if data.isascii() else MOST_BYTES_UNICODE
     if len(data) > most:
         raise ReceiptError(f"{what} has {len(data):,} bytes; expected at most {most:,}")
-    if sum(map(data.count, _MARKS)) <= MOST_VALUES:  # with those inside strings
+    if sum(map(data.count, _MARKS)) <= MOST_VALUES:  # includes those inside strings
         return
-    # Each string but one that ends in an escaped backslash adds two to this difference, and that one adds one.
+    # Each string adds two to this difference, or one if it ends in an escaped backslash.
     if data.count(b'"') - data.count(b'\\"') <= 2 * MOST_VALUES:
         bare = _STRING.sub(b"", data)
         if sum(map(bare.count, _MARKS)) <= MOST_VALUES:
@@ -92,7 +96,7 @@ def check_size(data: bytes, what: str) -> None:
 
 
 class Hash(Protocol):
-    """A hash function at work."""
+    """A hash computation in progress."""
 
     def update(self, data: Any, /) -> Any:
         """Add bytes."""
@@ -102,12 +106,12 @@ class Hash(Protocol):
 
 
 def new_hash(name: HashName) -> Hash:
-    """Begin a digest.
+    """Start a digest.
 
     Raises
     ------
     ParameterError
-        If there is no such function, or the package that has it is missing.
+        If there is no such hash function, or the package that provides it is missing.
     """
     if name == "sha256":
         return hashlib.sha256()
@@ -122,7 +126,7 @@ def new_hash(name: HashName) -> Hash:
 
 
 def digest(name: HashName, *parts: Any) -> bytes:
-    """Return the digest of bytes or buffers, one after the other."""
+    """Return the digest of the concatenation of bytes or buffers."""
     made = new_hash(name)
     for part in parts:
         made.update(part)

@@ -1,4 +1,4 @@
-"""A receipt's commitment to the rows between layers (docs/receipts.md)."""
+"""A receipt's commitment to the rows between layers (docs/spec/receipts.md)."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ MOST_LAYERS: Final = 1 << 12
 
 @dataclass(frozen=True)
 class LayerCommitment:
-    """The commitment of a receipt to the rows between layers.
+    """A receipt's commitment to the rows between layers.
 
     Attributes
     ----------
     count : int
         The number of layers.
     root : bytes
-        Over the roots of all boundaries, one more than there are layers.
+        The Merkle root over the roots of all boundaries, of which there is one more than layers.
     """
 
     count: int
     root: bytes
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return {"count": self.count, "root": self.root.hex()}
 
     @classmethod
     def from_document(cls, value: Any) -> LayerCommitment:
-        """Read what `to_document` returns."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, "layers", ("count", "root"))
         return cls(fields.integer("count", 1, MOST_LAYERS), fields.digest("root"))

@@ -1,4 +1,4 @@
-"""The mix that a receipt's tokens are drawn from: its name, version and integers, and its further streams."""
+"""The mix that a receipt's tokens are sampled from: its name, version and integer parameters, and its extra streams."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _LARGEST: Final = 1 << 40
 
 @dataclass(frozen=True)
 class StreamSource:
-    """A further stream: the same model after another prompt, or another model after the same one.
+    """An extra stream: the same model with another prompt, or another model with the same prompt.
 
     Attributes
     ----------
     prompt : tuple of int or None
-        The tokens of its own prompt; None for the request's.
+        The tokens of its own prompt; None for the request's prompt.
     source : PromptSource or None
-        What these were made from, if it is known.
+        The source of these tokens, if known.
     model : ModelDigests or None
-        The other model, in the same arithmetic; None for the receipt's.
+        The other model, with the same arithmetic; None for the receipt's model.
     """
 
     prompt: tuple[int, ...] | None = None
@@ -36,11 +36,11 @@ class StreamSource:
 
     @property
     def kind(self) -> StreamKind:
-        """The kind of stream that it is."""
+        """The kind of the stream."""
         return "shadow" if self.model is None else "partner"
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return {
             "prompt": None if self.prompt is None else list(self.prompt),
             "source": self.source and self.source.to_document(),
@@ -49,7 +49,7 @@ class StreamSource:
 
     @classmethod
     def from_document(cls, value: Any, where: str) -> StreamSource:
-        """Read what `to_document` returns."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, where, ("prompt", "source", "model"))
         place = fields.place("source")
         found = cls(
@@ -64,12 +64,12 @@ class StreamSource:
 
 @dataclass(frozen=True)
 class NamedMix:
-    """The rule of a mix, as receipts name it.
+    """The rule of a mix, as named in receipts.
 
     Attributes
     ----------
     parameters : tuple of (str, int)
-        By name, ascending; decimals are millionths.
+        Sorted by name; decimals are in millionths.
     """
 
     name: str
@@ -83,33 +83,33 @@ class NamedMix:
         Raises
         ------
         LookupError
-            If there is none of this name and version here.
+            If this program has no mix of this name and version.
         ParameterError
-            If it does not take these parameters, or what else is stated of it.
+            If the mix does not take these parameters, or does not fit the rest of its description.
         """
         mix = MIXES.get(self.name)
         if mix is None or mix.version != self.version:
             here = "none" if mix is None else f"version {mix.version}"
             wanted = f"version {self.version} of the mix {self.name!r:.60}"
-            raise LookupError(f"its tokens are drawn from {wanted}; here is {here}")
+            raise LookupError(f"its tokens are drawn from {wanted}; this program has {here}")
         self._check(mix)
         return mix_of(mix, dict(self.parameters))
 
     def _check(self, mix: Mix) -> None:
-        """Raise ParameterError unless the mix takes what else is stated of it."""
+        """Raise ParameterError unless the mix fits the rest of its description."""
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return {"name": self.name, "version": self.version, "parameters": dict(self.parameters)}
 
 
 def parameters_of(chosen: ChosenMix) -> tuple[tuple[str, int], ...]:
-    """Return the parameters of a mix as receipts state them."""
+    """Return the parameters of a mix in the form used by receipts."""
     return tuple(sorted(chosen.values.items()))
 
 
 def read_named(fields: Fields) -> NamedMix:
-    """Read what `NamedMix.to_document` returns, of an object that may have more members."""
+    """Parse the result of `NamedMix.to_document`, from an object that may have more members."""
     given = fields.values["parameters"]
     parameters = Fields(given, fields.place("parameters"), list(given) if isinstance(given, dict) else [])
     if not all(name.isascii() and name.isidentifier() for name in parameters.values):
@@ -138,16 +138,16 @@ class Decoding(NamedMix):
 
     @property
     def has_partners(self) -> bool:
-        """If true, a stream is of another model."""
+        """If true, a stream uses another model."""
         return any(stream.model is not None for stream in self.streams)
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return super().to_document() | {"streams": [stream.to_document() for stream in self.streams]}
 
     @classmethod
     def from_document(cls, value: Any) -> Decoding:
-        """Read what `to_document` returns."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, "request.decoding", ("name", "version", "parameters", "streams"))
         named = read_named(fields)
         streams = fields.each("streams", StreamSource.from_document)

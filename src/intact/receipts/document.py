@@ -1,11 +1,11 @@
-"""The receipt of one answer: its parts as values, its chain of digests, and its canonical form (docs/receipts.md).
+"""The receipt of one answer: its parts as values, its chain of digests, and its canonical form (docs/spec/receipts.md).
 
 The chain has a link of 32 bytes for each token of the output:
 
-    link 0 = H("intact-receipt-chain-1" LF, the header's digest)
-    link i = H(link i - 1, token i as four bytes, the input of the head that gave the logits token i was drawn from)
+  link 0 = H("intact-receipt-chain-1" LF, the header's digest)
+  link i = H(link i - 1, token i as four bytes, the head input that produced the logits token i was sampled from)
 
-A link binds everything before it, and the first false one says where an answer leaves the computation.
+A link binds everything before it, so the first false link shows where an answer departs from the computation.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ VERSION: Final = 1
 Finish = Literal["stop", "uncertain", "unlikely", "length", "context"]
 FINISHES: Final[tuple[Finish, ...]] = ("stop", "uncertain", "unlikely", "length", "context")
 Cut = Literal["cancelled"]
-"""Another finish reason, of texts of runs: another text won the race."""
+"""An additional finish reason, for texts of runs: another text won the race."""
 Other = TypeVar("Other")
 """A receipt of another kind."""
 _CHAIN: Final = b"intact-receipt-chain-1\n"
@@ -51,19 +51,19 @@ class Output:
     Attributes
     ----------
     tokens : tuple of int
-        All that were drawn, the one that ended the text included.
+        All sampled tokens, including the one that ended the text.
     finish : {'stop', 'uncertain', 'unlikely', 'length', 'context', 'cancelled'}
-        An end token or stop string, `stop_below`, `stop_mean_below`, `max_tokens`, or the context's end; of a text of a
-        run also that another won.
+        An end token or stop string, `stop_below`, `stop_mean_below`, `max_tokens`, or the end of the context;
+        'cancelled' only for a text of a run that lost to another one.
     text : str
         The text of the tokens, without the stop string or end token.
     logprobs : tuple of int or None
         Natural log-probabilities of the tokens under the model, times 2^24.
     top : bytes or None
-        The likeliest tokens at each place (`intact.receipts.likeliest`). Only texts of runs have them, and the run's
-        receipt writes them.
+        The likeliest tokens at each position (`intact.receipts.likeliest`). Only texts of runs have them, and they are
+        stored in the run's receipt.
     spread : bytes or None
-        The spread of the distribution at each place (`intact.receipts.spreads`); likewise of texts of runs alone.
+        The spread of the distribution at each position (`intact.receipts.spreads`); also only for texts of runs.
     """
 
     tokens: tuple[int, ...]
@@ -74,13 +74,13 @@ class Output:
     spread: bytes | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         logprobs = None if self.logprobs is None else list(self.logprobs)
         return {"tokens": list(self.tokens), "finish": self.finish, "text": self.text, "logprobs": logprobs}
 
     @classmethod
     def from_document(cls, value: Any, finishes: Sequence[Finish | Cut] = FINISHES) -> Output:
-        """Read what `to_document` returns."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, "output", ("tokens", "finish", "text", "logprobs"))
         tokens = fields.integers("tokens", shortest=1)
         logprobs = fields.maybe("logprobs", lambda name: fields.integers(name, -_LOGPROB, 0))
@@ -91,7 +91,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Header:
-    """Everything that decides an answer: model, arithmetic and request. Its digest seeds the chain."""
+    """Everything that determines an answer: model, arithmetic and request. Its digest seeds the chain."""
 
     model: ModelDigests
     numerics: Numerics
@@ -99,7 +99,7 @@ class Header:
     hash: HashName = "sha256"
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -117,26 +117,26 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True)
 class AnyReceipt(ABC):
-    """The part that receipts of all kinds share: how they are read, written, signed and saved.
+    """The part that receipts of all kinds share: parsing, writing, signing and saving.
 
     Attributes
     ----------
     signature : Signature or None
-        The signature of `digest`, if it is signed.
+        The signature of `digest`, if the receipt is signed.
     """
 
     signature: Signature | None = None
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """Read a receipt; nothing in it is trusted.
+        """Parse a receipt; its content is not trusted.
 
         Raises
         ------
         NewerReceiptError
-            If it is of a later version.
+            If it has a later version.
         ReceiptError
-            If it is no receipt: too large, no canonical JSON, or with a member that is missing, unknown or impossible.
+            If it is not a receipt: too large, not canonical JSON, or with a missing, unknown or invalid member.
         """
         value = canonical.read(data, "the receipt")
         receipt = cls.from_document(value)
@@ -148,19 +148,19 @@ class AnyReceipt(ABC):
     @classmethod
     @abstractmethod
     def from_document(cls, value: Any) -> Self:
-        """Read its members in a receipt; the signature, which may be there, is left aside."""
+        """Parse the members of a receipt; an optional signature is ignored."""
 
     @property
     def digest(self) -> bytes:
-        """The digest that is signed: SHA-256 of its canonical form without the signature, if its kind has no other."""
+        """The digest that is signed: by default, SHA-256 of the canonical form without the signature."""
         return digest("sha256", canonical.encode(self.unsigned()))
 
     @abstractmethod
     def unsigned(self) -> dict[str, Any]:
-        """Return its members in a receipt, except for the signature."""
+        """Return the receipt as a JSON object, without the signature."""
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         signature = {} if self.signature is None else {"signature": self.signature.to_document()}
         return self.unsigned() | signature
 
@@ -177,11 +177,11 @@ class AnyReceipt(ABC):
         return data
 
     def signed(self, signature: Signature | None) -> Self:
-        """Return the same receipt with a signature."""
+        """Return the same receipt with this signature."""
         return replace(self, signature=signature)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write it to a file as `write_receipts` does."""
+        """Write it to a file, as `write_receipts` does."""
         write_receipts(Path(path), [self])
 
 
@@ -194,7 +194,7 @@ class Receipt(AnyReceipt):
     chain : bytes
         A link of 32 bytes for each token of the output.
     layers : LayerCommitment or None
-        The commitment to the rows between layers, if it has one.
+        The commitment to the rows between layers, if any.
     """
 
     header: Header
@@ -210,7 +210,7 @@ class Receipt(AnyReceipt):
 
     @property
     def count(self) -> int:
-        """The number of tokens of the output."""
+        """The number of output tokens."""
         return len(self.output.tokens)
 
     def __repr__(self) -> str:
@@ -218,11 +218,11 @@ class Receipt(AnyReceipt):
         return f"Receipt({self.header.hash}:{self.digest.hex()[:16]}, {self.count} tokens{signed})"
 
     def link(self, index: int) -> bytes:
-        """Return the link of a token of the output."""
+        """Return the link of an output token."""
         return self.chain[SIZE * index : SIZE * (index + 1)]
 
     def unsigned(self) -> dict[str, Any]:
-        """Return its members in a receipt, except for the signature."""
+        """Return the receipt as a JSON object, without the signature."""
         layers = {} if self.layers is None else {"layers": self.layers.to_document()}
         return {
             **self.header.to_document(),
@@ -233,12 +233,12 @@ class Receipt(AnyReceipt):
 
     @property
     def digest(self) -> bytes:
-        """The digest of its canonical form without the signature: what a signature signs."""
+        """The digest of the canonical form without the signature; this is the digest that is signed."""
         return digest(self.header.hash, canonical.encode(self.unsigned()))
 
     @classmethod
     def from_document(cls, value: Any) -> Receipt:
-        """Read what `unsigned` returns."""
+        """Parse the result of `unsigned`."""
         check_kind(value, "receipt", FORMAT, VERSION)
         fields = Fields(value, "the receipt", (*_HEADER, "output", "chain"), ("layers", "signature"))
         return cls(
@@ -255,7 +255,7 @@ class Receipt(AnyReceipt):
 
 
 def first_link(name: HashName, header: bytes) -> bytes:
-    """Return the link that all links of a chain follow, from the header's digest."""
+    """Return the link that precedes all others in a chain, computed from the header's digest."""
     return digest(name, _CHAIN, header)
 
 
@@ -265,9 +265,9 @@ def next_link(name: HashName, last: bytes, token: int, head: bytes) -> bytes:
     Parameters
     ----------
     last : bytes
-        The link before it.
+        The previous link.
     head : bytes
-        The input of the head there, as `Executor.head_inputs` returns it.
+        The input of the head at this position, as returned by `Executor.head_inputs`.
     """
     return digest(name, last, token.to_bytes(4, "little"), head)
 
@@ -278,7 +278,7 @@ def write_base64(data: bytes) -> str:
 
 
 def read_base64(fields: Fields, name: str) -> bytes:
-    """Read bytes that `write_base64` wrote."""
+    """Decode bytes encoded by `write_base64`."""
     text = fields.text(name)
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -287,19 +287,19 @@ def read_base64(fields: Fields, name: str) -> bytes:
 
 
 def read_any(data: bytes, others: Mapping[str, Callable[[bytes], Other]] = _NO_OTHERS) -> Receipt | Other:
-    """Read a receipt of an answer, or of another kind; nothing in it is trusted.
+    """Parse the receipt of an answer or of another kind; its content is not trusted.
 
     Parameters
     ----------
     others : mapping of str to callable
-        For other formats, such as `intact.solving.receipts.PARSERS`, the function that reads them.
+        The parsing functions for other formats, such as `intact.solving.receipts.PARSERS`.
 
     Raises
     ------
     NewerReceiptError
-        If it is of a later version.
+        If it has a later version.
     ReceiptError
-        If it is no receipt.
+        If it is not a receipt.
     """
     for name, parse in others.items():
         if f'"format":"{name}"'.encode() in data:
@@ -308,12 +308,12 @@ def read_any(data: bytes, others: Mapping[str, Callable[[bytes], Other]] = _NO_O
 
 
 def read_receipts(path: Path, others: Mapping[str, Callable[[bytes], Other]] = _NO_OTHERS) -> Iterator[Receipt | Other]:
-    """Read a file of receipts, one a line, each as by `read_any`.
+    """Read a file with one receipt per line, parsing each with `read_any`.
 
     Raises
     ------
     ReceiptError
-        Naming file and line, if the file cannot be read or a line is no receipt.
+        If the file cannot be read or a line is not a receipt; the message names file and line.
     """
     for number, line in enumerate(read_lines(path), 1):
         try:
@@ -323,7 +323,7 @@ def read_receipts(path: Path, others: Mapping[str, Callable[[bytes], Other]] = _
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Return the lines of a file of receipts, unparsed; of one that is too long for a receipt only the beginning.
+    """Yield the lines of a file of receipts, unparsed; lines too long for a receipt are truncated.
 
     Raises
     ------
@@ -337,17 +337,19 @@ def read_lines(path: Path) -> Iterator[bytes]:
                 if empty and line.startswith(b"GGUF"):
                     raise ReceiptError(f"{path} is a model, not a file of receipts: give it by --model")
                 rest, empty = line, False
-                while len(rest) == most and not rest.endswith(b"\n"):  # skipped, or it would count as further lines
+                while len(rest) == most and not rest.endswith(
+                    b"\n"
+                ):  # skip the rest, which would count as further lines
                     rest = file.readline(most)
                 yield line.removesuffix(b"\n")
     except OSError as error:
         raise ReceiptError(f"{path}: cannot be read ({error.strerror or error})") from error
     if empty:
-        raise ReceiptError(f"{path} is empty; expected a receipt a line")
+        raise ReceiptError(f"{path} is empty; expected one receipt per line")
 
 
 def write_receipts(path: Path, receipts: Iterable[AnyReceipt]) -> None:
-    """Write a file of receipts, one a line, whole or not at all. A symbolic link is replaced.
+    """Write a file with one receipt per line, atomically. A symbolic link is replaced.
 
     Raises
     ------

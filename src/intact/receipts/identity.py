@@ -1,6 +1,6 @@
-"""The digests by which a receipt names its model: weights and program, tokenizer, chat template (docs/receipts.md).
+"""The digests that identify a receipt's model: weights and program, tokenizer, chat template (docs/spec/receipts.md).
 
-Weights and program have a Merkle tree: one leaf for the program, one for each tensor (the tree of RFC 6962).
+Weights and program form a Merkle tree with one leaf for the program and one for each tensor (the tree of RFC 6962).
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     from intact.engine.model import LoadedModel, Partner
 
 PROGRAM: Final = ""
-"""The name of the leaf of the program; it comes before all tensors."""
+"""The name of the program's leaf; it sorts before all tensors."""
 _LEAF: Final = b"\0"
 _NODE: Final = b"\1"
 _BLOCK: Final = 1 << 24
-"""Bytes of a tensor that are hashed at a time."""
+"""Number of bytes of a tensor hashed at a time."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """The proof that a leaf belongs to a root: its place among `size` leaves, and the siblings on its way up."""
+    """A proof that a leaf belongs to a root: its index among `size` leaves, and the siblings on its path upwards."""
 
     index: int
     size: int
@@ -60,7 +60,7 @@ class Weights:
     Attributes
     ----------
     names : tuple of str
-        The program's, then the tensors' in the order of their UTF-8.
+        The program's name, then the names of the tensors in the order of their UTF-8 bytes.
     leaves : tuple of bytes
         Their digests.
     """
@@ -80,7 +80,7 @@ class Weights:
         return len(self.names) - 1
 
     def prove(self, name: str) -> Proof:
-        """Return the proof that a tensor, or with an empty name the program, belongs to the root.
+        """Return the proof that a tensor, or the program if the name is empty, belongs to the root.
 
         Raises
         ------
@@ -107,13 +107,13 @@ def digests_of(model: LoadedModel | Partner, hash: HashName = "sha256") -> Model
     Raises
     ------
     ReceiptError
-        If its tokenizer's file has gone.
+        If its tokenizer file no longer exists.
     """
     return _measure(model, hash)[1]
 
 
 def numerics_of(model: LoadedModel | Partner) -> Numerics:
-    """Return the arithmetic that a model runs in."""
+    """Return the arithmetic that a model uses."""
     executor = model.executor
     return Numerics(version_of(executor.profile), executor.profile, executor.bits)
 
@@ -141,7 +141,7 @@ def identify(
     Raises
     ------
     ReceiptError
-        If its tokenizer's file has gone.
+        If its tokenizer file no longer exists.
     """
     weights = measure(program, hash, choose_threads(None))
     return weights, ModelDigests(
@@ -155,13 +155,13 @@ def identify(
 
 
 def _declared_name(checkpoint: Checkpoint) -> str | None:
-    """Return the name that a GGUF file gives its model."""
+    """Return the model name stored in a GGUF file."""
     name: Any = checkpoint.metadata.get("general.name")
     return name if isinstance(name, str) and name else None
 
 
 def template_digest(name: HashName, tokenizer: Tokenizer) -> bytes | None:
-    """Return the digest of a chat template: its text in UTF-8; after a byte 0xFF that of the one for tools, if any."""
+    """Return the digest of a chat template's UTF-8 source; a template for tools is appended after a byte 0xFF."""
     template = tokenizer.chat_template
     if template is None:
         return None
@@ -174,7 +174,7 @@ def tokenizer_digest(name: HashName, checkpoint: Checkpoint, tokenizer: Tokenize
     Raises
     ------
     ReceiptError
-        If its file was removed, or holds a value without a canonical form.
+        If its file was removed, or contains a value without a canonical form.
     """
     describe = _of_gguf if checkpoint.format == "gguf" else _of_folder
     return digest(name, canonical.encode(describe(name, checkpoint, tokenizer)))
@@ -187,7 +187,7 @@ def _of_gguf(name: HashName, checkpoint: Checkpoint, tokenizer: Tokenizer) -> di
 
 
 def _metadata_value(value: Any, key: str) -> Any:
-    """Return a value of metadata with floats as the hexadecimal digits of their binary64 bits."""
+    """Return a metadata value with floats as the hexadecimal digits of their binary64 bits."""
     if isinstance(value, np.ndarray):
         if value.dtype.kind == "f":
             digits = value.astype(">f8").tobytes().hex()
@@ -201,7 +201,7 @@ def _metadata_value(value: Any, key: str) -> Any:
         return [_metadata_value(item, key) for item in value]
     if isinstance(value, bool | str) or (isinstance(value, int) and abs(value) <= LARGEST):
         return value
-    raise ReceiptError(f"{key} holds {value!r:.60}, which has no place in a receipt")
+    raise ReceiptError(f"{key} is {value!r:.60}, which a receipt cannot represent")
 
 
 def _of_folder(name: HashName, checkpoint: Checkpoint, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -221,24 +221,24 @@ def _of_folder(name: HashName, checkpoint: Checkpoint, tokenizer: Tokenizer) -> 
 
 
 def _of_vocabulary(folder: Path) -> dict[str, Any]:
-    """Describe the options beside a vocab.txt, which decide what it makes of a text."""
+    """Describe the options that go with a vocab.txt, which affect tokenisation."""
     file = folder / "tokenizer_config.json"
     config = read_json(file, "the file") if file.exists() else {}
     return {"format": "vocabulary", "options": vocabulary_options(config)}
 
 
 def measure(program: Program, hash: HashName = "sha256", threads: int = 1) -> Weights:  # noqa: A002
-    """Read all tensors of a program and compute their digests; some gigabytes take seconds."""
+    """Read all tensors of a program and compute their digests; this takes seconds for a few gigabytes."""
     names = sorted(program.tensors, key=str.encode)
     by_size = sorted(names, key=lambda name: program.tensors[name].stored_bytes, reverse=True)
-    with ThreadPoolExecutor(max(1, threads)) as pool:  # hash functions release the interpreter's lock
+    with ThreadPoolExecutor(max(1, threads)) as pool:  # hashing releases the GIL
         found = dict(zip(by_size, pool.map(lambda n: tensor_leaf(hash, n, program.tensors[n]), by_size), strict=True))
     leaves = [program_leaf(hash, program), *(found[name] for name in names)]
     return Weights(hash, (PROGRAM, *names), tuple(leaves))
 
 
 def added_digest(program: Program, base: Program) -> bytes:
-    """Return a digest of what a program has beside another's tensors: of its description and its further tensors."""
+    """Return a digest of the parts of a program that `base` lacks: its description and its additional tensors."""
     leaves = [program_leaf("sha256", program)]
     leaves += [
         tensor_leaf("sha256", name, program.tensors[name]) for name in sorted(program.tensors.keys() - base.tensors)
@@ -247,13 +247,13 @@ def added_digest(program: Program, base: Program) -> bytes:
 
 
 def tensor_leaf(hash: HashName, name: str, tensor: Tensor) -> bytes:  # noqa: A002
-    """Return the digest of a tensor: of a zero byte, a line of JSON that names it, and its bytes in the checkpoint."""
+    """Return the digest of a zero byte, a line of JSON that names the tensor, and its bytes in the checkpoint."""
     head = canonical.encode({"kind": tensor.kind, "name": name, "shape": list(tensor.shape)})
     made, data = canonical.new_hash(hash), tensor.data
     made.update(_LEAF + head + b"\n")
     for at in range(0, data.nbytes, _BLOCK):
         made.update(data[at : at + _BLOCK])
-        release(data[at : at + _BLOCK])  # so that the file does not come to lie in memory as a whole
+        release(data[at : at + _BLOCK])  # keeps the whole file from accumulating in memory
     return made.digest()
 
 
@@ -263,7 +263,7 @@ def program_leaf(hash: HashName, program: Program) -> bytes:  # noqa: A002
 
 
 def describe(program: Program) -> dict[str, Any]:
-    """Describe all of a program that decides the answer besides its tensors, without floats."""
+    """Describe everything in a program besides its tensors that affects the answer, without floats."""
     return {
         "architecture": program.architecture,
         "buffers": {name: _members(buffer) for name, buffer in program.buffers.items()},
@@ -279,7 +279,7 @@ def describe(program: Program) -> dict[str, Any]:
 
 
 def _members(value: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass that differ from their defaults: a new field changes no old description."""
+    """Return the fields of a dataclass that differ from their defaults, so a new field changes no old description."""
     found = {f.name: (getattr(value, f.name), f.default) for f in fields(value)}
     return {name: _plain(item) for name, (item, default) in found.items() if default is MISSING or item != default}
 
@@ -293,7 +293,7 @@ def _plain(value: Any) -> Any:
 
 
 def check_proof(hash: HashName, root: bytes, leaf: bytes, proof: Proof) -> bool:  # noqa: A002
-    """Return true if a leaf is at its place in the tree with a root (RFC 9162, section 2.1.3.2)."""
+    """Return true if a leaf is at its index in the tree with this root (RFC 9162, section 2.1.3.2)."""
     index, last, digest = proof.index, proof.size - 1, leaf
     if not 0 <= index <= last:
         return False
@@ -311,7 +311,7 @@ def check_proof(hash: HashName, root: bytes, leaf: bytes, proof: Proof) -> bool:
 
 
 def root_of(hash: HashName, leaves: Sequence[bytes]) -> bytes:  # noqa: A002
-    """Return the root over digests of leaves; the left part is the largest power of two that leaves a right part."""
+    """Return the root over leaf digests; the left subtree has the largest power of two below the number of leaves."""
     if len(leaves) == 1:
         return leaves[0]
     middle = _split(len(leaves))
@@ -319,7 +319,7 @@ def root_of(hash: HashName, leaves: Sequence[bytes]) -> bytes:  # noqa: A002
 
 
 def path_of(hash: HashName, leaves: Sequence[bytes], index: int) -> list[bytes]:  # noqa: A002
-    """Return the siblings on the way from a leaf to the root, lowest first."""
+    """Return the siblings on the path from a leaf to the root, lowest first."""
     if len(leaves) == 1:
         return []
     middle = _split(len(leaves))

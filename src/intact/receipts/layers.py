@@ -1,7 +1,8 @@
-"""The residual stream between layers: what a receipt commits to, and runs of a few layers that compute it.
+"""The residual stream between layers: the rows that a receipt commits to, and partial runs that compute them.
 
-Boundary 0 is what the embedding gives, boundary l + 1 what layer l leaves. The rows of a boundary are the leaves of a
-tree (RFC 6962), and the roots of all boundaries those of another, whose root a receipt may hold (docs/receipts.md).
+Boundary 0 is the output of the embedding, and boundary l + 1 the output of layer l. The rows of a boundary are the
+leaves of a Merkle tree (RFC 6962), and the roots of all boundaries are the leaves of another, whose root a receipt may
+contain (docs/spec/receipts.md).
 """
 
 from __future__ import annotations
@@ -29,27 +30,27 @@ if TYPE_CHECKING:
     from intact.receipts.document import Receipt
 
 CHUNK: Final = 64
-"""Rows of a step, whose logits are all computed: no row ends early."""
+"""Rows of a step. The logits of all of them are computed, so no row ends early."""
 _LEAF: Final = b"\0"
 _NO_ROWS: Final[Mapping[int, NDArray[Any]]] = {}
 
 
 def row_leaf(hash: HashName, boundary: int, position: int, row: NDArray[Any]) -> bytes:  # noqa: A002
-    """Return the digest of a row: of a zero byte, boundary and position in 4 bytes each, and the row's numbers.
+    """Return the digest of a zero byte, boundary and position in 4 bytes each, and the row's numbers.
 
-    They are int64 with 20 fraction bits, or float32 in the fp32 profile, all little-endian.
+    The numbers are int64 with 20 fraction bits, or float32 in the fp32 profile, all little-endian.
     """
     place = boundary.to_bytes(4, "little") + position.to_bytes(4, "little")
     return digest(hash, _LEAF, place, as_stored(row).tobytes())
 
 
 def as_stored(rows: NDArray[Any]) -> NDArray[Any]:
-    """Return rows as they are hashed and written."""
+    """Return rows in the form in which they are hashed and written."""
     return np.ascontiguousarray(rows, "<f4" if rows.dtype == np.float32 else "<i8")
 
 
 def rows_root(hash: HashName, boundary: int, rows: NDArray[Any]) -> bytes:  # noqa: A002
-    """Return the root over the rows of a boundary, one a position."""
+    """Return the root over the rows of a boundary, one for each position."""
     return root_of(hash, [row_leaf(hash, boundary, position, row) for position, row in enumerate(rows)])
 
 
@@ -59,7 +60,7 @@ def layer_count(model: LoadedModel) -> int:
     Raises
     ------
     ParameterError
-        If it cannot be cut between layers, or runs in several processes.
+        If the model cannot be split between layers, or runs in several processes.
     """
     return len(segments(_program(model)).layers)
 
@@ -67,27 +68,27 @@ def layer_count(model: LoadedModel) -> int:
 def _program(model: LoadedModel) -> Program:
     program: Program | None = getattr(model.executor, "program", None)
     if program is None:
-        raise ParameterError("layers are run by a model in one process: load it so")
+        raise ParameterError("running single layers needs a model in one process: load it that way")
     return program
 
 
 class LayerRun:
-    """Runs some layers of a model, each on the rows that it gets or that are given, and keeps what leaves them.
+    """A run of chosen layers of a model, each on rows from the layer before or on given rows, that records outputs.
 
     Parameters
     ----------
     chosen : sequence of int
-        Numbers of layers, ascending.
+        Layer numbers, ascending.
     given : mapping of int to array
-        Of boundaries before a chosen layer, and of the last one, the rows, (positions, width), where they do not come
-        from the chosen layer before.
+        Rows, (positions, width), for those boundaries before a chosen layer, and for the last boundary, that are not
+        computed by the chosen layer before.
     kept : collection of int
-        Boundaries whose rows are kept, of those that are computed.
+        Computed boundaries whose rows are kept.
 
     Attributes
     ----------
     executor : Executor
-        For steps of one sequence.
+        The executor for steps of one sequence.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class LayerRun:
         self._passed = 0
 
     def _exchange(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
-        """Note the rows of a boundary, and put in their place those that enter the next chosen layer."""
+        """Record the rows of a boundary, and replace them with the input of the next chosen layer."""
         boundary, taken = self._reads[self._passed], self._takes[self._passed]
         self._passed += 1
         leaves, kept = self._leaves[boundary], self._rows.get(boundary)
@@ -125,7 +126,7 @@ class LayerRun:
         if taken != boundary:
             rows = self._given[taken]
             for i, position in enumerate(self._positions):
-                if position < len(rows):  # the answer's last token may run along
+                if position < len(rows):  # the answer's last token may be part of the step
                     whole[i] = rows[position]
 
     def close(self) -> None:
@@ -133,12 +134,12 @@ class LayerRun:
         self.executor.close()
 
     def run(self, tokens: NDArray[np.int32], adapter: int = -1) -> None:
-        """Run the tokens of a text.
+        """Run the tokens of a sequence.
 
         Raises
         ------
         CapacityError
-            If there is no memory for the KV cache.
+            If there is not enough memory for the KV cache.
         """
         pages = np.arange(-(-len(tokens) // self.executor.page_size), dtype=np.int32)
         try:
@@ -150,19 +151,19 @@ class LayerRun:
             self.executor.step([SequenceChunk(start, part, pages, adapter=adapter)], np.zeros(0, np.int64))
 
     def root(self, boundary: int, count: int) -> bytes | None:
-        """Return the root over the first rows that were computed of a boundary; None where some were not."""
+        """Return the root over the first rows of a boundary; None if some of them were not computed."""
         leaves = self._leaves[boundary]
         if not all(position in leaves for position in range(count)):
             return None
         return root_of(self._hash, [leaves[position] for position in range(count)])
 
     def rows(self, boundary: int, count: int) -> NDArray[Any]:
-        """Return the first rows of a boundary that is kept, (count, width)."""
+        """Return the first rows of a kept boundary, (count, width)."""
         return np.stack([self._rows[boundary][position] for position in range(count)])
 
 
 class _WholeSteps:
-    """An executor whose steps run all rows to the end, and tell beforehand which they are."""
+    """An executor whose steps run all rows to the end, and announce beforehand which rows they have."""
 
     trees = False
 
@@ -185,7 +186,7 @@ class _WholeSteps:
 
 
 def positions_of(receipt: Receipt) -> int:
-    """Return the number of positions that a receipt's tokens were computed from: all but that of the last one."""
+    """Return the number of positions that a receipt's tokens were computed from: all but the last token's."""
     return len(receipt.header.request.prompt) + receipt.count - 1
 
 
@@ -195,16 +196,16 @@ def trace(model: LoadedModel, receipt: Receipt, adapter: str | None, kept: Colle
     Parameters
     ----------
     adapter : str, optional
-        As of `LoadedModel.variant`.
+        The adapter, as for `LoadedModel.variant`.
     kept : collection of int
-        Boundaries whose rows are wanted.
+        Boundaries whose rows are returned.
 
     Raises
     ------
     ParameterError
-        If the model's layers cannot be run alone, or the answer is drawn from a mix, whose streams are several.
+        If the model's layers cannot be run separately, or the answer is sampled from a mix, which has several streams.
     CapacityError
-        If there is no memory for the KV cache.
+        If there is not enough memory for the KV cache.
     """
     if receipt.header.request.decoding is not None:
         raise ParameterError("the answer is drawn from a mix, of which no receipt commits to layers")
@@ -226,5 +227,5 @@ class LayerTrace(NamedTuple):
 
     @property
     def commitment(self) -> LayerCommitment:
-        """The commitment to them."""
+        """The commitment to all boundaries."""
         return LayerCommitment(len(self.roots) - 1, root_of(self.hash, self.roots))

@@ -1,4 +1,4 @@
-"""The likeliest tokens at each place of a text, as bytes: ten for each, the token's number and its log-probability."""
+"""The likeliest tokens at each position of a text, as bytes: ten for each token, with its id and log-probability."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 Likeliest: TypeAlias = Sequence[tuple[int, int]]
-"""Tokens at one place with their log-probabilities (nats times 2^24, at most 0), the likeliest first."""
+"""Tokens at one position with their log-probabilities (nats times 2^24, at most 0), the likeliest first."""
 _TOKEN: Final = 4
 _LOGPROB: Final = 6
 PAIR: Final = _TOKEN + _LOGPROB
 
 
 def pack(places: Sequence[Likeliest]) -> bytes:
-    """Write them: both numbers little-endian, the log-probability without its sign."""
+    """Encode them: both numbers little-endian, the log-probability without its sign."""
     return b"".join(
         [(token + (-logprob << 8 * _TOKEN)).to_bytes(PAIR, "little") for place in places for token, logprob in place]
     )
 
 
 def unpack(data: bytes, places: int) -> list[tuple[tuple[int, int], ...]]:
-    """Read what `pack` wrote of so many places, each with as many tokens."""
+    """Decode the result of `pack` for this number of positions; each has the same number of tokens."""
     pairs = [
         (
             int.from_bytes(data[start : start + _TOKEN], "little"),

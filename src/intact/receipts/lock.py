@@ -1,4 +1,4 @@
-"""Lock files: models, data, versions and command that a published result is regenerated from (docs/receipts.md)."""
+"""Lock files: the models, data, versions and command that reproduce a published result (docs/spec/receipts.md)."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 FORMAT: Final = "intact-lock"
 VERSION: Final = 2
-"""Written; version 1, which holds no `now`, is read too."""
+"""The version that is written; version 1, which has no `now`, can also be read."""
 LIBRARIES: Final = ("jinja2", "llguidance", "math-verify", "numpy", "scipy", "sympy", "tokenizers")
-"""Libraries that may have a part in a result, besides this package: prompts, masks, scores."""
+"""Libraries besides this package that may affect a result: prompts, masks, scores."""
 CLOCK: Final = frozenset({"seconds"})
 """Members of results that depend on a clock."""
 
 
 @dataclass(frozen=True)
 class LockedModel:
-    """A model by the name that a command or a method calls it, its digests, and the arithmetic it ran in."""
+    """A model under the name used by a command or a method, with its digests and its arithmetic."""
 
     name: str
     digests: ModelDigests
@@ -43,16 +43,16 @@ class LockedModel:
 
     @classmethod
     def of(cls, name: str, model: LoadedModel) -> LockedModel:
-        """Lock a model that is loaded."""
+        """Lock a loaded model."""
         return cls(name, digests_of(model), numerics_of(model))
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a lock, or in the receipt of a run."""
+        """Return it as a JSON object for a lock or the receipt of a run."""
         return {"name": self.name, "digests": self.digests.to_document(), "numerics": self.numerics.to_document()}
 
     @classmethod
     def from_document(cls, value: Any, where: str) -> LockedModel:
-        """Read what `to_document` returns."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, where, ("name", "digests", "numerics"))
         digests = ModelDigests.from_document(fields.values["digests"])
         return cls(fields.text("name"), digests, Numerics.from_document(fields.values["numerics"]))
@@ -60,24 +60,24 @@ class LockedModel:
 
 @dataclass(frozen=True)
 class LockedFile:
-    """A file that a run read: its name, and SHA-256."""
+    """A file that a run read: its name and its SHA-256."""
 
     name: str
     sha256: bytes
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a lock."""
+        """Return it as a JSON object for a lock."""
         return {"name": self.name, "sha256": self.sha256.hex()}
 
     @classmethod
     def from_document(cls, value: Any, where: str) -> LockedFile:
-        """Read what `to_document` returns."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, where, ("name", "sha256"))
         return cls(fields.text("name"), fields.digest("sha256"))
 
     @classmethod
     def of(cls, path: Path) -> LockedFile:
-        """Read a file."""
+        """Lock a file by hashing it."""
         try:
             with path.open("rb") as file:
                 return cls(path.name, hashlib.file_digest(file, "sha256").digest())
@@ -96,12 +96,12 @@ class LockedRun:
     files : tuple of LockedFile
         The files that it read, besides models.
     result : bytes
-        Digest of what it printed (`result_digest`), or SHA-256 of the file that it wrote.
+        The digest of its output (`result_digest`), or the SHA-256 of the file that it wrote.
     written : str or None
         The name of that file.
     now : str or None
-        The time for the command's chat templates (its option ``--now``), such as ``2026-11-20T17:45:00``;
-        None where the command has no such option, and in locks of version 1.
+        The time for the command's chat templates (option ``--now``), such as ``2026-11-20T17:45:00``; None if the
+        command has no such option, and in locks of version 1.
     """
 
     arguments: tuple[str, ...]
@@ -111,7 +111,7 @@ class LockedRun:
     now: str | None = None
 
     def to_document(self, version: int = VERSION) -> dict[str, Any]:
-        """Return its members in a lock of a version."""
+        """Return it as a JSON object for a lock of this version."""
         value = {
             "arguments": list(self.arguments),
             "files": [file.to_document() for file in self.files],
@@ -122,7 +122,7 @@ class LockedRun:
 
     @classmethod
     def from_document(cls, value: Any, version: int = VERSION) -> LockedRun:
-        """Read the members of a lock of a version."""
+        """Parse the JSON object from a lock of this version."""
         fields = Fields(value, "run", ("arguments", "files", "result", "written", *(["now"] if version > 1 else [])))
         arguments = fields.items("arguments")
         if not arguments or not all(isinstance(item, str) for item in arguments):
@@ -136,20 +136,20 @@ class LockedRun:
 
 @dataclass(frozen=True)
 class Lock:
-    """The models, versions and command that a result was made with.
+    """The models, versions and command with which a result was made.
 
     Attributes
     ----------
     package : str
         The version of this package.
     libraries : mapping
-        Versions of other packages that may have had a part in it.
+        Versions of other packages that may affect the result.
     models : tuple of LockedModel
-        All that were loaded.
+        All models that were loaded.
     run : LockedRun or None
-        The command that gives the result; None where a program of its own does.
+        The command that produces the result; None if a separate program does.
     version : int
-        Of the file that it was read from: the digest of a lock stays that of its file.
+        The version of the file that it was read from; it keeps the lock's digest equal to the file's.
     """
 
     package: str
@@ -160,11 +160,11 @@ class Lock:
 
     @classmethod
     def now(cls, models: Iterable[LockedModel], run: LockedRun | None = None) -> Lock:
-        """Return a lock of what is installed here."""
+        """Return a lock with the versions installed here."""
         return cls(intact.__version__, libraries(), tuple(models), run)
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a lock."""
+        """Return it as a JSON object for a lock."""
         return {
             "format": FORMAT,
             "version": self.version,
@@ -176,7 +176,7 @@ class Lock:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the canonical form (RFC 8785): the same however a file is indented."""
+        """SHA-256 of the canonical form (RFC 8785), which does not depend on the file's indentation."""
         return hashlib.sha256(canonical.encode(self.to_document())).digest()
 
     def text(self) -> str:
@@ -185,12 +185,12 @@ class Lock:
 
     @classmethod
     def parse(cls, data: bytes) -> Lock:
-        """Read a lock.
+        """Parse a lock.
 
         Raises
         ------
         LockError
-            If it is none, or of a later version.
+            If it is not a lock, or has a later version.
         """
         try:
             return cls._read(canonical.read(data, "the lock"))
@@ -228,7 +228,7 @@ def lock_model(name: str, path: Path, numerics: Numerics) -> LockedModel:
     Raises
     ------
     FormatError, ModelError
-        If it is no model.
+        If it is not a model.
     """
     with open_checkpoint(path) as checkpoint:
         _, digests = identify(checkpoint, build_program(checkpoint), Tokenizer.from_checkpoint(checkpoint))
@@ -236,7 +236,7 @@ def lock_model(name: str, path: Path, numerics: Numerics) -> LockedModel:
 
 
 def result_digest(result: Any) -> bytes:
-    """Return SHA-256 of a result as JSON, sorted and without spaces; members in `CLOCK` are left out."""
+    """Return the SHA-256 of a result as JSON, sorted and without spaces; members in `CLOCK` are left out."""
     text = json.dumps(_timeless(result), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
@@ -253,11 +253,11 @@ class LockFinding(NamedTuple):
     Attributes
     ----------
     what : str
-        Its subject, such as "weights of smollm2-135m-instruct".
+        The subject, such as "weights of smollm2-135m-instruct".
     locked, found : str
-        The value in the lock, and the one here.
+        The value in the lock, and the value here.
     decides : bool
-        If true, a difference means another result; otherwise the result may be the same.
+        If true, a difference implies a different result; otherwise, the result may still be the same.
     """
 
     what: str
@@ -267,12 +267,12 @@ class LockFinding(NamedTuple):
 
     @property
     def same(self) -> bool:
-        """If true, there is no difference."""
+        """True if the two values are equal."""
         return self.locked == self.found
 
 
 def compare(locked: Lock, here: Lock) -> list[LockFinding]:
-    """Compare a lock with one made here, part by part; models and files go by their places."""
+    """Compare a lock with one made here, item by item; models and files are matched by name."""
     findings = [LockFinding("version of intact", locked.package, here.package, decides=False)]
     findings += [
         LockFinding(f"version of {name}", own, here.libraries.get(name, _ABSENT), decides=False)

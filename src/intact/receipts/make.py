@@ -1,4 +1,4 @@
-"""Make receipts of answers while they are written: a recorder collects every token and the head's input before it."""
+"""Make receipts during generation: a recorder collects every token and the head input before it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from intact.engine.request import Event
 
 IN_A_ROW: Final = 64
-"""Tokens whose links are computed together: until then the head's inputs are kept, one or two KB each."""
+"""Number of tokens whose links are computed together; until then, their head inputs are kept, one or two KB each."""
 
 
 class Chain:
     """The chain of one sample so far, with log-probabilities.
 
-    Links of many tokens are computed in a row: after a step, which reads all weights, the processor's caches hold
-    nothing that they need, and a single one would take several times as long.
+    Links are computed in batches: after a step, which reads all weights, the CPU caches contain nothing that links
+    need, and computing them one by one would take several times as long.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Chain:
 
     @property
     def links(self) -> bytes:
-        """The links of all tokens so far, one after the other."""
+        """The links of all tokens so far, concatenated."""
         self._link()
         return bytes(self._links)
 
@@ -71,12 +71,12 @@ class ChainRecorder:
     header_of : callable
         Returns the header of a sample's receipt; called at the sample's first token.
     logprobs : bool
-        If true, receipts hold log-probabilities.
+        If true, receipts include log-probabilities.
 
     Attributes
     ----------
     chains : dict of int to Chain
-        The chains of the samples that have a token.
+        The chains of the samples that have at least one token.
     """
 
     def __init__(self, header_of: Callable[[int], Header], logprobs: bool = False) -> None:
@@ -91,7 +91,7 @@ class ChainRecorder:
         chain.add(event)
 
     def receipt(self, sample: int, completion: Completion) -> Receipt | None:
-        """Return the receipt of a sample; None if the sample was cut short."""
+        """Return the receipt of a sample; None if the sample was truncated."""
         chain = self.chains.get(sample)
         if chain is None or completion.finish not in get_args(Finish):
             return None
@@ -116,7 +116,7 @@ def header_of(
 
 
 def wanted_hash(receipt: object) -> HashName | None:
-    """Return the hash that the argument `receipt` of `generate` names: False, True (SHA-256) or a hash by its name.
+    """Return the hash selected by the argument `receipt` of `generate`: False, True (SHA-256) or the name of a hash.
 
     Raises
     ------

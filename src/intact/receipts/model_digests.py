@@ -1,4 +1,4 @@
-"""The model and the arithmetic that a receipt names."""
+"""The model and the arithmetic named in a receipt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from intact.numerics.profiles import PROFILES, Profile, parse_profile
 
 @dataclass(frozen=True)
 class ModelDigests:
-    """The model that answered, by its digests.
+    """The digests of the model that answered.
 
     Attributes
     ----------
@@ -23,9 +23,9 @@ class ModelDigests:
     tokenizer, template : bytes
         Digests of tokenizer and chat template; None for a model without a template.
     ends : tuple of int
-        Tokens that end a text, ascending.
+        End tokens, ascending.
     name : str or None
-        The name in the checkpoint. Informative: no verdict depends on it.
+        The name in the checkpoint. Informative only: no verdict depends on it.
     """
 
     weights: bytes
@@ -36,7 +36,7 @@ class ModelDigests:
     name: str | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return {
             "weights": self.weights.hex(),
             "tensors": self.tensors,
@@ -48,7 +48,7 @@ class ModelDigests:
 
     @classmethod
     def from_document(cls, value: Any, where: str = "model") -> ModelDigests:
-        """Read what `to_document` returns, at its place in the receipt."""
+        """Parse the result of `to_document`; `where` is its path in the receipt."""
         fields = Fields(value, where, ("weights", "tensors", "tokenizer", "template", "ends", "name"))
         return cls(
             fields.digest("weights"),
@@ -62,19 +62,19 @@ class ModelDigests:
 
 @dataclass(frozen=True)
 class Numerics:
-    """The arithmetic: its version, the profile, and the bits of matrices that the checkpoint stores as floats."""
+    """The arithmetic: its version, its profile, and the bits of matrices that the checkpoint stores as floats."""
 
     version: str
     profile: Profile
     bits: int = 8
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return {"version": self.version, "profile": self.profile, "bits": self.bits}
 
     @classmethod
     def from_document(cls, value: Any) -> Numerics:
-        """Read what `to_document` returns."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, "numerics", ("version", "profile", "bits"))
         profile = fields.text("profile")
         try:

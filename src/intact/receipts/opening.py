@@ -1,8 +1,11 @@
-"""Openings of receipts: the rows that enter a few layers, with which these can be checked alone (docs/receipts.md).
+"""Openings of receipts: the rows that enter a few layers, so that only these layers are checked.
 
-Whoever wants to know chooses a nonce after the receipt was handed over; it chooses the layers. The maker, or anybody
-with the model, computes the rows that enter them and the head. The checker computes these layers and every draw.
-Of L layers of which m are false, s chosen ones miss all with the chance C(L - m, s) / C(L, s).
+Defined in docs/spec/receipts.md.
+
+The verifier picks a nonce after receiving the receipt; it selects the layers. The maker, or anyone else with the model,
+computes the rows that enter these layers and the head. The verifier computes these layers and every draw.
+
+If m of L layers are false, s selected ones miss all of them with probability C(L - m, s) / C(L, s).
 """
 
 from __future__ import annotations
@@ -32,12 +35,13 @@ if TYPE_CHECKING:
     from intact.engine.model import LoadedModel
 
 LARGEST_ROW: Final = 1 << 61
-"""Bound on the size of a number of the residual stream, with 20 fraction bits (docs/numerics.md, section 11)."""
+"""Bound on the magnitude of a number in the residual stream, with 20 fraction bits (docs/spec/numerics.md, section 11).
+"""
 TAG: Final = b"intact-layer-check-1\n"
 FORMAT: Final = "intact-layer-opening"
 VERSION: Final = "1"
 MEMBERS: Final = {"format", "version", "receipt", "layers", "roots", "leaves"}
-"""Of the metadata of its file."""
+"""The members of its file's metadata."""
 _KINDS: Final = {"I64": "<i8", "F32": "<f4"}
 
 
@@ -54,9 +58,10 @@ class Opening:
     roots : tuple of bytes
         The roots of all boundaries.
     leaves : tuple of bytes
-        Of the model's weights (`Weights.leaves`), so that a checker need read no tensor but those it computes with.
+        The leaves of the model's weights (`Weights.leaves`), so that a verifier need only read the tensors that it
+        computes with.
     rows : mapping of int to array
-        By boundary, of each layer that is opened and of the head: what enters it, (positions, width).
+        For each opened layer and for the head, by boundary: its input rows, (positions, width).
     """
 
     receipt: bytes
@@ -66,7 +71,7 @@ class Opening:
     rows: Mapping[int, NDArray[Any]] = field(repr=False)
 
     def save(self, path: Path) -> None:
-        """Write it to a file, whole or not at all: safetensors with a tensor `boundary.N` for each boundary.
+        """Write it to a file, atomically: safetensors with a tensor `boundary.N` for each boundary.
 
         Raises
         ------
@@ -91,17 +96,17 @@ class Opening:
 
     @classmethod
     def load(cls, path: Path) -> Opening:
-        """Read a file; nothing in it is trusted.
+        """Read a file; its content is not trusted.
 
         Raises
         ------
         ReceiptError
-            If it is no opening.
+            If it is not an opening.
         """
         try:
             metadata, tensors = read_metadata(path), read_safetensors(path)
         except FormatError as error:
-            raise ReceiptError(f"no opening of a receipt: {error}") from error
+            raise ReceiptError(f"not an opening of a receipt: {error}") from error
         if metadata.get("format") != FORMAT or metadata.get("version") != VERSION or metadata.keys() != MEMBERS:
             raise ReceiptError(f"{path}: expected an opening ({FORMAT} {VERSION}), as `intact receipt open` writes it")
         layers = _numbers(metadata["layers"])
@@ -112,13 +117,13 @@ class Opening:
         kinds = {tensor.kind for tensor in tensors.values()}
         good = layers and len(receipts) == 1 and len(roots) > 1 and tensors.keys() == names.keys() and len(shapes) == 1
         if not good or len(kinds) != 1 or not kinds <= _KINDS.keys() or len(next(iter(shapes))) != 2:
-            raise ReceiptError(f"{path}: its layers, digests or rows are none of an opening")
+            raise ReceiptError(f"{path}: its layers, digests or rows are not those of an opening")
         rows = {names[n]: t.data.view(_KINDS[t.kind]).reshape(t.shape) for n, t in tensors.items()}
         return cls(receipts[0], layers, roots, leaves, rows=rows)
 
 
 def _numbers(text: Any) -> tuple[int, ...]:
-    """Return ascending numbers that commas part; none where it is something else."""
+    """Parse ascending numbers separated by commas; return an empty tuple if the text is anything else."""
     parts = text.split(",") if isinstance(text, str) else []
     if not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
         return ()
@@ -128,68 +133,72 @@ def _numbers(text: Any) -> tuple[int, ...]:
 
 
 def _digests(text: Any) -> tuple[bytes, ...]:
-    """Return the digests of hexadecimal digits; none where they are something else."""
+    """Parse concatenated digests in hexadecimal; return an empty tuple if the text is anything else."""
     try:
         data = bytes.fromhex(text) if isinstance(text, str) else b""
     except ValueError:
         return ()
-    if len(data) % SIZE or data.hex() != text:  # `fromhex` takes spaces and upper case as well
+    if len(data) % SIZE or data.hex() != text:  # `fromhex` also accepts spaces and upper case
         return ()
     return tuple(data[at : at + SIZE] for at in range(0, len(data), SIZE))
 
 
 def choose_layers(nonce: str, receipt: bytes, count: int, chosen: int) -> tuple[int, ...]:
-    """Return the layers that a nonce chooses: those with the least SHA-256 of nonce, receipt and number.
+    """Return the layers that a nonce selects: those with the least SHA-256 of nonce, receipt and number.
 
     Parameters
     ----------
     receipt : bytes
-        Its digest.
+        The receipt's digest.
     count, chosen : int
-        How many layers there are, and how many are chosen.
+        The number of layers, and the number to select.
 
     Raises
     ------
     ParameterError
-        If there are not so many.
+        If the receipt has fewer layers than are to be selected.
     """
     if not 1 <= chosen <= count:
-        raise ParameterError(f"the layers to check must be 1 to {count}, as the receipt has so many; got {chosen}")
+        raise ParameterError(
+            f"the number of layers to check must be from 1 to {count}, as in the receipt; got {chosen}"
+        )
     text = TAG + nonce.encode() + b"\n" + receipt
     ranks = sorted(range(count), key=lambda layer: hashlib.sha256(text + layer.to_bytes(4, "little")).digest())
     return tuple(sorted(ranks[:chosen]))
 
 
 def commit(model: LoadedModel, receipt: Receipt) -> Receipt:
-    """Return a receipt that commits to the rows between layers, unsigned. The answer is run once; nothing is verified.
+    """Return an unsigned receipt that commits to the rows between layers.
+
+    The answer is run once; nothing is verified.
 
     Raises
     ------
     ParameterError
-        If the model's layers cannot be run alone, or the answer is drawn from a mix.
+        If the model's layers cannot be run separately, or the answer is sampled from a mix.
     """
     found = trace(model, receipt, adapter_of(model, receipt.header))
     return replace(receipt, layers=found.commitment, signature=None)
 
 
 def open_layers(model: LoadedModel, receipt: Receipt, nonce: str, layers: int = 1) -> Opening:
-    """Return the opening of a receipt that a nonce asks for. The answer is run once.
+    """Return the opening of a receipt for a nonce. The answer is run once.
 
     Parameters
     ----------
     layers : int
-        How many are opened.
+        Number of layers to open.
 
     Raises
     ------
     ReceiptError
-        If the receipt commits to no layers, or this model computes others.
+        If the receipt does not commit to layers, or this model computes different ones.
     """
     claimed = receipt.layers
     if claimed is None:
         raise ReceiptError("the receipt commits to no layers: `intact receipt commit` makes one that does")
     if claimed.count != layer_count(model):
-        raise ReceiptError(f"the receipt is of a model with {claimed.count} layers; this one has {layer_count(model)}")
+        raise ReceiptError(f"the receipt is for a model with {claimed.count} layers; this one has {layer_count(model)}")
     chosen = choose_layers(nonce, receipt.digest, claimed.count, layers)
     found = trace(model, receipt, adapter_of(model, receipt.header), {*chosen, claimed.count})
     if found.commitment != claimed:
@@ -206,19 +215,19 @@ def check(
     layers: int = 1,
     signed_by: bytes | None = None,
 ) -> Verdict:
-    """Verify a receipt by the layers that a nonce chooses: these are computed, and every draw.
+    """Verify a receipt by the layers that a nonce selects: these are computed, and so is every draw.
 
     Parameters
     ----------
     layers : int
-        How many are checked.
+        Number of layers to check.
     signed_by : bytes, optional
-        As of `verify`.
+        The required public key, as for `verify`.
 
     Returns
     -------
     Verdict
-        'partial' where all is true and some layers were left out.
+        'partial' if everything checked is true but some layers were left out.
     """
     if rejected := rejected_by_header(model, receipt, signed_by):
         return rejected
@@ -236,11 +245,11 @@ def check(
     chosen, count = choose_layers(nonce, receipt.digest, claimed.count, layers), positions_of(receipt)
     if opening.receipt != receipt.digest or opening.layers != chosen:
         wanted = ", ".join(map(str, chosen))
-        return _unverifiable(f"the opening is not of layers {wanted} of this receipt")
+        return _unverifiable(f"the opening is not for layers {wanted} of this receipt")
     if len(opening.roots) != claimed.count + 1 or root_of(name, opening.roots) != claimed.root:
         return _false("the roots that were opened are not those that the receipt commits to")
     if opening.leaves != weights_of(model.variant(adapter_of(model, receipt.header)), name).leaves:
-        return _false("its leaves are not those of the weights that the receipt names")
+        return _false("its leaves do not match the weights named in the receipt")
     width = model.program.buffers[STREAM].width
     for boundary, rows in opening.rows.items():
         if rows.shape != (count, width) or rows_root(name, boundary, rows) != opening.roots[boundary]:
@@ -252,12 +261,12 @@ def check(
         try:
             (verdict,) = verify_together(model.on(engine), [receipt], signed_by=signed_by, layers=False)
         except ModelError as error:
-            return _false(f"the layers do not run on the opened rows: {error}")
+            return _false(f"the layers cannot run on the opened rows: {error}")
         for layer in (-1, *chosen):
             root = run.root(layer + 1, count)
             if root != opening.roots[layer + 1] and (root is not None or verdict.outcome == "true"):
                 where = "the embedding" if layer < 0 else f"layer {layer}"
-                return replace(_false(f"{where} gives other rows than the receipt says"), checked=verdict.checked)
+                return replace(_false(f"{where} gives other rows than the receipt states"), checked=verdict.checked)
     if verdict.outcome != "true" or len(chosen) == claimed.count:
         return verdict
     detail = (

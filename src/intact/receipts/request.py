@@ -1,6 +1,6 @@
-"""The request that a receipt holds: prompt, what the prompt was made from, and sampling parameters.
+"""The request in a receipt: prompt, the source of the prompt, and sampling parameters.
 
-Every parameter that can change a token is there; decimals are written as text.
+It contains every parameter that can change a token; decimals are written as strings.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ MOST_PARTS: Final = 16
 """Limit on the parts of a branch."""
 MOST_STOPS: Final = 256
 LONGEST_STOP: Final = 1024
-"""Characters: each token of an answer is searched for all stop strings, and a verifier does not choose them."""
+"""Limit in characters: every token is matched against all stop strings, which a verifier does not choose."""
 NUMBERS: Final = {n: one for n, one in DEFINITIONS.items() if one.draws and one.kind in ("integer", "decimal", "flag")}
 """The sampling parameters that are numbers or booleans."""
 _OPTIONAL: Final = {name for name, one in NUMBERS.items() if name in RULES or one.later}
-"""Members where they are not the default: the parameters of added rules, and those younger than version 1."""
+"""Members that are omitted if they have their defaults: parameters of added rules, and those newer than version 1."""
 _NAMES: Final = (*(name for name in NUMBERS if name not in _OPTIONAL), "stop", "logit_bias", "constraint")
-"""The members that a receipt always has."""
+"""The members that every receipt has."""
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9]\d{0,3})(?:\.\d{0,5}[1-9])?", re.ASCII)
 _INTEGER: Final = re.compile(r"0|-?[1-9]\d{0,19}", re.ASCII)
 _NEVER: Final = "-inf"
@@ -47,15 +47,15 @@ class AnswerRequest:
     prompt : tuple of int
         Its tokens.
     parameters : SamplingParameters
-        How tokens are drawn, and when the answer ends; the seed is among them.
+        The sampling and stopping parameters, including the seed.
     branch : tuple of str and int
         The name of the random draws besides the seed: by default the prompt's name and the sample's number.
     compiler : str or None
-        The compiler of the constraint, such as `llguidance 1.3.0`; None without one.
+        The compiler of the constraint, such as `llguidance 1.3.0`; None without a constraint.
     source : PromptSource or None
-        What the tokens were made from, if it is known.
+        The source of the tokens, if known.
     decoding : Decoding or None
-        The mix that tokens are drawn from, if it is one.
+        The mix that tokens are sampled from, if any.
     """
 
     prompt: tuple[int, ...]
@@ -66,7 +66,7 @@ class AnswerRequest:
     decoding: Decoding | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         decoding = {} if self.decoding is None else {"decoding": self.decoding.to_document()}
         return decoding | {
             "prompt": list(self.prompt),
@@ -78,7 +78,7 @@ class AnswerRequest:
 
     @classmethod
     def from_document(cls, value: Any) -> AnswerRequest:
-        """Read what `to_document` returns."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, "request", ("prompt", "sampling", "branch", "compiler", "source"), ("decoding",))
         parameters = sampling_from_document(fields.values["sampling"], "request.sampling")
         branch = fields.values["branch"]
@@ -100,7 +100,7 @@ class AnswerRequest:
 
 @lru_cache(256)
 def decimal_text(value: float) -> str:
-    """Write a number of at most 6 decimals in its shortest form: -2, 0.7, 1000."""
+    """Format a number of at most 6 decimals in its shortest form: -2, 0.7, 1000."""
     whole, rest = divmod(abs(millionths(value)), DECIMALS)
     digits = f"{rest:06}".rstrip("0")
     return ("-" if value < 0 else "") + str(whole) + ("." + digits if digits else "")
@@ -112,7 +112,7 @@ def sampling_to_document(parameters: SamplingParameters) -> dict[str, Any]:
     Raises
     ------
     ReceiptError
-        If there are more stop strings than a receipt may hold.
+        If there are more stop strings than a receipt may have.
     """
     _check_stops(parameters.stop, "stop")
     written = [name for name in NUMBERS if name not in _OPTIONAL or name in parameters.changed]
@@ -130,12 +130,12 @@ def sampling_to_document(parameters: SamplingParameters) -> dict[str, Any]:
 
 
 def sampling_from_document(value: Any, where: str) -> SamplingParameters:
-    """Read what `sampling_to_document` returns.
+    """Parse the result of `sampling_to_document`.
 
     Raises
     ------
     ReceiptError
-        If a member is missing, unknown or impossible.
+        If a member is missing, unknown or invalid.
     """
     added = [name for name in _OPTIONAL if isinstance(value, dict) and name in value]
     fields = Fields(value, where, (*_NAMES, *added))
@@ -154,7 +154,7 @@ def sampling_from_document(value: Any, where: str) -> SamplingParameters:
 
 
 class NumberForm(NamedTuple):
-    """One way in which receipts hold numbers and booleans: its JSON schema, its writer and its reader."""
+    """The representation of a number or boolean in receipts: its JSON schema, its writer and its reader."""
 
     schema: dict[str, Any]
     write: Callable[[Any], Any]
@@ -162,7 +162,7 @@ class NumberForm(NamedTuple):
 
 
 def form_of(definition: Definition) -> NumberForm:
-    """Return the form in which a receipt holds a parameter that is a number or a boolean."""
+    """Return the representation in receipts of a parameter that is a number or a boolean."""
     if definition.kind == "flag":
         return NumberForm({"type": "boolean"}, bool, Fields.flag)
     if definition.kind == "decimal":
@@ -192,7 +192,7 @@ def _is_decimal(text: object) -> bool:
 
 
 def read_decimal(fields: Fields, name: str) -> float:
-    """Read what `decimal_text` wrote."""
+    """Parse the result of `decimal_text`."""
     text = fields.text(name)
     if not _is_decimal(text):
         fields.fail(name, "a decimal number of at most 6 decimals in its shortest form, as text")

@@ -1,4 +1,4 @@
-"""The JSON schema of receipts, which other programs can check documents against."""
+"""The JSON schema of receipts, against which other programs can validate documents."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from intact.receipts.request import NUMBERS, form_of
 
 
 def schema() -> dict[str, Any]:
-    """Return the schema, as JSON Schema 2020-12 has it; with the parameters of sampling rules that are installed."""
+    """Return the schema (JSON Schema 2020-12), including the parameters of installed sampling rules."""
     found: dict[str, Any] = json.loads(files("intact.receipts").joinpath("receipt.schema.json").read_bytes())
     properties = {name: form_of(definition).schema for name, definition in NUMBERS.items()}
-    found["$defs"]["sampling"]["properties"] |= properties  # the file's own, and those of added rules
+    found["$defs"]["sampling"]["properties"] |= properties  # parameters in the file, and those of added rules
     return found

@@ -1,4 +1,4 @@
-"""Ed25519 signatures of receipts (RFC 8032), by the package `cryptography`; keys in files of their own."""
+"""Ed25519 signatures of receipts (RFC 8032), using the package `cryptography`; each key has its own file."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _VALUE: Final = 64
 _PRIME: Final = (1 << 255) - 19
 _EIGHTH: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 _SMALL_ORDER: Final = frozenset({0, 1, _PRIME - 1, _EIGHTH, _PRIME - _EIGHTH})
-"""The y of the eight points P of edwards25519 with 8 P = 0: of order 4, 1, 2, and 8 twice."""
+"""The y coordinates of the eight points P of edwards25519 with 8 P = 0: of order 4, 1, 2, and 8 twice."""
 _LARGEST: Final = 1 << 14
-"""Bytes of a file with a key."""
+"""Maximum size of a key file in bytes."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Signature:
     value: bytes
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         return {"key": self.key.hex(), "value": self.value.hex()}
 
     @classmethod
     def from_document(cls, value: Any) -> Signature:
-        """Read what `to_document` returns."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, "signature", ("key", "value"))
         return cls(fields.digits("key", _PUBLIC), fields.digits("value", _VALUE))
 
     def holds(self, digest: bytes) -> bool:
-        """Return true if the key's owner signed a receipt's digest; never for a key that `is_weak`.
+        """Return true if the key's owner signed a receipt's digest; always false for a key that `is_weak`.
 
         Raises
         ------
@@ -66,11 +66,12 @@ class Signature:
 
 
 def is_weak(key: bytes) -> bool:
-    """Return true for a public key that nobody owns, or that is not in its only valid form.
+    """Return true for a public key without a private key, or one that is not in its only valid form.
 
-    For a point of small order a signature that holds for any message can be made without a private key: for the neutral
-    element, R = 0 and S = 0. A y of the prime 2^255 - 19 or more is another form of a smaller one (RFC 8032, section
-    5.1.3, step 1); the invalid forms with x = 0 and the sign bit set are of points of small order, too.
+    For a point of small order, a signature that is valid for any message can be made without a private key: for the
+    neutral element, R = 0 and S = 0. A y of 2^255 - 19 (the prime) or more is another form of a smaller one (RFC 8032,
+    section 5.1.3, step 1); the invalid forms with x = 0 and the sign bit set also belong to points of small order.
+
     Chalkias, Garillot, Nikolaenko: Taming the many EdDSAs (2020), sections 3 and 5.
     """
     y = int.from_bytes(key, "little") & ((1 << 255) - 1)
@@ -78,7 +79,7 @@ def is_weak(key: bytes) -> bool:
 
 
 class SigningKey:
-    """A private key. Made by `new_key` or `read_key`."""
+    """A private key, created by `new_key` or `read_key`."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
@@ -89,17 +90,17 @@ class SigningKey:
         return self._key.public_key().public_bytes_raw()
 
     def sign(self, digest: bytes) -> Signature:
-        """Sign a receipt's digest; the same digest gives the same signature."""
+        """Sign a receipt's digest; signing is deterministic."""
         return Signature(self.public, self._key.sign(_CONTEXT + digest))
 
 
 def new_key(path: Path) -> SigningKey:
-    """Make a key, and write it to a file that its owner alone may read; the public key beside it, in `path`.pub.
+    """Create a key in a file that only its owner can read, and write the public key to `path`.pub.
 
     Raises
     ------
     ParameterError
-        If there is such a file, it cannot be written, or the package `cryptography` is missing.
+        If one of the files exists already or cannot be written, or the package `cryptography` is missing.
     """
     _need_cryptography()
     from cryptography.hazmat.primitives import serialization
@@ -112,7 +113,7 @@ def new_key(path: Path) -> SigningKey:
     )
     public_file = path.with_name(path.name + PUBLIC_SUFFIX)
     if public_file.exists():
-        raise ParameterError(f"{public_file} is there already; keys are never overwritten: choose another name")
+        raise ParameterError(f"{public_file} exists already; keys are never overwritten: choose another name")
     _write_new(path, pem, 0o600)
     try:
         _write_new(public_file, made.public.hex().encode() + b"\n", 0o644)
@@ -126,7 +127,7 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
-        raise ParameterError(f"{path} is there already; keys are never overwritten: choose another name") from None
+        raise ParameterError(f"{path} exists already; keys are never overwritten: choose another name") from None
     except OSError as error:
         raise ParameterError(f"{path}: cannot be written ({error.strerror})") from error
     try:
@@ -143,7 +144,7 @@ def read_key(path: Path) -> SigningKey:
     Raises
     ------
     ParameterError
-        If it is no Ed25519 key in PEM without a password, others may read it, or `cryptography` is missing.
+        If it is not an Ed25519 key in PEM without a password, other users can read it, or `cryptography` is missing.
     """
     _need_cryptography()
     from cryptography.exceptions import UnsupportedAlgorithm
@@ -152,18 +153,22 @@ def read_key(path: Path) -> SigningKey:
 
     data = _content(path)
     if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ParameterError(f"{path}: others than its owner may use this private key; expected mode 600: chmod 600")
+        raise ParameterError(
+            f"{path}: users other than its owner can access this private key; expected mode 600: chmod 600"
+        )
     try:
         key = load_pem_private_key(data, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
-        raise ParameterError(f"{path}: is no Ed25519 private key in PEM without a password (intact keys new makes one)")
+        raise ParameterError(
+            f"{path}: not an Ed25519 private key in PEM without a password (intact keys new makes one)"
+        )
     return SigningKey(key)
 
 
 def public_key(name: str) -> bytes:
-    """Return the public key that a user names: 64 hexadecimal digits, or a file with them or with a private key.
+    """Return the public key given by a user: 64 hexadecimal digits, or a file with them or with a private key.
 
     Raises
     ------
@@ -178,9 +183,13 @@ def public_key(name: str) -> bytes:
             return read_key(path).public
         found = _digits(data.decode("ascii", "replace"))
     if found is None:
-        raise ParameterError(f"{name:.80}: is no public key; expected {2 * _PUBLIC} hexadecimal digits, or their file")
+        raise ParameterError(
+            f"{name:.80}: not a public key; expected {2 * _PUBLIC} hexadecimal digits, or a file with them"
+        )
     if is_weak(found):
-        raise ParameterError(f"{found.hex()}: anybody can sign for this public key; expected one of intact keys new")
+        raise ParameterError(
+            f"{found.hex()}: anybody can sign for this public key; expected one made by intact keys new"
+        )
     return found
 
 
@@ -197,9 +206,9 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
-        raise ParameterError(f"{path}: cannot be read ({error}); expected a key's file") from error
+        raise ParameterError(f"{path}: cannot be read ({error}); expected a key file") from error
     if len(data) > _LARGEST:
-        raise ParameterError(f"{path}: is too large for a key's file")
+        raise ParameterError(f"{path}: too large for a key file")
     return data
 
 

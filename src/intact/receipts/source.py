@@ -28,13 +28,13 @@ class PromptSource:
     kind : {'text', 'chat'}
         A text, or the variables of the chat template.
     text : str
-        The text itself; or an object in JSON, whose members keep their order, with `messages` and whatever other
-        variables the template was given.
+        The text itself; or a JSON object, whose members keep their order, with `messages` and any other variables given
+        to the template.
     now : str or None
-        The time that the template was given, such as 2026-11-20T17:45:00, if it uses one.
+        The time given to the template, such as 2026-11-20T17:45:00, if it uses the time.
     contents : {'text'} or None
-        Of a conversation that spells control tokens: that these are text. None: they are control tokens, as they were
-        in earlier versions, or there are none.
+        'text' if the conversation contains the spelling of control tokens, and these are encoded as text. None if they
+        are encoded as control tokens, as in earlier versions, or there are none.
     """
 
     kind: Kind
@@ -44,7 +44,7 @@ class PromptSource:
 
     @classmethod
     def of_text(cls, text: str | bytes) -> PromptSource:
-        """Describe a prompt that is a text."""
+        """Describe a text prompt."""
         return cls("text", text.decode("utf-8") if isinstance(text, bytes) else text)
 
     @classmethod
@@ -54,37 +54,37 @@ class PromptSource:
         Raises
         ------
         ParameterError
-            If it holds what JSON cannot.
+            If it contains a value that JSON cannot represent.
         """
         try:
             given = {"messages": list(conversation.messages), **conversation.variables}
             text = json.dumps(given, ensure_ascii=False, allow_nan=False, default=_as_dict)
         except (TypeError, ValueError, RecursionError) as error:
-            raise ParameterError(f"a receipt needs messages that JSON can hold: {error}") from error
+            raise ParameterError(f"a receipt needs messages that JSON can represent: {error}") from error
         now = conversation.now.isoformat() if _uses_time(tokenizer) else None
         spells = tokenizer.spells_control_tokens(conversation.messages, conversation.variables)
         return cls("chat", text, now, "text" if spells and not conversation.control_tokens else None)
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         contents = {} if self.contents is None else {"contents": self.contents}
         return {"kind": self.kind, "text": self.text, "now": self.now, **contents}
 
     @classmethod
     def from_document(cls, value: Any, where: str) -> PromptSource:
-        """Read what `to_document` returns, at its place in the receipt."""
+        """Parse the result of `to_document`; `where` is its path in the receipt."""
         fields = Fields(value, where, ("kind", "text", "now"), ("contents",))
         kind = fields.choice("kind", _KINDS)
         contents = fields.choice("contents", _CONTENTS) if "contents" in value else None
         return cls(kind, fields.text("text"), fields.maybe("now", fields.text), contents)
 
     def conversation(self) -> dict[str, Any]:
-        """Return the variables of the template, `messages` among them.
+        """Return the variables of the template, including `messages`.
 
         Raises
         ------
         ReceiptError
-            If the source is no conversation.
+            If the source is not a conversation.
         """
         value = canonical.read(self.text.encode(), "request.source.text", floats=True)
         if self.kind != "chat" or not isinstance(value, dict) or not isinstance(value.get("messages"), list):
@@ -92,25 +92,25 @@ class PromptSource:
         return value
 
     def encode(self, tokenizer: Tokenizer, most: int | None = None) -> list[int]:
-        """Return the tokens of the prompt; `most` as of `Tokenizer.encode`.
+        """Return the tokens of the prompt; `most` is as for `Tokenizer.encode`.
 
         Raises
         ------
         IntactError
-            If the source is no conversation, or the template fails on it.
+            If the source is not a conversation, or the template fails on it.
         """
         if self.now is not None and (self.kind == "text" or not _uses_time(tokenizer)):
-            raise ReceiptError(f"request.source.now must be null, as nothing asks for the time, got {self.now!r:.60}")
+            raise ReceiptError(f"request.source.now must be null, because nothing uses the time; got {self.now!r:.60}")
         if self.kind == "text":
             if self.contents is not None:
-                raise ReceiptError("request.source.contents must be absent, as the source is no conversation")
+                raise ReceiptError("request.source.contents must be absent, because the source is not a conversation")
             return tokenizer.encode(self.text, most=most)
         given = self.conversation()
         messages = given.pop("messages")
         if self.contents is not None and not tokenizer.spells_control_tokens(messages, given):
-            raise ReceiptError("request.source.contents must be absent, as nothing spells a control token")
+            raise ReceiptError("request.source.contents must be absent, because nothing spells a control token")
         if "now" in given:
-            raise ReceiptError("request.source.text has a variable named now; the time stands beside it")
+            raise ReceiptError("request.source.text has a variable named now; the time belongs in request.source.now")
         time = datetime.min if self.now is None else exact_time(self.now)
         if time is None:
             expected = "a time such as 2026-11-20T17:45:00"
@@ -128,4 +128,4 @@ def _uses_time(tokenizer: Tokenizer) -> bool:
 def _as_dict(value: object) -> dict[Any, Any]:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{type(value).__name__} is none of its types")
+    raise TypeError(f"{type(value).__name__} is not a JSON type")

@@ -1,7 +1,7 @@
-"""Verify receipts: run their requests again with the tokens known ahead, so that many are checked at once.
+"""Verify receipts: run their requests again with known tokens, so that many positions are checked at once.
 
-The engine draws each token from its key as always; a receipt is true if everything in it comes out again. So stop
-strings, penalties, constraints, ends, preemption and shared prompts need no second implementation.
+The engine samples each token from its key as usual; a receipt is true if everything in it is reproduced. Stop strings,
+penalties, constraints, end tokens, preemption and shared prompts therefore need no second implementation.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ What = Literal[
 ]  # fmt: skip
 T = TypeVar("T")
 WINDOW = 64
-"""Limit on the receipts whose requests run together."""
+"""Maximum number of receipts whose requests run together."""
 ENOUGH = 1 << 13
-"""Tokens with which no further receipt joins a window: the engine's steps are full, and verdicts are wanted."""
+"""Number of tokens that close a window: the engine's steps are full by then, and verdicts should not wait."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,16 @@ class Verdict:
     Attributes
     ----------
     outcome : {'true', 'partial', 'false', 'unverifiable'}
-        The receipt agrees with the model; it agrees as far as it was checked, which is not all of it; it does not
-        agree; or this model, or this program, cannot tell.
+        The receipt matches the model; it matches as far as it was checked, which is not all of it; it does not match;
+        or this model, or this program, cannot tell.
     what : str or None
-        The part that differs, or is missing; None if there is none.
+        The part that differs or is missing; None if there is none.
     position : int or None
-        The first token of the output (of the prompt, for what 'prompt') that differs, from 0.
+        The first output token that differs, from 0; the first prompt token if `what` is 'prompt'.
     detail : str
-        The same in words.
+        An explanation.
     checked : int
-        Number of the output's tokens that were found true.
+        Number of output tokens that were found true.
     """
 
     outcome: Outcome
@@ -80,7 +80,7 @@ class Verdict:
 
 
 def unreadable(error: ValueError) -> Verdict:
-    """Return the verdict on something that is no receipt, or one of a later version."""
+    """Return the verdict on data that is not a receipt, or a receipt of a later version."""
     return Verdict("unverifiable", "version" if isinstance(error, NewerReceiptError) else "format", None, str(error))
 
 
@@ -96,10 +96,10 @@ def verify(
     Parameters
     ----------
     most : int, optional
-        Check only so many tokens of each output, from its beginning; by default all. A receipt with more is
-        'partial' where it is not false.
+        Maximum number of tokens to check at the beginning of each output; by default all. A receipt with more is
+        'partial' unless it is false.
     signed_by : bytes, optional
-        The public key that must have signed them. Without it a signature must hold, but may be missing.
+        The public key that must have signed them. Without it, a signature may be missing, but must be valid if present.
     between : callable, optional
         Called before each step of the engine; an exception that it raises ends the verification.
     """
@@ -108,7 +108,7 @@ def verify(
 
 
 def windows(items: Iterable[T], tokens: Callable[[T], int]) -> Iterator[list[T]]:
-    """Cut items into lists that are verified together: of at most `WINDOW`, ended early by `ENOUGH` tokens."""
+    """Group items into lists that are verified together: up to `WINDOW` items, or until they reach `ENOUGH` tokens."""
     window: list[T] = []
     total = 0
     for item in items:
@@ -134,7 +134,7 @@ def verify_together(
     Parameters
     ----------
     layers : bool
-        If false, commitments to the rows between layers are left unchecked.
+        If false, commitments to the rows between layers are not checked.
     """
     checks = [_Check(receipt, most) for receipt in receipts]
     groups: dict[tuple[object, ...], _Group] = {}
@@ -155,7 +155,7 @@ def verify_together(
 
 
 def _layers(model: LoadedModel, receipt: Receipt, found: Verdict) -> Verdict:
-    """Return the verdict on a receipt whose answer is true: on its commitment to the rows between layers."""
+    """Return the verdict on a receipt with a true answer, after checking its commitment to the rows between layers."""
     from intact.receipts.layers import trace
 
     try:
@@ -163,13 +163,13 @@ def _layers(model: LoadedModel, receipt: Receipt, found: Verdict) -> Verdict:
     except (CapacityError, ParameterError) as error:
         return replace(found, outcome="unverifiable", what="layers", detail=str(error))
     if own != receipt.layers:
-        detail = "its answer is true, and the rows between layers are others than it commits to"
+        detail = "its answer is true, but the rows between layers differ from those that it commits to"
         return replace(found, outcome="false", what="layers", detail=detail)
     return found
 
 
 def rejected_by_header(model: LoadedModel, receipt: Receipt, signed_by: bytes | None) -> Verdict | None:
-    """Return the verdict if the header alone decides."""
+    """Return the verdict if the header is enough to decide it."""
     try:
         new_hash(receipt.header.hash)
     except ParameterError as error:
@@ -184,7 +184,7 @@ def rejected_by_header(model: LoadedModel, receipt: Receipt, signed_by: bytes | 
 
 
 def signature_of(receipt: AnyReceipt, signed_by: bytes | None) -> Verdict | None:
-    """Return the verdict if a receipt's signature does not hold, or is not by the key that is required."""
+    """Return the verdict if a receipt's signature is invalid, or is not by the required key."""
     signature = receipt.signature
     if signature is None:
         return None if signed_by is None else Verdict("unverifiable", "signature", None, "it is not signed")
@@ -203,23 +203,26 @@ def signature_of(receipt: AnyReceipt, signed_by: bytes | None) -> Verdict | None
 
 
 def adapter_of(model: LoadedModel, header: Header) -> str | None:
-    """Return the adapter with which a model has the weights of a receipt, "" for none; None, the usual, if none has."""
+    """Return the adapter with which a model has the weights of a receipt.
+
+    Return "" for the model without an adapter, and None if the default has these weights or no adapter does.
+    """
     weights = header.model.weights
     names = ("", *model.adapters) if model.adapters and weights != digests_of(model, header.hash).weights else ()
     return next((name for name in names if digests_of(model.variant(name), header.hash).weights == weights), None)
 
 
 def identity(model: LoadedModel | Partner, claimed: ModelDigests, given: Numerics, hash: HashName) -> Verdict | None:  # noqa: A002
-    """Return the verdict if a receipt is not of this model in this arithmetic."""
+    """Return the verdict if a receipt is for another model or another arithmetic."""
     own = digests_of(model, hash)
     if claimed.weights != own.weights:
         named = f", which calls itself {claimed.name!r:.80}" if claimed.name else ""
         detail = (
-            f"it is of a model with the weights {claimed.weights.hex()}{named}; {model.path} has {own.weights.hex()}"
+            f"it is for a model with the weights {claimed.weights.hex()}{named}; {model.path} has {own.weights.hex()}"
         )
         return Verdict("unverifiable", "weights", None, detail)
     if claimed.tensors != own.tensors:
-        detail = f"it says that these weights are {claimed.tensors} tensors; they are {own.tensors}"
+        detail = f"it says that these weights have {claimed.tensors} tensors; they have {own.tensors}"
         return Verdict("unverifiable", "weights", None, detail)
     mine = numerics_of(model)
     for name in ("profile", "version", "bits"):
@@ -227,14 +230,14 @@ def identity(model: LoadedModel | Partner, claimed: ModelDigests, given: Numeric
             detail = f"its {name} is {getattr(given, name)!r:.40}; this model runs in {getattr(mine, name)!r}"
             return Verdict("unverifiable", "numerics", None, detail)
     if (claimed.tokenizer, claimed.ends) != (own.tokenizer, own.ends):
-        return Verdict("unverifiable", "tokenizer", None, f"it is of another tokenizer than that of {model.path}")
+        return Verdict("unverifiable", "tokenizer", None, f"its tokenizer is not the one of {model.path}")
     if claimed.template != own.template:
-        return Verdict("unverifiable", "template", None, f"it is of another chat template than that of {model.path}")
+        return Verdict("unverifiable", "template", None, f"its chat template is not the one of {model.path}")
     return None
 
 
 def _request(model: LoadedModel, receipt: Receipt) -> Verdict | None:
-    """Return the verdict if no model takes the request, or its source does not give its prompt."""
+    """Return the verdict if no model accepts the request, or its source does not produce its prompt."""
     request, tokens = receipt.header.request, receipt.output.tokens
     return rejected_tokens(model, request.prompt, tokens, len(tokens)) or rejected_source(
         model, request.source, request.prompt
@@ -242,13 +245,13 @@ def _request(model: LoadedModel, receipt: Receipt) -> Verdict | None:
 
 
 def rejected_tokens(model: LoadedModel, prompt: Sequence[int], output: Sequence[int], longest: int) -> Verdict | None:
-    """Return the verdict if tokens are none of a model's, or a prompt and so many more exceed its context."""
+    """Return the verdict if tokens are outside the model's vocabulary, or the prompt and output exceed its context."""
     vocabulary = model.program.vocabulary
     parts: tuple[tuple[What, Sequence[int]], ...] = (("prompt", prompt), ("token", output))
     for what, several in parts:
         outside = next((i for i, token in enumerate(several) if token >= vocabulary), None)
         if outside is not None:
-            detail = f"token {several[outside]} is none of this model's, which lie in 0 to {vocabulary - 1}"
+            detail = f"token {several[outside]} is outside this model's vocabulary, 0 to {vocabulary - 1}"
             return Verdict("false", what, outside, detail)
     if len(prompt) + longest > model.context:
         detail = f"{len(prompt)} and {longest} tokens exceed the context of {model.context}"
@@ -257,23 +260,23 @@ def rejected_tokens(model: LoadedModel, prompt: Sequence[int], output: Sequence[
 
 
 def rejected_source(model: LoadedModel, source: PromptSource | None, prompt: Sequence[int]) -> Verdict | None:
-    """Return the verdict if a source does not give its prompt."""
+    """Return the verdict if a source does not produce its prompt."""
     if source is None:
         return None
     try:
         made = source.encode(model.tokenizer)
-    except FormatError as error:  # the template's limits: elsewhere it may stay within them
+    except FormatError as error:  # a limit of the template, which may not apply elsewhere
         return Verdict("unverifiable", "template", None, str(error))
     except IntactError as error:
-        return Verdict("false", "prompt", None, f"its source becomes no prompt: {error}")
+        return Verdict("false", "prompt", None, f"its source does not give a prompt: {error}")
     position = first_difference(made, prompt)
     if position is None:
         return None
-    return Verdict("false", "prompt", position, "its source becomes other tokens than its prompt")
+    return Verdict("false", "prompt", position, "its source gives other tokens than its prompt")
 
 
 def _decoding(model: LoadedModel, receipt: Receipt) -> Verdict | None:
-    """Return the verdict if the mix that tokens are drawn from cannot be run."""
+    """Return the verdict if the mix that tokens are sampled from cannot be run."""
     header = receipt.header
     decoding = header.request.decoding
     if decoding is None:
@@ -293,21 +296,23 @@ def _decoding(model: LoadedModel, receipt: Receipt) -> Verdict | None:
     for stream in decoding.streams:
         outside = next((token for token in stream.prompt or () if token >= model.program.vocabulary), None)
         if outside is not None:
-            return Verdict("false", "decoding", None, f"token {outside} of a stream's prompt is none of this model's")
+            return Verdict(
+                "false", "decoding", None, f"token {outside} of a stream's prompt is outside this model's vocabulary"
+            )
         if found := rejected_source(model, stream.source, stream.prompt or ()):
             return replace(found, detail=f"of a stream of its mix: {found.detail}")
     return None
 
 
 def mixing_of(model: LoadedModel, header: Header) -> Mixing | None:
-    """Return the mix of a receipt's header with its streams, as the engine runs it.
+    """Return the mix in a receipt's header with its streams, in the engine's form.
 
     Raises
     ------
     LookupError
-        If the mix, or a model that it takes, is not here.
+        If the mix, or a model that it needs, is not available.
     ParameterError
-        If the mix takes no such parameters or streams.
+        If the mix does not take these parameters or streams.
     """
     request = header.request
     if request.decoding is None:
@@ -325,7 +330,7 @@ def partner_number(model: LoadedModel, claimed: ModelDigests, given: Numerics, h
     Raises
     ------
     LookupError
-        If the model has none such.
+        If the model has no such partner.
     """
     for number, partner in enumerate(model.partners, 1):
         if identity(partner, claimed, given, hash) is None:
@@ -337,7 +342,7 @@ def partner_number(model: LoadedModel, claimed: ModelDigests, given: Numerics, h
 
 
 def first_difference(a: Sequence[object], b: Sequence[object]) -> int | None:
-    """Return the first place where two lists differ, or one has ended."""
+    """Return the first index at which two sequences differ, or at which one has ended."""
     for place, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
             return place
@@ -345,14 +350,17 @@ def first_difference(a: Sequence[object], b: Sequence[object]) -> int | None:
 
 
 class _Group:
-    """Receipts that differ in branch or seed alone: samples of one request. A `Recorder` that compares tokens."""
+    """Receipts that differ only in branch or seed: samples of one request.
+
+    Acts as a `Recorder` that compares tokens.
+    """
 
     def __init__(self) -> None:
         self.checks: list[_Check] = []
         self._job: Job | None = None
 
     def begin(self, model: LoadedModel) -> Job | None:
-        """Return the job; None if it cannot run, which decides all verdicts."""
+        """Return the job, or None if it cannot run; then all verdicts are decided."""
         request = self.checks[0].receipt.header.request
         requests = [check.receipt.header.request for check in self.checks]
         keys = [branch_key(each.parameters.seed, each.branch) for each in requests]
@@ -380,10 +388,10 @@ class _Group:
         return self.checks[event.sample].watch(event)
 
     def receipt(self, sample: int, completion: Completion) -> None:
-        """Return None: no further receipt is made."""
+        """Return None: no new receipt is made."""
 
     def end(self) -> None:
-        """Decide the verdicts when the job is done."""
+        """Decide the verdicts after the job is done."""
         if self._job is not None:
             for i, check in enumerate(self.checks):
                 check.end(self._job.completion(i, False))
@@ -402,10 +410,10 @@ class _Check:
         self._checked = 0
 
     def watch(self, event: Event) -> Finish | None:
-        """Compare a token and its link; end the sample at the first that differs, or when enough are checked."""
+        """Compare a token and its link; end the sample at the first difference, or when enough are checked."""
         index = self._checked
         if index == len(self.claimed):
-            self.found = self._verdict("finish", "the model goes on where the receipt ends")
+            self.found = self._verdict("finish", "the model continues where the receipt ends")
             return "cancelled"
         if not index:
             header = self.receipt.header
@@ -418,7 +426,7 @@ class _Check:
         return "cancelled" if self._cut and self._checked == len(self.claimed) else None
 
     def _compare(self, event: Event, index: int) -> Verdict | None:
-        """Return the verdict if a token of the receipt is wrong, given that all before it are right."""
+        """Return the verdict if a token of the receipt is wrong, given that all earlier ones are right."""
         name, claimed = self.receipt.header.hash, self.claimed[index]
         link = self.receipt.link(index)
         same = link == next_link(name, self._last, claimed, event.head)
@@ -429,7 +437,7 @@ class _Check:
             if output.top is not None:
                 top, size = pack([event.top]), len(output.top) // len(output.tokens)
                 if output.top[index * size : (index + 1) * size] != top:
-                    return self._verdict("likeliest", "the model finds other tokens likeliest, or others as likely")
+                    return self._verdict("likeliest", "the model gives other likeliest tokens, or other probabilities")
             if output.spread is not None and event.spread is not None:
                 claim = output.spread[index * SPREAD : (index + 1) * SPREAD]
                 if claim != pack_spreads([event.spread]):
@@ -443,7 +451,7 @@ class _Check:
             )
         return self._verdict(
             "hidden state",
-            "what entered the head is not what these weights give for this text"
+            "the input of the head is not what these weights give for this text"
             + (", or the header is not the one that its chain began with" if not index else ""),
         )
 
@@ -451,24 +459,24 @@ class _Check:
         return Verdict("false", what, self._checked, detail, checked=self._checked)
 
     def end(self, completion: Completion) -> None:
-        """Decide the verdict when the sample is done."""
+        """Decide the verdict after the sample is done."""
         found = self.found or self._ended(completion)
         own = self.receipt.header.request.compiler
-        drawn = found.what in ("token", "finish")  # what a mask decides; states, text and log-probabilities it does not
+        drawn = found.what in ("token", "finish")  # masks affect these, but not states, text and log-probabilities
         if drawn and own is not None and own != constraints.compiler():
             detail = f"its constraint was compiled by {own:.80}, here by {constraints.compiler()}: {found.detail}"
             found = Verdict("unverifiable", "constraint", found.position, detail, checked=found.checked)
         self.found = found
 
     def _ended(self, completion: Completion) -> Verdict:
-        """Return the verdict, given that all tokens that were drawn are right."""
+        """Return the verdict, given that all sampled tokens are right."""
         if isinstance(completion.error, CapacityError):
             return Verdict("unverifiable", "memory", None, str(completion.error), checked=self._checked)
         if completion.error is not None and not isinstance(completion.error, ParameterError):
             raise completion.error
         if self._checked < len(self.claimed) or (self._partial and completion.finish != "cancelled"):
             reason = completion.error or completion.finish
-            return self._verdict("finish", f"the model's answer ends here ({reason}), the receipt's goes on")
+            return self._verdict("finish", f"the model's answer ends here ({reason}), but the receipt continues")
         if self._partial:
             count = len(self.receipt.output.tokens)
             detail = f"only {self._checked} of its {count} tokens were checked"
@@ -480,5 +488,5 @@ class _Check:
             )
         character = first_difference(completion.text, output.text)
         if character is not None:
-            return self._verdict("text", f"its tokens say another text, from character {character} on")
+            return self._verdict("text", f"its tokens spell another text, from character {character} on")
         return Verdict("true", checked=self._checked)

@@ -1,4 +1,4 @@
-"""An HTTP server behind OpenAI's interface (docs/server.md): exact answers, many at a time."""
+"""An OpenAI-compatible HTTP server (docs/server.md): exact answers to many concurrent requests."""
 
 PACKAGES = (*("fastapi", "httptools", "llguidance", "prometheus-client", "pydantic", "python-multipart", "uvicorn"),)
-"""The packages that the server needs, as in pyproject.toml."""
+"""Packages that the server needs, as listed in pyproject.toml."""

@@ -1,4 +1,4 @@
-"""Admission control: a bounded queue before each model, fair between clients."""
+"""Admission control: a bounded queue for each model, fair between clients."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from intact.serve import telemetry
 from intact.serve.errors import ApiError
 
 REMEMBERED = 4096
-"""Clients whose account is kept while they have no request."""
+"""Maximum number of clients whose account is kept while they have no request."""
 
 
 def full(waiting: int, after: float) -> ApiError:
-    """Return the error for a request that comes when enough wait already."""
+    """Return the error for a request that arrives when the queue is full."""
     message = f"{waiting} requests are waiting already; try again later"
     return ApiError(429, message, code="queue_full", after=after)
 
 
 @dataclass(eq=False)
 class Admission:
-    """A request that is waiting or admitted.
+    """A request that is queued or admitted.
 
     Attributes
     ----------
     order : tuple of int
-        Its place among the requests of its client: by priority, then by arrival.
+        Position among the requests of the same client: by priority, then by arrival.
     tokens, texts : int
-        What it may take: tokens of the cache, and texts that are generated side by side.
+        Expected resources: tokens of the KV cache, and texts generated concurrently.
     admitted : Event
         Set once the request may begin.
     used : int
-        Tokens that it did take; set by the endpoint.
+        Tokens that the request actually used; set by the endpoint.
     """
 
     order: tuple[int, int]
@@ -48,24 +48,24 @@ class Admission:
 
 
 class AdmissionControl:
-    """Admission of requests as long as there is room, and otherwise in a fair order.
+    """Admit requests while there is room, and queue the rest in a fair order.
 
-    Every client has an account of the tokens that it was served. Of the waiting clients the one with the least goes
-    first; a client that comes back starts from the least account among those present, so that staying away earns no
-    credit (virtual token counters: Sheng et al. 2024, arXiv 2401.00588). While the next request does not fit, none
-    behind it passes.
+    Every client has an account of the tokens it was served. Among the waiting clients, the one with the lowest account
+    goes first; a returning client starts from the lowest account among those present, so that staying away earns no
+    credit (virtual token counters: Sheng et al. 2024, arXiv 2401.00588). While the next request does not fit, no later
+    request overtakes it.
 
     Parameters
     ----------
     tokens : int
-        The most that all admitted requests may take together; one alone may take more.
+        Maximum tokens of all admitted requests together; a single request may exceed it.
     texts, waiting : int
-        The most texts that are generated at a time; the most requests that wait.
+        Maximum number of texts generated concurrently; maximum number of queued requests.
 
     Attributes
     ----------
     accounts : dict of str to int
-        Tokens that each client was served.
+        Tokens served to each client.
     """
 
     def __init__(self, tokens: int, texts: int, waiting: int) -> None:
@@ -80,22 +80,22 @@ class AdmissionControl:
 
     @property
     def waiting(self) -> int:
-        """The number of requests that wait."""
+        """The number of queued requests."""
         return len(self._queue)
 
     @property
     def busy(self) -> float:
-        """The part that admitted requests take of what may be taken, of texts or of tokens, whichever is more."""
+        """The fraction of the capacity in use by admitted requests, in texts or in tokens, whichever is higher."""
         return max(self.tokens / max(self.capacity, 1), self.texts / max(self.most_texts, 1))
 
     @asynccontextmanager
     async def admit(self, client: str, tokens: int, texts: int = 1, priority: int = 0) -> AsyncIterator[Admission]:
-        """Wait until a request may begin; it ends with the block.
+        """Wait until a request may begin; the admission ends with the block.
 
         Raises
         ------
         ApiError
-            429, if too many wait already; it says after how many seconds to try again.
+            429, if the queue is full; it says after how many seconds to retry.
         """
         admission = Admission((-priority, next(self._number)), client, tokens, texts)
         self._arrive(client)
@@ -107,7 +107,7 @@ class AdmissionControl:
             finally:
                 self._end(admission)
         finally:
-            self._present -= Counter([client])  # which also forgets a client without requests
+            self._present -= Counter([client])  # also forgets clients without requests
             self._admit_next()
 
     def _arrive(self, client: str) -> None:
@@ -160,7 +160,7 @@ class AdmissionControl:
         self._last_end = now
 
     def _admit_next(self) -> None:
-        """Admit the next requests as long as there is room."""
+        """Admit the next requests while there is room."""
         while self._queue:
             client = min(self._queue, key=lambda one: self.accounts[one.client]).client
             admission = min((one for one in self._queue if one.client == client), key=lambda one: one.order)
@@ -171,6 +171,6 @@ class AdmissionControl:
             admission.admitted.set()
 
     def _retry_after(self) -> float:
-        """Return the seconds until about half of the waiting requests will have been served."""
+        """Estimate the seconds until about half of the queued requests have been served."""
         ahead = sum(admission.tokens for admission in self._queue)
         return min(60.0, max(1.0, ahead / 2 / max(self._rate, 1.0)))

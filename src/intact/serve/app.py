@@ -1,4 +1,4 @@
-"""The application: endpoints, middleware, and what happens at its start and end."""
+"""The application: endpoints, middleware, startup and shutdown."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from intact.serve.settings import ServerSettings
 
 _LOG = logging.getLogger("intact.serve")
 THREADS = 16
-"""For short work: templates, tokenizers, constraints, loading."""
+"""Threads for short work: templates, tokenizers, constraints, loading."""
 PAGE = Path(__file__).parent / "page"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -48,12 +48,12 @@ _PAGE_HEADERS = {"content-security-policy": POLICY, "cache-control": "no-cache"}
 
 
 def create_app(service: Service, is_replica: bool = False) -> FastAPI:
-    """Make the application.
+    """Create the application.
 
     Parameters
     ----------
     is_replica : bool
-        If true, another process has the connections: it has checked requests, and writes the access log.
+        If true, another process holds the connections, checks requests, and writes the access log.
     """
 
     @asynccontextmanager
@@ -72,7 +72,7 @@ def create_app(service: Service, is_replica: bool = False) -> FastAPI:
         title="intact",
         version=intact.__version__,
         summary="Language models that repeat to the bit, behind OpenAI's interface",
-        docs_url=None,  # these would load scripts from elsewhere
+        docs_url=None,  # the docs pages would load external scripts
         redoc_url=None,
         lifespan=lifespan,
     )
@@ -105,7 +105,7 @@ def create_app(service: Service, is_replica: bool = False) -> FastAPI:
 
 
 def _refuse_paths(app: FastAPI, paths: APIRouter, option: str) -> None:
-    """Answer the paths of a router with an error that names the option that the server lacks."""
+    """Answer a router's paths with an error that names the missing server option."""
 
     async def refuse(request: Request) -> Response:
         message = f"the server was started without --{option} DIR, which {request.url.path:.60} needs"
@@ -117,17 +117,17 @@ def _refuse_paths(app: FastAPI, paths: APIRouter, option: str) -> None:
 
 
 def cross_origin(settings: ServerSettings) -> dict[str, Any]:
-    """Return the arguments of Starlette's CORSMiddleware."""
+    """Return the arguments for Starlette's CORSMiddleware."""
     return {
         "allow_origins": settings.origins,
         "allow_methods": ["GET", "POST", "DELETE"],
-        "allow_headers": ["*"],  # clients send headers of their own
+        "allow_headers": ["*"],  # clients send custom headers
         "expose_headers": ["retry-after", WARNING],
     }
 
 
 def error_formats() -> dict[str, ErrorFormat]:
-    """Return the forms of errors by the paths of the APIs that have their own."""
+    """Return the error formats by path, for the APIs that have their own."""
     found: dict[str, ErrorFormat] = {}
     for module in _api_modules():
         found |= getattr(module, "ERRORS", {})
@@ -135,9 +135,9 @@ def error_formats() -> dict[str, ErrorFormat]:
 
 
 def _api_modules() -> Iterator[ModuleType]:
-    """Yield the modules below `apis` that have a router, in the order of their names.
+    """Yield the modules below `apis` that have a router, sorted by name.
 
-    A module may be left out: its file is then absent, and so are the endpoints of others that need it.
+    A module is optional: if its file is absent, so are the endpoints that need it.
     """
     for found in pkgutil.walk_packages(apis.__path__, apis.__name__ + "."):
         try:
@@ -156,20 +156,20 @@ router = APIRouter(route_class=FormRoute)
 
 @router.get("/health")
 async def health() -> Response:
-    """Report that the server runs."""
+    """Report that the server is running."""
     return reply({"status": "ok"})
 
 
 @router.get("/ready")
 async def ready(service: TheService) -> Response:
-    """Report whether requests can be answered: the first model is loaded, or has failed, and the server stays."""
+    """Report whether requests can be answered: the first model has loaded or failed, and no shutdown has begun."""
     is_ready = not service.ending and service.models.ready
     return reply({"status": "ready" if is_ready else "not ready"}, 200 if is_ready else 503)
 
 
 @router.get("/metrics")
 async def metrics(service: TheService) -> Response:
-    """Return metrics for Prometheus."""
+    """Return metrics in Prometheus format."""
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
@@ -214,19 +214,19 @@ async def list_methods() -> Response:
 
 @router.get("/", include_in_schema=False)
 async def page() -> Any:
-    """Return the page."""
+    """Return the web page."""
     return FileResponse(PAGE / "index.html", headers=_PAGE_HEADERS)
 
 
 @router.get("/verify", include_in_schema=False)
 async def verification_page() -> Response:
-    """Return the page that verifies receipts in the browser, by files of the user's own (docs/browser.md)."""
+    """Return the page that verifies receipts in the browser, using the user's own files (docs/browser.md)."""
     try:
         text = await asyncio.to_thread(_verification_page)
     except NotInstalledError as error:
         _LOG.error("/verify: %s", error)
         raise ApiError(404, without_folder(error, verify_page.folder()), code="not_installed") from None
-    # Its own policy is in its first lines; of that a browser takes no word on frames.
+    # The page's own policy is in its first lines, but browsers ignore frame rules there.
     headers = {"content-security-policy": "frame-ancestors 'none'", "cache-control": "no-cache"}
     return Response(text, media_type="text/html; charset=utf-8", headers=headers | verify_page.ISOLATION)
 
@@ -237,7 +237,7 @@ def _verification_page() -> str:
 
 
 class _PageFiles(StaticFiles):
-    """The files of the page, with a policy by which they may talk to this server alone."""
+    """The files of the page, with a policy that lets them connect only to this server."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
@@ -247,7 +247,7 @@ class _PageFiles(StaticFiles):
 
 async def _load_first(service: Service) -> None:
     """Load the first model before it is requested."""
-    with suppress(ApiError):  # which is logged, and listed with the model
+    with suppress(ApiError):  # logged, and listed with the model
         async with service.models.lease(service.models.first):
             pass
 

@@ -1,4 +1,4 @@
-"""Graded runs by which a server calibrates the answers of methods (`intact serve --calibration`)."""
+"""Graded runs with which a server calibrates the answers of methods (`intact serve --calibration`)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _DIGESTS = ("weights", "tokenizer", "template")
 
 
 def open_calibrations(paths: Sequence[Path], models: Models, loading: Loading) -> tuple[CalibrationRun, ...]:
-    """Read the calibration runs of a server, and check that requests to it can match them.
+    """Read a server's calibration runs, and check that requests can match them.
 
     Raises
     ------
     ParameterError, FormatError
-        As `open_calibration`; if a run's method is none that clients may choose, its model is not served or runs in
-        another arithmetic, or two runs have the same settings.
+        As for `open_calibration`; also if clients cannot choose a run's method, its model is not served or runs in a
+        different arithmetic, or two runs have the same settings.
     """
     runs: dict[str, Path] = {}
     found = []
@@ -50,7 +50,7 @@ def _check(path: Path, run: CalibrationRun, served: dict[str, dict[str, Any]], l
     if method not in served_methods():
         raise ParameterError(f"{path}: clients of a server cannot choose its method {method}")
     if len(entries) != 1 or "weights" not in entries[0]:
-        raise ParameterError(f"{path}: its method had several models, or an endpoint, and requests have one model here")
+        raise ParameterError(f"{path}: its method had several models, or an endpoint, but requests here have one model")
     (own,) = entries
     if not any(all(own[name] == digests[name] for name in _DIGESTS) for digests in served.values()):
         there = ", ".join(f"{name} {digests['weights'][:16]}" for name, digests in served.items())
@@ -60,13 +60,13 @@ def _check(path: Path, run: CalibrationRun, served: dict[str, dict[str, Any]], l
         )
     if (own["profile"], own["numerics"]) != (loading.profile, version_of(loading.profile)):
         raise ParameterError(
-            f"{path}: it was made with the profile {own['profile']}, numerics {own['numerics']}, and the server has "
+            f"{path}: it was made with the profile {own['profile']}, numerics {own['numerics']}, but the server has "
             f"{loading.profile}, {version_of(loading.profile)}"
         )
 
 
 def _served(models: Models) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the digests of all models and adapters, by name; files that are new are read whole."""
+    """Yield the digests of all models and adapters, with their names; new files are read in full."""
     for name, served in models.served.items():
         yield name, measured_digests(served.path, partial(_digests, served.path))
     for name, adapter in models.adapters.items():
@@ -74,7 +74,7 @@ def _served(models: Models) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _digests(path: Path, adapter: Path | None = None) -> dict[str, Any]:
-    """Return the digests of a model's files, with an adapter of its own perhaps."""
+    """Return the digests of a model's files, optionally with an adapter."""
     with open_checkpoint(path) as checkpoint:
         program = build_program(checkpoint)
         if adapter is not None:

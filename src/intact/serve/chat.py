@@ -1,7 +1,7 @@
-"""Conversations, for every API: a request is validated and admitted, and its answer comes whole or as typed events.
+"""Conversations for every API: requests are validated and admitted, and answers returned whole or as typed events.
 
-An API translates its own form to a `ChatRequest`, opens it (`open_chat`), and formats what `Chat.answers` returns or
-`Chat.events` yields. The texts are functions of the `ChatRequest` alone, so they are the same in all APIs.
+An API translates its requests to `ChatRequest`, opens them (`open_chat`), and formats what `Chat.answers` returns or
+`Chat.events` yields. The texts depend only on the `ChatRequest`, so they are the same in all APIs.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from intact.serve.requests import (
 from intact.serve.service import Service, in_thread, text_length
 from intact.serve.thinking import MakeReader, can_think, template_source, thought_readers, thought_tokens
 from intact.serve.tools import (
+    RequestTools,
     ToolCallStream,
-    ToolUse,
     begun_thought,
     call_grammar,
     name_fault,
@@ -50,18 +50,18 @@ _RESERVED = {"messages", "tools", *RenderedForm.model_fields, "now", "self", "ra
 
 
 class ChatAnswer(NamedTuple):
-    """A whole text, read.
+    """A complete, parsed text.
 
     Attributes
     ----------
     content : str
-        The text without the calls in it, and without the thoughts if these are given apart.
+        The text without its tool calls, and without its thoughts if these are separated.
     thoughts : str
         The thoughts before it.
     calls : list of dict
-        The calls of tools, in OpenAI's form, each with an `index`.
+        Tool calls in OpenAI's format, each with an `index`.
     finish : {'stop', 'length', 'tool_calls'}
-        Why it ended.
+        The finish reason.
     """
 
     content: str
@@ -72,7 +72,7 @@ class ChatAnswer(NamedTuple):
 
 
 class ChatBegin(NamedTuple):
-    """The first event of a stream: the first token is there. An error comes before it, or ends the stream."""
+    """The first event of a stream, sent with the first token. An error replaces it, or ends the stream later."""
 
 
 class TextDelta(NamedTuple):
@@ -81,7 +81,7 @@ class TextDelta(NamedTuple):
     Attributes
     ----------
     chunks : tuple of Chunk
-        If log-probabilities are requested, the tokens that are certain to be in the text, end tokens left out.
+        If log-probabilities are requested, the tokens that are certain to be in the text, without end tokens.
     """
 
     sample: int
@@ -91,14 +91,14 @@ class TextDelta(NamedTuple):
 
 
 class CallsDelta(NamedTuple):
-    """Calls of tools that are complete, in OpenAI's form."""
+    """Complete tool calls, in OpenAI's format."""
 
     sample: int
     calls: list[dict[str, Any]]
 
 
 class TextEnd(NamedTuple):
-    """The end of a text; `finish` as of `ChatAnswer`."""
+    """The end of a text; `finish` as in `ChatAnswer`."""
 
     sample: int
     finish: str
@@ -106,10 +106,10 @@ class TextEnd(NamedTuple):
 
 
 class ChatEnd(NamedTuple):
-    """The last event of a stream: all texts in the order of their numbers, and the number of tokens read and written.
+    """The last event of a stream: all texts in order of their index, and the numbers of tokens read and generated.
 
-    `usage` has `prompt_tokens`, `completion_tokens` and `total_tokens`, and `completion_tokens_details` of those tokens
-    that are thoughts, if these are given apart.
+    `usage` has `prompt_tokens`, `completion_tokens` and `total_tokens`, and `completion_tokens_details` for thinking
+    tokens, if thoughts are separated.
     """
 
     completions: list[Completion]
@@ -121,14 +121,14 @@ ChatEvent: TypeAlias = ChatBegin | TextDelta | CallsDelta | TextEnd | ChatEnd
 
 @dataclass(frozen=True)
 class Chat:
-    """A conversation, or a text, that was admitted, to be continued once.
+    """An admitted conversation or text, to be continued once.
 
     Attributes
     ----------
     calls : callable or None
-        Returns a reader of the calls in one text; None if none are read.
+        Returns a parser for the tool calls in one text; None if calls are not parsed.
     thoughts : callable or None
-        Returns a reader of the thoughts in one text; None if thoughts are part of the text.
+        Returns a parser for the thoughts in one text; None if thoughts are part of the text.
     logprobs : bool
         If true, log-probabilities are requested.
     """
@@ -142,16 +142,16 @@ class Chat:
 
     @property
     def ends(self) -> frozenset[int]:
-        """The tokens that end a text, and are no part of it."""
+        """The tokens that end a text without being part of it."""
         return frozenset() if self.job.parameters.ignore_eos else self.served.loaded.tokenizer.eos_ids
 
     async def answers(self) -> tuple[list[ChatAnswer], dict[str, Any]]:
-        """Return all texts, and the number of tokens read and written (as of `ChatEnd`)."""
+        """Return all texts, and the numbers of tokens read and generated (as in `ChatEnd`)."""
         completions = await write(self.served, self.job, self.logprobs)
         return [self._read(completion) for completion in completions], self._usage(completions)
 
     def listed(self, completion: Completion) -> list[Chunk]:
-        """Return the tokens of a text with their log-probabilities, without those of its end."""
+        """Return the tokens of a text with their log-probabilities, without those that ended it."""
         tokens = tokens_of(self.served.loaded.tokenizer, completion)
         return [chunk for chunk in tokens if chunk.token not in self.ends]
 
@@ -203,13 +203,13 @@ class Chat:
         return ChatAnswer(content, thoughts, first.calls + last.calls, finish, completion=completion)
 
     def _count(self, completions: list[Completion]) -> dict[str, Any]:
-        """Count tokens, also for the client's account."""
+        """Count tokens, and charge them to the client's account."""
         counts = usage([self.job], completions)
         self.admission.used = counts["total_tokens"]
         return counts
 
     def _usage(self, completions: list[Completion]) -> dict[str, Any]:
-        """Count tokens, those of thoughts too."""
+        """Count tokens, including thinking tokens."""
         counts, thoughts, tokenizer = self._count(completions), self.thoughts, self.served.loaded.tokenizer
         if thoughts is None:
             return counts
@@ -218,31 +218,31 @@ class Chat:
 
 
 class _ReadPart(NamedTuple):
-    """The certain part of a text: pieces, each with true if it is thoughts, and the calls after them."""
+    """The certain part of a text: pieces, each flagged true if it is thoughts, followed by tool calls."""
 
     parts: list[tuple[bool, str]]
     calls: list[dict[str, Any]]
 
 
 class _ReplyReader:
-    """Reads the thoughts and the calls of a text that arrives in pieces."""
+    """Parser of the thoughts and tool calls in a text that arrives in pieces."""
 
     def __init__(self, calls: ToolCallStream | None, thoughts: ThoughtReader | None) -> None:
         self._calls, self._thoughts = calls, thoughts
 
     def push(self, text: str) -> _ReadPart:
-        """Take more text; return what is certain."""
+        """Consume more text; return what is certain."""
         text, calls = (text, []) if self._calls is None else self._calls.push(text)
         return _ReadPart(self._split(text), calls)
 
     def flush(self) -> _ReadPart:
-        """Return what was held back, once nothing more will come."""
+        """Return what was held back, at the end of the text."""
         text, calls = ("", []) if self._calls is None else self._calls.flush()
         parts = self._split(text)
         return _ReadPart(parts if self._thoughts is None else parts + self._thoughts.flush(), calls)
 
     def finish(self, finish: str) -> str:
-        """Return why the text ended, as of `ToolCallStream.finish`."""
+        """Return the finish reason, as `ToolCallStream.finish` does."""
         return finish if self._calls is None else self._calls.finish(finish)
 
     def _split(self, text: str) -> list[tuple[bool, str]]:
@@ -264,16 +264,16 @@ async def open_chat(
     Parameters
     ----------
     prepare : callable, optional
-        Called once the model is loaded; returns the request that this model is to answer, such as one with variables
-        that its template knows. (A lease around this one could wait for itself.)
+        Called once the model is loaded; returns the request for it to answer, for example with variables that its
+        template supports. (A lease around this one could deadlock.)
     thoughts : bool, optional
-        If true, thoughts are given apart from the text; by default they are where the chat template knows thoughts, and
-        no constraint leaves them out.
+        If true, separate thoughts from the text; by default this is done if the chat template supports thoughts, and no
+        constraint excludes them.
 
     Raises
     ------
     ApiError
-        400, naming the field of `ChatRequest`; 404 and 503 for the model; 429, if too many wait already.
+        400, naming the field of `ChatRequest`; 404 and 503 for the model; 429, if the queue is full.
     """
     n = request.choices(service.settings)
     chat = request.checked(service.settings, TEXT_FIELDS | MIX_FIELDS | CHAT_FIELDS, "without a reasoning method")
@@ -315,7 +315,7 @@ async def open_chat(
 
 
 def token_logprobs(tokenizer: Tokenizer, chunk: Chunk) -> dict[str, Any]:
-    """Return a token's log-probability, and those of the likeliest tokens there, as OpenAI's and Ollama's APIs do."""
+    """Return the log-probabilities of a token and the likeliest alternatives, as in OpenAI's and Ollama's APIs."""
     top = [_token(tokenizer, token, logprob) for token, logprob in chunk.top]
     return {**_token(tokenizer, chunk.token, chunk.logprob), "top_logprobs": top}
 
@@ -337,7 +337,7 @@ async def encode_prompt(served: Served, chat: CheckedChat) -> list[int]:
 
 
 async def _encode(
-    served: Served, chat: CheckedChat, tools: ToolUse, turns: list[dict[str, Any]], field: str
+    served: Served, chat: CheckedChat, tools: RequestTools, turns: list[dict[str, Any]], field: str
 ) -> list[int]:
     """Return the tokens of turns, rendered as the chat is."""
     request, tokenizer, context = chat.request, served.loaded.tokenizer, served.loaded.context

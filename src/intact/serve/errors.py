@@ -1,4 +1,4 @@
-"""Errors: a message, a type, the field at fault, a code; in OpenAI's form, unless an API has one of its own."""
+"""Errors with a message, a type, the field at fault, and a code; in OpenAI's format, unless an API has its own."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _ALIASES = {"json_schema": "response_format", "regex": "intact.regex", "grammar"
 
 
 class ApiError(HTTPException):
-    """An error that a client receives; Starlette's, so that FastAPI lets it through wherever it is raised.
+    """An error sent to a client; a subclass of Starlette's, so that FastAPI passes it through wherever it is raised.
 
     Attributes
     ----------
     param : str or None
         The field at fault, such as ``messages[0].content``.
     code : str or None
-        A word for programs.
+        A machine-readable code.
     after : float or None
-        Seconds after which the client should try again.
+        Seconds after which the client should retry.
     """
 
     def __init__(
@@ -48,25 +48,25 @@ class ApiError(HTTPException):
 
     @property
     def kind(self) -> str:
-        """The type of error in OpenAI's words."""
+        """The type of the error in OpenAI's terms."""
         return _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the error as JSON has it."""
+        """Return the error as a JSON object."""
         return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
 
 class ErrorFormat(NamedTuple):
-    """The form of an API's errors.
+    """The format of an API's errors.
 
     Attributes
     ----------
     status : callable
-        Returns the status of a response.
+        Returns the HTTP status.
     body : callable
-        Returns the error as JSON has it.
+        Returns the error as a JSON value.
     event : str or None
-        The event's name in a stream; None where events have no names.
+        Name of the error event in a stream; None if events have no names.
     """
 
     status: Callable[[ApiError], int]
@@ -75,16 +75,16 @@ class ErrorFormat(NamedTuple):
 
 
 OPENAI_ERRORS = ErrorFormat(lambda error: error.status, ApiError.as_dict)
-"""The form of errors on all paths for which no API names another (`ERRORS` in its module)."""
+"""The error format on all paths for which no API defines its own (`ERRORS` in its module)."""
 
 
 def ending() -> ApiError:
-    """Return the error for work that the end of the server cuts off."""
+    """Return the error for work interrupted by the server's shutdown."""
     return ApiError(503, "the server is about to end", code="ending")
 
 
 def without_folder(message: object, folder: Path) -> str:
-    """Return a message with paths in a folder of this machine as they are below it: clients learn no folders."""
+    """Make paths in a message relative to a folder of this machine, so that clients do not learn its location."""
     text = str(message)
     for one in dict.fromkeys((folder, folder.absolute(), folder.resolve())):
         text = text.replace(f"{one}{os.sep}", "").replace(str(one), "the folder") if str(one) != "." else text
@@ -92,16 +92,16 @@ def without_folder(message: object, folder: Path) -> str:
 
 
 def as_api_error(error: BaseException, fields: Sequence[str] = (), param: str | None = None) -> ApiError:
-    """Return an error of the library as one for the client.
+    """Convert an error of the library to one for the client.
 
     Parameters
     ----------
     fields : sequence of str
-        Fields of the request that the library knows by the same names; if the message begins with one, it is at fault.
+        Fields of the request that have the same name in the library; if the message begins with one, it is at fault.
     param : str, optional
         The field at fault otherwise.
     """
-    while isinstance(error, BaseExceptionGroup):  # of several tasks the first that failed
+    while isinstance(error, BaseExceptionGroup):  # the first of several tasks that failed
         error = error.exceptions[0]
     if isinstance(error, ApiError):
         return error
@@ -138,10 +138,10 @@ def _steps(body: Any, error: Mapping[str, Any]) -> list[int | str]:
 
 
 def _of_one_field(errors: Sequence[Mapping[str, Any]], body: Any) -> list[Mapping[str, Any]]:
-    """Return the errors about one field of those that pydantic has about the first field.
+    """Select, from pydantic's errors about the first field, those about the alternative that was meant.
 
-    Those that lie deepest are about the alternative meant. If a list is too long or too short, that alone counts: the
-    other alternatives are no lists.
+    The most deeply nested errors are about that alternative. A list that is too long or too short counts by itself,
+    since the other alternatives are not lists.
     """
     same = [error for error in errors if error["loc"][:2] == errors[0]["loc"][:2]]
     steps = [_steps(body, error) for error in same]
@@ -151,7 +151,7 @@ def _of_one_field(errors: Sequence[Mapping[str, Any]], body: Any) -> list[Mappin
 
 
 def _wanted(errors: Sequence[Mapping[str, Any]]) -> str:
-    """Return what would be right for a field, by the errors about each of its alternatives."""
+    """Return what a field should be, from the errors about each of its alternatives."""
     messages = [str(error.get("msg", "is invalid")) for error in errors]
     messages = [re.sub(r" after validation, not [\d,]+$", "", one) for one in messages]
     messages = ["Input should be a JSON object" if "dictionary" in one else one for one in messages]
@@ -161,12 +161,12 @@ def _wanted(errors: Sequence[Mapping[str, Any]]) -> str:
 
 
 def invalid(errors: Sequence[Mapping[str, Any]], body: Any, near: str = "") -> ApiError:
-    """Return the first of pydantic's errors as one for the client.
+    """Convert the first of pydantic's errors to one for the client.
 
     Parameters
     ----------
     near : str
-        What ends the message about an unknown field, such as ``did you mean temperature?``.
+        End of the message about an unknown field, such as ``did you mean temperature?``.
     """
     alternatives = _of_one_field(errors, body)
     first = alternatives[0]
@@ -193,7 +193,7 @@ def invalid(errors: Sequence[Mapping[str, Any]], body: Any, near: str = "") -> A
 
 
 def _abbreviated(value: Any) -> str:
-    """Describe a value in a few words, however long it is."""
+    """Describe a value of any length in a few words."""
     if isinstance(value, list | Mapping):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value):,}"
     if value is None or isinstance(value, bool):

@@ -1,7 +1,7 @@
-"""Request bodies: JSON to validated forms in bounded time and memory, in a thread of its own where it is long.
+"""Request bodies: parse JSON to validated forms in bounded time and memory, in a separate thread if they are long.
 
-JSON costs time by its values, not its bytes: three bytes are an object. Values are counted before any is made, and
-validation stops at the first error.
+The cost of JSON depends on its values, not its bytes: an object takes only three bytes. Values are counted before any
+is created, and validation stops at the first error.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ T = TypeVar("T")
 F = TypeVar("F", bound=BaseModel)
 
 VALUES = 1 << 18
-"""The most values of a body, objects and lists included."""
+"""Maximum number of values in a body, including objects and lists."""
 WARNING = "intact-warning"
-"""The header of an answer that names what of its request was ignored, or read as something else."""
+"""Response header that lists what was ignored or reinterpreted in the request."""
 LONG = 1 << 16
-"""Bytes from which a body is parsed in a thread."""
+"""Minimum bytes of a body that is parsed in a thread."""
 _PARSER = ThreadPoolExecutor(1, "intact-bodies")
-"""One thread, so that many long bodies take no more memory than one."""
+"""A single thread, so that many long bodies take no more memory than one."""
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Rounded = Annotated[Number, AfterValidator(lambda number: round(number, 6))]
-"""A number with the 6 decimals that sampling has: clients send approximations of decimal numbers, such as 0.1 * 3."""
+"""A number rounded to the 6 decimals that sampling uses, since clients send approximations such as 0.1 * 3."""
 Positive = Annotated[Number, AfterValidator(lambda number: round(number, 6) or (1e-6 if number > 0 else number))]
-"""Such a number where zero is none: a smaller positive one, such as 1e-9, is the least that there is."""
+"""A rounded number that stays positive: smaller positive ones, such as 1e-9, become the smallest possible value."""
 Count = Annotated[int, Field(ge=1)]
 Many = Annotated[list[T], Field(fail_fast=True)]
-"""A list of any length, of which only the first error is reported."""
+"""A list of any length, for which only the first error is reported."""
 
 
 def few(most: int) -> BeforeValidator:
-    """Return a validator for an object of at most so many fields; pydantic would look at all of them first."""
+    """Return a validator that limits the number of fields in an object; pydantic would validate all of them first."""
 
     def check(value: Any) -> Any:
         if isinstance(value, dict) and len(value) > most:
@@ -67,13 +67,13 @@ class Form(BaseModel):
 
     @classmethod
     def adapted(cls, value: Any, most_tokens: int) -> tuple[Any, list[str]]:
-        """Return a body without fields of other servers, and what to warn of (`intact.serve.leniency`)."""
+        """Return a body without fields of other servers, and warnings about the changes (`intact.serve.leniency`)."""
         return value, []
 
     @model_validator(mode="before")
     @classmethod
     def _without_unknown_null(cls, value: Any) -> Any:
-        """Drop unknown fields that are null, which clients' types send, and all unknown fields but the first."""
+        """Drop unknown fields that are null, which typed clients send, and all unknown fields except the first."""
         if not isinstance(value, dict):
             return value
         known = {field.alias or name for name, field in cls.model_fields.items()}
@@ -82,17 +82,17 @@ class Form(BaseModel):
 
 
 def parse_json(text: bytes, what: str = "the body", param: str | None = None) -> Any:
-    """Parse a JSON text, as leniently as servers of these APIs do; the forms then validate every value.
+    """Parse a JSON text as leniently as other servers of these APIs do; the forms then validate every value.
 
     Parameters
     ----------
     what, param : str
-        Its name in messages, and the field that is at fault.
+        Name of the text in messages, and the field at fault.
 
     Raises
     ------
     ApiError
-        400, naming the place that is no JSON; 413, if it has too many values.
+        400, with the place of the error; 413, if there are too many values.
     """
     if _values(text) > VALUES and _values(_STRING.sub(b"", text)) > VALUES:
         raise ApiError(413, f"{what} has more than {VALUES:,} values", param, "body_too_long")
@@ -102,17 +102,17 @@ def parse_json(text: bytes, what: str = "the body", param: str | None = None) ->
             raise RecursionError
         return value
     except json.JSONDecodeError as error:
-        raise ApiError(400, f"{what} is no JSON: {error.msg} at character {error.pos}", param) from error
+        raise ApiError(400, f"{what} is not JSON: {error.msg} at character {error.pos}", param) from error
     except UnicodeDecodeError as error:
         raise ApiError(400, f"{what} is not in UTF-8, at byte {error.start}", param) from error
     except RecursionError as error:
-        raise ApiError(400, f"{what} has lists or objects that are nested too deep", param) from error
+        raise ApiError(400, f"{what} has lists or objects that are nested too deeply", param) from error
     except ValueError as error:  # Python reads no number that long
-        raise ApiError(400, f"{what} has a number of too many digits", param) from error
+        raise ApiError(400, f"{what} has a number with too many digits", param) from error
 
 
 def _values(text: bytes) -> int:
-    """Return a lower bound of the number of values of a text without strings."""
+    """Return a lower bound on the number of values in a JSON text whose strings were removed."""
     return sum(map(text.count, b",[{"))
 
 
@@ -122,7 +122,7 @@ def validate(form: type[F], value: Any) -> F:
     Raises
     ------
     ApiError
-        400, naming the field that is at fault.
+        400, naming the field at fault.
     """
     try:
         return form.model_validate(value)
@@ -132,7 +132,7 @@ def validate(form: type[F], value: Any) -> F:
 
 
 def read_form(form: type[F], value: Any, settings: ServerSettings) -> tuple[F, list[str]]:
-    """Return a form that a request's body is, and what to warn of, as lenient as the server's settings say.
+    """Parse a request's body as a form, as leniently as the server's settings allow; return it with any warnings.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def read_form(form: type[F], value: Any, settings: ServerSettings) -> tuple[F, l
 
 
 def _near(form: type[BaseModel], error: Mapping[str, Any]) -> str:
-    """Return ``did you mean A?`` for an unknown field of a form, or of an object that is the only kind at its place."""
+    """Return ``did you mean A?`` for an unknown field of a form, or of a nested object of unambiguous type."""
     *outer, name = error["loc"][1:] or ("",)
     for step in outer:
         field = form.model_fields.get(str(step))
@@ -162,10 +162,10 @@ def _is_form(kind: Any) -> TypeGuard[type[BaseModel]]:
 
 
 class FormRoute(APIRoute):
-    """A route whose body is parsed and validated here; FastAPI takes the form as it is."""
+    """A route that parses and validates its body here; FastAPI takes the form unchanged."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler of a request."""
+        """Return the request handler."""
         handle = super().get_route_handler()
         form = None if self.body_field is None else self.body_field.field_info.annotation
 
@@ -178,7 +178,7 @@ class FormRoute(APIRoute):
 
 
 class _WithWarning(Response):
-    """A response with a header that names what of the request was ignored, or read as something else."""
+    """A response with a header that lists what was ignored or reinterpreted in the request."""
 
     def __init__(self, response: Response, warning: str) -> None:
         super().__init__()
@@ -196,7 +196,7 @@ class _WithWarning(Response):
 
 
 class _FormRequest(Request):
-    """A request whose JSON is a form."""
+    """A request whose JSON is an already parsed form."""
 
     def __init__(self, form: Any, request: Request) -> None:
         super().__init__(request.scope, request.receive)

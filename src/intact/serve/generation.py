@@ -1,4 +1,4 @@
-"""Generation for a request: check the prompt, wait for admission, write texts as a whole or in chunks."""
+"""Generation for a request: check the prompt, wait for admission, generate texts as a whole or in chunks."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from intact.serve.requests import Extension
 from intact.serve.service import in_thread, receipt_document, text_length
 
 EXPECTED = 512
-"""Tokens reserved at admission for a text that may be longer; the engine preempts if more texts become so long."""
+"""Tokens reserved at admission for each text; the engine preempts if more texts than expected exceed it."""
 FINISH = {"stop": "stop", "uncertain": "stop", "unlikely": "stop", "length": "length", "context": "length"}
-"""Finish reasons in OpenAI's terms."""
+"""Maps finish reasons to OpenAI's terms."""
 
 
 @dataclass(frozen=True)
 class TextJob:
-    """A prompt, and how texts are generated after it.
+    """A prompt, and how to generate texts after it.
 
     Attributes
     ----------
     client : str
         The client's name, for fairness.
     constraint : str or None
-        The field that has the text's constraint.
+        The field that holds the text's constraint.
     text : str or None
-        The prompt as it was given, if as text: without the special tokens around it.
+        The prompt as given, if it was text: without the special tokens around it.
     shadow : list of int or None
-        What the same model reads beside the prompt, for a mix that takes that.
+        Second prompt that the same model reads, for mixes that use one.
     """
 
     prompt: list[int]
@@ -52,22 +52,22 @@ class TextJob:
 
     @property
     def read(self) -> int:
-        """The tokens of the prompt, and of the shadow beside it."""
+        """The tokens of the prompt and of its shadow."""
         return len(self.prompt) + len(self.shadow or ())
 
     def receipt(self, completion: Completion) -> dict[str, Any]:
-        """Return a choice's field with its receipt, if one is requested."""
+        """Return the receipt field of a choice, if a receipt is requested."""
         return {"receipt": receipt_document(completion)} if self.own.receipt else {}
 
     def arguments(self, logprobs: bool) -> Any:
-        """Return the arguments of `Model.agenerate` and `Model.asamples` that both take."""
+        """Return the arguments shared by `Model.agenerate` and `Model.asamples`."""
         parameters = {name: getattr(self.parameters, name) for name in DEFINITIONS}
         own = {"priority": self.own.priority, "receipt": self.own.receipt}
         return {**parameters, **own, "logprobs": logprobs, "mix": self.own.mix, "shadow": self.shadow}
 
 
 def usage(jobs: Sequence[TextJob], completions: Sequence[Completion]) -> dict[str, int]:
-    """Return the number of tokens read and written, without what the cache saved: that depends on other requests."""
+    """Return the numbers of tokens read and generated, without cache hits, which depend on other requests."""
     read = sum(job.read for job in jobs)
     written = sum(len(completion.tokens) for completion in completions)
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
@@ -76,7 +76,7 @@ def usage(jobs: Sequence[TextJob], completions: Sequence[Completion]) -> dict[st
 def each_prompt(
     prompt: str | list[str] | list[int] | list[list[int]], field: str = "prompt"
 ) -> Sequence[str | list[int]]:
-    """Return the prompts of a field, of which there is at least one."""
+    """Return the prompts in a field; raise if there is none."""
     if isinstance(prompt, str):
         return [prompt]
     if not prompt:
@@ -85,7 +85,7 @@ def each_prompt(
 
 
 async def encode_text(served: Served, prompt: str | list[int], suffix: str | None, where: str = "prompt") -> list[int]:
-    """Return the tokens of a prompt, all of the model's, or those that ask for what stands between it and a suffix.
+    """Return the tokens of a prompt, or of a fill-in-the-middle prompt if there is a suffix.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ async def encode_text(served: Served, prompt: str | list[int], suffix: str | Non
     Raises
     ------
     ApiError
-        400, if the text is too long or a token is none of the model's; naming `suffix`, if the model cannot fill in.
+        400, if the text is too long or a token is not in the vocabulary; naming `suffix`, if the model cannot fill in.
     """
     if isinstance(prompt, list):
         vocabulary = served.loaded.program.vocabulary
@@ -120,9 +120,9 @@ async def admitted(served: Served, jobs: Sequence[TextJob], kind: str, field: st
     Parameters
     ----------
     kind : str
-        The operation's name in traces.
+        Name of the operation in traces.
     field : str
-        The request's field that has the prompts.
+        The request's field that holds the prompts.
     """
     reserved, first, n = 0, jobs[0], sum(job.n for job in jobs)
     attributes = telemetry.request_attributes(first.parameters, n, sum(job.read for job in jobs))
@@ -143,7 +143,7 @@ async def admitted(served: Served, jobs: Sequence[TextJob], kind: str, field: st
 
 
 def check_shadow_tokens(served: Served, shadow: list[int]) -> None:
-    """Raise ApiError if a shadow cannot be read."""
+    """Raise ApiError if a shadow cannot be used."""
     try:
         served.loaded.engine.check(shadow)
     except IntactError as error:
@@ -151,7 +151,7 @@ def check_shadow_tokens(served: Served, shadow: list[int]) -> None:
 
 
 async def _compile(served: Served, job: TextJob) -> None:
-    """Compile a prompt's constraint, at most two at a time, so that threads are left for everything else."""
+    """Compile a prompt's constraint, at most two at a time, so that threads are left for other work."""
     parameters, model = job.parameters, served.loaded
     if parameters.constraint is None:
         return
@@ -165,7 +165,7 @@ async def _compile(served: Served, job: TextJob) -> None:
 
 async def write(served: Served, job: TextJob, logprobs: bool) -> list[Completion]:
     """Return all texts of a job."""
-    if telemetry.current().recording:  # the same texts, but the first token is noticed
+    if telemetry.current().recording:  # same texts, but the first token can be recorded
         done: dict[int, Completion] = {}
         async with aclosing(stream(served, job, logprobs)) as chunks:
             async for sample, chunk in chunks:
@@ -183,7 +183,7 @@ async def write(served: Served, job: TextJob, logprobs: bool) -> list[Completion
 
 
 async def stream(served: Served, job: TextJob, logprobs: bool) -> AsyncGenerator[tuple[int, Chunk | Completion], None]:
-    """Yield the chunks of all texts of a job, with the text's index; last of each text its completion."""
+    """Yield the chunks of all texts of a job, each with the text's index; every text ends with its completion."""
     whole, arguments = telemetry.current(), job.arguments(logprobs)
     with telemetry.prefill_and_decode() as first_token:
         samples = served.loaded.asamples(job.prompt, job.n, id=job.own.id, **arguments)

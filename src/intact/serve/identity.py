@@ -1,4 +1,4 @@
-"""Identifiers, times and seeds that a request gets: new ones, or the same again if its work is done a second time."""
+"""Identifiers, times and seeds of a request: fresh ones, or the same ones if its work is repeated."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from contextvars import ContextVar
 from itertools import count
 
 TAG = 16
-"""Hexadecimal digits at the start of a request's identifiers that name the request itself."""
+"""Number of leading hexadecimal digits that all identifiers of a request share."""
 
 
 class RequestIdentity:
-    """A number drawn for a request, and the time of its arrival: answers with these are the same to the byte.
+    """A random number for a request, and its arrival time: answers with the same identity are byte-identical.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ class RequestIdentity:
 
     @classmethod
     def fresh(cls) -> RequestIdentity:
-        """Return the identity of a request that has just come."""
+        """Return the identity of a new request."""
         return cls(secrets.token_bytes(16), time.time())
 
     @property
     def tag(self) -> str:
-        """The first digits of all its identifiers."""
+        """The leading digits of all its identifiers."""
         return self._digest("tag").hex()[:TAG]
 
     def identifier(self) -> str:
@@ -51,22 +51,22 @@ class RequestIdentity:
 
 
 REQUEST: ContextVar[RequestIdentity | None] = ContextVar("request", default=None)
-"""The identity of the request that this task works on, if its work may be done again elsewhere."""
+"""Identity of the request that the current task works on, if its work may be repeated elsewhere."""
 
 
 def new_identifier() -> str:
-    """Return an identifier of 32 hexadecimal digits that no other request has."""
+    """Return an identifier of 32 hexadecimal digits, unique to the request."""
     known = REQUEST.get()
     return uuid.uuid4().hex if known is None else known.identifier()
 
 
 def request_time() -> float:
-    """Return the time, in seconds since 1970: where the request's is known, that of its arrival."""
+    """Return the current request's arrival time in seconds since 1970; the current time if there is no request."""
     known = REQUEST.get()
     return time.time() if known is None else known.time
 
 
 def new_seed(bits: int) -> int:
-    """Return a seed of so many bits that nobody can foretell."""
+    """Return an unpredictable seed of the given number of bits."""
     known = REQUEST.get()
     return secrets.randbits(bits) if known is None else known.seed(bits)

@@ -1,7 +1,7 @@
-"""Fields of other servers that requests may have: harmless ones, and other spellings of what this server does.
+"""Fields of other servers in requests: harmless ones, and other spellings of features that this server has.
 
-They are rewritten before a request is validated; `intact serve --strict` refuses them instead. What was passed over, or
-read as something else, is named in the header `intact-warning` of the answer.
+They are rewritten before a request is validated; `intact serve --strict` rejects them instead. The response header
+`intact-warning` lists what was ignored or reinterpreted.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ IGNORED: Final[Mapping[str, tuple[Any, ...] | None]] = {
     "spaces_between_special_tokens": (True,),
     "include_stop_str_in_output": (False,),
 }
-"""Fields that have no effect here, with the values that are passed over (None: any)."""
+"""Fields without effect here, with the values that are ignored (None: any)."""
 RENAMED: Final = {"repeat_penalty": "repetition_penalty"}
-"""Fields by the name that they have here."""
+"""Maps fields of other servers to their names here."""
 OFF: Final = {"max_tokens": None, "max_completion_tokens": None, "max_output_tokens": None, "top_k": 0}
-"""Fields of which -1 is no limit, and the value that says so here (None: the field is absent)."""
+"""Fields for which -1 means no limit, with the value that means so here (None: leave the field out)."""
 LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
-"""Fields that bound the tokens of an answer. Coding agents ask for those of a large model, such as 32,000."""
+"""Fields that limit the tokens of an answer. Coding agents send limits of large models, such as 32,000."""
 _STREAM_OPTIONS = ("include_usage", "include_obfuscation")
 CONSTRAINTS: Final = ("json", "regex", "choice", "grammar")
 """Constraints of vLLM: members of `structured_outputs`, or fields with the prefix `guided_`."""
@@ -56,24 +56,24 @@ class LenientForm(Form):
     Attributes
     ----------
     narrow : collection of str
-        Fields that it has, but not with the values that are passed over.
+        Fields that the request supports, except for the values that are ignored.
     """
 
     narrow: ClassVar[Collection[str]] = ("store", "verbosity")
 
     @classmethod
     def adapted(cls, value: Any, most_tokens: int) -> tuple[Any, list[str]]:
-        """Return a body without fields of other servers, and what to warn of.
+        """Return a body without fields of other servers, and warnings about the changes.
 
         Parameters
         ----------
         most_tokens : int
-            The limit of a completion that is to have none.
+            Limit for a completion that requests no limit.
 
         Raises
         ------
         ApiError
-            400, naming a field with a value that would have an effect, or a constraint that cannot be.
+            400, naming a field with a value that would have an effect, or a constraint that is not supported.
         """
         if not isinstance(value, dict):
             return value, []
@@ -112,7 +112,7 @@ class LenientForm(Form):
 
 
 def lower_limits(body: dict[str, Any], names: Collection[str], most_tokens: int, warnings: list[str]) -> None:
-    """Write limits of tokens above the server's as the server's, in place."""
+    """Reduce token limits above the server's to the server's, in place."""
     for name in sorted(names):
         limit = body.get(name)
         if isinstance(limit, int) and limit > most_tokens:
@@ -121,7 +121,7 @@ def lower_limits(body: dict[str, Any], names: Collection[str], most_tokens: int,
 
 
 def _drop_hosted_tools(body: dict[str, Any], warnings: list[str]) -> None:
-    """Drop tools of OpenAI's newer interface that are no functions, such as a search of the web, in place."""
+    """Drop tools of OpenAI's newer API that are not functions, such as web search, in place."""
     tools = body.get("tools")
     if not isinstance(tools, list):
         return
@@ -132,7 +132,7 @@ def _drop_hosted_tools(body: dict[str, Any], warnings: list[str]) -> None:
 
 
 def _drop_verbosity(body: dict[str, Any], warnings: list[str]) -> None:
-    """Drop the verbosity of OpenAI's newer interface, in place."""
+    """Drop the verbosity of OpenAI's newer API, in place."""
     text = body.get("text")
     if isinstance(text, dict) and text.get("verbosity") in (IGNORED["verbosity"] or ()):
         body["text"] = {name: item for name, item in text.items() if name != "verbosity"}
@@ -155,12 +155,12 @@ def _drop_empty_stops(body: dict[str, Any], warnings: list[str]) -> None:
 
 
 def _read_constraint(body: dict[str, Any], is_chat: bool) -> None:
-    """Write a constraint of vLLM as this server's, in place.
+    """Rewrite a constraint of vLLM as this server's, in place.
 
     Raises
     ------
     ApiError
-        400, if there are several, or one is not of its type.
+        400, if there are several, or one has the wrong type.
     """
     found = {f"guided_{kind}": (kind, body.pop(f"guided_{kind}", None)) for kind in CONSTRAINTS}
     members = body.pop("structured_outputs", None)
@@ -205,7 +205,7 @@ def _own_constraint(kind: str, item: Any, where: str) -> dict[str, str]:
 
 
 def _schema(item: Any, where: str) -> dict[str, Any]:
-    """Return a JSON schema that is an object, or an object spelt as a text."""
+    """Return a JSON schema given as an object, or as the text of one."""
     schema = parse_json(item.encode("utf-8", "surrogatepass"), where, where) if isinstance(item, str) else item
     if not isinstance(schema, dict):
         raise ApiError(400, f"{where} must be a JSON schema", where)

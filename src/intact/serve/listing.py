@@ -1,4 +1,4 @@
-"""The tokens of a text that are listed with their log-probabilities: not those that ended it and were cut off."""
+"""The tokens listed with a text's log-probabilities, without those that ended it and were cut off."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from intact.text import Tokenizer
 
 
 class TokenListing:
-    """Tells which tokens of a stream are in its text.
+    """Selects the tokens of a stream that are in its text.
 
-    A token is held back until text of its own is certain: it may be part of a stop string. A token that begins before
-    the stop string is in the text; one of which all characters are cut off is not, nor is an uncertain one.
+    A token is held back until some of its own text is certain, since it may be part of a stop string. A token that
+    begins before the stop string is in the text; one whose characters are all cut off is not, nor is an uncertain one.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer, self._decoder = tokenizer, tokenizer.stream()
         self._decoded = self._certain = 0  # characters
-        self._held = deque[tuple[int, Chunk]]()  # with the place in the text at which each begins
+        self._held = deque[tuple[int, Chunk]]()  # each with its offset in the text
 
     def push(self, chunk: Chunk) -> list[Chunk]:
-        """Take a token and return those that are in the text for certain."""
+        """Consume a token, and return those that are certain to be in the text."""
         self._held.append((self._decoded, chunk))
         if chunk.token < self._tokenizer.size:
             self._decoded += len(self._decoder.push(chunk.token))
@@ -32,13 +32,13 @@ class TokenListing:
         return found
 
     def end(self, completion: Completion) -> list[Chunk]:
-        """Return the other tokens of the text, once it has ended."""
+        """Return the remaining tokens of the text, once it has ended."""
         is_cut = completion.stop is not None or completion.finish == "uncertain"
         return [] if is_cut else [chunk for _, chunk in self._held]
 
 
 def tokens_of(tokenizer: Tokenizer, completion: Completion) -> list[Chunk]:
-    """Return the tokens of a completion with log-probabilities that are in its text."""
+    """Return the tokens in a completion's text with their log-probabilities."""
     listing, tops = TokenListing(tokenizer), completion.top or ((),) * len(completion.tokens)
     drawn = zip(completion.texts, completion.tokens, completion.logprobs or (), tops, strict=True)
     return [one for fields in drawn for one in listing.push(Chunk(*fields))] + listing.end(completion)

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class JsonFormatter(logging.Formatter):
-    """A line of JSON for each record."""
+    """Formats each record as a line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record."""
@@ -27,19 +27,19 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line of text, and an error indented below it; a client's text can neither begin a line nor steer a terminal."""
+    """Formats a record as a line of text, with errors indented below; client text cannot forge lines or escapes."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         """Format a record without its error."""
         return _printable(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        """Format an error with its stack."""
+        """Format an error with its traceback."""
         return "\n".join("  " + _printable(line) for line in super().formatException(ei).splitlines())
 
 
 def _printable(text: str) -> str:
-    """Return a text on one line, with escapes for characters that cannot be printed."""
+    """Return a text on one line, with escapes for unprintable characters."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 

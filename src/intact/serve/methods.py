@@ -19,11 +19,11 @@ from intact.tasks.score.scorers import SCORERS, find_scorer
 
 LISTED = "GET /v1/methods lists all"
 WITHHELD = ("compute_optimal",)
-"""Methods that read files of the server."""
+"""Methods that read files of the server, and so cannot be chosen."""
 MOST = 1024
-"""The largest whole number that a method's parameter may be, but for those that count tokens."""
+"""Maximum of a method's integer parameters, except for those that count tokens."""
 MOST_TOKENS = 1 << 16
-"""The most tokens that a method may write, whatever its budget."""
+"""Maximum tokens that a method may generate, whatever its budget."""
 
 
 @cache
@@ -34,7 +34,7 @@ def served_methods() -> dict[str, Method]:
 
 @cache
 def catalogue() -> list[dict[str, Any]]:
-    """Return the methods as JSON has them: summary, paper, parameters."""
+    """Return the methods as JSON values: summary, paper, parameters."""
     return [
         method.as_dict() | {"parameters": [one.as_dict() | _limits(one) for one in method.parameters]}
         for method in served_methods().values()
@@ -42,7 +42,7 @@ def catalogue() -> list[dict[str, Any]]:
 
 
 def _limits(parameter: Parameter) -> dict[str, Any]:
-    """Return what clients can check of a parameter before they send it."""
+    """Return the limits of a parameter that clients can check before sending it."""
     if parameter.names == "scorer":
         return {"choices": served_scorers()}
     return {"maximum": _most(parameter)} if parameter.kind is int else {}
@@ -50,7 +50,7 @@ def _limits(parameter: Parameter) -> dict[str, Any]:
 
 @cache
 def served_scorers() -> list[str]:
-    """Return the scorers that clients may choose, all without arguments: these could name files of the server."""
+    """Return the scorers that clients may choose; none takes arguments, which could name files of the server."""
     return [name for name in SCORERS.own if name != "reward"]
 
 
@@ -60,7 +60,7 @@ def find_served_scorer(name: str) -> Scorer:
     Raises
     ------
     ParameterError
-        If there is none of this name.
+        If there is no such scorer.
     """
     if name not in served_scorers():
         raise ParameterError(unknown_name(f"there is no scorer {name!r:.60}", name, served_scorers()))
@@ -68,7 +68,7 @@ def find_served_scorer(name: str) -> Scorer:
 
 
 class MethodChoice(NamedTuple):
-    """The method that a request chooses, and its n if the model's name has one; the model's name without them."""
+    """The method that a request chooses, its n if the model's name has one, and the model's name without them."""
 
     model: str
     method: str
@@ -81,7 +81,7 @@ def choice_of(request: TextRequest, models: Container[str]) -> MethodChoice | No
     Raises
     ------
     ApiError
-        400, if both choose one, and not the same; 404, if all of the model's name is known but the method after its
+        400, if the two choose different methods; 404, if the model's name is known except for the method after its
         colon.
     """
     model, suffix, n = split(request.model)
@@ -91,12 +91,13 @@ def choice_of(request: TextRequest, models: Container[str]) -> MethodChoice | No
             _check_suffix(model, models)
         return None
     if method is not None and suffix is not None and method.replace("-", "_") != suffix:
-        raise ApiError(400, f"the model's name says {suffix}, intact.method says {method!r:.60}", "intact.method")
+        message = f"the model's name says {suffix}, but intact.method says {method!r:.60}"
+        raise ApiError(400, message, "intact.method")
     return MethodChoice(model, method or suffix or "", n)
 
 
 def split(model: str) -> tuple[str, str | None, int | None]:
-    """Split a model's name from the method behind its colon, and that method's n."""
+    """Split off a model name's suffix after the colon, and return the method and its n."""
     name, colon, suffix = model.rpartition(":")
     found = re.fullmatch(r"([a-z][a-z_-]*?)(?:-(\d{1,6}))?", suffix)
     if not colon or not found or found[1].replace("-", "_") not in served_methods():
@@ -105,7 +106,7 @@ def split(model: str) -> tuple[str, str | None, int | None]:
 
 
 def _check_suffix(model: str, names: Container[str]) -> None:
-    """Raise ApiError if all of a model's name is known but what follows its colon, which is no method."""
+    """Raise ApiError if a model's name is known except for what follows its colon, which is not a method."""
     name, _, suffix = model.rpartition(":")
     if model in names or name not in names or not suffix:
         return
@@ -150,7 +151,7 @@ def validate_choice(own: Extension, method: str, n: int | None) -> tuple[Method,
 
 
 def _validate_parameter(where: str, value: Any, parameter: Parameter) -> Any:
-    """Return a parameter's value as declared, within the server's limits."""
+    """Return a parameter's value in its declared type, within the server's limits."""
     try:
         value = parameter.read(value)
     except ParameterError as error:
@@ -163,5 +164,5 @@ def _validate_parameter(where: str, value: Any, parameter: Parameter) -> Any:
 
 
 def _most(parameter: Parameter) -> int:
-    """Return the largest value of a parameter that is a whole number: more for those that count tokens."""
+    """Return the maximum of an integer parameter, which is higher for those that count tokens."""
     return MOST_TOKENS if parameter.default is not None and parameter.default > MOST // 2 else MOST

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, and a line in the access log for each request; never the text of a request."""
+"""Prometheus metrics, and an access log with one line per request; never the text of a request."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _COUNTERS = {
     "accepted": "Guesses that came true.",
     "saturated": "Numbers of recurrent states that came to the limit of their integers.",
 }
-"""Fields of the engine's counters, and their help."""
+"""Fields of the engine's counters, with their help texts."""
 
 
 class Metrics:
-    """Metrics for Prometheus; those of the models are read when they are requested."""
+    """Prometheus metrics; those of the models are read when requested."""
 
     def __init__(self, models: Models | None) -> None:
         self._models, self._registry = models, CollectorRegistry()
@@ -45,7 +45,7 @@ class Metrics:
         self._registry.register(self)
 
     def text(self) -> bytes:
-        """Return all metrics in the format of Prometheus."""
+        """Return all metrics in Prometheus format."""
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
@@ -99,7 +99,7 @@ def _tasks() -> int:
 
 
 class AccessMiddleware:
-    """Counting and logging of requests as they end."""
+    """Counts and logs requests as they end."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -128,7 +128,7 @@ class AccessMiddleware:
 
     def _note(self, scope: Scope, status: int, seconds: float, first: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
-        status = status or 499  # the client left before there was an answer
+        status = status or 499  # the client disconnected before an answer began
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         if first:

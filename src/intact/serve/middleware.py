@@ -1,4 +1,4 @@
-"""Checks of every request before its endpoint: host, origin, API key, body."""
+"""Checks on every request before its endpoint: host, origin, API key, body."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from intact.serve.replies import error_reply
 from intact.serve.settings import LINGER, ServerSettings, address_of
 
 PUBLIC = ("/", "/health", "/ready", "/page/", "/verify")
-"""Paths that need no key: the page asks for one, that at /verify asks the server for nothing, and monitors learn
-nothing but that the server runs."""
+"""Paths that need no key: the page asks for one, the page at /verify requests nothing from the server, and monitors
+learn only that the server is running.
+"""
 UPLOADS = "/v1/files"
 RATE = 32 << 10
-"""Bytes a second that an upload must bring, once the seconds that every body may take are over."""
+"""Minimum upload rate in bytes a second, once the time that every body may take is over."""
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -31,21 +32,21 @@ _CLOSE = (b"connection", b"close")
 
 
 class SecurityMiddleware:
-    """Refusal of requests that may not come in.
+    """Rejects requests that must not reach the server.
 
-    - Host headers with names that are not listed: otherwise a site could point its own name here, and its pages would
-      pass for ours (DNS rebinding). Addresses and `localhost` cannot be used so. Starlette's TrustedHostMiddleware
-      cannot allow all addresses, and answers in plain text, so this is done here.
-    - Pages of other origins that are not listed: they could send requests in the name of the browser's user.
-      Starlette's CORSMiddleware serves the listed ones; of others it would only hide the answers.
-    - Requests without one of the keys, where there are keys; all are compared, each in constant time. The server's own
-      user needs none on the Unix socket (`intact.serve.same_user`).
-    - Bodies that are too long or too slow. A body is read here as a whole: no work begins for half of one.
+    - Host headers with unlisted names: otherwise a site could point its own name here, and its pages would pass as
+      this server's (DNS rebinding). Addresses and `localhost` cannot be abused in this way. Starlette's
+      TrustedHostMiddleware cannot allow all addresses, and answers in plain text, so this is done here.
+    - Pages of unlisted origins: they could send requests in the name of the browser's user. Starlette's CORSMiddleware
+      serves the listed ones; for others it would only hide the answers.
+    - Requests without a valid key, if there are keys; all keys are compared, each in constant time. The server's own
+      user needs no key on the Unix socket (`intact.serve.same_user`).
+    - Bodies that are too long or too slow. A body is read here as a whole: no work begins on half a body.
 
     Parameters
     ----------
     formats : mapping of str to ErrorFormat
-        The form of errors on a path and on all below it; OpenAI's on others.
+        Error format for a path and everything below it; OpenAI's elsewhere.
     """
 
     def __init__(self, app: ASGIApp, settings: ServerSettings, formats: Mapping[str, ErrorFormat]) -> None:
@@ -54,7 +55,7 @@ class SecurityMiddleware:
         self._hosts = {"localhost", *map(_hostname, (settings.host, *settings.hosts))} - {""}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Forward a request, or reject it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -93,7 +94,7 @@ class SecurityMiddleware:
             else:
                 checked = await self._body(headers, receive_noting)
             await self._app(scope, checked, send_with_headers)
-        except asyncio.CancelledError:  # as the server ends, and only then
+        except asyncio.CancelledError:  # happens only while the server shuts down
             ends = True
             if not began:
                 await error_reply(ending(), scope)(scope, receive, send_with_headers)
@@ -123,9 +124,9 @@ class SecurityMiddleware:
             return scope["client"][0] if scope.get("client") else "local"
         scheme, _, key = headers.get("authorization", "").partition(" ")
         given = [key.strip()] if scheme.lower() == "bearer" else []
-        given += headers.getlist("x-api-key")[:1]  # as Anthropic's clients send it, some beside the other
+        given += headers.getlist("x-api-key")[:1]  # sent by Anthropic's clients, sometimes with both
         for digest in [hashlib.sha256(key.encode()).digest() for key in given]:
-            matches = [hmac.compare_digest(digest, known) for known in self._keys]  # all of them, whichever it is
+            matches = [hmac.compare_digest(digest, known) for known in self._keys]  # always all, for constant time
             if any(matches):
                 return f"key-{digest.hex()[:8]}"
         needed = "an API key is needed: Authorization: Bearer KEY, or x-api-key: KEY"
@@ -133,7 +134,7 @@ class SecurityMiddleware:
         raise ApiError(401, message, code="invalid_api_key")
 
     async def _body(self, headers: Headers, receive: Receive) -> Receive:
-        """Read the body as a whole; return a function that gives it first, then what the connection brings."""
+        """Read the whole body; return a function that yields it first, and then the connection's further messages."""
         limit = self._settings.body_bytes
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > limit:
@@ -151,7 +152,7 @@ class SecurityMiddleware:
                         raise _too_long(limit)
         except TimeoutError:
             seconds = f"{self._settings.body_seconds:g}"
-            raise ApiError(408, f"the body did not come within {seconds} seconds", code="timeout") from None
+            raise ApiError(408, f"the body did not arrive within {seconds} seconds", code="timeout") from None
         whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
         async def replay() -> Message:
@@ -160,7 +161,7 @@ class SecurityMiddleware:
         return replay
 
     def _counted(self, receive: Receive) -> Receive:
-        """Bound a long body's length and pace."""
+        """Limit a long body's length and pace."""
         loop, grace, limit = asyncio.get_running_loop(), self._settings.body_seconds, self._settings.upload_bytes
         began, received = loop.time(), 0
 
@@ -170,7 +171,7 @@ class SecurityMiddleware:
                 async with asyncio.timeout_at(min(loop.time(), began + received / RATE) + grace):
                     message = await receive()
             except TimeoutError:
-                raise ApiError(408, f"the body came slower than {RATE:,} bytes a second", code="timeout") from None
+                raise ApiError(408, f"the body arrived slower than {RATE:,} bytes a second", code="timeout") from None
             received += len(message.get("body", b""))
             if received > limit:
                 raise _too_long(limit)
@@ -180,13 +181,13 @@ class SecurityMiddleware:
 
 
 class HeadMiddleware:
-    """`HEAD` on every path that knows `GET`: the same status and headers; the connection leaves the body out."""
+    """Supports `HEAD` on every path with `GET`: same status and headers; the connection omits the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Forward a request."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
@@ -198,19 +199,19 @@ class HeadMiddleware:
 
 
 class FormatMiddleware:
-    """Errors in the form of a path's API, for an application whose requests were checked by another process.
+    """Formats errors as the path's API does, for an application whose requests were checked by another process.
 
     Parameters
     ----------
     formats : mapping of str to ErrorFormat
-        As of `SecurityMiddleware`.
+        As in `SecurityMiddleware`.
     """
 
     def __init__(self, app: ASGIApp, formats: Mapping[str, ErrorFormat]) -> None:
         self._app, self._formats = app, formats
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and answer its error if its response has not begun."""
+        """Forward a request, and send its error if no response has begun."""
         began = False
 
         async def send_noting(message: Message) -> None:
@@ -228,13 +229,13 @@ class FormatMiddleware:
 
 
 def error_format(formats: Mapping[str, ErrorFormat], path: str) -> ErrorFormat:
-    """Return the form of errors on a path: that of an API whose paths begin so, or OpenAI's."""
+    """Return the error format for a path: that of the API with this path prefix, or OpenAI's."""
     found = (form for prefix, form in formats.items() if path == prefix or path.startswith(prefix + "/"))
     return next(found, OPENAI_ERRORS)
 
 
 def is_same_user(scope: Scope) -> bool:
-    """Return true if a request came by the Unix socket, which only the server's own user may open."""
+    """Return true if a request came through the Unix socket, which only the server's own user can open."""
     server = scope.get("server")
     return server is not None and server[1] is None
 
@@ -244,7 +245,7 @@ def _too_long(limit: int) -> ApiError:
 
 
 def _hostname(host: str) -> str:
-    """Return a host's name for comparison: in small letters, without its port."""
+    """Normalise a host name for comparison: lower case, without the port."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

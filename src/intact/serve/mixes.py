@@ -28,7 +28,7 @@ def method_mix(chosen: ChosenMix | None, own: Extension) -> TextMix | None:
 
 
 def shadow_turns(request: ChatRequest) -> list[Any]:
-    """Return the conversation beside a request's: its shadow, or its messages with that text in the last one's place.
+    """Return the shadow conversation: the shadow's messages, or the request's with the shadow as the last message.
 
     Raises
     ------
@@ -47,19 +47,19 @@ def shadow_turns(request: ChatRequest) -> list[Any]:
 
 
 def each_shadow(own: Extension, count: int) -> Sequence[str | list[int] | None]:
-    """Return the shadow of each of a request's prompts, which are texts or lists of tokens.
+    """Return the shadows of a request's prompts, which are texts or lists of tokens.
 
     Raises
     ------
     ApiError
-        400, if there are messages, or not as many shadows as prompts.
+        400, if the shadow is a list of messages, or there are not as many shadows as prompts.
     """
     shadow = own.shadow
     if shadow is None:
         return [None] * count
     each: list[Any] = [shadow] if isinstance(shadow, str) or (shadow and isinstance(shadow[0], int)) else list(shadow)
     if not all(isinstance(one, str | list) for one in each):
-        raise ApiError(400, f"{SHADOW} must be a text or a list of tokens here, and messages are neither", SHADOW)
+        raise ApiError(400, f"{SHADOW} must be a text or a list of tokens here, not messages", SHADOW)
     if len(each) != count:
         raise ApiError(400, f"{SHADOW} must be a prompt for each of the {count}, got {len(each)}", SHADOW)
     return each

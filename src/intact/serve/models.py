@@ -1,4 +1,4 @@
-"""The models of the server: loaded when first requested, unloaded when others need their memory, or after a time."""
+"""The server's models: loaded when first requested, unloaded when others need their memory, or when idle."""
 
 from __future__ import annotations
 
@@ -33,16 +33,17 @@ from intact.serve.settings import ServerSettings
 
 _LOG = logging.getLogger("intact.serve")
 OVERHEAD = 1.1
-"""Memory of a loaded model beside its cache, as a multiple of its file (docs/engine.md, "Memory")."""
+"""Memory of a loaded model apart from its cache, as a multiple of its file size (docs/engine.md, "Memory")."""
 ADAPTER = 4.0
-"""Memory of an adapter, as a multiple of its file: float32 beside codes in blocks of 32. In files of 16-bit floats rank
-8 takes 3.8, rank 32 takes 2.6; in those of float32 half of that."""
+"""Memory of an adapter, as a multiple of its file size: float32 values plus codes in blocks of 32. For files of 16-bit
+floats, rank 8 takes 3.8 and rank 32 takes 2.6; for float32 files, half of that.
+"""
 COMPILING = 2
-"""Constraints that are compiled at a time."""
+"""Number of constraints compiled concurrently."""
 NAME_CHARACTERS = 256
-"""The most characters of a name that is not the model's own (`ServerSettings.any_name`): replies repeat it."""
+"""Maximum length of a name other than the model's own (`ServerSettings.any_name`), since replies repeat it."""
 RETRY_AFTER = 5.0
-"""Seconds after which a client should try again that finds too many waiting for a model to be loaded."""
+"""Seconds after which a client should retry if too many requests wait for a model to load."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,17 @@ class Loading:
     drafter: str | None = None
     draft_model: Path | None = None
     adapters: Mapping[str, Path] = field(default_factory=dict)
-    """Of the first model: each is served as a model of its own name."""
+    """Adapters of the first model, each served as a model under its own name."""
     partners: Mapping[str, Path] = field(default_factory=dict)
-    """Other models that the first one's requests may mix in, in their order (docs/mixing.md)."""
+    """Partner models for mixes in requests to the first model, in order (docs/mixing.md)."""
     tensor_parallel: int | str = 1
-    """Processes of each model, each of which loads its rows of every matrix."""
+    """Processes of each model for tensor parallelism; each loads its rows of every matrix."""
     pipeline_parallel: int | str = 1
-    """Processes of each model, each of which loads some of its layers."""
+    """Processes of each model for pipeline parallelism; each loads some of its layers."""
     prefill: str | None = None
-    """A process that computes the prompts of the one model."""
+    """Process that computes the prompts of the only model."""
     weights_memory: int | None = None
-    """A cap on the memory of each model's weights."""
+    """Memory limit of each model's weights."""
 
 
 @dataclass(eq=False)
@@ -77,22 +78,22 @@ class Served:
     Attributes
     ----------
     fingerprint : str
-        Everything a text depends on beside its request: version of the arithmetic, profile, root over the weights.
+        Everything a text depends on besides its request: version of the arithmetic, profile, root over the weights.
         Empty until the model is first loaded.
     users, used : int, float
-        Requests that use it now; time of the last use.
+        Number of requests using it; time of the last use.
     coming : int
-        Requests that wait until there is memory for it, or behind another that does.
+        Number of requests that wait for its memory, or behind another request that does.
     digests : dict
         Its digests in receipts, once it has been loaded.
     need : int
-        Bytes that it takes, about.
+        Approximate memory in bytes.
     failure : str
-        Why it could not be loaded when that was last tried.
+        Error of the last attempt to load it.
     loading : Task or None
-        The task that loads it; it goes on even if all clients leave.
+        The task that loads it, which continues even if all clients disconnect.
     unloading : TimerHandle or None
-        The timer that unloads it unless it is used before.
+        The timer that unloads it unless it is used first.
     """
 
     name: str
@@ -113,19 +114,19 @@ class Served:
 
     @property
     def status(self) -> str:
-        """One word: loaded, loading, failed, or unloaded."""
+        """One of the words loaded, loading, failed or unloaded."""
         if self.model is not None:
             return "loaded"
         return "loading" if self.loading is not None else "failed" if self.failure else "unloaded"
 
     @property
     def loaded(self) -> Model:
-        """The model; only for holders of a lease."""
+        """The loaded model; only for holders of a lease."""
         assert self.model is not None
         return self.model
 
     def adapted(self, name: str) -> Served:
-        """Return the model with one of its adapters, as it is served; only for holders of a lease."""
+        """Return the model with one of its adapters, as served; only for holders of a lease."""
         model = self.loaded.adapted(name)
         return replace(self, name=name, model=model, **_identity(model))
 
@@ -152,17 +153,17 @@ class Served:
 
 
 class Models:
-    """Models by name, under one cap of memory.
+    """Models by name, under a common memory limit.
 
     Parameters
     ----------
     paths : mapping of str to str or path
-        For each name that of a model, as `intact.load` takes it, or a path.
+        For each name, a model name as `intact.load` takes it, or a path.
     loading : Loading
-        Arguments of loading; under a cap of memory a cache takes a quarter of it by default.
+        Loading arguments; with a memory limit, the KV cache takes a quarter of it by default.
 
-    A request for a model that does not fit waits until others are no longer used; later requests, for whichever model,
-    wait behind it. So a model that is always in use keeps no other out for ever.
+    A request for a model that does not fit waits until others are idle; later requests, for any model, queue behind
+    it. So a model in constant use cannot block others forever.
     """
 
     def __init__(self, paths: Mapping[str, str | PathLike[str]], loading: Loading, settings: ServerSettings) -> None:
@@ -178,7 +179,7 @@ class Models:
         for name, place in paths.items():
             self.add(name, resolve(place))
         if taken := [name for name in loading.adapters if name in self.served]:
-            raise ParameterError(f"{taken[0]!r} is a model's name; give the adapter another one")
+            raise ParameterError(f"{taken[0]!r} is a model's name; give the adapter a different one")
         settings.check_names(self.names)
         self.any_name = settings.any_name
         self._lock, self._released = asyncio.Lock(), asyncio.Event()
@@ -190,42 +191,42 @@ class Models:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that clients may ask for: of the models, and of the first one's adapters."""
+        """The names that clients may request: the models, and the first model's adapters."""
         return (*self.served, *self.adapters)
 
     @property
     def adapters(self) -> Mapping[str, Path]:
-        """The first model's adapters by their names."""
+        """The first model's adapters, by name."""
         return self._loading.adapters
 
     @property
     def partners(self) -> Mapping[str, Path]:
-        """The models that mixes of the first one take, by their names."""
+        """The partner models for mixes of the first model, by name."""
         return self._loading.partners
 
     @property
     def ready(self) -> bool:
-        """If true, requests can be answered: a model was loaded, or the first could not be, and others may."""
+        """If true, requests can be answered: a model has loaded, or the first one failed but others may load."""
         served = list(self.served.values())
         others_may = bool(served[0].failure) and not all(one.failure for one in served)
         return others_may or any(one.fingerprint for one in served)
 
     def __contains__(self, name: object) -> bool:
-        """Return whether clients may ask for a name."""
+        """Return true if clients may request a name."""
         return name in self.names or (self.any_name and len(str(name)) <= NAME_CHARACTERS)
 
     def add(self, name: str, path: Path) -> None:
-        """Serve a model, which is loaded when it is first requested; one of this name must not be served yet."""
+        """Serve a model under a new name; it is loaded when first requested."""
         admission = AdmissionControl(1, self._running, self._most)
         self.served[name] = Served(name, path, admission, int(path.stat().st_mtime))
 
     def find(self, name: str) -> Served:
-        """Return the model of a name, of an adapter's name the one that it belongs to.
+        """Return the model of a name; an adapter's name gives the model that it belongs to.
 
         Raises
         ------
         ApiError
-            404, if there is none.
+            404, if there is no such model.
         """
         if name not in self:
             message = unknown_name(f"there is no model {name!r:.200}", name, self.names)
@@ -234,12 +235,12 @@ class Models:
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[Served]:
-        """Have a model loaded, and not unloaded before the block ends.
+        """Load a model if necessary, and keep it loaded until the block ends.
 
         Raises
         ------
         ApiError
-            404, if there is none; 429, if too many wait for it already; 503, if it cannot be loaded.
+            404, if there is no such model; 429, if too many requests wait for it; 503, if it cannot be loaded.
         """
         served = self.find(name)
         await self._enter(served)
@@ -253,7 +254,7 @@ class Models:
             self._released.set()
 
     def _left(self, served: Served) -> None:
-        """Note that a model was used until now; if it is to be unloaded some time after, start the time anew."""
+        """Record that a model was used until now, and restart its idle timer, if any."""
         served.used = time.monotonic()
         if served.unloading is not None:
             served.unloading.cancel()
@@ -264,14 +265,14 @@ class Models:
 
     def _unload_unused(self, served: Served) -> None:
         served.unloading = None
-        if not served.users and served.loading is None:  # else whoever uses it, or loads it, starts the time anew
+        if not served.users and served.loading is None:  # otherwise its users or loader restart the timer
             self.drop(served, f"nobody used it for {self._idle:g} s")
             asyncio.get_running_loop().run_in_executor(None, give_back)
 
     async def _enter(self, served: Served) -> None:
-        """Become a user of a model that is loaded, or being loaded."""
+        """Register as a user of a model that is loaded or being loaded."""
         waiting = served.coming + (0 if served.loading is None else served.users)
-        if waiting > self._most:  # one of them is what the others wait for
+        if waiting > self._most:  # including the one that the others wait for
             raise full(waiting, RETRY_AFTER)
         served.coming += 1
         try:
@@ -294,7 +295,7 @@ class Models:
                 model, identity = await asyncio.to_thread(self._open, served)
         finally:
             served.loading = None
-            self._released.set()  # loading may have failed, or all clients may have left
+            self._released.set()  # loading may have failed, or all clients may have disconnected
         served.digests, served.fingerprint = identity["digests"], identity["fingerprint"]
         pool = model.engine.pool
         served.admission.capacity = pool.capacity * pool.page_size
@@ -305,7 +306,7 @@ class Models:
     def _open(self, served: Served) -> tuple[Model, dict[str, Any]]:
         if self._was_unloaded:
             self._was_unloaded = False
-            give_back()  # before there is need of it
+            give_back()  # before the memory is needed
         path, loading = served.path, self._loading
         state = state_of(path)
         first = served.name == self.first
@@ -324,7 +325,7 @@ class Models:
             **load_arguments(path, threads=loading.threads, drafter=loading.drafter, draft_model=loading.draft_model),
         )
         for name in model.adapters:
-            digests_of(model.variant(name))  # which reads the weights: requests then find them known
+            digests_of(model.variant(name))  # reads the weights now, so that requests need not
         for partner in model.partners:
             digests_of(partner)
         identity = _identity(model)
@@ -332,10 +333,10 @@ class Models:
         return model, identity
 
     def _need(self, served: Served) -> int:
-        """Return the bytes that a model takes, cache, draft model, partners and adapters included, about."""
+        """Estimate the memory in bytes that a model needs, including cache, draft model, partners and adapters."""
         loading, first = self._loading, served.name == self.first
         paths = [served.path] if loading.draft_model is None else [served.path, loading.draft_model]
-        partners = loading.partners.values() if first else ()  # which share the model's cache
+        partners = loading.partners.values() if first else ()  # they share the model's cache
         sizes = [int(OVERHEAD * sum(item.stat().st_size for item in model_files(one))) for one in (*paths, *partners)]
         if loading.weights_memory is not None:
             sizes[0] = min(sizes[0], loading.weights_memory)
@@ -343,7 +344,7 @@ class Models:
         return sum(sizes) + len(paths) * (loading.cache_bytes or 0)
 
     def _make_room(self, served: Served) -> bool:
-        """Unload unused models, the longest unused first, until there is room; return whether there is."""
+        """Unload idle models, least recently used first, until there is room; return false if there is not."""
         if self._memory is None:
             return True
         if served.need > self._memory:
@@ -361,10 +362,10 @@ class Models:
         return taken + served.need <= self._memory
 
     def drop(self, served: Served, why: str) -> None:
-        """Unload a model; the log says why."""
+        """Unload a model; `why` goes to the log."""
         model, served.model = served.model, None
         if model is not None:
-            with model.exclusive() as engine:  # what was cancelled may still be in a step
+            with model.exclusive() as engine:  # cancelled work may still be in a step
                 engine.close()
             model.close()
             self._was_unloaded = True
@@ -383,14 +384,14 @@ class Models:
 
 
 def _adapter_bytes(path: Path) -> int:
-    """Return the bytes of an adapter's weights in its file; 0 where there is no such file, which loading refuses."""
-    place = path if path.exists() else Path(str(path).rpartition(":")[0])  # behind a colon there is a factor
+    """Return the bytes of an adapter's weights in its file; 0 if the file is missing, which loading then rejects."""
+    place = path if path.exists() else Path(str(path).rpartition(":")[0])  # a factor follows a colon
     file = weights_file(place) if place.is_dir() else place
     return file.stat().st_size if file is not None and file.is_file() else 0
 
 
 def _identity(model: Model) -> dict[str, Any]:
-    """Return the digests of a model and the fingerprint of its answers, as `Served` has them."""
+    """Return a model's digests and the fingerprint of its answers, as in `Served`."""
     digests = digests_of(model).to_document()
     fingerprint = f"intact-{VERSION}-{model.executor.profile}-{digests['weights'][:16]}"
     return {"digests": digests, "fingerprint": fingerprint}

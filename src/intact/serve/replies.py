@@ -1,4 +1,4 @@
-"""Answers: JSON and server-sent events, whose work is cancelled within a step when the client leaves."""
+"""Responses: JSON and server-sent events, whose work is cancelled within a step when the client disconnects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PREFIXES = {"chat.completion": "chatcmpl", "chat.completion.chunk": "chatcmpl",
 
 
 def encode(value: Any) -> bytes:
-    """Return a value as JSON; a lone surrogate, which a client may have sent, is written as an escape."""
+    """Encode a value as JSON; a lone surrogate, which a client may have sent, is escaped."""
     try:
         return _JSON.encode(value).encode()
     except UnicodeEncodeError:
@@ -34,12 +34,12 @@ def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 
 
 def error_reply(error: Exception, scope: Scope | None = None) -> Response:
-    """Return the response to a request that failed; log an error that nobody raised on purpose.
+    """Return the response for a failed request; log unexpected errors.
 
     Parameters
     ----------
     scope : Scope, optional
-        The request's, in which the middleware noted the form of its errors.
+        The request's scope, in which the middleware recorded the error format.
     """
     known, form = logged(error), _error_format(scope or {})
     _note(known, scope or {})
@@ -47,7 +47,7 @@ def error_reply(error: Exception, scope: Scope | None = None) -> Response:
 
 
 def _note(error: ApiError, scope: Scope) -> None:
-    """Note an error for the access log; the state is one for all copies of a scope."""
+    """Record an error for the access log; all copies of a scope share the state."""
     if "state" in scope:
         scope["state"]["error"] = error
 
@@ -58,7 +58,7 @@ def _error_format(scope: Scope) -> ErrorFormat:
 
 
 def logged(error: Exception) -> ApiError:
-    """Return an error as one for the client; log it if nobody raised it on purpose."""
+    """Convert an error to one for the client; log it if it is unexpected."""
     known = as_api_error(error)
     if known.code == "internal_error":
         _LOG.error("a request failed", exc_info=error)
@@ -66,7 +66,7 @@ def logged(error: Exception) -> ApiError:
 
 
 def head(kind: str, model: str, fingerprint: str, seed: int) -> dict[str, Any]:
-    """Return an answer's first fields; only identifier and time differ between an answer and its repetition."""
+    """Return the first fields of a response; only its identifier and time differ when a request is repeated."""
     return {
         "id": f"{_PREFIXES[kind]}-{new_identifier()}",
         "object": kind,
@@ -78,7 +78,7 @@ def head(kind: str, model: str, fingerprint: str, seed: int) -> dict[str, Any]:
 
 
 class EncodedValue(dict[str, Any]):
-    """A value whose JSON is known.
+    """A value whose JSON is already encoded.
 
     Attributes
     ----------
@@ -89,12 +89,12 @@ class EncodedValue(dict[str, Any]):
 
 
 class ChunkTemplate:
-    """Values that differ in one text alone: the JSON around it is encoded once.
+    """Values that differ only in one text: the JSON around it is encoded once.
 
     Parameters
     ----------
     fill : callable
-        Returns the value with a given text.
+        Returns the value for a given text.
     """
 
     _MARK = "\x00text\x00"
@@ -104,29 +104,29 @@ class ChunkTemplate:
         self._before, _, self._after = encode(fill(self._MARK)).rpartition(encode(self._MARK))
 
     def json(self, text: str) -> bytes:
-        """Return the JSON of the value with a text."""
+        """Return the JSON of the value for a text."""
         return self._before + encode(text) + self._after
 
     def with_text(self, text: str) -> EncodedValue:
-        """Return the value with a text."""
+        """Return the value for a text."""
         value = EncodedValue(self._fill(text))
         value.json = self.json(text)
         return value
 
 
 def event(value: Any, name: str | None = None) -> bytes:
-    """Return a value as a server-sent event, which may have a name."""
+    """Encode a value as a server-sent event, optionally named."""
     before = b"" if name is None else f"event: {name}\n".encode()
     return before + b"data: " + (value.json if isinstance(value, EncodedValue) else encode(value)) + b"\n\n"
 
 
 def line(value: Any, name: str | None = None) -> bytes:
-    """Return a value as a line of JSON; lines have no names."""
+    """Encode a value as a line of JSON; lines have no names."""
     return (value.json if isinstance(value, EncodedValue) else encode(value)) + b"\n"
 
 
 async def as_events(values: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
-    """Yield values as events, then OpenAI's mark of the end."""
+    """Yield values as events, followed by OpenAI's end mark."""
     async with aclosing(values):
         async for value in values:
             yield event(value)
@@ -134,12 +134,12 @@ async def as_events(values: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, 
 
 
 class CancellableResponse(Response):
-    """A response whose work is cancelled when the client leaves; one that the end of the server cuts off says so.
+    """A response whose work is cancelled if the client disconnects, or ended with an error if the server shuts down.
 
     Parameters
     ----------
     seconds : float
-        How long the work may take.
+        Timeout of the work.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -147,7 +147,7 @@ class CancellableResponse(Response):
         self._seconds, self._is_cut = seconds, False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Work until the end, until the client has left, or until the server ends."""
+        """Work until done, until the client has disconnected, or until the server shuts down."""
         work = asyncio.create_task(self._serve(scope, receive, send))
         gone = asyncio.create_task(_disconnected(receive))
         cut = asyncio.create_task(scope["app"].state.service.cut.wait())
@@ -169,7 +169,7 @@ class CancellableResponse(Response):
 
     @asynccontextmanager
     async def _limited(self) -> AsyncIterator[None]:
-        """Bound the time of the block; raise an error to report where the end of the server cuts it off."""
+        """Limit the time of the block; raise an error to report if the server's shutdown interrupts it."""
         try:
             async with asyncio.timeout(self._seconds):
                 yield
@@ -177,13 +177,13 @@ class CancellableResponse(Response):
             task = asyncio.current_task()
             if not self._is_cut or task is None:
                 raise
-            self._is_cut = False  # a second time is for the report
+            self._is_cut = False  # a second cancellation then ends the report
             task.uncancel()
             raise ending() from None
 
 
 class JsonReply(CancellableResponse):
-    """A JSON value that takes its time."""
+    """A JSON value that takes time to compute."""
 
     def __init__(self, work: Callable[[], Awaitable[Any]], seconds: float) -> None:
         super().__init__(seconds)
@@ -199,16 +199,16 @@ class JsonReply(CancellableResponse):
 
 
 class StreamFormat(NamedTuple):
-    """The form of a stream: its content type, and the function that encodes a value, which may have a name."""
+    """A stream format: its content type, and the function that encodes a value, optionally named."""
 
     content_type: bytes
     encode: Callable[[Any, str | None], bytes]
 
 
 class EventStream(CancellableResponse):
-    """Server-sent events, or lines of JSON.
+    """A stream of server-sent events, or of JSON lines.
 
-    An error before the first is a response of its own; a later one is the last event.
+    An error before the first event becomes an ordinary error response; a later one is the last event.
     """
 
     def __init__(self, events: AsyncGenerator[bytes, None], seconds: float, form: StreamFormat | None = None) -> None:

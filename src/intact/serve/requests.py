@@ -1,4 +1,4 @@
-"""Requests for text: OpenAI's fields, and our own beside them in `intact`. Unknown fields are refused."""
+"""Requests for text: OpenAI's fields, and our own fields in `intact`. Unknown fields are rejected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from intact.text.template import read_time
 
 Top = Annotated[int, Field(ge=0, le=20)]
 TURNS = 10_000
-"""The most messages of a conversation."""
+"""Maximum number of messages in a conversation."""
 TEXT_FIELDS = frozenset(
     {"receipt", "regex", "grammar", "stop_below", "stop_mean_below", "stop_window", "priority", "deadline", "id"}
 )
@@ -29,13 +29,13 @@ TEXT_FIELDS = frozenset(
 MIX, SHADOW = "intact.mix", "intact.shadow"
 """The fields of a mix, as errors name them."""
 MIX_FIELDS = frozenset({"mix", "shadow"})
-"""Those that name a mix."""
+"""Fields of `intact` for a mix."""
 CHAT_FIELDS = frozenset({"now", "control_tokens"})
-"""Those that say how a chat template writes a conversation, and how that is tokenized."""
+"""Fields that control how a chat template renders a conversation, and how the result is tokenised."""
 
 
 class ContentPart(BaseModel):
-    """A part of a message; only text is read."""
+    """A part of a message; only text is supported."""
 
     model_config = ConfigDict(extra="allow", strict=True)
     type: str
@@ -43,13 +43,13 @@ class ContentPart(BaseModel):
 
 
 class Function(Form):
-    """A function that a model called; the arguments are JSON as text."""
+    """A function called by a model; its arguments are JSON as text."""
 
     name: str
     arguments: str = "{}"
 
     def as_turn(self, where: str) -> dict[str, Any]:
-        """Return the function with its arguments as a value, as chat templates take it."""
+        """Return the function with its arguments as a value, as chat templates expect it."""
         where = f"{where}.function.arguments"
         value = parse_json((self.arguments or "{}").encode("utf-8", "surrogatepass"), where, where)
         if not isinstance(value, dict):
@@ -58,7 +58,7 @@ class Function(Form):
 
 
 class ToolCall(Form):
-    """A call that an assistant made."""
+    """A tool call by an assistant."""
 
     id: str | None = None
     type: Literal["function"] = "function"
@@ -80,12 +80,12 @@ class Message(Form):
     annotations: list[Any] | None = None
 
     def as_turn(self, where: str) -> dict[str, Any]:
-        """Return the message as chat templates take it; `where` is its place in the request, such as ``messages[0]``.
+        """Return the message as chat templates expect it; `where` is its place in the request, such as ``messages[0]``.
 
         Raises
         ------
         ApiError
-            400, for content other than text, or arguments of calls that are no JSON.
+            400, for content other than text, or call arguments that are not JSON.
         """
         turn: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role}
         turn["content"] = self._text(f"{where}.content")
@@ -103,7 +103,7 @@ class Message(Form):
         return turn
 
     def _thoughts(self, where: str) -> str | None:
-        """Return the thoughts before the message, under either of the names that servers give them."""
+        """Return the thoughts before the message, from either of the fields that servers use for them."""
         thoughts = {self.reasoning_content, self.reasoning} - {None}
         if len(thoughts) > 1:
             message = f"{where}.reasoning differs from {where}.reasoning_content: give one of them"
@@ -131,7 +131,7 @@ Turns = Annotated[Many[Message], Field(min_length=1, max_length=TURNS)]
 
 
 def as_turns(messages: Sequence[Message], where: str = "messages") -> list[dict[str, Any]]:
-    """Return messages as chat templates take them; `where` is their field, errors are as of `Message.as_turn`."""
+    """Return messages as chat templates expect them; `where` is their field, errors are as for `Message.as_turn`."""
     return [message.as_turn(f"{where}[{i}]") for i, message in enumerate(messages)]
 
 
@@ -152,13 +152,13 @@ class Tool(Form):
 
 
 class NamedFunction(Form):
-    """A function by its name."""
+    """A function, by name."""
 
     name: str
 
 
 class NamedTool(Form):
-    """The one tool that must be called."""
+    """The only tool, which must be called."""
 
     type: Literal["function"]
     function: NamedFunction
@@ -177,13 +177,13 @@ class JsonSchema(Form):
 
 
 class ResponseFormat(Form):
-    """The form of a text: any, JSON, or JSON of a schema."""
+    """The format of a text: any, JSON, or JSON that matches a schema."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
     def required_schema(self) -> dict[str, Any] | None:
-        """Return the schema of a text that has to be JSON.
+        """Return the schema for a text that must be JSON.
 
         Raises
         ------
@@ -209,7 +209,7 @@ Value = bool | int | Number | str
 
 
 def _sampling_form(place: str) -> type[Form]:
-    """Return a form of the sampling parameters that requests have in one place, none of which must be given."""
+    """Return a form of the sampling parameters that requests have in one place, all of them optional."""
     types: dict[str, Any] = {"integer": int, "decimal": Rounded, "flag": bool, "text": str}
     above = {name: Positive for name, one in DEFINITIONS.items() if one.above and one.low == 0}
     chosen = {
@@ -221,7 +221,7 @@ def _sampling_form(place: str) -> type[Form]:
 if TYPE_CHECKING:
 
     class BodySampling(Form):
-        """The sampling parameters that this code names; all fields come from their definitions."""
+        """The sampling parameters that this code refers to; all fields come from their definitions."""
 
         seed: int | None
         temperature: float | None
@@ -246,7 +246,7 @@ _Prompts = (
     | Annotated[Many[Many[int]], Tag("lists")]
 )
 Prompt = Annotated[_Prompts, Discriminator(_kind_of_prompt)]
-"""One or several texts, or lists of tokens; the first item decides, so that errors are about one alternative."""
+"""One or several texts, or lists of tokens; the first item decides, so that errors concern only one alternative."""
 
 
 def _kind_of_shadow(shadow: Any) -> str:
@@ -255,11 +255,11 @@ def _kind_of_shadow(shadow: Any) -> str:
 
 
 Shadow = Annotated[_Prompts | Annotated[Turns, Tag("messages")], Discriminator(_kind_of_shadow)]
-"""A prompt as of `Prompt`, or a conversation."""
+"""A prompt as in `Prompt`, or a conversation."""
 
 
 class Extension(OwnSampling):
-    """The field `intact`: parameters that OpenAI's interface does not have.
+    """The field `intact`: parameters that the OpenAI API does not have.
 
     Attributes
     ----------
@@ -267,25 +267,25 @@ class Extension(OwnSampling):
         A reasoning method (docs/reasoning.md), its parameters, its n, its budget ("tokens=20k"), and which part of a
         text is the answer.
     progress, trace
-        If true, a stream reports events while the method runs; the answer has the whole tree of texts.
+        If true, a stream reports events while the method runs; the response includes the whole tree of texts.
     level
-        The chance with which each statement of a calibration holds (`intact serve --calibration`).
+        Probability with which each statement of a calibration holds (`intact serve --calibration`).
     receipt
-        If true, each choice has a receipt (docs/receipts.md).
+        If true, each choice has a receipt (docs/spec/receipts.md).
     regex, grammar
         A regular expression, or a grammar in Lark's notation, that the text must match.
     mix, shadow
-        The mix that tokens are drawn from (docs/mixing.md), by name or as an object of `name` and parameters; and what
-        the same model reads beside the prompt: a text in the place of a conversation's last message, or messages.
+        The mix that tokens are drawn from (docs/mixing.md), by name or as an object of `name` and parameters; and the
+        model's second prompt: a text that replaces a conversation's last message, or messages.
     priority
-        From -8 to 8, among this client's waiting requests, and among all running ones.
+        From -8 to 8, among this client's queued requests, and among all running ones.
     deadline
-        Seconds after which the request is ended.
+        Timeout of the request in seconds.
     id
-        A name that the draws depend on, with the seed; by default a digest of the prompt.
+        A name that the draws depend on, together with the seed; by default a digest of the prompt.
     now
-        The time for a chat template that writes the date, such as ``2026-11-20T17:45:00``; by default the clock's, and
-        with a method `intact.text.template.DEFAULT_NOW`, as on the command line.
+        Time for chat templates that write the date, such as ``2026-11-20T17:45:00``; by default the clock's, and with a
+        method `intact.text.template.DEFAULT_NOW`, as on the command line.
     """
 
     method: str | None = None
@@ -306,7 +306,7 @@ class Extension(OwnSampling):
     control_tokens: bool = False
 
     def accept_only(self, names: Collection[str], where: str) -> None:
-        """Refuse fields that would have no effect: all but `names` must have their defaults.
+        """Reject fields that would have no effect: all except `names` must have their defaults.
 
         Raises
         ------
@@ -344,7 +344,7 @@ class Extension(OwnSampling):
         Raises
         ------
         ApiError
-            400, if it cannot be read.
+            400, if it is invalid.
         """
         try:
             return None if self.now is None else read_time(self.now)
@@ -359,21 +359,21 @@ def _token_id(name: str) -> int:
 
 
 Stop = str | Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=16)]
-"""One text, or several, that end an answer."""
+"""One or several texts that end an answer."""
 R = TypeVar("R", bound="TextRequest")
 SEED_BITS: Final = 53
-"""Bits of a seed that the server makes: every JSON implementation represents it exactly."""
+"""Number of bits in a seed made by the server; every JSON implementation represents it exactly."""
 
 
 def with_seed(request: R, settings: ServerSettings) -> R:
-    """Return a request with a seed: its own, or else a new one, or 0 where the server's seeds are fixed."""
+    """Return a request with a seed: its own, or else a new one, or 0 if the server's seeds are fixed."""
     if request.seed is not None:
         return request
     return request.model_copy(update={"seed": 0 if settings.seeds == "fixed" else new_seed(SEED_BITS)})
 
 
 def check_limit(limit: int, settings: ServerSettings, field: str) -> int:
-    """Return a limit of tokens that the server allows.
+    """Return a token limit if the server allows it.
 
     Raises
     ------
@@ -386,7 +386,7 @@ def check_limit(limit: int, settings: ServerSettings, field: str) -> int:
 
 
 class TextRequest(BodySampling, LenientForm):
-    """The fields of all requests for text."""
+    """Fields shared by all requests for text."""
 
     model: str
     logit_bias: Annotated[dict[str, Rounded], few(4096)] | None = None
@@ -399,7 +399,7 @@ class TextRequest(BodySampling, LenientForm):
 
     @property
     def usage_wanted(self) -> bool:
-        """If true, a stream ends with the number of its tokens."""
+        """If true, a stream ends with its token counts."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
     def choices(self, settings: ServerSettings) -> int:
@@ -441,7 +441,7 @@ class TextRequest(BodySampling, LenientForm):
 
 
 class NoEffectFields(LenientForm):
-    """Fields of OpenAI's chats and responses that are accepted and have no effect."""
+    """Fields of OpenAI's chats and responses that are accepted without effect."""
 
     metadata: dict[str, Any] | None = None
     service_tier: str | None = None
@@ -451,7 +451,7 @@ class NoEffectFields(LenientForm):
 
 
 class RenderedForm(Form):
-    """The end of a conversation as a prompt: the beginning of an answer, or that of the last message."""
+    """The end of a rendered conversation: the start of a new answer, or the last message left open."""
 
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
@@ -490,7 +490,7 @@ class ChatRequest(TextRequest, NoEffectFields, RenderedForm):
     modalities: Many[Literal["text"]] | None = None
 
     def limit(self, settings: ServerSettings) -> int | None:
-        """Return the request's limit of tokens, if it has one; of OpenAI's two names the newer one takes precedence.
+        """Return the request's token limit, if it has one; the newer of OpenAI's two names takes precedence.
 
         Raises
         ------

@@ -1,7 +1,7 @@
-"""The socket by which commands of the same user reach a server: a file that nobody else may open.
+"""The socket through which commands of the same user reach a server: a file that no other user can open.
 
-It lies in ``$XDG_RUNTIME_DIR/intact``, or where there is no such folder in ``$INTACT_HOME/run``. The folder has mode
-0700, the socket 0600; both sides check owner and mode, and the client also who listens. Imports nothing heavy.
+It is in ``$XDG_RUNTIME_DIR/intact``, or if that folder is missing in ``$INTACT_HOME/run``. The folder has mode 0700,
+the socket 0600; both sides check owner and mode, and the client also checks who listens. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from intact._base.errors import ParameterError
 from intact.checkpoints.catalogue import store
 
 LONGEST = 100
-"""Bytes of a socket's path; systems allow 104 or 108."""
+"""Maximum length in bytes of a socket's path; systems allow 104 or 108."""
 
 
 def runtime_folder() -> Path:
-    """Return the folder of sockets, there or not."""
+    """Return the folder of sockets, which may not exist."""
     given = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
     return given / "intact" if given.is_absolute() and given.is_dir() else store().parent / "run"
 
 
 def listen() -> socket.socket:
-    """Return a socket of a new name in the runtime folder, which is made if need be; remove those of dead servers.
+    """Return a socket with a new name in the runtime folder, which is created if needed; remove dead servers' sockets.
 
     Raises
     ------
     ParameterError
-        If this system has no such sockets, or the folder is another user's, open to others, or its path too long.
+        If this system has no such sockets, the folder is another user's or open to others, or its path is too long.
     OSError
-        If the folder or the socket cannot be made.
+        If the folder or the socket cannot be created.
     """
     if sys.platform == "win32":
-        raise ParameterError("this system has no sockets that only one user may open")
+        raise ParameterError("this system has no sockets that only one user can open")
     folder = runtime_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_private(folder, stat.S_ISDIR):
-        raise ParameterError(f"{folder} must be a folder of this user that is open to nobody else (chmod 700)")
+        raise ParameterError(f"{folder} must be a folder of this user that is closed to other users (chmod 700)")
     path = folder / f"serve-{os.getpid()}-{secrets.token_hex(4)}.sock"
     if len(os.fsencode(path)) > LONGEST:
-        raise ParameterError(f"{path} is longer than a socket's path may be: name a shorter XDG_RUNTIME_DIR")
+        raise ParameterError(f"{path} is longer than a socket's path may be: set XDG_RUNTIME_DIR to a shorter one")
     for other in folder.glob("serve-*.sock"):
         if (found := connect(other)) is None:
             other.unlink(missing_ok=True)
@@ -66,13 +66,13 @@ def listen() -> socket.socket:
 
 
 def hide(listening: socket.socket) -> None:
-    """Remove the file of a socket: nobody new finds it."""
+    """Remove the file of a socket, so that no new client finds it."""
     with suppress(OSError):
         Path(listening.getsockname()).unlink(missing_ok=True)
 
 
 def sockets() -> list[Path]:
-    """Return the sockets of this user's servers, dead ones too, the newest first."""
+    """Return the sockets of this user's servers, including dead ones, newest first."""
     folder = runtime_folder()
     if not _is_private(folder, stat.S_ISDIR):
         return []
@@ -81,12 +81,12 @@ def sockets() -> list[Path]:
 
 
 def connect(path: Path, seconds: float = 1.0) -> socket.socket | None:
-    """Return a connection to a server of this user; None if nobody listens, or somebody else.
+    """Return a connection to a server of this user; None if nothing listens, or another user does.
 
     Parameters
     ----------
     seconds : float
-        How long connecting, and each later wait on the connection, may take.
+        Timeout of connecting, and of each later wait on the connection.
     """
     if sys.platform == "win32" or not _is_private(path, stat.S_ISSOCK):
         return None
@@ -103,7 +103,7 @@ def connect(path: Path, seconds: float = 1.0) -> socket.socket | None:
 
 
 def peer_user(connection: socket.socket) -> int | None:
-    """Return the user at the other end of a connection; None where the system does not say."""
+    """Return the user at the other end of a connection; None if the system does not report it."""
     if not hasattr(socket, "SO_PEERCRED"):
         return None
     _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -111,7 +111,7 @@ def peer_user(connection: socket.socket) -> int | None:
 
 
 def _is_private(path: Path, is_kind: Callable[[int], bool]) -> bool:
-    """Return true if a path is of a kind, this user's, and open to nobody else; links are not followed."""
+    """Return true if a path has the given type, is this user's, and is closed to others; links are not followed."""
     if sys.platform == "win32":
         return False
     try:

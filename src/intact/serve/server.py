@@ -1,4 +1,4 @@
-"""The server on uvicorn, with limits on connections: how long headers may take and be, how slowly answers are read."""
+"""The server on uvicorn, with limits on connections: time and length of headers, and how slowly clients may read."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from intact.serve.settings import LINGER, ServerSettings
 
 _LOG = logging.getLogger("intact.serve")
 SPARE = 512
-"""Open files beside those of connections: models, state, processes."""
+"""Number of open files besides connections: models, state, processes."""
 GRACE = 30
-"""Seconds that running requests have when the server is asked to end."""
+"""Seconds that running requests have to finish when the server is asked to stop."""
 LAST = 2.0
-"""Seconds that they have to report their end afterwards."""
+"""Further seconds that they have to report their end."""
 _UNSENT = 16 << 10
-"""Bytes that the system may keep for a reader that is not ready for them."""
+"""Maximum unsent bytes that the system buffers for a slow reader."""
 
 
 class UnchunkedCycle(RequestResponseCycle):
-    """A response to HTTP/1.0, which knows no chunks: a body of unknown length ends with its connection."""
+    """A response for HTTP/1.0, which has no chunked encoding: a body of unknown length ends with its connection."""
 
     _has_length = True
 
     async def send(self, message: Any) -> None:
-        """Send a part of the response."""
+        """Send part of the response."""
         if message["type"] == "http.response.start":
             self._has_length = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
             if not self._has_length:
@@ -47,9 +47,9 @@ class UnchunkedCycle(RequestResponseCycle):
 
 
 class Connection(HttpToolsProtocol):
-    """A connection within limits; uvicorn itself would wait for ever, and keep headers of any length.
+    """A connection with limits; uvicorn itself would wait forever, and accept headers of any length.
 
-    The state of a request has an error, `refusal`, if the middleware shall refuse it for its connection's sake.
+    The state of a request has an error, `refusal`, if the middleware must reject it because of its connection.
 
     Attributes
     ----------
@@ -62,20 +62,20 @@ class Connection(HttpToolsProtocol):
     _is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, even if there are too many: the first request is then refused."""
+        """Accept the connection even if there are too many; its first request is then rejected."""
         super().connection_made(transport)
         self._is_one_too_many = len(self.connections) > self.limits.connections
         transport.set_write_buffer_limits(0)  # pause_writing is called for the first byte that has to wait
         connection = transport.get_extra_info("socket")
         if hasattr(socket, "TCP_NOTSENT_LOWAT") and connection.family in (socket.AF_INET, socket.AF_INET6):
-            # the system would hide megabytes that nobody reads
+            # otherwise the system buffers megabytes that nobody reads
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         self._start_header_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Read on; headers that are not complete yet must not become too long."""
+        """Process received data, and limit the length of incomplete headers."""
         if self._is_refused:
-            return  # what comes while the client may still read why
+            return  # discard data while the client reads the error
         expected = self._header_timer
         super().data_received(data)
         if expected is not None and expected is self._header_timer:
@@ -86,12 +86,12 @@ class Connection(HttpToolsProtocol):
                 self.loop.call_later(LINGER, self.transport.close)
 
     def on_message_begin(self) -> None:
-        """Begin to read headers."""
+        """Start to read headers."""
         super().on_message_begin()
         self._start_header_timer()
 
     def on_headers_complete(self) -> None:
-        """Begin a request."""
+        """Start a request."""
         self._stop_header_timer()
         length = len(self.url) + sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
         error = self._too_long(length)
@@ -104,17 +104,17 @@ class Connection(HttpToolsProtocol):
             self.cycle.__class__ = UnchunkedCycle
 
     def pause_writing(self) -> None:
-        """Wait for the reader."""
+        """Pause writing until the reader catches up."""
         super().pause_writing()
         self._check_reader(0)
 
     def resume_writing(self) -> None:
-        """Go on: everything was read."""
+        """Resume writing, since everything was read."""
         self._stop_stall_timer()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """Stop the timers."""
         self._stop_header_timer()
         self._stop_stall_timer()
         super().connection_lost(exc)
@@ -130,7 +130,7 @@ class Connection(HttpToolsProtocol):
             self._header_timer = None
 
     def _check_reader(self, before: int) -> None:
-        """Disconnect a reader that has read nothing since the last check; meanwhile no data is added."""
+        """Disconnect a reader that has read nothing since the last check; no data is added in between."""
         left = self.transport.get_write_buffer_size()
         if left == before:
             self.transport.abort()
@@ -149,7 +149,7 @@ class Connection(HttpToolsProtocol):
 
 
 def _written(error: ApiError) -> bytes:
-    """Return an error as bytes on the wire, for a connection without a request that could be answered."""
+    """Encode an error as raw HTTP, for a connection without a request that could be answered."""
     response = error_reply(error)
     headers = [(b"connection", b"close"), *response.raw_headers]
     first = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()
@@ -157,9 +157,9 @@ def _written(error: ApiError) -> bytes:
 
 
 def raise_file_limit(connections: int) -> None:
-    """Let this process open as many files as its connections need; many systems begin with 1,024.
+    """Allow this process to open as many files as its connections need; many systems start with a limit of 1,024.
 
-    Log a warning where the system allows fewer: beyond them connections wait until others are closed.
+    Log a warning if the system allows fewer: connections beyond that wait until others are closed.
     """
     allowed = allow_files(connections + SPARE)
     if allowed is not None:
@@ -167,14 +167,14 @@ def raise_file_limit(connections: int) -> None:
 
 
 class EndingServer(uvicorn.Server):
-    """A server that, asked to end, gives running requests some time, and then has them end with an error.
+    """A server that, when asked to stop, gives running requests some time, and then ends them with an error.
 
-    A second signal ends that time; uvicorn itself would ignore it, or leave requests and models as they are.
+    A second signal ends that time; uvicorn itself would ignore it, or abandon requests and models.
 
     Parameters
     ----------
     cut : Event
-        Set when running requests have to end at once.
+        Set when running requests must end at once.
     """
 
     def __init__(self, config: uvicorn.Config, cut: asyncio.Event) -> None:
@@ -182,14 +182,14 @@ class EndingServer(uvicorn.Server):
         self._cut, self._is_urgent = cut, False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Note a signal; a third one is uvicorn's again, which for SIGINT leaves everything as it is."""
+        """Count a signal; a third one is left to uvicorn, which on SIGINT abandons everything."""
         if self.should_exit and not self._is_urgent:
             self._is_urgent = True
         else:
             super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End."""
+        """Shut down."""
         cutting = asyncio.create_task(self._cut_in_time())
         try:
             await super().shutdown(sockets)
@@ -197,7 +197,7 @@ class EndingServer(uvicorn.Server):
             cutting.cancel()
 
     async def _cut_in_time(self) -> None:
-        """Have requests end after their time; disconnect those that do not, such as uploads and readers that stall."""
+        """End requests after their time; disconnect those that still do not end, such as stalled uploads."""
         loop = asyncio.get_running_loop()
         end = loop.time() + GRACE
         while loop.time() < end and not self._is_urgent:
@@ -214,15 +214,15 @@ class EndingServer(uvicorn.Server):
 
 
 class SameUserServer(EndingServer):
-    """A server that also listens on the Unix socket of its own user, where there can be one.
+    """A server that also listens on its own user's Unix socket, if the system supports it.
 
-    Without one it serves all the same, and logs why; commands then load models themselves.
+    Otherwise it still serves, and logs the reason; commands then load models themselves.
     """
 
     unix_socket: socket.socket | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen."""
+        """Start to listen."""
         await super().startup(sockets)
         try:
             listening = same_user.listen()
@@ -234,9 +234,9 @@ class SameUserServer(EndingServer):
         self.servers.append(await loop.create_unix_server(self._protocol, sock=listening, backlog=self.config.backlog))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End."""
+        """Shut down."""
         if self.unix_socket is not None:
-            same_user.hide(self.unix_socket)  # which is closed with the others
+            same_user.hide(self.unix_socket)  # closed with the others
         await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:
@@ -247,7 +247,7 @@ class SameUserServer(EndingServer):
 def make_server(
     app: Any, settings: ServerSettings, cut: asyncio.Event | None = None, kind: type[EndingServer] | None = None
 ) -> EndingServer:
-    """Return a server of a kind, by default an `EndingServer`, that is not running yet; `cut` is as of that class."""
+    """Return a server of a class, by default `EndingServer`, that is not running yet; `cut` is as for that class."""
 
     class Limited(Connection):
         """A connection of this server."""

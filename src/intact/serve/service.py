@@ -1,4 +1,4 @@
-"""The state that all endpoints share: settings, models, worker threads, receipts of recent answers."""
+"""State shared by all endpoints: settings, models, worker threads, receipts of recent answers."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 METHODS = 8
-"""Reasoning methods that run at a time."""
+"""Number of reasoning methods that run concurrently."""
 VERIFICATIONS = 4
-"""Receipts that are verified at a time."""
+"""Number of receipts verified concurrently."""
 PULLS = 1
-"""Models that are downloaded at a time."""
+"""Number of models downloaded concurrently."""
 RECEIPTS = 64 << 20
-"""Bytes of receipts that are kept to be fetched."""
+"""Maximum bytes of receipts kept for fetching."""
 LONG = 1 << 16
-"""Characters from which a text is long."""
+"""Minimum number of characters of a long text."""
 _LONG_TEXTS = ThreadPoolExecutor(1, "intact-long-texts")
 
 
 async def in_thread(work: Callable[[], T], param: str | None = None, length: int = 0) -> T:
-    """Run short work in a thread; an error of the library is the client's, about the field `param`.
+    """Run short work in a thread; errors of the library become client errors about the field `param`.
 
     Parameters
     ----------
     length : int
-        Characters of the text that the work reads. Long texts are read one at a time, so that threads are left for
-        everything else; one whose client leaves before its turn is not read at all.
+        Characters of the text to process. Long texts are processed one at a time, so that threads are left for other
+        work; a text whose client disconnects before its turn is skipped.
     """
     pool, context = _LONG_TEXTS if length >= LONG else None, contextvars.copy_context()
     try:
@@ -62,14 +62,14 @@ async def in_thread(work: Callable[[], T], param: str | None = None, length: int
 
 
 def text_length(value: Any) -> int:
-    """Return the number of characters of all texts in a JSON value."""
+    """Return the total number of characters of all texts in a JSON value."""
     if isinstance(value, Mapping):
         return sum(text_length(item) for item in value.values())
     return len(value) if isinstance(value, str) else sum(map(text_length, value)) if isinstance(value, list) else 0
 
 
 async def uninterrupted(work: Awaitable[T]) -> T:
-    """Wait for work that cannot be left midway; if the caller is cancelled meanwhile, raise that afterwards."""
+    """Wait for work that cannot be interrupted; if the caller is cancelled meanwhile, raise that afterwards."""
     future, cancelled = asyncio.ensure_future(work), None
     while not future.done():
         try:
@@ -77,19 +77,19 @@ async def uninterrupted(work: Awaitable[T]) -> T:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
-        with suppress(Exception):  # nobody waits for it any more
+        with suppress(Exception):  # no caller waits for it any more
             future.result()
         raise cancelled
     return future.result()
 
 
 class CancellableWork(ABC, Generic[T]):
-    """Work that one thread does, and another may cancel.
+    """Work done by one thread that another may cancel.
 
     Parameters
     ----------
     name : str
-        Its name in traces.
+        Name in traces.
     """
 
     def __init__(self, name: str) -> None:
@@ -98,10 +98,10 @@ class CancellableWork(ABC, Generic[T]):
 
     @abstractmethod
     def run(self) -> T:
-        """Do the work, and call `check` again and again meanwhile."""
+        """Do the work, calling `check` regularly."""
 
     def cancel(self) -> None:
-        """End the work: nobody waits for it any more."""
+        """Stop the work, since no client waits for it any more."""
         self._cancelled.set()
 
     def check(self) -> None:
@@ -110,14 +110,14 @@ class CancellableWork(ABC, Generic[T]):
         Raises
         ------
         ApiError
-            503; only a server that ends cancels work whose client is still there to read it.
+            503; a client is still connected to see it only if the server is shutting down.
         """
         if self._cancelled.is_set():
             raise ending()
 
 
 class WorkerPool:
-    """Threads for one kind of work, of which `most` is done at a time; more waits for a thread."""
+    """Threads for one kind of work, at most `most` at a time; further work waits for a thread."""
 
     def __init__(self, most: int, name: str) -> None:
         self._pool = ThreadPoolExecutor(most, name)
@@ -125,7 +125,7 @@ class WorkerPool:
 
     @asynccontextmanager
     async def running(self, work: CancellableWork[T]) -> AsyncIterator[asyncio.Future[T]]:
-        """Have work done until it ends or the block does; afterwards no thread is at it."""
+        """Run work until it or the block ends; afterwards no thread is still working on it."""
         with telemetry.span(work.name):
             begun = self._pool.submit(work.run)
             future = asyncio.wrap_future(begun)
@@ -134,8 +134,8 @@ class WorkerPool:
                 yield future
             finally:
                 work.cancel()
-                if not begun.cancel():  # it has a thread, or had one
-                    with suppress(Exception):  # which the block has seen, if it still waited
+                if not begun.cancel():  # it is running, or has run
+                    with suppress(Exception):  # the block has seen it, if it was still waiting
                         await uninterrupted(asyncio.wrap_future(begun) if future.cancelled() else future)
                 self._running.discard(work)
 
@@ -147,12 +147,12 @@ class WorkerPool:
 
 
 class ReceiptStore:
-    """The receipts of the last answers by the answers' identifiers, each for the client that asked alone.
+    """Receipts of recent answers by the answers' identifiers, each available only to the client that requested it.
 
     Parameters
     ----------
     most : int
-        Bytes that all may take together; larger ones are not kept.
+        Maximum bytes of all receipts together; larger ones are not kept.
     """
 
     def __init__(self, most: int) -> None:
@@ -160,7 +160,7 @@ class ReceiptStore:
         self._stored: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
     def add(self, client: str, name: str, answers: Sequence[Completion | Result]) -> None:
-        """Keep the receipts of an answer, and drop the oldest for them."""
+        """Store the receipts of an answer, evicting the oldest if necessary."""
         content = encode([receipt_document(answer) for answer in answers])
         if len(content) > self._most:
             return
@@ -170,7 +170,7 @@ class ReceiptStore:
             self._bytes -= len(self._stored.popitem(last=False)[1])
 
     def find(self, client: str, name: str) -> bytes:
-        """Return the receipts of an answer, as a JSON list.
+        """Return the receipts of an answer as a JSON list.
 
         Raises
         ------
@@ -183,12 +183,12 @@ class ReceiptStore:
         return self._stored[client, name]
 
     def response(self, client: str, name: str) -> Response:
-        """Return the response with the receipts of an answer; errors as of `find`."""
+        """Return the HTTP response with the receipts of an answer; errors as for `find`."""
         return Response(b'{"object":"list","data":%b}' % self.find(client, name), media_type="application/json")
 
 
 def receipt_document(answer: Completion | Result) -> Any:
-    """Return an answer's receipt as JSON has it."""
+    """Return an answer's receipt as a JSON value."""
     return None if answer.receipt is None else answer.receipt.to_document()
 
 
@@ -201,13 +201,13 @@ class Service:
     tracing : Exporter or None
         Destination of traces, if requested.
     calibrations : tuple of CalibrationRun
-        Graded runs by which answers of methods are calibrated.
+        Graded runs with which answers of methods are calibrated.
     methods, verifications, pulls : WorkerPool
-        Threads of reasoning methods, of verifications, and of downloads of models.
+        Threads for reasoning methods, verifications, and model downloads.
     ending : bool
-        If true, the server is about to end.
+        If true, the server is shutting down.
     cut : Event
-        Set when running requests have to end at once.
+        Set when running requests must end at once.
     """
 
     settings: ServerSettings
@@ -225,7 +225,7 @@ class Service:
         self.metrics = Metrics(self.models)
 
     def seconds(self, deadline: float | None = None) -> float:
-        """Return how long a request may take that has a deadline of its own."""
+        """Return the timeout of a request, given its own deadline, if any."""
         limit = self.settings.request_seconds
         return limit if deadline is None else min(limit, deadline)
 
@@ -239,6 +239,6 @@ async def _client(request: Request) -> str:
 
 
 TheService = Annotated[Service, Depends(_service)]
-"""An endpoint's parameter: the server's state."""
+"""Endpoint parameter: the server's state."""
 Client = Annotated[str, Depends(_client)]
-"""An endpoint's parameter: the client's name, as the middleware knows it."""
+"""Endpoint parameter: the client's name, as determined by the middleware."""

@@ -1,4 +1,4 @@
-"""Settings of the server, fixed at its start."""
+"""Settings of the server, fixed at startup."""
 
 from __future__ import annotations
 
@@ -13,56 +13,57 @@ from intact._base.files import read_text
 from intact.tools.sandbox.protection import requested
 
 LINGER = 2.0
-"""Seconds that a refused request is read on, unseen: with bytes unread the connection would be reset, and the client
-might lose the answer (RFC 9112, 9.6)."""
+"""Seconds during which the rest of a rejected request is read and discarded: unread bytes would reset the connection,
+and the client might lose the response (RFC 9112, 9.6).
+"""
 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """The server's address, who may use it, and its limits.
+    """The server's address, access rules and limits.
 
     Attributes
     ----------
     host, port : str, int
         The address. Any but a loopback address needs `keys`, or `no_auth`.
     keys : tuple of str
-        API keys; with any, every request but those for the page and for health must bring one.
+        API keys; if there are any, every request except those for the page and for health must carry one.
     no_auth : bool
         If true, serve other machines without a key.
     hosts : tuple of str
-        Names under which browsers may reach the server, beside those of its address.
+        Names under which browsers may reach the server, in addition to those of its address.
     origins : tuple of str
-        Pages of other origins that may use the server (CORS), such as ``https://chat.example``.
+        Other origins whose pages may use the server (CORS), such as ``https://chat.example``.
     upload_bytes : int
-        The longest file of a batch.
+        Maximum size of a batch's file.
     body_bytes, header_bytes : int
-        The longest body, the longest headers.
+        Maximum size of a body, and of the headers.
     body_seconds, header_seconds, idle_seconds : float
-        How long each may take to arrive, and how long a connection may be idle.
+        Timeouts of receiving a body and headers, and of an idle connection.
     connections : int
-        The most connections at a time.
+        Maximum number of connections.
     request_seconds, stall_seconds : float
-        How long a request may take altogether, and how long a reader may read nothing.
+        Timeout of a whole request, and of a reader that reads nothing.
     running : int
-        The most texts that a model generates at a time.
+        Maximum number of texts that a model generates concurrently.
     waiting : int
-        The most requests that wait for a model; more are refused (429).
+        Maximum number of queued requests per model; more are rejected (429).
     max_tokens, max_choices : int
-        The most tokens of a text, and texts of a request.
+        Maximum tokens per text, and texts per request.
     memory_bytes : int, optional
-        The most memory of all loaded models together, caches included.
+        Maximum memory of all loaded models together, including caches.
     unload_seconds : float, optional
-        How long a model may be unused before it is unloaded; without it models stay until others need their memory.
+        Idle time after which a model is unloaded; by default, models stay until others need their memory.
     state : Path, optional
-        The folder of files, batches and responses; without one the former are absent, and responses are in memory.
+        Folder of files, batches and responses; without one, only responses are available, in memory.
     strict : bool
-        If true, refuse fields of other servers even where they are harmless (`intact.serve.leniency`).
+        If true, reject fields of other servers even if they are harmless (`intact.serve.leniency`).
     seeds : {'fresh', 'fixed'}
-        The seed of a request that states none: another each time, which its answer and its receipt state; or 0.
+        Seed of a request without one: a new one each time, recorded in its answer and receipt; or 0.
     any_name : bool
-        If true, requests for a model of whatever name are answered by the only one.
+        If true, the only model answers requests for any model name.
     log : {'text', 'json'}
-        The format of the log, which never holds the text of requests.
+        Format of the log, which never contains the text of requests.
     """
 
     host: str = "127.0.0.1"
@@ -108,16 +109,16 @@ class ServerSettings:
             )
 
     def check_names(self, names: Collection[str]) -> None:
-        """Raise ParameterError if any name is to be answered, and the models and adapters have more than one."""
+        """Raise ParameterError if any name is to be answered, but there is more than one model or adapter."""
         if self.any_name and len(names) > 1:
             raise ParameterError(
-                f"--any-name answers under any name by the only model, and here are {len(names)}: {', '.join(names)}; "
+                f"--any-name answers with the only model under any name, but has {len(names)}: {', '.join(names)}; "
                 "serve one of them, or leave out --any-name"
             )
 
 
 def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address that a host is; None if it is a name."""
+    """Parse a host as an address; None if it is a name."""
     try:
         return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
@@ -125,21 +126,21 @@ def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach an address."""
+    """Return true if only this machine can reach an address."""
     address = address_of(host)
     return host == "localhost" if address is None else address.is_loopback
 
 
 def read_keys(path: Path) -> tuple[str, ...]:
-    """Read API keys from a file, one a line; skip empty lines and those that begin with #.
+    """Read API keys from a file, one per line, skipping empty lines and those that begin with #.
 
     Raises
     ------
     ParameterError
-        If the file cannot be read, or has none.
+        If the file cannot be read, or has no key.
     """
     lines = read_text(path, ParameterError).splitlines()
     keys = tuple(key for line in lines if (key := line.strip()) and not key.startswith("#"))
     if not keys:
-        raise ParameterError(f"{path} has no API key; expected one a line")
+        raise ParameterError(f"{path} has no API key; expected one per line")
     return keys

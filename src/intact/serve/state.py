@@ -1,4 +1,4 @@
-"""State that the server keeps for clients: its folders, descriptions in JSON, and lists in pages."""
+"""State that the server keeps for clients: its folders, JSON descriptions, and paged lists."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Paging(BaseModel):
     limit: Annotated[int, Field(ge=1, le=100)] = 20
 
     def page(self, values: Sequence[dict[str, Any]]) -> Response:
-        """Return the requested part of a list.
+        """Return the requested page of a list.
 
         Raises
         ------
         ApiError
-            400, if the list does not have `after`.
+            400, if `after` is not in the list.
         """
         names, start = [value["id"] for value in values], 0
         if self.after is not None:
@@ -42,21 +42,21 @@ class Paging(BaseModel):
 
 
 def make_private(folder: Path) -> None:
-    """Create a folder that its owner alone can read, if it is absent.
+    """Create a folder readable only by its owner, if it is absent.
 
     Raises
     ------
     ParameterError
-        If that is impossible.
+        If that fails.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ParameterError(f"{folder} cannot be a folder of the server's state: {error}") from error
+        raise ParameterError(f"{folder} cannot be used as a folder for the server's state: {error}") from error
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """Return the object in a file of JSON, or None."""
+    """Return the object in a JSON file, or None."""
     try:
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Spans of a trace, as the server's code sees them: they record nothing unless the module `tracing` is in use."""
+"""Trace spans as used by the server's code; they record nothing unless the module `tracing` is active."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Exporter(Protocol):
     """A destination of spans."""
 
     def middleware(self, app: ASGIApp) -> ASGIApp:
-        """Wrap an application such that each request is a span."""
+        """Wrap an application so that each request becomes a span."""
 
     def close(self) -> None:
-        """Send what is left, and end."""
+        """Send pending spans, and shut down."""
 
 
 class Span:
@@ -31,26 +31,26 @@ class Span:
     Attributes
     ----------
     recording : bool
-        Whether spans are recorded.
+        If true, spans are recorded.
     """
 
     recording = False
 
     def child(self, name: str, attributes: Mapping[str, Any]) -> Span:
-        """Begin a span below this one."""
+        """Start a child span."""
         return self
 
     def note(self, **attributes: Any) -> None:
         """Add attributes; a double underscore in a name stands for a dot."""
 
     def first_token(self) -> None:
-        """Note the time of the first token."""
+        """Record the time of the first token."""
 
     def wrote(self, completion: Completion) -> None:
-        """Note a text that is complete."""
+        """Record a complete text."""
 
     def failed(self, error: BaseException) -> None:
-        """Note that the work failed."""
+        """Record that the work failed."""
 
     def end(self) -> None:
         """End the span."""
@@ -60,13 +60,13 @@ _CURRENT: ContextVar[Span] = ContextVar("span", default=Span())  # noqa: B039 (i
 
 
 def current() -> Span:
-    """Return the span that the work at hand belongs to."""
+    """Return the span of the current work."""
     return _CURRENT.get()
 
 
 @contextmanager
 def entered(span: Span) -> Iterator[Span]:
-    """Make a span the current one; it fails if the block does, and ends with it."""
+    """Make a span current for the block; it ends with the block, and fails if the block does."""
     before = _CURRENT.get()
     _CURRENT.set(span)
     try:
@@ -81,12 +81,12 @@ def entered(span: Span) -> Iterator[Span]:
 
 
 def span(name: str, **attributes: Any) -> AbstractContextManager[Span]:
-    """Put a block into a span below the current one."""
+    """Run a block in a child span of the current one."""
     return entered(current().child(name, attributes))
 
 
 def operation(kind: str, model: str, fingerprint: str, **attributes: Any) -> AbstractContextManager[Span]:
-    """Put a model's work into a span; `kind` is `chat`, `text_completion` or `invoke_workflow`."""
+    """Run a model's work in a span; `kind` is `chat`, `text_completion` or `invoke_workflow`."""
     return span(
         f"{kind} {model}",
         gen_ai__operation__name=kind,
@@ -99,14 +99,14 @@ def operation(kind: str, model: str, fingerprint: str, **attributes: Any) -> Abs
 
 
 def request_attributes(parameters: SamplingParameters, n: int, prompt: int) -> dict[str, Any]:
-    """Return the attributes of a request for n texts after prompts of so many tokens."""
+    """Return the attributes of a request for n texts after prompts of the given lengths in tokens."""
     named = {f"gen_ai__request__{name}": getattr(parameters, name) for name in _REQUESTED}
     return named | {"gen_ai__request__choice__count": n, "gen_ai__usage__input_tokens": prompt}
 
 
 @contextmanager
 def prefill_and_decode() -> Iterator[Callable[[], None]]:
-    """Put a block into a span `prefill`, and from the first call of the yielded function on into a span `decode`."""
+    """Run a block in a span `prefill`, and from the first call of the yielded function on in a span `decode`."""
     whole, begun = current(), False
     with ExitStack() as stack:
         stack.enter_context(span("prefill"))

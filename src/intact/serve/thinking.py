@@ -1,4 +1,4 @@
-"""Thinking before the answer: if a chat template knows it, its variables, and the thoughts apart from the text."""
+"""Thinking before the answer: support in chat templates, their variables, and separation of thoughts from the text."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from intact.text import Tokenizer
 from intact.text.thinking import PROMPT_TAIL, SWITCH, THINK_TAGS, ThinkingTags, ThoughtReader, find_thinking
 
 LEVELS = "reasoning_effort"
-"""The variable by which templates know how much."""
+"""The template variable for the amount of thinking."""
 MakeReader: TypeAlias = Callable[[], ThoughtReader]
 
 
 def can_think(source: str) -> bool:
-    """Return whether a chat template is that of a model that can think first."""
+    """Return true if a chat template belongs to a model that can think first."""
     return SWITCH in source or find_thinking(source) is not None
 
 
 def template_source(served: Served) -> str:
-    """Return the texts of a model's chat templates; empty if it has none."""
+    """Return the source of a model's chat templates; empty if it has none."""
     return served.loaded.tokenizer.template_source
 
 
 def with_variable(request: ChatRequest, name: str, value: bool | str) -> ChatRequest:
-    """Return a request with a variable of the template, `SWITCH` or `LEVELS`."""
+    """Return a request with a template variable set, `SWITCH` or `LEVELS`."""
     return request.model_copy(update={"chat_template_kwargs": {**(request.chat_template_kwargs or {}), name: value}})
 
 
 def thought_readers(served: Served, request: ChatRequest, prompt: list[int]) -> MakeReader:
-    """Return the function that makes a reader of the thoughts at the beginning of an answer.
+    """Return a function that creates parsers of the thoughts at the beginning of an answer.
 
-    Some prompts end with the opening mark of the thoughts, and so may the message that an answer continues.
+    Some prompts end with the opening mark of the thoughts, and so may a message that the answer continues.
     """
     form = find_thinking(template_source(served)) or THINK_TAGS
     before = served.loaded.tokenizer.decode(prompt[-PROMPT_TAIL:], skip_special=False)
@@ -46,7 +46,7 @@ def thought_readers(served: Served, request: ChatRequest, prompt: list[int]) -> 
 
 
 def thought_tokens(tokenizer: Tokenizer, reader: ThoughtReader, tokens: Iterable[int]) -> int:
-    """Return the number of a text's tokens before its answer, marks included; 0 if it has no thoughts."""
+    """Return the number of a text's tokens before its answer, including marks; 0 if it has no thoughts."""
     decoder, count, has_thoughts = tokenizer.stream(), 0, False
     for token in tokens:
         for is_thought, _ in reader.push(decoder.push(token) if token < tokenizer.size else ""):

@@ -1,7 +1,7 @@
-"""Tools: given to the chat template, read from what a model writes, and imposed where they are required or strict.
+"""Tools: passed to the chat template, parsed from the model's output, and enforced if they are required or strict.
 
-How a model writes calls depends on its chat template (`intact.text.tool_calls`); one that knows no tools gets a prompt
-that lists them (`intact.text.tool_prompt`).
+The format of calls depends on the chat template (`intact.text.tool_calls`); for a template without tool support, the
+prompt lists them (`intact.text.tool_prompt`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from intact.text.tool_prompt import with_tools
 _SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
-class ToolUse(NamedTuple):
+class RequestTools(NamedTuple):
     """The tools of a request for a model.
 
     Attributes
@@ -52,16 +52,16 @@ class ToolUse(NamedTuple):
     imposed: bool
 
 
-def tool_use(request: ChatRequest, tokenizer: Tokenizer) -> ToolUse:
+def tool_use(request: ChatRequest, tokenizer: Tokenizer) -> RequestTools:
     """Return the tools of a request for a model, and the format of their calls.
 
     Raises
     ------
     ApiError
-        400, if two tools have one name, the choice names none of them, or the model has no chat template.
+        400, if two tools have the same name, the choice names none of them, or the model has no chat template.
     """
     form = _call_format(request, tokenizer)
-    return ToolUse(form, _template_tools(request, form), imposes_calls(request))
+    return RequestTools(form, _template_tools(request, form), imposes_calls(request))
 
 
 def _template_tools(request: ChatRequest, form: ToolCallFormat | None) -> list[dict[str, Any]] | None:
@@ -77,7 +77,7 @@ def _template_tools(request: ChatRequest, form: ToolCallFormat | None) -> list[d
     if not tools or choice == "none":
         return None
     if form is None:
-        raise ApiError(400, "this model has no chat template, so no tools", "tools", "unsupported")
+        raise ApiError(400, "this model has no chat template, so it does not support tools", "tools", "unsupported")
     return [tool.model_dump(exclude_none=True) for tool in tools]
 
 
@@ -86,12 +86,12 @@ def _call_format(request: ChatRequest, tokenizer: Tokenizer) -> ToolCallFormat |
     if not request.tools or request.tool_choice == "none" or template is None:
         return None
     if not template.knows_tools:
-        return Hermes()  # as `intact.text.tool_prompt` asks for them
+        return Hermes()  # the format that `intact.text.tool_prompt` requests
     return find_format(template.sources[-1]) or BareJson()
 
 
 def prompted(conversation: ChatPrompt, request: ChatRequest, tokenizer: Tokenizer) -> ChatPrompt:
-    """Return the conversation that is rendered; where the template knows no tools, its messages list them."""
+    """Return the conversation to render; if the template has no tool support, its messages list the tools."""
     template = tokenizer.chat_template
     if not request.tools or template is None or template.knows_tools:
         return conversation
@@ -102,20 +102,20 @@ def prompted(conversation: ChatPrompt, request: ChatRequest, tokenizer: Tokenize
 
 
 def single_call(request: ChatRequest) -> bool:
-    """Return whether there may be one call at most."""
+    """Return true if at most one call is allowed."""
     return request.parallel_tool_calls is False or isinstance(request.tool_choice, NamedTool)
 
 
 def imposes_calls(request: ChatRequest) -> bool:
-    """Return whether a text has to be calls."""
+    """Return true if a text must consist of calls."""
     return request.tool_choice == "required" or isinstance(request.tool_choice, NamedTool)
 
 
 def begun_thought(request: ChatRequest, tokenizer: Tokenizer, prompt: Sequence[int]) -> ThinkingTags | None:
-    """Return the marks of the thought within which a prompt ends; None if it ends in none, or thoughts do not fit.
+    """Return the marks of the thought that a prompt leaves open; None without one, or if the format excludes thoughts.
 
-    A prompt ends with the opening mark where the template writes that, and within a thought where a message of the
-    assistant that has one is continued.
+    A prompt ends with the opening mark if the template writes it, and within a thought if it continues a message of the
+    assistant with an open thought.
     """
     if imposes_calls(request) or not _is_free(request):
         return None
@@ -127,12 +127,12 @@ def begun_thought(request: ChatRequest, tokenizer: Tokenizer, prompt: Sequence[i
 
 
 def _is_free(request: ChatRequest) -> bool:
-    """Return whether the text needs no format."""
+    """Return true if the text may have any format."""
     return request.response_format is None or request.response_format.type == "text"
 
 
 def signatures(request: ChatRequest) -> Signatures:
-    """Return the request's tools as a reader of calls knows them."""
+    """Return the request's tools in the form that parsers of calls need."""
     return Signatures(map(_signature, request.tools or ()))
 
 
@@ -142,16 +142,16 @@ def _signature(tool: Tool) -> ToolSignature:
 
 
 def call_grammar(request: ChatRequest, schema: dict[str, Any] | None, form: ToolCallFormat | None) -> str | None:
-    """Return a grammar of the text, in Lark's notation, where calls are required or strict, or stand beside a schema.
+    """Return a grammar of the text, in Lark's notation, if calls are required or strict, or combined with a schema.
 
-    A model that may choose writes text as it likes, or JSON of the schema where there is one; once it writes an opening
-    mark, a call follows, and once it names a strict function in plain JSON, that function's arguments follow. Arguments
-    fit the parameters of their function where a call is required, or the function is strict.
+    A model that may choose writes free text, or JSON of the schema if there is one; after an opening mark, a call
+    must follow, and after the name of a strict function in plain JSON, that function's arguments. Arguments match the
+    function's parameters if a call is required or the function is strict.
 
     Raises
     ------
     ApiError
-        400, if a schema cannot be imposed, naming the tool and the place.
+        400, if a schema cannot be enforced, naming the tool and the place.
     """
     choice, tools, required = request.tool_choice, request.tools or [], imposes_calls(request)
     if form is None:
@@ -174,7 +174,7 @@ def call_grammar(request: ChatRequest, schema: dict[str, Any] | None, form: Tool
 
 
 def _imposed(tool: Tool, where: str, required: bool) -> Tool:
-    """Return a tool with its parameters as they are imposed; a tool that is neither required nor strict as it is."""
+    """Return a tool with its parameters as enforced; a tool that is neither required nor strict is unchanged."""
     function = tool.function
     if function.parameters is None or not (required or function.strict):
         return tool
@@ -187,7 +187,7 @@ def _imposed(tool: Tool, where: str, required: bool) -> Tool:
 
 
 def name_fault(request: ChatRequest, error: ApiError) -> None:
-    """Name the tool at fault, and the place in its schema, in an error of the grammar of all calls."""
+    """Add the tool at fault, and the place in its schema, to an error in the grammar of all calls."""
     for i, tool in enumerate(request.tools or []):
         where = f"tools[{i}].function.parameters"
         if found := constraints.fault(tool.function.parameters or {}, where):
@@ -203,7 +203,7 @@ def _schema(schema: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _call_rules(tools: Sequence[Tool], form: ToolCallFormat, required: bool) -> list[str]:
-    """Return the rules of a call of any of the tools, behind the opening mark."""
+    """Return the grammar rules of a call of any of the tools, after the opening mark."""
     lines = [f"call: {' | '.join(f'call_{i}' for i in range(len(tools)))}"]
     for i, tool in enumerate(tools):
         before, after = form.frame(tool.function.name)
@@ -216,14 +216,14 @@ def _call_rules(tools: Sequence[Tool], form: ToolCallFormat, required: bool) -> 
 
 
 def _calls(form: ToolCallFormat, alone: bool) -> str:
-    """Return one or several calls."""
+    """Return the grammar rule for one or several calls."""
     opens = form.opens if form.closes else ""
     call = f"{json.dumps(opens)} call" if opens else "call"
     return call if alone else f"{call} ({json.dumps(chr(10) + opens)} call)*"
 
 
 def _text_with_calls(tools: Sequence[Tool], form: ToolCallFormat) -> str:
-    """Return a grammar of any text in which what follows the beginning of a call is constrained."""
+    """Return a grammar of free text in which everything after the beginning of a call is constrained."""
     lines, parts = ["rest: TEXT", "TEXT: /(?s:.*)/"], []
     if form.closes:
         lines += [*_call_rules(tools, form, False), f"opened[lazy]: TEXT {json.dumps(form.opens)}"]
@@ -245,29 +245,29 @@ def _json(schema: dict[str, Any], spacing: dict[str, Any]) -> str:
 
 
 class ToolCallStream:
-    """Calls out of a text that arrives in pieces, as the API writes them: numbered, each with an id of its own."""
+    """Parser of calls in a text that arrives in pieces; returns them in API format, numbered, each with its own id."""
 
     def __init__(self, reader: CallReader, alone: bool = False) -> None:
         self._reader, self._alone, self._count = reader, alone, 0
 
     @classmethod
     def of(cls, request: ChatRequest, form: ToolCallFormat, thought: ThinkingTags | None = None) -> ToolCallStream:
-        """Return a stream of the calls that a request allows; `thought` is of `begun_thought`."""
+        """Return a stream of the calls that a request allows; `thought` is the result of `begun_thought`."""
         alone = single_call(request)
         return cls(CallReader(form, alone, signatures(request), _is_free(request), thought=thought), alone)
 
     def push(self, text: str) -> tuple[str, list[dict[str, Any]]]:
-        """Take more text; return what of it is content for certain, and the calls that are complete."""
+        """Consume more text; return the part that is certainly content, and the completed calls."""
         content, calls = self._reader.push(text)
         return content, self._numbered(calls)
 
     def flush(self) -> tuple[str, list[dict[str, Any]]]:
-        """Return the same of what was held back, once nothing more will come."""
+        """Return what was held back, in the same form, at the end of the text."""
         content, calls = self._reader.flush()
         return content, self._numbered(calls)
 
     def finish(self, finish: str) -> str:
-        """Return why the text ended, in OpenAI's words: for calls, unless it was cut off before their end."""
+        """Return the finish reason in OpenAI's terms: that of calls, unless the text was cut off before their end."""
         return "tool_calls" if self._count and (finish == "stop" or self._alone) else finish
 
     def _numbered(self, calls: list[ParsedCall]) -> list[dict[str, Any]]:

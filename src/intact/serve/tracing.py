@@ -1,6 +1,6 @@
-"""OpenTelemetry traces, if requested, by the conventions for generative AI. This module may be left out.
+"""OpenTelemetry traces, if requested, following the conventions for generative AI. This module is optional.
 
-A span has names, numbers and reasons, never a text: neither prompts, answers, keys, nor the messages of errors.
+Spans hold names, numbers and reasons, never texts: no prompts, answers, keys, or error messages.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ class Tracing:
     ----------
     tracer : opentelemetry.trace.Tracer
     close : callable
-        Sends what is left, and ends.
+        Sends pending spans, and shuts down.
     """
 
     tracer: Tracer
     close: Callable[[], None] = lambda: None
 
     def middleware(self, app: ASGIApp) -> ASGIApp:
-        """Wrap an application such that each request is a span."""
+        """Wrap an application so that each request becomes a span."""
         return TracingMiddleware(app, self.tracer)
 
 
 def exporting() -> Tracing:
-    """Send spans to a collector by OTLP over HTTP; OpenTelemetry's own variables configure where, and what is sampled.
+    """Send spans to a collector by OTLP over HTTP; OpenTelemetry's own variables configure endpoint and sampling.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def exporting() -> Tracing:
 
 
 class RecordedSpan(telemetry.Span):
-    """A span of OpenTelemetry; `above` is the context that it begins in."""
+    """An OpenTelemetry span; `above` is the context in which it starts."""
 
     def __init__(self, tracer: Tracer, recorded: OpenTelemetrySpan, above: Context) -> None:
         from opentelemetry.trace import set_span_in_context
@@ -87,7 +87,7 @@ class RecordedSpan(telemetry.Span):
         return self._recorded.is_recording()
 
     def child(self, name: str, attributes: Mapping[str, Any]) -> RecordedSpan:
-        """Begin a span below this one."""
+        """Start a child span."""
         recorded = self._tracer.start_span(name, self._context, attributes=_dotted(attributes))
         return RecordedSpan(self._tracer, recorded, self._context)
 
@@ -96,17 +96,17 @@ class RecordedSpan(telemetry.Span):
         self._recorded.set_attributes(_dotted(attributes))
 
     def first_token(self) -> None:
-        """Note the time of the first token."""
+        """Record the time of the first token."""
         self.note(gen_ai__response__time_to_first_chunk=time.monotonic() - self._began)
 
     def wrote(self, completion: Completion) -> None:
-        """Note a text that is complete."""
+        """Record a complete text."""
         self._tokens += len(completion.tokens)
         self._reasons.append(completion.finish)
         self.note(gen_ai__usage__output_tokens=self._tokens, gen_ai__response__finish_reasons=self._reasons)
 
     def failed(self, error: BaseException) -> None:
-        """Note the kind of an error; its message may quote the client, so it is left out."""
+        """Record the type of an error; its message may quote the client, so it is left out."""
         from opentelemetry.trace import StatusCode
 
         code = error.code if isinstance(error, ApiError) else None
@@ -114,7 +114,7 @@ class RecordedSpan(telemetry.Span):
         self.note(error__type=code or type(error).__name__)
 
     def rename(self, name: str) -> None:
-        """Give the span another name."""
+        """Rename the span."""
         self._recorded.update_name(name)
 
     def end(self) -> None:
@@ -123,13 +123,13 @@ class RecordedSpan(telemetry.Span):
 
 
 class TracingMiddleware:
-    """A span for each admitted request, below that of the client, if it names one (W3C Trace Context)."""
+    """A span for each admitted request, as a child of the client's span, if it names one (W3C Trace Context)."""
 
     def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
         self._app, self._tracer = app, tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Forward a request."""
         if scope["type"] != "http" or not scope["path"].startswith(PATHS):
             await self._app(scope, receive, send)
             return

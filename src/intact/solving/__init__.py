@@ -1,4 +1,4 @@
-"""Solve questions by methods: `intact.solve`, the same for many problems at once, and receipts of whole runs."""
+"""Solve questions with methods: `intact.solve`, batches of problems, and receipts of whole runs."""
 
 from typing import TYPE_CHECKING
 

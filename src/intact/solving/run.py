@@ -1,4 +1,4 @@
-"""Solve questions by methods: `intact.solve`, and the same for many problems at once."""
+"""Solve questions with methods: `intact.solve`, and the same for batches of problems."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ JOURNAL = "journal.sqlite"
 
 
 class Graded(NamedTuple):
-    """An item of a task, its result, and whether that is correct: None where that is undecided, false if it failed."""
+    """An item of a task, its result, and the verdict: None if undecided, false if the method failed."""
 
     item: Item
     result: Result
@@ -62,23 +62,23 @@ def backend_of(
     Parameters
     ----------
     continues : {'no', 'vllm', 'prefill'}
-        How an endpoint goes on from an answer that has begun (docs/backends.md).
+        How an endpoint continues an answer that has begun (docs/backends.md).
     key : str
-        The environment's variable that holds an endpoint's key.
+        Environment variable that contains an endpoint's key.
     now : datetime or str, optional
         The time given to the chat template of a model that runs here, such as "2026-11-20T17:45:00"; by default
         `intact.text.template.DEFAULT_NOW`. Endpoints apply their templates themselves.
     mix : TextMix, optional
-        The mix that texts of a model that runs here are drawn from.
+        The mix that texts of a model that runs here are sampled from.
     thinking : ThinkingMode, optional
-        Whether a model that runs here thinks before it answers, and for how long.
+        The thinking mode of a model that runs here: on, off, or a token limit.
 
     Raises
     ------
     ParameterError
-        If `continues` is unknown; if a back end is given that was made with another `now` or `thinking`; if a mix or
-        `thinking` is wanted of what does not run here; if a mix is wanted of a back end that was made already, or
-        `thinking` of a model that cannot think so.
+        If `continues` is unknown; if the given back end was made with another `now` or `thinking`; if a mix or
+        `thinking` is requested for an endpoint; if a mix is requested for an existing back end; or if the model does
+        not support this thinking mode.
     """
     if thinking is not None and is_address(model):
         raise ParameterError(f"thinking={thinking} is for models that run here; endpoints apply their chat templates")
@@ -105,7 +105,7 @@ def backend_of(
 
 
 def is_address(model: Any) -> TypeGuard[str]:
-    """Return whether a model is given by an endpoint's address."""
+    """Return true if a model is given as the address of an endpoint."""
     return isinstance(model, str) and model.startswith(("http://", "https://"))
 
 
@@ -116,9 +116,10 @@ def backends_of(
     mix: TextMix | None = None,
     thinking: ThinkingMode | None = None,
 ) -> dict[str, Backend]:
-    """Return back ends by name; one alone is called 'main', and a mix is the first one's. Others as of `backend_of`.
+    """Return back ends by name; a single model is called 'main'.
 
-    The key of an endpoint is sent to its host alone (docs/backends.md).
+    A mix applies to the first model. Other parameters are as for `backend_of`. The key of an endpoint is sent only to
+    its host (docs/backends.md).
     """
     several = _named(model)
     if not several:
@@ -126,7 +127,7 @@ def backends_of(
     addresses = {name: one for name, one in several.items() if is_address(one)}
     keys = variables(addresses) if addresses else {}
     if continues != "no" and not keys:
-        raise ParameterError(f"continues={continues!r} is for endpoints given by their address; no model here is one")
+        raise ParameterError(f"continues={continues!r} is for endpoints given by their address; there is none here")
     made = {
         name: (
             backend_of(one, continues, keys[name], mix=own, thinking=thinking)
@@ -152,7 +153,7 @@ def opened(
     mix: TextMix | None = None,
     thinking: ThinkingMode | None = None,
 ) -> Iterator[dict[str, Backend]]:
-    """Return `backends_of` a model for a `with` block, at whose end the connections that it opened are closed."""
+    """Yield `backends_of` a model for a `with` block, and close the connections that it opened at the end."""
     backends = backends_of(model, continues, now, mix, thinking=thinking)
     try:
         yield backends
@@ -170,14 +171,17 @@ def as_problem(
     seed: int = 0,
     system: str | None = None,
 ) -> Problem:
-    """Return a question as a problem, named by a digest of its text: a conversation if the model takes such."""
+    """Return a question as a problem named by a digest of its text.
+
+    It is a conversation if the model takes conversations.
+    """
     name = hashlib.sha256(question.encode()).hexdigest()[:16]
     prompt = (("user", question),) if takes_conversations(backend) else question
     return with_system(Problem(name, prompt, read, seed=seed), system)
 
 
 def check_system(system: str | None, backends: Iterable[Backend]) -> None:
-    """Raise ParameterError if a system message is given that a model's chat template does not take."""
+    """Raise ParameterError if a system message is given that a model's chat template does not support."""
     if system is None:
         return
     if not system.strip():
@@ -215,46 +219,46 @@ def solve(
     grammar: str | None = None,
     **parameters: Any,
 ) -> Result:
-    """Answer a question by a method.
+    """Answer a question with a method.
 
     Parameters
     ----------
     model : Model, Backend, str, path, or a mapping of these
-        What `load` gives or takes, or an endpoint's address (docs/backends.md); several by name, of which methods mean
-        the first unless they name one.
+        A model, anything that `load` takes, or the address of an endpoint (docs/backends.md). If several are given by
+        name, methods use the first unless they name another.
     method : str or Method
         A name (`intact methods` lists them), or ``file.py:name``.
     question : str or Problem
-        A text, of which the answer is read by `read_answer`; or a problem that says how.
+        A text, whose answer is read by `read_answer`; or a problem, which has its own reader.
     seed : int
-        Another seed, other draws. A `Problem` has its own.
+        Seed of the random draws. A `Problem` has its own.
     budget : Budget or str, optional
         Hard caps, such as "tokens=20k".
     journal : path, optional
-        A folder where results are kept; what is there is not computed again.
+        A folder in which results are stored; stored results are not recomputed.
     receipt : bool
-        If true, the result has a receipt of the whole run (docs/receipts.md).
+        If true, the result includes a receipt of the whole run (docs/spec/receipts.md).
     now : datetime or str, optional
-        The time given to chat templates that write the date, such as "2026-11-20T17:45:00"; by default
-        2024-07-26T00:00:00, so that the same question has the same answer on any day.
+        The time given to chat templates that include the date, such as "2026-11-20T17:45:00"; by default
+        2024-07-26T00:00:00, so the same question gets the same answer on any day.
     tools : mapping of str to MethodTool, optional
-        Tools of one's own by name, such as those of an MCP server (docs/tools.md).
+        Your own tools by name, such as those of an MCP server (docs/tools.md).
     mix : str or mapping, optional
-        The mix that all texts of the first model are drawn from, as in `Model.generate`; its partners are those that
+        The mix that all texts of the first model are sampled from, as in `Model.generate`; its partners are those that
         the model was loaded with.
     shadow : str, optional
-        What the mix reads in the place of each prompt's last message, if it takes a shadow.
+        The text that replaces the last message of each prompt in the mix's shadow stream, if it has one.
     system : str, optional
         The system message before a question that is a text.
     thinking : str or int, optional
-        "on", "off", or the most tokens of each text's thoughts: how models that run here think before they answer
-        (docs/reasoning.md, Thoughts). By default as their chat templates have it. A method's own parameter of this name
-        is what is meant where it has one, as budget_forcing does.
+        The thinking mode of models that run here: "on", "off", or the maximum number of thinking tokens per text
+        (docs/reasoning.md, Thoughts). By default, chat templates decide. If the method has a parameter of this name, as
+        budget_forcing does, the value goes to the method.
     max_tokens, temperature, top_p, top_k, min_p, stop, stop_mean_below, stop_window, regex, grammar : optional
-        Sampling, as in `Model.generate`; by default as the method prefers. A method's own parameter of such a name is
-        what is meant where it has one.
+        Sampling parameters, as in `Model.generate`; by default those that the method prefers. If the method has a
+        parameter of the same name, the value goes to the method.
     **parameters
-        The method's own (`intact methods` lists them). They are checked before any work is done.
+        The method's own parameters (`intact methods` lists them). They are validated before any work is done.
 
     Returns
     -------
@@ -264,7 +268,7 @@ def solve(
     Raises
     ------
     ParameterError
-        If a parameter makes no sense. What goes wrong while it runs is in the result.
+        If a parameter is invalid. Errors during the run are reported in the result.
     """
     if not isinstance(method, str | Method):
         hint = ": decorate the function with @method(PAPER)" if callable(method) else ""
@@ -275,7 +279,7 @@ def solve(
         raise ParameterError("the question is empty: give a text, or a Problem")
     SamplingParameters(seed=seed)
     if isinstance(question, Problem) and seed not in (0, question.seed):
-        raise ParameterError(f"seed is {seed}, but the Problem has its own, {question.seed}: give one")
+        raise ParameterError(f"seed is {seed}, but the Problem has its own, {question.seed}: give only one")
     if isinstance(question, Problem):
         question = _checked_problem(question)
     flag("receipt", receipt)
@@ -299,7 +303,7 @@ def solve(
     if isinstance(question, Problem):
         check_reader(question.read)
     if system is not None and isinstance(question, Problem):
-        raise ParameterError("system is for a question that is a text; a Problem has it in its prompt")
+        raise ParameterError("system needs a question that is a text; a Problem has it in its prompt")
     mixed, mode = TextMix.of(mix, shadow), None if thinking is None else ThinkingMode.parse(str(thinking))
     with opened(model, now=now, mix=mixed, thinking=mode) as backends:
         check_system(system, backends.values())
@@ -325,7 +329,7 @@ def solve_all(
     receipt: bool = False,
     tools: Mapping[str, MethodTool] | None = None,
 ) -> Generator[tuple[int, Result], None, None]:
-    """Do many jobs at once, and yield the number and result of each as it ends.
+    """Run many jobs concurrently, and yield the index and result of each as it ends.
 
     Callers check methods and readers first (`check_method`, `check_reader`); here what one lacks is an error in its
     result.
@@ -333,17 +337,17 @@ def solve_all(
     Parameters
     ----------
     backends : mapping of str to Backend
-        As `opened` gives them.
+        The back ends, as yielded by `opened`.
     budget : Budget or str, optional
-        What each problem may cost.
+        The budget of each problem.
     seconds : float, optional
-        Wall time for all jobs together.
+        Wall-clock limit for all jobs together.
     progress : callable, optional
-        Called now and then with the number of tokens written so far.
+        Called at intervals with the number of tokens generated so far.
     receipt : bool
-        If true, results have receipts. Everything is written again then; what the journal knows speeds that up.
+        If true, results include receipts. Everything is then generated again; the journal only speeds this up.
     tools : mapping of str to MethodTool, optional
-        Tools of one's own by name.
+        Your own tools by name.
 
     Raises
     ------
@@ -365,7 +369,7 @@ def solve_all(
 
 
 def _folder(journal: str | os.PathLike[str] | JournalFolder | None) -> Path | JournalFolder | None:
-    """Return the place of a journal, or raise ParameterError if it is none."""
+    """Return the folder of a journal; raise ParameterError if it is not one."""
     if journal is not None and not isinstance(journal, str | os.PathLike) and not hasattr(journal, "open_journal"):
         raise ParameterError(f"journal must be a folder, got {journal!r:.60}")
     place = Path(journal) if isinstance(journal, str | os.PathLike) else journal
@@ -375,7 +379,7 @@ def _folder(journal: str | os.PathLike[str] | JournalFolder | None) -> Path | Jo
 
 
 def _checked_problem(problem: Problem) -> Problem:
-    """Return a problem, whose messages may have been mappings; raise ParameterError if its prompt or reader is none."""
+    """Return a problem with normalised messages; raise ParameterError if its prompt or reader is invalid."""
     if not callable(problem.read):
         raise ParameterError(f"read of a Problem must be a function of a text, got {problem.read!r:.60}")
     try:
@@ -390,14 +394,14 @@ def _checked_problem(problem: Problem) -> Problem:
 
 
 def _caps(budget: Budget | str | None) -> Budget | None:
-    """Return a budget that may be given as a text, or raise ParameterError if it is none."""
+    """Return a budget, parsing it if it is a string; raise ParameterError if it is neither."""
     if budget is not None and not isinstance(budget, str | Budget):
         raise ParameterError(f'budget must be a text such as "tokens=20k" or a Budget, got {budget!r:.60}')
     return Budget.parse(budget) if isinstance(budget, str) else budget
 
 
 def _recording(backends: Mapping[str, Backend], options: dict[str, Any]) -> Driver:
-    """Return a driver that makes receipts, whose modules are imported only here."""
+    """Return a driver that makes receipts; its modules are imported only here."""
     from intact.solving.receipts.record import recording_driver
 
     return recording_driver(backends, scorer=find_scorer, **options)
@@ -416,16 +420,16 @@ def solve_items(
     system: str | None = None,
     **options: Any,
 ) -> Generator[Graded, None, None]:
-    """Answer items of a task by a method, and yield each graded as it ends.
+    """Answer items of a task with a method, and yield each item, graded, as it ends.
 
     Parameters
     ----------
     backends : mapping of str to Backend
-        As `opened` gives them.
+        The back ends, as yielded by `opened`.
     task : Task or Chosen
-        A task, or what `intact.tasks.choose.choose` makes of a text such as "gsm8k:shots=2".
+        A task, or the result of `intact.tasks.choose.choose` for a string such as "gsm8k:shots=2".
     style : {'chat', 'base'}, optional
-        How questions are asked; by default as the task was chosen, or as the first back end's model takes them.
+        The prompt style; by default that of the chosen task, or whichever the first back end's model takes.
     system : str, optional
         The system message before each question.
     **options
@@ -445,12 +449,12 @@ def solve_items(
     jobs = [MethodJob(method, problem, parameters or {}) for problem in problems]
     with closing(solve_all(backends, jobs, sampling=task_sampling(task, chat, sampling), **options)) as results:
         for number, result in results:
-            failed = result.why == "failed"  # its answer is a vote of the texts, which the method never gave
+            failed = result.why == "failed"  # its answer is a vote over the texts, which the method never gave
             yield Graded(items[number], result, not failed and task.grade(items[number], result.answer.answer))
 
 
 def task_sampling(task: Task, chat: bool, sampling: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the user's sampling for a task's problems; a text that continues another ends where the task says."""
+    """Return the user's sampling parameters, plus the task's stop strings if the prompt style is not chat."""
     return ({} if chat else {"stop": task.stops}) | dict(sampling or {})
 
 
@@ -460,13 +464,13 @@ def check_tokenizer(tasks: Iterable[Chosen], backends: Mapping[str, Backend]) ->
     Raises
     ------
     ParameterError
-        If an option can have no effect with it.
+        If an option can have no effect with this tokenizer.
     """
     tokenizer = getattr(next(iter(backends.values())), "tokenizer", None)  # an endpoint keeps its own
     return [caveat for chosen in tasks if (caveat := chosen.check_tokenizer(tokenizer))]
 
 
 def takes_conversations(backend: Backend) -> bool:
-    """Return whether a model takes conversations."""
+    """Return true if a model takes conversations."""
     tokenizer = getattr(backend, "tokenizer", None)  # an endpoint keeps its own
     return tokenizer is None or tokenizer.chat_template is not None

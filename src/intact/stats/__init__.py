@@ -1,4 +1,4 @@
-"""Statistics of samples: coverage, intervals, tests, power, calibration, laws of scaling; pure functions of numbers."""
+"""Statistics of samples as pure functions: coverage, intervals, tests, power, calibration and scaling laws."""
 
 from intact.stats.choosing_at_k import best_at_k, majority_at_k
 from intact.stats.coverage import g_pass_at_k, mean_g_pass_at_k, pass_at_k, pass_hat_k

@@ -1,11 +1,11 @@
-"""Conformal answer sets: the answers with enough votes, so many that a right one is among them as often as stated.
+"""Conformal answer sets: all answers with enough votes, so that a correct one is included with a stated probability.
 
 Split conformal prediction (Vovk, Gammerman and Shafer 2005) with `1 - share of votes` as the score of an answer, and
-infinity for a right answer that was never drawn. From n graded problems the threshold is the score of rank
-`ceil((n + 1) level)`; the set of the next problem holds a right answer with a chance of `level` or more, if the
-*problems* are exchangeable, whatever the model. Where the threshold is infinite, no set of sampled answers will do, and
-the method abstains. For a batch of problems, the threshold is a bound of Batch Predictive Inference
-(`intact.stats.batches`). Shares are fractions, so that ties are ties.
+infinity for a correct answer that was never drawn. From n graded problems the threshold is the score of rank
+`ceil((n + 1) level)`. The set of the next problem then contains a correct answer with a probability of `level` or
+more, whatever the model, provided that the *problems* are exchangeable. If the threshold is infinite, no set of sampled
+answers suffices, and the method abstains. For a batch of problems, the threshold is a bound of Batch Predictive
+Inference (`intact.stats.batches`). Shares are fractions, so that ties are exact.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ T = TypeVar("T", bound=Hashable)
 
 
 class AnswerSets(NamedTuple):
-    """Sets of answers to problems, and how they fare.
+    """Coverage and size of the answer sets of some problems.
 
     Attributes
     ----------
     covered
-        Share of problems whose set holds a right answer, or that were abstained from; never below the level.
+        Share of problems whose set contains a correct answer, or on which the method abstained.
     size
-        The mean number of answers of a set, over problems that were not abstained from; nan if there is none.
+        Mean number of answers per set, over problems without abstention; nan if there are no such problems.
     single
-        Share of problems whose set is one answer.
+        Share of problems whose set has exactly one answer.
     empty
-        Share of problems whose set is empty, as no answer has enough votes.
+        Share of problems whose set is empty, because no answer has enough votes.
     abstained
-        Share of problems that were abstained from.
+        Share of problems on which the method abstained.
     problems
-        The number of problems.
+        Number of problems.
     sizes
-        The numbers of answers of the sets, over problems that were not abstained from.
+        Number of answers in each set, over problems without abstention.
     """
 
     covered: float
@@ -59,14 +59,14 @@ class AnswerSets(NamedTuple):
         Parameters
         ----------
         rank : int
-            If the threshold comes from these problems, its rank among their scores, as of `share_rank`: the lower bound
-            is then that of so many covered problems. Those that share the threshold's score were counted by chance.
+            If the threshold comes from these problems, its rank among their scores (`share_rank`). The lower bound then
+            counts only this many covered problems, because further ones merely share the threshold's score.
         """
         counted = round(self.covered * self.problems)
         return wilson(min(rank or counted, counted), self.problems, level)[0], wilson(counted, self.problems, level)[1]
 
     def size_bounds(self, level: float = 0.95) -> tuple[float, float] | None:
-        """Return the bounds of `size` over problems (Student's t); None if there are no two sets of different size."""
+        """Return the bounds of `size` over problems (Student's t), or None if all sets have the same size."""
         if len(set(self.sizes)) < 2:
             return None
         found = clustered(self.sizes, range(len(self.sizes)), level, support=AMOUNTS)
@@ -74,23 +74,23 @@ class AnswerSets(NamedTuple):
 
 
 def right_share(answers: Sequence[Hashable | None], right: Sequence[bool]) -> Fraction:
-    """Return the share of votes of the right answer with most votes; 0 if none was drawn.
+    """Return the share of votes of the correct answer with the most votes; 0 if none was drawn.
 
     Parameters
     ----------
     answers : sequence of hashable or None, one for each sample of a problem
         None casts no vote, but counts as a sample.
     right : sequence of bool
-        If true, the sample's answer is right.
+        If true, the sample's answer is correct.
 
     Raises
     ------
     ParameterError
-        If lengths differ, there is no sample, or one answer is called both right and wrong.
+        If lengths differ, there are no samples, or the same answer is marked both right and wrong.
     """
     if len(answers) != len(right) or not answers:
         raise ParameterError(
-            f"there must be as many answers as verdicts, and one at least: {len(answers)}, {len(right)}"
+            f"there must be as many answers as verdicts, and at least one, got {len(answers)} and {len(right)}"
         )
     votes = Counter(answer for answer, flag in zip(answers, right, strict=True) if flag and answer is not None)
     wrong = {answer for answer, flag in zip(answers, right, strict=True) if not flag}
@@ -101,19 +101,19 @@ def right_share(answers: Sequence[Hashable | None], right: Sequence[bool]) -> Fr
 
 
 def least_share(shares: Sequence[Number], level: float = 0.9) -> Number | None:
-    """Return the share of votes from which an answer belongs to the set of one more problem; None to abstain.
+    """Return the minimum share of votes for an answer to enter the set of the next problem; None to abstain.
 
     Parameters
     ----------
     shares : sequence of numbers, one for each graded problem
-        The share of votes of its right answer (`right_share`).
+        The share of votes of its correct answer (`right_share`).
     level : float
-        The chance that the set holds a right answer, at least.
+        Minimum probability that the set contains a correct answer.
 
     Raises
     ------
     ParameterError
-        If there is no problem, a share does not lie in [0, 1], or the level does not lie between 0 and 1.
+        If there are no problems, a share does not lie in [0, 1], or the level does not lie between 0 and 1.
     """
     _check(shares, level)
     rank = share_rank(len(shares), level)
@@ -121,21 +121,21 @@ def least_share(shares: Sequence[Number], level: float = 0.9) -> Number | None:
 
 
 def share_rank(graded: int, level: float = 0.9) -> int:
-    """Return the rank of the threshold of `least_share` among n scores, `ceil((n + 1) level)`; above n: abstain."""
+    """Return the rank of the threshold of `least_share` among n scores, `ceil((n + 1) level)`; above n, abstain."""
     return math.ceil((graded + 1) * written(level, "the level"))
 
 
 def least_share_of_batch(
     shares: Sequence[Number], to_come: int, holding: float = 0.9, level: float = 0.9
 ) -> Number | None:
-    """Return the share of votes from which an answer belongs to the sets of a batch of problems; None to abstain.
+    """Return the minimum share of votes for an answer to enter the sets of a batch of problems; None to abstain.
 
-    Of the next m sets, a share `holding` or more hold a right answer, all at once with a chance of `level` or more.
+    With a probability of at least `level`, at least a share `holding` of the next m sets contain a correct answer.
 
     Raises
     ------
     ParameterError
-        As `least_share`; if no problem is to come, or `holding` does not lie in (0, 1].
+        As for `least_share`, or if there are no future problems, or `holding` does not lie in (0, 1].
     """
     _check(shares, level)
     if not 0 < holding <= 1:
@@ -147,12 +147,12 @@ def least_share_of_batch(
 
 
 def answer_set(answers: Sequence[T | None], least: Number) -> tuple[T, ...]:
-    """Return the answers with a share of votes of `least` or more, by votes; of equals the one seen first.
+    """Return the answers whose share of votes is at least `least`, by votes; ties keep the order of appearance.
 
     Raises
     ------
     ParameterError
-        If there is no sample, or the least share does not lie in (0, 1].
+        If there are no samples, or `least` does not lie in (0, 1].
     """
     if not answers:
         raise ParameterError("there is no sample")
@@ -165,20 +165,22 @@ def answer_set(answers: Sequence[T | None], least: Number) -> tuple[T, ...]:
 def leave_one_out(
     answers: Sequence[Sequence[Hashable | None]], right: Sequence[Sequence[bool]], level: float = 0.9
 ) -> AnswerSets:
-    """Return how sets fare, each problem's threshold coming from the others.
+    """Evaluate answer sets, taking each problem's threshold from the other problems.
 
     Parameters
     ----------
     answers, right : sequences of problems
-        As `right_share` takes them.
+        Each problem as for `right_share`.
 
     Raises
     ------
     ParameterError
-        If there are fewer than two problems or not as many verdicts, or as `right_share` and `least_share`.
+        If there are fewer than two problems or lengths differ, or as for `right_share` and `least_share`.
     """
     if len(answers) != len(right) or len(answers) < 2:
-        raise ParameterError(f"two problems or more are needed, with verdicts of each: {len(answers)}, {len(right)}")
+        raise ParameterError(
+            f"two problems or more are needed, with verdicts for each, got {len(answers)} and {len(right)}"
+        )
     shares = _shares(answers, right)
     return _fare(answers, shares, [least_share(shares[:i] + shares[i + 1 :], level) for i in range(len(shares))])
 
@@ -186,18 +188,20 @@ def leave_one_out(
 def sets_at(
     answers: Sequence[Sequence[Hashable | None]], right: Sequence[Sequence[bool]], least: Number | None
 ) -> AnswerSets:
-    """Return how sets of answers with a given share of votes fare; with None all problems are abstained from.
+    """Evaluate answer sets for a given minimum share of votes; None abstains on all problems.
 
-    Also where the share comes from these problems, the bounds of coverage and of size hold what other problems have by
-    the same share about as often as they say; those of `leave_one_out`, whose thresholds vary, do so less often.
+    Even if the share was derived from these problems, the bounds of coverage and size contain the values of new
+    problems about as often as stated. The bounds of `leave_one_out` do so less often, because its thresholds vary.
 
     Raises
     ------
     ParameterError
-        If there is no problem or not as many verdicts, or as `right_share` and `answer_set`.
+        If there are no problems or lengths differ, or as for `right_share` and `answer_set`.
     """
     if len(answers) != len(right) or not answers:
-        raise ParameterError(f"a problem or more is needed, with verdicts of each: {len(answers)}, {len(right)}")
+        raise ParameterError(
+            f"at least one problem is needed, with verdicts for each, got {len(answers)} and {len(right)}"
+        )
     return _fare(answers, _shares(answers, right), [least] * len(answers))
 
 
@@ -208,7 +212,7 @@ def _shares(answers: Sequence[Sequence[Hashable | None]], right: Sequence[Sequen
 def _fare(
     answers: Sequence[Sequence[Hashable | None]], shares: Sequence[Fraction], thresholds: Sequence[Number | None]
 ) -> AnswerSets:
-    """Return how sets fare, from the right answers' shares of votes and the threshold of each problem."""
+    """Evaluate answer sets, given each problem's share of votes for the correct answer, and its threshold."""
     covered, sizes = 0, []
     for given, share, least in zip(answers, shares, thresholds, strict=True):
         if least is None:
@@ -229,7 +233,7 @@ def _fare(
 
 
 def _scores(shares: Sequence[Number]) -> list[Number]:
-    """Return what is small for a right answer with many votes, and infinite for one without."""
+    """Convert shares to conformal scores: smaller for more votes, infinite for a correct answer without votes."""
     return [-share if share else math.inf for share in shares]
 
 
@@ -242,6 +246,6 @@ def _check(shares: Sequence[Number], level: float) -> None:
         raise ParameterError("there is no graded problem")
     for place, share in enumerate(shares):
         if not 0 <= share <= 1:
-            raise ParameterError(f"shares of votes lie in [0, 1], got {share} for problem {place}")
+            raise ParameterError(f"shares of votes must lie in [0, 1], got {share} for problem {place}")
     if not 0 < level < 1:
         raise ParameterError(f"the level must lie between 0 and 1, got {level}")

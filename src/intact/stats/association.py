@@ -1,7 +1,7 @@
-"""Slopes and effect sizes of a number that samples of problems have, such as their length, on being right.
+"""Slopes and effect sizes relating a property of samples, such as their length, to their correctness.
 
-Samples of one problem are a cluster: standard errors are those of Liang and Zeger (1986), over problems. What is
-measured `within` problems cannot come from easy problems that have short texts.
+The samples of one problem form a cluster; standard errors are those of Liang and Zeger (1986), over problems. Effects
+measured `within` problems cannot be artefacts of easy problems having short completions.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Slope(NamedTuple):
     Attributes
     ----------
     estimate, low, high
-        The change of y for each unit of x.
+        The change of y per unit of x.
     error
         Its standard error, robust to clusters.
     clusters
-        The number of clusters.
+        Number of clusters.
     mixed
-        Those in which y differs; within clusters the interval has one degree of freedom less than these.
+        Number of clusters in which y varies; the interval within clusters has one degree of freedom fewer than that.
     """
 
     estimate: float
@@ -48,25 +48,27 @@ def slope(
 ) -> Slope:
     """Return the least-squares slope of y on x, pooled or with a constant for each cluster (fixed effects).
 
-    With `x' = x - mean` (within: minus the cluster's mean), `b = sum x' y / sum x'^2` and, of residuals e,
-    `SE^2 = G / (G - 1) (N - 1) / (N - 2) sum_g (sum_{i in g} x'_i e_i)^2 / (sum x'^2)^2`, the estimate of Stata and
-    statsmodels for clusters; constants of clusters are not counted as parameters (Cameron and Miller 2015, section
-    III.B). The quantile is Student's of G - 1 degrees of freedom, G counting within clusters those alone in which y
-    differs: the others have no say on the sign.
+    With `x' = x - mean` (within: minus the cluster's mean), `b = sum x' y / sum x'^2`. With residuals e,
+    `SE^2 = G / (G - 1) (N - 1) / (N - 2) sum_g (sum_{i in g} x'_i e_i)^2 / (sum x'^2)^2`, as estimated by Stata and
+    statsmodels for clusters; the clusters' constants are not counted as parameters (Cameron and Miller 2015, section
+    III.B). The quantile is Student's with G - 1 degrees of freedom. Within clusters, this G counts only the clusters in
+    which y varies, since the others do not affect the sign.
 
     Raises
     ------
     ParameterError
-        If there are fewer than two clusters (within: in which y differs), or x does not vary.
+        If there are fewer than two clusters (within: in which y varies), or x does not vary.
     """
     xs, ys = finite(x, "x", 3), finite(y, "y", 3)
     if not xs.size == ys.size == len(clusters):
-        raise ParameterError(f"there are {xs.size} of x, {ys.size} of y, {len(clusters)} names of clusters")
+        raise ParameterError(
+            f"got {xs.size} values of x, {ys.size} of y and {len(clusters)} names of clusters; expected equal numbers"
+        )
     groups = _numbered(clusters)
     count = int(groups.max()) + 1
     mixed = int((_largest(ys, groups, count) > -_largest(-ys, groups, count)).sum())
     if (mixed if within else count) < 2:
-        raise ParameterError(f"a slope needs two clusters{' in which y differs' if within else ''}, got {mixed}")
+        raise ParameterError(f"a slope needs two clusters{' in which y varies' if within else ''}, got {mixed}")
     if within:
         sizes = np.bincount(groups)
         centred, residual = (one - (np.bincount(groups, one) / sizes)[groups] for one in (xs, ys))
@@ -88,17 +90,18 @@ def ratio_of_sums(
 ) -> Interval:
     """Return the ratio of two sums over problems, by linearisation: `SE^2 = G / (G - 1) sum (u - r v)^2 / (sum v)^2`.
 
-    A share of samples where problems have different numbers of them, or of pairs of samples (Cochran 1977, section
-    6.4). Problems whose denominator is 0 are left out. The interval is clipped to `support`, what is possible.
+    Use it for a share of samples, if problems have different numbers of them, or of pairs of samples (Cochran 1977,
+    section 6.4). Problems with a denominator of 0 are ignored. The interval is clipped to `support`, the possible
+    values.
 
     Raises
     ------
     ParameterError
-        If fewer than two problems have a denominator.
+        If fewer than two problems have a positive denominator.
     """
     above, below = finite(numerators, "numerators"), finite(denominators, "denominators")
     if above.size != below.size or below.min() < 0:
-        raise ParameterError(f"there must be as many denominators of at least 0, got {above.size} and {below.size}")
+        raise ParameterError(f"each numerator needs a denominator of at least 0, got {above.size} and {below.size}")
     above, below = above[below > 0], below[below > 0]
     if below.size < 2:
         raise ParameterError(f"a ratio over problems needs two of them, got {below.size}")
@@ -110,21 +113,21 @@ def ratio_of_sums(
 
 
 def share_of_samples(marked: ArrayLike, samples: ArrayLike, level: float = 0.95) -> Interval:
-    """Return the share p of samples that are marked, with Wilson's interval for as many samples as its error is worth.
+    """Return the share p of marked samples, with Wilson's interval for the effective number of samples.
 
-    With the half width h that `ratio_of_sums` gives over problems and `a = h^2 / (p (1 - p))`, the bounds are
-    `(p + a / 2 +- sqrt(h^2 + a^2 / 4)) / (1 + a)`: Wilson's, whose a is z^2 / n (Dean and Pagano 2015 for surveys). For
-    small shares it holds the truth more often than p +- h. If none or all are marked, h is 0, and the interval is
-    Wilson's of that many problems, as if all samples of a problem were alike.
+    With the half width h of `ratio_of_sums` over problems and `a = h^2 / (p (1 - p))`, the bounds are
+    `(p + a / 2 +- sqrt(h^2 + a^2 / 4)) / (1 + a)`: Wilson's interval, whose a is z^2 / n (Dean and Pagano 2015 for
+    surveys). For small shares its coverage is better than that of p +- h. If none or all are marked, h is 0, and the
+    interval is Wilson's for the number of problems, as if all samples of a problem were alike.
 
     Raises
     ------
     ParameterError
-        If more are marked than there are, or fewer than two problems have samples.
+        If more samples are marked than exist, or fewer than two problems have samples.
     """
     above, below = finite(marked, "marked samples"), finite(samples, "samples")
     if above.size == below.size and (above.min() < 0 or (above > below).any()):
-        raise ParameterError("of each problem there must be from 0 to all samples marked")
+        raise ParameterError("the number of marked samples of each problem must lie from 0 to all")
     share, low, high = ratio_of_sums(above, below, level)
     half = (high - low) / 2
     if share in (0, 1) or not half:
@@ -136,20 +139,20 @@ def share_of_samples(marked: ArrayLike, samples: ArrayLike, level: float = 0.95)
 
 
 def cliffs_delta(values: ArrayLike, right: ArrayLike, clusters: Sequence[object], level: float = 0.95) -> Interval:
-    """Return Cliff's delta of right samples against wrong ones, over pairs of one problem.
+    """Return Cliff's delta of correct against wrong samples, over pairs of samples of the same problem.
 
-    P(the right one has more) - P(it has less), that is 2 AUROC - 1 (Cliff 1993): 1 if right samples always have more,
-    0 without an effect. Its interval is that of `ratio_of_sums`, cut at -1 and 1.
+    P(the correct one has more) - P(it has less), or 2 AUROC - 1 (Cliff 1993): 1 if correct samples always have more, 0
+    without an effect. The interval is that of `ratio_of_sums`, clipped to [-1, 1].
 
     Raises
     ------
     ParameterError
-        If fewer than two clusters have both right and wrong samples.
+        If fewer than two clusters have both correct and wrong samples.
     """
     numbers, truths = finite(values, "values"), finite(right, "truths")
     if not numbers.size == truths.size == len(clusters):
         raise ParameterError(
-            f"there are {numbers.size} values, {truths.size} truths, {len(clusters)} names of clusters"
+            f"got {numbers.size} values, {truths.size} truths, {len(clusters)} names of clusters; expected equal counts"
         )
     groups = _numbered(clusters)
     wins, pairs = [], []

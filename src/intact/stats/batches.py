@@ -1,17 +1,17 @@
-"""Bounds for a whole batch of problems to come: Batch Predictive Inference (Lee, Tchetgen Tchetgen and Dobriban 2024).
+"""Bounds for a whole batch of future problems: Batch Predictive Inference (Lee, Tchetgen Tchetgen and Dobriban 2024).
 
-Source: arXiv 2409.13990. Given are scores of n graded problems, exchangeable with those of m to come (ties in random
-order). Let R_j be 1 + the number of graded scores below the j-th score to come. The sorted ranks R_(1) <= ... <= R_(m)
-are uniform over all `C(n + m, m)` non-decreasing sequences in 1 ... n + 1, whatever the scores are like, so
+Source: arXiv 2409.13990. The scores of n graded problems are exchangeable with those of m future ones (ties in random
+order). Let R_j be 1 + the number of graded scores below the j-th future score. The sorted ranks R_(1) <= ... <= R_(m)
+are uniform over all `C(n + m, m)` non-decreasing sequences in 1 ... n + 1, whatever the scores are, so
 
     P(R_(i) = k) = C(k + i - 2, i - 1) C(n + m - k - i + 1, m - i) / C(n + m, m),
 
 and the sum of R_j - 1 has the Gaussian binomial coefficient [n + m choose m] as its generating function (the law of
-Mann and Whitney's U). A score to come is at most S_(R_j), the R_j-th smallest graded score, or has no bound if
+Mann and Whitney's U). A future score is at most S_(R_j), the R_j-th smallest graded score, or is unbounded if
 R_j = n + 1. Everything is computed with integers.
 
-The authors' program draws the ranks of the mean independently of each other, which is another law: of 40 graded and 10
-to come, its bound of the sum at level 0.9 is 258 for 263, and holds in 87.8% only.
+The authors' program draws the ranks of the mean independently of each other, which is a different law: for 40 graded
+and 10 future problems, its bound of the sum at level 0.9 is 258 instead of 263, and holds with probability 87.8% only.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from intact._base.exact import Number, rational, written
 
 
 class PredictedMean(NamedTuple):
-    """The bounds of a mean of scores to come."""
+    """Bounds of the mean of future scores."""
 
     low: Fraction
     high: Fraction
 
 
 def rank_law(graded: int, to_come: int, place: int) -> list[Fraction]:
-    """Return the probabilities that the score of a place has the ranks 1 to n + 1; `place` 1 is the smallest to come.
+    """Return the probabilities of ranks 1 to n + 1 for the `place`-th smallest future score.
 
     Raises
     ------
     ParameterError
-        If there is no problem on one side, or the place does not lie in 1 ... m.
+        If either side has no problems, or the place does not lie in 1 ... m.
     """
     _check(graded, to_come)
     if not 1 <= place <= to_come:
-        raise ParameterError(f"a place of {to_come} scores lies in 1 ... {to_come}, got {place}")
+        raise ParameterError(f"a place among {to_come} scores lies in 1 ... {to_come}, got {place}")
     whole = math.comb(graded + to_come, to_come)
     return [
         Fraction(
@@ -56,30 +56,30 @@ def rank_law(graded: int, to_come: int, place: int) -> list[Fraction]:
 
 
 def rank_quantile(graded: int, to_come: int, place: int, level: float = 0.9) -> int:
-    """Return the least rank that the score of a place does not exceed with a chance of `level` or more.
+    """Return the least rank that the `place`-th smallest future score does not exceed with probability `level` or more.
 
     Raises
     ------
     ParameterError
-        As `rank_law`, and if the level does not lie between 0 and 1.
+        As for `rank_law`, or if the level does not lie between 0 and 1.
     """
     return 1 + _first(rank_law(graded, to_come, place), _level(level))
 
 
 def batch_quantile(scores: Sequence[Number], to_come: int, place: int, level: float = 0.9) -> Number:
-    """Return a bound of the place-th smallest score to come, which holds with a chance of `level` or more.
+    """Return an upper bound of the `place`-th smallest future score that holds with probability `level` or more.
 
-    With place = ceil((1 - delta) m) it is a bound that a share of 1 - delta of the batch or more keeps, at once.
+    With place = ceil((1 - delta) m), at least a share of 1 - delta of the batch stays within the bound simultaneously.
 
     Returns
     -------
     number
-        One of the scores, or `math.inf` if the scores are too few for a bound.
+        One of the scores, or `math.inf` if there are too few scores for a bound.
 
     Raises
     ------
     ParameterError
-        If there is no score, one is not a number, the place does not lie in 1 ... m, or the level not in (0, 1).
+        If there are no scores, one is not a number, the place does not lie in 1 ... m, or the level not in (0, 1).
     """
     if any(score != score for score in scores):
         raise ParameterError("a score is not a number")
@@ -90,21 +90,22 @@ def batch_quantile(scores: Sequence[Number], to_come: int, place: int, level: fl
 def at_most_wrong(
     confidences: Sequence[Number], right: Sequence[bool], to_come: int, wrong: int, level: float = 0.9
 ) -> Number:
-    """Return a confidence above which at most `wrong` of the next answers are wrong, with a chance of `level` or more.
+    """Return a confidence above which at most `wrong` of the next answers are wrong, with probability `level` or more.
 
-    To answer only above it, and to abstain else, is thus safe for the whole batch. A score is the confidence of a wrong
-    answer, and the lowest of all for a right one; its bound for the place m - wrong is returned.
+    Answering only above it, and abstaining otherwise, is therefore safe for the whole batch. The score of a wrong
+    answer is its confidence, and that of a correct one is the lowest of all; the bound for the place m - wrong is
+    returned.
 
     Parameters
     ----------
     confidences : sequence of numbers, one for each graded problem
-        Of any scale, such as shares of votes.
+        On any scale, such as shares of votes.
     right : sequence of bool
-        If true, the answer is right.
+        If true, the answer is correct.
     to_come : int
-        Problems to come, m.
+        Number of future problems, m.
     wrong : int
-        Wrong answers that can be borne, below m.
+        Number of wrong answers that are acceptable, below m.
 
     Returns
     -------
@@ -122,24 +123,24 @@ def at_most_wrong(
         raise ParameterError("a confidence is not a number")
     _check(len(right), to_come)
     if not 0 <= wrong < to_come:
-        raise ParameterError(f"of {to_come} answers 0 to {to_come - 1} can be borne to be wrong, got {wrong}")
+        raise ParameterError(f"of {to_come} answers 0 to {to_come - 1} may be wrong, got {wrong}")
     scores = [-math.inf if flag else value for value, flag in zip(confidences, right, strict=True)]
     return batch_quantile(scores, to_come, to_come - wrong, level)
 
 
 def rank_sum_counts(graded: int, to_come: int) -> list[int]:
-    """Return the numbers of rank sequences whose sum of R_j - 1 is 0, 1, ..., n m: coefficients of [n + m choose m].
+    """Return the number of rank sequences for each sum of R_j - 1 from 0 to n m: coefficients of [n + m choose m].
 
-    The product of `(1 - x^(n + i)) / (1 - x^i)` over i = 1 ... m, a factor at a time, up to the middle; the other half
-    mirrors it. It takes about `n m min(n, m)` additions of long integers: 1 s for n = 164, m = 100.
+    The product of `(1 - x^(n + i)) / (1 - x^i)` over i = 1 ... m is expanded one factor at a time, up to the middle;
+    the other half mirrors it. This takes about `n m min(n, m)` additions of long integers: 1 s for n = 164, m = 100.
 
     Raises
     ------
     ParameterError
-        If there is no problem on one side.
+        If either side has no problems.
     """
     _check(graded, to_come)
-    most, fewer = max(graded, to_come), min(graded, to_come)  # the coefficient is symmetric in its two arguments
+    most, fewer = max(graded, to_come), min(graded, to_come)  # the coefficient is symmetric in both
     degrees = graded * to_come
     counts = np.zeros(degrees // 2 + 1, object)
     counts[0] = 1
@@ -152,42 +153,42 @@ def rank_sum_counts(graded: int, to_come: int) -> list[int]:
 
 
 def rank_sum_quantile(graded: int, to_come: int, level: float = 0.9) -> int:
-    """Return the least number that the sum of the ranks to come does not exceed with a chance of `level` or more.
+    """Return the least number that the sum of future ranks does not exceed with probability `level` or more.
 
     Raises
     ------
     ParameterError
-        If there is no problem on one side, or the level does not lie between 0 and 1.
+        If either side has no problems, or the level does not lie between 0 and 1.
     """
     return to_come + _first(rank_sum_counts(graded, to_come), _level(level))
 
 
 def batch_mean(scores: Sequence[Number], to_come: int, level: float = 0.9, highest: Number = 1) -> Fraction:
-    """Return an upper bound of the mean score to come, which holds with a chance of `level` or more.
+    """Return an upper bound of the mean future score that holds with probability `level` or more.
 
-    It is the largest mean of S_(r_j) over ranks whose sum is at most its quantile, found by dynamic programming over
-    the m scores: some m^2 n steps for each distinct score.
+    The bound is the largest mean of S_(r_j) over ranks whose sum is at most its quantile, found by dynamic programming
+    over the m scores in about m^2 n steps for each distinct score.
 
     Parameters
     ----------
     scores : sequence of numbers, one for each graded problem
         Taken exactly; none above `highest`.
     to_come : int
-        Problems to come, m.
+        Number of future problems, m.
     highest : number
-        The largest score possible, which stands for S_(n + 1).
+        The largest possible score, used as S_(n + 1).
 
     Raises
     ------
     ParameterError
-        If there is no score, one is not finite or above the highest, or the level does not lie in (0, 1).
+        If there are no scores, one is not finite or above the highest, or the level does not lie in (0, 1).
     """
     exact, top = _bounded(scores, to_come, highest)
     return _largest_mean(exact, top, to_come, _first(rank_sum_counts(len(scores), to_come), _level(level)))
 
 
 def _bounded(scores: Sequence[Number], to_come: int, highest: Number) -> tuple[list[Fraction], Fraction]:
-    """Return scores and the highest possible one as fractions."""
+    """Return the scores and the highest possible score as fractions."""
     _check(len(scores), to_come)
     exact, top = [rational(score, "a score") for score in scores], rational(highest, "the highest score")
     if max(exact) > top:
@@ -196,10 +197,10 @@ def _bounded(scores: Sequence[Number], to_come: int, highest: Number) -> tuple[l
 
 
 def _largest_mean(exact: Sequence[Fraction], top: Fraction, to_come: int, spare: int) -> Fraction:
-    """Return the largest mean of scores at ranks whose sum is at most `spare` above its least."""
+    """Return the largest mean of scores at ranks whose sum is at most `spare` above its minimum."""
     least = min(exact)
     unit = math.lcm(top.denominator, *(score.denominator for score in exact))
-    ranks: dict[int, int] = {}  # the cheapest rank, less 1, of each gain over the least score
+    ranks: dict[int, int] = {}  # the cheapest rank - 1 for each gain over the least score
     for rank, score in enumerate([*sorted(exact), top]):
         ranks.setdefault(int((score - least) * unit), rank)
     small = max(ranks) * to_come < 2**62
@@ -216,15 +217,15 @@ def _largest_mean(exact: Sequence[Fraction], top: Fraction, to_come: int, spare:
 def predict_mean(
     scores: Sequence[Number], to_come: int, level: float = 0.9, lowest: Number = 0, highest: Number = 1
 ) -> PredictedMean:
-    """Return bounds of the mean score to come, such as of shares of right samples: `batch_mean` from both sides.
+    """Return bounds of the mean future score, such as a share of correct samples: `batch_mean` from both sides.
 
-    Each side holds with a chance of `(1 + level) / 2` or more. For scores that are 0 or 1, `predict_right` has tighter
+    Each side holds with probability `(1 + level) / 2` or more. For scores of 0 or 1, `predict_right` gives tighter
     bounds.
 
     Raises
     ------
     ParameterError
-        As `batch_mean`, or if a score is below the lowest.
+        As for `batch_mean`, or if a score is below the lowest.
     """
     exact, top = _bounded(scores, to_come, highest)
     bottom = rational(lowest, "the lowest score")
@@ -236,7 +237,7 @@ def predict_mean(
 
 
 def _first(masses: Sequence[int | Fraction], level: Fraction) -> int:
-    """Return the first place up to which a share of `level` or more of all mass lies."""
+    """Return the first index at which the cumulative mass reaches a share `level` of the total."""
     sums = list(accumulate(masses))
     return next(place for place, held in enumerate(sums) if held >= level * sums[-1])
 
@@ -250,4 +251,4 @@ def _level(level: Number) -> Fraction:
 
 def _check(graded: int, to_come: int) -> None:
     if graded < 1 or to_come < 1:
-        raise ParameterError(f"there must be a problem graded and one to come, got {graded} and {to_come}")
+        raise ParameterError(f"there must be at least one problem graded and one to come, got {graded} and {to_come}")

@@ -1,8 +1,8 @@
-"""Solve or verify: accuracy by numbers of solutions and of verdicts on each, and the best split of a budget.
+"""Solve or verify: accuracy by number of solutions and of verdicts per solution, and the best split of a budget.
 
-A budget of C solutions' tokens buys S solutions with V verdicts on each, `C = S (1 + ratio V)`, where a verdict takes
-`ratio` times the tokens of a solution (Singhi et al. 2025, arXiv 2504.01005). Of the S solutions the one with the
-largest mean verdict is the answer.
+A budget worth C solutions' tokens buys S solutions with V verdicts each, `C = S (1 + ratio V)`, where a verdict takes
+`ratio` times the tokens of a solution (Singhi et al. 2025, arXiv 2504.01005). The answer is the solution with the
+largest mean verdict.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from intact.stats.checks import Floats
 
 
 class VerifiedSplit(NamedTuple):
-    """The best split of a budget: solutions, and verdicts on each of them."""
+    """The best split of a budget: the number of solutions, and of verdicts per solution."""
 
     budget: float
     solutions: int
@@ -28,14 +28,15 @@ class VerifiedSplit(NamedTuple):
 
 
 def best_verified_at(verdicts: Sequence[Sequence[float]], right: Sequence[bool], checks: int) -> Floats:
-    """Return for k = 1, ..., n the chance that of k solutions the one with the largest mean verdict is right.
+    """Return for k = 1, ..., n the probability that the one of k solutions with the largest mean verdict is correct.
 
-    The mean over all subsets of k of a problem's n solutions, each in the order of solutions, and over all subsets of
-    `checks` of each solution's own verdicts: hence unbiased. Of equals the first wins, as in `generative_verifier`.
+    It is the mean over all subsets of k of a problem's n solutions, each in the order of the solutions, and over all
+    subsets of `checks` of each solution's own verdicts, hence unbiased. Ties go to the first, as in
+    `generative_verifier`.
 
-    Let a solution's score be below v in a share `a` of its subsets of verdicts, at most v in a share `b`. Solution i
-    wins with v if those before it score less, and those behind it at most v; the subsets of k in which it does are a
-    coefficient of `z (b_i - a_i) prod_{j < i} (1 + a_j z) prod_{j > i} (1 + b_j z)`, that of z^k. All terms are
+    Let a solution's score be below v in a share `a` of its subsets of verdicts, and at most v in a share `b`. Solution
+    i wins with v if those before it score less, and those after it at most v. The number of subsets of k in which it
+    does is the coefficient of z^k in `z (b_i - a_i) prod_{j < i} (1 + a_j z) prod_{j > i} (1 + b_j z)`. All terms are
     positive, so that no digits are lost.
 
     Parameters
@@ -53,13 +54,13 @@ def best_verified_at(verdicts: Sequence[Sequence[float]], right: Sequence[bool],
     Raises
     ------
     ParameterError
-        If solutions have different numbers of verdicts, fewer than `checks`, or there are not as many of `right`.
+        If solutions have different numbers of verdicts or fewer than `checks`, or the length of `right` differs.
     """
     count, sizes = len(right), {len(own) for own in verdicts}
     if not count or len(verdicts) != count or len(sizes) != 1 or not 1 <= checks <= min(sizes):
         raise ParameterError(
-            f"each of {count} solutions needs one number of verdicts of at least {checks} and 1, got {sorted(sizes)} "
-            f"on {len(verdicts)}"
+            f"each of {count} solutions needs the same number of verdicts, at least {checks} and 1, "
+            f"got {sorted(sizes)} for {len(verdicts)}"
         )
     sums = [_sums(own, checks) for own in verdicts]
     levels = sorted({value for own in sums for value in own})
@@ -67,7 +68,7 @@ def best_verified_at(verdicts: Sequence[Sequence[float]], right: Sequence[bool],
     exact = np.array([[own.get(value, 0) / ways for value in levels] for own in sums])
     most = np.cumsum(exact, axis=1)
     below = most - exact
-    after = np.zeros((count + 1, len(levels), count))  # of the solutions from i on: coefficients of z^0, z^1, ...
+    after = np.zeros((count + 1, len(levels), count))  # solutions from i on: coefficients of z^0, z^1, ...
     after[count, :, 0] = 1
     for i in range(count - 1, 0, -1):
         after[i] = _times(after[i + 1], most[i])
@@ -84,14 +85,14 @@ def best_verified_at(verdicts: Sequence[Sequence[float]], right: Sequence[bool],
 
 
 def best_splits(verified: ArrayLike, ratio: float, budgets: Sequence[float]) -> list[VerifiedSplit]:
-    """Return for each budget the split of the best accuracy, the cheapest of several; none for one that pays for none.
+    """Return the split with the best accuracy for each budget that pays for one; ties go to the cheapest.
 
     Parameters
     ----------
     verified : array, n x m
         Accuracy of 1, ..., n solutions with 1, ..., m verdicts on each.
     ratio : float
-        Tokens of a verdict over those of a solution.
+        Tokens of a verdict relative to those of a solution.
     budgets : sequence of float
         In solutions.
 
@@ -120,7 +121,7 @@ def best_splits(verified: ArrayLike, ratio: float, budgets: Sequence[float]) -> 
 
 
 def exponents(splits: Sequence[VerifiedSplit]) -> tuple[float, float]:
-    """Return the exponents a and b of `S ~ C^a`, `V ~ C^b`: least squares of logarithms, as in the paper.
+    """Return the exponents a and b of `S ~ C^a`, `V ~ C^b`, by least squares of logarithms as in the paper.
 
     Raises
     ------
@@ -136,7 +137,7 @@ def exponents(splits: Sequence[VerifiedSplit]) -> tuple[float, float]:
 
 
 def _sums(verdicts: Sequence[float], checks: int) -> dict[float, int]:
-    """Return how many subsets of `checks` verdicts have each sum."""
+    """Return the number of subsets of `checks` verdicts with each sum."""
     found: list[dict[float, int]] = [{} for _ in range(checks + 1)]
     found[0][0.0] = 1
     for value in verdicts:
@@ -147,7 +148,7 @@ def _sums(verdicts: Sequence[float], checks: int) -> dict[float, int]:
 
 
 def _times(polynomials: Floats, factors: Floats) -> Floats:
-    """Return polynomials, a row each, times `1 + factor z`, without the powers that have no room."""
+    """Multiply polynomials, one per row, by `1 + factor z`, dropping the powers that no longer fit."""
     result = polynomials.copy()
     result[:, 1:] += factors[:, None] * polynomials[:, :-1]
     return result

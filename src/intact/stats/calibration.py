@@ -1,6 +1,6 @@
-"""Calibration: if higher scores are right more often, and if confidences of 0.8 are right in 80 of 100 cases.
+"""Calibration: tests whether higher scores are correct more often, and confidences of 0.8 in 80 of 100 cases.
 
-All functions take scores, or confidences in [0, 1], and a flag for each text that is right.
+All functions take scores, or confidences in [0, 1], and a flag for each completion that says if it is correct.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from intact._base.exact import ln, mean, total, written
 
 
 class Bin(NamedTuple):
-    """Texts with similar confidence.
+    """Completions with similar confidence.
 
     Attributes
     ----------
     low, high
         Bounds of their confidence.
     texts
-        Their number.
+        Number of completions.
     confidence
-        Its mean.
+        Mean confidence.
     right
-        The share that is right.
+        Share of correct completions.
     """
 
     low: float
@@ -38,9 +38,10 @@ class Bin(NamedTuple):
 
 
 def auroc(scores: Sequence[float], right: Sequence[bool]) -> float | None:
-    """Return the chance that a right text scores above a wrong one, ties counting half; None if one kind is missing.
+    """Return the probability that a correct completion scores above a wrong one, counting ties half.
 
-    This is the area under the receiver operating characteristic; random scores have 0.5.
+    This is the area under the receiver operating characteristic; random scores have 0.5. The result is None if all
+    completions are correct or all are wrong.
     """
     _check(scores, right)
     good = sum(right)
@@ -56,13 +57,13 @@ def auroc(scores: Sequence[float], right: Sequence[bool]) -> float | None:
 
 
 def brier(confidences: Sequence[float], right: Sequence[bool]) -> float:
-    """Return the mean squared difference between confidence and truth; constant confidences of 0.5 have 0.25."""
+    """Return the mean squared difference between confidence and correctness; constant confidences of 0.5 give 0.25."""
     _check(confidences, right, bounded=True)
     return mean(_square(confidence - flag) for confidence, flag in zip(confidences, right, strict=True))
 
 
 def log_loss(confidences: Sequence[float], right: Sequence[bool], least: float = 1e-6) -> float:
-    """Return the mean negative log-probability of the truth, in nats; confidences stay `least` away from 0 and 1."""
+    """Return the mean negative log-likelihood, in nats, with confidences clipped to [`least`, 1 - `least`]."""
     _check(confidences, right, bounded=True)
     kept = [min(max(confidence, least), 1 - least) for confidence in confidences]
     return -mean(ln(chance if flag else 1 - chance) for chance, flag in zip(kept, right, strict=True))
@@ -71,10 +72,10 @@ def log_loss(confidences: Sequence[float], right: Sequence[bool], least: float =
 def reliability(
     confidences: Sequence[float], right: Sequence[bool], bins: int = 10, adaptive: bool = False
 ) -> list[Bin]:
-    """Return texts by confidence, in bins of one width, empty ones left out; 1 belongs to the last.
+    """Group completions by confidence into bins of equal width, omitting empty ones; 1 belongs to the last bin.
 
-    Adaptive bins hold as many texts each, as near as can be without parting equal confidences; their bounds are the
-    least and the largest confidence they hold.
+    Adaptive bins hold equally many completions, as nearly as possible without separating equal confidences; their
+    bounds are the smallest and largest confidence they hold.
     """
     _check(confidences, right, bounded=True)
     if bins < 1:
@@ -99,17 +100,18 @@ def reliability(
 
 
 def bins_from_the_top(confidences: Sequence[float], right: Sequence[bool], least: int = 25) -> list[Bin]:
-    """Return texts in bins of `least` or more, from the highest confidence down; equal confidences are never parted.
+    """Group completions into bins of at least `least`, from the highest confidence down.
 
-    A rest of fewer joins the last bin; of fewer texts than `least` there is one bin. A new text belongs to the first
-    bin whose `low` its confidence reaches, or else to the last. As bounds depend on confidences and on no verdict, the
-    texts of a bin are right as often as new ones in it (Gupta and Ramdas 2021, arXiv 2105.04656), and an interval of
-    that share, such as Wilson's, is one of the chance that such a text is right.
+    Equal confidences stay together. A smaller remainder joins the last bin; fewer than `least` completions form a
+    single bin. A new completion belongs to the first bin whose `low` its confidence reaches, or else to the last.
+    Because bounds depend only on confidences and not on verdicts, new completions in a bin are correct as often as
+    those already in it (Gupta and Ramdas 2021, arXiv 2105.04656). An interval of that share, such as Wilson's, is
+    therefore an interval of their probability of being correct.
 
     Raises
     ------
     ParameterError
-        If lengths differ, there is no text, a confidence does not lie in [0, 1], or `least` is below 1.
+        If lengths differ, there are no completions, a confidence does not lie in [0, 1], or `least` is below 1.
     """
     _check(confidences, right, bounded=True)
     if least < 1:
@@ -138,10 +140,11 @@ def bins_from_the_top(confidences: Sequence[float], right: Sequence[bool], least
 def calibration_error(
     confidences: Sequence[float], right: Sequence[bool], bins: int = 10, adaptive: bool = False
 ) -> float:
-    """Return the mean distance between confidence and share right over bins, weighted by count.
+    """Return the mean distance between confidence and share correct over bins, weighted by count.
 
-    With bins of one width it is ECE (Naeini et al. 2015), with adaptive ones ACE's kin (Nixon et al. 2019,
-    arXiv 1904.01685). It is never negative and so too large for few texts: even honest confidences have one.
+    With bins of equal width it is ECE (Naeini et al. 2015), with adaptive ones a relative of ACE (Nixon et al. 2019,
+    arXiv 1904.01685). It is never negative and hence biased upwards for few completions, even for calibrated
+    confidences.
     """
     found = reliability(confidences, right, bins, adaptive)
     return total(held.texts * abs(held.confidence - held.right) for held in found) / len(right)
@@ -153,13 +156,13 @@ class Murphy(NamedTuple):
     Attributes
     ----------
     reliability
-        The mean squared distance between a bin's confidence and its share right: 0 is best.
+        Mean squared distance between a bin's confidence and its share correct: 0 is best.
     resolution
-        The mean squared distance of the bins' shares from the whole's: more is better.
+        Mean squared distance of the bins' shares from the overall share: higher is better.
     uncertainty
-        `s (1 - s)` with s the share of all that is right: the score of confidence s everywhere.
+        `s (1 - s)` with s the overall share correct: the score of a constant confidence s.
     within
-        The remainder due to confidences that differ within a bin.
+        Remainder due to confidences that differ within a bin.
     """
 
     reliability: float
@@ -179,16 +182,17 @@ def murphy(confidences: Sequence[float], right: Sequence[bool], bins: int = 10, 
 
 
 class SelectionShares(NamedTuple):
-    """The accuracy of choosing one of several texts by score.
+    """The accuracy of choosing one of several completions by score.
 
     Attributes
     ----------
     chosen
-        Share of problems whose text with the highest score is right; of several such texts the share that is.
+        Share of problems whose completion with the highest score is correct; ties count as the share correct among
+        them.
     anyone
-        The mean share of right texts: the accuracy of a random choice.
+        Mean share of correct completions: the accuracy of a random choice.
     best
-        Share of problems with any right text: the accuracy of a perfect score.
+        Share of problems with any correct completion: the accuracy of a perfect score.
     """
 
     chosen: float
@@ -197,7 +201,7 @@ class SelectionShares(NamedTuple):
 
 
 def choice(scores: Sequence[Sequence[float]], right: Sequence[Sequence[bool]]) -> SelectionShares:
-    """Return the accuracy of choosing by score, over problems with several texts each."""
+    """Return the accuracy of choosing by score, over problems with several completions each."""
     if not scores:
         raise ParameterError("there are no problems")
     chosen, anyone, best = [], [], []
@@ -216,13 +220,13 @@ class Selective(NamedTuple):
     Attributes
     ----------
     coverage
-        The shares of texts answered, from the highest confidence on: a point for each text.
+        Share of completions answered, from the highest confidence down, with one point per completion.
     risk
-        The share of wrong ones among those answered.
+        Share of wrong ones among those answered.
     aurc
-        The mean risk, the area under the curve: 0 is best.
+        Mean risk, the area under the curve: 0 is best.
     excess
-        The difference to the aurc of the same texts in the best order.
+        Difference from the aurc of the same completions in the best order.
     """
 
     coverage: list[float]
@@ -234,7 +238,7 @@ class Selective(NamedTuple):
 def selective(scores: Sequence[float], right: Sequence[bool]) -> Selective:
     """Return the risk-coverage curve (Geifman and El-Yaniv 2017, arXiv 1705.08500; for the excess 2019, 1805.08206).
 
-    Texts of equal scores have no order: each counts as their mean.
+    Completions with equal scores have no order: each counts as their mean.
     """
     _check(scores, right)
     texts = len(right)
@@ -251,25 +255,27 @@ def selective(scores: Sequence[float], right: Sequence[bool]) -> Selective:
 
 
 def selective_accuracy(scores: Sequence[float], right: Sequence[bool], coverage: float) -> float:
-    """Return the share right among the given share of texts, rounded up, that have the highest scores."""
+    """Return the share correct among the given share of completions, rounded up, that have the highest scores."""
     if not 0 < coverage <= 1:
         raise ParameterError(f"the coverage must lie in (0, 1], got {coverage}")
     return 1 - selective(scores, right).risk[math.ceil(written(coverage, "coverage") * len(right)) - 1]
 
 
 def _by_score(scores: Sequence[float], right: Sequence[bool]) -> list[list[bool]]:
-    """Return the flags of texts with equal scores, from the lowest score to the highest."""
+    """Return the flags of completions grouped by equal score, from the lowest score to the highest."""
     ordered = sorted(zip(scores, right, strict=True), key=lambda pair: pair[0])
     return [[flag for _, flag in held] for _, held in groupby(ordered, key=lambda pair: pair[0])]
 
 
 def _square(x: float) -> float:
-    return x * x  # a power would be the C library's
+    return x * x  # ** would use the C library's pow
 
 
 def _check(scores: Sequence[float], right: Sequence[bool], bounded: bool = False) -> None:
     if len(scores) != len(right) or not len(scores):
-        raise ParameterError(f"there must be as many scores as verdicts, and one at least: {len(scores)}, {len(right)}")
+        raise ParameterError(
+            f"there must be as many scores as verdicts, and at least one, got {len(scores)} and {len(right)}"
+        )
     if any(score != score for score in scores):
         raise ParameterError("a score is not a number")
     if bounded and not all(0 <= score <= 1 for score in scores):

@@ -1,4 +1,4 @@
-"""Checks of arguments, and imports of the libraries that compute statistics."""
+"""Check arguments, and import the libraries that compute statistics."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ def library(name: str) -> Any:
         If its package is not installed.
     """
     package = name.partition(".")[0]
-    if sys.modules.get(package) is None:  # fits ask thousands of times for what is there
+    if sys.modules.get(package) is None:  # fits ask for loaded modules thousands of times
         check_installed("this", package)
     return import_module(name)
 
 
 def whole(values: ArrayLike, name: str) -> Integers:
-    """Return whole numbers as integers.
+    """Convert whole numbers to integers.
 
     Raises
     ------
     ParameterError
-        If one is missing, infinite or has a fraction.
+        If a value is missing, infinite or fractional.
     """
     array = np.asarray(values)
     if array.dtype == np.bool_:
         return array.astype(np.int64)
     if array.dtype == object or not np.issubdtype(array.dtype, np.number):
         raise ParameterError(f"{name} must be whole numbers, got {values!r}")
-    wrong = ~(np.abs(array) < 2**53) | (array != np.floor(array))  # nan is not below anything
+    wrong = ~(np.abs(array) < 2**53) | (array != np.floor(array))  # nan is below nothing
     if wrong.any():
         raise ParameterError(f"{name} must be whole numbers, got {array[wrong].flat[0]}{_where(wrong)}")
     return array.astype(np.int64)
 
 
 def counts(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
-    """Return samples and right ones by problem, broadcast against each other.
+    """Return the numbers of samples and of correct ones per problem, broadcast against each other.
 
     Raises
     ------
     ParameterError
-        If there is no problem, a problem has no sample, or more right samples than samples.
+        If there are no problems, or a problem has no samples or more correct samples than samples.
     """
     samples, right = np.broadcast_arrays(whole(n, "n"), whole(c, "c"))
     if not samples.size:
@@ -78,7 +78,7 @@ def problems(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
     Raises
     ------
     ParameterError
-        If counts are invalid, or there is only one problem, which shows nothing of how problems differ.
+        If counts are invalid, or there is only one problem, which says nothing about the variation between problems.
     """
     samples, right = counts(n, c)
     if samples.size < 2 or samples.ndim != 1:
@@ -87,12 +87,12 @@ def problems(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
 
 
 def finite(values: ArrayLike, name: str, least: int = 1) -> Floats:
-    """Return one list of finite numbers, `least` of them or more.
+    """Return a list of at least `least` finite numbers.
 
     Raises
     ------
     ParameterError
-        If there are fewer, or one is missing or infinite.
+        If there are fewer, or a value is missing or infinite.
     """
     array = table(values, name)
     if array.ndim != 1 or array.size < least:
@@ -101,7 +101,7 @@ def finite(values: ArrayLike, name: str, least: int = 1) -> Floats:
 
 
 def table(values: ArrayLike, name: str) -> Floats:
-    """Return finite numbers in rows of one length, with any number of axes.
+    """Return finite numbers in rows of equal length, with any number of axes.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def pairs(first: ArrayLike, second: ArrayLike, least: int = 2) -> tuple[Floats, 
     Raises
     ------
     ParameterError
-        If the two have different lengths, there are too few values, or one is missing.
+        If lengths differ, there are too few values, or a value is missing.
     """
     one, other = finite(first, "values of the first", least), finite(second, "values of the second", least)
     if one.size != other.size:
@@ -138,7 +138,7 @@ def inside(value: float, name: str) -> float:
     Raises
     ------
     ParameterError
-        If it lies elsewhere.
+        If it is outside this range.
     """
     if not 0 < value < 1:
         raise ParameterError(f"{name} must lie between 0 and 1, got {value}")
@@ -146,6 +146,6 @@ def inside(value: float, name: str) -> float:
 
 
 def _where(wrong: Booleans) -> str:
-    """Format the place of the first wrong value, if there are several values."""
+    """Format the index of the first wrong value, if there are several values."""
     places = np.argwhere(wrong)[0]
     return f" for problem {places[0]}" + f", place {places[1:].tolist()}" * (places.size > 1) if places.size else ""

@@ -1,7 +1,7 @@
 """Accuracy of choosing one of k samples: by majority, or by the largest reward.
 
-Means over all subsets of k of a problem's n samples, each in the order of samples, hence unbiased; exact fractions,
-rounded once.
+The results are means over all subsets of k of a problem's n samples, each in the order of the samples, and hence
+unbiased. They are computed as exact fractions and rounded once.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ Answers = Sequence[Hashable | None]
 def majority_at_k(
     answers: Sequence[Answers], right: Sequence[Sequence[bool]], k: int, ties: Literal["first", "shared"] = "first"
 ) -> Floats:
-    """Return the chance that the majority of k samples is right (self-consistency, Wang et al. 2022, arXiv 2203.11171).
+    """Return the probability that the majority of k samples is correct (self-consistency, Wang et al. 2022).
 
-    An answer wins with t votes if the others have fewer. For each right answer, each t and, where ties go to the
-    first, each of its samples that may be its first, the subsets in which it wins are counted: the other answers'
-    numbers of votes are the exponents of a product of polynomials, `prod_b sum_{j <= t} C(m_b, j) z^j`, whose
-    coefficient of z^(k - t) is wanted.
+    Source: arXiv 2203.11171. An answer wins with t votes if all others have fewer. The winning subsets are counted for
+    each correct answer, each t and, if ties go to the first, each sample that may be the answer's first: the other
+    answers' numbers of votes are the exponents of a product of polynomials, `prod_b sum_{j <= t} C(m_b, j) z^j`, and
+    the coefficient of z^(k - t) is taken.
 
     Parameters
     ----------
     answers : sequence of problems, each a sequence of hashable or None
         None casts no vote, but takes one of the k places.
     right : sequence of problems, each a sequence of bool
-        Whether the sample's answer is right.
+        If true, the sample's answer is correct.
     k : int
     ties : {"first", "shared"}
-        To the answer seen first, as in `intact.reason.aggregate.votes.vote`; or credit is shared among equals, which is
-        the mean over all orders of samples.
+        "first": ties go to the answer seen first, as in `intact.reason.aggregate.votes.vote`. "shared": tied answers
+        share the credit, which is the mean over all orders of samples.
 
     Returns
     -------
     array
-        One for each problem.
+        One value for each problem.
 
     Raises
     ------
     ParameterError
-        If k > n, lengths differ, or one answer of a problem is called both right and wrong.
+        If k > n, lengths differ, or an answer of a problem is marked both right and wrong.
     """
     if ties not in ("first", "shared"):
         raise ParameterError(f"ties go to the first or are shared, got {ties!r}")
@@ -71,10 +71,10 @@ def majority_at_k(
 
 
 def best_at_k(rewards: Sequence[Sequence[float | None]], right: Sequence[Sequence[bool]], k: int) -> Floats:
-    """Return the chance that of k samples the one with the largest reward is right; of equals it is the first.
+    """Return the probability that the one of k samples with the largest reward is correct; ties go to the first.
 
-    The sample of rank r, of n, is the best of `C(n - r, k - 1)` subsets. A reward that is missing ranks last, and where
-    all of a subset are missing nothing is chosen, which is wrong.
+    The sample of rank r, of n, is the best of `C(n - r, k - 1)` subsets. Missing rewards rank last; if all rewards of a
+    subset are missing, nothing is chosen, which counts as wrong.
 
     Raises
     ------
@@ -93,7 +93,9 @@ def _problems(
     samples: Sequence[Sequence[T]], right: Sequence[Sequence[bool]], k: int
 ) -> list[tuple[Sequence[T], Sequence[bool]]]:
     if len(samples) != len(right) or not len(samples):
-        raise ParameterError(f"there must be verdicts for as many problems, and one: {len(samples)}, {len(right)}")
+        raise ParameterError(
+            f"there must be verdicts for as many problems, and at least one, got {len(samples)} and {len(right)}"
+        )
     for number, (given, verdicts) in enumerate(zip(samples, right, strict=True)):
         if len(given) != len(verdicts):
             raise ParameterError(f"problem {number}: {len(given)} samples have {len(verdicts)} verdicts")
@@ -103,7 +105,7 @@ def _problems(
 
 
 def _first(answer: Hashable, places: dict[Hashable, list[int]], n: int, k: int) -> int:
-    """Count the subsets in which an answer wins, ties going to the answer seen first."""
+    """Count the subsets in which an answer wins, if ties go to the answer seen first."""
     own = places[answer]
     others = [held for name, held in places.items() if name != answer]
     silent = n - sum(map(len, places.values()))
@@ -121,13 +123,13 @@ def _first(answer: Hashable, places: dict[Hashable, list[int]], n: int, k: int) 
 
 
 def _shared(answer: Hashable, places: dict[Hashable, list[int]], n: int, k: int) -> Fraction:
-    """Sum over the subsets in which an answer wins, each divided by the number of answers with as many votes."""
+    """Sum over the subsets in which an answer has the most votes, each divided by the number of answers that tie."""
     own = len(places[answer])
     sizes = [len(held) for name, held in places.items() if name != answer]
     silent = n - own - sum(sizes)
     ways = Fraction(0)
     for votes in range(1, min(own, k) + 1):
-        # a second variable counts rivals with as many votes: y = z^(n + 1) keeps its powers apart
+        # a second variable counts tied rivals: y = z^(n + 1) keeps its powers separate
         numbers = [
             [math.comb(size, j) for j in range(votes)] + [0] * (n + 1) + [math.comb(size, votes)] for size in sizes
         ]
@@ -143,10 +145,10 @@ def _coefficient(polynomials: list[list[int]], power: int, n: int) -> int:
 
 
 def _coefficients(polynomials: list[list[int]], powers: list[int], n: int) -> list[int]:
-    """Return coefficients of a product of polynomials that count subsets of n, by Kronecker's substitution.
+    """Return the coefficients of a product of polynomials that count subsets of n, by Kronecker's substitution.
 
-    Each polynomial is evaluated at 2^(n + 1), which no sum of coefficients reaches: the digits of the product to that
-    base are its coefficients.
+    Each polynomial is evaluated at 2^(n + 1), which exceeds every sum of coefficients, so the base-2^(n + 1) digits of
+    the product are its coefficients.
     """
     product = 1
     for numbers in polynomials:

@@ -1,7 +1,7 @@
-"""Pass@k and related metrics: the success of k samples of each problem, from n samples of which c are right.
+"""Pass@k and related metrics: the success of k samples of each problem, given n samples of which c are correct.
 
 All are means over all subsets of k samples, hence unbiased. They are computed as exact fractions of binomial
-coefficients and rounded once, so they have the same bits everywhere, and pass@1 is exactly c / n.
+coefficients and rounded once, so the bits are the same everywhere, and pass@1 is exactly c / n.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ def pass_at_k(n: int, c: int, k: int) -> float: ...
 @overload
 def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats: ...
 def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
-    """Return the chance that any of k samples is right, `1 - C(n - c, k) / C(n, k)`.
+    """Return the probability that any of k samples is correct, `1 - C(n - c, k) / C(n, k)`.
 
     Its mean over problems is the benchmark's pass@k, also called coverage (Chen et al. 2021, arXiv 2107.03374).
 
     Parameters
     ----------
     n, c, k : int or array of int
-        Samples, right ones, and the number drawn; broadcast against each other.
+        Number of samples, of correct ones, and of samples drawn; broadcast against each other.
 
     Returns
     -------
     float or array
-        One for each problem.
+        One value for each problem.
 
     Raises
     ------
@@ -54,18 +54,18 @@ def pass_hat_k(n: int, c: int, k: int) -> float: ...
 @overload
 def pass_hat_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats: ...
 def pass_hat_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
-    """Return the chance that all k samples are right, pass^k = `C(c, k) / C(n, k)` (Yao et al. 2024, arXiv 2406.12045).
+    """Return the probability that all k samples are correct, pass^k = `C(c, k) / C(n, k)`.
 
-    Parameters, result and errors are those of `pass_at_k`.
+    Source: Yao et al. 2024, arXiv 2406.12045. Parameters, result and errors are as for `pass_at_k`.
     """
     return _each(lambda n, c, k: Fraction(math.comb(c, k), comb(n, k)), n, c, k)
 
 
 def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike, tau: float | Fraction) -> Floats | float:
-    """Return the chance that a share tau or more of k samples is right (Liu et al. 2024, arXiv 2412.13147).
+    """Return the probability that at least a share tau of k samples is correct (Liu et al. 2024, arXiv 2412.13147).
 
-    G-Pass@k_tau is `sum over j >= ceil(tau k) of C(c, j) C(n - c, k - j) / C(n, k)`. A float tau means the decimal
-    fraction that it is written as: 0.1 of 30 is 3, not the 4 of binary rounding.
+    G-Pass@k_tau is `sum over j >= ceil(tau k) of C(c, j) C(n - c, k - j) / C(n, k)`. A float tau means its decimal
+    notation: 0.1 of 30 is 3, not the 4 that binary rounding would give.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike, tau: float | Fraction)
     Raises
     ------
     ParameterError
-        As for `pass_at_k`, or if tau lies elsewhere.
+        As for `pass_at_k`, or if tau does not lie in (0, 1].
     """
     if not 0 < tau <= 1:
         raise ParameterError(f"tau must lie in (0, 1], got {tau}")
@@ -88,7 +88,7 @@ def g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike, tau: float | Fraction)
 def mean_g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
     """Return mG-Pass@k, `2/k sum_{i = ceil(k/2) + 1}^k G-Pass@k_{i/k}`: the mean over tau from one half to 1.
 
-    Parameters, result and errors are those of `pass_at_k`, but k must be at least 2.
+    Parameters, result and errors are as for `pass_at_k`, but k must be at least 2.
     """
     if (whole(k, "k") < 2).any():
         raise ParameterError("k must be at least 2 for a mean over shares")
@@ -100,13 +100,13 @@ def mean_g_pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float
 
 
 def _at_least(n: int, c: int, k: int, least: int) -> Fraction:
-    """Return the chance of at least `least` right ones among k."""
+    """Return the probability of at least `least` correct samples among k."""
     ways = sum(math.comb(c, j) * math.comb(n - c, k - j) for j in range(least, min(c, k) + 1))
     return Fraction(ways, comb(n, k))
 
 
 def _each(formula: Callable[[int, int, int], Fraction], n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats | float:
-    """Evaluate a formula for each problem, once for equal arguments."""
+    """Evaluate a formula for each problem, only once for equal arguments."""
     samples, right = counts(n, c)
     samples, right, draws = np.broadcast_arrays(samples, right, whole(k, "k"))
     if (draws < 1).any():

@@ -1,4 +1,4 @@
-"""Equivalence of two methods within a margin, which is more than finding no difference."""
+"""Test that two methods are equivalent within a margin, which is more than finding no difference."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Equivalence(NamedTuple):
     Attributes
     ----------
     difference
-        The first's mean minus the second's.
+        The first method's mean minus the second's.
     low, high
-        Its interval at level 1 - 2 alpha, which lies within the margin exactly if the two are equivalent.
+        Interval of the difference at level 1 - 2 alpha; it lies within the margin exactly if the two are equivalent.
     p
         The larger of the two p-values.
     equivalent
@@ -34,22 +34,22 @@ class Equivalence(NamedTuple):
 
 
 def tost(first: ArrayLike, second: ArrayLike, margin: float, alpha: float = 0.05) -> Equivalence:
-    """Run two one-sided t-tests on differences problem by problem (Schuirmann 1987), by statsmodels.
+    """Run two one-sided t-tests on differences per problem (Schuirmann 1987), using statsmodels.
 
-    The null hypothesis is that the means differ by the margin or more; rejecting it shows that they are equivalent.
+    The null hypothesis is that the means differ by the margin or more; rejecting it shows equivalence.
 
     Parameters
     ----------
     first, second : array, a number for each problem
     margin : float
-        The largest difference that does not matter, chosen beforehand.
+        The largest difference that does not matter, chosen in advance.
     alpha : float
-        The chance of calling two equivalent that differ by the margin.
+        Probability of declaring two methods equivalent that differ by the margin.
 
     Raises
     ------
     ParameterError
-        If the margin is not above 0, or all differences are equal: then the t-test has no spread to go by.
+        If the margin is not above 0, or all differences are equal, so that a t-test cannot estimate their spread.
     """
     weightstats, stats = library("statsmodels.stats.weightstats"), library("scipy.stats")
     one, other = pairs(first, second)
@@ -58,8 +58,8 @@ def tost(first: ArrayLike, second: ArrayLike, margin: float, alpha: float = 0.05
     gaps = one - other
     if (gaps == gaps[0]).all():
         raise ParameterError(
-            f"the two differ by {gaps[0]:g} on each of {gaps.size} problems: a t-test has no spread to go by (of "
-            "methods that are right or wrong, `mcnemar` gives an interval still)"
+            f"the two differ by {gaps[0]:g} on each of {gaps.size} problems: a t-test cannot estimate the spread (for "
+            "methods that are right or wrong, `mcnemar` still gives an interval)"
         )
     p = float(weightstats.ttost_paired(one, other, -margin, margin)[0])
     half = float(stats.t.ppf(1 - inside(alpha, "alpha"), gaps.size - 1) * gaps.std(ddof=1) / gaps.size**0.5)

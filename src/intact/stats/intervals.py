@@ -1,7 +1,7 @@
 """Intervals of measured shares and means.
 
-`wilson` and `clustered`, whose bounds stand in result files, are computed exactly from a correctly rounded quantile and
-rounded once: the same bits on every machine. The bootstrap is SciPy's; its last digits are not defined.
+`wilson` and `clustered`, whose bounds appear in result files, are computed exactly from a correctly rounded quantile
+and rounded once: the bits are the same on every machine. The bootstrap is SciPy's; its last digits are not defined.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from intact.stats.checks import Floats, finite, inside, library, table
 from intact.stats.quantiles import normal_quantile, student_quantile
 
 Support: TypeAlias = tuple[float, float]
-"""The least and the largest value that a quantity can have."""
+"""The smallest and largest possible value of a quantity."""
 ANY: Final[Support] = (-math.inf, math.inf)
 SHARES: Final[Support] = (0.0, 1.0)
-"""Shares, probabilities, their squared errors."""
+"""Shares, probabilities and their squared errors."""
 DIFFERENCES: Final[Support] = (-1.0, 1.0)
 """Differences of shares."""
 AMOUNTS: Final[Support] = (0.0, math.inf)
-"""Quantities that are not negative: tokens, seconds, divergences."""
+"""Non-negative quantities: tokens, seconds, divergences."""
 
 
 class Interval(NamedTuple):
-    """An estimate and the bounds of its interval."""
+    """An estimate with the bounds of its interval."""
 
     estimate: float
     low: float
     high: float
 
     def within(self, support: Support) -> Interval:
-        """Return the interval, clipped to what is possible."""
+        """Return the interval, clipped to the possible values."""
         least, largest = support
         return Interval(*(min(max(value, least), largest) for value in self))
 
@@ -46,7 +46,7 @@ class Interval(NamedTuple):
 def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
     """Return the score interval of a share (Wilson 1927, Probable inference); (0, 1) without trials.
 
-    Trials must be independent: one sample of each problem. For several, see `clustered`.
+    Trials must be independent: one sample of each problem. For several samples, see `clustered`.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, flo
         If there are more successes than trials, or the level does not lie between 0 and 1.
     """
     if not 0 <= successes <= trials or not 0 < level < 1:
-        raise ParameterError(f"there are no {successes} successes in {trials} trials at level {level}")
+        raise ParameterError(f"cannot have {successes} successes in {trials} trials at level {level}")
     if not trials:
         return 0.0, 1.0
     z = Fraction(normal_quantile(two_sided(level)))
@@ -66,7 +66,7 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, flo
 
 
 def two_sided(level: float) -> Fraction:
-    """Return the probability whose quantile bounds a two-sided interval of a level, (1 + level) / 2."""
+    """Return the probability of the upper quantile of a two-sided interval, (1 + level) / 2."""
     return (1 + written(level, "the level")) / 2
 
 
@@ -81,18 +81,18 @@ def bootstrap(
 ) -> Interval:
     """Return the bootstrap interval of a statistic of problems (Efron 1987 for BCa), by `scipy.stats.bootstrap`.
 
-    Problems are resampled, never samples: the interval is for other problems of the same kind.
+    Problems are resampled, never samples: the interval applies to other problems of the same kind.
 
     Parameters
     ----------
     values : array, a number for each problem
         Such as `pass_at_k(n, c, k)`.
     statistic : callable, optional
-        `statistic(array, axis)`; the mean if left out.
+        `statistic(array, axis)`; the default is the mean.
     method : {"bca", "percentile"}
         BCa corrects bias and skewness.
     level, resamples, seed
-        Equal seeds give equal intervals with one version of NumPy.
+        Equal seeds give equal intervals with the same version of NumPy.
 
     Raises
     ------
@@ -103,11 +103,13 @@ def bootstrap(
     array = finite(values, "values", 2)
     if (array == array[0]).all():
         raise ParameterError(
-            f"all {array.size} problems have the value {array[0]:g}: resampling cannot tell how others differ "
-            "(of a share, `wilson` gives an interval still)"
+            f"all {array.size} problems have the value {array[0]:g}: resampling cannot estimate how problems differ "
+            "(for a share, `wilson` still gives an interval)"
         )
     if method not in ("bca", "percentile") or resamples < 1:
-        raise ParameterError(f"a method is bca or percentile, with at least 1 resample, got {method!r} and {resamples}")
+        raise ParameterError(
+            f"method must be bca or percentile, with at least 1 resample, got {method!r} and {resamples}"
+        )
     of = np.mean if statistic is None else statistic
     found = stats.bootstrap(
         (array,),
@@ -120,13 +122,13 @@ def bootstrap(
     ).confidence_interval
     if not np.isfinite(found).all():
         raise ParameterError(
-            f"the interval of this statistic by {method} is not finite: use percentiles, or more problems"
+            f"the interval of this statistic by {method} is not finite: use percentiles or more problems"
         )
     return Interval(float(of(array, axis=0)), float(found.low), float(found.high))
 
 
 class Clustered(NamedTuple):
-    """A mean of values that come in clusters.
+    """The mean of values that come in clusters.
 
     Attributes
     ----------
@@ -135,9 +137,9 @@ class Clustered(NamedTuple):
     error
         Its standard error.
     clusters
-        The number of clusters.
+        Number of clusters.
     design_effect
-        The ratio of the variance to that of as many independent values; nan if all are equal.
+        Ratio of the variance to that of equally many independent values; nan if all values are equal.
     """
 
     estimate: float
@@ -151,25 +153,25 @@ class Clustered(NamedTuple):
 def clustered(
     values: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95, *, support: Support = ANY
 ) -> Clustered:
-    """Return the mean of values in clusters, such as samples of problems, with a cluster-robust standard error.
+    """Return the mean of clustered values, such as samples of problems, with a cluster-robust standard error.
 
     `SE^2 = G / (G - 1) sum_g (sum_{i in g} (x_i - mean))^2 / N^2` over G clusters and N values, with Student's
-    quantile of G - 1 degrees of freedom (Liang and Zeger 1986; for evaluations Miller 2024, arXiv 2411.00640). It is
-    what statsmodels gives for a regression on a constant with `cov_type="cluster"`.
+    quantile of G - 1 degrees of freedom (Liang and Zeger 1986; for evaluations Miller 2024, arXiv 2411.00640). This
+    matches statsmodels for a regression on a constant with `cov_type="cluster"`.
 
     Parameters
     ----------
     values : array
-        Problems x samples, or a list, with `clusters`.
+        Problems x samples, or a list together with `clusters`.
     clusters : sequence, optional
         The problem, or prompt, that each value belongs to.
     support : tuple of float
-        The least and the largest value that is possible; the interval is clipped to it.
+        The smallest and largest possible value; the interval is clipped to it.
 
     Raises
     ------
     ParameterError
-        If there are fewer than two clusters, not as many names as values, or a value is not finite.
+        If there are fewer than two clusters, a different number of names than values, or a value is not finite.
     """
     array = table(values, "values")
     if clusters is None:
@@ -178,10 +180,10 @@ def clustered(
         clusters = np.repeat(np.arange(array.shape[0]), array.shape[1]).tolist()
     array = array.ravel()
     if len(clusters) != array.size:
-        raise ParameterError(f"there are {array.size} values and {len(clusters)} names of clusters")
+        raise ParameterError(f"got {array.size} values and {len(clusters)} names of clusters; expected equal numbers")
     numbers = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
     if len(numbers) < 2:
-        raise ParameterError("there is one cluster only: how clusters differ cannot be told")
+        raise ParameterError("there is one cluster only, which does not show how clusters differ")
     quantile = Fraction(student_quantile(two_sided(inside(level, "the level")), len(numbers) - 1))
     terms, unit = integers(array.tolist())
     count, whole = len(terms), sum(terms)

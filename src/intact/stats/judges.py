@@ -1,12 +1,12 @@
-"""Conclusions from the levels that a judge gives: judges and candidates on a simplex.
+"""Inference from a judge's levels, with judges and candidates on a simplex.
 
-Source: Judging LLMs on a Simplex, arXiv 2505.21972. Candidate k's texts have the true level m with chance pi_km, and a
-judge gives a text of true level m the level l with chance theta_ml: candidates are seen as `gamma_k = sum_m pi_km
-theta_m`. With two levels `gamma = theta_0 + pi (theta_1 - theta_0)`, so candidates rank by what is seen as they rank
-truly, if the judge is better than chance and the same for all of them. With three or more levels they need not: two
-judges, each of which prefers better texts, can show the same numbers of candidates that rank in opposite orders
-(`true_levels` has an example), and no number of judged texts tells which. Then an order has only a chance, which
-depends on prior assumptions (`order_chances`). Judging with two levels avoids that.
+Source: Judging LLMs on a Simplex, arXiv 2505.21972. A completion of candidate k has the true level m with probability
+pi_km, and a judge gives a completion of true level m the level l with probability theta_ml: candidates are observed as
+`gamma_k = sum_m pi_km theta_m`. With two levels `gamma = theta_0 + pi (theta_1 - theta_0)`, so the observed ranking of
+candidates is the true one, if the judge is better than chance and the same for all of them. With three or more levels
+it need not be: two judges that both prefer better completions can produce the same numbers for candidates that rank in
+opposite orders (`true_levels` has an example), and no number of judged completions tells which. An order then only has
+a probability, which depends on prior assumptions (`order_chances`). Judging with two levels avoids this.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from intact._base.exact import Number, written
 from intact.stats.checks import Floats, whole
 
 PROPOSALS = 8
-"""Shares of true levels that are proposed for each candidate and judge from the prior, and as many from the counts."""
+"""Number of shares of true levels proposed for each candidate and judge from the prior, and again from the counts."""
 
 
 class OrderChances(NamedTuple):
-    """The chances of orders of candidates.
+    """The probabilities of orders of candidates.
 
     Attributes
     ----------
     orders : mapping of tuple of int to float
-        Posterior chances of orders, candidates from the best to the worst by true mean level; likely ones first.
+        Posterior probability of each order of candidates, best to worst by true mean level; most likely orders first.
     means : array
         Posterior mean of each candidate's true mean level, from 0.
     effective : float
-        The effective number of draws, `(sum w)^2 / sum w^2`: chances have an error of `0.5 / sqrt(effective)` or less.
+        Effective number of draws, `(sum w)^2 / sum w^2`; errors of probabilities are at most `0.5 / sqrt(effective)`.
     """
 
     orders: dict[tuple[int, ...], float]
@@ -45,19 +45,19 @@ class OrderChances(NamedTuple):
     effective: float
 
     def above(self, first: int, second: int) -> float:
-        """Return the chance that a candidate is better than another."""
+        """Return the probability that one candidate is better than another."""
         return math.fsum(p for order, p in self.orders.items() if order.index(first) < order.index(second))
 
 
 def true_levels(observed: Sequence[Number], judge: Sequence[Sequence[Number]]) -> list[Fraction]:
-    """Return the shares of true levels that a known judge shows as the observed ones: pi with `pi theta = gamma`.
+    """Return the shares of true levels that explain the observed ones for a known judge: pi with `pi theta = gamma`.
 
-    With two levels this is the estimate of Rogan and Gladen (1978). Shares outside [0, 1] say that no candidate looks
-    like this to that judge, but for chance.
+    With two levels this is the estimate of Rogan and Gladen (1978). Shares outside [0, 1] mean that, apart from chance,
+    no candidate looks like this to that judge.
 
-    Both judges here prefer better texts (each row has more mass on high levels than the one before), and both show A as
-    (.4, .2, .4) and B as (.3, .4, .3). To the first A is better, with a mean level of 8/7 against 16/21, to the second
-    B, with 26/21 against 6/7:
+    Both judges here prefer better completions (each row has more mass on high levels than the one before), and both
+    observe A as (.4, .2, .4) and B as (.3, .4, .3). For the first judge A is better, with a mean level of 8/7 against
+    16/21; for the second B is, with 26/21 against 6/7:
 
     >>> one = [[.8, .2, 0], [.1, .5, .4], [.1, .2, .7]]
     >>> other = [[.7, .2, .1], [.4, .5, .1], [0, .2, .8]]
@@ -67,9 +67,9 @@ def true_levels(observed: Sequence[Number], judge: Sequence[Sequence[Number]]) -
     Parameters
     ----------
     observed : sequence of numbers, one for each level
-        Shares of the judge's levels, of sum 1; a double is the decimal that is written.
+        Shares of the judge's levels, summing to 1; a float means its shortest decimal.
     judge : sequence of rows, one for each true level
-        Shares of the judge's levels for texts of that level, of sum 1.
+        Shares of the judge's levels for completions of that level, summing to 1.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def true_levels(observed: Sequence[Number], judge: Sequence[Sequence[Number]]) -
     """
     size = len(observed)
     if size < 2 or len(judge) != size or any(len(row) != size for row in judge):
-        raise ParameterError(f"a judge of {size} levels has {size} rows of {size} shares, 2 or more")
+        raise ParameterError(f"a judge of {size} levels needs {size} rows of {size} shares, 2 or more")
     rows = [_shares(row, f"row {place} of the judge") for place, row in enumerate(judge)]
     # eliminate on the transposed system, theta^T pi = gamma
     system = [[row[level] for row in rows] + [value] for level, value in enumerate(_shares(observed, "observed"))]
@@ -102,27 +102,27 @@ def mean_level(shares: Sequence[Fraction]) -> Fraction:
 def order_chances(
     counts: ArrayLike, gold: ArrayLike | None = None, agreement: float = 1.0, draws: int = 5_000, seed: int = 0
 ) -> OrderChances:
-    """Return the chances of all orders of candidates, given how often a judge gave them each level.
+    """Return the probabilities of all orders of candidates, given how often a judge gave each level to each of them.
 
     The prior: shares of true levels are uniform on the simplex; row m of the judge is Dirichlet with 1 for each level
-    and `agreement` more for m itself, and better texts get better levels (each row dominates the one before). Draws
-    of theta come from that prior and the gold labels, by rejection. For each, pi is proposed several times, by halves
-    from its prior and from the posterior of gamma mapped back; one proposal is kept, and the mean of their importance
-    weights, which are bounded, is the weight of theta. Where the chances change much with `agreement`, assumptions
-    decide, not data.
+    and an additional `agreement` for m itself, restricted to judges that give better completions better levels (each
+    row dominates the one before). Judges theta are drawn from that prior and the gold labels, by rejection. For each,
+    pi is proposed several times, half from its prior and half from the posterior of gamma mapped back. One proposal is
+    kept, and the mean of their bounded importance weights is the weight of theta. If the result changes much with
+    `agreement`, it rests on assumptions, not on data.
 
     Parameters
     ----------
     counts : array, candidates x levels
-        The number of texts to which the judge gave each level, from the worst level to the best.
+        Number of completions to which the judge gave each level, from the worst level to the best.
     gold : array, levels x levels, optional
-        Of texts whose true level is known, the number by true level (row) and the judge's level (column).
+        Number of completions with known true level, by true level (row) and the judge's level (column).
     agreement : float
-        The prior's weight, in texts, for a judge that is right.
+        Weight, in completions, of the prior that the judge is right.
     draws : int
-        Draws of theta that are kept or rejected.
+        Number of draws of theta, before rejection.
     seed : int
-        Equal seeds give equal chances with one version of NumPy, to some nine digits.
+        Equal seeds give equal results with the same version of NumPy, to about nine digits.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def order_chances(
     table, known = _counts(counts, gold)
     candidates, levels = table.shape
     if not (math.isfinite(agreement) and agreement >= 0) or draws < 1:
-        raise ParameterError(f"agreement is 0 or more, with at least 1 draw, got {agreement} and {draws}")
+        raise ParameterError(f"agreement must be 0 or more, with at least 1 draw, got {agreement} and {draws}")
     rng = np.random.default_rng(seed)
     judges = _judges(1 + agreement * np.eye(levels) + known, draws, rng)
     determinants = np.abs(np.linalg.det(judges))
@@ -146,7 +146,9 @@ def order_chances(
         means[:, k] = kept @ np.arange(levels)
     total = math.fsum(weights)
     if not total > 0:
-        raise ParameterError(f"none of {draws} draws agrees with the data: the judge is unlike the prior, or draw more")
+        raise ParameterError(
+            f"none of {draws} draws agrees with the data: the judge contradicts the prior, or more draws are needed"
+        )
     held: dict[tuple[int, ...], list[float]] = {}
     for order, mass in zip(np.argsort(-means, axis=1).tolist(), weights.tolist(), strict=True):
         if mass:
@@ -157,7 +159,7 @@ def order_chances(
 
 
 def _judges(concentrations: Floats, draws: int, rng: np.random.Generator) -> Floats:
-    """Draw judges, and keep those that give better texts better levels."""
+    """Draw judges, and keep those that give better completions better levels."""
     drawn = np.stack([rng.dirichlet(row, draws) for row in concentrations], axis=1)
     above = np.cumsum(drawn[:, :, ::-1], axis=2)[:, :, ::-1]  # the chance of a level or a better one
     return np.asarray(drawn[(np.diff(above[:, :, 1:], axis=1) >= 0).all(axis=(1, 2))])
@@ -166,7 +168,7 @@ def _judges(concentrations: Floats, draws: int, rng: np.random.Generator) -> Flo
 def _candidate(counts: Floats, judges: Floats, determinants: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Draw a candidate's shares of true levels for each judge, with the judge's weight.
 
-    Densities are relative to the uniform one. The posterior of gamma under a uniform prior, of density d(gamma), is
+    Densities are relative to the uniform one. The posterior of gamma under a uniform prior, with density d(gamma), is
     mapped to pi with density `d(gamma) |det theta|`; the target is `d(gamma)` for pi within the simplex.
     """
     draws, levels = len(judges), counts.size
@@ -185,14 +187,14 @@ def _candidate(counts: Floats, judges: Floats, determinants: Floats, rng: np.ran
 
 
 def _counts(counts: ArrayLike, gold: ArrayLike | None) -> tuple[Floats, Floats]:
-    """Return the judge's levels of candidates, and of texts with a known level, as two tables."""
+    """Return two tables: the judge's levels by candidate, and by known true level."""
     table = whole(counts, "counts")
     if table.ndim != 2 or min(table.shape) < 2:
-        raise ParameterError(f"counts are of two candidates and two levels or more, got the shape {table.shape}")
+        raise ParameterError(f"counts need at least two candidates and two levels, got the shape {table.shape}")
     levels = table.shape[1]
     known = np.zeros((levels, levels), np.int64) if gold is None else whole(gold, "gold")
     if known.shape != (levels, levels):
-        raise ParameterError(f"gold labels are counted by {levels} x {levels} levels, got the shape {known.shape}")
+        raise ParameterError(f"gold labels must be counted by {levels} x {levels} levels, got the shape {known.shape}")
     if min(table.min(), known.min()) < 0:
         raise ParameterError(f"counts must be at least 0, got {min(table.min(), known.min())}")
     return table.astype(np.float64), known.astype(np.float64)
@@ -201,5 +203,5 @@ def _counts(counts: ArrayLike, gold: ArrayLike | None) -> tuple[Floats, Floats]:
 def _shares(values: Sequence[Number], name: str) -> list[Fraction]:
     exact = [written(value, name) for value in values]
     if min(exact) < 0 or sum(exact) != 1:
-        raise ParameterError(f"shares ({name}) are at least 0 and sum to 1, got {[str(value) for value in exact]}")
+        raise ParameterError(f"shares ({name}) must be at least 0 and sum to 1, got {[str(value) for value in exact]}")
     return exact

@@ -1,8 +1,8 @@
-"""The posterior over a number whose prior is a mixture of normal distributions, in closed form.
+"""The posterior of a number whose prior is a mixture of normal distributions, in closed form.
 
-Where a network is trained to map such a prior and a measurement to the posterior (Distribution Transformers, arXiv
-2502.02463), none is needed if errors are normal. With a prior `sum_k w_k N(mu_k, s_k^2)` and a measurement y of error
-e, the posterior is a mixture again, with
+Distribution Transformers (arXiv 2502.02463) train a network to map such a prior and a measurement to the posterior; for
+normal errors no network is needed. With a prior `sum_k w_k N(mu_k, s_k^2)` and a measurement y of error e, the
+posterior is again a mixture, with
 
     w'_k ~ w_k N(y; mu_k, s_k^2 + e^2),    1/s'_k^2 = 1/s_k^2 + 1/e^2,    mu'_k = s'_k^2 (mu_k/s_k^2 + y/e^2).
 """
@@ -18,7 +18,7 @@ from intact._base.exact import exp, ln, total
 
 
 class NormalPart(NamedTuple):
-    """A part of a mixture: its weight, and its mean and standard deviation."""
+    """One component of a mixture: its weight, mean and standard deviation."""
 
     weight: float
     mean: float
@@ -26,9 +26,10 @@ class NormalPart(NamedTuple):
 
 
 def mixture_posterior(prior: Sequence[NormalPart], measured: float, error: float) -> list[NormalPart]:
-    """Return the posterior after a measurement with a normal error; its weights sum to 1, parts keep their order.
+    """Return the posterior after a measurement with a normal error; weights sum to 1, and components keep their order.
 
-    For several independent measurements, apply it again. Computed with `intact._base.exact`, the same on every machine.
+    For several independent measurements, apply it repeatedly. Computed with `intact._base.exact`: the same on every
+    machine.
 
     Parameters
     ----------
@@ -40,15 +41,17 @@ def mixture_posterior(prior: Sequence[NormalPart], measured: float, error: float
     Raises
     ------
     ParameterError
-        If there is no part, a weight, deviation or error is not above 0, or a number is not finite.
+        If there are no components, a weight, deviation or error is not above 0, or a number is not finite.
     """
     if not prior:
-        raise ParameterError("a mixture has one part at least")
+        raise ParameterError("a mixture needs one part at least")
     for place, part in enumerate(prior):
         if not all(map(math.isfinite, part)) or part.weight <= 0 or part.deviation <= 0:
-            raise ParameterError(f"weights and deviations are above 0 and all is finite, got {part} for part {place}")
+            raise ParameterError(
+                f"weights and deviations must be above 0 and all numbers finite, got {part} for part {place}"
+            )
     if not math.isfinite(measured) or not (math.isfinite(error) and error > 0):
-        raise ParameterError(f"a measurement is finite and its error above 0, got {measured} and {error}")
+        raise ParameterError(f"a measurement must be finite and its error above 0, got {measured} and {error}")
     parts, logarithms = [], []
     for weight, mean, deviation in prior:
         own, noise = deviation * deviation, error * error
@@ -62,7 +65,7 @@ def mixture_posterior(prior: Sequence[NormalPart], measured: float, error: float
 
 
 def mixture_moments(mixture: Sequence[NormalPart]) -> tuple[float, float]:
-    """Return the mean and the standard deviation of a mixture whose weights sum to 1."""
+    """Return the mean and standard deviation of a mixture whose weights sum to 1."""
     mean = total(part.weight * part.mean for part in mixture)
     around = [
         part.weight * (part.deviation * part.deviation + (part.mean - mean) * (part.mean - mean)) for part in mixture

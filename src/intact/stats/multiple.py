@@ -1,4 +1,4 @@
-"""Corrections of p-values for the number of comparisons, to the bit as statsmodels computes them."""
+"""Correct p-values for the number of comparisons, bit for bit as statsmodels does."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from intact.stats.checks import Booleans, Floats, Integers, finite, inside
 
 
 class Corrected(NamedTuple):
-    """Adjusted p-values, in the order given, and which hypotheses are rejected at the level."""
+    """Adjusted p-values in the order given, and a flag for each hypothesis that is rejected at the level."""
 
     p: Floats
     rejected: Booleans
 
 
 def holm(p: ArrayLike, level: float = 0.05) -> Corrected:
-    """Adjust p-values so that the chance of any false rejection is at most the level (Holm 1979).
+    """Adjust p-values so that the probability of any false rejection is at most the level (Holm 1979).
 
     Raises
     ------
     ParameterError
-        If there is no p-value or one does not lie in [0, 1].
+        If there are no p-values or one does not lie in [0, 1].
     """
     values, order, level = _sorted(p, level)
     left = np.arange(values.size, 0, -1)
@@ -40,7 +40,7 @@ def benjamini_hochberg(p: ArrayLike, level: float = 0.05) -> Corrected:
     Raises
     ------
     ParameterError
-        If there is no p-value or one does not lie in [0, 1].
+        If there are no p-values or one does not lie in [0, 1].
     """
     values, order, level = _sorted(p, level)
     share = np.arange(1, values.size + 1) / values.size
@@ -49,7 +49,7 @@ def benjamini_hochberg(p: ArrayLike, level: float = 0.05) -> Corrected:
 
 
 def _sorted(p: ArrayLike, level: float) -> tuple[Floats, Integers, float]:
-    """Return the p-values in ascending order, their places in `p`, and the level, all of them checked."""
+    """Validate the arguments; return the p-values in ascending order, their indices in `p`, and the level."""
     values = finite(p, "p-values")
     if ((values < 0) | (values > 1)).any():
         raise ParameterError("p-values must lie in [0, 1]")
@@ -58,6 +58,6 @@ def _sorted(p: ArrayLike, level: float) -> tuple[Floats, Integers, float]:
 
 
 def _in_order(adjusted: Floats, rejected: Booleans, order: Integers) -> Corrected:
-    """Return what was computed of sorted p-values in the order in which they were given."""
+    """Restore results for sorted p-values to the order in which the p-values were given."""
     back = np.argsort(order)
     return Corrected(np.minimum(adjusted, 1)[back], rejected[back])

@@ -1,6 +1,6 @@
-"""Tests and intervals of the difference of two methods on the same problems.
+"""Tests and intervals of the difference between two methods on the same problems.
 
-Problems differ more than methods do; taking differences problem by problem removes that variance.
+Problems differ more than methods do; taking the difference per problem removes that variance.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class McNemar(NamedTuple):
     Attributes
     ----------
     both, only_first, only_second, neither
-        The number of problems with each outcome.
+        Number of problems with each outcome.
     difference, low, high
-        The first's share of right answers minus the second's, and its interval.
+        The first method's share of correct answers minus the second's, and its interval.
     exact
         The p-value of the exact test, which is conservative.
     mid
@@ -44,15 +44,20 @@ class McNemar(NamedTuple):
     exact: float
     mid: float
 
+    @property
+    def interval(self) -> Interval:
+        """The difference with its bounds."""
+        return Interval(self.difference, self.low, self.high)
+
 
 def mcnemar(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> McNemar:
-    """Run McNemar's test of two methods that are each right or wrong on the same problems.
+    """Run McNemar's test on two methods that are each right or wrong on the same problems.
 
-    Under the null hypothesis the b + c problems on which one alone is right fall to either as a fair coin does: the
-    exact p-value is `min(1, 2 P(X <= min(b, c)))` for X of b + c throws; the mid-p value counts the outcome seen by one
-    half (Fagerland et al. 2013). The interval of the difference is Bonett and Price's (2012), with one problem more on
-    either side: `d = (b - c) / (N + 2)`, `d +- z sqrt((p_b + p_c - d^2) / (N + 2))` with p_b = (b + 1) / (N + 2). All
-    figures are exact before they are rounded to doubles.
+    Under the null hypothesis, each of the b + c problems that only one method solves goes to either method like a fair
+    coin toss. The exact p-value is `min(1, 2 P(X <= min(b, c)))` for X of b + c tosses; the mid-p value counts the
+    observed outcome by one half (Fagerland et al. 2013). The interval of the difference is Bonett and Price's (2012),
+    with one more problem on either side: `d = (b - c) / (N + 2)`, `d +- z sqrt((p_b + p_c - d^2) / (N + 2))` with p_b =
+    (b + 1) / (N + 2). All figures are exact before they are rounded to doubles.
 
     Parameters
     ----------
@@ -61,7 +66,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> McNemar
     Raises
     ------
     ParameterError
-        If the two have different lengths, or a value is neither right nor wrong.
+        If lengths differ, or a value is neither right nor wrong.
     """
     one, other = pairs(first, second, 1)
     for values in (one, other):
@@ -103,24 +108,24 @@ def paired_bootstrap(
     Parameters
     ----------
     first, second : array, a number for each problem
-        Right or wrong, or pass@k.
+        Correctness, or pass@k.
 
     Raises
     ------
     ParameterError
-        As for `intact.stats.intervals.bootstrap`; above all if all differences are equal.
+        As for `intact.stats.intervals.bootstrap`, in particular if all differences are equal.
     """
     one, other = pairs(first, second)
     gaps = one - other
     if (gaps == gaps[0]).all():
         raise ParameterError(
-            f"the two differ by {gaps[0]:g} on each of {gaps.size} problems: nothing shows how others would differ"
+            f"the two differ by {gaps[0]:g} on each of {gaps.size} problems, which does not show how problems vary"
         )
     return bootstrap(gaps, method=method, level=level, resamples=resamples, seed=seed)
 
 
 class Permutation(NamedTuple):
-    """A mean difference, the p-value of there being none, and the number of assignments of signs tried."""
+    """A mean difference, the p-value of the hypothesis that it is zero, and the number of sign assignments tried."""
 
     difference: float
     p: float
@@ -128,14 +133,15 @@ class Permutation(NamedTuple):
 
 
 def permutation(first: ArrayLike, second: ArrayLike, *, resamples: int = 9999, seed: int = 0) -> Permutation:
-    """Test that exchanging the two methods, problem by problem, would not matter (Fisher's randomisation test).
+    """Test the hypothesis that exchanging the two methods on each problem makes no difference.
 
-    By `scipy.stats.permutation_test`: all 2^N exchanges if they are no more than `resamples`, else that many at random.
+    This is Fisher's randomisation test, by `scipy.stats.permutation_test`: all 2^N exchanges if these are at most
+    `resamples`, else that many at random.
 
     Raises
     ------
     ParameterError
-        If there are fewer than two problems, or not as many for each.
+        If there are fewer than two problems, or lengths differ.
     """
     stats = library("scipy.stats")
     one, other = pairs(first, second)

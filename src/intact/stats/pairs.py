@@ -1,14 +1,14 @@
-"""Gaps in knowledge, by predictions of a second answer with and without sight of the first.
+"""Estimate gaps in knowledge by predicting a second answer with and without seeing the first.
 
-Source: Experts Don't Cheat, arXiv 2402.08733. Of a question x that a model cannot tell from others of a group, two
-answers are drawn independently from the true law p(. | x). A model of pairs that is calibrated gives the first answer y
-the chance `p1(y)`, the mean of p(y | x) over the group, and the second `p2(y | y)`, given that the first was y. Then
+Source: Experts Don't Cheat, arXiv 2402.08733. For a question x that a model cannot distinguish from others of a group,
+two answers are drawn independently from the true law p(. | x). A calibrated model of pairs gives the first answer y the
+probability `p1(y)`, the mean of p(y | x) over the group, and the second `p2(y | y)`, given that the first was y. Then
 `p1(y) p2(y | y)` is the mean of p(y | x)^2, so that
 
     V(y) = p1(y) (p2(y | y) - p1(y))
 
-is the variance of p(y | x) over the group: what the model does not know, as opposed to what is random. None of this
-holds of a model that is not calibrated for pairs.
+is the variance of p(y | x) over the group: what the model does not know, as opposed to randomness. This holds only for
+models that are calibrated for pairs.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from intact._base.exact import Number, written
 
 
 def pair_variance(alone: Number, informed: Number) -> Number:
-    """Return V, the mean squared error of p1 as an estimate of p, if the model is calibrated for pairs.
+    """Return V, the mean squared error of p1 as an estimate of p, for a model that is calibrated for pairs.
 
     Parameters
     ----------
     alone, informed : number
-        p1(y) and p2(y | y), in [0, 1]; of fractions the variance is one.
+        p1(y) and p2(y | y), in [0, 1]; fractions give a fraction.
 
     Raises
     ------
     ParameterError
-        If a chance does not lie in [0, 1], or `informed` is below `alone`, which no calibrated model gives.
+        If a probability does not lie in [0, 1], or `informed` is below `alone`, which contradicts calibration.
     """
     _check(alone, informed)
     if informed < alone:
         raise ParameterError(
-            f"a calibrated model finds no answer less likely once it is given: {alone} alone, {informed} given it"
+            f"a calibrated model cannot find an answer less likely once it is given: {alone} alone, {informed} given it"
         )
     return alone * (informed - alone)
 
 
 def pair_radius(alone: Number, informed: Number, level: float = 0.95) -> float:
-    """Return the distance from p1 within which p lies with a chance of `level` or more, by Chebyshev's inequality.
+    """Return the distance from p1 within which p lies with probability `level` or more, by Chebyshev's inequality.
 
     Raises
     ------
     ParameterError
-        As `pair_variance`, or if the level does not lie between 0 and 1.
+        As for `pair_variance`, or if the level does not lie between 0 and 1.
     """
     if not 0 < level < 1:
         raise ParameterError(f"the level must lie between 0 and 1, got {level}")
@@ -54,15 +54,15 @@ def pair_radius(alone: Number, informed: Number, level: float = 0.95) -> float:
 
 
 def pair_confidence(alone: Number, informed: Number) -> Number:
-    """Return C = p1(y) / p2(y | y), at most 1: by Cauchy and Schwarz, p(y | x) = 0 has at most the chance 1 - C.
+    """Return C = p1(y) / p2(y | y), at most 1; by Cauchy and Schwarz, p(y | x) = 0 has at most probability 1 - C.
 
-    Both may be scaled alike, where they are small. Of a model that is not calibrated, p1 may exceed p2: that counts
-    as 1. An answer that is impossible alone has 0.
+    If both are small, they may be scaled by the same factor. For an uncalibrated model p1 may exceed p2, which counts
+    as 1. An answer that is impossible alone gives 0.
 
     Raises
     ------
     ParameterError
-        If a chance does not lie in [0, 1].
+        If a probability does not lie in [0, 1].
     """
     _check(alone, informed)
     if not alone:
@@ -72,4 +72,4 @@ def pair_confidence(alone: Number, informed: Number) -> Number:
 
 def _check(alone: Number, informed: Number) -> None:
     if not (0 <= alone <= 1 and 0 <= informed <= 1):
-        raise ParameterError(f"chances lie in [0, 1], got {alone} alone and {informed} given the answer")
+        raise ParameterError(f"chances must lie in [0, 1], got {alone} alone and {informed} given the answer")

@@ -1,6 +1,6 @@
 """Sample sizes: the number of problems that a comparison of two methods needs, and the power of a given number.
 
-`level` is the chance of finding a difference where there is none, `power` that of finding one that exists.
+`level` is the probability of finding a difference that does not exist, `power` that of finding one that does.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ Ints = NDArray[np.int64]
 
 
 class Discordance(NamedTuple):
-    """The chances that a problem is right by the first method alone, and by the second alone."""
+    """The probabilities that only the first method, or only the second, solves a problem."""
 
     only_first: float
     only_second: float
 
     @classmethod
     def of(cls, first: float, second: float, correlation: float = 0.0) -> Discordance:
-        """Return the chances for two accuracies and the correlation of being right.
+        """Return the probabilities for two accuracies and the correlation of correctness.
 
         Raises
         ------
         ParameterError
-            If an accuracy does not lie between 0 and 1, or the two cannot be correlated so.
+            If an accuracy does not lie between 0 and 1, or the two cannot have this correlation.
         """
         p, q = inside(first, "an accuracy"), inside(second, "an accuracy")
         both = p * q + correlation * math.sqrt(p * (1 - p) * q * (1 - q))
@@ -40,29 +40,29 @@ class Discordance(NamedTuple):
 
 
 PairedTest: TypeAlias = Literal["exact", "mid", "normal"]
-"""Forms of McNemar's test: the exact one, which reports print; by mid-p values; by the normal distribution."""
+"""Forms of McNemar's test: exact, as printed in reports; by mid-p values; by the normal approximation."""
 _TAIL = 1e-12
-"""The chance of counts of discordant problems that are left out."""
+"""Probability mass of counts of discordant problems that is neglected."""
 
 
 def paired_problems(
     chances: Discordance, *, power: float = 0.8, level: float = 0.05, test: PairedTest = "exact"
 ) -> int:
-    """Return the number of problems that McNemar's test needs, both methods on the same ones.
+    """Return the number of problems that McNemar's test needs, with both methods on the same problems.
 
-    The power of an exact test is no smooth function of the number: it falls a little now and then as that grows. The
-    result is the least number that has the power.
+    The power of an exact test is not a smooth function of this number: it occasionally falls a little as the number
+    grows. The result is the smallest number with the required power.
 
     Parameters
     ----------
     test : {"exact", "mid", "normal"}
-        As of `paired_power`. "normal": `(z_{1 - level/2} sqrt(s) + z_power sqrt(s - d^2))^2 / d^2` with s the chances'
-        sum and d their difference (Connor 1987); the exact test needs more.
+        As for `paired_power`. "normal": `(z_{1 - level/2} sqrt(s) + z_power sqrt(s - d^2))^2 / d^2` with s the sum and
+        d the difference of the two probabilities (Connor 1987); the exact test needs more.
 
     Raises
     ------
     ParameterError
-        If the chances are invalid, or equal: then no number suffices.
+        If the probabilities are invalid, or equal, so that no number suffices.
     """
     one, two, s, d = _quantiles(level, power) + _moments(chances)
     about = math.ceil((one * math.sqrt(s) + two * math.sqrt(s - d * d)) ** 2 / (d * d))
@@ -75,20 +75,20 @@ def paired_problems(
 
 
 def paired_power(chances: Discordance, problems: int, *, level: float = 0.05, test: PairedTest = "exact") -> float:
-    """Return the power of McNemar's test on a number of problems.
+    """Return the power of McNemar's test on a given number of problems.
 
     Parameters
     ----------
     test : {"exact", "mid", "normal"}
-        "exact" and "mid": the chance that the p-value, or mid-p value, of `intact.stats.mcnemar` is at most the level,
-        summed over all outcomes: of N problems m are right by one method alone, binomial with the chances' sum s, and
-        of these X by the first, binomial with p_1 / s. "normal": by Connor's approximation (1987), the inverse of
-        `paired_problems`.
+        "exact" and "mid": the probability that the p-value, or mid-p value, of `intact.stats.mcnemar` is at most the
+        level, summed over all outcomes. Of N problems, m are solved by only one method, binomial with the sum s of the
+        two probabilities, and X of these by the first, binomial with p_1 / s. "normal": by Connor's approximation
+        (1987), the inverse of `paired_problems`.
 
     Raises
     ------
     ParameterError
-        If the chances are invalid or equal, there is no problem, or no such test.
+        If the probabilities are invalid or equal, there are no problems, or the test is unknown.
     """
     stats = library("scipy.stats")
     if problems < 1:
@@ -98,7 +98,7 @@ def paired_power(chances: Discordance, problems: int, *, level: float = 0.05, te
     one, _, s, d = _quantiles(level, 0.5) + _moments(chances)
     if test == "normal":
         ahead = math.sqrt(problems) * abs(d) - one * math.sqrt(s)
-        spread = math.sqrt(s - d * d)  # none if one method is right just where the other is wrong
+        spread = math.sqrt(s - d * d)  # 0 if one method solves everything, the other nothing
         return float(stats.norm.cdf(ahead / spread)) if spread else float(ahead >= 0)
     low, high = stats.binom.ppf(_TAIL, problems, s), stats.binom.isf(_TAIL, problems, s)
     counts = np.arange(max(0, int(low)), min(problems, int(high)) + 1)
@@ -113,26 +113,26 @@ def paired_power(chances: Discordance, problems: int, *, level: float = 0.05, te
 def smallest_difference(
     discordant: float, problems: int, *, power: float = 0.8, level: float = 0.05, test: PairedTest = "exact"
 ) -> float:
-    """Return the smallest difference of two accuracies that McNemar's test finds on a number of problems.
+    """Return the smallest difference of two accuracies that McNemar's test can find on a number of problems.
 
-    A difference d needs at least a share d of problems on which one method alone is right. So the chances taken for d
-    are those with the difference d and the sum `max(discordant, d)`.
+    A difference d requires that only one method solves at least a share d of the problems. The probabilities assumed
+    for d therefore have the difference d and the sum `max(discordant, d)`.
 
     Parameters
     ----------
     discordant : float
-        The share of problems on which one method alone is right, as seen or expected, in [0, 1].
+        Observed or expected share of problems that only one method solves, in [0, 1].
 
     Returns
     -------
     float
-        A difference in (0, 1], to four decimals, rounded up; `inf` where so few problems cannot tell even a method
+        A difference in (0, 1], rounded up to four decimals; `inf` if the problems are too few to distinguish a method
         that is always right from one that never is.
 
     Raises
     ------
     ParameterError
-        If the share is not one, there is no problem, or no such test.
+        If the share does not lie in [0, 1], there are no problems, or the test is unknown.
     """
     if not 0 <= discordant <= 1:
         raise ParameterError(f"the share of discordant problems must lie in [0, 1], got {discordant}")
@@ -152,9 +152,9 @@ def smallest_difference(
 
 
 def _rejected(counts: Ints, level: float, mid: bool) -> Ints:
-    """Return for each number of discordant problems the largest count of the rarer kind that is rejected; -1: none."""
+    """For each number of discordant problems, return the largest rejected count of the rarer kind, or -1 for none."""
     binom = library("scipy.stats").binom
-    fewest = binom.ppf(level / 2, counts, 0.5).astype(np.int64) + 1  # one that is too much; then down
+    fewest = binom.ppf(level / 2, counts, 0.5).astype(np.int64) + 1  # one too many; then down
 
     def p(fewer: Ints) -> Floats:
         known = np.maximum(fewer, 0)
@@ -168,7 +168,7 @@ def _rejected(counts: Ints, level: float, mid: bool) -> Ints:
 
 
 def unpaired_problems(first: float, second: float, *, power: float = 0.8, level: float = 0.05) -> int:
-    """Return the number of problems that each of two methods needs, on different ones, by statsmodels' test.
+    """Return the number of problems that each of two methods needs, on different problems, by statsmodels' test.
 
     Raises
     ------
@@ -196,25 +196,25 @@ def mean_problems(
     Parameters
     ----------
     difference : float
-        Of the mean scores.
+        Difference of the mean scores.
     between : float
-        The variance over problems of the difference of the two methods' expected scores.
+        Variance over problems of the difference between the two methods' expected scores.
     within : float
-        The variance that one sample adds, the sum of the two methods'.
+        Variance added by one sample, summed over the two methods.
     samples : int
-        Of each problem and method; more of them make the second part small, but never the first.
+        Number of samples of each problem and method; more samples shrink only the second term.
 
     Raises
     ------
     ParameterError
-        If there is no difference or no variance.
+        If the difference is 0 or not finite, or the variance is not above 0.
     """
     test = library("statsmodels.stats.power").TTestPower()
     variance = between + within / samples if samples >= 1 else math.nan
     if not (difference and math.isfinite(difference) and between >= 0 and within >= 0 and variance > 0):
         raise ParameterError(
-            f"a difference other than 0 and a variance above 0 are needed, got {difference} and {between} + {within} / "
-            f"{samples}"
+            "the difference must be finite and not 0, and the variance above 0, got "
+            f"{difference} and {between} + {within} / {samples}"
         )
     effect = abs(difference) / math.sqrt(variance)
     chances = {"alpha": inside(level, "the level"), "power": inside(power, "the power")}
@@ -229,12 +229,12 @@ def _quantiles(level: float, power: float) -> tuple[float, float]:
 
 
 def _moments(chances: Discordance) -> tuple[float, float]:
-    """Return the sum of the two chances, and their difference."""
+    """Return the sum and the difference of the two probabilities."""
     first, second = chances
     if not (first >= 0 and second >= 0 and first + second <= 1):
         raise ParameterError(f"chances must be at least 0 and sum to 1 at most, got {first} and {second}")
     if first == second:
         raise ParameterError(
-            f"both methods are right alone with chance {first}: no number of problems tells them apart"
+            f"each method is the only one right with chance {first}: no number of problems tells them apart"
         )
     return first + second, first - second

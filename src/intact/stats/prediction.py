@@ -1,12 +1,12 @@
-"""Prediction of how many of the next problems are answered rightly: exact, and for any kind of problems.
+"""Predict the number of future problems that are answered correctly: exact, and for any kind of problem.
 
-The only assumption is that the problems to come are exchangeable with those graded: drawn from the same source, in an
-order that says nothing. Then, if K of all n + m answers are right, the number C of right ones among the n graded has
+The only assumption is that future problems are exchangeable with the graded ones: drawn from the same source, in an
+uninformative order. Then, if K of all n + m answers are correct, the number C of correct ones among the n graded has
 the hypergeometric law
 
     P(C = c | K) = C(n, c) C(m, K - c) / C(n + m, K),
 
-which knows nothing of how hard the problems are.
+which does not depend on how hard the problems are.
 """
 
 from __future__ import annotations
@@ -19,37 +19,40 @@ from intact.stats.intervals import two_sided
 
 
 class PredictedCount(NamedTuple):
-    """The bounds of a number of right answers, both included."""
+    """Bounds of a number of correct answers, both inclusive."""
 
     low: int
     high: int
 
 
 def predict_right(right: int, graded: int, to_come: int, level: float = 0.9) -> PredictedCount:
-    """Return bounds of the number of right answers among the next problems, by two hypergeometric tails.
+    """Return bounds of the number of correct answers among future problems, by two hypergeometric tails.
 
-    A number t is kept if, of K = right + t right ones in all, neither as few as `right` nor as many are among those
-    graded with a chance of (1 - level) / 2 or less. Whatever K is, the bounds hold the truth with a chance of `level`
-    or more (Thatcher 1964, Relationships between Bayesian and confidence limits for predictions). Sums are integers.
+    A number t is kept if, with K = right + t correct answers in total, the probability of at most `right` among those
+    graded and the probability of at least `right` both exceed (1 - level) / 2. Whatever K is, the bounds contain the
+    truth with probability `level` or more (Thatcher 1964, Relationships between Bayesian and confidence limits for
+    predictions). Sums are integers.
 
     Parameters
     ----------
     right : int
-        Right answers among the graded problems, one answer for each problem.
+        Number of correct answers among the graded problems, one answer for each problem.
     graded : int
-        Problems that were graded.
+        Number of graded problems.
     to_come : int
-        Problems that were not.
+        Number of future problems.
     level : float
-        The chance that the bounds hold, at least; 0.9 is 90/100.
+        Minimum probability that the bounds hold; 0.9 is 90/100.
 
     Raises
     ------
     ParameterError
-        If there are more right answers than problems, no problem on one side, or the level does not lie in (0, 1).
+        If there are more correct answers than problems, no problems on one side, or the level does not lie in (0, 1).
     """
     if not 0 <= right <= graded or graded < 1:
-        raise ParameterError(f"of one graded problem or more 0 to all are right, got {right} of {graded}")
+        raise ParameterError(
+            f"at least one problem must be graded, and 0 to all of them right, got {right} of {graded}"
+        )
     if to_come < 1:
         raise ParameterError(f"there must be a problem to come, got {to_come}")
     if not 0 < level < 1:
@@ -57,13 +60,13 @@ def predict_right(right: int, graded: int, to_come: int, level: float = 0.9) -> 
     tail = 1 - two_sided(level)
 
     def kept(t: int, most: bool) -> bool:
-        """If true, t or fewer (t or more) right ones to come, of right + t, are not too improbable."""
+        """If true, t or fewer (t or more) future correct answers, of right + t, are not too improbable."""
         total = right + t
         places = range(max(0, total - graded), t + 1) if most else range(t, min(to_come, total) + 1)
         ways = sum(math.comb(to_come, s) * math.comb(graded, total - s) for s in places)
         return ways * tail.denominator > tail.numerator * math.comb(graded + to_come, total)
 
-    # the lower tail grows with t and the upper one falls: each bound is found by bisection
+    # the lower tail grows with t and the upper one falls, so each bound is found by bisection
     low, above = 0, to_come
     while low < above:
         middle = (low + above) // 2

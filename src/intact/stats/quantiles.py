@@ -1,8 +1,8 @@
 """Quantiles of the normal distribution and of Student's t: the nearest double, the same on every machine.
 
 The distribution function is a series of positive terms, summed in decimals of 60 digits; a quantile is found by
-bisection, first among all doubles, then between two neighbours. By hand, because libraries give 9 to 16 right digits
-and change them from one version to the next.
+bisection, first among all doubles, then between two neighbours. No library is used, because libraries give 9 to 16
+correct digits and change them between versions.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from intact._base.exact import Number, written
 _CONTEXT = Context(prec=60, traps=[])
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803")
 _SMALLEST = Decimal("1e-58")
-"""Of a term, in proportion to the sum so far, with which a series ends."""
+"""Relative size of a term, compared with the sum so far, that ends a series."""
 _EQUAL = Decimal("1e-45")
-"""Chances that are as near as this count as equal; those of neighbouring doubles differ by more than 1e-42."""
+"""Probabilities this close count as equal; those of neighbouring doubles differ by more than 1e-42."""
 _LEAST = Fraction(1, 10**25)
 
 
@@ -32,7 +32,7 @@ def normal_quantile(p: Number) -> float:
     Parameters
     ----------
     p : number between 1e-25 and 1 - 1e-25
-        A float means the shortest decimal that stands for it, so that 0.975 is 975/1000.
+        A float means its shortest decimal, so that 0.975 is 975/1000.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def student_quantile(p: Number, freedom: int) -> float:
     Raises
     ------
     ParameterError
-        If p does not lie between 1e-25 and 1 - 1e-25, or there is no degree of freedom.
+        If p does not lie between 1e-25 and 1 - 1e-25, or there are no degrees of freedom.
     """
     if freedom < 1:
         raise ParameterError(f"there must be at least 1 degree of freedom, got {freedom}")
@@ -74,7 +74,7 @@ def _inside(p: Number) -> Fraction:
 
 
 def _quantile(p: Fraction, within: Callable[[Decimal], Decimal]) -> float:
-    """Return the double nearest to x with `within(x) = P(-x < X < x) = 2 p - 1`, for a distribution symmetric at 0."""
+    """Return the double nearest to x with `within(x) = P(-x < X < x) = 2 p - 1`, for a symmetric distribution."""
     if p < Fraction(1, 2):
         return -_quantile(1 - p, within)
     if p == Fraction(1, 2):
@@ -95,12 +95,12 @@ def _quantile(p: Fraction, within: Callable[[Decimal], Decimal]) -> float:
             middle = (low + high) // 2
             low, high = (low, middle) if side(Decimal(_double(middle))) >= 0 else (middle, high)
         below, above = _double(low), _double(high)
-        # exact: the middle of two neighbours has 54 bits
+        # exact: the midpoint of two neighbours has 54 bits
         return above if side(Decimal(below) + (Decimal(above) - Decimal(below)) / 2) < 0 else below
 
 
 def _order(x: float) -> int:
-    """Return the place of a double >= 0 among all doubles."""
+    """Return the ordinal of a double >= 0 among all doubles."""
     return int(struct.unpack("<q", struct.pack("<d", x))[0])
 
 
@@ -128,7 +128,10 @@ def _student(x: Decimal, freedom: int, beta: Decimal) -> Decimal:
 
 
 def _series(ratio: Callable[[int], Decimal]) -> Decimal:
-    """1 and what follows, by each term's ratio to the one before: positive, in the end falling, and below 3/4."""
+    """Sum 1 and the following terms, given the ratios of successive terms.
+
+    The ratios are positive, eventually decreasing, and below 3/4.
+    """
     total, term, n = Decimal(1), Decimal(1), 0
     while True:
         step = ratio(n)

@@ -1,12 +1,13 @@
-"""Chances of claims that rules tie together, corrected exactly by counting all worlds.
+"""Correct the probabilities of claims that are linked by rules, exactly, by enumerating all worlds.
 
-Source: COLEP, arXiv 2403.11348, its reasoning component. A world says of each claim if it is true. With p_j the chance
-that a claim was given on its own, a world mu has the factor
+Source: the reasoning component of COLEP, arXiv 2403.11348. A world assigns true or false to each claim. With p_j the
+probability given to claim j on its own, a world mu has the factor
 
     F(mu) = prod_j p_j(mu_j) * exp(sum_k w_k [mu obeys rule k]),
 
-and the corrected chance of claim j is the share of all factors that worlds have in which it is true. A rule of weight 0
-says nothing; one of infinite weight conditions on being obeyed. COLEP's circuits are tables of these factors, too.
+and the corrected probability of claim j is the share of the total factor that belongs to worlds in which it is true. A
+rule of weight 0 has no effect; one of infinite weight conditions on being obeyed. COLEP's circuits are also tables of
+these factors.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ from intact._base.errors import ParameterError
 from intact._base.exact import Number, exp, written
 
 MOST_CLAIMS = 16
-"""Some seconds: 65,536 worlds, each a product of exact numbers."""
+"""Maximum number of claims. This many take some seconds: 65,536 worlds, each a product of exact numbers."""
 
 
 class WeightedRule(NamedTuple):
-    """A statement about a world, and what it is worth to obey it.
+    """A statement about a world, with the weight of obeying it.
 
     Attributes
     ----------
     obeyed : callable
-        If true of a world, a tuple with a bool for each claim, the world obeys the rule.
+        Takes a world, a tuple with a bool for each claim; returns true if the world obeys the rule.
     weight : float
-        In nats, 0 or more: a world that breaks the rule counts `exp(-weight)` times as much. Infinite: not at all.
+        In nats, 0 or more: a world that breaks the rule counts `exp(-weight)` times as much; with infinite weight, 0.
     """
 
     obeyed: Callable[[tuple[bool, ...]], bool]
@@ -40,19 +41,19 @@ class WeightedRule(NamedTuple):
 
 
 def implies(first: int, then: int, weight: float = math.inf) -> WeightedRule:
-    """Return the rule that the claim `then` is true where the claim `first` is, by their places."""
+    """Return the rule that claim `then` is true if claim `first` is, by index."""
     return WeightedRule(lambda world: world[then] or not world[first], weight)
 
 
 def exactly_one(places: Sequence[int], weight: float = math.inf) -> WeightedRule:
-    """Return the rule that of the claims at these places one is true, such as a claim and its negation."""
+    """Return the rule that exactly one of the claims at these indices is true, such as a claim and its negation."""
     return WeightedRule(lambda world: sum(world[place] for place in places) == 1, weight)
 
 
 def corrected(chances: Sequence[Number], rules: Sequence[WeightedRule]) -> list[Fraction]:
-    """Return the corrected chance of each claim; exact, with `exp(-weight)` rounded to the nearest double.
+    """Return the corrected probability of each claim; exact, with `exp(-weight)` rounded to the nearest double.
 
-    A claim given 0.8 and its negation given 0.4 are not at odds but say different things: together 6/7.
+    A claim given 0.8 and its negation given 0.4 do not contradict each other; combined they give 6/7.
 
     >>> [str(chance) for chance in corrected([0.8, 0.4], [exactly_one((0, 1))])]
     ['6/7', '1/7']
@@ -60,26 +61,26 @@ def corrected(chances: Sequence[Number], rules: Sequence[WeightedRule]) -> list[
     Parameters
     ----------
     chances : sequence of numbers, one for each claim
-        In [0, 1]; a double is the decimal that is written.
+        In [0, 1]; a float means its shortest decimal.
     rules : sequence of WeightedRule
-        Over the claims' places.
+        Rules over the claims' indices.
 
     Raises
     ------
     ParameterError
-        If there is no claim or too many of them, a chance does not lie in [0, 1], a weight is negative, or no world
-        that is possible obeys all rules of infinite weight.
+        If there are no claims or too many, a probability does not lie in [0, 1], a weight is negative, or no possible
+        world obeys all rules of infinite weight.
     """
     if not 1 <= len(chances) <= MOST_CLAIMS:
         raise ParameterError(f"there must be 1 to {MOST_CLAIMS} claims, got {len(chances)}")
     exact = [written(chance, f"the chance of claim {place}") for place, chance in enumerate(chances)]
     for place, chance in enumerate(exact):
         if not 0 <= chance <= 1:
-            raise ParameterError(f"chances of claims lie in [0, 1], got {float(chance)} for claim {place}")
+            raise ParameterError(f"chances of claims must lie in [0, 1], got {float(chance)} for claim {place}")
     for place, rule in enumerate(rules):
         if not rule.weight >= 0:
-            raise ParameterError(f"weights of rules are 0 or more, got {rule.weight} for rule {place}")
-    # integers: what is common to all worlds cancels, as do the denominators
+            raise ParameterError(f"weights of rules must be 0 or more, got {rule.weight} for rule {place}")
+    # integers: factors common to all worlds cancel, and so do the denominators
     sides = [(one.denominator - one.numerator, one.numerator) for one in exact]
     worths = [exp(-rule.weight).as_integer_ratio() for rule in rules]
     whole, true = 0, [0] * len(exact)

@@ -1,7 +1,7 @@
-"""Components of variance of a score: problems, prompts and samples.
+"""Components of the variance of a score: problems, prompts and samples.
 
-Random-effects components are unbiased, so one that is about 0 may come out below 0; it then counts as 0 in standard
-errors, so that the error of a table with prompts is too large rather than 0 by chance.
+Random-effects components are unbiased, so one near 0 may be estimated below 0. It then counts as 0 in standard errors,
+so that the error of a table with prompts is too large rather than 0 by chance.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Component(NamedTuple):
     Attributes
     ----------
     source
-        Its name.
+        Name of the source.
     variance
         The component: the variance of its effect on one sample.
     error
-        The standard error of the mean if this component were alone.
+        Standard error of the mean if this were the only component.
     """
 
     source: str
@@ -34,9 +34,9 @@ class Component(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The mean, its standard error, and the components, the squares of whose errors sum to that of the standard error.
+    """The mean, its standard error, and the components; the squares of their errors sum to the squared standard error.
 
-    The exception is a one-way table with a component below 0: there the error is that of the problems' means.
+    The exception is a one-way table with a component below 0, where the error is that of the problems' means.
     """
 
     mean: float
@@ -45,11 +45,11 @@ class Split(NamedTuple):
 
 
 def split_counts(n: ArrayLike, c: ArrayLike) -> Split:
-    """Return problem and sample variance from each problem's number of samples and of right ones.
+    """Return problem and sample variance from each problem's number of samples and of correct ones.
 
-    With `p = c / n` and `v = p (1 - p) / (n - 1)`, the unbiased variance of p around its problem's own rate, the
-    component of samples is the mean of n v, that of problems the variance of p over problems minus the mean of v. With
-    equal n this is one-way analysis of variance.
+    With `p = c / n` and `v = p (1 - p) / (n - 1)`, the unbiased variance of p around its problem's own rate, the sample
+    component is the mean of n v, and the problem component is the variance of p over problems minus the mean of v. With
+    equal n this is a one-way analysis of variance.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def split_counts(n: ArrayLike, c: ArrayLike) -> Split:
 def split(values: ArrayLike) -> Split:
     """Return problem, prompt and sample variance from a full table.
 
-    Each problem is asked by every prompt, several times: `x_ijk = mean + problem_i + prompt_j + interaction_ij +
+    Each problem is asked with every prompt, several times: `x_ijk = mean + problem_i + prompt_j + interaction_ij +
     sample_ijk`. The components come from mean squares (Searle, Casella and McCulloch 1992, Variance Components).
 
     Parameters
@@ -90,7 +90,7 @@ def split(values: ArrayLike) -> Split:
     table = checks.table(values, "values")
     if table.ndim not in (2, 3) or min(table.shape) < 2:
         raise ParameterError(
-            "two problems, two samples and, of three axes, two prompts at least are needed, got an array of shape "
+            "at least two problems, two samples and, with three axes, two prompts are needed, got an array of shape "
             f"{table.shape}"
         )
     mean, samples = float(table.mean()), table.shape[-1]
@@ -114,7 +114,7 @@ def split(values: ArrayLike) -> Split:
 
 
 def _split(mean: float, squared: float, *parts: tuple[str, float, float]) -> Split:
-    """Build a split from components and the numbers that their effects are averaged over."""
+    """Build a `Split` from components and the numbers over which their effects are averaged."""
     components = tuple(
         Component(name, variance, math.sqrt(max(0.0, variance) / count)) for name, variance, count in parts
     )

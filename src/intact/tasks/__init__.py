@@ -1,4 +1,4 @@
-"""Tasks: problems with known answers, their prompts, and how an answer is read and judged."""
+"""Tasks: problems with known answers, their prompts, and the code that extracts and judges answers."""
 
 from typing import TYPE_CHECKING
 

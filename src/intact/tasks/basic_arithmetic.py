@@ -6,7 +6,7 @@ from intact.tasks.task import Item
 
 
 class BasicArithmetic(Numeric):
-    """Calculations of one to three digits; asked without the choices that the data offer."""
+    """Calculations with numbers of one to three digits, asked without the answer choices in the data."""
 
     name = "basic_arithmetic"
     line = "sums, differences, products and quotients of small numbers"
@@ -20,6 +20,6 @@ class BasicArithmetic(Numeric):
     )
 
     def parse(self, row: Row, index: int) -> Item:
-        """The answer is the text of the right choice."""
+        """Take the text of the right choice as the answer."""
         right = row["choices"]["label"].index(row["answerKey"])
         return Item(row["id"], row["question"], row["choices"]["text"][right], {"difficulty": row["type_tag"]})

@@ -1,4 +1,4 @@
-"""Tasks whose answers are one of a few choices, by letter."""
+"""Multiple-choice tasks: each answer is the letter of a choice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from intact.tasks.task import Item, Task
 
 LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 USUAL: Final = "ABCDE"
-"""The letters that are read where nothing says how many choices there are: others are more likely to be variables."""
+"""The letters that are accepted when the number of choices is unknown.
+
+Later letters are more likely to be variables.
+"""
 
 _CUE = re.compile(r"(?:answer|option|choice)\s*(?:is|:|=)+[\s:*]*", re.IGNORECASE)
 _AROUND: Final = " *$.:\n\"'“”‘’`"
@@ -21,16 +24,16 @@ _OPEN, _CLOSE = r"[\"'“‘`(*]*", r"[\"'”’`)*]*"
 
 
 class _Patterns(NamedTuple):
-    """The patterns of some letters.
+    """The regular expressions for a set of letters.
 
     Attributes
     ----------
     beginning : re.Pattern
-        A letter at the beginning of a text. A small one counts in brackets, or where nothing follows it on its line.
+        A letter at the beginning of a text. A lower-case letter counts only in brackets or at the end of its line.
     alone : re.Pattern
-        A letter that stands alone; `I` and `A` may be words, and so may small letters.
+        A letter on its own. `I` and `A` may be words, and so may lower-case letters.
     rejected : re.Pattern
-        What is said of a choice that is not taken: "not A", "over A", "A is wrong".
+        A mention of a choice that is not taken: "not A", "over A", "A is wrong".
     """
 
     beginning: re.Pattern[str]
@@ -72,7 +75,7 @@ class Choice(Task):
     Attributes
     ----------
     words : mapping
-        Where the choices are always the same, the letter that each word means.
+        The letter that each word means, for tasks whose choices are always the same.
     """
 
     version = 2
@@ -80,15 +83,15 @@ class Choice(Task):
     instruction = "Please reason step by step, and put the letter of the right choice within \\boxed{}."
 
     def read(self, text: str) -> str | None:
-        """Return the letter in the last box, behind the last "answer is", or else the last that stands alone.
+        """Return the letter in the last box, else after the last "answer is", else the last letter on its own.
 
-        A small letter counts in brackets, or where nothing follows it on its line: "a" may be a word. A letter that is
-        rejected ("not A", "over A", "A is wrong") does not count.
+        A lower-case letter counts only in brackets or at the end of its line, because "a" may be a word. A rejected
+        letter ("not A", "over A", "A is wrong") does not count.
         """
         return self.read_letter(text, USUAL)
 
     def read_letter(self, text: str, letters: str) -> str | None:
-        """Return the same as `read`, of some letters."""
+        """Return the same as `read`, for the given letters."""
         in_box, found = self._stated(text, letters)
         if in_box or found is not None:
             return found
@@ -97,15 +100,18 @@ class Choice(Task):
         return alone[-1].upper() if alone else self._last_word(text)
 
     def read_stated(self, item: Item, text: str) -> str | None:
-        """Return the letter in the last box, or behind the last "answer is"; one that stands alone is none."""
+        """Return the letter in the last box or after the last "answer is".
+
+        A letter elsewhere in the text does not count.
+        """
         return self.read_stated_letter(text, USUAL)
 
     def read_stated_letter(self, text: str, letters: str) -> str | None:
-        """Return the same as `read_stated`, of some letters."""
+        """Return the same as `read_stated`, for the given letters."""
         return self._stated(text, letters)[1]
 
     def _stated(self, text: str, letters: str) -> tuple[bool, str | None]:
-        """Return true if there is a box, and the letter in the last box or behind the last "answer is"."""
+        """Return whether there is a box, and the letter in the last box or after the last "answer is"."""
         inside = answers.boxed(text)
         if inside is not None or "\\boxed" in text:
             return True, None if inside is None else self._meant(plain(inside), letters)
@@ -113,7 +119,7 @@ class Choice(Task):
         return False, next(filter(None, after), None)
 
     def _meant(self, text: str, letters: str) -> str | None:
-        """Return the letter at the beginning of a text, or that of the word there."""
+        """Return the letter at the beginning of a text, or the letter that its first word means."""
         text = text.strip(_AROUND)
         letter = _patterns(letters).beginning.match(text)
         if letter:
@@ -126,12 +132,12 @@ class Choice(Task):
         return known[found[-1].casefold()] if found else None
 
     def can_judge(self, item: Item) -> bool:
-        """A letter."""
+        """Return true if the answer is a single letter."""
         return len(item.answer) == 1 and item.answer in LETTERS
 
 
 def with_choices(question: str, choices: Sequence[str]) -> str:
-    """Return a question with its choices below, by letter.
+    """Return a question followed by its lettered choices, one a line.
 
     Raises
     ------
@@ -140,25 +146,25 @@ def with_choices(question: str, choices: Sequence[str]) -> str:
     """
     if len(choices) > len(LETTERS):
         raise ValueError(
-            f"there are {len(choices)} choices, but letters for {len(LETTERS)}: {LETTERS[0]} to {LETTERS[-1]}"
+            f"there are {len(choices)} choices, but only {len(LETTERS)} letters, {LETTERS[0]} to {LETTERS[-1]}"
         )
     return "\n".join([question, *(f"{letter}) {choice}" for letter, choice in zip(LETTERS, choices, strict=False))])
 
 
 def place_of(answer: str, choices: Sequence[str], *, is_place: bool = False) -> int:
-    """Return the place of the right choice, which data name by its letter, its place from 0 on, or its text.
+    """Return the index of the right choice, which data may give as its letter, its index from 0, or its text.
 
-    Letters may be small, in brackets, or have a bracket or a full stop behind them.
+    Letters may be lower-case, in brackets, or followed by a bracket or a full stop.
 
     Parameters
     ----------
     is_place : bool
-        If true, the answer is a number in the data, so that it is a place.
+        If true, the data give the answer as a number, so it is an index.
 
     Raises
     ------
     ValueError
-        If the answer is none of the choices, or may be one as well as another.
+        If the answer matches none of the choices, or more than one.
     """
     count, given = len(choices), answer.strip()
     letters = LETTERS[:count]

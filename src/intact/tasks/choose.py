@@ -1,7 +1,7 @@
 """Tasks as the command line names them: ``gsm8k``, ``gsm8k:split=train``, ``gsm_ranges:level=3,seed=7``.
 
-``gsm8k:sample=100`` is the sample of the task's problems that comes with the package. It is a set of its own, which its
-label names: `available` names it where the full set is absent, and nothing else takes it in place of the full set.
+``gsm8k:sample=100`` is the sample of the task's problems that ships with the package. It is a separate set, as its
+label shows: `available` falls back to it if the full set is absent, and nothing else substitutes it for the full set.
 """
 
 from __future__ import annotations
@@ -31,30 +31,31 @@ CUTS = ("any", "stated")
 OPTIONS: Final[dict[str, Any]] = {
     "style": None, "shots": None, "cut": CUTS[0], "digits": DIGITS[0], "prompt": next(iter(PROMPTS)),
 }  # fmt: skip
-"""Options of every task besides its split, with their defaults: how it is asked and read."""
+"""Options that every task has besides its split, with their defaults: they set how it is asked and read."""
 
 
 class Chosen(NamedTuple):
-    """A task, and what of it is asked in which way.
+    """A task with its parameters and options.
 
     Attributes
     ----------
     parameters : mapping
-        Those that its items depend on, all of them.
+        All parameters that its items depend on.
     split : str
-        Which of its files.
+        The split to load.
     style : {'chat', 'base'} or None
-        None: as the model takes it.
+        The form of the prompt; None: whichever the model takes.
     shots : int or None
-        Examples before the question; None: as the style has it.
+        Number of examples before the question; None: the default of the style.
     cut : {'any', 'stated'}
-        Which answers of texts that were cut count: any that is read, or those that are stated as such alone.
+        The answers of truncated texts that count: any answer that can be read, or only those that the text states as
+        its answer.
     digits : {'given', 'grouped', 'plain'}
         The form of numbers of many digits in questions and examples (`intact.tasks.digits`).
     prompt : {'steps', 'direct', 'reflective'}
         The prompt type (`intact.tasks.prompting`).
     sample : int or None
-        The number of problems of the sample that is taken in place of the file; None: the file itself.
+        The size of the sample that replaces the file; None: the file itself.
     """
 
     task: Task
@@ -69,7 +70,7 @@ class Chosen(NamedTuple):
 
     @classmethod
     def of(cls, task: Task | Chosen) -> Chosen:
-        """Return a task with the defaults of all options; one that is chosen already as it is."""
+        """Wrap a task with the defaults of all options; return a `Chosen` unchanged."""
         return task if isinstance(task, Chosen) else cls(task, {}, "")
 
     def load(self, limit: int | None = None) -> list[Item]:
@@ -77,14 +78,20 @@ class Chosen(NamedTuple):
         return self.task.load(self.split, limit, None if self.sample is None else SAMPLES)
 
     def read(self, item: Item, text: str | None, cut: bool) -> str | None:
-        """Return the answer in a text without its thoughts, which was cut or not; None is a text of thoughts alone."""
+        """Return the answer in a text whose thinking was removed; None if `text` is None, a text of thinking only.
+
+        Parameters
+        ----------
+        cut : bool
+            If true, the text was truncated.
+        """
         if text is None:
             return None
         stated = cut and self.cut == "stated"
         return self.task.read_stated(item, text) if stated else self.task.read_for(item, text)
 
     def problem(self, item: Item, style: Style, seed: int) -> Problem:
-        """Return an item as methods see it, asked in this way."""
+        """Return an item as methods see it, with the chosen options applied."""
         task, written = self.task, item
         if self.digits != DIGITS[0]:
             task, written = self._with_digits, replace(item, question=write_digits(item.question, self.digits))
@@ -93,7 +100,7 @@ class Chosen(NamedTuple):
 
     @property
     def _with_digits(self) -> Task:
-        """The task with its examples in the form of `digits`, one of large numbers first, and an instruction."""
+        """The task with its examples in the form of `digits`, one more example, and an instruction."""
         changed = copy.copy(self.task)
         shots = [tuple(write_digits(text, self.digits) for text in pair) for pair in (EXAMPLE, *self.task.shots)]
         instruction = f"{self.task.instruction} {INSTRUCTIONS[self.digits]}".strip()
@@ -101,12 +108,17 @@ class Chosen(NamedTuple):
         return changed
 
     def check_tokenizer(self, tokenizer: Tokenizer | None) -> str:
-        """Return the caveat of the options for a model with this tokenizer, or an empty text; None is an unknown one.
+        """Return a warning about the options for a model with this tokenizer, or an empty string.
+
+        Parameters
+        ----------
+        tokenizer : Tokenizer or None
+            None if it is not known.
 
         Raises
         ------
         ParameterError
-            If an option can have no effect with it.
+            If an option can have no effect with this tokenizer.
         """
         if self.digits != "grouped":
             return ""
@@ -123,7 +135,7 @@ class Chosen(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The name, with the parameters and options that differ from the defaults."""
+        """The name, with all parameters and options that differ from their defaults."""
         usual = parameters_of(type(self.task))
         given = {name: value for name, value in self.parameters.items() if usual.get(name) != value}
         if self.split != next(iter(self.task.files)):
@@ -137,7 +149,7 @@ class Chosen(NamedTuple):
 
 
 def parameters_of(kind: type[Task]) -> dict[str, Any]:
-    """Return what a kind of task takes by name, with the defaults."""
+    """Return the keyword parameters of a task class, with their defaults."""
     if "__init__" not in {name for base in kind.__mro__[:-1] for name in vars(base)}:
         return {}
     found = inspect.signature(kind).parameters.values()
@@ -145,12 +157,12 @@ def parameters_of(kind: type[Task]) -> dict[str, Any]:
 
 
 def choose(text: str) -> Chosen:
-    """Return the task that a text names, with its parameters; ``FILE.toml`` is a task of one's own.
+    """Return the task that a command line names, with its parameters; ``FILE.toml`` is a task of your own.
 
     Raises
     ------
     ParameterError
-        If there is no such task or parameter, or a value makes no sense.
+        If there is no such task or parameter, or a value is invalid.
     """
     name, _, rest = text.partition(":")
     given = dict(_pairs(name, rest))
@@ -191,19 +203,19 @@ def choose(text: str) -> Chosen:
     if cut not in CUTS:
         raise ParameterError(f"{name}: cut must be any or stated, got {cut!r}")
     if cut == "stated":
-        task.read_stated(Item("", "", "", {}), "")  # raises where it cannot
+        task.read_stated(Item("", "", "", {}), "")  # raises if the task cannot tell stated answers
     prompt = given.get("prompt", OPTIONS["prompt"])
     check_prompt(task, prompt)
     return Chosen(task, parameters, split, style, shots=shots, cut=cut, digits=digits, prompt=prompt, sample=sample)  # type: ignore[arg-type]
 
 
 def available(text: str) -> str:
-    """Return the name of a task whose problems are here: of the sample where the full set is absent, else as given.
+    """Return a task's name unchanged, or with the sample option if the full set is absent and there is a sample.
 
     Raises
     ------
     ParameterError
-        As of `choose`.
+        As `choose` does.
     """
     chosen = choose(text)
     file = chosen.task.files[chosen.split]
@@ -213,7 +225,7 @@ def available(text: str) -> str:
 
 
 def with_option(text: str, option: str) -> str:
-    """Return the name of a task with one more option behind it, such as ``split=train``."""
+    """Append one more option, such as ``split=train``, to the name of a task."""
     return f"{text}{',' if ':' in text else ':'}{option}"
 
 
@@ -242,5 +254,5 @@ def _value(name: str, key: str, text: str, default: Any) -> Any:
 
 
 def complete(incomplete: str) -> list[str]:
-    """Return the names of tasks that begin so."""
+    """Return the names of tasks that begin with an incomplete name."""
     return [name for name in all_tasks() if name.startswith(incomplete)]

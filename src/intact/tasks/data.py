@@ -1,4 +1,4 @@
-"""Find and read the files of problems."""
+"""Find and read problem files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from intact.checkpoints.catalogue.place import cache
 
 Row = Mapping[str, Any]
 SAMPLES: Final = Path(__file__).with_name("samples")
-"""The folder of samples, which has the layout of the folder of problems."""
+"""The folder of samples, with the same layout as the data folder."""
 SAMPLE_SIZE: Final = 100
-"""Problems of each sample: the first of the full file (scripts/sample_tasks.py)."""
+"""Number of problems in each sample: the first ones of the full file (scripts/sample_tasks.py)."""
 KINDS: Final[Mapping[str, str]] = {
     ".jsonl": "JSON lines",
     ".ndjson": "JSON lines",
@@ -30,29 +30,32 @@ KINDS: Final[Mapping[str, str]] = {
     ".tsv": "CSV with tabs and a header",
     ".parquet": "Parquet",
 }
-"""The kinds of files of problems by the ends of their names."""
+"""Formats of problem files, by file name extension."""
 _DELIMITERS: Final = {".csv": ",", ".tsv": "\t"}
 observers: list[Callable[[Path], None]] = []
-"""Called with the path of every file of problems that is read."""
+"""Callbacks that get the path of every problem file that is read."""
 
 
 def data_folder() -> Path:
-    """Return the folder of problems: ``$INTACT_DATA``, by default ``../shared/data``; errors as of `expand_home`."""
+    """Return the folder of problem files: ``$INTACT_DATA``, by default ``../shared/data``.
+
+    Raise as `expand_home` does.
+    """
     return expand_home(os.environ.get("INTACT_DATA") or "../shared/data")
 
 
 def fetched_folder() -> Path:
-    """Return the folder of full sets that were fetched by name: ``$INTACT_HOME/data``."""
+    """Return the folder of full sets fetched by name: ``$INTACT_HOME/data``."""
     return cache() / "data"
 
 
 def find_file(name: str, folder: Path | None = None) -> Path | None:
-    """Return a file of problems by its name, plain or compressed with ``.gz`` behind it; None if there is none.
+    """Return the path of a problem file, plain or with an additional ``.gz``; None if it is missing.
 
     Parameters
     ----------
     folder
-        Where to look; by default in `data_folder`, then in `fetched_folder`.
+        The folder to search; by default `data_folder`, then `fetched_folder`.
     """
     for place in (data_folder(), fetched_folder()) if folder is None else (folder,):
         for path in (place / name, place / f"{name}.gz"):
@@ -62,7 +65,7 @@ def find_file(name: str, folder: Path | None = None) -> Path | None:
 
 
 def name_of(path: Path) -> str:
-    """Return the name of a file of problems for people: its place in the folder that it belongs to."""
+    """Return the display name of a problem file: its path relative to the data folder it belongs to."""
     for folder in (data_folder(), fetched_folder(), SAMPLES.parent):
         if path.is_relative_to(folder):
             return path.relative_to(folder).as_posix()
@@ -70,21 +73,21 @@ def name_of(path: Path) -> str:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a file, whose kind its name tells (`KINDS`); compressed if its name ends in ``.gz``.
+    """Return the rows of a file in the format given by its extension (`KINDS`); ``.gz`` files are decompressed.
 
     Raises
     ------
     ParameterError
-        If there is no such file, or its name ends otherwise.
+        If the file is missing, or has another extension.
     FormatError
-        If it is damaged, naming the line.
+        If it is damaged; the message names the line.
     NotInstalledError
-        If it is in Parquet, and pyarrow is missing, which comes with datasets.
+        If it is a Parquet file and pyarrow, which datasets installs, is missing.
     """
     kind = _kind(path)
     if kind not in KINDS:
         listed = ", ".join(f"{ending} ({what})" for ending, what in KINDS.items())
-        raise ParameterError(f"{path} is of no kind that is read here; its name must end in one of {listed}")
+        raise ParameterError(f"{path} has no supported extension; its name must end in one of {listed}")
     if not path.is_file():
         raise ParameterError(f"{path} is absent; expected {KINDS[kind]}")
     if kind == ".parquet" and missing("pyarrow"):
@@ -110,7 +113,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _table_rows(path: Path, text: str, delimiter: str) -> list[Row]:
-    """Return the rows of a table in text; what stands in quotes may have several lines."""
+    """Return the rows of a CSV or TSV table; a quoted value may span several lines."""
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
@@ -122,12 +125,12 @@ def _table_rows(path: Path, text: str, delimiter: str) -> list[Row]:
             if None in row:
                 count = len(names) + len(row[None])
                 raise FormatError(
-                    f"{path}, row {len(rows) + 1}: it has {count} values, and the header {len(names)} names; "
-                    "put values that hold the delimiter in quotation marks"
+                    f"{path}, row {len(rows) + 1} has {count} values, but the header has {len(names)} names; "
+                    "put values that contain the delimiter in quotation marks"
                 )
             rows.append(row)
     except csv.Error as error:
-        raise FormatError(f"{path} is no {_kind(path)[1:].upper()}: {error}") from error
+        raise FormatError(f"{path} is not valid {_kind(path)[1:].upper()}: {error}") from error
     return rows
 
 
@@ -138,19 +141,19 @@ def _parquet_rows(path: Path) -> list[Row]:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         rows: list[Row] = parquet.read_table(BufferReader(data)).to_pylist()
     except (ArrowException, OSError, EOFError, zlib.error) as error:
-        raise FormatError(f"{path} is no Parquet: {error!s:.200}") from error
+        raise FormatError(f"{path} is not valid Parquet: {error!s:.200}") from error
     return rows
 
 
 def row_place(path: Path, index: int) -> str:
-    """Return where a row of a file that `read_rows` reads stands, from 1: its line of JSON lines, else its number."""
+    """Return the position of a row in a file, counted from 1: the line number for JSON lines, else the row number."""
     if _kind(path) not in (".jsonl", ".ndjson"):
         return f"row {index + 1}"
     return f"line {numbered_lines(_text(path))[index][0]}"
 
 
 def _kind(path: Path) -> str:
-    """Return the ending of a file's name, without that of its compression."""
+    """Return the extension of a file's name, ignoring ``.gz``."""
     return Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
 
 
@@ -158,4 +161,4 @@ def _text(path: Path) -> str:
     data = path.read_bytes()
     if path.suffix == ".gz":
         data = gzip.decompress(data)
-    return io.TextIOWrapper(io.BytesIO(data), "utf-8-sig").read()  # spreadsheets begin with a byte-order mark
+    return io.TextIOWrapper(io.BytesIO(data), "utf-8-sig").read()  # spreadsheets write a byte-order mark

@@ -1,4 +1,4 @@
-"""Tasks of one's own, declared in a TOML file: where the items are, how they are asked, how answers are judged."""
+"""User-defined tasks, declared in a TOML file: the source of their items, their prompts, and their grader."""
 
 from __future__ import annotations
 
@@ -27,45 +27,45 @@ _TABLES = {
 }
 _FIELD = re.compile(r"\{([\w.]+)\}")
 _ANSWERS = "answers"
-"""The name under which an item's secret data have all right answers, if there are several."""
+"""The key in an item's secret data that lists all right answers, if there are several."""
 
 
 class _Expression(Task):
-    """Answers are expressions in LaTeX."""
+    """Tasks whose answers are LaTeX expressions."""
 
     uses = ("reader expression",)
     instruction = "Please reason step by step, and put your final answer within \\boxed{}."
 
     def read(self, text: str) -> str | None:
-        """Return the expression in the last box, canonically."""
+        """Return the canonical form of the expression in the last box."""
         return answers.expression(text)
 
     def can_judge(self, item: Item) -> bool:
-        """Whatever stands in a box."""
+        """Return true if the answer can be read from a box."""
         return bool(self.read(f"\\boxed{{{item.answer}}}"))
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Compare as mathematics."""
+        """Return true if the two are equal as mathematics."""
         return answer is not None and answers.same(item.answer, answer)
 
 
 class _LetteredChoice(Choice):
-    """Answers are letters of as many choices as an item has."""
+    """Multiple-choice tasks whose items may differ in their number of choices."""
 
     def read_for(self, item: Item, text: str) -> str | None:
-        """Return the letter in a text."""
+        """Return the letter in a text, among those of the item's choices."""
         return self.read_letter(text, LETTERS[: len(item.data["choices"])])
 
     def read_stated(self, item: Item, text: str) -> str | None:
-        """Return the letter that a text states."""
+        """Return the letter that a text states as its answer."""
         return self.read_stated_letter(text, LETTERS[: len(item.data.get("choices", LETTERS))])
 
 
 class _Likeliest(LikelihoodTask):
-    """Answers are places of choices."""
+    """Likelihood tasks; the answer is the index of the right choice."""
 
     def context(self, item: Item) -> str:
-        """The question as it is."""
+        """Return the question unchanged."""
         return item.question
 
 
@@ -79,18 +79,18 @@ GRADERS: Mapping[str, Any] = {
 
 
 class _Declared(Task):
-    """The base of a task that a TOML file declares; the grader's class is the other base."""
+    """The base of tasks that a TOML file declares; the grader's class is the other base."""
 
     declaration: ClassVar[Mapping[str, Any]]
     folder: ClassVar[Path]
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The declaration."""
+        """The declaration; grading depends on it."""
         return self.declaration
 
     def source_of(self, split: str, folder: Path | None) -> tuple[str, Iterable[tuple[int, Row]]]:
-        """Return a file beside the declaration, or a data set of the hub."""
+        """Return the name and rows of the declared file, relative to the declaration, or of the Hub dataset."""
         items = self.declaration["items"]
         if "hub" in items:
             return str(items["hub"]), enumerate(_from_hub(items))
@@ -121,20 +121,26 @@ class _Declared(Task):
             data = {LINES: lines}
         given = list(dict.fromkeys(given))
         if len(given) > 1 and isinstance(self, LikelihoodTask):
-            raise ValueError("the answer is a list, and of the choices that are compared one alone can be right")
+            raise ValueError("the answer is a list, but only one of the compared choices can be right")
         secret = {_ANSWERS: given} if len(given) > 1 else {}
         return Item(name, question, given[0], data, secret=secret, cluster=cluster)
 
     def _after(self, answer: str) -> str:
-        """Return what of a field is the answer: what follows the declared mark."""
+        """Return the part of a field that is the answer: the text after the declared mark."""
         mark = self.declaration["items"].get("after")
         if mark is None:
             return answer
         answer = answer.rpartition(mark)[2].strip()
-        return answer.replace(",", "") if isinstance(self, Numeric) else answer  # elsewhere commas have a meaning
+        return answer.replace(",", "") if isinstance(self, Numeric) else answer  # commas matter in other answers
 
     def load(self, split: str | None = None, limit: int | None = None, folder: Path | None = None) -> list[Item]:
-        """Return the first items of the split; errors as of `Task.load`, and if a question has two right answers."""
+        """Return the first items of the split.
+
+        Raises
+        ------
+        ParameterError, FormatError
+            As `Task.load`; also FormatError if the same question has two different right answers.
+        """
         items, known = super().load(split, limit, folder), dict[tuple[str, str], Item]()
         for item in items:
             first = known.setdefault((item.question, repr(item.data)), item)
@@ -146,15 +152,15 @@ class _Declared(Task):
         return items
 
     def can_judge(self, item: Item) -> bool:
-        """Return true if each right answer is one that `correct` can compare with."""
+        """Return true if `correct` can compare answers with each right answer."""
         return all(super(_Declared, self).can_judge(one) for one in _right(item))
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Compare with each right answer."""
+        """Return true if the answer matches any of the right answers."""
         return any(super(_Declared, self).correct(one, answer) for one in _right(item))
 
     def _place(self, items: Mapping[str, Any], index: int) -> str:
-        """Return where a row stands, for messages."""
+        """Return the position of a row, for messages."""
         if "hub" in items:
             return f"{items['hub']}, row {index + 1}"
         path = self.folder / items["file"]
@@ -167,21 +173,21 @@ def read_task(path: Path) -> Task:
     Raises
     ------
     ParameterError
-        If there is no such file.
+        If the file is missing.
     FormatError
-        If it declares no task, naming the key.
+        If it does not declare a valid task; the message names the key.
     """
     if not path.is_file():
         raise ParameterError(f"{path}: there is no such file")
     try:
         found: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise FormatError(f"{path} is no TOML: {error}") from error
+        raise FormatError(f"{path} is not valid TOML: {error}") from error
     items: Any = found.get("items")
     prompt: Any = found.get("prompt", {})
     for table, value in (("", found), ("items", items), ("prompt", prompt)):
         if not isinstance(value, dict):
-            raise FormatError(f"{path}: [{table}] is missing, or no table")
+            raise FormatError(f"{path}: [{table}] is missing or is not a table")
         if unknown := set(value) - _TABLES[table]:
             problem = f"{path}: {'.'.join(filter(None, [table, min(unknown)]))} means nothing here"
             raise FormatError(unknown_name(problem, min(unknown), sorted(_TABLES[table]), "there may be"))
@@ -195,7 +201,7 @@ def read_task(path: Path) -> Task:
     needed = ["question", "answer", *["choices"] * (grader in ("choice", "likelihood"))]
     _require(path, "items", items, str, keys=[key for key in _TABLES["items"] if key in items or key in needed])
     if ("file" in items) == ("hub" in items):
-        raise FormatError(f"{path}: [items] names a file or a data set of the hub, one of the two")
+        raise FormatError(f"{path}: [items] must have either file or hub, not both")
     _require(path, "", found, str, keys=[key for key in ("name", "line", "source", "licence") if key in found])
     _require(path, "prompt", prompt, str, keys=["instruction"] if "instruction" in prompt else [])
     name = found.get("name", path.stem)
@@ -232,7 +238,7 @@ def _require(path: Path, table: str, value: Mapping[str, Any], kind: type, keys:
 def _shots(path: Path, given: Any) -> tuple[tuple[str, str], ...]:
     pairs = isinstance(given, list) and all(isinstance(shot, list) and len(shot) == 2 for shot in given)
     if not pairs or not all(isinstance(text, str) for shot in given for text in shot):
-        raise FormatError(f"{path}: prompt.shots must be a list of pairs of texts, question and answer")
+        raise FormatError(f"{path}: prompt.shots must be a list of [question, answer] pairs of strings")
     return tuple((question, answer) for question, answer in given)
 
 
@@ -243,7 +249,13 @@ def _stops(path: Path, given: Any) -> tuple[str, ...]:
 
 
 def _missing_field(key: str, template: str, row: Row) -> str:
-    """Return which field of a template a row has not, an empty text if it has all; `key` is what the template is of."""
+    """Return a message about the first field of a template that the row lacks, or an empty string.
+
+    Parameters
+    ----------
+    key : str
+        The setting that contains the template.
+    """
     for name in [template] if key == "choices" else _FIELD.findall(template):
         value: Any = row
         for part in name.split("."):
@@ -252,22 +264,22 @@ def _missing_field(key: str, template: str, row: Row) -> str:
                 return f'the row has no field {name!r:.60}, which {key} = "{template:.80}" names; it has {has:.200}'
             value = value[part]
             if value is None:
-                break  # which `_field` refuses
+                break  # `_field` raises for null
     return ""
 
 
 def _field(name: str, row: Row) -> Any:
-    """Return a field of a row; of one inside another, such as choices.text, behind a dot."""
+    """Return a field of a row; a dot reaches nested fields, as in choices.text."""
     value: Any = row
     for part in name.split("."):
         value = value[part]
         if value is None:
-            raise ValueError(f"the field {name} holds nothing: it is null, or its row of CSV is too short")
+            raise ValueError(f"the field {name} is empty: it is null, or its CSV row is too short")
     return value
 
 
 def _choices(name: str, row: Row) -> list[str]:
-    """Return the field that lists choices."""
+    """Return the field that lists the choices, as strings."""
     found = _field(name, row)
     if not isinstance(found, list) or None in found:
         raise ValueError(f"the field {name} should hold a list of choices, but holds {found!r:.80}")
@@ -275,12 +287,12 @@ def _choices(name: str, row: Row) -> list[str]:
 
 
 def _answers(template: str, row: Row) -> list[str]:
-    """Fill the template of answers: one for each element where a field that it names holds a list."""
+    """Fill the answer template: one answer for each element if a field that it names is a list."""
     lists = [name for name in dict.fromkeys(_FIELD.findall(template)) if isinstance(_field(name, row), list)]
     if not lists:
         return [_fill(template, row)]
     if len(lists) > 1:
-        raise ValueError(f"{' and '.join(lists)} are lists of answers; there may be one")
+        raise ValueError(f"{' and '.join(lists)} are lists of answers; only one field may be a list")
     found = _field(lists[0], row)
     if not found or None in found:
         raise ValueError(f"the field {lists[0]} should list right answers, but holds {found!r:.80}")
@@ -288,7 +300,7 @@ def _answers(template: str, row: Row) -> list[str]:
 
 
 def _is_whole_number(template: str, row: Row) -> bool:
-    """If true, the template of answers is one field, and that holds an integer, or a list of such."""
+    """Return true if the answer template is a single field that holds an integer or a list of integers."""
     field = _FIELD.fullmatch(template)
     value = _field(field[1], row) if field else None
     values = value if isinstance(value, list) else [value]
@@ -296,12 +308,15 @@ def _is_whole_number(template: str, row: Row) -> bool:
 
 
 def _right(item: Item) -> list[Item]:
-    """Return an item once for each right answer."""
+    """Return a copy of the item for each right answer."""
     return [replace(item, answer=answer) for answer in item.secret.get(_ANSWERS, [item.answer])]
 
 
 def _fill(template: str, row: Row, chosen: Mapping[str, Any] | None = None) -> str:
-    """Fill a template: {field} is replaced by the row's text, or the one that is chosen; its other braces stay."""
+    """Replace each {field} in a template by the row's value, or by the value in `chosen`.
+
+    Leave other braces as they are.
+    """
     given = chosen or {}
     return _FIELD.sub(lambda one: str(given[one[1]] if one[1] in given else _field(one[1], row)), template)
 
@@ -314,7 +329,7 @@ def _from_hub(items: Mapping[str, Any]) -> Iterable[Row]:
         found = load_dataset(
             items["hub"], items.get("config"), split=items.get("split", "test"), revision=items.get("revision")
         )
-    except Exception as error:  # of many kinds, with the network's among them
+    except Exception as error:  # of many types, network errors included
         raise ParameterError(f"the data set {items['hub']} cannot be loaded: {error!s:.300}") from error
     rows: Iterable[Row] = found
     return rows

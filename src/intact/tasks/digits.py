@@ -1,8 +1,7 @@
-"""Digits of numbers in groups of three from the right, for tokenizers that group them (arXiv 2402.14903).
+"""Group the digits of numbers in threes from the right, for tokenizers with multi-digit tokens (arXiv 2402.14903).
 
-A tokenizer with tokens of several digits cuts 1234567 from the left, into 123, 456 and 7. Commas make it cut numbers
-from the right, 1, 234 and 567, so that the digits of two numbers that are added stand in the same places of their
-tokens.
+A tokenizer with multi-digit tokens splits 1234567 from the left, into 123, 456 and 7. Commas make it split numbers from
+the right, into 1, 234 and 567, so that the digits of two summands line up within their tokens.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ if TYPE_CHECKING:
     from intact.text import Tokenizer
 
 DIGITS: Final = ("given", "grouped", "plain")
-"""As the data have them; in groups, with commas; without commas."""
+"""Forms of numbers: as in the data, with commas between groups, and without commas."""
 INSTRUCTIONS: Final = {
     "grouped": "Write all numbers of four digits or more with commas between groups of three digits, such as 12,345.",
     "plain": "Write all numbers without commas, such as 12345.",
 }
-"""Instructions behind a task's own, by the form, so that texts and answers have the form of the question."""
+"""Instructions appended to a task's own, by form, so that completions and answers use the same form as the question."""
 EXAMPLE: Final = (
     "A library has 12345 books and buys 2310 more. Then it sells 1200. How many books does it have in the end?",
     "It has 12345 + 2310 = 14655 books. After the sale 14655 - 1200 = 13455 are left. The answer is 13455.",
 )
-"""An example with numbers of several groups, which stands before a task's own."""
+"""An example with numbers of several groups, placed before the task's own examples."""
 _WHOLE = re.compile(r"(?<![\w.,])\d{4,}(?=(?:\.\d+)?(?!\w|[.,]\d))")
 _GROUPED = re.compile(r"(?<![\w.,])\d{1,3}(?:,\d{3})+(?!\w|,\d)")
 _YEARS: Final = range(1900, 2100)
@@ -36,7 +35,7 @@ _PROBES: Final = ("1234567", "98765", "3141")
 def write_digits(text: str, form: str) -> str:
     """Return a text with its numbers of four digits or more in a form of `DIGITS`.
 
-    Numbers from 1900 to 2099 may be years, and are not grouped. Digits behind a point stay as they are.
+    Numbers from 1900 to 2099 may be years, so they are not grouped. Digits after a decimal point are left unchanged.
 
     >>> write_digits("In 1999 she had 1234567 or 12,345.50 coins.", "grouped")
     'In 1999 she had 1,234,567 or 12,345.50 coins.'
@@ -49,9 +48,9 @@ def write_digits(text: str, form: str) -> str:
 
 
 def digit_groups(tokenizer: Tokenizer, number: str) -> tuple[str, ...]:
-    """Return the digits of each token of a number, without the tokens that have none.
+    """Return the digits in each token of a number, without tokens that have none.
 
-    The number stands behind a letter and a space, as in a text.
+    The number is encoded after a letter and a space, as it would be in a sentence.
     """
     tokens = tokenizer.encode(f"x {number}", bos=False)
     digits = (re.sub(rb"\D", b"", tokenizer.token_bytes(token)).decode() for token in tokens)
@@ -59,12 +58,12 @@ def digit_groups(tokenizer: Tokenizer, number: str) -> tuple[str, ...]:
 
 
 def check_grouping(tokenizer: Tokenizer) -> None:
-    """Raise unless commas make a tokenizer group digits from the right, and it does not do so without them.
+    """Raise unless commas, and only commas, make a tokenizer group digits from the right.
 
     Raises
     ------
     ParameterError
-        If it reads each digit alone, groups from the right by itself, or groups otherwise with commas, too.
+        If it reads digits one at a time, groups from the right without commas, or groups differently even with commas.
     """
     plain = [digit_groups(tokenizer, number) for number in _PROBES]
     right = [tuple(f"{int(number):,}".split(",")) for number in _PROBES]
@@ -77,7 +76,7 @@ def check_grouping(tokenizer: Tokenizer) -> None:
         )
     if plain == right:
         raise ParameterError(
-            f"digits=grouped changes no groups for this model: its tokenizer groups digits from the right by itself "
+            f"digits=grouped has no effect for this model: its tokenizer groups digits from the right by default "
             f"({digits}); leave it out"
         )
     if grouped != right:

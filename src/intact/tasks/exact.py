@@ -1,4 +1,4 @@
-"""Answers that are texts: compared as a whole, but for white space, capitals, quotation marks and full stops around."""
+"""Tasks whose answers are text, compared as a whole, ignoring white space, case, and surrounding punctuation."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from intact.tasks.score import answers
 from intact.tasks.task import Item, Task
 
 LINES: Final = "lines"
-"""The name under which an item's data say how many lines an answer has, if several."""
+"""The key in an item's data for the number of lines of an answer, if it has several."""
 
 _CUE = re.compile(r"\banswer\s*(?:is|was|:|=)+(?:\s*that)?[\s:*]*", re.IGNORECASE)
 _AROUND: Final = " .:*\"'“”‘’«»`"
 
 
 class Exact(Task):
-    """A task whose answers are texts of one line, or of as many as the item's data say."""
+    """A task whose answers are strings of one line, or of the number of lines given in the item's data."""
 
     version = 2
 
     def read(self, text: str) -> str | None:
-        """Return the text in the last box, or the line behind "the answer is", or else the first line."""
+        """Return the text in the last box, else the line after "the answer is", else the first line."""
         return _read(text, 1)
 
     def read_for(self, item: Item, text: str) -> str | None:
-        """Return the same, of as many lines as an answer has."""
+        """Return the same as `read`, but with as many lines as the answer has."""
         return _read(text, item.data.get(LINES, 1))
 
     def can_judge(self, item: Item) -> bool:
-        """Whatever is more than marks around nothing."""
+        """Return true if anything is left of the answer after normalisation."""
         return _normalise(item.answer) is not None
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Compare with the whole right answer."""
+        """Return true if the answer equals the whole right answer."""
         return answer is not None and answer == _normalise(item.answer)
 
 
 def count_lines(answer: str) -> int:
-    """Return the number of lines of a right answer that are not empty."""
+    """Return the number of non-empty lines in a right answer."""
     return sum(bool(line.strip()) for line in answer.splitlines())
 
 
@@ -55,7 +55,10 @@ def _read(text: str, lines: int) -> str | None:
 
 
 def _normalise(text: str) -> str | None:
-    """Return a text in NFC and small letters, without empty lines, without what stands around lines; None if empty."""
+    """Return a text in NFC, case-folded, without empty lines and without the punctuation around each line.
+
+    Return None if nothing is left.
+    """
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
     lines = [" ".join(line.split()).strip(_AROUND) for line in folded.splitlines()]
     return "\n".join(filter(None, lines)) or None

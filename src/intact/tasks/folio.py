@@ -1,4 +1,4 @@
-"""FOLIO: whether a conclusion follows from premises in plain English."""
+"""FOLIO: decide whether a conclusion follows from premises in plain English."""
 
 from intact.checkpoints.download.github import GitHubFile
 from intact.tasks.choice import Choice, with_choices
@@ -9,7 +9,7 @@ CHOICES = ("True", "False", "Uncertain")
 
 
 class Folio(Choice):
-    """Han et al. 2022, arXiv 2209.00840."""
+    """FOLIO (Han et al. 2022, arXiv 2209.00840)."""
 
     name = "folio"
     line = "whether a conclusion follows from premises in plain English"
@@ -38,7 +38,7 @@ class Folio(Choice):
     )
 
     def parse(self, row: Row, index: int) -> Item:
-        """The label is a word; its letter is the answer."""
+        """Translate the label, a word, into the letter of its choice."""
         premises = "\n".join(premise.strip() for premise in row["premises"])
         question = with_choices(f"Premises:\n{premises}\nConclusion: {row['conclusion'].strip()}", CHOICES)
         return Item(str(index), question, self.words[row["label"]])

@@ -1,4 +1,4 @@
-"""Game of 24: make 24 of four numbers."""
+"""Game of 24: combine four numbers to make 24."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EXPRESSION = re.compile(r"[\d(][\d\s()+\-*/]*[\d)]")
 
 
 class Game24(Task):
-    """As in Yao et al. 2023, arXiv 2305.10601, whose test puzzles are those ranked 901 to 1,000."""
+    """Game of 24 as in Yao et al. 2023, arXiv 2305.10601; their test puzzles are those ranked 901 to 1,000."""
 
     name = "game24"
     line = "make 24 of four numbers with + - * /"
@@ -42,16 +42,16 @@ class Game24(Task):
     )
 
     def rows(self, split: str, rows: list[Row]) -> list[tuple[int, Row]]:
-        """The test puzzles, or all."""
+        """Select the test puzzles, or all."""
         numbered = list(enumerate(rows))
         return numbered[900:1000] if split == "test" else numbered
 
     def parse(self, row: Row, index: int) -> Item:
-        """The answer is 24; the puzzle is how."""
+        """Set the answer to 24; the solution is an expression that reaches it."""
         return Item(str(index), row["Puzzles"], "24")
 
     def read(self, text: str) -> str | None:
-        """Return the last expression behind "Answer:", in a box, or at all, without spaces and without its "= 24"."""
+        """Return the last expression after "Answer:", in a box, or anywhere, without spaces and without "= 24"."""
         inside = answers.boxed(text)
         if inside is None and "\\boxed" in text:
             return None
@@ -62,7 +62,7 @@ class Game24(Task):
         return "".join(found[-1].split()) if found else None
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Each number once, and 24 exactly."""
+        """Return true if the expression uses each number once and equals 24 exactly."""
         if answer is None or evaluate(answer) != 24:
             return False
         return sorted(re.findall(r"\d+", answer)) == sorted(item.question.split())

@@ -1,4 +1,4 @@
-"""Tasks whose items are made, from a seed: as many as one likes, the same everywhere."""
+"""Tasks whose items are generated from a seed: any number of them, identical on every machine."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ T = TypeVar("T")
 
 
 class Draws:
-    """Choices that belong to a seed and a name; the same with every version of Python."""
+    """Reproducible draws for a seed and a name; they are the same in every version of Python."""
 
     def __init__(self, seed: int, *name: str | int) -> None:
         self._seed, self._name, self._count = seed, name, 0
 
     def below(self, count: int) -> int:
-        """Draw a whole number from 0 to count - 1; counts are small beside 2^64, so that all are as likely."""
+        """Draw an integer from 0 to count - 1; count is small compared with 2^64, so all values are equally likely."""
         self._count += 1
         return branch_key(self._seed, (*self._name, self._count)) % count
 
     def between(self, low: int, high: int) -> int:
-        """Draw a whole number from low to high, both included."""
+        """Draw an integer from low to high, both included."""
         return low + self.below(high - low + 1)
 
     def choice(self, values: Sequence[T]) -> T:
-        """Draw one of several."""
+        """Draw one of the values."""
         return values[self.below(len(values))]
 
     def sample(self, values: Sequence[T], count: int) -> list[T]:
-        """Several different ones, in an order of chance."""
+        """Draw distinct values, in random order."""
         left = list(values)
         return [left.pop(self.below(len(left))) for _ in range(count)]
 
 
 class Generated(Task):
-    """A task of `size` items that a seed decides; another seed, others. The first items are the same at any size."""
+    """A task of `size` items generated from a seed. The first items are the same whatever the size."""
 
     source = "made here"
     licence = "Apache-2.0"
@@ -54,12 +54,12 @@ class Generated(Task):
 
     @abstractmethod
     def make(self, index: int) -> Item:
-        """Make an item; its id says all that it depends on."""
+        """Make an item whose id includes everything that it depends on."""
 
     def source_of(self, split: str, folder: Path | None) -> tuple[str, Iterable[tuple[int, Row]]]:
-        """Numbers."""
+        """Return the task's name and an empty row for each item."""
         return self.name, ((index, {}) for index in range(self.size))
 
     def parse(self, row: Row, index: int) -> Item:
-        """Make it."""
+        """Generate the item of this index."""
         return self.make(index)

@@ -7,7 +7,7 @@ from intact.tasks.task import Item
 
 
 class GSM8K(Numeric):
-    """Cobbe et al. 2021, arXiv 2110.14168."""
+    """GSM8K (Cobbe et al. 2021, arXiv 2110.14168)."""
 
     name = "gsm8k"
     line = "grade-school word problems of two to eight steps"
@@ -32,5 +32,5 @@ class GSM8K(Numeric):
     }
 
     def parse(self, row: Row, index: int) -> Item:
-        """The answer stands behind the solution's last ``####``."""
+        """Take the number after the solution's last ``####`` as the answer."""
         return Item(str(index), row["question"], row["answer"].split("####")[1].strip().replace(",", ""))

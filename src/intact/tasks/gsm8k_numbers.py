@@ -1,4 +1,4 @@
-"""GSM8K's own problems with other numbers: as large as one likes, with answers that are computed again."""
+"""GSM8K's own problems with different numbers, as large as you like, and with recomputed answers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from intact.tasks.score import numbers
 from intact.tasks.task import Item
 
 TRIES = 500
-"""Draws of numbers after which a problem counts as one that has none of a level."""
+"""Draws of numbers before a problem counts as having no valid numbers at a level."""
 _NO_NUMBERS = "no numbers of a level leave its results whole and above 0"
 
 
 class GSM8KNumbers(ErrorKinds):
-    """In the manner of Shrestha et al. 2025, arXiv 2502.08680, with programs of annotations in place of written ones.
+    """GSM8K problems with longer numbers.
 
-    Level 0 has the data's numbers. At level 1 to 6 numbers that a step divides by are from 2 to 9, and all others have
-    up to level + 1 digits (level 1: from 2 to 99; level 2: 100 to 999; and so on). Results of steps are above 0, and
-    whole where the data's are. So the set measures whether a model carries a plan through with longer numbers in sums,
-    differences and products. It does not measure long division, nor whether numbers are plausible: a hen may lay 98,324
-    eggs a day. The problems are the same at every level of a seed: those whose solution is a program
-    (`intact.tasks.annotated`) and that have numbers of all levels.
+    The method follows Shrestha et al. 2025, arXiv 2502.08680, but derives programs from the annotations instead of
+    writing them by hand.
+
+    Level 0 keeps the numbers of the data. At levels 1 to 6, numbers that a step divides by are from 2 to 9, and all
+    others have up to level + 1 digits (level 1: from 2 to 99; level 2: 100 to 999; and so on). Results of steps are
+    positive, and whole where the original results are. The set therefore measures whether a model carries out a plan
+    with longer numbers in sums, differences and products. It does not measure long division, and the numbers need not
+    be plausible: a hen may lay 98,324 eggs a day. For a given seed, every level has the same problems: those whose
+    solution is a program (`intact.tasks.annotated`) and for which numbers were found at all levels.
     """
 
     name = "gsm8k_numbers"
@@ -45,13 +48,13 @@ class GSM8KNumbers(ErrorKinds):
         self.level, self.seed = level, seed
 
     def rows(self, split: str, rows: list[Row]) -> list[tuple[int, Row]]:
-        """Choose the rows that have a program and numbers of every level, and count the others in `left_out`."""
+        """Select the rows that have a program and numbers at every level, and count the others in `left_out`."""
         left_out = Counter[str]()
         kept = []
         for index, row in enumerate(rows):
             try:
                 found = self._versions(row, index)
-            except (KeyError, TypeError, AttributeError, IndexError):  # a damaged row, which `load` names
+            except (KeyError, TypeError, AttributeError, IndexError):  # a damaged row, which `load` reports
                 kept.append((index, row))
                 continue
             if isinstance(found, str):
@@ -62,7 +65,7 @@ class GSM8KNumbers(ErrorKinds):
         return kept
 
     def parse(self, row: Row, index: int) -> Item:
-        """The question with its numbers changed, and the answer that the program gives for them."""
+        """Replace the numbers in the question, and compute the answer for them with the program."""
         found = self._versions(row, index)
         if isinstance(found, str):
             raise ValueError(found)
@@ -78,12 +81,12 @@ class GSM8KNumbers(ErrorKinds):
 def versions(
     question: str, solution: str, answer: str, name: tuple[int, str, int]
 ) -> tuple[tuple[str, str], ...] | str:
-    """Return a problem at every level from 0 on, as question and answer, or the reason why it has none.
+    """Return a problem at every level from 0 on, as pairs of question and answer, or the reason why it has no variants.
 
     Parameters
     ----------
     name : tuple
-        The seed, the task's name and the problem's place, on which draws depend.
+        The seed, the task's name and the problem's index, on which draws depend.
     """
     found = program(question, solution, answer)
     if isinstance(found, str):
@@ -102,7 +105,7 @@ def versions(
 
 
 def _numbers(found: AnnotatedProgram, draws: Draws, level: int) -> list[int] | None:
-    """Return numbers of a level for a problem; None if none were found."""
+    """Draw numbers of a level for a problem; return None if no valid ones were found."""
     own = [number.value for number in found.numbers]
     whole = [result.denominator == 1 for result in found.results(own)]
     low, high = 10**level if level > 1 else 2, 10 ** (level + 1) - 1

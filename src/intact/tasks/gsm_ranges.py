@@ -1,7 +1,7 @@
-"""GSM-Ranges: word problems whose numbers grow, and errors of logic told from errors of arithmetic.
+"""GSM-Ranges: word problems with numbers of growing size, which separate logical errors from arithmetic errors.
 
-A text is taken at its word: its equations are computed again, each from what the ones before should have given. Where
-that leads to the right answer, only the arithmetic was wrong; where it does not, so was the way.
+The equations of a completion are recomputed in order, each from the corrected results of earlier ones. If that leads to
+the right answer, only the arithmetic was wrong; if not, the reasoning was wrong too.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ LEVELS = 6
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
 _COUNTING = re.compile(r"^[ \t#*]*(\d+)[.):]+(?=\s)|\b[Ss]tep\s+(\d+)\b", re.MULTILINE)
 _CHAIN = 64
-"""Wrong equations of a text that are put right, at most."""
+"""The maximum number of wrong equations that are corrected in a text."""
 
 
 class Template(NamedTuple):
-    """A story with numbers a, b, c of the level's size and k, a small one; its answer, and what must be positive."""
+    """A story with numbers a, b, c of the level's size and a small number k, its answer, and its positive terms."""
 
     story: str
     answer: str
@@ -84,7 +84,7 @@ TEMPLATES = (
 
 
 class ErrorKinds(Numeric):
-    """A task that distinguishes errors of logic from errors of arithmetic."""
+    """A task that distinguishes logical errors from arithmetic errors."""
 
     measures: ClassVar[dict[str, str]] = {
         "arithmetic_error": "wrong, but right once its equations are computed again",
@@ -92,7 +92,7 @@ class ErrorKinds(Numeric):
     }
 
     def measure(self, item: Item, text: str) -> dict[str, float]:
-        """Return the kind of error that a text makes."""
+        """Return the kind of error that a completion makes."""
         if self.correct(item, self.read(text)):
             return {"arithmetic_error": 0.0, "logical_error": 0.0}
         arithmetic = self.correct(item, self.read(put_right(text, item.question)))
@@ -100,7 +100,10 @@ class ErrorKinds(Numeric):
 
 
 class GSMRanges(Generated, ErrorKinds):
-    """After Shrestha et al. 2025, arXiv 2502.08680, with stories of our own. Level 1 has numbers below 100."""
+    """GSM-Ranges after Shrestha et al. 2025, arXiv 2502.08680, with stories of our own.
+
+    Level 1 has numbers below 100.
+    """
 
     name = "gsm_ranges"
     version = 2
@@ -113,7 +116,7 @@ class GSMRanges(Generated, ErrorKinds):
         self.level = level
 
     def make(self, index: int) -> Item:
-        """A story, with numbers that leave nothing negative."""
+        """Draw a story and numbers for which no intermediate result is negative."""
         draws, template = Draws(self.seed, self.name, self.level, index), TEMPLATES[index % len(TEMPLATES)]
         low, high = 10**self.level if self.level > 1 else 2, 10 ** (self.level + 1) - 1
         while True:
@@ -126,10 +129,11 @@ class GSMRanges(Generated, ErrorKinds):
 
 
 def put_right(text: str, question: str = "") -> str:
-    """Return a text with the first of its wrong equations computed again, and so on with what follows from it.
+    """Return a text with its wrong equations corrected one after the other, and their consequences with them.
 
-    A wrong result is replaced wherever it stands from there on, but for what does not follow from it: numbers that the
-    question gives, numbers of steps and lists, and all from where another equation comes to the same number rightly.
+    The wrong result is replaced wherever it occurs after its equation, unless the occurrence does not follow from it:
+    numbers given in the question are replaced only once, numbers of steps and list items never, and nothing is replaced
+    from the point where another equation correctly yields the same number.
 
     >>> put_right("3 * 4 = 13 eggs. 13 + 2 = 15. The answer is 15.")
     '3 * 4 = 12 eggs. 12 + 2 = 14. The answer is 14.'
@@ -157,7 +161,7 @@ def _sentences(text: str, start: int) -> list[tuple[int, int]]:
 
 
 def _after_equals(text: str, start: int, end: int, right: Fraction) -> int:
-    """Return the place behind the equals sign that this value follows."""
+    """Return the position after the equals sign that this value follows."""
     for match in re.finditer("=", text[start:end]):
         cut = start + match.end()
         found = numbers.numerals(text[cut:end])
@@ -167,7 +171,10 @@ def _after_equals(text: str, start: int, end: int, right: Fraction) -> int:
 
 
 def _found_again(text: str, start: int, value: Fraction) -> int:
-    """Return the place from which on a number comes of an equation that holds without it; the end if there is none."""
+    """Return the start of the first sentence in which a correct equation yields the number independently.
+
+    Return the length of the text if there is no such sentence.
+    """
     for begin, end in _sentences(text, start):
         if any(one.holds and one.right == value for one in equations(text[begin:end])):
             before = text[begin:end].partition("=")[0]
@@ -177,9 +184,9 @@ def _found_again(text: str, start: int, value: Fraction) -> int:
 
 
 def _replaced(text: str, part: tuple[int, int], wrong: Equation, once: bool) -> str:
-    """Return a text with a wrong equation's result put right in a part, the first time alone or wherever it stands.
+    """Return a text with a wrong equation's result corrected in a span: the first occurrence if `once`, else all.
 
-    Numbers that count steps or items of a list stay.
+    Numbers of steps and list items are left unchanged.
     """
     counting = {match.start(match.lastindex or 0) for match in _COUNTING.finditer(text)}
     parts, place = [], 0

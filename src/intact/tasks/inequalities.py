@@ -1,4 +1,4 @@
-"""Inequalities in the manner of IneqMath: the best constant of a bound, and the relation of two expressions."""
+"""Inequalities after IneqMath: find the best constant of a bound, or the relation between two expressions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CHOICES: Final[dict[Relation, str]] = {
     "<": "the left side is always smaller",
     "none": "none of these",
 }
-"""Relations that hold for all real numbers, and how choices write them."""
+"""Relations that hold for all real numbers, with the wording of their choices."""
 LARGEST: Final = len(NAMES)
 
 
 def _linear(draws: Draws, names: Sequence[str]) -> Polynomial:
-    """Return a linear form with small coefficients, in one variable at least."""
+    """Return a linear form with small coefficients that contains at least one variable."""
     count = len(names)
     terms = {tuple([int(j == k) for j in range(count)]): Fraction(draws.between(-2, 2)) for k in range(count)}
     terms[tuple([int(j == draws.below(count)) for j in range(count)])] = Fraction(draws.choice((1, 2, 3)))
@@ -37,7 +37,7 @@ def _linear(draws: Draws, names: Sequence[str]) -> Polynomial:
 
 
 def _squares(draws: Draws, names: Sequence[str]) -> Polynomial:
-    """Return a sum of weighted squares of linear forms, as many as there are variables."""
+    """Return a sum of weighted squares of linear forms, one for each variable."""
     total = Polynomial.of(names, {})
     for _ in names:
         root = _linear(draws, names)
@@ -56,9 +56,9 @@ def _all(names: Sequence[str]) -> str:
 
 
 class InequalityBounds(Generated, Numeric):
-    """After Sheng et al. 2025, arXiv 2506.07927 (IneqMath, bound estimation), with polynomials of degree 2 of our own.
+    """Bound estimation after Sheng et al. 2025, arXiv 2506.07927 (IneqMath), with our own polynomials of degree 2.
 
-    Each answer is proved: a sum of squares certifies that the bound holds, and a point reaches it.
+    Each answer is proved: a sum of squares certifies that the bound holds, and a point attains it.
     """
 
     name = "inequality_bounds"
@@ -75,7 +75,7 @@ class InequalityBounds(Generated, Numeric):
         self.names = _names(self.name, variables)
 
     def make(self, index: int) -> Item:
-        """Make a polynomial that has a least value, and that value."""
+        """Make a polynomial that has a minimum, with the minimum as the answer."""
         draws = Draws(self.seed, self.name, len(self.names), index)
         number = Polynomial.constant(self.names, Fraction(draws.between(-9, 9)))
         polynomial = _squares(draws, self.names) + number
@@ -86,7 +86,7 @@ class InequalityBounds(Generated, Numeric):
         return Item(name, question, str(least.value), secret={"polynomial": str(polynomial)})
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Return true if the bound holds everywhere and none is better; a decimal counts as what it says exactly."""
+        """Return true if the bound holds everywhere and cannot be improved; a decimal counts at its exact value."""
         given = None if answer is None else numbers.as_number(answer)
         polynomial = self._polynomial(item)
         return given is not None and polynomial is not None and check_bound(polynomial, Fraction(given)).best
@@ -97,9 +97,9 @@ class InequalityBounds(Generated, Numeric):
 
 
 class InequalityRelations(Generated, Choice):
-    """After Sheng et al. 2025, arXiv 2506.07927 (IneqMath, relation prediction), with polynomials of our own.
+    """Relation prediction after Sheng et al. 2025, arXiv 2506.07927 (IneqMath), with our own polynomials.
 
-    Which relation holds is decided exactly: by a sum of squares, or by a point on either side.
+    The relation is decided exactly: by a sum of squares, or by a point on either side.
     """
 
     name = "inequality_relations"
@@ -116,7 +116,7 @@ class InequalityRelations(Generated, Choice):
         self.names = _names(self.name, variables)
 
     def make(self, index: int) -> Item:
-        """Make two polynomials, their difference a sum of squares, moved up or down, turned around, or indefinite."""
+        """Make two polynomials whose difference is a sum of squares, shifted up or down and possibly negated."""
         draws = Draws(self.seed, self.name, len(self.names), index)
         kind = draws.choice(("reached", "reached", "above", "below"))
         difference = _squares(draws, self.names)

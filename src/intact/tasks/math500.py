@@ -7,7 +7,10 @@ from intact.tasks.task import Item, Task
 
 
 class Math500(Task):
-    """Hendrycks et al. 2021, arXiv 2103.03874; the 500 problems of Lightman et al. 2023, arXiv 2305.20050."""
+    """MATH-500: the 500 problems from MATH (Hendrycks et al. 2021) that Lightman et al. 2023 selected.
+
+    Sources: arXiv 2103.03874 and arXiv 2305.20050.
+    """
 
     name = "math500"
     line = "competition problems whose answers are expressions"
@@ -48,17 +51,17 @@ class Math500(Task):
     )
 
     def parse(self, row: Row, index: int) -> Item:
-        """Subject and level may be known."""
+        """Keep the subject and level as data for methods."""
         return Item(str(index), row["problem"], row["answer"], {"subject": row["subject"], "level": row["level"]})
 
     def read(self, text: str) -> str | None:
-        """Return the expression in the last box, canonically."""
+        """Return the canonical form of the expression in the last box."""
         return answers.expression(text)
 
     def read_stated(self, item: Item, text: str) -> str | None:
-        """Return the same as `read`, which takes nothing else for an answer."""
+        """Return the same as `read`, which accepts only answers in a box."""
         return self.read(text)
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Compare as mathematics."""
+        """Return true if the two are equal as mathematics."""
         return answer is not None and answers.same(item.answer, answer)

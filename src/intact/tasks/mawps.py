@@ -7,18 +7,18 @@ from intact.tasks.task import Item
 
 
 class _Mawps(Numeric):
-    """Koncel-Kedziorski et al. 2016."""
+    """MAWPS word problems (Koncel-Kedziorski et al. 2016)."""
 
     source = "MAWPS, via QwenLM/Qwen2.5-Math"
     licence = "MIT"
 
     def parse(self, row: Row, index: int) -> Item:
-        """The target is a number; whole ones lose their ``.0``."""
+        """Format the target number without a trailing ``.0``."""
         return Item(str(index), row["input"].strip(), repr(row["target"]).removesuffix(".0"))
 
 
 class AddSub(_Mawps):
-    """Additions and subtractions."""
+    """MAWPS problems with one addition or subtraction."""
 
     name = "mawps_addsub"
     line = "word problems of additions and subtractions"
@@ -35,7 +35,7 @@ class AddSub(_Mawps):
 
 
 class MultiArith(_Mawps):
-    """Two steps."""
+    """MAWPS problems with two steps."""
 
     name = "mawps_multiarith"
     line = "word problems of two steps"
@@ -52,7 +52,7 @@ class MultiArith(_Mawps):
 
 
 class SingleOp(_Mawps):
-    """One step."""
+    """MAWPS problems with one step."""
 
     name = "mawps_singleop"
     line = "word problems of one step"

@@ -1,4 +1,4 @@
-"""miniF2F: mathematics stated for a proof assistant. The statements are listed; nothing here can check proofs yet."""
+"""miniF2F: mathematics stated for a proof assistant. The problems can be listed, but proofs cannot be checked yet."""
 
 from intact.checkpoints.download.github import GitHubFile
 from intact.reason.problem import whole_text
@@ -15,7 +15,7 @@ _FILE = GitHubFile(
 
 
 class MiniF2F(Task):
-    """Zheng et al. 2021, arXiv 2109.00110; the statements in Lean 4."""
+    """miniF2F in Lean 4 (Zheng et al. 2021, arXiv 2109.00110)."""
 
     name = "minif2f"
     line = "statements in Lean 4 to be proved; listed, not judged yet"
@@ -26,23 +26,23 @@ class MiniF2F(Task):
     graded = False
 
     def rows(self, split: str, rows: list[Row]) -> list[tuple[int, Row]]:
-        """Both splits are in one file."""
+        """Select the rows of the split; both splits share one file."""
         return [(index, row) for index, row in enumerate(rows) if row.get("split", split) == split]
 
     def parse(self, row: Row, index: int) -> Item:
-        """The formal statement is the question; there is no answer but a proof."""
+        """Use the formal statement as the question; only a proof can answer it."""
         return Item(row["name"], row["header"] + row["informal_prefix"] + row["formal_statement"], "")
 
     def can_judge(self, item: Item) -> bool:
-        """Return true: nothing is compared."""
+        """Return true: there is no answer to compare with."""
         return True
 
     def read(self, text: str) -> str | None:
-        """A proof is a text."""
+        """Return the whole text: it is the proof."""
         return whole_text(text)
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Raise: nothing here can judge a proof.
+        """Raise: proofs cannot be checked here.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""miniF2F for Rocq: mathematics to be proved, judged by Rocq itself."""
+"""miniF2F for Rocq: statements to be proved, with proofs checked by Rocq itself."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from intact.tools.prove.assistants import find_assistant
 from intact.tools.prove.assistants.base import AssistantLimits
 
 HEADER: Final = "Require Import Lia Lra Psatz Field Ring.\n"
-"""Automatic tactics; it stands before the statement's own header, which so says last what notations mean."""
+"""Imports for automatic tactics.
+
+They precede the statement's own header, so the statement's notations take precedence.
+"""
 LIMITS: Final = AssistantLimits(120.0)
 _ENDING: Final = re.compile(r"\s*\bProof\.\s*(?:(?:Admitted|Abort)\.)?\s*$")
 _BLOCK: Final = re.compile(r"```[^\n]*\n(.*?)(?:```|$)", re.DOTALL)
 
 
 class MiniF2FRocq(Task):
-    """Zheng et al. 2021, arXiv 2109.00110; the statements in Rocq by LLM4Rocq."""
+    """miniF2F (Zheng et al. 2021, arXiv 2109.00110) with the Rocq statements of LLM4Rocq."""
 
     name = "minif2f_rocq"
     line = "statements in Rocq to be proved, judged by Rocq"
@@ -29,29 +32,29 @@ class MiniF2FRocq(Task):
     instruction = "Write the tactics of its proof, in a block of code."
 
     def parse(self, row: Row, index: int) -> Item:
-        """The statement is the question; an answer is a proof."""
+        """Use the statement as the question; the answer is a proof."""
         statement = _ENDING.sub("", row["statement"].replace("From Stdlib", "From Coq")).strip()
         return Item(row["name"], f"```coq\n{HEADER}{statement}\n```", "", secret={"statement": statement})
 
     def can_judge(self, item: Item) -> bool:
-        """Return true: the judge needs no answer to compare with."""
+        """Return true: the judge has no reference answer to compare with."""
         return True
 
     def read(self, text: str) -> str | None:
-        """Return the tactics in a text: of its last block of code, or of all of it where it has none."""
+        """Return the tactics in the last code block of a text, or in the whole text if it has no code block."""
         rocq = find_assistant("rocq")
         blocks = _BLOCK.findall(text)
         return rocq.join(rocq.split(blocks[-1] if blocks else text)) or None
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Return true if Rocq accepts the proof, and the header leaves the statement as it is.
+        """Return true if Rocq accepts the proof, and `HEADER` does not change the statement.
 
         Raises
         ------
         NotInstalledError
-            If Rocq is not here.
+            If Rocq is not installed.
         UndecidedError
-            If a limit ended the check.
+            If the check ran into a limit.
         """
         rocq, statement = find_assistant("rocq"), item.secret.get("statement")
         if (reason := rocq.missing()) is not None:

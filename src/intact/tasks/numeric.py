@@ -37,26 +37,32 @@ SHOTS = (
 
 
 class Numeric(Task):
-    """A task whose answers are numbers; they are right up to the digits that the data give."""
+    """A task whose answers are numbers, compared to the precision given in the data."""
 
     instruction = "Please reason step by step, and put the final number within \\boxed{}."
     shots: ClassVar[tuple[tuple[str, str], ...]] = SHOTS
     uses = ("reader number",)
 
     def read(self, text: str) -> str | None:
-        """Return the number that a text answers with."""
+        """Return the number that a text gives as its answer."""
         return answers.number(text)
 
     def read_stated(self, item: Item, text: str) -> str | None:
-        """Return the number in a box, behind ``####`` or behind "the answer is"; the last number alone is none."""
+        """Return the number in a box, after ``####`` or after "the answer is".
+
+        The last number of the text is not a fallback.
+        """
         return answers.stated_number(text)
 
     def can_judge(self, item: Item) -> bool:
-        """A number."""
+        """Return true if the answer is a number."""
         return numbers.as_number(item.answer) is not None
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Compare as numbers, with a slack of one in a hundred thousand where the right one is rounded."""
+        """Return true if the numbers are equal.
+
+        If the right answer has more than three decimals, a relative error of 1 in 100,000 is allowed.
+        """
         given = None if answer is None else numbers.as_number(answer)
         right = numbers.as_number(item.answer)
         if given is None or right is None:

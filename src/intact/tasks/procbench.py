@@ -1,4 +1,4 @@
-"""Long procedures, spelled out: whether a model does every step, and nothing else."""
+"""Long procedures, spelled out: they test whether a model carries out every step and nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from intact.tasks.score import answers
 from intact.tasks.task import Item
 
 Words: TypeAlias = tuple[str, ...]
-"""A state: symbols in a row."""
+"""A state: a row of symbols."""
 
 _STEP = re.compile(r"^\W*Step\s+(\d+)\W*[:.]\W*(.*)$", re.MULTILINE | re.IGNORECASE)
 _FINAL = re.compile(r"Final\W*:\W*(.*)", re.IGNORECASE)
@@ -70,7 +70,7 @@ OPERATIONS: tuple[Callable[[Words, Draws], tuple[str, Words]], ...] = (
 
 
 class ProcBench(Generated):
-    """In the manner of Fujisawa et al. 2024, arXiv 2410.03117, with procedures of our own on a row of letters."""
+    """Our own procedures on a row of letters, in the manner of ProcBench (Fujisawa et al. 2024, arXiv 2410.03117)."""
 
     name = "procbench"
     line = "procedures of many steps (steps=5) on a row of letters, to be followed to the letter"
@@ -102,7 +102,7 @@ class ProcBench(Generated):
         self.steps, self.letters = steps, letters
 
     def make(self, index: int) -> Item:
-        """A procedure, with the states that it goes through."""
+        """Make a procedure, with the states that it passes through."""
         draws = Draws(self.seed, self.name, self.steps, self.letters, index)
         state: Words = tuple(draws.sample(_LETTERS, self.letters))
         lines, states = [f"Begin with: {' '.join(state)}"], []
@@ -114,7 +114,7 @@ class ProcBench(Generated):
         return Item(name, "\n".join(lines), states[-1], {"steps": self.steps}, secret={"states": states})
 
     def read(self, text: str) -> str | None:
-        """Return what stands behind the last "Final:", in a box, or at the last step."""
+        """Return the text after the last "Final:", else in a box, else of the last step."""
         found = _FINAL.findall(text)
         boxed = answers.boxed(text)
         steps = _STEP.findall(text)
@@ -122,7 +122,7 @@ class ProcBench(Generated):
         return _canonical(answer) or None
 
     def measure(self, item: Item, text: str) -> dict[str, float]:
-        """Return how far the steps are right."""
+        """Return how many leading steps are right, as a share, and whether all of them are."""
         states = [_canonical(state) for _, state in _STEP.findall(text)]
         right: list[str] = item.secret["states"]
         good = 0
@@ -132,5 +132,5 @@ class ProcBench(Generated):
 
 
 def _canonical(state: str) -> str:
-    """Return symbols with one space between them, however they were separated."""
+    """Return the symbols separated by single spaces."""
     return " ".join(re.findall(r"[a-z]", state.partition("\n")[0].lower()))

@@ -1,4 +1,4 @@
-"""Tasks whose answers are Python functions, judged by tests in the sandbox."""
+"""Tasks whose answers are Python functions, judged by running tests in the sandbox."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from intact.tasks.task import Item, Task
 class Programs(Task):
     """A task whose answers are programs.
 
-    An item's data hold `before` (the head of the function and what stands above it), its name `entry`, public `tests`.
+    An item's data contain `before` (the head of the function and everything above it), the function's name `entry`, and
+    the public `tests`.
 
     Attributes
     ----------
     longer : mapping
-        How many times the usual steps and time (`code.TESTING`) an item's programs have, by the row's own name, where
-        the model solution takes more than a tenth of the usual.
+        Factors for the default step and time limits (`code.TESTING`), by the row's own name, for items whose model
+        solution takes more than a tenth of the default.
     """
 
     longer: ClassVar[Mapping[str, int]] = {}
@@ -30,30 +31,30 @@ class Programs(Task):
     uses = ("programs",)
 
     def read(self, text: str) -> str | None:
-        """Return the program in a text."""
+        """Return the program in a text, in canonical form."""
         found = code.extract(text)
         return None if found is None else code.canonical(found)
 
     def read_for(self, item: Item, text: str) -> str | None:
-        """Return the program in a text, whole: with the head of the function where the text only continued it."""
+        """Return the complete program in a text, with the function's head added if the text only continues it."""
         found = code.extract(text, item.data["entry"])
         return None if found is None else code.canonical(code.complete(found, item.data["before"], item.data["entry"]))
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The limits that decide: of the steps, of memory, of output."""
+        """The limits that can decide a verdict: on steps, memory and output."""
         limits = code.TESTING
         return {
             "steps": limits.steps, "longer": dict(self.longer), "memory": limits.memory, "output": limits.output,
         }  # fmt: skip
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Run the hidden tests.
+        """Return true if the program passes the hidden tests.
 
         Raises
         ------
         SandboxError
-            If nothing here would keep the program in.
+            If no sandbox is available to confine the program.
         UndecidedError
             If the program ran out of time before it ran out of steps.
         """
@@ -62,7 +63,7 @@ class Programs(Task):
 
 
 class HumanEval(Programs):
-    """Chen et al. 2021, arXiv 2107.03374. Public tests are the docstring's examples."""
+    """HumanEval (Chen et al. 2021, arXiv 2107.03374). The public tests are the docstring's examples."""
 
     name = "humaneval"
     line = "Python functions from their docstrings"
@@ -82,7 +83,7 @@ class HumanEval(Programs):
     instruction = "Write the whole function in one Python code block."
 
     def parse(self, row: Row, index: int) -> Item:
-        """The prompt is the function's head with its docstring."""
+        """Use the prompt, the function's head with its docstring, as the question."""
         prompt, entry = row["prompt"], row["entry_point"]
         public = {"before": prompt, "entry": entry, "tests": code.doctests(prompt)}
         tests = f"{row['test']}\ncheck({entry})"
@@ -91,16 +92,16 @@ class HumanEval(Programs):
         )
 
     def chat(self, item: Item) -> Prompt:
-        """Ask for the whole function."""
+        """Return the prompt that asks for the whole function."""
         return (("user", f"Complete this function:\n\n```python\n{item.question}```\n\n{self.instruction}"),)
 
     def base(self, item: Item, shots: int | None = None) -> Prompt:
-        """The head itself, to be continued."""
+        """Return the function's head itself, to be continued."""
         return item.question
 
 
 class MBPP(Programs):
-    """Austin et al. 2021, arXiv 2108.07732; the sanitised part. The first of three tests is public."""
+    """The sanitised part of MBPP (Austin et al. 2021, arXiv 2108.07732). The first of three tests is public."""
 
     name = "mbpp"
     line = "small Python functions from a sentence and a test"
@@ -120,7 +121,7 @@ class MBPP(Programs):
     instruction = "Write the function in one Python code block."
 
     def parse(self, row: Row, index: int) -> Item:
-        """The function's name stands in the head of the model solution."""
+        """Take the function's name from the head of the model solution."""
         head = row["code_header"].strip()
         found = re.search(r"def\s+(\w+)", head)
         if found is None:
@@ -133,10 +134,10 @@ class MBPP(Programs):
         return Item(str(index), row["prompt"].strip(), row["code"], public, secret={"tests": tests})
 
     def chat(self, item: Item) -> Prompt:
-        """The sentence and the public test, which tells the name and the arguments."""
+        """Return a prompt with the description and the public test, which shows the function's name and arguments."""
         return (("user", f"{item.question}\n\nIt must pass this test:\n{item.data['shown']}\n\n{self.instruction}"),)
 
     def base(self, item: Item, shots: int | None = None) -> Prompt:
-        """The head with sentence and test as its docstring, to be continued."""
+        """Return the function's head, with the description and the test as its docstring, to be continued."""
         before: str = item.data["before"]
         return before

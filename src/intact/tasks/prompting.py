@@ -1,7 +1,7 @@
-"""Prompt types: steps of reasoning, an answer alone, or steps that are checked (after arXiv 2502.07191).
+"""Prompt types: step-by-step reasoning, a direct answer, or steps with reflection (after arXiv 2502.07191).
 
-Bag of Tricks compares these three, each with examples of its own for each task. Here a type rewrites the instruction
-and the examples of any task that asks for reasoning, so that problems, formats of answers and graders stay the same.
+Bag of Tricks compares these three types, with separate examples for each task and type. Here a type rewrites the
+instruction and the examples of any task that asks for reasoning, so problems, answer formats and graders stay the same.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from intact.reason.problem import Problem
 from intact.tasks.task import Item, Style, Task
 
 REASONING: Final = "Please reason step by step, and "
-"""The opening of the instruction of each task that asks for reasoning; how to write the answer stands behind it."""
+"""The opening of the instruction of every task that asks for reasoning, followed by the format of the answer."""
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 _CHECK = "Reflection: this follows from the question and from what stands before it."
 
 
 class PromptType(NamedTuple):
-    """A way to ask.
+    """A prompt type.
 
     Attributes
     ----------
     opening : str
-        Text in place of `REASONING`, for chat models.
+        The replacement for `REASONING` in prompts for chat models.
     task : str
-        The first line of the prompt of a model that continues texts.
+        The first line of the prompt for base models.
     example : callable
-        Makes the answer of an example out of its sentences, the last of which states the answer.
+        Makes the answer of an example from its sentences, the last of which states the answer.
     """
 
     opening: str
@@ -63,11 +63,11 @@ PROMPTS: Final[dict[str, PromptType | None]] = {
         _with_checks,
     ),
 }
-"""Prompt types by name; the first is the default, in which tasks are asked as they are written."""
+"""Prompt types by name; the first is the default and leaves tasks unchanged."""
 
 
 def check_prompt(task: Task, kind: str) -> None:
-    """Raise ParameterError if there is no such prompt type, or the task cannot be asked in it."""
+    """Raise ParameterError if there is no such prompt type, or the task does not support it."""
     if kind not in PROMPTS:
         *others, last = PROMPTS
         raise ParameterError(f"{task.name}: prompt must be {', '.join(others)} or {last}, got {kind!r}")
@@ -76,7 +76,7 @@ def check_prompt(task: Task, kind: str) -> None:
 
 
 def problem_of(task: Task, item: Item, kind: str, style: Style, seed: int, shots: int | None) -> Problem:
-    """Return an item as methods see it, in a prompt type of `PROMPTS`."""
+    """Return an item as methods see it, with a prompt type of `PROMPTS` applied."""
     found = PROMPTS[kind]
     if found is None:
         return task.problem(item, style, seed, shots)

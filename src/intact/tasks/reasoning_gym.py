@@ -1,8 +1,9 @@
-"""Reasoning Gym: a hundred kinds of problems, made from any seed, each with a judge of its own.
+"""Reasoning Gym: about a hundred kinds of problems, generated from any seed, each kind with its own judge.
 
-Some of these judges evaluate an answer as Python, and some take as long as an answer makes them. So they work in a
-process with limits, which refuses what does more than calculate (`intact.tasks.score.gym_worker`). Items are made there
-too: some depend on the order of sets, or on Python's shared random generator, which have fixed seeds there.
+Some of these judges evaluate an answer as Python, and some take arbitrarily long for a hostile answer. They run in a
+process with limits, which rejects answers that do more than calculate (`intact.tasks.score.gym_worker`). Items are
+generated there too: some depend on the order of sets or on Python's shared random generator, and the process fixes
+both.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from intact.tasks.task import Item
 
 DATASET = "gsm_symbolic"
 MAKING: Final = 600
-"""Processor time to make an item, in seconds; some take several."""
+"""CPU time limit for generating an item, in seconds; some take several."""
 
 _gym: Final = WorkerProcess(
     Path(intact.tasks.score.__path__[0], "gym_worker.py"),
@@ -35,7 +36,10 @@ _gym: Final = WorkerProcess(
 
 
 class ReasoningGym(Generated):
-    """Stojanovski et al. 2025, arXiv 2505.24760. An answer is right if its own judge gives it full marks."""
+    """Reasoning Gym (Stojanovski et al. 2025, arXiv 2505.24760).
+
+    An answer is right if the dataset's own judge gives full marks.
+    """
 
     name = "reasoning_gym"
     line = "problems of a hundred kinds (dataset=gsm_symbolic), made from any seed"
@@ -54,12 +58,12 @@ class ReasoningGym(Generated):
         self.dataset = dataset
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the entries behind, which are made again where they are needed."""
+        """Omit the cached entries, which are generated again where they are needed."""
         return {name: value for name, value in vars(self).items() if name != "_entries"}
 
     @cached_property
     def _entries(self) -> dict[int, dict[str, str]]:
-        """The entries made so far, as `intact.tasks.score.gym_worker.make` gives them."""
+        """The entries generated so far, as returned by `intact.tasks.score.gym_worker.make`."""
         return {}
 
     @property
@@ -78,23 +82,26 @@ class ReasoningGym(Generated):
             if self.dataset not in known:
                 problem = f"reasoning-gym has no data set {self.dataset!r:.60}"
                 raise ParameterError(unknown_name(problem, self.dataset, known, "it has")) from None
-            raise ParameterError(f"reasoning-gym's {self.dataset} makes no item {index}: {error}") from None
+            raise ParameterError(f"reasoning-gym's {self.dataset} cannot make item {index}: {error}") from None
         return self._entries[index]
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The version whose judge it is."""
+        """The version of reasoning-gym, whose judges decide, and the dataset."""
         from importlib.metadata import version
 
         return {"reasoning-gym": version("reasoning-gym"), "dataset": self.dataset}
 
     def make(self, index: int) -> Item:
-        """An entry."""
+        """Make an item from an entry of the dataset."""
         entry = self._entry(index)
         return Item(f"{self.dataset}-{self.seed}-{index}", entry["question"].strip(), entry["answer"])
 
     def read(self, text: str) -> str | None:
-        """Return what stands in the last box, or in the rest of the line behind "the answer is"; a number as one."""
+        """Return the content of the last box, or the rest of the line after "the answer is".
+
+        Numbers are returned in canonical form.
+        """
         text_answer = answers.boxed(text)
         if text_answer is None and "\\boxed" not in text:
             text_answer = text.rpartition("nswer is")[2].strip(" :").partition("\n")[0] if "nswer is" in text else None
@@ -104,11 +111,14 @@ class ReasoningGym(Generated):
         return (numbers.canonical(value) if value is not None else text_answer.strip().rstrip(".").strip()) or None
 
     def can_judge(self, item: Item) -> bool:
-        """Its own judge says."""
+        """Return true: the dataset's own judge decides."""
         return True
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Full marks; an answer that the judge may not evaluate, or not within the child's limits, has none."""
+        """Return true if the judge gives full marks.
+
+        Answers that it must not evaluate, or that reach a limit, get none.
+        """
         index = int(item.id.rpartition("-")[2])
         if answer is None:
             return False

@@ -10,7 +10,7 @@ from intact.tasks.task import Item
 
 
 class SVAMP(Numeric):
-    """Patel et al. 2021, arXiv 2103.07191."""
+    """SVAMP (Patel et al. 2021, arXiv 2103.07191)."""
 
     name = "svamp"
     line = "word problems of one step, varied so that shallow reading fails"
@@ -28,7 +28,7 @@ class SVAMP(Numeric):
     }
 
     def parse(self, row: Row, index: int) -> Item:
-        """The question is the story's last sentence."""
+        """Append the question to the story."""
         body = row["Body"].strip()
         story = body if body.endswith((".", "?", "!")) else f"{body}."
         answer = numbers.canonical(Fraction(repr(row["Answer"])))

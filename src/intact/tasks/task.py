@@ -1,4 +1,4 @@
-"""The interface of tasks: problems as data, a way to ask them, a way to read answers, and a judge."""
+"""The task interface: problems as data, prompts, the reading of answers, and a judge."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Item:
     Attributes
     ----------
     id : str
-        Its permanent name, such as ``gsm8k/test/17``; draws depend on it.
+        A permanent name, such as ``gsm8k/test/17``; random draws depend on it.
     question : str
         The text of the question.
     answer : str
-        The right answer, as the data have it.
+        The right answer, as given in the data.
     data : mapping
-        Data for methods, such as public tests. Never the answer.
+        Data that methods may use, such as public tests. Never the answer.
     secret : mapping
-        Data for the judge alone, such as hidden tests.
+        Data for the judge only, such as hidden tests.
     cluster : str
-        The name of what it shares with other items, such as a passage; empty if nothing. Intervals take the items of
-        one cluster together.
+        The name of something shared with other items, such as a passage; empty if there is nothing. Confidence
+        intervals treat the items of a cluster together.
     """
 
     id: str
@@ -53,42 +53,42 @@ class Item:
 
 
 class Task(ABC):
-    """A set of problems.
+    """A set of problems with its prompts and its judge.
 
     Attributes
     ----------
     name : str
         Its name on the command line.
     line : str
-        A description in one line.
+        A one-line description.
     source, licence : str
         Origin and licence of the data.
     files : mapping
-        The file of each split, in the folder of the data; the first split is the usual one.
+        The file of each split in the data folder; the first split is the default.
     upstream : mapping
-        The file of each split as its authors publish it, where ``intact tasks NAME --fetch`` can fetch it.
+        The published file of each split, for ``intact tasks NAME --fetch``.
     instruction : str
-        Text for a chat model after the question.
+        Text after the question for chat models.
     shots : tuple
-        Questions with model answers, for models that only continue texts. They are never from the data.
+        Questions with model answers, as examples for base models. They never come from the data.
     stops : tuple of str
-        Texts that end an answer of such a model.
+        Stop strings for base models.
     measures : mapping
-        Measures of an answer besides its being right, each with a description in one line (`measure`).
+        Metrics of a completion besides accuracy (`measure`), each with a one-line description.
     extra : str
-        The extra of this package that it needs, such as ``reasoning-gym``.
+        The optional dependency group of this package that the task needs, such as ``reasoning-gym``.
     graded : bool
-        If false, nothing here can judge its answers.
+        If false, answers cannot be judged here.
     called : str
-        The text that finds it, if that is not its name.
+        The text that selects the task on the command line, if that is not its name.
     version : int
-        Raise it when the task reads, judges or makes something else than before (`intact.solving.receipts.versions`).
+        Increment it when the task reads, judges or generates differently (`intact.solving.receipts.versions`).
     uses : tuple of str
-        Shared parts that it uses and that have a version of their own, such as ``reader number``.
+        Shared parts that the task uses and that have versions of their own, such as ``reader number``.
     libraries : tuple of str
-        Libraries that decide what it makes or judges.
+        Libraries that affect what it generates or how it judges.
     left_out : mapping
-        The numbers of problems that the last `load` left out, by the reason.
+        The number of problems that the last `load` left out, by reason.
     """
 
     name: ClassVar[str]
@@ -111,29 +111,33 @@ class Task(ABC):
 
     @abstractmethod
     def parse(self, row: Row, index: int) -> Item:
-        """Make an item of a row; its id is the row's own, or the index."""
+        """Make an item from a row; its id is the row's own, or else the index."""
 
     @abstractmethod
     def read(self, text: str) -> str | None:
-        """Return the canonical answer in a text, or None; texts with the same answer give the same."""
+        """Return the canonical answer in a text, or None; equivalent answers must give the same string."""
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Return true if an answer, as `read` returns it, is right: by default, if it is the item's. None never is.
+        """Return true if an answer as returned by `read` is right; by default, if it equals the item's.
+
+        None is never right.
 
         Raises
         ------
         UndecidedError
-            If a safety net on time or memory ended the judging.
+            If a time or memory limit stopped the judge.
         """
         return answer == item.answer
 
     def grade(self, item: Item, answer: str | None) -> bool | None:
-        """Return true if an answer is right, or None if that is undecided. Graders call this, not `correct`.
+        """Return true if an answer is right, or None if the verdict is undecided.
 
-        A verdict is undecided if a limit on this machine's time or memory ended the judging before there was one: a
-        faster machine, or this one on another day, may find it. `correct` reports this by raising `UndecidedError`, or
-        by returning False after a worker reached a limit (`intact.tasks.score.judging.note`). The caller counts None
-        neither as right nor as wrong, and stores no verdict, so that a later run tries again.
+        Graders call this method, not `correct`.
+
+        A verdict is undecided if a time or memory limit of this machine stopped the judge first: a faster machine, or
+        the same one on another day, may reach a verdict. `correct` reports this by raising `UndecidedError`, or by
+        returning False after a worker reached a limit (`intact.tasks.score.judging.note`). The caller counts None as
+        neither right nor wrong and stores no verdict, so a later run tries again.
         """
         with noting() as abandoned:
             try:
@@ -147,19 +151,19 @@ class Task(ABC):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Return the settings that its judge depends on besides its code, as JSON values."""
+        """The settings that its judge depends on besides its code, as JSON values."""
         return {}
 
     def measure(self, item: Item, text: str) -> dict[str, float]:
-        """Return the values of `measures` for an answer's text."""
+        """Return the values of `measures` for a completion."""
         return {}
 
     def rows(self, split: str, rows: list[Row]) -> list[tuple[int, Row]]:
-        """Choose the rows of a split, with their places in the file."""
+        """Select the rows of a split, with their indices in the file."""
         return list(enumerate(rows))
 
     def source_of(self, split: str, folder: Path | None) -> tuple[str, Iterable[tuple[int, Row]]]:
-        """Return the name of the file of a split, and its rows with their numbers."""
+        """Return the file name of a split, and its rows with their indices."""
         given = folder or data_folder()
         path = given if given.is_file() else find_file(self.files[split], folder)
         if path is None:
@@ -171,14 +175,14 @@ class Task(ABC):
         return str(path), self.rows(split, read_rows(path))
 
     def origin(self, split: str) -> str:
-        """Return, for a message, how to get the file of a split."""
+        """Return a hint for messages on how to get the file of a split."""
         if (file := self.upstream.get(split)) is None:
             return f"get it from {self.source} and put it there"
         return f"`intact tasks {self.name} --fetch` fetches it from {file.repo} ({file.bytes / 1e6:.2f} MB)"
 
     @classmethod
     def has_sample(cls, split: str) -> bool:
-        """Return true if the package has a sample of a split."""
+        """Return true if the package ships a sample of a split."""
         return bool(cls.files[split]) and not cls.called and find_file(cls.files[split], SAMPLES) is not None
 
     def load(self, split: str | None = None, limit: int | None = None, folder: Path | None = None) -> list[Item]:
@@ -189,17 +193,17 @@ class Task(ABC):
         split
             The split; by default the first one.
         limit
-            Return at most so many items; by default all.
+            Maximum number of items; by default all.
         folder
-            The folder of the data; by default `data_folder`, then that of fetched files. A file is read as it is.
+            The data folder; by default `data_folder`, then the folder of fetched files. It may also be a file.
 
         Raises
         ------
         ParameterError
-            If there is no such split, or its file is absent.
+            If there is no such split, or its file is missing.
         FormatError
-            If the file is damaged, holds nothing or no such data, two items of one name, or an answer that the judge
-            cannot read.
+            If the file is damaged, empty or of another kind, or has two items with the same id or an answer that the
+            judge cannot read.
         """
         split = split or next(iter(self.files))
         if split not in self.files:
@@ -215,7 +219,7 @@ class Task(ABC):
                 raise
             except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
                 why = error if type(error) is ValueError else repr(error)
-                raise FormatError(f"{where}: item {index} is no problem of {self.name}: {why}") from error
+                raise FormatError(f"{where}: item {index} is not a valid {self.name} problem: {why}") from error
             name = f"{self.name}/{split}/{item.id}"
             if name in items:
                 raise FormatError(f"{where}: item {index} has the identifier {item.id!r} of an earlier one")
@@ -225,11 +229,11 @@ class Task(ABC):
                 )
             items[name] = replace(item, id=name)
         if not items:
-            raise FormatError(f"{where} holds no problem of {self.name}")
+            raise FormatError(f"{where} contains no {self.name} problem")
         return list(items.values())
 
     def can_judge(self, item: Item) -> bool:
-        """Return true if the right answer is one that `correct` can compare with."""
+        """Return true if `correct` can compare answers with the right answer."""
         return bool(item.answer)
 
     def chat(self, item: Item) -> Prompt:
@@ -238,26 +242,26 @@ class Task(ABC):
         return (("user", question),)
 
     def base(self, item: Item, shots: int | None = None) -> Prompt:
-        """Return the prompt for a model that continues texts, after a few examples."""
+        """Return the prompt for a base model, preceded by a few examples."""
         examples = "".join(f"Question: {question}\nAnswer: {answer}\n\n" for question, answer in self.shots[:shots])
         return f"{examples}Question: {item.question}\nAnswer:"
 
     def read_for(self, item: Item, text: str) -> str | None:
-        """Return the canonical answer in a text to this item, of which it may use `data` alone.
+        """Return the canonical answer in a text to this item; of the item, use only `data`.
 
-        A receipt holds no more of an item, and of its data only what was used.
+        A receipt contains nothing else of an item, and only those data that were used.
         """
         return self.read(text)
 
     def read_stated(self, item: Item, text: str) -> str | None:
-        """Return the canonical answer that a text states as such, or None: of texts that were cut, on request.
+        """Return the canonical answer that a text explicitly states, or None; used for truncated texts, on request.
 
         Raises
         ------
         ParameterError
-            If the task does not tell such answers from others.
+            If the task cannot tell stated answers from others.
         """
-        raise ParameterError(f"{self.name} does not tell stated answers from others, so that it takes no cut=stated")
+        raise ParameterError(f"{self.name} cannot tell stated answers from others, so it does not support cut=stated")
 
     def problem(self, item: Item, style: Style = "chat", seed: int = 0, shots: int | None = None) -> Problem:
         """Return an item as methods see it: without its answer.
@@ -265,7 +269,7 @@ class Task(ABC):
         Parameters
         ----------
         shots
-            Examples before the question: by default none for a chat model, all for one that continues texts.
+            Number of examples before the question: by default none for a chat model and all for a base model.
         """
         prompt: Prompt
         if style == "chat":
@@ -282,12 +286,15 @@ class Task(ABC):
 
 
 def _name_of(value: Any) -> str | None:
-    """Return the name of a task's class; classes without a name of their own are shared parts of tasks."""
+    """Return the name of a task class.
+
+    Return None for classes without a name of their own, which are shared bases of tasks.
+    """
     return vars(value).get("name") if isinstance(value, type) and issubclass(value, Task) else None
 
 
 TASKS: Final[Registry[type[Task]]] = Registry("intact.tasks", "intact.tasks", _name_of)
-"""The classes of tasks by name: those of this package's files, and of other packages' entry points."""
+"""Task classes by name: those in this package, and those of other packages' entry points."""
 
 
 def all_tasks() -> dict[str, Task]:
@@ -301,7 +308,7 @@ def find_task(name: str) -> Task:
     Raises
     ------
     ParameterError
-        If there is none, naming those that there are.
+        If there is no such task; the message lists those that exist.
     PluginError
         If another package provides it and cannot be loaded.
     """

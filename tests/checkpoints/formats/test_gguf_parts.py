@@ -88,7 +88,7 @@ def test_a_part_of_a_model_in_more_files_is_refused(parts):
 
 def test_a_part_under_the_name_of_a_whole_file_is_refused(parts):
     other = parts[0].rename(parts[0].with_name("tiny.gguf"))
-    with pytest.raises(FormatError, match="split into 3 files; expected a single file, or all of them beside"):
+    with pytest.raises(FormatError, match="split into 3 files; expected a single file, or all of them in one folder"):
         open_checkpoint(other)
 
 

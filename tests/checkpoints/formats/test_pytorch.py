@@ -90,19 +90,19 @@ class Evil:
     [
         (pickle.dumps({"w": Evil()}, 2), r"it names '__builtin__ exec', which no state dict"),
         (pickle.dumps({"w": Evil()}, 4), r"it has the instruction FRAME"),
-        (pickle.dumps({"w": 3}, 2), "'w' is no tensor"),
+        (pickle.dumps({"w": 3}, 2), "'w' is not a tensor"),
         (pickle.dumps([1], 2), "the instruction EMPTY_LIST"),
-        (pickle.dumps({3: None}, 2), "a dictionary whose keys are no texts"),
+        (pickle.dumps({3: None}, 2), "a dictionary whose keys are not strings"),
         (b"\x80\x02K\x01.", "it holds no dictionary"),
         (b"\x80\x02}}.", "too many values"),
         (b"\x80\x02h\x07.", "7"),
         (b"\x80\x02t.", "pop from empty list"),
-        (b"\x80\x02)R.", "takes what is not there"),
-        (b"\x80\x02((\x85.", "takes what is not there"),
+        (b"\x80\x02)R.", "takes more values than the stack holds"),
+        (b"\x80\x02((\x85.", "takes more values than the stack holds"),
         (b"\x80\x02}", "pickle exhausted"),
-        (b"\x80\x02K\x01Q.", "what is no storage"),
+        (b"\x80\x02K\x01Q.", "something that is not a storage"),
         (b"\x80\x02(" + text("storage") + name("collections OrderedDict") + text("0") + text("cpu") + b"K\x00tQ.",
-         "a storage of no known class"),
+         "a storage of an unknown class"),
         (b"\x80\x02" + name("collections OrderedDict") + b"(K\x01tR.", "OrderedDict with other arguments"),
         (b"\x80\x02" + name("torch._utils _rebuild_tensor_v2") + numbers((1, 2, 3, 4)) + b"R.", "with other arguments"),
         (b"\x80\x02" + name("torch.nn.modules.linear Linear") + b")R.", "it names 'torch.nn.modules.linear Linear'"),
@@ -159,7 +159,7 @@ def test_other_archives_and_formats_are_refused(tmp_path: Path) -> None:
     files = {"data.pkl": state_dict({"w": ONE}), "data/0": VALUES}
     path = tmp_path / "a.bin"
     path.write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")  # of PyTorch before 1.6
-    with pytest.raises(FormatError, match=r"is no archive of PyTorch; expected torch\.save .* 1\.6 or later"):
+    with pytest.raises(FormatError, match=r"is not a PyTorch archive; expected torch\.save .* 1\.6 or later"):
         read_pytorch(path)
     with pytest.raises(FormatError, match="was written on a big-endian machine"):
         read_pytorch(write_archive(path, files | {"byteorder": b"big"}))

@@ -254,7 +254,7 @@ def test_shards_give_the_tensors_of_the_index(shards: Path) -> None:
 def test_shard_elsewhere_is_refused(shards: Path, name: object) -> None:
     shards.write_text(json.dumps({"weight_map": {"a": name}}))
     with pytest.raises(
-        FormatError, match=r"is refused; expected the plain name of a \.safetensors file beside the index"
+        FormatError, match=r"is refused; expected the plain name of a \.safetensors file in the index's folder"
     ):
         read_shards(shards)
 

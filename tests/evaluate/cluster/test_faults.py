@@ -226,7 +226,7 @@ def test_a_node_whose_disk_is_full_is_refused_by_name_and_the_others_do_the_work
         refused = prepared.run(cluster.address, prepared.folder / "spread")
     (why,) = refused.values()
     assert list(refused) == [far.address]
-    assert "tiny.gguf cannot be kept in " in why
+    assert "tiny.gguf cannot be stored in " in why
     assert "No space left on device, after " in why
     assert set(prepared.units) == {"near"}
 

@@ -32,7 +32,5 @@ def test_receipts_of_likelihoods_are_refused_before_the_work(tmp_path, monkeypat
     monkeypatch.setenv("INTACT_DATA", str(tmp_path))
     planned = plan([choose("arc_easy_likelihood")], "chain_of_thought", {})
     work = spread(None, lambda _: {})
-    with pytest.raises(
-        ParameterError, match="arc_easy_likelihood compares likelihoods, of which there are no receipts"
-    ):
+    with pytest.raises(ParameterError, match="arc_easy_likelihood compares likelihoods, which have no receipts"):
         next(work(planned, list(planned.units()), How(receipt=True)))

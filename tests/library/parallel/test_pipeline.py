@@ -354,8 +354,8 @@ def test_another_model_is_refused(path: Path, address: str, tmp_path: Path) -> N
         ({"pipeline_parallel": "local*0"}, "pipeline_parallel: a share"),
         ({"pipeline_parallel": 5}, "4 layers cannot be divided between 5 processes"),
         ({"pipeline_parallel": 2, "tensor_parallel": 2}, "give one"),
-        ({"pipeline_parallel": 2, "adapters": {"a": "somewhere"}}, "pipeline parallel runs no adapters"),
-        ({"pipeline_parallel": 2, "prefix_cache": "somewhere"}, "pages of pipeline parallel are not kept in files"),
+        ({"pipeline_parallel": 2, "adapters": {"a": "somewhere"}}, "pipeline parallel does not support adapters"),
+        ({"pipeline_parallel": 2, "prefix_cache": "somewhere"}, "pipeline parallel does not keep pages in files"),
         ({"pipeline_parallel": 2, "weights_memory": "1GB"}, "weights_memory and pipeline_parallel do not go together"),
     ],
 )

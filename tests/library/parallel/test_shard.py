@@ -95,7 +95,7 @@ def test_addresses() -> None:
     for bad in ("host", "host:", ":7", "host:99999", "host:7*2", "::1:7"):
         with pytest.raises(ParameterError, match="must be HOST:PORT"):
             parse_address(bad)
-    with pytest.raises(ParameterError, match="cannot be listened at"):
+    with pytest.raises(ParameterError, match="cannot listen at"):
         listen_at(("192.0.2.1", 1))
     with pytest.raises(IntactError, match="64 at most"):
         parse_ranks(",".join(["local"] * 65))

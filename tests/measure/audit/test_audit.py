@@ -173,7 +173,7 @@ def test_what_was_not_judged_or_read_is_told(folder, models):
     assert [(one["kind"], one["tokens"]) for one in report["unjudged"]] == [("logprobs", COUNT)]
     shown = " ".join(audit(folder, path).stdout.split())
     assert "logprobs: 40 tokens are not judged: no honest log" in shown
-    assert "may change what is drawn: warp" in shown
+    assert "may affect sampling: warp" in shown
 
 
 def test_what_it_needs_is_looked_for_before_any_work(folder, monkeypatch):

@@ -206,7 +206,7 @@ def test_a_temperature_that_vllm_raises_is_raised(tmp_path):
     [
         ({"outputs": []}, "outputs must be a list of objects"),
         ({"outputs": [{"token_ids": [1], "logprobs": []}]}, "must be lists of one length"),
-        ({"outputs": [{"token_ids": [1], "logprobs": [{"2": -1}]}]}, r"logprobs\[0\] has nothing about token 1"),
+        ({"outputs": [{"token_ids": [1], "logprobs": [{"2": -1}]}]}, r"logprobs\[0\] has no entry for token 1"),
         ({"outputs": [{"token_ids": [1]}], "sampling_params": 3}, "sampling_params must be an object"),
         ({"outputs": [{"token_ids": [1]}], "sampling_params": {"min_tokens": 4}}, "min_tokens is 4"),
         ({"outputs": [{"token_ids": [1]}], "sampling_params": {"bad_words": ["x"]}}, "bad_words is"),

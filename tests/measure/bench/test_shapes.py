@@ -93,7 +93,7 @@ def test_what_cannot_be_made_is_refused():
         random_checkpoint("lama-8b")
     with pytest.raises(ParameterError, match="there is no type 'Q4'"):
         random_checkpoint("llama-8b", "Q4")
-    with pytest.raises(ParameterError, match="no whole number of blocks of Q4_K"):
+    with pytest.raises(ParameterError, match="not a whole number of blocks of Q4_K"):
         random_checkpoint("smollm2-135m", "Q4_K")
     with pytest.raises(ParameterError, match="at least 259 tokens"):
         shapes.tokenizer_metadata(258)
@@ -109,9 +109,9 @@ def test_the_command_measures_and_writes(small, tmp_path):
     assert open_checkpoint(path).metadata["general.name"] == "llama with random weights"
     wanted = path.read_bytes()
     for words, message in (
-        (["--gguf", str(tmp_path / "x.gguf")], "which is not given"),
-        (["--type", "Q8_0"], "which is not given"),
-        (["--shape", "llama", "--gguf", str(path)], "is there already"),
+        (["--gguf", str(tmp_path / "x.gguf")], "which is missing"),
+        (["--type", "Q8_0"], "which is missing"),
+        (["--shape", "llama", "--gguf", str(path)], "already exists"),
         ([str(path), "--shape", "llama"], "leave out"),
         (["--shape", "lama"], "did you mean llama?"),
     ):

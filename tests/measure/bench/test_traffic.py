@@ -66,17 +66,17 @@ def test_csv_of_azure_and_of_burst_gpt_is_read(tmp_path, text, expected):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no file of traffic"),
-        ("a,b\n1,2\n", "no file of traffic: expected JSON lines"),
+        ("", "not a traffic file"),
+        ("a,b\n1,2\n", "not a traffic file: expected JSON lines"),
         ("{", "line 1: not JSON"),
         ('{"timestamp": 1, "input_length": 0, "output_length": 1}', "line 1: input_length is not an integer from 1"),
         ('{"timestamp": 1, "input_length": 5, "output_length": "x"}', "output_length is not an integer from 0"),
         ('{"timestamp": true, "input_length": 5, "output_length": 1}', "timestamp is not a number"),
         (f'{{"timestamp": 1{"0" * 400}, "input_length": 5, "output_length": 1}}', "timestamp is not a number"),
-        (f"a,{'b' * 200_000}\n", "is no CSV: field larger"),
+        (f"a,{'b' * 200_000}\n", "is not CSV: field larger"),
         ('{"timestamp": NaN, "input_length": 5, "output_length": 1}', "timestamp is not a number"),
         ('{"timestamp": 1, "input_length": 5, "output_length": 1, "hash_ids": ["a"]}', "hash_ids is not a list"),
-        ('{"timestamp": 1, "input_length": 5, "output_length": 0}', "has no request"),
+        ('{"timestamp": 1, "input_length": 5, "output_length": 0}', "has no requests"),
         (
             (
                 '{"timestamp": 2, "input_length": 5, "output_length": 1}\n'

@@ -52,7 +52,7 @@ def test_a_measured_table_is_read_back(tmp_path):
         ('name = "laptop"', 'name = "laptop"\ncount = 2000', "count must be a whole number from 1 to 1,000"),
         ("10.0.0.2:7000", "10.0.0.2", "must be HOST:PORT"),
         ("restart_s = 120\n", "", "hours_between_failures and restart_s go together"),
-        ("[network]", "[network", "is no TOML"),
+        ("[network]", "[network", "is not TOML"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, old, new, message):

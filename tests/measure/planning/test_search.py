@@ -140,5 +140,5 @@ def test_shares_are_such_as_tensor_parallel_takes(work):
 
 @pytest.mark.parametrize("demand", [Demand(0), Demand(1, 0), Demand(1, 16, 17)])
 def test_a_demand_that_is_none_is_refused(work, demand):
-    with pytest.raises(ParameterError, match="at least 1, length within context"):
+    with pytest.raises(ParameterError, match="at least 1, and length at most context"):
         choose_plan(work, [kind()], demand)

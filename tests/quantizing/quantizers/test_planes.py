@@ -87,7 +87,9 @@ def test_grids_of_planes_belong_to_their_quantisers() -> None:
     for text in ("trits", "gptq:phases1"):
         with pytest.raises(ParameterError, match=r"has several planes; it is for (ptqtp|fairy2i)"):
             parse_spec(text)
-    with pytest.raises(ParameterError, match="planes of 40960 columns for 20480 inputs: at most 32768"):
+    with pytest.raises(
+        ParameterError, match="planes have 40960 columns for 20480 inputs; products support at most 32768"
+    ):
         quantized("ptqtp:trits", np.ones((1, 20480), np.float32))
 
 
@@ -204,7 +206,9 @@ def test_without_outliers_it_is_rounding() -> None:
 
 
 def test_a_mixture_cannot_plan_with_outliers() -> None:
-    with pytest.raises(ParameterError, match="how many bits llm_int8:int8s-row@largest needs depends on the text"):
+    with pytest.raises(
+        ParameterError, match="the number of bits that llm_int8:int8s-row@largest needs depends on the text"
+    ):
         parse_target("mix:8.6(llm_int8:int8s-row@largest|int4-32)")
 
 

@@ -237,8 +237,8 @@ def test_tokens_and_losers_of_mixed_texts_are_held_against_all_streams(model: Mo
 @pytest.mark.parametrize(
     ("change", "outcome", "message"),
     [
-        ({"version": 2}, "unverifiable", "here is version 1"),
-        ({"name": "guidances"}, "unverifiable", "here is none"),
+        ({"version": 2}, "unverifiable", "this program has version 1"),
+        ({"name": "guidances"}, "unverifiable", "this program has none"),
         ({"parameters": (("scale", 10**9),)}, "false", "must lie in"),
         ({"parameters": ()}, "false", "takes the parameters scale"),
         ({"shadow": None}, "false", "takes the streams shadow"),

@@ -102,7 +102,7 @@ def test_one_of_two_models_asks_for_the_time(models):
 
 def test_times_that_cannot_be(models):
     earlier = NativeBackend(models["dated"], datetime.fromisoformat(THEN))
-    with pytest.raises(ParameterError, match="one time, got 1999-12-31T23:59:59 and 2024-07-26T00:00:00"):
+    with pytest.raises(ParameterError, match="the same time, got 1999-12-31T23:59:59 and 2024-07-26T00:00:00"):
         run({"main": models["dated"], "large": earlier})
     with pytest.raises(ParameterError, match=r"made with 1999-12-31T23:59:59"):
         run(earlier, now=TODAY)

@@ -138,7 +138,7 @@ def test_where_time_ends_a_program_its_verdict_is_undecided(limits):
     for program in ("def f(x):\n    return x + 1\nsum(range(10**15))", "import time\ntime.sleep(1000)"):
         if "sleep" in program and limits.seconds > 10:
             continue
-        with pytest.raises(UndecidedError, match=r"did not come to an end: more than .* s"):
+        with pytest.raises(UndecidedError, match=r"did not finish: more than .* s"):
             code.passes(program, ["assert f(1) == 2"], limits)
 
 

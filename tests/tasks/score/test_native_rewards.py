@@ -144,7 +144,7 @@ def test_what_is_no_reward_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"tensor score\.2\.weight is missing"):
         open_reward(f"qwen={folder}").rewards(QUESTION, STEPS)
     folder = write_reward(tmp_path / "whole", "qwen")
-    with pytest.raises(ScorerError, match="reads 511 tokens at most, not"):
+    with pytest.raises(ScorerError, match="reads at most 511 tokens, got"):
         open_reward(f"qwen={folder}").rewards(QUESTION, ["x y z " * 300])
     tensors = intact.load(folder).checkpoint.tensors
     with pytest.raises(ModelError, match=r"score\.0\.weight, or its bias, has shapes \(64, 64\)"):

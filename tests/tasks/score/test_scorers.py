@@ -78,7 +78,7 @@ def test_log_probabilities_that_are_missing_are_an_error_and_no_score(name):
 def test_steps_have_no_score_by_tokens_that_they_do_not_have(name):
     steps = written([0.5, 0.1], [[("a", 0.5)], [("b", 0.1)]], "a.b").prefixes(".")
     assert scores(name, *steps[1:])
-    with pytest.raises(ParameterError, match="judge whole texts"):
+    with pytest.raises(ParameterError, match="score whole texts"):
         scores(name, *steps)
 
 
@@ -108,7 +108,7 @@ def test_self_certainty_is_the_divergence_from_the_uniform_distribution():
     ]
     with pytest.raises(ParameterError, match="top_logprobs"):
         scores("self_certainty", written([0.5]))
-    with pytest.raises(ParameterError, match="size of the vocabulary"):
+    with pytest.raises(ParameterError, match="vocabulary size"):
         find_scorer("self_certainty:many")
 
 
@@ -127,7 +127,7 @@ def test_words_are_alike_in_any_case_and_shares_are_of_what_is_known():
 
 
 def test_what_was_never_said_has_no_share():
-    with pytest.raises(ParameterError, match="tells no log-probabilities"):
+    with pytest.raises(ParameterError, match="does not return log-probabilities"):
         share(written([0.5]), "yes", "no")
     with pytest.raises(SpentError, match="no room in the context"):
         share(replace(NOTHING, why="context"), "yes", "no")
@@ -319,5 +319,5 @@ def test_scorer_errors_are_raised_where_the_method_waits():
 
 
 def test_a_reward_needs_the_name_of_its_model():
-    with pytest.raises(ParameterError, match="reward takes a model: reward:FOLDER, or reward:NAME of the hub"):
+    with pytest.raises(ParameterError, match="reward takes a model: reward:FOLDER, or reward:NAME with a Hub name"):
         find_scorer("reward")

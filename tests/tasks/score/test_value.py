@@ -104,7 +104,7 @@ def test_a_file_gives_the_same_head_back(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"kind": "model"}, "of kind 'intact value head'"),
-        ({"version": 2}, "version 2; this program reads 1"),
+        ({"version": 2}, "version 2; this program reads version 1"),
         ({"weights": [1.5]}, "must be integers"),
         ({"weights": [True]}, "must be integers"),
         ({"weights": [1 << 21]}, "must be integers"),
@@ -114,7 +114,7 @@ def test_a_file_gives_the_same_head_back(tmp_path: Path) -> None:
         ({"bias": None}, "must be integers"),
         ({"model": 3}, "model must be a text"),
         ({"learnt": []}, "model must be a text, learnt an object"),
-        (None, "no value head"),
+        (None, "not a value head"),
     ],
 )
 def test_a_hostile_file_is_named(tmp_path: Path, change: dict[str, Any] | None, message: str) -> None:
@@ -172,11 +172,11 @@ def test_a_file_gives_the_same_next_token_head_back(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"kind": "intact value head"}, "of kind 'intact next-token head'"),
-        ({"version": 2}, "version 2; this program reads 1"),
+        ({"version": 2}, "version 2; this program reads version 1"),
         ({"rows": []}, "rows must be a list of 1 to 16 lists"),
         ({"rows": [1, 2]}, "rows must be a list of 1 to 16 lists"),
-        ({"rows": [[1], [1, 2]]}, "rows must have one length"),
-        ({"rows": [[1] * 4097] * 2}, "rows must have one length of 1 to 4096"),
+        ({"rows": [[1], [1, 2]]}, "rows must have the same length"),
+        ({"rows": [[1] * 4097] * 2}, "rows must have the same length, from 1 to 4096"),
         ({"rows": [[1 << 21, 1], [1, 1]]}, "must be integers, rows to"),
         ({"rows": [[1.5, 1], [1, 1]]}, "must be integers"),
         ({"tokens": {}}, "tokens must be an object of 1 to 8192 members"),
@@ -185,7 +185,7 @@ def test_a_file_gives_the_same_next_token_head_back(tmp_path: Path) -> None:
         ({"tokens": {"a": [1, 2, 1 << 53]}}, "must be integers"),
         ({"token_fraction": 10**6}, "must be integers"),
         ({"model": 3}, "model must be a text"),
-        (None, "no next-token head"),
+        (None, "not a next-token head"),
     ],
 )
 def test_a_hostile_file_of_a_next_token_head_is_named(
@@ -302,7 +302,7 @@ def test_no_label_of_a_problem_decides_what_its_texts_are_given() -> None:
 
 
 def test_too_little_to_learn_from_is_named() -> None:
-    with pytest.raises(ParameterError, match="5 folds need 10 problems at least, got 3"):
+    with pytest.raises(ParameterError, match="5 folds need at least 10 problems, got 3"):
         learn(made_up(1.0, problems=3))
     with pytest.raises(ParameterError, match="these are all the same"):
         learn([example._replace(right=False) for example in made_up(1.0)])
@@ -432,8 +432,8 @@ def test_what_does_not_fit_is_named(backend: NativeBackend, head: Path, tmp_path
     ValueHead.of(backend.identity, [1.0], 0.0, {}).write(narrow)
     for scorer, on, message in (
         (f"value:{other}", backend, "was learnt on 'intact 1 int8 mixed 00', the text is by"),
-        (f"value:{narrow}", backend, "reads 1 components, a state has 96"),
-        (f"value:{head}", MarkovBackend(), "works on our engine alone"),
+        (f"value:{narrow}", backend, "needs 1 components, but the state has 96"),
+        (f"value:{head}", MarkovBackend(), "works only on intact's engine"),
     ):
         result = run(on, "best_of_n", {"n": 2, "scorer": scorer})[0]
         assert result.why == "failed"

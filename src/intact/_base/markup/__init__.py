@@ -1,1 +1,1 @@
-"""HTML that this package writes: templates that escape every text, short forms of texts, the drawing of a trace."""
+"""HTML output: templates that escape every text, abbreviations of texts, and drawings of traces."""

@@ -1,4 +1,4 @@
-"""Completions and results as HTML for notebooks: no script, nothing from elsewhere, every text escaped."""
+"""Completions and results as HTML for notebooks: no scripts, no external resources, every text escaped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BAR: Final = 14.0
 
 
 class ColouredText(NamedTuple):
-    """A token's text, the class of its colour, and its probability for a tooltip."""
+    """A token's text, its colour class, and its probability for a tooltip."""
 
     text: str
     level: str
@@ -27,7 +27,7 @@ class ColouredText(NamedTuple):
 
 
 def completion_html(completion: Any, scale: int) -> str:
-    """Render an `intact.Completion`; tokens have colours if log-probabilities (nats times `scale`) were asked for."""
+    """Render an `intact.Completion`; tokens are coloured if there are log-probabilities (nats times `scale`)."""
     pieces = list(_coloured(completion, scale)) if completion.texts else []
     facts = [f"ended: {completion.finish}" + (f" at {completion.stop!r}" if completion.stop else "")]
     facts += [f"{len(completion.tokens):,} tokens after {completion.prompt_tokens:,}"]

@@ -1,4 +1,4 @@
-"""Templates to HTML, which escape every text: models write what they like."""
+"""HTML templates that escape every text, since models may write anything."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _SHORT.maxstring = 60
 
 
 def quoted(text: str) -> str:
-    """Return a text in quotes on one line, its middle left out if it is long."""
+    """Return a text in quotes on one line, with the middle left out if it is long."""
     return _SHORT.repr(text)
 
 
 def render(template: str, **values: Any) -> str:
-    """Render a template of this folder."""
+    """Render a template from this folder."""
     return environment("intact._base", "markup").get_template(template).render(**values)
 
 
 @cache
 def environment(package: str, folder: str) -> Environment:
-    """Return the templates in a folder of a package; control characters in texts become U+FFFD."""
+    """Return the template environment of a folder in a package; control characters in texts become U+FFFD."""
     from jinja2 import Environment, PackageLoader
 
     return Environment(
@@ -41,10 +41,10 @@ def environment(package: str, folder: str) -> Environment:
 
 
 def visible(text: str) -> str:
-    """Replace characters that no file of HTML, XML or SVG may hold by U+FFFD."""
+    """Replace characters that HTML, XML and SVG do not allow by U+FFFD."""
     return _CONTROL.sub("\ufffd", text)
 
 
 def without_controls(value: object) -> object:
-    """Replace characters that no file may hold; markup, which the template made of such texts, stays."""
+    """Replace disallowed characters; markup, which the template made from such texts, is left unchanged."""
     return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

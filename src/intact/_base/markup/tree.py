@@ -1,4 +1,4 @@
-"""The tree of texts behind an answer, laid out for a drawing: who follows whom, and where each stands."""
+"""The tree of texts behind an answer, laid out for drawing: parents and positions."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 MOST: Final = 300
-"""Texts that are drawn; the others are counted."""
+"""Maximum number of texts drawn; the rest are counted."""
 LONGEST: Final = 4000
-"""Characters of a text that are shown."""
+"""Maximum number of characters shown of a text."""
 _ROW, _COLUMN, _WIDTH, _EDGE = 16, 44, 860, 12
 _KINDS: Final = {"end": "whole", "closed": "whole", "stop": "whole", "error": "wrong"}
 
@@ -21,17 +21,17 @@ class TreeNode:
     Attributes
     ----------
     line : str
-        What it is, in one line.
+        One-line description.
     text : str
-        What was written.
+        The generated text.
     kind : {'whole', 'cut', 'wrong', 'call', 'question'}
-        A text that came to its end, one that was cut, one that broke off with an error; a call; the root.
+        A complete text, a text that was cut, or one that ended with an error; a call; the root.
     winning : bool
-        If true, the answer is taken from it or from a text that follows it.
+        If true, the answer is taken from it or from one of its descendants.
     above : TreeNode or None
-        What it follows.
+        The parent.
     depth, row : int, float
-        Its place: the number of texts before it, and the line on which it is drawn.
+        Position: the number of texts before it, and the row in which it is drawn.
     """
 
     line: str
@@ -51,9 +51,9 @@ class TreeDrawing:
     Attributes
     ----------
     nodes : list of (TreeNode, x, y)
-        The root, and each text before those that follow it, in pixels; empty without a text.
+        The nodes in pixels, the root first and parents before children; empty without a text.
     more : int
-        The number of texts that are left out.
+        The number of texts left out.
     """
 
     nodes: list[tuple[TreeNode, float, float]]
@@ -63,7 +63,7 @@ class TreeDrawing:
 
     @property
     def lines(self) -> Iterator[tuple[bool, str]]:
-        """Yield the path of each line, from what a node follows to the node, and if it leads to the answer."""
+        """Yield the path of each line from a parent to a child, and true if it leads to the answer."""
         place = {id(node): (x, y) for node, x, y in self.nodes}
         for node, x, y in self.nodes:
             if node.above is not None:
@@ -78,7 +78,7 @@ def draw_tree(trace: Mapping[str, Any]) -> TreeDrawing:
     nodes = list(_nodes(trace.get("nodes", ()), root, str(trace.get("chosen") or "")))
     if not nodes:
         return TreeDrawing([], 0, 0, 0)
-    kept = {id(node) for node in nodes[:MOST]}  # what follows a text stands behind it in the trace
+    kept = {id(node) for node in nodes[:MOST]}  # in a trace, children come after their parents
     for node in (root, *nodes):
         node.below = [below for below in node.below if id(below) in kept]
     root.winning = any(node.winning for node in root.below)
@@ -97,7 +97,7 @@ def draw_tree(trace: Mapping[str, Any]) -> TreeDrawing:
 
 
 def _from_top(root: TreeNode) -> Iterator[TreeNode]:
-    """Yield nodes, each before those below it; of any depth."""
+    """Yield nodes at any depth, parents before children."""
     stack = [root]
     while stack:
         node = stack.pop()
@@ -106,7 +106,7 @@ def _from_top(root: TreeNode) -> Iterator[TreeNode]:
 
 
 def _nodes(nodes: Sequence[Mapping[str, Any]], above: TreeNode, chosen: str) -> Iterator[TreeNode]:
-    """Yield the texts of a trace, each after what it follows; then the calls of other methods, with their own."""
+    """Yield the texts of a trace, parents before children; then the calls of other methods, with their texts."""
     texts, scores = texts_of(nodes), scores_of(nodes)
     winning = set(way_to(texts, chosen))
     found: dict[str, TreeNode] = {}
@@ -131,12 +131,12 @@ def _nodes(nodes: Sequence[Mapping[str, Any]], above: TreeNode, chosen: str) -> 
 
 
 def texts_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Return the texts among the nodes of a trace, by their branches."""
+    """Return the texts among a trace's nodes, by branch."""
     return {node["branch"]: node for node in nodes if node["kind"] == "extend"}
 
 
 def scores_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Return the scores among the nodes of a trace, each as scorer and number, by the branches of their texts."""
+    """Return the scores among a trace's nodes, as pairs of scorer and number, by the branch of their text."""
     scores: dict[str, list[str]] = {}
     for node in nodes:
         for branch, score in node.get("scores", ()):
@@ -145,8 +145,8 @@ def scores_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def way_to(texts: Mapping[str, Mapping[str, Any]], branch: str) -> Iterator[str]:
-    """Yield the branches of a text and of all that it follows, the last first."""
-    for _ in texts:  # at most: in a forged trace texts may go round in a circle
+    """Yield the branches of a text and its ancestors, from the text to the root."""
+    for _ in texts:  # bounded: a forged trace may contain a cycle
         if branch not in texts:
             return
         yield branch

@@ -1,7 +1,7 @@
-"""The page that verifies receipts in a browser: one HTML file, from the JavaScript package and its WebAssembly module.
+"""The page that verifies receipts in a browser: one HTML file with the JavaScript package and its WebAssembly module.
 
-Everything is in the file, so that it works from a disk (`file://`), where browsers load no modules, and no workers but
-those made of the page's own text.
+The file is self-contained, so that it works from disk (`file://`), where browsers load no modules, and only workers
+created from the page's own text.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from pathlib import Path
 from intact._base.errors import FormatError, NotInstalledError
 
 _INSTALLED = Path(__file__).parents[2] / "js"
-"""The package for JavaScript in a wheel (`wheel.packages` in pyproject.toml)."""
+"""Folder of the JavaScript package in a wheel (`wheel.packages` in pyproject.toml)."""
 _SOURCE = Path(__file__).parents[4] / "js"
-"""The same in a checkout."""
+"""Folder of the same package in a checkout."""
 WASM = Path("dist") / "intact.wasm"
-"""The module in that package."""
+"""The WebAssembly module in that package."""
 CONFORMANCE = Path("dist") / "conformance.bin"
-"""The conformance set, where `scripts/js_conformance.py` has written it."""
+"""The conformance set, if `scripts/js_conformance.py` has written it."""
 
 ISOLATION = {"cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp"}
-"""Headers of a reply by which browsers let the page compute on several threads, which share memory."""
+"""Response headers with which browsers let the page compute on several threads that share memory."""
 
 _IMPORT = re.compile(r'^import (?:(\w+)|\{([^}]*)\}) from "(\.[^"]+)";\n', re.M)
 _EXPORT = re.compile(r"^export (?:async )?(?:class|function\*?|const|let) (\w+)", re.M)
@@ -32,7 +32,7 @@ _LEFT = re.compile(r"^(?:import\b.*|export\b.*)$|import\.meta|</script|<!--", re
 
 
 def folder() -> Path:
-    """Return the folder of the package for JavaScript."""
+    """Return the folder of the JavaScript package."""
     return _INSTALLED if _INSTALLED.is_dir() else _SOURCE
 
 
@@ -42,14 +42,14 @@ def page(wasm: Path | None = None) -> str:
     Parameters
     ----------
     wasm : Path, optional
-        The WebAssembly module; by default that of this installation.
+        The WebAssembly module; by default this installation's.
 
     Raises
     ------
     NotInstalledError
-        If this installation lacks the module or a script; the message says what makes it.
+        If this installation lacks the module or a script; the message says how to make it.
     FormatError
-        If the file given cannot be read, or is no WebAssembly module.
+        If the given file cannot be read, or is not a WebAssembly module.
     """
     js = folder()
     if not (js / "page").is_dir():
@@ -73,14 +73,14 @@ def page(wasm: Path | None = None) -> str:
 
 
 def joined(entry: Path) -> str:
-    """Return an ES module and all that it imports as one classic script.
+    """Combine an ES module and all its imports into one classic script.
 
-    Each module becomes a function that returns what it exports; they run in the order of their imports.
+    Each module becomes a function that returns its exports; the functions run in import order.
 
     Raises
     ------
     FormatError
-        If an import or export has a form that is not known here.
+        If an import or export has an unsupported form.
     """
     names: dict[Path, str] = {}
     parts: list[str] = []
@@ -130,5 +130,5 @@ def _base64(data: bytes) -> str:
 
 
 def _hash(text: str) -> str:
-    """Return what a content security policy calls an inline text by."""
+    """Return the source expression for an inline text in a content security policy."""
     return f"'sha256-{_base64(hashlib.sha256(text.encode()).digest())}'"

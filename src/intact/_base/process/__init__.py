@@ -1,8 +1,8 @@
 """Worker processes: work on untrusted texts under limits that the kernel enforces.
 
-Chat templates, computer algebra, Reasoning Gym and trials of constraints run so: a known program on untrusted data.
-The sandbox (`intact.tools.sandbox`) runs untrusted programs, each once, and takes away files, network and system calls
-too.
+Chat templates, computer algebra, Reasoning Gym and trial compilations of constraints run in them: a known program on
+untrusted data. The sandbox (`intact.tools.sandbox`) runs untrusted programs, each once, and also removes access to
+files, network and system calls.
 """
 
 from intact._base.process.worker import LimitReached, TimedOut, WorkerFailure, WorkerProcess

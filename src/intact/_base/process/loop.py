@@ -1,9 +1,8 @@
 """The program of a worker process: answer requests one by one, each under limits.
 
-A frame is a length (8 bytes, big-endian) and as many bytes. Requests are in the format of `marshal`, which keeps
-Python's own types apart; they come from the parent, which trusts itself. Replies are JSON, which is safe to read
-whatever became of this process. It runs without the package, so that it starts fast: only the standard library is
-imported here.
+A frame is a length (8 bytes, big-endian) followed by that many bytes. Requests use the `marshal` format, which
+preserves Python's own types; they come from the trusted parent. Replies are JSON, which is safe to parse even if this
+process was compromised. Only the standard library is imported here, not the package, so that the process starts fast.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ LENGTH = struct.Struct(">Q")
 
 
 def receive() -> Any:
-    """Return the next request, or None at the end."""
+    """Return the next request, or None at the end of input."""
     head = sys.stdin.buffer.read(LENGTH.size)
     if len(head) < LENGTH.size:
         return None
@@ -32,7 +31,7 @@ def receive() -> Any:
 
 
 def seed_generators() -> None:
-    """Seed the generators that libraries share, so that no reply depends on the requests before it."""
+    """Seed the global generators of libraries, so that replies do not depend on earlier requests."""
     random.seed(0)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(0)
@@ -50,9 +49,9 @@ def import_file(name: str, path: str) -> ModuleType:
 
 
 def main() -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until the input ends."""
     replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # a library that prints is no reply
+    os.dup2(2, 1)  # output of libraries must not be taken for a reply
 
     def send(*reply: Any, most: int = 1 << 20) -> None:
         data = json.dumps(reply, ensure_ascii=False).encode("utf-8", "surrogatepass")

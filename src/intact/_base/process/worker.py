@@ -1,4 +1,4 @@
-"""A process for work on untrusted texts, which may take forever or all memory without harm to the parent."""
+"""A process for work on untrusted texts, which may run forever or exhaust memory without harming the parent."""
 
 from __future__ import annotations
 
@@ -27,51 +27,51 @@ ENVIRONMENT: Final = {
     "PYTHONHASHSEED": "0",  # the order of sets, which libraries' results depend on
     "OPENBLAS_NUM_THREADS": "1",  # threads take address space
 }
-"""The environment of a worker, besides where the system's libraries lie."""
+"""Environment of a worker, apart from the paths of the system's libraries."""
 _LIBRARIES: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _FLAGS: Final = ("-P", "-s", "-S", "-B", "-X", "utf8")  # not -I, which ignores the fixed hash seed
 _STARTING: Final = 300.0
-"""Seconds that a worker may take to start, on a machine with other work."""
+"""Timeout for starting a worker, in seconds; generous, for busy machines."""
 _PIECE: Final = 1 << 20
 _SLOW: Final = "took too long by the clock on the wall"
 
 
 class LimitReached(Exception):  # noqa: N818
-    """A request exceeded a limit of time, memory or length, or ended the worker; the message names which."""
+    """A request exceeded a limit on time, memory or length, or killed the worker; the message says which."""
 
 
 class TimedOut(LimitReached):
-    """A request took too long by the clock; on a machine with less other work it may not."""
+    """A request exceeded its wall-clock timeout; on a less busy machine it may succeed."""
 
 
 class WorkerFailure(Exception):  # noqa: N818
-    """The worker's function raised an exception, which the message names."""
+    """The worker's function raised an exception; the message quotes it."""
 
 
 class WorkerProcess:
-    """A process that answers one request at a time; it is started when needed, and again after a request ended it.
+    """A process that answers one request at a time, started when needed, and restarted if a request ended it.
 
-    Threads may call it concurrently. A forked process starts a worker of its own. A worker ends with its parent.
+    Threads may call it concurrently. A forked process starts its own worker. A worker ends with its parent.
 
     Parameters
     ----------
     program : Path
-        A Python file whose function `start` returns the functions to call, by name. It is loaded by the worker alone.
+        A Python file whose function `start` returns the functions to call, by name. Only the worker loads it.
     package : str
-        The package that the program imports, for the error where that is not installed.
+        The package that the program imports, named in the error if it is not installed.
     seconds : float
-        Processor time of a request.
+        CPU time limit of a request.
     memory : int
-        Bytes of address space.
+        Limit of the address space in bytes.
     reply : int
-        Bytes of a reply.
+        Maximum size of a reply in bytes.
     limits : mapping of str to int
-        Further limits by the names of `resource`, less `RLIMIT_`; they hold from the first request on.
+        Further limits, by their names in `resource` without `RLIMIT_`; in effect from the first request on.
 
     Attributes
     ----------
     started : int
-        How many processes were started so far.
+        Number of processes started so far.
     """
 
     def __init__(
@@ -95,12 +95,12 @@ class WorkerProcess:
         _workers.add(self)
 
     def prepare(self) -> None:
-        """Start the process if there is none, without waiting for it.
+        """Start the process if it is not running, without waiting for it.
 
         Raises
         ------
         ParameterError
-            If what it needs is not installed.
+            If a required package is not installed.
         CapacityError
             If no process can be started.
         """
@@ -108,23 +108,23 @@ class WorkerProcess:
             self._running()
 
     def ask(self, name: str, *arguments: Any, seconds: float | None = None, reply: int | None = None) -> Any:
-        """Call a function of the worker, and return what it returns, as JSON has it.
+        """Call a function of the worker, and return its result as a JSON value.
 
         Parameters
         ----------
         name, arguments
             The function, and its arguments: Python's own types, as `marshal` writes them.
         seconds, reply
-            Limits of this request, instead of the worker's.
+            Limits of this request, in place of the worker's.
 
         Raises
         ------
         LimitReached
-            If the request goes beyond a limit, or ends the process.
+            If the request exceeds a limit, or ends the process.
         WorkerFailure
             If the function raises an exception, or its reply is too long.
         ParameterError
-            If what the worker needs is not installed, or does not start.
+            If a package that the worker needs is not installed, or does not start.
         CapacityError
             If no process can be started.
         """
@@ -154,7 +154,7 @@ class WorkerProcess:
         return rest[0]
 
     def end(self) -> None:
-        """End the process, if there is one."""
+        """End the process, if it is running."""
         with self._lock:
             self._end()
 
@@ -165,12 +165,12 @@ class WorkerProcess:
         if process is not None:
             if self._finalizer is not None:
                 self._finalizer.detach()
-            process.returncode = 0  # which is the parent's business
+            process.returncode = 0  # its parent reaps it
             _close(process)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
-            self._end()  # somebody else ended it, between requests
+            self._end()  # it was ended from outside, between requests
         if self._process is None:
             self._process = self._start()
         return self._process
@@ -187,7 +187,7 @@ class WorkerProcess:
                 bufsize=0,
                 env={**ENVIRONMENT, **{name: os.environ[name] for name in _LIBRARIES if name in os.environ}},
                 cwd="/",
-                start_new_session=True,  # an interrupt from the keyboard is the parent's
+                start_new_session=True,  # only the parent handles Ctrl-C
             )
         except OSError as error:
             raise CapacityError(f"no process can be started here: {error.strerror}") from error
@@ -199,7 +199,7 @@ class WorkerProcess:
             system.prepare_pipe(stream.fileno())
         folders = [str(Path(folder).absolute()) for folder in sys.path if folder]
         first = (str(self.program.absolute()), folders, {"AS": self.memory, **self.limits})
-        with contextlib.suppress(_Ended):  # which the first request finds
+        with contextlib.suppress(_Ended):  # the first request reports it
             _send(process, marshal.dumps(first), time.monotonic() + _STARTING)
         return process
 
@@ -221,7 +221,7 @@ class WorkerProcess:
         self._ready = True
 
     def _reason(self, seconds: float) -> str:
-        """Return what the process did that has ended, and forget it."""
+        """Describe how the process ended, and forget it."""
         assert self._process is not None
         try:
             status = self._process.wait(5)
@@ -253,16 +253,16 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Ended(Exception):  # noqa: N818
-    """A process that reads and writes no more."""
+    """The process reads and writes no more."""
 
 
 def _patience(seconds: float) -> float:
-    """Return how long to wait by the clock for so much processor time, on a machine with other work."""
+    """Return the wall-clock timeout for a CPU time limit, generous enough for a busy machine."""
     return 60 + 20 * seconds
 
 
 def _wait(file: int, deadline: float, *, write: bool = False) -> None:
-    """Wait until a file can be read or written."""
+    """Wait until a file is readable or writable."""
     if not system.wait_for_pipe(file, write=write, deadline=deadline):
         raise TimedOut(_SLOW)
 
@@ -281,7 +281,7 @@ def _send(process: subprocess.Popen[bytes], data: bytes, deadline: float) -> Non
 
 
 def _receive(process: subprocess.Popen[bytes], most: int, deadline: float) -> Sequence[Any]:
-    """Return a reply of at most so many bytes."""
+    """Return a reply; raise if it exceeds `most` bytes."""
     assert process.stdout is not None
     file = process.stdout.fileno()
     (length,) = LENGTH.unpack(_read(file, LENGTH.size, deadline))

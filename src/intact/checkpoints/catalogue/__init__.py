@@ -1,4 +1,4 @@
-"""Names of models: of the catalogue, of repositories on the hub, of the user's own; and the files they stand for.
+"""Names of models (from the catalogue, from repositories on the hub, or the user's own) and the files they refer to.
 
 Importing this package is cheap: shell completion and ``--help`` use it.
 """

@@ -1,4 +1,4 @@
-"""Names that users give to models, in ``~/.config/intact/aliases.toml``: ``name = "hf:owner/repo"``, or a path."""
+"""User-defined names of models in ``~/.config/intact/aliases.toml``: ``name = "hf:owner/repo"``, or a path."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _LONGEST_FILE = 1 << 20
 
 
 def aliases_file() -> Path:
-    """Return the path of the file, there or not: in ``$XDG_CONFIG_HOME/intact``, by default in ``~/.config/intact``."""
+    """Return the path of the aliases file, existing or not: in ``$XDG_CONFIG_HOME/intact`` or ``~/.config/intact``."""
     base = Path(os.environ.get("XDG_CONFIG_HOME", ""))
     return (base if base.is_absolute() else expand_home("~/.config")) / "intact" / "aliases.toml"
 
 
 def aliases() -> dict[str, str]:
-    """Return what each alias stands for: a name on the hub, or an absolute path; none where there is no file.
+    """Return each alias's target, a name on the hub or an absolute path; empty if there is no aliases file.
 
     Raises
     ------
     ParameterError
-        If the file cannot be read, or an entry of it is wrong; the message names the line.
+        If the file cannot be read, or has an invalid entry; the message names the line.
     """
     path = aliases_file()
     try:
@@ -43,7 +43,7 @@ def aliases() -> dict[str, str]:
     try:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ParameterError(f"{path} is no TOML: {error}") from error
+        raise ParameterError(f"{path} is not valid TOML: {error}") from error
     return {name: _checked(name, value, f"{path}, line {_line(name, text)}") for name, value in table.items()}
 
 
@@ -54,7 +54,7 @@ def could_be_alias(text: str) -> bool:
 
 def _checked(name: str, value: object, where: str) -> str:
     if not could_be_alias(name):
-        raise ParameterError(f"{where}: an alias is of letters, digits and ._-, at most 64, got {name!r:.80}")
+        raise ParameterError(f"{where}: an alias consists of letters, digits and ._-, at most 64, got {name!r:.80}")
     if name in CATALOGUE:
         raise ParameterError(f"{where}: {name} is a name of the catalogue; expected another")
     expected = '"hf:OWNER/REPO", or a path that begins with / or ~'
@@ -76,6 +76,6 @@ def _checked(name: str, value: object, where: str) -> str:
 
 
 def _line(name: str, text: str) -> int:
-    """Return the number of the line of a key of the top level, or of a table of this name."""
+    """Return the line number of a top-level key, or of a table of this name."""
     key = rf"""\s*\[*\s*(["']?){re.escape(name)}\1\s*[\].=]"""
     return next((number for number, line in enumerate(text.splitlines(), 1) if re.match(key, line)), 1)

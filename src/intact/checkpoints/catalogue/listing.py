@@ -1,7 +1,7 @@
-"""The files of a repository on the hub, by a listing that is checked: anybody can write to the hub.
+"""Validated file listings of repositories on the hub, to which anyone can upload.
 
-Names are checked before they become paths. A listing is kept beside the models that were pulled, so that a name chooses
-the same files again without the hub.
+Names are validated before they become paths. A listing is stored with the pulled models, so that a name keeps selecting
+the same files without access to the hub.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from intact.checkpoints.catalogue.place import LISTING, quoted, read_object
 
 MOST_FILES = 10_000
 LONGEST_NAME = 200
-"""Characters of a file's name, special ones written as %XX."""
+"""Maximum length in characters of a file name, with special characters written as %XX."""
 LARGEST_FILE = 50_000_000_000
-"""Bytes of one file; the hub hands out no larger ones by plain HTTP."""
+"""Maximum bytes of a file; the hub serves no larger ones by plain HTTP."""
 LARGEST_TEXT = 256 << 20
-"""Bytes of a file that is not weights."""
+"""Maximum bytes of a file that does not hold weights."""
 
 SMALL = (
     "config.json",
@@ -35,17 +35,17 @@ SMALL = (
     "chat_template.jinja",
     "chat_template.json",
 )
-"""The files of a folder beside its weights."""
+"""Files of a folder other than its weights."""
 TEMPLATE = re.compile(r"additional_chat_templates/[^/]+\.jinja")
 _NO_MODEL = ("mmproj", "imatrix")
-"""GGUF files that are no language models have these in their names."""
+"""Words in the names of GGUF files that are not language models."""
 _WEIGHTS = (".gguf", ".safetensors", ".bin")
 _PYTORCH = re.compile(r"pytorch_model(-\d{5}-of-\d{5})?\.bin|pytorch_model\.bin\.index\.json")
 _UNSAFE = re.compile(r'[\\:*?"<>|]')
 
 
 class HubFile(NamedTuple):
-    """A file of a repository: its size, and the digest that the hub states: SHA-256, or the SHA-1 of a Git blob."""
+    """A file of a repository: its size, and the digest given by the hub (SHA-256, or the SHA-1 of a Git blob)."""
 
     size: int
     sha256: str | None
@@ -54,7 +54,7 @@ class HubFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a repository that models are made of, at one commit."""
+    """The files of a repository that models consist of, at one commit."""
 
     repo: str
     revision: str
@@ -63,7 +63,7 @@ class Listing:
     files: dict[str, HubFile]
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the listing as a JSON object."""
         files = {name: file._asdict() for name, file in self.files.items()}
         return {
             "repo": self.repo,
@@ -75,16 +75,16 @@ class Listing:
 
     @classmethod
     def of_document(cls, value: Any, where: str) -> Listing:
-        """Read it from JSON.
+        """Parse a listing from JSON.
 
         Raises
         ------
         FormatError
-            If it is none, or a name or a size is refused.
+            If it is malformed, or a name or a size is not allowed.
         """
         texts = ("repo", "revision", "commit", "licence")
         if not isinstance(value, dict) or not all(isinstance(value.get(name), str) for name in texts):
-            raise FormatError(f"{where} is no list of a repository's files")
+            raise FormatError(f"{where} is not a list of a repository's files")
         if not re.fullmatch("[0-9a-f]{40}", value["commit"]):
             raise FormatError(f"{where}: the commit is {value['commit']!r:.60}; expected 40 hexadecimal digits")
         files = value.get("files")
@@ -95,13 +95,13 @@ class Listing:
 
     @classmethod
     def kept(cls, folder: Path) -> Listing | None:
-        """Return the listing that a folder of the store has; None where it has none."""
+        """Return the listing stored in a folder of the store; None if it has none."""
         value = read_object(folder / LISTING)
         return None if value is None else cls.of_document(value, str(folder / LISTING))
 
 
 def is_wanted(name: str) -> bool:
-    """Return true if a file of a repository may belong to a model."""
+    """Return true if a file of a repository may be part of a model."""
     base = name.rpartition("/")[2].lower()
     if base.endswith(".gguf"):
         return not any(word in base for word in _NO_MODEL)
@@ -112,12 +112,12 @@ def is_wanted(name: str) -> bool:
 
 
 def check_files(listing: Listing, names: Collection[str]) -> int:
-    """Return the bytes of files of a repository together.
+    """Return the total bytes of some files of a repository.
 
     Raises
     ------
     FormatError
-        If one is larger than such files may be, or the hub states no digest of it.
+        If a file is larger than allowed, or the hub gives no digest for it.
     """
     for name in names:
         file, most = listing.files[name], LARGEST_FILE if name.lower().endswith(_WEIGHTS) else LARGEST_TEXT
@@ -129,7 +129,7 @@ def check_files(listing: Listing, names: Collection[str]) -> int:
 
 
 def _file(name: str, value: Any, where: str) -> HubFile:
-    """Check a file's name, by the rules of every system, and its size."""
+    """Validate a file's name, by the rules of every operating system, and its size."""
     plain = all(part and not part.startswith(".") and not part.endswith((".", " ")) for part in name.split("/"))
     if not plain or not name.isprintable() or _UNSAFE.search(name) or len(quoted(name)) > LONGEST_NAME:
         raise FormatError(f"{where}: the name {name!r:.120} is refused; expected a path within the repository")

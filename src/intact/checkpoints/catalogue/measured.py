@@ -1,8 +1,8 @@
-"""Digests of models that were measured before, so that a model's are known without reading its weights.
+"""Stored digests of models, so that a known model's digests need not be computed from its weights again.
 
-They are kept in ``$INTACT_HOME/digests``, a small file for each state of a model's files: device, inode, size, times. A
-file that is written to gets other times. Files that changed a moment ago are not trusted, since the next change could
-have the same time.
+They are stored in ``$INTACT_HOME/digests``, in one small file per state of a model's files: device, inode, size, times.
+Writing to a file changes its times. Recently changed files are not trusted, since another change could have the same
+time.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from intact._base.files import write_whole
 from intact.checkpoints.catalogue.place import read_object, store
 
 MOST = 1000
-"""Files that are kept; the oldest go first."""
+"""Maximum number of stored files; the oldest are deleted first."""
 _SETTLED = 2_000_000_000
-"""Nanoseconds after its last change for which a file is not trusted."""
+"""Nanoseconds after its last change during which a file is not trusted."""
 _PART = re.compile(r"(.+)-\d{5}-of-(\d{5})\.gguf")
 
 
 def state_of(path: Path, *, settled: bool = True) -> str | None:
-    """Return a digest of the state of a model's files; None if they cannot be looked at.
+    """Return a digest of the state of a model's files; None if they cannot be accessed.
 
     Parameters
     ----------
     settled : bool
-        If true, files that changed a moment ago give None too.
+        If true, also return None for recently changed files.
     """
     try:
         if path.is_dir():
@@ -52,7 +52,7 @@ def state_of(path: Path, *, settled: bool = True) -> str | None:
 
 
 def known_digests(path: Path) -> dict[str, Any] | None:
-    """Return the digests of a model by its path, as `ModelDigests.to_document` has them; None if they are not known."""
+    """Return a model's digests by its path, as from `ModelDigests.to_document`; None if they are not known."""
     state = state_of(path)
     if state is None:
         return None
@@ -63,9 +63,9 @@ def known_digests(path: Path) -> dict[str, Any] | None:
 
 
 def remember_digests(path: Path, state: str | None, digests: dict[str, Any]) -> None:
-    """Keep the digests of a model whose files had a state before they were read, unless they changed meanwhile.
+    """Store the digests of a model, unless its files have changed since they were in this state.
 
-    Where nothing can be written, nothing is kept.
+    If the folder is not writable, nothing is stored.
     """
     if state is None or state_of(path) != state:
         return
@@ -79,7 +79,7 @@ def remember_digests(path: Path, state: str | None, digests: dict[str, Any]) -> 
 
 
 def measured_digests(path: Path, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return the digests of a model's files; those that are not known are measured, and kept."""
+    """Return the digests of a model's files; compute and store them if they are not known."""
     state, known = state_of(path), known_digests(path)
     if known is None:
         known = measure()

@@ -1,4 +1,4 @@
-"""From the name of a model to its file or folder: the one resolver of the library, the command line and the server."""
+"""Resolve names of models to files or folders, for the library, the command line and the server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class MissingModelError(ParameterError):
     Attributes
     ----------
     name : str or HubName
-        Its name; aliases are replaced.
+        Name of the model, with aliases replaced.
     """
 
     def __init__(self, name: str | HubName) -> None:
@@ -29,12 +29,12 @@ class MissingModelError(ParameterError):
 
 
 def entry(name: str) -> Entry:
-    """Return the catalogue's entry of that name.
+    """Return the catalogue's entry for a name.
 
     Raises
     ------
     ParameterError
-        No such name; the message suggests the nearest ones.
+        If there is no such name; the message suggests the closest ones.
     """
     if name in CATALOGUE:
         return CATALOGUE[name]
@@ -44,24 +44,24 @@ def entry(name: str) -> Entry:
 
 
 def find(name: str) -> Path | None:
-    """Return where the file of a model of the catalogue lies, or None if it has not been pulled.
+    """Return the path of a catalogue model's file, or None if it has not been pulled.
 
     Raises
     ------
     ParameterError
-        No such name.
+        If there is no such name.
     """
     path = store() / entry(name).file
     return path if path.is_file() else None
 
 
 def expand(text: str) -> str:
-    """Return what an alias stands for, and any other text as it is.
+    """Return the target of an alias, and any other text unchanged.
 
     Raises
     ------
     ParameterError
-        If the file of aliases is wrong; it is read for texts that have the form of an alias.
+        If the aliases file is invalid; it is read only for texts that have the form of an alias.
     """
     if text in CATALOGUE or not could_be_alias(text):
         return text
@@ -74,17 +74,18 @@ def is_name(text: str) -> bool:
 
 
 def resolve(name_or_path: str | os.PathLike[str]) -> Path:
-    """Return the file or folder meant by a name or a path; never downloads.
+    """Return the file or folder for a name or a path; never downloads.
 
-    A text is a name of the catalogue, a name on the hub (``hf:...``), an alias, or a path, whichever it is first; so a
-    name wins over a file of the same name in the working folder (write ``./name`` for that one, or give a `Path`).
+    A text is tried as a name of the catalogue, a name on the hub (``hf:...``), an alias and a path, in this order; so a
+    name takes precedence over a file of the same name in the working directory (write ``./name`` for the file, or pass
+    a `Path`).
 
     Raises
     ------
     MissingModelError
-        A name that has not been pulled.
+        If the name has not been pulled.
     ParameterError
-        Neither a name nor something that exists.
+        If it is neither a name nor an existing path.
     """
     if not isinstance(name_or_path, str | os.PathLike):
         raise ParameterError(f"name_or_path must be a model's name or path, got {name_or_path!r:.60}")
@@ -116,5 +117,5 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def looks_like_path(text: str) -> bool:
-    """Return whether a text that is no name of the catalogue looks like a path."""
+    """Return true if a text that is not a name of the catalogue looks like a path."""
     return "/" in text or os.sep in text or text.startswith("~") or text.endswith((".gguf", ".safetensors"))

@@ -1,8 +1,8 @@
-"""The store: the folder of models that were pulled.
+"""The store: the folder of pulled models.
 
-A model of the catalogue is a file in it. A model of the hub lies in ``hub/OWNER/REPO/REVISION``: `listing.json` has the
-repository's files as they were when the first of its models was pulled; each model has a folder there, and beside it a
-record, which is written when all files of the model are there.
+A catalogue model is a file in the store. A hub model is in ``hub/OWNER/REPO/REVISION``: `listing.json` has the
+repository's files as of the first pull of one of its models; each model has a folder there and next to it a record,
+which is written once all files of the model are there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ADVICE = "delete its folder and pull the model again"
 
 
 def cache() -> Path:
-    """Return the folder of everything that is fetched: ``$INTACT_HOME``, by default ``~/.cache/intact``."""
+    """Return the folder for all downloads: ``$INTACT_HOME``, by default ``~/.cache/intact``."""
     return expand_home(os.environ.get("INTACT_HOME") or "~/.cache/intact")
 
 
@@ -32,17 +32,17 @@ def store() -> Path:
 
 
 def quoted(name: str) -> str:
-    """Return a name as that of one file or folder: letters, digits and ``_.-~``, all else as %XX."""
+    """Quote a name for use as a file or folder name: letters, digits and ``_.-~`` are kept, all else becomes %XX."""
     return quote(name, safe="")
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object of the store; None where there is no such file.
+    """Read a JSON object from the store; None if there is no such file.
 
     Raises
     ------
     FormatError
-        If it is damaged.
+        If the file is damaged.
     """
     try:
         with path.open("rb") as file:
@@ -54,5 +54,5 @@ def read_object(path: Path) -> dict[str, Any] | None:
     except FormatError as error:
         raise FormatError(f"{error}; {_ADVICE}") from error
     if not isinstance(value, dict):
-        raise FormatError(f"{path} is no JSON object; {_ADVICE}")
+        raise FormatError(f"{path} is not a JSON object; {_ADVICE}")
     return value

@@ -1,4 +1,4 @@
-"""Models of the hub that were pulled: their records in the store."""
+"""Pulled hub models: their records in the store."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from intact.checkpoints.catalogue.variants import Variant, choice_of, choose, va
 
 @dataclass(frozen=True)
 class PulledModel:
-    """A model of the hub in the store, or part of one.
+    """A hub model in the store, possibly incomplete.
 
     Attributes
     ----------
     name : HubName
-        The shortest name by which it is chosen.
+        Shortest name that selects it.
     folder : Path
-        The folder of its files.
+        Folder of its files.
     files : mapping of str to mapping
-        Of each file ``bytes`` and ``sha256``, by its path below the folder; empty if the model is not complete.
+        ``bytes`` and ``sha256`` of each file, by its path within the folder; empty if the model is incomplete.
     """
 
     name: HubName
@@ -36,23 +36,23 @@ class PulledModel:
 
     @property
     def complete(self) -> bool:
-        """If true, it was pulled to its end and all its files are there."""
+        """If true, the pull was completed and all files are there."""
         return bool(self.files) and all((self.folder / name).is_file() for name in self.files)
 
     @property
     def path(self) -> Path:
-        """The path to load: the only GGUF file, or the folder."""
+        """Path to load: the only GGUF file, or the folder."""
         single = len(self.files) == 1 and not self.variant.is_folder
         return self.folder / next(iter(self.files)) if single else self.folder
 
     @property
     def bytes(self) -> int:
-        """Bytes on disk, those of files that are not whole included."""
+        """Bytes on disk, including partial files."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
 
 def record_path(folder: Path, variant: Variant) -> Path:
-    """Return the path of a model's record in the folder of its repository."""
+    """Return the path of a model's record in its repository's folder."""
     return folder / f"{variant.name}.json"
 
 
@@ -71,12 +71,12 @@ def open_pulled(name: HubName, listing: Listing, variant: Variant) -> PulledMode
 
 
 def find_pulled(name: HubName) -> Path | None:
-    """Return where the named model lies; None if it has not been pulled.
+    """Return the path of a pulled model; None if it has not been pulled.
 
     Raises
     ------
     ParameterError
-        If the repository, as it was when it was pulled, has no such model.
+        If the repository, as of the first pull, has no such model.
     """
     listing = Listing.kept(name.folder)
     if listing is None:
@@ -86,12 +86,12 @@ def find_pulled(name: HubName) -> Path | None:
 
 
 def all_pulled(notify: Callable[[FormatError], None] | None = None) -> list[PulledModel]:
-    """Return the models of the hub that the store has, complete or not, in the order of their names.
+    """Return all hub models in the store, complete or not, ordered by name.
 
     Parameters
     ----------
     notify : callable, optional
-        Called with the error of each repository that is left out because its listing, or a record, is damaged.
+        Called with the error for each repository that is skipped because its listing or a record is damaged.
     """
     found = []
     for folder in sorted((store() / "hub").glob("*/*/*/")):
@@ -109,5 +109,5 @@ def _pulled_from(folder: Path) -> list[PulledModel]:
         return []
     name = HubName(listing.repo, listing.revision)
     if name.folder != folder:
-        return []  # moved by hand: no name leads there
+        return []  # moved manually: no name refers to it
     return [open_pulled(name, listing, one) for one in variants(listing) if (folder / one.name).is_dir()]

@@ -1,4 +1,4 @@
-"""The models in a repository: GGUF files by their quantisation, or a folder of weights; and the choice of one."""
+"""The models in a repository (GGUF files by quantisation, or a folder of weights), and the selection of one."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ DEFAULT_QUANTISATIONS = (
     *("Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q6_K", "Q8_0"),
     *("Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "BF16", "F16", "F32"),
 )
-"""The order in which a repository's default is chosen (docs/guide.md states it)."""
+"""Quantisations in the order in which a repository's default is chosen (as documented in docs/models.md)."""
 _MIXED = ("MXFP4", "IQ2_M", "IQ3_M", "IQ3_XS")
-"""Quantisations that are called after no format, and made of formats that can be computed with."""
+"""Quantisations not named after a format, but made of supported formats."""
 _FOLDERS = {
     "safetensors": (".safetensors", "model.safetensors"),
     "pytorch": (".bin", "pytorch_model.bin"),
 }
-"""The choices of the model that is not GGUF, the first that there is: the end of its files' names, and the whole file,
-beside which an index lists shards."""
+"""The choices for a repository's model that is not GGUF, in order of preference: the suffix of its weights, and the
+name of a single weights file, to which an index of shards adds ``.index.json``."""
 _GGUF_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
 _LABEL = re.compile(
     r"(?<![A-Za-z0-9])(?:UD-)?(?:I?Q[1-9](?:_[A-Z0-9]+)*|TQ[12]_0|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)(?![A-Za-z0-9_])",
@@ -39,11 +39,11 @@ class Variant:
     Attributes
     ----------
     key : str
-        The path of its GGUF file in the repository, without a part's number; or ``safetensors``, or ``pytorch``.
+        Path of its GGUF file in the repository, without a part number; or ``safetensors`` or ``pytorch``.
     label : str, optional
-        The quantisation that its name states.
+        Quantisation given in its name.
     files : tuple of str
-        Its files; of a folder with an index all but the shards, which the index lists.
+        Its files; for a folder with an index all except the shards, which the index lists.
     """
 
     key: str
@@ -52,31 +52,31 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """The folder in the store."""
+        """Name of its folder in the store."""
         return quoted(self.key)
 
     @property
     def is_folder(self) -> bool:
-        """If true, weights, configuration and tokenizer are files of a folder."""
+        """If true, the model is a folder with weights, configuration and tokenizer."""
         return self.key in _FOLDERS
 
     @property
     def index(self) -> str | None:
-        """The file that lists the shards of a folder."""
+        """File that lists a folder's shards."""
         return next((name for name in self.files if self.is_folder and name.endswith(".index.json")), None)
 
     @property
     def suffix(self) -> str:
-        """The end of the names of a folder's weights."""
+        """Suffix of the names of a folder's weights."""
         return _FOLDERS[self.key][0]
 
     def local(self, file: str) -> str:
-        """Return the path of a file below the model's folder."""
+        """Return the path of a file within the model's folder."""
         return file if self.is_folder else PurePosixPath(file).name
 
 
 def variants(listing: Listing) -> list[Variant]:
-    """Return the models of a repository, GGUF first; split models of which parts are missing are left out."""
+    """Return the models of a repository, GGUF first; split models with missing parts are left out."""
     parts: dict[str, list[str]] = {}
     for name in sorted(listing.files):
         if name.lower().endswith(".gguf"):
@@ -87,23 +87,23 @@ def variants(listing: Listing) -> list[Variant]:
 
 
 def choose(listing: Listing, choice: str | None) -> Variant:
-    """Return the model of a repository that a choice names; without one the repository's default.
+    """Return the model of a repository for a choice; without one, the repository's default.
 
     Parameters
     ----------
     choice : str, optional
-        A quantisation, a file's name, ``safetensors`` or ``pytorch``.
+        A quantisation, a file name, ``safetensors`` or ``pytorch``.
 
     Raises
     ------
     ParameterError
-        If there is none, or several; the message lists what there is.
+        If there is no such model, or there are several; the message lists the available ones.
     """
     several = variants(listing)
     if not several:
         raise ParameterError(
-            f"{listing.repo} holds no model that can be read; expected .gguf files, or config.json with .safetensors "
-            "or pytorch_model.bin"
+            f"{listing.repo} holds no model that intact can read; expected .gguf files, or config.json with "
+            ".safetensors or pytorch_model.bin"
         )
     variant = _default(listing, several) if choice is None else _named(listing, several, choice)
     if variant.label is not None and not _can_be_read(variant.label):
@@ -112,12 +112,12 @@ def choose(listing: Listing, choice: str | None) -> Variant:
 
 
 def shards(content: Any, listing: Listing, variant: Variant) -> tuple[str, ...]:
-    """Return the shards that the index of a folder lists.
+    """Return the shards that a folder's index lists.
 
     Raises
     ------
     FormatError
-        If it is no index, or names a file that the repository does not have at its root.
+        If it is not an index, or lists a file that is not at the root of the repository.
     """
     weights = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not weights or not all(isinstance(name, str) for name in weights.values()):
@@ -131,7 +131,7 @@ def shards(content: Any, listing: Listing, variant: Variant) -> tuple[str, ...]:
 
 
 def choice_of(listing: Listing, variant: Variant) -> str:
-    """Return the shortest choice that names a model of a repository."""
+    """Return the shortest choice that selects a model of a repository."""
     same = [one for one in variants(listing) if one.label == variant.label]
     return variant.label if variant.label is not None and len(same) == 1 else variant.key
 
@@ -151,7 +151,7 @@ def _folder(listing: Listing) -> list[Variant]:
 
 
 def _is_whole(names: list[str]) -> bool:
-    """Return true if files are one model: a single file that is no part, or all parts."""
+    """Return true if files form one whole model: a single file that is not a part, or all parts."""
     numbers = [(int(found["number"]), int(found["count"])) for n in names if (found := _GGUF_PART.fullmatch(n[:-5]))]
     return numbers == [(i + 1, len(names)) for i in range(len(names))] if numbers else len(names) == 1
 
@@ -194,10 +194,10 @@ def _list(several: list[Variant]) -> str:
 
 
 def _can_be_read(label: str) -> bool:
-    """Return true if the format after which a quantisation is called is one that can be computed with."""
+    """Return true if the format that a quantisation is named after is supported."""
     from intact.numerics.weight_formats import FORMATS
 
     words = label.removeprefix("UD-").split("_")
     if len(words) > 2 and words[2].isdigit():
-        return False  # Q4_0_4_4 and the like, laid out for one processor
+        return False  # e.g. Q4_0_4_4, with a layout for one processor
     return any("_".join(words[:count]) in FORMATS for count in range(1, len(words) + 1)) or label.startswith(_MIXED)

@@ -1,4 +1,4 @@
-"""Fetching models, of the catalogue and of the hub, and files of problems: resumable, checked by SHA-256, atomic."""
+"""Downloads of catalogue and hub models and of problem sets: resumable, checked by SHA-256, atomic."""
 
 from intact.checkpoints.download.base import DownloadError, NoSpaceError, Pulled, Report, sha256
 from intact.checkpoints.download.entry import pull, record

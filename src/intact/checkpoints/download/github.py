@@ -1,4 +1,4 @@
-"""Fetching a file of a GitHub repository at a commit, from GitHub or from what ``INTACT_GITHUB_ENDPOINT`` names."""
+"""Downloading a file of a GitHub repository at a commit, from GitHub or ``INTACT_GITHUB_ENDPOINT``."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class GitHubFile:
     Attributes
     ----------
     repo, commit, path : str
-        Where it is.
+        Location of the file.
     bytes : int
-        Its size.
+        Size of the file.
     sha256 : str
-        Its digest; nothing else is taken for the file.
+        Digest of the file; any other content is rejected.
     """
 
     repo: str
@@ -41,7 +41,7 @@ class GitHubFile:
 
     @property
     def url(self) -> str:
-        """The address of its content."""
+        """URL of its content."""
         endpoint = os.environ.get("INTACT_GITHUB_ENDPOINT", "").rstrip("/") or "https://raw.githubusercontent.com"
         return f"{endpoint}/{self.repo}/{self.commit}/{self.path}"
 
@@ -50,14 +50,14 @@ class GitHubFile:
 
 
 def fetch_from_github(file: GitHubFile, target: Path, report: Report = lambda stage, done, total: None) -> Pulled:
-    """Fetch a file to a path, unless it is there already: resumable, checked by SHA-256, atomic.
+    """Download a file to a path, unless it is already there: resumable, checked by SHA-256, atomic.
 
     Raises
     ------
     NoSpaceError
-        If there is no room; what was fetched is kept.
+        If there is not enough space; data downloaded so far is kept.
     DownloadError
-        If it cannot be fetched, or is another file than it should be.
+        If it cannot be downloaded, or has the wrong content.
     """
     folder = target.parent
     with space_errors(folder, target.name):
@@ -70,7 +70,7 @@ def fetch_from_github(file: GitHubFile, target: Path, report: Report = lambda st
 
 
 def _fetch(file: GitHubFile, target: Path, report: Report) -> None:
-    """Fetch the file and move it into place; if it continued a wrong partial file, fetch all of it again."""
+    """Download the file and move it into place; if it resumed a wrong partial file, start again from the beginning."""
     partial = target.with_name(f".{target.name}.{file.sha256[:16]}.partial")
     kept = bytes_kept(partial, file.bytes)
     require_space(target.parent, file.bytes - kept, target.name)
@@ -92,6 +92,6 @@ def _fetch(file: GitHubFile, target: Path, report: Report) -> None:
 
 
 def _digest(path: Path, report: Report) -> str:
-    """Return the SHA-256 of a file, and report the progress."""
+    """Return the SHA-256 of a file, reporting progress."""
     size = path.stat().st_size
     return sha256(path, lambda done: report("check", done, size))

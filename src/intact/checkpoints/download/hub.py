@@ -1,4 +1,4 @@
-"""Fetching a file from the Hugging Face hub, or from what ``HF_ENDPOINT`` names."""
+"""Downloading a file from the Hugging Face hub, or from ``HF_ENDPOINT``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from intact.checkpoints.download.base import FULL, DownloadError, Report, WrongC
 
 
 def fetch_from_hub(source: Hub, entry: Entry, folder: Path, report: Report) -> tuple[Path, str]:
-    """Return the fetched file and the digest it must have. A partial file of the same digest is continued."""
+    """Return the downloaded file and the digest it must have. A partial file with the same digest is resumed."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     with hub_errors(source.file):
@@ -35,12 +35,12 @@ def fetch_from_hub(source: Hub, entry: Entry, folder: Path, report: Report) -> t
 
 
 def endpoint() -> str | None:
-    """Return the hub's address if the environment names one, else None for the client's own."""
+    """Return the hub's address if the environment sets one, else None for the client's default."""
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
 
 
 def bytes_kept(partial: Path, size: int) -> int:
-    """Return how much of a file of this size is there to be continued; what is longer is deleted."""
+    """Return how many bytes of a file of this size are already there; delete a partial file that is longer."""
     have = partial.stat().st_size if partial.exists() else 0
     if have > size:
         partial.unlink()
@@ -49,21 +49,21 @@ def bytes_kept(partial: Path, size: int) -> int:
 
 
 def transfer(source: Hub, partial: Path, size: int, report: Callable[[int], None]) -> None:
-    """Fetch a file, or what is missing of it, into a partial file.
+    """Download a file, or the rest of it, into a partial file.
 
     Parameters
     ----------
     source : Hub
-        The file, its revision a commit.
+        The file; its revision must be a commit.
     size : int
-        Its bytes; no more are written.
+        Size of the file; no more bytes are written.
 
     Raises
     ------
     WrongContentError
         If more bytes are sent.
     DownloadError
-        If it cannot be fetched.
+        If the file cannot be downloaded.
     """
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
@@ -75,8 +75,8 @@ def transfer(source: Hub, partial: Path, size: int, report: Callable[[int], None
 def receive(
     url: str, headers: Mapping[str, str], name: str, partial: Path, size: int, report: Callable[[int], None]
 ) -> None:
-    """Fetch what is missing of a file at an address into a partial file; errors as of `transfer`."""
-    # hf_hub_download discards what it has when it is interrupted, so its parts are used, with a partial file that stays
+    """Download the rest of a file from a URL into a partial file; errors as in `transfer`."""
+    # hf_hub_download discards its data when interrupted, so only its parts are used, with a partial file that persists
     from huggingface_hub.file_download import http_get
 
     have = bytes_kept(partial, size)
@@ -87,7 +87,7 @@ def receive(
 
 
 class _Growing(io.BufferedRandom):
-    """A file opened at its end that reports how long it is after each write, and refuses to be too long."""
+    """A file opened at its end that reports its length after each write and rejects data beyond its maximum length."""
 
     def __init__(self, path: Path, longest: int, report: Callable[[int], None]) -> None:
         path.touch()
@@ -118,7 +118,7 @@ def _quiet_bars() -> Iterator[None]:
 
 @contextmanager
 def hub_errors(file: str) -> Iterator[None]:
-    """Turn errors of the hub's client into one line that says what to do."""
+    """Turn errors of the hub's client into a one-line message that says what to do."""
     from huggingface_hub import errors
 
     try:
@@ -130,13 +130,13 @@ def hub_errors(file: str) -> Iterator[None]:
     except errors.RepositoryNotFoundError as error:
         raise DownloadError("no such repository, or it is private (set HF_TOKEN)") from error
     except errors.RevisionNotFoundError as error:
-        raise DownloadError("it has no such revision, or no longer") from error
+        raise DownloadError("it has no such revision, or no longer has it") from error
     except errors.EntryNotFoundError as error:
         raise DownloadError(f"it holds no file {file}") from error
     except errors.OfflineModeIsEnabled as error:
         raise DownloadError("HF_HUB_OFFLINE is set") from error
     except Exception as error:
-        # the transport's classes differ from version to version of the client
+        # the transport's classes differ between versions of the client
         if isinstance(error, OSError) and error.errno in FULL:
             raise
         if isinstance(error, errors.HfHubHTTPError) and error.response.status_code == 401:

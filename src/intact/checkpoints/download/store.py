@@ -22,7 +22,7 @@ from intact.checkpoints.download.entry import record_path as entry_record_path
 
 @dataclass(frozen=True)
 class Removed:
-    """A model that is to be removed, or was: its name, and the paths and bytes of its files."""
+    """A model that is to be removed or has been: its name, and the paths and total bytes of its files."""
 
     name: str
     paths: tuple[Path, ...]
@@ -30,17 +30,17 @@ class Removed:
 
 
 def removable(name: str) -> Removed:
-    """Return what removing a model would delete: its files, whole and partial, and its record.
+    """Return what removing a model would delete: its complete and partial files, and its record.
 
     Parameters
     ----------
     name : str
-        A name of the catalogue, or on the hub.
+        A name of the catalogue or on the hub.
 
     Raises
     ------
     ParameterError
-        If it is no such name, or nothing of it is in the store.
+        If the name is invalid, or nothing of the model is in the store.
     """
     paths = _of_entry(CATALOGUE[name]) if name in CATALOGUE else _of_hub(HubName.parse(name))
     if not paths:
@@ -49,14 +49,14 @@ def removable(name: str) -> Removed:
 
 
 def remove(name: str) -> Removed:
-    """Delete a model from the store; with the last model of a repository what was kept of it.
+    """Delete a model from the store; removing a repository's last model also deletes its listing.
 
     Raises
     ------
     DownloadError
-        If it is being pulled now.
+        If the model is being pulled.
     ParameterError
-        As of `removable`.
+        As in `removable`.
     """
     found = removable(name)
     lock = _lock(name)
@@ -70,7 +70,7 @@ def remove(name: str) -> Removed:
     if name not in CATALOGUE:
         folder = HubName.parse(name).folder
         for path in (folder, folder.parent, folder.parent.parent):
-            with suppress(OSError):  # something else is in it
+            with suppress(OSError):  # the folder has other contents
                 path.rmdir()
     return found
 

@@ -1,4 +1,4 @@
-"""A model on disk, whatever its container."""
+"""A model on disk, in any file format."""
 
 import re
 from collections.abc import Mapping
@@ -19,25 +19,25 @@ from intact.checkpoints.formats.tensor import Tensor, map_file, mapped_file
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 METADATA_FILE = "metadata.gguf"
-"""Beside a safetensors file: a GGUF file without tensors, whose metadata describe the model instead of config.json."""
+"""A GGUF file without tensors next to a safetensors file; its metadata describe the model instead of config.json."""
 _PYTORCH_INDEX = MAIN_FILE + ".index.json"
-_EXPECTED = "a .gguf file, a .safetensors or pytorch_model.bin file beside a config.json, or a folder of these"
+_EXPECTED = "a .gguf file, a .safetensors or pytorch_model.bin file next to a config.json, or a folder of these"
 
 
 class Checkpoint:
-    """Metadata and tensors of a model. A context manager: leaving it closes.
+    """Metadata and tensors of a model. A context manager that closes the checkpoint on exit.
 
     Parameters
     ----------
     path : Path
-        The file; a folder if the tensors are spread over shards.
+        The file; the folder if the tensors are in several shards.
     format : {'gguf', 'safetensors'}
-        What names the tensors and describes the model: GGUF, or Hugging Face with a config.json, as beside
-        pytorch_model.bin too.
+        Naming scheme of tensors and metadata: GGUF, or Hugging Face with a config.json, which also applies to
+        pytorch_model.bin.
     metadata : mapping
         The keys of a GGUF file (see `intact.checkpoints.formats.gguf.Contents`), or the parsed config.json.
     tensors : mapping of str to Tensor
-        By name, in the order of the file.
+        Tensors by name, in the order of the file.
     """
 
     def __init__(
@@ -54,17 +54,18 @@ class Checkpoint:
 
     @property
     def folder(self) -> Path:
-        """The folder of the files that belong to it, such as tokenizer.json."""
+        """Folder of the model's other files, such as tokenizer.json."""
         return self.path if self.path.is_dir() else self.path.parent
 
     def close(self) -> None:
-        """Drop the tensors. A file is unmapped with the last view of it, so views taken before stay valid."""
+        """Drop the tensors. A file is unmapped with its last view, so existing views stay valid."""
         self.tensors = MappingProxyType({})
 
     def rest(self) -> None:
-        """Release memory: pages of mapped files, which are read again when they are needed, and unused heap.
+        """Release memory: pages of mapped files, which are read again when needed, and unused heap.
 
-        Reading metadata and building a tokenizer takes tens of megabytes for a moment, which the heap would keep.
+        Reading metadata and building a tokenizer temporarily takes tens of megabytes, which the heap would otherwise
+        keep.
         """
         parts = (part for tensor in self.tensors.values() for part in tensor.stored)
         maps = {id(found): found for part in parts if (found := mapped_file(part)) is not None}
@@ -85,7 +86,7 @@ class Checkpoint:
 
 
 def _main_file(folder: Path) -> Path:
-    """Choose the one file of a folder: a whole one before an index, safetensors, then GGUF, then pytorch_model.bin."""
+    """Choose a folder's main file: a single file before an index; safetensors, then GGUF, then pytorch_model.bin."""
     for name in ("model.safetensors", "model" + INDEX_SUFFIX):
         if (folder / name).is_file():
             return folder / name
@@ -107,18 +108,18 @@ def _main_file(folder: Path) -> Path:
 
 
 def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
-    """Open a model, without reading its tensors.
+    """Open a model without reading its tensors.
 
     Parameters
     ----------
     path : path
-        A GGUF file, of a split model the first; a file of safetensors or of PyTorch, or the index of shards, beside its
+        A GGUF file (the first part of a split model); a safetensors or PyTorch file, or an index of shards, next to its
         config.json; or a folder with one of these.
 
     Raises
     ------
     FormatError
-        If there is no such file, or it is truncated, damaged or not supported.
+        If the file is missing, truncated, damaged or not supported.
     """
     path = Path(path)
     try:
@@ -148,26 +149,26 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
 
 
 def model_files(path: Path) -> list[Path]:
-    """Return the files of a model: those of its folder, all parts of a split GGUF model, or the one file."""
+    """Return the files of a model: all files of its folder, all parts of a split GGUF model, or the single file."""
     return sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else part_paths(path)
 
 
 def _folder(path: Path, main: Path, tensors: Mapping[str, Tensor]) -> Checkpoint:
-    """Return a checkpoint of tensors beside a config.json; of quantised matrices, each as one tensor."""
+    """Return a checkpoint of tensors next to a config.json, with each quantised matrix as one tensor."""
     config = _config(main)
     settings = quantisation(main.parent, config)
     if settings is not None:
         tensors = read_quantised(settings, tensors, main)
-        config.pop(CONFIG_KEY, None)  # what the tensors were before
+        config.pop(CONFIG_KEY, None)  # it describes the tensors before conversion
     return Checkpoint(path, "safetensors", config, tensors)
 
 
 _CONSTANTS: Final = {name: {"__float__": name} for name in ("NaN", "Infinity", "-Infinity")}
-"""Numbers that Transformers 4 writes as Python does, as Transformers 5 writes them."""
+"""Numbers that Transformers 4 writes in Python's notation, in the notation of Transformers 5."""
 
 
 def _config(main: Path) -> dict[str, Any]:
     config = main.parent / "config.json"
     if not config.is_file():
-        raise FormatError(f"{config}: is missing; expected the model's config.json beside {main.name}")
+        raise FormatError(f"{config}: is missing; expected the model's config.json next to {main.name}")
     return read_json(config, "the configuration", _CONSTANTS.__getitem__)

@@ -1,9 +1,9 @@
 """GGUF, versions 2 and 3, little-endian.
 
 A header of metadata (typed key-value pairs) and tensor descriptions, then the tensors' bytes, aligned. The header is
-parsed in one pass; tensors are views into the mapped file. Every count and length is checked against the bytes that
-remain, and every object against a budget of memory, before anything is allocated for it. The `gguf` package reads the
-same files in seconds and gigabytes, which is why it is the tests' oracle and not the reader.
+parsed in one pass; tensors are views into the mapped file. Before anything is allocated, every count and length is
+checked against the remaining bytes, and every object against a memory budget. The `gguf` package takes seconds and
+gigabytes to read the same files, so it serves as the tests' oracle and not as the reader.
 
 Source: the GGUF specification, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
@@ -32,7 +32,7 @@ DEEPEST_ARRAY: Final = 4
 
 _PLAIN_KINDS: Final = {24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64"}
 TENSOR_KINDS: Final = dict(sorted((_PLAIN_KINDS | {form.gguf: name for name, form in FORMATS.items()}).items()))
-"""Type number in the file to kind."""
+"""Type numbers in the file, with their kinds."""
 
 UNSUPPORTED_KINDS: Final = {
     4: "Q4_2",
@@ -48,7 +48,7 @@ UNSUPPORTED_KINDS: Final = {
     40: "NVFP4",
     41: "Q1_0",
 }
-"""Type numbers that are refused by name."""
+"""Names of unsupported types, by number, for error messages."""
 
 _U32: Final = struct.Struct("<I")
 _U64: Final = struct.Struct("<Q")
@@ -67,23 +67,23 @@ _NUMBERS: Final = {
 }
 _VALUE_TYPES: Final = "one of the value types 0 to 12"
 
-# What objects cost in memory beside the characters or numbers that they hold.
+# memory cost of objects, in addition to the characters or numbers that they hold
 _STRING_COST, _VALUE_COST, TENSOR_COST = 56, 256, 1024
 _CHARACTER_COST = 4
 
 
 class Contents(NamedTuple):
-    """A GGUF file."""
+    """The contents of a GGUF file."""
 
     metadata: dict[str, Any]
-    """Numbers as int, float and bool, strings as str; arrays of strings as `Strings`, of numbers as read-only NumPy
-    arrays of their type, of arrays as lists."""
+    """Numbers are int, float and bool, strings are str; arrays of strings are `Strings`, arrays of numbers read-only
+    NumPy arrays of their type, arrays of arrays lists."""
     tensors: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class SplitPart:
-    """A file's place among those of a split model."""
+    """Position of a file within a split model."""
 
     number: int
     count: int
@@ -93,7 +93,7 @@ _WHOLE: Final = SplitPart(0, 1)
 
 
 class _Reader:
-    """A position in the header, and the checks that every read goes through."""
+    """A position in the header, with the checks that every read goes through."""
 
     def __init__(self, buffer: mmap.mmap | bytes, path: Path, memory: int) -> None:
         self.buffer = buffer
@@ -108,7 +108,7 @@ class _Reader:
         )
 
     def take(self, count: int, where: str) -> int:
-        """Step over `count` bytes and return where they begin."""
+        """Skip `count` bytes and return their start."""
         begin = self.offset
         if count > self.size - begin:
             raise self.error(
@@ -133,7 +133,7 @@ class _Reader:
         return int(_U64.unpack_from(self.buffer, self.take(8, where))[0])
 
     def count(self, where: str, least: int) -> int:
-        """Read a count of things that take at least `least` bytes each."""
+        """Read a count of items that take at least `least` bytes each."""
         begin = self.offset
         count = self.u64(where)
         most = (self.size - self.offset) // least
@@ -176,7 +176,7 @@ class _Reader:
         self.charge(_CHARACTER_COST * (offset - self.offset - 8 * len(strings)), where)
         self.offset = offset
         if len(strings) < count:
-            self.string(where)  # raises an error that says what is wrong with it
+            self.string(where)  # raises a precise error
             raise self.error(where, "the header's strings are too long", "a smaller header")
         return strings
 
@@ -235,13 +235,13 @@ class _Description(NamedTuple):
     shape: tuple[int, ...]
     length: int
     offset: int
-    """From the start of the data."""
+    """Offset from the start of the data."""
     at: int
-    """Where the description begins in the file."""
+    """Offset of the description in the file."""
 
 
 def _read_start(reader: _Reader) -> tuple[int, int]:
-    """Check magic and version, and return the numbers of tensors and of metadata pairs."""
+    """Check magic and version; return the numbers of tensors and of metadata pairs."""
     magic = bytes(reader.buffer[:4])
     if magic != MAGIC:
         raise reader.error("magic", f"the file starts with {magic!r}", f"a GGUF file, which starts with {MAGIC!r}")
@@ -269,12 +269,12 @@ def _read_metadata(reader: _Reader, count: int) -> dict[str, Any]:
 
 
 def read_pairs(path: str | PathLike[str]) -> dict[str, bytes]:
-    """Return each pair of a file's metadata, by its key, as the bytes that stand there: key, type and value.
+    """Return each metadata pair of a file, by key, as its raw bytes: key, type and value.
 
     Raises
     ------
     FormatError
-        If the file cannot be read, is truncated or damaged.
+        If the file cannot be read, or is truncated or damaged.
     """
     reader = _Reader(map_file(Path(path)), Path(path), HEADER_MEMORY)
     _, count = _read_start(reader)
@@ -295,12 +295,12 @@ def _alignment(reader: _Reader, metadata: dict[str, Any]) -> int:
 
 
 def _check_part(reader: _Reader, metadata: dict[str, Any], part: SplitPart) -> None:
-    """Refuse a file that is another part of a split model than its name says."""
+    """Refuse a file that is not the part of a split model that its name says."""
     count, number = metadata.get("split.count", 0), metadata.get("split.no", 0)
     if type(count) is not int or max(count, 1) != part.count:
         right = "a single file" if part.count == 1 else f"{part.count}, as its name says"
         if part.count == 1:
-            right += ", or all of them beside each other under names such as model-00001-of-00003.gguf"
+            right += ", or all of them in one folder under names such as model-00001-of-00003.gguf"
         raise reader.error("key 'split.count'", f"the model is split into {count!r:.80} files", right)
     if part.count > 1 and (type(number) is not int or number != part.number):
         raise reader.error("key 'split.no'", f"the value is {number!r:.80}", f"{part.number}, as the file's name says")
@@ -363,21 +363,21 @@ def _read_tensors(reader: _Reader, count: int, alignment: int) -> dict[str, Tens
 def parse_gguf(
     buffer: mmap.mmap | bytes, path: Path, part: SplitPart = _WHOLE, memory: int = HEADER_MEMORY
 ) -> Contents:
-    """Parse a GGUF file that is in memory already.
+    """Parse a GGUF file that is already in memory.
 
     Parameters
     ----------
     path : Path
-        The file, for messages only.
+        The file, used only in messages.
     part : SplitPart
-        Its place in a split model (`intact.checkpoints.formats.gguf_parts` reads all); by default a file that is whole.
+        Position in a split model (`intact.checkpoints.formats.gguf_parts` reads all parts); by default a whole file.
     memory : int
-        Bytes that the objects made from the header may take.
+        Maximum bytes for the objects created from the header.
 
     Raises
     ------
     FormatError
-        If the buffer is no valid GGUF file of a supported kind, or another part.
+        If the buffer is not a valid GGUF file of a supported kind, or is a different part.
     """
     reader = _Reader(buffer, path, memory)
     tensors, keys = _read_start(reader)
@@ -387,13 +387,13 @@ def parse_gguf(
 
 
 def read_gguf(path: str | PathLike[str]) -> Contents:
-    """Map a GGUF file and parse its header; the file stays mapped as long as a tensor is in use.
+    """Map a GGUF file and parse its header; the file stays mapped while any tensor is in use.
 
     Raises
     ------
     FormatError
-        If the file cannot be read, is truncated or damaged, has another version or byte order, or holds a tensor of a
-        type that is not supported.
+        If the file cannot be read, is truncated or damaged, has another version or byte order, or has a tensor of an
+        unsupported type.
     """
     path = Path(path)
     return parse_gguf(map_file(path), path)

@@ -1,7 +1,7 @@
-"""GGUF models that are split over several files: `NAME-00001-of-00003.gguf` and so on, as llama.cpp writes them.
+"""GGUF models split over several files: `NAME-00001-of-00003.gguf` and so on, as written by llama.cpp.
 
-Each part is a GGUF file. The first one has all metadata; tensors are spread over the parts. The result is that of the
-file which `llama-gguf-split --merge` would write: the same metadata and tensors, hence the same digests.
+Each part is a GGUF file. The first one has all metadata; tensors are spread over the parts. The result equals the file
+that `llama-gguf-split --merge` would write: the same metadata and tensors, hence the same digests.
 """
 
 import re
@@ -16,7 +16,7 @@ _PART: Final = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.
 
 
 def part_paths(path: Path) -> list[Path]:
-    """Return the paths of all parts of a split model, there or not, by that of one; for other files, the path alone."""
+    """Return the paths of all parts of a split model, given one of them, even if missing; other paths unchanged."""
     found = _PART.fullmatch(path.name)
     if found is None or not 1 <= int(found["number"]) <= int(found["count"]):
         return [path]
@@ -25,12 +25,12 @@ def part_paths(path: Path) -> list[Path]:
 
 
 def read_parts(first: Path) -> Contents:
-    """Map all parts of a split model and parse their headers, by the path of the first part or of a whole file.
+    """Map all parts of a split model and parse their headers, given the path of the first part or of a whole file.
 
     Raises
     ------
     FormatError
-        If a part is missing or cannot be read, is another part than its name says, or has a tensor of an earlier one.
+        If a part is missing or unreadable, is not the part that its name says, or repeats a tensor of an earlier part.
     """
     paths = part_paths(first)
     if first != paths[0]:

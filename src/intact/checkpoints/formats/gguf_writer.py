@@ -1,4 +1,4 @@
-"""GGUF files: metadata as pairs of bytes (`gguf.read_pairs`), and tensors one after the other.
+"""Writing GGUF files: metadata as raw pairs (`gguf.read_pairs`), then the tensors in sequence.
 
 Source: the format, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
@@ -16,7 +16,7 @@ from intact.checkpoints.formats.safetensors import Stored
 from intact.numerics.weight_formats import Bytes
 
 NUMBERS: Final = {kind: number for number, kind in TENSOR_KINDS.items()}
-"""Kinds of tensors that a file can hold, with their numbers."""
+"""Tensor kinds that a file can hold, with their numbers."""
 _UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 
 
@@ -26,7 +26,7 @@ def _string(text: str) -> bytes:
 
 
 def _typed(value: object) -> tuple[int, bytes]:
-    """Return the number of a value's type, and its bytes."""
+    """Return the number of a value's type, and the value's bytes."""
     if isinstance(value, str):
         return _STRING, _string(value)
     if isinstance(value, bool):
@@ -36,7 +36,7 @@ def _typed(value: object) -> tuple[int, bytes]:
     if isinstance(value, float):
         return _FLOAT32, struct.pack("<f", value)
     if isinstance(value, Sequence) and value:
-        if all(type(item) is int for item in value):  # signed: llama.cpp takes no others for the types of tokens
+        if all(type(item) is int for item in value):  # signed: llama.cpp requires it for token types
             return _ARRAY, struct.pack(f"<IQ{len(value)}i", _INT32, len(value), *value)
         kinds, items = zip(*map(_typed, value), strict=True)
         if len(set(kinds)) == 1:
@@ -45,16 +45,16 @@ def _typed(value: object) -> tuple[int, bytes]:
 
 
 def pair(key: str, value: object) -> bytes:
-    """Return the pair of a key and a value: a text, a bool, a 32-bit integer, a float32, or a list of one of these.
+    """Encode a pair of a key and a value: a string, bool, 32-bit integer, float32, or a list of one of these.
 
-    Integers are unsigned, those in lists signed.
+    Integers are unsigned, except in lists, where they are signed.
 
     Raises
     ------
     TypeError
-        If the value is another, or an empty list.
+        If the value has another type, or is an empty list.
     struct.error
-        If an integer is beyond its type.
+        If an integer is out of range.
     """
     kind, data = _typed(value)
     return _string(key) + struct.pack("<I", kind) + data
@@ -65,9 +65,9 @@ FILE_TYPES: Final = {
     "Q5_K": 16, "Q6_K": 18, "IQ2_XXS": 19, "IQ2_XS": 20, "IQ3_XXS": 23, "IQ1_S": 24, "IQ4_NL": 25, "IQ3_S": 26,
     "IQ2_S": 28, "IQ4_XS": 30, "IQ1_M": 31, "BF16": 32, "TQ1_0": 36, "TQ2_0": 37, "MXFP4": 38,
 }  # fmt: skip
-"""llama.cpp's numbers for `general.file_type`: what most of a file's weights are (llama.h, llama_ftype)."""
+"""llama.cpp's numbers for `general.file_type`, the type of most of a file's weights (llama.h, llama_ftype)."""
 QUANTIZATION_VERSION: Final = 2
-"""`general.quantization_version`: of the block types (ggml.h, GGML_QNT_VERSION)."""
+"""`general.quantization_version`: version of the block types (ggml.h, GGML_QNT_VERSION)."""
 
 
 def write_gguf(
@@ -76,19 +76,19 @@ def write_gguf(
     tensors: Sequence[Stored] = (),
     read: Callable[[str], bytes | Bytes] = lambda name: b"",
 ) -> None:
-    """Write a file of version 3: all of it or, where that fails, nothing.
+    """Write a version 3 file, either completely or, on failure, not at all.
 
     Parameters
     ----------
-    pairs : bytes by key, `general.alignment` not among them
-    tensors : their kinds are names of weight formats, their shapes in NumPy order
+    pairs : bytes by key, without `general.alignment`
+    tensors : with names of weight formats as kinds, and shapes in NumPy order
     read : callable
-        Return the bytes of a tensor by its name; it is called once for each, when its turn comes.
+        Returns the bytes of a tensor by name; called once per tensor, in order.
 
     Raises
     ------
     OSError
-        If it cannot be written.
+        If the file cannot be written.
     """
     head = [MAGIC, struct.pack("<IQQ", 3, len(tensors), len(pairs)), *pairs.values()]
     offset = 0

@@ -1,6 +1,6 @@
 """llama.cpp's importance matrices: sums of the squares of each product's inputs on a text.
 
-Source: llama.cpp, tools/imatrix: a GGUF file, and the binary file of before, which has no magic number.
+Source: llama.cpp, tools/imatrix: a GGUF file, or the older binary file, which has no magic number.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _LONGEST_NAME: Final = 1 << 10
 
 
 class SquaredInputs(NamedTuple):
-    """The squares of the inputs of a product: the diagonal of its second moments."""
+    """Squares of a product's inputs: the diagonal of their second moments."""
 
     sums: npt.NDArray[np.float32]
-    """(experts, K): the sum of each input's squares; one expert where a layer has none."""
+    """(experts, K): sum of each input's squares; one expert for layers without experts."""
     counts: npt.NDArray[np.int64]
-    """(experts,): the rows that were summed. Binary files count chunks of the text, and their sums are of as many
-    means."""
+    """(experts,): number of rows in the sums. Binary files count chunks of the text instead, and their sums have one
+    mean per chunk."""
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
-        """The mean square of each input; 0 where no row was summed."""
+        """Mean square of each input; 0 if the sum has no rows."""
         return self.sums.astype(np.float64) / np.maximum(self.counts, 1)[:, None]
 
 
@@ -44,12 +44,12 @@ def read_imatrix(path: str | PathLike[str]) -> dict[str, SquaredInputs]:
     Returns
     -------
     dict
-        By the names of the products' matrices in GGUF, such as ``blk.0.attn_q.weight``.
+        Squared inputs by the GGUF names of the products' matrices, such as ``blk.0.attn_q.weight``.
 
     Raises
     ------
     FormatError
-        If the file is none, damaged, or holds a sum that is negative or not finite.
+        If the file is not an importance matrix, is damaged, or has a negative or non-finite sum.
     """
     path = Path(path)
     data = map_file(path)
@@ -89,7 +89,7 @@ def _values(tensor: Tensor) -> npt.NDArray[np.float32]:
 
 
 class _Binary:
-    """The binary file: a number of entries, then of each its name, how many chunks it saw, and its sums."""
+    """The binary file: the number of entries, then for each its name, its number of chunks, and its sums."""
 
     def __init__(self, path: Path, data: bytes) -> None:
         self.path, self.data, self.at = path, data, 0
@@ -99,7 +99,7 @@ class _Binary:
 
     def take(self, size: int) -> bytes:
         if size > len(self.data) - self.at:
-            self.fail(f"{size} bytes are announced, {len(self.data) - self.at} remain")
+            self.fail(f"{size} bytes are declared, {len(self.data) - self.at} remain")
         self.at += size
         return self.data[self.at - size : self.at]
 
@@ -111,7 +111,7 @@ class _Binary:
         return value
 
     def entries(self) -> Iterator[tuple[str, SquaredInputs]]:
-        """Yield the entries; what comes behind them says only which text it was."""
+        """Yield the entries; the data after them only names the text."""
         for _ in range(self.number("the number of entries", 1 << 20)):
             try:
                 name = self.take(self.number("the length of a name", _LONGEST_NAME)).decode()

@@ -1,4 +1,4 @@
-"""Metadata of a model's files: typed, checked access to its keys, and arrays of strings in little memory."""
+"""Typed, validated access to metadata of a model's files, and memory-efficient arrays of strings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ T = TypeVar("T")
 
 
 class Strings(Sequence[str]):
-    """Strings as UTF-8 in one buffer of less than 4 GiB; each is decoded when it is asked for.
+    """Strings as UTF-8 in one buffer of less than 4 GiB; each is decoded on access.
 
-    Vocabularies have hundreds of thousands of strings, and as objects each would take 50 bytes more.
+    Vocabularies have hundreds of thousands of strings, each of which would take 50 more bytes as an object.
     """
 
     def __init__(self, strings: Iterable[str] = ()) -> None:
@@ -27,7 +27,7 @@ class Strings(Sequence[str]):
             self.add(text.encode())
 
     def add(self, encoded: bytes) -> None:
-        """Append a string that is known to be UTF-8."""
+        """Append a string that is known to be valid UTF-8."""
         self._buffer += encoded
         self._ends.append(len(self._buffer))
 
@@ -53,7 +53,7 @@ class Strings(Sequence[str]):
         return f"Strings({self.tolist()!r:.80})"
 
     def tolist(self) -> list[str]:
-        """Return all strings, like the method of NumPy's arrays."""
+        """Return all strings as a list, like the NumPy method."""
         return list(self)
 
     def _at(self, place: int) -> str:
@@ -61,20 +61,20 @@ class Strings(Sequence[str]):
 
 
 class Metadata:
-    """Typed access to metadata: errors name the file and the key, what stands there, and what would be right.
+    """Typed access to metadata. Errors name the file and the key, the value found and the value expected.
 
     Parameters
     ----------
     values : mapping
-        Keys and values, as the file's reader returned them.
+        Keys and values as returned by the file's reader.
     source : path or str
         The file, for messages.
     prefix : str
-        What every key begins with in the file, such as ``llama.``.
+        Prefix of every key in the file, such as ``llama.``.
     inside : str
-        Where in the file the values stand, for messages, such as ``rope scaling: ``.
+        Location of the values within the file, for messages, such as ``rope scaling: ``.
     error : type
-        What is raised.
+        Exception type to raise.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class Metadata:
         self.fail(key, f"must be {expected}, found {value!r:.80}")
 
     def within(self, key: str, inside: str) -> Metadata:
-        """Return the object that a key holds, empty where the key is missing; `inside` names it in messages."""
+        """Return the object under a key, empty if the key is missing; `inside` names it in messages."""
         return Metadata(self.mapping(key), self.source, inside=inside, error=self.error)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a value as it stands; the default where it is missing or null."""
+        """Return a value unchanged; the default if it is missing or null."""
         value = self.values.get(self.prefix + key)
         return default if value is None else value
 
@@ -113,14 +113,14 @@ class Metadata:
         return value
 
     def number(self, key: str, default: float | None = None, least: float = 0.0, most: float = 1e12) -> float:
-        """Read a number greater than 0."""
+        """Read a positive number from `least` to `most`."""
         value = self.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or value == 0 or not least <= value <= most:
             self.refuse(key, f"a positive number from {least:g} to {most:g}", value)
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:
-        """Read true or false."""
+        """Read a boolean."""
         return self._of(bool, key, default, "true or false")
 
     def string(self, key: str, default: str) -> str:
@@ -128,14 +128,14 @@ class Metadata:
         return self._of(str, key, default, "a string")
 
     def choice(self, key: str, known: tuple[str, ...]) -> str | None:
-        """Read one of some words; None where the key is missing."""
+        """Read one of several words; None if the key is missing."""
         value = self.get(key)
         if value is not None and not (isinstance(value, str) and value in known):
             self.refuse(key, f"{' or '.join(known)} (others are not supported)", value)
         return value
 
     def mapping(self, key: str) -> Mapping[str, Any]:
-        """Read an object; empty where the key is missing."""
+        """Read an object; empty if the key is missing."""
         return self._of(dict, key, {}, "an object")
 
     def _of(self, kind: type[T], key: str, default: T, expected: str) -> T:
@@ -145,7 +145,7 @@ class Metadata:
         return value
 
     def array(self, key: str, length: int | None = None) -> Sequence[Any]:
-        """Read an array, of this length if one is given; as its reader holds it, such as a NumPy array."""
+        """Read an array in its reader's form, such as a NumPy array; check its length if one is given."""
         value = self.get(key)
         if value is None:
             self.fail(key, "is missing")
@@ -157,7 +157,7 @@ class Metadata:
         return found
 
     def strings(self, key: str) -> list[str]:
-        """Read an array of strings, all of them Unicode."""
+        """Read an array of strings, all of which must be valid Unicode."""
         value = self.array(key)
         try:
             "".join(value).encode("utf-8")
@@ -170,12 +170,12 @@ class Metadata:
         return list(value)
 
     def numbers(self, key: str, length: int) -> list[Any]:
-        """Read an array of so many values."""
+        """Read an array of `length` values."""
         value = self.array(key, length)
         return value.tolist() if isinstance(value, np.ndarray) else list(value)
 
     def refuse_features(self, features: Mapping[str, tuple[object, ...]]) -> None:
-        """Refuse features that would be computed wrongly: keys whose value is none of the harmless ones."""
+        """Refuse features that would be computed incorrectly: keys with a value other than the harmless ones."""
         for key, harmless in features.items():
             value = self.get(key)
             if value is not None and not (isinstance(value, bool | int | float) and value in harmless):

@@ -1,8 +1,8 @@
-"""PyTorch's files (`torch.save` of a state dict: `pytorch_model.bin`, `.pt`, `.pth`), without PyTorch.
+"""PyTorch files (`torch.save` of a state dict: `pytorch_model.bin`, `.pt`, `.pth`), without PyTorch.
 
-Such a file is a zip archive of raw numbers and of a pickle, which is a program that builds objects. Here the few of its
-instructions that a state dict needs make names and places of tensors, and any other is refused: nothing of the file
-runs. Tensors are views of the mapped file.
+Such a file is a zip archive of raw numbers and a pickle, which is a program that builds objects. This reader interprets
+only the few instructions that a state dict needs, to find names and locations of tensors, and rejects all others: no
+code of the file is run. Tensors are views of the mapped file.
 
 Source: the format, https://docs.pytorch.org/docs/stable/notes/serialization.html; the instructions, `pickletools`.
 """
@@ -24,9 +24,9 @@ from intact._base.errors import FormatError
 from intact.checkpoints.formats.tensor import HEADER_MEMORY, Tensor, byte_length, map_file, quote_name
 
 MAIN_FILE: Final = "pytorch_model.bin"
-"""The name of a model's file, or of its shards' beginning, in a folder."""
+"""Name of a model's file in a folder, and prefix of the names of its shards' index."""
 ARCHIVE: Final = b"PK\x03\x04"
-"""The first bytes of a file."""
+"""First bytes of a file."""
 _LONGEST_PICKLE: Final = HEADER_MEMORY // 64
 _KINDS: Final = {
     "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16",
@@ -41,25 +41,25 @@ _TENSOR, _PARAMETER, _DICT = (
 _GLOBALS: Final = {_TENSOR, _PARAMETER, _DICT, *(f"torch {name}" for name in _KINDS)}
 _AS_THEY_ARE: Final = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "BINFLOAT"}
 _CONSTANTS: Final = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-_ENTRY: Final = struct.Struct("<4s22xHH")  # the header before a file of an archive: its mark, the lengths of two texts
+_ENTRY: Final = struct.Struct("<4s22xHH")  # local file header of an archive: its magic and the lengths of two strings
 _SAVE_AGAIN: Final = "expected torch.save of a state dict, from PyTorch 1.6 or later; or save it again as safetensors"
 
 
 class _Global(NamedTuple):
-    """A name of Python that the pickle refers to."""
+    """A Python name that the pickle refers to."""
 
     name: str
 
 
 class _Storage(NamedTuple):
-    """A file of the archive with numbers."""
+    """A file of numbers in the archive."""
 
     kind: str
     key: str
 
 
 class _View(NamedTuple):
-    """A tensor: a place in a storage, in elements."""
+    """A tensor: a location in a storage, in elements."""
 
     storage: _Storage
     start: int
@@ -73,13 +73,13 @@ def read_pytorch(path: str | PathLike[str]) -> dict[str, Tensor]:
     Raises
     ------
     FormatError
-        If the file cannot be read, is truncated or damaged, is of PyTorch before 1.6, or holds anything but tensors by
-        their names: each of a plain kind, row after row.
+        If the file cannot be read, is truncated or damaged, is from PyTorch before 1.6, or contains anything but named
+        tensors of plain kinds with contiguous rows.
     """
     path = Path(path)
     buffer = map_file(path)
     if bytes(buffer[:4]) != ARCHIVE:
-        raise FormatError(f"{path}: is no archive of PyTorch; {_SAVE_AGAIN}")
+        raise FormatError(f"{path}: is not a PyTorch archive; {_SAVE_AGAIN}")
     files, top = _files(path, buffer)
     if bytes(buffer[files.get(f"{top}/byteorder", slice(0, 0))]) not in (b"", b"little"):
         raise FormatError(f"{path}: was written on a big-endian machine; {_SAVE_AGAIN}")
@@ -93,7 +93,7 @@ def read_pytorch(path: str | PathLike[str]) -> dict[str, Tensor]:
 
 
 def _files(path: Path, buffer: mmap.mmap | bytes) -> tuple[dict[str, slice], str]:
-    """Return where the files of an archive lie, and the folder of its pickle."""
+    """Return the locations of an archive's files, and the folder of its pickle."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -125,7 +125,7 @@ def _run(pickle: bytes) -> dict[str, _View]:
     Raises
     ------
     ValueError, LookupError, TypeError, struct.error
-        If it is damaged, or anything else than a state dict.
+        If it is damaged, or is not a state dict.
     """
     stack: list[Any] = []
     marks: list[int] = []
@@ -139,7 +139,7 @@ def _run(pickle: bytes) -> dict[str, _View]:
 
     def last(count: int) -> list[Any]:
         if len(stack) < count + (marks[-1] if marks else 0):
-            raise ValueError("it takes what is not there")
+            raise ValueError("it takes more values than the stack holds")
         values = stack[-count:]
         del stack[-count:]
         return values
@@ -177,7 +177,7 @@ def _run(pickle: bytes) -> dict[str, _View]:
         elif name == "REDUCE":
             stack.append(_made(*last(2)))
         elif name == "BUILD":
-            last(1)  # attributes of the dictionary: versions of the modules
+            last(1)  # the dictionary's attributes hold versions of modules
         else:
             raise ValueError(f"it has the instruction {name}, which no state dict needs")
     (found,) = stack
@@ -185,31 +185,31 @@ def _run(pickle: bytes) -> dict[str, _View]:
         raise ValueError("it holds no dictionary")
     for name, value in found.items():
         if not isinstance(value, _View):
-            raise ValueError(f"{quote_name(name)} is no tensor")
+            raise ValueError(f"{quote_name(name)} is not a tensor")
     return found
 
 
 def _set(target: object, pairs: list[Any]) -> None:
-    """Set items of a dictionary, whose keys are texts."""
+    """Set items of a dictionary whose keys are strings."""
     if not isinstance(target, dict) or len(pairs) % 2 or not all(isinstance(key, str) for key in pairs[::2]):
-        raise ValueError("it has a dictionary whose keys are no texts")
+        raise ValueError("it has a dictionary whose keys are not strings")
     target.update(zip(pairs[::2], pairs[1::2], strict=True))
 
 
 def _storage(given: object) -> _Storage:
-    """Return the storage of a persistent identifier: its class, its file, where it was, its elements."""
+    """Return the storage of a persistent identifier (class, file, original location, number of elements)."""
     if not (isinstance(given, tuple) and len(given) == 5 and given[0] == "storage" and isinstance(given[2], str)):
-        raise ValueError("it refers to what is no storage")
+        raise ValueError("it refers to something that is not a storage")
     kind = given[1].name.removeprefix("torch ") if isinstance(given[1], _Global) else ""
     if kind not in _KINDS:
-        raise ValueError("it refers to a storage of no known class")
+        raise ValueError("it refers to a storage of an unknown class")
     return _Storage(_KINDS[kind], given[2])
 
 
 def _made(maker: object, given: object) -> object:
-    """Return what a call of one of the allowed names makes."""
+    """Return the result of calling one of the allowed names."""
     if not isinstance(maker, _Global) or not isinstance(given, tuple):
-        raise ValueError("it calls what is no name")
+        raise ValueError("it calls something that is not a name")
     if maker.name == _DICT and not given:
         return {}
     if maker.name == _PARAMETER and given and isinstance(given[0], _View):
@@ -222,14 +222,14 @@ def _made(maker: object, given: object) -> object:
 
 
 def _naturals(value: object) -> bool:
-    """Return true for a tuple of sizes."""
+    """Return true for a tuple of non-negative sizes."""
     return isinstance(value, tuple) and all(type(one) is int and 0 <= one < 1 << 63 for one in value)
 
 
 def _tensor(
     path: Path, name: str, view: _View, data: np.ndarray[Any, np.dtype[np.uint8]], files: Mapping[str, slice], top: str
 ) -> Tensor:
-    """Return a tensor as a view of the file; refuse one that does not lie in it row after row."""
+    """Return a tensor as a view of the file; refuse one that is not contiguous."""
     where = f"{path}: tensor {quote_name(name)}"
     kind, shape = view.storage.kind, view.shape
     if len(shape) > 32 or len(view.strides) != len(shape):
@@ -249,7 +249,7 @@ def _tensor(
 
 
 def _dense(shape: tuple[int, ...]) -> Iterator[int]:
-    """Yield the strides of a tensor whose elements stand one after the other."""
+    """Yield the strides of a contiguous tensor."""
     for axis in range(len(shape)):
         stride = 1
         for size in shape[axis + 1 :]:

@@ -1,8 +1,8 @@
 """Safetensors: a JSON header, then the tensors' bytes; one file, or shards listed by an index.
 
-The header is parsed here rather than by the `safetensors` library because tensors must stay views into the mapped file:
-for NumPy the library (0.8) copies every tensor into new memory and has no type for BF16, in which most models come.
-Tests hold this reader to the library's.
+The header is parsed here instead of by the `safetensors` library because tensors must stay views into the mapped file:
+for NumPy the library (0.8) copies every tensor into new memory and has no type for BF16, which most models use. Tests
+compare this reader with the library.
 
 Source: the format, https://github.com/huggingface/safetensors#format.
 """
@@ -27,30 +27,30 @@ from intact.numerics.weight_formats import Bytes
 
 INDEX_SUFFIX: Final = ".safetensors.index.json"
 LONGEST_JSON: Final = 16 << 20
-# Bytes of memory: for a value, more for an object, for a tensor; for a character of an ASCII text and of another.
+# Memory costs in bytes: of a value, additionally of an object, of a tensor; of a character in ASCII and in other texts.
 _VALUE_COST, _OBJECT_COST, _TENSOR_COST = 120, 200, 1024
 _ASCII_COST, _WIDE_COST = 3, 9
 _SUPPORTED: Final = tuple(kind for kind, block in KINDS.items() if block.elements == 1)
 
 
 def parse_json(text: bytes, path: Path, what: str, constant: Callable[[str], Any] | None = None) -> dict[str, Any]:
-    """Parse a JSON object within the memory that a header may take.
+    """Parse a JSON object within the memory limit for headers.
 
     Parameters
     ----------
     text : bytes
         UTF-8.
     path : Path
-        The file it came from, for messages.
+        File that it came from, for messages.
     what : str
-        What the text is, for messages.
+        Description of the text, for messages.
     constant : callable, optional
-        As of `strict_json.parse`.
+        As in `strict_json.parse`.
 
     Raises
     ------
     FormatError
-        If it is too long, not strict JSON (`intact._base.strict_json.parse`), or no object.
+        If it is too long, is not strict JSON (`intact._base.strict_json.parse`), or is not an object.
     """
     objects = text.count(b"{")
     values = text.count(b",") + text.count(b"[") + objects
@@ -68,12 +68,12 @@ def parse_json(text: bytes, path: Path, what: str, constant: Callable[[str], Any
 
 
 def read_json(path: Path, what: str, constant: Callable[[str], Any] | None = None) -> dict[str, Any]:
-    """Read a file that holds a JSON object; `constant` as of `strict_json.parse`.
+    """Read a file that holds a JSON object; `constant` is as in `strict_json.parse`.
 
     Raises
     ------
     FormatError
-        If the file is missing, unreadable, or holds anything else.
+        If the file is missing or unreadable, or holds anything else.
     """
     buffer = map_file(path)
     if len(buffer) > LONGEST_JSON:
@@ -82,7 +82,7 @@ def read_json(path: Path, what: str, constant: Callable[[str], Any] | None = Non
 
 
 class Stored(NamedTuple):
-    """A tensor that is to be written: name, dtype, shape, bytes."""
+    """A tensor to be written: name, dtype, shape, bytes."""
 
     name: str
     kind: str
@@ -90,10 +90,10 @@ class Stored(NamedTuple):
     size: int
 
     def checked(self, data: bytes | Bytes) -> bytes:
-        """Return the bytes of the tensor; raise ValueError if they are not as many as was said."""
+        """Return the tensor's bytes; raise ValueError if their number differs from the declared size."""
         whole = bytes(data)
         if len(whole) != self.size:
-            raise ValueError(f"tensor {self.name} has {len(whole)} bytes, {self.size} were announced")
+            raise ValueError(f"tensor {self.name} has {len(whole)} bytes; {self.size} were declared")
         return whole
 
 
@@ -112,7 +112,7 @@ def _naturals(value: object) -> tuple[int, ...] | None:
 
 
 def _description(name: str, value: object, path: Path, size: int) -> _Description:
-    """Check one entry of the header; `size` is the number of bytes of data."""
+    """Validate one entry of the header; `size` is the number of data bytes."""
     where = f"{path}: tensor {quote_name(name)}"
     if not isinstance(value, dict):
         raise FormatError(f"{where}: the entry is a {type(value).__name__}; expected dtype, shape and data_offsets")
@@ -143,7 +143,7 @@ def read_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
     Raises
     ------
     FormatError
-        If the file cannot be read, is truncated or damaged, or holds a tensor of a type that is not supported.
+        If the file cannot be read, is truncated or damaged, or has a tensor of an unsupported type.
     """
     path = Path(path)
     buffer, start, header = _read_header(path)
@@ -171,7 +171,7 @@ def read_safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Return what a file says about itself, `__metadata__` of its header; empty where it says nothing.
+    """Return `__metadata__` of a file's header; empty if there is none.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def _read_header(path: Path) -> tuple[mmap.mmap | bytes, int, dict[str, Any]]:
-    """Return the mapped file, where its data begin, and its header."""
+    """Return the mapped file, the start of its data, and its header."""
     buffer = map_file(path)
     if len(buffer) < 8:
         raise FormatError(f"{path}: the file has {len(buffer)} bytes; expected a safetensors file, at least 8")
@@ -202,7 +202,7 @@ def _read_header(path: Path) -> tuple[mmap.mmap | bytes, int, dict[str, Any]]:
 
 
 def _matrix(tensor: Tensor, path: Path) -> Tensor:
-    """Return bytes that hold an integer weight or blocks as a matrix of that kind, any other tensor as it is."""
+    """Return bytes that hold an integer weight or blocks as a matrix of that kind; return other tensors unchanged."""
     if tensor.kind != "U8" or len(tensor.shape) != 1:
         return tensor
     try:
@@ -219,18 +219,18 @@ def _matrix(tensor: Tensor, path: Path) -> Tensor:
 def write_safetensors(
     path: Path, tensors: Sequence[Stored], read: Callable[[str], bytes | Bytes], metadata: Mapping[str, str]
 ) -> None:
-    """Write a file, tensor after tensor: all of it or, where that fails, nothing.
+    """Write a file, tensor by tensor, either completely or, on failure, not at all.
 
     Parameters
     ----------
     tensors : in the order of the file
     read : callable
-        Return the bytes of a tensor by its name; it is called once for each, when its turn comes.
+        Returns the bytes of a tensor by name; called once per tensor, in order.
 
     Raises
     ------
     OSError
-        If it cannot be written.
+        If the file cannot be written.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     offset = 0
@@ -249,12 +249,12 @@ def write_safetensors(
 
 
 def _shard_path(folder: Path, name: object, index: Path, suffix: str) -> Path:
-    """Return the path of a shard; refuse any name that is not a plain file name by every system's rules."""
+    """Return the path of a shard; refuse names that are not plain file names on every operating system."""
     plain = isinstance(name, str) and name == PureWindowsPath(name).name
     if not isinstance(name, str) or not plain or not name.isprintable() or not name.endswith(suffix):
         raise FormatError(
             f"{index}: the shard name {name!r:.80} is refused; "
-            f"expected the plain name of a {suffix} file beside the index"
+            f"expected the plain name of a {suffix} file in the index's folder"
         )
     return folder / name
 
@@ -264,19 +264,19 @@ def read_shards(
     suffix: str = ".safetensors",
     read: Callable[[Path], dict[str, Tensor]] = read_safetensors,
 ) -> dict[str, Tensor]:
-    """Read the tensors that an index (`*.index.json`) lists, each from the shard it names.
+    """Read the tensors listed in an index (`*.index.json`), each from the shard given there.
 
     Parameters
     ----------
     suffix : str
-        The end of the shards' names.
+        Suffix of the shards' names.
     read : callable
         Reads a shard.
 
     Raises
     ------
     FormatError
-        If the index or a shard cannot be read, a shard lies elsewhere than beside the index, or lacks a tensor.
+        If the index or a shard cannot be read, a shard is not in the index's folder, or a shard lacks a tensor.
     """
     index = Path(index)
     weights = read_json(index, "the index").get("weight_map")

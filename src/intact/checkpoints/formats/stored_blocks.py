@@ -1,7 +1,7 @@
-"""Matrices of GGUF's block types in safetensors: a one-dimensional U8 tensor that says its type and shape.
+"""GGUF block matrices in safetensors: a one-dimensional U8 tensor that contains its type and shape.
 
-A header of 32 bytes: the letters ``GGML``, then as little-endian int32 the version 1, the type's number in GGUF, N, K,
-and zeros. The blocks follow as they lie in a GGUF file, so that the same matrix has the same digest in both.
+The header has 32 bytes: the letters ``GGML``, then as little-endian int32 the version 1, the type's number in GGUF, N
+and K, then zeros. The blocks follow exactly as in a GGUF file, so that the same matrix has the same digest in both.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NAMES: Final = {form.gguf: name for name, form in BLOCK_FORMATS.items()}
 
 
 def blocks_to_bytes(kind: str, shape: tuple[int, ...], data: Bytes) -> Bytes:
-    """Return a matrix with its header."""
+    """Return a matrix as bytes with its header."""
     header = _HEADER.pack(_MAGIC, 1, BLOCK_FORMATS[kind].gguf, *shape)
     return np.concatenate([np.frombuffer(header, np.uint8), data])
 
@@ -37,7 +37,7 @@ def blocks_from_bytes(name: str, data: Bytes) -> Tensor:
     Raises
     ------
     FormatError
-        If the header is truncated, of another version, or does not fit the bytes.
+        If the header is truncated, has another version, or does not match the bytes.
     """
     if data.size < _HEADER.size:
         raise FormatError(f"{data.size} bytes of a matrix of blocks: its header alone has {_HEADER.size}")
@@ -46,7 +46,7 @@ def blocks_from_bytes(name: str, data: Bytes) -> Tensor:
         raise FormatError(f"version {version} of a matrix of blocks: this program reads version 1")
     kind = _NAMES.get(number)
     if kind is None or rows < 1 or columns < 1:
-        raise FormatError(f"a matrix of blocks of {rows} x {columns} of type {number}: there is none like it")
+        raise FormatError(f"a matrix of blocks of {rows} x {columns} of type {number} is not possible")
     if byte_length(kind, (rows, columns)) != data.size - _HEADER.size:
         raise FormatError(
             f"{data.size - _HEADER.size} bytes of blocks: expected {byte_length(kind, (rows, columns))} for {kind} of "

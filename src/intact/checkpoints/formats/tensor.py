@@ -14,16 +14,16 @@ from intact._base.system import release_pages
 from intact.numerics.weight_formats import FORMATS
 
 HEADER_MEMORY: Final = 96 << 20
-"""Bytes of memory that the objects made from one header may take; the largest vocabularies need some 60 million."""
+"""Memory limit in bytes for the objects created from one header; the largest vocabularies need about 60 million."""
 
 
 class Kind(NamedTuple):
-    """A way to store the elements of a tensor: in blocks of a fixed size."""
+    """A way to store a tensor's elements: in blocks of a fixed size."""
 
     elements: int
-    """Elements a block, consecutive along the last axis."""
+    """Elements per block, consecutive along the last axis."""
     bytes: int
-    """Bytes a block."""
+    """Bytes per block."""
 
 
 _NUMBERS: Final = {
@@ -34,29 +34,29 @@ _NUMBERS: Final = {
 KINDS: Final = {name: Kind(form.values, form.size) for name, form in FORMATS.items()} | {
     name: Kind(1, size) for name, size in _NUMBERS.items()
 }
-"""Every kind of tensor that can be read; executors compute with most of them."""
+"""All kinds of tensors that can be read; executors compute with most of them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A named tensor, still as its file stores it."""
+    """A named tensor in the form in which its file stores it."""
 
     name: str
     kind: str
     """A key of `KINDS`."""
     shape: tuple[int, ...]
-    """NumPy order: a matrix is outputs N by inputs K."""
+    """Shape in NumPy order: a matrix is outputs N by inputs K."""
     data: npt.NDArray[np.uint8]
-    """The bytes, one-dimensional and read-only; a view into the mapped file, of exactly the right length."""
+    """The bytes, one-dimensional and read-only: a view into the mapped file, of exactly the right length."""
 
     @property
     def stored(self) -> tuple[npt.NDArray[np.uint8], ...]:
-        """The bytes in the file that the tensor comes from; reading them makes nothing."""
+        """The bytes in the file that the tensor comes from; reading them converts nothing."""
         return (self.data,)
 
     @property
     def stored_bytes(self) -> int:
-        """The number of these bytes."""
+        """Number of bytes in the file."""
         return sum(part.nbytes for part in self.stored)
 
     def __repr__(self) -> str:
@@ -71,7 +71,7 @@ def byte_length(kind: str, shape: tuple[int, ...]) -> int | None:
     kind : str
         A key of `KINDS`.
     shape : tuple of int
-        Sizes in NumPy order; none for a scalar. Python integers, so that nothing overflows.
+        Sizes in NumPy order, empty for a scalar; Python integers, so that nothing overflows.
     """
     elements, size = KINDS[kind]
     if elements > 1 and (not shape or shape[-1] % elements):
@@ -80,7 +80,7 @@ def byte_length(kind: str, shape: tuple[int, ...]) -> int | None:
 
 
 def map_file(path: Path) -> mmap.mmap | bytes:
-    """Map a whole file, read-only; an empty file, which no system maps, gives empty bytes.
+    """Map a whole file, read-only; for an empty file, which cannot be mapped, return empty bytes.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def map_file(path: Path) -> mmap.mmap | bytes:
 
 
 def mapped_file(data: npt.NDArray[np.uint8]) -> mmap.mmap | None:
-    """Return the map that an array is a view of, if it is one."""
+    """Return the mapping that an array is a view of, if any."""
     base: object = data
     while isinstance(base, np.ndarray | memoryview):
         base = base.base if isinstance(base, np.ndarray) else base.obj
@@ -109,9 +109,9 @@ def mapped_file(data: npt.NDArray[np.uint8]) -> mmap.mmap | None:
 
 
 def release(data: npt.NDArray[np.uint8]) -> None:
-    """Release the memory of the mapped file that bytes lie in, if they do; it is read again when it is needed.
+    """Release the memory of the mapped file that holds these bytes, if any; it is read again when needed.
 
-    All of it is released, since a system that maps a page may map megabytes around it.
+    The whole file is released, since a system that maps a page may map megabytes around it.
     """
     found = mapped_file(data)
     if found is not None:
@@ -119,5 +119,5 @@ def release(data: npt.NDArray[np.uint8]) -> None:
 
 
 def quote_name(name: str) -> str:
-    """Quote a name from a file for a message: escaped, and cut when it is long."""
+    """Quote a name from a file for a message: escaped, and shortened if it is long."""
     return repr(name) if len(name) <= 80 else f"{name[:60]!r}... ({len(name)} characters)"

@@ -1,4 +1,4 @@
-"""The entropy of a row's whole distribution, and its divergence from the uniform one (docs/numerics.md, section 10)."""
+"""The entropy of a row's whole distribution, and its divergence from the uniform one (docs/spec/numerics.md)."""
 
 from __future__ import annotations
 

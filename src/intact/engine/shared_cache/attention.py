@@ -2,8 +2,8 @@
 
 A block's keys are quantised once, rotated by positions counted from the block's start, and never change. A query at
 position m of a text in which the block begins at o is rotated by m - o, so that the angle between them corresponds to
-their distance. The scores of all blocks share one maximum and one mass (docs/shared_cache.md; Rodionov et al. 2025,
-arXiv 2504.06261). For a single block that begins at 0, this equals `intact.numerics.attention` bit for bit.
+their distance. The scores of all blocks share one maximum and one mass (docs/spec/shared_cache.md; Rodionov et al.
+2025, arXiv 2504.06261). For a single block that begins at 0, this equals `intact.numerics.attention` bit for bit.
 """
 
 from __future__ import annotations

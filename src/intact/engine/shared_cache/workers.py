@@ -1,4 +1,4 @@
-"""Workers that write one solution into a shared cache, round by round (docs/shared_cache.md).
+"""Workers that write one solution into a shared cache, round by round (docs/spec/shared_cache.md).
 
 In a round, each worker computes the tokens it has chosen but not yet read, and draws one more. It sees all of its own
 tokens, and those of the others that were computed before the round, so the rows of a round do not depend on each other.

@@ -1,4 +1,4 @@
-"""Joins a Ray cluster, or starts one on this machine alone."""
+"""Join a Ray cluster, or start one on this machine only."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LOCAL = "local"
 AUTO = "auto"
 LOOPBACK = "127.0.0.1"
 ANSWER_SECONDS = 5.0
-"""How long a cluster's address may take to answer."""
+"""Timeout for connecting to a cluster's address."""
 STARTS = 3
-"""Attempts to start or join a cluster: Ray limits the time of each, which a busy machine may exceed."""
+"""Attempts to start or join a cluster: Ray has a timeout for each, which a busy machine may exceed."""
 
 
 def check_cluster(address: str) -> None:
@@ -33,9 +33,9 @@ def check_cluster(address: str) -> None:
     NotInstalledError
         If Ray is missing.
     ParameterError
-        If the text is no address.
+        If the address is invalid.
     WorkerError
-        If nobody answers at ``HOST:PORT``.
+        If nothing answers at ``HOST:PORT``.
     """
     check_installed("work on many machines", "ray")
     if address in (LOCAL, AUTO):
@@ -54,23 +54,23 @@ def check_cluster(address: str) -> None:
 
 @contextmanager
 def connected(address: str) -> Iterator[Any]:
-    """Join a cluster (``auto``, ``HOST:PORT``), or start one on this machine alone (``local``); yield the module `ray`.
+    """Join a cluster (``auto``, ``HOST:PORT``) or start one on this machine (``local``); yield the module `ray`.
 
-    A cluster of this machine alone listens on the loopback address.
+    A local cluster listens on the loopback address.
 
     Raises
     ------
     NotInstalledError, ParameterError, WorkerError
-        As of `check_cluster`; WorkerError also if there is no cluster, or one of another version of Ray or Python.
+        As `check_cluster`; WorkerError also if there is no cluster, or it has another version of Ray or Python.
     """
     check_cluster(address)
-    if address == LOCAL:  # Ray then listens on the loopback address alone, as it does where clusters are not supported
+    if address == LOCAL:  # make Ray listen on loopback only, as it does on platforms without clusters
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        os.environ.setdefault("RAY_worker_niceness", "0")  # by default 15, so that all else on the machine goes first
+        os.environ.setdefault("RAY_worker_niceness", "0")  # the default, 15, puts all other processes first
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "60")  # a busy machine needs more than Ray's own limit
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "60")  # a busy machine may exceed Ray's own timeout
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")  # Ray would print the deaths of workers to stdout
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")  # Ray would print worker deaths to stdout
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
@@ -87,13 +87,13 @@ def connected(address: str) -> Iterator[Any]:
 
 
 def _init(ray: Any, address: str, options: dict[str, Any]) -> None:
-    """Call ``ray.init``, again if Ray says that it took too long; raise WorkerError if it fails."""
+    """Call ``ray.init``, and retry if Ray reports a timeout; raise WorkerError if it fails."""
     for left in reversed(range(STARTS)):
         try:
             ray.init(**options)
             return
         except Exception as error:
-            late = type(error) is Exception  # the class that Ray raises then
+            late = type(error) is Exception  # Ray raises a bare Exception on timeouts
             if late and left:
                 continue
             if late or isinstance(error, ConnectionError | ValueError | RuntimeError):

@@ -1,4 +1,4 @@
-"""One journal for all machines: it lies where the command runs; workers look it up, and add to it."""
+"""One journal for all machines, kept where the command runs; workers query it and add to it remotely."""
 
 from __future__ import annotations
 
@@ -10,56 +10,57 @@ from intact.reason.driving.journal import Journal
 
 
 class JournalKeeper:
-    """An actor that holds the journals of a folder, on the machine where the folder is."""
+    """An actor that opens the journals of a folder, on the machine that has the folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._open = folder, dict[str, Journal]()
 
     def _journal(self, name: str) -> Journal:
         if Path(name).name != name:
-            raise JournalError(f"a journal's name must be a file's, got {name!r:.80}")
+            raise JournalError(f"a journal's name must be a file name, got {name!r:.80}")
         if name not in self._open:
             self._open[name] = Journal(self._folder / name)
         return self._open[name]
 
     def find(self, name: str, key: bytes) -> bytes | None:
-        """Return a journal's entry as it is stored."""
+        """Return a journal's entry in its stored form."""
         data: bytes | None = self._journal(name).find_stored(key)
         return data
 
     def add(self, name: str, entries: dict[bytes, bytes]) -> None:
-        """Add entries to a journal, and commit; one that is there already is the same."""
+        """Add entries to a journal and commit; an entry that exists already is the same."""
         journal = self._journal(name)
         journal.add_stored(entries)
         journal.commit()
 
     def close(self) -> None:
-        """Close all journals, which can be opened again."""
+        """Close all journals; they can be opened again."""
         while self._open:
             self._open.popitem()[1].close()
 
 
 class RemoteJournals:
-    """The journals of a `JournalKeeper`, for a worker anywhere.
+    """Access to the journals of a `JournalKeeper` from any worker.
 
     Parameters
     ----------
     keeper : actor handle
-        Of a `JournalKeeper`.
+        The handle of a `JournalKeeper`.
     """
 
     def __init__(self, keeper: Any) -> None:
         self._keeper = keeper
 
     def open_journal(self, name: str) -> Journal:
-        """Open a journal by its file's name."""
+        """Open a journal by its file name."""
         return RemoteJournal(self._keeper, name)
 
 
 class RemoteJournal(Journal):
-    """A journal whose entries are kept elsewhere; what it has found or added is also here, in memory.
+    """A journal whose entries are stored on another machine; entries found or added are also cached in memory.
 
-    An entry is on its way when `commit` returns; whoever dies before it has arrived loses it, and it is made again.
+    `commit` returns once an entry has been sent. If the worker dies before it arrives, the entry is lost and
+    recomputed.
     """
 
     def __init__(self, keeper: Any, name: str) -> None:
@@ -67,7 +68,7 @@ class RemoteJournal(Journal):
         self._keeper, self._name, self._sent = keeper, name, list[Any]()
 
     def find_stored(self, key: bytes) -> bytes | None:
-        """Return an entry as it is stored, here or there."""
+        """Return an entry in its stored form, from the cache or from the keeper."""
         import ray
 
         data: bytes | None = super().find_stored(key)
@@ -81,7 +82,7 @@ class RemoteJournal(Journal):
         Raises
         ------
         JournalError
-            If what was sent before could not be kept, as on a full disk.
+            If entries sent earlier could not be stored, for example because the disk is full.
         """
         import ray
 
@@ -94,7 +95,7 @@ class RemoteJournal(Journal):
             self._sent.append(self._keeper.add.remote(self._name, entries))
 
     def close(self) -> None:
-        """Commit, and wait until all has arrived; errors as of `commit`."""
+        """Commit, and wait until everything has arrived; raise as `commit` does."""
         try:
             self.commit()
             sent, self._sent = self._sent, []
@@ -108,4 +109,4 @@ class RemoteJournal(Journal):
         try:
             ray.get(sent)
         except ray.exceptions.RayTaskError as error:
-            raise JournalError(f"the journal could not be kept where the command runs: {error.cause}") from error
+            raise JournalError(f"the journal could not be written where the command runs: {error.cause}") from error

@@ -1,4 +1,4 @@
-"""The machines of a cluster, and what one must have in common with this one to take part."""
+"""The machines of a cluster, and the versions that a machine must share with this one to take part."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ from intact.numerics import VERSION
 
 
 class Machine(NamedTuple):
-    """A machine of a cluster that runs work: its identifier, and its address."""
+    """A machine of a cluster that runs work, by its id and address."""
 
     id: str
     address: str
 
 
 def machines(ray: Any) -> list[Machine]:
-    """Return the machines that are alive and may run work: those with processors (``ray start --num-cpus``)."""
+    """Return the machines that are alive and may run work: those with CPUs (``ray start --num-cpus``)."""
     alive = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0]
     return [Machine(node["NodeID"], node["NodeManagerAddress"]) for node in alive]
 
 
 def on(machine: Machine) -> dict[str, Any]:
-    """Return the options of a remote function or actor that runs on a machine and nowhere else."""
+    """Return the options of a remote function or actor that runs only on this machine."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(machine.id, soft=False)}
 
 
 def versions() -> dict[str, str]:
-    """Return what must be the same on all machines."""
+    """Return the versions that must be the same on all machines."""
     return {"intact": __version__, "numerics": str(VERSION)}
 
 
 def probe() -> Callable[[], dict[str, str]]:
     """Return a function that reports the `versions` of the machine on which it runs.
 
-    It is sent by value, as it is defined inside of another: it also runs where the package is missing or another one.
+    Because it is defined inside a function, it is sent by value, so it also runs where the package is missing or has
+    another version.
     """
 
     def found() -> dict[str, str]:
@@ -53,7 +54,7 @@ def probe() -> Callable[[], dict[str, str]]:
 
 
 def refusal(found: dict[str, str]) -> str:
-    """Return why a machine that reports these versions cannot take part; nothing if it can."""
+    """Return the reason why a machine that reports these versions cannot take part; an empty string if it can."""
     for name, own in versions().items():
         if (other := found.get(name, "unknown")) != own:
             return f"its version of {name} is {other}; expected {own}"

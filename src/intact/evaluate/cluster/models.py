@@ -1,4 +1,4 @@
-"""Models for other machines: identified by digests, and pulled once where they are missing."""
+"""Models for other machines: identified by digests, and pulled once by machines that lack them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from intact.checkpoints.catalogue import store
 from intact.checkpoints.formats import model_files
 
 CHUNK = 16 << 20
-"""Most bytes of one request."""
+"""Maximum number of bytes per request."""
 
 Read = Callable[[int, int], bytes]
-"""Returns at most `CHUNK` bytes of a file, by its number, from an offset on."""
+"""A function that returns at most `CHUNK` bytes of a file, given its number and an offset."""
 
 
 class File(NamedTuple):
@@ -39,9 +39,9 @@ class Shipment:
     path : Path
         Its path on the machine that ships it.
     options : mapping
-        For `intact.load`.
+        Options of `intact.load`.
     models : mapping of str to Shipment
-        Other models that it is loaded with, by the options of `intact.load` that name them, such as `draft_model`.
+        Further models that it is loaded with, by the option of `intact.load` that names them, such as `draft_model`.
     """
 
     path: Path
@@ -62,19 +62,19 @@ class Shipment:
 
 
 def ship(path: Path, options: Mapping[str, Any], models: Mapping[str, Path] | None = None) -> Shipment:
-    """Describe a model's files, and those of the models that options of `intact.load` name."""
+    """Describe a model's files, and the files of the models that options of `intact.load` name."""
     files = tuple(File(item.name, item.stat().st_size, sha256_of(item)) for item in model_files(path))
     others = {option: ship(other, {}) for option, other in (models or {}).items()}
     return Shipment(path, files, dict(options), others)
 
 
 Key = str | tuple[str, str]
-"""A model's name, or its name and the option that names another model for it."""
+"""A model's name, or its name and the option that names a further model for it."""
 K = TypeVar("K", bound=Key)
 
 
 def with_others(shipments: Mapping[str, Shipment]) -> dict[Key, Shipment]:
-    """Return models by name, and the others that they are loaded with by name and option."""
+    """Return models by name, and the further models that they are loaded with by name and option."""
     found: dict[Key, Shipment] = {}
     for name, shipment in shipments.items():
         found[name] = shipment
@@ -83,12 +83,12 @@ def with_others(shipments: Mapping[str, Shipment]) -> dict[Key, Shipment]:
 
 
 def receive(shipment: Shipment, read: Read) -> Path:
-    """Return the path of a model on this machine, pulled once for all workers if it is missing.
+    """Return the path of a model on this machine; if it is missing, pull it once for all workers.
 
     Raises
     ------
     WorkerError
-        If a file that was pulled does not have its digest.
+        If a pulled file has the wrong digest.
     """
     if shipment.path.exists() and all(_is(shipment.path, file) for file in shipment.files):
         return shipment.path
@@ -99,7 +99,7 @@ def receive(shipment: Shipment, read: Read) -> Path:
         for number, file in enumerate(shipment.files):
             target = place / file.name if len(shipment.files) > 1 else place
             if target.is_file() and target.stat().st_size == file.size:
-                continue  # it was checked when it was pulled
+                continue  # its digest was checked when it was pulled
             target.parent.mkdir(parents=True, exist_ok=True)
             _pull(target, file, lambda start, number=number: read(number, start))  # type: ignore[misc]
     return place
@@ -116,7 +116,7 @@ def _pull(target: Path, file: File, read: Callable[[int], bytes]) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         why = f"{error.strerror or error}, after {size:,} of {file.size:,} bytes"
-        raise WorkerError(f"{file.name} cannot be kept in {target.parent}: {why}") from error
+        raise WorkerError(f"{file.name} cannot be stored in {target.parent}: {why}") from error
     if found.hexdigest() != file.digest:
         part.unlink()
         raise WorkerError(f"{file.name} was pulled with the digest {found.hexdigest()}, expected {file.digest}")
@@ -133,23 +133,23 @@ def _is(path: Path, file: File) -> bool:
 
 
 class FileServer:
-    """An actor that reads parts of models' files on the machine where they are."""
+    """An actor that reads parts of model files on the machine that has them."""
 
     def __init__(self, shipments: Mapping[str, Shipment]) -> None:
         self._shipments = with_others(shipments)
 
     def read(self, name: Key, number: int, start: int) -> bytes:
-        """Read a part of a file of a model, by its number."""
+        """Read a part of a model file, by its number."""
         return self._shipments[name].read(number, start)
 
 
 def received(shipments: Mapping[K, Shipment], files: Any) -> dict[K, Path]:
-    """Return the paths of models on this machine, pulled where they are missing; errors as of `receive`.
+    """Return the paths of models on this machine, after pulling missing ones; raise as `receive` does.
 
     Parameters
     ----------
     files : actor handle
-        Of a `FileServer`.
+        The handle of a `FileServer`.
     """
     import ray
 

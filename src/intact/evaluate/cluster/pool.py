@@ -1,4 +1,4 @@
-"""A pool of workers that come and go: whoever is free takes the next items, and others those of a worker that dies."""
+"""A pool of workers that come and go: idle workers take the next items, and items of a dead worker are reassigned."""
 
 from __future__ import annotations
 
@@ -23,27 +23,28 @@ from intact.text.template import DEFAULT_NOW
 
 _LOG = logging.getLogger("intact")
 RETRIES = 5
-"""Deaths of workers over the same item, or of a machine's workers before they had loaded, until that is an error."""
+"""Worker deaths over the same item, or of a machine's workers before they have loaded, that are tolerated."""
 MOST = 16
-"""Most items in one assignment."""
+"""Maximum number of items in one assignment."""
 LANES = 2
-"""Assignments that a worker does at a time, so that the end of one does not leave it with little to do."""
+"""Concurrent assignments of a worker, so that it is not idle at the end of one."""
 POLL = 0.5
-"""Seconds between two looks at the cluster's machines."""
+"""Seconds between two polls of the cluster's machines."""
 PATIENCE = 60.0
-"""Seconds to wait for a machine when none is left."""
+"""Seconds to wait for a machine when there is none left."""
 BEAT = 5.0
-"""Seconds between two questions whether a worker is alive."""
+"""Seconds between heartbeats."""
 SILENT = 60.0
-"""Seconds without an answer to that, until a worker counts as lost: it hangs, or its machine was put to sleep."""
+"""Seconds without a heartbeat reply until a worker counts as lost: it hangs, or its machine is suspended."""
 
 
 @dataclass(eq=False)
 class _Member:
-    """A worker of the pool: `running` are its assignments, by their streams.
+    """A worker of the pool, with its assignments in `running`, keyed by their streams.
 
-    It is `ready` once it has its models, `accepted` once it has shown that it would compute what a job states. `beat`
-    is the question whether it is alive that is not answered yet, `last` the time of that or of the last answer.
+    It is `ready` once its models are loaded, and `accepted` once it has shown that it would compute exactly what the
+    job states. `beat` is a heartbeat without a reply so far, and `last` is the time when it was sent, or of the last
+    reply.
     """
 
     machine: Machine
@@ -61,12 +62,12 @@ class Pool:
     Parameters
     ----------
     ray : module
-        As `connected` yields it.
+        The module yielded by `connected`.
     resources : Resources
-        What workers share.
+        The resources that workers share.
     count : int, optional
-        The number of workers; by default one on each machine. Machines that join are used, unless there are as many
-        workers already.
+        Number of workers; by default one on each machine. Machines that join later are used unless there are already
+        enough workers.
     """
 
     def __init__(self, ray: Any, resources: Resources, count: int | None = None) -> None:
@@ -81,15 +82,15 @@ class Pool:
         self._admitted: set[str] = set()
         self._looked = self._seen = 0.0
         self.refused: dict[Machine, str] = {}
-        """Why machines cannot take part."""
+        """Machines that cannot take part, with the reason."""
 
     def map(self, job: ClusterJob, items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        """Do a job's items, and yield the number and the result of each as it ends, once.
+        """Process a job's items, and yield the index and the result of each exactly once, as it completes.
 
         Raises
         ------
         WorkerError
-            If the job fails, if no machine can take part or is left, or workers die again and again over an item.
+            If the job fails, if no machine can take part or is left, or if workers die repeatedly over an item.
         """
         ray, waiting, attempts = self._ray, deque(enumerate(items)), Counter[int]()
         shared, open_items = ray.put(job), set(range(len(items)))
@@ -105,7 +106,7 @@ class Pool:
                 self._assign(shared, waiting)
                 for stream, member in self._events():
                     if stream not in member.running:
-                        continue  # of a worker that was lost a moment ago: its items wait again
+                        continue  # its worker was just lost, and its items are queued again
                     try:
                         number, result = ray.get(next(stream))
                     except StopIteration:
@@ -129,7 +130,7 @@ class Pool:
                 member.running.clear()
 
     def _look(self) -> None:
-        """Start workers where they are wanted: on machines that joined, and in place of those that died."""
+        """Start workers where they are needed: on machines that joined, and to replace workers that died."""
         now = time.monotonic()
         if now - self._looked > POLL:
             self._looked = now
@@ -147,10 +148,10 @@ class Pool:
             self._seen = now
         elif now - self._seen > (PATIENCE if not self.refused else 0):
             reasons = "; ".join(f"{machine.address}: {why}" for machine, why in self.refused.items())
-            raise WorkerError(f"no machine of the cluster can take part: {reasons or 'none is there with processors'}")
+            raise WorkerError(f"no machine of the cluster can take part: {reasons or 'none has processors'}")
 
     def _start(self, machine: Machine) -> None:
-        """Ask a machine for its versions, or start a worker on one that has told them."""
+        """Ask a machine for its versions, or start a worker if it has already reported them."""
         if machine.id not in self._admitted:
             self._starting[self._probe.options(**on(machine)).remote()] = machine, None
             return
@@ -160,7 +161,7 @@ class Pool:
         self._starting[actor.load.remote()] = machine, member
 
     def _events(self) -> list[tuple[Any, _Member]]:
-        """Wait a moment; return the streams with a result, an end or an error, and see to workers that start."""
+        """Wait briefly; return streams with a result, end or error, and handle workers that are starting."""
         ray = self._ray
         streams = {stream: member for member in self._members for stream in member.running}
         several = [*streams, *self._starting, *self._questioned]
@@ -201,7 +202,7 @@ class Pool:
                 self._start(machine)
 
     def _question(self, shared: Any) -> None:
-        """Ask workers that are ready if they would compute what the job states."""
+        """Ask ready workers if they would compute exactly what the job states."""
         waiting = set(self._questioned.values())
         for member in self._members:
             if member.ready and not member.accepted and member not in waiting:
@@ -222,7 +223,7 @@ class Pool:
             self._refuse(member.machine, why)
 
     def _assign(self, shared: Any, waiting: deque[tuple[int, Any]]) -> None:
-        """Give the next items to workers that are free; the fewer are left, the smaller are the parts."""
+        """Assign the next items to idle workers; assignments shrink as fewer items remain."""
         ready = [member for member in self._members if member.accepted]
         for _ in range(LANES):
             for member in sorted(ready, key=lambda one: len(one.running)):
@@ -234,7 +235,7 @@ class Pool:
                 member.running[stream] = dict(part)
 
     def _silent(self) -> list[tuple[_Member, str]]:
-        """Ask workers from time to time if they are alive; return those that are not, and why."""
+        """Send heartbeats to workers; return those that are lost, with the reason."""
         ray, now, found = self._ray, time.monotonic(), []
         sent = {member.beat: member for member in self._members if member.beat is not None}
         answered = set(ray.wait(list(sent), num_returns=len(sent), timeout=0)[0]) if sent else set()
@@ -253,12 +254,12 @@ class Pool:
         return found
 
     def _hand_back(self, member: _Member, why: str, waiting: deque[tuple[int, Any]], attempts: Counter[int]) -> None:
-        """Note that a worker is gone, and have its items wait again.
+        """Remove a lost worker and put its items back in the queue.
 
         Raises
         ------
         WorkerError
-            If workers were lost again and again over one of them.
+            If workers were lost repeatedly over one of the items.
         """
         self._lost(member, why)
         left = [(one, item) for part in member.running.values() for one, item in part.items()]
@@ -269,7 +270,7 @@ class Pool:
             raise WorkerError(f"a worker died {RETRIES + 1} times over the same problems")
 
     def _lost(self, member: _Member, why: str) -> None:
-        """Note that a worker is gone, and see that it is."""
+        """Remove a worker that is lost, and kill its actor."""
         if member in self._members:
             _LOG.info("a worker at %s is lost: %.200s", member.machine.address, why)
             self._members.remove(member)
@@ -278,7 +279,7 @@ class Pool:
             self._ray.kill(member.actor)
 
     def _refuse(self, machine: Machine, why: str) -> None:
-        """Leave a machine out."""
+        """Exclude a machine."""
         self.refused[machine] = why
         _LOG.warning("the machine %s of the cluster is refused: %s", machine.address, why)
         for member in [one for one in self._members if one.machine == machine]:
@@ -295,27 +296,27 @@ def opened_pool(
     now: datetime = DEFAULT_NOW,
     thinking: ThinkingMode | None = None,
 ) -> Iterator[Pool]:
-    """Yield a pool on the cluster at an address; at the end its workers go.
+    """Yield a pool on the cluster at an address; at the end its workers are stopped.
 
     Parameters
     ----------
     address : str
-        As of `connected`.
+        The address, as for `connected`.
     shipments : mapping of str to Shipment
-        The models by name, as `intact.evaluate.cluster.models.ship` describes them.
+        The models by name, as described by `intact.evaluate.cluster.models.ship`.
     count : int, optional
-        As of `Pool`.
+        Number of workers, as for `Pool`.
     journals : Path, optional
-        The folder of the journals of all workers, on this machine.
+        The folder on this machine for the journals of all workers.
     now : datetime, optional
         The time given to chat templates that need it.
     thinking : ThinkingMode, optional
-        How models think before they answer.
+        The thinking mode of the models.
 
     Raises
     ------
     NotInstalledError, ParameterError, WorkerError
-        As of `connected`.
+        As `connected`.
     """
     with connected(address) as ray:
         here = Machine(ray.get_runtime_context().get_node_id(), "")

@@ -1,4 +1,4 @@
-"""The problems of a task as work for a pool: `intact solve --task` over many machines."""
+"""The problems of a task as a job for a pool: `intact solve --task` on many machines."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ class ProblemsJob:
     Attributes
     ----------
     method, task : str
-        Names; of a method also ``FILE.py:NAME``, of a task what `choose` takes, with files that each machine has.
+        Their names; the method may be ``FILE.py:NAME``, and the task anything that `choose` accepts. Every machine must
+        have the files that they name.
     options : mapping
-        As of `intact.solving.solve_items`.
+        Options of `intact.solving.solve_items`.
     receipts : mapping or None
-        What receipts state of a machine (`intact.evaluate.cluster.receipts.stated`), if they are to be made.
+        The facts about a machine that receipts state (`intact.evaluate.cluster.receipts.stated`), if receipts are
+        requested.
     """
 
     method: str
@@ -37,12 +39,12 @@ class ProblemsJob:
     receipts: Mapping[str, Any] | None = None
 
     def refusal(self, backends: Mapping[str, Backend]) -> str:
-        """Return why receipts would be others; answers depend on nothing but versions and digests of models.
+        """Return the reason why receipts would differ; answers depend only on versions and model digests.
 
         Raises
         ------
         ParameterError
-            If there is no such method or task there.
+            If the machine has no such method or task.
         """
         choose(self.task)
         return receipts_refusal(self.receipts, find(self.method), self.parameters)

@@ -1,4 +1,4 @@
-"""Receipts of runs from several machines: each states in them by what it made them, which must be the same on all."""
+"""Receipts of runs on several machines: the facts about a machine that they state must be the same on all of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from intact.solving.receipts.versions import versions_of_method
 
 
 def stated(method: Method, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what receipts of a method's runs here state of this machine, besides its models.
+    """Return the facts about this machine, other than its models, that receipts of a method's runs state.
 
-    They are `method.source`, the `compiler` of constraints, and of a method with programs the `sandbox`
-    (docs/receipts.md, Runs).
+    They are `method.source`, the `compiler` of constraints and, for a method that runs programs, the `sandbox`
+    (docs/spec/receipts.md, Runs).
     """
     programs = versions_of_method(method, parameters).python is not None
     return {
@@ -27,12 +27,12 @@ def stated(method: Method, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def receipts_refusal(expected: Mapping[str, Any] | None, method: Method, parameters: Mapping[str, Any]) -> str:
-    """Return why receipts from this machine would be others; nothing if they would not, or none are made.
+    """Return the reason why receipts from this machine would differ; an empty string if they would not.
 
     Parameters
     ----------
     expected : mapping or None
-        As `stated` returns it where the command runs; None without receipts.
+        The result of `stated` where the command runs; None without receipts.
     """
     if expected is None:
         return ""

@@ -1,4 +1,4 @@
-"""Workers: actors that load the models once, then do parts of jobs, several at a time with one engine."""
+"""Workers: actors that load the models once and then process parts of jobs, several at a time with one engine."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from intact.text.template import DEFAULT_NOW
 
 
 class ClusterJob(Protocol):
-    """Work on many items, such as the problems of a task. It is pickled once, and sent to each worker."""
+    """A job with many items, such as the problems of a task. It is pickled once and sent to each worker."""
 
     def refusal(self, backends: Mapping[str, Backend]) -> str:
-        """Return why a worker with these models would compute something else; nothing if it would not."""
+        """Return why a worker with these models would compute something else; an empty string if it would not."""
         ...
 
     def run(
         self, backends: Mapping[str, Backend], items: Sequence[Any], journals: JournalFolder | None
     ) -> Iterator[tuple[int, Any]]:
-        """Work on items, and yield the place and the result of each as it ends."""
+        """Process items, and yield the index and the result of each as it completes."""
         ...
 
 
 class Resources(NamedTuple):
-    """The part that workers of a pool share: models, actors with files and journals, what chat templates get."""
+    """Resources that the workers of a pool share: models, file and journal actors, and settings of chat templates."""
 
     shipments: Mapping[str, Shipment]
     files: Any
@@ -42,14 +42,14 @@ class Resources(NamedTuple):
 
 
 class Worker:
-    """An actor with the models of a pool; each thread that does a part has back ends of its own."""
+    """An actor with the models of a pool; every thread that processes a part has its own back ends."""
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._models: dict[str, Model] = {}
 
     def load(self) -> None:
-        """Load the models, pulled by their digests where they are missing."""
+        """Load the models, after pulling missing ones by their digests."""
         shipments = self._resources.shipments
         paths = received(with_others(shipments), self._resources.files)
         for name, shipment in shipments.items():
@@ -60,11 +60,11 @@ class Worker:
         """Show that this worker is alive."""
 
     def refusal(self, job: ClusterJob) -> str:
-        """Return why this worker would compute something else than the job states; nothing if it would not."""
+        """Return why this worker would compute something other than the job states, or an empty string."""
         return job.refusal(self._backends())
 
     def run(self, job: ClusterJob, part: Sequence[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
-        """Do a part of a job, which is items with their numbers; yield numbers and results as they end."""
+        """Process a part of a job, items with their indices; yield indices and results as they complete."""
         keeper = self._resources.keeper
         journals = None if keeper is None else RemoteJournals(keeper)
         for place, result in job.run(self._backends(), [item for _, item in part], journals):

@@ -1,1 +1,1 @@
-"""Reports: what runs state, side by side, in one file that needs nothing else."""
+"""Reports: the results of runs side by side, in one self-contained file."""

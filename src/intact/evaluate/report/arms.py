@@ -1,10 +1,11 @@
-"""Runs side by side: their names, and the differences that flag or forbid a comparison."""
+"""Runs side by side: their names, and differences that qualify or rule out a comparison."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from intact._base.errors import ParameterError
+from intact.evaluate.files import damaged, traces_of
 from intact.evaluate.report.machine import A100, DEFAULT, IdealMachine, MachineChoice, ModelRuntime
 from intact.evaluate.results import EvaluationRun, ItemRecord, TaskScore
 from intact.evaluate.samples import direct, own_samples
@@ -22,7 +24,7 @@ from intact.stats.checks import Floats
 from intact.stats.laws.extrapolation import Extrapolation, extrapolate
 
 EXTRAPOLATED = (100, 1_000, 10_000)
-"""Numbers of samples for which coverage is extrapolated."""
+"""Numbers of samples to which coverage is extrapolated."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,12 @@ class ReportArm:
     path : Path
         The run's file.
     task : int
-        The task's place in the run.
+        The index of the task in the run.
     machine : ModelRuntime, IdealMachine or None
-        The runtime of its model, or the machine from which it follows (`intact.evaluate.report.sections.runtime`).
+        The runtime of its model, or the machine that determines it (`intact.evaluate.report.sections.runtime`).
     measured : dict
-        What several sections need, by the function that measures it (`intact.evaluate.report.sections.base.once`).
+        Results that several sections need, by the function that computes them
+        (`intact.evaluate.report.sections.base.once`).
     """
 
     name: str
@@ -48,7 +51,7 @@ class ReportArm:
     run: EvaluationRun
     task: int
     machine: ModelRuntime | IdealMachine | None = A100
-    measured: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False, compare=False)
+    measured: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -62,21 +65,21 @@ class ReportArm:
 
     @cached_property
     def records(self) -> list[ItemRecord]:
-        """The entries of the task."""
+        """The records of the task."""
         return [record for record in self.run.records if record.task == self.task]
 
     @property
     def scores(self) -> list[TaskScore]:
-        """The entries of the task."""
+        """The scores of the task."""
         return [score for score in self.run.scores if score.task == self.task]
 
     def score(self, *metrics: str) -> TaskScore | None:
-        """Return the score of the first of some metrics that exists."""
+        """Return the first score whose metric is one of these; None if there is none."""
         return next((score for score in self.scores if score.metric in metrics), None)
 
     @cached_property
     def settled(self) -> bool:
-        """If true, the number of samples was settled beforehand: by the records, or else by the method's name."""
+        """If true, the number of samples was fixed beforehand, according to the records or else to the method."""
         known = {record.independent for record in self.records}
         if known != {None}:
             return known == {True}
@@ -84,7 +87,7 @@ class ReportArm:
         return method is not None and method.independent
 
     def curve(self, kind: str) -> list[TaskScore]:
-        """Return the scores over numbers of samples, such as those of `pass@`; none after optional stopping."""
+        """Return the scores over numbers of samples, such as `pass@`; none if the number of samples was not fixed."""
         return [score for score in self.scores if self.settled and score.metric.startswith(kind)]
 
     @cached_property
@@ -96,7 +99,7 @@ class ReportArm:
 
     @cached_property
     def samples(self) -> dict[str, tuple[int, int]]:
-        """The samples of each problem and the right ones among them; empty unless they are independent draws."""
+        """The numbers of samples and of right samples of each problem; empty unless they are independent draws."""
         if direct(self.records) < 2 or not self.settled:
             return {}
         drawn = Counter(record.id for record in self.records for _ in own_samples(record))
@@ -105,13 +108,13 @@ class ReportArm:
 
     @cached_property
     def counts(self) -> tuple[Floats, Floats]:
-        """The samples and right ones of each problem, as two arrays."""
+        """The numbers of samples and of right samples of each problem, as two arrays."""
         pairs = np.array(list(self.samples.values()) or np.zeros((0, 2)))
         return pairs[:, 0], pairs[:, 1]
 
     @cached_property
     def law(self) -> Extrapolation:
-        """The law of coverage that fits the samples best, at `EXTRAPOLATED` and at numbers up to 8 times those drawn.
+        """The law of coverage that fits best, evaluated at `EXTRAPOLATED` and at up to 8 times the samples drawn.
 
         Raises
         ------
@@ -123,20 +126,27 @@ class ReportArm:
         k = np.concatenate([np.geomspace(1, 8 * most, 40).round(), EXTRAPOLATED, [2 * most]])
         return extrapolate(n, c, np.unique(k))
 
-    def trees(self) -> Iterator[tuple[ItemRecord, Mapping[str, Any]]]:
-        """Yield the task's records with their trees of texts, if these are known."""
-        for record, text in zip(self.run.records, self.run.traces, strict=False):
-            if record.task == self.task:
-                yield record, json.loads(text)
+    @contextmanager
+    def trees(self) -> Iterator[Iterator[tuple[ItemRecord, Mapping[str, Any]]]]:
+        """Give the task's records with their trees of texts, as far as the run has trees.
+
+        Raises
+        ------
+        FormatError
+            If code in the block fails on a damaged tree.
+        """
+        pairs = zip(self.run.records, self.run.traces, strict=False)
+        with damaged(traces_of(self.path)):
+            yield ((record, json.loads(text)) for record, text in pairs if record.task == self.task)
 
 
 def arms_of(runs: Mapping[Path, EvaluationRun], machines: MachineChoice = DEFAULT) -> list[ReportArm]:
-    """Return the tasks of all runs, run by run, without those of which a run that goes on has nothing yet.
+    """Return the tasks of all runs, run by run; tasks that a partial run has not reached are left out.
 
     Raises
     ------
     ParameterError
-        If there is no run, or the rates of one model are stated for several.
+        If there is no run, or the rates of one model are given for several models.
     """
     if not runs:
         raise ParameterError("there is no run to report")
@@ -157,17 +167,17 @@ def _models(run: EvaluationRun) -> str:
 
 
 def _identities(run: EvaluationRun) -> list[Any]:
-    """Return what tells a run's models from those of other runs: their weights, or an endpoint's identity."""
+    """Return the identities of a run's models: digests of weights, or identities of endpoints."""
     return [model.get("weights") or model.get("identity") or model["name"] for model in run.manifest["models"]]
 
 
 def runs_of(arms: Sequence[ReportArm]) -> dict[Path, EvaluationRun]:
-    """Return the runs that arms are of, each once."""
+    """Return the runs of arms, each once."""
     return {arm.path: arm.run for arm in arms}
 
 
 def _names(runs: Mapping[Path, EvaluationRun]) -> list[str]:
-    """Return short names that distinguish the runs: method and parameters, then the model, then the file."""
+    """Return short distinct names: method and parameters; if needed also the model, and the file."""
     methods = [_method(run) for run in runs.values()]
     models = [str(run.manifest["models"][0]["name"]) for run in runs.values()]
     names = methods if len(set(models)) == 1 else [f"{a}, {b}" for a, b in zip(models, methods, strict=True)]
@@ -185,7 +195,7 @@ def _method(run: EvaluationRun) -> str:
 
 
 def pairs_of(arms: Sequence[ReportArm]) -> Iterator[tuple[ReportArm, ReportArm, str, list[str]]]:
-    """Yield every two arms of a task, the reason not to compare them (or an empty text), and other differences."""
+    """Yield each pair of arms of a task, the reason not to compare them (or an empty text), and other differences."""
     for one, other in combinations(arms, 2):
         if one.about["name"] != other.about["name"]:
             continue

@@ -1,8 +1,8 @@
-"""The parts of a report, independent of its format, HTML or Markdown."""
+"""The building blocks of a report, independent of its format."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 
@@ -14,27 +14,27 @@ class Paragraph(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows of cells below a head; the first column names the row."""
+    """Rows of cells below a header; the first column names the row."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
 class Picture(NamedTuple):
-    """A picture in SVG, with a caption of one sentence."""
+    """An SVG picture with a caption of one sentence."""
 
     svg: str
     caption: str
 
 
 class Code(NamedTuple):
-    """Lines to be copied."""
+    """Lines to copy, such as commands."""
 
     lines: Sequence[str]
 
 
 class TextTree(NamedTuple):
-    """An item that unfolds: a line, a text, and further items."""
+    """An expandable item: a line, a text, and further items."""
 
     line: str
     text: str
@@ -43,7 +43,7 @@ class TextTree(NamedTuple):
 
 
 class TextTrees(NamedTuple):
-    """A list of trees; `more` of them are left out of the report."""
+    """A list of trees; `more` is the number of trees left out of the report."""
 
     trees: Sequence[TextTree]
     more: int = 0
@@ -52,8 +52,16 @@ class TextTrees(NamedTuple):
 Block: TypeAlias = Paragraph | Table | Picture | Code | TextTrees
 
 
+def table(rows: Iterable[Mapping[str, str]], *notes: str) -> Iterator[Block]:
+    """Yield a table and paragraphs that explain it, or nothing without rows; rows map column titles to cells."""
+    cells = list(rows)
+    if cells:
+        yield Table(list(cells[0]), [list(row.values()) for row in cells])
+        yield from map(Paragraph, notes)
+
+
 class Section(NamedTuple):
-    """A title with blocks; also the papers of its formulas, and its numbers unrounded, by run."""
+    """A heading with blocks, the papers of its formulas, and its unrounded numbers by run."""
 
     title: str
     blocks: Sequence[Block]
@@ -62,7 +70,7 @@ class Section(NamedTuple):
 
 
 class ReportDocument(NamedTuple):
-    """A whole report; `omitted` has the titles of sections that it lacks, each with the reason."""
+    """A whole report; `omitted` maps the headings of omitted sections to the reasons."""
 
     title: str
     sections: Sequence[Section]

@@ -1,4 +1,4 @@
-"""The contents of a report: its sections in their order, and what is said of those that cannot be shown."""
+"""The contents of a report: its sections in order, and the reasons for omitted sections."""
 
 from __future__ import annotations
 
@@ -12,63 +12,24 @@ import numpy as np
 
 from intact._base.errors import NotInstalledError
 from intact._base.packages import install
+from intact._base.plugins import pieces
 from intact.evaluate.report.arms import ReportArm, arms_of
-from intact.evaluate.report.blocks import Block, Paragraph, Picture, ReportDocument, Section, Table
+from intact.evaluate.report.blocks import Paragraph, Picture, ReportDocument, Section, Table, table
 from intact.evaluate.report.machine import DEFAULT, MachineChoice
-from intact.evaluate.report.sections import (
-    calibration,
-    checkers,
-    commands,
-    comparisons,
-    costs,
-    derivations,
-    estimation,
-    failures,
-    judges,
-    length,
-    markers,
-    prediction,
-    problems,
-    proofs,
-    regret,
-    robustness,
-    runtime,
-    saturation,
-    scaling,
-    scores,
-    solve_or_verify,
-    summary,
-)
-from intact.evaluate.report.sections.base import Omission, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import OmittedError, ReportSection
 from intact.evaluate.results import EvaluationRun
 
-SECTIONS = (
-    summary.SECTION,
-    scores.SECTION,
-    comparisons.SECTION,
-    scaling.SECTION,
-    costs.SECTION,
-    runtime.SECTION,
-    prediction.SECTION,
-    calibration.SECTION,
-    problems.SECTION,
-    saturation.SECTION,
-    estimation.SECTION,
-    regret.SECTION,
-    length.SECTION,
-    markers.SECTION,
-    derivations.SECTION,
-    checkers.SECTION,
-    judges.SECTION,
-    solve_or_verify.SECTION,
-    proofs.SECTION,
-    failures.SECTION,
-    robustness.SECTION,
-    commands.SECTION,
+
+def _title(value: object) -> str | None:
+    return value.title if isinstance(value, ReportSection) else None
+
+
+SECTIONS: tuple[ReportSection, ...] = tuple(
+    sorted(pieces("intact.evaluate.report.sections", _title).values(), key=lambda section: section.place)
 )
-"""All sections, in the order of the report. A new one is a file of `sections/` with a `SECTION`, and a line here."""
+"""All sections in the order of the report; each is the `SECTION` of a file of `sections/`."""
 PICTURES = "Pictures"
-"""The title under which pictures that cannot be drawn are said to be left out."""
+"""The entry of "Not shown" for pictures that cannot be drawn."""
 
 
 def report(runs: Mapping[Path, EvaluationRun], title: str = "", machines: MachineChoice = DEFAULT) -> ReportDocument:
@@ -76,46 +37,40 @@ def report(runs: Mapping[Path, EvaluationRun], title: str = "", machines: Machin
 
     Parameters
     ----------
-    runs : mapping of Path to Run
-        As `intact.evaluate.files.read` gives them.
+    runs : mapping of Path to EvaluationRun
+        Runs by their result files (`intact.evaluate.files.read`).
     machines : MachineChoice
-        The machines by which runs are timed.
+        The machines for idealised runtimes.
 
     Raises
     ------
     ParameterError
-        If there is none.
+        If there is no run.
     """
     arms = arms_of(runs, machines)
     labels = list(dict.fromkeys(arm.label for arm in arms))
     found: list[Section] = []
     lacking: dict[str, str] = {}
-    for title_of, section, own in _in_order(arms, labels):
-        made = _made(section, own)
-        if isinstance(made, Omission):
-            lacking[title_of] = made.because
-        else:
-            blocks = [block for block in made.blocks if not isinstance(block, Picture) or block.svg]
-            if len(blocks) < len(made.blocks):
-                lacking[PICTURES] = f"they need matplotlib: {install('matplotlib')}"
-            blocks += _sources(section)
-            found.append(Section(title_of, blocks, section.sources, made.numbers))
+    for heading, section, own in _in_order(arms, labels):
+        try:
+            made = section.make(own)
+        except (OmittedError, NotInstalledError) as reason:
+            lacking[heading] = str(reason)
+            continue
+        blocks = [block for block in made.blocks if not isinstance(block, Picture) or block.svg]
+        if len(blocks) < len(made.blocks):
+            lacking[PICTURES] = f"they need matplotlib: {install('matplotlib')}"
+        if section.sources:
+            blocks.append(Paragraph(f"Formulas: {'; '.join(section.sources)}."))
+        found.append(Section(heading, blocks, section.sources, made.numbers))
     if lacking:
-        rows = [[title_of, because] for title_of, because in lacking.items()]
-        found.insert(len(found) - 1, Section("Not shown", [Table(["section", "because"], rows)]))
+        rows = ({"section": heading, "because": because} for heading, because in lacking.items())
+        found.insert(len(found) - 1, Section("Not shown", list(table(rows))))
     return ReportDocument(title or "Evaluation: " + ", ".join(labels), found, lacking)
 
 
-def _made(section: ReportSection, arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    """Return the contents of a section, or the reason to leave it out: a package that it needs is missing, too."""
-    try:
-        return section.make(arms)
-    except NotInstalledError as error:
-        return Omission(str(error))
-
-
 def as_list(document: ReportDocument) -> list[dict[str, Any]]:
-    """Return a report as JSON has it: an object for each section, those that are not shown last, with the reason."""
+    """Return a report for JSON: an object for each section, then one for each omitted section with the reason."""
     present = [
         {
             "title": section.title,
@@ -134,7 +89,7 @@ def as_list(document: ReportDocument) -> list[dict[str, Any]]:
 def _in_order(
     arms: Sequence[ReportArm], labels: Sequence[str]
 ) -> Iterator[tuple[str, ReportSection, Sequence[ReportArm]]]:
-    """Yield each section with its title and its runs; sections of one task stand together."""
+    """Yield each section with its heading and its runs; the sections of one task are adjacent."""
     for all_tasks, sections in groupby(SECTIONS, lambda section: section.all_tasks):
         if all_tasks:
             yield from ((section.title, section, arms) for section in sections)
@@ -146,13 +101,8 @@ def _in_order(
                 yield f"{section.title}: {label}" if len(labels) > 1 else section.title, section, own
 
 
-def _sources(section: ReportSection) -> Iterator[Block]:
-    if section.sources:
-        yield Paragraph(f"Formulas: {'; '.join(section.sources)}.")
-
-
 def _plain(value: Any) -> Any:
-    """Return numbers as JSON has them: named tuples as objects, arrays as lists, nan as null."""
+    """Convert numbers for JSON: named tuples to objects, arrays to lists, nan to null."""
     if isinstance(value, np.ndarray | np.generic):
         return _plain(value.tolist())
     if hasattr(value, "_asdict"):

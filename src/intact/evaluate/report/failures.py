@@ -1,20 +1,20 @@
-"""Wrong answers as trees that unfold: the question, then every text as it was forked."""
+"""Wrong answers as expandable trees: the question, then every text in the order of forks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
-from intact._base.errors import FormatError
 from intact._base.markup.tree import scores_of, texts_of
-from intact.evaluate.files import traces_of
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import TextTree
+from intact.evaluate.results import ItemRecord
 
 MOST = 20
-"""Most failures of a run in a report."""
+"""Maximum number of failures of a run in a report."""
 LONGEST = 4000
-"""Most characters of a text in a report."""
+"""Maximum number of characters of a text in a report."""
 
 
 def failures(arm: ReportArm) -> list[TextTree]:
@@ -25,35 +25,33 @@ def failures(arm: ReportArm) -> list[TextTree]:
     FormatError
         If a tree is damaged.
     """
-    try:
-        return _failures(arm)
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise FormatError(f"{traces_of(arm.path)} is damaged: {error!r:.200}") from error
-
-
-def _failures(arm: ReportArm) -> list[TextTree]:
-    found = []
-    for record, trace in arm.trees():
-        if record.correct or not trace["nodes"]:
-            continue
-        seed = f", seed {record.seed}" if len(arm.run.manifest["seeds"]) > 1 else ""
-        line = f"{record.id}{seed}: {_short_answer(record.answer)}, right is {_short_answer(record.right)}"
-        if len(record.samples) > 1:
-            line += f"; {sum(bool(sample.correct) for sample in record.samples)} of {len(record.samples)} samples right"
-        if record.why != "done":
-            line += f" ({record.why}: {record.error})" if record.error else f" ({record.why})"
-        notes = {
-            one.branch: f"{'right' if one.correct else 'wrong'}: {_short_answer(one.answer)}" for one in record.samples
-        }
-        good = {sample.branch for sample in record.samples if sample.correct}
-        found.append(TextTree(line, _question(trace["prompt"]), tuple(_grow(trace, notes, good))))
-        if len(found) == MOST:
-            break
+    found: list[TextTree] = []
+    with arm.trees() as trees:
+        wrong = ((record, trace) for record, trace in trees if not record.correct and trace["nodes"])
+        for record, trace in islice(wrong, MOST):
+            marks = {
+                one.branch: f"{'right' if one.correct else 'wrong'}: {_short_answer(one.answer)}"
+                for one in record.samples
+            }
+            good = {sample.branch for sample in record.samples if sample.correct}
+            inner = tuple(_grow(trace, marks, good))
+            found.append(TextTree(_line(arm, record), _question(trace["prompt"]), inner))
     return found
 
 
+def _line(arm: ReportArm, record: ItemRecord) -> str:
+    """Describe a wrong answer in one line."""
+    seed = f", seed {record.seed}" if len(arm.run.manifest["seeds"]) > 1 else ""
+    line = f"{record.id}{seed}: {_short_answer(record.answer)}, right is {_short_answer(record.right)}"
+    if len(record.samples) > 1:
+        line += f"; {sum(bool(sample.correct) for sample in record.samples)} of {len(record.samples)} samples right"
+    if record.why != "done":
+        line += f" ({record.why}: {record.error})" if record.error else f" ({record.why})"
+    return line
+
+
 def _input(values: Mapping[str, Any]) -> str:
-    """Return what a tool was given: a program, or the steps of a proof."""
+    """Return the input of a tool: a program, or the steps of a proof."""
     return str(values["code"]) if "code" in values else "\n".join(values.get("steps", ()))
 
 
@@ -63,13 +61,13 @@ def _short_answer(answer: str | None) -> str:
 
 
 def _question(prompt: str | Sequence[Sequence[str]]) -> str:
-    """Format a prompt: of a conversation all turns, each after its role."""
+    """Format a prompt; a conversation as all its turns, each after its role."""
     text = prompt if isinstance(prompt, str) else "\n\n".join(f"{role}: {content}" for role, content in prompt)
     return shortened(text)
 
 
 def shortened(text: str) -> str:
-    """Return a text, or the two ends of one that is too long."""
+    """Return a text, or only its two ends if it is too long."""
     if len(text) <= LONGEST:
         return text
     half = LONGEST // 2
@@ -77,7 +75,7 @@ def shortened(text: str) -> str:
 
 
 def _grow(trace: Mapping[str, Any], notes: Mapping[str, str], good: set[str]) -> list[TextTree]:
-    """Return every text below the one that it continues, then calls of other methods, of programs and tools."""
+    """Return every text below the one it continues, then calls of other methods, programs and tools."""
     texts, scores = texts_of(trace["nodes"]), scores_of(trace["nodes"])
     below: dict[str, list[str]] = {}
     for branch, node in texts.items():

@@ -1,4 +1,4 @@
-"""Pictures as SVG that are readable without colour: lines differ by dashes and marks, areas by darkness."""
+"""SVG pictures that are readable without colour: lines differ by dashes and marks, areas by darkness."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from intact._base.packages import missing
 from intact.stats.checks import Floats, library
 
 WIDTH, HEIGHT = 4.8, 3.3
-"""Size in inches, small enough that text is readable on a phone."""
+"""Size in inches; small, so that text is readable on a phone."""
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _MARKS = "os^Dv*"
 _COLOURS = ("#1b4f72", "#b03a2e", "#1e8449", "#6c3483", "#9c640c", "#212f3c")
 
 
 class PlotLine(NamedTuple):
-    """Points with bounds, and optionally a fitted law."""
+    """Points with bounds, and an optional fitted law."""
 
     name: str
     x: Sequence[float]
@@ -29,13 +29,13 @@ class PlotLine(NamedTuple):
     low: Sequence[float] = ()
     high: Sequence[float] = ()
     fit: tuple[Floats, Floats, Floats, Floats] | None = None
-    """x, y, low and high of the law."""
+    """The law's x, y, low and high."""
 
 
 def _draw(name: str, paint: Callable[[Any, Any], None], height: float = HEIGHT) -> str:
-    """Return a picture of matplotlib, with the same bytes each time; an empty text if matplotlib is not installed.
+    """Return a reproducible SVG drawn by matplotlib; an empty text if matplotlib is not installed.
 
-    Characters that no file of XML may hold become U+FFFD.
+    Characters that XML does not allow become U+FFFD.
     """
     if missing("matplotlib"):
         return ""
@@ -73,7 +73,7 @@ def _percent(value: float, _: object = None) -> str:
 
 
 def _finish(axes: Any, legend: Any = None) -> None:
-    """Set what all pictures share: shares as percentages, a grid, and the legend of a figure, if given."""
+    """Format the y axis as percentages, and add a grid and the legend of a figure, if given."""
     axes.yaxis.set_major_formatter(_percent)
     axes.grid(alpha=0.25)
     if legend is not None:
@@ -81,7 +81,7 @@ def _finish(axes: Any, legend: Any = None) -> None:
 
 
 def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
-    """Draw lines over a logarithmic axis; a law is a thin line without marks, in a band."""
+    """Draw lines over a logarithmic axis; a fitted law is a thin line without marks, in a band."""
 
     def paint(figure: Any, axes: Any) -> None:
         for number, line in enumerate(lines):
@@ -106,7 +106,7 @@ def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
 
 
 def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]], kept: Sequence[str]) -> str:
-    """Draw accuracy over tokens with its bounds (nan: none); points of the frontier are filled and joined."""
+    """Draw accuracy over tokens with bounds (nan for none); points on the frontier are filled and joined."""
 
     def paint(_: Any, axes: Any) -> None:
         middle = np.log([tokens for tokens, *_ in points.values()]).mean()
@@ -143,14 +143,14 @@ def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]],
 def formats(
     name: str, points: Mapping[str, tuple[float, float, float, float]], kept: Sequence[str], slope: float
 ) -> str:
-    """Draw a loss on a logarithmic axis over bits a weight with its bounds; points of the front are named and joined.
+    """Draw a loss with bounds, on a logarithmic axis, over bits a weight; points on the front are named and joined.
 
     Parameters
     ----------
     points : mapping
         By name: bits, loss, and the bounds of the loss.
     slope : float
-        The factor by which a grey line falls with each bit; it runs through the point that lies lowest above it.
+        The factor by which a grey reference line falls with each bit; it touches the lowest point above it.
     """
 
     def paint(_: Any, axes: Any) -> None:
@@ -180,7 +180,7 @@ def formats(
 
 
 def reliability(name: str, bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:
-    """Draw the share of right answers over confidence; marks grow with the number of problems."""
+    """Draw the share of right answers over confidence; larger marks have more problems."""
 
     def paint(figure: Any, axes: Any) -> None:
         axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="honest")
@@ -197,7 +197,7 @@ def reliability(name: str, bins: Mapping[str, Sequence[tuple[float, float, int]]
 
 
 def heat(name: str, rows: Sequence[str], shares: Sequence[Sequence[float]]) -> str:
-    """Draw a cell for each problem and run, darker for more right answers; problems solved most come first."""
+    """Draw a cell for each problem and run, darker for more right answers; the most solved problems come first."""
     grid = np.array(shares, np.float64)
     grid = grid[:, np.argsort(-grid.mean(axis=0), kind="stable")]
 

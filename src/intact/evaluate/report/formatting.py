@@ -1,17 +1,21 @@
-"""Numbers as reports print them."""
+"""Number formats of reports."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
-from intact._base.exact import significant
-from intact.evaluate.scores import DIGITS
+from intact.evaluate.scores import rounded
+from intact.stats.intervals import Interval
+
+whole = "{:,.0f}".format
+"""Format a number without decimals."""
+signed = "{:+z.2f}".format
+"""Format a number with its sign and two decimals."""
 
 
-def settled(value: float) -> float:
-    """Round to ten digits, so that the last bits of a library's sum do not decide how a tie is printed."""
-    return significant(value, DIGITS)
+settled = rounded
+"""Round to ten digits, so that the last bits of a library's sum do not decide how a tie is printed."""
 
 
 def percent(value: float) -> str:
@@ -24,14 +28,19 @@ def points(difference: float) -> str:
     return f"{settled(100 * settled(difference)):+z.1f}"
 
 
+def three(value: float) -> str:
+    """Format a number with three decimals."""
+    return f"{settled(value):.3f}"
+
+
 def bounds(low: float | None, high: float | None, form: Callable[[float], str] = percent) -> str:
     """Format the bounds of an interval; an empty text if there is none."""
     return "" if low is None or high is None else f"{form(low)} to {form(high)}"
 
 
-def with_bounds(estimate: float, low: float, high: float, form: Callable[[float], str] = percent) -> str:
-    """Format an estimate with its interval in parentheses."""
-    return f"{form(estimate)} ({bounds(low, high, form)})"
+def with_bounds(one: Interval | None, form: Callable[[float], str] = percent) -> str:
+    """Format an estimate with its interval in parentheses; an empty text if there is none."""
+    return "" if one is None else f"{form(one.estimate)} ({bounds(one.low, one.high, form)})"
 
 
 def or_nan(bound: float | None) -> float:

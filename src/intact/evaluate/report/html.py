@@ -1,4 +1,4 @@
-"""A report as one HTML file: no script, nothing from elsewhere; for screens of any width and for paper."""
+"""A report as one HTML file, without scripts or external resources, for screens of any width and for print."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _IDS = re.compile(r'(\bid="|href="#|url\(#)')
 
 
 def html(report: ReportDocument, refresh: int | None = None) -> str:
-    """Render the template `report.html.j2`, which escapes every text; control characters become U+FFFD.
+    """Render the template `report.html.j2`, which escapes all text; control characters become U+FFFD.
 
     Parameters
     ----------
     refresh : int, optional
-        Seconds after which a browser loads the page again.
+        Seconds after which a browser reloads the page.
     """
     templates = environment("intact.evaluate", "report")
     templates.filters |= {"kind": lambda block: type(block).__name__, "svg": _svg, "walk": _walk}
@@ -29,7 +29,7 @@ def html(report: ReportDocument, refresh: int | None = None) -> str:
 
 
 def _svg(picture: Picture, prefix: str) -> Markup:
-    """Return a picture as markup with its caption as a label, its identifiers made unique on the page by a prefix."""
+    """Return a picture as markup, with its caption as the label and a prefix that makes its identifiers unique."""
     from markupsafe import Markup
 
     start, rest = _IDS.sub(rf"\g<1>{prefix}", picture.svg).split("<svg ", 1)
@@ -38,7 +38,7 @@ def _svg(picture: Picture, prefix: str) -> Markup:
 
 
 def _walk(trees: Sequence[TextTree]) -> Iterator[tuple[TextTree, int]]:
-    """Yield trees, each before those below it, with the number of trees that end there; of any depth."""
+    """Yield trees in preorder, each with the number of trees that end there; the depth is unlimited."""
     stack = [(tree, 0) for tree in reversed(trees)]
     while stack:
         tree, above = stack.pop()

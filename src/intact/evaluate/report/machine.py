@@ -1,4 +1,4 @@
-"""Idealised machines: the seconds that a model would take on uniform hardware, from its own work (arXiv 2305.02440)."""
+"""Idealised machines: the seconds a model would take on uniform hardware, from its own work (arXiv 2305.02440)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TokenWork(NamedTuple):
     Attributes
     ----------
     macs : float
-        Multiply-adds of a token, attention over its context included.
+        Multiply-adds of a token, including attention over its context.
     weights : float
         Bytes of weights that a step reads.
     """
@@ -38,15 +38,15 @@ class ModelRuntime:
     Attributes
     ----------
     prompts : tuple of (float, float)
-        Lengths of prompts in tokens, ascending, and the seconds until the first token after each.
+        Prompt lengths in tokens, ascending, and the seconds until the first token.
     step : float
         Seconds of a step that writes the next token of one text.
     text : float
-        The least seconds of a step for each text in it: multiply-adds of one token. 0 where it was not measured.
+        Minimum seconds of a step for each text in the batch, from the multiply-adds of one token; 0 if not measured.
     machines : int
-        The machines that serve the model.
+        Number of machines that serve the model.
     price : float or None
-        Dollars of one machine for an hour, if known.
+        Dollars per hour of one machine, if known.
     name : str
         The source of the numbers.
     """
@@ -61,7 +61,7 @@ class ModelRuntime:
     def read(self, tokens: float) -> float:
         """Return the seconds to read a prompt and to draw the token after it.
 
-        Linear between the prompts of `prompts`, and on beyond the last as in the piece before it.
+        Interpolates linearly between the lengths of `prompts`, and extrapolates from the last two.
         """
         if tokens <= 0:
             return 0.0
@@ -72,36 +72,37 @@ class ModelRuntime:
         return float(np.interp(tokens, lengths, seconds))
 
     def write(self, steps: float, tokens: float) -> float:
-        """Return the seconds of some steps that write these tokens; the prompt gives the first one."""
+        """Return the seconds of steps that write these tokens; the first token comes with the prompt."""
         if steps <= 1:
             return 0.0
         return max(self.step, self.text * tokens / steps) * (steps - 1)
 
     def seconds(self, read: float, steps: float, tokens: float | None = None) -> float:
-        """Return the seconds to read a prompt and to write tokens in so many steps; by default a token a step."""
+        """Return the seconds to read a prompt and to write tokens in a number of steps; by default a token a step."""
         return self.read(read) + self.write(steps, steps if tokens is None else tokens)
 
     def cost(self, seconds: float) -> float | None:
-        """Return the price of all machines for so many seconds in dollars; None if a machine's price is unknown."""
+        """Return the price of all machines for a number of seconds, in dollars; None if it is unknown."""
         return None if self.price is None else seconds * self.machines * self.price / 3600
 
 
 @dataclass(frozen=True)
 class IdealMachine:
-    """A machine by its rates, from which the runtime of every model follows.
+    """A machine described by its rates, which determine the runtime of every model.
 
-    A step reads all weights once and multiplies each text's token by them; the slower of the two takes its time. Of a
-    prompt that is a line from the length on at which the products take longer than the weights. A model is served by
-    the least power of two of machines whose memory holds its weights, which divide the work without loss.
+    A step reads all weights once and multiplies each text's token by them; the slower of the two determines its time.
+    The time of a prompt is linear from the length at which the products take longer than reading the weights. The
+    number of machines of a model is the least power of two whose memory holds its weights; they divide the work without
+    loss.
 
     Attributes
     ----------
     macs, bytes : float
-        Multiply-adds, and bytes of weights, of one machine in a second.
+        Multiply-adds, and bytes of weights, per second of one machine.
     memory : float
         Bytes of weights that one machine holds.
     price : float or None
-        Dollars for an hour.
+        Dollars per hour.
     name : str
         The source of the rates.
     """
@@ -113,7 +114,7 @@ class IdealMachine:
     name: str = "the rates given"
 
     def runtime(self, work: TokenWork) -> ModelRuntime:
-        """Return the runtime of a model with this work a token."""
+        """Return the runtime of a model with this work per token."""
         needed = max(1, math.ceil(work.weights / self.memory))
         machines = 1 << (needed - 1).bit_length()
         step, text = work.weights / (machines * self.bytes), work.macs / (machines * self.macs)
@@ -124,7 +125,7 @@ class IdealMachine:
 
 
 A100: Final = IdealMachine(7.3e13, 6.8e11, 80e9, 5.12, name="the rates of A100 cards of 80 GB")
-"""The machine by default, from the logs of arXiv 2305.02440 (stanford-crfm/helm-efficiency).
+"""The default machine, from the logs of arXiv 2305.02440 (stanford-crfm/helm-efficiency).
 
 Medians over its nine architectures of 6 to 176 billion weights in 16 bits: multiply-adds from how the time of a prompt
 grows between 512 and 1,920 tokens (4.9e13 to 7.9e13), bytes from the time of a step (4.8e11 to 1.07e12; there each
@@ -132,7 +133,7 @@ layer adds 0.8 ms, whatever its size). The price is the authors', an eighth of 4
 """
 
 _HARDWARE: Final = {"gmacs_per_s": 1e9, "gb_per_s": 1e9, "memory_gb": 1e9, "price": 1.0}
-"""Fields of `--machine` for a machine, with their units; as in the files of `intact plan`."""
+"""Fields of `--machine` for a machine, with their units, as in files of `intact plan`."""
 _RATES: Final = {"read": 1.0, "write": 1.0, "machines": 1.0, "price": 1.0}
 """Fields of `--machine` for one model on its machine."""
 _FORMS: Final = (
@@ -142,7 +143,7 @@ _FORMS: Final = (
 
 
 class StatedRuntime(NamedTuple):
-    """A runtime that the user states: the model's name, if true as given by the user, and the runtime."""
+    """A runtime given by the user, with the model's name; `named` is true if the user gave the name."""
 
     model: str
     named: bool
@@ -151,12 +152,12 @@ class StatedRuntime(NamedTuple):
 
 @dataclass(frozen=True)
 class MachineChoice:
-    """The machines by which the runs of a report are timed.
+    """The machines for the idealised runtimes of a report.
 
     Attributes
     ----------
     machine : IdealMachine or None
-        That of models without a runtime of their own; None: these are not timed.
+        The machine of models without a stated runtime; None if these are not timed.
     stated : tuple of StatedRuntime
         Runtimes of models.
     """
@@ -166,13 +167,13 @@ class MachineChoice:
 
     @classmethod
     def parse(cls, texts: Sequence[str]) -> MachineChoice:
-        """Return what the options ``--machine`` state; the default without any.
+        """Parse the options ``--machine``; without any, return the default.
 
         Raises
         ------
         ParameterError
-            If a text states neither a machine, nor rates, nor a file with rates of a prompt and of one stream; if two
-            are of one model, or one of several runtimes names none.
+            If a text states neither a machine, nor rates, nor a file with the rates of a prompt and of one stream; if
+            two are of one model, or one of several runtimes does not name its model.
         FormatError
             If a file is not JSON.
         """
@@ -194,14 +195,14 @@ class MachineChoice:
         Parameters
         ----------
         model : str
-            Its name, or its file's.
+            The name of the model or of its file.
         only : bool
-            If true, all runs are of this model, so that a runtime whose model the user did not name is its own.
+            If true, all runs are of this model, and a runtime without a model's name applies to it.
 
         Raises
         ------
         ParameterError
-            If a runtime that names no model is stated for runs of several models.
+            If a runtime without a model's name is given for runs of several models.
         """
         for one in self.stated:
             if one.model and one.model in (model, Path(model).name, Path(model).stem):
@@ -218,11 +219,11 @@ class MachineChoice:
 
 
 DEFAULT: Final = MachineChoice()
-"""The machines without ``--machine``."""
+"""The machines if ``--machine`` is not given."""
 
 
 def _parse(text: str) -> StatedRuntime | IdealMachine:
-    """Return what one ``--machine`` states."""
+    """Parse one ``--machine``."""
     name, equals, rest = text.partition("=")
     if not equals or name in (*_HARDWARE, *_RATES):
         name, rest = "", text
@@ -248,33 +249,37 @@ def _parse(text: str) -> StatedRuntime | IdealMachine:
 
 
 def _measured(name: str, path: Path) -> StatedRuntime:
-    """Return the runtime that a file of ``intact bench --json`` measured; by default of the model that it names."""
+    """Return the runtime measured in a file of ``intact bench --json``, by default for the model it names."""
     text = read_text(path)
     try:
         document = json.loads(text)
     except ValueError as error:
         raise FormatError(f"{path} cannot be read as JSON: {error}") from error
     figures: Any = document.get("figures", ()) if isinstance(document, Mapping) else ()
-    prompts: dict[float, float] = {}
-    step: float | None = None
-    for one in figures:
-        if not isinstance(one, Mapping) or one.get("unit") != "tokens/s" or "drafting" in str(one.get("what")):
-            continue
-        rate = one.get("median")
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
-            continue
-        length = re.fullmatch(r"prompt of (\d+)", str(one.get("what")))
-        if one.get("group") == "prompt" and length is not None:
-            prompts[float(length[1])] = float(length[1]) / rate
-        elif one.get("group") == "stream":
-            step = 1 / rate
-    if not prompts or step is None:
+    rates = {
+        (str(one.get("group")), str(one.get("what"))): one["median"]
+        for one in figures
+        if isinstance(one, Mapping) and one.get("unit") == "tokens/s" and _is_rate(one.get("median"))
+    }
+    prompts = {
+        float(length[1]): float(length[1]) / rate
+        for (group, what), rate in rates.items()
+        if group == "prompt" and (length := re.fullmatch(r"prompt of (\d+)", what)) is not None
+    }
+    steps = [1 / rate for (group, what), rate in rates.items() if group == "stream" and "drafting" not in what]
+    if not prompts or not steps:
         raise ParameterError(
             f"{path} has no rates of a prompt and of one stream: `intact bench --json --only prompt --only stream` "
             "writes them"
         )
-    points = tuple(sorted(({1.0: step} | prompts).items()))
+    points = tuple(sorted(({1.0: steps[-1]} | prompts).items()))
     model = name or Path(str(document.get("model", ""))).name
     return StatedRuntime(
-        model, bool(name), ModelRuntime(points, step, 0.0, 1, price=None, name=f"the rates measured in {path.name}")
+        model,
+        bool(name),
+        ModelRuntime(points, steps[-1], 0.0, 1, price=None, name=f"the rates measured in {path.name}"),
     )
+
+
+def _is_rate(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf

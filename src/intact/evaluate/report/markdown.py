@@ -1,4 +1,4 @@
-"""A report as Markdown, with its pictures in files of their own."""
+"""A report as Markdown, with pictures in separate files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from intact.evaluate.report.blocks import Block, Code, Paragraph, Picture, ReportDocument, Table, TextTrees
 
 EXAMPLES = 5
-"""Most trees in a list, one line each; all texts are in the HTML, and in the file of trees."""
+"""Maximum number of trees in a list, one line each; the HTML report and the file of trees have the texts."""
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
 
 
 def markdown(report: ReportDocument, stem: str) -> tuple[str, dict[str, str]]:
-    """Return the text, and the pictures by the names of their files, which begin with `stem`."""
+    """Return the text, and the pictures by file name; names begin with `stem`."""
     pictures: dict[str, str] = {}
     parts = [f"# {_plain(report.title)}"]
     for section in report.sections:

@@ -1,1 +1,1 @@
-"""Sweeps: searches for settings that are about as accurate as a baseline for fewer tokens."""
+"""Sweeps: search for settings that match a baseline's accuracy with fewer tokens."""

@@ -1,7 +1,7 @@
-"""Pareto fronts of accuracy against tokens, operations and seconds of a sweep's judgement; what seconds were measured.
+"""Pareto fronts of accuracy against tokens, operations and seconds in a sweep's judgement, and measured seconds.
 
-Tokens and operations are counted, so that they are part of the result. Seconds are of one machine and one run: they
-stand in the side file alone, and are joined with the result when it is shown.
+Tokens and operations are counted, so they are part of the result. Seconds belong to one machine and one run: they are
+only in the side file, and are joined with the result for display.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 from intact.stats.laws.frontier import Point, frontier
 
 COUNTED: Final = ("tokens", "operations")
-"""The units of cost that a result holds."""
+"""The cost units stored in a result."""
 MEASURED: Final = 0.5
-"""The least share of a setting's tokens that must have been written under the clock for its seconds to be stated."""
+"""The minimum share of a setting's tokens that must be timed for its seconds to be reported."""
 
 
 class SweepSeconds(NamedTuple):
@@ -23,9 +23,9 @@ class SweepSeconds(NamedTuple):
     Attributes
     ----------
     seconds : float
-        Of one problem, many being worked on at a time: measured, and divided by `measured`.
+        Seconds for one problem, with many processed concurrently: the measured time, divided by `measured`.
     measured : float
-        The share of its tokens that were written under the clock; the others were taken from the journal.
+        The share of its tokens that were timed; the others came from the journal.
     """
 
     seconds: float
@@ -33,9 +33,9 @@ class SweepSeconds(NamedTuple):
 
 
 def fronts(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
-    """Return the front of accuracy against each counted unit: trials, from the cheapest.
+    """Return the front of accuracy against each counted unit, as trials from the cheapest.
 
-    A unit that some setting has none of, as operations of a model behind an address, is left out.
+    A unit that is zero for some setting, such as the operations of a model behind an endpoint, is left out.
     """
     return {
         unit: front_by({row["trial"]: row[unit] for row in rows}, rows)
@@ -45,7 +45,7 @@ def fronts(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
 
 
 def front_by(costs: Mapping[int, float], rows: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Return the trials with a cost that no other dominates in right answers and cost, from the cheapest."""
+    """Return the trials with a cost that no other trial dominates in right answers and cost, from the cheapest."""
     points = [
         Point(str(row["trial"]), row["right"], {"cost": costs[row["trial"]]}) for row in rows if row["trial"] in costs
     ]
@@ -53,11 +53,10 @@ def front_by(costs: Mapping[int, float], rows: Sequence[Mapping[str, Any]]) -> l
 
 
 def seconds_of(judgement: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> dict[int, SweepSeconds]:
-    """Return the seconds of the settings of a judgement, by trial, out of the steps of a side file.
+    """Return the seconds of a judgement's settings, by trial, from the steps in a side file.
 
-    Settings share texts in the journal, and a sweep that was killed goes on from there. Texts that were not written
-    under the clock are taken to be as fast as the others; of a setting with fewer than `MEASURED` of its tokens so
-    measured nothing is stated.
+    Settings share texts in the journal, and a sweep that was killed resumes from it. Texts that were not timed are
+    assumed to be as fast as the others; if fewer than `MEASURED` of a setting's tokens were timed, it is omitted.
     """
     found = {}
     for row in judgement["settings"]:

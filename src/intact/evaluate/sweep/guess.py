@@ -1,15 +1,15 @@
-"""A first guess for a new task or model: settings ranked by their gains in records of others, and what that is worth.
+"""A first guess for a new task or model: settings ranked by their gains in records of others, and its expected value.
 
 The predicted gain of a setting is sum w g / (sum w + 1) over the records that tried it, with
 
-    w = similarity n / (n + 80),    similarity = 2^-(|log4 size ratio|) 2^-(|difference of accuracies| / 0.2) k,
+  w = similarity n / (n + 80),    similarity = 2^-(|log4 size ratio|) 2^-(|difference of accuracies| / 0.2) k,
 
-n its problems, and k 1/2 where the answers are of another kind; what is not known of either side has a factor of 1. The
-1 shrinks a setting that few records tried towards the baseline, whose gain is 0. The constants are those of a normal
-model in which gains differ by 5 points between settings and as much again between records, and the two answers to a
-problem differ in one of five: 0.2 / 0.05^2 = 80.
+where n is its number of problems, and k is 1/2 if the answers are of another kind; a factor is 1 if its input is
+unknown on either side. The 1 shrinks a setting that few records tried towards the baseline, whose gain is 0. The
+constants are those of a normal model in which gains differ by 5 points between settings and by another 5 between
+records, and the two answers to a problem differ in one of five: 0.2 / 0.05^2 = 80.
 
-Records say what the rule is worth: each is left out once, and guessed from the others.
+The records themselves show what the rule is worth: each is left out once, and guessed from the others.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from intact._base import strict_json
-from intact._base.errors import FormatError, ParameterError
-from intact._base.exact import significant
-from intact._base.files import read_text, write_whole
+from intact._base.errors import ParameterError
+from intact._base.files import write_whole
+from intact.evaluate.files import damaged, read_document
 from intact.evaluate.results import typed
+from intact.evaluate.scores import rounded
 from intact.evaluate.sweep.recorded import read_trial
 from intact.evaluate.sweep.records import RecordFeatures, SettingRecord
 from intact.evaluate.sweep.space import SweepTrial
@@ -33,14 +33,13 @@ from intact.stats.paired import permutation
 
 GUESS_FORMAT, GUESS_VERSION = "intact first guess", 1
 NOISE: Final = 80
-"""Problems on which chance moves a gain as much as records differ."""
+"""The number of problems at which the sampling error of a gain equals the variation between records."""
 PRIOR: Final = 1.0
 """The weight of the baseline's gain, 0, in each prediction."""
-_DIGITS: Final = 10
 
 
 class RankedSetting(NamedTuple):
-    """A setting with its predicted gain, and the records that tried it."""
+    """A setting with its predicted gain, and the number of records that tried it."""
 
     trial: SweepTrial
     gain: float
@@ -48,20 +47,20 @@ class RankedSetting(NamedTuple):
 
 
 class GuessWorth(NamedTuple):
-    """The worth of guesses where the truth is recorded: mean regrets over records, each guessed from the others.
+    """The value of guesses where the truth is recorded: mean regrets over records, each guessed from the others.
 
-    The regret of a choice in a record is the largest gain there minus its own.
+    The regret of a choice in a record is the largest gain there minus its own gain.
 
     Attributes
     ----------
     records : int
-        Those that were left out, one at a time.
+        The number of records that were left out, one at a time.
     guess, average, default : float
-        Regret of the best setting of the guess; of the setting with the best plain mean gain; of the baseline.
+        Regret of the best setting of the guess, of the setting with the best plain mean gain, and of the baseline.
     advantage : float
-        The baseline's regret minus the guess's: the mean gain of the settings guessed.
+        The baseline's regret minus the guess's: the mean gain of the guessed settings.
     p : float
-        Of the null hypothesis that nothing carries over from record to record (`worth_of`).
+        The p-value for the null hypothesis that nothing carries over from record to record (`worth_of`).
     """
 
     records: int
@@ -73,12 +72,12 @@ class GuessWorth(NamedTuple):
 
     @property
     def helps(self) -> bool:
-        """If true, the guess is shown to be better than the baseline, at 5%."""
+        """If true, the guess is significantly better than the baseline, at 5%."""
         return self.advantage > 0 and self.p <= 0.05
 
 
 def similarity(one: RecordFeatures, other: RecordFeatures) -> float:
-    """Return how much a record counts for a task and model, in (0, 1]."""
+    """Return the weight of a record for a task and model, in (0, 1]."""
     found = 1.0
     if one.size and other.size:
         found *= 2 ** -(abs(math.log2(one.size / other.size)) / 2)
@@ -90,7 +89,7 @@ def similarity(one: RecordFeatures, other: RecordFeatures) -> float:
 
 
 def rank_settings(records: Sequence[SettingRecord], features: RecordFeatures) -> list[RankedSetting]:
-    """Return the settings of records from the best predicted gain to the worst; of equal ones by their keys."""
+    """Return the settings of records from the best predicted gain to the worst; ties are ordered by key."""
     sums: dict[str, list[tuple[float, float]]] = {}
     trials: dict[str, SweepTrial] = {}
     for record in records:
@@ -101,7 +100,7 @@ def rank_settings(records: Sequence[SettingRecord], features: RecordFeatures) ->
     found = {
         key: RankedSetting(
             trials[key],
-            significant(math.fsum(w * g for w, g in own) / (math.fsum(w for w, _ in own) + PRIOR), _DIGITS),
+            rounded(math.fsum(w * g for w, g in own) / (math.fsum(w for w, _ in own) + PRIOR)),
             len(own),
         )
         for key, own in sums.items()
@@ -110,12 +109,12 @@ def rank_settings(records: Sequence[SettingRecord], features: RecordFeatures) ->
 
 
 def worth_of(records: Sequence[SettingRecord], *, accuracy: bool = False) -> GuessWorth | None:
-    """Return what guesses were worth, each record guessed from the others; None if there are fewer than three.
+    """Return the value of guesses, each record guessed from the others; None if there are fewer than three.
 
-    Gains that are left out one at a time are not independent of each other: a setting that is good in one record by
-    chance is guessed for the others, and a t test of them says far too often that guesses help. The p-value is
-    therefore of guesses each from the records before it, in the order of names: if nothing carries over, the gain of
-    such a guess is as likely to have the other sign, whatever came before (Fisher's randomisation test, one-sided).
+    Gains of left-out records are not independent of each other: a setting that is good in one record by chance is
+    guessed for the others, so a t test on them would claim far too often that guesses help. The p-value is therefore
+    computed on guesses from only the earlier records, in the order of names: if nothing carries over, the gain of such
+    a guess is equally likely to have the opposite sign, whatever came before (Fisher's randomisation test, one-sided).
 
     Parameters
     ----------
@@ -133,13 +132,13 @@ def worth_of(records: Sequence[SettingRecord], *, accuracy: bool = False) -> Gue
     test = permutation(later, [0.0] * len(later))
     means = [math.fsum(own) / len(ordered) for own in (best, guessed, average)]
     figures = (means[0] - means[1], means[0] - means[2], means[0], means[1])
-    guess, mean, default, advantage = (significant(value, _DIGITS) for value in figures)
+    guess, mean, default, advantage = map(rounded, figures)
     p = test.p / 2 if test.difference > 0 else 1 - test.p / 2
-    return GuessWorth(len(ordered), guess, mean, default, advantage=advantage, p=significant(p, _DIGITS))
+    return GuessWorth(len(ordered), guess, mean, default, advantage=advantage, p=rounded(p))
 
 
 def _gain_of_guess(others: Sequence[SettingRecord], record: SettingRecord, *, accuracy: bool) -> float:
-    """Return the gain, in a record, of the best setting that others guess for it; 0 where that is the baseline."""
+    """Return the gain in a record of the best setting guessed from other records; 0 if that is the baseline."""
     features = record.features if accuracy else record.features._replace(accuracy=None)
     ranked = (one for one in rank_settings(others, features) if one.trial.key in record.gains)
     first = next(ranked, None)
@@ -147,7 +146,10 @@ def _gain_of_guess(others: Sequence[SettingRecord], record: SettingRecord, *, ac
 
 
 def _gain_of_average(others: Sequence[SettingRecord], record: SettingRecord) -> float:
-    """Return the gain, in a record, of the setting of the best plain mean gain of others; the baseline's mean is 0."""
+    """Return the gain in a record of the setting with the best plain mean gain in other records.
+
+    The baseline's mean is 0.
+    """
     means = {
         key: math.fsum(gains) / len(gains)
         for key in sorted(record.gains)
@@ -158,7 +160,7 @@ def _gain_of_average(others: Sequence[SettingRecord], record: SettingRecord) -> 
 
 
 def chosen_settings(ranked: Sequence[RankedSetting], most: int, task: str | None) -> list[RankedSetting]:
-    """Return the settings that a guess names: those that are predicted to gain, and that a task takes."""
+    """Return the settings of a guess: those with a positive predicted gain that the task supports."""
     return [one for one in ranked if one.gain > 0 and (task is None or _takes(one.trial, task))][:most]
 
 
@@ -177,7 +179,7 @@ def guess_as_dict(
     sources: Sequence[Path],
     **stated: Any,
 ) -> dict[str, Any]:
-    """Return a guess as JSON has it; `stated` are further facts, such as the baseline."""
+    """Return a guess as a JSON object; `stated` are further facts, such as the baseline."""
     return {
         "format": GUESS_FORMAT,
         "version": GUESS_VERSION,
@@ -195,7 +197,7 @@ def guess_as_dict(
 
 
 def write_guess(path: Path, guess: Mapping[str, Any]) -> None:
-    """Write a guess into a file."""
+    """Write a guess to a file."""
     write_whole(path, (json.dumps(guess, indent=1, allow_nan=False) + "\n").encode())
 
 
@@ -205,18 +207,10 @@ def read_guess(path: Path) -> list[SweepTrial]:
     Raises
     ------
     FormatError
-        If the file is none.
+        If the file is not a guess.
     ParameterError
-        If it is missing, or names a method or a parameter that there is not.
+        If it is missing, or names an unknown method or parameter.
     """
-    value = strict_json.parse(read_text(path, ParameterError), str(path), error=FormatError)
-    if not isinstance(value, dict) or value.get("format") != GUESS_FORMAT:
-        raise FormatError(f"{path} is no first guess of `intact learn settings`")
-    if value.get("version") != GUESS_VERSION:
-        raise FormatError(f"{path} is of version {value.get('version')!r}; this program reads {GUESS_VERSION}")
-    try:
+    value = read_document(path, GUESS_FORMAT, GUESS_VERSION, "first guess of `intact learn settings`")
+    with damaged(path, ParameterError):
         return [read_trial(one) for one in typed(value, {"settings": (list,)})["settings"]]
-    except ParameterError:
-        raise
-    except (TypeError, KeyError, ValueError) as error:
-        raise FormatError(f"{path} is damaged: {error!r:.200}") from error

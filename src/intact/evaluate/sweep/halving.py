@@ -1,7 +1,7 @@
-"""Successive halving on two aims, accuracy and tokens, in whole numbers; pure functions.
+"""Successive halving with two objectives, accuracy and tokens, in integer arithmetic; pure functions.
 
 Successive halving is that of Jamieson and Talwalkar (2016, arXiv 1502.07943): all settings get a few problems, the best
-1 / factor of them get `factor` times as many, and so on. Deviation: with two aims, "best" is the order of `rank`.
+1 / factor of them get `factor` times as many, and so on. Deviation: with two objectives, "best" is the order of `rank`.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from intact._base.errors import ParameterError
 
 
 class SweepPoint(NamedTuple):
-    """The right answers of a setting, and its tokens, on the same problems as the others."""
+    """The number of right answers of a setting, and its tokens, on the same problems as the other settings."""
 
     right: int
     tokens: int
 
     def dominates(self, other: SweepPoint) -> bool:
-        """Return true if this is at least as good in both aims, and better in one."""
+        """Return true if this is at least as good in both objectives, and better in one."""
         return self.right >= other.right and self.tokens <= other.tokens and self != other
 
 
 def rung_sizes(problems: int, first: int, factor: int) -> tuple[int, ...]:
-    """Return the number of problems of each rung: first, first * factor, ..., and all problems at last.
+    """Return the number of problems in each rung: first, first * factor, ..., and finally all problems.
 
     Raises
     ------
@@ -40,15 +40,15 @@ def rung_sizes(problems: int, first: int, factor: int) -> tuple[int, ...]:
 
 
 def front(points: Sequence[SweepPoint]) -> list[int]:
-    """Return the places of points that no other dominates, in the order given: the Pareto front."""
+    """Return the indices of the points that no other point dominates, in the given order: the Pareto front."""
     return [i for i, one in enumerate(points) if not any(other.dominates(one) for other in points)]
 
 
 def rank(points: Sequence[SweepPoint]) -> list[int]:
-    """Return the places of points from best to worst.
+    """Return the indices of points from best to worst.
 
-    First those of the Pareto front, then the front of the others, and so on (non-dominated sorting, Deb et al. 2002).
-    In a front the more accurate is first; of equal ones the cheaper, then the earlier.
+    The Pareto front comes first, then the front of the remaining points, and so on (non-dominated sorting, Deb et al.
+    2002). Within a front, the more accurate point comes first; ties go to the cheaper, then to the earlier.
     """
     order: list[int] = []
     left = list(range(len(points)))
@@ -60,5 +60,5 @@ def rank(points: Sequence[SweepPoint]) -> list[int]:
 
 
 def keep(points: Sequence[SweepPoint], factor: int) -> list[int]:
-    """Return the places of the best 1 / factor of points, rounded up, from best to worst."""
+    """Return the indices of the best 1 / factor of points, rounded up, from best to worst."""
     return rank(points)[: -(-len(points) // factor)]

@@ -1,4 +1,4 @@
-"""Verdicts on held-out problems: which settings are non-inferior to the baseline, and how surely that would show."""
+"""Verdicts on held-out problems: which settings are non-inferior to the baseline, and the power of the test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from intact._base.errors import ParameterError
-from intact._base.exact import significant
+from intact.evaluate.scores import rounded
 from intact.evaluate.sweep.fronts import fronts
 from intact.evaluate.sweep.halving import front
 from intact.evaluate.sweep.search import Search
@@ -17,24 +17,22 @@ from intact.stats.intervals import wilson
 from intact.stats.multiple import holm
 from intact.stats.paired import mcnemar
 
-DIGITS = 10
-"""Significant digits of figures, so that the last digits of a library do not show."""
 WANTED = 0.8
-"""The power for which a number of problems is stated."""
+"""The power for which a required number of problems is reported."""
 
 
 class SweepComparison(NamedTuple):
-    """A setting beside the baseline, on the same problems.
+    """A setting compared with the baseline, on the same problems.
 
     Attributes
     ----------
     difference, low, high
-        Its accuracy minus the baseline's; the interval of all comparisons together (Bonferroni), whose lower end is the
-        one-sided bound.
+        Its accuracy minus the baseline's, with the simultaneous interval over all comparisons (Bonferroni), whose lower
+        end is the one-sided bound.
     discordant : float
-        The share of problems that one of the two alone has right, with one problem more on either side.
+        The share of problems that only one of the two got right, with one more problem added on either side.
     p, adjusted : float
-        Of the null hypothesis that the difference is -margin or less; corrected by Holm.
+        The p-value for the null hypothesis that the difference is -margin or less; the same corrected by Holm.
     non_inferior : bool
         If true, `adjusted` is at most the level.
     """
@@ -54,14 +52,15 @@ def compare(
 ) -> list[SweepComparison]:
     """Compare settings with the baseline, problem by problem.
 
-    With b and c the problems that the setting, or the baseline, alone has right of N, and one more of each (Bonett and
-    Price 2012): d = (b - c) / (N + 2), s = (b + c + 2) / (N + 2), and
-    p = 1 - Phi((d + margin) / sqrt((s - d^2) / (N + 2))).
+    Let b and c be the numbers of problems, out of N, that only the setting or only the baseline got right. With one
+    more problem added on either side (Bonett and Price 2012):
+
+      d = (b - c) / (N + 2), s = (b + c + 2) / (N + 2), p = 1 - Phi((d + margin) / sqrt((s - d^2) / (N + 2))).
 
     Raises
     ------
     ParameterError
-        If there are no settings, or not as many problems for each.
+        If there are no settings, or their numbers of problems differ.
     """
     if not others:
         raise ParameterError("there is no setting to compare")
@@ -71,17 +70,17 @@ def compare(
         n = len(baseline) + 2
         d, s = (both.only_first - both.only_second) / n, (both.only_first + both.only_second + 2) / n
         p = NormalDist().cdf(-(d + margin) / math.sqrt((s - d * d) / n))
-        found.append((both, s, significant(p, DIGITS)))
+        found.append((both, s, rounded(p)))
     corrected = holm([p for *_, p in found], level)
     return [
         SweepComparison(
             trial,
-            significant(both.difference, DIGITS),
-            significant(both.low, DIGITS),
-            significant(both.high, DIGITS),
-            discordant=significant(discordant, DIGITS),
+            rounded(both.difference),
+            rounded(both.low),
+            rounded(both.high),
+            discordant=rounded(discordant),
             p=p,
-            adjusted=significant(float(corrected.p[trial]), DIGITS),
+            adjusted=rounded(float(corrected.p[trial])),
             non_inferior=bool(corrected.rejected[trial]),
         )
         for trial, (both, discordant, p) in enumerate(found)
@@ -89,26 +88,27 @@ def compare(
 
 
 def power(discordant: float, problems: int, margin: float, level: float) -> float:
-    """Return the chance that a setting as accurate as the baseline is found non-inferior.
+    """Return the probability that a setting as accurate as the baseline is found non-inferior.
 
-    Phi(margin / sqrt(s / N) - z_{1 - level}), with s the share of discordant problems.
+    Phi(margin / sqrt(s / N) - z_{1 - level}), where s is the share of discordant problems.
     """
     normal = NormalDist()
-    return significant(normal.cdf(margin / math.sqrt(discordant / problems) - normal.inv_cdf(1 - level)), DIGITS)
+    return rounded(normal.cdf(margin / math.sqrt(discordant / problems) - normal.inv_cdf(1 - level)))
 
 
 def problems_for(discordant: float, margin: float, level: float) -> int:
-    """Return the number of problems at which `power` is `WANTED`."""
+    """Return the number of problems at which `power` reaches `WANTED`."""
     normal = NormalDist()
     return math.ceil(discordant * ((normal.inv_cdf(1 - level) + normal.inv_cdf(WANTED)) / margin) ** 2)
 
 
 def judge(found: Search) -> dict[str, Any]:
-    """Return the judgement of a search's finalists, as JSON has it.
+    """Return the judgement of a search's finalists, as a JSON object.
 
-    `found` is the cheapest of those that are non-inferior for at most `Design.share` of the baseline's tokens. If there
-    is none it is None, `dearer` is the cheapest of those that are non-inferior for fewer tokens than the baseline, and
-    `power` says how likely a setting as accurate as the baseline would have been shown to be non-inferior.
+    `found` is the cheapest setting that is non-inferior with at most `Design.share` of the baseline's tokens. If there
+    is no such setting, `found` is None, `dearer` is the cheapest setting that is non-inferior with fewer tokens than
+    the baseline, and `power` is the probability with which a setting as accurate as the baseline would have been found
+    non-inferior.
     """
     design = found.design
     places = [0, *found.finalists]
@@ -127,14 +127,14 @@ def judge(found: Search) -> dict[str, Any]:
             "label": design.trials[trial].label,
             "problems": found.judged,
             "right": points[place].right,
-            "accuracy": significant(points[place].right / found.judged, DIGITS),
-            "low": significant(low, DIGITS),
-            "high": significant(high, DIGITS),
+            "accuracy": rounded(points[place].right / found.judged),
+            "low": rounded(low),
+            "high": rounded(high),
             "tokens": points[place].tokens,
-            "tokens_each": significant(points[place].tokens / found.judged, DIGITS),
-            "tokens_share": significant(points[place].tokens / max(1, points[0].tokens), DIGITS),
+            "tokens_each": rounded(points[place].tokens / found.judged),
+            "tokens_share": rounded(points[place].tokens / max(1, points[0].tokens)),
             "operations": sum(one.operations for one in outcomes[place]),
-            "training_accuracy": significant(known.right / count, DIGITS),
+            "training_accuracy": rounded(known.right / count),
             "front": place in best,
         }
         if place:
@@ -158,7 +158,7 @@ def judge(found: Search) -> dict[str, Any]:
 
 
 def _power(compared: Sequence[SweepComparison], found: Search) -> dict[str, Any]:
-    """Return the power of the comparison that came nearest, at the level of the first step of Holm's procedure."""
+    """Return the power of the closest comparison, at the level of the first step of Holm's procedure."""
     design, nearest = found.design, min(compared, key=lambda one: one.p)
     level = design.level / len(compared)
     return {

@@ -1,4 +1,4 @@
-"""Designs of sweeps read from files: of an earlier sweep, or written by another program."""
+"""Designs of sweeps read from files, written by an earlier sweep or by another program."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from intact._base import strict_json
 from intact._base.errors import FormatError, ParameterError
-from intact._base.files import read_text
+from intact.evaluate.files import damaged, read_document
 from intact.evaluate.results import typed
 from intact.evaluate.sweep.run import FORMAT, VERSION, Problems
 from intact.evaluate.sweep.search import SHARE, Design
@@ -35,32 +34,26 @@ class RecordedDesign(NamedTuple):
 
 
 def read_design(path: Path) -> RecordedDesign:
-    """Read ``design.json`` or ``sweep.json`` of a sweep, or a file with as much of it as a design needs.
+    """Read ``design.json`` or ``sweep.json`` of a sweep, or any file with the fields that a design needs.
 
-    Needed are `format`, `version`, `sampling`, `design`, and the `label` of both of `tasks`; the trials' labels follow
-    from the rest. The models that the file states are not looked at.
+    These are `format`, `version`, `sampling`, `design`, and the `label` of both `tasks`; the labels of trials are
+    derived. Models named in the file are ignored.
 
     Raises
     ------
     FormatError
-        If the file is not such a one.
+        If the file is not a design.
     ParameterError
-        If it is missing, or names a method, a parameter or a problem that there is not.
+        If it is missing, or names an unknown method, parameter or problem.
     """
-    value = strict_json.parse(read_text(path, ParameterError), str(path), error=FormatError)
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise FormatError(f"{path} is no design of `intact sweep`")
-    if value.get("version") != VERSION:
-        raise FormatError(f"{path} is of version {value.get('version')!r}; this program reads {VERSION}")
-    try:
+    value = read_document(path, FORMAT, VERSION, "design of `intact sweep`")
+    with damaged(path):
         typed(value, _FILE)
         own = typed(value["design"], _DESIGN)
         labels = {part: typed(value["tasks"][part], {"label": (str,)})["label"] for part in ("training", "held_out")}
         trials = tuple(read_trial(trial) for trial in own["trials"])
         names = {part: [str(name) for name in own[part]] for part in ("training", "held_out")}
         first, share = int(own["rungs"][0]), float(own.get("share", SHARE))
-    except (TypeError, KeyError, IndexError, ValueError) as error:
-        raise FormatError(f"{path} is damaged: {error!r:.200}") from error
     parts = {part: _items(path, labels[part], names[part]) for part in labels}
     design = Design(
         trials,
@@ -71,7 +64,7 @@ def read_design(path: Path) -> RecordedDesign:
         **{name: own[name] for name in ("tokens", "factor", "finalists", "margin", "level", "seed")},
     )
     if list(design.rungs) != own["rungs"]:
-        raise FormatError(f"{path}: rungs are {own['rungs']}, and would be {list(design.rungs)} by the factor")
+        raise FormatError(f"{path}: rungs are {own['rungs']}, but the factor gives {list(design.rungs)}")
     problems = Problems(labels["training"], labels["held_out"], parts["training"], parts["held_out"])
     return RecordedDesign(design, problems, value["sampling"])
 
@@ -82,14 +75,14 @@ def read_trial(value: Any) -> SweepTrial:
     Raises
     ------
     TypeError, KeyError
-        If it is no such object.
+        If it is not such an object.
     ParameterError
         If there is no such method or parameter.
     """
     own = typed(value, _TRIAL)
     for part, known in (("sampling", SAMPLING), ("prompt", PROMPT)):
         if unknown := sorted(set(own[part]) - set(known)):
-            raise ParameterError(f"{unknown[0]} is no {part} parameter of a setting")
+            raise ParameterError(f"{unknown[0]} is not a {part} parameter of a setting")
     return SweepTrial(own["method"], find(own["method"]).read(own["parameters"]), own["sampling"], own["prompt"])
 
 
@@ -100,5 +93,5 @@ def _items(path: Path, label: str, names: Sequence[str]) -> tuple[Item, ...]:
         others = f", nor {len(missing) - 1} others of the file" if missing[1:] else ""
         raise ParameterError(f"{path}: {label} has no problem {missing[0]}{others}")
     if twice := next((name for name, count in Counter(names).items() if count > 1), None):
-        raise ParameterError(f"{path}: the problem {twice} stands twice in one part")
+        raise ParameterError(f"{path}: the problem {twice} occurs twice in one part")
     return tuple(items[name] for name in names)

@@ -1,8 +1,8 @@
-"""Recorded runs of other tasks and models: how much each setting gained over one baseline, on the same problems.
+"""Recorded runs of other tasks and models: how much each setting gained over a baseline, on the same problems.
 
-The gain of a setting is (a - a0) - price (t / t0 - 1), with a and t its accuracy and tokens, a0 and t0 the baseline's.
-With the rule of a sweep's verdict, a loss of `margin` for `share` of the tokens gains nothing: price = margin /
-(1 - share), 0.06 by default.
+The gain of a setting is (a - a0) - price (t / t0 - 1), with a and t its accuracy and tokens, and a0 and t0 those of the
+baseline. By the rule of a sweep's verdict, losing `margin` in accuracy for `share` of the tokens gains nothing: price =
+margin / (1 - share), 0.06 by default.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from intact._base import strict_json
 from intact._base.errors import FormatError, IntactError, ParameterError
-from intact._base.files import read_text
 from intact.evaluate import files
 from intact.evaluate.results import EvaluationRun, ItemRecord, typed
 from intact.evaluate.sweep.recorded import read_trial
@@ -31,12 +29,12 @@ _SWEEP = {"version": (int,), "models": (list,), "tasks": (dict,), "design": (dic
 
 
 class RecordFeatures(NamedTuple):
-    """Facts of a task and a model that are known before settings are tried; None and "" where they are not.
+    """Facts about a task and a model that are known before settings are tried; None and "" if unknown.
 
     Attributes
     ----------
     size : float or None
-        The model's parameters, as its name states them (``1.5b``).
+        The model's number of parameters, according to its name (``1.5b``).
     accuracy : float or None
         The baseline's share of right answers, in [0, 1].
     answers : str
@@ -49,7 +47,7 @@ class RecordFeatures(NamedTuple):
 
 
 class SettingGain(NamedTuple):
-    """A setting's gain over the baseline, and on how many problems both were asked."""
+    """A setting's gain over the baseline, and the number of problems that both were asked."""
 
     trial: SweepTrial
     gain: float
@@ -64,7 +62,7 @@ class SettingRecord(NamedTuple):
     name : str
         Task and model.
     gains : mapping of str to SettingGain
-        By the settings' keys, without the baseline.
+        Gains by the settings' keys, without the baseline.
     """
 
     name: str
@@ -73,7 +71,7 @@ class SettingRecord(NamedTuple):
 
 
 def size_of(name: str) -> float | None:
-    """Return the parameters of a model that a name states; None if it states none.
+    """Return the number of parameters in a model's name; None if it states none.
 
     >>> size_of("qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"), size_of("phi3"), size_of("135M")
     (1500000000.0, None, 135000000.0)
@@ -83,7 +81,7 @@ def size_of(name: str) -> float | None:
 
 
 def answers_of(label: str) -> str:
-    """Return what reads a task's answers, as `RecordFeatures.answers`; "" if there is no such task here."""
+    """Return the class that reads a task's answers, as `RecordFeatures.answers`; "" if the task is unknown."""
     try:
         kinds = type(choose(label).task).__mro__
     except IntactError:
@@ -92,16 +90,17 @@ def answers_of(label: str) -> str:
 
 
 def read_records(paths: Sequence[Path], baseline: SweepTrial, price: float) -> list[SettingRecord]:
-    """Read results of sweeps, and result files of `intact eval`, as records, in the order of their names.
+    """Read results of sweeps, and result files of `intact eval`, as records sorted by name.
 
-    Each sweep is a record. Result files of one model and one task are a record, which needs one with the baseline.
+    Each sweep is a record. Result files of the same model and task form one record, which needs a file with the
+    baseline.
 
     Raises
     ------
     ParameterError
-        If a file is missing, or has another baseline than the one that all are compared with.
+        If a file is missing, or has another baseline than the one given.
     FormatError
-        If a file is none of these, or damaged.
+        If a file is of another kind, or damaged.
     """
     found: list[SettingRecord] = []
     runs: list[tuple[Path, EvaluationRun]] = []
@@ -113,43 +112,38 @@ def read_records(paths: Sequence[Path], baseline: SweepTrial, price: float) -> l
     found += _of_runs(runs, baseline, price)
     names = [record.name for record in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ParameterError(f"two records are of {twice}: give one of them, or result files in place of a sweep")
+        raise ParameterError(f"two records are for {twice}: give one of them, or result files in place of a sweep")
     return sorted(found, key=lambda record: record.name)
 
 
 def _gain(right: int, tokens: int, of: tuple[int, int], problems: int, price: float) -> float:
-    """Return the gain of right answers and tokens over the baseline's, on as many problems."""
+    """Return the gain of right answers and tokens over the baseline's, on the same number of problems."""
     return (right - of[0]) / problems - price * (tokens / max(1, of[1]) - 1)
 
 
 def _of_sweep(path: Path, baseline: SweepTrial, price: float) -> SettingRecord:
-    value = strict_json.parse(read_text(path, ParameterError), str(path), error=FormatError)
-    if not isinstance(value, dict) or value.get("format") != FORMAT or "judgement" not in value:
-        raise FormatError(f"{path} is no result of a sweep (sweep.json), nor a result file of intact eval (.jsonl)")
-    if value.get("version") != VERSION:
-        raise FormatError(f"{path} is of version {value.get('version')!r}; this program reads {VERSION}")
-    try:
+    what = "result of a sweep (sweep.json), nor a result file of intact eval (.jsonl)"
+    value = files.read_document(path, FORMAT, VERSION, what)
+    if "judgement" not in value:
+        raise FormatError(f"{path} is no {what}")
+    with files.damaged(path, ParameterError):
         typed(value, _SWEEP)
         trials = [read_trial(trial) for trial in value["design"]["trials"]]
         if trials[0].key != baseline.key:
             raise ParameterError(
-                f"{path} has the baseline {trials[0].label}, and gains are over {baseline.label}: name another one "
-                "with --baseline, or leave the file out"
+                f"{path} has the baseline {trials[0].label}, but gains are relative to {baseline.label}: name "
+                "another one with --baseline, or leave the file out"
             )
         gains: dict[str, SettingGain] = {}
-        for rung in value["rungs"]:  # of later rungs there are more problems
+        for rung in value["rungs"]:  # later rungs have more problems and replace earlier ones
             points = {point["trial"]: (int(point["right"]), int(point["tokens"])) for point in rung["settings"]}
             _add(gains, trials, points, rung["problems"], price=price)
         rows = {row["trial"]: (int(row["right"]), int(row["tokens"])) for row in value["judgement"]["settings"]}
         problems = value["judgement"]["problems"]
-        _add(gains, trials, rows, problems, price=price)  # untouched by the search, which chose finalists by their luck
+        _add(gains, trials, rows, problems, price=price)  # unbiased, unlike the search, which favours lucky finalists
         about, model = value["tasks"]["held_out"], value["models"][0]
         features = RecordFeatures(size_of(model["name"]), rows[0][0] / problems, answers_of(about["label"]))
         return SettingRecord(f"{about['label']}, {model['name']}", features, gains)
-    except ParameterError:
-        raise
-    except (TypeError, KeyError, IndexError, AttributeError, ValueError, ArithmeticError) as error:
-        raise FormatError(f"{path} is damaged: {error!r:.200}") from error
 
 
 def _add(
@@ -159,7 +153,7 @@ def _add(
     problems: int,
     price: float,
 ) -> None:
-    """Put the gains of trials over the first one in place of what there is."""
+    """Store the gains of trials over the first one, replacing earlier ones."""
     for trial, (right, tokens) in points.items():
         if trial:
             gains[trials[trial].key] = SettingGain(
@@ -180,8 +174,8 @@ def _of_runs(runs: Sequence[tuple[Path, EvaluationRun]], baseline: SweepTrial, p
 def _of_group(group: Sequence[tuple[Path, EvaluationRun, int]], baseline: SweepTrial, price: float) -> SettingRecord:
     """Return the record of runs of one task with one model.
 
-    What all of them state alike besides the method's own sampling parameters, such as `max_tokens` or a style, is no
-    part of their settings.
+    Sampling parameters that all runs share, such as `max_tokens`, and task options that they share, such as a style,
+    are not part of their settings, unless the method declares them itself.
     """
     options = [_options(run.manifest["tasks"][place]["label"]) for _, run, place in group]
     samplings = [run.manifest["method"].get("sampling", {}) for _, run, _ in group]
@@ -205,7 +199,7 @@ def _of_group(group: Sequence[tuple[Path, EvaluationRun, int]], baseline: SweepT
     name = f"{about['label'] if len(group) == 1 else _without_options(about['label'])}, {model}"
     if baseline.key not in found:
         raise ParameterError(
-            f"no result file of {name} has the setting {baseline.label}, over which gains are: add one, or name "
+            f"no result file of {name} has the setting {baseline.label}, which gains are relative to: add one, or name "
             "another setting with --baseline"
         )
     _, usual = found.pop(baseline.key)
@@ -231,7 +225,7 @@ def _alike(name: str, stated: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _options(label: str) -> dict[str, str]:
-    """Return the options of a task's label that are axes of a space."""
+    """Return the options in a task's label that are axes of a space."""
     pairs = [part.partition("=") for part in label.partition(":")[2].split(",") if part]
     return {name: value for name, _, value in pairs if name in PROMPT}
 

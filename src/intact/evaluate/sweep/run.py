@@ -1,12 +1,10 @@
-"""Runs a sweep with models: designs of tasks, journalled answers, and the bytes of the result."""
+"""Run a sweep with models: choose problems, journal answers, and write the result."""
 
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +16,7 @@ from intact._base.files import write_whole
 from intact.evaluate.manifest import manifest
 from intact.evaluate.plan import Plan, plan
 from intact.evaluate.results import typed
-from intact.evaluate.run import Worker
+from intact.evaluate.run import Worker, run_units
 from intact.evaluate.sweep.judging import judge
 from intact.evaluate.sweep.search import Design, Part, Search, SweepOutcome, search
 from intact.evaluate.sweep.space import SweepTrial, shuffled
@@ -30,9 +28,9 @@ from intact.tasks.task import Item
 
 FORMAT, VERSION = "intact sweep", 1
 SEARCHED = 60
-"""The most problems of the training part by default."""
+"""The default maximum number of training problems."""
 DESIGN, RESULT, HOST, JOURNAL = "design.json", "sweep.json", "sweep.host.json", "journal"
-"""The files of a sweep's folder, and the folder of its journal."""
+"""The files in a sweep's folder, and the folder of its journal."""
 _STEP = {"trial": (int,), "part": (str,), "seconds": (float, int), "written": (int,)}
 
 
@@ -66,19 +64,19 @@ def split(
     Parameters
     ----------
     task, judged : str
-        The task to search on, and the one to judge on; by default both parts are of one task.
+        The task to search on, and the task to judge on; by default, both parts come from one task.
     training, held_out : int, optional
-        Their sizes; by default 60 and all others, of a small task a half each.
+        The sizes of the parts; by default 60 and all others, or half each for a small task.
 
     Raises
     ------
     ParameterError
-        If a task is judged by likelihoods or not at all, or has too few problems.
+        If a task is judged by likelihood or cannot be graded, or has too few problems.
     """
     for label in filter(None, (task, judged)):
         one = choose(label).task
         if isinstance(one, LikelihoodTask) or not one.graded:
-            raise ParameterError(f"{label}: a sweep needs a task whose answers are written and graded")
+            raise ParameterError(f"{label}: a sweep needs a task with generated and graded answers")
     items = {item.id: item for item in choose(task).load()}
     others = items if judged is None else {item.id: item for item in choose(judged).load()}
     names = shuffled(items, seed)
@@ -88,27 +86,27 @@ def split(
     kept = rest[: held_out or len(rest)]
     if len(known) < wanted or not known or len(kept) < max(2, held_out or 2):
         raise ParameterError(
-            f"{wanted} problems to search on and {held_out or 'two'} or more others to judge on are wanted: {task} has "
-            f"{len(items)}" + (f", {judged} has {len(others)}" if judged else "")
+            f"a sweep needs {wanted} problems to search on and {held_out or 'two'} or more others to judge on: {task} "
+            f"has {len(items)}" + (f", {judged} has {len(others)}" if judged else "")
         )
     return Problems(task, judged or task, tuple(items[name] for name in known), tuple(others[name] for name in kept))
 
 
 @dataclass
 class Runner:
-    """Answers problems of trials by models, with one journal, in which trials share texts.
+    """A function that answers the problems of trials with models, using one journal in which trials share texts.
 
     Attributes
     ----------
     sampling : mapping
         Sampling parameters of all trials.
     shuffle : int, optional
-        Seed of the order of work, which changes no result.
+        Seed of the order of work, which does not change the result.
     steps : list of dict
-        For the side file: the seconds of each step in which tokens were written and not taken from the journal, and
-        how many.
+        For the side file: the seconds of each step that generated tokens rather than taking all of them from the
+        journal, and the number of these tokens.
     worker : callable, optional
-        Does the work instead of this process, as of `intact.evaluate.run.evaluate`.
+        Function that does the work in place of this process, as for `intact.evaluate.run.evaluate`.
     """
 
     backends: Mapping[str, Backend]
@@ -128,7 +126,7 @@ class Runner:
         return replace(empty, items=(items[start:stop],))
 
     def __call__(self, trial: int, part: Part, start: int, stop: int) -> list[SweepOutcome]:
-        """Return the outcomes of problems, in their order."""
+        """Return the outcomes of problems, in order."""
         if stop <= start:
             return []
         own = self.design.trials[trial]
@@ -140,32 +138,25 @@ class Runner:
             if self.how.progress is not None:
                 self.how.progress(tokens)
 
-        units = list(planned.units())
-        if self.shuffle is not None:
-            random.Random(self.shuffle).shuffle(units)
-        results: list[Done] = []
-        worker = partial(work, self.backends) if self.worker is None else self.worker
-        with closing(worker(planned, units, replace(self.how, progress=progress))) as finished:
-            for one in finished:
-                results.append(one)
-                if self.done is not None:
-                    self.done(own, part, one)
+        done = None if self.done is None else partial(self.done, own, part)
+        worker = self.worker or partial(work, self.backends)
+        results = run_units(worker, planned, replace(self.how, progress=progress), shuffle=self.shuffle, done=done)
         if written:
             row = {"trial": trial, "part": part, "from": start, "to": stop}
             self.steps.append({**row, "seconds": round(time.monotonic() - began, 3), "written": written})
-        return [_outcome(one) for one in sorted(results, key=lambda one: one.unit)]
+        return [_outcome(one) for one in results]
 
 
 def plan_of(trial: SweepTrial, label: str, sampling: Mapping[str, Any], seed: int) -> Plan:
-    """Return the plan of a trial on a task, without its problems but the first; it validates all that the trial says.
+    """Return the plan of a trial on a task with only its first problem; this validates the trial completely.
 
     Raises
     ------
     ParameterError
-        If the trial gives what all trials have, or the task does not take its options.
+        If the trial sets a parameter that is given for all trials, or the task does not support its options.
     """
     if both := sorted(set(trial.sampling) & set(sampling)):
-        raise ParameterError(f"{both[0]} is an axis of the space, and given for all settings too")
+        raise ParameterError(f"{both[0]} is an axis of the space, but is also given for all settings")
     settings = {**sampling, **trial.sampling}
     return plan([trial.task(label)], trial.method, trial.parameters, limit=1, sampling=settings, seeds=[seed])
 
@@ -174,23 +165,23 @@ def _outcome(one: Done) -> SweepOutcome:
     record = one.record
     if record.correct is None:
         raise ParameterError(
-            f"the verdict on {record.id} is undecided, as judging ran out of time or memory: the same command tries it "
-            "again, and goes on"
+            f"the verdict on {record.id} is undecided, because judging ran out of time or memory: run the same command "
+            "again to retry and continue"
         )
     error = record.error or "it failed" if record.why == "failed" else ""
     return SweepOutcome(record.correct, record.cost["tokens"], record.cost["operations"], error)
 
 
 def run_sweep(runner: Runner, folder: Path) -> dict[str, Any]:
-    """Run a sweep in a folder, and return its result, whose bytes follow from design and model.
+    """Run a sweep in a folder, and return its result, whose bytes depend only on the design and the model.
 
-    The design is written before the work (``design.json``), the result at the end (``sweep.json``), with the seconds
-    beside it after each step (``sweep.host.json``). A sweep that was killed goes on from the journal.
+    The design is written first (``design.json``) and the result last (``sweep.json``); seconds are written after each
+    step (``sweep.host.json``). A sweep that was killed resumes from the journal.
 
     Raises
     ------
     ParameterError
-        If the folder holds another sweep; as for `intact.evaluate.sweep.search.search`.
+        If the folder contains another sweep; also as `intact.evaluate.sweep.search.search`.
     """
     stated = describe(runner)
     write_design(folder, stated)
@@ -208,7 +199,7 @@ def run_sweep(runner: Runner, folder: Path) -> dict[str, Any]:
 
 
 def read_steps(folder: Path) -> list[dict[str, Any]]:
-    """Return the steps of a folder's side file; none if it is missing or damaged, as no result depends on them."""
+    """Return the steps in a folder's side file; an empty list if it is missing or damaged."""
     try:
         steps = strict_json.parse((folder / HOST).read_bytes(), str(folder / HOST), error=FormatError)["steps"]
         return [typed(step, _STEP) for step in steps]
@@ -233,19 +224,19 @@ def describe(runner: Runner) -> dict[str, Any]:
 
 
 def write_design(folder: Path, stated: Mapping[str, Any]) -> None:
-    """Write a design into a new folder; raise ParameterError if it holds another."""
+    """Write a design to a new folder; raise ParameterError if it contains another one."""
     file, data = folder / DESIGN, as_bytes(stated)
     if file.exists() and file.read_bytes() != data:
         raise ParameterError(
-            f"{folder} holds another sweep: go on with that one (--design {file}), or choose another folder with --out "
-            f"(its answers can be used again: --journal {folder / JOURNAL})"
+            f"{folder} contains another sweep: resume it (--design {file}), or choose another folder with --out "
+            f"(its answers can be reused: --journal {folder / JOURNAL})"
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(file, data)
 
 
 def result_of(found: Search) -> dict[str, Any]:
-    """Return what a search has found, as JSON has it."""
+    """Return the result of a search as a JSON object."""
     rungs = [
         {
             "problems": rung.problems,
@@ -268,5 +259,5 @@ def result_of(found: Search) -> dict[str, Any]:
 
 
 def as_bytes(value: Any) -> bytes:
-    """Return a value as JSON in bytes."""
+    """Return a value as JSON bytes."""
     return (json.dumps(value, ensure_ascii=True, indent=1, allow_nan=False) + "\n").encode()

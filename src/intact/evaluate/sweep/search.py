@@ -1,6 +1,6 @@
-"""The search of a sweep: which setting is asked which problems, under a budget of tokens.
+"""The search of a sweep: decide which setting is asked which problems, under a token budget.
 
-Everything follows from the design and the outcomes of problems, in whole numbers; nothing reads a clock.
+Everything is computed in integers from the design and the outcomes of problems; no clock is read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SHARE: Final = 0.5
 
 
 class SweepOutcome(NamedTuple):
-    """The outcome of a problem: if it is right, what it cost, and the error if the method failed."""
+    """The outcome of a problem: the verdict, its cost, and the error if the method failed."""
 
     right: bool
     tokens: int
@@ -28,12 +28,12 @@ class SweepOutcome(NamedTuple):
 
 
 Answer: TypeAlias = Callable[[int, Part, int, int], Sequence[SweepOutcome]]
-"""Answers problems: called with the place of a trial, the part, and the first problem and the one behind the last."""
+"""A function that answers problems, given a trial's index, the part, and the range of problems (end exclusive)."""
 
 
 @dataclass(frozen=True)
 class Design:
-    """All that the result of a sweep follows from, besides the model.
+    """Everything besides the model that determines the result of a sweep.
 
     Attributes
     ----------
@@ -42,17 +42,17 @@ class Design:
     training, held_out : tuple of str
         The names of the problems to search on and to judge on, in the order in which they are asked.
     tokens : int
-        The budget: half of it is for the search, the other half and what is left of the first for judging.
+        The token budget: half of it is for the search, the other half plus any remainder is for judging.
     first, factor : int
-        Problems of the first rung; by how much rungs grow and the settings become fewer.
+        Number of problems in the first rung; the factor by which rungs grow and the number of settings shrinks.
     finalists : int
-        Most settings that are judged on the held-out problems.
+        Maximum number of settings judged on the held-out problems.
     margin : float
-        The loss of accuracy that does not matter.
+        The tolerated loss of accuracy.
     level : float
-        The chance of finding any setting non-inferior that is not.
+        The probability of finding any inferior setting non-inferior.
     share : float
-        The most of the baseline's tokens that a setting may take to be found.
+        The maximum share of the baseline's tokens that a found setting may take.
     """
 
     trials: tuple[SweepTrial, ...]
@@ -69,14 +69,14 @@ class Design:
 
     def __post_init__(self) -> None:
         if len(self.trials) < 2:
-            raise ParameterError("the space holds no setting other than the baseline")
+            raise ParameterError("the space contains no setting other than the baseline")
         if not self.training or len(self.held_out) < 2:
             raise ParameterError(
                 f"a sweep needs a problem to search on and two to judge on, got {len(self.training)} and "
                 f"{len(self.held_out)}"
             )
         if both := sorted(set(self.training) & set(self.held_out)):
-            raise ParameterError(f"{both[0]} is a problem of both parts")
+            raise ParameterError(f"{both[0]} is a problem in both parts")
         if not 0 < self.margin < 1 or not 0 < self.level < 1:
             raise ParameterError(f"margin and level must lie between 0 and 1, got {self.margin} and {self.level}")
         if not 0 < self.share <= 1:
@@ -87,11 +87,11 @@ class Design:
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """The number of training problems of each rung."""
+        """The number of training problems in each rung."""
         return rung_sizes(len(self.training), self.first, self.factor)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the design as JSON has it; a default `share` is left out, as in files written before it existed."""
+        """Return the design as a JSON object; a default `share` is omitted, as in files written before it existed."""
         trials = [{"label": trial.label, **trial._asdict()} for trial in self.trials]
         return {
             "trials": trials,
@@ -104,14 +104,14 @@ class Design:
 
 
 class Rung(NamedTuple):
-    """A rung: how many problems each setting has been asked by its end, and what became of the settings.
+    """A rung: the number of problems asked of each setting by its end, and the fate of the settings.
 
     Attributes
     ----------
     points : dict of int to SweepPoint
-        By trial: the baseline and those that came so far.
+        Results by trial, for the baseline and the settings in this rung.
     kept, unaffordable, failed : list of int
-        The trials that go on, from best to worst; those that would, but for the budget; those that failed.
+        The trials that advance, from best to worst; those that would but exceed the budget; those that failed.
     """
 
     problems: int
@@ -123,7 +123,7 @@ class Rung(NamedTuple):
 
 @dataclass
 class Search:
-    """The state of a search, and at its end its result.
+    """The state of a search and, at its end, its result.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ class Search:
     untried : list of int
         Trials for which no tokens were left.
     finalists : list of int
-        Trials that are judged, from best to worst by the last rung.
+        Trials that are judged, from best to worst according to the last rung.
     judged : int
         The number of held-out problems.
     """
@@ -155,18 +155,18 @@ class Search:
         return SweepPoint(sum(one.right for one in found), sum(one.tokens for one in found))
 
     def expected(self, trial: int, problems: int) -> int:
-        """Return the tokens that a trial would take for further problems, by its mean so far, rounded up."""
+        """Return the tokens that a trial is expected to take for more problems, from its mean so far, rounded up."""
         found = self.outcomes[trial, "training"]
         return -(-sum(one.tokens for one in found) * problems // len(found))
 
 
 def search(design: Design, answer: Answer) -> Search:
-    """Search on the training part by successive halving, then ask the finalists and the baseline the held-out part.
+    """Search on the training part by successive halving, then run the finalists and the baseline on the held-out part.
 
-    The baseline takes part in each rung. A trial of the first rung begins while tokens of the search's half are left;
-    later a trial goes on, in the order of `rank`, if the tokens that it would take by its mean so far are left. The
-    held-out part is as large as the tokens left allow, by the means on the training part. The budget is therefore met
-    as expected and not to the token; `Search.spent` is what was spent.
+    The baseline takes part in every rung. In the first rung, a trial starts while tokens of the search's half are left.
+    Later, a trial advances, in the order of `rank`, if its expected tokens, from its mean so far, are left. The
+    held-out part is as large as the remaining tokens allow, given the means on the training part. The budget is thus
+    met in expectation, not to the token; `Search.spent` is the actual number.
 
     Raises
     ------
@@ -215,7 +215,7 @@ def search(design: Design, answer: Answer) -> Search:
 
 
 def _affordable(found: Search, order: Sequence[int], more: int, left: int) -> tuple[list[int], list[int]]:
-    """Return the trials that can go on with the tokens left, and the others."""
+    """Return the trials that can advance with the tokens left, and the others."""
     kept, unaffordable = list[int](), list[int]()
     for trial in order:
         cost = found.expected(trial, more)
@@ -225,11 +225,11 @@ def _affordable(found: Search, order: Sequence[int], more: int, left: int) -> tu
 
 
 def _judge(found: Search, ask: Callable[[int, Part, int], None]) -> None:
-    """Ask the baseline and the finalists as many held-out problems as the tokens left allow."""
+    """Run the baseline and the finalists on the number of held-out problems that the remaining tokens allow."""
     design = found.design
     left = design.tokens - found.spent
     while found.finalists:
-        # the expected tokens of as many problems as the last rung had are exact sums
+        # the expected tokens for the last rung's number of problems are exact sums
         problems = len(found.outcomes[0, "training"])
         each = sum(found.expected(trial, problems) for trial in (0, *found.finalists))
         found.judged = min(len(design.held_out), max(0, left) * problems // max(1, each))
@@ -239,7 +239,7 @@ def _judge(found: Search, ask: Callable[[int, Part, int], None]) -> None:
     else:
         raise ParameterError(
             f"{found.spent:,} of {design.tokens:,} tokens are spent, and too few are left to judge one setting: give "
-            "more tokens; what was answered is kept in the journal"
+            "more tokens; all answers are kept in the journal"
         )
     for trial in (0, *found.finalists):
         ask(trial, "held_out", found.judged)

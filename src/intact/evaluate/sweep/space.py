@@ -1,4 +1,4 @@
-"""Spaces of settings, and the trials that a seed draws from one."""
+"""Spaces of settings, and the random trials drawn from them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from intact.tasks.choose import OPTIONS, Chosen, choose, with_option
 from intact.tasks.score.available import check_method
 
 PROMPT: Final = tuple(OPTIONS)
-"""Axes that are options of the task: how it is asked and read, not which problems there are."""
+"""Axes that are task options: they set how problems are asked and read, not which problems there are."""
 SAMPLING: Final = tuple(
     name for name, one in DEFINITIONS.items() if one.methods and one.kind in ("integer", "decimal", "flag")
 )
 """Axes that are sampling parameters."""
 MOST: Final = 100_000
-"""The most combinations of a space."""
+"""The maximum number of combinations in a space."""
 Axes = Mapping[str, Sequence[str]]
-"""Values of each axis, as texts; `method` is one of the axes."""
+"""The values of each axis, as strings; `method` is one of the axes."""
 
 DEFAULT: Final[tuple[Axes, ...]] = (
     {"method": ("chain_of_thought",), "temperature": ("0",)},
@@ -46,12 +46,15 @@ DEFAULT: Final[tuple[Axes, ...]] = (
     },
     {"method": ("early_stopping_consistency",), "n": ("8", "16"), "window": ("4",), "temperature": ("0.5", "0.7")},
 )
-"""One greedy text; prompt types, of one text and of votes; samples chosen or weighed by scorers that need no other
-model; votes of several sizes, with and without early stopping."""
+"""The default space: greedy decoding, prompt types, best of n by scorers of the model itself, and votes.
+
+Prompt types are tried with a single completion and with votes; votes have several sizes, with and without early
+stopping.
+"""
 
 
 class SweepTrial(NamedTuple):
-    """A setting: a method with its parameters, sampling parameters, and options of the task."""
+    """A setting: a method with its parameters, sampling parameters, and task options."""
 
     method: str
     parameters: Mapping[str, Any] = {}
@@ -60,13 +63,13 @@ class SweepTrial(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The setting in words, such as ``self_consistency n=8 temperature=0.7``."""
+        """The setting as a label, such as ``self_consistency n=8 temperature=0.7``."""
         values = {**self.parameters, **self.sampling, **self.prompt}
         return " ".join([self.method, *(f"{name}={value}" for name, value in values.items())])
 
     @property
     def key(self) -> str:
-        """The setting with all defaults filled in, as canonical JSON: equal for settings that do the same."""
+        """The setting with all defaults filled in, as canonical JSON: equal for equivalent settings."""
         method = find(self.method)
         parameters = {one.name: self.parameters.get(one.name, one.default) for one in method.parameters}
         sampling = {
@@ -79,29 +82,29 @@ class SweepTrial(NamedTuple):
         return json.dumps([self.method, parameters, sampling, prompt], sort_keys=True, default=repr)
 
     def task(self, label: str) -> Chosen:
-        """Return the task of this label, asked as the setting says."""
+        """Return the task of this label with the setting's options applied."""
         if not self.prompt:
             return choose(label)
         return choose(with_option(label, ",".join(f"{name}={value}" for name, value in self.prompt.items())))
 
 
 def parse_axes(texts: Iterable[str]) -> tuple[Axes, ...]:
-    """Return the space of texts ``NAME=V1,V2``, or that of one text ``FILE.toml``.
+    """Return the space of arguments ``NAME=V1,V2``, or of a single argument ``FILE.toml``.
 
-    Values of a parameter that is itself a list, such as archon's layers, are separated by semicolons:
+    Values of a list parameter, such as archon's layers, are separated by semicolons:
     ``layers=generate 4, fuse 1; generate 8, fuse 1``.
 
     Raises
     ------
     ParameterError
-        If a text is neither, an axis is given twice, or the file holds no space.
+        If an argument has neither form, an axis is given twice, or the file contains no space.
     """
     given = list(texts)
     if not given:
         return DEFAULT
     if any(text.endswith(".toml") and "=" not in text for text in given):
         if len(given) > 1:
-            raise ParameterError("--space takes one FILE.toml, or axes NAME=V1,V2, and not both")
+            raise ParameterError("--space takes either one FILE.toml or axes NAME=V1,V2, not both")
         return read_space(Path(given[0]))
     values: dict[str, str] = {}
     for text in given:
@@ -122,22 +125,22 @@ def parse_axes(texts: Iterable[str]) -> tuple[Axes, ...]:
 
 
 def _listed(methods: Iterable[str]) -> set[str]:
-    """Return the names of those parameters of methods whose values are lists, with commas in them."""
+    """Return the names of those methods' parameters that are lists, whose values contain commas."""
     return {one.name for name in methods if name for one in find(name).parameters if one.listed}
 
 
 def read_space(file: Path) -> tuple[Axes, ...]:
-    """Return the space of a TOML file: tables ``[[space]]``, each with lists of values by the names of axes.
+    """Return the space in a TOML file: tables ``[[space]]``, each with lists of values by axis name.
 
     Raises
     ------
     ParameterError
-        If the file cannot be read, is not TOML, or holds anything else.
+        If the file cannot be read, is not TOML, or contains anything else.
     """
     try:
         found = tomllib.loads(read_text(file, ParameterError))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ParameterError(f"{file} is no TOML: {error}") from error
+        raise ParameterError(f"{file} is not valid TOML: {error}") from error
     tables = found.get("space")
     if set(found) != {"space"} or not isinstance(tables, list) or not tables:
         raise ParameterError(f"{file}: a space is one or more tables [[space]] and nothing else, got {sorted(found)}")
@@ -158,12 +161,12 @@ def _as_text(value: str | float | bool) -> str:
 
 
 def parse_trial(text: str) -> SweepTrial:
-    """Return the setting of a text such as ``self_consistency:n=16,temperature=0.7``.
+    """Return the setting of a string such as ``self_consistency:n=16,temperature=0.7``.
 
     Raises
     ------
     ParameterError
-        If there is no such method, or a value makes no sense.
+        If there is no such method, or a value is invalid.
     """
     method, _, rest = text.partition(":")
     axes: dict[str, Sequence[str]] = {"method": [method]}
@@ -182,19 +185,19 @@ def parse_trial(text: str) -> SweepTrial:
 
 
 def expand(space: Sequence[Axes]) -> list[SweepTrial]:
-    """Return all settings of a space, in its order, each once; errors as of `tables`."""
+    """Return all settings of a space, in order and without duplicates; raise as `tables` does."""
     return [trial for table in tables(space) for trial in table]
 
 
 def tables(space: Sequence[Axes]) -> list[list[SweepTrial]]:
-    """Return the settings of each table of a space, in its order, each in the first table that has it.
+    """Return the settings of each table of a space, in order; a duplicate belongs to the first table that has it.
 
-    An axis that is a parameter of some of a table's methods applies to these alone.
+    An axis that is a parameter of some of a table's methods applies only to these methods.
 
     Raises
     ------
     ParameterError
-        If a table has no methods, an axis fits none of them, a value makes no sense, or there are too many.
+        If a table has no methods, an axis fits none of them, a value is invalid, or there are too many settings.
     """
     known: set[str] = set()
     found: list[list[SweepTrial]] = []
@@ -210,7 +213,7 @@ def tables(space: Sequence[Axes]) -> list[list[SweepTrial]]:
 
 
 def suited(space: Sequence[Sequence[SweepTrial]], labels: Iterable[str]) -> list[list[SweepTrial]]:
-    """Return the tables of a space without the settings that ask in a way that one of some tasks does not take."""
+    """Return the tables of a space without the settings whose task options some of the given tasks do not support."""
     wanted = list(labels)
 
     def takes(trial: SweepTrial) -> bool:
@@ -253,7 +256,7 @@ def _parsed(method: Method, texts: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _sampling(name: str, text: str) -> Any:
-    """Return the value of a sampling parameter, checked."""
+    """Return the validated value of a sampling parameter."""
     definition = DEFINITIONS[name]
     try:
         if definition.kind == "flag":
@@ -267,9 +270,9 @@ def _sampling(name: str, text: str) -> Any:
 
 
 def draw(space: Sequence[Sequence[SweepTrial]], count: int, seed: int) -> list[SweepTrial]:
-    """Return at most `count` settings of the tables of a space, in an order drawn from a seed.
+    """Return at most `count` settings from the tables of a space, in an order drawn from a seed.
 
-    The order is that of SHA-256 of seed and setting. The first of each table go before all others, so that no table is
+    The order is that of the SHA-256 of seed and setting. The first of each table precede all others, so no table is
     left out while there is room.
     """
 
@@ -282,7 +285,7 @@ def draw(space: Sequence[Sequence[SweepTrial]], count: int, seed: int) -> list[S
 
 
 def shuffled(ids: Iterable[str], seed: int) -> list[str]:
-    """Return names in an order drawn from a seed: that of SHA-256 of seed and name."""
+    """Return names in an order drawn from a seed: that of the SHA-256 of seed and name."""
     return sorted(ids, key=lambda name: _place(seed, name))
 
 

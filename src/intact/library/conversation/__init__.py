@@ -1,1 +1,1 @@
-"""Conversations with a model: what was said, its branches, and the file that keeps them."""
+"""Conversations with a model: messages, branches and the file that stores them."""

@@ -1,4 +1,4 @@
-"""A conversation: say something, get the answer; change, repeat or take back what was said; keep it in a file."""
+"""Conversations: ask a question and get the answer; edit, regenerate or undo a question; save to a file."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ VERSION: Final = 1
 
 
 class _Request(NamedTuple):
-    """A question that is on its way.
+    """A question that is being answered.
 
     Attributes
     ----------
     parent : str or None
-        The message that the next one follows.
+        Id of the message that the new one follows.
     question : str or None
-        What is said; None if the parent is the question.
+        Text of the question; None if the parent is the question.
     """
 
     parent: str | None
@@ -46,11 +46,12 @@ class _Request(NamedTuple):
 
 
 class Conversation:
-    """A conversation with a model, which remembers what was said.
+    """A conversation with a model and its full history.
 
-    Its messages form a tree, of which one path is shown: editing a question or asking again adds a branch, and nothing
-    is lost. A question whose answer fails leaves no trace; an answer that its reader stops stays as far as it came.
-    Every branch may be continued; a conversation is for one thread or task at a time.
+    The messages form a tree, and one path through it is active. Editing a question or regenerating an answer adds a
+    branch, so nothing is lost. If an answer fails, its question is not recorded; if the reader stops an answer, the
+    part generated so far is kept. Any branch can be continued. A conversation may be used by one thread or task at a
+    time.
 
     Parameters
     ----------
@@ -61,21 +62,21 @@ class Conversation:
     now : datetime or str, optional
         The time for a chat template that writes the date, as in `Model.chat`.
     **options
-        What holds for all answers, as in `Model.generate`: max_tokens, temperature, seed, receipt, ...
+        Options for all answers, as in `Model.generate`: max_tokens, temperature, seed, receipt, ...
 
     Raises
     ------
     ParameterError
-        If the system message is no text, or an option has no such name. Impossible values are named when they are used.
+        If the system message is not a string, or an option is unknown. Option values are checked when they are used.
 
     Attributes
     ----------
     leaf : str or None
-        The name of the last message that is shown.
+        Id of the last message of the active path.
 
     Examples
     --------
-    Each call goes on where the last one ended::
+    Each call continues where the last one ended::
 
         talk = intact.Conversation(model, system="Be brief.", max_tokens=200)
         print(talk.say("Name a colour.").text)
@@ -101,47 +102,48 @@ class Conversation:
 
     @property
     def path(self) -> list[ChatMessage]:
-        """The messages that are shown, from the first to the last."""
+        """The messages of the active path, from first to last."""
         return self._tree.path(self.leaf)
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """The messages that are shown as `Model.chat` takes them, the system message first."""
+        """The messages of the active path in the form that `Model.chat` takes, starting with the system message."""
         return self._messages(self.leaf)
 
     @property
     def receipts(self) -> list[Receipt]:
-        """The receipts of the answers that are shown, where one was asked for."""
+        """The receipts of the answers on the active path that have one."""
         return [message.receipt for message in self.path if message.receipt is not None]
 
     def say(self, text: str, **options: Unpack[RequestFields]) -> Completion:
-        """Say something, and return the answer.
+        """Send a message and return the answer.
 
         Parameters
         ----------
         **options
-            What differs for this answer from the conversation's own options.
+            Options for this answer that override the conversation's.
 
         Raises
         ------
         ParameterError
-            If an option is impossible, or the conversation has become too long for the model; it is then as before.
+            If an option is invalid, or the conversation no longer fits the model's context; the conversation is
+            unchanged.
         """
         return self._complete(self._ask(self.leaf, text, options))
 
     def stream(self, text: str, **options: Unpack[RequestFields]) -> Iterator[Chunk]:
-        """`say`, token by token. Leaving the iterator early stops the answer, and keeps what came."""
+        """Stream the answer to a message. Leaving the iterator early stops the answer and keeps the part so far."""
         request = self._ask(self.leaf, text, options)
         return self._stream(request, self.model.chat_stream(request.messages, **self._arguments(request)))
 
     async def asay(self, text: str, **options: Unpack[RequestFields]) -> Completion:
-        """`say` for coroutines; cancelling the task takes back what was said."""
+        """`say` for coroutines; cancelling the task discards the message."""
         request = self._ask(self.leaf, text, options)
         completion = await self.model.achat(request.messages, **self._arguments(request))
         return self._keep_completion(request, completion)
 
     async def astream(self, text: str, **options: Unpack[RequestFields]) -> AsyncIterator[Chunk]:
-        """`stream` for coroutines; cancelling the task stops the answer, and keeps what came."""
+        """`stream` for coroutines; cancelling the task stops the answer and keeps the part generated so far."""
         request = self._ask(self.leaf, text, options)
         stream = self.model.achat_stream(request.messages, **self._arguments(request))
         chunks: list[Chunk] = []
@@ -156,12 +158,12 @@ class Conversation:
         self._keep_chunks(request, chunks)
 
     def regenerate(self, **options: Unpack[RequestFields]) -> Completion:
-        """Answer the last question again, in a branch of its own: by default with the next seed that it hasn't had.
+        """Answer the last question again in a new branch, by default with the next unused seed.
 
         Raises
         ------
         ParameterError
-            If nothing has been asked.
+            If no question has been asked.
         """
         question = self._question(None)
         seeds = [answer.seed for answer in self._tree.after(question.id) if answer.seed is not None]
@@ -170,12 +172,12 @@ class Conversation:
         return self._complete(_Request(question.id, None, self._messages(question.id), merged))
 
     def edit(self, text: str, message: str | None = None, **options: Unpack[RequestFields]) -> Completion:
-        """Say something else in a question's place, and return the answer; the question stays in its own branch.
+        """Replace a question and return the new answer; the original question stays in its own branch.
 
         Parameters
         ----------
         message : str, optional
-            The name of the question, by default of the last one that is shown.
+            Id of the question; by default the last one on the active path.
 
         Raises
         ------
@@ -185,55 +187,57 @@ class Conversation:
         return self._complete(self._ask(self._question(message).parent, text, options))
 
     def undo(self) -> str:
-        """Take back the last question with its answer, and return its text. They stay in the tree, for `select`.
+        """Remove the last question and its answer from the active path, and return the question's text.
+
+        Both stay in the tree; `select` brings them back.
 
         Raises
         ------
         ParameterError
-            If nothing has been asked.
+            If no question has been asked.
         """
         question = self._question(None)
         self.leaf = question.parent
         return question.content
 
     def branches(self, message: str | None = None) -> list[ChatMessage]:
-        """Return the messages that stand at the place of one, the oldest first.
+        """Return a message and its alternatives, i.e. all messages with the same parent, oldest first.
 
         Parameters
         ----------
         message : str, optional
-            Its name, by default of the last message that is shown.
+            Id of the message; by default the last one on the active path.
         """
         name = self.leaf if message is None else message
         return [] if name is None else self._tree.after(self._message(name).parent)
 
     def select(self, message: str) -> None:
-        """Show the branch of a message, to its newest end.
+        """Make the branch of a message active, following the newest message at each fork below it.
 
         Raises
         ------
         ParameterError
-            If there is no message of that name.
+            If no message has this id.
         """
         self.leaf = self._message(message).id
         while after := self._tree.after(self.leaf):
             self.leaf = after[-1].id
 
     def fork(self) -> Conversation:
-        """Return another conversation with the same messages, which goes its own way."""
+        """Return an independent copy of this conversation."""
         other = Conversation(self.model, system=self.system, now=self._now, **self.options)
         other.leaf, other._tree = self.leaf, self._tree.copy()
         return other
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it to a file, all branches and receipts included, which `load` and the server's page can read.
+        """Save the conversation with all branches and receipts to a file that `load` and the server's page can read.
 
-        Sampling parameters are kept too; other options, and `now`, are not.
+        Sampling parameters are saved too; other options and `now` are not.
 
         Raises
         ------
         OSError
-            If the file cannot be written; what was there before is still there.
+            If the file cannot be written; an existing file is left unchanged.
         """
         sampling = {name: value for name, value in self.options.items() if name in DEFINITIONS}
         value = self._tree.to_dict(self.leaf, self.system)
@@ -251,19 +255,19 @@ class Conversation:
         now: datetime | str | None = None,
         **options: Unpack[RequestFields],
     ) -> Conversation:
-        """Read a conversation that `save` wrote, or the server's page exported, and go on with it.
+        """Load a conversation written by `save` or exported by the server's page, ready to be continued.
 
         Parameters
         ----------
         name : str, optional
-            Its `id` in the file, which must be given if the file holds several.
+            Its `id` in the file; required if the file holds several conversations.
         **options
-            As of `Conversation`; they go before those in the file.
+            As in `Conversation`; they override those in the file.
 
         Raises
         ------
         FormatError
-            If the file holds no such conversation, naming what is wrong.
+            If the file holds no such conversation; the message names the problem.
         """
         file = Path(path)
         text = read_text(file)
@@ -283,7 +287,7 @@ class Conversation:
 
     def _message(self, name: str) -> ChatMessage:
         if name not in self._tree.messages:
-            raise ParameterError(f"there is no message {name!r:.60}; `path` and `branches` have their names (`id`)")
+            raise ParameterError(f"there is no message {name!r:.60}; `path` and `branches` list the ids")
         return self._tree.messages[name]
 
     def _question(self, name: str | None) -> ChatMessage:
@@ -332,7 +336,7 @@ class Conversation:
         self._keep(request, text, finish=last.finish, receipt=last.receipt, stopped=last.finish is None)
 
     def _keep(self, request: _Request, text: str, **facts: Any) -> None:
-        """Add the question, if it is new, and its answer to the tree, and show them."""
+        """Add the question, if it is new, and its answer to the tree, and make them active."""
         parent = request.parent
         if request.question is not None:
             parent = self._tree.add(parent, "user", request.question).id
@@ -340,7 +344,7 @@ class Conversation:
 
 
 def _choose(document: Any, name: str | None) -> dict[str, Any]:
-    """Return the conversation of a name, or the only one, of a file's."""
+    """Return the conversation with this id from a file's document, or its only conversation if no id is given."""
     if not isinstance(document, dict) or document.get("format") != FORMAT or document.get("version") != VERSION:
         raise FormatError(f'expected an object with "format": "{FORMAT}" and "version": {VERSION}')
     found = document.get("conversations")

@@ -1,4 +1,4 @@
-"""The messages of a conversation as a tree, in the form that the server's page keeps and exports (version 1)."""
+"""The messages of a conversation as a tree, in the form that the server's page stores and exports (version 1)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from intact.receipts.document import Receipt
 
 Role = Literal["user", "assistant"]
 _TITLE: Final = 60
-"""Characters of a conversation's title: the beginning of its first question."""
+"""Maximum length in characters of a conversation's title, which is the beginning of its first question."""
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,21 @@ class ChatMessage:
     Attributes
     ----------
     id, parent : str
-        Its name, and that of the message before it; None for the first.
+        Ids of the message and of its parent; the first message's parent is None.
     role : {'user', 'assistant'}
-        Its author.
+        Author of the message.
     content : str
-        The text.
+        Text of the message.
     seed : int or None
-        The seed of an answer's draws.
+        Seed of an answer's draws.
     finish : str or None
-        The reason of an answer's end, as in `Completion`.
+        Stop reason of an answer, as in `Completion`.
     stopped : bool
-        If true, the answer was stopped by its reader, and the text is its beginning.
+        If true, the reader stopped the answer, and the text is only its beginning.
     receipt : Receipt or None
-        The receipt of an answer, if one was asked for.
+        Receipt of an answer, if one was requested.
     others : mapping
-        What else the page keeps of it, as JSON; written back as it was read.
+        Other members that the page stores, as JSON; written back unchanged.
     """
 
     id: str
@@ -53,7 +53,7 @@ class ChatMessage:
     others: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it; what is not there is left out."""
+        """Return the message as a JSON object, without its empty members."""
         value = {name: getattr(self, name) for name in _PLAIN} | dict(self.others)
         given = {name: one for name, one in value.items() if one is not None or name == "parent"}
         if not self.stopped:
@@ -62,12 +62,12 @@ class ChatMessage:
 
     @classmethod
     def from_dict(cls, value: Any, where: str) -> ChatMessage:
-        """Read what `to_dict` returns, or the page wrote.
+        """Parse a message from the output of `to_dict` or from the page's export.
 
         Raises
         ------
         FormatError
-            Naming the place, if it is something else.
+            If the value is not a message; the error names the place.
         """
         if not isinstance(value, Mapping):
             raise FormatError(f"{where} must be an object, got {value!r:.60}")
@@ -98,20 +98,20 @@ _KINDS: Final[Mapping[str, tuple[Any, str]]] = {
 
 
 class MessageTree:
-    """All messages of a conversation by their names. Branches begin where a message has several after it."""
+    """All messages of a conversation by id. A message with several children starts branches."""
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name or secrets.token_hex(8)
         self.messages: dict[str, ChatMessage] = {}
 
     def add(self, parent: str | None, role: Role, content: str, **others: Any) -> ChatMessage:
-        """Add a message after another (None: the first)."""
+        """Add a message after a parent (None: as the first message)."""
         message = ChatMessage(secrets.token_hex(8), parent, role, content, **others)
         self.messages[message.id] = message
         return message
 
     def path(self, leaf: str | None) -> list[ChatMessage]:
-        """Return the messages from the first to one of them."""
+        """Return the messages from the first to the given one."""
         found = []
         while leaf is not None:
             found.append(self.messages[leaf])
@@ -119,17 +119,17 @@ class MessageTree:
         return found[::-1]
 
     def after(self, parent: str | None) -> list[ChatMessage]:
-        """Return the messages that directly follow one, the oldest first."""
+        """Return the children of a message, oldest first."""
         return [message for message in self.messages.values() if message.parent == parent]
 
     def copy(self) -> MessageTree:
-        """Return a tree of the same messages, with another name."""
+        """Return a tree with the same messages under a new name."""
         tree = MessageTree()
         tree.messages = dict(self.messages)
         return tree
 
     def to_dict(self, leaf: str | None, system: str | None) -> dict[str, Any]:
-        """Return it as JSON has it, with the message that is shown last and the system message."""
+        """Return the tree as a JSON object, with the system message and the last message of the active path."""
         first = next(iter(self.messages.values()), None)
         return {
             "id": self.name,
@@ -142,12 +142,12 @@ class MessageTree:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> tuple[MessageTree, str | None, str | None]:
-        """Read what `to_dict` returns, or the page wrote: the tree, the last message that is shown, the system message.
+        """Parse the output of `to_dict` or the page's export: return the tree, its active leaf, the system message.
 
         Raises
         ------
         FormatError
-            If it is something else, or a message has none before it.
+            If the value is malformed, or a message's parent does not precede it.
         """
         name, system, nodes = value.get("id"), value.get("system", ""), value.get("nodes")
         if not isinstance(name, str) or not isinstance(system, str) or not isinstance(nodes, list):

@@ -1,1 +1,1 @@
-"""One model in several processes, to the same bits: cut by rows of every matrix or by layers, or prompts elsewhere."""
+"""One model in several processes with bit-identical results: tensor parallel, pipeline parallel, remote prefill."""

@@ -18,10 +18,10 @@ from intact._base import strict_json
 from intact._base.errors import ParameterError, WorkerError
 
 HEADER: Final = struct.Struct("<4sBBHIQ")
-"""Letters, kind, type of the numbers, 0, place, bytes that follow."""
+"""Magic, kind, element type of numbers, 0, place, payload bytes."""
 MOST_JSON: Final = 1 << 16
 MOST_NUMBERS: Final = 1 << 23
-"""Limit on the numbers of a step's plan."""
+"""Limit on the numbers in a step's plan."""
 _MAGIC: Final = b"intR"
 _TYPES: Final[dict[int, np.dtype[Any]]] = {1: np.dtype("<i4"), 2: np.dtype("<i8"), 3: np.dtype("<f4")}
 _CODES: Final = {dtype: code for code, dtype in _TYPES.items()}
@@ -47,7 +47,7 @@ class FrameKind(IntEnum):
 
 
 class Frame(NamedTuple):
-    """A frame as it came."""
+    """A received frame."""
 
     kind: FrameKind
     code: int
@@ -56,12 +56,12 @@ class Frame(NamedTuple):
 
 
 def choose_timeout() -> float:
-    """Return the seconds after which a rank that sends nothing counts as lost: INTACT_RANK_TIMEOUT, else 300.
+    """Return the seconds of silence after which a rank counts as lost: INTACT_RANK_TIMEOUT, else 300.
 
     Raises
     ------
     ParameterError
-        If the variable is no positive number.
+        If the variable is not a positive number.
     """
     chosen = os.environ.get("INTACT_RANK_TIMEOUT", "")
     try:
@@ -79,11 +79,11 @@ class Channel:
     Parameters
     ----------
     connection : socket
-        Connected; it belongs to the channel.
+        A connected socket, owned by the channel from now on.
     name : str
-        The other end in messages, such as "rank 2 (process 4711)".
+        Name of the other end in messages, such as "rank 2 (process 4711)".
     reason : function, optional
-        Says why the other end has gone, if that is known.
+        Returns why the other end has gone, if that is known.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Channel:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def within(self, seconds: float) -> None:
-        """Give up a wait for the other end after so many seconds from now on."""
+        """Set the timeout in seconds for waiting on the other end."""
         self._socket.settimeout(seconds)
 
     def send(self, kind: FrameKind, data: bytes | memoryview = b"", code: int = 0, place: int = 0) -> None:
@@ -109,7 +109,7 @@ class Channel:
         Raises
         ------
         WorkerError
-            If the other end has gone, or takes nothing for too long.
+            If the other end has gone, or accepts no data before the timeout.
         """
         header = HEADER.pack(_MAGIC, kind, code, 0, place & 0xFFFFFFFF, len(data))
         try:
@@ -123,14 +123,14 @@ class Channel:
         self.sent += len(header) + len(data)
 
     def receive(self, *kinds: FrameKind, most: int = 0, patient: bool = False) -> Frame:
-        """Return the next frame, which must be of one of these kinds, with at most so many bytes.
+        """Return the next frame, which must be of one of these kinds and have at most `most` bytes.
 
-        Where `patient`, it may come at any time: the other end has nothing to say as long as no request runs.
+        If `patient`, wait without a timeout: the other end sends nothing while no request runs.
 
         Raises
         ------
         WorkerError
-            If the other end has gone, sends an error or something else, or nothing for too long.
+            If the other end has gone, sends an error or an unexpected frame, or sends nothing before the timeout.
         """
         seconds = self._socket.gettimeout()
         if patient:
@@ -150,7 +150,7 @@ class Channel:
         self.send(kind, json.dumps(members).encode())
 
     def receive_json(self, kind: FrameKind, names: Collection[str]) -> strict_json.Fields:
-        """Return an object with these members that was sent as JSON."""
+        """Receive a JSON object with exactly these members."""
         data, what = bytes(self.receive(kind, most=MOST_JSON).data), f"what {self.name} sent"
         return strict_json.Fields(strict_json.parse(data, what, floats=False), what, names)
 
@@ -159,37 +159,37 @@ class Channel:
         self.send(kind, np.ascontiguousarray(numbers, "<i8").reshape(-1).view(np.uint8).data, place=place)
 
     def end_by(self, error: BaseException) -> None:
-        """Send what went wrong, for the other end's message, and close; nothing happens where that has gone."""
+        """Send an error message for the other end to report, and close; ignore failures if the other end has gone."""
         with suppress(WorkerError, OSError):
             self.send(FrameKind.ERROR, str(error).encode()[:2000])
             self._socket.shutdown(socket.SHUT_WR)
             self._socket.settimeout(_LINGER)
-            for _ in range(1 << 10):  # else what it has sent, unread, would make the system discard the message
+            for _ in range(1 << 10):  # unread data would make the system discard the message
                 if not self._socket.recv(1 << 16):
                     break
         self.close()
 
     def send_rows(self, rows: NDArray[Any], place: int) -> None:
-        """Send rows of numbers; of 64 bits where 32 are too few."""
+        """Send rows of numbers; 64-bit integers are sent as 32-bit if they all fit."""
         if rows.dtype == np.int64 and rows.size and -(1 << 31) <= int(rows.min()) <= int(rows.max()) < 1 << 31:
             rows = rows.astype(np.int32)
         data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
         self.send(FrameKind.ROWS, data, _CODES[rows.dtype], place)
 
     def receive_rows(self, shape: tuple[int, int], dtype: np.dtype[Any], place: int) -> NDArray[Any]:
-        """Return rows of this shape and place, of this type or, for 64 bits, of 32."""
+        """Receive rows with this shape, place and type; 64-bit integers may arrive as 32-bit."""
         count = shape[0] * shape[1]
         frame = self.receive(FrameKind.ROWS, most=count * dtype.itemsize)
         found = _TYPES.get(frame.code)
         fits = found == dtype or (found == np.int32 and dtype == np.int64)
         if not fits or found is None or frame.place != place & 0xFFFFFFFF or len(frame.data) != count * found.itemsize:
-            raise WorkerError(f"{self.name} sent rows of another exchange: its program is not the one of rank 0")
+            raise WorkerError(f"{self.name} sent rows of another exchange: its program differs from rank 0's")
         rows: NDArray[Any] = np.frombuffer(frame.data, found).reshape(shape)
         return rows
 
     def close(self) -> None:
-        """Close the connection; the other end finds out, and a thread that waits for it here."""
-        with suppress(OSError):  # it may have gone
+        """Close the connection, which also ends any wait on it, here and at the other end."""
+        with suppress(OSError):  # the other end may have gone
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 

@@ -1,7 +1,8 @@
-"""Cuts of a program: what each rank of several computes, and where they exchange columns (docs/cluster.md).
+"""Cut a program for tensor parallelism: what each rank computes, and where ranks exchange columns (docs/cluster.md).
 
-Every matrix is cut by outputs, attention by heads, so that no sum of the definition is cut; whatever needs whole rows
-(norms, the codes of a product's input) has them gathered first. The integers are those of one process therefore.
+Every matrix is cut along its outputs and attention along heads, so no sum in the definition is split. Operations that
+need whole rows (norms, quantising a product's input) gather them first. The integers therefore equal those of a single
+process.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from intact.models.program import Program
 from intact.numerics.integers import INTEGER, slice_rows
 
 PANEL = 16
-"""Outputs that kernels compute at a time: cuts lie between panels where there are enough of them."""
+"""Number of outputs that kernels compute at a time; cuts fall between panels if there are enough of them."""
 
 
 def divide(total: int, shares: Sequence[int], unit: int = 1) -> Parts:
-    """Cut `total` columns between ranks, in proportion to their shares: at multiples of `unit`, none empty.
+    """Divide `total` columns between ranks in proportion to their shares, at multiples of `unit`; no part is empty.
 
     Raises
     ------
@@ -47,12 +48,12 @@ def divide(total: int, shares: Sequence[int], unit: int = 1) -> Parts:
 
 
 def divide_heads(heads: int, kv_heads: int, shares: Sequence[int]) -> HeadParts:
-    """Cut attention between ranks: whole groups of heads with their KV head, or parts of groups where ranks are more.
+    """Divide attention between ranks: whole groups of heads with their KV head, or parts of groups if ranks are more.
 
     Raises
     ------
     ParameterError
-        If a rank would have no head.
+        If a rank would have no heads.
     """
     group, ranks = heads // kv_heads, len(shares)
     if ranks <= kv_heads:
@@ -78,22 +79,22 @@ def cut_program(program: Program, shares: Sequence[int], rank: int) -> Program:
     Parameters
     ----------
     program : Program
-        The whole one.
+        The whole program.
     shares : sequence of int
-        For each rank its share of the work, from 1 on.
+        Share of the work of each rank, at least 1.
     rank : int
-        Which one; rank 0 embeds tokens. Tensors are views of the program's where its file is mapped.
+        Number of the rank; rank 0 embeds tokens. Tensors are views of the program's if its file is mapped.
 
     Raises
     ------
     ParameterError
-        If it has operations that cannot be cut, or a rank would have nothing to do.
+        If the program has operations that cannot be cut, or a rank would have nothing to do.
     """
     return _Cutter(program, tuple(shares), rank).run()
 
 
 class _Cutter:
-    """Goes through a program once, and knows which buffers hold a rank's columns (`intact.models.aspects.cutting`)."""
+    """Walks through a program once, tracking buffers that hold a rank's columns (`intact.models.aspects.cutting`)."""
 
     def __init__(self, program: Program, shares: tuple[int, ...], rank: int) -> None:
         attentions = [op for op in program.ops if isinstance(op, Attend)]
@@ -194,7 +195,7 @@ class _Cutter:
 
 
 def cut_tensor(tensor: Tensor, part: Part) -> Tensor:
-    """Return some outputs of a matrix, or elements of a vector, as a tensor: a view of its bytes where that is one."""
+    """Return some outputs of a matrix, or elements of a vector, as a tensor, without copying its bytes if possible."""
     shape = (part.width, *tensor.shape[1:])
     if tensor.kind == INTEGER:
         return Tensor(tensor.name, tensor.kind, shape, slice_rows(tensor.data, part.start, part.stop))

@@ -1,4 +1,4 @@
-"""Executors of rank 0: they run its own part, and send the other ranks each step (a star: TPI-LLM, 2410.00531)."""
+"""Executors of rank 0: they run its own part and send each step to the other ranks (a star: TPI-LLM, 2410.00531)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from intact.numerics.sampling import Draw
 
 
 def put(op: AllGather, found: NDArray[Any], whole: NDArray[Any]) -> None:
-    """Set an exchange's target to the columns of all ranks, or add them to it."""
+    """Write the columns of all ranks to an exchange's target, or add them to it."""
     if op.accumulate:
         whole += found
     else:
@@ -28,9 +28,9 @@ def put(op: AllGather, found: NDArray[Any], whole: NDArray[Any]) -> None:
 
 
 class RankHub:
-    """Rank 0's side of exchanges: takes the columns of each other rank, then sends it those that it lacks.
+    """Rank 0's side of exchanges: receives the columns of every other rank, then sends each rank the columns it lacks.
 
-    Ranks send before they receive and rank 0 receives before it sends, so that full buffers stop nobody for good.
+    Ranks send before they receive, and rank 0 receives before it sends, so that full buffers cannot cause a deadlock.
     """
 
     def __init__(self, channels: Sequence[Channel]) -> None:
@@ -54,7 +54,7 @@ class RankHub:
 
 
 class RankSpoke:
-    """Another rank's side of exchanges."""
+    """Side of exchanges of a rank other than 0."""
 
     def __init__(self, channel: Channel, rank: int) -> None:
         self.channel, self.rank, self.exchanges = channel, rank, 0
@@ -74,27 +74,27 @@ class RankSpoke:
 
 
 class RanksExecutor:
-    """The common part of the executors of several processes: all but their steps.
+    """Base class of executors that span several processes: everything except their steps.
 
     Parameters
     ----------
     cache : Executor
-        Of rank 0's part, whose pages are those that other ranks have of theirs.
+        Executor of rank 0's part; its pages correspond to those of the other ranks.
     head : Executor
-        Computes the logits here, and draws.
+        Executor that computes the logits and draws, in this process.
     channels : sequence of Channel
-        To the other ranks.
+        Channels to the other ranks.
     page_bytes : int
-        Of a page on this machine, of all ranks that run here.
+        Bytes per page on this machine, summed over the ranks that run here.
     way : str
-        How the model is divided, in messages.
+        Name of the kind of parallelism, for messages.
     end : function
         Ends the other ranks; called once.
 
     Notes
     -----
-    When a rank is lost in the midst of a step, or the step is interrupted, the caches of the ranks no longer agree:
-    the others are ended, and everything after raises the same `WorkerError`.
+    If a rank is lost during a step, or the step is interrupted, the ranks' caches no longer agree: the other ranks are
+    ended, and all later calls raise the same `WorkerError`.
     """
 
     def __init__(
@@ -115,12 +115,12 @@ class RanksExecutor:
 
     @property
     def page_bytes(self) -> int:
-        """Bytes of a page, of all ranks on this machine."""
+        """Bytes per page, summed over all ranks on this machine."""
         return self._page_bytes
 
     @property
     def saturated(self) -> int:
-        """Numbers of recurrent states that came to the limit so far, of rank 0's layers."""
+        """Number of recurrent-state values that have reached the limit so far, in rank 0's layers."""
         return self.cache.saturated
 
     @property
@@ -140,23 +140,25 @@ class RanksExecutor:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Raise if ranks are lost; end them all where something goes wrong in between."""
+        """Raise if ranks are lost; end them all if the body fails."""
         if os.getpid() != self._own:
-            raise WorkerError(f"this process was forked from one of {self._way}, whose ranks are not its: load it here")
+            raise WorkerError(
+                f"this process was forked from one of {self._way}, and cannot use its ranks: load it here"
+            )
         if self._lost:
             raise WorkerError(self._lost)
         try:
             yield
         except MemoryError:
-            raise  # of pages, which all ranks then have as before
+            raise  # while reserving pages: the ranks' caches still agree
         except BaseException as error:
-            stopped = f"{self._way} stopped in the midst of a step ({type(error).__name__}); load the model again"
+            stopped = f"{self._way} stopped during a step ({type(error).__name__}); load the model again"
             self._lost = str(error) if isinstance(error, WorkerError) else stopped
             self._end()
             raise
 
     def reserve_pages(self, count: int) -> None:
-        """Allocate pages until there are so many, on every rank."""
+        """Allocate pages on every rank until there are `count`."""
         with self.together():
             for channel in self.channels:
                 channel.send(FrameKind.RESERVE, place=count)
@@ -171,22 +173,22 @@ class RanksExecutor:
                 raise MemoryError
 
     def copy_page(self, source: int, target: int) -> None:
-        """Copy one page onto another."""
+        """Copy one page to another."""
         with self.together():
             for channel in self.channels:
                 channel.send_numbers(FrameKind.COPY, np.array([source, target]))
             self.cache.copy_page(source, target)
 
     def read_page(self, page: int) -> NDArray[np.uint8]:
-        """Raise: a page has parts in other processes."""
-        raise ParameterError(f"pages of {self._way} are not kept in files: load the model in one process")
+        """Raise, because parts of the page are in other processes."""
+        raise ParameterError(f"{self._way} does not keep pages in files: load the model in one process")
 
     def write_page(self, page: int, data: NDArray[np.uint8]) -> None:
-        """Raise likewise."""
+        """Raise, as `read_page` does."""
         self.read_page(page)
 
     def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
-        """Copy cached slots of one sequence towards its front, in ascending order."""
+        """Move cached slots of one sequence towards its beginning, in ascending order."""
         with self.together():
             numbers = np.concatenate([np.array([len(pages), len(sources)]), pages, sources, targets])
             for channel in self.channels:
@@ -194,21 +196,21 @@ class RanksExecutor:
             self.cache.move(pages, sources, targets)
 
     def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the head's input for some rows of the last step's logits; rank 0 has whole ones."""
+        """Return the head's input for some rows of the last step's logits; rank 0 has the whole rows."""
         return self.head.head_inputs(rows)
 
     def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Draw tokens; return them and their log-probabilities (Q24)."""
+        """Draw tokens; return them with their log-probabilities (Q24)."""
         return self.head.draw(logits, draws)
 
     def top(
         self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the k likeliest tokens of some rows, and their log-probabilities."""
+        """Return the k likeliest tokens of some rows, with their log-probabilities."""
         return self.head.top(logits, rows, k)
 
     def likeliest(self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
-        """Return the tokens of `top` alone."""
+        """Return only the tokens of `top`."""
         return self.head.likeliest(logits, rows, k)
 
     def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -217,12 +219,12 @@ class RanksExecutor:
 
 
 def check_tokens(chunks: Sequence[SequenceChunk], vocabulary: int) -> None:
-    """Raise for tokens that the embedding does not know, before other ranks hear of the step.
+    """Raise for tokens outside the embedding's vocabulary, before the step is sent to other ranks.
 
     Raises
     ------
     ParameterError
-        If there is one.
+        If there is such a token.
     """
     for chunk in chunks:
         if len(chunk.tokens) and not 0 <= int(chunk.tokens.min()) <= int(chunk.tokens.max()) < vocabulary:
@@ -235,15 +237,15 @@ class ParallelExecutor(RanksExecutor):
     Parameters
     ----------
     local : Executor
-        Of rank 0's part, whose exchanges are those of `hub`.
+        Executor of rank 0's part, with the exchanges of `hub`.
     hub : RankHub
         The connections.
     outputs : sequence of int
-        Logits that each rank computes.
+        Number of logits that each rank computes.
     page_bytes, end
-        As of `RanksExecutor`.
+        As in `RanksExecutor`.
     vocabulary : int
-        Tokens that the embedding knows.
+        Size of the embedding's vocabulary.
     """
 
     def __init__(
@@ -266,15 +268,15 @@ class ParallelExecutor(RanksExecutor):
 
     @property
     def traffic(self) -> dict[str, int]:
-        """Bytes that rank 0 has sent and received, and the exchanges so far."""
+        """Bytes sent and received by rank 0, and the number of exchanges so far."""
         return {**self.moved, "exchanges": self.hub.exchanges}
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Run a step on all ranks; return the logits in Q16 of the wanted rows, int32 (wanted, vocabulary)."""
+        """Run a step on all ranks; return the logits of the wanted rows in Q16, int32 (wanted, vocabulary)."""
         return self._step(chunks, wanted, np.dtype(np.int32))
 
     def step_float(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Run a step on all ranks; return the logits as float32 (wanted, vocabulary)."""
+        """Run a step on all ranks; return the logits of the wanted rows as float32 (wanted, vocabulary)."""
         return self._step(chunks, wanted, np.dtype(np.float32))
 
     def _step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -297,21 +299,21 @@ class ParallelExecutor(RanksExecutor):
 
 
 def serve_rank(channel: Channel, executor: Executor, step: Callable[[StepPlan], None]) -> None:
-    """Do what rank 0 says until it goes, which ends this with a WorkerError.
+    """Execute rank 0's requests until it disconnects, which raises a WorkerError.
 
     Parameters
     ----------
     executor : Executor
-        Of this rank's part, which has the pages.
+        Executor of this rank's part, which holds the pages.
     step : function
-        Runs a step and sends what comes of it.
+        Runs a step and sends its result.
     """
     while True:
         frame = channel.receive(
             FrameKind.STEP, FrameKind.RESERVE, FrameKind.COPY, FrameKind.MOVE, most=8 * MOST_NUMBERS, patient=True
         )
         if len(frame.data) % 8:
-            raise ModelError("rank 0 sent no whole numbers")
+            raise ModelError("rank 0 sent data that is not a list of 64-bit integers")
         numbers = np.frombuffer(frame.data, "<i8")
         match frame.kind:
             case FrameKind.STEP:
@@ -332,7 +334,7 @@ def serve_rank(channel: Channel, executor: Executor, step: Callable[[StepPlan], 
 
 
 def tensor_step(channel: Channel, executor: Executor) -> Callable[[StepPlan], None]:
-    """Return a rank's step of tensor parallel: it sends its logits, of the wanted rows."""
+    """Return the step function of a tensor-parallel rank, which sends the rank's logits for the wanted rows."""
 
     def step(plan: StepPlan) -> None:
         run = executor.step_float if plan.as_float else executor.step

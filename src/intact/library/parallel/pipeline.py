@@ -1,7 +1,7 @@
-"""Pipeline parallel: each rank has some layers, and rows of the residual stream go from one to the next.
+"""Pipeline parallel: each rank has some layers, and rows of the residual stream pass from one rank to the next.
 
-Rank 0 embeds, runs the first layers, and has the head: the last rank sends its rows back, of those tokens alone whose
-logits are wanted. A step of many rows is cut into parts, so that ranks work at the same time on different parts.
+Rank 0 embeds tokens, runs the first layers, and has the head; the last rank sends back only the rows whose logits are
+wanted. A step with many rows is split into parts, so that ranks work on different parts at the same time.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from intact.models.ops import AllGather
 from intact.models.program import Program
 
 MOST_ROWS: Final = 1 << 16
-"""Limit on the rows of a step."""
+"""Limit on the rows in a step."""
 PART_ROWS: Final = 64
-"""Rows of a part of a step. Fewer would let ranks wait less for the first, and read their weights more often."""
+"""Rows in a part of a step. Smaller parts would shorten the wait for the first, but read weights more often.
+"""
 
 
 def divide_layers(program: Program, shares: Sequence[int]) -> Parts:
-    """Return the layers of each rank, in proportion to their shares.
+    """Divide the layers between ranks in proportion to their shares.
 
     Raises
     ------
@@ -43,14 +44,14 @@ def divide_layers(program: Program, shares: Sequence[int]) -> Parts:
 
 
 def divide_count(count: int, shares: Sequence[int]) -> Parts:
-    """Return the layers of each rank of a model that has so many; see `divide_layers`."""
+    """Divide `count` layers between ranks; see `divide_layers`."""
     if count < len(shares):
         raise ParameterError(f"{count} layers cannot be divided between {len(shares)} processes: {count} at most")
     return divide(count, shares)
 
 
 class Work(NamedTuple):
-    """A part of a step: its chunks, and the numbers of those of its rows that the last rank gives back."""
+    """A part of a step: its chunks, and the numbers of the rows that the last rank returns."""
 
     chunks: Sequence[SequenceChunk]
     wanted: NDArray[np.int64]
@@ -62,7 +63,7 @@ class Work(NamedTuple):
 
     @property
     def all_rows(self) -> Work:
-        """The same work with all rows wanted, as the next rank wants them."""
+        """The same work with all rows wanted, as the next rank needs them."""
         return self._replace(wanted=np.arange(self.rows))
 
 
@@ -70,7 +71,7 @@ class Stage(Protocol):
     """The layers of one rank."""
 
     def run(self, work: Work, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return the wanted rows behind the layers, of those before them."""
+        """Given the rows before these layers, return the wanted rows after them."""
 
 
 class LocalStage:
@@ -79,14 +80,14 @@ class LocalStage:
     Parameters
     ----------
     layers : Part
-        Their numbers.
+        Range of layer numbers.
     make : function
         Returns an executor of a program.
 
     Attributes
     ----------
     executor : Executor
-        Of these layers alone; it has their cache.
+        Executor of only these layers, with their cache.
     """
 
     def __init__(self, program: Program, layers: Part, make: Callable[[Program, Exchanger], Executor]) -> None:
@@ -94,16 +95,16 @@ class LocalStage:
         self.executor = make(inner_program(program, *layers), self._rows.exchange)
 
     def run(self, work: Work, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return the wanted rows behind the layers, of those before them."""
+        """Given the rows before these layers, return the wanted rows after them."""
         self._rows.entering, self._rows.leaving = rows, rows[:0]
         self.executor.step(work.chunks, work.wanted)
         left = self._rows.leaving
-        # executors may end rows that nobody wants in the last layer
+        # executors may drop unwanted rows in the last layer
         return left[work.wanted] if len(left) == len(rows) else left
 
 
 class _Passing:
-    """The two exchanges of a program of layers: rows go in by one, and out by the other."""
+    """The two exchanges of a program of layers: the first puts rows in, the second takes rows out."""
 
     entering: NDArray[Any]
     leaving: NDArray[Any]
@@ -122,14 +123,14 @@ class RemoteStage:
     Parameters
     ----------
     width : int
-        Of the residual stream.
+        Width of the residual stream.
     """
 
     def __init__(self, channel: Channel, width: int) -> None:
         self._channel, self._width, self._count = channel, width, 0
 
     def run(self, work: Work, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return the wanted rows behind the layers, of those before them; the rank gets no tokens."""
+        """Given the rows before these layers, return the wanted rows after them; the rank is not sent any tokens."""
         self._count += 1
         chunks = [chunk._replace(tokens=np.zeros_like(chunk.tokens)) for chunk in work.chunks]
         self._channel.send_numbers(FrameKind.STEP, encode_plan(chunks, work.wanted, False))
@@ -139,7 +140,7 @@ class RemoteStage:
 
 
 def stage_step(channel: Channel, stage: LocalStage, width: int) -> Callable[[StepPlan], None]:
-    """Return a rank's step of a pipeline: it takes rows, and sends those behind its layers."""
+    """Return the step function of a pipeline rank, which receives rows and sends them on after its layers."""
     dtype, count = np.dtype(np.float32 if stage.executor.profile == "fp32" else np.int64), 0
 
     def step(plan: StepPlan) -> None:
@@ -154,23 +155,23 @@ def stage_step(channel: Channel, stage: LocalStage, width: int) -> Callable[[Ste
 
 
 class Pipeline:
-    """The stages of a model, one behind the other.
+    """The stages of a model, in sequence.
 
     Parameters
     ----------
     first : Stage
-        That of this process.
+        Stage of this process.
     others : sequence of Stage
-        The other ranks'.
+        Stages of the other ranks.
     part_rows : int
-        Rows of a part of a step.
+        Rows in a part of a step.
 
     Attributes
     ----------
     work : Work
         The step that is about to run.
     parts : int
-        Parts of steps that have run.
+        Number of parts of steps run so far.
     """
 
     work: Work
@@ -180,7 +181,7 @@ class Pipeline:
         self._threads = [ThreadPoolExecutor(1, f"rank-{rank}") for rank in range(1, 1 + len(others))]
 
     def exchange(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
-        """Pass the rows of a step through all stages, and put those that are wanted in their place."""
+        """Pass the rows of a step through all stages, and write the wanted ones back to their places."""
         at, last = 0, len(self._stages) - 1
         running: list[tuple[NDArray[np.int64], Future[NDArray[Any]]]] = []
         for work in split(self.work, self._part_rows):
@@ -200,13 +201,13 @@ class Pipeline:
         return stage.run(work, before.result())
 
     def close(self) -> None:
-        """End the threads."""
+        """Shut down the threads."""
         for thread in self._threads:
             thread.shutdown(cancel_futures=True)
 
 
 def split(work: Work, most: int) -> Iterator[Work]:
-    """Yield consecutive parts of a step of at most so many rows; a tree of drafts stays whole."""
+    """Split a step into consecutive parts of at most `most` rows; trees of drafts are not split."""
     part: list[SequenceChunk] = []
     start = count = 0
     for chunk in work.chunks:
@@ -227,13 +228,13 @@ def split(work: Work, most: int) -> Iterator[Work]:
 
 
 def _some(work: Work, chunks: list[SequenceChunk], start: int, count: int) -> Work:
-    """Return a part of a step whose rows are those from `start` on."""
+    """Return the part of a step that has these chunks and `count` rows from `start` on."""
     chosen = work.wanted[(work.wanted >= start) & (work.wanted < start + count)]
     return Work(chunks, np.unique(chosen) - start)
 
 
 class StageMemory(NamedTuple):
-    """The memory of a rank: its layers, bytes of their weights as executors count them, and of a page of the cache."""
+    """A rank's layers, bytes of weights as counted by its executor, and bytes per cache page."""
 
     layers: Part
     weight_bytes: int
@@ -246,17 +247,17 @@ class PipelineExecutor(RanksExecutor):
     Parameters
     ----------
     outer : Executor
-        Of the embedding and the head; its exchange is that of `pipeline`.
+        Executor of the embedding and the head; its exchange is `pipeline`'s.
     stage : LocalStage
         The first layers.
     pipeline : Pipeline
         All stages.
     channels, page_bytes, end
-        As of `RanksExecutor`.
+        As in `RanksExecutor`.
     program : Program
-        The whole one.
+        The whole program.
     memory : sequence of StageMemory
-        Of each rank.
+        Memory of each rank.
     """
 
     def __init__(
@@ -272,7 +273,7 @@ class PipelineExecutor(RanksExecutor):
         end: Callable[[], None],
     ) -> None:
         super().__init__(stage.executor, outer, channels, page_bytes=page_bytes, way="pipeline parallel", end=end)
-        self.trees = self.trees and not program.recurrent()  # of any rank
+        self.trees = self.trees and not program.recurrent()  # on any rank
         self.pipeline, self.memory, self._vocabulary = pipeline, tuple(memory), program.vocabulary
         self._room = 0
 
@@ -286,7 +287,7 @@ class PipelineExecutor(RanksExecutor):
 
     @property
     def traffic(self) -> dict[str, int]:
-        """Bytes that rank 0 has sent and received, and the parts of steps so far."""
+        """Bytes sent and received by rank 0, and the number of parts of steps so far."""
         return {**self.moved, "parts": self.pipeline.parts}
 
     def close(self) -> None:
@@ -295,19 +296,19 @@ class PipelineExecutor(RanksExecutor):
         self.pipeline.close()
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Run a step on all ranks; return the logits in Q16 of the wanted rows, int32 (wanted, vocabulary)."""
+        """Run a step on all ranks; return the logits of the wanted rows in Q16, int32 (wanted, vocabulary)."""
         check_tokens(chunks, self._vocabulary)
         with self.together():
             return self.head.step([self._begin(chunks, wanted)], wanted)
 
     def step_float(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Run a step on all ranks; return the logits as float32 (wanted, vocabulary)."""
+        """Run a step on all ranks; return the logits of the wanted rows as float32 (wanted, vocabulary)."""
         check_tokens(chunks, self._vocabulary)
         with self.together():
             return self.head.step_float([self._begin(chunks, wanted)], wanted)
 
     def _begin(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> SequenceChunk:
-        """Return a step's rows as those of one text, which embedding and head take for it: they have no cache."""
+        """Pack a step's rows into one sequence for the embedding and the head, which have no cache."""
         self.pipeline.work = Work(chunks, wanted)
         tokens = np.concatenate([chunk.tokens for chunk in chunks])
         pages = -(-len(tokens) // self.page_size)

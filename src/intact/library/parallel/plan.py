@@ -1,4 +1,4 @@
-"""The plan of a step as a list of integers: tokens, positions and pages of its chunks, and the wanted rows."""
+"""A step's plan as a list of integers: tokens, positions and pages of its chunks, and the wanted rows."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from intact._base.errors import WorkerError
 from intact.models.aspects.step import SequenceChunk
 
 _COUNTS: Final = 3
-"""At the beginning: chunks, wanted rows, 1 for floats."""
+"""Numbers at the start: chunks, wanted rows, 1 for float logits."""
 _FIELDS: Final = 6
-"""Of a chunk: position, tokens, pages, parents, 1 where it is a tree, adapter."""
+"""Numbers per chunk: position, tokens, pages, parents, 1 for a tree, adapter."""
 
 
 class StepPlan(NamedTuple):
-    """The arguments of an executor's step; `as_float`: its logits are wanted as floats."""
+    """The arguments of an executor's step; if `as_float`, logits are returned as floats."""
 
     chunks: list[SequenceChunk]
     wanted: NDArray[np.int64]
@@ -26,12 +26,12 @@ class StepPlan(NamedTuple):
 
 
 def plan_length(chunks: int, tokens: int, pages: int, wanted: int) -> int:
-    """Return the numbers of a step's plan without trees, by its chunks and all their tokens, pages and wanted rows."""
+    """Return the length of a step's plan without trees, given total counts of chunks, tokens, pages and wanted rows."""
     return _COUNTS + chunks * _FIELDS + tokens + pages + wanted
 
 
 def encode_plan(chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64], as_float: bool) -> NDArray[np.int64]:
-    """Return a step's plan as int64: counts, then fields of each chunk, then the lists."""
+    """Encode a step's plan as int64: the counts, then the fields of each chunk, then the lists."""
     heads, lists = [len(chunks), len(wanted), int(as_float)], []
     for chunk in chunks:
         tree = chunk.parents
@@ -42,12 +42,12 @@ def encode_plan(chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64], as_f
 
 
 def decode_plan(numbers: NDArray[np.int64]) -> StepPlan:
-    """Read what `encode_plan` wrote.
+    """Decode the output of `encode_plan`.
 
     Raises
     ------
     WorkerError
-        If the lengths do not fit.
+        If the lengths are inconsistent.
     """
     at = 0
 

@@ -1,8 +1,8 @@
-"""Phases split: a process computes prompts, and sends the pages of its cache to another, which draws the answers.
+"""Disaggregated prefill: one process computes prompts and sends the pages of its cache to another, which generates.
 
-Each page travels with its key, which its model and all tokens up to its end determine, and a digest of key and bytes,
-which are checked when it arrives (Splitwise: Patel et al., arXiv 2311.18677; here the bits do not show where a page
-was computed). It is sent once its positions have been computed, while later ones are.
+Each page travels with its key, which is determined by the model and all tokens up to the page's end, and with a digest
+of key and bytes; both are checked on arrival (Splitwise: Patel et al., arXiv 2311.18677; here the bits do not depend on
+where a page was computed). A page is sent once its positions have been computed, while later ones are being computed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from intact.executors.base import Executor
 from intact.library.parallel.channel import Channel, FrameKind
 
 _MOST_WAITING: Final = 64
-"""Pages that wait to be sent; a prompt waits for them where the network is slower than the model."""
+"""Limit on pages waiting to be sent; the prompt's computation waits for them if the network is slower than the model.
+"""
 
 
 class PromptClient:
@@ -35,27 +36,27 @@ class PromptClient:
     Parameters
     ----------
     box : PageBox
-        Where its pages go.
+        Destination of the received pages.
     end : function
-        Ends it.
+        Ends the process.
     """
 
     def __init__(self, channel: Channel, box: PageBox, page_bytes: int, end: Callable[[], None]) -> None:
         self.box, self.channel, self._page_bytes, self._end = box, channel, page_bytes, end
 
     def fetch(self, tokens: NDArray[np.int32], keys: Sequence[bytes], first: int) -> None:
-        """Have the full pages of a text from number `first` on computed, and put them into the box.
+        """Request the full pages of a sequence from page `first` on, and put them into the box.
 
         Raises
         ------
         WorkerError
-            If the process has gone, or a page is not the one that was wanted, or damaged.
+            If the process has gone, or a page is damaged or not the requested one.
         """
         self.channel.send(FrameKind.PROMPT, np.ascontiguousarray(tokens, "<i4").view(np.uint8).data, place=first)
         most = HEAD + self._page_bytes
         for key in keys[first:]:
             frame = self.channel.receive(FrameKind.PAGE, FrameKind.DONE, most=most)
-            if frame.kind == FrameKind.DONE:  # it has no room for them
+            if frame.kind == FrameKind.DONE:  # the process has no room for these pages
                 return
             data = np.frombuffer(frame.data, np.uint8)
             page = data[HEAD:]
@@ -65,15 +66,15 @@ class PromptClient:
         self.channel.receive(FrameKind.DONE)
 
     def close(self) -> None:
-        """End the connection, and a wait for it in another thread."""
+        """End the connection, and any wait for it in another thread."""
         self._end()
 
 
 class _Sender:
-    """The pages that an engine offers, sent to whoever wanted them: `Pages` for the process that computes prompts.
+    """Sends the pages that an engine offers to the process that requested them; the `Pages` of a prefill process.
 
-    A thread sends them, so that the engine goes on meanwhile. `first` is the number of the first page that is wanted
-    and has not been offered yet.
+    A separate thread sends them, so that the engine keeps running. `first` is the number of the first requested page
+    that has not been offered yet.
     """
 
     def __init__(self, channel: Channel, root: bytes) -> None:
@@ -82,11 +83,11 @@ class _Sender:
         self._sending: deque[Future[None]] = deque()
 
     def read(self, keys: Iterable[bytes]) -> Iterator[NDArray[np.uint8]]:
-        """Yield nothing: the engine has all that there is."""
+        """Yield nothing: there are no pages to load."""
         return iter(())
 
     def keep(self, pages: Sequence[tuple[bytes, int]], read: Callable[[int], NDArray[np.uint8]]) -> None:
-        """Begin to send the pages of a prompt, or of its beginning, that were wanted and have not been sent."""
+        """Start sending those pages of a prompt, or of its beginning, that were requested and have not been sent."""
         for key, number in pages[self.first :]:
             self.wait(_MOST_WAITING)
             self._sending.append(self._thread.submit(self._send, key, read(number)))
@@ -97,36 +98,36 @@ class _Sender:
         self._channel.send(FrameKind.PAGE, page_head(key, page) + page.tobytes())
 
     def wait(self, most: int = 0) -> None:
-        """Wait until at most so many pages have not been sent.
+        """Wait until at most `most` pages are unsent.
 
         Raises
         ------
         WorkerError
-            If one could not be sent.
+            If a page could not be sent.
         """
         while len(self._sending) > most:
             self._sending.popleft().result()
 
     def close(self) -> None:
-        """End the thread, and wait for it."""
+        """Shut down the thread and wait for it."""
         self._thread.shutdown(cancel_futures=True)
 
 
 def serve_prompts(
     channel: Channel, executor: Executor, context: int, root: bytes, *, chunk: int = DEFAULT_ROWS
 ) -> None:
-    """Compute the prompts that rank 0 sends until it goes, which ends this with a WorkerError.
+    """Compute the prompts that rank 0 sends until it disconnects, which raises a WorkerError.
 
-    Pages that a step has completed are sent during the next.
+    Pages that a step has completed are sent during the next step.
 
     Parameters
     ----------
     context : int
-        The most positions of a text.
+        Maximum number of positions in a prompt.
     root : bytes
-        The key of the empty text.
+        Key of the empty sequence.
     chunk : int
-        The most rows of a step.
+        Maximum number of rows in a step.
     """
     memory, sender = usable(), _Sender(channel, root)
     engine = Engine(executor, context, chunk=chunk, cache_bytes=memory and memory // 4, stores=[sender])
@@ -140,7 +141,7 @@ def _serve(channel: Channel, engine: Engine, sender: _Sender, context: int) -> N
     while True:
         frame = channel.receive(FrameKind.PROMPT, most=4 * context, patient=True)
         if len(frame.data) % 4:
-            raise ParameterError("a prompt is a list of int32")
+            raise ParameterError("a prompt must be a list of int32")
         tokens = np.frombuffer(frame.data, "<i4")
         with suppress(CapacityError):
             engine.check(tokens)

@@ -1,4 +1,4 @@
-"""The ranks of a model: how many processes it takes, on which machines, and the share of the work of each."""
+"""The ranks of a model: how many processes, on which machines, and each one's share of the work."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _PART = re.compile(
     r"(?P<place>here|local|(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]+):(?P<port>\d{1,5}))(?:\*(?P<share>\d{1,4}))?"
 )
 Way: TypeAlias = Literal["tensor", "pipeline", "prefill"]
-"""The ways to divide work: by rows of every matrix, by layers, or by prompts and answers."""
+"""Ways to divide work: by rows of every matrix, by layers, or into prefill and decoding."""
 _WANTED: Final = "a number of processes, or parts such as here*3,local,10.0.0.2:7000*2"
 
 
 class Rank(NamedTuple):
-    """One process.
+    """One process of a model.
 
     Attributes
     ----------
     address : tuple of str and int, or None
-        Host and port of an `intact shard`; None: a process of this machine.
+        Host and port of an `intact shard`; None for a process on this machine.
     share : int
-        Its part of the work, against those of the others.
+        Share of the work, relative to the other ranks' shares.
     """
 
     address: tuple[str, int] | None = None
@@ -34,14 +34,14 @@ class Rank(NamedTuple):
 
 
 class Division(NamedTuple):
-    """A model's ranks, the first of which is this process, and how it is divided between them."""
+    """A model's ranks, starting with this process, and the way the model is divided between them."""
 
     way: Way = "tensor"
     ranks: tuple[Rank, ...] = (Rank(),)
 
     @property
     def shares(self) -> tuple[int, ...]:
-        """The share of the work of each rank."""
+        """Share of the work of each rank."""
         return tuple(rank.share for rank in self.ranks)
 
 
@@ -49,12 +49,12 @@ ONE_PROCESS: Final = Division()
 
 
 def choose_division(tensor_parallel: int | str, pipeline_parallel: int | str) -> Division:
-    """Return how arguments of `intact.load` divide a model.
+    """Return how the arguments of `intact.load` divide a model.
 
     Raises
     ------
     ParameterError
-        If one of them cannot be read, or both divide it.
+        If an argument is malformed, or both divide the model.
     """
     tensor, pipeline = parse_ranks(tensor_parallel), parse_ranks(pipeline_parallel, "pipeline_parallel")
     if len(tensor) > 1 and len(pipeline) > 1:
@@ -68,15 +68,15 @@ def parse_ranks(value: int | str, name: str = "tensor_parallel") -> tuple[Rank, 
     Parameters
     ----------
     value : int or str
-        A number of processes on this machine; or parts with commas between: ``local`` for a process of this machine,
-        ``HOST:PORT`` for one that listens, each perhaps with ``*SHARE``; ``here*SHARE`` may come first.
+        A number of processes on this machine; or comma-separated parts: ``local`` for a process on this machine,
+        ``HOST:PORT`` for a listening shard, each optionally with ``*SHARE``; ``here*SHARE`` may come first.
     name : str
-        The argument, for messages.
+        Name of the argument, for messages.
 
     Raises
     ------
     ParameterError
-        If it is neither, or too many.
+        If the value is malformed, or names too many processes.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def parse_prefill(value: str) -> Rank:
     Raises
     ------
     ParameterError
-        If it is no address, nor ``local``.
+        If it is neither an address nor ``local``.
     """
     if value == "local":
         return Rank()
@@ -118,12 +118,12 @@ def parse_prefill(value: str) -> Rank:
 
 
 def parse_address(text: str, what: str = "the address") -> tuple[str, int]:
-    """Return host and port of HOST:PORT; an IPv6 address stands in brackets.
+    """Parse HOST:PORT into host and port; an IPv6 address is written in brackets.
 
     Raises
     ------
     ParameterError
-        If it is something else.
+        If the text is malformed.
     """
     match = _PART.fullmatch(text)
     if match is None or match["host"] is None or match["share"] is not None or int(match["port"]) > 65535:

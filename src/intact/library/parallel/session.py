@@ -1,4 +1,4 @@
-"""One rank's time with rank 0: what they hold against each other first, then the steps, until rank 0 goes."""
+"""A rank's session with rank 0: they check that they compute the same, then run steps until rank 0 disconnects."""
 
 from __future__ import annotations
 
@@ -30,39 +30,39 @@ _MEMBERS: Final = {
 
 
 _GREETING: Final = 30.0
-"""Seconds in which rank 0 must say what it wants."""
+"""Seconds within which rank 0 must send its greeting."""
 
 
 def outputs_of(program: Program) -> int:
-    """Return the number of logits that a program computes of a row."""
+    """Return the number of logits that a program computes per row."""
     return program.tensors[program.head_weight].shape[0]
 
 
 def weight_bytes_of(executor: Executor) -> int:
-    """Return the bytes of an executor's weights; 0 where it does not count them."""
+    """Return the bytes of an executor's weights; 0 if the executor does not count them."""
     return cast("int", executor.description.get("weight_bytes", 0))
 
 
 class Readiness(NamedTuple):
-    """The answer of a rank that is ready: bytes of a page, of its weights, and the logits that it computes."""
+    """A rank's answer when it is ready: bytes per page, bytes of its weights, and number of logits that it computes."""
 
     page_bytes: int
     weight_bytes: int
     outputs: int
 
     def send(self, channel: Channel) -> None:
-        """Send it."""
+        """Send the answer to rank 0."""
         channel.send_json(FrameKind.READY, self._asdict())
 
     @classmethod
     def receive(cls, channel: Channel) -> Readiness:
-        """Read it."""
+        """Receive a rank's answer."""
         fields = channel.receive_json(FrameKind.READY, cls._fields)
         return cls(*(fields.integer(name) for name in cls._fields))
 
 
 def weights_digest(path: Path, program: Program) -> str:
-    """Return the digest of a model as receipts have it; the first time of a model its weights are read for it."""
+    """Return a model's digest as used in receipts; the first time, the model's weights are read to compute it."""
     known = known_digests(path)
     return measure(program, "sha256", choose_threads(None)).root.hex() if known is None else str(known["weights"])
 
@@ -73,11 +73,11 @@ class Greeting(NamedTuple):
     Attributes
     ----------
     shares : tuple of int
-        Of the work, by rank.
+        Share of the work of each rank.
     program : str
-        The digest of the whole program's description.
+        Digest of the whole program's description.
     weights : str
-        That of the model, for a rank on another machine; "" for one that opens the same files, of this state.
+        Digest of the model, for a rank on another machine; "" for a rank that opens the same files, in state `state`.
     """
 
     settings: ExecutorSettings
@@ -90,7 +90,7 @@ class Greeting(NamedTuple):
     weights: str = ""
 
     def send(self, channel: Channel) -> None:
-        """Send it."""
+        """Send the greeting, with the versions of this package and of the arithmetic."""
         members = {**self.settings._asdict(), **self._asdict(), "threads": self.settings.threads or 0}
         del members["settings"]
         versions = {"version": intact.__version__, "numerics": version_of(self.settings.profile)}
@@ -98,7 +98,7 @@ class Greeting(NamedTuple):
 
     @classmethod
     def receive(cls, channel: Channel) -> Greeting:
-        """Read it, and refuse another version of this package or of the arithmetic.
+        """Receive a greeting; reject a different version of this package or of the arithmetic.
 
         Raises
         ------
@@ -129,14 +129,14 @@ def _check(what: str, own: str, wanted: str) -> None:
 
 
 def run_session(channel: Channel, model: Path | None = None) -> None:
-    """Be a rank for as long as rank 0 wants; what goes wrong is sent to it.
+    """Run as a rank until rank 0 disconnects; errors are sent to rank 0.
 
     Parameters
     ----------
     channel : Channel
-        To rank 0.
+        Channel to rank 0.
     model : Path, optional
-        The model's file or folder; None: that which rank 0 names, on the same machine.
+        The model's file or folder; None for the path that rank 0 names, on the same machine.
     """
     executor: Executor | None = None
     try:
@@ -162,7 +162,7 @@ def run_session(channel: Channel, model: Path | None = None) -> None:
 
 
 class RankPart(NamedTuple):
-    """The work of a rank: its executor, the logits that it computes for rank 0, and what it does until that goes."""
+    """A rank's work: its executor, the number of logits it computes for rank 0, and the loop that serves rank 0."""
 
     executor: Executor
     outputs: int
@@ -187,7 +187,7 @@ def _make_part(channel: Channel, greeting: Greeting, program: Program) -> RankPa
 
 
 def _check_model(greeting: Greeting, checkpoint: Checkpoint, program: Program, *, remote: bool) -> None:
-    """Refuse a model that is not rank 0's."""
+    """Reject a model that is not the same as rank 0's."""
     path = checkpoint.path
     _check(f"the program of {path.name}", program_leaf("sha256", program).hex(), greeting.program)
     if remote:
@@ -202,7 +202,7 @@ def refuse_profile(profile: Profile) -> None:
     Raises
     ------
     ParameterError
-        If it does.
+        If the profile needs them.
     """
     sparsity = parse_profile(profile).sparsity
     if sparsity is not None and sparsity.rule == "wina":

@@ -1,4 +1,4 @@
-"""A rank that listens: one model, for one rank 0 at a time."""
+"""A listening rank: holds one model, serves one rank 0 at a time."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from intact.library.parallel.session import run_session
 
 
 def listen_at(address: tuple[str, int]) -> socket.socket:
-    """Return a socket that listens.
+    """Return a listening socket.
 
     Raises
     ------
     ParameterError
-        If it cannot listen there.
+        If it cannot listen at this address.
     """
     host, port = address
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server(address, family=family)
     except OSError as error:
-        raise ParameterError(f"{host}:{port} cannot be listened at: {error.strerror or error}") from error
+        raise ParameterError(f"cannot listen at {host}:{port}: {error.strerror or error}") from error
 
 
 def serve_shard(listener: socket.socket, model: Path) -> None:
-    """Be a rank of each rank 0 that connects, one after the other; refuse others meanwhile. This never returns."""
+    """Serve each rank 0 that connects, one at a time, and refuse others meanwhile. This never returns."""
     session: Thread | None = None
     with listener:
         while True:
             connection, _ = listener.accept()
             channel = Channel(connection, "rank 0")
             if session is not None:
-                session.join(0.5)  # the last one may just have gone
+                session.join(0.5)  # the previous client may just have left
             if session is not None and session.is_alive():
                 channel.end_by(WorkerError("this shard works for another rank 0"))
                 continue

@@ -1,4 +1,4 @@
-"""Starting the ranks of a model: processes of this machine, or connections to such that listen on others."""
+"""Start the ranks of a model: processes on this machine, or connections to shards that listen elsewhere."""
 
 from __future__ import annotations
 
@@ -44,23 +44,24 @@ from intact.models.layers import outer_program
 from intact.receipts.identity import program_leaf
 
 _ENDING: Final = 5.0
-"""Seconds that a process has to end by itself."""
+"""Seconds that a process has to exit before it is killed."""
 
 
 def start_ranks(checkpoint: Checkpoint, program: Program, division: Division, settings: ExecutorSettings) -> Executor:
-    """Start the other ranks of a model, and return the executor of them all.
+    """Start the other ranks of a model, and return the executor that spans them all.
 
     Parameters
     ----------
     division : Division
         The ranks, and how the model is divided between them.
     settings : ExecutorSettings
-        Where all ranks compute at once, its threads are shared by those on this machine; others choose theirs.
+        In tensor parallel, ranks on this machine share its threads, since all ranks compute at once; ranks elsewhere
+        choose their own number.
 
     Raises
     ------
     ParameterError
-        If the program or the profile cannot be cut so.
+        If the program or the profile cannot be divided this way.
     WorkerError
         If a rank cannot be reached, does not start, or would compute something else.
     """
@@ -68,7 +69,7 @@ def start_ranks(checkpoint: Checkpoint, program: Program, division: Division, se
     if division.way == "tensor":
         refuse_profile(settings.profile)
         for number in range(1, len(ranks)):
-            cut_program(program, shares, number)  # all cuts are possible before anything starts
+            cut_program(program, shares, number)  # check that all cuts are possible before anything starts
         here = sum(rank.address is None for rank in ranks)
         settings = settings._replace(threads=max(1, choose_threads(settings.threads) // here))
     else:
@@ -88,7 +89,7 @@ def start_ranks(checkpoint: Checkpoint, program: Program, division: Division, se
 def _greet(
     others: _Others, checkpoint: Checkpoint, program: Program, ranks: Sequence[Rank], greeting: Greeting
 ) -> None:
-    """Start or reach each rank, and send it what it needs to be one."""
+    """Start or reach each rank, and send it a greeting."""
     leaf, state = program_leaf("sha256", program).hex(), state_of(checkpoint.path) or ""
     remote = any(rank.address for rank in ranks)
     weights = weights_digest(checkpoint.path, program) if remote else ""
@@ -138,14 +139,14 @@ def _pipeline(program: Program, division: Division, settings: ExecutorSettings, 
 def start_prompts(
     checkpoint: Checkpoint, program: Program, rank: Rank, settings: ExecutorSettings, executor: Executor, limit: int
 ) -> PromptClient:
-    """Start or reach a process that computes the prompts of a model, and return the connection to it.
+    """Start or reach a process that computes a model's prompts, and return the connection to it.
 
     Parameters
     ----------
     executor : Executor
-        The one that takes its pages.
+        Executor that takes the process's pages.
     limit : int
-        The most bytes of pages that wait to be taken.
+        Limit on the bytes of received pages that have not been taken.
 
     Raises
     ------
@@ -158,7 +159,7 @@ def start_prompts(
         (channel,) = others.channels
         size = executor.page_bytes
         if (its := Readiness.receive(channel).page_bytes) != size:
-            raise WorkerError(f"{channel.name} has pages of {its:,} bytes, and they have {size:,} here")
+            raise WorkerError(f"{channel.name} has pages of {its:,} bytes; expected {size:,}, as here")
     except BaseException:
         others.end()
         raise
@@ -168,13 +169,13 @@ def start_prompts(
 
 
 def _here(own: Executor, ranks: Sequence[Rank], ready: Sequence[Readiness]) -> int:
-    """Return the bytes of a page on this machine, of all ranks that run here."""
+    """Return the bytes per page on this machine, summed over all ranks that run here."""
     pages = (one.page_bytes for one, rank in zip(ready, ranks[1:], strict=True) if rank.address is None)
     return max(1, own.page_bytes + sum(pages))
 
 
 class _Others:
-    """The connections to the other ranks, and the processes of those that run here."""
+    """The connections to the other ranks, and the processes of those on this machine."""
 
     def __init__(self) -> None:
         self.channels: list[Channel] = []
@@ -182,7 +183,7 @@ class _Others:
         self._own = os.getpid()
 
     def start(self, number: int) -> Channel:
-        """Start a process of this machine, which has nothing but a socket to this one."""
+        """Start a process on this machine, connected to this one only by a socket."""
         if os.name != "posix":
             raise ParameterError("processes of this machine need POSIX: name shards by HOST:PORT, see intact shard")
         own, its = socket.socketpair()
@@ -195,7 +196,7 @@ class _Others:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(folders)},
-                start_new_session=True,  # an interrupt from the keyboard is rank 0's
+                start_new_session=True,  # keyboard interrupts are for rank 0 only
             )
         except OSError as error:
             own.close()
@@ -208,7 +209,7 @@ class _Others:
         return self.channels[-1]
 
     def connect(self, number: int, address: tuple[str, int]) -> Channel:
-        """Connect to a shard that listens."""
+        """Connect to a listening shard."""
         host, port = address
         name = f"rank {number} ({host}:{port})"
         try:
@@ -220,9 +221,9 @@ class _Others:
         return self.channels[-1]
 
     def end(self) -> None:
-        """Close the connections, by which ranks end, and wait for the processes; calling it again does nothing.
+        """Close the connections, which ends the ranks, and wait for the processes; further calls do nothing.
 
-        A process that was forked from this one leaves them alone.
+        In a process forked from this one, do nothing.
         """
         if os.getpid() != self._own:
             return
@@ -238,7 +239,7 @@ class _Others:
 
 
 def _status(process: subprocess.Popen[bytes]) -> str:
-    """Return how a process has ended, if it has."""
+    """Return how a process ended; empty if it has not."""
     try:
         status = process.wait(_ENDING)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""The process of a rank on this machine: `python -m intact.library.parallel.worker FD`, FD a socket to rank 0."""
+"""A rank's process on this machine: `python -m intact.library.parallel.worker FD`, where FD is a socket to rank 0."""
 
 import socket
 import sys
@@ -8,7 +8,7 @@ from intact.library.parallel.session import run_session
 
 
 def main() -> None:
-    """Be a rank until rank 0 goes."""
+    """Run as a rank until rank 0 disconnects."""
     run_session(Channel(socket.socket(fileno=int(sys.argv[1])), "rank 0"))
 
 

@@ -1,4 +1,4 @@
-"""Superposed decoding: several drafts of a text from one pass, and their receipts (docs/superposed.md)."""
+"""Superposed decoding: several drafts of a continuation from one pass, and their receipts (docs/superposed.md)."""
 
 from intact.library.superposed.decoder import VERSION, SuperposedDecoder
 from intact.library.superposed.ngrams import NGrams

@@ -1,4 +1,4 @@
-"""Superposed decoding: several drafts of a text from one pass a token, whose input is a mixture of their tokens."""
+"""Superposed decoding: several drafts from one forward pass per token, with a mixture of their tokens as input."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from intact.numerics.sampling import DECIMALS, Sampling, make_sampling, milliont
 from intact.receipts.source import PromptSource
 
 VERSION: Final = 1
-"""Of the definition (docs/spec/superposed.md); raised when it gives other drafts."""
+"""Version of the definition (docs/spec/superposed.md); increased whenever the resulting drafts change."""
 UNKNOWN: Final = 200 << 24
-"""The nats that a draft's continuations lose where no n-gram knows any of them."""
+"""Penalty (nats, Q24) on all continuations of a draft if the n-grams know none of them."""
 _CHUNK: Final = 64
 _LARGEST: Final = 1 << 47
 
@@ -38,16 +38,17 @@ class _Partial(NamedTuple):
 
 
 class SuperposedDecoder:
-    """Writes drafts of a model by superposed decoding (Shen et al. 2024, arXiv 2405.18400; docs/superposed.md).
+    """Generates drafts with a model by superposed decoding (Shen et al. 2024, arXiv 2405.18400; docs/superposed.md).
 
-    Its weights are loaded once more, so that the model itself stays free. A context manager: `close` frees them.
+    The weights are loaded a second time, so that the model itself stays free. The decoder is a context manager; `close`
+    frees its weights.
 
     Parameters
     ----------
     model : Model
-        A model in one process, in a profile of integers.
+        A model in one process, in an integer profile.
     ngrams : NGrams, optional
-        Texts that drafts should be like; the attribute may be replaced between drafts.
+        N-grams of texts that drafts should resemble; the attribute may be replaced between drafts.
 
     Raises
     ------
@@ -58,7 +59,7 @@ class SuperposedDecoder:
     def __init__(self, model: Model, ngrams: NGrams | None = None) -> None:
         program = getattr(model.executor, "program", None)
         if program is None:
-            raise ParameterError("superposed decoding runs a model in one process: load it so")
+            raise ParameterError("superposed decoding needs a model in one process: load it without parallelism")
         if model.executor.profile == "fp32":
             raise ParameterError("superposed decoding is defined in integers: load the model in the profile int8")
         self.model, self.ngrams = model, ngrams
@@ -95,32 +96,32 @@ class SuperposedDecoder:
         alpha: float = 0.54,
         candidates: int | None = None,
     ) -> list[SuperposedDraft]:
-        """Write drafts that go on from a prompt, of which each token takes one row of a step for all.
+        """Generate drafts that continue a prompt; each token position takes one row of a step for all drafts together.
 
         Parameters
         ----------
         prompt : str or sequence of int
-            A text, or tokens.
+            A text or token ids.
         n : int
-            Drafts that are kept, at most 64; so many that have ended are kept besides.
+            Number of open drafts kept, at most 64; up to `n` ended drafts are kept as well.
         max_tokens : int
-            Tokens of each at most.
+            Maximum number of tokens per draft.
         temperature : float
-            Of the distribution that tokens are taken from; at most 6 decimals, above 0.
+            Temperature of the distribution that tokens are taken from; above 0, with at most 6 decimals.
         alpha : float
-            The weight of n-grams, from 0 to 1, where there are any.
+            Weight of the n-grams, from 0 to 1; ignored without n-grams.
         candidates : int, optional
-            Likeliest tokens that may go on, at most 1,024; by default three for each draft.
+            Number of likeliest tokens considered as continuations, at most 1,024; by default three per draft.
 
         Returns
         -------
         list of SuperposedDraft
-            At most `n`, the best score first; of equals one that has ended first, then the earlier.
+            At most `n` drafts, best score first; on ties ended drafts come first, then earlier ones.
 
         Raises
         ------
         ParameterError
-            If a parameter makes no sense, or prompt and drafts exceed the context.
+            If a parameter is invalid, or prompt and drafts exceed the context.
         CapacityError
             If there is no memory for the KV cache.
         """
@@ -137,7 +138,7 @@ class SuperposedDecoder:
         alpha: float = 0.54,
         candidates: int | None = None,
     ) -> SuperposedRequest:
-        """Return the request that `write` runs; its parameters and errors are those of `write`."""
+        """Return the request that `write` runs; parameters and errors are the same as in `write`."""
         request = SuperposedRequest(
             prompt=tuple(self.model.tokenizer.encode(prompt) if isinstance(prompt, str) else map(int, prompt)),
             n=n,
@@ -150,7 +151,7 @@ class SuperposedDecoder:
         return request if self.ngrams is not None else replace(request, alpha=0)
 
     def run(self, request: SuperposedRequest) -> list[SuperposedDraft]:
-        """Write the drafts of a request; result and errors are those of `write`."""
+        """Generate the drafts of a request; result and errors are the same as in `write`."""
         check_fits(self.model, request)
         tokens, n, max_tokens = list(request.prompt), request.n, request.max_tokens
         self._reserve(len(tokens) + max_tokens)
@@ -181,7 +182,7 @@ class SuperposedDecoder:
         return "".join([*map(stream.push, tokens), stream.flush()])
 
     def _scored(self, text: list[int], found: list[tuple[int, int]], share: int) -> list[tuple[int, int]]:
-        """Return the tokens that may follow a draft with their scores, the likeliest first."""
+        """Return the possible next tokens of a draft with their scores, likeliest first."""
         if self.ngrams is None:
             return found
         known = {token: self.ngrams.share(text, token) for token, _ in found} if share else {}
@@ -194,7 +195,7 @@ class SuperposedDecoder:
 
     def _prefill(self, tokens: list[int]) -> NDArray[np.int32]:
         self._mixed = None
-        self._rows.clear()  # those of one text are few, those of all tokens as large as the embedding
+        self._rows.clear()  # a text needs few rows; all tokens' rows would be as large as the embedding
         logits = np.zeros((0, 0), np.int32)
         for start in range(0, len(tokens), _CHUNK):
             part = tokens[start : start + _CHUNK]
@@ -203,7 +204,7 @@ class SuperposedDecoder:
         return np.array(logits[0], np.int32)
 
     def _step(self, position: int, drafts: Sequence[_Partial]) -> NDArray[np.int32]:
-        """Run one row, whose input is the drafts' newest tokens, each by the probability of its draft."""
+        """Run one row whose input mixes the drafts' last tokens, weighted by the drafts' probabilities."""
         self._mixed = self._mixture(drafts)
         return np.array(self._run(position, [drafts[0].tokens[-1]], np.zeros(1, np.int64))[0], np.int32)
 
@@ -213,7 +214,7 @@ class SuperposedDecoder:
         return self._layers.step([chunk], wanted)
 
     def _mixture(self, drafts: Sequence[_Partial]) -> NDArray[np.int64]:
-        """Return the embedding rows of the drafts' newest tokens, mixed: rshift(sum of a * row, 15)."""
+        """Return the mixture of the embedding rows of the drafts' last tokens: rshift(sum of a * row, 15)."""
         parts = mixing_weights([draft.score for draft in drafts])
         missing = sorted({draft.tokens[-1] for draft in drafts} - self._rows.keys())
         for start in range(0, len(missing), self._embedding.page_size):
@@ -224,13 +225,13 @@ class SuperposedDecoder:
         return np.asarray(rshift((rows * np.array(parts, np.int64)[:, None]).sum(axis=0), 15), np.int64)
 
     def _note(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
-        """Keep the embedding's rows."""
+        """Store the embedding's rows."""
         if int(np.abs(whole).max(initial=0)) >= _LARGEST:
             raise ParameterError("a row of the embedding is too large to be mixed")
         self._rows.update({token: row.copy() for token, row in zip(self._read, whole, strict=True)})
 
     def _superpose(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
-        """Put the mixture in the place of the embedding's row."""
+        """Replace the embedding's row with the mixture."""
         if self._mixed is not None:
             whole[0] = self._mixed
 
@@ -242,9 +243,10 @@ class SuperposedDecoder:
 
 
 def mixing_weights(scores: Sequence[int]) -> list[int]:
-    """Return the share of each draft in the next input, of 2^15 in all.
+    """Return the weight of each draft in the next input; the weights sum to 2^15.
 
-    They are the softmax of the scores (nats, Q24), rounded down; what is left goes to the first of the best.
+    They are the softmax of the scores (nats, Q24), rounded down; the remainder goes to the first draft with the best
+    score.
     """
     best = max(scores)
     gaps = np.array([min(best - score, 32 << 24) for score in scores], np.int64)
@@ -255,9 +257,9 @@ def mixing_weights(scores: Sequence[int]) -> list[int]:
 
 
 def _likeliest(logits: NDArray[np.int32], heat: Sampling, count: int) -> list[tuple[int, int]]:
-    """Return so many of the likeliest tokens with their log-probabilities among these (Q24), the likeliest first."""
+    """Return up to `count` tokens, likeliest first, with log-probabilities (Q24) normalised over them."""
     count = min(count, len(logits))
-    large = np.flatnonzero(logits >= np.partition(logits, -count)[-count])  # few, of which ties may leave some out
+    large = np.flatnonzero(logits >= np.partition(logits, -count)[-count])  # few; with ties, slightly more than count
     kept = large[top(logits[large], count)]
     weight = weights(logits[kept], heat)
     kept, weight = kept[weight > 0], weight[weight > 0]
@@ -266,10 +268,10 @@ def _likeliest(logits: NDArray[np.int32], heat: Sampling, count: int) -> list[tu
 
 
 def _nats(log2: int) -> int:
-    """Return a logarithm to base 2 in Q28 as a natural one in Q24."""
+    """Convert a base-2 logarithm in Q28 to a natural logarithm in Q24."""
     return (log2 * LN2 + (1 << 33)) >> 34
 
 
 def _ln(share: int) -> int:
-    """Return the natural logarithm of a number in Q30, as Q24."""
+    """Return the natural logarithm (Q24) of a number in Q30."""
     return _nats(log2_fixed(share) - (30 << 28))

@@ -1,4 +1,4 @@
-"""Counts of n-grams: texts that superposed drafts should be like."""
+"""N-gram counts of texts that superposed drafts should resemble."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from intact.numerics.sampling import DECIMALS
 from intact.text import Tokenizer
 
 ORDERS: Final = {2: 10_000, 3: 40_000, 4: 150_000, 5: 180_000, 6: 120_000}
-"""The share in millionths of n-grams of each length in the smoothed probability."""
+"""Weight, in millionths, of each n-gram length in the smoothed probability."""
 _DIGEST: Final = b"intact-ngrams-1\n"
 
 
@@ -23,7 +23,7 @@ class NGrams:
     Parameters
     ----------
     texts : iterable of sequences of int
-        The texts' tokens; no n-gram goes from one text to the next.
+        Token ids of the texts; n-grams do not cross text boundaries.
     """
 
     def __init__(self, texts: Iterable[Sequence[int]]) -> None:
@@ -39,10 +39,10 @@ class NGrams:
                         self._begun[gram[:-1]] += 1
 
     def share(self, text: Sequence[int], token: int) -> int:
-        """Return the smoothed probability that a token follows a text, as Q30: at most half, 0 where nothing is known.
+        """Return the smoothed probability (Q30) that a token follows a text: at most half, and 0 if no n-gram matches.
 
-        It is the sum over lengths n of the share of n times floor(2^30 * c / C), in millionths and rounded down, where
-        the last n - 1 tokens stand C times before any token, and c times before this one.
+        It is the sum over lengths n of the weight of n times floor(2^30 * c / C), in millionths and rounded down, where
+        C counts how often the last n - 1 tokens occur before any token, and c how often before this one.
         """
         found = 0
         for length, share in ORDERS.items():
@@ -53,15 +53,15 @@ class NGrams:
 
     @classmethod
     def of_lines(cls, tokenizer: Tokenizer, text: str) -> NGrams:
-        """Count the n-grams of a text's lines, each a text of its own; blank ones are left out."""
+        """Count the n-grams of a text's lines, treating each line as a separate text; blank lines are skipped."""
         return cls(tokenizer.encode(line) for line in text.splitlines() if line.strip())
 
     @cached_property
     def digest(self) -> bytes:
-        """The SHA-256 of all counts, which decide the drafts: not of the texts or their order.
+        """SHA-256 of all counts. The drafts depend on the counts, not on the texts or their order.
 
-        It is that of a line ``intact-ngrams-1``, then of each n-gram, the shorter first, of equally long ones by their
-        tokens: the number of tokens, each token (4 bytes each) and the count (8 bytes), little-endian.
+        The hash covers a line ``intact-ngrams-1``, then each n-gram, sorted by length and then by tokens: the number of
+        tokens, each token (4 bytes each) and the count (8 bytes), little-endian.
         """
         made = hashlib.sha256(_DIGEST)
         for gram, count in sorted(self._found.items(), key=lambda entry: (len(entry[0]), entry[0])):

@@ -1,6 +1,6 @@
-"""The receipt of superposed drafts: all that decides them, and the drafts with their scores.
+"""The receipt of superposed drafts: everything that determines them, and the drafts with their scores.
 
-It is a line of canonical JSON, as receipts of answers are (docs/receipts.md, Superposed drafts).
+It is a line of canonical JSON, like the receipts of answers (docs/spec/receipts.md, Superposed drafts).
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ _REQUEST: Final = ("prompt", "source", "n", "max_tokens", "temperature", "alpha"
 
 @dataclass(frozen=True)
 class SuperposedReceipt(AnyReceipt):
-    """All that decides superposed drafts, and the drafts.
+    """Everything that determines superposed drafts, and the drafts.
 
     Attributes
     ----------
     definition : int
-        The version of the definition of docs/spec/superposed.md.
+        Version of the definition in docs/spec/superposed.md.
     model : ModelDigests
-        The model, with the tokens that end a text.
+        The model, with its end tokens.
     numerics : Numerics
-        Its arithmetic.
+        The model's arithmetic.
     request : SuperposedRequest
-        Prompt and parameters.
+        The prompt and parameters.
     ngrams : bytes or None
-        `NGrams.digest` of the texts that drafts should be like; None without.
+        `NGrams.digest` of the texts that drafts should resemble; None if there are none.
     drafts : tuple of SuperposedDraft
-        As `SuperposedDecoder.run` returns them.
+        The drafts, as `SuperposedDecoder.run` returns them.
     """
 
     definition: int
@@ -55,11 +55,11 @@ class SuperposedReceipt(AnyReceipt):
 
     @property
     def count(self) -> int:
-        """The number of tokens of all drafts."""
+        """Total number of tokens in all drafts."""
         return sum(len(draft.tokens) for draft in self.drafts)
 
     def unsigned(self) -> dict[str, Any]:
-        """Return its members, except for the signature."""
+        """Return the receipt's members except the signature."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -73,7 +73,7 @@ class SuperposedReceipt(AnyReceipt):
 
     @classmethod
     def from_document(cls, value: Any) -> SuperposedReceipt:
-        """Read what `unsigned` returns."""
+        """Parse the output of `unsigned`."""
         check_kind(value, "receipt of superposed drafts", FORMAT, VERSION)
         fields = Fields(value, "the receipt", _MEMBERS, ("signature",))
         numerics = Numerics.from_document(value["numerics"])
@@ -135,16 +135,16 @@ def _draft_from_document(value: Any, where: str, longest: int) -> SuperposedDraf
 
 
 PARSERS: Final[Mapping[str, Callable[[bytes], SuperposedReceipt]]] = {FORMAT: SuperposedReceipt.parse}
-"""For `intact.receipts.document.read_any`."""
+"""Parser for `intact.receipts.document.read_any`."""
 
 
 def make_receipt(decoder: SuperposedDecoder, request: SuperposedRequest) -> SuperposedReceipt:
-    """Write the drafts of a request, and return their receipt; the first one of a model reads its weights once.
+    """Generate the drafts of a request, and return their receipt; a model's first receipt reads its weights once.
 
     Raises
     ------
     ParameterError, CapacityError
-        As of `SuperposedDecoder.run`.
+        As in `SuperposedDecoder.run`.
     """
     model, ngrams = decoder.model, decoder.ngrams
     drafts = decoder.run(request)

@@ -1,4 +1,4 @@
-"""A request for superposed drafts, and a draft: values that the decoder and receipts share."""
+"""Requests for superposed drafts, and drafts: values shared by the decoder and receipts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from intact.numerics.sampling import millionths
 from intact.receipts.source import PromptSource
 
 MOST: Final = 64
-"""Limit on the drafts."""
+"""Limit on the number of drafts."""
 MOST_CANDIDATES: Final = 1024
-"""Limit on the tokens that may go on: all drafts with all of them are sorted at each step."""
+"""Limit on the number of candidate tokens: each step sorts all drafts with all candidates."""
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,18 @@ class SuperposedRequest:
     Attributes
     ----------
     prompt : tuple of int
-        The tokens that drafts go on from.
+        Token ids that drafts continue.
     n, max_tokens, temperature, candidates
-        As of `SuperposedDecoder.write`.
+        As in `SuperposedDecoder.write`.
     alpha : float
-        The weight of n-grams; 0 where there are none.
+        Weight of the n-grams; 0 without n-grams.
     source : PromptSource or None
-        What the tokens were made from, if it is known.
+        Source of the tokens, if known.
 
     Raises
     ------
     ParameterError
-        If a parameter makes no sense for any model.
+        If a parameter is invalid for every model.
     """
 
     prompt: tuple[int, ...]
@@ -55,7 +55,7 @@ class SuperposedRequest:
             candidates=self.candidates,
         )
         if not self.prompt:
-            raise ParameterError("the prompt is empty: drafts go on from a token at least")
+            raise ParameterError("the prompt is empty: drafts need at least one token to continue")
 
 
 class SuperposedDraft(NamedTuple):
@@ -64,14 +64,14 @@ class SuperposedDraft(NamedTuple):
     Attributes
     ----------
     tokens : tuple of int
-        What follows the prompt; an end token is the last one of a draft that has ended.
+        Tokens after the prompt; a draft that has ended includes its end token.
     text : str
-        The same as text.
+        The tokens as text.
     score : int
-        The sum of its tokens' scores, natural logarithms times 2^24: higher is better. They are of mixed inputs, and
-        not the log-probability of the text.
+        Sum of the tokens' scores, natural logarithms times 2^24; higher is better. The scores come from mixed inputs,
+        so the sum is not the log-probability of the text.
     ended : bool
-        If true, it came to an end token.
+        If true, the draft reached an end token.
     """
 
     tokens: tuple[int, ...]
@@ -81,7 +81,7 @@ class SuperposedDraft(NamedTuple):
 
 
 def check_parameters(*, n: int, max_tokens: int, temperature: float, alpha: float, candidates: int) -> None:
-    """Raise `ParameterError`, naming the parameter that makes no sense for any model."""
+    """Raise `ParameterError` for a parameter that is invalid for every model, naming it."""
     for name, value, low, high in (
         ("n", n, 1, MOST),
         ("max_tokens", max_tokens, 1, MOST_TOKEN),

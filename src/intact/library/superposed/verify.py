@@ -1,4 +1,4 @@
-"""Verify receipts of superposed drafts: write the drafts again, and compare all that is said."""
+"""Verify receipts of superposed drafts: generate the drafts again, and compare them with all claims of the receipt."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def verify_drafts(
 ) -> Iterator[Verdict]:
     """Yield a verdict for each receipt of superposed drafts, in order.
 
-    The position of a verdict is that of a token in the draft that its detail names.
+    A verdict's position is the position of a token in the draft that its detail names.
 
     Parameters
     ----------
     texts : str, optional
-        The texts of the n-grams, a line each, for receipts that name some.
+        Texts of the n-grams, one per line, for receipts that name n-grams.
     signed_by : bytes, optional
-        The public key that must have signed them. Without it a signature must hold, but may be missing.
+        Public key that must have signed the receipts. Without it a signature may be missing, but must be valid.
     """
     verifier = _Verifier(model, texts, signed_by)
     try:
@@ -44,7 +44,7 @@ def verify_drafts(
 
 
 class _Verifier:
-    """Verifies with one decoder, which is made when the first receipt needs it."""
+    """Verifies receipts with one decoder, created when the first receipt needs it."""
 
     def __init__(self, model: Model, texts: str | None, signed_by: bytes | None) -> None:
         self._model, self._texts, self._signed_by = model, texts, signed_by
@@ -64,7 +64,7 @@ class _Verifier:
         return self._rejected(receipt) or self._compared(receipt)
 
     def _rejected(self, receipt: SuperposedReceipt) -> Verdict | None:
-        """Return the verdict if no drafts need to be written for it."""
+        """Return a verdict on the receipt if it can be reached without generating drafts, else None."""
         if receipt.definition != VERSION:
             detail = f"it is of version {receipt.definition} of the definition; this program has version {VERSION}"
             return Verdict("unverifiable", "decoding", None, detail)
@@ -90,7 +90,7 @@ class _Verifier:
         return None
 
     def _compared(self, receipt: SuperposedReceipt) -> Verdict:
-        """Write the drafts again, and return the verdict."""
+        """Generate the drafts again, and return the verdict."""
         try:
             if self._decoder is None:
                 self._decoder = SuperposedDecoder(self._model)
@@ -104,7 +104,7 @@ class _Verifier:
 
 
 def _compare(claimed: Iterable[SuperposedDraft], found: list[SuperposedDraft]) -> Verdict:
-    """Return the verdict on the drafts of a receipt, given those that were written again."""
+    """Return the verdict on a receipt's drafts, given the regenerated ones."""
     claimed, checked = list(claimed), 0
     for number, (one, own) in enumerate(zip(claimed, found, strict=False), 1):
         position = first_difference(one.tokens, own.tokens)

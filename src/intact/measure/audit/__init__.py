@@ -1,1 +1,1 @@
-"""Audits of engines that are not exact: if a log fits a model and its settings, and where two answers diverge."""
+"""Audit engines that are not exact: check that a log fits a model and its settings, or find where answers diverge."""

@@ -1,9 +1,9 @@
-"""From scores to a verdict: how often an honest log of this length would score as high, by honest logs of ours.
+"""Turn scores into a verdict: the probability that an honest log of this length scores as high, from known honest logs.
 
-Margins are mostly 0 and else of any size, neighbours in a text are alike, and the honest logs that they are compared
-with are finite too. So a log's sum of scores, in units of their index of dispersion between responses, is taken for a
-count, and two counts are compared as Poisson's are. Surprises need no honest log: mean and variance follow from the
-claim itself.
+Margins are mostly 0 and otherwise of any size, neighbouring tokens are correlated, and the honest logs used for
+comparison are finite too. A log's sum of scores, in units of the index of dispersion between honest responses, is
+therefore treated as a count, and two counts are compared as for Poisson distributions. Surprises need no honest log:
+mean and variance follow from the claim itself.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from intact.numerics.profiles import Profile
 
 ALPHA = 0.01
 BLOCK = 16
-"""Tokens whose scores are kept as one mean, and the fewest that are judged."""
+"""Number of tokens whose scores are averaged, and the minimum number to judge."""
 SHIFT = 0.02
-"""Nats by which an engine's own noise shifts the mean surprise of honest tokens, as a standard deviation, and"""
+"""Standard deviation, in nats, of the shift of honest tokens' mean surprise caused by an engine's own noise."""
 EXCESS = 1.3
-"""by how much their variance exceeds the claim's: neighbours in a text have something in common (docs/audit.md)."""
+"""Ratio of the variance of honest surprises to the claim's, because neighbouring tokens are correlated (docs/audit.md).
+"""
 LEAST_CLIP: Mapping[Kind, float] = {"greedy": 0.5, "gumbel": 0.5, "inverse": 0.1, "logprobs": 0.5}
-"""Clips are the 99.9th percentile of honest scores, but never less than this: an exact engine's are all 0."""
+"""Lower limits of clips; a clip is the 99.9th percentile of honest scores, but an exact engine's scores are all 0."""
 
 Verdict = Literal["consistent", "suspicious"]
 
@@ -45,11 +46,11 @@ class Honest:
     Attributes
     ----------
     engine, model, profile, kind
-        Who wrote what, and how it was scored.
+        The engine and model that wrote the logs, and how they were scored.
     clip
-        Higher scores count as this.
+        Upper limit applied to scores.
     blocks
-        For each response the means of its clipped scores over `BLOCK` tokens each.
+        For each response, the means of its clipped scores over `BLOCK` tokens each.
     """
 
     engine: str
@@ -61,11 +62,11 @@ class Honest:
 
     @property
     def mean(self) -> float:
-        """Of all blocks."""
+        """The mean over all blocks."""
         return float(np.mean(np.concatenate(self.blocks)))
 
     def tail(self, score: float, tokens: int) -> float:
-        """Return the probability that an honest log of so many tokens has a mean score of at least this.
+        """Return the probability that an honest log of `tokens` tokens has a mean score of at least `score`.
 
         Raises
         ------
@@ -80,10 +81,10 @@ class Honest:
 
 @lru_cache(maxsize=64)
 def _counted(blocks: tuple[tuple[float, ...], ...], clip: float) -> tuple[float, int, float]:
-    """Sum of honest scores, its tokens, and the unit that makes it a count.
+    """Return the sum of honest scores, their number of tokens, and the unit that turns the sum into a count.
 
-    The unit is the variance of responses' sums over the sum, at the upper 95% limit of that variance. One token at the
-    clip is added, so that an engine which never differed may differ once.
+    The unit is the variance of the responses' sums divided by the sum, at the upper 95% limit of that variance. One
+    token at the clip is added, so that an engine that never differed may differ once.
     """
     sums = BLOCK * np.array([sum(several) for several in blocks])
     lengths = BLOCK * np.array([len(several) for several in blocks])
@@ -103,7 +104,7 @@ def scipy_special() -> Any:
 
 
 def in_blocks(scores: Iterable[float], clip: float) -> tuple[float, ...]:
-    """Means over whole blocks of clipped scores."""
+    """Return the means of clipped scores over whole blocks."""
     clipped = np.minimum(np.array(list(scores)), clip)
     whole = len(clipped) // BLOCK
     return tuple(round(float(mean), 6) for mean in clipped[: whole * BLOCK].reshape(whole, BLOCK).mean(axis=1))
@@ -142,7 +143,7 @@ def values_of(scored: Iterable[Scored], kind: Kind) -> Iterable[list[float]]:
 
 @cache
 def measured() -> tuple[Honest, ...]:
-    """Return the honest logs that benchmarks/audit.py measured."""
+    """Return the honest logs measured by benchmarks/audit.py."""
     text = files("intact.measure.audit").joinpath("honest.json").read_text("utf-8")
     return tuple(
         Honest(**{**entry, "blocks": tuple(map(tuple, entry["blocks"]))}) for entry in json.loads(text)["honest"]
@@ -150,7 +151,10 @@ def measured() -> tuple[Honest, ...]:
 
 
 def comparable(kind: Kind, engine: str, profile: Profile) -> tuple[Honest, ...]:
-    """Return what was measured of an engine, or else of any: under the profile, or under int8, which is noisier."""
+    """Return the measurements of an engine, or of any engine if there are none: under the profile, or else under int8.
+
+    The profile int8 is noisier than others.
+    """
     some = [honest for honest in measured() if honest.kind == kind and honest.profile in (profile, "int8")]
     own = [honest for honest in some if honest.engine == family(engine)]
     return tuple([honest for honest in own if honest.profile == profile] or own or some)
@@ -163,15 +167,15 @@ class AuditFinding:
     Attributes
     ----------
     score
-        Mean of the tokens' clipped scores; of surprises their mean.
+        Mean of the tokens' clipped scores, or mean surprise.
     honest
-        What honest logs score, or 0, which is the mean of honest surprises.
+        Mean score of honest logs, or 0, the mean of honest surprises.
     p
-        How often an honest log would score so high (a surprise: so far from 0).
+        Probability that an honest log scores this high (for surprises: this far from 0).
     matches
-        The share of tokens that are the expected one, or None where no draw is known.
+        Share of tokens equal to the expected one, or None if no draw is known.
     against
-        What it was compared with, in words.
+        The basis of comparison, in words.
     """
 
     kind: Kind
@@ -186,7 +190,7 @@ class AuditFinding:
 
 @dataclass(frozen=True)
 class Unjudged:
-    """Evidence of a kind that a log has and that decided nothing, and why."""
+    """A kind of evidence in a log that did not contribute to the verdict, with the reason."""
 
     kind: Kind
     tokens: int
@@ -200,7 +204,7 @@ class AuditReport:
     Attributes
     ----------
     unjudged
-        What had no part in the verdict.
+        Evidence that did not contribute to the verdict.
     alpha
         Probability of calling an honest log suspicious, over all findings.
     """
@@ -210,12 +214,12 @@ class AuditReport:
     unjudged: tuple[Unjudged, ...] = ()
 
     def suspicious(self, finding: AuditFinding) -> bool:
-        """Return true if one finding alone makes the log suspicious (Bonferroni)."""
+        """Return true if a single finding makes the log suspicious (Bonferroni)."""
         return finding.p < self.alpha / len(self.findings)
 
     @property
     def verdict(self) -> Verdict:
-        """Suspicious if any finding is."""
+        """``suspicious`` if any finding is, else ``consistent``."""
         return "suspicious" if any(map(self.suspicious, self.findings)) else "consistent"
 
 
@@ -227,8 +231,8 @@ def judge(
     Parameters
     ----------
     honest
-        Honest logs to compare with; those that were measured stand for a kind of evidence that they lack. Of several
-        the one that is kindest decides.
+        Honest logs to compare with; for kinds of evidence that they lack, measured ones are used. If there are several,
+        the most lenient one decides.
 
     Raises
     ------
@@ -298,7 +302,7 @@ def _surprise(scored: Sequence[Scored], responses: int, count: int) -> AuditFind
 
 
 def surprise_tail(total: float, variance: float, tokens: int) -> float:
-    """Return the probability that an honest log's surprises add up to something as far from 0."""
+    """Return the probability that an honest log's surprises have a sum this far from 0."""
     spread = EXCESS * variance + (SHIFT * tokens) ** 2
     return math.erfc(abs(total) / math.sqrt(2 * spread))
 

@@ -1,4 +1,4 @@
-"""Find where two answers diverge, and explain it by a model's logits there."""
+"""Find where two answers diverge, and explain the divergence by a model's logits."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from intact.measure.audit.runs import AnswerRecord
 from intact.measure.audit.scores import log_probability
 
 NEAR_TIE = 0.25
-"""Logits: engines that are not exact differ by about so much (docs/audit.md)."""
+"""In logits: the typical difference between engines that are not exact (docs/audit.md)."""
 
 
 @dataclass(frozen=True)
 class Parting:
-    """Two runs side by side.
+    """A comparison of two runs.
 
     Attributes
     ----------
     a, b
         The runs.
     unit
-        What is counted: tokens, or characters where a run has no tokens.
+        The unit of comparison: tokens, or characters if a run has no tokens.
     common
-        How many of them are equal from the beginning.
+        Length of the common prefix.
     equal
-        Whether all are.
+        If true, the runs are equal throughout.
     prompts
-        Whether the prompts are known to differ ('differ'), to be the same ('same'), or neither ('unknown').
+        Relation of the prompts: 'differ', 'same' or 'unknown'.
     settings
-        What else the files say differently: name, a's value, b's value.
+        Other differences stated in the files: name, a's value, b's value.
     off
-        The largest distance of log-probabilities over the common tokens, in nats, and the first place where it is not
-        0; None where a run has none.
+        Largest difference of log-probabilities over the common tokens, in nats, and the first place where it is not 0;
+        None if a run has no log-probabilities.
     """
 
     a: AnswerRecord
@@ -53,7 +53,7 @@ class Parting:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A token at the place where runs part: its logit and probability (temperature 1) and rank, 0 for the likeliest."""
+    """A token at the place where runs diverge: its logit, probability (temperature 1) and rank, 0 for the likeliest."""
 
     token: int
     logit: float
@@ -70,11 +70,11 @@ class Explanation:
     top
         The likeliest tokens.
     a, b
-        The runs' own tokens; None where one has ended.
+        The runs' own tokens; None for a run that has ended.
     gap
-        How far apart the logits of the two are, or None.
+        Difference between the logits of the two, or None.
     near_tie
-        Whether that is less than `NEAR_TIE`.
+        If true, the gap is less than `NEAR_TIE`.
     """
 
     top: tuple[Candidate, ...]
@@ -85,13 +85,13 @@ class Explanation:
 
 
 def compare(a: AnswerRecord, b: AnswerRecord) -> Parting:
-    """Find where two runs part."""
+    """Find where two runs diverge."""
     if a.tokens is not None and b.tokens is not None:
         unit, one, other = "tokens", list[Any](a.tokens), list[Any](b.tokens)
     elif a.text is not None and b.text is not None:
         unit, one, other = "characters", list(a.text), list(b.text)
     else:
-        raise LogError(f"{a.where} and {b.where} have nothing in common: one has tokens only, the other text only")
+        raise LogError(f"{a.where} and {b.where} cannot be compared: one has only tokens, the other only text")
     common = next((i for i, (x, y) in enumerate(zip(one, other, strict=False)) if x != y), min(len(one), len(other)))
     prompts = "unknown" if None in (a.prompt, b.prompt) or type(a.prompt) is not type(b.prompt) else ""
     prompts = prompts or ("same" if a.prompt == b.prompt else "differ")
@@ -117,12 +117,12 @@ def _off(a: AnswerRecord, b: AnswerRecord, common: int) -> tuple[float, int | No
 
 
 def explain(model: Model, prompt: Sequence[int], parting: Parting, top: int = 5) -> Explanation:
-    """Compute the logits at the place where two runs part.
+    """Compute the logits at the place where two runs diverge.
 
     Parameters
     ----------
     prompt
-        Token ids of the prompt that both had.
+        Token ids of the prompt that both runs share.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def explain(model: Model, prompt: Sequence[int], parting: Parting, top: int = 5)
             f"a token lies beyond the model's vocabulary of {vocabulary}: it was made with another tokenizer"
         )
     if len(text) > model.context:
-        raise LogError(f"the runs part after {len(text)} tokens, the model holds {model.context}")
+        raise LogError(f"the runs diverge after {len(text)} tokens, but the model holds {model.context}")
     row = next(output_logits(model, text, [0]))[0]
     order = np.argsort(-row, kind="stable")
     rank = {int(token): place for place, token in enumerate(order)}

@@ -1,4 +1,4 @@
-"""The distribution that an engine draws from: logits after temperature, top_k, top_p and min_p, in its order."""
+"""The distribution that an engine samples from: logits after temperature, top_k, top_p and min_p, in its own order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "vllm": ("temperature", "min_p", "top_k", "top_p"),
     "transformers": ("temperature", "top_k", "top_p", "min_p"),
 }
-"""Where the order is not known, Transformers' stands for it."""
+"""The default order of steps, that of Transformers."""
 
 
 class Distribution(NamedTuple):
@@ -26,9 +26,9 @@ class Distribution(NamedTuple):
     Attributes
     ----------
     tokens
-        Ids: by falling logit where the engine sorted them, else by id.
+        Token ids, in descending order of logits if the engine sorted them, else by id.
     logits
-        Theirs, divided by the temperature.
+        Logits of these tokens, divided by the temperature.
     """
 
     tokens: NDArray[np.int64]
@@ -36,17 +36,17 @@ class Distribution(NamedTuple):
 
     @property
     def probabilities(self) -> Floats:
-        """Softmax of the logits."""
+        """The softmax of the logits."""
         return softmax(self.logits)
 
     def place(self, token: int) -> int | None:
-        """Return a token's place, or None if it cannot be drawn."""
+        """Return the index of a token, or None if it cannot be drawn."""
         found = np.flatnonzero(self.tokens == token)
         return int(found[0]) if len(found) else None
 
 
 def softmax(logits: Floats) -> Floats:
-    """Return probabilities of logits along the last axis."""
+    """Return the softmax of logits along the last axis."""
     e = np.exp(logits - logits.max(axis=-1, keepdims=True))
     p: Floats = e / e.sum(axis=-1, keepdims=True)
     return p
@@ -58,15 +58,15 @@ def distribution(logits: NDArray[np.floating], settings: SamplerSettings, engine
     Parameters
     ----------
     logits
-        Of all tokens, (vocabulary,).
+        Logits of all tokens, (vocabulary,).
     engine
         A family (`intact.measure.audit.engines.family`).
 
     Returns
     -------
     Distribution
-        top_k keeps the k largest logits; top_p the largest ones up to the first at which their probabilities reach
-        it; min_p those of at least so much of the largest probability. Of equal logits the least id comes first.
+        top_k keeps the k largest logits; top_p the largest ones, up to the first at which the cumulative probability
+        reaches it; min_p those with at least this fraction of the largest probability. Ties go to the lowest id.
     """
     tokens = _ordered(logits, settings)
     values = logits[tokens].astype(np.float64)
@@ -81,7 +81,7 @@ def distribution(logits: NDArray[np.floating], settings: SamplerSettings, engine
         elif step == "min_p" and settings.min_p > 0:
             keep = values >= values.max() + np.log(settings.min_p)
             tokens, values = tokens[keep], values[keep]
-        # top_k was taken first: neither a temperature nor min_p changes which logits are largest
+        # top_k was applied first, so neither temperature nor min_p changes which logits are largest
     return Distribution(tokens, values)
 
 

@@ -1,11 +1,11 @@
-"""Recognise an engine by the name that a log gives it."""
+"""Recognise an engine by its name in a log."""
 
 from __future__ import annotations
 
 _NAMES = {"vllm": "vllm", "llama": "llama.cpp", "transformers": "transformers"}
-"""By what a name holds; an engine stands before the model that some write behind it (``vllm, Llama-3``)."""
+"""Families by a part of the engine's name; the engine precedes the model that some logs append (``vllm, Llama-3``)."""
 
 
 def family(engine: str) -> str:
-    """Return the engine among those whose habits are known; empty for another."""
+    """Return the family of an engine with known behaviour; empty for any other engine."""
     return next((name for part, name in _NAMES.items() if part in engine.lower()), "")

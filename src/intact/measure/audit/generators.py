@@ -1,9 +1,10 @@
-"""The random numbers that an engine's seed stands for, where they can be had again without the engine's device.
+"""Reproduce the random numbers behind an engine's seed, where this is possible without the engine's device.
 
-llama.cpp draws by the inverse distribution function: one double of `std::mt19937` a token. Transformers
+llama.cpp draws by the inverse distribution function, with one double of `std::mt19937` per token. Transformers
 (`torch.multinomial`) and vLLM (its native sampler, for requests with a seed) divide the probabilities by exponential
-noise of a `torch.Generator` and take the largest: the Gumbel-max trick. On a CPU only PyTorch itself gives that noise
-again. On an NVIDIA GPU it is Philox, a function of seed, token, and how many threads the device runs at a time.
+noise of a `torch.Generator` and take the largest: the Gumbel-max trick. On a CPU, only PyTorch itself reproduces that
+noise. On an NVIDIA GPU it is Philox, a function of the seed, the token, and the number of threads that the device runs
+at a time.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from intact._base.packages import install
 from intact.numerics.sampling import MASK32, philox4x32
 
 RANDOM_SEED = (1 << 32) - 1
-"""llama.cpp's LLAMA_DEFAULT_SEED, which stands for a seed that nobody knows."""
+"""llama.cpp's LLAMA_DEFAULT_SEED, which means that the seed is unknown."""
 
 
 def llama_uniforms(seed: int, count: int) -> NDArray[np.float64]:
-    """Return the first numbers in [0, 1) of `std::uniform_real_distribution<double>` over `std::mt19937(seed)`.
+    """Yield numbers in [0, 1) from `std::uniform_real_distribution<double>` over `std::mt19937(seed)`.
 
-    Two outputs of 32 bits a number, the first the less significant one, as libstdc++ and libc++ make it.
+    Each number takes two 32-bit outputs, the less significant one first, as in libstdc++ and libc++.
     """
     words = np.frombuffer(np.random.RandomState(seed).bytes(8 * count), "<u4").astype(np.float64)
     numbers: NDArray[np.float64] = (words[0::2] + words[1::2] * 2.0**32) / 2.0**64
@@ -33,7 +34,7 @@ def llama_uniforms(seed: int, count: int) -> NDArray[np.float64]:
 
 
 def torch_exponentials(seed: int, vocabulary: int) -> Iterator[NDArray[np.float64]]:
-    """Rows of `exponential_` on a CPU tensor, one a token, of a generator after `manual_seed(seed)`.
+    """Yield rows of `exponential_` on a CPU tensor, one per token, from a generator after `manual_seed(seed)`.
 
     Raises
     ------
@@ -53,16 +54,16 @@ def torch_exponentials(seed: int, vocabulary: int) -> Iterator[NDArray[np.float6
 
 
 def cuda_exponentials(seed: int, vocabulary: int, threads: int) -> Iterator[NDArray[np.float64]]:
-    """Rows of `exponential_` on an NVIDIA GPU: -log(u), u in (0, 1] of Philox4x32-10 (DistributionTemplates.h).
+    """Yield rows of `exponential_` on an NVIDIA GPU: -log(u), u in (0, 1] of Philox4x32-10 (DistributionTemplates.h).
 
-    The thread t of the kernel takes the subsequence t of the seed, four words at a time; the first go to the element t,
-    the next to t + threads, and so on. Each row takes so many fours more. The GPU's own logarithm is an approximation
-    in 32 bits; this one is not.
+    Thread t of the kernel takes subsequence t of the seed, four words at a time: the first word goes to element t, the
+    next to t + threads, and so on. Each row advances by the number of fours that it used. The GPU's own logarithm is a
+    32-bit approximation; this one is not.
 
     Parameters
     ----------
     threads : int
-        How many the device runs at a time: multiprocessors times threads of each, in whole blocks of 256.
+        Number of threads that the device runs at a time: multiprocessors times threads of each, in whole blocks of 256.
     """
     launched = min(threads, -(-vocabulary // 256) * 256)
     fours = -(-vocabulary // (4 * launched))

@@ -1,4 +1,4 @@
-"""Logs of responses as they come from other engines: JSON lines, read as claims that nobody has checked yet."""
+"""Read logs of responses from other engines: JSON lines, treated as unverified claims."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from intact.measure.audit.openai import flat, unfold
 from intact.measure.audit.vllm import unfold_outputs
 
 MOST_BYTES = 1 << 26
-"""Longer files are refused: a log is read whole."""
+"""Size limit of a file, because a log is read as a whole."""
 
 LEAST_TEMPERATURE = 0.001
-"""Below it a quotient of logits means nothing any more."""
+"""Lower limit of temperatures; below it, dividing logits is meaningless."""
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "typical_p": (1,),
@@ -75,7 +75,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "extra_args": ({},),
     "vllm_xargs": ({},),
 }
-"""What changes a distribution and is not recomputed here, with the values that leave it alone (beside null)."""
+"""Settings that change the distribution and are not recomputed here, with the neutral values (besides null)."""
 
 READ = """
     engine prompt_tokens prompt messages output_tokens text pieces logprobs prompt_logprobs temperature top_p top_k
@@ -87,28 +87,28 @@ IGNORED = """
     object created usage system_fingerprint service_tier timings finished request_id prompt_token_ids metrics
     return_token_ids return_tokens_as_token_ids include_stop_str_in_output stop_token_ids num_cached_tokens
 """
-"""The fields that have no part in how a token is drawn. Names of other fields are reported, since they may have one."""
+"""Fields that do not affect how a token is drawn. Names of other fields are reported, since they might."""
 
 DEVICES = ("cpu", "cuda")
 GPU_THREADS = 108 * 2048
-"""An A100's. Newer data centre GPUs run more; beyond the size of a vocabulary it makes no difference."""
+"""The number for an A100. Newer data centre GPUs run more; beyond the size of a vocabulary this makes no difference."""
 
 PromptLogprob = float | Mapping[int, float] | None
-"""An entry for a token of the prompt: a log-probability, those of several tokens, or None."""
+"""An entry for a token of the prompt: its log-probability, the log-probabilities of several tokens, or None."""
 
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """The sampler settings that a log names; settings that it does not name are off.
+    """The sampler settings that a log names; settings that it omits are off.
 
     Attributes
     ----------
     temperature
-        0 for the likeliest token.
+        0 means the likeliest token.
     top_p, top_k, min_p
-        1, 0 and 0 are off.
+        1, 0 and 0 mean off.
     seed
-        None where it is unknown.
+        None if unknown.
     """
 
     temperature: float
@@ -127,29 +127,29 @@ class LogEntry:
     where
         File and line, for messages.
     engine
-        As the log names it, in lower case; empty where it does not.
+        The engine's name in the log, in lower case; empty if missing.
     prompt
         Token ids, a text, or the messages of a conversation.
     output
         Token ids, or None.
     token_bytes
-        What each token stands for, where an endpoint gave bytes instead of ids, or None.
+        The bytes of each token, if an endpoint gave these instead of ids, or None.
     text
         The text, or None.
     logprobs
         The engine's log-probability of each token (temperature 1), or None.
     batch
-        How many responses the engine drew together.
+        Number of responses that the engine drew together.
     device
-        Whose generator drew the noise, of `DEVICES`; empty where the log does not say.
+        The device whose generator drew the noise, one of `DEVICES`; empty if the log does not say.
     gpu_threads
-        How many threads that GPU runs at a time.
+        Number of threads that this GPU runs at a time.
     prompt_logprobs
         The engine's log-probability of each token of the prompt, or None.
     stops
-        Texts at which the engine ended an answer, and cut it.
+        Stop strings, at which the engine ended and truncated an answer.
     unread
-        Names of fields that nothing here knows.
+        Names of unknown fields.
     """
 
     where: str
@@ -174,7 +174,7 @@ def read_log(path: Path) -> list[LogEntry]:
     Raises
     ------
     LogError
-        Naming the line and what in it is wrong; also if there is none.
+        If a line is invalid, naming the line and the fault, or if the log is empty.
     """
     if path.stat().st_size > MOST_BYTES:
         raise LogError(f"{path} has {path.stat().st_size:,} bytes: cut it into logs of at most {MOST_BYTES:,}")
@@ -185,7 +185,7 @@ def read_log(path: Path) -> list[LogEntry]:
 
 
 def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the objects of a file of JSON lines, each with its place."""
+    """Yield the objects of a file of JSON lines, with their locations."""
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if line.strip():
             where = f"{path}, line {number}"
@@ -193,7 +193,7 @@ def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def parse(text: bytes, where: str) -> dict[str, Any]:
-    """Read a JSON object, from text that nobody vouches for."""
+    """Parse a JSON object from untrusted text."""
     value = strict_json.parse(text, where, error=LogError)
     if not isinstance(value, dict):
         raise LogError(f"{where}: expected a JSON object, got {value!r:.40}")
@@ -201,7 +201,7 @@ def parse(text: bytes, where: str) -> dict[str, Any]:
 
 
 def entries_of(record: Mapping[str, Any], where: str) -> Iterator[LogEntry]:
-    """Yield the responses of one object: a record of the audit, an exchange with an endpoint, or vLLM's own."""
+    """Yield the responses of one object: a record of the audit's format, an endpoint's exchange, or vLLM output."""
     if "response" in record or "choices" in record:
         exchanges = unfold(record, where)
     elif "outputs" in record:
@@ -253,7 +253,7 @@ def _stops(record: Mapping[str, Any], where: str) -> tuple[str, ...]:
 
 def _settings(record: Mapping[str, Any], where: str) -> SamplerSettings:
     if record.get("temperature") is None:
-        raise LogError(f"{where}: temperature is missing: the audit needs the one that was asked for (0 for greedy)")
+        raise LogError(f"{where}: temperature is missing: the audit needs the requested value (0 for greedy)")
     temperature = _number(record, "temperature", 0.0, where, bounds=(0.0, 100.0))
     if 0 < temperature < LEAST_TEMPERATURE:
         raise LogError(f"{where}: temperature must be 0 (greedy) or at least {LEAST_TEMPERATURE}, got {temperature!r}")
@@ -321,10 +321,10 @@ def _refuse_unknown_distributions(record: Mapping[str, Any], where: str) -> None
     for name, neutral in NEUTRAL.items():
         value = record.get(name)
         if name == "do_sample" and record.get("temperature") == 0:
-            continue  # either says greedy
+            continue  # either means greedy
         if value is not None and value not in neutral:
             raise LogError(
-                f"{where}: {name} is {value!r:.40}: what it does to the distribution is not recomputed, "
+                f"{where}: {name} is {value!r:.40}: its effect on the distribution is not recomputed, "
                 "so this response cannot be audited"
             )
 
@@ -352,7 +352,7 @@ def _numbers(record: Mapping[str, Any], name: str, where: str) -> tuple[float, .
 
 
 def _log_probability(value: object, name: str, where: str) -> float:
-    """Read a number, or what vLLM has in its place: an object with the number in `logprob`."""
+    """Read a log-probability: a number, or vLLM's object with the number in `logprob`."""
     number = value.get("logprob") if isinstance(value, dict) else value
     if isinstance(number, bool) or not isinstance(number, int | float) or not -1e6 < number <= 1e-3:
         raise LogError(f"{where}: {name} must be a log-probability (nats, at most 0), got {number!r:.40}")

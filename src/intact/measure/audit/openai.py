@@ -1,4 +1,4 @@
-"""Exchanges with OpenAI-style endpoints (vLLM, llama.cpp's server, others) as records of the audit's own format."""
+"""Convert exchanges with OpenAI-style endpoints (vLLM, llama.cpp's server and others) to the audit's own format."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from intact.measure.audit.engines import family
 from intact.measure.audit.vllm import seeded, token_id
 
 _ASIDE = ("logprobs", "prompt_logprobs", "choices", "response")
-"""Fields of a request that say what to tell, not how to draw."""
+"""Fields of a request that define its content, not how tokens are drawn."""
 
 
 def unfold(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     """Return one record for each choice of an exchange.
 
-    The exchange is ``{"request": body, "response": body}`` or a response's body with the request's fields beside
-    ``choices``; a line of a batch's output, with the body inside ``response["body"]``, is understood too.
+    The exchange is ``{"request": body, "response": body}``, or a response's body with the request's fields next to
+    ``choices``. A line of a batch's output, with the body inside ``response["body"]``, is accepted too.
 
     Raises
     ------
     LogError
-        Naming what is missing or of the wrong kind.
+        If something is missing or of the wrong kind; the message names it.
     """
     response = _object(record, "response", where) if "response" in record else record
     response = _object(response, "body", where) if "body" in response and "choices" not in response else response
@@ -39,7 +39,7 @@ def unfold(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     for name in ("device", "gpu_threads"):
         if name in record:
             common[name] = record[name]
-    common |= {"engine": engine, "batch": len(choices)}  # several may have another seed each, or one generator for all
+    common |= {"engine": engine, "batch": len(choices)}  # several may have their own seeds or share a generator
     prompts = _prompts(common.pop("prompt", None), len(choices), where)
     several = len(choices) // len(prompts)
     found = []
@@ -59,14 +59,14 @@ def _prompts(given: Any, choices: int, where: str) -> list[dict[str, Any]]:
 
 
 def _prompt(response: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, Any]:
-    """Return vLLM's fields about the prompt: in the choice (completions) or next to the choices (chats)."""
+    """Return vLLM's fields about the prompt: from the choice (completions) or next to the choices (chats)."""
     names = {"prompt_token_ids": "prompt_tokens", "prompt_logprobs": "prompt_logprobs"}
     logprobs = {own: choice.get(name, response.get(name)) for name, own in names.items()}
     return {name: value for name, value in logprobs.items() if value is not None}
 
 
 def _echoed(request: Mapping[str, Any], response: Mapping[str, Any], prompts: int, where: str) -> int:
-    """Return the number of prompt tokens before those of the answer."""
+    """Return the number of prompt tokens that precede the answer's tokens."""
     if not request.get("echo"):
         return 0
     usage = response.get("usage")
@@ -90,7 +90,7 @@ def _choice(choice: Mapping[str, Any], where: str, echoed: int) -> dict[str, Any
         found["logprobs"] = [token.get("logprob") for token in names]
     elif isinstance(logprobs.get("tokens"), list) and isinstance(
         logprobs.get("token_logprobs"), list
-    ):  # the older completions
+    ):  # legacy completions
         names = [{"token": token} for token in logprobs["tokens"][echoed:]]
         found["logprobs"] = logprobs["token_logprobs"][echoed:]
     ids = [token_id(token.get("token")) for token in names]
@@ -116,7 +116,7 @@ def _bytes(token: Mapping[str, Any], where: str) -> bytes:
 
 
 def flat(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """Return a request with the fields of its `extra_body` among its own, as OpenAI's client sends them."""
+    """Merge the fields of a request's `extra_body` into the request, as OpenAI's client does."""
     extra = record.get("extra_body")
     if extra is not None and not isinstance(extra, dict):
         raise LogError(f"{where}: extra_body must be an object, got {extra!r:.40}")

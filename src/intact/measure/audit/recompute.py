@@ -1,4 +1,4 @@
-"""A log through the model: the logits behind every token of every response, and the tokens' scores."""
+"""Run a log through the model: compute the logits behind every token of every response, and the tokens' scores."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ class Scored:
     kind: Kind
     scores: tuple[TokenScore, ...]
     prompt_off: tuple[float, ...] = ()
-    """Distances of the engine's log-probabilities from ours over the prompt, where the log has them."""
+    """Differences between the engine's log-probabilities and ours over the prompt, if the log has them."""
 
 
 def read_all(model: Model, entries: Sequence[LogEntry], now: datetime | None = None) -> list[Response]:
-    """Return all responses in the model's tokens; nothing is computed before every one of them is known to fit.
+    """Convert all responses to the model's tokens; nothing is computed until all of them are known to fit.
 
     Parameters
     ----------
     now : datetime, optional
-        As of `ResponseReader`.
+        As for `ResponseReader`.
 
     Raises
     ------
     LogError
-        As `ResponseReader.response`.
+        As for `ResponseReader.response`.
     """
     reader = ResponseReader(model.tokenizer, model.program.vocabulary, model.context, now)
     return [reader.response(entry) for entry in entries]
@@ -52,13 +52,13 @@ def score(
     ignore_seed: bool = False,
     progress: Callable[[int], None] = lambda tokens: None,
 ) -> Iterator[Scored]:
-    """Score responses one after the other; call `progress` with the number of output tokens done."""
+    """Score responses one after the other; `progress` is called with the number of output tokens done."""
     for response in responses:
-        kind = kind_of(response.entry, ignore_seed or response.retokenised)  # one token more, and all draws are shifted
+        kind = kind_of(response.entry, ignore_seed or response.retokenised)  # one extra token shifts all draws
         scorer = ResponseScorer(response.entry, kind, response.output, model.program.vocabulary)
         scores: list[TokenScore] = []
         off: list[float] = []
-        claimed = response.prompt[1:] if response.prompt_logprobs else []  # nothing comes before the first
+        claimed = response.prompt[1:] if response.prompt_logprobs else []  # the first has no context
         for logits in output_logits(model, response.prompt, response.output, whole=bool(response.prompt_logprobs)):
             some = claimed[len(off) : len(off) + len(logits)]
             off += [
@@ -70,7 +70,7 @@ def score(
 
 
 def _prompt_logprob(response: Response, index: int) -> float:
-    """Return the logged log-probability of the prompt's token after the one at an index; NaN if there is none."""
+    """Return the logged log-probability of the prompt's token after the one at an index; NaN if missing."""
     given = response.prompt_logprobs[index + 1]
     return math.nan if given is None else given
 
@@ -78,10 +78,10 @@ def _prompt_logprob(response: Response, index: int) -> float:
 def output_logits(
     model: Model, prompt: Sequence[int], output: Sequence[int], *, whole: bool = False
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the logits that each output token was drawn from, teacher-forced, some rows (tokens, vocabulary) at a time.
+    """Yield the logits that each output token was drawn from, teacher-forced, in chunks of rows (tokens, vocabulary).
 
-    Each array is valid until the next is asked for. With `whole` those of the prompt's tokens, but for the first, come
-    before.
+    Each array is valid until the next one is requested. If `whole` is true, the logits of all prompt tokens except the
+    first come before.
     """
     tokens, first = [*prompt, *output][:-1], 0 if whole else len(prompt) - 1
     with model.exclusive() as engine:

@@ -15,20 +15,20 @@ from intact.receipts.document import FORMAT, Receipt
 
 @dataclass(frozen=True)
 class AnswerRecord:
-    """One answer, as far as a file tells.
+    """One answer, with whatever a file states about it.
 
     Attributes
     ----------
     where
-        File, and place in it.
+        File, and location within it.
     tokens, text
-        Either may be None, not both.
+        Either may be None, but not both.
     prompt
         Token ids, a text, messages, or None.
     logprobs
-        Of the tokens at temperature 1, in nats, or None.
+        Log-probabilities of the tokens at temperature 1, in nats, or None.
     about
-        What else names the run: temperature, seed, profile, engine and the like.
+        Other properties of the run: temperature, seed, profile, engine and the like.
     """
 
     where: str
@@ -45,7 +45,7 @@ def read_runs(path: Path) -> list[AnswerRecord]:
     Raises
     ------
     LogError
-        If it is none of the three kinds, or damaged.
+        If the file is none of the three kinds, or damaged.
     """
     if path.stat().st_size > MOST_BYTES:
         raise LogError(f"{path} has {path.stat().st_size:,} bytes: cut it into files of at most {MOST_BYTES:,}")

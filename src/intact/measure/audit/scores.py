@@ -25,18 +25,19 @@ KINDS: dict[Kind, str] = {
 
 
 class TokenScore(NamedTuple):
-    """One token.
+    """The score of one token.
 
     Attributes
     ----------
     expected
-        The token that the reference gives there, or None where the draw is unknown.
+        The token that the reference draws there, or None if the draw is unknown.
     score
-        As `KINDS` says; infinite where the token could not have been drawn, None where the draw is unknown.
+        As defined by `KINDS`; infinite if the token could not have been drawn, None if the draw is unknown.
     surprise, variance
-        How much less likely than expected it is, and the variance of that under the claim; None at temperature 0.
+        How much less likely the token is than expected, and the variance of this under the claim; None at temperature
+        0.
     off
-        Distance of the engine's log-probability from ours, or None where the log has none.
+        Difference between the engine's log-probability and ours, or None if the log has none.
     """
 
     expected: int | None
@@ -55,7 +56,9 @@ def kind_of(entry: LogEntry, ignore_seed: bool = False) -> Kind:
         return "likelihood"
     if engine == "llama.cpp" and settings.seed < RANDOM_SEED:
         return "inverse"
-    known = engine == "transformers" or (engine == "vllm" and entry.device)  # vLLM is seldom on a CPU, and must say so
+    known = engine == "transformers" or (
+        engine == "vllm" and entry.device
+    )  # vLLM rarely runs on a CPU, so the log must say so
     return "gumbel" if known and settings.seed < 1 << 63 else "likelihood"
 
 
@@ -79,7 +82,7 @@ class ResponseScorer:
             )
 
     def push(self, logits: NDArray[np.float32]) -> Iterator[TokenScore]:
-        """Score the next tokens by the logits that they were drawn from, (tokens, vocabulary)."""
+        """Score the next tokens, given the logits that they were drawn from, (tokens, vocabulary)."""
         for row in logits:
             token, place = self._output[self._place], self._place
             self._place += 1
@@ -102,7 +105,7 @@ class ResponseScorer:
 
 
 def gumbel_margin(able: Distribution, token: int, exponentials: Floats, temperature: float) -> tuple[int, float]:
-    """Return the token that the noise draws, and how far below it the claimed one is, in logits (Token-DiFR)."""
+    """Return the token that the noise selects, and the claimed token's distance below it, in logits (Token-DiFR)."""
     noisy = able.logits - np.log(exponentials[able.tokens])
     best, place = int(noisy.argmax()), able.place(token)
     margin = math.inf if place is None else temperature * float(noisy[best] - noisy[place])
@@ -110,7 +113,7 @@ def gumbel_margin(able: Distribution, token: int, exponentials: Floats, temperat
 
 
 def inverse_distance(able: Distribution, token: int, uniform: float) -> tuple[int, float]:
-    """Return the token that a number in [0, 1) draws, and its distance from the interval of the claimed one."""
+    """Return the token that a number in [0, 1) selects, and the number's distance from the claimed token's interval."""
     ends = np.cumsum(able.probabilities)
     drawn, place = min(int(np.searchsorted(ends, uniform)), len(ends) - 1), able.place(token)
     if place is None:
@@ -121,9 +124,9 @@ def inverse_distance(able: Distribution, token: int, uniform: float) -> tuple[in
 
 
 def surprise(able: Distribution, row: NDArray[np.float32], token: int, temperature: float) -> tuple[float, float]:
-    """Return how much less likely a token is than expected of one drawn from `able`: nats of mean 0; their variance.
+    """Return a token's surprise relative to a draw from `able`, in nats with mean 0, and its variance.
 
-    Likelihoods are those before any truncation, so that a token which was cut off has one too.
+    Likelihoods are taken before any truncation, so that a truncated token has one too.
     """
     scaled = row.astype(np.float64) / temperature
     low = float(scaled.max()) + math.log(float(np.exp(scaled - scaled.max()).sum()))

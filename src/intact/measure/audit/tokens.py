@@ -1,4 +1,4 @@
-"""From what a log says to token ids of the model at hand; what does not fit it cannot be audited, and says so."""
+"""Convert a log's contents to token ids of the given model, and report whatever does not fit it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Response:
     Attributes
     ----------
     entry
-        What the log said.
+        The log entry.
     prompt, output
         Token ids.
     retokenised
-        Whether the output was a text, so that its tokens may not be those that the engine drew.
+        If true, the output was a text, so that its tokens may differ from those that the engine drew.
     prompt_logprobs
-        The engine's log-probabilities of the prompt's tokens, None where it has none; empty where the log has none.
+        The engine's log-probabilities of the prompt's tokens, None for tokens without one; empty if the log has none.
     """
 
     entry: LogEntry
@@ -41,13 +41,13 @@ class ResponseReader:
     Parameters
     ----------
     tokenizer
-        The model's.
+        The model's tokenizer.
     vocabulary
-        Rows of its head; ids from here on are no tokens.
+        Number of rows of the head; larger ids are invalid.
     context
-        The most tokens of a prompt and its output.
+        Maximum number of tokens of a prompt and its output.
     now : datetime, optional
-        The time for chat templates that write the date; by default the clock's.
+        The time for chat templates that write the date; the current time by default.
     """
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: int, context: int, now: datetime | None = None) -> None:
@@ -56,12 +56,12 @@ class ResponseReader:
         self._ids: dict[bytes, int] | None = None
 
     def response(self, entry: LogEntry) -> Response:
-        """Give an entry's tokens.
+        """Convert an entry to token ids.
 
         Raises
         ------
         LogError
-            If they are beyond the vocabulary or the context, contradict the text beside them, or are no tokens at all.
+            If the tokens exceed the vocabulary or the context, contradict the entry's text, or are no tokens at all.
         """
         prompt, retokenised = self._prompt(entry), False
         if entry.output is not None:
@@ -89,7 +89,7 @@ class ResponseReader:
             elif isinstance(prompt[0], int):
                 return list(self._checked(prompt, "prompt_tokens", entry))
             else:
-                # other engines tokenize what the template wrote, whoever spelled a control token in it
+                # other engines tokenize the template's output as it is, whoever wrote a control token in it
                 conversation = ChatPrompt(prompt, now=self._now, control_tokens=True)
                 tokens = conversation.encode(self._tokenizer, self._context)
         except ParameterError as error:
@@ -112,7 +112,7 @@ class ResponseReader:
         for index, (logprob, token) in enumerate(zip(given, prompt, strict=True)):
             if isinstance(logprob, Mapping) and token not in logprob:
                 raise LogError(
-                    f"{entry.where}: prompt_logprobs[{index}] has nothing about token {token}, which stands there"
+                    f"{entry.where}: prompt_logprobs[{index}] has no entry for token {token}, which is at that place"
                 )
             found.append(logprob[token] if isinstance(logprob, Mapping) else logprob)
         return tuple(found)
@@ -133,10 +133,10 @@ class ResponseReader:
         return tokens
 
     def _compare(self, output: Sequence[int], entry: LogEntry) -> None:
-        """Hold tokens against the text beside them, which engines strip of white space and cut at stop strings.
+        """Compare tokens with the entry's text, from which engines strip white space and cut stop strings.
 
-        What they cut may go on behind the string, by the rest of its last token, or keep it. Bytes that are no whole
-        character are left out by some.
+        The cut part may continue after the stop string, with the rest of its last token, or the text may keep the
+        string. Some engines omit bytes that do not form a whole character.
         """
         if entry.text is None:
             return
@@ -154,7 +154,7 @@ class ResponseReader:
     def _piece(self, piece: bytes, index: int, entry: LogEntry) -> int:
         if self._ids is None:
             self._ids = {}
-            for token in range(self._tokenizer.size - 1, -1, -1):  # of equals the least id stays
+            for token in range(self._tokenizer.size - 1, -1, -1):  # ties keep the lowest id
                 self._ids[self._tokenizer.token_bytes(token)] = token
         found = self._ids.get(piece)
         if found is None:

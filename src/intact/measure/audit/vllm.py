@@ -1,7 +1,8 @@
-"""Read vLLM's additions to OpenAI's answers, and its own `RequestOutput`, into the audit's terms.
+"""Convert vLLM's additions to OpenAI's answers, and its own `RequestOutput`, to the audit's format.
 
-Tokens may be named `token_id:123` (`return_tokens_as_token_ids`), ids stand beside the text (`return_token_ids`), and a
-prompt's log-probabilities come as one object a token, `{"123": {"logprob": -0.5, "rank": 1, ...}}` (`prompt_logprobs`).
+Tokens may be named `token_id:123` (`return_tokens_as_token_ids`), ids accompany the text (`return_token_ids`), and a
+prompt's log-probabilities come as one object per token, `{"123": {"logprob": -0.5, "rank": 1, ...}}`
+(`prompt_logprobs`).
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from typing import Any
 from intact._base.errors import LogError
 
 LEAST_TEMPERATURE = 0.01
-"""vLLM raises lower ones to this, but for 0."""
+"""The temperature to which vLLM raises lower ones, except for 0."""
 _NAMED = re.compile(r"token_id:(\d{1,9})")
 _ASIDE = ("logprobs", "prompt_logprobs", "outputs", "sampling_params", "prompt_token_ids")
 
 
 def token_id(name: object) -> int | None:
-    """Return the id that a token's name stands for, or None if it is a text."""
+    """Return the id in a token's name, or None if the name is a text."""
     found = _NAMED.fullmatch(name) if isinstance(name, str) else None
     return int(found[1]) if found else None
 
 
 def seeded(record: Mapping[str, Any], index: int) -> dict[str, Any]:
-    """Return the fields of one of several answers to a request: the generator of each has the seed plus its index."""
+    """Return the fields for one of several answers to a request; its seed is the request's seed plus its index."""
     seed, temperature = record.get("seed"), record.get("temperature")
     changed: dict[str, Any] = {"batch": 1}
     if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0:
@@ -36,12 +37,12 @@ def seeded(record: Mapping[str, Any], index: int) -> dict[str, Any]:
 
 
 def unfold_outputs(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
-    """Return a record for each of a `RequestOutput`'s `outputs`; it has `sampling_params`, or their fields beside.
+    """Return a record for each of a `RequestOutput`'s `outputs`; `sampling_params` may be an object or flat fields.
 
     Raises
     ------
     LogError
-        Naming what is missing or of the wrong kind.
+        If something is missing or of the wrong kind; the message names it.
     """
     outputs, given = record["outputs"], record.get("sampling_params")
     if not isinstance(outputs, list) or not outputs or not all(isinstance(output, dict) for output in outputs):
@@ -67,7 +68,7 @@ def unfold_outputs(record: Mapping[str, Any], where: str) -> list[dict[str, Any]
 
 
 def _own(output: Mapping[str, Any], where: str) -> list[Any] | None:
-    """Return the log-probability of each token among those that stand at its place."""
+    """Return the log-probability of each drawn token, out of those logged for its position."""
     logprobs, tokens = output.get("logprobs"), output.get("token_ids")
     if logprobs is None or tokens is None:
         return None
@@ -79,5 +80,5 @@ def _own(output: Mapping[str, Any], where: str) -> list[Any] | None:
 def _each(logprobs: list[Any], tokens: list[Any], where: str) -> Iterator[Any]:
     for place, (several, token) in enumerate(zip(logprobs, tokens, strict=True)):
         if not isinstance(several, dict) or str(token) not in several:
-            raise LogError(f"{where}: logprobs[{place}] has nothing about token {token!r:.20}, which stands there")
+            raise LogError(f"{where}: logprobs[{place}] has no entry for token {token!r:.20}, which is at that place")
         yield several[str(token)]

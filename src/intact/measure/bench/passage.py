@@ -1,4 +1,4 @@
-"""The text that workloads read: plain prose, with another beginning each time so that no prefix cache can help."""
+"""The text that workloads read: plain prose with a different beginning each time, so that no prefix cache can help."""
 
 from __future__ import annotations
 
@@ -44,13 +44,14 @@ yourself, and tell you that the sums have to agree in the evening, whatever the 
 """
 
 STRIDE = 61
-"""Words from one beginning to the next; coprime to the number of words, so that each word comes first once."""
+"""Number of words from one beginning to the next; coprime to the number of words, so that each word comes first once.
+"""
 
 
 class Passage:
-    """A source of prompts: each begins at another word of a text and wraps round at its end.
+    """A source of prompts: each begins at another word of a text and wraps around at the end.
 
-    Once each word has come first, prompts begin with the number of rounds so far.
+    Once each word has come first, prompts begin with the number of completed rounds.
     """
 
     def __init__(self, tokenizer: Any, text: str = TEXT) -> None:
@@ -59,7 +60,7 @@ class Passage:
         self._given = 0
 
     def piece(self, count: int) -> list[int]:
-        """Return the next prompt of `count` tokens, with the BOS token where the model expects one."""
+        """Return the next prompt of `count` tokens, with the BOS token if the model expects one."""
         rounds, start = self._given // len(self._words), self._given * STRIDE % len(self._words)
         self._given += 1
         words = (self._words[start:] + self._words[:start]) * (1 + 2 * count // len(self._words))

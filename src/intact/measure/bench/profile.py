@@ -1,4 +1,4 @@
-"""Profiles of a workload: seconds in native calls and in Python, and in each operation of its steps."""
+"""Profile a workload: seconds in native calls, in Python, and in each operation of its steps."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Profile:
     title : str
         The workload's title.
     seconds : float
-        The whole run.
+        Duration of the whole run.
     calls : dict
-        Seconds within each native function.
+        Seconds in each native function.
     records : list of Record
         Operations of the steps, from a second run.
     """
@@ -46,7 +46,7 @@ class Profile:
 
 @contextmanager
 def native_calls() -> Iterator[dict[str, float]]:
-    """Yield a mapping that collects the seconds within each native function called in the block, by name."""
+    """Yield a mapping that collects the seconds spent in each native function called in the block, by name."""
     seconds: dict[str, float] = {}
     kept = [
         (place, name, function)
@@ -75,12 +75,12 @@ def _timed(function: Callable[..., Any], name: str, seconds: dict[str, float]) -
 
 
 def representative(chosen: Sequence[Workload]) -> list[Workload]:
-    """Return the last workload of each group but forks, which hardly run the model."""
+    """Return the last workload of each group except forks, which hardly run the model."""
     return list({workload.group: workload for workload in chosen if workload.group != "forks"}.values())
 
 
 def profile(model: Model, workload: Workload, passage: Passage) -> Profile:
-    """Run a workload twice: first with native calls timed, then with operations timed, which costs a little."""
+    """Run a workload twice: first with native calls timed, then with operations timed, which adds a small cost."""
     executor: Any = model.executor
     with native_calls() as calls:
         start = workloads.clock()
@@ -96,6 +96,6 @@ def profile(model: Model, workload: Workload, passage: Passage) -> Profile:
 
 
 def limits(model: Model) -> MachineLimits:
-    """Measure the arithmetic and memory rates that this machine reaches with the model's tier and threads."""
+    """Measure the arithmetic and memory rates of this machine with the model's tier and threads."""
     facts = model.info()
     return measure_limits(str(facts["tier"]), int(facts["threads"]))

@@ -1,4 +1,4 @@
-"""Replay traffic against a server that speaks OpenAI's completions, and measure what its clients see."""
+"""Replay traffic against a server with OpenAI's completions API, and measure what its clients see."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ METRICS: Final = {
     "itl": "between pieces",
     "e2el": "to the end",
 }
-"""Times of a request, in milliseconds, by the short names of vLLM's benchmark, and in words."""
+"""Times of a request, in milliseconds, by the short names of vLLM's benchmark, with descriptions."""
 clock = time.perf_counter
 
 
 class TimedAnswer(NamedTuple):
-    """A request that was sent, and its answer as it came. Times are seconds from the start of the replay."""
+    """A request and its answer, with times in seconds from the start of the replay."""
 
     due: float
-    """When it should have been sent."""
+    """The time at which the request was due."""
     sent: float
     pieces: tuple[float, ...]
-    """When each piece of its text came."""
+    """Arrival times of the pieces of its text."""
     end: float
     input_tokens: int
-    """By the server's count; else by the file's."""
+    """As counted by the server, else as stated in the file."""
     output_tokens: int
-    """By the server's count; else the pieces."""
+    """As counted by the server, else the number of pieces."""
     error: str | None = None
 
     def metrics(self) -> dict[str, list[float]]:
-        """Return the milliseconds of `METRICS`; lists are empty where the answer was too short."""
+        """Return the milliseconds for each of `METRICS`; lists are empty if the answer was too short."""
         if not self.pieces:
             return {name: [] for name in METRICS}
         after = self.output_tokens - 1
@@ -59,21 +59,21 @@ class TimedAnswer(NamedTuple):
 
 
 class ReplayTarget(NamedTuple):
-    """A server, and how it is asked.
+    """A server, and how to send requests to it.
 
     Attributes
     ----------
     url : str
-        The address under which `/completions` lies, such as ``http://127.0.0.1:8000/v1``.
+        The base address of `/completions`, such as ``http://127.0.0.1:8000/v1``.
     model : str
-        The model's name there; empty for the first that it lists.
+        The model's name on the server; empty for the first one listed.
     ignore_eos : bool
-        Ask that an end token does not end an answer, so that it gets the length of the file. Servers that do not know
-        the option refuse it or pass it over.
+        If true, ask the server to ignore end tokens, so that answers have the file's lengths. Servers that do not know
+        the option reject or ignore it.
     seconds : float
-        A request is given up after so many.
+        Timeout of a request.
     key : str
-        The environment's variable that holds the key.
+        The environment variable that holds the API key.
     """
 
     url: str
@@ -91,23 +91,23 @@ def replay(
     block: int = BLOCK,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[TimedAnswer]:
-    """Send requests when they arrive, however many are under way, and record their answers.
+    """Send each request at its arrival time, regardless of how many are pending, and record the answers.
 
     Parameters
     ----------
     arrivals : sequence of TrafficRequest
     target : ReplayTarget
     speed : float
-        How many times as fast as the file they arrive.
+        Speed relative to the file.
     block : int
-        Tokens of a block of `hash_ids`.
+        Tokens per block of `hash_ids`.
     progress : callable
-        Called with how many requests have ended.
+        Called with the number of requests that have ended.
 
     Raises
     ------
     ParameterError
-        If the address or the speed is none.
+        If the address or the speed is invalid.
     EndpointError
         If the server does not answer at all, or has no model.
     NotInstalledError
@@ -115,7 +115,7 @@ def replay(
     """
     check_installed("replaying traffic", "httpx")
     if not 0 < speed <= 1e6:
-        raise ParameterError(f"speed is above 0 and at most 1,000,000, got {speed}")
+        raise ParameterError(f"speed must be above 0 and at most 1,000,000, got {speed}")
     return asyncio.run(_Replay(target, block).run(arrivals, speed, progress))
 
 
@@ -201,7 +201,7 @@ class _Replay:
 
 
 def _event(data: str) -> dict[str, Any] | None:
-    """Return an event of the stream; none at its end."""
+    """Parse an event of the stream; return None at its end."""
     if data.strip() == "[DONE]":
         return None
     event = json.loads(data)
@@ -211,23 +211,23 @@ def _event(data: str) -> dict[str, Any] | None:
 
 
 class Summary(NamedTuple):
-    """The figures of a replay, as clients saw it.
+    """The figures of a replay, as seen by clients.
 
     Attributes
     ----------
     requests, failed : int
     seconds : float
-        From the first request until the last answer.
+        Time from the first request to the last answer.
     late : float
-        The most milliseconds by which this program sent a request after it was due.
+        Maximum delay of this program in sending a request, in milliseconds.
     input_tokens, output_tokens : int
-        Of requests that did not fail.
+        Tokens of requests that did not fail.
     goodput : float or None
-        Requests a second that kept every promise; None if none was stated.
+        Requests per second that met every service-level objective; None if none was stated.
     milliseconds : mapping
-        For each of `METRICS` the mean and `PERCENTILES` (linear between neighbours); empty without a value.
+        The mean and `PERCENTILES` (linear between neighbours) of each of `METRICS`; empty without values.
     errors : mapping
-        How often each message came.
+        Number of occurrences of each error message.
     """
 
     requests: int
@@ -247,16 +247,16 @@ def summarize(outcomes: Sequence[TimedAnswer], promises: Mapping[str, float] | N
     Parameters
     ----------
     promises : mapping, optional
-        The most milliseconds of `ttft`, `tpot` or `e2el` that a request may take to count as kept.
+        Service-level objectives: the maximum `ttft`, `tpot` or `e2el` of a request, in milliseconds.
 
     Raises
     ------
     ParameterError
-        If a promise has another name, or there is no outcome.
+        If an objective has another name, or there are no outcomes.
     """
     check_promises(promises or {})
     if not outcomes:
-        raise ParameterError("there is no request to summarise")
+        raise ParameterError("there are no requests to summarise")
     good = [outcome for outcome in outcomes if outcome.error is None]
     found = [outcome.metrics() for outcome in good]
     seconds = max(outcome.end for outcome in outcomes) - min(outcome.sent for outcome in outcomes)
@@ -279,10 +279,10 @@ def summarize(outcomes: Sequence[TimedAnswer], promises: Mapping[str, float] | N
 
 
 def check_promises(promises: Collection[str]) -> None:
-    """Raise if a promise is about something that a request has several of, or none."""
+    """Raise ParameterError if an objective names anything but `ttft`, `tpot` or `e2el`."""
     for name in promises:
         if name not in ("ttft", "tpot", "e2el"):
-            raise ParameterError(f"goodput is about ttft, tpot or e2el, got {name!r:.40}")
+            raise ParameterError(f"goodput takes ttft, tpot or e2el, got {name!r:.40}")
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float]:

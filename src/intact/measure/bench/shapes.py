@@ -1,8 +1,8 @@
-"""Models with random weights in the shapes of well-known ones: how fast a model would be, without its file.
+"""Models with random weights in the shapes of well-known ones: measure a model's speed without its file.
 
-Speed and memory depend on shapes and formats alone, not on values. Weights come from SHAKE-128 over their tensor's name
+Speed and memory depend only on shapes and formats, not on values. Weights come from SHAKE-128 over their tensor's name
 (`intact.measure.conformance.synthetic`), so that a shape is the same model, with the same digests, everywhere. A tensor
-is made when it is needed, and only its packed form is kept.
+is generated on demand, and only its packed form is kept.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from intact.numerics.weight_formats import FLOAT_FORMATS, Bytes
 
 
 class ModelShape(NamedTuple):
-    """The hyper-parameters of a model, as its config.json has them."""
+    """The hyperparameters of a model, named as in its config.json."""
 
     architecture: str
     layers: int
@@ -40,18 +40,18 @@ class ModelShape(NamedTuple):
     vocabulary: int
     context: int
     base: float
-    """Of the rotary frequencies; long-context scaling, which costs no time, is left out."""
+    """Base of the rotary frequencies; long-context scaling is omitted, since it costs no time."""
     tied: bool
     experts: int = 0
     used: int = 0
-    """Experts of a row."""
+    """Number of experts per row."""
     expert_hidden: int = 0
     own: Mapping[str, Any] = {}
-    """Further keys of a GGUF file, without the architecture's name."""
+    """Additional keys of a GGUF file, without the architecture's name."""
 
 
 def _recurrent(heads: int, inner: int, states: int, groups: int, **more: Any) -> dict[str, Any]:
-    """Return the sizes of recurrent layers: heads, the channels of all, columns of a state, groups."""
+    """Return the sizes of recurrent layers: heads, total channels, columns of a state, groups."""
     sizes = {
         "conv_kernel": 4,
         "time_step_rank": heads,
@@ -140,30 +140,30 @@ SHAPES: Final = {
         base=5e5, tied=False,
     ),
 }  # fmt: skip
-"""Shapes by name, the smallest first."""
+"""Shapes by name, smallest first."""
 
 _MEANS: Final = {".bias": 0.0, ".ssm_a": -1.0, ".hgrn_room.weight": 0.5}
-"""Of the numbers in vectors that are no gains, by the ends of their names."""
+"""Means of the numbers in vectors other than gains, by the ends of their names."""
 _CONTROLS: Final = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 _LETTERS: Final = "etaoinshrdlucmfwypvbgkjqxz"
 _EPSILON: Final = float(np.float32(1e-5))
-"""As a file holds it."""
+"""Epsilon of norms, rounded to float32 as in a file."""
 
 
 def _byte_spellings() -> list[str]:
-    """Return how byte-level BPE spells the 256 bytes (GPT-2)."""
+    """Return the characters with which byte-level BPE represents the 256 bytes (GPT-2)."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = iter(range(256, 512))
     return [chr(b) if b in plain else chr(next(others)) for b in range(256)]
 
 
 def tokenizer_metadata(vocabulary: int) -> dict[str, Any]:
-    """Return a byte-level tokenizer: three control tokens, 256 bytes, pairs of letters, and names that no text has.
+    """Return a byte-level tokenizer: three control tokens, 256 bytes, pairs of letters, and names absent from any text.
 
     Raises
     ------
     ParameterError
-        If the vocabulary has no room for the first two.
+        If the vocabulary has no room for the control tokens and bytes.
     """
     bytes_ = _byte_spellings()
     room = vocabulary - len(_CONTROLS) - len(bytes_)
@@ -184,21 +184,21 @@ def tokenizer_metadata(vocabulary: int) -> dict[str, Any]:
 
 
 def random_checkpoint(name: str, kind: str = "Q4_0", shape: ModelShape | None = None) -> Checkpoint:
-    """Return a model of a shape; its tensors are made when their data are asked for.
+    """Return a model of a given shape; its tensors are generated when their data are requested.
 
     Parameters
     ----------
     name : str
-        A key of `SHAPES`; with a shape of one's own any name.
+        A key of `SHAPES`; any name with a custom shape.
     kind : str
-        The format of all matrices, embeddings among them: one that GGUF files have (`weight_formats.FORMATS`).
+        The format of all matrices, including embeddings: one that GGUF files support (`weight_formats.FORMATS`).
     shape : ModelShape, optional
-        By default that of the name.
+        The shape with this name by default.
 
     Raises
     ------
     ParameterError
-        If there is no such shape or format, or rows are no whole number of its blocks.
+        If the shape or format does not exist, or rows are not a whole number of its blocks.
     """
     if shape is None:
         if name not in SHAPES:
@@ -217,24 +217,24 @@ def random_checkpoint(name: str, kind: str = "Q4_0", shape: ModelShape | None = 
         matrix = len(size) == 2 and not tensor.endswith(".ssm_a")
         own = kind if matrix and not tensor.endswith(".ssm_conv1d.weight") else "F32"
         if byte_length(own, size) is None:
-            raise ParameterError(f"{name}: rows of {size[-1]} values are no whole number of blocks of {kind}")
+            raise ParameterError(f"{name}: rows of {size[-1]} values are not a whole number of blocks of {kind}")
         make = partial(_matrix, tensor, own, size) if matrix else partial(_vector, tensor, size)
         tensors[tensor] = Converted(tensor, own, size, (), make=make)
     return Checkpoint(path, "gguf", metadata, tensors)
 
 
 def write_random(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a model as a GGUF file, one tensor in memory at a time.
+    """Write a model as a GGUF file, with one tensor in memory at a time.
 
     Raises
     ------
     OSError
-        If it cannot be written; nothing is left then.
+        If it cannot be written; no partial file is left.
     """
     pairs = {key: pair(key, value) for key, value in checkpoint.metadata.items()}
     stacks: dict[str, list[Tensor]] = {}
     for name, tensor in checkpoint.tensors.items():
-        parts = name.split(".")  # an expert's number stands before the last
+        parts = name.split(".")  # an expert's number precedes the last part
         of_experts = len(parts) == 5 and parts[3].isdigit()
         stacks.setdefault(".".join((*parts[:3], parts[4])) if of_experts else name, []).append(tensor)
     stored = []
@@ -275,7 +275,7 @@ def _metadata(name: str, shape: ModelShape, kind: str) -> Mapping[str, Any]:
 
 def _matrix(name: str, kind: str, shape: tuple[int, ...]) -> Bytes:
     size = shape[1] ** -0.5
-    if kind in FLOAT_FORMATS:  # drawn by rows, as their bytes take several of SHAKE's for each of theirs
+    if kind in FLOAT_FORMATS:  # drawn row by row, since each byte takes several of SHAKE's
         rows = [random_tensor(f"{name}|{i}", kind, (1, shape[1]), size) for i in range(shape[0])]
         return np.frombuffer(b"".join(rows), np.uint8).copy()
     return np.frombuffer(random_tensor(name, kind, shape, size), np.uint8).copy()

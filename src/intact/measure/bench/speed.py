@@ -1,7 +1,7 @@
-"""Measurements of speed: rounds over a list of workloads, medians with their spread.
+"""Measure speed: rounds over a list of workloads, medians with their spread.
 
-A round runs every workload once, so that a machine that slows down slows all of them; the first round warms up and is
-not counted. Each run reads another text.
+A round runs every workload once, so that a slowdown of the machine affects all of them; the first round is a warm-up
+and not counted. Each run reads another text.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class Measurement:
 
     @property
     def low(self) -> float:
-        """The least value."""
+        """The minimum of the values."""
         return min(self.values)
 
     @property
     def high(self) -> float:
-        """The greatest value."""
+        """The maximum of the values."""
         return max(self.values)
 
 
@@ -63,17 +63,17 @@ def choose(only: Sequence[str] | None, context: int) -> tuple[list[Workload], li
     Raises
     ------
     ParameterError
-        If there is no such group, or the context has room for none of them.
+        If a group does not exist, or the context has no room for any workload.
     """
     wanted = list(GROUPS) if only is None else list(only)
     for group in wanted:
         if group not in GROUPS:
-            raise ParameterError(f"there is no workload {group!r}: it is one of {', '.join(GROUPS)}")
+            raise ParameterError(f"there is no workload {group!r}: expected one of {', '.join(GROUPS)}")
     chosen = [workload for group in GROUPS if group in wanted for workload in GROUPS[group]]
     fitting = [workload for workload in chosen if workload.positions <= context]
     if not fitting:
         least = min(workload.positions for workload in chosen)
-        raise ParameterError(f"the context of {context} tokens is too short: the least workload takes {least}")
+        raise ParameterError(f"the context of {context} tokens is too short: the smallest workload takes {least}")
     return fitting, [workload for workload in chosen if workload.positions > context]
 
 
@@ -89,7 +89,7 @@ def measure(
     Parameters
     ----------
     repeats : int
-        Rounds that count; one more warms up before them.
+        Number of rounds, in addition to one warm-up round.
     progress : callable
         Called before each run with the number of runs done and the next workload.
     passage : Passage, optional

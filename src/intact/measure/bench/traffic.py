@@ -1,9 +1,9 @@
-"""Traffic: when requests arrive at a server and how long they are; read from logs, made from a stated law, written.
+"""Traffic: when requests arrive at a server and how long they are; read from logs, drawn from a given law, and written.
 
-A file has a JSON object a line, as the traces of Mooncake (Qin et al., arXiv 2407.00079) and the programs that replay
-them have it: `timestamp` in milliseconds, `input_length` and `output_length` in tokens, and, if it is known which
-prompts begin alike, `hash_ids`: a number for each block of the prompt that depends on all that stands before it.
-CSV files of Azure's LLM inference traces and of BurstGPT are read too.
+A file has one JSON object per line, in the format of Mooncake's traces (Qin et al., arXiv 2407.00079) and of programs
+that replay them: `timestamp` in milliseconds, `input_length` and `output_length` in tokens and, if shared prefixes of
+prompts are known, `hash_ids`: a number for each block of the prompt that depends on everything before it. CSV files of
+Azure's LLM inference traces and of BurstGPT can be read too.
 """
 
 from __future__ import annotations
@@ -23,42 +23,42 @@ from intact._base.files import read_text, write_whole
 from intact._base.strict_json import is_double
 
 BLOCK: Final = 512
-"""Tokens of a block of `hash_ids`, as Mooncake's traces have it."""
+"""Tokens per block of `hash_ids`, as in Mooncake's traces."""
 LONGEST: Final = 1 << 20
-"""The most tokens of a prompt or of an answer."""
+"""Maximum number of tokens of a prompt or an answer."""
 MOST: Final = 1 << 20
-"""The most requests of a file."""
+"""Maximum number of requests in a file."""
 _COMMON: Final = (
     "the of and to in is that for it as was with on be by at this are from or have an not which one but all were can "
     "we has more when if their out so up about time than no other been who some into only do two new would also may "
     "these first after any people year way"
 )
 WORDS: Final = tuple(_COMMON.split())
-"""Words that vocabularies hold as one token each, with the blank before it."""
+"""Words that are single tokens in most vocabularies, with the preceding space."""
 _CSV: Final = {
     ("TIMESTAMP", "ContextTokens", "GeneratedTokens"): 1.0,
     ("Timestamp", "Request tokens", "Response tokens"): 1000.0,
 }
-"""Names of the columns, and milliseconds in a unit of the first where it is a number."""
+"""Names of the columns, with the unit of the first in milliseconds if it is a number."""
 
 
 class TrafficRequest(NamedTuple):
-    """A request of a file of traffic."""
+    """A request in a traffic file."""
 
     timestamp: float
-    """Milliseconds."""
+    """Arrival time in milliseconds."""
     input_length: int
     output_length: int
     hash_ids: tuple[int, ...] = ()
-    """A number for each block of the prompt; empty if nothing is known of it."""
+    """A number for each block of the prompt; empty if unknown."""
 
     def text(self, number: int, block: int = BLOCK) -> str:
-        """Return a prompt of about `input_length` tokens: a word a token, blocks of one number alike.
+        """Return a prompt of about `input_length` tokens: one word per token, with equal text for equal block numbers.
 
         Parameters
         ----------
         number : int
-            The request's place in the file; without `hash_ids` no two requests begin alike.
+            The request's index in the file; without `hash_ids` no two requests share a prefix.
         """
         words: list[str] = []
         for place, first in enumerate(range(0, self.input_length, block)):
@@ -70,13 +70,13 @@ class TrafficRequest(NamedTuple):
 
 
 def read_traffic(path: Path) -> list[TrafficRequest]:
-    """Read a file of traffic: JSON lines, or CSV of Azure or BurstGPT; times begin at 0.
+    """Read a traffic file: JSON lines, or CSV of Azure or BurstGPT; times are shifted to begin at 0.
 
     Raises
     ------
     FormatError
-        If a line is none, a time goes back, or a length is not from 1 to 2^20 (of an answer: from 0); the message names
-        the line. Requests that wrote nothing are left out.
+        If a line is invalid, a time decreases, or a length is not from 1 to 2^20 (of an answer: from 0); the message
+        names the line. Requests without output are skipped.
     """
     text = read_text(path)
     lines = _json_lines(text, path) if text.lstrip()[:1] == "{" else _csv_lines(text, path)
@@ -84,7 +84,7 @@ def read_traffic(path: Path) -> list[TrafficRequest]:
     begin = last = None
     for line, found in lines:
         if len(arrivals) == MOST:
-            raise FormatError(f"{path}, line {line}: a file has at most {MOST:,} requests")
+            raise FormatError(f"{path}, line {line}: a file can have at most {MOST:,} requests")
         begin = found.timestamp if begin is None else begin
         if last is not None and found.timestamp < last:
             raise FormatError(f"{path}, line {line}: it arrives before the line above; sort the file by time")
@@ -92,7 +92,7 @@ def read_traffic(path: Path) -> list[TrafficRequest]:
         if found.output_length:
             arrivals.append(found._replace(timestamp=found.timestamp - begin))
     if not arrivals:
-        raise FormatError(f"{path} has no request")
+        raise FormatError(f"{path} has no requests")
     return arrivals
 
 
@@ -131,14 +131,14 @@ def _csv_lines(text: str, path: Path) -> Iterator[tuple[int, TrafficRequest]]:
     try:
         yield from _csv_rows(csv.DictReader(io.StringIO(text)), path)
     except csv.Error as error:
-        raise FormatError(f"{path} is no CSV: {error}") from None
+        raise FormatError(f"{path} is not CSV: {error}") from None
 
 
 def _csv_rows(table: csv.DictReader[str], path: Path) -> Iterator[tuple[int, TrafficRequest]]:
     names = next((names for names in _CSV if set(names) <= set(table.fieldnames or ())), None)
     if names is None:
         raise FormatError(
-            f"{path} is no file of traffic: expected JSON lines with timestamp, input_length and output_length, or CSV "
+            f"{path} is not a traffic file: expected JSON lines with timestamp, input_length and output_length, or CSV "
             f"with the columns {' or '.join(', '.join(names) for names in _CSV)}"
         )
     for row in table:
@@ -155,14 +155,14 @@ def _milliseconds(text: str, unit: float) -> float:
     try:
         return float(text) * unit
     except ValueError:
-        # Azure writes seven digits of a second's fraction, of which fromisoformat reads six
+        # Azure writes seven digits of fractional seconds, but fromisoformat reads only six
         head, _, fraction = text.strip().partition(".")
         digits = fraction.partition("+")[0]
         return datetime.fromisoformat(head + "+00:00").timestamp() * 1000 + float(f"0.{digits or 0}") * 1000
 
 
 def write_traffic(path: Path, arrivals: Iterable[TrafficRequest]) -> None:
-    """Write a file of traffic, as JSON lines."""
+    """Write a traffic file as JSON lines."""
     write_whole(path, (json.dumps(_row(arrival)) + "\n" for arrival in arrivals))
 
 
@@ -172,26 +172,26 @@ def _row(arrival: TrafficRequest) -> dict[str, Any]:
 
 
 class TrafficLaw(NamedTuple):
-    """The law from which traffic is made.
+    """The law from which traffic is drawn.
 
     Attributes
     ----------
     requests : int
     request_rate : float
-        Requests a second, in the mean.
+        Mean number of requests per second.
     burstiness : float
-        The shape of the gamma law of the gaps between requests, as vLLM's `--burstiness`: 1 is a Poisson process,
-        less comes in bursts, more is more even.
+        Shape of the gamma distribution of the gaps between requests, as in vLLM's `--burstiness`: 1 is a Poisson
+        process, lower values are burstier, higher values more even.
     input_len, output_len : int
-        The median of prompts and of answers, in tokens.
+        Median length of prompts and of answers, in tokens.
     spread : float
-        The standard deviation of the logarithm of lengths (log-normal, cut off at 8 times the median); 0 has all alike.
+        Standard deviation of the logarithm of lengths (log-normal, cut off at 8 times the median); 0 makes all equal.
     prefixes : int
-        How many beginnings prompts share, each as likely; 0 for none.
+        Number of equally likely prefixes that prompts share; 0 for none.
     prefix_blocks : int
-        Blocks of such a beginning, ahead of what `input_len` counts.
+        Blocks of a shared prefix, in addition to `input_len`.
     block : int
-        Tokens of a block.
+        Tokens per block.
     seed : int
     """
 
@@ -245,6 +245,8 @@ def _check(law: TrafficLaw) -> None:
     ):  # fmt: skip
         value = getattr(law, name)
         if not least <= value <= most:
-            raise ParameterError(f"{name} is from {least:,} to {most:,}, got {value}")
+            raise ParameterError(f"{name} must be from {least:,} to {most:,}, got {value}")
     if law.prefixes and law.prefix_blocks * law.block > LONGEST // 2:
-        raise ParameterError(f"a beginning has at most {LONGEST // 2:,} tokens, got {law.prefix_blocks * law.block:,}")
+        raise ParameterError(
+            f"a shared prefix can have at most {LONGEST // 2:,} tokens, got {law.prefix_blocks * law.block:,}"
+        )

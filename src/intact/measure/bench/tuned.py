@@ -1,7 +1,7 @@
-"""Settings that `intact tune` found, for each model of this machine: speed alone depends on them, never a bit.
+"""Settings found by `intact tune` for each model on this machine; they affect only speed, never the results.
 
-They stand in ``$XDG_CONFIG_HOME/intact/tuned.json``, by default ``~/.config/intact/tuned.json``. What was found on
-another machine, or for a file that has since been written to, moved or replaced (`state_of`), is not used.
+They are stored in ``$XDG_CONFIG_HOME/intact/tuned.json``, by default ``~/.config/intact/tuned.json``. Settings found on
+another machine, or for a file that has since been modified, moved or replaced (`state_of`), are not used.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from intact.checkpoints.catalogue.measured import state_of
 
 VERSION: Final = 2
 OFF: Final = "INTACT_TUNED"
-"""The environment variable that has these settings ignored if it is `off`."""
+"""The environment variable that disables these settings if it is `off`."""
 _LONGEST: Final = 1 << 20
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings that are tuned.
+    """The tuned settings.
 
     Attributes
     ----------
     threads : int
-        Threads of a step.
+        Threads per step.
     rows, chunk : int
-        Limits on the rows of a step, and on those that one prompt has of it.
+        Maximum number of rows per step, and of rows that one prompt takes of it.
     drafter : str
-        Its name, or `off`.
+        Name of the drafter, or `off`.
     """
 
     threads: int
@@ -49,12 +49,12 @@ class Settings:
 
 
 def tuned_file() -> Path:
-    """Return the path of the file, there or not."""
+    """Return the path of the file, which may not exist."""
     return aliases_file().with_name("tuned.json")
 
 
 def machine() -> dict[str, Any]:
-    """Return what settings depend on: the processor's name, and the number of those that may be used."""
+    """Return what settings depend on: the processor's name, and the number of processors that may be used."""
     return {"processor": _processor(), "processors": processors()}
 
 
@@ -68,12 +68,12 @@ def _processor() -> str:
 
 
 def _state(path: Path) -> str | None:
-    # of a file that changed a moment ago too: settings that do not suit it cost time alone
+    # accept a recently changed file too: unsuitable settings only cost time
     return state_of(path.resolve(), settled=False)
 
 
 def find_settings(path: Path) -> Settings | None:
-    """Return the settings that were found for a model on this machine; None if there are none, or they are off.
+    """Return the settings found for a model on this machine, or None if there are none or they are disabled.
 
     Raises
     ------
@@ -98,9 +98,9 @@ def find_settings(path: Path) -> Settings | None:
 def load_arguments(
     path: Path, *, threads: int | None = None, drafter: str | None = None, draft_model: Path | None = None
 ) -> dict[str, Any]:
-    """Return arguments of `intact.load`: those given, and where there are none what was found for the model.
+    """Return arguments of `intact.load`: the given ones, completed by the settings found for the model.
 
-    A draft model is a drafter too; INTACT_THREADS stands for `threads`.
+    A draft model counts as a drafter too, and INTACT_THREADS as `threads`.
     """
     given = {"threads": threads, "drafter": drafter, "draft_model": draft_model}
     given = {name: value for name, value in given.items() if value is not None}
@@ -116,9 +116,9 @@ def load_arguments(
 
 
 def save_settings(path: Path, settings: Settings, record: Mapping[str, Any]) -> Path:
-    """Write settings for a model, with a record of how they were found; return the file's path.
+    """Save settings for a model, with a record of how they were found; return the file's path.
 
-    What stands there of another machine is dropped.
+    Settings of other machines are dropped from the file.
     """
     file = tuned_file()
     found = _read(file)
@@ -132,7 +132,7 @@ def save_settings(path: Path, settings: Settings, record: Mapping[str, Any]) -> 
 
 
 def forget_settings(path: Path) -> bool:
-    """Drop what was found for a model; return whether there was something."""
+    """Delete the settings of a model; return true if there were any."""
     file = tuned_file()
     found = _read(file)
     models = found.get("models")

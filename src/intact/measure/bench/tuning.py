@@ -1,8 +1,9 @@
-"""Tuning for speed: the settings of the engine that are fastest for a workload on this machine. No bit depends on them.
+"""Tune for speed: find the fastest engine settings for a workload on this machine. They never affect the results.
 
 Candidates come from Optuna's tree-structured Parzen estimator (Bergstra et al. 2011; Akiba et al. 2019, arXiv
-1907.10902). Each is timed against the defaults in alternating turns, so that a machine that slows down slows both, and
-no longer than its interval needs. The best is timed once more by itself: of many candidates the luckiest looks best.
+1907.10902). Each is timed against the defaults in alternating turns, so that a slowdown of the machine affects both,
+and no longer than its interval needs. The best is timed again separately, because the luckiest of many candidates looks
+best.
 """
 
 from __future__ import annotations
@@ -33,27 +34,27 @@ ROWS: Final = (64, 128, 256, 512, 1024, 2048)
 CHUNKS: Final = (32, 64, 128, 256, 512, 1024)
 LEVEL: Final = 0.95
 FEWEST: Final = 3
-"""Turns before a candidate may be given up."""
+"""Minimum number of turns before a candidate may be abandoned."""
 TURNS, FINAL_TURNS = 7, 15
-"""The most turns of a candidate, and of the best one by itself."""
+"""Maximum number of turns of a candidate, and of the final measurement of the best one."""
 SEARCH_SHARE: Final = 0.75
-"""The part of the time that candidates have; the rest is for the best of them."""
+"""Fraction of the time for candidates; the rest is for the best of them."""
 CLOSE: Final = 0.01
-"""The half width of an interval of ratios that is narrow enough."""
+"""Half-width at which an interval of ratios is narrow enough."""
 clock = time.perf_counter
 
 
 class TuneWorkload(NamedTuple):
-    """The work that the settings are to be fast at.
+    """The workload to tune for.
 
     Attributes
     ----------
     prompt, answer : int
-        Tokens of each prompt, and of each answer.
+        Tokens per prompt and per answer.
     samples : int
-        Answers to each prompt.
+        Answers per prompt.
     clients : int
-        Prompts at a time.
+        Number of concurrent prompts.
     """
 
     prompt: int = 256
@@ -69,7 +70,7 @@ class TuneWorkload(NamedTuple):
             )
 
     def run(self, model: Model, passage: Passage) -> float:
-        """Run it once, on prompts that nobody has read before; return the tokens of answers a second."""
+        """Run it once, on prompts that have not been used before; return the answers' tokens per second."""
         prompts = [passage.piece(self.prompt) for _ in range(self.clients)]
         sampled = {"temperature": 1.0, "n": self.samples} if self.samples > 1 else {}
         start = clock()
@@ -79,7 +80,7 @@ class TuneWorkload(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """A number of times as fast, with the interval at 95%, of so many turns."""
+    """A speed ratio with its 95% interval and its number of turns."""
 
     value: float
     low: float
@@ -89,7 +90,7 @@ class Ratio(NamedTuple):
 
 @dataclass(frozen=True)
 class TimedSettings:
-    """One candidate, and how fast it was beside the defaults."""
+    """One candidate, with its speed relative to the defaults."""
 
     settings: Settings
     ratio: Ratio
@@ -102,9 +103,9 @@ class Tuning:
     Attributes
     ----------
     best : Settings
-        The fastest of the candidates, timed again: `ratio`; the defaults where none was faster.
+        The fastest candidate, with `ratio` from the final measurement; the defaults if none was faster.
     gained : bool
-        True if the interval of its ratio lies above 1.
+        If true, the interval of its ratio lies above 1.
     """
 
     workload: TuneWorkload
@@ -116,15 +117,15 @@ class Tuning:
 
     @property
     def gained(self) -> bool:
-        """True if the best is faster than the defaults, beyond what chance explains."""
+        """If true, the best settings are faster than the defaults, beyond chance."""
         return self.best != self.defaults and self.ratio.low > 1
 
     def to_record(self) -> dict[str, Any]:
-        """Return what is kept beside the settings: for what they were found, and how much they gain."""
+        """Return the record stored with the settings: what they were found for, and how much they gain."""
         return {"workload": self.workload._asdict(), "ratio": self.ratio._asdict()}
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the result as JSON values."""
         return {
             "workload": self.workload._asdict(),
             "defaults": asdict(self.defaults),
@@ -137,7 +138,7 @@ class Tuning:
 
 
 def ratio_of(pairs: Sequence[tuple[float, float]]) -> Ratio:
-    """Return the geometric mean of rates (candidate, default) of turns, with Student's interval of the logarithms."""
+    """Return the geometric mean ratio of paired rates (candidate, default), with Student's interval of logarithms."""
     logs = [math.log(candidate / default) for candidate, default in pairs]
     mean = statistics.fmean(logs)
     half = math.inf
@@ -153,10 +154,10 @@ def compare(
     stop: bool = True,
     until: float = math.inf,
 ) -> Ratio:
-    """Time two against each other in alternating turns, at most so many.
+    """Time two alternatives in alternating turns, up to a maximum number.
 
-    If `stop` is true, it ends when the interval is narrow, or lies below 1. After `until`, by the clock, there are no
-    more turns than an interval needs.
+    If `stop` is true, stop once the interval is narrow or lies below 1. After the time `until`, only as many turns are
+    run as an interval needs.
     """
     pairs: list[tuple[float, float]] = []
     while len(pairs) < most:
@@ -175,7 +176,7 @@ def compare(
 
 
 class _Bench:
-    """Models with the settings of candidates: one copy of the weights for the defaults' threads, one for others'."""
+    """Models with the settings of candidates: one copy of the weights for the default threads, one for others."""
 
     def __init__(self, path: Path, workload: TuneWorkload, cache_bytes: int | None) -> None:
         self._path, self._workload, self._cache_bytes = path, workload, cache_bytes
@@ -191,7 +192,7 @@ class _Bench:
     def rate(self, settings: Settings) -> Callable[[], float]:
         """Return a function that runs the workload once with some settings."""
         model = self._with(settings)
-        self._workload.run(model, self._passage)  # drafters learn, and memory is taken
+        self._workload.run(model, self._passage)  # warms up drafters and memory
         return lambda: self._workload.run(model, self._passage)
 
     def _with(self, settings: Settings) -> Model:
@@ -210,7 +211,7 @@ class _Bench:
             chunk=settings.chunk,
             rows=settings.rows,
             cache_bytes=self._cache_bytes,
-            prefix_cache=False,  # engines take turns at the executor's pages
+            prefix_cache=False,  # engines share the executor's pages in turn
             drafting=drafting,
         )
         return Model(base.checkpoint, program, base.tokenizer, engine)
@@ -246,12 +247,12 @@ def tune(
     Parameters
     ----------
     trials : int
-        The most candidates.
+        Maximum number of candidates.
     seconds : float
-        The time that it should take. Three quarters are for candidates, the rest for turns of the best one; what has
-        begun gets as many turns as an interval needs.
+        Time budget. Three quarters are for candidates, the rest for the final measurement of the best one; a
+        measurement that has begun still gets as many turns as an interval needs.
     seed : int
-        Of the optimiser.
+        Seed of the optimiser.
     report : callable
         Called with the number of each candidate and its outcome.
 
@@ -292,7 +293,7 @@ def tune(
 
 
 def _suggest(trial: optuna.Trial, defaults: Settings) -> Settings:
-    """Return the candidate that the optimiser asks for."""
+    """Return the candidate that the optimiser suggests."""
     threads = sorted({1, *(n for n in (2, 4, 8, 16, 32, 64) if n < processors()), processors(), defaults.threads})
     return Settings(
         trial.suggest_categorical("threads", threads),

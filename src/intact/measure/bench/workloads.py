@@ -1,4 +1,4 @@
-"""The workloads of `intact bench`: a prompt, one stream, samples of one prompt, forks, a mixed load."""
+"""The workloads of `intact bench`: a prompt, one stream, samples of one prompt, forks, and a mixed load."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ clock = time.perf_counter
 
 
 class Metric(NamedTuple):
-    """One number measured in one run; `part` names it where a workload measures several."""
+    """One value measured in one run; `part` names it if a workload measures several."""
 
     part: str
     unit: str
@@ -32,18 +32,18 @@ class Metric(NamedTuple):
 
 @dataclass(frozen=True)
 class Workload:
-    """Something to run and to time.
+    """A workload to run and time.
 
     Attributes
     ----------
     group : str
         Its key in `GROUPS`.
     title : str
-        The work in words.
+        A description of the work.
     positions : int
-        The most positions that one of its sequences takes.
+        Maximum number of positions of one of its sequences.
     run : callable
-        Run it once on a model, with prompts from a passage, and return its metrics.
+        Runs it once on a model, with prompts from a passage, and returns its metrics.
     """
 
     group: str
@@ -53,7 +53,7 @@ class Workload:
 
 
 def prompt(length: int) -> Workload:
-    """Tokens per second of reading a prompt, until its first new token is known."""
+    """Measure tokens per second of reading a prompt, up to its first new token."""
 
     def run(model: Model, passage: Passage) -> list[Metric]:
         tokens = passage.piece(length)
@@ -65,7 +65,7 @@ def prompt(length: int) -> Workload:
 
 
 def stream(length: int, answer: int, draft: bool = False) -> Workload:
-    """Tokens per second of one greedy answer, from its first token to its last; the prompt is not counted."""
+    """Measure tokens per second of one greedy answer, from its first token to its last, excluding the prompt."""
 
     def run(model: Model, passage: Passage) -> list[Metric]:
         chunks = model.stream(passage.piece(length), max_tokens=answer, ignore_eos=True, draft=draft)
@@ -77,7 +77,7 @@ def stream(length: int, answer: int, draft: bool = False) -> Workload:
 
 
 def samples(count: int, length: int, answer: int) -> Workload:
-    """New tokens per second, prompt included, of samples at temperature 1 with their log-probabilities."""
+    """Measure new tokens per second, prompt included, of samples at temperature 1 with their log-probabilities."""
     parameters = {"n": count, "max_tokens": answer, "temperature": 1.0, "logprobs": True, "ignore_eos": True}
 
     def run(model: Model, passage: Passage) -> list[Metric]:
@@ -91,7 +91,7 @@ def samples(count: int, length: int, answer: int) -> Workload:
 
 
 def forks(count: int, length: int) -> Workload:
-    """Seconds to fork one sample after its prompt, to let all branches draw once, to drop them; bytes and pages."""
+    """Measure seconds to fork a sample after its prompt, to draw once in all branches, and to drop them, and memory."""
 
     def sampled(model: Model, tokens: list[int]) -> GenerateRequest:
         """Return a request that has drawn its first token."""
@@ -140,10 +140,10 @@ FORK_PARTS = ("to fork", "to draw and part", "to drop")
 
 
 def mixed(requests: int, longest: int, answer: int, gap: int) -> Workload:
-    """Tokens per second of requests that arrive one by one, seconds to their first token and between tokens.
+    """Measure tokens per second of requests that arrive one by one, seconds to their first token and between tokens.
 
-    The next request arrives whenever the others have written `gap` more tokens (at once if all are done), so that
-    the same steps run on every machine.
+    The next request arrives when the others have generated `gap` more tokens (at once if all are done), so that every
+    machine runs the same steps.
     """
 
     def run(model: Model, passage: Passage) -> list[Metric]:
@@ -179,12 +179,12 @@ def mixed(requests: int, longest: int, answer: int, gap: int) -> Workload:
 
 
 def mixed_lengths(requests: int, longest: int, answer: int) -> list[tuple[int, int]]:
-    """Return the tokens of each request's prompt and answer: in turn, down to a sixteenth and an eighth of the most."""
+    """Return the lengths of each request's prompt and answer, cycling down to 1/16 and 1/8 of the maximum."""
     return [(longest >> (3 * i % 5), answer >> (i % 4)) for i in range(requests)]
 
 
 def _request(tokens: list[int], answer: int, sink: Callable[[Event], None]) -> GenerateRequest:
-    """Return a request for a sample at temperature 1 that ends only when it has its number of tokens."""
+    """Return a request for a sample at temperature 1 that ends only after its number of tokens."""
     return GenerateRequest(
         prompt=np.array(tokens, np.int32),
         keys=_keys(1),

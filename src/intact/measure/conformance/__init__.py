@@ -1,4 +1,4 @@
-"""Conformance by digest: what every tier and executor must print, and the programs that it is computed from."""
+"""Conformance by digest: the digests that every tier and executor must print, and the programs behind them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from intact.text import Tokenizer
 ExecutorName: TypeAlias = Literal["native", "reference"]
 
 TOKENS = 64
-FEW_TOKENS = 4  # for the reference, which takes seconds a token
+FEW_TOKENS = 4  # for the reference, which takes seconds per token
 
 EXPECTED = {
     "operations": "29f28e246cf81f19407c51ff4f02c80620ebb07e01234eca73df5c0ed4551974",
@@ -37,11 +37,11 @@ EXPECTED = {
     "tokens": "03f348a2533d287daeae81e8fdf5b634ff0fbc4df8f738c9ce1b5d3808a54701",
     "tokens, first 4": "bdf1387a1c06bc3187a585431c1fa6e941f4e86329ade22d91b74b79496a8281",
 }
-"""The digests of this numerics version; they stand in docs/contract.md too."""
+"""The digests of this numerics version, also listed in docs/spec/contract.md."""
 
 
 def default_model() -> Path | None:
-    """Find the default model's file: where it was pulled to, else in the folder that INTACT_MODELS names, else None."""
+    """Return the path of the default model: where it was pulled to, else in the folder INTACT_MODELS, else None."""
     folder = os.environ.get("INTACT_MODELS")
     other = expand_home(folder) / entry(DEFAULT).file if folder else None
     return find(DEFAULT) or (other if other is not None and other.is_file() else None)
@@ -50,27 +50,27 @@ def default_model() -> Path | None:
 def make_executor(
     executor: ExecutorName = "native", tier: str | None = None, threads: int | None = None, profile: Profile = "int8"
 ) -> MakeExecutor:
-    """Say how programs are run: by the native executor on a tier, by default the best one, or by the reference."""
+    """Return a function that makes executors: the native one on a tier, by default the best one, or the reference."""
     if executor == "reference":
         return lambda program, bits: ReferenceExecutor(program, bits, PAGE, profile)
     return lambda program, bits: NativeExecutor(program, profile, threads, tier, bits, PAGE)
 
 
 def make_kernels(executor: ExecutorName = "native", tier: str | None = None) -> Kernels:
-    """Say how single operations are run."""
+    """Return the kernels that run single operations: those of a native tier, or the reference."""
     return ReferenceKernels() if executor == "reference" else NativeKernels(tier or chosen_tier())
 
 
 def selftest(executor: ExecutorName = "native", tier: str | None = None, threads: int | None = None) -> dict[str, str]:
-    """Compute the digests that stand in docs/contract.md.
+    """Compute the digests listed in docs/spec/contract.md.
 
     Returns
     -------
     dict
         `operations`, over every operation and weight format; `layouts`, over products of every layout of integer
-        weights; `profiles`, over programs in every integer profile but int8; `tokens`, over 64 greedy and 64 sampled
-        tokens of the default model with their log-probabilities (of the reference `tokens, first 4`). Where the
-        model's file is not at hand the last is missing.
+        weights; `profiles`, over programs in every integer profile except int8; `tokens`, over 64 greedy and 64 sampled
+        tokens of the default model with their log-probabilities (for the reference `tokens, first 4`). The last one is
+        omitted if the model's file is not available.
     """
     make = make_executor(executor, tier, threads)
     kernels = make_kernels(executor, tier)

@@ -1,4 +1,4 @@
-"""Digests over what an executor computes: equal digests, equal bits."""
+"""Digests over the results of an executor: equal digests mean equal bits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from intact.numerics.sampling import Draw, Sampling, branch_key, make_sampling
 from intact.text import Tokenizer
 
 MakeExecutor: TypeAlias = Callable[[Program, int], Executor]
-"""Makes an executor of a program and the bits of float matrices; its pages must hold 16 positions."""
+"""Makes an executor from a program and the bits of float matrices; its pages must hold 16 positions."""
 
 PROMPT = ({"role": "user", "content": "Why is the sky blue?"},)
 SAMPLED, SEED = make_sampling(0.8, top_p=0.95), 7
@@ -32,14 +32,14 @@ PROFILED = (
     "mxfp4+wina25", "mxfp8e5m2", "int8_static", "int8_static+wina50", "int8+kv-int8", "int8+kv-int84", "int8+kv-int4",
     "llm_int8",
 )  # fmt: skip
-"""Integer profiles of the profiles digest, in its order; `int8` is that of all other digests."""
+"""Integer profiles in the profiles digest, in its order; all other digests use `int8`."""
 PROFILED_CASES = (
     "matrix Q4_1 8", "matrix Q6_K 8", "matrix Q2_K 8", "matrix IQ4_NL 8", "matrix F32 8", "matrix F32 4",
     "extreme Q8_0", "extreme Q2_K", "gather normed", "gather x", "decoder llama", "decoder gemma",
 )  # fmt: skip
-"""Programs of the profiles digest: products of all kinds of codes and minima, wide and narrow rows, whole layers.
+"""Programs in the profiles digest: products of all kinds of codes and minima, wide and narrow rows, whole layers.
 
-Profiles with a codec of the KV cache have those that attend instead, as far as it holds their heads.
+Profiles with a codec of the KV cache use programs with attention instead, if the codec supports their heads.
 """
 
 _SAMPLINGS = (
@@ -70,7 +70,7 @@ def _logits(case: Case, make: MakeExecutor) -> str:
 
 
 def _synthetic_logits() -> NDArray[np.int32]:
-    """Rows of logits from flat to steep, with ties, and with the largest gap that there is."""
+    """Return rows of logits from flat to steep, with ties, and with the largest possible gap."""
     raw = random_bytes("logits", 12 * 501 * 2).view("<u2").astype(np.int64).reshape(12, 501) - 32768
     rows = raw << np.arange(-4, 8).clip(0)[:, None] >> np.arange(4, -8, -1).clip(0)[:, None]
     rows[10, 100:] = rows[10, 7]
@@ -79,7 +79,7 @@ def _synthetic_logits() -> NDArray[np.int32]:
 
 
 def _draws(executor: Executor) -> Iterator[ArrayLike]:
-    """Draw by several samplings at several positions; yield tokens and log-probabilities."""
+    """Draw with several samplings at several positions; yield tokens and log-probabilities."""
     logits = _synthetic_logits()
     for i, sampling in enumerate(_SAMPLINGS):
         keys = [branch_key(i, ("draw", row)) for row in range(len(logits))]
@@ -88,7 +88,7 @@ def _draws(executor: Executor) -> Iterator[ArrayLike]:
 
 
 def operation_digests(kernels: Kernels, make: MakeExecutor) -> dict[str, str]:
-    """Compute a digest for each operation by itself, for each synthetic program, and one over draws."""
+    """Compute a digest for each single operation and for each synthetic program, and one over draws."""
     digests, last = {name: _digest_of(arrays) for name, arrays in results(kernels)}, None
     for case in cases():
         digests[f"program: {case.name}"] = _logits(case, make)
@@ -99,7 +99,7 @@ def operation_digests(kernels: Kernels, make: MakeExecutor) -> dict[str, str]:
 
 
 def combined(digests: Mapping[str, str]) -> str:
-    """Hash digests into one: SHA-256 of lines of name, a space, digest, each ended by a line feed."""
+    """Combine digests into one: SHA-256 of lines of name, a space, digest, each ended by a line feed."""
     return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in digests.items()).encode()).hexdigest()
 
 
@@ -114,7 +114,7 @@ def profile_digests(make_for: Callable[[str], MakeExecutor]) -> dict[str, str]:
     Parameters
     ----------
     make_for : callable
-        Returns for a profile how its executors are made.
+        Returns the function that makes executors for a profile.
     """
     makers = {profile: make_for(profile) for profile in PROFILED}
     found = list(cases())
@@ -123,10 +123,11 @@ def profile_digests(make_for: Callable[[str], MakeExecutor]) -> dict[str, str]:
 
 
 def profiled_cases(profile: str, found: Sequence[Case]) -> list[Case]:
-    """Return those of the programs that are run in a profile.
+    """Return the programs to run in a profile.
 
-    Where its scales are static, their products have such scales; with a codec they are those that attend, but for
-    encoders, which came later (`tests/test_contract_encoders.py` has them). Outliers in 16 bits have their own.
+    If the profile's scales are static, the products get such scales. With a codec of the KV cache, the programs are
+    those with attention, except for encoders, which were added later (`tests/test_contract_encoders.py` has them).
+    Outliers in 16 bits have their own programs.
     """
     parts = parse_profile(profile)
     if parts.scheme.outliers:
@@ -141,20 +142,20 @@ def profiled_cases(profile: str, found: Sequence[Case]) -> list[Case]:
 
 
 def layout_digests(kernels: Kernels) -> dict[str, str]:
-    """Compute a digest for the products of each layout of integer weights."""
+    """Compute a digest of the products for each layout of integer weights."""
     return {name: _digest_of(arrays) for name, arrays in layout_results(kernels)}
 
 
 def tokens_digest(executor: Executor, program: Program, tokenizer: Tokenizer, count: int) -> str:
     """Compute the digest over an answer to `PROMPT`: `count` greedy tokens, then `count` sampled ones.
 
-    Each token enters as two little-endian int64: its id and its log-probability (nats, times 2^24). An end token ends
-    nothing here. The draws are those of ``generate(..., temperature=0.8, top_p=0.95, seed=7)``.
+    Each token contributes two little-endian int64: its id and its log-probability (nats, times 2^24). End tokens do not
+    end the answer here. The draws are those of ``generate(..., temperature=0.8, top_p=0.95, seed=7)``.
     """
     tokens = tokenizer.encode_chat(PROMPT)
     key = branch_key(SEED, (prompt_id(tokens), 0))
     drawn: list[tuple[int, int]] = []
-    engine = Engine(executor, program.context)  # which computes the prompt once for both
+    engine = Engine(executor, program.context)  # computes the prompt once for both
     for sampling in (Sampling(), SAMPLED):
 
         def sink(event: Event) -> None:

@@ -1,7 +1,8 @@
-"""The operations one by one, as the reference computes them and as a tier of the native kernels does.
+"""Run operations one by one, as the reference defines them and as a tier of the native kernels computes them.
 
-A program's logits show a unit in the last place of most operations, but not of what is rounded away inside one; here
-results are seen whole, for inputs so large that the last bit of every inner function counts.
+A program's logits reveal an error of one unit in the last place in most operations, but not in values that are rounded
+away inside an operation. Here results are compared in full, for inputs so large that the last bit of every inner
+function counts.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ LIMIT = (1 << 31) - 1
 
 
 class Source(NamedTuple):
-    """A matrix as it lies in a file; `bits` is what floats become."""
+    """A matrix as stored in a file; `bits` is the number of bits to which floats are converted."""
 
     kind: str
     shape: tuple[int, int]
@@ -44,15 +45,15 @@ class Source(NamedTuple):
 
 
 class ReferenceKernels:
-    """The definition: each operation on plain arrays; all results are integers."""
+    """The reference definition: each operation on plain arrays; all results are integers."""
 
     def quantize(self, x: Ints, wide: bool) -> list[Ints]:
-        """Codes, scales, exponents, and for blocks of 32 and of 16 the sums for the minima with their exponents."""
+        """Return codes, scales, exponents, and the sums for minima of blocks of 32 and of 16, with their exponents."""
         a = quantize(x, 20 if wide else 16)
         return [np.asarray(part, np.int64) for part in (*a, *block_sums(a, 32), *block_sums(a, 16))]
 
     def matmul(self, x: Ints, weight: Source, bias: Ints) -> list[Ints]:
-        """Multiply narrow rows: a narrow result, and as one added to a wide one."""
+        """Multiply narrow rows; return a narrow result, and one added to a wide row."""
         if weight.kind == INTEGER:
             w = from_bytes(weight.data)
         elif weight.kind in FLOAT_FORMATS:
@@ -63,7 +64,7 @@ class ReferenceKernels:
         return [sat32(matmul(a, w, 16) + bias), matmul(a, w, 20) + bias + bias]
 
     def norm(self, x: Ints, gain: Gain) -> list[Ints]:
-        """Normalise a wide row, narrow and wide."""
+        """Normalise a wide row; return narrow and wide results."""
         return [np.asarray(rmsnorm(x[None], 20, gain, fraction)[0]) for fraction in (gain.fraction, 20)]
 
     def norm_head(self, x: Ints, gain: Gain) -> Ints:
@@ -71,33 +72,33 @@ class ReferenceKernels:
         return sat32(rmsnorm(x[None], 16, gain, 16)[0])
 
     def rotate(self, x: Ints, position: int, turns: NDArray[np.uint64], interleaved: bool) -> list[Ints]:
-        """Sines, cosines, and a head turned by them."""
+        """Return sines, cosines, and a head rotated by them."""
         sine, cosine = rope.sine_cosine(np.array([position]), turns)
         return [sine[0], cosine[0], rope.rotate(x[None, None], sine, cosine, interleaved)[0, 0]]
 
     def attend(
         self, query: Ints, scale: attention.Scale, keys: Ints, values: Ints, first: int, sink: int | None = None
     ) -> Ints:
-        """Attention of one query over positions from `first` on, and a sink."""
+        """Attend with one query to the positions from `first` on, and a sink."""
         k, v = attention.quantize_keys(keys[first:]), attention.quantize_values(values[first:])
         return attention.attend(attention.quantize_query(query, scale), k, v, sink=sink)
 
     def gate(self, gate: Ints, up: Ints, kind: Activation) -> Ints:
-        """Activate and multiply."""
+        """Apply the activation and multiply."""
         return gated(gate, up, kind)
 
     def weights(self, logits: Ints, slope: int) -> Ints:
-        """Unnormalised probabilities."""
+        """Return unnormalised probabilities."""
         gap = np.minimum(logits.max() - logits, (1 << 61) // slope)
         return exp2_neg(rshift(gap * slope, 30))
 
     def log_probability(self, logits: Ints, token: int) -> int:
-        """Log-probability of a token."""
+        """Return the log-probability of a token."""
         return log_probability(logits, token)
 
 
 class NativeKernels:
-    """The same operations by one tier of the native kernels."""
+    """The same operations, computed by one tier of the native kernels."""
 
     def __init__(self, tier: str) -> None:
         self.tier, self.kernels = tier, _native.kernels
@@ -161,7 +162,7 @@ class NativeKernels:
 
 
 Kernels: TypeAlias = ReferenceKernels | NativeKernels
-"""The operations by the definition, or by a tier; both classes have the same methods."""
+"""The operations by the reference or by a native tier; both classes have the same methods."""
 
 
 def _narrow(x: Ints) -> NDArray[np.int32]:
@@ -169,14 +170,14 @@ def _narrow(x: Ints) -> NDArray[np.int32]:
 
 
 def _integers(name: str, shape: tuple[int, ...], bits: int) -> Ints:
-    """Integers from a unit up to `bits` bits."""
+    """Draw integers of 1 to `bits` bits."""
     raw = random_bytes(name, 9 * int(np.prod(shape))).reshape(-1, 9)
     value = np.ascontiguousarray(raw[:, :8]).view("<i8").ravel() >> (63 - bits)
     return (value >> (raw[:, 8].astype(np.int64) % (bits + 1))).reshape(shape)
 
 
 def _large(name: str, shape: tuple[int, ...], bits: int) -> Ints:
-    """Integers of about `bits` bits."""
+    """Draw integers of about `bits` bits."""
     raw = random_bytes(name, 8 * int(np.prod(shape))).view("<i8")
     return np.asarray(raw >> (63 - bits), np.int64).reshape(shape)
 
@@ -188,9 +189,9 @@ def _source(kind: str, rows: int, columns: int, bits: int = 8) -> Source:
 
 
 def _layouts() -> Iterator[tuple[int, int, int]]:
-    """Yield bits, block and the largest entry of a table, 0 without one, of every layout of integer weights.
+    """Yield every layout of integer weights: bits, block, and the largest table entry, or 0 without a table.
 
-    Entries of up to 255 take one product, others two.
+    Tables with entries up to 255 take one product, others two.
     """
     for bits, blocks in LAYOUTS.items():
         yield from ((bits, block, 0) for block in blocks)
@@ -199,7 +200,7 @@ def _layouts() -> Iterator[tuple[int, int, int]]:
 
 
 def _integer_source(bits: int, block: int, most: int) -> Source:
-    """Give a matrix of a layout, with minima where its codes have an even number of bits."""
+    """Return a matrix with a given layout, with minima if its codes have an even number of bits."""
     rows, columns, padded, name = 35, 333, 352, f"layout {bits} {block} {most}"
     zero, table = 1 << (bits - 1), None
     if most:
@@ -220,7 +221,7 @@ def _integer_source(bits: int, block: int, most: int) -> Source:
 
 
 def layout_results(kernels: Kernels) -> Iterator[tuple[str, list[Ints]]]:
-    """Multiply by integer weights of every layout; results by name."""
+    """Multiply by integer weights of every layout; yield results by name."""
     x = np.stack([_large(f"matmul {size}", (333,), size) for size in (12, 17, 20, 31)]).clip(-LIMIT, LIMIT)
     rows, bias = np.repeat(x, 3, axis=0) >> np.arange(12)[:, None], _large("bias", (35,), 20)
     for layout in _layouts():
@@ -229,7 +230,7 @@ def layout_results(kernels: Kernels) -> Iterator[tuple[str, list[Ints]]]:
 
 
 def results(kernels: Kernels) -> Iterator[tuple[str, list[Ints]]]:
-    """Run every operation; results by name."""
+    """Run every operation; yield results by name."""
     narrow = np.concatenate([_large(f"rows {bits}", (1, 301), bits) for bits in (3, 10, 19, 21, 30, 31)])
     yield "quantize", kernels.quantize(np.clip(narrow, -LIMIT, LIMIT), False)
     yield "quantize wide", kernels.quantize(_large("wide rows", (6, 301), 50) >> np.arange(0, 48, 8)[:, None], True)
@@ -262,7 +263,7 @@ def results(kernels: Kernels) -> Iterator[tuple[str, list[Ints]]]:
         query, scale = _large("query sink", (width,), 17), attention.score_scale(inverse_root(width))
         for sink in (-(1 << 20), 0, 1 << 18, 1 << 20, 1 << 21, LIMIT):
             yield f"attend {width} with a sink of {sink}", [kernels.attend(query, scale, keys, values, 0, sink)]
-    values = np.full((5, 24), 16253)  # scales of 8191: weights round to 4096 before they are limited to 4095
+    values = np.full((5, 24), 16253)  # scales of 8191: weights round to 4096, then are limited to 4095
     scale = attention.score_scale(inverse_root(24))
     yield "attend, largest weights", [kernels.attend(keys[0, :24], scale, np.zeros_like(values), values, 0)]
     gates, up = _integers("gate", (999,), 31).clip(-LIMIT, LIMIT), _large("up", (999,), 31).clip(-LIMIT, LIMIT)

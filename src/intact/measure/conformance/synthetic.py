@@ -1,4 +1,4 @@
-"""Synthetic programs that use every operation and every weight format, on awkward shapes and at the bounds of the sums.
+"""Synthetic programs that cover every operation and weight format, with awkward shapes and sums at their bounds.
 
 All numbers come from SHAKE-128 over a name, so that they are the same everywhere, with every version of every library.
 """
@@ -63,16 +63,16 @@ DIGESTED = sorted(
     (name for name, form in BLOCK_FORMATS.items() if form.digest_place is not None),
     key=lambda name: BLOCK_FORMATS[name].digest_place or 0,
 )
-"""Block formats of the operations digest, in its order."""
+"""Block formats in the operations digest, in its order."""
 
 
 def random_bytes(name: str, count: int) -> Bytes:
-    """Give the bytes that belong to a name."""
+    """Return the bytes that belong to a name."""
     return np.frombuffer(hashlib.shake_128(name.encode()).digest(count), np.uint8)
 
 
 def random_floats(name: str, shape: tuple[int, ...], size: float | NDArray[np.floating]) -> NDArray[np.float32]:
-    """Draw sums of four uniform bytes: about normal, of a root mean square `size`, which may differ from row to row."""
+    """Draw sums of four uniform bytes: nearly normal, with a root mean square of `size`, which may differ by row."""
     count = int(np.prod(shape))
     total = random_bytes(name, 4 * count).reshape(count, 4).astype(np.int64).sum(axis=1) - 510
     sizes = np.repeat(np.ravel(size), count // np.size(size))
@@ -87,7 +87,7 @@ def _float_bytes(x: NDArray[np.float32], kind: str = "F32") -> bytes:
 
 
 def random_tensor(name: str, kind: str, shape: tuple[int, ...], size: float | NDArray[np.floating]) -> bytes:
-    """Draw a matrix's bytes in any format: finite, of a root mean square of about `size`, which may differ by row."""
+    """Draw a matrix's bytes in any format: finite, with a root mean square of about `size`, which may differ by row."""
     if kind in FLOAT_FORMATS:
         return _float_bytes(random_floats(name, shape, size), kind)
     spec = BLOCK_FORMATS[kind]
@@ -104,14 +104,14 @@ def random_tensor(name: str, kind: str, shape: tuple[int, ...], size: float | ND
 
 
 class Step(NamedTuple):
-    """One call of an executor: chunks of sequences, and the rows whose logits are wanted."""
+    """One call of an executor: chunks of sequences, and the rows whose logits are requested."""
 
     chunks: tuple[SequenceChunk, ...]
     wanted: NDArray[np.int64]
 
 
 class Case(NamedTuple):
-    """A program and the steps to run it with; `bits` is what float matrices become."""
+    """A program and the steps to run it with; `bits` is the number of bits to which float matrices are converted."""
 
     name: str
     program: Program
@@ -150,14 +150,14 @@ class _Builder:
         return self.tensor(name, "F32", (length,), _float_bytes(x.astype(np.float32), "F32"))
 
     def embed(self, width: int, kind: str = "F32", low: int = -19, scale: Fraction = Fraction(1)) -> None:
-        """Embed rows whose size doubles from 2^low on: the small ones show single units, the large ones saturate."""
+        """Embed rows whose size doubles from 2^low on: small rows reveal single units, large ones saturate."""
         sizes = 2.0 ** (low + np.arange(TOKENS))
         data = random_tensor(f"{self.name}|embed", kind, (TOKENS, width), sizes)
         self.tensor("embed", kind, (TOKENS, width), data)
         self.ops.append(Embed(self.buffer("x", width, wide=True), "embed", scale))
 
     def linear(self, source: str, kind: str, *targets: tuple[str, int], bias: float = 0.0, wide: bool = False) -> None:
-        """Multiply a buffer by random matrices into others, named with their widths."""
+        """Multiply a buffer by random matrices into others, given by name with their widths."""
         made = []
         for target, width in targets:
             self.buffer(target, width, wide)
@@ -167,7 +167,7 @@ class _Builder:
         self.ops.append(Linear(source, tuple(made)))
 
     def logits(self, source: str, kind: str = "F16", rows: int = 29, cap: Fraction = Fraction(0)) -> None:
-        """Append a head whose rows differ in size from 1 to 16, so that a unit of the source shows."""
+        """Append a head whose rows differ in size from 1 to 16, so that a unit of the source is visible."""
         columns = self.buffers[source].width
         sizes = 2.0 ** (np.arange(rows) % 5) * columns**0.5
         self.ops.append(Logits(source, self.matrix("head", kind, rows, columns, sizes), cap))
@@ -204,7 +204,7 @@ ALL_TOKENS = _step(_chunk(0, range(TOKENS), (0, 1)))
 
 
 def _two_sequences(count: int = TOKENS) -> list[Step]:
-    """Run a prompt in two chunks beside another one, pages out of order; then one token of each."""
+    """Run a prompt in two chunks alongside another one, with pages out of order; then one token of each."""
     mix = [(7 * i + 3) % count for i in range(30)]
     first, second = (3, 1, 6), (5, 0)
     return [
@@ -215,7 +215,7 @@ def _two_sequences(count: int = TOKENS) -> list[Step]:
 
 
 def _matrix(kind: str, bits: int) -> Case:
-    """Embed and multiply in one format: three groups of blocks, the last part full, and an odd number of outputs."""
+    """Embed and multiply in one format: three groups of blocks, the last one full, and an odd number of outputs."""
     columns = 523 if kind in FLOAT_FORMATS else 768 if BLOCK_FORMATS[kind].values == 256 else 544
     b = _Builder(f"matrix {kind} {bits}")
     b.embed(columns, kind, low=-14, scale=Fraction(5, 3))
@@ -225,7 +225,7 @@ def _matrix(kind: str, bits: int) -> Case:
 
 
 def _extreme(kind: str, columns: int) -> Case:
-    """Set largest codes, scales and minima of one sign over the most columns: every sum stands at its bound."""
+    """Use maximal codes, scales and minima of one sign over the most columns, so that every sum reaches its bound."""
     b = _Builder(f"extreme {kind}")
     top = np.float32(127 * 8191 / 2**20)  # quantises to codes of 127 under a scale of 8191
     ramp = np.where(np.arange(columns) % 2, top, -top)
@@ -300,7 +300,7 @@ def _gates() -> Iterator[Case]:
 
 
 def _layer_norms() -> Iterator[Case]:
-    """Norms of rows less their mean, with or without a bias, to narrow or wide rows; activations without a gate."""
+    """Build norms of rows minus their mean, with or without bias, to narrow or wide rows; activations without gate."""
     for width in (1, 100):
         b = _Builder(f"layer norm {width}")
         b.embed(width)
@@ -324,7 +324,7 @@ def _layer_norms() -> Iterator[Case]:
 
 
 class _Mixture(NamedTuple):
-    """One mixture: its weights and activation, experts, those of a row, groups and those of a row, and what it has."""
+    """One mixture: weights and activation, experts in total and per row, groups in total and per row, and options."""
 
     kind: ExpertWeights
     activation: Activation
@@ -339,7 +339,7 @@ class _Mixture(NamedTuple):
 
 
 def _experts() -> Iterator[Case]:
-    """Mixtures with each kind of weights, biases and scales; two experts have the same row of the router: ties."""
+    """Build mixtures with each kind of weights, biases and scales; two experts share a router row, causing ties."""
     mixtures = (
         _Mixture("softmax", "silu", 7, 3),
         _Mixture("softmax of chosen", "gelu", 6, 2),
@@ -404,7 +404,7 @@ def _experts() -> Iterator[Case]:
 
 
 def _adapters() -> Iterator[Case]:
-    """Sequences with no adapter, one of rank 5 and one of rank 16, which changes a wide result too."""
+    """Run sequences with no adapter, one of rank 5 and one of rank 16, which changes a wide result too."""
     b = _Builder("adapters")
     width = 64
     b.embed(width, low=-12)
@@ -430,7 +430,7 @@ def _adapters() -> Iterator[Case]:
 
 
 def _multiplied() -> Iterator[Case]:
-    """Rows times a number of the checkpoint in place, and columns of them times a constant to narrow rows."""
+    """Multiply rows by a checkpoint number in place, and some of their columns by a constant into narrow rows."""
     b = _Builder("multiplied rows")
     b.embed(96, low=-12)
     b.ops.append(Multiply("x", "x", b.vector("scalar", 1, 0.3, 0.2)))
@@ -445,7 +445,7 @@ def _multiplied() -> Iterator[Case]:
 
 
 def _gathers() -> Iterator[Case]:
-    """Pick columns in any order, some often, some never, and zeros, of rows with every fraction."""
+    """Gather columns in any order, some often, some never, and zeros, from rows with every fraction."""
     for source, wide in (("normed", False), ("x", True)):
         name = f"gather {source}"
         b = _Builder(name)
@@ -462,7 +462,7 @@ def _gathers() -> Iterator[Case]:
 
 
 def outlier_cases() -> Iterator[Case]:
-    """Yield products whose weights have two digits of outliers apart, as the quantiser `llm_int8` stores them."""
+    """Yield products whose weights have separate two-digit outliers, as the quantiser `llm_int8` stores them."""
     for source, wide in (("normed", False), ("x", True)):
         name = f"outliers {source}"
         b = _Builder(name)
@@ -484,7 +484,7 @@ def outlier_cases() -> Iterator[Case]:
 
 
 def _scatters() -> Iterator[Case]:
-    """Build latent attention's keys, of an own and a shared part, and values that zeros fill up."""
+    """Build the keys of latent attention from an own and a shared part, and values padded with zeros."""
     heads, part, shared, value = 3, 12, 8, 10
     whole = part + shared
     b = _Builder("scatter", heads, whole)
@@ -538,7 +538,7 @@ def _attention() -> Iterator[Case]:
 
 
 def _convolutions() -> Iterator[Case]:
-    """Convolutions over 3, 4 and 1 positions, one behind the other and between attentions, with rows that saturate."""
+    """Build convolutions over 3, 4 and 1 positions, in sequence and between attentions, with rows that saturate."""
     for taps, size in ((3, 1.0), (4, 60.0), (1, 1.0)):
         b = _Builder(f"convolution {taps}")
         width = 72
@@ -558,7 +558,7 @@ def _convolutions() -> Iterator[Case]:
 
 
 def _cut_text() -> list[Step]:
-    """Give a text of 150 tokens in chunks across the ends of blocks, and another beside one of them."""
+    """Run a sequence of 150 tokens in chunks across block boundaries, with another one alongside."""
     text, pages = [(7 * i + i * i // 3 + 3) % TOKENS for i in range(150)], [0, 5, 1, 9, 4, 2, 3, 8, 6, 7]
     cuts = (0, 50, 51, 91, 128, 150)
     other = _chunk(0, text[20:90], range(10, 15))
@@ -592,7 +592,7 @@ def _scans() -> Iterator[Case]:
         b.linear("gated", "F32", ("y", 41))
         b.logits("y")
         yield b.case(_cut_text(), pages=15)
-    b = _Builder("scan units")  # of which the head shows each
+    b = _Builder("scan units")  # the head reveals each unit
     b.embed(40)
     b.linear("x", "F32", ("mixed", 12 + 2 * 8), ("steps", 3))
     kernel, offset = b.matrix("taps", "F32", 28, 4, 4.0), b.vector("bias", 28, 0.0, 2.0**-16)
@@ -627,7 +627,7 @@ def _deltas() -> Iterator[Case]:
         b.linear("gated", "F32", ("y", 41))
         b.logits("y")
         yield b.case(_cut_text(), pages=15)
-    b = _Builder("delta units")  # of which the head shows each
+    b = _Builder("delta units")  # the head reveals each unit
     b.embed(40)
     b.linear("x", "F32", ("mixed", 12 + 2 * 8), ("steps", 3), ("beta", 3))
     kernel, steps_of = b.matrix("taps", "F32", 28, 4, 4.0), b.vector("step_bias", 3, -1.0, 1.0)
@@ -667,7 +667,7 @@ def _selective_scans() -> Iterator[Case]:
         b.linear("gated", "F32", ("y", 41))
         b.logits("y")
         yield b.case(_cut_text(), pages=15)
-    b = _Builder("selective units")  # of which the head shows each
+    b = _Builder("selective units")  # the head reveals each unit
     b.embed(40)
     b.linear("x", "F32", ("mixed", 12), ("steps", 12))
     b.linear("x", "F32", ("b", 8), ("c", 8))
@@ -682,7 +682,7 @@ def _selective_scans() -> Iterator[Case]:
 
 
 def _recurrences() -> Iterator[Case]:
-    """Build gated recurrences, two in a row: with and without bounds, gates that hardly open, large values."""
+    """Build gated recurrences, two in a row: with and without bounds, nearly closed gates, large values."""
     for channels, offset, size in ((40, 0.0, 1.0), (21, 8.0, 3.0), (3, 2.0, 8000.0), (6, 20.0, 4.0)):
         b = _Builder(f"recurrence {channels} {offset:g}")
         b.embed(40)
@@ -697,7 +697,7 @@ def _recurrences() -> Iterator[Case]:
         b.linear("gated", "F32", ("y", 41))
         b.logits("y")
         yield b.case(_cut_text(), pages=15)
-    b = _Builder("recurrence units")  # of which the head shows each
+    b = _Builder("recurrence units")  # the head reveals each unit
     b.embed(40)
     b.linear("x", "F32", ("input", 12), ("forget", 12))
     b.ops.append(GatedRecurrence("input", "forget", b.buffer("y", 12), b.vector("room", 12, 0.5, 0.1), 0, 12))
@@ -706,7 +706,7 @@ def _recurrences() -> Iterator[Case]:
 
 
 def _trapezoidal_scans() -> Iterator[Case]:
-    """Build trapezoidal scans, two in a row: groups of heads, all or some columns turned, values at their bounds."""
+    """Build trapezoidal scans, two in a row: groups of heads, all or some columns rotated, values at their bounds."""
     shapes = ((6, 5, 2, 12, 3, 1.0), (4, 8, 1, 16, 8, 1.0), (2, 3, 2, 256, 64, 3000.0), (3, 1, 3, 2, 1, 4.0))
     for heads, width, groups, states, angles, size in shapes:
         b = _Builder(f"trapezoidal {heads} {width} {groups} {states} {angles}")
@@ -731,7 +731,7 @@ def _trapezoidal_scans() -> Iterator[Case]:
         b.linear("gated", "F32", ("y", 41))
         b.logits("y")
         yield b.case(_cut_text(), pages=15)
-    b = _Builder("trapezoidal units")  # of which the head shows each
+    b = _Builder("trapezoidal units")  # the head reveals each unit
     b.embed(40)
     b.linear("x", "F32", ("mixed", 12), ("b", 8), ("c", 8), ("controls", 3 * 3 + 4))
     biases = (
@@ -785,9 +785,9 @@ def _decoders() -> Iterator[Case]:
 
 
 def _encoders() -> Iterator[Case]:
-    """Build encoders: rows that see a whole text, learned positions, norms of the stream in place, GELU's other form.
+    """Build encoders: bidirectional attention, learned positions, in-place norms of the stream, GELU's other form.
 
-    The head of the first shows single units of what attention makes of many rows; texts of other lengths share steps.
+    The first one's head reveals single units of attention over many rows; sequences of other lengths share steps.
     """
     texts = [
         _step(_chunk(0, range(TOKENS), (1, 0))),
@@ -824,7 +824,7 @@ def _encoders() -> Iterator[Case]:
 
 
 def with_largest_inputs(program: Program) -> Program:
-    """Return a program whose products have largest inputs, of which the least clip many rows."""
+    """Return a program whose products have largest inputs, the smallest of which clip many rows."""
     tensors, ops = dict(program.tensors), list(program.ops)
     for i, op in enumerate(ops):
         if isinstance(op, Linear):
@@ -835,7 +835,7 @@ def with_largest_inputs(program: Program) -> Program:
 
 
 def cases() -> Iterator[Case]:
-    """Give all synthetic programs, in a fixed order."""
+    """Return all synthetic programs, in a fixed order."""
     for kind in DIGESTED:
         yield _matrix(kind, 8)
     for kind in FLOAT_FORMATS:

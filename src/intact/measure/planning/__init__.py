@@ -1,1 +1,1 @@
-"""Plans of clusters: what each machine would hold and compute of a model, and how fast, from measured costs."""
+"""Cluster plans: the part of a model that each machine would hold and compute, and its speed, from measured costs."""

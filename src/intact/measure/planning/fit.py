@@ -19,17 +19,17 @@ class Observation(NamedTuple):
     Attributes
     ----------
     work : Segment
-        What was computed in it.
+        The work computed in this time.
     seconds : float
-        What it took.
+        The measured time.
     messages, moved : float
-        Sent and received by exchanges, and their bytes.
+        Messages that exchanges sent and received, and their bytes.
     hub, spoke : float
         Exchanges on rank 0, and on another rank.
     rows : float
         Bytes of the whole rows of exchanges.
     steps : float
-        Of rank 0; 0 on other ranks.
+        Steps of rank 0; 0 on other ranks.
     """
 
     work: Segment
@@ -43,28 +43,28 @@ class Observation(NamedTuple):
 
     @property
     def terms(self) -> tuple[float, ...]:
-        """The factors of the fields of `Rates`."""
+        """The coefficients of the fields of `Rates`."""
         return (*self.work, self.messages, self.moved, self.hub, self.spoke, self.rows, self.steps)
 
     def predict(self, rates: Rates) -> float:
-        """Return the seconds that rates give it."""
+        """Return the time that these rates predict, in seconds."""
         return float(np.dot(self.terms, rates))
 
 
 def fit_rates(observations: Sequence[Observation], fixed: Mapping[str, float] | None = None) -> Rates:
-    """Return the rates whose predictions have the least sum of squared relative errors, none negative.
+    """Return the non-negative rates whose predictions have the least sum of squared relative errors.
 
-    All choices of the rates that are not 0 are tried, so that the least is found.
+    Every subset of nonzero rates is tried, so that the minimum is found.
 
     Parameters
     ----------
     fixed : mapping of str to float, optional
-        Fields of `Rates` that are taken as they are; only the others are fitted.
+        Fields of `Rates` with given values; only the other fields are fitted.
 
     Raises
     ------
     ParameterError
-        If there are none, or none took any time.
+        If there are no observations, or all times are 0.
     """
     taken = [one for one in observations if one.seconds > 0]
     if not taken:

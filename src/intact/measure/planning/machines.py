@@ -16,32 +16,32 @@ from intact.library.parallel.ranks import parse_address
 from intact.measure.planning.work import Segment
 
 MOST: Final = 1000
-"""Limit on the machines of a cluster."""
+"""Maximum number of machines of a cluster."""
 
 
 class Rates(NamedTuple):
-    """The measured costs of a machine; what a step takes is their sum.
+    """The measured costs of a machine; a step takes their sum.
 
     Attributes
     ----------
     macs : float
-        Seconds of a multiply-add.
+        Seconds per multiply-add.
     bytes : float
-        Seconds of a byte of weights, cache or rows.
+        Seconds per byte of weights, cache or rows.
     operation : float
-        Seconds of an operation beside these.
+        Seconds per operation, in addition to these.
     message : float
-        Seconds of processor time to send or to receive a message whose other end does not wait, beside its bytes.
+        Processor seconds to send or receive a message whose other end does not wait, excluding its bytes.
     copy : float
-        Seconds of processor time for a byte of a message.
+        Processor seconds per byte of a message.
     hub : float
-        Seconds of processor time of an exchange on rank 0, beside its messages: it waits, and puts rows together.
+        Processor seconds per exchange on rank 0, excluding its messages: waiting and assembling rows.
     spoke : float
         The same on another rank.
     row : float
-        Seconds of processor time for a byte of the whole rows of an exchange, on any rank.
+        Processor seconds per byte of the whole rows of an exchange, on any rank.
     step : float
-        Seconds of a step on rank 0 beside its operations: the scheduler, draws, text.
+        Seconds per step on rank 0, excluding its operations: scheduler, sampling, text.
     """
 
     macs: float
@@ -55,11 +55,11 @@ class Rates(NamedTuple):
     step: float
 
     def handle(self, size: int) -> float:
-        """Return the processor time to send or to receive a message of so many bytes."""
+        """Return the processor time to send or receive a message of `size` bytes."""
         return self.message + size * self.copy
 
     def exchange(self, rank: int, size: int) -> float:
-        """Return the processor time of an exchange of rows of so many bytes on a rank, beside its messages."""
+        """Return the processor time of an exchange of `size` bytes of rows on a rank, excluding its messages."""
         return (self.spoke if rank else self.hub) + size * self.row
 
     def seconds(self, segment: Segment) -> float:
@@ -69,24 +69,24 @@ class Rates(NamedTuple):
 
 @dataclass(frozen=True)
 class MachineKind:
-    """Machines that are alike.
+    """A group of identical machines.
 
     Attributes
     ----------
     count : int
-        How many there are.
+        Number of machines.
     memory : int
-        Bytes that a model may take on one of them.
+        Bytes that a model may use on each machine.
     latency : float
-        Seconds of the network, one way.
+        One-way network latency, in seconds.
     bandwidth : float
-        Bytes a second that a machine sends or receives.
+        Bytes per second that a machine sends or receives.
     hours_between_failures : float
-        Mean time of one machine; infinity where none is stated.
+        Mean time between failures of one machine; infinity if not stated.
     restart : float
-        Seconds until a machine that failed works again, its weights loaded.
+        Seconds until a failed machine works again, with its weights loaded.
     addresses : tuple of str
-        HOST:PORT of each, for the commands that start it; empty where none is stated.
+        HOST:PORT of each machine, for the commands that start it; empty if not stated.
     """
 
     name: str
@@ -114,25 +114,25 @@ _RATES: Final = {
     "row_gb_per_s": (1e-6, 1e6),
     "step_us": (0.0, 1e8),
 }
-"""Fields that each kind of machine must have, with the least and the most."""
+"""Required fields of each kind of machine, with minimum and maximum."""
 _EARLIER: Final = "exchange_gb_per_s"
-"""A field of files whose `message_us` meant something else."""
+"""A field of older files, in which `message_us` had another meaning."""
 _FAILURES: Final = {"hours_between_failures": (1e-3, 1e9), "restart_s": (0.0, 1e7)}
 _TEXTS: Final = ("name", "count", "addresses")
 
 
 def read_machines(file: Path) -> tuple[MachineKind, ...]:
-    """Return the machines of a TOML file: a table ``[network]``, and tables ``[[machines]]``.
+    """Read the machines of a TOML file: a table ``[network]``, and tables ``[[machines]]``.
 
     Raises
     ------
     ParameterError
-        If the file cannot be read, is not TOML, lacks a field, or has one that is unknown or out of its range.
+        If the file cannot be read, is not TOML, lacks a field, or has an unknown field or one out of range.
     """
     try:
         found = tomllib.loads(read_text(file, ParameterError))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ParameterError(f"{file} is no TOML: {error}") from error
+        raise ParameterError(f"{file} is not TOML: {error}") from error
     _known(f"{file}", found, ("network", "machines"))
     network = found.get("network")
     if not isinstance(network, dict):
@@ -155,7 +155,7 @@ def read_machines(file: Path) -> tuple[MachineKind, ...]:
 
 
 def machine_toml(name: str, memory: int, rates: Rates, comment: str = "") -> str:
-    """Return the table of one kind of machine, with three digits of each number."""
+    """Return the table of one kind of machine, with numbers rounded to three digits."""
     fields = {
         "memory_gb": memory / 1e9,
         "gmacs_per_s": 1e-9 / max(rates.macs, 1e-18),

@@ -1,11 +1,12 @@
 """Measure the costs of this machine: real steps of a model, whole and cut for several ranks with real exchanges.
 
-Ranks run in threads of this process, joined by sockets. Each part of a step, from one exchange to the next, is timed by
-the processor time of its thread. The least of several steps and rounds counts, and of parts with equal work, such as
-those of all layers, the lower quartile, so that other work on the machine hardly shows.
+Ranks run in threads of this process, connected by sockets. Each part of a step, from one exchange to the next, is timed
+by the processor time of its thread. The minimum over several steps and rounds is used and, for parts with equal work,
+such as those of all layers, the lower quartile, so that other load on the machine hardly shows.
 
-A cut in two cannot tell a message from an exchange, as each exchange has two. So the cost of a message is measured on
-rank 0's side of exchanges with one to three others that never let it wait, and the cut gives the rest.
+A cut in two cannot separate the cost of messages from that of exchanges, because each exchange has two. The cost of a
+message is therefore measured on rank 0's side of exchanges with one to three other ranks that never let it wait, and
+the cut gives the rest.
 """
 
 from __future__ import annotations
@@ -36,21 +37,21 @@ from intact.models import Program, build_program
 from intact.models.ops import AllGather
 
 STEPS: Final = {StepRows(1, 1, 64): 24, StepRows(8, 1, 64): 12, StepRows(1, 128, 0): 6}
-"""Steps that are measured, and how often: a token of one text, of eight, and a prompt."""
+"""Measured steps, with their numbers of repeats: a token of one sequence, of eight, and a prompt."""
 _NONE: Final = Segment(0, 0, 0)
 _ROUNDS: Final = 3
-"""Rounds of `measure_rates`, by turns whole and cut in two."""
+"""Rounds of `measure_rates`, alternating between whole and cut in two."""
 _SHARE: Final = {rows: count // 2 for rows, count in STEPS.items()}
 _ROWS: Final = (1, 8)
 _WIDTHS: Final = (512, 1536)
 _OTHERS: Final = (1, 2, 3)
-"""Rows, columns and other ranks of the exchanges that show what a message costs."""
+"""Rows, columns and other ranks of the exchanges that measure the cost of a message."""
 _EXCHANGES: Final = 60
 _BUFFER: Final = 1 << 18
-"""Bytes of a socket's buffer, more than a message of these exchanges has."""
+"""Bytes of a socket's buffer, larger than any message of these exchanges."""
 _COMPUTING: Final = ("macs", "bytes", "operation")
 _ENGINE: Final = 24
-"""Tokens that are written to see what a step costs beside its operations."""
+"""Number of tokens generated to measure the cost of a step apart from its operations."""
 
 
 class RankTimes(NamedTuple):
@@ -59,11 +60,11 @@ class RankTimes(NamedTuple):
     Attributes
     ----------
     work : RankWork
-        The work, as counted.
+        The counted work.
     segments : tuple of float
         Seconds between exchanges.
     exchanges : tuple of float
-        Seconds of processor time in exchanges.
+        Processor seconds in exchanges.
     """
 
     work: RankWork
@@ -72,11 +73,11 @@ class RankTimes(NamedTuple):
 
     @property
     def busy(self) -> float:
-        """Seconds of both."""
+        """Total seconds of both."""
         return sum(self.segments) + sum(self.exchanges)
 
     def observations(self, rank: int, messages: Messages) -> list[Observation]:
-        """Return the times of the work, and of the exchanges if there are some."""
+        """Return the times of the work and, if there are any, of the exchanges."""
         found = [Observation(self.work.total, sum(self.segments))]
         if count := len(self.exchanges):
             hub, spoke = (0, count) if rank else (count, 0)
@@ -91,11 +92,11 @@ class CutTimes(NamedTuple):
     Attributes
     ----------
     ranks : dict of StepRows to tuple of RankTimes
-        For each kind of step, those of the ranks.
+        Times of the ranks, for each kind of step.
     moved : dict of StepRows to int
-        Bytes of exchanges that left and reached rank 0 in a step.
+        Bytes that exchanges moved to and from rank 0 in a step.
     logits : dict of StepRows to bytes
-        The logits of the wanted rows, of all ranks.
+        The logits of the requested rows, of all ranks.
     """
 
     ranks: dict[StepRows, tuple[RankTimes, ...]]
@@ -104,7 +105,7 @@ class CutTimes(NamedTuple):
 
 
 def least_times(rounds: Sequence[CutTimes]) -> CutTimes:
-    """Return the least time of each part over rounds of the same measurement."""
+    """Return the minimum time of each part over rounds of the same measurement."""
     first, ranks = rounds[0], dict[StepRows, tuple[RankTimes, ...]]()
     for rows, times in first.ranks.items():
         ranks[rows] = tuple(
@@ -119,14 +120,14 @@ def least_times(rounds: Sequence[CutTimes]) -> CutTimes:
 
 
 class Messages(NamedTuple):
-    """Messages that a rank sends and receives in the exchanges of a step, and their bytes."""
+    """Number of messages that a rank sends and receives in the exchanges of a step, and their bytes."""
 
     number: int
     bytes: int
 
 
 def count_messages(works: Sequence[RankWork]) -> list[Messages]:
-    """Return the messages of each rank of a step; a rank without columns of an exchange sends none."""
+    """Count the messages of each rank in a step; a rank without columns in an exchange sends none."""
     found = []
     for work in works[1:]:
         sizes = [size for transfer in work.transfers for size in transfer if size > HEADER.size]
@@ -137,19 +138,19 @@ def count_messages(works: Sequence[RankWork]) -> list[Messages]:
 def measure_cut(
     program: Program, shares: Sequence[int], threads: int = 1, *, steps: dict[StepRows, int] | None = None
 ) -> CutTimes:
-    """Return what steps cost a program that is cut by shares.
+    """Measure the steps of a program that is cut by shares.
 
     Parameters
     ----------
     threads : int
-        Of each rank. With more than one the clock counts, not processor time.
+        Threads of each rank. With more than one, wall-clock time is measured instead of processor time.
     steps : dict of StepRows to int, optional
-        Kinds of steps, and how many of each, after one to warm up.
+        Kinds of steps, with the number of each, after one warm-up step.
 
     Raises
     ------
     ParameterError
-        If the program cannot be cut so.
+        If the program cannot be cut this way.
     """
     work = ModelWork.of(program)
     pairs = [socket.socketpair() for _ in shares[1:]]
@@ -185,7 +186,7 @@ def measure_cut(
 
 
 def _usual(parts: Sequence[object], seconds: Sequence[float]) -> tuple[float, ...]:
-    """Return for each part the lower quartile of the seconds of all parts with equal work, such as of other layers."""
+    """For each part, return the lower quartile of the seconds of all parts with equal work, such as other layers."""
     alike: dict[object, list[float]] = {}
     for part, one in zip(parts, seconds, strict=True):
         alike.setdefault(part, []).append(one)
@@ -193,7 +194,7 @@ def _usual(parts: Sequence[object], seconds: Sequence[float]) -> tuple[float, ..
 
 
 class _Rank:
-    """One rank, which notes the time before and after each exchange."""
+    """One rank, which records the time before and after each exchange."""
 
     def __init__(self, part: Program, exchange: Exchanger | None, threads: int) -> None:
         self._marks: list[float] = []
@@ -209,7 +210,7 @@ class _Rank:
         self._marks.append(self._clock())
 
     def run(self, rows: StepRows, count: int) -> list[float]:
-        """Run steps; return the least seconds of each part: between exchanges and within, by turns."""
+        """Run steps; return the minimum seconds of each part, alternating between computation and exchanges."""
         self.executor.reserve_pages(rows.texts * rows.pages)
         chunks, wanted, found = rows.chunks, rows.last_rows, []
         for number in range(count + 1):
@@ -222,7 +223,7 @@ class _Rank:
 
 
 def measure_engine(path: Path, threads: int = 1) -> float:
-    """Return the seconds of processor time that a step costs beside its operations: scheduler, draw, text."""
+    """Return the processor seconds per step apart from its operations: scheduler, sampling, text."""
     marks: list[tuple[float, float]] = []
     with load(path, threads=threads, drafter="off", prefix_cache=False) as model:
         step = model.executor.step
@@ -240,7 +241,7 @@ def measure_engine(path: Path, threads: int = 1) -> float:
 
 
 def measure_messages() -> dict[str, float]:
-    """Return the rates `message` and `copy`, measured on rank 0's side of exchanges that have come before it looks."""
+    """Measure the rates `message` and `copy` on rank 0's side of exchanges whose messages have already arrived."""
     found = []
     for rows, width in product(_ROWS, _WIDTHS):
         for others in _OTHERS:
@@ -251,9 +252,9 @@ def measure_messages() -> dict[str, float]:
 
 
 def _time_hub(others: int, rows: int, width: int) -> tuple[float, int]:
-    """Return the least seconds of processor time of an exchange with other ranks, and the bytes of its messages.
+    """Return the minimum processor seconds of an exchange with other ranks, and the bytes of its messages.
 
-    Other ranks send before, and receive after it, in this thread.
+    The other ranks' messages are sent before it, and received after it, in this thread.
     """
     pairs = [socket.socketpair() for _ in range(others)]
     for end in (end for pair in pairs for end in pair):
@@ -282,21 +283,21 @@ def _time_hub(others: int, rows: int, width: int) -> tuple[float, int]:
 
 
 def measure_rates(path: Path, threads: int, progress: Callable[[int, int], None] | None = None) -> Rates:
-    """Return the rates of this machine with a model: of one thread whole and cut in two, then of all threads.
+    """Measure the rates of this machine with a model: one thread, whole and cut in two, then all threads.
 
     Parameters
     ----------
     path : Path
         The model's file or folder.
     threads : int
-        Of the machine.
+        Number of threads of the machine.
     progress : function, optional
-        Called with the measurements done, and all of them.
+        Called with the number of measurements done and the total.
 
     Raises
     ------
     ParameterError
-        If the model cannot be cut in two: then what messages cost cannot be seen.
+        If the model cannot be cut in two, so that the cost of messages cannot be measured.
     """
     program = build_program(open_checkpoint(path))
     done, total = progress or (lambda done, total: None), 2 * _ROUNDS + 1 + (threads > 1)
@@ -317,14 +318,14 @@ def measure_rates(path: Path, threads: int, progress: Callable[[int, int], None]
 
 
 def fit_cuts(cuts: Sequence[CutTimes], step: float, messages: Mapping[str, float]) -> Rates:
-    """Return the rates that fit measurements of some cuts.
+    """Fit rates to measurements of some cuts.
 
     Parameters
     ----------
     step : float
-        That of `measure_engine`.
+        The result of `measure_engine`.
     messages : mapping of str to float
-        Those of `measure_messages`.
+        The result of `measure_messages`.
     """
     seen = [
         observation
@@ -334,5 +335,5 @@ def fit_cuts(cuts: Sequence[CutTimes], step: float, messages: Mapping[str, float
         for observation in one.observations(rank, sent)
     ]
     if not seen:
-        raise ParameterError("rates are fitted to one cut at least")
+        raise ParameterError("fitting rates needs at least one cut")
     return fit_rates(seen, messages)._replace(step=step)

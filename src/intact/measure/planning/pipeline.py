@@ -1,4 +1,4 @@
-"""A step of a pipeline, simulated: when each rank computes, sends and waits (intact.library.parallel.pipeline)."""
+"""Simulate a pipeline step: when each rank computes, sends and waits (intact.library.parallel.pipeline)."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _Happening: TypeAlias = Literal["send", "receive"]
 def simulate_pipeline(kinds: Sequence[MachineKind], work: PipelineWork) -> StepTimes:
     """Simulate a step of a pipeline.
 
-    Rank 0 embeds all rows and runs its layers on one part after the other. Beside that, a thread for each other rank
-    sends it a part as soon as the rank before has done it, and takes what comes of it. What rank 0 sends or receives
-    passes its connection one after the other. At the end it computes the logits.
+    Rank 0 embeds all rows and runs its layers on one part after the other. Meanwhile, a thread for each other rank
+    sends it a part as soon as the previous rank is done with it, and receives the result. All transfers of rank 0 share
+    its connection, one after the other. At the end it computes the logits.
 
     Parameters
     ----------
     kinds : sequence of MachineKind
         The machine of each rank, rank 0 first.
     work : PipelineWork
-        Of the same ranks.
+        The work of these ranks.
     """
     pipe = _Pipe(kinds, work)
     return pipe.run()
 
 
 class _Event(NamedTuple):
-    """An event that may happen from a time on: a part is sent to a rank, or what came of it is received."""
+    """An event that can happen from a given time on: sending a part to a rank, or receiving its result."""
 
     seconds: float
     number: int
@@ -69,12 +69,12 @@ class _Pipe:
         return StepTimes(clock, tuple(self.busy), self.bytes)
 
     def _use(self, rank: int, begin: float, seconds: float) -> float:
-        """Let a rank work; return the end."""
+        """Occupy a rank for some time; return the end."""
         self.busy[rank] += seconds
         return begin + seconds
 
     def _pass_on(self, seconds: float, part: int, rank: int) -> None:
-        """Let a part be sent to a rank when its thread is free, or end it behind the last rank."""
+        """Send a part to a rank when its thread is free, or finish the part after the last rank."""
         if rank == len(self.kinds):
             self.done = max(self.done, seconds)
         elif self._sending[rank]:
@@ -87,7 +87,7 @@ class _Pipe:
         heappush(self._events, _Event(seconds, next(self._numbers), what, part, rank=rank))
 
     def _transfer(self, begin: float, rank: int, size: int) -> float:
-        """Pass bytes through rank 0's connection; return when the last has."""
+        """Transfer bytes through rank 0's connection; return the time when the last one has passed."""
         self._port = max(self._port, begin) + size / self._links[rank].bandwidth
         self.bytes += size
         return self._port

@@ -1,4 +1,4 @@
-"""A plan as data: the replicas of a model on the machines of a cluster, and what is expected of each."""
+"""A plan as data: the replicas of a model on the machines of a cluster, and their expected performance."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Demand(NamedTuple):
     Attributes
     ----------
     texts : int
-        Written at a time.
+        Number of sequences generated at a time.
     context : int
-        Tokens of each, prompt included, for which there is memory.
+        Tokens of each sequence, prompt included, for which memory is reserved.
     length : int
-        Tokens that are written of each.
+        Tokens generated for each sequence.
     """
 
     texts: int = 8
@@ -28,7 +28,7 @@ class Demand(NamedTuple):
 
 
 class PlannedRank(NamedTuple):
-    """One machine's part of a replica: bytes that it needs in all, of weights and of cache."""
+    """One machine's part of a replica: its memory in bytes in total, for weights and for the cache."""
 
     kind: MachineKind
     share: int
@@ -36,7 +36,7 @@ class PlannedRank(NamedTuple):
     weights: int
     cache: int
     busy: float
-    """Seconds of processor time a step."""
+    """Processor seconds per step."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,19 @@ class PlannedReplica:
     ranks : tuple of PlannedRank
         Rank 0 first.
     way : str
-        How the model is divided between them: ``tensor`` or ``pipeline``.
+        Parallelism between the machines: ``tensor`` or ``pipeline``.
     seconds : float
-        Of a step, in which each text gets a token.
+        Duration of a step, which gives each sequence one token.
     tokens : float
-        Tokens a second, of all texts.
+        Tokens per second, over all sequences.
     bytes : int
-        Bytes that leave and reach rank 0 in a step.
+        Bytes moved to and from rank 0 in a step.
     available : float
-        The share of the time in which no machine of it has failed.
+        Fraction of the time in which none of its machines is down.
     expected : float
-        Tokens a second in the long run: less the time of failures and the texts that they break off.
+        Long-run tokens per second, after subtracting the time of failures and the sequences they interrupt.
     prompt : float
-        Tokens a second of a prompt; 0 before a plan has chosen the replica.
+        Tokens per second of a prompt; 0 until a plan has chosen the replica.
     """
 
     ranks: tuple[PlannedRank, ...]
@@ -75,18 +75,18 @@ class PlannedReplica:
 
 @dataclass(frozen=True)
 class ClusterPlan:
-    """The choice of a plan.
+    """The chosen plan.
 
     Attributes
     ----------
     replicas : tuple of pairs
-        Replicas that are alike, and how many of them.
+        Groups of identical replicas, with their number.
     unused : dict of str to int
-        Machines left out, by kind.
+        Number of unused machines, by kind.
     alone : dict of str to str
-        Why a machine of a kind cannot hold the model alone; "" if it can.
+        Reason why a single machine of a kind cannot hold the model; "" if it can.
     refused : dict of str to str
-        Why several machines of a kind together cannot, if none of the degrees that were tried fits.
+        Reason why several machines of a kind cannot hold it together, if none of the degrees tried fits.
     """
 
     replicas: tuple[tuple[PlannedReplica, int], ...]
@@ -96,10 +96,10 @@ class ClusterPlan:
 
     @property
     def tokens(self) -> float:
-        """Tokens a second of all replicas while nothing fails."""
+        """Tokens per second of all replicas while nothing fails."""
         return sum(count * replica.tokens for replica, count in self.replicas)
 
     @property
     def expected(self) -> float:
-        """Tokens a second in the long run."""
+        """Long-run tokens per second."""
         return sum(count * replica.expected for replica, count in self.replicas)

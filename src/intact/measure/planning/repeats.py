@@ -1,4 +1,4 @@
-"""Programs with fewer layers: where layers are alike, three stand for all, and the middle one counts for the rest."""
+"""Shorten programs: three of a run of identical layers represent all of them, the middle one counting for the rest."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from intact.models.program import Program
 
 
 class Repeat(NamedTuple):
-    """Operations that stand for several times as many.
+    """Operations that represent several repetitions.
 
     Attributes
     ----------
     first, after : str
-        Tensors of the first operation with one that is repeated, and of the same one in the last layers.
+        Tensors of the first repeated operation that has one, and of the same operation in the last layers.
     times : int
-        How often the operations from the one up to the other are run.
+        Number of times that the operations from `first` up to `after` are run.
     """
 
     first: str
@@ -30,17 +30,17 @@ class Repeat(NamedTuple):
 
 
 class ShortProgram(NamedTuple):
-    """A program, and its operations that count more than once, if any."""
+    """A program, with its operations that count more than once, if any."""
 
     program: Program
     repeat: Repeat | None
 
 
 def shorten(program: Program) -> ShortProgram:
-    """Return a program of which layers that are alike are left out; its field `layers` stays.
+    """Return a program without repetitions of identical layers; its field `layers` is unchanged.
 
-    Layers are alike if their operations have the same order, shapes and formats; several layers may be a period, as
-    where each sixth sees all positions.
+    Layers are identical if their operations have the same order, shapes and formats. A period may span several layers,
+    for example if every sixth layer attends to all positions.
     """
     marks = dict[object, int]()
     numbers = np.array([marks.setdefault(signature(op, program.tensors), len(marks)) for op in program.ops])
@@ -68,7 +68,7 @@ def shorten(program: Program) -> ShortProgram:
 
 
 def repeated_order(program: Program, repeat: Repeat | None) -> list[int]:
-    """Return the operations of a short program, or of a rank's part of it, by their numbers, as often as they count."""
+    """Return the indices of the operations of a short program, or of a rank's part of one, with repetitions."""
     everything = range(len(program.ops))
     if repeat is None:
         return list(everything)
@@ -82,12 +82,12 @@ def repeated_order(program: Program, repeat: Repeat | None) -> list[int]:
 
 
 def tensors_of(op: Op, tensors: Mapping[str, Tensor]) -> Iterator[str]:
-    """Yield the names of the tensors that an operation has."""
+    """Yield the names of an operation's tensors."""
     yield from (value for value in _values(op) if isinstance(value, str) and value in tensors)
 
 
 def matrices_of(op: Op, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return the names of the matrices of an operation; the taps of convolutions are none."""
+    """Return the names of an operation's matrices; the taps of convolutions do not count."""
     if isinstance(op, Convolution | Recurrent):
         return []
     return [name for name in tensors_of(op, tensors) if len(tensors[name].shape) == 2]
@@ -105,7 +105,7 @@ def _values(value: Any) -> Iterator[object]:
 
 
 def signature(op: Op, tensors: Mapping[str, Tensor]) -> object:
-    """Return what the cost of an operation depends on: all but the names of its tensors, and its layer."""
+    """Return a key for the cost of an operation: everything except the names of its tensors and its layer."""
     same = op.at_layer(0) if isinstance(op, Cached) else op
     parts = (
         (tensors[value].kind, tensors[value].shape) if isinstance(value, str) and value in tensors else value

@@ -1,4 +1,4 @@
-"""Search for the best plan: which machines work together on a replica of the model, and with which shares."""
+"""Search for the best plan: group machines into replicas of the model, and choose their shares."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from intact.measure.planning.ways import DividedModel, PipelineParallel, TensorP
 from intact.measure.planning.work import PAGE, ModelWork, RankMemory, StepRows
 
 Goal: TypeAlias = Literal["tokens", "latency"]
-"""Most tokens a second of the cluster, or the least time of a token on one replica."""
+""""tokens" maximises the cluster's tokens per second, "latency" minimises the time per token on one replica."""
 DEGREES: Final = (*range(1, 17), 24, 32, 48, 64)
-"""Machines of a replica that are tried."""
+"""Numbers of machines per replica to try."""
 MIXED: Final = 8
-"""Most machines of a replica that are of several kinds."""
+"""Maximum number of machines in a replica of several kinds."""
 PROCESS: Final = 200 << 20
-"""Bytes of a process beside weights and cache: Python, NumPy, rows."""
+"""Bytes of a process besides weights and cache: Python, NumPy, rows."""
 PROMPT: Final = 256
-"""Tokens of the prompt whose rate is given, in one step; a pipeline runs it in parts."""
+"""Length in tokens of the prompt whose speed is reported, in one step; a pipeline runs it in parts."""
 _FINE: Final = 100
-"""The greatest share that is tried."""
+"""Maximum share to try."""
 _ROUNDS: Final = 12
-"""Times that shares are changed until the memory of all ranks suffices."""
+"""Maximum number of adjustments of shares to fit the memory of all ranks."""
 
 
 def choose_plan(
@@ -38,29 +38,29 @@ def choose_plan(
     goal: Goal = "tokens",
     progress: Callable[[int, int], None] | None = None,
 ) -> ClusterPlan:
-    """Return the best plan among those tried: machines in the order of their speed, cut into runs of `DEGREES`.
+    """Return the best plan found: machines are sorted by speed and split into runs, of the lengths in `DEGREES`.
 
-    Each run is tried both ways, tensor and pipeline parallel. One of more than `MIXED` machines is of one kind. For
-    tokens, runs are chosen by dynamic programming so that the sum of expected tokens a second is the greatest; for
-    latency, one run.
+    Each run is tried with tensor and with pipeline parallelism. Runs of more than `MIXED` machines have a single kind.
+    For tokens, runs are chosen by dynamic programming to maximise the total of expected tokens per second; for latency,
+    a single run is chosen.
 
     Parameters
     ----------
     progress : function, optional
-        Called with the number of groups simulated, and of all.
+        Called with the number of groups simulated and the total.
 
     Raises
     ------
     ParameterError
-        If the demand has a number below 1, or is longer than its context.
+        If the demand has a number below 1, or its length exceeds its context.
     """
     if min(demand) < 1 or demand.length > demand.context:
-        raise ParameterError(f"texts, context and length must be at least 1, length within context; got {demand}")
+        raise ParameterError(f"texts, context and length must be at least 1, and length at most context; got {demand}")
     return _Chooser(model, kinds, demand, progress, goal=goal).choose()
 
 
 class _Group(NamedTuple):
-    """A replica, or why there is none."""
+    """A replica, or the reason why there is none."""
 
     replica: PlannedReplica | None
     why: str = ""
@@ -106,13 +106,13 @@ class _Chooser:
         return replace(replica, prompt=count / times.seconds)
 
     def _runs(self, machines: Sequence[MachineKind], stop: int) -> list[tuple[MachineKind, ...]]:
-        """Return the groups that end before a machine."""
+        """Return the candidate groups that end just before index `stop`."""
         degrees = [degree for degree in DEGREES if degree <= min(stop, self.most)]
         runs = [tuple(machines[stop - degree : stop]) for degree in degrees]
         return [run for run in runs if len(run) <= MIXED or run[0] is run[-1]]
 
     def _simulate(self, machines: Sequence[MachineKind]) -> None:
-        """Find the replica of every group."""
+        """Simulate every group and store its replica."""
         wanted = {
             tuple(kind.name for kind in run): run
             for stop in range(1, len(machines) + 1)
@@ -126,7 +126,7 @@ class _Chooser:
             self.progress(len(wanted), len(wanted))
 
     def _most(self, machines: Sequence[MachineKind]) -> list[PlannedReplica]:
-        """Return the groups whose expected tokens are the most in all."""
+        """Return the replicas with the largest total of expected tokens."""
         best: list[tuple[float, tuple[PlannedReplica, ...]]] = [(0.0, ())]
         for stop in range(1, len(machines) + 1):
             value, chosen = best[-1]
@@ -143,12 +143,12 @@ class _Chooser:
         return [min(found, key=lambda replica: (replica.seconds, len(replica.ranks)))] if found else []
 
     def _why(self, kind: MachineKind) -> str:
-        """Return why no number of machines of a kind fits; nothing if one does."""
+        """Return the reason why no number of machines of a kind fits; empty if one does."""
         own = [group for key, group in self.groups.items() if set(key) == {kind.name}]
         return "" if any(group.replica is not None for group in own) else own[-1].why
 
     def _group(self, run: Sequence[MachineKind]) -> _Group:
-        """Return the better replica of some machines; where there is none, why, for each way."""
+        """Return the better replica of some machines, or the reasons why neither kind of parallelism works."""
         ways = self.ways if len(run) > 1 else self.ways[:1]
         found = [self._ordered(way, run) for way in ways]
         replicas = [group.replica for group in found if group.replica is not None]
@@ -158,11 +158,11 @@ class _Chooser:
         return _Group(None, "; ".join(whys) if len(ways) > 1 else found[0].why)
 
     def _cost(self, replica: PlannedReplica) -> float:
-        """Return what the goal wants to be the least."""
+        """Return the quantity that the goal minimises."""
         return replica.seconds if self.goal == "latency" else -replica.expected
 
     def _ordered(self, way: DividedModel, run: Sequence[MachineKind]) -> _Group:
-        """Return the replica of some machines, the fastest rank 0, or that with the most memory where it must be."""
+        """Return the replica of some machines; rank 0 is the fastest or, if necessary, the one with the most memory."""
         try:
             group = self._replica(way, run)
             if group.replica is None and len(set(run)) > 1:
@@ -171,7 +171,7 @@ class _Chooser:
                     self._replica(way, sorted(run, key=lambda kind: -kind.memory)),
                     key=lambda g: g[0] is not None,
                 )
-        except ParameterError as error:  # it cannot be cut so
+        except ParameterError as error:  # it cannot be cut this way
             return _Group(None, str(error))
         return group
 
@@ -223,7 +223,7 @@ class _Chooser:
         hours = [kind.hours_between_failures for kind in run]
         available = math.prod(1 / (1 + kind.restart / (3600 * kind.hours_between_failures)) for kind in run)
         failures = sum(1 / (3600 * one) for one in hours)
-        lost = failures * demand.texts * demand.length / 2  # a text is broken off in its middle
+        lost = failures * demand.texts * demand.length / 2  # a sequence is lost halfway on average
         return PlannedReplica(
             ranks,
             way.way,
@@ -236,12 +236,12 @@ class _Chooser:
 
 
 def _likeness(replica: PlannedReplica) -> tuple[object, ...]:
-    """Return what replicas that are alike have in common."""
+    """Return a key that identical replicas share."""
     return replica.way, *((rank.kind.name, rank.share) for rank in replica.ranks)
 
 
 def _whole_shares(weights: Sequence[float]) -> tuple[int, ...]:
-    """Return shares in proportion to weights, the greatest 100, reduced: (1, 1) for equal ones."""
+    """Return shares proportional to weights, the largest being 100, in lowest terms: (1, 1) for equal weights."""
     greatest = max(weights)
     shares = [max(1, round(_FINE * weight / greatest)) for weight in weights]
     divisor = math.gcd(*shares)

@@ -29,9 +29,9 @@ class StageWork(NamedTuple):
     Attributes
     ----------
     segment : Segment
-        Of its layers.
+        The work of its layers.
     plan, entering, leaving : int
-        Bytes of the messages that it gets, the step and the rows before its layers, and of the one that it sends back;
+        Bytes of the messages that it receives, the step and the rows before its layers, and of the one that it returns;
         0 on rank 0.
     """
 
@@ -47,7 +47,7 @@ class PipelineWork(NamedTuple):
     Attributes
     ----------
     embedding, head : Segment
-        Of rank 0, for all rows.
+        Work of rank 0, for all rows.
     parts : tuple of tuple of StageWork
         For each part of the step, the work of the ranks.
     """
@@ -69,9 +69,9 @@ class StagesWork:
     Parameters
     ----------
     program : Program
-        The whole one, with tensors without memory.
+        The whole program; its tensors need no memory.
     sizes : PackedSizes
-        Of its matrices.
+        Sizes of its matrices.
     """
 
     program: Program
@@ -82,7 +82,7 @@ class StagesWork:
 
     @cached_property
     def kinds(self) -> tuple[int, ...]:
-        """The number of the first layer with the same operations, for each layer.
+        """For each layer, the index of the first layer with the same operations.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class StagesWork:
         return segments(self.program)
 
     def memory(self, shares: Sequence[int]) -> list[RankMemory]:
-        """Return what each rank keeps: its layers, and rank 0 the embedding and the head.
+        """Return the memory of each rank: its layers and, on rank 0, the embedding and the head.
 
         Raises
         ------
@@ -116,12 +116,12 @@ class StagesWork:
         return [RankMemory(*(sum(column) for column in zip(*parts, strict=True))) for parts in found]
 
     def step(self, shares: Sequence[int], rows: StepRows) -> PipelineWork:
-        """Return the work of a step, in parts of at most `PART_ROWS` rows of each rank.
+        """Return the work of a step, in parts of at most `PART_ROWS` rows per rank.
 
         Raises
         ------
         ParameterError
-            As of `memory`.
+            As for `memory`.
         """
         division = divide_count(len(self.kinds), shares)
         parts = tuple(self._part(division, *part, rows.pages) for part in _parts(rows))
@@ -144,7 +144,7 @@ class StagesWork:
         return tuple(found)
 
     def _layer(self, layer: int, rows: StepRows, wanted: int) -> Segment:
-        """Return the work of a layer, of which so many rows are wanted, without the exchanges around it."""
+        """Return the work of a layer that outputs `wanted` rows, without the exchanges around it."""
         key = layer, rows, wanted
         if key not in self._layers:
             part = inner_program(self.program, layer, layer + 1)
@@ -153,7 +153,7 @@ class StagesWork:
         return self._layers[key]
 
     def _passing(self, rows: StepRows) -> Segment:
-        """Return the work of a stage's exchanges, by which rows go in and out, and of its head of one output."""
+        """Return the work of a stage's exchanges, through which rows enter and leave, and of its one-output head."""
         moved = rows.texts * rows.each * 2 * 8 * self.program.buffers[STREAM].width
         return Segment(0, 2 * moved, 3)
 
@@ -179,13 +179,13 @@ class StagesWork:
         return self._kept[layer]
 
     def _weights(self, ops: Sequence[Op]) -> int:
-        """Return the bytes of the matrices of operations, each once."""
+        """Return the bytes of the matrices of operations, counting each matrix once."""
         names = {name for op in ops for name in matrices_of(op, self.program.tensors)}
         return sum(self.sizes.of(self.program.tensors[name]) for name in names)
 
 
 def _parts(rows: StepRows) -> list[tuple[StepRows, int]]:
-    """Return the parts of a step, and how many of each one's rows the last rank gives back."""
+    """Return the parts of a step, each with the number of rows that the last rank returns."""
     if rows.each == 1:
         counts = [min(PART_ROWS, rows.texts - at) for at in range(0, rows.texts, PART_ROWS)]
         return [(rows._replace(texts=count), count) for count in counts]

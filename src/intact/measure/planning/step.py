@@ -1,4 +1,4 @@
-"""A step of ranks that form a star, simulated: when each computes, sends and waits (library/parallel/executor.py)."""
+"""Simulate a step of ranks that form a star: when each computes, sends and waits (library/parallel/executor.py)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class StepTimes(NamedTuple):
     Attributes
     ----------
     seconds : float
-        From its begin to the token.
+        Time from its start to the token.
     busy : tuple of float
-        Seconds of processor time of each rank.
+        Processor seconds of each rank.
     bytes : int
-        Bytes that leave and reach rank 0.
+        Bytes moved to and from rank 0.
     """
 
     seconds: float
@@ -31,16 +31,17 @@ class StepTimes(NamedTuple):
 def simulate_step(kinds: Sequence[MachineKind], works: Sequence[RankWork]) -> StepTimes:
     """Simulate a step.
 
-    Rank 0 sends the step to the others. All compute up to an exchange; rank 0 takes the columns of each other rank in
-    order, then sends each what it lacks. At the end it takes the others' logits. A link has the greater latency and
-    the lesser bandwidth of its ends; what rank 0 sends or receives passes its connection one after the other.
+    Rank 0 sends the step to the other ranks. All compute up to an exchange; rank 0 receives the columns of the other
+    ranks in order, then sends each rank the columns that it lacks. At the end it receives the other ranks' logits. A
+    link has the higher latency and the lower bandwidth of its ends; all transfers of rank 0 share its connection, one
+    after the other.
 
     Parameters
     ----------
     kinds : sequence of MachineKind
         The machine of each rank, rank 0 first.
     works : sequence of RankWork
-        Of the same ranks; all have the same number of exchanges.
+        Work of these ranks; all have the same number of exchanges.
     """
     star = _Star(kinds)
     star.send([works[0].plan] * (len(kinds) - 1))
@@ -56,14 +57,14 @@ def simulate_step(kinds: Sequence[MachineKind], works: Sequence[RankWork]) -> St
 
 
 class Link(NamedTuple):
-    """A connection: seconds one way, and bytes a second."""
+    """A connection: one-way latency in seconds, and bytes per second."""
 
     latency: float
     bandwidth: float
 
 
 def choose_links(kinds: Sequence[MachineKind]) -> list[Link]:
-    """Return the connection of each rank to rank 0: the greater latency and the lesser bandwidth of both ends."""
+    """Return the connection of each rank to rank 0, with the higher latency and the lower bandwidth of both ends."""
     hub = kinds[0]
     return [Link(max(hub.latency, kind.latency), min(hub.bandwidth, kind.bandwidth)) for kind in kinds]
 
@@ -85,7 +86,7 @@ class _Star:
             self._work(rank, self.kinds[rank].rates.seconds(segment))
 
     def receive(self, sizes: Sequence[int]) -> None:
-        """Let rank 0 take a message of each other rank; one of a header alone is not sent."""
+        """Let rank 0 receive a message from each other rank; a message with only a header is not sent."""
         for rank, size in enumerate(sizes, 1):
             if size <= HEADER.size:
                 continue
@@ -106,6 +107,6 @@ class _Star:
             self.bytes += size
 
     def put_together(self, sizes: Sequence[int]) -> None:
-        """Let each rank do what an exchange takes beside its messages, for rows of so many bytes."""
+        """Let each rank do the work of an exchange besides its messages, for rows of these sizes in bytes."""
         for rank, size in enumerate(sizes):
             self._work(rank, self.kinds[rank].rates.exchange(rank, size))

@@ -1,4 +1,4 @@
-"""The two ways to divide a model between machines: what each rank keeps, and how long a step takes."""
+"""The two ways to divide a model between machines: the memory of each rank, and the duration of a step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 class DividedModel(Protocol):
-    """A model that is divided in one way; shares are those of the ranks in the work, rank 0 first."""
+    """A model divided in one way; shares are the ranks' shares of the work, rank 0 first."""
 
     @property
     def way(self) -> Way:
@@ -26,23 +26,23 @@ class DividedModel(Protocol):
 
     @property
     def most(self) -> int:
-        """The most ranks that there can be."""
+        """The maximum number of ranks."""
 
     def memory(self, shares: Sequence[int]) -> list[RankMemory]:
-        """Return what each rank keeps.
+        """Return the memory of each rank.
 
         Raises
         ------
         ParameterError
-            If the model cannot be divided so.
+            If the model cannot be divided this way.
         """
 
     def times(self, kinds: Sequence[MachineKind], shares: Sequence[int], rows: StepRows) -> StepTimes:
-        """Simulate a step on these machines; errors as of `memory`."""
+        """Simulate a step on these machines; errors are as for `memory`."""
 
 
 class TensorParallel:
-    """A model whose ranks each have some rows of every matrix."""
+    """A model whose ranks each hold some rows of every matrix."""
 
     way: Final = "tensor"
 
@@ -50,7 +50,7 @@ class TensorParallel:
         self.model, self.most = model, model.heads
 
     def memory(self, shares: Sequence[int]) -> list[RankMemory]:
-        """Return what each rank keeps."""
+        """Return the memory of each rank."""
         return self._of_ranks(shares, self.model.memory)
 
     def times(self, kinds: Sequence[MachineKind], shares: Sequence[int], rows: StepRows) -> StepTimes:
@@ -58,7 +58,7 @@ class TensorParallel:
         return simulate_step(kinds, self._of_ranks(shares, lambda part: self.model.step(part, rows)))
 
     def _of_ranks(self, shares: Sequence[int], measure: Callable[[Program], _T]) -> list[_T]:
-        """Return a measure of each rank's program; ranks with equal heads and shares have equal ones, but rank 0."""
+        """Apply a measure to each rank's program, once for all ranks but rank 0 with equal heads and shares."""
         found: dict[tuple[bool, int, tuple[int, int]], _T] = {}
         heads = self.model.heads_of(shares) if len(shares) > 1 else [(0, 0)]
         keys = [(rank == 0, share, heads[rank]) for rank, share in enumerate(shares)]
@@ -69,7 +69,7 @@ class TensorParallel:
 
 
 class PipelineParallel:
-    """A model whose ranks each have some of its layers."""
+    """A model whose ranks each hold some of its layers."""
 
     way: Final = "pipeline"
 
@@ -81,7 +81,7 @@ class PipelineParallel:
             self.most = 1
 
     def memory(self, shares: Sequence[int]) -> list[RankMemory]:
-        """Return what each rank keeps."""
+        """Return the memory of each rank."""
         return self.stages.memory(shares)
 
     def times(self, kinds: Sequence[MachineKind], shares: Sequence[int], rows: StepRows) -> StepTimes:

@@ -1,7 +1,7 @@
-"""The work of a step for each rank of a model: multiply-adds, bytes, operations, exchanges; and the memory it takes.
+"""Count the work of a step for each rank of a model: multiply-adds, bytes, operations, exchanges; and its memory.
 
-It is counted on the rank's own program (`intact.library.parallel.cut`), so that a plan and a run cut alike. Weights are
-never read: sizes in memory are those of 16 outputs of random weights of the same format.
+The work is counted on the rank's own program (`intact.library.parallel.cut`), so that plan and run cut alike. Weights
+are never read: sizes in memory are those of 16 outputs of random weights in the same format.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from intact.models.program import Program
 from intact.numerics.integers import INTEGER, slice_rows
 
 PAGE: Final = 32
-"""Positions of a page of the cache, as `intact.load` makes them."""
+"""Positions per page of the KV cache, as in `intact.load`."""
 NUMBER: Final = 4
-"""Bytes of a number that ranks exchange: those of 64 bits travel as 32 where they fit, as residual streams do."""
+"""Bytes per number in an exchange: 64-bit numbers are sent as 32 bits if they fit, as residual streams do."""
 PLAN: Final = 8
-"""Bytes of a number of the list by which rank 0 sends a step."""
+"""Bytes per number of the list with which rank 0 sends a step."""
 _KEPT: Final = 64
-"""Programs of ranks that are kept."""
+"""Maximum number of ranks' programs to cache."""
 
 
 class Segment(NamedTuple):
@@ -52,12 +52,12 @@ class Segment(NamedTuple):
     operations: int
 
     def plus(self, macs: int, moved: int) -> Segment:
-        """Return this with one more operation."""
+        """Return the segment with one more operation."""
         return Segment(self.macs + macs, self.bytes + moved, self.operations + 1)
 
 
 class Transfer(NamedTuple):
-    """Bytes of a rank in an exchange: of the columns that it sends, and of those that it lacks."""
+    """Bytes of a rank in an exchange: of the columns that it sends, and of the columns that it lacks."""
 
     own: int
     lacking: int
@@ -75,13 +75,13 @@ class RankWork:
     Attributes
     ----------
     segments : tuple of Segment
-        One more than there are exchanges.
+        One more than the number of exchanges.
     transfers : tuple of Transfer
-        Of its exchanges, in order.
+        Transfers of its exchanges, in order.
     logits : int
         Bytes of the logits that it computes.
     plan : int
-        Bytes of the list that begins the step.
+        Bytes of the list that starts the step.
     """
 
     segments: tuple[Segment, ...]
@@ -91,7 +91,7 @@ class RankWork:
 
     @property
     def total(self) -> Segment:
-        """All segments together."""
+        """The sum of all segments."""
         return Segment(*(sum(column) for column in zip(*self.segments, strict=True)))
 
 
@@ -101,11 +101,11 @@ class StepRows(NamedTuple):
     Attributes
     ----------
     texts : int
-        Texts with rows in the step.
+        Number of sequences with rows in the step.
     each : int
-        StepRows of each: 1 while texts are written, more of a prompt.
+        Rows of each sequence: 1 during generation, more for a prompt.
     position : int
-        Tokens of each text before.
+        Number of tokens already in each sequence.
     """
 
     texts: int
@@ -114,24 +114,24 @@ class StepRows(NamedTuple):
 
     @property
     def pages(self) -> int:
-        """The pages of each text."""
+        """The number of pages of each sequence."""
         return -(-(self.position + self.each) // PAGE)
 
     @property
     def chunks(self) -> list[SequenceChunk]:
-        """A chunk of some tokens for each text, on pages of its own."""
+        """A chunk of some tokens for each sequence, on its own pages."""
         tokens = np.arange(100, 100 + self.each, dtype=np.int32)
         pages = np.arange(self.texts * self.pages, dtype=np.int32).reshape(self.texts, self.pages)
         return [SequenceChunk(self.position, tokens, own) for own in pages]
 
     @property
     def last_rows(self) -> NDArray[np.int64]:
-        """The last row of each text."""
+        """The last row of each sequence."""
         return np.arange(self.texts, dtype=np.int64) * self.each + self.each - 1
 
 
 class RankMemory(NamedTuple):
-    """Bytes that a rank keeps: packed weights, and the cache of one position of one text."""
+    """Memory of a rank in bytes: packed weights, and the cache of one position of one sequence."""
 
     weights: int
     position: int
@@ -139,13 +139,13 @@ class RankMemory(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PackedSizes:
-    """Bytes that matrices and the cache take in memory, as kernels have them."""
+    """Bytes of matrices and the cache in memory, as the kernels store them."""
 
     integers: dict[str, int] = field(default_factory=dict)
-    """Of 16 outputs of integer matrices, which differ by their contents, by name."""
+    """Bytes of 16 outputs of integer matrices by name; these sizes depend on the contents."""
 
     def of(self, tensor: Tensor) -> int:
-        """Return the bytes of a matrix, or of some outputs of one."""
+        """Return the bytes of a matrix, or of some outputs of it."""
         panels = -(-tensor.shape[0] // PANEL)
         if tensor.kind == INTEGER:
             return panels * self.panel_of(tensor)
@@ -153,7 +153,7 @@ class PackedSizes:
         return panels * size.panel + size.rest
 
     def panel_of(self, tensor: Tensor) -> int:
-        """Return the bytes of the first 16 outputs of an integer matrix, as of the whole one that was seen first."""
+        """Return the bytes of an integer matrix's first 16 outputs, as first measured under this name."""
         if tensor.name not in self.integers:
             few = min(PANEL, tensor.shape[0])
             part = Tensor(tensor.name, INTEGER, (few, tensor.shape[1]), slice_rows(tensor.data, 0, few))
@@ -168,13 +168,13 @@ class ModelWork:
     Parameters
     ----------
     program : Program
-        The whole one, shortened. Tensors other than integer ones are replaced by such without memory.
+        The whole program, shortened. Tensors other than integer ones are replaced by ones that take no memory.
     repeat : Repeat or None
         Its operations that count more than once.
     whole : Program or None
-        With all its layers, likewise without memory; None: `program`.
+        The program with all its layers, also without memory; None means `program`.
     sizes : PackedSizes
-        Of its matrices.
+        Sizes of its matrices.
     """
 
     program: Program
@@ -185,7 +185,7 @@ class ModelWork:
 
     @classmethod
     def of(cls, program: Program) -> ModelWork:
-        """Return that of a program."""
+        """Build the `ModelWork` of a program."""
         short, repeat = shorten(program)
         tensors = {name: _weightless(tensor) for name, tensor in program.tensors.items()}
         found = cls(
@@ -200,17 +200,17 @@ class ModelWork:
 
     @property
     def heads(self) -> int:
-        """The number of heads of attention: most ranks that there can be."""
+        """The number of attention heads, which is the maximum number of ranks."""
         return next((op.heads for op in self.program.ops if isinstance(op, Attend)), 1)
 
     def heads_of(self, shares: Sequence[int]) -> list[tuple[int, int]]:
-        """Return the heads and KV heads of each rank: ranks with equal ones have the same work, but for rank 0."""
+        """Return the heads and KV heads of each rank; apart from rank 0, ranks with equal ones have the same work."""
         first = next(op for op in self.program.ops if isinstance(op, Attend))
         parts = divide_heads(first.heads, first.kv_heads, shares)
         return [(own.width, keys.width) for own, keys in zip(*parts, strict=True)]
 
     def part(self, shares: Sequence[int], rank: int) -> Program:
-        """Return the program of a rank; of one rank the whole one."""
+        """Return the program of a rank; the whole program for a single rank."""
         if len(shares) == 1:
             return self.program
         key = (*shares, rank)
@@ -221,7 +221,7 @@ class ModelWork:
         return self._parts[key]
 
     def memory(self, part: Program) -> RankMemory:
-        """Return what a rank's program keeps in memory, where a page of the cache takes as much as natively."""
+        """Return the memory of a rank's program; a cache page is as large as in the native executor."""
         times, position = dict[str, int](), 0
         for i, count in Counter(repeated_order(part, self.repeat)).items():
             position += count * part.ops[i].position_bytes(part, PAGE)
@@ -254,7 +254,7 @@ class ModelWork:
 
 
 def _weightless(tensor: Tensor) -> Tensor:
-    """Return a tensor whose bytes are zeros that take no memory."""
+    """Return a tensor of zero bytes that takes no memory."""
     if tensor.kind == INTEGER:
         return tensor
     return Tensor(tensor.name, tensor.kind, tensor.shape, np.broadcast_to(np.uint8(0), (_length(tensor),)))
@@ -263,12 +263,12 @@ def _weightless(tensor: Tensor) -> Tensor:
 def _length(tensor: Tensor) -> int:
     length = byte_length(tensor.kind, tensor.shape)
     if length is None:
-        raise ParameterError(f"{tensor.name}: {tensor.shape} is no whole number of blocks of {tensor.kind}")
+        raise ParameterError(f"{tensor.name}: {tensor.shape} is not a whole number of blocks of {tensor.kind}")
     return length
 
 
 class _Size(NamedTuple):
-    """Bytes of a packed matrix: of 16 outputs, and beside them."""
+    """Bytes of a packed matrix: per 16 outputs, and the rest."""
 
     panel: int
     rest: int
@@ -276,7 +276,7 @@ class _Size(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _packed_size(kind: str, columns: int) -> _Size:
-    """Return what matrices of a format take in memory, seen on one and on two panels."""
+    """Return the size in memory of matrices of a format, derived from one and from two panels."""
     one, two = (
         pack_tensor(Tensor(kind, kind, (rows, columns), _random(kind, rows, columns)), 8, 1).nbytes
         for rows in (PANEL, 2 * PANEL)

@@ -1,1 +1,1 @@
-"""The interface of operations, `Op`, and the interfaces of those who ask them: executors, plans, cuts, transforms."""
+"""The interface of operations, `Op`, and the interfaces of its users: executors, plans, cuts and weight transforms."""

@@ -1,4 +1,4 @@
-"""Convolutions over positions: their weights, and the rows that they keep in the cache."""
+"""Convolutions over positions: their weights, and the rows they keep in the cache."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from intact.numerics.convolve import ConvolutionRows, integer_taps
 
 
 class Convolved(Protocol):
-    """An operation with a convolution of `taps` positions over a number of channels."""
+    """An operation that convolves each of its channels over `taps` positions."""
 
     @property
     def weight(self) -> str:
-        """The tensor of its weights."""
+        """Name of the tensor of its weights."""
 
     @property
     def taps(self) -> int:
-        """The number of positions."""
+        """Number of positions."""
 
     @property
     def channels(self) -> int:
-        """The number of channels."""
+        """Number of channels."""
 
 
 def tap_values(tables: Tables, op: Convolved) -> NDArray[np.float32]:
-    """Return a convolution's weights as float32 (channels, taps); the last column is that of the position itself."""
+    """Return a convolution's weights as float32 (channels, taps); the last column belongs to the current position."""
     tensor, count = tables.tensors[op.weight], op.channels * op.taps
     flat = Tensor(tensor.name, tensor.kind, (count,), tensor.data)
     return float_values(flat, count, "convolution").reshape(op.channels, op.taps)
@@ -45,7 +45,7 @@ def convolution_taps(tables: Tables, op: Convolved) -> NDArray[np.int64]:
     Raises
     ------
     ModelError
-        If there are too many, or one is too large.
+        If there are too many taps, or a weight is too large.
     """
     try:
         return integer_taps(tap_values(tables, op))
@@ -54,13 +54,13 @@ def convolution_taps(tables: Tables, op: Convolved) -> NDArray[np.int64]:
 
 
 def native_taps(tables: Tables, op: Convolved) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the weights as the extension has them, as integers and as float32: those of one position after another."""
+    """Return the weights as integers and as float32 in the extension's layout: (taps, channels), flattened."""
     integers, floats = convolution_taps(tables, op).T.reshape(-1), tap_values(tables, op).T.reshape(-1)
     return np.ascontiguousarray(integers), np.ascontiguousarray(floats)
 
 
 def seen_rows(s: ReferenceStep, op: Convolved, new: ConvolutionRows) -> Iterator[list[tuple[Rows, int]]]:
-    """Store rows of a convolution; yield for each what it sees: its codes and exponent, then those before it."""
+    """Store a convolution's rows; yield what each row sees: its own codes and exponent, then those of earlier rows."""
     codes, exponent = s.memory.cached(op)[:2]
     for chunk, rows, slots, own in s.by_chunk():
         codes[own], exponent[own] = new.codes[rows], new.exponent[rows]

@@ -1,4 +1,4 @@
-"""The interface by which operations are cut for several processes (`intact.library.parallel.cut`)."""
+"""The interface through which operations are cut for several processes (`intact.library.parallel.cut`)."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from intact.models.aspects.tables import Tables
 
 
 class Part(NamedTuple):
-    """The columns of a rank, from `start` to `stop` - 1."""
+    """A rank's columns, from `start` to `stop` - 1."""
 
     start: int
     stop: int
 
     @property
     def width(self) -> int:
-        """The number of columns."""
+        """Number of columns."""
         return self.stop - self.start
 
     def times(self, size: int) -> Part:
-        """Return the columns of heads of a size."""
+        """Return the columns of these heads, given the size of a head."""
         return Part(self.start * size, self.stop * size)
 
 
 Parts: TypeAlias = tuple[Part, ...]
-"""Of one buffer, by rank."""
+"""The columns of a buffer that each rank has."""
 
 
 class HeadParts(NamedTuple):
@@ -40,11 +40,11 @@ class Cutter(Protocol):
     Attributes
     ----------
     rank : int
-        Which of them this is.
+        Number of this rank.
     heads : HeadParts
-        Of all attentions.
+        Division of the heads in every attention layer.
     split : mapping
-        How buffers are cut that hold a rank's columns alone.
+        Division of the buffers that hold only a rank's columns.
     """
 
     rank: int
@@ -57,28 +57,28 @@ class Cutter(Protocol):
 
     @property
     def tables(self) -> Tables:
-        """Those of the whole program."""
+        """Tables of the whole program."""
 
     def append(self, op: Any) -> None:
         """Append an operation to the rank's program."""
 
     def whole(self, buffer: str) -> str:
-        """Return a buffer with whole rows of one, after an exchange where there is none yet."""
+        """Return the name of a buffer with the whole rows of the given one, appending an exchange if needed."""
 
     def written(self, buffer: str, parts: Parts | None = None) -> str:
-        """Note that a buffer is set: to whole rows, or to this rank's columns; return its name."""
+        """Record that a buffer is written, with whole rows or with this rank's columns; return its name."""
 
     def added(self, name: str, buffer: str, width: int) -> str:
-        """Add a buffer like another, of a width; return its name."""
+        """Add a buffer like an existing one but with the given width; return its name."""
 
     def outputs(self, buffer: str) -> Parts:
-        """Return how the outputs of a product are cut, by the buffer that they go to."""
+        """Return how a product's outputs are divided, given the buffer that they go to."""
 
     def attended(self, buffer: str) -> Parts:
-        """Return how a buffer of an attention is cut."""
+        """Return how an attention buffer is divided."""
 
     def head(self, weight: str) -> Part:
-        """Return this rank's outputs of the head's matrix."""
+        """Return this rank's outputs of the head matrix."""
 
     def tensor(self, name: str, part: Part | None = None) -> str:
-        """Add a tensor, or some of its outputs; return the name that the rank's program has for it."""
+        """Add a tensor, or some of its outputs; return its name in the rank's program."""

@@ -1,4 +1,4 @@
-"""The interface by which operations become native operations."""
+"""The interface through which operations become native operations."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from intact.numerics.profiles import ProfileParts
 
 
 class Lowering(Protocol):
-    """A native model under construction. Numbers of things are indices into its lists; -1 is none."""
+    """A native model under construction. Things are numbered by their index in its lists; -1 means none."""
 
     @property
     def tables(self) -> Tables:
-        """The program's tables."""
+        """Tables of the program."""
 
     @property
     def profile(self) -> ProfileParts:
-        """The profile that the model runs in."""
+        """Profile that the model runs in."""
 
     def outliers(self, buffer: str) -> int:
-        """Return the blocks of outliers at the end of the rows of a buffer (profile llm_int8)."""
+        """Return the number of outlier blocks at the end of a buffer's rows (profile llm_int8)."""
 
     def buffer(self, name: str | None) -> int:
         """Return the number of a buffer."""
 
     def weight(self, name: str | None) -> int:
-        """Add a matrix, unless the model has it; return its number."""
+        """Add a matrix unless the model already has it; return its number."""
 
     def embedding(self, name: str) -> int:
-        """Add a matrix whose rows are embedded, and check its scales."""
+        """Add an embedding matrix, and check its scales."""
 
     def gain(self, gain: Gain, values: NDArray[np.float32], epsilon: float) -> int:
-        """Add the gain of a norm."""
+        """Add a norm's gain."""
 
     def numbers(self, integers: NDArray[np.int64], floats: NDArray[np.float32]) -> int:
         """Add a vector, as integers and as float32."""
 
     def bias(self, name: str | None, fraction: int) -> int:
-        """Add the values of a tensor with so many fraction bits."""
+        """Add a tensor's values with this many fraction bits."""
 
     def target(self, buffer: str, weight: str | None, bias: int = -1, accumulate: bool = False) -> Any:
-        """Return one matrix of a product, and the buffer of its result."""
+        """Return one matrix of a product together with its result buffer."""

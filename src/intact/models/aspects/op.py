@@ -1,4 +1,4 @@
-"""The interface of an operation. Each operation is one file in `intact.models.ops` and answers all of it there."""
+"""The interface of an operation. Each operation implements all of it in one file in `intact.models.ops`."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from intact.numerics.profiles import ProfileParts
 class Op(ABC):
     """An operation of a program: a frozen dataclass of buffers, tensors and numbers.
 
-    Its class name and its fields enter the digest of a program (`intact.receipts.identity`). Everything else that is
-    known about it is a method or a class attribute, never a field.
+    Its class name and its fields enter the digest of a program (`intact.receipts.identity`). All other facts about it
+    are methods or class attributes, never fields.
 
     Attributes
     ----------
     noun : str
-        What error messages call it, in the plural.
+        Plural noun for error messages.
     native : str
-        The kind of operation that it becomes in the extension (native/ops/NAME.cpp).
+        Kind of the native operation in the extension (native/ops/NAME.cpp).
     exchanges : bool
-        If true, it needs other processes, or a function that stands in for them.
+        If true, the operation needs other processes, or a function that acts for them.
     derivative : None
-        Reserved for a trainer: how gradients pass it. None: they do not.
+        Reserved for a trainer: how gradients pass through the operation. None: they do not.
     shader : None
-        Reserved for a GPU executor: the shader that runs it. None: such an executor has to refuse it.
+        Reserved for a GPU executor: the shader that runs the operation. None: that executor must refuse it.
     """
 
     noun: ClassVar[str]
@@ -54,39 +54,39 @@ class Op(ABC):
 
     @abstractmethod
     def labels(self) -> dict[int, Label]:
-        """Return kind and label of each part of its time (`ROWS`, `PRODUCT`), as profiles show them."""
+        """Return the kind and label of each timed part (`ROWS`, `PRODUCT`), as displayed in profiles."""
 
     @abstractmethod
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Return the multiply-adds and bytes of one part, for some rows."""
+        """Return the multiply-adds and bytes of one part, for the given row counts."""
 
     @abstractmethod
     def cut(self, cutter: Cutter) -> None:
-        """Append one rank's share of the operation to its program; `refuse_cut` if there is none."""
+        """Append one rank's share of the operation to its program; call `refuse_cut` if it cannot be cut."""
 
     @abstractmethod
     def reads(self) -> set[str]:
-        """Return the buffers whose contents matter to it, those that it adds to or changes in place included."""
+        """Return the buffers whose contents affect the result, including those added to or changed in place."""
 
     @abstractmethod
     def writes(self) -> set[str]:
-        """Return the buffers that it changes."""
+        """Return the buffers that the operation changes."""
 
     def sets(self) -> set[str]:
-        """Return the buffers that it sets, whatever they held."""
+        """Return the buffers that the operation overwrites, regardless of their contents."""
         return self.writes() - self.reads()
 
     def check_profile(self, tables: Tables, profile: ProfileParts) -> None:  # noqa: B027
-        """Raise if a profile cannot run it.
+        """Raise if a profile cannot run the operation.
 
         Raises
         ------
         ParameterError
-            Saying which profiles can.
+            If it cannot; the message says which profiles can.
         """
 
     def check(self, tables: Tables, profile: ProfileParts) -> None:  # noqa: B027
-        """Raise if its numbers or tensors pass the proven bounds; `lower` does the same for the native executor.
+        """Raise if a number or tensor exceeds the proven bounds; `lower` does the same for the native executor.
 
         Raises
         ------
@@ -97,28 +97,28 @@ class Op(ABC):
         """
 
     def matrices(self) -> Iterable[str]:
-        """Return the names of the matrices that any row may be multiplied by, those of adapters excepted."""
+        """Return the names of the matrices that rows may be multiplied by, except those of adapters."""
         return ()
 
     def structure(self, at: int, found: Structure) -> None:  # noqa: B027
-        """Tell transforms of weights (`intact.quantizing`) what they need to know; it is operation `at`."""
+        """Describe this operation, number `at` of the program, to weight transforms (`intact.quantizing`)."""
 
     def position_bytes(self, tables: Tables, page_size: int) -> int:
-        """Return the bytes that the native executor caches of one position, its share of a page's states included."""
+        """Return the bytes that the native executor caches per position, including its share of a page's states."""
         return 0
 
     def refuse_cut(self) -> None:
-        """Raise the error of an operation that is not cut for several processes."""
+        """Raise the error for an operation that cannot be cut for several processes."""
         raise ParameterError(f"tensor parallel runs no {self.noun}: load in one process")
 
 
 class Cached(Op):
-    """An operation with a part of the cache: its first `layer` is 0, and each class of parts is numbered by itself.
+    """An operation with its own part of the cache. Parts are numbered by `layer`, from 0, separately for each class.
 
     Attributes
     ----------
     order : int
-        Classes of parts lie in pages in this order.
+        Order of the classes' parts within a page.
     """
 
     order: ClassVar[int]
@@ -126,7 +126,7 @@ class Cached(Op):
 
     @abstractmethod
     def cached_shapes(self, tables: Tables) -> list[tuple[int, ...]]:
-        """Return the shapes of the arrays of int64 that the reference executor keeps of each position."""
+        """Return the shapes of the int64 arrays that the reference executor keeps per position."""
 
     def at_layer(self, layer: int) -> Self:
         """Return the same operation with another part of the cache."""
@@ -134,17 +134,17 @@ class Cached(Op):
         return replace(self, **changes)
 
     def state_shapes(self) -> list[tuple[int, ...]]:
-        """Return the shapes of what it keeps behind each block of positions."""
+        """Return the shapes of the states kept after each block of positions."""
         return []
 
 
 class Convolution(Cached):
-    """A convolution over positions that is a layer of its own."""
+    """A convolution over positions that forms a layer of its own."""
 
     order: ClassVar[int] = 1
 
 
 class Recurrent(Cached):
-    """A layer whose state leads from one position to the next; trees of drafts cannot pass it."""
+    """A layer that carries a state from one position to the next; it does not support trees of drafts."""
 
     order: ClassVar[int] = 2

@@ -1,4 +1,4 @@
-"""Tensors as the vectors and matrices of integers that operations compute with."""
+"""Convert tensors to the integer vectors and matrices that operations compute with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from intact.numerics.weights import BlockWeight, from_blocks, from_floats
 
 
 def float_values(tensor: Tensor, length: int, where: object) -> NDArray[np.float32]:
-    """Return a vector stored as F32, F16 or BF16 as float32; `where` is the file, for messages."""
+    """Return a vector stored as F32, F16 or BF16 as float32; `where` names the file in error messages."""
     if tensor.shape != (length,):
         raise ModelError(f"{where}: tensor {tensor.name} has shape {tensor.shape}, expected ({length},)")
     if tensor.kind not in FLOAT_FORMATS:
@@ -39,7 +39,7 @@ def bias_values(tables: Tables, name: str) -> NDArray[np.float32]:
 
 
 def fixed_bias(tensor: Tensor, fraction: int) -> NDArray[np.int64]:
-    """Return a bias with so many fraction bits.
+    """Return a bias with this many fraction bits.
 
     Raises
     ------
@@ -53,22 +53,22 @@ def fixed_bias(tensor: Tensor, fraction: int) -> NDArray[np.int64]:
 
 
 def integer_bias(tables: Tables, name: str, fraction: int) -> NDArray[np.int64]:
-    """Return a bias with so many fraction bits."""
+    """Return a bias with this many fraction bits."""
     return fixed_bias(tables.tensors[name], fraction)
 
 
 def integer_weight(tensor: Tensor, bits: int, outliers: int = 0) -> BlockWeight:
-    """Return a matrix as an integer weight; floats get so many bits.
+    """Return a matrix as an integer weight; floats are quantised to `bits` bits.
 
     Parameters
     ----------
     outliers : int
-        Blocks of outliers, of which the matrix then multiplies what 8 bits leave too (`with_outliers`).
+        Number of outlier blocks, for which the matrix also multiplies what 8 bits leave over (`with_outliers`).
 
     Raises
     ------
     ModelError
-        If it cannot be one.
+        If the tensor cannot be converted.
     """
     shape = (tensor.shape[0], tensor.shape[1])
     try:

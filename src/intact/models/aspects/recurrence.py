@@ -1,4 +1,4 @@
-"""The parts that recurrent layers share: bounds of their parameters, and the cache of rows and states."""
+"""Shared parts of recurrent layers: bounds on their parameters, and the cache of rows and states."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from intact.numerics.scan import BLOCK, MOST_STATES, RATE_FRACTION, RATE_LIMIT, 
 
 
 class NativeScan(NamedTuple):
-    """The fields of a native recurrent layer (ScanForm, native/runtime/scan.h); vectors by number, -1 for none."""
+    """The fields of a native recurrent layer (ScanForm, native/runtime/scan.h), with vectors by number, -1 for none."""
 
     heads: int
     width: int
@@ -40,39 +40,39 @@ class NativeScan(NamedTuple):
 
 
 def check_states(tables: Tables, states: int, parameter: str) -> None:
-    """Raise if the sums over the columns of a state would pass their bounds; `parameter` names one of its tensors."""
+    """Raise if sums over the columns of a state could exceed their bounds; `parameter` names one of its tensors."""
     if states > MOST_STATES:
         tensor = tables.tensors[parameter].name
         raise ModelError(f"tensor {tensor}: states of {states} columns pass the proven bounds, at most {MOST_STATES}")
 
 
 def integer_rates(tables: Tables, name: str, decay: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return how fast states forget, in Q20 and base 2, from A of each."""
+    """Return the decay rates of states, in Q20 and base 2, computed from A."""
     rate = np.floor(-decay.astype(np.float64) * (LOG2E * 2.0 ** (RATE_FRACTION - 30)) + 0.5)
     if not (rate.min() >= 0 and rate.max() < RATE_LIMIT):
         tensor = tables.tensors[name].name
-        raise ModelError(f"tensor {tensor}: decays lie in -709 to 0, found {decay.min():.6g} to {decay.max():.6g}")
+        raise ModelError(f"tensor {tensor}: decays must lie in [-709, 0], found {decay.min():.6g} to {decay.max():.6g}")
     return rate.astype(np.int64)
 
 
 class HeadLayer(Convolved, Protocol):
-    """A recurrent layer of heads behind a convolution."""
+    """A recurrent layer of heads that follows a convolution."""
 
     @property
     def states(self) -> int:
-        """Columns of a state."""
+        """Number of columns of a state."""
 
     @property
     def decay(self) -> str:
-        """The tensor of A."""
+        """Name of the tensor A."""
 
     @property
     def step_bias(self) -> str:
-        """The tensor of what is added to dt."""
+        """Name of the tensor that is added to dt."""
 
 
 class HeadParameters(NamedTuple):
-    """The convolution's weights, dt_bias and the rates of heads."""
+    """A layer's convolution weights, dt_bias and decay rates, as integers."""
 
     taps: Rows
     step_bias: Rows
@@ -85,7 +85,7 @@ def head_parameters(tables: Tables, op: HeadLayer) -> HeadParameters:
     Raises
     ------
     ModelError
-        If one is too large, or a head's state would grow by itself.
+        If a parameter is too large, or a head's state would grow without input.
     """
     check_states(tables, op.states, op.decay)
     rate = integer_rates(tables, op.decay, bias_values(tables, op.decay))
@@ -104,23 +104,23 @@ def by_positions(
     start: Sequence[Rows],
     results: Callable[[Sequence[Rows], int, Sequence[Rows]], tuple[Sequence[Rows], Rows]],
 ) -> Rows:
-    """Return the results of a layer whose state is rounded at each position, and keep its rows and states.
+    """Return the results of a layer whose state is rounded at every position, and store its rows and states.
 
     Parameters
     ----------
     new : sequence of arrays
-        The parts of the new rows, as the cache keeps them.
+        The parts of the new rows, as the cache stores them.
     start : sequence of arrays
-        The state before a text.
+        The state at the start of a sequence.
     results : function
-        Of the parts of a block's rows, behind the row before them, a row's place there and the state before it: the
-        state behind it, and its result.
+        Given the parts of a block's rows (preceded by the row before the block), the index of a row in them and the
+        state before this row, returns the state after it and its result.
     """
     kept, states, out = s.memory.cached(op), s.memory.states(op), list[Rows]()
     for chunk, rows, slots, own in s.by_chunk():
         for array, values in zip(kept, new, strict=True):
             array[own] = values[rows]
-        first = chunk.position - chunk.position % BLOCK  # states are computed again from the block's start
+        first = chunk.position - chunk.position % BLOCK  # states are recomputed from the block's start
         before, state = max(first - 1, 0), start
         if first:
             state = [array[s.memory.state(chunk.pages, first - 1)] for array in states]

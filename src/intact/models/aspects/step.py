@@ -1,4 +1,4 @@
-"""A step of the reference executor, as operations see it: rows by buffer, chunks of texts, and the cache."""
+"""A step of the reference executor, as operations see it: rows by buffer, chunks of sequences, and the cache."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ T = TypeVar("T")
 
 
 class SequenceChunk(NamedTuple):
-    """Tokens of one sequence, and the sequence's pages in order. Row i is kept in slot `position` + i of the pages.
+    """Tokens of one sequence, with the sequence's pages in order. Row i is stored in slot `position` + i of the pages.
 
     Attributes
     ----------
     parents : int32, optional
-        None for consecutive tokens. Else the rows are a tree of drafts, at most 64: parents[i] < i is the row that row
-        i follows, -1 the text before the chunk. A row has the position that it would have if its ancestors alone stood
-        before it, and sees these and the text before the chunk.
+        None for consecutive tokens. Otherwise the rows form a tree of at most 64 drafts: row i follows row
+        parents[i] < i, or the sequence before the chunk if parents[i] is -1. A row attends only to that sequence and to
+        its own ancestors, and its position counts only these.
     adapter : int
-        Whose changes the rows pass (`Adapt`), by number; -1: none.
+        Number of the adapter applied to the rows (`Adapt`); -1 for none.
     """
 
     position: int
@@ -40,19 +40,19 @@ class SequenceChunk(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The number of tokens of the text up to the chunk's end."""
+        """Number of tokens of the sequence up to the end of the chunk."""
         return self.position + len(self.tokens)
 
     def positions(self) -> Rows:
-        """Return the position of each row, before which only its ancestors count."""
+        """Return the position of each row, counting only its ancestors."""
         return np.array([self.position + len(self._ancestors(i)) - 1 for i in range(len(self.tokens))], np.int64)
 
     def seen(self, row: int) -> Rows:
-        """Return the slots of the text before the chunk and of a row's ancestors and itself, in order of position."""
+        """Return the slots that a row sees, by position: those before the chunk, its ancestors' and its own."""
         return np.concatenate([np.arange(self.position), self.position + np.array(self._ancestors(row), np.int64)])
 
     def _ancestors(self, row: int) -> list[int]:
-        """Return a row's ancestors in its chunk, itself included, in order."""
+        """Return a row's ancestors in its chunk, including itself, in order."""
         if self.parents is None:
             return list(range(row + 1))
         line = [row]
@@ -62,37 +62,37 @@ class SequenceChunk(NamedTuple):
 
 
 class Memory(Protocol):
-    """The state of a reference executor between steps: weights, pages, parameters of operations."""
+    """A reference executor's state between steps: weights, pages and parameters of operations."""
 
     saturated: int
-    """Numbers of recurrent states that came to the limit."""
+    """Number of recurrent-state values that have reached the limit."""
 
     def weight(self, name: str) -> BlockWeight:
-        """Return a matrix."""
+        """Return a matrix by name."""
 
     def outliers(self, buffer: str) -> int:
-        """Return the blocks of outliers at the end of the rows of a buffer (profile llm_int8)."""
+        """Return the number of outlier blocks at the end of a buffer's rows (profile llm_int8)."""
 
     def once(self, make: Callable[..., T], op: Any, *options: Any) -> T:
-        """Return ``make(tables, op, *options)``, computed once: the parameters of an operation as integers."""
+        """Return ``make(tables, op, *options)``, the integer parameters of an operation, computed only once."""
 
     def cached(self, op: Any) -> list[Rows]:
-        """Return the arrays that hold a row for each slot of an operation's part of the cache."""
+        """Return the arrays that hold one row per slot of an operation's part of the cache."""
 
     def states(self, op: Any) -> list[Rows]:
-        """Return the arrays that hold its states behind blocks of positions."""
+        """Return the arrays that hold an operation's states after blocks of positions."""
 
     def slots(self, pages: NDArray[np.int32]) -> Rows:
-        """Return the indices of the slots of a sequence with these pages."""
+        """Return the slot indices of a sequence with these pages."""
 
     def state(self, pages: NDArray[np.int32], position: int) -> int:
-        """Return the index of the state behind the block that ends at a position."""
+        """Return the index of the state after the block that ends at a position."""
 
     def exchange(self, op: Any, own: Rows | None, whole: Rows) -> None:
         """Run an exchange."""
 
     def record(self, index: int, entered: Quantized) -> None:
-        """Keep what entered a product, by its number in the program, where that is wanted."""
+        """Record the input of a product, by the product's number in the program, if recording is on."""
 
 
 class ChunkRows(NamedTuple):
@@ -102,11 +102,11 @@ class ChunkRows(NamedTuple):
     ----------
     chunk : SequenceChunk
     rows : slice
-        Its rows among those of the step.
+        The chunk's rows within the step.
     slots : int64
-        Of its whole text.
+        Slots of its whole sequence.
     own : int64
-        Of its rows.
+        Slots of its rows.
     """
 
     chunk: SequenceChunk
@@ -117,22 +117,22 @@ class ChunkRows(NamedTuple):
 
 @dataclass
 class ReferenceStep:
-    """Rows on their way through a program.
+    """The rows of a step on their way through a program.
 
     Attributes
     ----------
     rows : dict
-        The rows of each buffer that was written.
+        Rows of each buffer that has been written.
     fraction : dict
-        Their fraction bits.
+        Fraction bits of each of these buffers.
     angles : list
-        Sines and cosines of each rotation.
+        Sines and cosines for each rotation.
     index : int
-        The number of the operation at hand.
+        Number of the current operation.
     head : Quantized or None
-        What entered the head for the wanted rows.
+        Input of the head for the wanted rows.
     logits : int64, optional
-        Their logits.
+        Logits of the wanted rows.
     """
 
     tables: Tables
@@ -150,12 +150,12 @@ class ReferenceStep:
     logits: Rows | None = None
 
     def set(self, buffer: str, rows: Rows, fraction: int | None = None) -> None:
-        """Set a buffer; its fraction is the usual one unless it is given."""
+        """Set a buffer; by default with the buffer's usual number of fraction bits."""
         self.rows[buffer] = rows
         self.fraction[buffer] = self.tables.buffers[buffer].fraction if fraction is None else fraction
 
     def copy(self, source: str, target: str, rows: Rows) -> None:
-        """Set a buffer to rows with the fraction of another."""
+        """Set a buffer to rows with the fraction bits of another buffer."""
         self.set(target, rows, self.fraction[source])
 
     def quantized(self, buffer: str, rows: NDArray[np.int64] | slice = slice(None)) -> Quantized:
@@ -171,5 +171,5 @@ class ReferenceStep:
             row += len(chunk.tokens)
 
     def adapters(self) -> Rows:
-        """Return the number of the adapter of each row, -1 for none."""
+        """Return the adapter number of each row, -1 for none."""
         return np.repeat([chunk.adapter for chunk in self.chunks], [len(chunk.tokens) for chunk in self.chunks])

@@ -1,4 +1,4 @@
-"""The tables of a program that its operations refer to by name."""
+"""The tables of a program, which its operations refer to by name."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from intact.checkpoints.formats import Tensor
 
 @dataclass(frozen=True)
 class Buffer:
-    """A row vector between operations: `wide` ones (the residual stream) hold int64 in Q20, others int32 in Q16."""
+    """A row vector between operations: int64 in Q20 if `wide` (the residual stream), else int32 in Q16."""
 
     width: int
     wide: bool = False
 
     @property
     def fraction(self) -> int:
-        """Fraction bits of what most operations write to it."""
+        """Fraction bits that most operations use when writing it."""
         return 20 if self.wide else 16
 
 
 class Tables(Protocol):
-    """Buffers and tensors by name, and the shape of the KV cache: the part of a Program that operations need."""
+    """The part of a Program that operations need: buffers and tensors by name, and the shape of the KV cache."""
 
     @property
     def architecture(self) -> str:
-        """The name of the architecture, for messages."""
+        """Name of the architecture, for messages."""
 
     @property
     def buffers(self) -> Mapping[str, Buffer]:
@@ -39,8 +39,8 @@ class Tables(Protocol):
 
     @property
     def kv_heads(self) -> int:
-        """Key and value heads of an attention layer."""
+        """Number of key and value heads of an attention layer."""
 
     @property
     def head_width(self) -> int:
-        """Numbers of a key."""
+        """Width of a key."""

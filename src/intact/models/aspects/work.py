@@ -1,4 +1,4 @@
-"""The work of an operation: multiply-adds and bytes, for plans and profiles."""
+"""The work of an operation in multiply-adds and bytes, for plans and profiles."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import NamedTuple, TypeAlias
 from intact.models.aspects.tables import Tables
 
 ROWS, PRODUCT, WAIT = range(3)
-"""Parts of an operation's time (native/runtime/stopwatch.h)."""
+"""Timed parts of an operation (native/runtime/stopwatch.h)."""
 
 Label: TypeAlias = tuple[str, str]
-"""Kind and label of a part: "linear", and the matrices that it multiplies by."""
+"""Kind and label of a part: for example "linear", and the matrices that it multiplies by."""
 
 
 class WorkSize(NamedTuple):
@@ -24,19 +24,20 @@ class WorkSize(NamedTuple):
 
 
 class RowCounts(NamedTuple):
-    """Rows that some steps ran through an operation.
+    """Number of rows that an operation processed in some steps.
 
     Attributes
     ----------
     steps : int
     rows : int
-        All rows, or behind the last operation that reads other rows those whose logits are wanted.
+        All rows; after the last operation that reads other rows, only those whose logits are wanted.
     wanted : int
         Rows whose logits are wanted.
     attending, pairs, positions : int
-        Rows of an attention with a result, positions that they see in all, and positions that it reads from the cache.
+        For attention: rows with a result, the total number of positions they attend to, and positions read from the
+        cache.
     source : str or None
-        The buffer that a norm reads which is computed on the way into the operation.
+        Input buffer of a norm that is fused into the operation.
     """
 
     steps: int
@@ -57,9 +58,9 @@ class Sizes:
     float32 : bool
         If true, rows, keys and values are float32 (profile fp32), else integers.
     weight : function
-        Of a matrix in memory, by its name.
+        Returns the size of a matrix in memory, by its name.
     position : int
-        Of a key and its value.
+        Size of one key and its value.
     """
 
     tables: Tables
@@ -68,27 +69,27 @@ class Sizes:
     position: int
 
     def row(self, buffer: str) -> int:
-        """Return the bytes of a row of a buffer."""
+        """Return the bytes of a buffer's row."""
         spec = self.tables.buffers[buffer]
         return spec.width * (8 if spec.wide and not self.float32 else 4)
 
     def codes(self, buffer: str) -> int:
-        """Return the bytes of a row on its way into a product."""
+        """Return the bytes of a buffer's row as the input of a product."""
         width = self.tables.buffers[buffer].width
         return 4 * width if self.float32 else width + width // 32 * 4
 
     @property
     def kept(self) -> int:
-        """Bytes of a number that a convolution keeps."""
+        """Bytes of each number that a convolution keeps."""
         return 4 if self.float32 else 2
 
     def product(self, weight: str, counts: RowCounts, rows: int, source: str, target: int) -> WorkSize:
-        """Return the work of a product, whose result has `target` bytes for each output."""
+        """Return the work of a product with `target` bytes per output."""
         outputs, inputs = self.tables.tensors[weight].shape
         moved = rows * (self.codes(source) + target * outputs)
         return WorkSize(rows * outputs * inputs, counts.steps * self.weight(weight) + moved)
 
 
 def tensor_roles(names: Iterable[str]) -> str:
-    """Return names of tensors without their layers: blk.3.ffn_up.weight is ffn_up."""
+    """Return tensor names without their layers: ffn_up for blk.3.ffn_up.weight."""
     return " + ".join(re.sub(r"^blk\.\d+\.|\.weight$", "", name) for name in names)

@@ -1,4 +1,4 @@
-"""The operations of programs: one file each, which holds all that Python knows of it (`intact.models.aspects.op`)."""
+"""The operations of programs. Each file implements one operation completely for Python (`intact.models.aspects.op`)."""
 
 from __future__ import annotations
 

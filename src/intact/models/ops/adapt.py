@@ -1,4 +1,4 @@
-"""Low-rank changes of matrices in the rows of sequences that have an adapter."""
+"""Low-rank changes of matrices, for rows of sequences that have an adapter."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class LowRank:
 
 @dataclass(frozen=True)
 class Adapt(Op):
-    """target += up (down source) in the rows of sequences with an adapter: by its number, None where it has none."""
+    """target += up (down source) in the rows of sequences with an adapter.
+
+    `changes` has one entry per adapter, by number; None if the adapter does not change this matrix.
+    """
 
     source: str
     target: str
@@ -67,11 +70,11 @@ class Adapt(Op):
         return {"source": low.buffer(self.source), "target": low.buffer(self.target), "targets": changes}
 
     def labels(self) -> dict[int, Label]:
-        """Return the rows, and the target."""
+        """Label the source's rows and the target."""
         return {ROWS: ("quantise", f"{self.source}, adapters"), PRODUCT: ("adapt", self.target)}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count as if all rows had the largest adapter."""
+        """Count as if all rows used the largest adapter."""
         tables = sizes.tables
         ranks = [0 if c is None else tables.tensors[c.down].shape[0] for c in self.changes]
         widths = tables.buffers[self.source].width + tables.buffers[self.target].width
@@ -79,5 +82,5 @@ class Adapt(Op):
         return WorkSize(counts.rows * max(ranks) * widths, moved)
 
     def cut(self, cutter: Cutter) -> None:
-        """Refuse."""
+        """Raise: adapters cannot be cut."""
         self.refuse_cut()

@@ -16,11 +16,11 @@ from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 
 @dataclass(frozen=True)
 class AllGather(Op):
-    """target = the columns of all ranks side by side, set, or added to the target where `accumulate`.
+    """target = the columns of all ranks, concatenated; added to the target if `accumulate`.
 
-    It is part of programs that are cut for several processes (`intact.library.parallel`), never of a model's own. The
-    source holds this rank's columns, and is None where it has none; `widths` has the number of columns of each rank.
-    Both buffers have the fraction of their kind, 16 or 20 bits.
+    It occurs only in programs that are cut for several processes (`intact.library.parallel`), never in a model's own
+    program. The source holds this rank's columns, or is None if the rank has none; `widths` is the number of columns of
+    each rank. Both buffers have the usual number of fraction bits of their kind, 16 or 20.
     """
 
     source: str | None
@@ -33,7 +33,7 @@ class AllGather(Op):
     exchanges = True
 
     def reads(self) -> set[str]:
-        """Return the source, and the target where it is added to."""
+        """Return the source, and the target if it is added to."""
         added = {self.target} if self.accumulate else set[str]()
         return added if self.source is None else added | {self.source}
 
@@ -42,7 +42,7 @@ class AllGather(Op):
         return {self.target}
 
     def step(self, s: ReferenceStep) -> None:
-        """Exchange rows."""
+        """Exchange rows with the other ranks."""
         shape = len(s.tokens), sum(self.widths)
         whole = s.rows[self.target].copy() if self.accumulate else np.zeros(shape, np.int64)
         s.memory.exchange(self, None if self.source is None else s.rows[self.source], whole)
@@ -57,13 +57,13 @@ class AllGather(Op):
         }
 
     def labels(self) -> dict[int, Label]:
-        """Return the target."""
+        """Label the target."""
         return {ROWS: ("all-gather", self.target)}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count the target twice."""
+        """Count reading and writing the target."""
         return WorkSize(0, counts.rows * 2 * sizes.row(self.target))
 
     def cut(self, cutter: Cutter) -> None:
-        """Refuse."""
+        """Raise: exchanges cannot be cut."""
         self.refuse_cut()

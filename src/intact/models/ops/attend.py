@@ -1,4 +1,4 @@
-"""Attention over the cached keys and values of a text."""
+"""Attention over the cached keys and values of a sequence."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from intact.numerics.soft_cap import score_cap
 
 @dataclass(frozen=True)
 class Attend(Cached):
-    """Attention; appends key and value to the cache first.
+    """Attention; first appends key and value to the cache.
 
-    Rows see the positions of their text up to their own where it is `causal`, else all, and a text is one chunk then.
-    `window` limits the visible positions (0: all); scores pass a soft `cap` (0: none). `sinks` names a tensor with a
-    score of each head that takes part in the softmax, without a value.
+    If `causal`, rows attend to their sequence up to their own position; otherwise to all of it, and a sequence must be
+    a single chunk. `window` limits the visible positions (0: all); scores pass a soft `cap` (0: none). `sinks` names a
+    tensor with a score per head that takes part in the softmax but has no value.
     """
 
     query: str
@@ -76,7 +76,7 @@ class Attend(Cached):
         return {self.target}
 
     def check_profile(self, tables: Tables, profile: ProfileParts) -> None:
-        """Raise if the profile's codec holds no heads of this width."""
+        """Raise if the profile's KV codec does not support this head width."""
         if profile.codec is not None and not profile.codec.holds(tables.head_width):
             raise ParameterError(
                 f"the KV codec {profile.codec.name} holds heads whose width is a multiple of {GRANULE}; this model's "
@@ -84,15 +84,15 @@ class Attend(Cached):
             )
 
     def cached_shapes(self, tables: Tables) -> list[tuple[int, ...]]:
-        """Return those of keys, their scales, values, their scales."""
+        """Return the shapes of keys, key scales, values and value scales."""
         return [(tables.kv_heads, tables.head_width), (tables.kv_heads,)] * 2
 
     def position_bytes(self, tables: Tables, page_size: int) -> int:
-        """Count keys of 16 bits, values of 8, and two scales, in heads padded to 16."""
+        """Count 16-bit keys, 8-bit values and two scales, with heads padded to a multiple of 16."""
         return tables.kv_heads * (3 * (-(-tables.head_width // 16) * 16) + 8)
 
     def step(self, s: ReferenceStep) -> None:
-        """Append keys and values, and attend to what each row sees."""
+        """Append keys and values, and attend to each row's visible positions."""
         keys, key_scales, values, value_scales = s.memory.cached(self)
         count, scale = len(s.rows[self.query]), score_scale(self.scale)
         cap = score_cap(self.cap) if self.cap else None
@@ -114,7 +114,7 @@ class Attend(Cached):
             values[own], value_scales[own] = new_values.codes[rows], new_values.scale[rows]
             for m in range(rows.start, rows.stop):
                 last = m - rows.start if self.causal else len(chunk.tokens) - 1
-                visible = slots[chunk.seen(last)[-self.window :]]  # a window of 0 takes all
+                visible = slots[chunk.seen(last)[-self.window :]]  # a window of 0 keeps all
                 for h in range(self.heads):
                     kv = h // group
                     kept_keys, kept_values = keys[visible, kv], values[visible, kv]
@@ -131,7 +131,7 @@ class Attend(Cached):
         s.set(self.target, (out if codec is None else rotate_query(out)).reshape(count, -1), 16)
 
     def lower(self, low: Lowering) -> dict[str, Any]:
-        """Return buffers, the shape of heads, and how scores are made."""
+        """Return buffers, the shape of heads, and the parameters of scores."""
         fields: dict[str, Any] = {
             "source": low.buffer(self.query),
             "second": low.buffer(self.key),
@@ -153,12 +153,12 @@ class Attend(Cached):
         return fields
 
     def labels(self) -> dict[int, Label]:
-        """Return that rows are appended, and how many positions are seen."""
+        """Label the append of rows, and the number of visible positions."""
         seen = f"the last {self.window}" if self.window else "all positions"
         return {ROWS: ("append", "keys, values"), PRODUCT: ("attention", seen)}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count rows that are appended, or keys and values that are read."""
+        """Count the appended rows, or the keys and values read."""
         if part == ROWS:
             return WorkSize(0, counts.rows * (2 * sizes.row(self.key) + self.kv_heads * sizes.position))
         moved = counts.positions * self.kv_heads * sizes.position + counts.attending * 2 * sizes.row(self.query)
@@ -172,10 +172,10 @@ class Attend(Cached):
         cutter.append(replace(self, heads=heads.width, kv_heads=kv_heads.width, sinks=sinks))
 
     def structure(self, at: int, found: Structure) -> None:
-        """Name the way of values."""
+        """Add the attention and its value and target buffers."""
         found.add_attention(at, self.value, self.target, self.heads, self.kv_heads, self.width)
 
 
 def integer_sinks(tables: Tables, name: str) -> NDArray[np.int64]:
-    """Return the scores of attention sinks in base 2 and Q16."""
+    """Return the scores of attention sinks, in base 2 and Q16."""
     return sink_scores(bias_values(tables, name))

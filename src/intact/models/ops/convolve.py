@@ -19,11 +19,11 @@ from intact.numerics.convolve import convolution_rows, convolve
 
 @dataclass(frozen=True)
 class Convolve(Convolution):
-    """Gated causal convolution of each channel over the last positions; appends a row to the cache first.
+    """Gated causal convolution of each channel over the last positions; first appends a row to the cache.
 
-    The source holds the parts B, C and x of `width` channels each. The cached row is u = B * x, and
-    target = C * sum over j < `taps` of weight[:, taps - 1 - j] * u[position - j]; rows before the text are 0. `layer`
-    counts the convolutions of a program, each of which has its part of the cache.
+    The source holds the parts B, C and x, of `width` channels each. The cached row is u = B * x, and target = C * sum
+    over j < `taps` of weight[:, taps - 1 - j] * u[position - j]; rows before the start of the sequence are 0. `layer`
+    numbers the convolutions of a program, each of which has its part of the cache.
     """
 
     source: str
@@ -38,7 +38,7 @@ class Convolve(Convolution):
 
     @property
     def channels(self) -> int:
-        """The number of channels."""
+        """Number of channels."""
         return self.width
 
     def reads(self) -> set[str]:
@@ -50,15 +50,15 @@ class Convolve(Convolution):
         return {self.target}
 
     def cached_shapes(self, tables: Tables) -> list[tuple[int, ...]]:
-        """Return those of codes and their exponent."""
+        """Return the shapes of codes and their exponent."""
         return [(self.width,), ()]
 
     def position_bytes(self, tables: Tables, page_size: int) -> int:
-        """Count codes of 16 bits and an exponent."""
+        """Count 16-bit codes and an exponent."""
         return 2 * self.width + 4
 
     def step(self, s: ReferenceStep) -> None:
-        """Keep a row, and sum over the last ones."""
+        """Store a row, and sum over the last rows."""
         before, gate, x = np.split(s.rows[self.source], 3, axis=1)
         taps, seen = s.memory.once(convolution_taps, self), seen_rows(s, self, convolution_rows(before, x))
         s.set(self.target, np.array([convolve(rows, taps, own) for rows, own in zip(seen, gate, strict=True)]), 20)
@@ -74,14 +74,14 @@ class Convolve(Convolution):
         }
 
     def labels(self) -> dict[int, Label]:
-        """Return the number of positions."""
+        """Label the number of positions."""
         return {ROWS: ("convolve", f"{self.taps} positions")}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count source, target, the row that is kept, and those that are read."""
+        """Count the source, the target, the stored row and the rows read."""
         kept = (1 + self.taps) * sizes.kept * self.width
         return WorkSize(0, counts.rows * (sizes.row(self.source) + sizes.row(self.target) + kept))
 
     def cut(self, cutter: Cutter) -> None:
-        """Refuse."""
+        """Raise: convolutions cannot be cut."""
         self.refuse_cut()

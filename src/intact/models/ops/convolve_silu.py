@@ -1,4 +1,4 @@
-"""Short convolutions with SiLU (Mamba-1 and its kin)."""
+"""Short convolutions with SiLU (Mamba-1 and similar)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from intact.numerics.scan import convolved, input_rows
 
 @dataclass(frozen=True)
 class ConvolveSilu(Convolution):
-    """Causal convolution of each channel over the last positions, and SiLU; appends a row to the cache first.
+    """Causal convolution of each channel over the last positions, then SiLU; first appends a row to the cache.
 
-    target = SiLU(sum over j < `taps` of weight[:, taps - 1 - j] * source[position - j], plus `bias` where there is
-    one), narrow both; rows before the text are 0. `layer` counts the convolutions of a program, as that of a
+    target = SiLU(sum over j < `taps` of weight[:, taps - 1 - j] * source[position - j], plus `bias` if given), both
+    narrow; rows before the start of the sequence are 0. `layer` numbers the convolutions of a program, as in
     `Convolve`.
     """
 
@@ -40,7 +40,7 @@ class ConvolveSilu(Convolution):
 
     @property
     def channels(self) -> int:
-        """The number of channels."""
+        """Number of channels."""
         return self.width
 
     def reads(self) -> set[str]:
@@ -52,15 +52,15 @@ class ConvolveSilu(Convolution):
         return {self.target}
 
     def cached_shapes(self, tables: Tables) -> list[tuple[int, ...]]:
-        """Return those of codes and their exponent."""
+        """Return the shapes of codes and their exponent."""
         return [(self.width,), ()]
 
     def position_bytes(self, tables: Tables, page_size: int) -> int:
-        """Count codes of 16 bits and an exponent."""
+        """Count 16-bit codes and an exponent."""
         return 2 * self.width + 4
 
     def step(self, s: ReferenceStep) -> None:
-        """Keep a row, and sum over the last ones."""
+        """Store a row, and sum over the last rows."""
         taps = s.memory.once(convolution_taps, self)
         bias = np.zeros(self.width, np.int64) if self.bias is None else integer_bias(s.tables, self.bias, 16)
         seen = seen_rows(s, self, input_rows(s.rows[self.source]))
@@ -78,14 +78,14 @@ class ConvolveSilu(Convolution):
         }
 
     def labels(self) -> dict[int, Label]:
-        """Return the number of positions."""
+        """Label the number of positions."""
         return {ROWS: ("convolve", f"{self.taps} positions")}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count source, target, the row that is kept, and those that are read."""
+        """Count the source, the target, the stored row and the rows read."""
         kept = (1 + self.taps) * sizes.kept * self.width
         return WorkSize(0, counts.rows * (sizes.row(self.source) + sizes.row(self.target) + kept))
 
     def cut(self, cutter: Cutter) -> None:
-        """Refuse."""
+        """Raise: convolutions cannot be cut."""
         self.refuse_cut()

@@ -1,4 +1,4 @@
-"""Embedding of tokens, with positions and biases where a model adds them."""
+"""Embedding of tokens, with positions and biases if the model adds them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from intact.numerics.weights import BlockWeight
 class Embed(Op):
     """target = scale * weight[token] + positions[first + position] + bias.
 
-    `positions` names a matrix with a row for each position, `bias` a row that is added to all; None: nothing is added.
-    With a `separator`, a token, the rows of a text behind its first one get `second_bias` in place of `bias`.
+    `positions` names a matrix with a row per position, `bias` a row added to all; None: nothing is added. If a
+    `separator` token is given, rows after its first occurrence in a sequence get `second_bias` instead of `bias`.
     """
 
     target: str
@@ -45,7 +45,7 @@ class Embed(Op):
     native = "embed"
 
     def reads(self) -> set[str]:
-        """Return nothing: tokens are in no buffer."""
+        """Return an empty set: tokens are not in a buffer."""
         return set()
 
     def writes(self) -> set[str]:
@@ -53,11 +53,11 @@ class Embed(Op):
         return {self.target}
 
     def most_tokens(self, tables: Tables) -> int | None:
-        """Return the number of tokens of the longest text that there are positions for; None for no limit."""
+        """Return the maximum length of a sequence that has positions; None for no limit."""
         return None if self.positions is None else tables.tensors[self.positions].shape[0] - self.first
 
     def step(self, s: ReferenceStep) -> None:
-        """Look the rows up."""
+        """Look up the rows."""
         x = _rows_of(s, self.weight, s.tokens, embed_multiplier(self.scale))
         if self.positions is not None:
             x = x + _rows_of(s, self.positions, self.first + s.positions, embed_multiplier(Fraction(1)))
@@ -68,13 +68,13 @@ class Embed(Op):
         s.set(self.target, x)
 
     def _after_separator(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Return for each row of a text whether a separator is before it."""
+        """Return for each row of a sequence whether a separator precedes it."""
         found = tokens == (-1 if self.separator is None else self.separator)
         before: NDArray[np.bool_] = np.cumsum(found) > found
         return before
 
     def lower(self, low: Lowering) -> dict[str, Any]:
-        """Return matrices, factor and biases."""
+        """Return the matrices, factor and biases."""
         fields = {
             "target": low.buffer(self.target),
             "weight": low.embedding(self.weight),
@@ -90,17 +90,17 @@ class Embed(Op):
         return fields
 
     def labels(self) -> dict[int, Label]:
-        """Return the matrix."""
+        """Label the matrix."""
         return {ROWS: ("embed", tensor_roles([self.weight]))}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count a row of each matrix and the target."""
+        """Count one row of each matrix, and the target."""
         names = [self.weight] if self.positions is None else [self.weight, self.positions]
         row = sum(sizes.weight(name) // sizes.tables.tensors[name].shape[0] for name in names)
         return WorkSize(0, counts.rows * (row + sizes.row(self.target)))
 
     def cut(self, cutter: Cutter) -> None:
-        """Let rank 0 embed, which alone holds the matrix, and send the rows."""
+        """Let rank 0, which alone holds the matrix, embed the tokens and send the rows."""
         width = cutter.tables.buffers[self.target].width
         own = self.target + ".embedded"
         if cutter.rank == 0:
@@ -111,11 +111,11 @@ class Embed(Op):
         cutter.append(AllGather(own if cutter.rank == 0 else None, self.target, widths))
 
     def matrices(self) -> Iterable[str]:
-        """Return those of tokens and of positions."""
+        """Return the matrices of tokens and positions."""
         return [name for name in (self.weight, self.positions) if name is not None]
 
     def structure(self, at: int, found: Structure) -> None:
-        """Name the residual stream."""
+        """Add the residual stream and its embedding."""
         found.add_embedding(self.target, self.weight)
 
 
@@ -125,7 +125,7 @@ def embed_multiplier(scale: Fraction) -> int:
 
 
 def check_embedding(name: str, largest_exponent: int) -> None:
-    """Refuse an embedding whose scales would need a shift to the left."""
+    """Refuse an embedding whose scales would need a left shift."""
     if largest_exponent > 4:
         raise ModelError(f"tensor {name}: a scale of 2^{largest_exponent} and more is too large for an embedding")
 

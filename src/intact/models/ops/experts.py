@@ -37,9 +37,9 @@ from intact.numerics.profiles import ProfileParts
 
 @dataclass(frozen=True)
 class Expert:
-    """The matrices of one gated feed-forward net, and their biases, if any.
+    """The matrices of one gated feed-forward network, and their biases, if any.
 
-    `gate` is `up` where there is no gate: with ReLU the net then squares what is positive.
+    If the network has no gate, `gate` equals `up`; with ReLU the network then squares positive values.
     """
 
     gate: str
@@ -52,15 +52,15 @@ class Expert:
 
 @dataclass(frozen=True)
 class Experts(Op):
-    """A mixture of gated feed-forward nets: each row passes the `used` ones with the largest scores.
+    """A mixture of gated feed-forward networks; each row uses the `used` experts with the largest scores.
 
-    target = sum of weight * down(activation(gate source) * (up source)) over them, or added to the target where
-    `accumulate`. Among equal scores those of least number are chosen. The weights follow from the scores as `weights`
-    says, times `factor`, and times the expert's number in the tensor that `scales` names, if any. `bias` names a tensor
-    with a number for each expert: those are chosen then for which the sum of number and sigmoid of the score, or where
-    the weights are a softmax number and share of a softmax over all, is largest. A row passes experts of the
-    `groups_used` best of `groups` alone: of consecutive experts, by their largest score, or with a bias by the sum of
-    their two largest sums.
+    target = sum of weight * down(activation(gate source) * (up source)) over these experts; added to the target if
+    `accumulate`. On ties the expert with the smaller number is chosen. The weights are computed from the scores as
+    `weights` specifies, and multiplied by `factor` and by the expert's value in the tensor named by `scales`, if any.
+    `bias` names a tensor with one value per expert. The experts chosen are then those with the largest sum of this
+    value and the sigmoid of the score, or, if the weights are a softmax, of this value and the share in a softmax over
+    all experts. With several `groups` of consecutive experts, a row uses only experts of its `groups_used` best groups,
+    ranked by their largest score, or with a bias by the sum of their two largest sums.
     """
 
     source: str
@@ -82,7 +82,7 @@ class Experts(Op):
     native = "experts"
 
     def reads(self) -> set[str]:
-        """Return source and scores, and the target where it is added to."""
+        """Return the source and the scores, and the target if it is added to."""
         return {self.source, self.scores, self.target} if self.accumulate else {self.source, self.scores}
 
     def writes(self) -> set[str]:
@@ -90,14 +90,14 @@ class Experts(Op):
         return {self.target}
 
     def check_profile(self, tables: Tables, profile: ProfileParts) -> None:
-        """Raise if the profile runs no mixtures."""
+        """Raise if the profile does not support mixtures."""
         if profile.for_linear_alone:
             raise ParameterError(
                 "mixtures of experts run in the profiles int8 and fp32, and those of narrow activations"
             )
 
     def step(self, s: ReferenceStep) -> None:
-        """Choose experts for each row, and add what they give, times their weights."""
+        """Choose experts for each row, and add their weighted results."""
         bias, scales = choice_bias(s.tables, self), expert_scales(s.tables, self)
         groups = Groups(self.groups, self.groups_used)
         factor = weight_factor(self.factor)
@@ -121,7 +121,7 @@ class Experts(Op):
         return product(hidden, expert.down, expert.down_bias, 20)
 
     def lower(self, low: Lowering) -> dict[str, Any]:
-        """Return all matrices, and how experts are chosen and weighted."""
+        """Return all matrices, and the parameters for choosing and weighting experts."""
         kinds = get_args(ExpertWeights)
         factors = weight_factor(self.factor), float(self.factor)
         matrices = [
@@ -150,14 +150,14 @@ class Experts(Op):
         return fields
 
     def labels(self) -> dict[int, Label]:
-        """Return that rows are sorted by expert, and how many experts a row passes."""
+        """Label the sorting of rows by expert, and the number of experts per row."""
         return {
             ROWS: ("quantise", "rows by expert"),
             PRODUCT: ("experts", f"{self.used} of {len(self.experts)}"),
         }
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count rows and codes, or the matrices of as many experts as rows may need."""
+        """Count rows and codes, or the matrices of as many experts as the rows can use."""
         if part == ROWS:
             codes = sizes.codes(self.source) + (4 * self.hidden if sizes.float32 else self.hidden * 9)
             return WorkSize(0, counts.rows * (sizes.row(self.source) + self.used * codes))
@@ -170,30 +170,30 @@ class Experts(Op):
         return WorkSize(counts.rows * self.used * macs, moved)
 
     def cut(self, cutter: Cutter) -> None:
-        """Refuse."""
+        """Raise: mixtures of experts cannot be cut."""
         self.refuse_cut()
 
     def matrices(self) -> Iterable[str]:
-        """Return those of all experts."""
+        """Return the matrices of all experts."""
         return [name for e in self.experts for name in (e.gate, e.up, e.down)]
 
 
 def choice_bias(tables: Tables, op: Experts) -> NDArray[np.int64] | None:
-    """Return the numbers added to the sigmoids or shares of experts where they are chosen, Q30; None for nothing."""
+    """Return the values added to the experts' sigmoids or shares for the choice, Q30; None if there are none."""
     return None if op.bias is None else integer_bias(tables, op.bias, SIGMOID_FRACTION)
 
 
 def expert_scales(tables: Tables, op: Experts) -> NDArray[np.int64] | None:
-    """Return the numbers that the weights of experts are multiplied by, Q24; None for nothing.
+    """Return the values that multiply the experts' weights, Q24; None if there are none.
 
     Raises
     ------
     ModelError
-        If one is too large.
+        If a value is too large.
     """
     if op.scales is None:
         return None
     scales = integer_bias(tables, op.scales, SCALE_FRACTION)
     if np.abs(scales).max() >= SCALE_LIMIT << SCALE_FRACTION:
-        raise ModelError(f"tensor {op.scales}: weights of experts are multiplied by numbers below {SCALE_LIMIT}")
+        raise ModelError(f"tensor {op.scales}: factors of experts' weights must be below {SCALE_LIMIT}")
     return scales

@@ -1,4 +1,4 @@
-"""Gates of feed-forward nets: SwiGLU and its kin."""
+"""Gates of feed-forward networks: SwiGLU and similar."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from intact.numerics.gate import GATES, Activation, gated
 
 @dataclass(frozen=True)
 class Gate(Op):
-    """target = activation(gate) * up, or activation(gate) where `up` is None."""
+    """target = activation(gate) * up, or activation(gate) if `up` is None."""
 
     gate: str
     up: str | None
@@ -27,7 +27,7 @@ class Gate(Op):
     native = "gate"
 
     def reads(self) -> set[str]:
-        """Return gate and up."""
+        """Return the gate and up buffers."""
         return {self.gate} if self.up is None else {self.gate, self.up}
 
     def writes(self) -> set[str]:
@@ -39,7 +39,7 @@ class Gate(Op):
         s.rows[self.target] = gated(s.rows[self.gate], None if self.up is None else s.rows[self.up], self.kind)
 
     def lower(self, low: Lowering) -> dict[str, Any]:
-        """Return buffers and the activation."""
+        """Return the buffers and the activation."""
         return {
             "source": low.buffer(self.gate),
             "second": low.buffer(self.up),
@@ -48,7 +48,7 @@ class Gate(Op):
         }
 
     def labels(self) -> dict[int, Label]:
-        """Return the activation."""
+        """Label the activation."""
         return {ROWS: ("gate", self.kind)}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
@@ -61,5 +61,5 @@ class Gate(Op):
         cutter.append(self)
 
     def structure(self, at: int, found: Structure) -> None:
-        """Name the feed-forward net."""
+        """Add the gate of the feed-forward network."""
         found.add_feed_forward(at, self.gate, self.up, self.target)

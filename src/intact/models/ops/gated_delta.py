@@ -24,14 +24,14 @@ from intact.numerics.scan import BLOCK
 
 @dataclass(frozen=True)
 class GatedDelta(Recurrent):
-    """The gated delta rule (arXiv 2412.06464); appends a row to the cache first.
+    """The gated delta rule (arXiv 2412.06464); first appends a row to the cache.
 
     The source holds queries and keys (`groups` heads of `states` columns each) and values (`heads` of `width`), which
-    pass a causal convolution over `taps` positions and SiLU; queries and keys are then of unit length. `steps` holds dt
-    and `beta` b, a number for each head. A head's state follows ``S = exp(dt A) S``, ``S += k (sigmoid(b) (v - S^T
-    k))^T``, and the target is ``S^T q``. Tensors: `weight` of the convolution, `step_bias` added to dt before softplus,
-    and `decay` with A (negative) of each head. Head h reads key h mod `groups` where `tiled`, else consecutive heads
-    share one. `layer` counts the recurrent layers of a program, as that of a `Scan`.
+    pass a causal convolution over `taps` positions and SiLU; queries and keys are then normalised to unit length.
+    `steps` holds dt and `beta` holds b, one number per head each. A head's state follows ``S = exp(dt A) S``, ``S += k
+    (sigmoid(b) (v - S^T k))^T``, and the target is ``S^T q``. Tensors: `weight` of the convolution, `step_bias` added
+    to dt before softplus, and `decay` with A (negative) of each head. Head h reads key h mod `groups` if `tiled`;
+    otherwise consecutive heads share a key. `layer` numbers the recurrent layers of a program, as in `Scan`.
     """
 
     source: str
@@ -51,7 +51,7 @@ class GatedDelta(Recurrent):
 
     @property
     def shape(self) -> DeltaShape:
-        """Its sizes, as the arithmetic has them."""
+        """Sizes in the form that the arithmetic uses."""
         return DeltaShape(self.heads, self.width, self.groups, self.states, self.tiled)
 
     noun = "gated delta nets"
@@ -59,11 +59,11 @@ class GatedDelta(Recurrent):
 
     @property
     def channels(self) -> int:
-        """Channels of the convolution: queries, keys and values."""
+        """Number of channels of the convolution: queries, keys and values."""
         return self.shape.channels
 
     def reads(self) -> set[str]:
-        """Return its rows and what leads them."""
+        """Return source, steps and beta."""
         return {self.source, self.steps, self.beta}
 
     def writes(self) -> set[str]:
@@ -75,22 +75,22 @@ class GatedDelta(Recurrent):
         delta_weights(tables, self)
 
     def cached_shapes(self, tables: Tables) -> list[tuple[int, ...]]:
-        """Return those of rows before the convolution, then of queries, keys, steps and what rows write."""
+        """Return the shapes of rows before the convolution, and of queries, keys, steps and written rows."""
         both = (self.groups * self.states,)
         return [(self.shape.channels,), (), both, both, (self.heads,), (self.shape.inner,)]
 
     def state_shapes(self) -> list[tuple[int, ...]]:
-        """Return that of states."""
+        """Return the shape of states."""
         return [(self.heads, self.states, self.width)]
 
     def position_bytes(self, tables: Tables, page_size: int) -> int:
-        """Count rows before and behind the convolution, what they write, steps, exponents, and states."""
+        """Count rows before and after the convolution, written rows, steps, exponents, and states."""
         shape, state = self.shape, 4 * self.shape.inner * self.states
         kept = 2 * shape.channels + 4 * shape.columns + 4 * shape.inner + 8 * self.heads + 16
         return kept + -(-state // page_size)
 
     def step(self, s: ReferenceStep) -> None:
-        """Convolve, and let each position write into the state and read it."""
+        """Convolve, and let each position write to the state and read from it."""
         weights, shape, row = s.memory.once(delta_weights, self), self.shape, 0
         mixed = convolved_rows(s, self, self.source, weights.taps, np.zeros(shape.channels, np.int64))
         *new, values = delta_rows(mixed, s.rows[self.steps], weights.step_bias, shape)
@@ -116,7 +116,7 @@ class GatedDelta(Recurrent):
         s.set(self.target, out, 16)
 
     def lower(self, low: Lowering) -> dict[str, Any]:
-        """Return buffers, shape and parameters."""
+        """Return the buffers, the shape and the parameters."""
         w = delta_weights(low.tables, self)
         step_bias, rate = (
             low.numbers(values, bias_values(low.tables, name))
@@ -135,11 +135,11 @@ class GatedDelta(Recurrent):
         }
 
     def labels(self) -> dict[int, Label]:
-        """Return the convolution, and the number of heads."""
+        """Label the convolution, and the number of heads."""
         return {ROWS: ("convolve", f"{self.taps} positions"), PRODUCT: ("delta rule", f"{self.heads} heads")}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count rows that are kept; or the state and half a block, read under a key and under a query."""
+        """Count the stored rows, or the state and half a block, each read with a key and with a query."""
         shape, half = self.shape, BLOCK // 2
         if part == ROWS:
             read = sizes.row(self.source) + sizes.row(self.steps)
@@ -150,16 +150,16 @@ class GatedDelta(Recurrent):
         return WorkSize(counts.rows * macs, counts.rows * (moved + 4 * state))
 
     def cut(self, cutter: Cutter) -> None:
-        """Refuse."""
+        """Raise: gated delta nets cannot be cut."""
         self.refuse_cut()
 
 
 def delta_weights(tables: Tables, op: GatedDelta) -> DeltaWeights:
-    """Return the parameters of a layer with the gated delta rule as integers.
+    """Return the parameters of a gated delta layer as integers.
 
     Raises
     ------
     ModelError
-        If one is too large, or a head's state would grow by itself.
+        If a parameter is too large, or a head's state would grow without input.
     """
     return DeltaWeights(*head_parameters(tables, op))

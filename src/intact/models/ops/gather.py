@@ -1,4 +1,4 @@
-"""Columns of a row in another order, as integer weights with an index of their inputs need them."""
+"""Reordering of a row's columns, for integer weights with an input index."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from intact.numerics.integers import read_inputs
 
 @dataclass(frozen=True)
 class Gather(Op):
-    """target[k] = source[index[k]], or 0 where index[k] is -1: the index of the named integer weight's inputs.
+    """target[k] = source[index[k]], or 0 where index[k] is -1, with the input index of the named integer weight.
 
-    The target is of the source's kind, wide or narrow, and has its fraction.
+    The target is of the source's kind, wide or narrow, with the same fraction bits.
     """
 
     source: str
@@ -51,11 +51,11 @@ class Gather(Op):
         return {"source": low.buffer(self.source), "target": low.buffer(self.target), "index": index}
 
     def labels(self) -> dict[int, Label]:
-        """Return the source."""
+        """Label the source."""
         return {ROWS: ("gather", self.source)}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count the target twice."""
+        """Count reading and writing the target."""
         return WorkSize(0, counts.rows * 2 * sizes.row(self.target))
 
     def cut(self, cutter: Cutter) -> None:
@@ -65,12 +65,12 @@ class Gather(Op):
 
 
 def gather_index(tables: Tables, op: Gather) -> NDArray[np.int32]:
-    """Return a gather's index, int32 (K,), from -1 on.
+    """Return a gather's index, int32 (K,), with values from -1.
 
-    Where the target has columns for what 8 bits leave of outliers (`with_outliers`), K counts them too.
+    If the target has columns for the rest of outliers beyond 8 bits (`with_outliers`), K includes them.
     """
     inputs = read_inputs(tables.tensors[op.weight].data)
     if inputs is None:
-        raise ModelError(f"tensor {tables.tensors[op.weight].name}: has no index of inputs to gather by")
+        raise ModelError(f"tensor {tables.tensors[op.weight].name} has no index of inputs to gather by")
     more = tables.buffers[op.target].width - len(inputs.index)
     return np.concatenate([inputs.index, inputs.index[len(inputs.index) - more :]])

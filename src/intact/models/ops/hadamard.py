@@ -15,9 +15,9 @@ from intact.numerics.hadamard import hadamard
 
 @dataclass(frozen=True)
 class Hadamard(Op):
-    """target = H source for each block of `size` columns, H the Hadamard matrix of that size.
+    """target = H source for each block of `size` columns, where H is the Hadamard matrix of that size.
 
-    The target is wide in memory, with the source's fraction.
+    The target is wide in memory, with the source's fraction bits.
     """
 
     source: str
@@ -44,11 +44,11 @@ class Hadamard(Op):
         return {"source": low.buffer(self.source), "target": low.buffer(self.target), "width": self.size}
 
     def labels(self) -> dict[int, Label]:
-        """Return the source."""
+        """Label the source."""
         return {ROWS: ("hadamard", self.source)}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count source and target."""
+        """Count the source and the target."""
         return WorkSize(0, counts.rows * (sizes.row(self.source) + sizes.row(self.target)))
 
     def cut(self, cutter: Cutter) -> None:

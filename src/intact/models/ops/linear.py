@@ -30,7 +30,7 @@ from intact.numerics.sparsity import column_norms, sparsify
 
 @dataclass(frozen=True)
 class Target:
-    """One matrix of a Linear and the buffer of its result: set, or added where `accumulate`."""
+    """One matrix of a Linear, and the buffer that its result is written to, or added to if `accumulate`."""
 
     buffer: str
     weight: str
@@ -40,10 +40,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Linear(Op):
-    """Products of one row with several matrices, so that the row is quantised once.
+    """Products of one row with several matrices, so that the row is quantised only once.
 
-    `largest` names a tensor of one number, the largest size of the source on a text, from which profiles of static
-    activations take their scale (`intact.models.input_limits`).
+    `largest` names a one-element tensor with the source's largest magnitude on a text, from which profiles with static
+    activations derive their scale (`intact.models.input_limits`).
     """
 
     source: str
@@ -88,7 +88,7 @@ class Linear(Op):
         return a if kept is None else sparsify(a, x.shape[1], kept.keep, kept.norms, kept.rule)
 
     def lower(self, low: Lowering) -> dict[str, Any]:
-        """Return the matrices, and what a profile says of their inputs."""
+        """Return the matrices, and the profile's parameters for their inputs."""
         targets = []
         for target in self.targets:
             bias = low.bias(target.bias, low.tables.buffers[target.buffer].fraction)
@@ -105,7 +105,7 @@ class Linear(Op):
         return fields
 
     def labels(self) -> dict[int, Label]:
-        """Return the rows that are quantised, and the matrices."""
+        """Label the quantised rows, and the matrices."""
         names = tensor_roles(target.weight for target in self.targets)
         return {ROWS: ("quantise", self.source), PRODUCT: ("linear", names)}
 
@@ -121,7 +121,7 @@ class Linear(Op):
         return found
 
     def cut(self, cutter: Cutter) -> None:
-        """Append this rank's outputs; where they are added to a row that all have, an exchange adds them."""
+        """Append the products for this rank's outputs; an exchange adds results that go into a whole row."""
         source = cutter.whole(self.source)
         targets, sums = [], []
         for target in self.targets:
@@ -142,11 +142,11 @@ class Linear(Op):
             cutter.append(exchange)
 
     def matrices(self) -> Iterable[str]:
-        """Return those of all targets."""
+        """Return the matrices of all targets."""
         return [target.weight for target in self.targets]
 
     def structure(self, at: int, found: Structure) -> None:
-        """Name the matrices."""
+        """Add the products with the matrices."""
         for target in self.targets:
             found.add_product(
                 at, self.source, target.buffer, target.weight, bias=target.bias, accumulate=target.accumulate
@@ -154,7 +154,7 @@ class Linear(Op):
 
 
 class KeptInputs(NamedTuple):
-    """The number of inputs of a product's rows that stay, their score's rule, and norms of columns where they count."""
+    """Sparsity of a product's inputs: the number kept per row, the scoring rule, and column norms if it uses them."""
 
     keep: int
     rule: str
@@ -162,7 +162,7 @@ class KeptInputs(NamedTuple):
 
 
 def kept_inputs(tables: Tables, op: Linear, profile: ProfileParts) -> KeptInputs | None:
-    """Return which inputs of a product a profile keeps; None if it keeps all."""
+    """Return which inputs of a product the profile keeps; None if it keeps all."""
     if profile.sparsity is None:
         return None
     norms = None
@@ -173,12 +173,12 @@ def kept_inputs(tables: Tables, op: Linear, profile: ProfileParts) -> KeptInputs
 
 
 def input_scale(tables: Tables, op: Linear, profile: ProfileParts) -> FixedScale | None:
-    """Return the scale of all rows that enter a product; None where each row has its own.
+    """Return the common scale of all rows that enter a product; None if each row has its own.
 
     Raises
     ------
     ParameterError
-        If the profile needs one, and the model has none.
+        If the profile needs one but the model has none.
     """
     if not profile.scheme.static:
         return None

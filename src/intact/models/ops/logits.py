@@ -1,4 +1,4 @@
-"""The head."""
+"""The head of a model."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from intact.numerics.soft_cap import make_soft_cap, soft_cap
 
 @dataclass(frozen=True)
 class Logits(Op):
-    """The head, computed only for the rows that are asked for; logits pass a soft `cap` (0: none).
+    """The head, computed only for wanted rows; logits pass a soft `cap` (0: none).
 
-    Without a weight there are no logits: what enters the head is kept, as of any (`Executor.head_inputs`).
+    Without a weight there are no logits, but the head's input is kept as usual (`Executor.head_inputs`).
     """
 
     source: str
@@ -40,11 +40,11 @@ class Logits(Op):
         return {self.source}
 
     def writes(self) -> set[str]:
-        """Return nothing: logits are in no buffer."""
+        """Return an empty set: logits are not in a buffer."""
         return set()
 
     def step(self, s: ReferenceStep) -> None:
-        """Compute the logits of the wanted rows; they are int8 in every integer profile."""
+        """Compute the logits of the wanted rows, with int8 activations in every integer profile."""
         if not len(s.wanted):
             return
         s.head = a = quantize(s.rows[self.source][s.wanted], s.fraction[self.source])
@@ -60,7 +60,7 @@ class Logits(Op):
         return {"source": low.buffer(self.source), "weight": low.weight(self.weight), **cap}
 
     def labels(self) -> dict[int, Label]:
-        """Return the rows, and the matrix."""
+        """Label the rows, and the matrix."""
         names = tensor_roles([self.weight] if self.weight else [])
         return {ROWS: ("quantise", f"{self.source}, wanted rows"), PRODUCT: ("logits", names)}
 
@@ -82,6 +82,6 @@ class Logits(Op):
         return () if self.weight is None else (self.weight,)
 
     def structure(self, at: int, found: Structure) -> None:
-        """Name the matrix."""
+        """Add the head matrix."""
         if self.weight is not None:
             found.add_head(at, self.source, self.weight)

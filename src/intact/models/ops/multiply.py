@@ -1,4 +1,4 @@
-"""A row times a number."""
+"""Product of a row with a number."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from intact.numerics.multiply import multiply, row_multiplier
 
 @dataclass(frozen=True)
 class Multiply(Op):
-    """target = number * source[start : start + the target's width], in place where both are the same buffer.
+    """target = number * source[start : start + the target's width], in place if both are the same buffer.
 
-    The source is wide and has 20 bits of fraction; the target is wide or narrow. The number is `factor`, times the
-    value of the named tensor of one value where there is one (Gemma 4's layers end with it).
+    The source is wide with 20 fraction bits; the target is wide or narrow. The number is `factor`, multiplied by the
+    value of the named one-element tensor if there is one (Gemma 4's layers end with it).
     """
 
     source: str
@@ -61,11 +61,11 @@ class Multiply(Op):
         }
 
     def labels(self) -> dict[int, Label]:
-        """Return the target."""
+        """Label the target."""
         return {ROWS: ("multiply", self.target)}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count source and target."""
+        """Count the source and the target."""
         return WorkSize(0, counts.rows * (sizes.row(self.source) + sizes.row(self.target)))
 
     def cut(self, cutter: Cutter) -> None:
@@ -76,12 +76,12 @@ class Multiply(Op):
 
 
 def row_number(tables: Tables, op: Multiply) -> Fraction:
-    """Return the number that a row is multiplied by."""
+    """Return the number that the row is multiplied by."""
     return op.factor if op.weight is None else op.factor * Fraction(float(bias_values(tables, op.weight)[0]))
 
 
 def integer_multiplier(tables: Tables, op: Multiply) -> int:
-    """Return the same in Q24.
+    """Return the number of `row_number` in Q24.
 
     Raises
     ------

@@ -24,13 +24,12 @@ from intact.numerics.norm import Gain, layer_norm, make_gain, rmsnorm
 
 @dataclass(frozen=True)
 class Norm(Op):
-    """RMSNorm of a row, or of each of `heads` slices; set, or added to the target where `accumulate`.
+    """RMSNorm of a row, or of each of `heads` slices; written to the target, or added to it if `accumulate`.
 
-    A layer norm where it is `centered`: of a whole row less its mean, and with a `bias`, if any. With several `groups`
-    each of so many runs of a row's columns is normed by itself, and the gain still has a value for each column; the
-    gain of `heads` is one for all slices.
-    The gain is the named tensor plus `offset` (Gemma's checkpoints store the gain less one), times `factor` (what
-    Granite multiplies its logits by).
+    If `centered`, a layer norm: of a whole row minus its mean, with a `bias` if given. With several `groups`, each of
+    that many runs of columns is normed separately, and the gain still has a value per column; with `heads`, all slices
+    share one gain. The gain is the named tensor plus `offset` (Gemma's checkpoints store the gain minus one), times
+    `factor` (Granite's factor of the logits).
     """
 
     source: str
@@ -49,7 +48,7 @@ class Norm(Op):
     native = "norm"
 
     def reads(self) -> set[str]:
-        """Return the source, and the target where it is added to."""
+        """Return the source, and the target if it is added to."""
         return {self.source, self.target} if self.accumulate else {self.source}
 
     def writes(self) -> set[str]:
@@ -88,16 +87,16 @@ class Norm(Op):
         }
 
     def labels(self) -> dict[int, Label]:
-        """Return the gain."""
+        """Label the gain."""
         return {ROWS: ("norm", tensor_roles([self.gain]))}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count source and target."""
+        """Count the source and the target."""
         moved = sizes.row(self.source) + sizes.row(self.target) * (1 + self.accumulate)
         return WorkSize(0, counts.rows * moved)
 
     def cut(self, cutter: Cutter) -> None:
-        """Norm whole heads of a rank, or whole rows on all ranks."""
+        """Norm a rank's whole heads, or whole rows on all ranks."""
         gain, bias = cutter.tensor(self.gain), None if self.bias is None else cutter.tensor(self.bias)
         parts = cutter.split.get(self.source)
         if parts is not None and self.heads:
@@ -115,7 +114,7 @@ class Norm(Op):
         cutter.append(replace(self, source=source, target=target, gain=gain, bias=bias))
 
     def structure(self, at: int, found: Structure) -> None:
-        """Name the gain."""
+        """Add the norm and its gain."""
         if self.accumulate:
             found.add_sum(self.source, self.target, self.gain)
         else:
@@ -131,7 +130,7 @@ def gain_values(tables: Tables, op: Norm) -> NDArray[np.float32]:
 
 
 def integer_gain(tables: Tables, op: Norm) -> Gain:
-    """Return a norm's gain as integers, checked against the bounds of the sums."""
+    """Return a norm's gain as integers, after checking the bounds of the sums."""
     gain = make_gain(gain_values(tables, op), op.eps, op.groups)
     if not -20 <= gain.exponent <= 30:
         name, size = tables.tensors[op.gain].name, f"2^{gain.exponent}"

@@ -15,7 +15,7 @@ from intact.numerics.rope import rotate
 
 @dataclass(frozen=True)
 class Rope(Op):
-    """Rotary embedding in place; pairs are neighbours where `interleaved`, else half a head apart."""
+    """Rotary embedding in place; pairs are adjacent if `interleaved`, otherwise half a head apart."""
 
     buffer: str
     rotation: int
@@ -27,7 +27,7 @@ class Rope(Op):
     native = "rope"
 
     def reads(self) -> set[str]:
-        """Return the buffer, which is turned in place."""
+        """Return the buffer, which is rotated in place."""
         return {self.buffer}
 
     def writes(self) -> set[str]:
@@ -35,7 +35,7 @@ class Rope(Op):
         return {self.buffer}
 
     def step(self, s: ReferenceStep) -> None:
-        """Turn pairs by their positions' angles."""
+        """Rotate pairs by the angles of their positions."""
         heads = s.rows[self.buffer].reshape(len(s.tokens), self.heads, self.width)
         turned = rotate(heads, *s.angles[self.rotation], self.interleaved)
         s.rows[self.buffer] = turned.reshape(len(s.tokens), -1)
@@ -51,14 +51,14 @@ class Rope(Op):
         }
 
     def labels(self) -> dict[int, Label]:
-        """Return the buffer."""
+        """Label the buffer."""
         return {ROWS: ("rope", self.buffer)}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count the buffer twice."""
+        """Count reading and writing the buffer."""
         return WorkSize(0, counts.rows * 2 * sizes.row(self.buffer))
 
     def cut(self, cutter: Cutter) -> None:
-        """Turn this rank's heads."""
+        """Rotate this rank's heads."""
         own = cutter.split[self.buffer][cutter.rank].width
         cutter.append(replace(self, heads=own // self.width))

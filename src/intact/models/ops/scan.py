@@ -33,13 +33,13 @@ from intact.numerics.scan import (
 
 @dataclass(frozen=True)
 class Scan(Recurrent):
-    """The state-space layer of Mamba-2 (arXiv 2405.21060); appends a row to the cache first.
+    """The state-space layer of Mamba-2 (arXiv 2405.21060); first appends a row to the cache.
 
     The source holds x (`heads` times `width` channels), B and C (`groups` times `states` columns each), which pass a
-    causal convolution over `taps` positions and SiLU; `steps` holds dt, a number for each head. A head's state follows
-    ``S = exp(dt A) S + dt x B^T``, and the target is ``S C + D x``. Tensors: `weight` and `bias` (none where None) of
-    the convolution, `step_bias` added to dt before softplus, `decay` with A (negative) and `skip` with D of each head.
-    Heads share B and C in groups. `layer` counts the recurrent layers of a program, each of which has its part of the
+    causal convolution over `taps` positions and SiLU; `steps` holds dt, one number per head. A head's state follows ``S
+    = exp(dt A) S + dt x B^T``, and the target is ``S C + D x``. Tensors: `weight` and `bias` (None: no bias) of the
+    convolution, `step_bias` added to dt before softplus, `decay` with A (negative) and `skip` with D of each head.
+    Heads share B and C in groups. `layer` numbers the recurrent layers of a program, each of which has its part of the
     cache: the rows, and the state at the end of each block of 64 positions.
     """
 
@@ -60,7 +60,7 @@ class Scan(Recurrent):
 
     @property
     def shape(self) -> ScanShape:
-        """Its sizes, as the arithmetic has them."""
+        """Sizes in the form that the arithmetic uses."""
         return ScanShape(self.heads, self.width, self.groups, self.states)
 
     noun = "state-space layers"
@@ -68,11 +68,11 @@ class Scan(Recurrent):
 
     @property
     def channels(self) -> int:
-        """Channels of the convolution: x, B and C."""
+        """Number of channels of the convolution: x, B and C."""
         return self.shape.channels
 
     def reads(self) -> set[str]:
-        """Return its rows and what leads them."""
+        """Return source and steps."""
         return {self.source, self.steps}
 
     def writes(self) -> set[str]:
@@ -84,21 +84,21 @@ class Scan(Recurrent):
         scan_weights(tables, self)
 
     def cached_shapes(self, tables: Tables) -> list[tuple[int, ...]]:
-        """Return those of rows before the convolution, then of x, B and C, each with its exponent, and of steps."""
+        """Return the shapes of rows before the convolution, of x, B and C, each with its exponent, and of steps."""
         both = (self.groups * self.states,)
         return [(self.shape.channels,), (), (self.shape.inner,), (), both, (), both, (), (self.heads,)]
 
     def state_shapes(self) -> list[tuple[int, ...]]:
-        """Return those of states and their exponents."""
+        """Return the shapes of states and their exponents."""
         return [(self.heads, self.width, self.states), (self.heads,)]
 
     def position_bytes(self, tables: Tables, page_size: int) -> int:
-        """Count rows before and behind the convolution, steps, exponents, and states."""
+        """Count rows before and after the convolution, steps, exponents, and states."""
         state = 4 * self.shape.inner * self.states + 4 * self.heads
         return 4 * self.shape.channels + 4 * self.heads + 16 + -(-state // page_size)
 
     def step(self, s: ReferenceStep) -> None:
-        """Convolve, keep rows, and read each position's state."""
+        """Convolve, store the rows, and read each position's state."""
         weights, kept = s.memory.once(scan_weights, self), s.memory.cached(self)[2:]
         mixed, out = convolved_rows(s, self, self.source, weights.taps, weights.bias), list[Any]()
         for chunk, rows, _, own in s.by_chunk():
@@ -109,7 +109,7 @@ class Scan(Recurrent):
         s.set(self.target, np.array(out), 16)
 
     def _row(self, s: ReferenceStep, weights: ScanWeights, pages: NDArray[np.int32], p: int) -> NDArray[np.int64]:
-        """Return the result of one position, whose rows the cache has; store the state where a block ends there."""
+        """Return the result of one position, whose rows are cached; store the state if a block ends there."""
         first, states = p - p % BLOCK, s.memory.states(self)
         block = s.memory.slots(pages)[first : p + 1]
         rows = cached_rows([array[block] for array in s.memory.cached(self)[2:]])
@@ -122,7 +122,7 @@ class Scan(Recurrent):
         return scan_row(rows, state, weights, self.shape)
 
     def lower(self, low: Lowering) -> dict[str, Any]:
-        """Return buffers, shape and parameters."""
+        """Return the buffers, the shape and the parameters."""
         w = scan_weights(low.tables, self)
         zeros = np.zeros(self.shape.channels, np.float32)
         bias = low.numbers(w.bias, zeros if self.bias is None else bias_values(low.tables, self.bias))
@@ -140,11 +140,11 @@ class Scan(Recurrent):
         }
 
     def labels(self) -> dict[int, Label]:
-        """Return the convolution, and the number of heads."""
+        """Label the convolution, and the number of heads."""
         return {ROWS: ("convolve", f"{self.taps} positions"), PRODUCT: ("scan", f"{self.heads} heads")}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count rows that are kept; or the state and half a block that a row reads on average."""
+        """Count the stored rows, or the state and half a block, which a row reads on average."""
         kept = sizes.kept * self.shape.channels
         if part == ROWS:
             read = sizes.row(self.source) + sizes.row(self.steps)
@@ -155,7 +155,7 @@ class Scan(Recurrent):
         return WorkSize(counts.rows * macs, counts.rows * (moved + 4 * state))
 
     def cut(self, cutter: Cutter) -> None:
-        """Refuse."""
+        """Raise: state-space layers cannot be cut."""
         self.refuse_cut()
 
 
@@ -165,7 +165,7 @@ def scan_weights(tables: Tables, op: Scan) -> ScanWeights:
     Raises
     ------
     ModelError
-        If one is too large, or a head's state would grow by itself.
+        If a parameter is too large, or a head's state would grow without input.
     """
     taps, step_bias, rate = head_parameters(tables, op)
     bias = np.zeros(op.shape.channels, np.int64) if op.bias is None else integer_bias(tables, op.bias, 16)

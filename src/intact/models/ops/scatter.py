@@ -1,4 +1,4 @@
-"""Copies of columns to the heads of another row, as latent attention needs them."""
+"""Copies of columns to the heads of another row, as needed by latent attention."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from intact.numerics.scatter import scatter, scatter_index
 
 @dataclass(frozen=True)
 class Scatter(Op):
-    """Copy columns to the heads of another row, narrow both.
+    """Copy columns to the heads of another row; both are narrow.
 
     target[h * target_step + target_start + i] = source[h * source_step + source_start + i] for each of `heads` heads
-    and i < `width`: with a `source_step` of 0 all get the same. The target's other columns become 0, or stay as they
-    are where `keep`.
+    and i < `width`; with a `source_step` of 0 all heads get the same columns. The target's other columns become 0, or
+    stay unchanged if `keep`.
     """
 
     source: str
@@ -40,7 +40,7 @@ class Scatter(Op):
     native = "gather"
 
     def reads(self) -> set[str]:
-        """Return the source, and the target where its other columns stay."""
+        """Return the source, and the target if its other columns are kept."""
         return {self.source, self.target} if self.keep else {self.source}
 
     def writes(self) -> set[str]:
@@ -62,20 +62,20 @@ class Scatter(Op):
         }
 
     def labels(self) -> dict[int, Label]:
-        """Return the target."""
+        """Label the target."""
         return {ROWS: ("scatter", self.target)}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count the copied columns twice."""
+        """Count reading and writing the copied columns."""
         return WorkSize(0, counts.rows * 2 * 4 * self.heads * self.width)
 
     def cut(self, cutter: Cutter) -> None:
-        """Refuse."""
+        """Raise: copies to heads cannot be cut."""
         self.refuse_cut()
 
 
 def scatter_columns(tables: Tables, op: Scatter) -> NDArray[np.int32]:
-    """Return for each column of the target that of the source, int32, or -1 where nothing is copied."""
+    """Return for each target column the source column, int32, or -1 where nothing is copied."""
     return scatter_index(
         tables.buffers[op.target].width,
         op.heads,

@@ -31,13 +31,13 @@ from intact.numerics.selective import (
 
 @dataclass(frozen=True)
 class SelectiveScan(Recurrent):
-    """The selective scan of Mamba (arXiv 2312.00752); appends a row to the cache first.
+    """The selective scan of Mamba (arXiv 2312.00752); first appends a row to the cache.
 
-    The source holds x, a number for each of `channels`, `steps` dt of each, and `input` and `output` hold B and C, of
-    `states` columns each. The states of channel c follow ``h[n] = exp(dt A[c, n]) h[n] + dt B[n] x``, dt behind
-    softplus, and the target is the sum of ``C[n] h[n]`` plus ``D x``. Tensors: `decay` with A (negative; channels,
-    states) and `skip` with D of each channel. `layer` counts the recurrent layers of a program, as that of a `Scan`;
-    its part of the cache has the rows, and the states behind each block of 64 positions.
+    The source holds x and `steps` holds dt, one number each per channel; `input` and `output` hold B and C, of `states`
+    columns each. The states of channel c follow ``h[n] = exp(dt A[c, n]) h[n] + dt B[n] x``, with dt after softplus,
+    and the target is the sum of ``C[n] h[n]`` plus ``D x``. Tensors: `decay` with A (negative; channels, states) and
+    `skip` with D of each channel. `layer` numbers the recurrent layers of a program, as in `Scan`; its part of the
+    cache holds the rows, and the states after each block of 64 positions.
     """
 
     source: str
@@ -55,7 +55,7 @@ class SelectiveScan(Recurrent):
     native = "selective"
 
     def reads(self) -> set[str]:
-        """Return its rows and what leads them."""
+        """Return source, steps, input and output."""
         return {self.source, self.steps, self.input, self.output}
 
     def writes(self) -> set[str]:
@@ -67,11 +67,11 @@ class SelectiveScan(Recurrent):
         selective_weights(tables, self)
 
     def cached_shapes(self, tables: Tables) -> list[tuple[int, ...]]:
-        """Return those of x, of B and C, each with its exponent, and of steps."""
+        """Return the shapes of x, B and C, each with its exponent, and of steps."""
         return [(self.channels,), (self.states,), (), (self.states,), (), (self.channels,)]
 
     def state_shapes(self) -> list[tuple[int, ...]]:
-        """Return those of states and their exponents."""
+        """Return the shapes of states and their exponents."""
         return [(self.channels, self.states), (self.channels,)]
 
     def position_bytes(self, tables: Tables, page_size: int) -> int:
@@ -80,7 +80,7 @@ class SelectiveScan(Recurrent):
         return 4 * self.states + 8 * self.channels + 16 + -(-state // page_size)
 
     def step(self, s: ReferenceStep) -> None:
-        """Lead states from position to position."""
+        """Advance the states position by position."""
         weights = s.memory.once(selective_weights, self)
         new = selective_rows(*(s.rows[name] for name in (self.source, self.input, self.output, self.steps)))
 
@@ -93,7 +93,7 @@ class SelectiveScan(Recurrent):
         s.set(self.target, by_positions(s, self, rows, zero_state(weights), results), 16)
 
     def lower(self, low: Lowering) -> dict[str, Any]:
-        """Return buffers, shape and parameters."""
+        """Return the buffers, the shape and the parameters."""
         w = selective_weights(low.tables, self)
         rate = low.numbers(w.rate.reshape(-1), np.zeros(0, np.float32))
         skip = low.numbers(w.skip, bias_values(low.tables, self.skip))
@@ -108,11 +108,11 @@ class SelectiveScan(Recurrent):
         }
 
     def labels(self) -> dict[int, Label]:
-        """Return the rows that are kept, and the number of channels."""
+        """Label the stored rows, and the number of channels."""
         return {ROWS: ("append", "x, B, C"), PRODUCT: ("scan", f"{self.channels} channels")}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count rows that are kept; or the least that a row decays, adds and reads."""
+        """Count the stored rows, or the minimum work per row: decay, addition and read."""
         kept = 2 * sizes.kept * self.states + 8 * self.channels
         if part == ROWS:
             read = sum(sizes.row(name) for name in (self.source, self.steps, self.input, self.output))
@@ -121,7 +121,7 @@ class SelectiveScan(Recurrent):
         return WorkSize(macs, counts.rows * (kept + sizes.row(self.target)))
 
     def cut(self, cutter: Cutter) -> None:
-        """Refuse."""
+        """Raise: selective scans cannot be cut."""
         self.refuse_cut()
 
 
@@ -131,7 +131,7 @@ def selective_weights(tables: Tables, op: SelectiveScan) -> SelectiveWeights:
     Raises
     ------
     ModelError
-        If one is too large, or a channel's state would grow by itself.
+        If a parameter is too large, or a channel's state would grow without input.
     """
     check_states(tables, op.states, op.decay)
     tensor, count = tables.tensors[op.decay], op.channels * op.states

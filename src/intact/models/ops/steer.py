@@ -15,7 +15,10 @@ from intact.models.aspects.work import ROWS, Label, RowCounts, Sizes, WorkSize
 
 @dataclass(frozen=True)
 class Steer(Op):
-    """target += vector in the rows of sequences with an adapter: by its number, None where it adds nothing here."""
+    """target += vector in the rows of sequences with an adapter.
+
+    `vectors` has one entry per adapter, by number; None if the adapter adds nothing here.
+    """
 
     target: str
     vectors: tuple[str | None, ...]
@@ -45,13 +48,13 @@ class Steer(Op):
         return {"target": low.buffer(self.target), "targets": vectors}
 
     def labels(self) -> dict[int, Label]:
-        """Return the target."""
+        """Label the target."""
         return {ROWS: ("steer", self.target)}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count the target twice."""
+        """Count reading and writing the target."""
         return WorkSize(0, counts.rows * 2 * sizes.row(self.target))
 
     def cut(self, cutter: Cutter) -> None:
-        """Refuse."""
+        """Raise: steering vectors cannot be cut."""
         self.refuse_cut()

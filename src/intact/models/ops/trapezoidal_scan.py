@@ -31,17 +31,17 @@ from intact.numerics.trapezoidal import (
 
 @dataclass(frozen=True)
 class TrapezoidalScan(Recurrent):
-    """The trapezoidal scan of Mamba-3 (state-spaces/mamba, `mamba3.py`, one input and output); appends a row first.
+    """The trapezoidal scan of Mamba-3 (state-spaces/mamba, `mamba3.py`, one input and output); first appends a row.
 
-    The source holds x (`heads` times `width` channels), `input` and `output` hold B and C behind their norms (`groups`
-    times `states` columns each), and `controls` dt, A and the share of each head, then `angles` numbers. With dt behind
-    softplus, A behind ``-t`` (t is 1 + a for a >= 0, else 1 / (1 - a), at least `slowest`), the share l behind a
-    sigmoid, and keys k and queries q, which are B and C plus a bias of each head whose first `angles` pairs of
-    neighbours are turned by the sum of ``pi tanh(angle) dt`` so far, a head's state follows ``S = exp(dt A) (S + (1 -
-    l) dt k' x') + l dt k x``, those of the position before with a prime, and the target is ``S q + D x``. Tensors:
+    The source holds x (`heads` times `width` channels); `input` and `output` hold B and C after their norms (`groups`
+    times `states` columns each); `controls` holds dt, A and the share of each head, then `angles` numbers. dt passes
+    softplus and the share l a sigmoid; A is ``-t``, where t is 1 + a for a >= 0, else 1 / (1 - a), and at least
+    `slowest`. Keys k and queries q are B and C plus a bias per head, with the first `angles` pairs of adjacent columns
+    rotated by the sum of ``pi tanh(angle) dt`` so far. A head's state follows ``S = exp(dt A) (S + (1 - l) dt k' x') +
+    l dt k x``, where a prime marks values of the previous position, and the target is ``S q + D x``. Tensors:
     `step_bias` added to dt, `input_bias` and `output_bias` to B and C (heads times states), and `skip` with D of each
-    head. Heads share B and C in groups. `layer` counts the recurrent layers of a program, as that of a `Scan`; its part
-    of the cache has the rows, and the states behind each block of 64 positions.
+    head. Heads share B and C in groups. `layer` numbers the recurrent layers of a program, as in `Scan`; its part of
+    the cache holds the rows, and the states after each block of 64 positions.
     """
 
     source: str
@@ -63,14 +63,14 @@ class TrapezoidalScan(Recurrent):
 
     @property
     def shape(self) -> TrapezoidalShape:
-        """Its sizes, as the arithmetic has them."""
+        """Sizes in the form that the arithmetic uses."""
         return TrapezoidalShape(self.heads, self.width, self.groups, self.states, self.angles)
 
     noun = "state-space layers"
     native = "trapezoidal"
 
     def reads(self) -> set[str]:
-        """Return its rows and what leads them."""
+        """Return source, input, output and controls."""
         return {self.source, self.input, self.output, self.controls}
 
     def writes(self) -> set[str]:
@@ -82,12 +82,12 @@ class TrapezoidalScan(Recurrent):
         trapezoidal_weights(tables, self)
 
     def cached_shapes(self, tables: Tables) -> list[tuple[int, ...]]:
-        """Return those of x, B, C and controls."""
+        """Return the shapes of x, B, C and controls."""
         shape = self.shape
         return [(width,) for width in (shape.inner, shape.columns, shape.columns, shape.controls)]
 
     def state_shapes(self) -> list[tuple[int, ...]]:
-        """Return those of a state's parts."""
+        """Return the shapes of a state's parts."""
         return [part.shape for part in zero_state(self.shape)]
 
     def position_bytes(self, tables: Tables, page_size: int) -> int:
@@ -97,7 +97,7 @@ class TrapezoidalScan(Recurrent):
         return 4 * (shape.inner + 2 * shape.columns + shape.controls) + -(-state // page_size)
 
     def step(self, s: ReferenceStep) -> None:
-        """Lead states from position to position."""
+        """Advance the states position by position."""
         weights, shape = s.memory.once(trapezoidal_weights, self), self.shape
 
         def results(parts: Sequence[Rows], i: int, before: Sequence[Rows]) -> tuple[Sequence[Rows], Rows]:
@@ -109,7 +109,7 @@ class TrapezoidalScan(Recurrent):
         s.set(self.target, by_positions(s, self, new, zero_state(shape), results), 16)
 
     def lower(self, low: Lowering) -> dict[str, Any]:
-        """Return buffers, shape and parameters."""
+        """Return the buffers, the shape and the parameters."""
         w = trapezoidal_weights(low.tables, self)
         step_bias, skip, b, c = (
             low.numbers(values.reshape(-1), bias_values(low.tables, name))
@@ -140,20 +140,20 @@ class TrapezoidalScan(Recurrent):
         }
 
     def labels(self) -> dict[int, Label]:
-        """Return the rows that are kept, and the number of heads."""
+        """Label the stored rows, and the number of heads."""
         return {ROWS: ("append", "x, B, C, controls"), PRODUCT: ("scan", f"{self.heads} heads")}
 
     def work(self, part: int, sizes: Sizes, counts: RowCounts) -> WorkSize:
-        """Count rows that are read and kept; or the least that a row decays, adds and reads."""
+        """Count the rows read and stored, or the minimum work per row: decay, addition and read."""
         if part == ROWS:
             read = sum(sizes.row(name) for name in (self.source, self.input, self.output, self.controls))
             return WorkSize(0, 2 * counts.rows * read)
         kept = 4 * (self.shape.inner + 2 * self.shape.columns + self.shape.controls)
-        macs = counts.rows * 4 * self.shape.inner * self.states  # with what the position before adds
+        macs = counts.rows * 4 * self.shape.inner * self.states  # including the previous position's contribution
         return WorkSize(macs, counts.rows * (kept + sizes.row(self.target)))
 
     def cut(self, cutter: Cutter) -> None:
-        """Refuse."""
+        """Raise: trapezoidal scans cannot be cut."""
         self.refuse_cut()
 
 
@@ -163,11 +163,11 @@ def trapezoidal_weights(tables: Tables, op: TrapezoidalScan) -> TrapezoidalWeigh
     Raises
     ------
     ModelError
-        If the states are too many, or the slowest decay is none.
+        If there are too many states, or `slowest` is not between 0 and 1.
     """
     check_states(tables, op.states, op.skip)
     if not 0 < op.slowest <= 1:
-        raise ModelError(f"the slowest decay of a trapezoidal scan lies in 0 to 1, found {op.slowest}")
+        raise ModelError(f"the slowest decay of a trapezoidal scan must lie in (0, 1], found {op.slowest}")
     step_bias, skip = integer_bias(tables, op.step_bias, PACE_FRACTION), integer_bias(tables, op.skip, 16)
     b, c = (integer_bias(tables, name, 16).reshape(op.heads, op.states) for name in (op.input_bias, op.output_bias))
     return TrapezoidalWeights(step_bias, b, c, skip, slowest_rate(op.slowest))

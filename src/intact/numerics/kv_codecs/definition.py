@@ -1,4 +1,4 @@
-"""A codec of the KV cache: rotated heads stored with fewer bits per number (docs/numerics.md, section 7).
+"""A codec of the KV cache: rotated heads stored with fewer bits per number (docs/spec/numerics.md, section 7).
 
 A codec converts the keys and values that section 7 computes into the form in which pages store them. Attention decodes
 them to the integers that it always reads, 12-bit keys and 8-bit values with a scale each, and is otherwise unchanged.

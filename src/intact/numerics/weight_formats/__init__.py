@@ -1,7 +1,7 @@
 """Weight formats, one file per format or family; every file here that defines formats adds them to the registry.
 
-Reading files, the integer weights, the float32 values, the conformance data and the tables in ``docs/numerics.md`` all
-derive from these definitions. ``docs/adding.md`` explains how to add one.
+Reading files, the integer weights, the float32 values, the conformance data and the tables in ``docs/spec/numerics.md``
+all derive from these definitions. ``docs/dev/adding.md`` explains how to add one.
 """
 
 import importlib

@@ -93,7 +93,7 @@ class BlockFormat:
     zero: int
     """The code, or the table entry, of the value 0."""
     shift: int
-    """r of docs/numerics.md, section 1: the right shift that rounds a sub-block's sum of products."""
+    """r of docs/spec/numerics.md, section 1: the right shift that rounds a sub-block's sum of products."""
     unpack: Callable[[Bytes], BlockFields]
     """Unpack blocks, uint8 (..., size), into fields."""
     pack: Callable[[BlockFields], Bytes] | None = None
@@ -113,7 +113,7 @@ class BlockFormat:
     typical_minimum: float = 0.0
     """e / d in conformance data."""
     digest_place: int | None = None
-    """Position in the operations digest of numerics version 1 (docs/contract.md); None for formats added later."""
+    """Position in the operations digest of numerics version 1 (docs/spec/contract.md); None for formats added later."""
 
     @property
     def halves(self) -> tuple[Half, ...]:

@@ -1,1 +1,1 @@
-"""The lab: what each way to store a model costs and gives, measured side by side."""
+"""The lab: compare ways to store a model, in size, speed and divergence from the source."""

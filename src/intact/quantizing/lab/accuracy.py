@@ -1,4 +1,4 @@
-"""Accuracy of quantised models on multiple choice: which continuation a model finds likeliest, teacher-forced."""
+"""Multiple-choice accuracy of quantised models: which continuation a model finds likeliest, teacher-forced."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from intact.tasks.task import Item
 
 
 class ChoiceAccuracy(NamedTuple):
-    """The share of items whose right choice is the likeliest (acc of lm-evaluation-harness).
+    """The share of items whose correct choice is the likeliest (acc of lm-evaluation-harness).
 
     Attributes
     ----------
     task : str
-        Its label.
+        The task's label.
     spec : str
-        In full, or ``source``.
+        The full spec, or ``source``.
     right : tuple of bool
-        For each item.
+        If true, the item was answered correctly; one value per item.
     """
 
     task: str
@@ -35,7 +35,7 @@ class ChoiceAccuracy(NamedTuple):
 
     @property
     def share(self) -> float:
-        """The share of right items."""
+        """The share of items answered correctly."""
         return sum(self.right) / len(self.right)
 
     @property
@@ -44,7 +44,7 @@ class ChoiceAccuracy(NamedTuple):
         return wilson(sum(self.right), len(self.right))
 
     def against(self, source: ChoiceAccuracy) -> tuple[float, float, float]:
-        """Return the difference from the source on the same items and its 95% interval (Bonett and Price)."""
+        """Return the difference from the source on the same items, with its 95% interval (Bonett and Price)."""
         found = mcnemar(self.right, source.right)
         return found.difference, found.low, found.high
 
@@ -55,13 +55,13 @@ def choose_tasks(names: Sequence[str]) -> list[Chosen]:
     Raises
     ------
     ParameterError
-        If one does not exist, or does not compare likelihoods of choices.
+        If a task does not exist, or does not compare the likelihoods of choices.
     """
     found = [choose(name) for name in names]
     for chosen in found:
         if not isinstance(chosen.task, LikelihoodTask):
             raise ParameterError(
-                f"{chosen.label} lets a model write; the lab takes tasks of choices, such as arc_easy_likelihood"
+                f"{chosen.label} lets a model write; the lab needs multiple-choice tasks, such as arc_easy_likelihood"
             )
     return found
 
@@ -73,7 +73,7 @@ def right_items(
     threads: int | None = None,
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> list[bool]:
-    """Return for each item if a model finds its right choice likeliest, in FP32 arithmetic."""
+    """For each item, return true if the model finds the correct choice likeliest, in FP32 arithmetic."""
     task = chosen.task
     assert isinstance(task, LikelihoodTask)
     found = []

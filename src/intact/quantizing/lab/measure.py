@@ -1,4 +1,4 @@
-"""The table of the lab: for each spec what it costs against the source, and what it takes."""
+"""Build the lab's table: the size of each spec and its divergence from the source."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from intact.text import Tokenizer
 Progress = Callable[[str, int, int], None]
 SourceKind = Literal["file", "permuted", "rotated"]
 FORMAT: Final = 2
-"""Of the rows that the work folder keeps."""
+"""Version of the rows kept in the work folder."""
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,21 @@ class LabPlan:
     specs : sequence of str
         Specs or mixtures (docs/quantizing.md).
     text, calibrate : path
-        What is scored, and what quantisers are calibrated on; they should not be the same.
+        The text to score, and the calibration text for quantisers; they should differ.
     work : path
-        A folder for logits, statistics and rows that are done; a run that stopped goes on from there.
+        A folder for logits, statistics and finished rows; an interrupted run resumes from it.
     context, windows : int
-        Tokens in a window of the text, and how many windows are scored: at least 2, for the intervals.
+        Tokens per window of the text, and number of windows scored: at least 2, for the intervals.
     calibration_windows : int
-        Windows of 512 tokens of the other text.
+        Number of windows of 512 tokens of the calibration text.
     embeddings : str
         The spec of token embeddings and head, or ``keep``.
     source : {'file', 'permuted', 'rotated'}
-        The float model that is quantised and compared with: the file's own weights, or others that compute the same
-        function (`intact.quantizing.lab.sources`).
+        The float model to quantise and compare with: the file's own weights, or others that compute the same function
+        (`intact.quantizing.lab.sources`).
     profile : str
-        The arithmetic that quantised models are measured in; the source's is always ``fp32``. Without another one rows
-        show the cost of weights alone.
+        The arithmetic in which quantised models are measured; the source always runs in ``fp32``. With the default
+        ``fp32``, rows show the cost of the weights only.
     """
 
     model: str | os.PathLike[str]
@@ -87,7 +87,7 @@ class LabPlan:
         if not self.specs:
             raise ParameterError("no spec to measure; name at least one, such as int4-32")
         if self.windows < 2:
-            raise ParameterError(f"windows must be at least 2, for an interval; got {self.windows}")
+            raise ParameterError(f"windows must be at least 2 to give an interval, got {self.windows}")
         parse_profile(self.profile)
 
     @property
@@ -97,11 +97,11 @@ class LabPlan:
 
     @property
     def full(self) -> list[str]:
-        """The specs in full, each once."""
+        """The full specs, without duplicates."""
         return list(dict.fromkeys(str(parse_target(spec)) for spec in self.specs))
 
     def pair(self, text: str) -> tuple[str, str]:
-        """Return two specs in full that are written ``A,B``.
+        """Parse two specs written as ``A,B``, and return them in full.
 
         Raises
         ------
@@ -110,15 +110,15 @@ class LabPlan:
         """
         specs = [str(parse_target(spec.strip())) for spec in text.split(",")]
         if len(set(specs)) != 2 or len(specs) != 2 or not set(specs) <= set(self.full):
-            raise ParameterError(f"{text!r:.80} is no pair A,B of two specs that are measured here")
+            raise ParameterError(f"{text!r:.80} is not a pair A,B of two specs that are measured here")
         return specs[0], specs[1]
 
 
 @dataclass
 class Lab:
-    """A lab at work: its source and its text are read, models are made when they are asked for.
+    """A running lab: it has read its source and text, and makes models on demand.
 
-    Use it as a context manager, or call `close`: quantised models are deleted then.
+    Use it as a context manager, or call `close`: both delete the quantised models.
 
     Raises
     ------
@@ -160,7 +160,7 @@ class Lab:
         self.made.clear()
 
     def model(self, spec: str) -> Path:
-        """Return the folder of the source quantised by a full spec, made now if it is not there."""
+        """Return the folder of the source quantised by a full spec; make the model if it does not exist."""
         folder = self.plan.folder / f"model-{self.name(spec, '')}"
         if not folder.exists():
             quantize(
@@ -172,19 +172,19 @@ class Lab:
         return folder
 
     def drop(self, spec: str) -> None:
-        """Delete a model, where there is one."""
+        """Delete the model of a spec, if it exists."""
         if spec in self.made:
             shutil.rmtree(self.made.pop(spec))
 
     def name(self, spec: str, of: str) -> str:
-        """Return the name of what belongs to a spec's model and to `of`, such as the digest of a text."""
+        """Return a name for data that depends on a spec's model and on `of`, such as the digest of a text."""
         plan = self.plan
         learnt = f"{self._learnt} {plan.calibration_windows}" if is_calibrated(parse_target(spec)) else ""
         key = f"{FORMAT} {self.weights} {spec} {plan.embeddings} {learnt} {of}"
         return sha256(key.encode()).hexdigest()[:32]
 
     def kept(self, part: str, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Return what the work folder keeps by a name, computed now if it is not there."""
+        """Return the data that the work folder keeps under a name; compute and store it if missing."""
         file = self.plan.folder / part / f"{name}.json"
         if not file.is_file():
             found = compute()
@@ -193,12 +193,12 @@ class Lab:
         return json.loads(read_text(file))  # type: ignore[no-any-return]
 
     def rows(self, keep_models: bool = False) -> list[LabRow]:
-        """Measure all specs in the plan's profile; FP32 arithmetic shows the formats' cost alone.
+        """Measure all specs in the plan's profile; FP32 arithmetic isolates the formats' cost.
 
         Parameters
         ----------
         keep_models : bool
-            If true, models that were made stay until the lab is closed.
+            If true, keep the models until the lab is closed.
         """
         found = []
         for spec in self.plan.full:
@@ -208,12 +208,12 @@ class Lab:
         return found
 
     def row(self, spec: str) -> LabRow:
-        """Measure a full spec, or return what the work folder keeps; a model that is made for it stays."""
+        """Measure a full spec, or return the row kept in the work folder; a model made for it is not deleted."""
         return LabRow.from_dict(self.kept("rows", self.name(spec, self._scored_in), partial(self._row, spec)))
 
     @property
     def _scored_in(self) -> str:
-        """The digest of the scored text, and the profile where it is not ``fp32``."""
+        """The digest of the scored text, followed by the profile unless it is ``fp32``."""
         return self.sample.digest + ("" if self.plan.profile == "fp32" else f" {self.plan.profile}")
 
     def source_perplexity(self) -> float:
@@ -223,12 +223,12 @@ class Lab:
         return exp(mean(found["loss_windows"]))
 
     def accuracies(self, chosen: Chosen, specs: Sequence[str], limit: int | None = None) -> list[ChoiceAccuracy]:
-        """Measure the source and some specs on a task of choices, in FP32 arithmetic.
+        """Measure the source and some specs on a multiple-choice task, in FP32 arithmetic.
 
         Parameters
         ----------
         limit : int, optional
-            Only the first so many items.
+            Maximum number of items, taken from the start.
         """
         items = chosen.load(limit)
         contents = [[item.id, item.question, item.answer, item.data["choices"]] for item in items]
@@ -248,7 +248,7 @@ class Lab:
         return found
 
     def _logits(self) -> NDArray[np.int32]:
-        """Return the source's logits, int32 (windows, rows, vocabulary), kept in a file."""
+        """Return the source's logits, int32 (windows, rows, vocabulary), cached in a file."""
         file = self.plan.folder / f"logits-{self.weights[:16]}-{self.sample.digest[:16]}.npy"
         if not file.is_file():
             with open_checkpoint(self.source) as checkpoint:
@@ -264,7 +264,7 @@ class Lab:
         return np.load(file, mmap_mode="r")  # type: ignore[no-any-return]
 
     def _following(self) -> list[NDArray[np.int64]]:
-        """Return for each window the tokens behind the scored positions."""
+        """Return the token that follows each scored position, window by window."""
         return [tokens[scored(self.sample) + 1].astype(np.int64) for tokens in self.sample.chunks()]
 
     def _source_loss(self) -> dict[str, Any]:
@@ -313,12 +313,12 @@ def run_lab(
     Parameters
     ----------
     tasks : sequence of str
-        Tasks of choices, as `intact eval` names them, on which the source, the specs of the Pareto front and those that
-        tie with them are measured.
+        Multiple-choice tasks, as named for `intact eval`, on which to measure the source, the specs of the Pareto front
+        and the specs that tie with them.
     items : int, optional
-        Only the first so many items of each task.
+        Maximum number of items of each task, taken from the start.
     speed : bool
-        If true, measure tokens a second as well. All models lie on the disk and in memory at the same time then.
+        If true, measure tokens per second as well. All models are then on disk and in memory at the same time.
 
     Raises
     ------
@@ -352,14 +352,14 @@ def run_lab(
 
 
 def _resident_bytes(program: Program) -> int:
-    """Return the bytes that all weights take in memory in the int8 profile, in which models run by default."""
+    """Return the bytes of all weights in memory in the int8 profile, the default for running models."""
     found = NativeExecutor(program, "int8").description["weight_bytes"]
     assert isinstance(found, int)
     return found
 
 
 def _changed_source(path: Path, source: Literal["permuted", "rotated"], folder: Path) -> Path:
-    """Return the folder of a model of the same function with other weights, made once."""
+    """Return the folder of a model that computes the same function with other weights; write it on first use."""
     with open_checkpoint(path) as checkpoint:
         weights = measure(build_program(checkpoint)).root.hex()
     place = folder / f"source-{source}-{weights[:16]}"

@@ -1,4 +1,4 @@
-"""The report of a lab: its table, the plot, the orderings, accuracy, and speed where it was measured."""
+"""The report of a lab: the table, the plot, the orderings, accuracy, and speed if it was measured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from intact.quantizing.lab.result import LabResult
 from intact.quantizing.lab.rows import Ordering, short_name, standings
 
 GAUSSIAN_FACTOR: Final = 4.0
-"""The factor by which a bit lowers the least possible squared error of Gaussian weights, 4^-bits."""
+"""The factor by which one bit lowers the least possible squared error of Gaussian weights: 4^-bits."""
 CAPTION: Final = (
     "KL divergence from the source over bits a weight in memory, with 95% intervals. Named are the specs of the Pareto "
     "front. The grey line falls by a factor of 4 with each bit, as the least squared error of Gaussian weights does; "
@@ -20,7 +20,7 @@ CAPTION: Final = (
 
 
 def plot(result: LabResult) -> str:
-    """Return the plot of KL divergence over bits as SVG, with the same bytes each time."""
+    """Plot KL divergence against bits as SVG; the bytes are reproducible."""
     standing = standings(result.rows)
     points = {
         short_name(row.spec): (row.bits_per_weight, row.kl, row.divergence.low, row.divergence.high)
@@ -32,7 +32,7 @@ def plot(result: LabResult) -> str:
 
 
 def table(result: LabResult) -> Table:
-    """Return the table of all specs by bits a weight; a star marks the front, a circle its neighbours."""
+    """Return the table of all specs by bits per weight; a star marks the front, a circle its neighbours."""
     marks = {"front": "*", "neighbour": "o", "dominated": ""}
     standing = standings(result.rows)
     rows = [
@@ -50,7 +50,7 @@ def table(result: LabResult) -> Table:
 
 
 def accuracy_table(result: LabResult) -> Table:
-    """Return the accuracy of the source, the front and its neighbours on tasks of choices."""
+    """Return the accuracy of the source, the front and its neighbours on multiple-choice tasks."""
     source = {one.task: one for one in result.accuracies if one.spec == "source"}
     rows = []
     for one in result.accuracies:
@@ -63,7 +63,7 @@ def accuracy_table(result: LabResult) -> Table:
 
 
 def speed_table(result: LabResult) -> Table:
-    """Return tokens a second: medians, with the least and the greatest of the rounds."""
+    """Return tokens per second: the median, minimum and maximum over the rounds."""
     titles = list(dict.fromkeys(one.what for measured in result.speed.values() for one in measured))
     rows = [
         [
@@ -85,7 +85,7 @@ def report(result: LabResult, pairs: Sequence[tuple[str, str]] = ()) -> ReportDo
     Parameters
     ----------
     pairs : sequence of pairs of str
-        As `LabResult.orderings` takes them.
+        As for `LabResult.orderings`.
     """
     what = {"file": "the file's own weights"}.get(result.source, f"the file's weights, {result.source}")
     about = (

@@ -1,4 +1,4 @@
-"""The result of a lab as data: JSON with what repeats apart from what does not."""
+"""The result of a lab as data: JSON that separates repeatable results from the rest."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from intact.quantizing.lab.rows import LabRow, Ordering, order, standings
 
 @dataclass(frozen=True)
 class LabResult:
-    """All that a lab found.
+    """All results of a lab.
 
     Attributes
     ----------
     model : str
-        As it was named.
+        The name or path given.
     source : str
         The kind of float source: ``file``, ``permuted`` or ``rotated``.
     weights, text : str
@@ -30,11 +30,11 @@ class LabResult:
     rows : sequence of LabRow
         In the order of the specs.
     accuracies : sequence of ChoiceAccuracy
-        Of the source, the front and its neighbours.
+        Accuracies of the source, the front and its neighbours.
     speed : mapping
-        Measurements by spec in full, or ``source``: the only part that does not repeat.
+        Measurements by full spec, or ``source``: the only part that is not repeatable.
     profile : str
-        The arithmetic that the rows were measured in.
+        The arithmetic in which the rows were measured.
     """
 
     model: str
@@ -51,7 +51,7 @@ class LabResult:
     profile: str = "fp32"
 
     def orderings(self, pairs: Sequence[tuple[str, str]] = ()) -> list[Ordering]:
-        """Compare pairs of specs in full; without any, each spec with the next one by KL divergence."""
+        """Compare pairs of full specs; without pairs, compare each spec with the next one by KL divergence."""
         known = {row.spec: row for row in self.rows}
         if not pairs:
             pairs = list(pairwise(sorted(known, key=lambda spec: known[spec].kl)))

@@ -1,4 +1,4 @@
-"""Rows of the lab's table: what one spec costs and takes, and how two compare on the same windows."""
+"""Rows of the lab's table: the figures of one spec, and the comparison of two on the same windows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ALIASES: Final = {str(parse_spec(full)): name for name, full in ALIASES.items()
 
 
 def short_name(spec: str) -> str:
-    """Return a full spec without what is the default: ``int4-32`` for ``nearest:int4-32@search``."""
+    """Shorten a full spec by omitting defaults: ``int4-32`` for ``nearest:int4-32@search``."""
     head, opening, candidates = spec.partition("(")
     if opening:
         return f"{head}({'|'.join(map(short_name, candidates.rstrip(')').split('|')))})"
@@ -34,23 +34,23 @@ class LabRow:
     Attributes
     ----------
     spec : str
-        In full.
+        The full spec.
     bits_per_weight : float
-        Of the quantised matrices in memory, scales included.
+        Bits per weight of the quantised matrices in memory, scales included.
     file_bytes : int
-        Of the tensors' file, embeddings included.
+        Size of the tensors' file, embeddings included.
     resident_bytes : int
-        Of all weights in memory in the int8 profile, embeddings included.
+        Size of all weights in memory in the int8 profile, embeddings included.
     kl_windows : tuple of float
-        For each window the mean of KL(source || quantised) over its scored positions, in nats.
+        For each window, the mean of KL(source || quantised) over its scored positions, in nats.
     loss_windows : tuple of float
-        For each window the mean of -log of the probability of the text's next token, in nats.
+        For each window, the mean of -log of the probability of the text's next token, in nats.
     same_top : float
         Share of positions where source and quantised model have the same likeliest token.
     positions : int
-        Scored positions of all windows.
+        Number of scored positions in all windows.
     digest : str
-        Of the quantised matrices.
+        Digest of the quantised matrices.
     """
 
     spec: str
@@ -65,7 +65,7 @@ class LabRow:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """Return a row of JSON values; other members are left aside."""
+        """Build a row from JSON values, ignoring unknown members."""
         values: dict[str, Any] = {one.name: record[one.name] for one in fields(cls)}
         for name in ("kl_windows", "loss_windows"):
             values[name] = tuple(values[name])
@@ -73,9 +73,9 @@ class LabRow:
 
     @cached_property
     def divergence(self) -> Clustered:
-        """The mean of the KL divergence with its 95% interval by Student's quantile; windows are the units.
+        """The mean KL divergence with its 95% interval by Student's quantile; the units are windows.
 
-        Positions of one window are not independent.
+        Positions within a window are not independent.
         """
         return clustered(np.array(self.kl_windows)[:, None], support=AMOUNTS)
 
@@ -91,14 +91,14 @@ class LabRow:
 
 
 class Ordering(NamedTuple):
-    """The difference of two specs in KL divergence on the same windows.
+    """The difference between two specs in KL divergence on the same windows.
 
     Attributes
     ----------
     first, second : str
-        Specs in full; `first` has the lower mean.
+        Full specs; `first` has the lower mean.
     difference, low, high : float
-        The mean of second minus first over windows in nats, never negative, and its 95% interval.
+        The mean over windows of second minus first in nats, never negative, and its 95% interval.
     """
 
     first: str
@@ -119,12 +119,12 @@ class Ordering(NamedTuple):
 
 
 def order(one: LabRow, other: LabRow) -> Ordering:
-    """Compare two rows window by window, which removes the variance that windows have in common.
+    """Compare two rows window by window, which removes the variance that the windows share.
 
     Raises
     ------
     ParameterError
-        If they were not measured on as many windows.
+        If they were not measured on the same number of windows.
     """
     first, second = sorted((one, other), key=lambda row: row.kl)
     if len(first.kl_windows) != len(second.kl_windows):
@@ -140,7 +140,7 @@ Standing = Literal["front", "neighbour", "dominated"]
 
 
 def standings(rows: Sequence[LabRow]) -> dict[str, Standing]:
-    """Return for each spec if no other has both fewer bits and less KL divergence, or one of the two at equal other.
+    """Classify each spec by the Pareto front of bits per weight and KL divergence.
 
     A neighbour is a dominated spec that ties with the spec of the front that dominates it: one more text might put it
     on the front.

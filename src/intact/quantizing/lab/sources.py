@@ -1,8 +1,8 @@
-"""Float models to measure quantisers on, made of a file whose weights lie on a grid already.
+"""Float source models for measuring quantisers, made from a file whose weights already lie on a grid.
 
-Requantising such a file on the same blocks flatters grids like its own. Two transforms keep the function that the model
-computes and change the weights: `permute`, after which a new block mixes the values of many old ones, and `rotate`,
-after which weights are nearly Gaussian (`intact.quantizing.quantizers.transforms`; not Gemma 3).
+Requantising such a file with the same blocks flatters grids like its own. Two transforms change the weights but keep
+the function of the model: `permute`, after which a new block mixes values of many old ones, and `rotate`, after which
+weights are nearly Gaussian (`intact.quantizing.quantizers.transforms`; not supported for Gemma 3).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from intact.quantizing.transforming import write_transformed
 
 Source = Literal["permuted", "rotated"]
 SOURCES: Final[dict[Source, str]] = {"permuted": "permute", "rotated": "rotate"}
-"""Sources by name, and the transforms that make them."""
+"""Sources by name, with the transforms that make them."""
 
 
 def write_source(model: str | os.PathLike[str], kind: Source, out: Path) -> None:
@@ -25,6 +25,6 @@ def write_source(model: str | os.PathLike[str], kind: Source, out: Path) -> None
     Raises
     ------
     ParameterError
-        If the architecture has norms behind its products and is to be rotated.
+        If the model is to be rotated and its architecture has norms after its products.
     """
     write_transformed(Path(resolve(model)), SOURCES[kind], out)

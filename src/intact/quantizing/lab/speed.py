@@ -1,6 +1,6 @@
-"""Speed of quantised models, in the int8 profile: rounds in which all models take turns, medians with their spread.
+"""Speed of quantised models in the int8 profile: models take turns in rounds; medians are given with their spread.
 
-Figures are those of one machine on one day. They are never mixed with those that repeat.
+The figures belong to one machine on one day and are kept apart from repeatable ones.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from intact.measure.bench.workloads import Workload, prompt, samples, stream
 
 
 def lab_workloads(context: int) -> tuple[Workload, ...]:
-    """Return a prompt of at most 512 tokens, one stream, and 64 samples of one prompt.
+    """Return the workloads: a prompt of at most 512 tokens, one stream, and 64 samples of one prompt.
 
     Raises
     ------
     ParameterError
-        If the context has no room for them.
+        If the context is too short for them.
     """
     found = prompt(min(512, context - 1)), stream(64, 64), samples(64, 64, 32)
     least = max(workload.positions for workload in found[1:])
     if context < least:
-        raise ParameterError(f"speed takes a context of at least {least} tokens; the model has {context}")
+        raise ParameterError(f"measuring speed needs a context of at least {least} tokens; the model has {context}")
     return found
 
 
@@ -37,15 +37,15 @@ def measure_speed(
     threads: int | None = None,
     progress: Callable[[str, int, int], None] = lambda stage, done, whole: None,
 ) -> dict[str, list[Measurement]]:
-    """Return for each model its tokens a second, a value for each round.
+    """Measure the tokens per second of each model, one value per round.
 
-    A round runs every workload on every model, one model after the other, so that a machine that slows down slows all
-    of them. One more round warms up.
+    Each round runs every workload on every model in turn, so that a slowdown of the machine affects all models alike. A
+    warm-up round comes first.
 
     Raises
     ------
     ParameterError
-        If there is no round, or the context of a model is too short.
+        If there are no rounds, or the context of a model is too short.
     """
     if rounds < 1:
         raise ParameterError(f"rounds must be at least 1, got {rounds}")

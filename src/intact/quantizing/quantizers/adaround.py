@@ -1,4 +1,4 @@
-"""AdaRound without gradients: each value goes down or up, so that the products lose least (arXiv 2004.10568)."""
+"""AdaRound without gradients: round each value down or up to minimise the products' error (arXiv 2004.10568)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from intact.quantizing.quantizers.spec import Spec
 
 
 def best_end(problem: Rounding, start: Floats, bounded: bool) -> tuple[Floats, Floats]:
-    """Return levels and errors of descents from the nearest levels and from `start`, float64 (N, K).
+    """Descend from the nearest levels and from `start`; return the better levels and their errors, float64 (N, K).
 
-    Each row takes the better end, of equals that of the nearest levels.
+    The choice is made row by row; ties go to the descent from the nearest levels.
 
     Parameters
     ----------
     bounded : bool
-        If true, a value takes one of the two levels around it, to which `start` is clipped.
+        If true, restrict each value to the two levels around it, and clip `start` to them.
     """
     if bounded:
         low, high = problem.neighbours()
@@ -37,7 +37,7 @@ def best_end(problem: Rounding, start: Floats, bounded: bool) -> tuple[Floats, F
 
 
 class AdaRound(Quantizer):
-    """Descent from nearest and GPTQ's levels, between the two levels around a value or over the whole grid."""
+    """Descent from the nearest and from GPTQ's levels, between the two levels around a value or over the whole grid."""
 
     calibrated = True
     rules = (*RULES, *PLAIN_TYPES)
@@ -49,7 +49,7 @@ class AdaRound(Quantizer):
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         if inputs is None:
-            raise ParameterError(f"{spec}: needs calibration; name a text")
+            raise ParameterError(f"{spec}: needs calibration; name a calibration text")
         columns = matrix.shape[1]
         rows = fix_rows(matrix)
         steps = fit_steps(rows, spec, columns, inputs.second.diagonal()[:columns])
@@ -65,7 +65,7 @@ class AdaRound(Quantizer):
 
 ADAROUND = AdaRound(
     "adaround",
-    "each value down or up, by descent on the products' error",
+    "each value rounded down or up, by descent on the products' error",
     "Nagel et al., arXiv 2004.10568",
     bounded=True,
 )

@@ -1,4 +1,4 @@
-"""Levels and scales to an integer weight."""
+"""Assemble levels and scales into an integer weight."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from intact.quantizing.quantizers.spec import Spec
 
 
 def segments(parts: Sequence[NDArray[np.int64]], count: int) -> InputIndex:
-    """Return the index of parts side by side, each padded to a multiple of 32 columns.
+    """Return the index of parts placed side by side, each padded to a multiple of 32 columns.
 
     Parameters
     ----------
@@ -27,12 +27,14 @@ def segments(parts: Sequence[NDArray[np.int64]], count: int) -> InputIndex:
     Raises
     ------
     ParameterError
-        If they are more columns than a product can have.
+        If they have more columns than a product supports.
     """
     padded = [np.pad(part, (0, -len(part) % 32), constant_values=-1) for part in parts]
     index = np.concatenate(padded).astype(np.int32)
     if len(index) > MOST_INPUTS:
-        raise ParameterError(f"planes of {len(index)} columns for {count} inputs: at most {MOST_INPUTS} are multiplied")
+        raise ParameterError(
+            f"planes have {len(index)} columns for {count} inputs; products support at most {MOST_INPUTS}"
+        )
     return InputIndex(index, count)
 
 
@@ -45,18 +47,18 @@ def assemble(
     offsets: tuple[Int, Int] | None,
     inputs: InputIndex | None = None,
 ) -> BlockWeight:
-    """Return the weight of levels, float64 (N, K padded), with scales and exponents of each row.
+    """Assemble a weight from levels, float64 (N, K padded), with scales and exponents of each row.
 
     Parameters
     ----------
     scales : int64 (N, blocks) and (N,)
-        Of blocks of one width, the spec's or that of the layout: steps are scale * 2^t.
+        Scales and exponents t of equally wide blocks, the spec's or the layout's: steps are scale * 2^t.
     exponent : int64 (N,)
-        Of `FixedRows`.
+        As in `FixedRows`.
     offsets : int64 (N, blocks) and (N,), optional
-        What is added to all values of a block, likewise.
+        Offsets added to all values of a block, in the same form.
     inputs : InputIndex, optional
-        Of several planes, whose columns `levels` and `scales` have then; `columns` are still the model's.
+        The index of several planes; `levels` and `scales` then have its columns, while `columns` counts the model's.
     """
     grid, layout = spec.levels, spec.layout(columns)
     table = None if layout.table is None else np.array(layout.table, np.int16)
@@ -93,7 +95,7 @@ def assemble(
 def assemble_blocks(
     spec: Spec, columns: int, levels: Floats, scales: BlockScales, proxy: float | None = None
 ) -> QuantizedMatrix:
-    """Return the matrix of levels, float64 (N, K), as blocks of the spec's GGUF type."""
+    """Assemble a matrix of levels, float64 (N, K), as blocks of the spec's GGUF type."""
     kind = spec.block_type
     assert kind is not None
     ascending = np.searchsorted(np.array(spec.levels.levels), levels[:, :columns].astype(np.int64))

@@ -1,4 +1,4 @@
-"""Quantisers, the statistics that they are given, and the matrices that they return."""
+"""The interface of quantisers, the statistics they receive and the matrices they return."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Floats = NDArray[np.float64]
 
 
 class InputStatistics(NamedTuple):
-    """Sums over the inputs x of one product, gathered on a calibration text by the engine, exactly.
+    """Exact sums over the inputs x of one product, gathered by the engine on a calibration text.
 
-    Inputs are integers in units of 2^exponent, of at most 20 bits.
+    Inputs are integers of at most 20 bits, in units of 2^exponent.
     """
 
     rows: int
-    """Tokens."""
+    """Number of tokens."""
     exponent: int
     second: NDArray[np.int64]
     """(K, K): the sum of x xT."""
@@ -38,34 +38,34 @@ class QuantizedMatrix(NamedTuple):
 
     weight: BlockWeight
     proxy: float | None = None
-    """tr(D H DT) / rows, the mean squared error of the products on the calibration text, where a quantiser knows it."""
+    """tr(D H DT) / rows, the mean squared error of the products on the calibration text, if the quantiser knows it."""
     blocks: Bytes | None = None
-    """Of a spec of a GGUF type its blocks; `weight` is what the engine makes of them."""
+    """The blocks, if the spec has a GGUF type; `weight` is the engine's form of them."""
 
 
 class Quantizer(ABC):
-    """A way to choose codes and scales. A subclass is one quantiser; its instance in its module is found by its name.
+    """A method of choosing codes and scales. Each subclass is one quantiser, found by its module-level instance.
 
-    Its results depend on its arguments alone, to the bit: integers, or float64 by elementwise `+ - * /` and roots in
-    a fixed order. Sums over floats by NumPy, whose order depends on the machine, have no place here.
+    Results must depend only on the arguments, to the bit: use integers, or float64 with elementwise `+ - * /` and roots
+    in a fixed order. Do not sum floats with NumPy, because the order depends on the machine.
     """
 
     name: str
     summary: str
     source: ClassVar[str]
     calibrated: ClassVar[bool] = False
-    """If true, it needs `InputStatistics`."""
+    """If true, the quantiser needs `InputStatistics`."""
     grids: ClassVar[tuple[str, ...]] = ()
-    """The grids that it takes; without any, all of one plane."""
+    """The supported grids; if empty, all grids of one plane."""
     sized_by_inputs: ClassVar[bool] = False
-    """If true, the bits of a matrix depend on its inputs, so that a mixture cannot plan with them."""
+    """If true, the number of bits depends on the matrix's inputs, so that a mixture cannot plan with the quantiser."""
     rules: ClassVar[tuple[str, ...]] = tuple(RULES)
-    """The rules of scales that it takes."""
+    """The supported rules of scales."""
     rule: ClassVar[str] = "search"
-    """The rule of a spec that names none."""
+    """The default rule."""
 
     def places(self, columns: int) -> int:
-        """Return how many weights the codes of a row of so many columns are in memory, for each of a spec's planes."""
+        """Return the number of codes that a row of `columns` weights takes in memory, per plane of the spec."""
         return columns
 
     @abstractmethod

@@ -1,8 +1,8 @@
-"""Scales that GGUF's block types can hold: of the least squared error, searched with the numbers as the file has them.
+"""Search scales that GGUF's block types can hold for the least squared error, using the values as the file stores them.
 
-Errors may be weighted by the inputs' second moments, as llama.cpp weights them by its importance matrix. All is
-computed for each block of 32 or 256 values in units of 2^-22 of its largest; squares become integers before they are
-added, so that a sum does not depend on its order.
+Errors may be weighted by the inputs' second moments, as llama.cpp weights them by its importance matrix. Each block of
+32 or 256 values is computed in units of 2^-22 of its largest value; squares become integers before they are added, so
+that sums do not depend on the order.
 """
 
 from __future__ import annotations
@@ -21,19 +21,22 @@ from intact.quantizing.quantizers.fixed import FRACTION, FixedRows, Floats, Int,
 from intact.quantizing.quantizers.scales import UNIT, candidates
 
 WEIGHT_BITS: Final = 8
-"""Of a weight of an error; the largest of a block is 2^8."""
+"""Bits of an error's weight; the largest weight in a block is 2^8."""
 LARGEST_HALF: Final = 65504.0
 LEAST_HALF: Final = 2.0**-24
 ROUNDS: Final = 2
-"""Of scales and codes in turn."""
+"""Number of alternations between fitting scales and codes."""
 _CHUNK: Final = 1 << 16
-"""Values that are fitted at a time, for the processor's cache."""
+"""Number of values fitted at a time, to fit the processor's cache."""
 _SQUARE: Final = 2.0**46
-"""Squared errors are cut off there: 256 of them with weights fit int64."""
+"""Upper limit of squared errors, so that 256 weighted ones fit int64."""
 
 
 class BlockProblem(NamedTuple):
-    """Blocks to fit: R rows of S blocks of P sub-blocks, whose values lie along the first axis for long loops."""
+    """Blocks to fit: R rows of S blocks of P sub-blocks; a sub-block's values run along the first axis.
+
+    Putting the values first makes the inner loops long.
+    """
 
     kind: BlockType
     y: Floats
@@ -45,11 +48,11 @@ class BlockProblem(NamedTuple):
 
     @property
     def grid(self) -> NumberGrid:
-        """The grid of the type."""
+        """The number grid of the type."""
         return GRIDS[self.kind.grid]
 
     def half(self, number: Floats) -> Floats:
-        """Round numbers of whole blocks, (R, S, ...), to those that their float16 stands for, but 0."""
+        """Round numbers of whole blocks, (R, S, ...), to nonzero numbers that the blocks' float16 can represent."""
         top = self.top.reshape(*self.top.shape, *(1,) * (number.ndim - 2)) - FRACTION + self.kind.form.fraction
         return np.ldexp(round_half(np.ldexp(number, top)), -top)
 
@@ -62,18 +65,18 @@ class BlockProblem(NamedTuple):
         return squares.sum(axis=0)  # type: ignore[no-any-return]
 
     def total(self, product: Floats) -> Floats:
-        """Return weighted sums of products over sub-blocks, (R, S, P): integers, as products become first."""
+        """Return weighted sums of products over sub-blocks, (R, S, P); products are truncated to integers first."""
         whole = product.astype(np.int64)
         if self.weight is not None:
             whole *= self.weight
         return whole.sum(axis=0).astype(np.float64)  # type: ignore[no-any-return]
 
     def whole(self, product: Floats) -> Floats:
-        """Return the same over whole blocks, (R, S)."""
+        """Return weighted sums of products over whole blocks, (R, S)."""
         return self.total(product).astype(np.int64).sum(axis=-1).astype(np.float64)  # type: ignore[no-any-return]
 
     def weights(self) -> Floats:
-        """Return the sum of the weights of each sub-block."""
+        """Return the sum of weights of each sub-block."""
         return self.total(np.ones_like(self.y))
 
 
@@ -84,9 +87,9 @@ def fit_block_scales(kind: BlockType, rows: FixedRows, columns: int, second: Int
     ----------
     kind : BlockType
     rows : FixedRows
-        Of a multiple of the type's values.
+        Rows whose length is a multiple of the type's block.
     second : int64 (K,), optional
-        The second moments of the inputs: what errors are weighted by.
+        The second moments of the inputs, used as weights of the errors.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def fit_parts(
     second: Int | None,
     values: int = _CHUNK,
 ) -> BlockScales:
-    """Fit the scales of a matrix, so many values at a time; see `fit_block_scales`."""
+    """Fit the scales of a matrix, `values` values at a time; see `fit_block_scales`."""
     form = kind.form
     x = rows.x[:, :columns]
     reach = GRIDS[kind.grid].largest * (1 if kind.scales is None else kind.scales[1]) * 2.0**-form.fraction
@@ -133,7 +136,7 @@ def fit_parts(
 
 
 def round_half(x: Floats) -> Floats:
-    """Round to the nearest number of float16 but 0 and infinity, ties to even."""
+    """Round to the nearest float16 number other than 0 and infinity, ties to even."""
     unit = np.ldexp(1.0, np.maximum(np.frexp(x)[1] - 11, -24))
     size = np.clip(np.abs(np.rint(x / unit) * unit), LEAST_HALF, LARGEST_HALF)
     half: Floats = np.where(x < 0, -size, size)
@@ -147,7 +150,7 @@ def _chunks(rows: int, columns: int, values: int) -> Iterator[slice]:
 
 
 def _weights(second: Int, values: int) -> Int:
-    """Return second moments as integers from 1 to 2^8 below the largest of their block."""
+    """Scale second moments to integers from 1 to 2^8, the largest of their block."""
     blocks = second.reshape(-1, values).astype(np.float64)
     most = np.maximum(blocks.max(axis=1, keepdims=True), 1)
     whole: Int = np.maximum(1, np.floor(blocks / most * (1 << WEIGHT_BITS) + 0.5)).astype(np.int64)
@@ -155,17 +158,17 @@ def _weights(second: Int, values: int) -> Int:
 
 
 def not_zero(step: Floats, size: float = 1.0) -> Floats:
-    """Return steps, `size` for 0."""
+    """Replace zero steps by `size`."""
     return np.where(step == 0, size, step)
 
 
 def keep(better: NDArray[np.bool_], new: Floats, old: Floats) -> Floats:
-    """Return the new where it is better, else the old."""
+    """Return `new` where `better` is true, else `old`."""
     return np.where(better, new, old)
 
 
 def _symmetric(problem: BlockProblem) -> BlockScales:
-    """Fit steps without minima."""
+    """Fit steps for types without minima."""
     y, grid, limits = problem.y, problem.grid, problem.kind.scales
     fix: Callable[[Floats], Floats] = problem.half if limits is None else not_zero
     extreme = np.take_along_axis(y, np.abs(y).argmax(axis=0)[None], axis=0)[0]
@@ -187,7 +190,7 @@ def _symmetric(problem: BlockProblem) -> BlockScales:
 
 
 def _integer_scales(problem: BlockProblem, step: Floats, limits: tuple[int, int]) -> BlockScales:
-    """Replace steps by small integers times one float16 for each block."""
+    """Replace steps by small integers times one float16 per block."""
     y, grid = problem.y, problem.grid
     low, high = limits
 
@@ -232,7 +235,7 @@ def _codes(y: Floats, step: Floats, offset: Floats, most: int) -> Floats:
 
 
 def _affine(problem: BlockProblem) -> BlockScales:
-    """Fit steps and minima: a value is step times a code from 0 plus an offset."""
+    """Fit steps and minima: a value is step times a code from 0, plus an offset."""
     y, limits = problem.y, problem.kind.scales
     most = len(problem.grid.levels) - 1
     low, high = y.min(axis=0), y.max(axis=0)
@@ -254,7 +257,7 @@ def _affine(problem: BlockProblem) -> BlockScales:
     count, sum_y = problem.weights(), problem.total(y)
 
     def regress(q: Floats) -> None:
-        """Consider the best step and offset of codes."""
+        """Consider the least-squares step and offset for these codes."""
         s, ss, sy = problem.total(q), problem.total(q * q), problem.total(q * y)
         determinant = count * ss - s * s
         slope = (count * sy - s * sum_y) / not_zero(determinant)
@@ -274,7 +277,7 @@ def _affine(problem: BlockProblem) -> BlockScales:
 
 
 def _integer_minima(problem: BlockProblem, step: Floats, minimum: Floats, high: int) -> BlockScales:
-    """Replace steps and minima by small integers times two float16 for each block."""
+    """Replace steps and minima by small integers times two float16 numbers per block."""
     y, most = problem.y, len(problem.grid.levels) - 1
 
     def errors(d: Floats, e: Floats, scale: Floats, low: Floats) -> Int:
@@ -322,13 +325,13 @@ def _integer_minima(problem: BlockProblem, step: Floats, minimum: Floats, high: 
 
 
 def _powers(rows: FixedRows, columns: int) -> BlockScales:
-    """Choose of three powers of two that of the least squared error, for each block of 32 values (MXFP4).
+    """Choose among three powers of two the one with the least squared error, for each block of 32 values (MXFP4).
 
-    They lie within 2^14 of a row's largest, as its integer weight holds them.
+    Scales are at least 2^-14 of the row's largest, the range that an integer weight can hold.
     """
     grid = GRIDS["e2m1"]
     x = rows.x[:, :columns].reshape(len(rows.x), -1, 32)
-    needed = np.frexp(np.abs(x).max(axis=2) / grid.largest)[1].astype(np.int64)  # nothing is cut off by 2^needed
+    needed = np.frexp(np.abs(x).max(axis=2) / grid.largest)[1].astype(np.int64)  # 2^needed clips nothing
     best, power = np.full(needed.shape, np.iinfo(np.int64).max), needed
     for less in range(3):
         step = np.ldexp(1.0, needed - less)

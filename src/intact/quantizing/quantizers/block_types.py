@@ -1,7 +1,7 @@
-"""GGUF's block types as specs: grid, block and scales of each, by its name in lower case (``q4_k``).
+"""GGUF's block types as specs: the grid, block and scales of each type, by its name in lower case (``q4_k``).
 
-As the rule of a spec, such a name says that the scales are those that the type can hold: a float16 for each block of
-32, or small integers under one or two float16 for each 256 values.
+Used as the rule of a spec, a type's name restricts scales to those the type can hold: a float16 per block of 32, or
+small integers under one or two float16 numbers per 256 values.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from intact.numerics.weight_formats import BLOCK_FORMATS, BlockFormat, Bytes
 
 
 class BlockType(NamedTuple):
-    """A type that can be written."""
+    """A GGUF type that can be written."""
 
     name: str
-    """Of the format, a key of `BLOCK_FORMATS`."""
+    """Name of the format, a key of `BLOCK_FORMATS`."""
     grid: str
     scales: tuple[int, int] | None = None
-    """The least and the largest scale of a sub-block; None if the float16 alone is the scale."""
+    """The least and the largest integer scale of a sub-block; None if the only scale is the float16."""
     fallback: str | None = None
-    """The type for rows that are no multiple of 256 values; those of llama-quantize."""
+    """The type for rows whose length is not a multiple of 256, as in llama-quantize."""
     codebook: int = 0
-    """Bits of a field of its codebook, if it has one (`weight_formats.iq_grids`); its levels are chosen together."""
+    """Bits per field of its codebook, if it has one (`weight_formats.iq_grids`); its levels are chosen together."""
     even_signs: bool = False
-    """If true, of each eight values an even number is negative."""
+    """If true, every eight values have an even number of negative signs."""
     moved: int = 0
-    """If not 0, entries have signs of their own, and so many values are moved together, an eighth up or down."""
+    """If not 0, entries carry their own signs, and this many values are moved together, up or down by an eighth."""
 
     @property
     def form(self) -> BlockFormat:
-        """The format itself."""
+        """The block format."""
         return BLOCK_FORMATS[self.name]
 
     @property
     def book(self) -> str:
-        """The type whose codebook it has, a key of `GRIDS`; IQ1_S and IQ1_M have the same."""
+        """The type whose codebook it uses, a key of `GRIDS`; IQ1_S and IQ1_M share one."""
         return "IQ1_S" if self.moved else self.name
 
     def codes(self, levels: Sequence[int]) -> Bytes:
-        """Return the codes of the levels of the grid."""
+        """Return the codes of the grid's levels."""
         table = np.arange(1 << self.form.bits) if self.form.table is None else np.array(self.form.table)
         entries, first = np.unique(table, return_index=True)
         return first[np.searchsorted(entries, np.array(levels) + self.form.zero)].astype(np.uint8)
@@ -71,8 +71,8 @@ _ALL: Final = (
     BlockType("IQ1_M", "iq1", (1, 15), "iq4_nl", codebook=2, moved=8),
 )
 BLOCK_TYPES: Final = {one.name.lower(): one for one in _ALL}
-"""All that can be written, by the name in lower case."""
+"""All types that can be written, by lower-case name."""
 PLAIN_TYPES: Final = {name: one for name, one in BLOCK_TYPES.items() if not one.codebook}
-"""Those whose values are chosen one by one."""
+"""Types whose values are chosen one by one."""
 BLOCK_SPECS: Final = {name: f"{one.grid}-{one.form.block}@{name}" for name, one in BLOCK_TYPES.items()}
-"""Their specs in full."""
+"""Full specs of the types, without quantiser."""

@@ -1,8 +1,8 @@
-"""GGUF's types whose blocks name entries of a codebook: entries, signs and scales of the least squared error.
+"""GGUF types with codebooks: search the entries, signs and scales of least squared error.
 
-A block of 256 values has a float16, each 16 or 32 of them an odd scale from 1 to 31 or to 15, and an index stands for
-the sizes of eight values or of four (IQ2, IQ3), or for eight values with their signs (IQ1). For a step all entries are
-compared, by sums of integers; errors may be weighted by the inputs' second moments
+A block of 256 values has one float16, and each 16 or 32 of its values have an odd scale from 1 to 31 or 15. An index
+selects the magnitudes of eight or four values (IQ2, IQ3), or eight values with their signs (IQ1). For each step all
+entries are compared, by integer sums; errors may be weighted by the inputs' second moments
 (`intact.quantizing.quantizers.block_scales`).
 """
 
@@ -22,16 +22,16 @@ from intact.quantizing.quantizers.fixed import FixedRows, Floats, Int
 from intact.quantizing.quantizers.scales import UNIT, candidates
 
 TRIES: Final = 8
-"""Of a block's float16: its largest step gets the largest scale, that less 2, less 4, ..."""
+"""Number of float16 candidates per block: the largest step gets the largest scale, that minus 2, minus 4, ..."""
 BYTE: Final = 8
 """Values that share a byte of signs."""
 CHUNK: Final = 1 << 13
-"""Values that are fitted at a time, each with the whole codebook."""
+"""Number of values fitted at a time, each against the whole codebook."""
 Flags = NDArray[np.bool_]
 
 
 def sizes_of(kind: BlockType) -> Floats:
-    """Return the codebook of a type, (entries, g): the sizes of g values, in steps; where they move, moved up."""
+    """Return the codebook of a type, (entries, g): the magnitudes of g values, in steps; for moved types, moved up."""
     form, count = kind.form, len(GRIDS[kind.book])
     assert form.table is not None
     fields = look_up(kind.book, np.arange(count), kind.codebook)
@@ -39,14 +39,14 @@ def sizes_of(kind: BlockType) -> Floats:
 
 
 def _weight(problem: BlockProblem) -> Floats:
-    """Return the weights of errors, (values, 1, S or 1, P or 1)."""
+    """Return the error weights, (values, 1, S or 1, P or 1)."""
     return np.ones((len(problem.y), 1, 1, 1)) if problem.weight is None else problem.weight.astype(np.float64)
 
 
 class EntrySearch:
-    """Finds entries for the steps of blocks.
+    """Find the best codebook entries for given steps of blocks.
 
-    Values lie as in `BlockProblem`, (values, R, S, P), and their J groups of g values as (J, R, S, P).
+    Values are arranged as in `BlockProblem`, (values, R, S, P), and their J groups of g values as (J, R, S, P).
 
     Parameters
     ----------
@@ -62,27 +62,27 @@ class EntrySearch:
         self._take(problem)
 
     def levels(self, step: Floats) -> Floats:
-        """Return the sizes of the best entries for steps, (R, S, P); of equals the one of the least squares."""
+        """Return the values of the best entries for steps, (R, S, P); ties go to the smaller sum of squares."""
         best = (step[..., None] * self._squares - 2 * self._products).argmin(axis=-1)
         entry = np.take_along_axis(self._known, best[..., None], axis=-1)[..., 0]
         found: Floats = np.moveaxis(self.sizes[entry], -1, 1).reshape(self.problem.y.shape)
         return found
 
     def written(self, step: Floats) -> Floats:
-        """Return the values for the steps that were chosen."""
+        """Return the values for the chosen steps."""
         return self.levels(step)
 
     def _groups(self, values: Floats) -> Floats:
-        """Return (values, ...) as (J, ..., g)."""
+        """Rearrange (values, ...) into (J, ..., g)."""
         parts = values.reshape((-1, self.sizes.shape[1], *values.shape[1:]))
         groups: Floats = np.ascontiguousarray(np.moveaxis(parts, 1, -1))
         return groups
 
     def _take(self, problem: BlockProblem) -> None:
-        """Keep of each group of a problem the entries that are best for some step.
+        """Keep, for each group, the entries that are best for some step.
 
-        For a step s the error is s^2 square - 2 s product and what entries have in common, so that an entry is out of
-        the race where one of no larger square has no smaller product.
+        For a step s the error is s^2 square - 2 s product plus a constant, so an entry can be dropped if another has no
+        larger square and no smaller product.
         """
         self.problem = problem
         product = self._groups(self._weight * problem.y) @ self.sizes.T
@@ -102,7 +102,7 @@ class EntrySearch:
 
 
 class SignSearch(EntrySearch):
-    """Finds entries of sizes, and signs beside them; its problem has sizes, negative where a sign is the other one."""
+    """Find entries of magnitudes with separate signs; the problem holds magnitudes, negated where a sign is flipped."""
 
     def __init__(self, problem: BlockProblem) -> None:
         self._own, self._size = np.where(problem.y < 0, -1.0, 1.0), np.abs(problem.y)
@@ -111,13 +111,13 @@ class SignSearch(EntrySearch):
         super().__init__(problem._replace(y=self._size * self._flip), sizes_of(problem.kind))
 
     def written(self, step: Floats) -> Floats:
-        """Return the values for the steps that were chosen, with signs for which entries then lose least."""
+        """Return the values for the chosen steps, with the signs of least loss for these entries."""
         self._choose_signs(step)
         signed: Floats = self._own * self._flip * self.levels(step)
         return signed
 
     def _choose_signs(self, step: Floats) -> None:
-        """Give those values the other sign whose entries then lose least, one in each byte of an odd number."""
+        """In each byte with an odd number of negatives, flip the sign that costs least with the best entries."""
         if self._odd is None:
             return
         groups = self._groups(self._weight * self._size)
@@ -135,13 +135,13 @@ class SignSearch(EntrySearch):
         self._take(self.problem._replace(y=self._size * self._flip))
 
     def _odd_bytes(self) -> Flags:
-        """Return where a byte has an odd number of negative values: (values / 8, R, S, P)."""
+        """Return true for bytes with an odd number of negative values: (values / 8, R, S, P)."""
         negative = self._own.reshape(-1, BYTE, *self._own.shape[1:]) < 0
         odd: Flags = negative.sum(axis=1) % 2 == 1
         return odd
 
     def _flips(self, loss: Floats) -> Floats:
-        """Return -1 for the value of the least loss in each odd byte, else 1."""
+        """Return -1 for the value of least loss in each odd byte, 1 elsewhere."""
         flip = np.ones(self._size.shape)
         if self._odd is not None:
             bytes_of = flip.reshape(-1, BYTE, *flip.shape[1:])
@@ -151,7 +151,7 @@ class SignSearch(EntrySearch):
 
 
 class MoveSearch:
-    """Finds entries that have signs, and for each sub-block if its values are moved up or down."""
+    """Find signed entries, and choose for each sub-block whether its values are moved up or down."""
 
     def __init__(self, problem: BlockProblem) -> None:
         up = sizes_of(problem.kind)
@@ -159,7 +159,7 @@ class MoveSearch:
         self._searches = EntrySearch(problem, up), EntrySearch(problem, up - 2)
 
     def levels(self, step: Floats) -> Floats:
-        """Return the values of the best entries for steps, (R, S, P), moved up where both err alike."""
+        """Return the values of the best entries for steps, (R, S, P); ties are moved up."""
         up, down = (search.levels(step) for search in self._searches)
         return np.where(self.problem.error(down, step) < self.problem.error(up, step), down, up)
 
@@ -170,31 +170,31 @@ Search = EntrySearch | MoveSearch
 
 
 def search_of(problem: BlockProblem) -> Search:
-    """Return how the values of blocks are found: entries with signs beside them, or moved, together or by eights."""
+    """Return the search for a type: entries with separate signs, or entries moved by sub-block or by eights."""
     kind = problem.kind
     if not kind.moved:
         return SignSearch(problem)
     if kind.moved == kind.form.block:
         return MoveSearch(problem)
     up = sizes_of(kind)
-    return EntrySearch(problem, np.concatenate([up, up - 2]))  # each eight values have an entry and a move
+    return EntrySearch(problem, np.concatenate([up, up - 2]))  # every eight values have an entry and a move
 
 
 def _most(search: Search) -> int:
-    """Return the largest scale of a sub-block."""
+    """Return the largest scale that a sub-block can have."""
     limits = search.problem.kind.scales
     assert limits is not None
     return limits[1]
 
 
 def _odd(ratio: Floats, most: int) -> Floats:
-    """Return the nearest scales."""
+    """Return the nearest odd scales."""
     scale: Floats = 2 * np.clip(np.rint((ratio - 1) / 2), 0, most // 2) + 1
     return scale
 
 
 def _steps(search: Search) -> Floats:
-    """Return the best step of each sub-block, (R, S, P), of some that are tried and two regressions on the best."""
+    """Return the best step of each sub-block, (R, S, P), among some candidates and two regressions on the best one."""
     problem = search.problem
     extreme: Floats = np.abs(problem.y).max(axis=0)
     best = np.full(extreme.shape, np.iinfo(np.int64).max)
@@ -242,7 +242,7 @@ def _fit(search: Search) -> BlockScales:
 
 
 def _neighbours(errors: Callable[[Floats, Floats], Int], d: Floats, scale: Floats, most: int) -> tuple[Floats, Int]:
-    """Return the best of each scale and the next smaller and larger ones, and its error."""
+    """Return the best of each scale and the next smaller and larger ones, with its error."""
     base, least = scale, errors(d, scale)
     for change in (-2, 2):
         chosen = np.clip(base + change, 1, most)
@@ -252,9 +252,9 @@ def _neighbours(errors: Callable[[Floats, Floats], Int], d: Floats, scale: Float
 
 
 def _unbiased(problem: BlockProblem, d: Floats, found: Floats) -> Floats:
-    """Return float16 numbers with which blocks have the product with their values that these have with themselves.
+    """Return float16 scales for which each block's product with the original values equals their squared norm.
 
-    Least squares shrinks weights, at 1.6 bits by a fifth, which costs a model more than larger errors do (the unbiased
+    Least squares shrinks weights, by a fifth at 1.6 bits, which costs a model more than larger errors do (the unbiased
     scale of DRIVE, arXiv 2105.08339).
 
     Parameters
@@ -275,14 +275,14 @@ def fit_codebook(
     Parameters
     ----------
     kind : BlockType
-        One with a codebook.
+        A type with a codebook.
     rows, columns, second
         As for `fit_block_scales`.
 
     Returns
     -------
     levels : float64 (N, K)
-        Of the grid.
+        Levels of the grid.
     scales : BlockScales
 
     Raises

@@ -1,8 +1,8 @@
-"""Rounding columns one after the other: the definition, in float64 with one operation at a time in a fixed order.
+"""Round columns one after the other: the definition, in float64 with one operation at a time in a fixed order.
 
-LAPACK's and NumPy's sums change with the machine; here each element sees its products one after the other, by
-elementwise multiplications and subtractions, which IEEE 754 defines. ``native/formats/solve.cpp`` does the same faster;
-`factor` and `round_columns` call it, `define_factor` and `define_columns` are what it must equal.
+Sums by LAPACK and NumPy vary between machines. Here each element accumulates its products one at a time, by elementwise
+multiplications and subtractions, which IEEE 754 defines. ``native/formats/solve.cpp`` does the same faster: `factor`
+and `round_columns` call it, and it must equal `define_factor` and `define_columns`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 
 def factor(h: Floats) -> tuple[Floats, Floats]:
-    """Return R, unit upper triangular, and D with H = R diag(D) RT.
+    """Factor H into R diag(D) RT, with R unit upper triangular.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def factor(h: Floats) -> tuple[Floats, Floats]:
 
 
 def define_factor(h: Floats) -> tuple[Floats, Floats]:
-    """Define `factor`."""
+    """Reference implementation of `factor`."""
     rest = h.copy()
     r, d = np.eye(len(h)), np.zeros(len(h))
     for k in range(len(h) - 1, -1, -1):
@@ -54,14 +54,14 @@ def define_factor(h: Floats) -> tuple[Floats, Floats]:
 def round_columns(
     original: Floats, step: Floats, offset: Floats, r: Floats, d: Floats, grid: NumberGrid
 ) -> tuple[Floats, Floats]:
-    """Round columns one after the other, each after it was corrected by what those before it lost.
+    """Round columns in order, each corrected for the errors of the columns before it.
 
     Parameters
     ----------
     original, step, offset : float64 (N, K)
         Values, and the steps and offsets of their blocks, in the order of the columns.
     r, d
-        Of `factor`.
+        As returned by `factor`.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def round_columns(
 def define_columns(
     original: Floats, step: Floats, offset: Floats, r: Floats, d: Floats, grid: NumberGrid
 ) -> tuple[Floats, Floats]:
-    """Define `round_columns`."""
+    """Reference implementation of `round_columns`."""
     wanted, levels, left = original.copy(), np.zeros(original.shape), np.zeros(len(original))
     for k in range(original.shape[1]):
         levels[:, k] = nearest((wanted[:, k] - offset[:, k])[:, None], step[:, k], grid)[:, 0]

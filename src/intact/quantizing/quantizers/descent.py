@@ -1,8 +1,8 @@
-"""Coordinate descent on the error of the products: one level of a row at a time, until no other one lowers it.
+"""Coordinate descent on the error of the products: change one level of a row at a time until no change lowers it.
 
 With E the error of a row and H the second moments, E H ET changes by 2 c (H E)_k + c^2 H_kk when column k's value
 changes by c. All is float64 with one operation at a time in a fixed order, as in
-`intact.quantizing.quantizers.columns`: `define_descend` is what the native `descend` must equal.
+`intact.quantizing.quantizers.columns`: the native `descend` must equal `define_descend`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from intact.quantizing.quantizers.gptq import damped
 from intact.quantizing.quantizers.nearest import Steps
 
 SWEEPS: Final = 32
-"""Over all columns, at most."""
+"""Maximum number of sweeps over all columns."""
 
 
 class Rounding(NamedTuple):
     """Rows to round, with the steps and offsets of their blocks: float64 (N, K) each."""
 
     wanted: Floats
-    """0 where an input never differed from 0."""
+    """The values to round; 0 for inputs that were always 0."""
     step: Floats
     offset: Floats
     h: Floats
@@ -37,13 +37,13 @@ class Rounding(NamedTuple):
     grid: NumberGrid
 
     def values(self, levels: Floats) -> Floats:
-        """Return what levels stand for."""
+        """Return the values that levels represent."""
         return levels * self.step + self.offset
 
     def neighbours(self) -> tuple[Floats, Floats]:
-        """Return the levels below and above each value, of one that lies on a level that level and the next.
+        """Return the levels below and above each value; a value on a level gets that level and the next.
 
-        Of a value outside the grid both are the last level on its side.
+        A value outside the grid gets the outermost level on its side twice.
         """
         known = np.array(self.grid.levels, np.float64)
         below = np.searchsorted(known, (self.wanted - self.offset) / self.step, side="right") - 1
@@ -54,14 +54,14 @@ class Rounding(NamedTuple):
         return nearest_level((self.wanted - self.offset) / self.step, self.grid)
 
     def part(self, rows: Int) -> Rounding:
-        """Return some of the rows."""
+        """Return the problem restricted to some rows."""
         return self._replace(wanted=self.wanted[rows], step=self.step[rows], offset=self.offset[rows])
 
 
 def rounding_of(
     rows: FixedRows, steps: Steps, columns: int, width: int, inputs: InputStatistics, grid: NumberGrid
 ) -> Rounding:
-    """Return the rows of a matrix with its steps and damped second moments."""
+    """Build the rounding problem of a matrix, with its steps and damped second moments."""
     step, offset = (np.repeat(a, width, axis=1)[:, :columns] for a in (steps.step, steps.offset))
     h, dead = damped(inputs.second, columns)
     wanted = rows.x[:, :columns].copy()
@@ -70,21 +70,21 @@ def rounding_of(
 
 
 def mean_error(errors: Floats, rows: FixedRows, inputs: InputStatistics) -> float:
-    """Return the proxy of a matrix, from the errors of its rows in their own units."""
+    """Convert the rows' errors, each in its own units, to the proxy error of the matrix."""
     scaled = errors * np.ldexp(1.0, 2 * (rows.exponent - FRACTION))
     return total(scaled.tolist()) * 2.0 ** (2 * inputs.exponent) / inputs.rows
 
 
 def descend(problem: Rounding, levels: Floats, low: Floats, high: Floats) -> tuple[Floats, Floats]:
-    """Lower the error of rows, starting at some levels: columns in order, each to its best level, again and again.
+    """Lower the error of rows by coordinate descent: move each column in order to its best level, and repeat.
 
-    A column's best level, all others fixed, is the one nearest to where its error's slope is 0, within its bounds; it
-    is taken if the error falls. A row is done when no column changes, or after `SWEEPS` sweeps.
+    With all others fixed, a column's best level is the one nearest to the zero of the error's slope, within its bounds;
+    it is taken if the error falls. A row is done when no column changes, or after `SWEEPS` sweeps.
 
     Parameters
     ----------
     levels, low, high : float64 (N, K)
-        Levels of the grid to start from, and the least and the greatest that a column may take.
+        Levels of the grid to start from, and the least and greatest level of each column.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def descend(problem: Rounding, levels: Floats, low: Floats, high: Floats) -> tup
 
 
 def define_descend(problem: Rounding, levels: Floats, low: Floats, high: Floats) -> tuple[Floats, Floats]:
-    """Define `descend`."""
+    """Reference implementation of `descend`."""
     levels, errors = levels.copy(), np.zeros(len(levels))
     slope = _times(problem.values(levels) - problem.wanted, problem.h)
     going = np.arange(len(levels))
@@ -114,7 +114,7 @@ def define_descend(problem: Rounding, levels: Floats, low: Floats, high: Floats)
 
 
 def _times(error: Floats, h: Floats) -> Floats:
-    """Return error H, products added column by column."""
+    """Return error H, adding the products column by column."""
     slope = np.zeros(error.shape)
     for k in range(error.shape[1]):
         slope += error[:, k, None] * h[k]
@@ -122,7 +122,10 @@ def _times(error: Floats, h: Floats) -> Floats:
 
 
 def _once(problem: Rounding, levels: Floats, slope: Floats, going: Int, low: Floats, high: Floats) -> NDArray[np.bool_]:
-    """Take every column of the rows `going` once; levels and slopes change in place. Return which rows changed."""
+    """Sweep once over the columns of the rows `going`; return which rows changed.
+
+    Levels and slopes are updated in place.
+    """
     changed = np.zeros(len(going), np.bool_)
     for k in range(levels.shape[1]):
         step, offset, diagonal = problem.step[:, k], problem.offset[:, k], problem.h[k, k]

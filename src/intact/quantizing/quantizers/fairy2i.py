@@ -1,10 +1,11 @@
 """Fairy2i: a real matrix as a widely linear map of half as many complex inputs, with weights 1, i, -1 and -i.
 
-With x = (xr, xi), the two halves of the inputs, as a complex vector and the halves of the outputs likewise, the matrix
-A = [[A11, A12], [A21, A22]] is exactly y = U x + W conj(x), U = ((A11 + A22) + i (A21 - A12)) / 2 and
-W = ((A11 - A22) + i (A12 + A21)) / 2. An element of U or W goes to the nearest of 1, i, -1, -i by its phase, times the
-mean size of the real or of the imaginary ones of its matrix (iFairy). Further stages do the same to what is left.
-Fairy2i trains with such weights; here they are what a trained matrix becomes (PKULab1806/Fairy2i-W2).
+Let the complex vector x have the two halves of the inputs, (xr, xi), as its real and imaginary parts, and likewise for
+the outputs. Then the matrix A = [[A11, A12], [A21, A22]] is exactly y = U x + W conj(x), with
+U = ((A11 + A22) + i (A21 - A12)) / 2 and W = ((A11 - A22) + i (A12 + A21)) / 2. Each element of U or W is rounded by
+its phase to the nearest of 1, i, -1, -i, times the mean size of the matrix's real or imaginary elements (iFairy).
+Further stages do the same to the residual. Fairy2i trains with these weights; here a trained matrix is converted to
+them (PKULab1806/Fairy2i-W2).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from intact.quantizing.quantizers.fixed import FRACTION, Int, fix_rows, to_int16
 from intact.quantizing.quantizers.spec import Spec
 
 BITS = 30
-"""Of a matrix's largest value, as an integer."""
+"""Bits of a matrix's largest value, as an integer."""
 
 
 def widely_linear(a: Int) -> tuple[tuple[Int, Int], tuple[Int, Int]]:
@@ -30,12 +31,12 @@ def widely_linear(a: Int) -> tuple[tuple[Int, Int], tuple[Int, Int]]:
 
 
 def phases(re: Int, im: Int) -> tuple[Int, Int, int, int]:
-    """Return signs and scales of the nearest of 1, i, -1, -i to each complex number.
+    """Round each complex number to the nearest of 1, i, -1, -i; return signs and scales.
 
     Returns
     -------
-    signs of the real and of the imaginary parts, one of the two 0; the means of the sizes of real and imaginary ones,
-    rounded. A number on a diagonal is real.
+    signs of the real and imaginary parts, one of which is 0; the rounded mean sizes of the numbers that became real and
+    imaginary. A number on a diagonal is real.
     """
     real = np.abs(re) >= np.abs(im)
     signs = np.where(real, np.sign(re), 0), np.where(real, 0, np.sign(im))
@@ -48,7 +49,7 @@ def phases(re: Int, im: Int) -> tuple[Int, Int, int, int]:
 
 
 def real_form(re: Int, im: Int, conjugate: bool) -> Int:
-    """Return the real matrix of a complex one that multiplies x, or conj(x)."""
+    """Return the real matrix of a complex matrix that multiplies x, or conj(x)."""
     sign = -1 if conjugate else 1
     return np.block([[re, -sign * im], [im, sign * re]])
 
@@ -57,7 +58,7 @@ class Fairy2i(Quantizer):
     """Fairy2i without training, in one or two stages."""
 
     name = "fairy2i"
-    summary = "halves of inputs as complex numbers, weights 1, i, -1, -i"
+    summary = "input halves as complex numbers, with weights 1, i, -1, -i"
     source = "PKULab1806/Fairy2i-W2; the quantiser: PKULab1806/Fairy-plus-minus-i"
     grids = ("phases1", "phases2")
 
@@ -83,7 +84,8 @@ class Fairy2i(Quantizer):
         levels = np.zeros((rows, 2 * len(planes), wide))
         for i, plane in enumerate(planes):
             levels[:, 2 * i, :half], levels[:, 2 * i + 1, :half] = plane[:, :half], plane[:, half:]
-        # real parts stand in the first half of the inputs for the first half of the outputs, and in the second for it
+        # real scales apply to the first half of the inputs for the first half of the outputs, and to the second for the
+        # second; imaginary scales apply to the other half
         steps = np.array([[s for pair in scales for s in pair], [s for pair in scales for s in reversed(pair)]])
         scale, t = to_int16(steps.astype(np.int64))
         blocks = np.repeat(np.repeat(scale, rows // 2, axis=0), wide // 32, axis=1)

@@ -1,4 +1,4 @@
-"""Rows of floats as integers, and integers to the nearest levels of a grid: exact, so that errors can be compared."""
+"""Convert rows of floats to integers, and integers to the nearest levels of a grid, so that errors compare exactly."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from intact.numerics.grids import NumberGrid
 Int = NDArray[np.int64]
 Floats = NDArray[np.float64]
 FRACTION: Final = 22
-"""Bits of a row's integers below its exponent."""
+"""Fraction bits of a row's integers, below its exponent."""
 SCALE_MAX: Final = 32767
 
 
 class Blocks(NamedTuple):
-    """Rows as integers, cut into blocks that share a scale: what a rule of scales is given."""
+    """Rows as integers, cut into blocks that share a scale: the argument of a rule of scales."""
 
     x: Floats
-    """(N, blocks, inputs): integers, in floats."""
+    """(N, blocks, inputs): integers stored as floats."""
     exponent: Int
-    """(N,): of `FixedRows`. Rules that look at one row need it not; those that look at the whole matrix do."""
+    """(N,): as in `FixedRows`. Needed by rules that look at the whole matrix; rules that look at single rows ignore it.
+    """
 
 
 class FixedRows(NamedTuple):
     """Rows in units of 2^(exponent - 22): |x| <= 2^22."""
 
     x: Floats
-    """(N, K padded to a multiple of 32): integers, in floats."""
+    """(N, K padded to a multiple of 32): integers stored as floats."""
     exponent: Int
     """(N,): the least E with |x| < 2^E; 0 for a row of zeros."""
 
@@ -58,7 +59,7 @@ def fix_rows(matrix: NDArray[np.float32]) -> FixedRows:
 
 
 def coarser(scale: Int, by: Int) -> Int:
-    """Return rows' scales in units 2^by as large, rounded, none 0.
+    """Convert scales to a unit that is 2^by times as large, rounded; 0 becomes 1.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def coarser(scale: Int, by: Int) -> Int:
 
 
 def nearest(x: Floats, step: Floats, grid: NumberGrid) -> Floats:
-    """Return the level nearest to x / step, of two that are equally near the greater one.
+    """Return the level nearest to x / step; ties go to the greater level.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def nearest(x: Floats, step: Floats, grid: NumberGrid) -> Floats:
 
 
 def nearest_level(ratio: Floats, grid: NumberGrid) -> Floats:
-    """Return the level nearest to a ratio, of two that are equally near the greater one."""
+    """Return the level nearest to a ratio; ties go to the greater level."""
     levels = grid.levels
     if grid.even:
         whole = ratio + 0.5
@@ -92,7 +93,7 @@ def nearest_level(ratio: Floats, grid: NumberGrid) -> Floats:
 
 
 def squared_error(x: Floats, levels: Floats, step: Floats) -> Int:
-    """Return the sum over a block's inputs of (x - level * step)^2: exact, as all are integers below 2^53."""
+    """Return the sum of (x - level * step)^2 over a block's inputs; it is exact, since all are integers below 2^53."""
     error = levels * step[..., None]
     np.subtract(x, error, out=error)
     np.multiply(error, error, out=error)
@@ -101,9 +102,9 @@ def squared_error(x: Floats, levels: Floats, step: Floats) -> Int:
 
 
 def to_int16(exact: Int, least: int = 0) -> tuple[Int, Int]:
-    """Round rows of integers to 16 bits: (scales, exponents t), so that scale * 2^t is about the integer.
+    """Round rows of integers to 16 bits: (scales, exponents t), with scale * 2^t approximating the integer.
 
-    t is the least number from 0 that does; a scale is at least `least` in size.
+    t is the least sufficient exponent from 0; scales have a magnitude of at least `least`.
     """
     largest = np.abs(exact).max(axis=1)
     t = np.zeros(len(exact), np.int64)

@@ -1,8 +1,8 @@
-"""FP8 E4M3: floats of 8 bits, each in one of two planes of integers, so that integer products take them exactly.
+"""FP8 E4M3: split 8-bit floats into two planes of integers, so that integer products are exact.
 
-In units of 2^-9 the numbers of E4M3 are 0 to 7 and 8 to 15 times 2^0 to 2^14. Those below 2^10 are integers of the
-first plane, the others multiples of 2^7, which are integers of the second plane, whose steps are 2^7 as large; a
-weight is 0 in the plane that is not its own. A table of 16-bit entries holds both.
+In units of 2^-9 the numbers of E4M3 are 0 to 7, and 8 to 15 times 2^0 to 2^14. Those below 2^10 are integers of the
+first plane; the others are multiples of 2^7, stored as integers of the second plane, whose steps are 2^7 as large. Each
+weight is 0 in the other plane. One table of 16-bit entries serves both.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from intact.quantizing.quantizers.spec import Spec
 APART: Final = 7
 """A step of the second plane is 2^7 of the first one's."""
 SCALE_BITS: Final = 15 - APART
-"""Of a step of the first plane, so that the second one's has 15."""
+"""Bits of the first plane's scale, which leave the second plane's scale 15."""
 FINER: Final = 14
-"""Bits that are added to a row's 22, as a number of E4M3 has up to 18 and its step would be left with few."""
+"""Bits added to a row's 22: a number of E4M3 takes up to 18, which would leave few for its step."""
 _SIZES: Final = sorted({*range(8)} | {fraction << power for power in range(15) for fraction in range(8, 16)})[:-1]
 NUMBERS: Final = NumberGrid("e4m3", (*(-size for size in reversed(_SIZES[1:])), *_SIZES), "arXiv 2209.05433")
-"""All numbers of E4M3 in units of 2^-9; the largest code is NaN, so that 448 is the last."""
+"""All numbers of E4M3 in units of 2^-9; the largest code is NaN, so the largest number is 448."""
 
 
 class Fp8(Quantizer):
     """FP8 E4M3, rounded to nearest."""
 
     name = "fp8"
-    summary = "floats of 8 bits, small and large ones in a plane each"
+    summary = "8-bit floats, with separate planes for small and large values"
     source = "Micikevicius et al., arXiv 2209.05433; with @power OCP Microscaling's MXFP8"
     grids = ("e4m3",)
     rules = ("largest", "power")

@@ -1,9 +1,8 @@
-"""GPTQ: columns are rounded one after the other, and what a column loses the later ones make up for.
+"""GPTQ: round columns one after the other, compensating each column's error in the later ones.
 
-Frantar et al., arXiv 2210.17323. Of H = R diag(D) RT, R unit upper triangular, column k is rounded after
-the errors of the columns before it, weighted by R, have been added to it. That is the paper's update by the Cholesky
-factor of H's inverse without the inverse, and sum D_k e_k^2 is what it leaves of tr(delta H deltaT) (QuIP,
-arXiv 2307.13304, theorem 6).
+Frantar et al., arXiv 2210.17323. With H = R diag(D) RT, R unit upper triangular, column k is rounded after adding the
+errors of the columns before it, weighted by R. This equals the paper's update by the Cholesky factor of H's inverse,
+but needs no inverse; the remaining tr(delta H deltaT) is sum D_k e_k^2 (QuIP, arXiv 2307.13304, theorem 6).
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from intact.quantizing.quantizers.scales import RULES
 from intact.quantizing.quantizers.spec import Spec
 
 DAMPING: Final = 0.01
-"""Added to the diagonal, in means of it."""
+"""Value added to the diagonal, as a fraction of its mean."""
 
 
 def damped(second: NDArray[np.int64], columns: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the second moments as float64 with a damped diagonal, and which inputs never differed from 0.
+    """Return the second moments as float64 with a damped diagonal, and a mask of dead inputs, which are always 0.
 
-    Dead inputs get a diagonal of 1, as in the authors' program, where their weights become 0.
+    Dead inputs get a diagonal of 1, as in the authors' program, which sets their weights to 0.
     """
     h = second[:columns, :columns].astype(np.float64)
     dead = second.diagonal()[:columns] == 0
@@ -41,7 +40,7 @@ def damped(second: NDArray[np.int64], columns: int) -> tuple[Floats, NDArray[np.
 
 
 class Gptq(Quantizer):
-    """GPTQ with scales that are fitted before (`static-groups`), in the order of the inputs or of their moments."""
+    """GPTQ with scales fitted in advance (`static-groups`), in the order of the inputs or of their moments."""
 
     calibrated = True
     rules = (*RULES, *PLAIN_TYPES)
@@ -54,7 +53,7 @@ class Gptq(Quantizer):
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         if inputs is None:
-            raise ParameterError(f"{spec}: needs calibration; name a text")
+            raise ParameterError(f"{spec}: needs calibration; name a calibration text")
         columns, width = matrix.shape[1], spec.width(matrix.shape[1])
         rows = fix_rows(matrix)
         steps = fit_steps(rows, spec, columns, inputs.second.diagonal()[:columns])
@@ -73,5 +72,5 @@ class Gptq(Quantizer):
         return assemble_steps(spec, columns, levels, steps, exponent=rows.exponent, proxy=proxy)
 
 
-GPTQ = Gptq("gptq", "columns in order, each making up for the errors before it", by_activation=False)
-GPTQ_ORDERED = Gptq("gptq_ordered", "the same, the largest inputs first (act-order)", by_activation=True)
+GPTQ = Gptq("gptq", "columns in order, each compensating for earlier errors", by_activation=False)
+GPTQ_ORDERED = Gptq("gptq_ordered", "the same, with the largest inputs first (act-order)", by_activation=True)

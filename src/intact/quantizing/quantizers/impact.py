@@ -1,7 +1,7 @@
-"""High-impact columns: those that cost most on a text get a second plane of codes (Layer-wise high-impact ratio).
+"""High-impact columns: the columns that cost most on a text get a second plane of codes (Layer-wise high-impact ratio).
 
-A matrix is rounded, and what the rounding left of its columns of most impact is rounded once more, beside it. Impact
-is a column's share of the mean squared error of the products, its squared errors times the input's second moment.
+After rounding a matrix, the rounding errors of its high-impact columns are rounded once more, into a second plane.
+Impact is a column's share of the products' mean squared error: its squared errors times the input's second moment.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def impact(left: Floats, exponent: Int, second: Int) -> Floats:
     second : int64 (K,)
     """
     sums = np.zeros(left.shape[1])
-    for row in np.ldexp(left, (exponent - exponent.max())[:, None]):  # one after the other: sums in a fixed order
+    for row in np.ldexp(left, (exponent - exponent.max())[:, None]):  # row by row: a fixed order of sums
         sums += row * row
     return sums * second
 
 
 class Impact(Quantizer):
-    """A share of each matrix's columns with two planes of codes, the others with one."""
+    """Two planes of codes for a share of each matrix's columns, one plane for the rest."""
 
     source = "Layer-Wise High-Impact Parameter Ratio Optimization in Post-Training Quantization"
     calibrated = True
@@ -48,17 +48,17 @@ class Impact(Quantizer):
         self.summary = f"the {per_cent}% of a matrix's columns that cost most on the text have two planes of codes"
 
     def second(self, columns: int) -> int:
-        """Return how many columns have a second plane: whole blocks of 32."""
+        """Return the number of columns with a second plane, in whole blocks of 32."""
         return min(-(-columns * self.per_cent // 3200) * 32, -(-columns // 32) * 32)
 
     def places(self, columns: int) -> int:
-        """Return how many codes a row of so many columns takes; see `Quantizer.places`."""
+        """Return the number of codes in a row of `columns` weights; see `Quantizer.places`."""
         return -(-columns // 32) * 32 + self.second(columns)
 
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         if inputs is None:
-            raise ParameterError(f"{spec}: needs calibration; name a text")
+            raise ParameterError(f"{spec}: needs calibration; name a calibration text")
         columns, grid, block = matrix.shape[1], spec.levels, spec.layout(matrix.shape[1]).block
         rows = fix_rows(matrix)
         steps = fit_steps(rows, spec, columns)
@@ -86,10 +86,10 @@ class Impact(Quantizer):
 
 
 def _in_one_unit(first: tuple[Int, Int], second: tuple[Int, Int]) -> tuple[Int, Int]:
-    """Return the scales of two planes side by side under one exponent a row."""
+    """Return the scales of two planes side by side, with one exponent per row."""
     t = np.maximum(first[1], second[1])
     return np.concatenate([coarser(scale, t - own) for scale, own in (first, second)], axis=1), t
 
 
 IMPACT2, IMPACT5, IMPACT10, IMPACT15, IMPACT20 = map(Impact, (2, 5, 10, 15, 20))
-"""The paper's shares."""
+"""The shares used in the paper."""

@@ -1,4 +1,4 @@
-"""LLM-FP4's search of scales: of 100 fractions of a block's largest value that of the least error of the products.
+"""LLM-FP4's search of scales: the best of 100 fractions of a block's largest value, by the error of the products.
 
 Liu et al., arXiv 2310.16836; nbasyl/LLM-FP4, `quant_layers/fp_linear.py`.
 """
@@ -20,17 +20,17 @@ from intact.quantizing.quantizers.spec import Spec
 
 TRIES: Final = 100
 FRACTIONS: Final = tuple(99 + 119 * i for i in range(TRIES))
-"""From .01 to 1.2 of the largest value, in 9900ths."""
+"""Fractions of the largest value, from .01 to 1.2, in 9900ths."""
 _UNIT: Final = 9900
 _BITS: Final = 16
-"""Of an error, below twice the largest value of its block."""
+"""Bits of an error, below twice the largest value of its block."""
 
 
 def search_products(x: Floats, second: NDArray[np.int64], grid: NumberGrid) -> tuple[Int, Int]:
     """Return scales, int64 (N, blocks), and exponents t, int64 (N,): the steps are scale * 2^t.
 
-    With d the error of a block and H the second moments of its inputs, the fraction of the least d H dT is taken, of
-    equals the smallest. Errors are rounded to 16 bits below twice the block's largest value.
+    With d the error of a block and H the second moments of its inputs, the fraction with the least d H dT is taken;
+    ties go to the smallest. Errors are rounded to 16 bits below twice the block's largest value.
 
     Parameters
     ----------
@@ -55,10 +55,10 @@ def search_products(x: Floats, second: NDArray[np.int64], grid: NumberGrid) -> t
 
 
 class LlmFp4(Quantizer):
-    """Rounding to nearest with scales that are searched by the error of the products."""
+    """Round to nearest, with scales searched by the error of the products."""
 
     name = "llm_fp4"
-    summary = "nearest, of 100 scales that of the least error of the products"
+    summary = "nearest, with the best of 100 scales by the error of the products"
     source = "Liu et al., arXiv 2310.16836"
     calibrated = True
     grids = tuple(name for name, grid in GRIDS.items() if not grid.affine and grid.planes == 1)
@@ -66,7 +66,7 @@ class LlmFp4(Quantizer):
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         if inputs is None:
-            raise ParameterError(f"{spec}: needs calibration; name a text")
+            raise ParameterError(f"{spec}: needs calibration; name a calibration text")
         rows, columns, width = fix_rows(matrix), matrix.shape[1], spec.width(matrix.shape[1])
         padded = np.zeros((rows.x.shape[1],) * 2, np.int64)
         padded[:columns, :columns] = inputs.second[:columns, :columns]

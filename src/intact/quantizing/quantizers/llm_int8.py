@@ -1,4 +1,4 @@
-"""LLM.int8(): rows in 8 bits, and the inputs that are large on a text apart, in 16 bits (arXiv 2208.07339)."""
+"""LLM.int8(): rows in 8 bits, with separate 16-bit columns for inputs that are large on a text (arXiv 2208.07339)."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from intact.quantizing.quantizers.scales import RULES
 from intact.quantizing.quantizers.spec import Spec
 
 THRESHOLD: Final = 6
-"""The size from which an input is an outlier."""
+"""The magnitude from which an input is an outlier."""
 DIGIT: Final = 128
 WIDE: Final = 127 * DIGIT
-"""The largest size of a weight of two digits."""
+"""The largest magnitude of a two-digit weight."""
 MOST: Final = 32767 // DIGIT
-"""The largest scale of the low digits: that of the high ones is 128 times as large."""
+"""The largest scale of the low digits; the high digits' scale is 128 times as large."""
 
 
 def outliers(inputs: InputStatistics, columns: int) -> Int:
-    """Return the inputs that were at least `THRESHOLD` in size somewhere on the text, ascending."""
+    """Return the inputs whose magnitude reached `THRESHOLD` anywhere on the text, ascending."""
     least = THRESHOLD * 2.0**-inputs.exponent
     return np.flatnonzero(inputs.largest[:columns] >= least)
 
 
 def wide_scales(largest: Int, t: Int) -> tuple[Int, Int]:
-    """Return the least scales of the low digits, and the rows' exponents from t on under which they are at most `MOST`.
+    """Return the least scales of the low digits, raising the rows' exponents t until the scales are at most `MOST`.
 
     Parameters
     ----------
     largest : int64 (N,)
-        Of a row's weights of outliers.
+        The largest weight of outlier inputs in each row.
     """
     t = t.copy()
     while True:
@@ -48,17 +48,17 @@ def wide_scales(largest: Int, t: Int) -> tuple[Int, Int]:
 
 
 def digits(x: Floats, step: Floats) -> tuple[Floats, Floats]:
-    """Return high and low digits of x / step, rounded: 128 high + low, low from -64 to 63."""
+    """Split x / step, rounded, into high and low digits: 128 high + low, low from -64 to 63."""
     value = np.floor(x / step[:, None] + 0.5)
     high = np.floor((value + DIGIT // 2) / DIGIT)
     return high, value - DIGIT * high
 
 
 class LlmInt8(Quantizer):
-    """LLM.int8() with outliers that a text shows."""
+    """LLM.int8() with outliers found on a calibration text."""
 
     name = "llm_int8"
-    summary = "8 bits, inputs of 6 and more on the text apart in 16"
+    summary = "8 bits, with 16 for inputs that reach 6 on the text"
     source = "Dettmers et al., arXiv 2208.07339; TimDettmers/bitsandbytes"
     calibrated = True
     grids = ("int8s",)
@@ -67,7 +67,7 @@ class LlmInt8(Quantizer):
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         if inputs is None:
-            raise ParameterError(f"{spec}: needs calibration; name a text")
+            raise ParameterError(f"{spec}: needs calibration; name a calibration text")
         columns, width = matrix.shape[1], spec.width(matrix.shape[1])
         rows = fix_rows(matrix)
         apart = outliers(inputs, columns)

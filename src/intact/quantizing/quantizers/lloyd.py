@@ -1,6 +1,6 @@
-"""Lloyd-Max levels of the normal distribution, scaled by the deviation of a block (Q-Palette's NUQ).
+"""Lloyd-Max levels of the normal distribution, scaled by the standard deviation of a block (Q-Palette's NUQ).
 
-Max, "Quantizing for minimum distortion", 1960; snu-mllab/Q-Palette, which turns weights by a random rotation before.
+Max, "Quantizing for minimum distortion", 1960; snu-mllab/Q-Palette, which applies a random rotation to weights first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from intact.quantizing.quantizers.spec import Spec
 
 
 def deviation_steps(rows: FixedRows, spec: Spec, columns: int) -> tuple[Int, Int]:
-    """Return the scales with which the root mean square of a block is one standard deviation of the grid."""
+    """Return scales that map the root mean square of a block to one standard deviation of the grid."""
     width = spec.width(columns)
     x = rows.blocks(width).x
     power = (x * x).astype(np.int64).sum(axis=2)
@@ -25,10 +25,10 @@ def deviation_steps(rows: FixedRows, spec: Spec, columns: int) -> tuple[Int, Int
 
 
 class Lloyd(Quantizer):
-    """Rounding to the Lloyd-Max levels of N(0, 1)."""
+    """Round to the Lloyd-Max levels of N(0, 1)."""
 
     name = "lloyd"
-    summary = "nearest of the Lloyd-Max levels of a normal distribution of the block's deviation"
+    summary = "nearest of the Lloyd-Max levels of a normal distribution with the block's deviation"
     source = "Max, 1960; snu-mllab/Q-Palette: NUQ"
     grids = ("lloyd2", "lloyd3", "lloyd4")
 

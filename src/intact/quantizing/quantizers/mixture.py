@@ -1,4 +1,4 @@
-"""Mixtures: several specs, of which each matrix gets one, within a budget of bits."""
+"""Mixtures: each matrix gets one of several specs, within a budget of bits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from intact.quantizing.quantizers.spec import Spec
 
 DEFAULT_COST: Final = "divergence"
 UNSTATED_COST: Final = "output"
-"""The cost of a mixture in a receipt or record that states none: these were written when it was the default."""
+"""The cost of a mixture in a receipt or record that states none, written when this was the default."""
 _FORM: Final = re.compile(r"mix:(?P<bits>\d{1,2}(?:\.\d{1,6})?)(?:@(?P<cost>[a-z][a-z0-9_]*))?\((?P<specs>[^()]*)\)")
 
 
@@ -25,13 +25,13 @@ class SpecMixture:
     Attributes
     ----------
     bits : Decimal
-        The most bits a weight in memory, over all matrices; in the file where all candidates are GGUF's types.
+        Maximum bits per weight over all matrices, in memory; or in the file if all candidates are GGUF types.
     specs : tuple of Spec
         The candidates, at least two.
     transforms : tuple of str
-        Applied to the model's weights before quantising, in this order.
+        Transforms applied to the model's weights before quantising, in this order.
     cost : str
-        What is kept least: a key of `COSTS`.
+        The cost to minimise: a key of `COSTS`.
     """
 
     bits: Decimal
@@ -41,7 +41,7 @@ class SpecMixture:
 
     @property
     def in_file(self) -> bool:
-        """If true, all candidates are GGUF's types, and the bits are those of the file."""
+        """If true, all candidates are GGUF types, and `bits` counts the file's bits."""
         return all(spec.block_type is not None for spec in self.specs)
 
     def __str__(self) -> str:
@@ -50,27 +50,27 @@ class SpecMixture:
 
 
 def parse_recorded(text: str) -> Spec | SpecMixture:
-    """Read the full spec that a receipt or record states; see `parse_target` for errors.
+    """Parse the full spec that a receipt or record states; see `parse_target` for errors.
 
-    Full specs name their cost now. One without is of the time when `output` was the default, and means that.
+    Full specs now name their cost. One without a cost dates from the time when `output` was the default.
     """
     return parse_target(text, UNSTATED_COST)
 
 
 def parse_target(text: str, default: str = DEFAULT_COST) -> Spec | SpecMixture:
-    """Read a spec or a mixture.
+    """Parse a spec or a mixture.
 
     Parameters
     ----------
     text : str
-        As a user writes it.
+        The spec, possibly abbreviated.
     default : str
         The cost of a mixture that names none.
 
     Raises
     ------
     ParameterError
-        If it names what does not exist, or a mixture has fewer than two different specs.
+        If it names something that does not exist, or a mixture has fewer than two different specs.
     """
     transforms, mixture = split_transforms(text)
     if not mixture.startswith("mix:"):
@@ -78,7 +78,7 @@ def parse_target(text: str, default: str = DEFAULT_COST) -> Spec | SpecMixture:
     match = _FORM.fullmatch(mixture)
     if match is None:
         raise ParameterError(
-            f"{text!r:.80} is no mixture; expected mix:BITS[@COST](SPEC|SPEC|...), such as "
+            f"{text!r:.80} is not a mixture; expected mix:BITS[@COST](SPEC|SPEC|...), such as "
             "mix:4.5(int3-16|int4-32|int8-32)"
         )
     cost = match["cost"] or default
@@ -86,12 +86,14 @@ def parse_target(text: str, default: str = DEFAULT_COST) -> Spec | SpecMixture:
         raise ParameterError(f"{text!r:.80}: there is no cost {cost!r}; known are {', '.join(COSTS)}")
     specs = tuple(parse_spec(part.strip()) for part in match["specs"].split("|"))
     if len(specs) < 2 or len(set(specs)) < len(specs):
-        raise ParameterError(f"{text!r:.80}: a mixture has two or more specs, each once")
+        raise ParameterError(f"{text!r:.80}: a mixture needs two or more specs, each named once")
     for spec in specs:
         if spec.transforms:
             raise ParameterError(
-                f"{text!r:.80}: transforms stand before the mixture, for all its specs: {spec.transforms[0]}+mix:..."
+                f"{text!r:.80}: transforms go before the mixture, for all its specs: {spec.transforms[0]}+mix:..."
             )
         if QUANTIZERS[spec.quantizer].sized_by_inputs:
-            raise ParameterError(f"{text!r:.80}: how many bits {spec} needs depends on the text; take others")
+            raise ParameterError(
+                f"{text!r:.80}: the number of bits that {spec} needs depends on the text; use other specs"
+            )
     return SpecMixture(Decimal(match["bits"]), specs, transforms, cost)

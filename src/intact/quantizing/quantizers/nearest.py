@@ -1,4 +1,4 @@
-"""Round to nearest: each value goes to the nearest level of its block."""
+"""Round each value to the nearest level of its block."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from intact.quantizing.quantizers.spec import Spec
 
 
 class Steps(NamedTuple):
-    """Scales and offsets of the blocks of rows, as `intact.quantizing.quantizers.assemble` takes them."""
+    """Scales and offsets of the blocks of rows, in the form that `intact.quantizing.quantizers.assemble` takes."""
 
     scales: tuple[Int, Int]
     offsets: tuple[Int, Int] | None
     blocks: BlockScales | None = None
-    """The same as a GGUF type holds them, if the spec names one."""
+    """The same values as a GGUF type stores them, if the spec names one."""
 
     @property
     def step(self) -> Floats:
@@ -34,19 +34,19 @@ class Steps(NamedTuple):
 
     @property
     def offset(self) -> Floats:
-        """(N, blocks): likewise."""
+        """(N, blocks): in units of the rows' integers."""
         if self.offsets is None:
             return np.zeros(self.scales[0].shape)
         return np.ldexp(self.offsets[0].astype(np.float64), self.offsets[1][:, None])
 
 
 def fit_steps(rows: FixedRows, spec: Spec, columns: int, second: Int | None = None) -> Steps:
-    """Choose the scales, and for affine grids the offsets, of all blocks.
+    """Choose the scales of all blocks, and the offsets for affine grids.
 
     Parameters
     ----------
     second : int64 (K,), optional
-        The second moments of the inputs, by which GGUF's types weight errors.
+        The second moments of the inputs, used as weights of the errors for GGUF types.
     """
     grid = spec.levels
     if spec.block_type is not None:
@@ -62,7 +62,7 @@ def fit_steps(rows: FixedRows, spec: Spec, columns: int, second: Int | None = No
 def fit_levels(rows: FixedRows, spec: Spec, columns: int, second: Int | None = None) -> tuple[Floats, Steps]:
     """Choose the scales of all blocks and the levels nearest to the rows, float64 (N, K padded); see `fit_steps`.
 
-    Types with a codebook have levels that are chosen together.
+    Types with a codebook choose several levels together.
     """
     kind = spec.block_type
     if kind is not None and kind.codebook:
@@ -79,12 +79,12 @@ def nearest_levels(rows: FixedRows, steps: Steps, spec: Spec, columns: int) -> F
 
 
 def round_rows(rows: FixedRows, steps: Steps, spec: Spec, columns: int) -> QuantizedMatrix:
-    """Return the matrix of the levels nearest to the rows."""
+    """Round rows to their nearest levels, and assemble the matrix."""
     return assemble_steps(spec, columns, nearest_levels(rows, steps, spec, columns), steps, exponent=rows.exponent)
 
 
 def block_steps(blocks: BlockScales, spec: Spec, exponent: Int) -> Steps:
-    """Return the steps and offsets of scales as a GGUF type holds them; they are exact."""
+    """Convert scales as a GGUF type stores them to steps and offsets; the conversion is exact."""
     if not blocks.halves:
         assert blocks.scale is not None
         least = blocks.scale.max(axis=1) - 14
@@ -104,7 +104,7 @@ def block_steps(blocks: BlockScales, spec: Spec, exponent: Int) -> Steps:
 def assemble_steps(
     spec: Spec, columns: int, levels: Floats, steps: Steps, exponent: Int, proxy: float | None = None
 ) -> QuantizedMatrix:
-    """Return the matrix of levels, float64 (N, K padded), with steps of `fit_steps`."""
+    """Assemble a matrix of levels, float64 (N, K padded), with steps from `fit_steps`."""
     if steps.blocks is not None:
         return assemble_blocks(spec, columns, levels, steps.blocks, proxy=proxy)
     return QuantizedMatrix(
@@ -130,7 +130,7 @@ class Nearest(Quantizer):
 
 
 class Imatrix(Nearest):
-    """Round to nearest, with scales whose errors are weighted by the inputs' second moments."""
+    """Round to nearest, with scales fitted to errors that are weighted by the inputs' second moments."""
 
     name = "imatrix"
     summary = "the same in GGUF's types, errors weighted by the inputs' mean squares when scales are chosen"

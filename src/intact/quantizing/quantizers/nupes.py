@@ -1,4 +1,4 @@
-"""NUPES: levels |q|^(1/a) for whole numbers q, with the exponent a of the least error for each matrix.
+"""NUPES: levels |q|^(1/a) for integers q, with the exponent a of least error for each matrix.
 
 PowerQuant (Yvinec et al., arXiv 2301.09858) searches one a for a whole model by the sum of the matrices' errors; NUPES
 (arXiv 2308.05600) has one for each layer.
@@ -20,11 +20,11 @@ from intact.quantizing.quantizers.spec import Spec
 EXPONENTS: Final = {
     10: "int4s", 9: "nupes4a9", 8: "nupes4a8", 7: "nupes4a7", 6: "nupes4a6", 5: "nupes4", 4: "nupes4a4", 3: "nupes4a3",
 }  # fmt: skip
-"""The grids of the exponents, in tenths: of those of equal error the first is taken."""
+"""The grid of each exponent, in tenths; ties in error go to the first."""
 
 
 def total_error(rows: FixedRows, spec: Spec, columns: int) -> int:
-    """Return the squared error of rounding to nearest, added over all rows as integers of one unit."""
+    """Return the squared error of rounding to nearest, summed over all rows as integers of one unit."""
     steps, x = fit_steps(rows, spec, columns).step, rows.blocks(spec.width(columns)).x
     errors = squared_error(x, nearest(x, steps, spec.levels), steps).sum(axis=1).tolist()
     shifts = (2 * (rows.exponent - rows.exponent.min())).tolist()
@@ -32,10 +32,10 @@ def total_error(rows: FixedRows, spec: Spec, columns: int) -> int:
 
 
 class Nupes(Quantizer):
-    """Rounding to nearest on the power grid that fits a matrix best."""
+    """Round to nearest on the power grid that fits a matrix best."""
 
     name = "nupes"
-    summary = "nearest, on the power grid of the exponent, .3 to 1, that fits the matrix best"
+    summary = "nearest, on the power grid whose exponent, .3 to 1, fits the matrix best"
     source = "Yvinec et al., arXiv 2301.09858 and 2308.05600"
     grids = ("nupes4",)
 

@@ -1,4 +1,4 @@
-"""The proxy of what a quantised matrix costs: tr(D H DT), in integers, so that it is the same on every machine."""
+"""The proxy error of a quantised matrix, tr(D H DT), computed in integers so that it is the same on every machine."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from intact.numerics.weights import BlockWeight, model_values
 from intact.quantizing.quantizers.base import InputStatistics
 
 ERROR_BITS: Final = 12
-"""Of an error, below the largest of its row."""
+"""Bits of an error, below the largest of its row."""
 SUM_BITS: Final = 53
-"""Sums of so many bits are exact in float64, in whatever order they are added."""
+"""Sums with this many bits are exact in float64, in any order."""
 
 
 def weigh(d: NDArray[np.float64], second: NDArray[np.int64], bits: int = ERROR_BITS) -> tuple[NDArray[np.int64], int]:
     """Return d H dT for each row d, in integers.
 
-    H is rounded to as many bits below its largest element as keep the sums of d H exact.
+    H is rounded so that the sums of d H are exact.
 
     Parameters
     ----------
     d : float64 (..., N, K)
-        Integers of at most so many `bits` and a sign.
+        Integers of at most `bits` bits and a sign.
     second : int64 (..., K, K)
-        H, of which the largest element lies on the diagonal.
+        H, whose largest element lies on the diagonal.
 
     Returns
     -------
     errors : int64 (..., N)
     exponent : int
-        They are in units of 2^exponent, the same for all rows.
+        Errors are in units of 2^exponent, the same for all rows.
     """
     columns = second.shape[-1]
     most = int(np.diagonal(second, axis1=-2, axis2=-1).max()).bit_length()
@@ -51,10 +51,10 @@ def proxy(matrix: NDArray[np.float32], weight: BlockWeight, inputs: InputStatist
 
 
 def output_error(error: NDArray[np.float64], inputs: InputStatistics) -> float:
-    """Return tr(D H DT) / rows, the mean squared error that an error of the weights makes on the calibration text.
+    """Return tr(D H DT) / rows, the mean squared error that an error D of the weights causes on the calibration text.
 
-    D, float64 (N, K), is rounded to 12 bits below the largest of each row, and H as `weigh` does; the rest is
-    integers, and one rounding to float64 at the end.
+    D, float64 (N, K), is rounded to 12 bits below the largest of each row, and H as in `weigh`; the rest is computed in
+    integers, with one rounding to float64 at the end.
     """
     d, exponents = fix_errors(error)
     columns = error.shape[1]
@@ -66,15 +66,15 @@ def output_error(error: NDArray[np.float64], inputs: InputStatistics) -> float:
 
 
 def fix_errors(error: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Round rows to 12 bits below the largest of each: integers, and the exponents of their units."""
+    """Round rows to integers of 12 bits below the largest of each; return them and the exponents of their units."""
     exponents = np.frexp(np.abs(error).max(axis=1))[1].astype(np.int64) - ERROR_BITS
     return np.floor(np.ldexp(error, -exponents[:, None]) + 0.5), exponents
 
 
 def squares(matrix: NDArray[np.float64]) -> Fraction:
-    """Return the sum of the squares of a matrix, whose rows are rounded to 12 bits below the largest of each."""
+    """Return the sum of squares of a matrix, after rounding its rows to 12 bits below the largest of each."""
     d, exponents = fix_errors(matrix)
     low = int(exponents.min())
-    rows = (d * d).sum(axis=1).astype(np.int64).tolist()  # integers below 2^53, in whatever order
+    rows = (d * d).sum(axis=1).astype(np.int64).tolist()  # integers below 2^53: any order
     whole: int = sum(row << 2 * (e - low) for row, e in zip(rows, exponents.tolist(), strict=True))
     return whole * Fraction(2) ** (2 * low)

@@ -1,8 +1,8 @@
-"""PTQTP: two planes of trits t1 and t2, with scales of their own or tied.
+"""PTQTP: two planes of trits t1 and t2, with independent or tied scales.
 
-PTQTP (HeXiao-55/PTQTP) alternates between the best scales of given planes and the best of the nine pairs of trits for
-given scales: a weight is a1 t1 + a2 t2. With the first plane's scale tied to three times the second's, the nine pairs
-are nine even levels, the planes are one matrix of 4-bit codes, and one scale a block is left to fit.
+PTQTP (HeXiao-55/PTQTP) alternates between the best scales for given planes and the best of the nine pairs of trits for
+given scales: a weight is a1 t1 + a2 t2. If the first plane's scale is tied to three times the second's, the nine pairs
+are nine even levels, the planes form one matrix of 4-bit codes, and one scale per block remains to be fitted.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from intact.quantizing.quantizers.spec import Spec
 
 ROUNDS: Final = 50
 RIDGES: Final = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Added to the diagonal of the system of the two scales: the first under which it is well conditioned, or the last."""
+"""Ridge terms to try on the two-scale system: the first that makes it well conditioned is used, else the last."""
 CONDITION: Final = 1e6
 MOVED: Final = 1e-4
-"""Of a block's larger scale: both scales moving by less ends its rounds."""
+"""Stopping tolerance: a block is done when both scales move by less than this fraction of the larger one."""
 PAIRS: Final = ((0, 0), (-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
-"""All pairs of trits, those with more zeros first; of pairs that are equally near the first is taken."""
+"""All pairs of trits, pairs with more zeros first; ties in distance go to the first."""
 TRITS: Final = np.array(PAIRS, np.float64)
 SLAB: Final = 64
-"""Rows at a time, which stay in a near cache."""
+"""Number of rows fitted at a time, to stay in cache."""
 
 
 def alternate(x: Floats, grid: NumberGrid) -> Floats:
     """Return the steps, float64 (N, blocks), of blocks of integers (N, blocks, inputs).
 
-    All weights begin on the level of their sign that lies furthest out. Then sum(x v) / sum(v v), of exact sums, is
-    the step of the levels v, and each weight goes to its nearest level, until no level changes or for 50 rounds.
+    All weights start at the outermost level of their sign. Then the step for levels v is sum(x v) / sum(v v), from
+    exact sums, and each weight moves to its nearest level, until no level changes or for 50 rounds.
     """
     v = np.sign(x) * grid.levels[-1]
     step = np.ones(x.shape[:2])
@@ -52,16 +52,16 @@ def alternate(x: Floats, grid: NumberGrid) -> Floats:
 
 
 class Levels(NamedTuple):
-    """The levels of both planes' scales in blocks, ascending."""
+    """The values that both planes' scales can represent in each block, ascending."""
 
     pair: Int
-    """(blocks, 9): the index in `PAIRS` of each level; of pairs with one level the first."""
+    """(blocks, 9): the index in `PAIRS` of each level; pairs with equal levels use the first."""
     above: Floats
-    """(blocks, 8): an integer that is greater goes to a higher level."""
+    """(blocks, 8): upper bounds; an integer greater than the bound goes to a higher level."""
 
 
 def levels_of(scales: Floats) -> Levels:
-    """Return the levels of scales (blocks, 2). Of two levels that are equally near the earlier pair's is taken."""
+    """Return the levels of scales (blocks, 2). A tie between two levels goes to the earlier pair."""
     value = scales[:, :1] * TRITS[:, 0] + scales[:, 1:] * TRITS[:, 1]
     pair = np.argsort(value, axis=1, kind="stable")
     value = np.take_along_axis(value, pair, axis=1)
@@ -72,7 +72,7 @@ def levels_of(scales: Floats) -> Levels:
 
 
 def nearest_pairs(x: Floats, levels: Levels) -> Int:
-    """Return for integers (blocks, inputs) the index in `PAIRS` of the nearest level."""
+    """Return the index in `PAIRS` of the level nearest to each integer, (blocks, inputs)."""
     place = np.zeros(x.shape, np.int8)
     for k in range(len(PAIRS) - 1):
         place += x > levels.above[:, k, None]
@@ -82,9 +82,9 @@ def nearest_pairs(x: Floats, levels: Levels) -> Int:
 def fit_planes(x: Floats) -> Floats:
     """Return the scales of both planes, float64 (blocks, 2), of blocks of integers (blocks, inputs).
 
-    All weights begin with both trits of their sign. Then the scales are those of the least squared error for the
-    planes, and the planes those for the scales, until both scales move by less than `MOVED` or for 50 rounds. Sums are
-    of integers, hence exact; each block has its own rounds.
+    All weights start with both trits of their sign. Then the least-squares scales for the planes and the nearest planes
+    for the scales alternate, until both scales move by less than `MOVED` or for 50 rounds. Sums are over integers,
+    hence exact; each block stops on its own.
     """
     rising = np.sort(x, axis=1)
     sums = np.zeros((len(x), x.shape[1] + 1), np.int64)
@@ -111,7 +111,7 @@ def fit_planes(x: Floats) -> Floats:
 
 
 def solve_scales(gram: Int, products: Int) -> Floats:
-    """Return the scales (a1, a2), float64 (blocks, 2), of the least squared error, with a ridge term.
+    """Return the least-squares scales (a1, a2), float64 (blocks, 2), with a ridge term.
 
     Parameters
     ----------
@@ -133,10 +133,10 @@ def solve_scales(gram: Int, products: Int) -> Floats:
 
 
 class Ptqtp(Quantizer):
-    """PTQTP with scales of both planes, or with tied ones."""
+    """PTQTP with independent or tied scales of the two planes."""
 
     name = "ptqtp"
-    summary = "two trit planes, free or tied, planes and scales in turn"
+    summary = "two trit planes, free or tied, fitting planes and scales alternately"
     source = "HeXiao-55/PTQTP; constants: matteo-grella/fucina"
     grids = ("trits", "trits2")
 
@@ -156,7 +156,7 @@ class Ptqtp(Quantizer):
 
 
 def _free(rows: FixedRows, spec: Spec, columns: int) -> BlockWeight:
-    """Return the two planes side by side, the first before the second."""
+    """Fit independent scales, and return the two planes side by side."""
     index = segments([np.arange(columns)] * 2, columns)
     width = spec.width(columns)
     x = rows.blocks(width).x

@@ -1,4 +1,4 @@
-"""All quantisers by name, and specs read from text."""
+"""The registry of quantisers, and the parser of specs."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ ALIASES: Final = {
     "nvint4": "int4s-16@e4m3",
     **BLOCK_SPECS,
 }
-"""Names that other programs give to a grid with its blocks and scales; those of llama.cpp in lower case."""
+"""Other programs' names for a grid with its blocks and scales; llama.cpp's names in lower case."""
 _FORM: Final = re.compile(r"(?:(?P<quantizer>[a-z][a-z0-9_]*):)?(?P<grid>[a-z][a-z0-9]*)"
                           r"(?:-(?P<block>\d+|row))?(?:@(?P<rule>[a-z0-9_]+))?")  # fmt: skip
 _TRANSFORMS: Final = re.compile(r"(?:[a-z][a-z0-9_]*\+)*")
 
 
 def split_transforms(text: str) -> tuple[tuple[str, ...], str]:
-    """Return the names of transforms before a spec or a mixture, and the rest.
+    """Split the names of transforms off the front of a spec or mixture; return the names and the rest.
 
     Raises
     ------
     ParameterError
-        If one does not exist, or stands there twice.
+        If a transform does not exist or is named twice.
     """
     found = _TRANSFORMS.match(text)
     rest = text[found.end() :] if found else text
@@ -57,23 +57,23 @@ def split_transforms(text: str) -> tuple[tuple[str, ...], str]:
         if name not in TRANSFORMS:
             raise ParameterError(f"{text!r:.80}: there is no transform {name!r}; known are {', '.join(TRANSFORMS)}")
         if names.count(name) > 1:
-            raise ParameterError(f"{text!r:.80}: the transform {name} stands there twice; expected each once")
+            raise ParameterError(f"{text!r:.80}: the transform {name} is named twice; expected each once")
     return names, rest
 
 
 def all_specs() -> list[str]:
-    """Return the shortest spec of each grid, with a quantiser where the grid needs one, and the aliases."""
+    """Return the shortest spec of each grid, with a quantiser if the grid needs one, and the aliases."""
     users = {grid: name for name, one in QUANTIZERS.items() for grid in one.grids}
     return [name if grid.planes == 1 else f"{users[name]}:{name}" for name, grid in GRIDS.items()] + list(ALIASES)
 
 
 def parse_spec(text: str) -> Spec:
-    """Read a spec.
+    """Parse a spec.
 
     Raises
     ------
     ParameterError
-        If it names what does not exist.
+        If it names something that does not exist.
     """
     transforms, plain = split_transforms(text)
     prefix, colon, rest = plain.rpartition(":")
@@ -86,7 +86,7 @@ def parse_spec(text: str) -> Spec:
     if grid in TOO_WIDE:
         raise ParameterError(
             f"{text!r:.80}: {grid} spans +-{TOO_WIDE[grid]:,} of its least steps, and the entries of a table "
-            f"{LARGEST_ENTRY:,} in all; the widest floats of 8 bits that products take are e3m4, and in planes fp8:e4m3"
+            f"{LARGEST_ENTRY:,} in all; the widest 8-bit floats that products support are e3m4, and fp8:e4m3 in planes"
         )
     for what, name, known in (
         ("quantizer", quantizer, list(QUANTIZERS)),
@@ -110,7 +110,7 @@ def parse_spec(text: str) -> Spec:
     if match["block"]:
         spec = replace(spec, block=ROW if match["block"] == "row" else int(match["block"]))
     if spec.block % 16 or spec.block > 1 << 16:
-        raise ParameterError(f"{text!r:.80}: a block is row or a multiple of 16, got {match['block']}")
+        raise ParameterError(f"{text!r:.80}: a block must be row or a multiple of 16, got {match['block']}")
     if spec.block_type is not None and f"{grid}-{spec.block}@{rule}" != BLOCK_SPECS[rule]:
         raise ParameterError(f"{text!r:.80}: the scales of {rule} are those of {BLOCK_SPECS[rule]}")
     spec.levels.layout(spec.block or 4096)

@@ -1,4 +1,4 @@
-"""Rules of scales: how large a step each block of a row gets."""
+"""Rules of scales: choose the step of each block of a row."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from intact.quantizing.quantizers.fixed import Blocks, Floats, Int, nearest, squ
 UNIT: Final = 256
 TRIES: Final = 16
 CACHED: Final = 1 << 16
-"""Values of the rows that are searched at a time."""
+"""Number of values searched at a time."""
 E4M3_MAX: Final = 448 << 9
-"""The largest number of FP8 E4M3, in units of its least, 2^-9."""
+"""The largest number of FP8 E4M3, in units of the smallest, 2^-9."""
 
 
 def candidates(grid: NumberGrid, end: int) -> tuple[int, ...]:
-    """Return where `search` puts a block's extreme, in 256ths of the grid's last level on its side, `end` steps away.
+    """Return the positions at which `search` tries a block's extreme, in 256ths of the grid's last level on its side.
 
-    From 7/8 of it to 2.2 mean distances of levels beyond it: the fewer levels, the more it pays to cut off the largest
-    values.
+    `end` is the distance of that level in steps. Positions run from 7/8 of it to 2.2 mean distances of levels beyond
+    it: the fewer levels there are, the more it pays to clip the largest values.
     """
     span, gaps = grid.levels[-1] - grid.levels[0], len(grid.levels) - 1
     least, most = 7 * UNIT // 8, UNIT + 22 * UNIT * span // (10 * end * gaps)
@@ -39,7 +39,7 @@ def _reach(grid: NumberGrid) -> int:
 
 
 def largest(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
-    """Let the largest level be the block's largest value: no value is cut off.
+    """Map the block's largest value to the largest level, so that no value is clipped.
 
     Returns
     -------
@@ -51,9 +51,9 @@ def largest(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
 
 
 def power(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
-    """Round the step of `largest` up to a power of two (OCP Microscaling 1.0, rounded up so that nothing is cut off).
+    """Round the step of `largest` up to a power of two (OCP Microscaling 1.0, but rounded up to avoid clipping).
 
-    Blocks of less than 2^-14 of the row's largest step share the least one.
+    Blocks below 2^-14 of the row's largest step share the smallest step.
     """
     step = np.maximum(1, -(-_extent(blocks.x) // _reach(grid)))
     exponent = np.frexp((step - 1).astype(np.float64))[1].astype(np.int64)  # the least e with step <= 2^e
@@ -63,11 +63,11 @@ def power(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
 
 
 def e4m3(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
-    """Round the step to FP8 E4M3 times one number of the whole matrix (NVFP4's two levels of scales).
+    """Round the step to FP8 E4M3 times one number for the whole matrix (NVFP4's two levels of scales).
 
     With s = extent / reach, a block's exact step, and g = max(s) / 448 over the matrix, the step is E4M3(s / g) * g,
-    ties to even, and at least g / 512, the least number of E4M3. It is computed in integers and rounded to 16 bits
-    under the row's exponent. Rows of less than 2^-40 of the largest are taken as if they had 2^-40 of it.
+    ties to even, and at least g / 512, the smallest number of E4M3. It is computed in integers and rounded to 16 bits
+    under the row's exponent. Rows below 2^-40 of the largest are treated as having 2^-40 of it.
     """
     extent = _extent(blocks.x)
     living = extent.max(axis=1) > 0
@@ -81,7 +81,7 @@ def e4m3(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
 
 
 def round_e4m3(above: Int, below: Int) -> Int:
-    """Round a fraction, in units of 2^-9, to a number of E4M3 but 0: 4 significant bits, ties to even."""
+    """Round a fraction, in units of 2^-9, to a nonzero number of E4M3: 4 significant bits, ties to even."""
     drop = np.maximum(np.frexp((above // below).astype(np.float64))[1].astype(np.int64) - 4, 0)
     unit = below << drop
     whole, rest = above // unit, above % unit
@@ -95,10 +95,9 @@ def _round_half_up(above: Int, below: int) -> Int:
 
 
 def search(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
-    """Take the step of the least squared error among those that put the block's extreme near the grid's end.
+    """Choose the step with the least squared error among those that put the block's extreme near the grid's end.
 
-    Where the grid reaches further on one side, the extreme may lie there: the scale is then negative for a positive
-    extreme.
+    If the grid reaches further on one side, the extreme may lie there; a positive extreme then has a negative scale.
     """
     rows = max(1, CACHED // max(1, blocks.x[0].size))
     parts = [_search(blocks.x[start : start + rows], grid) for start in range(0, len(blocks.x), rows)]
@@ -106,12 +105,12 @@ def search(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
 
 
 def _search(x: Floats, grid: NumberGrid) -> tuple[Int, Int]:
-    """Search some rows, few enough that what is computed for a try stays in the processor's cache."""
+    """Search some rows, few enough that the intermediate arrays stay in the processor's cache."""
     flat = np.abs(x).argmax(axis=2)[..., None]
     extreme = np.take_along_axis(x, flat, axis=2)[..., 0].astype(np.int64)
     ends = {grid.levels[-1], -grid.levels[0]}
     tries = [(c, end) for end in sorted(ends, reverse=True) for c in candidates(grid, end)]
-    widest = -(-np.abs(extreme) * UNIT // min(c * end for c, end in tries))  # its t serves every candidate
+    widest = -(-np.abs(extreme) * UNIT // min(c * end for c, end in tries))  # its t suits every candidate
     t = to_int16(widest)[1]
     best, scale = np.full(extreme.shape, np.iinfo(np.int64).max), np.ones_like(extreme)
     for c, end in tries:
@@ -132,5 +131,6 @@ RULES: Final[dict[str, Callable[[Blocks, NumberGrid], tuple[Int, Int]]]] = {
     "power": power,
     "e4m3": e4m3,
 }
-"""Rules by the name that a spec has after @. A rule returns two arrays: scales, int64 (N, blocks), of at most 15 bits
-and a sign, and t, int64 (N,); the steps are scale * 2^t in units of the rows' integers."""
+"""Rules by their name after @ in a spec. A rule returns two arrays: scales, int64 (N, blocks), of at most 15 bits and a
+sign, and t, int64 (N,); the steps are scale * 2^t in units of the rows' integers.
+"""

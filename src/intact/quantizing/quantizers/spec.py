@@ -1,4 +1,4 @@
-"""Specs: which transforms, quantiser, grid, blocks, and rule of scales, in one short text."""
+"""Specs: the transforms, quantiser, grid, block and rule of scales, in one short text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from intact.numerics.grids import GRIDS, Layout, NumberGrid
 from intact.quantizing.quantizers.block_types import BLOCK_TYPES, BlockType
 
 ROW: Final = 0
-"""The block that is a whole row."""
+"""The block size that means a whole row."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Spec:
     block: int
     rule: str
     transforms: tuple[str, ...] = ()
-    """Applied to the model's weights before quantising, in this order."""
+    """Transforms applied to the model's weights before quantising, in this order."""
 
     def __str__(self) -> str:
         before = "".join(f"{name}+" for name in self.transforms)
@@ -46,11 +46,11 @@ class Spec:
 
     @property
     def block_type(self) -> BlockType | None:
-        """The type of GGUF that holds its matrices; None if none does."""
+        """The GGUF type that holds its matrices, or None."""
         return BLOCK_TYPES.get(self.rule)
 
     def fitting(self, columns: int) -> Spec:
-        """Return the spec itself or, where its type's blocks do not divide a row, that of the type's fallback."""
+        """Return the spec, or the spec of the type's fallback if the type's blocks do not divide a row."""
         kind = self.block_type
         if kind is None or kind.fallback is None or columns % kind.form.values == 0:
             return self
@@ -58,7 +58,7 @@ class Spec:
         return replace(self, grid=other.grid, block=other.form.block, rule=kind.fallback)
 
     def width(self, columns: int) -> int:
-        """Return the inputs that share a scale in rows of so many columns.
+        """Return the number of inputs that share a scale in rows of `columns` values.
 
         Raises
         ------
@@ -75,12 +75,12 @@ class Spec:
         return width
 
     def layout(self, columns: int) -> Layout:
-        """Return how integer weights hold its codes, in rows of so many columns.
+        """Return the layout of the codes in integer weights, for rows of `columns` values.
 
         Raises
         ------
         ParameterError
-            If they cannot.
+            If they cannot be stored.
         """
         layout = self.levels.layout(self.width(columns), padded=columns % 32 > 0)
         if columns % 32 and not layout.has_zero:
@@ -88,7 +88,7 @@ class Spec:
         return layout
 
     def bits_per_weight(self, columns: int = 4096) -> float:
-        """Return the bits a weight that codes and 16-bit scales need, or the blocks of a GGUF type."""
+        """Return the bits per weight of codes and 16-bit scales, or of the blocks of a GGUF type."""
         if self.block_type is not None:
             return 8 * self.block_type.form.size / self.block_type.form.values
         scales = 16 * (1 + self.levels.affine) / self.width(columns)
@@ -97,11 +97,11 @@ class Spec:
         return self.levels.planes * (self.levels.bits + scales)
 
     def stored_bits(self, columns: int = 4096) -> float:
-        """Return the bits a weight in memory."""
+        """Return the bits per weight in memory."""
         layout = self.layout(columns)
         return self.levels.planes * (layout.bits + 16 * (1 + self.levels.affine) / layout.block)
 
 
 def fitting(specs: tuple[Spec, ...], columns: int) -> tuple[Spec, ...]:
-    """Return the specs as rows of so many columns take them (`Spec.fitting`), each once."""
+    """Return the specs as used for rows of `columns` values (`Spec.fitting`), without duplicates."""
     return tuple(dict.fromkeys(spec.fitting(columns) for spec in specs))

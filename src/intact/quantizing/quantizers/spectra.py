@@ -1,4 +1,4 @@
-"""Spectra's ternary weights: one scale for a matrix, the mean size of its values (TriLM; NolanoOrg/SpectraSuite)."""
+"""Spectra's ternary weights: one scale per matrix, the mean magnitude of its values (TriLM; NolanoOrg/SpectraSuite)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from intact.quantizing.quantizers.fixed import FRACTION, FixedRows, fix_rows, ne
 from intact.quantizing.quantizers.spec import Spec
 
 EPSILON: Final = Fraction(1, 100_000)
-"""Added to the scale, so that it is not 0; the value of BitNet b1.58 (arXiv 2402.17764)."""
+"""Value added to the scale so that it is not 0, as in BitNet b1.58 (arXiv 2402.17764)."""
 _SCALE_BITS: Final = 15
 
 
 def scale_of(rows: FixedRows, columns: int) -> float:
-    """Return gamma = epsilon + mean |W| over a matrix: the sum is exact, and rounded once."""
-    sizes = np.abs(rows.x).sum(axis=1).astype(np.int64).tolist()  # integers below 2^53, in whatever order
+    """Return gamma = epsilon + mean |W| over a matrix; the sum is exact and rounded once."""
+    sizes = np.abs(rows.x).sum(axis=1).astype(np.int64).tolist()  # integers below 2^53: any order
     exact = sum(
         Fraction(size) * Fraction(2) ** (e - FRACTION) for size, e in zip(sizes, rows.exponent.tolist(), strict=True)
     )
@@ -29,7 +29,7 @@ def scale_of(rows: FixedRows, columns: int) -> float:
 
 
 class Spectra(Quantizer):
-    """The ternary weights that Spectra's models are trained with."""
+    """The ternary weights with which Spectra's models are trained."""
 
     name = "spectra"
     summary = "ternary: round(W / gamma), gamma the mean size over the whole matrix"
@@ -37,7 +37,7 @@ class Spectra(Quantizer):
     grids = ("ternary",)
 
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
-        """Quantise a matrix; see `Quantizer`. All its blocks share one scale, of 15 bits."""
+        """Quantise a matrix; see `Quantizer`. All blocks share one scale of 15 bits."""
         rows, columns = fix_rows(matrix), matrix.shape[1]
         gamma = scale_of(rows, columns)
         step = np.ldexp(gamma, FRACTION - rows.exponent)[:, None]

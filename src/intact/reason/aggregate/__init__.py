@@ -1,9 +1,10 @@
-"""From many samples to one answer: pure functions on arrays, each with its paper's formula and its tie rule.
+"""Aggregation of many samples into one answer: pure functions on arrays, each with its paper's formula and tie rule.
 
-An answer is any hashable value; None means that a sample has none, and does not vote. Samples are named by their place.
+An answer is any hashable value; None means that a sample has no answer and does not vote. Samples are identified by
+index.
 """
 
 from typing import Final
 
 VERSION: Final = 2
-"""Of how answers are counted and weighed; raise it when that changes (`intact.solving.receipts.versions`)."""
+"""Version of how answers are counted and weighted; raise it when that changes (`intact.solving.receipts.versions`)."""

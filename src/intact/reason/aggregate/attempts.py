@@ -1,7 +1,7 @@
-"""Attempts until a verifier accepts one: how many are worth it, and what an accepted answer is worth.
+"""Attempts until a verifier accepts a sample: the best number of attempts, and the value of an accepted answer.
 
-The law is that of `intact.stats.laws.verifier` (Stroebl et al. 2024, arXiv 2411.17501). Here it is in fractions, as the
-number of attempts decides what a method does, which must be the same on every machine.
+The law is that of `intact.stats.laws.verifier` (Stroebl et al. 2024, arXiv 2411.17501). It is computed in fractions
+here, because the number of attempts decides what a method does and must be the same on every machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ProblemKind(NamedTuple):
 
 
 class AcceptanceRates(NamedTuple):
-    """A verifier: the chances that it accepts a right answer, and that it rejects a wrong one."""
+    """A verifier: the chance that it accepts a right answer, and the chance that it rejects a wrong one."""
 
     completeness: Fraction
     soundness: Fraction
@@ -45,12 +45,12 @@ class AcceptanceRates(NamedTuple):
 
 
 def read_kinds(text: str) -> list[ProblemKind]:
-    """Read kinds of problems, such as ``0.87*0.58, 0.13*0.42``: rate times prior; one rate alone has the prior 1.
+    """Parse kinds of problems, such as ``0.87*0.58, 0.13*0.42``: rate times prior; a single rate has the prior 1.
 
     Raises
     ------
     ParameterError
-        If it cannot be read, a rate does not lie in [0, 1], or priors do not sum up to 1.
+        If it cannot be parsed, a rate lies outside [0, 1], or the priors do not sum to 1.
     """
     kinds = []
     for part in text.split(","):
@@ -58,27 +58,27 @@ def read_kinds(text: str) -> list[ProblemKind]:
             rate, _, prior = part.partition("*")
             kinds.append(ProblemKind(Fraction(rate.strip()), Fraction(prior.strip() or "1")))
         except (ValueError, ZeroDivisionError) as error:
-            raise ParameterError(f"rates are such as 0.87*0.58, 0.13*0.42, got {text!r:.60}") from error
+            raise ParameterError(f"rates must be like 0.87*0.58, 0.13*0.42, got {text!r:.60}") from error
     if not all(0 <= kind.rate <= 1 and kind.prior >= 0 for kind in kinds) or sum(kind.prior for kind in kinds) != 1:
-        raise ParameterError(f"rates must lie in [0, 1], and their priors sum up to 1, got {text!r:.60}")
+        raise ParameterError(f"rates must lie in [0, 1], and their priors sum to 1, got {text!r:.60}")
     return kinds
 
 
 def check_of(completeness: Number, soundness: Number) -> AcceptanceRates:
-    """Return a verifier of these chances, as they were written."""
+    """Return a verifier with these chances, taken as the exact decimals they were written as."""
     return AcceptanceRates(written(completeness, "completeness"), written(soundness, "soundness"))
 
 
 def best_number(kinds: Sequence[ProblemKind], check: AcceptanceRates, fluke: Number, most: int) -> int:
-    """Return the number of attempts, up to `most`, of the highest value; 0 if none is worth it.
+    """Return the number of attempts, up to `most`, with the highest value; 0 if no attempt is worth it.
 
     Attempt k has the value `sum over kinds of prior (right - cost fluke) (1 - right - fluke)^(k - 1)`: a right answer
-    is worth 1, a fluke minus its cost, no answer 0. Of equal values the fewer attempts.
+    is worth 1, a fluke minus its cost, no answer 0. Ties go to fewer attempts.
 
     Parameters
     ----------
     fluke : number
-        The cost of a wrong answer.
+        Cost of a wrong answer.
     """
     cost = written(fluke, "the cost of a wrong answer")
     value = highest = Fraction(0)
@@ -95,7 +95,7 @@ def best_number(kinds: Sequence[ProblemKind], check: AcceptanceRates, fluke: Num
 
 
 def chance_right(kinds: Sequence[ProblemKind], check: AcceptanceRates, attempt: int) -> Fraction | None:
-    """Return the chance that an answer is right which was accepted at this attempt, from 1; None if none can be."""
+    """Return the chance that an answer accepted at this attempt (from 1) is right; None if none can be accepted."""
     open_ = [kind.prior for kind in kinds]
     for _ in range(attempt - 1):
         open_ = _after(open_, kinds, check)
@@ -105,5 +105,5 @@ def chance_right(kinds: Sequence[ProblemKind], check: AcceptanceRates, attempt: 
 
 
 def _after(open_: Sequence[Fraction], kinds: Sequence[ProblemKind], check: AcceptanceRates) -> list[Fraction]:
-    """Return the chance of each kind and of one more rejection."""
+    """Return the joint probability of each kind and one more rejection."""
     return [left * (1 - check.right(kind) - check.fluke(kind)) for left, kind in zip(open_, kinds, strict=True)]

@@ -1,4 +1,4 @@
-"""Best-of-N, by rewards of steps reduced to one of the whole."""
+"""Best-of-N, with step rewards reduced to one reward per text."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ Reduction: TypeAlias = Annotated[
 
 
 def reduce(rewards: Sequence[float], how: str) -> float:
-    """Return one reward of a text from those of its steps: the last, the least, the product or the mean.
+    """Reduce the rewards of a text's steps to one: the last, the minimum, the product or the mean.
 
     The product is taken from left to right; the mean's sum is exact.
 
     Raises
     ------
     ParameterError
-        If there is no step, a reward is not finite, or the reduction is unknown.
+        If there are no steps, a reward is not finite, or the reduction is unknown.
     """
     one_of(REDUCTIONS, reduction=how)
     if not rewards or not all(map(math.isfinite, rewards)):
-        raise ParameterError(f"rewards must be finite and at least one, got {list(rewards)}")
+        raise ParameterError(f"there must be at least one reward, and all must be finite, got {list(rewards)}")
     return REDUCTIONS[how](rewards)
 
 
 def best_of_n(rewards: Sequence[float | None]) -> int | None:
-    """Return the sample of the largest reward, of equals the first (Cobbe et al. 2021, arXiv 2110.14168).
+    """Return the index of the largest reward, ties to the first (Cobbe et al. 2021, arXiv 2110.14168).
 
-    None is a reward that is missing; if all are, so is the result.
+    None marks a missing reward; if all are missing, the result is None.
     """
     return next(iter(ranking(rewards)), None)

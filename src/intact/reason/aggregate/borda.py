@@ -1,4 +1,4 @@
-"""Votes weighted by the rank of their confidence."""
+"""Votes weighted by confidence rank."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 
 def borda_weights(answers: Sequence[A | None], confidences: Sequence[float | None], p: float = 1.0) -> list[Number]:
-    """Return the votes of each sample, where that of rank r casts `(N - r + 1)^p` (arXiv 2502.18581).
+    """Return the votes of each sample; the sample of rank r casts `(N - r + 1)^p` (arXiv 2502.18581).
 
-    Rank 1 is the most confident; equals rank by sample. N counts samples that have an answer and a confidence, and only
-    these are ranked. p = 0 is the majority vote, a large p best-of-N.
+    Rank 1 is the most confident; ties are ranked by index. Only samples with an answer and a confidence are ranked, and
+    N counts these. p = 0 is the majority vote, a large p best-of-N.
     """
     check_lengths(answers=answers, confidences=confidences)
     voters = [None if answer is None else value for answer, value in zip(answers, confidences, strict=True)]
@@ -25,5 +25,5 @@ def borda_weights(answers: Sequence[A | None], confidences: Sequence[float | Non
 
 
 def borda_vote(answers: Sequence[A | None], confidences: Sequence[float | None], p: float = 1.0) -> Tally[A]:
-    """Return the answer with the most votes by rank (`borda_weights`). Ties go to the answer seen first."""
+    """Return the answer with the most rank votes (`borda_weights`). Ties go to the answer seen first."""
     return vote(answers, borda_weights(answers, confidences, p))

@@ -1,4 +1,4 @@
-"""Confidence of a text by the log-probabilities of its tokens and of their rivals.
+"""Confidence of a text, from the log-probabilities of its tokens and of their rivals.
 
 Log-probabilities are rounded to 2^-24, the engine's own unit, so that sums are exact and sliding windows do not drift.
 """
@@ -16,22 +16,22 @@ from intact._base.errors import ParameterError
 from intact.engine.sampling.spread import Spread
 from intact.reason.aggregate.fixed import ONE, UNIT, Int, exp, fixed, ln
 
-_LEAST = ONE // UNIT  # of the mass that is left for tokens that are not given
+_LEAST = ONE // UNIT  # least mass that is left for tokens that are not given
 
 
 class Places(NamedTuple):
-    """The places where tokens were drawn: of each how many rivals are known, and sums over them.
+    """Positions at which tokens were drawn, with sums over the rivals known at each.
 
     Attributes
     ----------
     counts : int64 [places]
-        How many.
+        Number of known rivals.
     logarithms : int64 [places]
-        The sum of their log-probabilities, in units of 2^-24.
+        Sum of their log-probabilities, in units of 2^-24.
     rest : int64 [places]
-        The probability of all others together, in units of 2^-31; rounding may leave it below 0.
+        Total probability of all other tokens, in units of 2^-31; rounding may make it negative.
     entropy : int64 [places]
-        The sum of -p log p over those known, in units of 2^-31.
+        Sum of -p log p over the known rivals, in units of 2^-31.
     """
 
     counts: Int
@@ -41,7 +41,7 @@ class Places(NamedTuple):
 
 
 def places(rivals: Sequence[Sequence[float]]) -> Places:
-    """Sum over the log-probabilities that are known at each place.
+    """Sum over the known log-probabilities at each position.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def places(rivals: Sequence[Sequence[float]]) -> Places:
     ends = np.cumsum(counts)
     values = fixed(np.fromiter(chain.from_iterable(rivals), np.float64))
 
-    def summed(terms: Int) -> Int:  # a running sum may wrap around, its differences do not
+    def summed(terms: Int) -> Int:  # a running sum may wrap around, but its differences are right
         sums = np.concatenate((np.zeros(1, np.int64), np.cumsum(terms)))
         return np.asarray(sums[ends] - sums[ends - counts])
 
@@ -62,24 +62,24 @@ def places(rivals: Sequence[Sequence[float]]) -> Places:
 
 
 def token_confidences(rivals: Sequence[Sequence[float]]) -> list[float]:
-    """Each token's `-(1 / k) sum_j log p_j` over the k most probable tokens at its place (DeepConf, arXiv 2508.15260).
+    """Return `-(1 / k) sum_j log p_j` over the k most probable tokens at each position (DeepConf, arXiv 2508.15260).
 
-    Large where the distribution is peaked, for then the rivals are improbable. k may differ from place to place.
+    It is large if the distribution is peaked, because the rivals are then improbable. k may vary between positions.
 
     Raises
     ------
     ParameterError
-        If a place has no log-probability.
+        If a position has no log-probability.
     """
     if not all(len(place) for place in rivals):
-        raise ParameterError("each place needs the log-probability of at least one token")
+        raise ParameterError("each position needs the log-probability of at least one token")
     known = places(rivals)
     pairs = zip(known.logarithms.tolist(), known.counts.tolist(), strict=True)
     return [-logarithm / (UNIT * count) for logarithm, count in pairs]
 
 
 def group_confidences(confidences: Sequence[float], window: int) -> list[float]:
-    """Return means of each `window` neighbouring tokens; a text that is shorter is one group, an empty one has none.
+    """Return sliding-window means over `window` tokens; a shorter text is one group, an empty text has none.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def group_confidences(confidences: Sequence[float], window: int) -> list[float]:
         If the window is below 1.
     """
     if window < 1:
-        raise ParameterError(f"a window has at least one token, got {window}")
+        raise ParameterError(f"a window must have at least one token, got {window}")
     if not len(confidences):
         return []
     sums = np.concatenate(([0], np.cumsum(fixed(confidences))))
@@ -108,57 +108,56 @@ def tail_confidence(confidences: Sequence[float], tail: int = 2048) -> float:
 def bottom_confidence(confidences: Sequence[float], window: int = 2048, share: float = 0.1) -> float:
     """Return the mean over the lowest `share` of groups, at least one (DeepConf's bottom-10%); 0 for an empty text.
 
-    The number of groups is max(1, floor(groups * share)); share = 0 is the lowest group alone, which the online form
-    watches.
+    The number of groups is max(1, floor(groups * share)); share = 0 uses only the lowest group, as in the online form.
     """
     groups = sorted(group_confidences(confidences, window))
     return mean_confidence(groups[: max(1, int(len(groups) * share))])
 
 
 def self_certainty(rivals: Sequence[Sequence[float]], vocabulary: int) -> float:
-    """Return the mean divergence of tokens' distributions from the uniform one (arXiv 2502.18581).
+    """Return the mean divergence of the tokens' distributions from the uniform distribution (arXiv 2502.18581).
 
-    `-(1 / (n V)) sum_i sum_j log(V p_ij)` over n places and V tokens.
+    `-(1 / (n V)) sum_i sum_j log(V p_ij)` over n positions and V tokens.
 
     Parameters
     ----------
     rivals : sequence of sequences of float, n places
-        Log-probabilities of all V tokens at each place, or of the most probable ones.
+        Log-probabilities of all V tokens at each position, or of the most probable ones.
     vocabulary : int
         V.
 
     Returns
     -------
     float
-        At least 0 but for rounding; 0 for an empty text. Where only some tokens' probabilities are given, the rest of
-        the mass is spread evenly over the others: by concavity of the logarithm, that is the least self-certainty that
-        the given ones allow. The deviation from the paper, which reads all V, is needed wherever only top
+        At least 0 except for rounding; 0 for an empty text. If only some probabilities are given, the remaining mass is
+        spread evenly over the other tokens; by concavity of the logarithm, that is the smallest self-certainty
+        compatible with the given ones. This deviates from the paper, which reads all V, and is needed where only top
         log-probabilities are known.
 
     Raises
     ------
     ParameterError
-        If a place has more tokens than the vocabulary.
+        If a position has more tokens than the vocabulary.
     """
     if not 0 < vocabulary < ONE:
-        raise ParameterError(f"a vocabulary has at least one token and fewer than 2^31, got {vocabulary}")
+        raise ParameterError(f"a vocabulary must have at least one token and fewer than 2^31, got {vocabulary}")
     if not len(rivals):
         return 0.0
     known = places(rivals)
     if known.counts.max() > vocabulary:
         raise ParameterError(f"a place has {known.counts.max()} log-probabilities, the vocabulary {vocabulary} tokens")
     hidden = vocabulary - known.counts
-    one = ln(np.ones(1, np.int64))  # takes away the unit in which `ln` understands a count
-    each = ln(np.maximum(known.rest, _LEAST)) - (ln(np.maximum(hidden, 1)) - one)  # of a token that is not given
+    one = ln(np.ones(1, np.int64))  # removes the unit that `ln` assumes for a count
+    each = ln(np.maximum(known.rest, _LEAST)) - (ln(np.maximum(hidden, 1)) - one)  # for each token that is not given
     total: int = sum((known.logarithms + hidden * each).tolist())
     return -total / (UNIT * vocabulary * len(rivals)) - exact.ln(vocabulary)
 
 
 def entropy(rivals: Sequence[Sequence[float]]) -> float:
-    """Return the mean entropy of tokens' distributions, in nats.
+    """Return the mean entropy of the tokens' distributions, in nats.
 
-    The rest of a distribution counts as one more token, so this is the least entropy that the given
-    log-probabilities allow; 0 for an empty text.
+    The remaining mass of a distribution counts as one more token, so this is the smallest entropy compatible with the
+    given log-probabilities; 0 for an empty text.
     """
     if not len(rivals):
         return 0.0

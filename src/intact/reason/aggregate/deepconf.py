@@ -1,4 +1,4 @@
-"""DeepConf: keep confident samples and weigh their votes; stop the others while they are written (arXiv 2508.15260)."""
+"""DeepConf: keep confident samples and weight their votes; stop the others early (arXiv 2508.15260)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 
 def percentile(values: Sequence[float], percent: Number) -> Fraction:
-    """Return the percentile between neighbours by linear interpolation, as NumPy's default, in exact fractions.
+    """Return a percentile with linear interpolation between neighbours, as NumPy's default, in exact fractions.
 
     Raises
     ------
     ParameterError
-        If there is no value, one is not finite, or percent lies outside of [0, 100].
+        If there are no values, one is not finite, or percent lies outside [0, 100].
     """
     share = written(percent, "a percentile") / 100
     if not values or not 0 <= share <= 1:
-        raise ParameterError(f"a percentile in [0, 100] of at least one value, got {percent} of {len(values)}")
+        raise ParameterError(
+            f"a percentile must lie in [0, 100] and have at least one value, got {percent} of {len(values)}"
+        )
     ordered = sorted(rational(value, "a confidence") for value in values)
     place = share * (len(values) - 1)
     low = int(place)
@@ -30,15 +32,15 @@ def percentile(values: Sequence[float], percent: Number) -> Fraction:
 
 
 def confident_vote(answers: Sequence[A | None], confidences: Sequence[float], keep: Number = 10) -> Tally[A]:
-    """Vote by the most confident `keep` per cent, weighted with their confidence (the offline form).
+    """Vote by the most confident `keep` per cent, weighted by their confidence (the offline form).
 
-    Samples without an answer are left out first. Those at or above the (100 - keep)th percentile are kept, so equals
-    stay or go together; 10 and 90 are the paper's settings, 100 weighs all. Ties go to the answer seen first.
+    Samples without an answer are dropped first. Samples at or above the (100 - keep)th percentile are kept, so ties are
+    kept or dropped together; the paper uses 10 and 90, and 100 weights all samples. Ties go to the answer seen first.
 
     Raises
     ------
     ParameterError
-        If a confidence is negative or not finite, keep lies outside of [0, 100], or lengths differ.
+        If a confidence is negative or not finite, keep lies outside [0, 100], or lengths differ.
     """
     check_lengths(answers=answers, confidences=confidences)
     known = [value for answer, value in zip(answers, confidences, strict=True) if answer is not None]
@@ -49,7 +51,7 @@ def confident_vote(answers: Sequence[A | None], confidences: Sequence[float], ke
 
 
 def bar(lowest: Sequence[float], keep: Number = 10) -> float:
-    """Return the online form's bar: the (100 - keep)th percentile of warm-up samples' lowest groups.
+    """Return the threshold of the online form: the (100 - keep)th percentile of the warm-up samples' lowest groups.
 
     The authors warm up with 16 samples; keep is 10 (DeepConf-low) or 90 (DeepConf-high).
     """
@@ -57,7 +59,7 @@ def bar(lowest: Sequence[float], keep: Number = 10) -> float:
 
 
 def stopping_place(confidences: Sequence[float], window: int, least: float) -> int | None:
-    """Return the tokens written when the mean of a sample's last `window` first falls below the bar, or None.
+    """Return the number of tokens at which the mean of the last `window` first falls below the threshold, or None.
 
     A sample is not judged before it has written a whole window.
     """
@@ -68,7 +70,7 @@ def stopping_place(confidences: Sequence[float], window: int, least: float) -> i
 
 
 def agreed(tally: Tally[A], consensus: Number = 0.95) -> bool:
-    """Return whether the winner's share of the weight has reached the consensus, which ends the online form."""
+    """Return true if the winner's share of the weight has reached the consensus, which ends the online form."""
     if tally.answer is None:
         return False
     return tally.weights[tally.answer] >= written(consensus, "a consensus") * sum(tally.weights.values())

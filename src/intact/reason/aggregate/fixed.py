@@ -1,7 +1,7 @@
-"""Exponentials and logarithms of many numbers at once, in integers: the same bits everywhere, at NumPy's speed.
+"""Vectorised exponentials and logarithms in integer arithmetic: the same bits everywhere, at NumPy's speed.
 
-`intact._base.exact` is right to the last bit of a double, at some 20 µs a number: too slow for every token and its
-rivals. Here numbers are in fixed point, functions are tables, products and shifts of integers, and sums are exact.
+`intact._base.exact` is right to the last bit of a double, but takes some 20 µs a number: too slow for every token and
+its rivals. Here numbers are in fixed point, functions use integer tables, products and shifts, and sums are exact.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from intact.numerics.sampling import LOGPROB_SCALE
 Int = NDArray[np.int64]
 
 UNIT = LOGPROB_SCALE
-"""Of log-probabilities: the engine's own."""
+"""Units per nat of log-probability: the engine's own scale."""
 ONE = 1 << 31
-"""Of probabilities."""
+"""Units of probability: 1 is 2^31."""
 _LARGEST = 32  # e^-22 is less than half a unit of probability, so this is 0
 
 
 def fixed(log_probabilities: ArrayLike) -> Int:
-    """Return log-probabilities in units of 2^-24.
+    """Convert log-probabilities to units of 2^-24.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def fixed(log_probabilities: ArrayLike) -> Int:
 
 @cache
 def _tables() -> tuple[Int, ...]:
-    """e^-k for the whole part k, and e^-(k 2^-8), e^-(k 2^-16), e^-(k 2^-24) for the bytes of the fraction."""
+    """Return tables of e^-k for the integer part, and e^-(k 2^-8), e^-(k 2^-16), e^-(k 2^-24) for fraction bytes."""
     context, tables = Context(prec=40), []
     for entries, step in ((_LARGEST + 1, 0), (256, 8), (256, 16), (256, 24)):
         powers = [context.exp(-Decimal(k) / (1 << step)) * ONE for k in range(entries)]
@@ -50,9 +50,9 @@ def _tables() -> tuple[Int, ...]:
 
 
 def exp(x: Int) -> Int:
-    """e^x for x <= 0 in units of 2^-24, in units of 2^-31; what lies above 0 counts as 0.
+    """Return e^x in units of 2^-31, for x <= 0 in units of 2^-24; positive x counts as 0.
 
-    The product of one power for the whole part and one for each byte of the fraction, rounded half up after each: off
+    The product of one power for the integer part and one for each byte of the fraction, rounded half up after each: off
     by less than three units.
     """
     t = np.clip(-np.asarray(x, np.int64), 0, _LARGEST << 24)
@@ -70,7 +70,7 @@ def ln(v: Int) -> Int:
     Repeated squaring gives 28 bits of log2, as in `intact.numerics.functions.log2_fixed`: off by less than one unit.
     """
     v = np.asarray(v, np.int64)
-    whole = np.frexp(v.astype(np.float64))[1].astype(np.int64) - 1  # a double holds v, and so its bit length
+    whole = np.frexp(v.astype(np.float64))[1].astype(np.int64) - 1  # a double holds v exactly, and so its bit length
     mantissa = v.astype(np.uint64) << (31 - whole).astype(np.uint64)  # in [1, 2) in units of 2^-31
     result = whole
     for _ in range(28):

@@ -2,8 +2,8 @@
 
 The steps are those of the reference program, version 3.0, which SciPy has (Byrd, Lu, Nocedal and Zhu 1995, A limited
 memory algorithm for bound constrained optimization; Morales and Nocedal 2011; line search: Moré and Thuente 1994). The
-approximate Hessian is kept as a dense matrix, which is the same one and needs no compact form where variables are few.
-Only + - * / and square roots of floats are used, one after another, so nothing depends on a library or a processor.
+approximate Hessian is the same, but stored as a dense matrix, since few variables need no compact form. Only + - * /
+and square roots of floats are used, in a fixed order, so nothing depends on a library or a processor.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 Vector = list[float]
 Function = Callable[[Sequence[float]], tuple[float, Vector]]
-"""Of a point, the value and the gradient."""
+"""Maps a point to the value and the gradient."""
 
 MEMORY = 10
 LEAST_REDUCTION = 2.220446049250313e-09
@@ -26,7 +26,7 @@ _FARTHEST = 1e10
 
 
 class Minimum(NamedTuple):
-    """The end of a search: the point, the value there, and whether it converged."""
+    """The end of a search: the point, its value, and true if the search converged."""
 
     x: Vector
     value: float
@@ -41,19 +41,19 @@ def minimise(function: Function, start: Sequence[float], low: Sequence[float], h
     function : callable
         `function(x) -> (value, gradient)`.
     start : sequence of float
-        Moved into the bounds first.
+        Starting point, moved into the bounds first.
     low, high : sequence of float
-        Bounds, infinite where there are none.
+        Bounds; infinite for none.
 
     Returns
     -------
     Minimum
-        Not converged where the line search fails, a number leaves the range of a double, or steps run out.
+        Not converged if the line search fails, a number leaves the range of a double, or steps run out.
     """
     x = [min(max(one, a), b) for one, a, b in zip(start, low, high, strict=True)]
     try:
         return _minimise(function, x, low, high)
-    except (ArithmeticError, ValueError):  # an overflow, or the root of what rounding has made negative
+    except (ArithmeticError, ValueError):  # an overflow, or the root of a number that rounding made negative
         return Minimum(x, math.nan, False)
 
 
@@ -76,7 +76,7 @@ def _minimise(function: Function, x: Vector, low: Sequence[float], high: Sequenc
                 break
             if not pairs:
                 return Minimum(x, value, False)
-            pairs = []  # once more, along the gradient
+            pairs = []  # retry along the gradient
         x, before, value, old, gradient, moved, slopes = (
             found.x,
             value,
@@ -106,7 +106,7 @@ def _times(matrix: Sequence[Sequence[float]], x: Sequence[float]) -> Vector:
 
 
 def _projected(x: Vector, gradient: Vector, low: Sequence[float], high: Sequence[float]) -> Vector:
-    """Return the gradient, where bounds stop the way down no longer than the way to them."""
+    """Return the projected gradient: each component is limited to the distance to the bound it points to."""
     return [
         max(one - b, slope) if slope < 0 else min(one - a, slope)
         for one, slope, a, b in zip(x, gradient, low, high, strict=True)
@@ -114,7 +114,7 @@ def _projected(x: Vector, gradient: Vector, low: Sequence[float], high: Sequence
 
 
 def _hessian(pairs: Sequence[tuple[Vector, Vector]], size: int) -> list[Vector]:
-    """Return the BFGS matrix of the last steps and changes of the gradient, from a multiple of the identity."""
+    """Return the BFGS matrix from the last steps and gradient changes, starting with a multiple of the identity."""
     scale = 1.0
     if pairs:
         moved, change = pairs[-1]
@@ -132,7 +132,7 @@ def _hessian(pairs: Sequence[tuple[Vector, Vector]], size: int) -> list[Vector]:
 def _cauchy_point(
     x: Vector, gradient: Vector, hessian: list[Vector], low: Sequence[float], high: Sequence[float]
 ) -> tuple[Vector, list[int]]:
-    """The first minimum of the quadratic model along the projected gradient, and which variables are free there."""
+    """Return the first minimum of the quadratic model along the projected gradient, and the variables free there."""
     size = len(x)
     direction, breaks, free = [0.0] * size, [], []
     for i, slope in enumerate(gradient):
@@ -173,7 +173,7 @@ def _subspace_minimum(
     low: Sequence[float],
     high: Sequence[float],
 ) -> Vector:
-    """Return the minimum of the quadratic model over the free variables, brought back into the bounds."""
+    """Return the minimum of the quadratic model over the free variables, moved back into the bounds."""
     shift = [a - b for a, b in zip(cauchy, x, strict=True)]
     slopes = [-(gradient[i] + _dot(hessian[i], shift)) for i in free]
     steps = _solve([[hessian[i][j] for j in free] for i in free], slopes)
@@ -183,7 +183,7 @@ def _subspace_minimum(
     touches = any(point[i] in (low[i], high[i]) for i in free)
     if not touches or _dot([a - b for a, b in zip(point, x, strict=True)], gradient) <= 0:
         return point
-    share, at = 1.0, -1  # projected, it would lead upwards: go only as far as the first bound
+    share, at = 1.0, -1  # the projected step would lead upwards: stop at the first bound
     for i, step in zip(free, steps, strict=True):
         room = (low[i] if step < 0 else high[i]) - cauchy[i]
         if step and abs(step) * share > abs(room):
@@ -195,7 +195,7 @@ def _subspace_minimum(
 
 
 def _solve(matrix: list[Vector], right: Vector) -> Vector:
-    """Solve a small system by elimination with the largest pivots."""
+    """Solve a small linear system by Gaussian elimination with partial pivoting."""
     rows = [[*row, b] for row, b in zip(matrix, right, strict=True)]
     size = len(rows)
     for i in range(size):
@@ -211,7 +211,7 @@ def _solve(matrix: list[Vector], right: Vector) -> Vector:
 
 
 class _Found(NamedTuple):
-    """The end of a line search: the step, its share of the way, and the slopes at both ends."""
+    """The end of a line search: the point, the step, its length relative to the target, and the slopes at both ends."""
 
     x: Vector
     value: float
@@ -232,7 +232,7 @@ def _search(
     *,
     first: bool,
 ) -> _Found | None:
-    """Search the line from x through a target for a point that is low and flat enough; None if there is none."""
+    """Search the line from x through a target for a point that meets the Wolfe conditions; None if there is none."""
     way = [a - b for a, b in zip(target, x, strict=True)]
     slope = _dot(gradient, way)
     if slope >= 0:
@@ -261,7 +261,7 @@ def _search(
 
 
 class _Point(NamedTuple):
-    """A step, with the value and the slope there."""
+    """A step length, with the value and the slope there."""
 
     length: float
     value: float
@@ -269,7 +269,7 @@ class _Point(NamedTuple):
 
 
 def _cubic(a: _Point, here: _Point) -> tuple[float, float]:
-    """Return theta and gamma of the cubic through two points with their slopes, from which its minimum follows."""
+    """Return theta and gamma of the cubic through two points with their slopes; its minimum follows from these."""
     theta = 3 * (a.value - here.value) / (here.length - a.length) + a.slope + here.slope
     s = max(abs(theta), abs(a.slope), abs(here.slope))
     gamma = s * math.sqrt(max(0.0, (theta / s) * (theta / s) - a.slope / s * (here.slope / s)))
@@ -277,7 +277,7 @@ def _cubic(a: _Point, here: _Point) -> tuple[float, float]:
 
 
 class _LineSearch:
-    """Moré and Thuente's search, as in MINPACK-2's dcsrch: steps to try, until one is good enough."""
+    """Moré and Thuente's search, as in MINPACK-2's dcsrch: proposes steps until one is good enough."""
 
     ENOUGH, FLAT, NARROW = 1e-3, 0.9, 0.1
 
@@ -290,7 +290,7 @@ class _LineSearch:
         self._bounds = 0.0, 5 * length
 
     def done(self, value: float, slope: float) -> bool:
-        """Take what the function is at `length`: True if that is the end, else `length` is the next to try."""
+        """Record the value and slope at `length`; return True if done, else set `length` to the next step to try."""
         start, length = self._start, self.length
         goal = self.ENOUGH * start.slope
         most = start.value + length * goal
@@ -305,7 +305,7 @@ class _LineSearch:
             or (value <= most and abs(slope) <= self.FLAT * -start.slope)
         ):
             return True
-        if self._early and value <= self._best.value and value > most:  # the function less its tangent's share
+        if self._early and value <= self._best.value and value > most:  # subtract the tangent's share from the function
             best, other, here = (
                 _Point(p.length, p.value - p.length * goal, p.slope - goal)
                 for p in (self._best, self._other, _Point(length, value, slope))
@@ -322,7 +322,7 @@ class _LineSearch:
         return False
 
     def _narrow(self) -> None:
-        """Halve an interval that hardly shrinks, and set the bounds of the next step."""
+        """Bisect an interval that hardly shrinks, and set the bounds of the next step."""
         best, other = self._best.length, self._other.length
         if self._bracketed:
             if abs(other - best) >= 0.66 * self._before:
@@ -339,7 +339,7 @@ class _LineSearch:
             self.length = best
 
     def _step(self, best: _Point, other: _Point, here: _Point, least: float, greatest: float) -> tuple[_Point, _Point]:
-        """Choose the next step by cubics and secants through what is known, and the interval around a minimum."""
+        """Choose the next step by cubic and secant interpolation, and update the interval around a minimum."""
         gap = here.length - best.length
         turned = here.slope * (best.slope / abs(best.slope)) if best.slope else 0.0
         if here.value > best.value:

@@ -1,4 +1,4 @@
-"""Majority of the bests: what best-of-m would most often answer on resamples of the samples."""
+"""Majority-of-the-bests: the answer that best-of-m would give most often on resamples of the samples."""
 
 from __future__ import annotations
 
@@ -28,13 +28,12 @@ def chances_to_be_best(rewards: Sequence[float | None], m: int | None = None) ->
     Parameters
     ----------
     m : int
-        Draws of a resample: floor(sqrt(n)) if left out, where n counts the samples with a reward.
+        Size of a resample; by default floor(sqrt(n)), where n counts the samples with a reward.
 
     Notes
     -----
-    Where the best of a resample is several samples of equal reward, each wins as often as another: they share the
-    chances of their ranks equally, so that the order of samples decides nothing. The expectation over resamples is
-    computed exactly, where the paper draws resamples and adapts m to the data.
+    Samples with equal rewards share the chances of their ranks equally, so the order of samples has no effect. The
+    expectation over resamples is computed exactly, whereas the paper draws resamples and adapts m to the data.
     """
     order = ranking(rewards)
     weights = [Fraction(0)] * len(rewards)
@@ -52,8 +51,8 @@ def chances_to_be_best(rewards: Sequence[float | None], m: int | None = None) ->
 def majority_of_bests(answers: Sequence[A | None], rewards: Sequence[float | None], m: int | None = None) -> Tally[A]:
     """Vote with each sample's chance to be the best of a resample (`chances_to_be_best`).
 
-    Equal weights of answers go to the one seen first. Samples without an answer take part in the ranking, and what they
-    win is nobody's.
+    Ties go to the answer seen first. Samples without an answer take part in the ranking, but their weight counts for no
+    answer.
     """
     check_lengths(answers=answers, rewards=rewards)
     return vote(answers, chances_to_be_best(rewards, m))

@@ -1,4 +1,4 @@
-"""A mixture of two Weibull distributions fitted to probabilities (RPC, arXiv 2510.15444)."""
+"""A mixture of two Weibull distributions, fitted to probabilities (RPC, arXiv 2510.15444)."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ class Weibull(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """`scale Gamma(1 + 1 / k)`."""
+        """The mean, `scale Gamma(1 + 1 / k)`."""
         return self.scale * gamma(1 + 1 / self.k)
 
     def log_density(self, x: float) -> float:
-        """Natural log of the density at x > 0."""
+        """Return the natural log of the density at x > 0."""
         ratio = ln(x / self.scale)
         return ln(self.k / self.scale) + (self.k - 1) * ratio - exp(min(self.k * ratio, CEILING))
 
 
 class Mixture(NamedTuple):
-    """`w high + (1 - w) low`, where `high` is the component of the larger mean."""
+    """`w high + (1 - w) low`, where `high` is the component with the larger mean."""
 
     w: float
     high: Weibull
     low: Weibull
 
     def prefers_low(self, x: float) -> bool:
-        """Return whether x more likely comes from the low component: `w high(x) < (1 - w) low(x)`."""
+        """Return true if x more likely comes from the low component: `w high(x) < (1 - w) low(x)`."""
         return ln(self.w) + self.high.log_density(x) < ln(1 - self.w) + self.low.log_density(x)
 
 
 def ordered(w: float, first: Weibull, second: Weibull) -> Mixture:
-    """Return the mixture with the component of the larger mean first; of equals, as given."""
+    """Return the mixture with the larger-mean component first; ties keep the given order."""
     return Mixture(w, first, second) if first.mean >= second.mean else Mixture(1 - w, second, first)
 
 
 def fit(values: Sequence[float]) -> Mixture | None:
-    """Fit by maximum likelihood, or None where that does not converge.
+    """Fit by maximum likelihood; return None if that does not converge.
 
-    Bounded L-BFGS-B from w = .5, (k, scale) = (1, 1) and (1.5, 2), with w in [.2, .8] and the others at least .01, as
-    the authors do. Equal values in any order give the same bits on every machine.
+    Bounded L-BFGS-B from w = .5, (k, scale) = (1, 1) and (1.5, 2), with w in [.2, .8] and the other parameters at least
+    .01, as in the authors' program. The same values in any order give the same bits on every machine.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def fit(values: Sequence[float]) -> Mixture | None:
 def _negative_log_likelihood(
     counted: Sequence[tuple[float, int]], parameters: Sequence[float]
 ) -> tuple[float, list[float]]:
-    """Return the value and its gradient, of log-values and how often each occurs."""
+    """Return the value and its gradient, from pairs of log-value and count."""
     w, *shapes = parameters
     parts = [
         (share, k, ln(scale), ln(share * k / scale)) for share, k, scale in ((w, *shapes[:2]), (1 - w, *shapes[2:]))

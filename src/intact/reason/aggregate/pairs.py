@@ -1,4 +1,4 @@
-"""Ranking by pairs: points for each comparison won."""
+"""Ranking by pairwise comparison: points for each comparison won."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from intact._base.errors import ParameterError
 
 
 class Duel(NamedTuple):
-    """A comparison of two candidates, by their places.
+    """A comparison of two candidates, identified by index.
 
     Attributes
     ----------
     winner : int or None
-        One of the two; None is a draw.
+        One of the two; None for a draw.
     """
 
     first: int
@@ -29,25 +29,28 @@ def points(count: int, duels: Iterable[Duel]) -> list[Fraction]:
     Raises
     ------
     ParameterError
-        If a candidate is none of `count`, is compared with itself, or the winner took no part.
+        If a candidate is not below `count`, is compared with itself, or the winner took no part.
     """
     result = [Fraction(0)] * count
     for first, second, winner in duels:
         pair = (first, second)
         if first == second or not all(0 <= one < count for one in pair) or winner not in (*pair, None):
-            raise ParameterError(f"a duel of two among {count} candidates is won by one of them, got {pair}, {winner}")
+            raise ParameterError(
+                f"a duel of two among {count} candidates must be won by one of them, got {pair}, {winner}"
+            )
         for one in pair:
             result[one] += Fraction(1, 2) if winner is None else Fraction(int(one == winner))
     return result
 
 
 def consistent(first: int, second: int, forward: int | None, backward: int | None) -> Duel:
-    """Return the duel of a pair that was compared in both orders: won only if both comparisons name the same one.
+    """Return the duel of a pair compared in both orders: a candidate wins only if it is chosen in both.
 
     Parameters
     ----------
     forward, backward : int or None
-        The place that won, 0 or 1, with `first` at place 0, and with `second` at place 0; None: neither.
+        The winning position, 0 or 1, with `first` at position 0, and with `second` at position 0; None if there was no
+        choice.
     """
     named = None if forward is None else (first, second)[forward]
     again = None if backward is None else (second, first)[backward]

@@ -1,4 +1,4 @@
-"""RPC: prune improbable samples, then add up the probabilities of distinct texts with one answer (arXiv 2510.15444)."""
+"""RPC: prune improbable samples, then sum the probabilities of distinct texts per answer (arXiv 2510.15444)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from intact.reason.aggregate.mixture import Mixture, fit
 from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 NEGLIGIBLE: Final = Fraction(1, 1 << 60)
-"""The expected number of times a text is drawn below which its second draw is left out of account."""
+"""Expected number of draws of a text below which a second draw is neglected."""
 
 
 class Pruned(NamedTuple):
-    """The samples that reasoning pruning kept.
+    """The samples kept by reasoning pruning.
 
     Attributes
     ----------
     kept : tuple of bool
-        For each sample.
+        One flag per sample.
     mixture : Mixture or None
-        The fit; None where there was none and samples below the mean were pruned.
+        The fit; None if there was none, and samples below the mean were pruned.
     """
 
     kept: tuple[bool, ...]
@@ -33,11 +33,11 @@ class Pruned(NamedTuple):
 
 
 def probabilities(log_probabilities: Sequence[float], lengths: Sequence[int] | None) -> list[float]:
-    """Return the probability of each text by its tokens' mean, or relative to the largest.
+    """Return the probability of each text: a per-token mean, or relative to the largest.
 
-    With lengths, `exp(log p(t | x) / length)`, the inverse perplexity: what the authors' program uses. Without,
-    `p(t | x)` over the largest of them: what the paper writes, saved from underflow. The common factor changes neither
-    the vote nor pruning at the mean; the mixture is that of the scaled values.
+    With lengths, `exp(log p(t | x) / length)`, the inverse perplexity, as in the authors' program. Without, `p(t | x)`
+    over the largest of them, as in the paper but safe from underflow. The common factor changes neither the vote nor
+    pruning at the mean; the mixture is fitted to the scaled values.
 
     Raises
     ------
@@ -59,11 +59,11 @@ def _check_log_probabilities(log_probabilities: Sequence[float]) -> None:
 
 
 def prune(probabilities: Sequence[float], fitter: Callable[[Sequence[float]], Mixture | None] = fit) -> Pruned:
-    """Reasoning pruning: drop sample i where the mixture prefers its low component and p_i is below the mean.
+    """Reasoning pruning: drop sample i if the mixture prefers its low component and p_i is below the mean.
 
     With P1(p) = w W1(p) / (w W1(p) + (1 - w) W2(p)), the larger mean first, i is pruned iff P1(p_i) < P2(p_i) and p_i <
-    mean(p). Where the fit does not converge, or a probability is 0, the second condition alone decides. The largest
-    probability is never below the mean, so something is always kept.
+    mean(p). If the fit does not converge, or a probability is 0, only the second condition counts. The largest
+    probability is never below the mean, so at least one sample is kept.
     """
     exact = [weight(p, "a probability") for p in probabilities]
     if not exact:
@@ -80,7 +80,7 @@ def prune(probabilities: Sequence[float], fitter: Callable[[Sequence[float]], Mi
 def distinct_weights(
     completions: Sequence[Hashable], probabilities: Sequence[float], kept: Sequence[bool] | None = None
 ) -> list[Fraction]:
-    """Return the probability of each sample's text where it is drawn first; copies and pruned samples weigh nothing.
+    """Return the probability of each text at its first kept sample; duplicates and pruned samples weigh 0.
 
     Raises
     ------
@@ -108,10 +108,10 @@ def perplexity_consistency(
     probabilities: Sequence[float],
     kept: Sequence[bool] | None = None,
 ) -> Tally[A]:
-    """The answer whose distinct texts are the most probable together: `argmax_a sum_{distinct t with answer a} p_t`.
+    """Return the answer with the most probable distinct texts: `argmax_a sum_{distinct t with answer a} p_t`.
 
-    A text that was drawn several times counts once; pruned samples count nothing. Sums are exact; ties go to the answer
-    seen first.
+    A text drawn several times counts once; pruned samples do not count. Sums are exact; ties go to the answer seen
+    first.
 
     Raises
     ------
@@ -123,11 +123,11 @@ def perplexity_consistency(
 
 
 def inclusion_weights(completions: Sequence[Hashable], log_probabilities: Sequence[float]) -> list[Fraction]:
-    """Return the Horvitz-Thompson weight of each sample's text where it is drawn first, and 0 of its copies.
+    """Return the Horvitz-Thompson weight of each text at its first sample, and 0 for duplicates.
 
-    A text of probability p is among n samples with the chance `1 - (1 - p)^n`; where it is, it weighs p over that. The
-    weights of the texts with one answer so sum up to the answer's probability in expectation, whatever n, where those
-    of perplexity consistency fall short of it. A text of tiny probability weighs 1 / n: then this is the vote.
+    A text of probability p is among n samples with the chance `1 - (1 - p)^n`; if it is, it weighs p over that. The
+    weights of the texts with one answer thus sum to the answer's probability in expectation, for any n, whereas those
+    of perplexity consistency fall short of it. A text of tiny probability weighs 1 / n, as in the majority vote.
 
     Parameters
     ----------
@@ -152,19 +152,20 @@ def inclusion_weights(completions: Sequence[Hashable], log_probabilities: Sequen
 
 
 def inclusion_weight(p: Fraction, n: int) -> Fraction:
-    """Return `p / (1 - (1 - p)^n)`, exactly; 1 / n, its limit, where n p is negligible."""
+    """Return `p / (1 - (1 - p)^n)`, exactly; 1 / n, its limit, if n p is negligible."""
     return Fraction(1, n) if n * p < NEGLIGIBLE else p / (1 - (1 - p) ** n)
 
 
 class Errors(NamedTuple):
-    """Expected squared errors of estimates of the right answer's probability, where the truth is that it is right.
+    """Expected squared errors of estimates of the right answer's probability, where the true value is 1.
 
     Attributes
     ----------
     model : Fraction
-        `(P - 1)^2`: that of the model's own probability P, which no number of samples mends.
+        `(P - 1)^2`: the error of the model's own probability P, which more samples cannot reduce.
     vote, consistency, inclusion : Fraction
-        Those of the share of votes, of perplexity consistency, and of its Horvitz-Thompson form, the model's included.
+        Errors of the share of votes, of perplexity consistency, and of its Horvitz-Thompson form, each including the
+        model's error.
     """
 
     model: Fraction
@@ -176,18 +177,18 @@ class Errors(NamedTuple):
 def expected_errors(right: Sequence[Number], n: int) -> Errors:
     """Return the exact errors of n samples, from the probabilities of the distinct texts that give the right answer.
 
-    A pair of texts is among the samples with the chance `1 - (1 - p)^n - (1 - q)^n + (1 - p - q)^n`.
+    Both texts of a pair are among the samples with the chance `1 - (1 - p)^n - (1 - q)^n + (1 - p - q)^n`.
 
     Raises
     ------
     ParameterError
-        If a probability does not lie in (0, 1], they sum up to more than 1, or n is below 1.
+        If a probability lies outside (0, 1], they sum to more than 1, or n is below 1.
     """
     chances = [rational(p, "a probability") for p in right]
     mass = sum(chances, Fraction(0))
     if n < 1 or mass > 1 or not all(0 < p <= 1 for p in chances):
         raise ParameterError(
-            f"n must be at least 1 and probabilities in (0, 1] of sum at most 1, got {n} and {right!r}"
+            f"n must be at least 1, and probabilities lie in (0, 1] and sum to at most 1, got {n} and {right!r}"
         )
     seen = [1 - (1 - p) ** n for p in chances]
 
@@ -205,9 +206,9 @@ def expected_errors(right: Sequence[Number], n: int) -> Errors:
 
 
 def seen_errors(completions: Sequence[Hashable], log_probabilities: Sequence[float], right: Sequence[bool]) -> Errors:
-    """Return the errors of one set of n samples: unbiased estimates of `expected_errors`, where the truth is 1.
+    """Return the errors of one set of n samples: unbiased estimates of `expected_errors`, where the true value is 1.
 
-    Errors of the three estimates are their squared distances from 1. The model's error `(P - 1)^2` is estimated by
+    The errors of the three estimates are their squared distances from 1. The model's error `(P - 1)^2` is estimated by
     `(c / n - 1)^2 - c (n - c) / (n^2 (n - 1))` from c right samples of n; it may be negative.
 
     Parameters
@@ -217,17 +218,17 @@ def seen_errors(completions: Sequence[Hashable], log_probabilities: Sequence[flo
     log_probabilities : sequence of float
         The natural logarithm of each whole text's probability.
     right : sequence of bool
-        If true, a sample's answer is right.
+        If true, the sample's answer is right.
 
     Raises
     ------
     ParameterError
-        If there are fewer than two samples; as for `inclusion_weights` and `distinct_weights`.
+        If there are fewer than two samples; also as for `inclusion_weights` and `distinct_weights`.
     """
     check_lengths(completions=completions, log_probabilities=log_probabilities, right=right)
     n, c = len(completions), sum(map(bool, right))
     if n < 2:
-        raise ParameterError(f"the model's error is estimated from two samples or more, got {n}")
+        raise ParameterError(f"estimating the model's error needs at least two samples, got {n}")
     _check_log_probabilities(log_probabilities)
     own = distinct_weights(completions, [exp(value) for value in log_probabilities], right)
     included = inclusion_weights(completions, log_probabilities)

@@ -1,4 +1,4 @@
-"""Rules that say when enough samples have been drawn, on the counts of answers, in exact arithmetic."""
+"""Stopping rules for sampling, based on the counts of answers, in exact arithmetic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from intact.reason.aggregate.votes import A, vote
 
 
 def leaders(answers: Sequence[A | None]) -> tuple[int, int]:
-    """Return counts of the most frequent answer and of the next."""
+    """Return the counts of the most frequent answer and the second most frequent."""
     counts = sorted((int(count) for count in vote(answers).weights.values()), reverse=True)
     first, second = [*counts, 0, 0][:2]
     return first, second
@@ -21,28 +21,28 @@ def leaders(answers: Sequence[A | None]) -> tuple[int, int]:
 def lead_probability(first: int, second: int) -> Fraction:
     """Return the chance that the first of two answers is the more probable one, `1 - I_(1/2)(first + 1, second + 1)`.
 
-    The posterior of the first one's share under a uniform prior is Beta(first + 1, second + 1). Counts being integers,
-    the incomplete beta function is a binomial sum, `sum_{j <= first} C(n, j) / 2^n` with n = first + second + 1, and so
-    exact.
+    The posterior of the first answer's share under a uniform prior is Beta(first + 1, second + 1). Since counts are
+    integers, the incomplete beta function is a binomial sum, `sum_{j <= first} C(n, j) / 2^n` with n = first + second +
+    1, and therefore exact.
     """
     n = first + second + 1
     return Fraction(sum(comb(n, j) for j in range(first + 1)), 1 << n)
 
 
 def confident(answers: Sequence[A | None], threshold: Number = 0.95) -> bool:
-    """Return whether the leader leads with this probability (Aggarwal et al. 2023, arXiv 2305.11860).
+    """Return true if the leader leads with at least this probability (Aggarwal et al. 2023, arXiv 2305.11860).
 
-    Counts are those of the two most frequent answers; samples without an answer do not count.
+    Only the counts of the two most frequent answers are used; samples without an answer do not count.
     """
     return lead_probability(*leaders(answers)) >= written(threshold, "a threshold")
 
 
 def survival_probability(first: int, second: int, left: int) -> Fraction:
-    """The chance that the first answer still leads, alone, after `left` more samples that go to it or to the second.
+    """Return the chance that the first answer still leads, without a tie, after `left` more samples of these two.
 
-    Each goes to the first with a chance that has the posterior Beta(first + 1, second + 1), so the number that do is
-    beta-binomial: `P(j) = C(first + j, j) C(second + left - j, left - j) / C(first + second + left + 1, left)`. It is
-    exact. With left = 0 it says who leads.
+    Each further sample goes to the first answer with a chance whose posterior is Beta(first + 1, second + 1), so their
+    number is beta-binomial: `P(j) = C(first + j, j) C(second + left - j, left - j) / C(first + second + left + 1,
+    left)`, computed exactly. With left = 0 it is 1 if the first answer leads, else 0.
     """
     ways = comb(first + second + left + 1, left)
     wins = sum(
@@ -52,16 +52,15 @@ def survival_probability(first: int, second: int, left: int) -> Fraction:
 
 
 def decided(answers: Sequence[A | None], left: int) -> bool:
-    """Return whether no answer can reach the majority's count with `left` more samples."""
+    """Return true if no answer can reach the majority's count with `left` more samples."""
     first, second = leaders(answers)
     return first - second > left
 
 
 def unanimous(answers: Sequence[A | None], window: int) -> bool:
-    """Return whether a window's answers are all equal (early stopping: Li et al. 2024, arXiv 2401.10480).
+    """Return true if the answers of the last window are all equal (early stopping: Li et al. 2024, arXiv 2401.10480).
 
-    Samples come in windows, one after another; a window that is not full or has a sample without an answer does not
-    stop.
+    Samples come in consecutive windows; a window that is not full, or has a sample without an answer, does not stop.
 
     Raises
     ------
@@ -69,6 +68,6 @@ def unanimous(answers: Sequence[A | None], window: int) -> bool:
         If the window is below 1.
     """
     if window < 1:
-        raise ParameterError(f"a window has at least one sample, got {window}")
+        raise ParameterError(f"a window must have at least one sample, got {window}")
     last = answers[len(answers) - window :] if answers and len(answers) % window == 0 else []
     return len(last) == window and last[0] is not None and len(set(last)) == 1

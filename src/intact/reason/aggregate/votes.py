@@ -1,4 +1,4 @@
-"""Votes, and the answers that come of them."""
+"""Votes and the answers they elect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from intact.reason.aggregate.best import best_of_n
 from intact.reason.problem import Answer, Problem, State
 
 A = TypeVar("A", bound=Hashable)
-"""The type of answers: whatever can be counted."""
+"""The type of answers: any hashable value."""
 
 
 class Tally(NamedTuple, Generic[A]):
@@ -21,7 +21,7 @@ class Tally(NamedTuple, Generic[A]):
     Attributes
     ----------
     answer : hashable or None
-        The answer of the largest weight, of equals the one seen first; None if nobody voted or all weights are 0.
+        The answer with the largest weight, ties to the one seen first; None if there are no votes or all weights are 0.
     weights : mapping
         The exact weight of each answer, in the order in which answers were seen.
     """
@@ -31,7 +31,7 @@ class Tally(NamedTuple, Generic[A]):
 
     @property
     def share(self) -> Fraction:
-        """The winner's share of the weight of those who voted, 0 if there is none."""
+        """The winner's share of the total weight; 0 if there is no winner."""
         return self.weights[self.answer] / sum(self.weights.values()) if self.answer is not None else Fraction(0)
 
 
@@ -39,14 +39,14 @@ def vote(answers: Sequence[A | None], weights: Sequence[Number] | None = None) -
     """Return the answer with the most weight, `argmax_a sum_{i: a_i = a} w_i`.
 
     Without weights it is the majority vote of self-consistency (Wang et al. 2022, arXiv 2203.11171). Sums are exact, so
-    their order does not matter; ties go to the answer seen first, that is to the least sample.
+    their order does not matter; ties go to the answer seen first, at the lowest index.
 
     Parameters
     ----------
     answers : sequence of hashable or None, length N
         None does not vote.
     weights : sequence of numbers at least 0, length N
-        1 each if left out.
+        By default 1 each.
 
     Raises
     ------
@@ -65,21 +65,21 @@ def vote(answers: Sequence[A | None], weights: Sequence[Number] | None = None) -
 
 
 def check_lengths(**lists: Sequence[object]) -> None:
-    """Raise ParameterError unless all have one length."""
+    """Raise ParameterError unless all sequences have the same length."""
     if len({len(values) for values in lists.values()}) > 1:
         sizes = ", ".join(f"{len(values)} {name}" for name, values in lists.items())
-        raise ParameterError(f"each sample must have one of each, got {sizes}")
+        raise ParameterError(f"there must be one of each per sample, got {sizes}")
 
 
 CUT = ("cancelled", "budget", "error")
-"""Why a text ended that somebody else has ended: what it would have answered nobody knows."""
+"""Stop reasons of texts that were ended from outside, so that their answer is unknown."""
 
 
 def elect(problem: Problem, states: Sequence[State], weights: Sequence[Number] | None = None, **details: Any) -> Answer:
     """Elect the answer with the most weight (1 each by default); ties go to the answer seen first.
 
-    Texts without an answer do not vote. Where all that have one weigh 0, the weights tell nothing, and each has one
-    vote. The chosen text is the first of the largest weight that gives the answer.
+    Texts without an answer do not vote. If all texts with an answer weigh 0, each of them has one vote. The chosen text
+    is the first with the largest weight among those that give the answer.
     """
     answers = problem.answers(states)
     if weights is not None:
@@ -98,16 +98,16 @@ def elected(
     weights: Sequence[Number] | None = None,
     **details: Any,
 ) -> Answer:
-    """Return the `Answer` of a vote with other weights; these only say which text is chosen."""
+    """Return the `Answer` of a vote held with other weights; these weights only select the chosen text."""
     return _answer(tally, answers, states, weights, share=counted_share(answers, states), details=details)
 
 
 def counted_share(
     answers: Sequence[str | None], states: Sequence[State], weights: Sequence[Number] | None = None
 ) -> Fraction:
-    """Return the share of texts that give an answer, by weight (1 each by default), of all but those that were cut.
+    """Return the share of texts that give an answer, by weight (1 each by default), excluding texts that were cut.
 
-    A text that has run out of tokens counts; one without an answer that a budget, an error or a lost race ended does
+    A text that ran out of tokens counts; one without an answer that was ended by a budget, an error or a lost race does
     not.
     """
     voting = silent = Fraction(0)
@@ -143,7 +143,7 @@ def take(problem: Problem, state: State, **details: Any) -> Answer:
 
 
 def pick(problem: Problem, states: Sequence[State], rewards: Sequence[float], **details: Any) -> Answer:
-    """Return the answer of the text with the largest reward, of equals the first; texts without an answer come last."""
+    """Return the answer of the text with the largest reward, ties to the first; texts without an answer come last."""
     answers = problem.answers(states)
     silent = all(answer is None for answer in answers)
     winner = best_of_n([r if silent or a is not None else None for r, a in zip(rewards, answers, strict=True)])

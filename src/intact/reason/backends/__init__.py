@@ -1,1 +1,1 @@
-"""Back ends, which write texts: our engine, and others behind the same protocol."""
+"""Back ends that write texts: the native engine, and others behind the same protocol."""

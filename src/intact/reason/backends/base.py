@@ -1,4 +1,4 @@
-"""The protocol of back ends: texts to extend go in, what was written comes out."""
+"""The protocol of back ends: they take texts to extend, and return what was written."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from intact.engine.shared_cache.request import SharedRequest, SharedText
 
 Cut = Literal["cancelled", "length"]
-"""Why a text has no more tokens: a lost race, or a limit."""
+"""Reasons for cutting a text: a lost race, or a limit."""
 
 
 class Written(NamedTuple):
-    """The text that a model wrote, and why it ended; the fields are those of `Piece` and `State`."""
+    """The text that a model wrote, and its stop reason; the fields are those of `Piece` and `State`."""
 
     text: str
     tokens: tuple[int, ...]
@@ -34,12 +34,12 @@ class Written(NamedTuple):
 
 
 class Heat:
-    """A race, counted in tokens. The back end moves all runners by one token before any moves by another.
+    """A race, counted in tokens. The back end moves all runners by one token before it moves any by another.
 
     Attributes
     ----------
     limit : int or None
-        The last winner's count of tokens, once it is known: nobody may have more.
+        The last winner's token count, once it is known; no runner may have more.
     """
 
     def __init__(self, runners: int, winners: int) -> None:
@@ -50,12 +50,12 @@ class Heat:
         self._arrivals: list[tuple[int, int]] = []
 
     def advance(self, runner: int) -> bool:
-        """Note a token; whether it has to be the last."""
+        """Record a token; return true if it must be the last."""
         self.counts[runner] += 1
         return self.over(runner)
 
     def leave(self, runner: int, complete: bool) -> None:
-        """Note that a runner has ended: `complete`, if by its own end. The first word about it counts."""
+        """Record that a runner has ended; `complete` if it ended by itself. Only the first report counts."""
         if complete and runner in self.live:
             insort(self._arrivals, (self.counts[runner], runner))
             if len(self._arrivals) >= self._winners:
@@ -63,21 +63,21 @@ class Heat:
         self.live.discard(runner)
 
     def over(self, runner: int) -> bool:
-        """Return whether a runner has as many tokens as it may have."""
+        """Return true if a runner has reached its maximum number of tokens."""
         return self.limit is not None and self.counts[runner] >= self.limit
 
     def may_move(self, runner: int) -> bool:
-        """Return whether a runner may have one more token now: its race is not over, and no other has fewer."""
+        """Return true if a runner may have one more token now: its race is not over, and no runner has fewer."""
         return not self.over(runner) and self.counts[runner] <= self.slowest
 
     @property
     def winners(self) -> set[int]:
-        """Those who have won, as far as it is known."""
+        """The winners known so far."""
         return {runner for _, runner in self._arrivals[: self._winners]}
 
     @property
     def slowest(self) -> int:
-        """The least count of those who run."""
+        """The smallest token count of the active runners."""
         return min([self.counts[runner] for runner in self.live], default=0)
 
 
@@ -88,19 +88,19 @@ class Generation:
     Attributes
     ----------
     parameters : SamplingParameters
-        All of them, with the seed.
+        All sampling parameters, including the seed.
     branch : tuple
-        With the seed the key of all draws.
+        Together with the seed, the key of all draws.
     heat, runner
-        The race that it takes part in, and its number there.
+        The race in which it takes part, and its number there.
     hidden : bool
-        Whether the last hidden state is asked for.
+        If true, the last hidden state is requested.
     spread : bool
-        If true, the spread of the distribution is asked for with each token.
+        If true, the spread of the distribution is requested at each position.
     known : tuple of int
-        What is expected to be written: it changes nothing but the time, where the back end makes use of it.
+        The expected tokens; a back end may use them to save time, but they never change the result.
     written : Written or None
-        What came of it, once it has ended.
+        The result, once it has ended.
     """
 
     state: State
@@ -116,40 +116,40 @@ class Generation:
 
 @runtime_checkable
 class Cutting(Protocol):
-    """A back end that can tell what a text would be had it been cut: known ones decide races, and serve lower caps."""
+    """A back end that can cut a known text as if it had been stopped early, to decide races and serve lower caps."""
 
     def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
-        """Return the first so many tokens of what was written after a state."""
+        """Return the first `tokens` tokens of the text written after a state."""
         ...
 
 
 @runtime_checkable
 class Sharing(Protocol):
-    """A back end whose model can write a text as several workers, into a cache that they share."""
+    """A back end whose model can write a text as several workers that share a cache."""
 
     def tokens_of(self, state: State) -> list[int]:
-        """Return the tokens of a prompt and all that follows."""
+        """Return the tokens of a prompt and its continuation."""
         ...
 
     def write_together(self, request: SharedRequest, stop: Event) -> SharedText:
-        """Write a text and wait for its end, which `stop` brings about early. Called in a thread.
+        """Write a text and wait for its end; `stop` ends it early. Called in a thread.
 
         Raises
         ------
         IntactError
-            If this model cannot.
+            If this model does not support it.
         """
         ...
 
 
 @runtime_checkable
 class Spreading(Protocol):
-    """A back end that may know the whole distribution behind each token.
+    """A back end that may know the whole distribution at each position.
 
     Attributes
     ----------
     spreads : bool
-        If true, it reports spreads where they are asked for (`Generation.spread`).
+        If true, it reports spreads if requested (`Generation.spread`).
     """
 
     spreads: bool
@@ -157,21 +157,21 @@ class Spreading(Protocol):
 
 @runtime_checkable
 class Spelling(Protocol):
-    """A back end that can tell how long a text was behind each of its tokens."""
+    """A back end that can report the length of a text after each of its tokens."""
 
     def lengths(self, state: State, tokens: Sequence[int]) -> list[int]:
-        """Return the length of the new text after each token that goes on from a state, as far as it is complete."""
+        """Return the length of the new text after each token that continues a state, counting complete characters."""
         ...
 
 
 @runtime_checkable
 class Rendering(Protocol):
-    """A back end that applies a chat template of its own to conversations.
+    """A back end that applies its own chat template to conversations.
 
     Attributes
     ----------
     now : datetime
-        The time given to a chat template that needs it.
+        The time passed to a chat template that needs it.
     """
 
     now: datetime
@@ -182,34 +182,34 @@ class Rendering(Protocol):
         ...
 
     def render(self, prompt: Prompt) -> str:
-        """Return the text that the model is given for a prompt: of a conversation what the chat template writes.
+        """Return the text given to the model for a prompt: for a conversation, the output of the chat template.
 
         Raises
         ------
         ParameterError
-            If a conversation is asked of a model without a chat template, or the template refuses it.
+            If the prompt is a conversation and the model has no chat template, or the template rejects it.
         """
         ...
 
     def spells_control_tokens(self, prompt: Prompt) -> bool:
-        """Return whether contents of a conversation spell control tokens, which are text there."""
+        """Return true if contents of a conversation spell control tokens, which are treated as text."""
         ...
 
     def prompt_digest(self, prompt: Prompt) -> str:
-        """Return the digest of a prompt's tokens where its messages alone do not tell them; else nothing.
+        """Return the digest of a prompt's tokens if its messages do not determine them; otherwise an empty string.
 
-        That is where the chat template asks for the date or is given more than messages, and where contents spell
-        control tokens, which earlier versions read as tokens.
+        That is the case if the chat template uses the date or further variables, and if contents spell control tokens,
+        which earlier versions read as tokens.
         """
         ...
 
 
 @runtime_checkable
 class ThinkingBackend(Protocol):
-    """A back end that knows by which marks its model sets thoughts apart."""
+    """A back end that knows the marks with which its model delimits thinking."""
 
     def thinking_mark(self, prompt: Prompt) -> str:
-        """Return the mark that a prompt begins a text's thoughts with (`intact.text.thinking.prompt_mark`)."""
+        """Return the mark with which a prompt opens a text's thinking (`intact.text.thinking.prompt_mark`)."""
         ...
 
 
@@ -219,46 +219,46 @@ class Backend(Protocol):
     Attributes
     ----------
     context : int
-        The most tokens of a prompt and all that follows.
+        Maximum number of tokens of a prompt and its continuation.
     """
 
     context: int
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """The promises that it cannot keep; empty where a result is a function of its request."""
+        """Guarantees that it cannot give; empty if a result is a function of its request."""
         ...
 
     @property
     def identity(self) -> str:
-        """Whatever its results depend on besides the request: digest of the model, version of the arithmetic."""
+        """Everything its results depend on besides the request: digest of the model, version of the arithmetic."""
         ...
 
     @property
     def vocabulary(self) -> str:
-        """The name of the vocabulary; models that share one may go on from each other's tokens."""
+        """The name of the vocabulary; models that share one can continue each other's tokens."""
         ...
 
     def count(self, part: Prompt | Piece) -> int:
-        """Return the tokens of a prompt or of a piece of text."""
+        """Return the number of tokens of a prompt or a piece of text."""
         ...
 
     def operations(self, start: int, count: int) -> int:
-        """The integer multiply-adds that `count` positions from `start` take."""
+        """Return the number of integer multiply-adds for `count` positions from `start`."""
         ...
 
     def start(self, generations: Sequence[Generation]) -> None:
-        """Begin; `max_tokens` never exceeds what the context leaves."""
+        """Begin generations; `max_tokens` never exceeds the room in the context."""
         ...
 
     def step(self) -> list[Generation]:
-        """Work for a moment; what has ended since the last time, with `written` filled in."""
+        """Work for a moment; return the generations that have ended since the last call, with `written` set."""
         ...
 
     def cancel(self, generations: Sequence[Generation]) -> None:
-        """End generations at once, with what they have written until now; they come back from the next `step`."""
+        """End generations at once with what they have written so far; the next `step` returns them."""
         ...
 
 
 class SharingBackend(Backend, Sharing, Protocol):
-    """A back end that is both."""
+    """A back end that supports shared caches."""

@@ -1,4 +1,4 @@
-"""Our engine as a back end: its samples share pages, continuations find theirs again."""
+"""The native engine as a back end: samples share pages, and continuations find theirs again."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ from intact.text.thinking import PROMPT_TAIL, prompt_mark
 
 
 class TokenizerBackend:
-    """The part of a back end that its tokenizer does, which is one of ours, and the queue of what it is to write.
+    """The part of a back end that depends only on our tokenizer, with the queue of texts to write.
 
     Parameters
     ----------
     context : int
-        The most tokens of a text with its prompt.
+        Maximum number of tokens of a text with its prompt.
     now : datetime
-        The time given to a chat template that needs it.
+        The time passed to a chat template that needs it.
     thinking : ThinkingMode, optional
-        Whether the model thinks before it answers, and for how long; by default as its chat template has it.
+        The thinking mode; by default as set by the chat template.
 
     Raises
     ------
     ParameterError
-        If the model cannot think like that.
+        If the model does not support this thinking mode.
     """
 
     _live: Mapping[Generation, object]
-    """What is being written."""
+    """Generations in progress."""
 
     def __init__(self, tokenizer: Tokenizer, context: int, now: datetime, thinking: ThinkingMode | None = None) -> None:
         self.tokenizer, self.context, self.now, self.thinking = tokenizer, context, now, thinking
@@ -73,7 +73,7 @@ class TokenizerBackend:
 
     @cached_property
     def vocabulary(self) -> str:
-        """Digest of the tokens' texts."""
+        """Digest of the texts of all tokens."""
         digest = hashlib.sha256()
         for token in range(self.tokenizer.size):
             text = self.tokenizer.token_bytes(token)
@@ -85,7 +85,7 @@ class TokenizerBackend:
         return self.tokenizer.token_bytes(token) if token < self.tokenizer.size else b""
 
     def count(self, part: Prompt | Piece) -> int:
-        """Return the tokens of a prompt or a piece."""
+        """Return the number of tokens of a prompt or a piece."""
         return len(self._tokens(part))
 
     @property
@@ -95,61 +95,61 @@ class TokenizerBackend:
         return template is not None and template.uses_time
 
     def render(self, prompt: Prompt) -> str:
-        """Return the text that is tokenised for a prompt; errors as of `Tokenizer.render_chat`."""
+        """Return the text that is tokenised for a prompt; raises as `Tokenizer.render_chat` does."""
         if isinstance(prompt, str):
             return prompt
         return self.tokenizer.render_chat(_messages(prompt), now=self.now, **self._variables)
 
     @property
     def thought_cap(self) -> ThoughtCap | None:
-        """The cap on the thoughts of each text."""
+        """The cap on the thinking of each text."""
         return None if self.thinking is None else self.thinking.cap(self.tokenizer)
 
     def spells_control_tokens(self, prompt: Prompt) -> bool:
-        """Return whether contents of a conversation spell control tokens, which are text there."""
+        """Return true if contents of a conversation spell control tokens, which are treated as text."""
         return not isinstance(prompt, str) and self.tokenizer.spells_control_tokens(_messages(prompt), {})
 
     def prompt_digest(self, prompt: Prompt) -> str:
-        """Return the digest of a prompt's tokens where its messages alone do not tell them; else nothing."""
+        """Return the digest of a prompt's tokens if its messages do not determine them; otherwise an empty string."""
         if isinstance(prompt, str):
             return ""
-        if prompt not in self._digests:  # all samples of a prompt ask for it
+        if prompt not in self._digests:  # shared by all samples of a prompt
             is_needed = self.needs_time or self._variables or self.spells_control_tokens(prompt)
             digest = hashlib.sha256(repr(self._tokens(prompt)).encode()).hexdigest() if is_needed else ""
             self._digests[prompt] = digest
         return self._digests[prompt]
 
     def thinking_mark(self, prompt: Prompt) -> str:
-        """Return the mark that a prompt begins a text's thoughts with (`intact.text.thinking.prompt_mark`)."""
+        """Return the mark with which a prompt opens a text's thinking (`intact.text.thinking.prompt_mark`)."""
         if prompt not in self._marks:
             end = self.tokenizer.decode(list(self._tokens(prompt)[-PROMPT_TAIL:]), skip_special=False)
             self._marks[prompt] = prompt_mark(self.tokenizer.template_source, end)
         return self._marks[prompt]
 
     def tokens_of(self, state: State) -> list[int]:
-        """Return the tokens of a prompt and all that follows."""
+        """Return the tokens of a prompt and its continuation."""
         return list(chain.from_iterable(map(self._tokens, (state.prompt, *state.pieces))))
 
     def likeliest(self, places: Sequence[Sequence[tuple[int, int]]]) -> tuple[Top, ...]:
-        """Return the likeliest tokens at each place by their texts."""
+        """Return the likeliest tokens at each position as texts."""
         words = self._words
         for token in {token for place in places for token, _ in place} - words.keys():
             words[token] = self.token_bytes(token).decode("utf-8", "replace")
         return tuple([tuple([(words[token], value) for token, value in place]) for place in places])
 
     def to_written(self, state: State, tokens: tuple[int, ...], logprobs: tuple[int, ...], finish: Finish) -> Written:
-        """Return the text of tokens that go on from a state, and why it ended."""
+        """Return the text of tokens that continue a state, with its stop reason."""
         ended = finish == "stop" and tokens and tokens[-1] in self.tokenizer.eos_ids
         why: Why = "end" if ended else finish
         return Written(self._text(state, tokens, why), tokens, logprobs, (), why=why)
 
     def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
-        """Return the first so many tokens of what was written after a state."""
+        """Return the first `tokens` tokens of the text written after a state."""
         shorter = self.to_written(state, written.tokens[:tokens], written.logprobs[:tokens], why)
         return shorter._replace(top=written.top[:tokens], spread=written.spread[:tokens])
 
     def lengths(self, state: State, tokens: Sequence[int]) -> list[int]:
-        """Return the length of the new text after each token that goes on from a state, as far as it is complete."""
+        """Return the length of the new text after each token that continues a state, counting complete characters."""
         return list(accumulate(map(len, self._parts(self._stream(state), tokens))))
 
     def start(self, generations: Sequence[Generation]) -> None:
@@ -157,7 +157,7 @@ class TokenizerBackend:
         self._waiting += generations
 
     def cancel(self, generations: Sequence[Generation]) -> None:
-        """End texts as they are."""
+        """End texts as they are now."""
         for generation in generations:
             if generation in self._live:
                 self._stop(generation)
@@ -166,7 +166,7 @@ class TokenizerBackend:
                 self._end(generation, Written("", (), (), (), why="cancelled"))
 
     def _stop(self, generation: Generation) -> None:
-        """End a text that is being written."""
+        """End a text in progress."""
         raise NotImplementedError
 
     def _end(self, generation: Generation, written: Written) -> None:
@@ -176,7 +176,7 @@ class TokenizerBackend:
             generation.heat.leave(generation.runner, written.why in ("end", "stop"))
 
     def _written(self, job: Job, sample: int, state: State) -> Written:
-        """Return what a sample wrote that goes on from a state."""
+        """Return what a sample wrote after a state."""
         writer = job.writer(sample)
         error = "" if writer.error is None else f"{type(writer.error).__name__}: {writer.error}"
         written = self.to_written(state, tuple(writer.tokens), tuple(writer.logprobs), writer.finish or "cancelled")
@@ -188,7 +188,7 @@ class TokenizerBackend:
         Raises
         ------
         ParameterError
-            If a conversation is asked of a model without a chat template, or it cannot fit the context.
+            If the part is a conversation and the model has no chat template, or it does not fit in the context.
         """
         if isinstance(part, Piece) and part.tokens:
             return part.tokens
@@ -206,13 +206,13 @@ class TokenizerBackend:
         return self.tokenizer.encode_conversation(_messages(part), variables, most=self.context)
 
     def _text(self, state: State, tokens: tuple[int, ...], why: Why) -> str:
-        """Return the text of new tokens: of a character that two pieces share, the second has all."""
+        """Return the text of new tokens; a character split between two pieces belongs to the second."""
         stream = self._stream(state)
         text = "".join(self._parts(stream, tokens[:-1] if why == "uncertain" else tokens))
         return text + (stream.flush() if why in ("end", "unlikely", "context", "error") else "")
 
     def _stream(self, state: State) -> Detokenizer:
-        """Return a stream that has had the tokens right before."""
+        """Return a detokenizer stream that has consumed the tokens immediately before."""
         before = takewhile(lambda piece: piece.tokens, reversed(state.pieces))
         stream = self.tokenizer.stream()
         self._parts(stream, chain.from_iterable(piece.tokens for piece in reversed(list(before))))
@@ -223,60 +223,60 @@ class TokenizerBackend:
         return [stream.push(token) if token < self.tokenizer.size else "" for token in tokens]
 
 
-LIVE = 256  # samples in the engine at a time; more only wait there
-STEPS = 16  # of the engine, before the driver looks at its clock
+LIVE = 256  # maximum number of samples in the engine at a time; more would only wait there
+STEPS = 16  # engine steps before the driver checks its clock
 
 
 _SHARING = threading.BoundedSemaphore(2)
-"""Shared caches at a time, in this process: each holds the weights once more."""
+"""Maximum number of shared caches in this process at a time; each holds another copy of the weights."""
 
 
 class Watcher(Recorder, Protocol):
-    """A recorder that knows what entered the head before each sample's newest token."""
+    """A recorder that knows the input of the head for each sample's newest token."""
 
     def head(self, sample: int) -> bytes | None:
-        """Return it; None before the first token."""
+        """Return the input of the head; None before the first token."""
 
 
 class LastInputs:
-    """Remembers what entered the head, and nothing else."""
+    """A recorder that remembers only the input of the head."""
 
     def __init__(self) -> None:
         self._last: dict[int, bytes] = {}
 
     def watch(self, event: Event) -> None:
-        """A token was drawn."""
+        """Record the drawing of a token."""
         self._last[event.sample] = event.head
 
     def receipt(self, sample: int, completion: Completion) -> None:
-        """Do nothing: a text alone has no receipt."""
+        """Do nothing: a single text has no receipt."""
 
     def head(self, sample: int) -> bytes | None:
-        """Return what entered the head before the sample's newest token."""
+        """Return the input of the head for the sample's newest token."""
         return self._last.get(sample)
 
 
 class NativeBackend(TokenizerBackend):
-    """A model of `intact.load`.
+    """A model loaded by `intact.load`.
 
     Parameters
     ----------
     now : datetime
-        The time given to a chat template that needs it: by default a fixed one.
+        The time passed to a chat template that needs it; by default a fixed one.
     mix : TextMix, optional
         The mix that texts are drawn from; by default the model's own distribution.
     thinking : ThinkingMode, optional
-        Whether the model thinks before it answers, and for how long; by default as its chat template has it.
+        The thinking mode; by default as set by the chat template.
 
     Attributes
     ----------
     interrupted : bool
-        Set by another thread: `step` comes back after the engine's step at hand.
+        Set by another thread: `step` returns after the engine's current step.
 
     Raises
     ------
     ParameterError
-        From `count`, if a conversation is asked of a model without a chat template.
+        From `count`, if the prompt is a conversation and the model has no chat template.
     """
 
     caveats: tuple[str, ...] = ()
@@ -300,7 +300,7 @@ class NativeBackend(TokenizerBackend):
         self._costs = [ProgramCost(one.program) for one in (model, *self._streams())]
 
     def _streams(self) -> list[Model | Partner]:
-        """Return the model of each of the mix's further streams."""
+        """Return the model of each further stream of the mix."""
         if self.mix is None:
             return []
         models: list[Model | Partner] = [self.model, *self.model.partners]
@@ -308,12 +308,12 @@ class NativeBackend(TokenizerBackend):
 
     @property
     def partners(self) -> list[Partner]:
-        """The other models that the mix takes."""
+        """The partner models used by the mix."""
         return [one for one in self._streams() if isinstance(one, Partner)]
 
     @cached_property
     def identity(self) -> str:
-        """Digest of the model's files, profile, formats of weights, version of the arithmetic; the mix, if any."""
+        """The model's files as a digest, its profile, weight formats and version of the arithmetic; the mix, if any."""
         executor = self.model.executor
         digest = _digest_of_files(self.model.checkpoint)
         name = f"intact {version_of(executor.profile)} {executor.profile} {executor.bits} {digest}"
@@ -323,16 +323,16 @@ class NativeBackend(TokenizerBackend):
         return f"{name} {json.dumps(mixed, sort_keys=True)}"
 
     def operations(self, start: int, count: int) -> int:
-        """The multiply-adds of all streams (`ProgramCost.of`); a shadow counts as if it were as long as the text."""
+        """Return the multiply-adds of all streams (`ProgramCost.of`); a shadow is assumed to be as long as the text."""
         return sum([cost.of(start, count) for cost in self._costs])
 
     def hidden(self, state: State, places: Sequence[int]) -> list[bytes]:
-        """Return what enters the head behind the first so many tokens that were written, in one pass over the text.
+        """Return the input of the head after given numbers of written tokens, in one pass over the text.
 
         Parameters
         ----------
         places : sequence of int
-            How many, ascending, of `state.length`; what follows the last is not read.
+            Numbers of tokens, ascending, up to `state.length`; tokens after the last are not read.
         """
         tokens = self.tokens_of(state)
         rows = np.array(places, np.int64) + (len(tokens) - state.length - 1)
@@ -348,9 +348,9 @@ class NativeBackend(TokenizerBackend):
         return found
 
     def write_together(self, request: SharedRequest, stop: threading.Event) -> SharedText:
-        """Write a text as several workers; the weights are loaded once more for it, and freed at its end."""
+        """Write a text as several workers; loads another copy of the weights, and frees it at the end."""
         if self.mix is not None:
-            raise ParameterError("workers who share a cache take no mix: leave out either")
+            raise ParameterError("workers that share a cache take no mix: leave out one of them")
         while not _SHARING.acquire(timeout=0.1):
             if stop.is_set():
                 raise SpentError("time was over before the workers could begin")
@@ -361,7 +361,7 @@ class NativeBackend(TokenizerBackend):
             _SHARING.release()
 
     def step(self) -> list[Generation]:
-        """Run some steps of the engine, until something has ended."""
+        """Run engine steps until something has ended, up to `STEPS` of them."""
         self._admit()
         for _ in range(STEPS):
             if self._ended or not self._live or self.interrupted:
@@ -374,7 +374,7 @@ class NativeBackend(TokenizerBackend):
         return ended
 
     def under_way(self) -> list[tuple[Generation, int, str]]:
-        """Return texts that are being written: their tokens until now, and the text that is certain."""
+        """Return the texts in progress, with their number of tokens and the text decoded so far."""
         return [
             (generation, len(writer.tokens), "".join(writer.text))
             for generation, (job, sample) in list(self._live.items())
@@ -387,7 +387,7 @@ class NativeBackend(TokenizerBackend):
             engine.cancel(job.request, [sample])
 
     def _admit(self) -> None:
-        """Hand waiting texts to the engine, those alike as samples of one request."""
+        """Pass waiting texts to the engine, grouping identical ones as samples of one request."""
         while self._waiting and (not self._live or len(self._live) < LIVE):
             group = [self._waiting.popleft()]
             first = group[0]
@@ -429,7 +429,7 @@ class NativeBackend(TokenizerBackend):
             engine.add(job.request)
 
     def _mixing(self, mix: TextMix, state: State, prompt: Sequence[int]) -> Mixing:
-        """Return the streams of a text: what was written so far stands behind the shadow too."""
+        """Return the streams of a text; what has been written so far follows the shadow too."""
         streams = []
         for number in mix.models:
             own = prompt if number else self.tokens_of(replace(state, prompt=mix.shadow_of(state.prompt)))
@@ -437,7 +437,7 @@ class NativeBackend(TokenizerBackend):
         return Mixing(mix.chosen, tuple(streams))
 
     def _enter(self, generation: Generation, job: Job) -> None:
-        """Have a runner stop where the race is decided."""
+        """Make a runner stop where its race is decided."""
         heat, runner, sink = generation.heat, generation.runner, job.request.sink
         assert heat is not None
         self._heats.setdefault(heat, {})[runner] = generation
@@ -445,7 +445,7 @@ class NativeBackend(TokenizerBackend):
         def counted(event: Event) -> Finish | None:
             finish = sink(event)
             late = heat.advance(runner)
-            job.request.paused = True  # until all have moved, whoever runs steps meanwhile
+            job.request.paused = True  # until all have moved, even if another thread runs steps meanwhile
             if finish is not None:
                 heat.leave(runner, finish == "stop")
             return "cancelled" if late and finish is None else finish
@@ -453,7 +453,7 @@ class NativeBackend(TokenizerBackend):
         job.request.sink = counted
 
     def _keep_abreast(self) -> None:
-        """Let no runner be ahead of another, nor beyond the end of the race."""
+        """Keep all runners of a race level, and stop those that have reached its end."""
         for heat, runners in list(self._heats.items()):
             for runner in list(heat.live):
                 generation = runners[runner]
@@ -465,7 +465,7 @@ class NativeBackend(TokenizerBackend):
                 del self._heats[heat]
 
     def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...], mixing: Mixing | None) -> Watcher | None:
-        """Return the recorder of texts that share a request."""
+        """Return the recorder for texts that share a request."""
         return LastInputs() if group[0].hidden else None
 
     def _finish(self, generation: Generation, job: Job, sample: int, recorder: Watcher | None) -> None:
@@ -478,7 +478,7 @@ class NativeBackend(TokenizerBackend):
 
 
 def _messages(turns: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
-    """Return the turns of a conversation as chat templates take them."""
+    """Return the turns of a conversation in the form that chat templates take."""
     return [{"role": role, "content": text} for role, text in turns]
 
 
@@ -495,12 +495,12 @@ def _alike(a: Generation, b: Generation) -> bool:
 
 
 def _digest_of_files(checkpoint: Checkpoint) -> str:
-    """Return the digest of a model's file, or of its folder with configuration and tokenizer."""
+    """Return the digest of a model's file, or of its folder including configuration and tokenizer."""
     return digest_of(checkpoint.path if checkpoint.format == "gguf" else checkpoint.folder)
 
 
 def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a model's file, or of all that lies in its folder."""
+    """Return the SHA-256 of a model's file, or of all files in its folder."""
     files = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
     digests = [sha256_of(file) for file in files]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

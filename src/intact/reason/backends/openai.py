@@ -1,8 +1,8 @@
-"""Any OpenAI-compatible endpoint as a back end: many requests at a time, every kind of failure contained.
+"""OpenAI-compatible endpoints as a back end: many requests at a time, with every kind of failure contained.
 
-HTTP is that of httpx. Retries and the reading of events are by hand: of the key nothing may pass that an endpoint sends
-back, and an endpoint may send any number of bytes in any form, so that bytes are counted and cleaned before they are
-read. The package openai buffers lines of any length, waits at most 8 seconds between attempts, and takes 0.9 seconds
+HTTP uses httpx. Retries and event parsing are implemented here: the key must not pass through in anything an endpoint
+sends back, and an endpoint may send any number of bytes in any form, so bytes are counted and cleaned before they are
+parsed. The package openai buffers lines of any length, waits at most 8 seconds between attempts, and takes 0.9 seconds
 of processor time to import (version 3.54; httpx: 0.15).
 """
 
@@ -31,10 +31,10 @@ from intact.reason.problem import Piece, Prompt
 if TYPE_CHECKING:
     import httpx
 
-WAIT = 0.02  # seconds that a step waits for something to arrive
+WAIT = 0.02  # seconds that a step waits for data
 LONGEST_PAUSE = 60.0
 DENSE = 64
-"""Bytes a token on average, which no text has: some four are usual."""
+"""Implausible average number of bytes per token; about four are usual."""
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 pause_for = asyncio.sleep
 
@@ -50,7 +50,7 @@ _CAVEATS = (
 
 
 class _Again(NamedTuple):
-    """Something that may go better next time: what it was, and how many seconds the endpoint asks to wait."""
+    """A failure that a retry may fix: its message, and the number of seconds the endpoint asks to wait."""
 
     message: str
     after: float | None = None
@@ -59,40 +59,40 @@ class _Again(NamedTuple):
 class OpenAIBackend:
     """A model behind an HTTP endpoint that speaks OpenAI's completions (for texts) and chat (for conversations).
 
-    The key is read from the environment and sent in one header; it is in no trace, journal, or message. Redirects are
-    not followed.
+    The key is read from the environment and sent in one header; it appears in no trace, journal or message. Redirects
+    are not followed.
 
     Parameters
     ----------
     url : str
-        The address under which `/completions` and `/chat/completions` lie, such as ``http://127.0.0.1:8000/v1``.
+        Base address of `/completions` and `/chat/completions`, such as ``http://127.0.0.1:8000/v1``.
     model : str
-        The model's name there.
+        Name of the model at the endpoint.
     context : int
-        The most tokens of a prompt and all that follows, if it is known.
+        Maximum number of tokens of a prompt and its continuation, if known.
     concurrency : int
-        Requests at a time.
+        Maximum number of concurrent requests.
     seconds : float
-        For one attempt, from beginning to end.
+        Timeout for one attempt, from beginning to end.
     retries : int
-        Further attempts where the endpoint is busy, broken or away, as long as nothing of an answer has arrived.
+        Number of retries if the endpoint is busy, failing or unreachable, as long as no part of an answer has arrived.
     pause : float
-        Seconds before the first of them; doubled each time, to 60. `Retry-After` goes before it.
+        Pause before the first retry, in seconds; doubled each time, up to 60. `Retry-After` takes precedence.
     largest : int
-        Bytes of an answer.
+        Maximum size of an answer, in bytes.
     continues : {'no', 'vllm', 'prefill'}
-        How an answer of a conversation is continued (`openai_wire.Continues`).
+        The way to continue an answer of a conversation (`openai_wire.Continues`).
     count : callable, optional
-        The tokens of a text; by default its bytes, which no tokenizer on bytes exceeds.
+        Counts the tokens of a text; by default its bytes, an upper bound for byte-level tokenizers.
     key : str
-        The environment's variable that holds the key.
+        Environment variable that holds the key.
     extra : mapping
-        What else to send in each request.
+        Further fields of each request.
 
     Raises
     ------
     ParameterError
-        If the address, a number or `continues` is none, the model has no name, or httpx is not installed.
+        If the address, a number or `continues` is invalid, the model name is empty, or httpx is not installed.
     """
 
     def __init__(
@@ -115,11 +115,11 @@ class OpenAIBackend:
         try:
             address = httpx.URL(url)
         except httpx.InvalidURL as error:
-            raise ParameterError(f"{url!r:.100} is no address: {error}") from None
+            raise ParameterError(f"{url!r:.100} is not an address: {error}") from None
         if address.scheme not in ("http", "https") or not address.host or address.userinfo or address.query:
             raise ParameterError("the address must be http://HOST... or https://HOST..., without a user or a query")
         if not model:
-            raise ParameterError(f"{address} needs the model's name there: put it behind #, as in {address}#NAME")
+            raise ParameterError(f"{address} needs the model's name: append it after #, as in {address}#NAME")
         at_least(1, context=context, concurrency=concurrency, largest=largest)
         at_least(0, retries=retries)
         as_continues(continues)
@@ -132,7 +132,7 @@ class OpenAIBackend:
         self._notes: dict[str, None] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._slots, self._concurrency = asyncio.Semaphore(concurrency), concurrency
-        self._tasks: dict[Generation, tuple[asyncio.Task[None], Arrival]] = {}  # touched by the loop's thread alone
+        self._tasks: dict[Generation, tuple[asyncio.Task[None], Arrival]] = {}  # only used in the loop's thread
         self._ended: SimpleQueue[tuple[Generation, Written]] = SimpleQueue()
         self._live: dict[Generation, Arrival] = {}
         self._cancelled: set[Generation] = set()
@@ -140,25 +140,25 @@ class OpenAIBackend:
 
     @property
     def identity(self) -> str:
-        """Address and name: nothing more is known of the model."""
+        """The address and the model name; nothing more is known of the model."""
         extra = hashlib.sha256(json.dumps(self._extra, sort_keys=True).encode()).hexdigest()[:16]
         return f"openai {self.url} {self.model} {self.continues} {extra}"
 
     @property
     def vocabulary(self) -> str:
-        """Nobody else's."""
+        """A vocabulary of its own, shared with no other back end."""
         return self.identity
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """The promises that an endpoint cannot keep, and what was noticed about this one."""
+        """Guarantees that an endpoint cannot give, and irregularities noticed in this one."""
         own = [] if self._count else ["prompts are charged by their bytes: at least as much as their tokens"]
         if self.continues == "no":
             own.append("answers of conversations cannot be continued")
         return (*_CAVEATS, *own, *self._notes)
 
     def count(self, part: Prompt | Piece) -> int:
-        """Return the tokens of a piece as the endpoint gave them; of a text as the caller counts, or its bytes."""
+        """Return a piece's token count as reported by the endpoint; for a text, the caller's count or its bytes."""
         if isinstance(part, Piece):
             return len(part.tokens) or self._size(part.text)
         if isinstance(part, str):
@@ -169,24 +169,24 @@ class OpenAIBackend:
         return self._count(text) if self._count is not None else len(text.encode("utf-8", "replace"))
 
     def operations(self, start: int, count: int) -> int:
-        """Return 0: what an endpoint computes is unknown."""
+        """Return 0, because an endpoint's computation is unknown."""
         return 0
 
     def start(self, generations: Sequence[Generation]) -> None:
-        """Send requests, as many at a time as is allowed."""
+        """Send requests, up to the allowed number at a time."""
         for generation in generations:
             self._live[generation] = arrival = Arrival(generation.parameters, self._key.clean)
             self._running().call_soon_threadsafe(self._begin, generation, arrival)
 
     def step(self) -> list[Generation]:
-        """Wait a moment for answers; races come back as a whole."""
+        """Wait a moment for answers; races are returned as a whole."""
         ended: list[Generation] = []
         some = False
         while self._live:
             try:
                 generation, written = self._ended.get(timeout=0 if some and not self._cancelled else WAIT)
             except Empty:
-                if self._cancelled:  # these come back now
+                if self._cancelled:  # cancelled ones are returned at once
                     continue
                 break
             some, generation.written = True, written
@@ -197,14 +197,14 @@ class OpenAIBackend:
         return ended
 
     def cancel(self, generations: Sequence[Generation]) -> None:
-        """Close their connections."""
+        """Close the connections of these generations."""
         for generation in generations:
             if generation in self._live and generation not in self._cancelled:
                 self._cancelled.add(generation)
                 self._running().call_soon_threadsafe(self._drop, generation)
 
     def close(self) -> None:
-        """End everything, and the thread."""
+        """Cancel all requests and stop the thread."""
         if self._loop is not None:
             self.cancel(list(self._live))
             self.step()
@@ -219,7 +219,7 @@ class OpenAIBackend:
         self.close()
 
     def _arrived(self, generation: Generation, heat: Heat) -> list[Generation]:
-        """Note the end of a runner; all of the race, if it was the last one."""
+        """Record the end of a runner; return the whole race if it was the last one."""
         written = generation.written
         assert written is not None
         heat.counts[generation.runner] = len(written.tokens)
@@ -235,14 +235,14 @@ class OpenAIBackend:
         return self._held.pop(heat)
 
     def _cut(self) -> None:
-        """Cancel runners that are beyond the end of their race."""
+        """Cancel runners that are past the end of their race."""
         for generation, arrival in self._live.items():
             heat = generation.heat
             if heat is not None and heat.limit is not None and arrival.arrived > heat.limit:
                 self.cancel([generation])
 
     def _note(self, generation: Generation, arrival: Arrival) -> None:
-        """Say what is odd about an answer."""
+        """Record irregularities of an answer."""
         counted = self.count(generation.state.prompt) + sum(map(self.count, generation.state.pieces))
         silent, unlisted = arrival.begun and not arrival.claimed, arrival.events and not arrival.listed
         odd = {
@@ -266,7 +266,7 @@ class OpenAIBackend:
         }
         self._notes |= {note: None for note, holds in odd.items() if holds}
 
-    # What runs in the thread
+    # Runs in the thread
 
     def _running(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
@@ -281,18 +281,18 @@ class OpenAIBackend:
         module = _httpx()
         timeout = module.Timeout(self._seconds, connect=min(10.0, self._seconds))
         limits = module.Limits(max_connections=self._concurrency)
-        secure = self.url.startswith("https")  # without it, certificates need not be loaded, which takes a while
+        secure = self.url.startswith("https")  # plain HTTP needs no certificates, which are slow to load
         client: httpx.AsyncClient = module.AsyncClient(headers=headers, timeout=timeout, limits=limits, verify=secure)
         return client
 
     async def _serve(self) -> None:
-        """Cancel what still runs when the loop is stopped, and close the connections."""
+        """Cancel running tasks when the loop is stopped, and close the connections."""
         for task, _ in self._tasks.values():
             task.cancel()
         await _others()
         await self._client.aclose()
         await asyncio.get_running_loop().shutdown_asyncgens()
-        await _others()  # a collector may have begun to close generators of its own accord
+        await _others()  # the garbage collector may have started to close generators
 
     def _begin(self, generation: Generation, arrival: Arrival) -> None:
         task = asyncio.get_running_loop().create_task(self._answer(generation, arrival))
@@ -318,7 +318,7 @@ class OpenAIBackend:
             self._ended.put((generation, written))
 
     async def _request(self, generation: Generation, arrival: Arrival) -> None:
-        """Ask, and ask again where that may help."""
+        """Send a request, with retries if they may help."""
         key = branch_key(generation.parameters.seed, generation.branch)
         path, body = body_of(generation, self.model, self.continues, key)
         content = json.dumps(body | self._extra).encode()
@@ -353,9 +353,9 @@ class OpenAIBackend:
         return None
 
     async def _read(self, response: httpx.Response, arrival: Arrival) -> None:
-        """Read events until the end, or until nothing more is of interest; after the last token comes the usage."""
+        """Read events until the end, or until the rest is irrelevant; the usage follows the last token."""
         events = "event-stream" in response.headers.get("content-type", "")
-        parts, size = list[bytes](), 0  # of a line that has not ended, or of the whole answer
+        parts, size = list[bytes](), 0  # parts of an unfinished line, or of the whole answer
         async with _chunks(response) as chunks:
             async for chunk in chunks:
                 size += len(chunk)
@@ -378,12 +378,12 @@ class OpenAIBackend:
             arrival.take(self._key.clean_bytes(b"".join(parts)))
 
     async def _refusal(self, response: httpx.Response) -> _Again:
-        """Read the reply of a status other than 200.
+        """Read the body of a response with a status other than 200.
 
         Raises
         ------
         EndpointError
-            If asking again would not help.
+            If a retry would not help.
         """
         body = b""
         async with _chunks(response) as chunks:
@@ -399,7 +399,7 @@ class OpenAIBackend:
 
 
 def _chunks(response: httpx.Response) -> aclosing[AsyncGenerator[bytes, None]]:
-    """Return the chunks of a response, which is closed where it is left early."""
+    """Return the chunks of a response, which is closed if it is left early."""
     return aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_raw()))
 
 
@@ -412,8 +412,8 @@ def _httpx() -> Any:
 
 
 async def _others() -> None:
-    """Wait until nothing else runs in this loop."""
-    await asyncio.sleep(0)  # what was called from elsewhere may start tasks
+    """Wait until no other task runs in this loop."""
+    await asyncio.sleep(0)  # calls from other threads may start tasks
     await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
 
 
@@ -425,7 +425,7 @@ def _run(loop: asyncio.AbstractEventLoop, last: Coroutine[Any, Any, None]) -> No
 
 
 def _after(header: str | None, date: str | None) -> float | None:
-    """Return the seconds of a Retry-After: a number, or a date, which is counted from the endpoint's own."""
+    """Return the seconds of a Retry-After header: a number, or a date relative to the endpoint's own date."""
     if header is None:
         return None
     try:
@@ -433,6 +433,6 @@ def _after(header: str | None, date: str | None) -> float | None:
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(header) - parsedate_to_datetime(date or "")).total_seconds()
-        except (ValueError, TypeError):  # no dates, or one of them without a zone
+        except (ValueError, TypeError):  # not dates, or one of them without a time zone
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -1,4 +1,4 @@
-"""The key of an endpoint: sent in one header, and taken out of whatever comes back."""
+"""The API key of an endpoint: sent in one header, and removed from everything that comes back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from intact._base.errors import ParameterError
 
 KEY = "INTACT_API_KEY"
-SHORTEST = 8  # characters from which on a key is looked for in what comes back
+SHORTEST = 8  # minimum length of a key that is removed from what comes back
 
 
 class Key:
@@ -19,12 +19,12 @@ class Key:
     Parameters
     ----------
     variable : str
-        The environment's variable that holds it; without it there is none.
+        Environment variable that holds the key; if it is unset, there is no key.
 
     Raises
     ------
     ParameterError
-        If no header can carry it.
+        If a header cannot carry the key.
     """
 
     def __init__(self, variable: str) -> None:
@@ -35,18 +35,18 @@ class Key:
         self._pattern = re.compile("".join(map(_written, secret))) if len(secret) >= SHORTEST else None
 
     def clean(self, text: str) -> str:
-        """Return a text without the key, as it is or as JSON may write it: with backslashes, or letters as numbers."""
+        """Remove the key from a text, as written or JSON-escaped: with backslashes, or letters as code points."""
         return text if self._pattern is None else self._pattern.sub("***", text)
 
     def clean_bytes(self, data: bytes) -> bytes:
-        """Return bytes without the key, likewise."""
+        """Remove the key from bytes in the same way."""
         return self.clean(data.decode("latin-1")).encode("latin-1")
 
 
 def variables(addresses: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variable that holds the key of each endpoint, by the endpoints' names.
+    """Return the environment variable that holds the key of each endpoint, by endpoint name.
 
-    The plain one is for the first endpoint's host alone; others have one that ends with their own name.
+    The plain variable is only for the first endpoint's host; others have a variable that ends with their own name.
     """
     hosts = {name: urlsplit(address)[:2] for name, address in addresses.items()}
     first = next(iter(hosts.values()), None)
@@ -55,5 +55,5 @@ def variables(addresses: Mapping[str, str]) -> dict[str, str]:
 
 
 def _written(character: str) -> str:
-    """Return the ways to write a character in JSON, or in JSON within JSON, as a pattern."""
+    """Return a pattern for the ways to write a character in JSON, or in JSON within JSON."""
     return rf"\\{{0,8}}(?:{re.escape(character)}|(?i:u{ord(character):04x}))"

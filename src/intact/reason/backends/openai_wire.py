@@ -1,4 +1,4 @@
-"""Requests to OpenAI-compatible endpoints, and their answers as they arrive, checked event by event."""
+"""Requests to OpenAI-compatible endpoints, and their streamed answers, validated event by event."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from intact.reason.problem import Top, Why
 from intact.text.stream import StopStrings
 
 Continues = Literal["no", "vllm", "prefill"]
-"""How the endpoint goes on from an answer of a conversation that has begun: not at all; by `continue_final_message`
-(vLLM, SGLang); or by itself, where the last message is the assistant's (llama.cpp)."""
+"""The way in which the endpoint continues an unfinished answer of a conversation: not at all; with
+`continue_final_message` (vLLM, SGLang); or automatically if the last message is the assistant's (llama.cpp).
+"""
 
 
 def as_continues(text: str) -> Continues:
-    """Read how an endpoint goes on from an answer.
+    """Validate the way in which an endpoint continues an answer.
 
     Raises
     ------
     ParameterError
-        If it is no way that there is.
+        If it is unknown.
     """
     one_of(get_args(Continues), continues=text)
     return cast(Continues, text)
@@ -43,18 +44,18 @@ _EXTENSIONS = (
 def body_of(generation: Generation, model: str, continues: Continues, key: int) -> tuple[str, dict[str, Any]]:
     """Return the path and the body of a request.
 
-    Stop strings are not sent: endpoints do not tell a stop string from the model's own end. They are looked for in what
-    arrives, and the connection is closed at the first.
+    Stop strings are not sent, because endpoints do not distinguish a stop string from the model's own end. They are
+    searched for in the stream, and the connection is closed at the first match.
 
     Parameters
     ----------
     key : int
-        The branch's; its upper 31 bits are the seed.
+        The branch's key; its upper 31 bits are the seed.
 
     Raises
     ------
     ParameterError
-        If it cannot be asked of an endpoint.
+        If an endpoint does not support the request.
     """
     state, parameters = generation.state, generation.parameters
     body: dict[str, Any] = {"model": model, "max_tokens": parameters.max_tokens, "seed": key >> 33}
@@ -73,14 +74,14 @@ def body_of(generation: Generation, model: str, continues: Continues, key: int) 
 def _messages(turns: Sequence[tuple[str, str]], text: str, continues: Continues) -> list[dict[str, str]]:
     if text and continues == "no":
         raise ParameterError(
-            "an answer of a conversation cannot be continued here: say how the endpoint does it "
+            "this endpoint cannot continue an answer of a conversation: say how it does that "
             "(continues='vllm' or 'prefill'; --continues on the command line), or prompt with plain text"
         )
     return [{"role": role, "content": content} for role, content in (*turns, *([("assistant", text)] if text else []))]
 
 
 def _extensions(parameters: SamplingParameters) -> dict[str, Any]:
-    """Return parameters that not every endpoint knows, where they differ from their defaults."""
+    """Return non-default parameters that not every endpoint supports."""
     for kind in ("regex", "grammar"):
         if getattr(parameters, kind) is not None:
             raise ParameterError(f"a {kind} cannot be asked of an endpoint; json_schema can")
@@ -98,11 +99,11 @@ def _extensions(parameters: SamplingParameters) -> dict[str, Any]:
 
 
 LONGEST_TOKEN: Final = 256
-"""Bytes that no token exceeds: those of runs of blanks or signs come to half as many."""
+"""Upper bound of the bytes of a token; runs of blanks or punctuation reach about half of it."""
 
 
 class Listed(NamedTuple):
-    """A token as the endpoint tells it."""
+    """A token as reported by the endpoint."""
 
     text: str
     logprob: int
@@ -110,31 +111,31 @@ class Listed(NamedTuple):
 
 
 class Arrival:
-    """An answer of which more and more arrives.
+    """A streamed answer in progress.
 
-    Tokens have no numbers here; stand-ins made of their texts take their place.
+    Tokens have no ids here; stand-ins derived from their texts take their place.
 
     Parameters
     ----------
     clean : callable
-        Takes the key out of a text, which an endpoint may send back, be it in parts.
+        Removes the key from a text, since an endpoint may send it back, possibly in parts.
 
     Attributes
     ----------
     claimed : int
-        The tokens that the endpoint says it wrote, as far as it has.
+        Number of tokens that the endpoint claims to have written so far.
     prompt : int
-        The tokens that it says the prompt has.
+        Number of tokens that it claims the prompt has.
     events : int
-        The events that had text or log-probabilities.
+        Number of events with text or log-probabilities.
     size : int
-        The bytes of its text, that of reasoning included.
+        Bytes of its text, including reasoning.
     hidden : bool
-        Whether reasoning came in a field of its own.
+        If true, reasoning came in a field of its own.
     begun : bool
-        Whether anything came that is charged.
+        If true, something that is charged has arrived.
     done : bool
-        Whether nothing more is of interest: it has ended, or a stop string came.
+        If true, the rest is irrelevant: the answer has ended, or a stop string was found.
     """
 
     def __init__(self, parameters: SamplingParameters, clean: Callable[[str], str]) -> None:
@@ -149,31 +150,31 @@ class Arrival:
 
     @property
     def listed(self) -> int:
-        """The tokens that came with log-probabilities."""
+        """The number of tokens that came with log-probabilities."""
         return len(self._listed)
 
     @property
     def stopped(self) -> bool:
-        """If true, a stop string has come."""
+        """If true, a stop string was found."""
         return self._stops.matched is not None
 
     @property
     def arrived(self) -> int:
-        """The tokens seen: those listed, or else the pieces that had text; and the pieces of reasoning alone."""
+        """The number of tokens seen: listed tokens, or else chunks with text; plus chunks with only reasoning."""
         return max(len(self._listed), self.events) + self._thoughts
 
     @property
     def count(self) -> int:
-        """The tokens to charge: seen, claimed, or as few as the text can have, whichever is most."""
+        """The number of tokens to charge: seen, claimed, or the least that the text can have, whichever is largest."""
         return max(self.arrived, self.claimed, -(-self.size // LONGEST_TOKEN))
 
     def take(self, data: str | bytes) -> None:
-        """Take an event, or a whole answer: JSON.
+        """Process an event, or a whole answer, as JSON.
 
         Raises
         ------
         EndpointError
-            If it is nothing of the kind.
+            If it is malformed.
         """
         event = _parsed(data)
         if event.get("error"):
@@ -227,17 +228,17 @@ class Arrival:
         Raises
         ------
         EndpointError
-            If it ended without saying why, or listed only some of its tokens.
+            If it ended without a finish reason, or listed only some of its tokens.
         """
         matched = self._stops.matched
         if matched is None and not self._finish:
-            raise EndpointError("the answer ended without saying why: it is not whole")
+            raise EndpointError("the answer ended without a finish reason: it is incomplete")
         if self._listed and len(self._listed) < self.events:
-            raise EndpointError(f"{self.events} pieces of text came with log-probabilities for {len(self._listed)}")
+            raise EndpointError(f"{self.events} chunks of text came with log-probabilities for {len(self._listed)}")
         return self._as("stop" if matched is not None else "end" if self._finish == "stop" else "length")
 
     def broken(self, why: Why, error: str = "") -> Written:
-        """Return the text so far, where nothing more will come; no more is charged than was allowed."""
+        """Return the text so far if nothing more will come; at most the allowed number of tokens is charged."""
         return self._as(why, error)
 
     def _as(self, why: Why, error: str = "") -> Written:
@@ -245,12 +246,12 @@ class Arrival:
         text = self._clean(whole_text)
         count = min(self.count, self._parameters.max_tokens)
         listed = self._listed[:count]
-        if text != whole_text:  # of its tokens none is named: they would spell the key
+        if text != whole_text:  # leave out the texts of its tokens: they would spell the key
             listed = [Listed("", logprob, tuple([("***", value) for _, value in top])) for _, logprob, top in listed]
         tokens = [stand_in(token.text) for token in listed]
         whole = stand_in(text)
         tokens += [stand_in(f"{place} of {whole}") for place in range(len(tokens), count)]
-        # of tokens that are charged, but not listed, nothing is known: they repeat the others, which keeps means
+        # nothing is known of tokens that are charged but not listed: they repeat the others, which keeps means
         full = [listed[place % len(listed)] for place in range(count)] if listed else []
         logprobs = tuple([token.logprob for token in full])
         top = tuple([token.top for token in full]) if self._parameters.top_logprobs else ()
@@ -258,7 +259,7 @@ class Arrival:
 
 
 def stand_in(text: str) -> int:
-    """Return a number for a token whose own is unknown: 31 bits of a digest of its text."""
+    """Return a stand-in id for a token whose own is unknown: 31 bits of a digest of its text."""
     digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=4).digest()
     return int.from_bytes(digest, "little") >> 1
 
@@ -276,7 +277,7 @@ def _message(error: Any) -> str:
 
 
 def _listed(logprobs: Any, wanted: int) -> list[Listed]:
-    """Return the tokens of an event, in the form of completions or of chats."""
+    """Return the tokens of an event, in the form of completions or of chat."""
     if logprobs is None:
         return []
     if not isinstance(logprobs, dict):
@@ -301,14 +302,14 @@ def _is_count(value: Any) -> TypeGuard[int]:
 
 
 def _pairs(top: Any) -> list[tuple[Any, Any]]:
-    """Return the likeliest tokens, in either form."""
+    """Return the likeliest tokens, from either form."""
     if isinstance(top, dict):
         return list(top.items())
     if isinstance(top, list) and all(isinstance(one, dict) for one in top):
         return [(one.get("token"), one.get("logprob")) for one in top]
     if top is None:
         return []
-    raise EndpointError(f"top_logprobs must tell tokens and their logprobs, got {top!r:.60}")
+    raise EndpointError(f"top_logprobs must contain tokens and their logprobs, got {top!r:.60}")
 
 
 def _token(text: Any, logprob: Any, pairs: Sequence[tuple[Any, Any]], wanted: int) -> Listed:
@@ -317,7 +318,7 @@ def _token(text: Any, logprob: Any, pairs: Sequence[tuple[Any, Any]], wanted: in
         likeliest = [(_text(word), _fixed(value)) for word, value in pairs]
         top = sorted(likeliest, key=lambda pair: (-pair[1], pair[0]))[:wanted]
         if not top:
-            raise EndpointError(f"the likeliest {wanted} tokens were asked for, and are missing")
+            raise EndpointError(f"the likeliest {wanted} tokens were requested, but are missing")
     return Listed(_text(text), _fixed(logprob), tuple(top))
 
 
@@ -328,7 +329,7 @@ def _text(value: Any) -> str:
 
 
 def _fixed(value: Any) -> int:
-    """Return a log-probability in units of 2^-24; a rounding error above 0 is 0."""
+    """Convert a log-probability to units of 2^-24; a rounding error above 0 becomes 0."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not -1e6 < value < 1e-3:
         raise EndpointError(f"a log-probability must be a number of at most 0, got {value!r:.60}")
     return min(0, round(value * LOGPROB_SCALE))

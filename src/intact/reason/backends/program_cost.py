@@ -1,4 +1,4 @@
-"""The integer multiply-adds that a program takes, by the shapes of its matrices."""
+"""The number of integer multiply-adds of a program, computed from its tensor shapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from intact.models.ops import Attend, Experts, Linear
 
 
 class ProgramCost:
-    """The integer multiply-adds of a program, by its shapes."""
+    """The number of integer multiply-adds of a program, computed from its tensor shapes."""
 
     def __init__(self, program: Program) -> None:
         shapes = {name: tensor.shape for name, tensor in program.tensors.items()}
@@ -22,13 +22,13 @@ class ProgramCost:
                 one = op.experts[0]
                 self._matrices += op.used * sum(int(np.prod(shapes[name])) for name in {one.gate, one.up, one.down})
         self._head = int(np.prod(shapes[program.head_weight]))
-        self._attention = Counter[int]()  # products a position and visible slot, by the window
+        self._attention = Counter[int]()  # products per position and visible slot, by window
         for op in program.ops:
             if isinstance(op, Attend):
                 self._attention[op.window] += 2 * op.heads * op.width
 
     def of(self, start: int, count: int) -> int:
-        """Products with matrices for every position, with the head for each too, and attention over what is visible."""
+        """Return the multiply-adds of matrices and head for every position, and of attention over visible positions."""
         end = start + count
         total = count * (self._matrices + self._head)
         for window, products in self._attention.items():
@@ -37,7 +37,7 @@ class ProgramCost:
 
 
 def _visible(end: int, window: int) -> int:
-    """Return the number of positions that those before `end` see, themselves included, all together."""
+    """Return the total number of positions visible to those before `end`, counting themselves."""
     if not window or end <= window:
         return end * (end + 1) // 2
     return window * (window + 1) // 2 + (end - window) * window

@@ -12,16 +12,16 @@ from intact.reason.problem import Prompt
 
 
 class TextMix(NamedTuple):
-    """The mix that all texts of a back end are drawn from (docs/mixing.md).
+    """The mix from which all texts of a back end are drawn (docs/mixing.md).
 
     Attributes
     ----------
     chosen : ChosenMix
         The mix; its partners are the model's.
     shadow : str or None
-        What it reads in the place of each prompt's last message, or of a whole prompt that is a text.
+        The text that replaces each prompt's last message, or a whole plain-text prompt, in the shadow stream.
     partners : tuple of int
-        The numbers of the model's partners that it takes, from 1, in its order; by default the first ones.
+        Numbers of the model's partners that it uses, from 1, in its order; by default the first ones.
     """
 
     chosen: ChosenMix
@@ -30,12 +30,12 @@ class TextMix(NamedTuple):
 
     @classmethod
     def of(cls, mix: str | Mapping[str, Any] | None, shadow: str | None = None) -> TextMix | None:
-        """Return a mix as `Model.generate` takes it, checked; None if there is none.
+        """Validate a mix in the form that `Model.generate` takes; None if there is none.
 
         Raises
         ------
         ParameterError
-            If there is none of that name, a parameter is impossible, or the shadow is missing or of no use.
+            If the mix is unknown, a parameter is invalid, or the shadow is missing or has no effect.
         """
         chosen = None if mix is None else chosen_mix(mix)
         check_shadow(chosen, shadow is not None)
@@ -43,7 +43,7 @@ class TextMix(NamedTuple):
 
     @property
     def models(self) -> tuple[int, ...]:
-        """The model of each further stream: 0 the main one, else the number of a partner."""
+        """The model of each further stream: 0 for the main model, else the number of a partner."""
         own = self.chosen.models
         return tuple([self.partners[number - 1] if number else 0 for number in own]) if self.partners else own
 
@@ -63,13 +63,13 @@ class TextMix(NamedTuple):
 
     @property
     def words(self) -> str:
-        """The mix as `read_mix` reads it, such as ``guidance:scale=2.5``."""
+        """The mix in the form that `read_mix` parses, such as ``guidance:scale=2.5``."""
         mix, values = self.chosen
         given = [f"{name}={Decimal(value) / DECIMALS}" for name, value in values.items()]
         return f"{mix.name}:{','.join(given)}" if given else mix.name
 
     def to_document(self, partners: Sequence[str]) -> dict[str, Any]:
-        """Return its name, version, parameters in millionths and shadow, with what its partners are called."""
+        """Return the mix's name, version, parameters in millionths and shadow, with the names of its partners."""
         mix, values = self.chosen
         return {
             "name": mix.name,

@@ -1,4 +1,4 @@
-"""Transformers as a back end: any causal model of theirs, with our tokenizer, draws, stops and constraints."""
+"""Hugging Face Transformers as a back end: any causal model, with our tokenizer, draws, stops and constraints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from intact.reason.backends.native import TokenizerBackend, digest_of
 from intact.text import Tokenizer
 from intact.text.template import DEFAULT_NOW
 
-STEPS = 16  # tokens of each text, before the driver looks at its clock
+STEPS = 16  # tokens per text before the driver checks its clock
 
 _CAVEATS = (
     "the model computes in floating point: another machine, number of threads or version of torch may give other texts",
@@ -29,7 +29,7 @@ _CAVEATS = (
 
 
 class _Text:
-    """A text on its way: what the model remembers of it, and the logits of its next token."""
+    """A text in progress: the model's cache for it, and the logits of its next token."""
 
     def __init__(self, job: Job, key: int, cache: Any, logits: NDArray[np.int64]) -> None:
         self.job, self.key, self.cache, self.logits = job, key, cache, logits
@@ -38,24 +38,25 @@ class _Text:
 class TransformersBackend(TokenizerBackend):
     """A causal model of Transformers, and the folder that it comes from.
 
-    Every text is computed by itself, from its first token: so what it gives depends on nothing that runs beside it, and
-    the same machine gives the same bits. Logits are rounded to 2^-16, and from there all is integers, as in our engine.
+    Every text is computed by itself, from its first token, so its result does not depend on other texts, and the same
+    machine gives the same bits. Logits are rounded to 2^-16; everything after that uses integers, as in our engine.
 
     Parameters
     ----------
     model : PreTrainedModel
-        In evaluation mode, where it is to run.
+        The model, in evaluation mode and on its device.
     folder : path
-        What it was loaded from: its digest goes into the journal's keys, its tokenizer.json is read by our tokenizer.
+        The folder it was loaded from: its digest is part of the journal's keys, and our tokenizer reads its
+        tokenizer.json.
     now : datetime
-        The time given to a chat template that needs it: by default a fixed one.
+        The time passed to a chat template that needs it; by default a fixed one.
 
     Raises
     ------
     ModelError
-        If the model does not tell its context.
+        If the model does not state its context length.
     FormatError
-        If there is no tokenizer that can be read.
+        If there is no readable tokenizer.
     """
 
     caveats = _CAVEATS
@@ -82,11 +83,11 @@ class TransformersBackend(TokenizerBackend):
     def load(
         cls, folder: str | Path, *, device: str = "cpu", dtype: str = "float32", now: datetime = DEFAULT_NOW
     ) -> TransformersBackend:
-        """Load a folder of safetensors; nothing is downloaded, and no code of the folder runs.
+        """Load a folder of safetensors; nothing is downloaded, and no code from the folder runs.
 
         Raises
         ------
-        ParameterError
+        NotInstalledError
             If Transformers is not installed.
         ModelError
             If it cannot load the model.
@@ -97,21 +98,21 @@ class TransformersBackend(TokenizerBackend):
         except ImportError as error:
             raise NotInstalledError(f"Transformers is not installed: {install('torch', 'transformers')}") from error
         if not Path(folder).is_dir():
-            raise ModelError(f"{folder} is no folder of safetensors")
+            raise ModelError(f"{folder} is not a folder of safetensors")
         try:
             kind = transformers.AutoModelForCausalLM
             model: Any = kind.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True)
-        except Exception as error:  # of theirs there are too many kinds
+        except Exception as error:  # Transformers raises too many kinds
             raise ModelError(f"{folder}: Transformers cannot load it: {error!s:.300}") from error
         return cls(model.to(device).eval(), folder, now)
 
     def operations(self, start: int, count: int) -> int:
-        """Products with matrices for every position, and attention over all before it."""
+        """Return the matrix products for every position, and attention over all positions before it."""
         end = start + count
         return count * self._linear + self._attention * (end * (end + 1) - start * (start + 1))
 
     def step(self) -> list[Generation]:
-        """Draw some tokens, until something has ended."""
+        """Draw tokens until something has ended, up to `STEPS` per text."""
         self._admit()
         for _ in range(STEPS):
             if self._ended or not self._live:
@@ -149,7 +150,7 @@ class TransformersBackend(TokenizerBackend):
             self._live[generation] = text
 
     def _prefill(self, context: list[int]) -> tuple[Any, NDArray[np.int64]]:
-        """Read a text; of the last one that was read a copy is kept, for samples of one prompt."""
+        """Prefill a text; a copy of the last one is kept for other samples of the same prompt."""
         if self._read is None or self._read[0] != context:
             self._read = None
             self._read = (context, *self._forward(context, None))
@@ -157,7 +158,7 @@ class TransformersBackend(TokenizerBackend):
         return copy.deepcopy(cache), logits
 
     def _forward(self, tokens: list[int], cache: Any) -> tuple[Any, NDArray[np.int64]]:
-        """Return the model's cache after tokens, and the logits that follow, in Q16."""
+        """Return the model's cache after these tokens, and the logits that follow, in Q16."""
         import torch
 
         with torch.inference_mode():
@@ -165,12 +166,12 @@ class TransformersBackend(TokenizerBackend):
             out = self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
             row = out.logits[0, -1].to("cpu", torch.float64).numpy()
         if not np.isfinite(row).all():
-            raise ModelError("the model gave logits that are no finite numbers")
+            raise ModelError("the model gave logits that are not finite numbers")
         limit = (1 << 31) - 1
         return out.past_key_values, np.clip(np.rint(row * (1 << LOGIT_FRACTION)), -limit, limit).astype(np.int64)
 
     def _move(self, generation: Generation, text: _Text) -> None:
-        """Draw a token, and read it if another is to follow."""
+        """Draw a token, and run the model on it if another is to follow."""
         request = text.job.request
         writer = text.job.writer(0)
         position = len(request.prompt) + len(writer.tokens)

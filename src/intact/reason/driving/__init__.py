@@ -1,1 +1,1 @@
-"""The driver of methods: it collects their requests, serves them many at a time, and keeps what was finished."""
+"""The driver of methods: it collects their requests, serves many at a time, and records finished results."""

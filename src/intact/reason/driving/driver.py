@@ -1,4 +1,4 @@
-"""The driver: does many jobs at once, collects the requests of their methods, and hands out the results."""
+"""The driver: runs many jobs at once, collects the requests of their methods, and returns the results."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from intact.reason.thinking import ThoughtCap, common_thinking, with_capped_thou
 VERSION: Final = 3
 """Version of how requests are served (places, draws, races, budgets, costs); see `intact.solving.receipts.versions`."""
 PARALLEL = 64
-"""The most problems in work at a time."""
+"""Maximum number of problems in progress at a time."""
 ENOUGH = 256
-"""With so many texts being written, no further problem is begun."""
+"""Number of completions in progress at which no further problem is begun."""
 
 
 class Active(NamedTuple):
-    """A job under way: its number among the driver's jobs, and when it began."""
+    """A job in progress: its number among the driver's jobs, and the time at which it began."""
 
     number: int
     job: MethodJob
@@ -44,40 +44,40 @@ class Active(NamedTuple):
 
 
 class Driver:
-    """Serve the requests of methods. A result depends on the requests alone: not on what runs beside it, nor on timing.
+    """Serve the requests of methods. A result depends only on the requests, not on what else is running or on timing.
 
     Parameters
     ----------
     backends : mapping of str to Backend
-        The models by name; the first is the one that requests mean without a name.
+        The models by name; requests without a model name use the first.
     journal : Journal, optional
-        Where results are kept, and looked up.
+        Store in which results are recorded and looked up.
     budget : Budget, optional
-        What each problem may cost.
+        Budget of each problem.
     sampling : mapping, optional
-        The user's values where a request gives none: fields of `Extend`.
+        The user's sampling parameters, used where a request gives none: fields of `Extend`.
     services : Services, optional
-        What methods get from outside: files, programs, scorers; by default `Services`, which knows no scorer by name.
+        External services for methods: files, programs, scorers; by default `Services`, which knows no scorer by name.
     parallel : int
-        The most problems at a time.
+        Maximum number of problems in progress at a time.
     seconds : float, optional
-        Wall time for all jobs together.
+        Wall time limit for all jobs together.
     progress : callable, optional
-        Called after each round with the number of tokens written so far. What it raises ends everything.
+        Called after each round with the number of tokens written so far. An exception it raises ends the run.
     watch : callable, optional
-        Called as the trees of texts grow: with "begin", and branch and parent of a text that is being written; with
-        "node", and an entry of the trace. When, and in which order, depends on timing.
+        Called as the trees of texts grow: with "begin" and the branch and parent of a text that is being written, or
+        with "node" and an entry of the trace. The timing and order of calls are not deterministic.
     clock : callable
-        Seconds; only a cap in seconds and the reported time depend on it.
+        Returns seconds; only time limits and reported times depend on it.
 
     Attributes
     ----------
     now : datetime or None
-        The time given to chat templates; None where no model's template needs it.
+        The time passed to chat templates; None if no model's template needs it.
     thinking : ThinkingMode or None
-        How models think before they answer; None where nothing is said of it.
+        The models' thinking mode; None if it is not set.
     written : int
-        Tokens written so far.
+        Number of tokens written so far.
     """
 
     def __init__(
@@ -106,9 +106,9 @@ class Driver:
         self._active: list[Active] = []
 
     def solve(self, jobs: Iterable[MethodJob]) -> Generator[tuple[int, Result], None, None]:
-        """Do jobs, and yield the number and result of each as it ends. Leaving early cancels those under way."""
+        """Run jobs, and yield the number and result of each as it ends. Closing the generator cancels the rest."""
         waiting = enumerate(jobs)
-        self._pool = ThreadPoolExecutor(2, "intact-run")  # which starts no thread before there is work
+        self._pool = ThreadPoolExecutor(2, "intact-run")  # starts no thread before there is work
         try:
             while True:
                 self._pump()
@@ -131,7 +131,7 @@ class Driver:
         finally:
             self._close()
 
-    # What executions use
+    # Used by executions
 
     def start(
         self,
@@ -140,7 +140,7 @@ class Driver:
         generations: Sequence[Generation],
         done: Callable[[Generation], None],
     ) -> None:
-        """Have a back end write texts, and call `done` with each that has ended."""
+        """Have a back end write completions, and call `done` with each finished one."""
         self.services.begin_texts(execution.root, generations)
         backend.start(generations)
         for generation in generations:
@@ -153,7 +153,7 @@ class Driver:
         work: Callable[[Event], Any],
         done: Callable[[Future[Any]], None],
     ) -> None:
-        """Do work in a thread, unless its result is known; `work` is given an event that ends it early."""
+        """Run work in a thread, unless its result is known; `work` receives an event that ends it early."""
         if known is not None:
             future: Future[Any] = Future()
             future.set_result(known)
@@ -163,7 +163,7 @@ class Driver:
         self._running[self._pool.submit(work, stop)] = execution, done, stop
 
     def end_work(self, execution: ExecutionInterface) -> None:
-        """End an execution's work in threads, and cancel what has not begun."""
+        """Stop an execution's work in threads, and cancel work that has not begun."""
         for future, (whose, done, stop) in list(self._running.items()):
             if whose is execution:
                 stop.set()
@@ -173,23 +173,23 @@ class Driver:
                     self.ready.append(execution)
 
     def needs_time(self, backend: Backend) -> bool:
-        """Return whether a model's chat template is given the time."""
+        """Return true if a model's chat template is given the time."""
         return self.now is not None and isinstance(backend, Rendering) and backend.needs_time
 
     def model(self, execution: ExecutionInterface, name: str) -> Backend:
-        """Find the back end of a model by its name as `find_model` does, and note that the execution has it."""
+        """Look up the back end of a model as `find_model` does, and record that the execution uses it."""
         found = self.find_model(name)
         if name:
             self.services.note_model(execution.root, name)
         return found
 
     def find_model(self, name: str) -> Backend:
-        """Find the back end of a model by its name, the first where the name is empty.
+        """Look up the back end of a model by name; an empty name means the first.
 
         Raises
         ------
         ParameterError
-            If there is none.
+            If no model has this name.
         """
         found = self.backends.get(name) if name else next(iter(self.backends.values()))
         if found is None:
@@ -198,7 +198,7 @@ class Driver:
         return found
 
     def capped(self, steps: Any, sampling: Mapping[str, Any]) -> Any:
-        """Return the steps of a method, which keep the cap on thoughts if there is one."""
+        """Wrap the steps of a method so that they respect the cap on thinking, if there is one."""
         if self.thinking is None or self.thinking.budget is None or not isgenerator(steps):
             return steps
 
@@ -207,7 +207,7 @@ class Driver:
 
         return with_capped_thoughts(steps, cap_of, sampling.get("max_tokens") or DEFAULTS["max_tokens"])
 
-    # The loop's parts
+    # The parts of the loop
 
     def _pump(self) -> None:
         while self.ready:
@@ -238,7 +238,7 @@ class Driver:
         self.ready.append(execution)
 
     def _work(self) -> None:
-        """Let the back ends and the sandbox work for a moment."""
+        """Run one round of the back ends and collect finished work from the sandbox."""
         for backend in self.backends.values() if self._writing else ():
             for generation in backend.step():
                 execution, done = self._writing.pop(generation)
@@ -258,7 +258,7 @@ class Driver:
 
     @property
     def _over(self) -> bool:
-        """If true, the time for all jobs together is over."""
+        """If true, the time limit of all jobs together has passed."""
         return self._seconds is not None and self._clock() - self._began >= self._seconds
 
     def _note_timeout(self, key: bytes, seconds: float) -> None:
@@ -266,7 +266,7 @@ class Driver:
             self.journal.add(key, {"seconds": seconds})
 
     def _time_out(self) -> None:
-        """End the jobs whose time is over."""
+        """Time out the jobs whose time limit has passed."""
         now, over = self._clock(), self._over
         for active in self._active:
             root, elapsed = active.execution.root, now - active.began
@@ -328,22 +328,22 @@ class Driver:
 
 
 def template_time(backends: Iterable[Backend]) -> datetime | None:
-    """Return the time given to chat templates, or None where none needs it.
+    """Return the time passed to chat templates, or None if no template needs it.
 
     Raises
     ------
     ParameterError
-        If the back ends give different ones.
+        If the back ends have different times.
     """
     times = {one.now for one in backends if isinstance(one, Rendering) and one.needs_time}
     if len(times) > 1:
         found = " and ".join(sorted(time.isoformat() for time in times))
-        raise ParameterError(f"chat templates of one run must be given one time, got {found}")
+        raise ParameterError(f"chat templates of one run must be given the same time, got {found}")
     return times.pop() if times else None
 
 
 def _in_a_line(error: Exception) -> str:
-    """Return an error in a line; of an unexpected one also the place in the code."""
+    """Format an error on one line; an unexpected one includes its place in the code."""
     text = f"{type(error).__name__}: {error}"
     frames = extract_tb(error.__traceback__)
     if isinstance(error, IntactError) or not frames:
@@ -352,5 +352,5 @@ def _in_a_line(error: Exception) -> str:
 
 
 def _plain(parameter: Any) -> Any:
-    """Return a parameter as JSON has it: a scorer by its name and digest."""
+    """Return a parameter as a JSON value; a scorer becomes its name and digest."""
     return [parameter.name, parameter.digest] if hasattr(parameter, "score") else parameter

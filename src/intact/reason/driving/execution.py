@@ -1,4 +1,4 @@
-"""A method at work on a problem: its generator, its ledger, its place in the tree, what it waits for."""
+"""The execution of a method on a problem: its generator, ledger, place in the tree and pending requests."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from intact.reason.tool import ToolUse
 
 _LOG = logging.getLogger("intact")
 DEFAULTS: Final[Mapping[str, Any]] = {"max_tokens": 512, "stop": ()}
-"""Sampling parameters of an extension, where nobody says otherwise."""
+"""Default sampling parameters of an extension."""
 _DRAWING: Final = ("temperature", "top_p", "top_k", "min_p", "typical_p")
-"""The sampling parameters of workers who share a cache."""
+"""The sampling parameters available to workers that share a cache."""
 DEPTH = 16
-"""How deep methods may call methods."""
+"""Maximum depth of methods calling methods."""
 _FIELDS = sorted(inspect.signature(Extend).parameters.keys() & inspect.signature(SamplingParameters).parameters.keys())
-"""The sampling parameters that a request may state."""
+"""The sampling parameters that a request may set."""
 
 
 @lru_cache(maxsize=1024)
@@ -54,25 +54,25 @@ def _parameters(fields: tuple[tuple[str, Any], ...]) -> SamplingParameters:
 
 
 class Execution:
-    """Run one generator: serve its requests, and hand it their results.
+    """Run one generator: serve its requests, and send it their results.
 
     Parameters
     ----------
     sampling : mapping
-        What holds where a request says nothing.
+        Sampling parameters used where a request gives none.
     options : mapping
-        The part of it that the user asked for.
+        The subset of `sampling` that the user set.
 
     Attributes
     ----------
     conclusion, value, error
-        Why it ended, what it returned, what it raised; None while it runs.
+        The way it ended, the value it returned, the error it raised; None while it runs.
     needs : TokenNeeds
-        What scorers need to have reported with each token.
+        Per-token data that scorers require.
     text_error : str
         The first error of a text that could not be written.
     prompt_error : str
-        The first prompt that leaves no room in the context for a text.
+        The error of the first prompt that leaves no room in the context.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Execution:
         self.error: Exception | None = None
         self.text_error = self.prompt_error = ""
         self.needs = TokenNeeds()
-        self.spent = False  # whether it had to do with less than it asked for
+        self.spent = False  # true if the budget granted less than was requested
         self.nodes: list[dict[str, Any]] = []
         self.waiter: Callable[[], None] | None = None
         self._generator, self._depth = generator, depth
@@ -107,10 +107,10 @@ class Execution:
         self._calls = self._recorded = 0
         self._leaves: dict[Branch, State] = {}
 
-    # What slots use
+    # Used by slots
 
     def writing(self, request: Extend) -> Writing:
-        """Resolve what an extension leaves open, and give it its place in the tree."""
+        """Resolve the defaults of an extension, and assign its place in the tree."""
         backend = self.driver.model(self, request.model)
         fields: dict[str, Any] = {**DEFAULTS, **self.sampling, "seed": self.problem.seed}
         ends = (fields["stop"],) if isinstance(fields["stop"], str) else tuple(fields["stop"])
@@ -121,7 +121,7 @@ class Execution:
         other = request.state.prompt != self.problem.prompt
         begins = all(piece.model is None for piece in request.state.pieces)
         if other:
-            ends = () if own else ends  # another question's text may hold what ends an answer
+            ends = () if own else ends  # a reply to another prompt may contain the user's stop strings
         fields["stop"] = tuple(dict.fromkeys([*own, *ends]))
         parameters = _parameters(tuple(sorted(fields.items())))
         state = self._readable(request.model, backend, request.state)
@@ -133,20 +133,20 @@ class Execution:
         return Writing(request, request.model, backend, *resolved, left=left, spread=spread)
 
     def sharing(self, request: WriteTogether) -> tuple[SharingBackend, SharedRequest]:
-        """Resolve what a text that workers write together leaves open, and give it its place in the tree.
+        """Resolve the defaults of a request to write together, and assign its place in the tree.
 
         Raises
         ------
         ParameterError
-            If the model runs elsewhere, or the user's sampling has more than temperature and filters.
+            If the model runs elsewhere, or the user's sampling sets anything but temperature and filters.
         """
         backend = self.driver.model(self, request.model)
         if not isinstance(backend, Sharing):
-            raise ParameterError("workers share the cache of a model that runs here: use cache=text with endpoints")
+            raise ParameterError("workers can share the cache only of a local model: use cache=text with endpoints")
         parameters = SamplingParameters(**{**DEFAULTS, **self.sampling, "max_tokens": request.tokens})
         if others := parameters.changed.keys() - {"max_tokens", *_DRAWING}:
             names = ", ".join(sorted(others))
-            raise ParameterError(f"workers who share a cache take {', '.join(_DRAWING)} alone, got {names}")
+            raise ParameterError(f"workers that share a cache take only {', '.join(_DRAWING)}, got {names}")
         state = self._readable(request.model, backend, request.state)
         self._note_template(state, backend)
         prompt = tuple(backend.tokens_of(state))
@@ -156,7 +156,7 @@ class Execution:
         return backend, SharedRequest(prompt, **own, sampling=sampling, seed=self.problem.seed, branch=branch)
 
     def _note_template(self, state: State, backend: Backend) -> None:
-        """Note what the chat template is given besides the messages, if it is used."""
+        """Record the time and thinking mode passed to the chat template, if it is used."""
         if isinstance(state.prompt, str):
             return
         if self.root.now is None and self.driver.needs_time(backend):
@@ -165,16 +165,16 @@ class Execution:
             self.root.thinking = self.driver.thinking
 
     def _child(self, state: State) -> Branch:
-        """Return the branch of the next text that continues a state, numbered among all of this execution."""
+        """Return the branch of the next text that continues a state, numbered among all those of this execution."""
         root, branch = self.problem.root, state.branch
         if branch[: len(root)] != root:
-            branch += root[1:]  # a caller's text: keep apart from what the caller makes of it
+            branch += root[1:]  # a caller's text: must not collide with the caller's own continuations
         number = self._children.get(branch, 0)
         self._children[branch] = number + 1
         return (*branch, number)
 
     def _readable(self, model: str, backend: Backend, state: State) -> State:
-        """Return a text in which what another vocabulary wrote has no tokens."""
+        """Return a state in which pieces written with another vocabulary have text but no tokens."""
         if all(piece.model is None or piece.model == model for piece in state.pieces):
             return state
 
@@ -186,14 +186,14 @@ class Execution:
         return replace(state, pieces=tuple([readable(piece) for piece in state.pieces]))
 
     def note(self, key: bytes) -> None:
-        """Note in the journal that a request has begun."""
+        """Record in the journal that a request has begun."""
         if self.journal is not None:
             self.journal.begin(key)
 
     def recall(self, key: bytes, text: bool = False) -> Any:
-        """Return what the journal knows of a request; where everything is recomputed, of one for a text alone.
+        """Return the journaled result of a request, or None; while recomputing everything, look up only texts.
 
-        Under a cap in seconds that is what this very undertaking has had of it, so that a replay has no more.
+        Under a time limit, return what this job itself received for the request, so that a replay gets no more.
         """
         if self.journal is None or (self.driver.services.recompute and not text):
             return None
@@ -207,7 +207,7 @@ class Execution:
         return found
 
     def keep(self, key: bytes, value: Any, cut: bool = False) -> None:
-        """Have the journal keep a result; `cut`: it is what there was when time was over."""
+        """Record a result in the journal; `cut` marks a partial result at a timeout."""
         if self.journal is None:
             return
         if self.root.timed:
@@ -216,13 +216,13 @@ class Execution:
             self.journal.add(key, value)
 
     def own(self, key: bytes) -> bytes:
-        """Return the key of a request that only this very job shares."""
+        """Return a key for the request that is specific to this job."""
         return key_of("timed", self.root.key.hex(), key.hex())
 
     # The generator's side
 
     def pump(self) -> None:
-        """Advance as far as possible: begin what the budget allows, hand over what is complete."""
+        """Advance as far as possible: begin the requests that the budget allows, and send results to the generator."""
         while self.conclusion is None:
             self._begin()
             if not all(slot.done for slot in self._slots):
@@ -230,23 +230,23 @@ class Execution:
             self._advance()
 
     def time_out(self) -> None:
-        """Cancel all that is under way: time is over."""
+        """Cancel all requests in progress because the time is over."""
         for slot in self._slots:
             if slot.begun and not slot.done:
                 slot.time_out()
 
     def close(self) -> None:
-        """Close the generator, whatever it raises."""
+        """Close the generator, ignoring any exception it raises."""
         try:
             self._generator.close()
-        except Exception:  # it yields once more, or fails where it tidies up: the others are to be left too
+        except Exception:  # it yielded again or failed in its clean-up; the others must be closed too
             _LOG.exception("%s: a method could not be left", self.problem.id)
         for slot in self._slots:
             if isinstance(slot, CallSlot) and slot.child is not None:
                 slot.child.close()
 
     def _begin(self) -> None:
-        """Begin requests in order, each as if those before it had ended, so that timing decides nothing."""
+        """Begin requests in order, each as if the ones before it had ended, so that timing has no effect."""
         waiting = [slot for slot in self._slots if not slot.begun]
         for slot in waiting:
             if isinstance(slot, CallSlot):
@@ -257,7 +257,7 @@ class Execution:
                     return
             except self.driver.services.fatal:
                 raise
-            except Exception as error:  # of a request that nobody can serve; those beside it end first
+            except Exception as error:  # a request that cannot be served; the others in the list end first
                 slot.settle(None, Cost(), error)
             slot.begun = True
         calls = [slot for slot in waiting if isinstance(slot, CallSlot)]
@@ -279,7 +279,7 @@ class Execution:
         error = next((slot.error for slot in slots if slot.error is not None), None)
         if error is None and slots and _unpaid(slots):
             error, self.spent = SpentError("the budget has nothing left for what was asked"), True
-        if error is None and self._leaves and _crowded(slots):  # there are texts that can vote
+        if error is None and self._leaves and _crowded(slots):  # existing texts can vote
             error, self.spent = NoRoomError(f"the context has no room for what was asked: {self.prompt_error}"), True
         results = [slot.result for slot in slots]
         try:
@@ -296,7 +296,7 @@ class Execution:
             self._conclude("failed", None, raised)
 
     def _remember(self, slot: Slot) -> None:
-        """Keep the texts that nothing continues yet and that answer the problem's own prompt."""
+        """Keep the leaves of the tree that answer the problem's own prompt."""
         if isinstance(slot, WritingSlot) and slot.error is None:
             for request, state in slot.extensions:
                 if state.prompt == self.problem.prompt:
@@ -317,7 +317,7 @@ class Execution:
                 if request.winners < 1 or not request.runners:
                     raise ParameterError("a race needs at least one runner and one winner")
                 if len({runner.model for runner in request.runners}) > 1:
-                    raise ParameterError("the runners of a race must be of one model: others count other tokens")
+                    raise ParameterError("the runners of a race must use one model: token counts differ between models")
                 return WritingSlot(self, request.runners, request.winners)
             case Score():
                 scorer = self._scorer(request.scorer)
@@ -343,7 +343,7 @@ class Execution:
         return self.driver.services.scorer(self.root, wanted) if isinstance(wanted, str) else wanted
 
     def _tool_call(self, request: Use) -> ToolUse:
-        """Return a call with checked inputs; the place of one that nobody can repeat tells it from all others."""
+        """Return a call with validated inputs; one that is not replayable gets a unique place."""
         tool = self.driver.services.tool(request.tool) if isinstance(request.tool, str) else request.tool
         values = tool.check(request.values)
         if tool.replayable:
@@ -352,18 +352,18 @@ class Execution:
         return ToolUse(tool, values, f"{self.problem.seed}/{path(self.problem.root)}#{self._recorded}")
 
     def look_up(self, method: Method, parameters: Mapping[str, Any]) -> TokenNeeds:
-        """Find the scorers, models and tools that parameters name, before a token is spent on a name that is none.
+        """Look up the scorers, models and tools named by parameters, before any token is spent on a wrong name.
 
         Returns
         -------
         TokenNeeds
-            What the scorers need to have reported with each token.
+            Per-token data that the scorers require.
 
         Raises
         ------
         ParameterError
-            If there is no such scorer, model or tool, or the scorer's numbers are of no use to the method; and whatever
-            making the scorer raises.
+            If a scorer, model or tool does not exist, or the method cannot use the scorer's scores; also anything that
+            constructing the scorer raises.
         """
         needs = TokenNeeds()
         for parameter in method.parameters:
@@ -383,7 +383,7 @@ class Execution:
         return needs
 
     def call(self, request: CallMethod | Score) -> tuple[str, Execution]:
-        """Begin what another method or a scorer does, by its name; with a root of its own, below this one's."""
+        """Start another method or a scorer that is a generator, with a root below this one's; return its name too."""
         label = ("c" if isinstance(request, CallMethod) else "s") + str(self._calls)
         self._calls += 1
         problem = request.problem if isinstance(request, CallMethod) else self.problem
@@ -401,7 +401,7 @@ class Execution:
             scorer = self._scorer(request.scorer)
             name, generator = getattr(scorer, "name", ""), scorer.score(problem, list(request.states))  # type: ignore[assignment]
         if self._depth >= DEPTH:
-            raise ParameterError(f"methods call methods more than {DEPTH} deep")
+            raise ParameterError(f"methods may call each other at most {DEPTH} deep")
         ledger, reader = Ledger(Budget()), ReadTexts(self.reader)
         child = Execution(
             self.driver,
@@ -423,26 +423,26 @@ class Execution:
         if conclusion != "done":
             try:
                 self.value = self._best()
-            except Exception as raised:  # whatever reads answers
+            except Exception as raised:  # raised by the problem's answer reader
                 self.value, self.error = Answer(None), error or raised
         if self.waiter is not None:
             self.waiter()
 
     def _best(self) -> Answer:
-        """Return the answer of most texts that have ended; if there is none, of those that nothing continues."""
+        """Return the majority answer of the finished texts; if they give none, of all leaves."""
         leaves = list(self._leaves.values())
         best = elect(self.problem, [state for state in leaves if state.ended and state.complete])
         return elect(self.problem, leaves) if best.answer is None else best
 
 
 def _crowded(slots: Sequence[Slot]) -> bool:
-    """Return whether a method cannot go on, as the context has no room for any of the prompts of its own."""
+    """Return true if a method cannot continue because the context has no room for any of its own prompts."""
     extending = [slot for slot in slots if isinstance(slot, WritingSlot)]
     return bool(extending) and all(slot.crowded for slot in extending)
 
 
 def _unpaid(slots: Sequence[Slot]) -> bool:
-    """Return whether a method cannot go on: nothing was paid, or something that is of no use in part."""
+    """Return true if a method cannot continue: no extension was affordable, or some other request was not."""
     extending = [slot for slot in slots if isinstance(slot, WritingSlot)]
     others = [slot for slot in slots if not isinstance(slot, WritingSlot)]
     return any(slot.refused and slot.result is None for slot in others) or (

@@ -1,4 +1,4 @@
-"""Results on disk: whatever a run has finished, a later one finds, and never asks for again."""
+"""Results on disk: a later run finds the results of earlier ones and does not compute them again."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from intact.reason.problem import State
 _LOG = logging.getLogger("intact")
 APPLICATION = 0x494E5443  # "INTC", in the file's header
 VERSION = 1
-SYNC = 2.0  # seconds of work that a power cut may cost; being killed costs none
-PATIENCE = 30.0  # seconds for another process to let go of the file
-CHECK = 8  # bytes of a digest of key and result, in front of each result
+SYNC = 2.0  # seconds of work that a power failure may lose; a killed process loses none
+PATIENCE = 30.0  # seconds to wait for another process to release the file
+CHECK = 8  # bytes of the digest of key and result that precedes each result
 _SCHEMA = "CREATE TABLE entries (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID"
 
 
 class JournalFolder(Protocol):
-    """A place with journals, such as those of another machine."""
+    """A store of journals, such as one on another machine."""
 
     def open_journal(self, name: str) -> Journal:
-        """Open a journal by its file's name; there is an empty one if there was none."""
+        """Open a journal by file name; create an empty one if it does not exist."""
         ...
 
 
 class Journal:
-    """Maps digests of requests to results, in a file that survives being killed at any instant.
+    """Map digests of requests to results, in a file that survives being killed at any time.
 
-    A row without a value is a request that had begun when the last commit was made. Used by one thread.
+    A row without a value is a request that had begun at the last commit. Not thread-safe.
 
     Parameters
     ----------
     path : path
-        The file; made if there is none.
+        The file; created if it does not exist.
 
     Raises
     ------
     JournalError
-        If the file is no journal of this version, or damaged.
+        If the file is not a journal of this version, or is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,24 +72,26 @@ class Journal:
 
     @staticmethod
     def inside(folder: Path | JournalFolder | None, name: str) -> Journal:
-        """Open the journal of a name in a folder; without a folder one that lasts as long as it is open."""
+        """Open a named journal in a folder; without a folder, an in-memory one."""
         if folder is None or isinstance(folder, Path):
             return Journal(Path(":memory:") if folder is None else folder / name)
         return folder.open_journal(name)
 
     def _open(self) -> None:
-        self._database.execute("BEGIN")  # one view of a file that another process may be making at this moment
+        self._database.execute("BEGIN")  # a consistent view of a file that another process may be creating
         (application,) = self._database.execute("PRAGMA application_id").fetchone()
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         tables = [name for (name,) in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         self._database.execute("COMMIT")
         if tables or application or version:
             if application != APPLICATION or tables != ["entries"]:
-                raise JournalError(f"{self.path} is a database of something else; expected a journal, or no file")
+                raise JournalError(f"{self.path} is another kind of database; expected a journal, or no file")
             if version != VERSION:
                 raise JournalError(f"{self.path} is a journal of version {version}; this program writes {VERSION}")
         self._log_ahead()
-        self._database.execute("PRAGMA synchronous = NORMAL")  # safe from being killed; `_sync` is for the power
+        self._database.execute(
+            "PRAGMA synchronous = NORMAL"
+        )  # survives a killed process; `_sync` is for power failures
         if not tables:
             self._database.execute("BEGIN IMMEDIATE")
             self._database.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -98,7 +100,7 @@ class Journal:
             self._database.execute("COMMIT")
 
     def _log_ahead(self) -> None:
-        # Where others look at the file or change its mode too, SQLite refuses at once instead of waiting.
+        # SQLite fails at once instead of waiting if another process reads the file or changes its mode.
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -110,15 +112,15 @@ class Journal:
             time.sleep(0.01)
 
     def find(self, key: bytes) -> Any:
-        """Return the result of a request as JSON had it, or None.
+        """Return the result of a request as parsed JSON, or None.
 
-        An entry that is damaged counts as none, with a warning: what is made anew takes its place.
+        A damaged entry is ignored with a warning; the recomputed result replaces it.
         """
         data = self.find_stored(key)
         return None if data is None else self._value(key, data)
 
     def find_stored(self, key: bytes) -> Any:
-        """Return the entry of a request as it is stored, whole or damaged; None if there is none."""
+        """Return the stored bytes of a request's entry, intact or damaged; None if there are none."""
         data = self._done.get(key)
         if data is None:
             with self._named():
@@ -127,7 +129,7 @@ class Journal:
         return data
 
     def items(self) -> Iterator[tuple[bytes, Any]]:
-        """Iterate over the results that have been committed, in the order of their keys; damaged ones are left out."""
+        """Iterate over the committed results in the order of their keys, skipping damaged ones."""
         with self._named():
             rows = self._database.execute("SELECT key, value FROM entries WHERE value IS NOT NULL ORDER BY key")
             for key, data in rows:
@@ -143,22 +145,22 @@ class Journal:
         return json.loads(zlib.decompress(data[CHECK:]))
 
     def begin(self, key: bytes) -> None:
-        """Note that a request has begun."""
+        """Record that a request has begun."""
         self._begun.append(key)
 
     def add(self, key: bytes, value: Any) -> None:
-        """Keep a result; it is safe after the next `commit`."""
+        """Add a result; it is durable after the next `commit`."""
         text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
         data = zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
         self._done[key] = _check(key, data) + data
 
     def add_stored(self, entries: Mapping[bytes, bytes]) -> None:
-        """Keep entries as another journal stores them (`find_stored`).
+        """Add entries in the stored form of another journal (`find_stored`).
 
         Raises
         ------
         JournalError
-            If one is damaged; then none is kept.
+            If an entry is damaged; then none is added.
         """
         for key, data in entries.items():
             if data[:CHECK] != _check(key, data[CHECK:]):
@@ -171,7 +173,8 @@ class Journal:
         Raises
         ------
         JournalError
-            If the disk is full or fails. What was committed before is safe, and the rest is still here to be tried.
+            If the disk is full or fails. Earlier commits are safe, and the pending entries are kept for another
+            attempt.
         """
         if not self._begun and not self._done:
             return
@@ -195,12 +198,12 @@ class Journal:
             self._syncing.start()
 
     def _sync(self) -> None:
-        """Have the disk hold what has been committed, in a thread of its own: disks take their time."""
+        """Flush the committed data to disk; runs in its own thread because disks are slow."""
         with suppress(OSError), Path(f"{self.path}-wal").open("rb") as log:
             os.fsync(log.fileno())
 
     def close(self) -> None:
-        """Commit, and let the file go."""
+        """Commit and close the file."""
         try:
             self.commit()
         finally:
@@ -230,21 +233,21 @@ def _check(key: bytes, data: bytes) -> bytes:
 
 
 def key_of(*parts: Any) -> bytes:
-    """Return the digest of what makes a request: SHA-256 of its parts as JSON."""
+    """Return the key of a request: the SHA-256 digest of its parts as JSON."""
     return hashlib.sha256(json.dumps(parts, separators=(",", ":"), ensure_ascii=True).encode()).digest()
 
 
 def seen(state: State) -> list[Any]:
-    """Return what a scorer may read of a state, but for its place: tokens mean nothing without their texts."""
+    """Return what a scorer may read of a state, except its place in the tree: texts as well as tokens."""
     pieces = [
-        [getattr(piece, one.name) for one in fields(piece) if one.name != "spread" or piece.spread]  # as old keys are
+        [getattr(piece, one.name) for one in fields(piece) if one.name != "spread" or piece.spread]  # as in older keys
         for piece in state.pieces
     ]
     return [state.prompt, pieces, state.why]
 
 
 def plain(state: State) -> list[Any]:
-    """Return a state as JSON has it: the prompt, then each piece by its tokens, or by its text where it has none."""
+    """Return a state as JSON: the prompt, then each piece as its tokens, or as its text if it has none."""
     pieces: list[Sequence[Any]] = [
         piece.tokens or (piece.text, piece.special, piece.model is None) for piece in state.pieces
     ]

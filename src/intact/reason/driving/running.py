@@ -1,4 +1,4 @@
-"""Interfaces of a driver and of an execution, as far as the requests that they serve use them."""
+"""Interfaces of the driver and of executions, as used by the requests that they serve."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from intact.reason.thinking import ThinkingMode
 
 
 class DriverInterface(Protocol):
-    """The driver of executions (`intact.reason.driving.driver.Driver` says more)."""
+    """Interface of the driver; see `intact.reason.driving.driver.Driver`."""
 
     journal: Journal | None
     services: Services
@@ -38,7 +38,7 @@ class DriverInterface(Protocol):
         generations: Sequence[Generation],
         done: Callable[[Generation], None],
     ) -> None:
-        """Have a back end write texts, and call `done` with each that has ended."""
+        """Have a back end write completions, and call `done` with each finished one."""
 
     def run_work(
         self,
@@ -47,26 +47,26 @@ class DriverInterface(Protocol):
         work: Callable[[Event], Any],
         done: Callable[[Future[Any]], None],
     ) -> None:
-        """Do work in a thread, unless its result is known."""
+        """Run work in a thread, unless its result is known."""
 
     def end_work(self, execution: ExecutionInterface) -> None:
-        """End an execution's work in threads."""
+        """Stop an execution's work in threads."""
 
     def needs_time(self, backend: Backend) -> bool:
-        """Return whether a model's chat template is given the time."""
+        """Return true if a model's chat template is given the time."""
 
     def model(self, execution: ExecutionInterface, name: str) -> Backend:
-        """Find the back end of a model by its name, and note that the execution has it."""
+        """Look up the back end of a model by name, and record that the execution uses it."""
 
     def find_model(self, name: str) -> Backend:
-        """Find the back end of a model by its name."""
+        """Look up the back end of a model by name."""
 
     def capped(self, steps: Any, sampling: Mapping[str, Any]) -> Any:
-        """Return the steps of a method, which keep the cap on thoughts if there is one."""
+        """Wrap the steps of a method so that they respect the cap on thinking, if there is one."""
 
 
 class ExecutionInterface(Protocol):
-    """A method at work (`intact.reason.driving.execution.Execution` says more)."""
+    """Interface of an execution; see `intact.reason.driving.execution.Execution`."""
 
     root: Root
     problem: Problem
@@ -84,34 +84,34 @@ class ExecutionInterface(Protocol):
 
     @property
     def driver(self) -> DriverInterface:
-        """Whoever runs it."""
+        """The driver that runs it."""
 
     def pump(self) -> None:
         """Advance as far as possible."""
 
     def time_out(self) -> None:
-        """Cancel all that is under way."""
+        """Cancel all requests in progress."""
 
     def close(self) -> None:
         """Close the generator."""
 
     def writing(self, request: Extend) -> Writing:
-        """Resolve what an extension leaves open."""
+        """Resolve the defaults of an extension."""
 
     def sharing(self, request: WriteTogether) -> tuple[SharingBackend, SharedRequest]:
-        """Resolve what a text that workers write together leaves open."""
+        """Resolve the defaults of a request to write together."""
 
     def call(self, request: CallMethod | Score) -> tuple[str, ExecutionInterface]:
-        """Begin what another method or a scorer does, by its name."""
+        """Start another method or a scorer that is a generator; return its name too."""
 
     def note(self, key: bytes) -> None:
-        """Note in the journal that a request has begun."""
+        """Record in the journal that a request has begun."""
 
     def recall(self, key: bytes, text: bool = False) -> Any:
-        """Return what the journal knows of a request."""
+        """Return the journaled result of a request."""
 
     def keep(self, key: bytes, value: Any, cut: bool = False) -> None:
-        """Have the journal keep a result."""
+        """Record a result in the journal."""
 
     def own(self, key: bytes) -> bytes:
-        """Return the key of a request that only this very job shares."""
+        """Return a key for the request that is specific to this job."""

@@ -1,4 +1,4 @@
-"""Jobs, and what a driver needs from outside to do them: files, programs, scorers, and notes on texts and results."""
+"""Jobs, and the driver's external services: files, programs, scorers, and hooks for texts and results."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from intact.reason.tools import TOOLS, find_tool
 from intact.tools import sandbox
 
 LARGEST_FILE: Final = 1 << 20
-"""The most bytes of a file that a method reads."""
+"""Maximum size, in bytes, of a file that a method reads."""
 
 
 class MethodJob(NamedTuple):
-    """A method, with parameters, for a problem."""
+    """A method with parameters and a problem."""
 
     method: Method
     problem: Problem
@@ -34,20 +34,20 @@ class MethodJob(NamedTuple):
 
 
 class Root:
-    """The state that a job's method shares with all methods and scorers that it calls.
+    """State shared by a job's method and all methods and scorers that it calls.
 
     Attributes
     ----------
     key : bytes
-        The digest of the whole job, for what belongs to no single request.
+        The digest of the whole job, for records that belong to no single request.
     timed : bool
-        If true, the job has a cap in seconds.
+        If true, the job has a time limit.
     timed_out : bool
-        If true, that time is over: nothing new begins.
+        If true, the time limit has passed, and nothing new begins.
     now : datetime or None
-        The time given to chat templates; None until one that needs it is used.
+        The time passed to chat templates; None until a template that needs it is used.
     thinking : ThinkingMode or None
-        How models think; None until a chat template is used that has a setting.
+        The models' thinking mode; None until a chat template with such a setting is used.
     """
 
     def __init__(self, key: bytes, timed: bool, timed_out: bool) -> None:
@@ -57,25 +57,25 @@ class Root:
 
 
 class Services:
-    """The default services of a driver: files from the disk, programs in the sandbox, scorers by name, no records.
+    """The driver's default services: files from disk, programs in the sandbox, scorers by name, no records.
 
-    `intact.solving.receipts` has services of its own, which record a run, or replay one from its receipt.
+    `intact.solving.receipts` has services that record a run, or replay one from its receipt.
 
     Parameters
     ----------
     scorer : callable, optional
-        Makes a scorer of its name. It is called once for each name.
+        Makes a scorer from its name. Called once per name.
     untrusted : bool
-        If true, programs never run without protection, whatever INTACT_SANDBOX says.
+        If true, programs never run unprotected, whatever INTACT_SANDBOX says.
     tools : mapping of str to MethodTool
-        The user's own tools by name, such as those of MCP servers, besides those of `intact.reason.tools`.
+        The user's own tools by name, such as tools of MCP servers, in addition to those of `intact.reason.tools`.
 
     Attributes
     ----------
     recompute : bool
         If true, ignore recorded results and recompute everything; the journal then only says which texts to expect.
     fatal : tuple of types
-        Errors of a request that end everything; any other is raised in the method that made the request.
+        Errors of a request that end the run; any other error is raised in the method that made the request.
     """
 
     recompute = False
@@ -93,62 +93,62 @@ class Services:
         self._make_scorer = cache(scorer or _no_scorer)
 
     def admit(self, job: MethodJob) -> MethodJob:
-        """Return the job as it is to be done.
+        """Return the job to run, possibly modified.
 
         Raises
         ------
         ParameterError
-            If it cannot be done with these services.
+            If the job cannot be run with these services.
         """
         return job
 
     def method(self, call: CallMethod) -> Method:
-        """Find the method of a call."""
+        """Look up the method of a call."""
         return find(call.method) if isinstance(call.method, str) else cast(Method, call.method)
 
     def scorer(self, root: Root, name: str) -> Scorer:
-        """Find a scorer by its name."""
+        """Look up a scorer by name."""
         return self._make_scorer(name)
 
     def note_model(self, root: Root, name: str) -> None:
-        """Note that a request named a model."""
+        """Record that a request named a model."""
 
     def read(self, root: Root, file: str) -> str:
-        """Return the text of a file of the user's."""
+        """Return the text of a user's file."""
         return read_text(file)
 
     def known_outcome(self, request: RunProgram) -> sandbox.Outcome | None:
-        """Return the outcome of a program that need not run, or None."""
+        """Return the outcome of a program if it is already known, or None."""
         return None
 
     def run(self, request: RunProgram, stop: Event) -> sandbox.Outcome:
-        """Run a program in the sandbox and wait for its end, which `stop` brings about early. Called in a thread."""
+        """Run a program in the sandbox and wait for it; `stop` ends it early. Called in a thread."""
         return sandbox.run(request.code, request.stdin, request.limits, stop=stop, untrusted=self.untrusted)
 
     def known_shared(self, model: str, request: SharedRequest) -> SharedText | None:
-        """Return a text of workers, of the model of that name, that need not be written, or None."""
+        """Return the text written together by workers of the named model if it is already known, or None."""
         return None
 
     def tool(self, name: str) -> MethodTool:
-        """Find a tool by its name."""
+        """Look up a tool by name."""
         return self._tools[name] if name in self._tools else find_tool(name)
 
     def known_result(self, call: ToolUse) -> ToolResult | None:
-        """Return the result of a tool that need not be used, or None."""
+        """Return the result of a tool call if it is already known, or None."""
         return None
 
     def use(self, call: ToolUse, stop: Event) -> ToolResult:
-        """Use a tool and wait for its end, which `stop` brings about early. Called in a thread."""
+        """Call a tool and wait for it; `stop` ends it early. Called in a thread."""
         return call.tool.use(call.values, stop, untrusted=self.untrusted)
 
     def begin_texts(self, root: Root, generations: Sequence[Generation]) -> None:
-        """Note that texts are about to be written."""
+        """Record that completions are about to be written."""
 
     def end_text(self, root: Root, backend: Backend, generation: Generation) -> None:
-        """Note that a back end has finished a text."""
+        """Record that a back end has finished a completion."""
 
     def finish(self, root: Root, job: MethodJob, result: Result) -> Result:
-        """Return the result of a job as the caller gets it."""
+        """Return a job's result in the form given to the caller."""
         return result
 
 
@@ -158,7 +158,7 @@ def read_text(file: str) -> str:
     Raises
     ------
     FormatError
-        If it cannot be read, is no text in UTF-8, or is too large.
+        If it cannot be read, is not UTF-8 text, or is too large.
     """
     try:
         with Path(file).open("rb") as stream:
@@ -172,17 +172,17 @@ def read_text(file: str) -> str:
 
 
 def _no_scorer(name: str) -> Scorer:
-    raise ParameterError(f"there is no scorer {name!r}: this driver was given none by name")
+    raise ParameterError(f"there is no scorer {name!r}: this driver has no scorers by name")
 
 
 def check_tools(tools: Mapping[str, MethodTool] | None) -> None:
-    """Raise ParameterError unless these are tools by their names, none of which is a tool of this package's."""
+    """Raise ParameterError unless this is a mapping of tools by name, without the name of a built-in tool."""
     if tools is not None and not isinstance(tools, Mapping):
         raise ParameterError(f"tools must be a mapping of names to tools, got {tools!r:.60}")
     for name, tool in (tools or {}).items():
         if not isinstance(tool, MethodTool):
             raise ParameterError(f"tools[{name!r:.60}] must be a MethodTool, got {tool!r:.60}")
         if name in TOOLS:
-            raise ParameterError(f"there is a tool {name!r:.60} already; give another name to yours")
+            raise ParameterError(f"there is already a tool {name!r:.60}; give yours another name")
         if name != tool.name:
-            raise ParameterError(f"the tool {tool.name!r:.60} is given by the name {name!r:.60}")
+            raise ParameterError(f"the tool {tool.name!r:.60} is listed under the name {name!r:.60}")

@@ -1,4 +1,4 @@
-"""Requests while they are served: the most that one can cost, its beginning, its result."""
+"""Requests in progress: their maximum cost, their start, their result."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 
 class Slot(ABC):
-    """A request of a list, while it is served.
+    """One request of a list, while it is served.
 
     Attributes
     ----------
     result
-        What the method will get.
+        The value that the method receives.
     refused : bool
-        Whether the budget allowed nothing of it.
+        If true, the budget allowed no part of the request.
     error : Exception or None
-        What the method will get raised.
+        The exception raised in the method.
     nodes : list
-        Its entries of the trace.
+        Its entries in the trace.
     """
 
     def __init__(self, execution: ExecutionInterface) -> None:
@@ -54,24 +54,24 @@ class Slot(ABC):
 
     @abstractmethod
     def begin(self, alone: bool) -> bool:
-        """Begin, if the most it can cost can be paid.
+        """Begin, if the maximum cost is affordable, and return true if the request was begun or refused.
 
         Parameters
         ----------
         alone : bool
-            Whether nothing is under way, so that what is left is all there will be: then it takes less, or is refused.
+            If true, nothing else is in progress, so the remaining budget is final: the request is shortened or refused.
         """
 
     def time_out(self) -> None:  # noqa: B027 (most are over in a moment)
-        """Cancel now, and keep what there is: time is over."""
+        """Cancel now because the time is over, and keep any partial result."""
 
     def pay(self, most: Cost) -> None:
-        """Set aside what it can cost at most."""
+        """Reserve the maximum cost in the budget."""
         self._aside = most
         self.execution.ledger.set_aside(most)
 
     def settle(self, result: Any, cost: Cost, error: Exception | None = None) -> None:
-        """End."""
+        """End the request with a result or an error, and charge its cost."""
         self.result, self.cost, self.error, self.done = result, cost, error, True
         self.execution.ledger.settle(self._aside, cost)
         self._aside = Cost()
@@ -80,13 +80,13 @@ class Slot(ABC):
                 self.execution.driver.watch("node", node)
 
     def refuse(self, result: Any = None) -> None:
-        """End without having begun: nothing can be paid."""
+        """End the request without starting it, because the budget cannot cover it."""
         self.refused = True
         self.settle(result, Cost())
 
 
 class WritingSlot(Slot):
-    """Extensions that begin together: one, or the runners of a race."""
+    """Extensions that begin together: a single one, or the runners of a race."""
 
     def __init__(self, execution: ExecutionInterface, requests: Sequence[Extend], winners: int = 0) -> None:
         super().__init__(execution)
@@ -98,13 +98,13 @@ class WritingSlot(Slot):
 
     @property
     def extensions(self) -> list[tuple[Extend, State]]:
-        """The extensions that were requested, and their results."""
+        """The requested extensions with their results."""
         states = self.result.states if self._winners else [self.result]
         return [(writing.request, state) for writing, state in zip(self._writings, states, strict=True)]
 
     @property
     def crowded(self) -> bool:
-        """If true, all its prompts are the method's own, not the problem's, and the context has no room for a reply."""
+        """If true, none of its prompts is the problem's own, and the context has no room for a reply to any of them."""
         own = self.execution.problem.prompt
         return all(writing.prompt_error and writing.state.prompt != own for writing in self._writings)
 
@@ -164,7 +164,7 @@ class WritingSlot(Slot):
         return None if found is None else found[0]
 
     def _shorten(self, writing: Writing) -> list[list[Any]] | None:
-        """Return what a cap leaves of a text that is known in the length that was requested."""
+        """Return the part of a known longer text that a cap allows."""
         most, backend = writing.allowed, writing.backend
         if most == writing.room or not isinstance(backend, Cutting) or writing.request.hidden:
             return None
@@ -178,7 +178,7 @@ class WritingSlot(Slot):
         return [_stored(text)]
 
     def _decide(self, going: list[Writing], keys: list[bytes]) -> list[list[Any]] | None:
-        """Return the texts of a race that are all known in full: those of losers are cut."""
+        """Return the texts of a race if all are known in full, with the losers cut."""
         backend = going[0].backend
         if not isinstance(backend, Cutting) or any(writing.request.hidden for writing in going):
             return None
@@ -200,7 +200,7 @@ class WritingSlot(Slot):
         return [_stored(text) for text in texts]
 
     def _keep(self, written: Mapping[Writing, Written]) -> None:
-        """Journal what was written; of a race, each text that has ended also as a text of its own."""
+        """Record written texts in the journal; finished texts of a race are also recorded individually."""
         if self.execution.journal is None:
             return
         keep, values = partial(self.execution.keep, cut=self._timed_out), dict[Writing, list[Any] | None]()
@@ -217,7 +217,7 @@ class WritingSlot(Slot):
     def _start(self, going: list[Writing], found: list[list[Any]] | None) -> None:
         heat = self._heat(going) if self._winners else None
         generations = [writing.generation(heat, runner) for runner, writing in enumerate(going)]
-        if found is not None and heat is None:  # the runners of a race move token by token
+        if found is not None and heat is None:  # the runners of a race advance token by token
             generations = [
                 replace(generation, known=_read(value).tokens)
                 for generation, value in zip(generations, found, strict=True)
@@ -244,7 +244,7 @@ class WritingSlot(Slot):
             for writing, written in self._written.items():
                 if written.why == "cancelled":
                     self._written[writing] = written._replace(why="budget")
-        if not any(written.why == "error" for written in self._written.values()):  # it may be better next time
+        if not any(written.why == "error" for written in self._written.values()):  # the error may be transient
             self._keep({writing: self._written[writing] for writing in self._running.values()})
         self._finish()
 
@@ -256,7 +256,7 @@ class WritingSlot(Slot):
         self.settle(self._results(self._written), cost)
 
     def _idle(self, writing: Writing) -> Why:
-        """Return why nothing was written."""
+        """Return the stop reason of a text for which nothing was written."""
         if writing.allowed < 1:
             return "context"
         return "cancelled" if self._winners and self._arrived >= self._winners else "budget"
@@ -287,7 +287,7 @@ def _all(values: list[list[Any] | None]) -> list[list[Any]] | None:
 
 
 def _stored(text: Written) -> list[Any]:
-    """Return a text as the journal keeps it: without spreads, where it has none, as before there were any."""
+    """Return a text as stored in the journal; a missing spread is omitted, as in older journals."""
     return list(text if text.spread else text[:-1])
 
 
@@ -300,7 +300,7 @@ def _read(value: list[Any]) -> Written:
 
 
 class ScoreSlot(Slot):
-    """A scorer that gives its numbers at once."""
+    """A scorer that returns its scores directly."""
 
     def __init__(self, execution: ExecutionInterface, scorer: Scorer, states: Sequence[State]) -> None:
         super().__init__(execution)
@@ -316,7 +316,7 @@ class ScoreSlot(Slot):
         kept = execution.journal is not None and (scorer.digest or execution.root.timed)
         texts = [seen(state) for state in states] if kept else []
         key = key_of("score", scorer.name, scorer.digest, execution.problem.id, execution.problem.prompt, texts)
-        if not scorer.digest:  # nothing tells what its scores depend on besides
+        if not scorer.digest:  # what else its scores depend on is unknown
             key = execution.own(key)
         found = execution.recall(key) if kept else None
         if found is None and execution.root.timed_out:
@@ -339,32 +339,32 @@ class ScoreSlot(Slot):
 
 
 def checked(name: str, values: Any, states: Sequence[State]) -> list[float]:
-    """Return a scorer's numbers, one for each state, all finite.
+    """Validate a scorer's scores: one finite number per state.
 
     Raises
     ------
     ScorerError
-        If they are not, or no numbers at all.
+        If the count is wrong, or a score is not a finite number.
     """
     try:
         scores = [float(value) for value in values]
-    except Exception as error:  # of a scorer's own types it may be any
-        raise ScorerError(f"the scorer {name} must give a list of numbers, got {values!r:.60}: {error}") from error
+    except Exception as error:  # a scorer's own types may raise anything
+        raise ScorerError(f"the scorer {name} must return a list of numbers, got {values!r:.60}: {error}") from error
     if len(scores) != len(states):
-        raise ScorerError(f"the scorer {name} gave {len(scores)} numbers for {len(states)} texts")
+        raise ScorerError(f"the scorer {name} returned {len(scores)} scores for {len(states)} texts")
     for score, state in zip(scores, states, strict=True):
         if not math.isfinite(score):
-            raise ScorerError(f"the scorer {name} gave {score} for {path(state.branch)}; a score must be finite")
+            raise ScorerError(f"the scorer {name} returned {score} for {path(state.branch)}; a score must be finite")
     return scores
 
 
 class CallSlot(Slot):
-    """Another method, or a scorer that asks a model.
+    """Another method, or a scorer that queries a model.
 
     Attributes
     ----------
     share : Budget
-        What it may spend.
+        Budget of the call.
     """
 
     def __init__(self, execution: ExecutionInterface, request: CallMethod | Score) -> None:
@@ -374,7 +374,7 @@ class CallSlot(Slot):
         self._own = Cost(scores=len(request.states)) if isinstance(request, Score) else Cost()
 
     def pay_own(self) -> bool:
-        """Set aside its own cost, without that of its requests; refuse it if that is too much."""
+        """Reserve the call's own cost, without the cost of its requests; refuse the call if that is unaffordable."""
         self.begun = True
         if not self.execution.ledger.fits(self._own):
             self.refuse()
@@ -383,12 +383,12 @@ class CallSlot(Slot):
         return True
 
     def begin(self, alone: bool) -> bool:
-        """Begin, with its share of what is left."""
+        """Begin, with the call's share of the remaining budget."""
         caps = {name: cap for name, cap in self.share.as_dict().items() if name in CAPPED}
         share = Cost(**caps)  # type: ignore[arg-type]
         self.execution.ledger.set_aside(share)
         self._aside = self._own.plus(share)
-        judging = isinstance(self._request, Score)  # what a scorer has written is no text of the method's
+        judging = isinstance(self._request, Score)  # a scorer's texts are not texts of the method
         self.child.ledger = Ledger(replace(self.share, text=None) if judging else self.share)
         self.child.waiter = self._concluded
         self.execution.driver.ready.append(self.child)
@@ -418,7 +418,7 @@ class CallSlot(Slot):
         self.execution.driver.ready.append(self.execution)
 
     def _judged(self, request: Score, error: Exception | None) -> tuple[list[float] | None, ScorerError | None]:
-        """Return a scorer's numbers, or an error: without all the requests that it made there is no score."""
+        """Return a scorer's scores, or an error; if any of its requests was not served, there is no score."""
         child, name = self.child, self._name
         if child.text_error:
             return None, ScorerError(f"the scorer {name} could not ask: {child.text_error}")
@@ -435,7 +435,7 @@ class CallSlot(Slot):
 
 
 class ReadSlot(Slot):
-    """A file that is read."""
+    """A file to read."""
 
     def __init__(self, execution: ExecutionInterface, request: Read) -> None:
         super().__init__(execution)
@@ -450,31 +450,31 @@ class ReadSlot(Slot):
 
 
 class WorkSlot(Slot):
-    """Work outside of the engine, in a thread of its own.
+    """Work outside the engine, in its own thread.
 
     Attributes
     ----------
     most : Cost
-        What it can cost at most: by default one run.
+        Maximum cost; by default one run.
     """
 
     most = Cost(runs=1)
 
     @abstractmethod
     def find_key(self) -> bytes:
-        """Return the journal's key."""
+        """Return the journal key."""
 
     @abstractmethod
     def start(self) -> None:
-        """Have the driver do the work, and call `ended`."""
+        """Have the driver do the work and call `ended`."""
 
     @abstractmethod
     def finish(self, value: Any) -> None:
-        """Settle with a result, given as the journal keeps it."""
+        """Settle with a result in the journal's form."""
 
     @abstractmethod
     def value_of(self, result: Any) -> dict[str, Any]:
-        """Return a result as the journal keeps it."""
+        """Return a result in the journal's form."""
 
     def begin(self, alone: bool) -> bool:  # noqa: D102
         execution = self.execution
@@ -501,7 +501,7 @@ class WorkSlot(Slot):
         self.execution.driver.end_work(self.execution)
 
     def ended(self, future: Future[Any]) -> None:
-        """Settle with what came of the work."""
+        """Settle with the outcome of the work."""
         if future.cancelled():
             self.refuse()
             return
@@ -516,20 +516,20 @@ class WorkSlot(Slot):
 
 
 class RunSlot(WorkSlot):
-    """A program in the sandbox."""
+    """A program to run in the sandbox."""
 
     def __init__(self, execution: ExecutionInterface, request: RunProgram) -> None:
         super().__init__(execution)
         self._request = request
 
     def find_key(self) -> bytes:
-        """Return the digest of a program and of all that its end depends on: limits, protection, interpreter."""
+        """Return the digest of a program and everything its outcome depends on: limits, protection, interpreter."""
         guard, request = protection(), self._request
         place = guard.kind, guard.filtered, platform.python_version()
         return key_of("run", request.code, request.stdin, astuple(request.limits), place)
 
     def start(self) -> None:
-        """Run it."""
+        """Run the program."""
         driver, request = self.execution.driver, self._request
         known = driver.services.known_outcome(request)
         driver.run_work(self.execution, known, partial(driver.services.run, request), self.ended)
@@ -538,14 +538,14 @@ class RunSlot(WorkSlot):
         return asdict(result)
 
     def finish(self, value: Any) -> None:
-        """Settle with its outcome."""
+        """Settle with the program's outcome."""
         outcome = Outcome(**value)
         self.nodes.append(run_node(self._request, outcome))
         self.settle(outcome, Cost(runs=1))
 
 
 class UseSlot(WorkSlot):
-    """A tool that is used."""
+    """A tool call."""
 
     def __init__(self, execution: ExecutionInterface, call: ToolUse) -> None:
         super().__init__(execution)
@@ -557,7 +557,7 @@ class UseSlot(WorkSlot):
         return key_of("tool", tool.name, tool.address(values), dict(values), place)
 
     def start(self) -> None:
-        """Use it."""
+        """Call the tool."""
         driver, call = self.execution.driver, self._call
         driver.run_work(
             self.execution, driver.services.known_result(call), partial(driver.services.use, call), self.ended
@@ -567,14 +567,14 @@ class UseSlot(WorkSlot):
         return result._asdict()
 
     def finish(self, value: Any) -> None:
-        """Settle with its result."""
+        """Settle with the tool's result."""
         result = ToolResult(**value)
         self.nodes.append(tool_node(self._call, result))
         self.settle(result, Cost(runs=1))
 
 
 class SharedSlot(WorkSlot):
-    """A text that workers write together."""
+    """A text that several workers write together."""
 
     def __init__(self, execution: ExecutionInterface, request: WriteTogether) -> None:
         super().__init__(execution)
@@ -590,7 +590,7 @@ class SharedSlot(WorkSlot):
         return key_of("shared", self._backend.identity, self._request.to_document())
 
     def start(self) -> None:
-        """Have it written."""
+        """Have the text written."""
         driver, request = self.execution.driver, self._request
         known = driver.services.known_shared(self._model, request)
         driver.run_work(self.execution, known, partial(self._backend.write_together, request), self.ended)
@@ -599,7 +599,7 @@ class SharedSlot(WorkSlot):
         return result.to_document()
 
     def finish(self, value: Any) -> None:
-        """Settle with the text."""
+        """Settle with the written text."""
         text = SharedText.from_document(value)
         self.nodes.append(shared_node(self._request, text))
         cost = Cost(text.drawn, text.read, text.operations, sequential=text.sequential)
@@ -611,13 +611,13 @@ class SharedSlot(WorkSlot):
 
 
 def shared_node(request: SharedRequest, text: SharedText) -> dict[str, Any]:
-    """Return the trace's entry of a text that workers wrote together."""
+    """Return the trace entry of a text that workers wrote together."""
     branch, document = path(request.branch), text.to_document()
     return {"kind": "shared", "branch": branch, "request": request.to_document(), **document}
 
 
 def score_node(name: str, states: Sequence[State], scores: Sequence[float]) -> dict[str, Any]:
-    """Return the trace's entry of texts that were scored."""
+    """Return the trace entry of scored texts."""
     return {
         "kind": "score",
         "scorer": name,
@@ -626,14 +626,14 @@ def score_node(name: str, states: Sequence[State], scores: Sequence[float]) -> d
 
 
 def run_node(request: RunProgram, outcome: Outcome) -> dict[str, Any]:
-    """Return the trace's entry of a program that was run."""
+    """Return the trace entry of a program run."""
     request_values = {"code": request.code, "seconds": request.seconds}
     request_values |= {} if request.stdin is None else {"stdin": request.stdin}
     return {"kind": "run", **request_values, "stdout": outcome.stdout, "status": outcome.status, "ended": outcome.ended}
 
 
 def tool_node(call: ToolUse, result: ToolResult) -> dict[str, Any]:
-    """Return the trace's entry of a tool that was used."""
+    """Return the trace entry of a tool call."""
     tool, values, place = call
     node: dict[str, Any] = {"kind": "tool", "tool": tool.name, "version": tool.address(values), "values": dict(values)}
     node |= {"text": result.text, "ended": result.ended, "replayable": tool.replayable}

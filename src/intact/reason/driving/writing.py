@@ -1,4 +1,4 @@
-"""An extension before and after it runs: its key, the most it can cost, what it did cost."""
+"""An extension before and after it runs: its key, its maximum cost, its actual cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from intact.text.stream import StopStrings
 
 
 class Context(NamedTuple):
-    """A text as a model meets it: its tokens, how many of these it must still read, and what that takes."""
+    """A text as seen by a model: its length in tokens, the tokens still to prefill, and the operations that takes."""
 
     length: int
     unread: int
@@ -33,14 +33,14 @@ NOTHING = Context(0, 0, 0, ())
 
 
 class ReadTexts:
-    """The texts that a problem's models have read: each is charged once, and what a model wrote itself not at all."""
+    """The texts already prefilled for a problem: each is charged once, and text that the model wrote itself is free."""
 
     def __init__(self, known: ReadTexts | None = None) -> None:
         self._nodes: dict[tuple[Any, ...], int] = {} if known is None else dict(known._nodes)
         self._read: set[int] = set() if known is None else set(known._read)
 
     def look(self, backend: Backend, model: str, state: State, besides: set[int]) -> Context:
-        """Measure a text without reading it; `besides` are nodes that are about to be read."""
+        """Measure a text without marking it as read; `besides` are nodes that are about to be read."""
         node = length = unread = operations = 0
         nodes = []
         for part in (state.prompt, *state.pieces):
@@ -55,32 +55,32 @@ class ReadTexts:
         return Context(length, unread, operations, tuple(nodes))
 
     def read(self, nodes: Iterable[int]) -> None:
-        """Note that texts are read."""
+        """Mark texts as read."""
         self._read.update(nodes)
 
 
 @dataclass(eq=False)
 class Writing:
-    """An extension.
+    """An extension with its parameters resolved.
 
     Attributes
     ----------
     state : State
-        What is extended, as the back end can read it.
+        The state that is extended, in a form the back end can read.
     branch : tuple
-        Of the state that comes of it.
+        Branch of the resulting state.
     parameters : SamplingParameters
-        Everything resolved; `max_tokens` as it was asked for.
+        Resolved sampling parameters; `max_tokens` is the requested value.
     ends : tuple of str
         The user's stop strings, which end the text and not only the extension.
     other_prompt : bool
         If true, this is the beginning of a reply to another prompt than the problem's own.
     left : int, optional
-        The most tokens that the budget's cap of each text leaves.
+        Number of tokens left under the budget's cap per text.
     spread : bool
         If true, the spread of the distribution is reported with each token.
     allowed : int
-        The most tokens that context and budget leave.
+        Number of tokens left in the context and the budget.
     """
 
     request: Extend
@@ -97,30 +97,30 @@ class Writing:
     allowed: int = 0
 
     def look(self, reader: ReadTexts, besides: set[int]) -> None:
-        """Set what must be read, and how much room the context leaves."""
+        """Set the tokens to prefill and the room that the context leaves."""
         self.context = reader.look(self.backend, self.model, self.state, besides)
         self.allowed = self.room if self.left is None else min(self.room, self.left)
 
     @property
     def room(self) -> int:
-        """The most tokens that were asked for, and that the context leaves."""
+        """The maximum number of new tokens: the requested number, limited by the context."""
         return min(self.parameters.max_tokens, self.backend.context - self.context.length)
 
     @property
     def prompt_error(self) -> str:
-        """The message of a prompt that leaves no room for a text; empty for others."""
+        """The error message of a prompt that leaves no room for a reply; empty for others."""
         length, context = self.context.length, self.backend.context
         if length < context or self.state.length:
             return ""
         return f"ParameterError: {no_room(length, context)}"
 
     def cost(self, tokens: int) -> Cost:
-        """Return the cost of writing so many tokens."""
+        """Return the cost of writing a number of tokens."""
         operations = self.context.operations + self.backend.operations(self.context.length, tokens)
         return Cost(tokens, self.context.unread, operations, sequential=tokens)
 
     def key(self, tokens: int | None = None) -> bytes:
-        """Return the journal's key of the request, or of one for another number of tokens."""
+        """Return the journal key of the request, or of the same request with another number of tokens."""
         parameters = replace(self.parameters, max_tokens=tokens or self.allowed).to_json()
         more = tuple([name for name, on in (("hidden", self.request.hidden), ("spread", self.spread)) if on])
         if isinstance(self.backend, Rendering) and (prompt := self.backend.prompt_digest(self.state.prompt)):
@@ -128,7 +128,7 @@ class Writing:
         return key_of("extend", self.backend.identity, plain(self.state), parameters, self.branch, *more)
 
     def generation(self, heat: Heat | None = None, runner: int = 0) -> Generation:
-        """Return the request to the back end."""
+        """Return the request for the back end."""
         parameters = self.parameters
         if self.allowed != parameters.max_tokens:
             parameters = replace(
@@ -139,12 +139,12 @@ class Writing:
         )
 
     def extended(self, written: Written) -> State:
-        """Return the new state."""
+        """Return the extended state."""
         why: Why = written.why
         room = self.backend.context - self.context.length
         room = room if self.left is None else min(room, self.left)
-        if why == "length" and not written.tokens:  # who could write nothing has no room, whatever it says of itself:
-            why = "context"  # asked again it would write as little, for ever
+        if why == "length" and not written.tokens:  # there was no room, whatever was reported:
+            why = "context"  # repeating the request would never make progress
         elif why in ("length", "context"):
             requested = self.parameters.max_tokens
             why = "length" if self.allowed == requested else "context" if self.allowed == room else "budget"
@@ -152,7 +152,7 @@ class Writing:
         if self.ends and why != "error":
             kept = closed(old, text, self.ends)
             why, text = ("closed", kept) if kept is not None else (why, text)
-        count = len(written.tokens) - (written.why == "uncertain")  # the text goes on without that token
+        count = len(written.tokens) - (written.why == "uncertain")  # that token is not part of the text
         fields = written.tokens[:count], written.logprobs[:count], written.top[:count]
         piece = Piece(text, *fields, model=self.model, hidden=written.hidden, spread=written.spread[:count])
         pieces = (*old.pieces, piece) if count > 0 or text else old.pieces
@@ -161,9 +161,9 @@ class Writing:
 
 
 def closed(state: State, text: str, ends: Sequence[str]) -> str | None:
-    """Return what is left of a new text before the first of the user's stop strings; None if there is none.
+    """Return the part of a new text before the first of the user's stop strings; None if it contains none.
 
-    One may begin in what was written before; then nothing is left.
+    A stop string may begin in the earlier text; then nothing is left.
     """
     before = ""
     for piece in reversed(state.pieces):
@@ -176,15 +176,15 @@ def closed(state: State, text: str, ends: Sequence[str]) -> str | None:
 
 
 def cost_of(writings: Sequence[Writing], most: int) -> Cost:
-    """Return the most that all cost together, if none writes more than `most` tokens."""
+    """Return the maximum total cost if each writes at most `most` tokens."""
     costs = [writing.cost(min(writing.allowed, most)) for writing in writings]
     return Cost(*map(sum, zip(*costs, strict=True)))._replace(sequential=max(cost.sequential for cost in costs))
 
 
 def affordable(writings: Sequence[Writing], ledger: Ledger) -> int:
-    """Return the most tokens that each may write within the budget; -1 where even the prompts are too much."""
+    """Return the maximum number of tokens each may write within the budget; -1 if even the prompts are unaffordable."""
     low, high = -1, max(writing.allowed for writing in writings)
-    middle = high  # mostly enough is left for all that was asked
+    middle = high  # usually everything requested is affordable
     while low < high:
         low, high = (middle, high) if ledger.fits(cost_of(writings, middle)) else (low, middle - 1)
         middle = (low + high + 1) // 2
@@ -192,12 +192,12 @@ def affordable(writings: Sequence[Writing], ledger: Ledger) -> int:
 
 
 def begun(generation: Generation) -> dict[str, Any]:
-    """Return the place of a text that is being written, and of the text that it continues."""
+    """Return the branch of a text that is being written, and the branch that it continues."""
     return {"branch": path(generation.branch), "parent": path(generation.state.branch)}
 
 
 def extension(writing: Writing, state: State, written: Written) -> dict[str, Any]:
-    """Return the trace's entry of a text that was extended."""
+    """Return the trace entry of an extended text."""
     cost = writing.cost(len(written.tokens))
     node: dict[str, Any] = {
         "kind": "extend",
@@ -224,12 +224,12 @@ def extension(writing: Writing, state: State, written: Written) -> dict[str, Any
 
 
 def paragraph_ends(text: str) -> list[int]:
-    """Return where paragraphs end, behind their blank lines: the steps of a text written in one go, but for its end."""
+    """Return the offsets after each blank line, except at the end: the steps of a text written in one go."""
     return [found.end() for found in re.finditer(r"\n\n+", text) if found.end() < len(text)]
 
 
 def paragraph_tokens(writing: Writing, text: str, written: Written) -> list[int]:
-    """Return the tokens up to each of `paragraph_ends`; none where the back end cannot tell them."""
+    """Return the number of tokens up to each of `paragraph_ends`; empty if the back end cannot tell."""
     places, backend = paragraph_ends(text), writing.backend
     if not places or not written.tokens or not isinstance(backend, Spelling):
         return []
@@ -238,6 +238,6 @@ def paragraph_tokens(writing: Writing, text: str, written: Written) -> list[int]
 
 
 def _appended(state: State) -> str:
-    """Return what was added to a text since a model last wrote."""
+    """Return the text that was appended since a model last wrote."""
     tail = list(takewhile(lambda piece: piece.model is None, reversed(state.pieces)))
     return "".join([piece.text for piece in reversed(tail)])

@@ -1,1 +1,1 @@
-"""One method a file; whatever is decorated with `intact.reason.method` here is found."""
+"""Reasoning methods, one per file; anything decorated with `intact.reason.method` here is discovered."""

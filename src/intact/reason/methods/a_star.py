@@ -1,4 +1,4 @@
-"""A* decoding."""
+"""A* decoding: best-first search over steps, with a scorer as the heuristic."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COSTS = ("increase", "none")
 
 
 class Node(NamedTuple):
-    """A text on the frontier, ordered by f = g + h; of equals the longer path, then the one made first, comes first."""
+    """A sequence on the frontier, ordered by f = g + h; ties go to the longer path, then to the node created first."""
 
     f: float
     depth: int
@@ -38,22 +38,22 @@ def a_star(
     delimiter: Delimiter = "\n\n",
     cost: Annotated[str, partial(one_of, COSTS)] = "increase",
 ) -> Steps:
-    """Go on from the text of the least cost, by k next steps at a time, until the cheapest text is a finished one.
+    """Expand the sequence with the lowest cost, k next steps at a time, until the cheapest sequence is a finished one.
 
-    A text s with the reward r in [0, 1] has the heuristic h = 1 - r; f = g + h.
+    A sequence s with reward r in [0, 1] has the heuristic h = 1 - r; f = g + h.
 
     Parameters
     ----------
     k : int
-        Next steps that are tried of each text.
+        Number of next steps sampled per expansion.
     expansions : int
-        Texts to go on from at most.
+        Maximum number of expansions.
     scorer : str
-        The scorer; its rewards are in [0, 1].
+        Scorer with rewards in [0, 1].
     steps : int
-        The most steps of a text; one that has so many counts as finished.
+        Maximum number of steps; a sequence that reaches it counts as finished.
     cost : str
-        What a step adds to g: increase, max(0, h(s') - h(s)); none, nothing, which is best-first search.
+        Cost that a step adds to g: increase adds max(0, h(s') - h(s)); none adds 0, which gives best-first search.
     """
     made = count()
     frontier = [Node(1.0, 0, next(made), 0.0, h=1.0, state=problem.start)]

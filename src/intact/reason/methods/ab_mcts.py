@@ -1,4 +1,4 @@
-"""AB-MCTS-A: go wider or go deeper."""
+"""AB-MCTS-A: search that chooses between a new answer (wider) and refining an earlier one (deeper)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Find what could be wrong with it, and write a better answer in full."""
 
 
 class _Node:
-    """An answer with its score, those that refine it, and the scores of all below it."""
+    """An answer with its score, its refinements, and the scores of all its descendants."""
 
     def __init__(self, state: State, score: float) -> None:
         self.state, self.score = state, score
@@ -40,16 +40,16 @@ def ab_mcts(
     prior: Annotated[str, partial(one_of, PRIORS), Needs(beta=Need(0, 1))] = "normal",
     refine: str = REFINE,
 ) -> Steps:
-    """Write n answers, each anew or refining an earlier one, as Thompson sampling thinks it promising.
+    """Write n answers; Thompson sampling decides whether each starts afresh or refines an earlier one.
 
     Parameters
     ----------
     n : int
-        Answers.
+        Number of answers.
     prior : str
-        What is believed of rewards at first: normal or beta.
+        Prior over rewards: normal or beta.
     refine : str
-        How a better answer is asked for, with {question}, {answer} and {score}.
+        Prompt template for refining an answer, with {question}, {answer} and {score}.
     """
     root = _Node(problem.start, 0.0)
     nodes: list[_Node] = []

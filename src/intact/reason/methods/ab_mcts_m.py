@@ -1,4 +1,4 @@
-"""AB-MCTS-M: go wider or deeper by a mixed model of rewards, with one model that writes or several."""
+"""AB-MCTS-M: AB-MCTS with a mixed model of rewards and one or several models that write."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from intact.reason.populations.mixed import fit
 from intact.reason.populations.variates import RandomStream
 
 LEAST: Final = 4
-"""Answers of a child and below it, from which on it may be left alone."""
+"""Minimum number of answers in a subtree before it can count as settled."""
 SAME: Final = Fraction(3, 4)
-"""The share of these with one score, to a hundredth, from which on it is."""
+"""Minimum share of equal scores, rounded to a hundredth, for a subtree to count as settled."""
 
 
 class JudgedAnswer:
-    """An answer with its score, who wrote it, and those that refine it."""
+    """An answer with its score, the model that wrote it, and its refinements."""
 
     def __init__(self, state: State, score: float = 0.0, model: str = "") -> None:
         self.state, self.score, self.model = state, score, model
         self.children: list[JudgedAnswer] = []
 
     def scores(self) -> Iterator[float]:
-        """Yield its own score, then those of all below it."""
+        """Yield the node's own score, then the scores of its descendants."""
         yield self.score
         for child in self.children:
             yield from child.scores()
 
 
 def settled(scores: Sequence[float]) -> bool:
-    """Return whether nearly all scores of a child and below it are the same, so that it is left alone."""
+    """Return true if nearly all scores in a subtree are the same, so that the search can skip it."""
     (_, most), *_ = Counter(round(score * 100) for score in scores).most_common(1)
     return len(scores) >= LEAST and Fraction(most, len(scores)) >= SAME
 
 
 def choose_child(children: Sequence[Sequence[float]], key: int) -> int | None:
-    """Choose a new child (None), or which one to go down to, by one draw for each from the mixed model.
+    """Choose a new child (None) or an existing child to descend into, by one draw for each from the mixed model.
 
-    The rewards of a child and of all below it are a group; a new child is a new group. Where the best is a child that
-    is settled, the best one that is not is chosen; a new one, if all are.
+    The rewards of a child and its descendants form a group; a new child is a new group. If the best draw belongs to a
+    settled child, choose the best child that is not settled, or a new child if all are.
 
     Parameters
     ----------
     children : sequence of sequence of float
-        The score of each child, then those below it.
+        The score of each child, followed by the scores of its descendants.
     """
     posterior, stream = fit(children), RandomStream(key)
     draws = [posterior.draw(child, stream) for child in range(len(children))]
@@ -63,12 +63,12 @@ def choose_child(children: Sequence[Sequence[float]], key: int) -> int | None:
 
 
 def choose_model(rewards: Sequence[Sequence[float]], key: int) -> int:
-    """Choose who writes, by one draw for each from the mixed model; who has written nothing is a new group.
+    """Choose the model that writes, by one draw for each from the mixed model; a model without answers is a new group.
 
     Parameters
     ----------
     rewards : sequence of sequence of float
-        The scores of what each has written.
+        The scores of each model's answers.
     """
     stream = RandomStream(key)
     if not any(rewards):
@@ -88,16 +88,16 @@ def ab_mcts_m(
     models: ModelNames = "",
     refine: str = REFINE,
 ) -> Steps:
-    """Write n answers, each anew or refining an earlier one, by whom and of which a mixed model of rewards decides.
+    """Write n answers; a mixed model of rewards decides which model writes each, and whether it refines another.
 
     Parameters
     ----------
     n : int
-        Answers.
+        Number of answers.
     models : str
-        Who may write, by the driver's names, separated by commas; by default the model that writes.
+        Names of the models that may write, separated by commas; by default the main model.
     refine : str
-        How a better answer is asked for, with {question}, {answer} and {score}.
+        Prompt template for refining an answer, with {question}, {answer} and {score}.
     """
     names = list(dict.fromkeys(model_names(models)))
     root, nodes = JudgedAnswer(problem.start), list[JudgedAnswer]()

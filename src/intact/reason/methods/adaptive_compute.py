@@ -1,4 +1,4 @@
-"""Adaptive compute: the model itself says whether it would do better if it began anew, even in the middle of a text."""
+"""Adaptive compute: the model itself judges, even in mid-sequence, whether starting over would give a better answer."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from intact.reason.populations.beam import keep_best
 def adaptive_sampling(
     problem: Problem, *, n: Count = 16, scorer: WeightScorer = "restart", threshold: Amount = 0.9, anneal: bool = True
 ) -> Steps:
-    """Sample one text after the other, each hotter than the last, until one is good enough; take the best.
+    """Draw samples one at a time, at rising temperature, until one scores high enough; return the best.
 
     Parameters
     ----------
     n : int
-        Samples at most.
+        Maximum number of samples.
     scorer : str
-        The scorer; its scores are at least 0. restart is the model's own word that it would do no better anew.
+        Scorer with scores of at least 0; restart is the model's own estimate that starting over would not help.
     threshold : float
-        The score of a text after which none is sampled.
+        Score at which sampling stops.
     anneal : bool
-        If true, sample k has the temperature 1 - 2^-(k - 1), the first 0; else all have the same.
+        If true, sample k has the temperature 1 - 2^-(k - 1), so the first has 0; otherwise all have the same one.
     """
     samples: list[State] = []
     rewards: list[float] = []
@@ -44,18 +44,18 @@ def adaptive_sampling(
 def early_pruning(
     problem: Problem, *, n: Count = 16, tokens: Count = 64, keep: Share = 0.25, scorer: ScorerName = "restart"
 ) -> Steps:
-    """Begin n texts, go on with those only that promise most after a few tokens, and take the best of these.
+    """Begin n samples, finish only the ones that score best after a few tokens, and return the best of these.
 
     Parameters
     ----------
     n : int
-        Texts that are begun.
+        Number of samples begun.
     tokens : int
-        Tokens after which they are judged.
+        Number of tokens after which samples are scored.
     keep : float
-        The share that is kept, at least one text.
+        Share of samples that are finished; at least one is.
     scorer : str
-        The scorer, of unfinished texts too; restart is the model's own word that it would do no better anew.
+        Scorer, also of unfinished samples; restart is the model's own estimate that starting over would not help.
     """
     begun = yield [Extend(problem.start, max_tokens=tokens)] * n
     hopes = yield Score(scorer, begun)
@@ -65,6 +65,6 @@ def early_pruning(
     rest = iter((yield [Extend(state) for state in going]) if going else ())
     texts = [next(rest) if state in going else state for state in kept]
     rewards = [hopes[i] for i in places]
-    with until_spent() as spent:  # else what their beginnings promised decides
+    with until_spent() as spent:  # otherwise the scores of their beginnings decide
         rewards = yield Score(scorer, texts)
     return or_spent(pick(problem, texts, rewards, hopes=list(hopes)), spent)

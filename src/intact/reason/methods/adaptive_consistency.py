@@ -1,4 +1,4 @@
-"""Adaptive consistency."""
+"""Adaptive consistency: self-consistency that stops sampling once the leader is clear."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def adaptive_consistency(
     rule: Annotated[str, partial(one_of, RULES)] = "beta",
     batch: Count = 1,
 ) -> Steps:
-    """Sample until the leading answer is unlikely to lose its lead; then the majority's answer.
+    """Sample until the leading answer is unlikely to lose its lead, then return the majority answer.
 
     Parameters
     ----------
     n : int
-        Samples at most.
+        Maximum number of samples.
     threshold : float
-        The probability that is enough.
+        Probability at which sampling stops.
     rule : str
-        Of what: beta, that the leader is the likelier answer; survival, that it still leads after all n; certain, no
-        probability: that it cannot be reached any more.
+        Stopping rule: beta, the probability that the leader is the likelier answer; survival, the probability that it
+        still leads after all n samples; certain, no probability: stop when no other answer can catch up.
     batch : int
-        Samples that are drawn side by side between two looks; the paper draws one at a time.
+        Number of samples drawn side by side between checks; the paper draws one at a time.
     """
     samples: list[State] = []
     answers: list[str | None] = []

@@ -1,4 +1,4 @@
-"""Particle Gibbs with ancestor sampling: the retained text may change its beginning at every step."""
+"""Particle Gibbs with ancestor sampling: the retained sequence may change its beginning at every step."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from intact.reason.populations.transformers import resample, weigh
 from intact.reason.weighted import Log, Weighted
 
 PLAIN: Final[dict[str, Any]] = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
-"""Texts are drawn from the model itself, whatever the user's sampling: only of that are probabilities known."""
+"""Sampling parameters that draw from the model itself, whatever the user's: only then are probabilities known."""
 
 
 def graft(text: Trajectory, step: State, forced: State | None) -> State | None:
-    """Return a step behind another beginning, where it was written there of the same tokens; else None."""
+    """Return a step appended to another prefix, if forcing it there gives the same tokens; otherwise None."""
     if forced is None or forced.pieces[-1].tokens != step.pieces[-1].tokens:
         return None
     return replace(forced, why=step.why)
 
 
 def onto_all(texts: Sequence[Trajectory], steps: Sequence[State], scorer: str) -> Part[list[Trajectory | None]]:
-    """Return each text with the steps behind it, judged anew; None where these are not written of the same tokens."""
+    """Return each sequence with the steps appended and scored again; None where forcing a step gives other tokens."""
     grown: list[Trajectory | None] = list(texts)
     for step in steps:
         live = [(i, text) for i, text in enumerate(grown) if text is not None]
@@ -47,9 +47,9 @@ def onto_all(texts: Sequence[Trajectory], steps: Sequence[State], scorer: str) -
 
 
 def worth(text: Trajectory, begun: Trajectory, potential: str) -> Log:
-    """Return what a text has over its beginning: the chance of its further tokens, times what its rewards add.
+    """Return the weight of a sequence relative to its prefix: the probability of the further tokens times a factor.
 
-    These are the last reward over that of the beginning (ratio), or all further rewards (product).
+    The factor is the last reward over the prefix's last reward (ratio) or the product of all further rewards (product).
     """
     further = text.state.logprobs[len(begun.state.logprobs) :]
     chance = Log(sum(further) / LOGPROB_SCALE)
@@ -69,11 +69,11 @@ def choose_ancestor(
     scorer: str,
     potential: str,
 ) -> Part[tuple[int, Trajectory]]:
-    """Draw the text that the rest of the reference follows, and return its place and the new reference.
+    """Draw the sequence that the rest of the reference follows, and return its index and the new reference.
 
-    Text i is drawn by its weight times `worth` of the whole, among those that the rest can follow in the same tokens.
-    The reference stays where there is no rest, or where it is none of these: where the likeliest tokens that spell the
-    rest are others.
+    Sequence i is drawn with its weight times `worth` of the whole, among the sequences that the rest can follow with
+    the same tokens. The reference is kept if it has no further steps, or if forcing them on its own prefix gives other
+    tokens.
     """
     begun = len(texts.values[0].states)
     rest = reference.states[begun:]
@@ -111,16 +111,16 @@ def ancestor_gibbs(
     delimiter: Delimiter = "\n\n",
     potential: Potential = "ratio",
 ) -> Steps:
-    """Repeat sequential Monte Carlo around a text that may change its beginning at every step; vote by all weights.
+    """Repeat sequential Monte Carlo around a sequence that may change its beginning at every step; vote by all weights.
 
     Parameters
     ----------
     n : int
-        Particles, the retained one included.
+        Number of particles, including the retained one.
     sweeps : int
-        How often; the first has nothing to retain.
+        Number of sweeps; the first has no retained particle.
     potential : str
-        ratio: the target is p(text) r(text), r the last reward; product: p(text) times the rewards of all its steps.
+        Target: ratio is p(text) r(text), with r the last reward; product is p(text) times the rewards of all its steps.
     """
     kernel = next_step(scorer, delimiter, **PLAIN)
     reselect = partial(choose_ancestor, problem, scorer=scorer, potential=potential)

@@ -1,4 +1,4 @@
-"""Arbitrage: a small model drafts each step, and a larger one writes it again where that is worth it."""
+"""Arbitrage: a small model drafts each step, and a larger one rewrites it where that pays off."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ def arbitrage(
     tokens: Count = 512,
     delimiter: Delimiter = "\n\n",
 ) -> Steps:
-    """Draft each step by a small model, and have a larger one write it again where a scorer finds it wanting.
+    """Draft each step with a small model, and have a larger one rewrite the steps that a scorer rejects.
 
     Parameters
     ----------
     large : str
-        The larger model, by the driver's name.
+        Name of the larger model.
     scorer : str
-        The scorer of the text up to a step.
+        Scorer of the sequence up to a step.
     rule : str
-        reward: steps below `threshold` are written again; oracle: all are, and the better one by `gain` stays.
+        Replacement rule: reward rewrites steps that score below `threshold`; oracle rewrites all steps, and keeps the
+        rewrites that gain more than `gain`.
     threshold : float
-        The score from which on a draft stays, by the rule reward.
+        Minimum score of a draft that is kept, with the rule reward.
     gain : float
-        The larger model's step stays if its score is more than so much higher, by the rule oracle.
+        Margin by which the larger model's step must outscore the draft to replace it, with the rule oracle.
     steps : int
-        Steps that are judged; what follows them the small model writes alone.
+        Number of scored steps; the small model writes the rest without scoring.
     tokens : int
-        Tokens of a step, at most.
+        Maximum number of tokens per step.
     """
     text, taken, replaced = problem.start, 0, 0
     with until_spent() as spent:

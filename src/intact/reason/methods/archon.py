@@ -1,4 +1,4 @@
-"""Archon: layers of generators, critics, rankers, verifiers, unit tests and fusers, as a text describes them."""
+"""Archon: layers of generators, critics, rankers, verifiers, unit tests and fusers, described by a string."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def _passed(tests):
 _b.print(_passed({tests!r}))
 """
 WRITTEN_TESTS: Final = 5
-"""Unit tests that a layer without a number asks for."""
+"""Number of unit tests requested by a tests layer without a number."""
 
 
 class Layer(NamedTuple):
-    """A layer: its kind, and how many texts it leaves (0: as many as there are)."""
+    """A layer: its kind, and the number of candidates it keeps (0: as many as it receives)."""
 
     kind: str
     size: int
@@ -72,7 +72,7 @@ class Layer(NamedTuple):
 
 @dataclass
 class Candidates:
-    """The texts that stand, with what critics say of each, and the unit tests for them.
+    """The current candidates, with the critiques of each and the unit tests for them.
 
     Attributes
     ----------
@@ -90,12 +90,12 @@ class Candidates:
     tests: list[str] = field(default_factory=list)
 
     def listed(self) -> str:
-        """Return the texts under their numbers, each with its critique if there is one."""
+        """Return the candidates as a numbered list, each with its critique if there is one."""
         notes = [f"\n\nA critic says:\n{critique}" for critique in self.critiques] or [""] * len(self.texts)
         return numbered([text.text + note for text, note in zip(self.texts, notes, strict=True)])
 
     def keep(self, places: Sequence[int]) -> None:
-        """Keep the texts at these places, in this order, with their critiques."""
+        """Keep the candidates at these indices, in this order, with their critiques."""
         self.texts = [self.texts[i] for i in places]
         self.critiques = [self.critiques[i] for i in places] if self.critiques else []
 
@@ -104,7 +104,7 @@ def _critique(now: Candidates, size: int) -> Part[None]:
     prompts = [one.ask(make_prompt(now.problem, CRITIQUE, answer=one.text)) for one in now.texts]
     replies = yield [Extend(prompt) for prompt in prompts]
     if any(reply.why in SPENT for reply in replies):
-        raise SpentError("the budget or the context has no room for all critiques")
+        raise SpentError("the budget or the context has no room for all the critiques")
     now.critiques = [reply.text.strip() for reply in replies]
 
 
@@ -160,18 +160,18 @@ KINDS: Mapping[str, Callable[[Candidates, int], Part[None]]] = {
 
 
 def read_tests(text: str) -> list[str]:
-    """Return the lines of a text that begin with assert, equal ones once."""
+    """Return the distinct lines of a text that begin with assert."""
     return list(dict.fromkeys(line.strip() for line in text.splitlines() if re.match(r"[ \t]*assert\b", line)))
 
 
 def read_count(result: ToolResult) -> int:
-    """Return the number of tests that a program passed; none where it failed, or ran into a limit."""
+    """Return the number of tests that a program passed; 0 if it failed or exceeded a limit."""
     last = result.text.strip().rpartition("\n")[2]
     return int(last) if result.ok and re.fullmatch(r"\d{1,6}", last) else 0
 
 
 def read_ranking(text: str, options: int) -> list[int] | None:
-    """Return the places, from 0, that the last line of the form "Ranking: 2 > 1" names, and then the others."""
+    """Return the zero-based indices in the last line of the form "Ranking: 2 > 1", then the ones it leaves out."""
     found = re.findall(r"^[^\w\n]*ranking\b([^\n]*\d)", text, re.IGNORECASE | re.MULTILINE)
     named = [int(number) - 1 for number in re.findall(r"\d{1,9}", found[-1])] if found else []
     known = list(dict.fromkeys(place for place in named if 0 <= place < options))
@@ -179,12 +179,12 @@ def read_ranking(text: str, options: int) -> list[int] | None:
 
 
 def read_layers(text: str) -> list[Layer]:
-    """Read layers such as ``generate 4, critique, rank 2, fuse 1``, and hold them against Archon's rules.
+    """Parse layers such as ``generate 4, critique, rank 2, fuse 1``, and check them against Archon's rules.
 
     Raises
     ------
     ParameterError
-        If there is no such kind or number, or a layer stands where it may not.
+        If a kind or number is invalid, or a layer is in the wrong place.
     """
     layers = []
     for part in text.split(","):
@@ -194,19 +194,19 @@ def read_layers(text: str) -> list[Layer]:
         layers.append(Layer(found[1], int(found[2] or 0)))
     kinds = [layer.kind for layer in layers]
     if kinds[0] != "generate" or kinds.count("generate") > 1 or not layers[0].size:
-        raise ParameterError(f"the first layer alone generates, such as generate 4, got {text!r:.60}")
+        raise ParameterError(f"the first layer, and only the first, must be like generate 4, got {text!r:.60}")
     for kind, after in zip(kinds, [*kinds[1:], ""], strict=True):
         if kind == "critique" and after not in ("rank", "fuse"):
-            raise ParameterError(f"critique must stand before rank or fuse, got {text!r:.60}")
+            raise ParameterError(f"critique must come directly before rank or fuse, got {text!r:.60}")
         if (kind == "tests") != (after == "run"):
-            raise ParameterError(f"tests must stand before run, and nothing else, got {text!r:.60}")
+            raise ParameterError(f"tests must come directly before run, and run directly after tests, got {text!r:.60}")
     for layer in layers:
         together(layer.size, f"{layer.kind} {layer.size}")
     return layers
 
 
 def are_layers(**values: str) -> None:
-    """Raise ParameterError where a text is no list of layers (`read_layers`)."""
+    """Raise ParameterError if a text is not a list of layers (`read_layers`)."""
     for name, text in values.items():
         try:
             read_layers(text)
@@ -216,7 +216,7 @@ def are_layers(**values: str) -> None:
 
 def _check_layers(*, layers: str, tool: str) -> None:
     if any(layer.kind == "run" for layer in read_layers(layers)) and tool != "python":
-        raise ParameterError("a layer run needs a tool that runs programs: tool=python")
+        raise ParameterError("a run layer needs a tool that runs programs: tool=python")
 
 
 @method(
@@ -232,16 +232,16 @@ def archon(
     models: ModelNames = "",
     tool: ToolName = "",
 ) -> Steps:
-    """Send texts through layers that write, criticise, rank, verify, test and fuse them, and vote on what is left.
+    """Pass candidates through layers that write, criticise, rank, verify, test and fuse them, and vote on the rest.
 
     Parameters
     ----------
     layers : str
-        Kinds with how many texts they leave: generate, critique, rank, verify, tests, run, fuse.
+        Layer kinds with the number of candidates each keeps: generate, critique, rank, verify, tests, run, fuse.
     models : str
-        Who generates and fuses, by the driver's names, separated by commas, in turn; by default the model that writes.
+        Names of the models that generate and fuse in turn, separated by commas; by default the main model.
     tool : str
-        The tool that runs unit tests in a layer run: python.
+        Tool that runs the unit tests of a run layer: python.
     """
     first, *rest = read_layers(layers)
     names = model_names(models)
@@ -253,5 +253,5 @@ def archon(
             yield from KINDS[layer.kind](now, layer.size)
             done += 1
     except SpentError:
-        pass  # the texts that stand vote
+        pass  # the current candidates vote
     return elect(problem, now.texts, layers=done)

@@ -16,7 +16,7 @@ from intact.reason.populations.transformers import cut, expand, sample, start
 
 
 def check_width(*, n: int, width: int) -> None:
-    """Raise ParameterError unless a whole number of texts has `width` continuations each."""
+    """Raise ParameterError unless n is a multiple of `width`."""
     if n % width:
         raise ParameterError(f"n must be a multiple of the width, got n = {n} and width = {width}")
 
@@ -35,18 +35,18 @@ def beam_search(
     unique: bool = False,
     final: FinalRule = "best",
 ) -> Steps:
-    """Write n texts a step further, keep the best n / width by their newest reward, and go on from each of these.
+    """Extend n sequences by a step, keep the best n / width by their newest reward, and branch each of these again.
 
     Parameters
     ----------
     n : int
-        Texts that are written at a time; one fewer for each that has ended.
+        Number of sequences extended at a time; one fewer for each that has ended.
     width : int
-        Continuations of each text that is kept.
+        Number of continuations of each kept sequence.
     lookahead : int
-        Further steps, written greedily and thrown away, that a text is judged by.
+        Number of further steps, written greedily and then discarded, that are included when a sequence is scored.
     unique : bool
-        Whether of equal texts only one is kept.
+        If true, keep only one of several identical sequences.
     """
 
     def keep(going: Sequence[Trajectory], left: int) -> list[int]:
@@ -76,29 +76,29 @@ def dvts(
     lookahead: Natural = 0,
     final: FinalRule = "best",
 ) -> Steps:
-    """Grow n / width trees that never meet: each tries width next steps and goes on from the best.
+    """Grow n / width separate trees; each tries width next steps and continues from the best.
 
     Parameters
     ----------
     n : int
-        Texts that are written at a time; width fewer for each tree that has ended.
+        Number of sequences extended at a time; width fewer for each tree that has ended.
     width : int
-        Continuations that each tree tries.
+        Number of continuations that each tree tries.
     lookahead : int
-        Further steps, written greedily and thrown away, that a text is judged by.
+        Number of further steps, written greedily and then discarded, that are included when a sequence is scored.
     final : str
-        How the trees' texts make the answer: best, weighted or majority.
+        Rule that picks the answer from the trees' sequences: best, weighted or majority.
     """
     texts, step = start(Trajectory.begin(problem.start, 0.0), n // width), next_step(scorer, delimiter, lookahead)
     with until_spent() as spent:
         for _ in range(steps):
             if not any(text.unended for text in texts):
                 break
-            grown = yield from sample(expand(texts, width), step)  # of an ended text, copies
+            grown = yield from sample(expand(texts, width), step)  # ended texts are copied
             texts = cut(grown, best_of_trees([text.reward for text in grown], width))
     return decide(problem, texts, final, spent)
 
 
 def dealt(going: Sequence[Trajectory], left: int) -> list[int]:
-    """Deal out places among texts in turn, the first text first."""
+    """Assign parents to slots round-robin, starting with the first."""
     return [i % len(going) for i in range(left)]

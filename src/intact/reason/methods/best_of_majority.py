@@ -1,4 +1,4 @@
-"""Best of majority."""
+"""Best-of-majority: the best-scored answer among the frequent ones."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from intact.reason.limits import Samples, ScorerName, Share
 def best_of_majority(
     problem: Problem, *, n: Samples = 16, scorer: ScorerName = "likelihood", alpha: Share = 0.1
 ) -> Steps:
-    """Sample n texts; of answers with a share of at least alpha, the one with the best reward.
+    """Sample n completions; among answers with a share of at least alpha, return the one with the best reward.
 
     Parameters
     ----------
     alpha : float
-        The least share; 0 is best-of-N, and where no answer reaches it, the majority's is taken.
+        Minimum share; 0 gives best-of-N, and if no answer reaches it, the majority answer is returned.
     """
     samples = yield [Extend(problem.start)] * n
     rewards = yield Score(scorer, samples)

@@ -1,4 +1,4 @@
-"""Best-of-N: many samples, the one that a scorer likes best; or a vote weighted by its scores."""
+"""Best-of-N: return the sample with the highest score, or vote with scores as weights."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from intact.reason.parts.composing import choose, composed, vote, write
 from intact.reason.populations.transformers import sample, start, weigh
 
 LONGEST: Final = 1 << 27
-"""Characters that are judged where each step is judged with all before it."""
+"""Maximum number of characters scored when every step is scored together with the steps before it."""
 
 
 def _rewards(scorer: str, states: Sequence[State], reduction: str, delimiter: str) -> Part[list[float]]:
-    """A reward for each text: its score as a whole, or the scores of its steps reduced to one."""
+    """Return a reward for each sample: its score as a whole, or the scores of its steps reduced to one."""
     if reduction == "last":
         whole: list[float] = yield Score(scorer, states)
         return whole
     size = sum([state.text.count(delimiter) * len(state.text) for state in states]) // 2
     if size > LONGEST:
         raise ParameterError(
-            f"the delimiter {delimiter!r:.20} makes so many steps that their texts have {size:,} characters; "
-            f"at most {LONGEST:,} are judged"
+            f"the delimiter {delimiter!r:.20} makes so many steps that their prefixes have {size:,} characters; "
+            f"at most {LONGEST:,} can be scored"
         )
     steps = [state.prefixes(delimiter) for state in states]
     scores = iter((yield Score(scorer, [prefix for prefixes in steps for prefix in prefixes])))
@@ -47,14 +47,14 @@ def best_of_n(
     reduction: Reduction = "last",
     delimiter: Delimiter = "\n\n",
 ) -> Steps:
-    """Sample n texts, and give the answer of the one with the highest score.
+    """Sample n completions and return the answer of the one with the highest score.
 
-    Texts without an answer are never chosen while there are others; of equals the first wins.
+    Completions without an answer are chosen only if no completion has one; ties go to the first.
 
     Parameters
     ----------
     reduction : str
-        How scores of steps become one: last (the whole text's), min, prod, mean.
+        Reduction of step scores to one: last (the score of the whole completion), min, prod, mean.
     """
     texts = yield from sample(start(problem.start, n), write)
     rewards = yield from _rewards(scorer, texts.values, reduction, delimiter)
@@ -71,14 +71,14 @@ def weighted_best_of_n(
     reduction: Reduction = "last",
     delimiter: Delimiter = "\n\n",
 ) -> Steps:
-    """Sample n texts, and give the answer with the largest sum of scores.
+    """Sample n completions and return the answer with the largest sum of scores.
 
     argmax_a sum of r_i over samples i with the answer a; scores must not be negative. Ties go to the answer seen first.
 
     Parameters
     ----------
     reduction : str
-        How scores of steps become one: last (the whole text's), min, prod, mean.
+        Reduction of step scores to one: last (the score of the whole completion), min, prod, mean.
     """
     texts = yield from sample(start(problem.start, n), write)
     rewards = yield from _rewards(scorer, texts.values, reduction, delimiter)

@@ -1,4 +1,4 @@
-"""Budget forcing."""
+"""Budget forcing: control the length of the thinking."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ FINAL = "\nFinal Answer:"
 
 
 def without(state: State, stop: str) -> State:
-    """The text before the stop string that ended it; what the model wrote last is tokenised again.
+    """Return the state without the stop string that ended it; the model's last piece will be tokenised again.
 
-    The token that completed the string may reach beyond it; that goes too.
+    The token that completed the stop string may extend beyond it; the extra characters are removed as well.
     """
     *before, last = state.pieces
     kept = Piece(last.text[: last.text.rindex(stop)], model=last.model, special=False)
@@ -35,26 +35,26 @@ def budget_forcing(
     wait: str = "Wait",
     final: str = FINAL,
 ) -> Steps:
-    """Think for a set number of tokens: longer by "Wait" where the model would end, cut short where it would not.
+    """Think for a fixed token budget: extend with "Wait" if the model stops early, and cut off if it does not stop.
 
     Parameters
     ----------
     thinking : int
-        Tokens of thought at most.
+        Maximum number of thinking tokens.
     waits : int
-        How often an end of thinking is ignored.
+        Number of times that an end of thinking is ignored.
     answering : int
-        Tokens of the answer at most.
+        Maximum number of tokens of the answer.
     end : str
-        What ends the thinking.
+        String that ends the thinking.
     wait : str
-        What takes its place.
+        String that replaces an ignored end of thinking.
     final : str
-        What is added to the end of thinking that is cut short.
+        String appended after thinking that was cut off.
     """
     thought = problem.start
     spent = ignored = 0
-    turns: list[str | None] = []  # what it would have answered at each end of thinking that was ignored
+    turns: list[str | None] = []  # the answer at each ignored end of thinking
     while True:
         before = thought.length
         thought = yield Extend(thought, stop=(end,), max_tokens=thinking - spent)

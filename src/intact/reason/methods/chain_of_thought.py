@@ -1,4 +1,4 @@
-"""Chain of thought: one text."""
+"""Chain of thought: a single completion."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from intact.reason.aggregate.votes import take
     temperature=0.0,
 )
 def chain_of_thought(problem: Problem, *, cue: str = "") -> Steps:
-    """Think aloud once, greedily by default, and read the answer at the end.
+    """Reason step by step in one completion, greedily by default, and read the answer at the end.
 
     Parameters
     ----------
     cue : str
-        How the text begins, such as "Let's think step by step."; chat models need none.
+        Opening of the completion, such as "Let's think step by step."; chat models need none.
     """
     text = yield Extend(problem.start.append(cue) if cue else problem.start)
     return take(problem, text)

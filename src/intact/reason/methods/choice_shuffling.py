@@ -1,4 +1,4 @@
-"""Choice shuffling: choices are asked in several orders, so that a liking for a place cancels out."""
+"""Choice shuffling: ask with the choices in several orders, so that position bias cancels out."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from intact.reason.limits import Count
 
 
 def lettered(choices: Sequence[str]) -> str:
-    """Return choices as tasks list them, each on a line behind its letter."""
+    """Return the choices as tasks list them, each on its own line after its letter."""
     return "\n".join([f"{letter}) {choice}" for letter, choice in zip(ascii_uppercase, choices, strict=False)])
 
 
 def in_order(prompt: Prompt, choices: Sequence[str], order: Sequence[int]) -> Prompt | None:
-    """Return a prompt with its choices in another order; None if its last turn does not list them.
+    """Return a prompt with its choices reordered; None if its last turn does not list them.
 
-    Where they are listed more than once, the last list counts.
+    If they are listed more than once, the last list is reordered.
     """
     text = prompt if isinstance(prompt, str) else prompt[-1][1] if prompt else ""
     before, found, after = text.rpartition(lettered(choices))
@@ -35,14 +35,14 @@ def in_order(prompt: Prompt, choices: Sequence[str], order: Sequence[int]) -> Pr
     temperature=0.7,
 )
 def choice_shuffling(problem: Problem, *, n: Count = 5) -> Steps:
-    """Ask a question with choices n times, each time with the choices turned by a place, and take the majority.
+    """Ask a multiple-choice question n times, rotating the choices by one place each time, and vote.
 
-    A problem without choices is sampled as it is.
+    A problem without choices is sampled unchanged.
 
     Parameters
     ----------
     n : int
-        Copies of the question; multiples of the number of choices put each choice in each place equally often.
+        Number of copies of the question; a multiple of the number of choices puts each in every place equally often.
     """
     choices = [str(choice) for choice in problem.data.get("choices", ())]
     count = len(choices)

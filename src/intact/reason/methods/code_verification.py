@@ -1,4 +1,4 @@
-"""CSV's loop: solve with code, verify with code, and solve again where the verification says that it is wrong."""
+"""CSV's loop: solve with code, verify with code, and solve again if the verification rejects the answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VERDICTS: Final = ("True", "False", "Uncertain")
 
 @dataclass
 class _Solution:
-    """A text with its solutions and their verifications, as far as it has come, and the tokens of each of these."""
+    """A transcript in progress, with its answers, their verdicts and the number of tokens of each verification."""
 
     text: Transcript
     answers: list[str] = field(default_factory=list)
@@ -37,17 +37,17 @@ class _Solution:
 
     @property
     def wrong(self) -> bool:
-        """If true, the newest solution was verified to be wrong, and the text can go on."""
+        """If true, the newest answer was judged wrong, and the transcript can continue."""
         return self.verdicts[-1:] == ["False"] and _goes_on(self.text)
 
 
 def _goes_on(text: Transcript) -> bool:
-    """Return whether something can follow a text: no cap has cut it, and nothing has ended it for good."""
+    """Return true if a transcript can continue: it was not cut off by a limit, and it has not ended for good."""
     return text.state.why in ("", "end", "stop")
 
 
 def _verdict(text: Transcript) -> str:
-    """Return the last line of what the last block gave, if it is a verdict; else Uncertain."""
+    """Return the last line that the last block printed if it is a verdict; otherwise Uncertain."""
     last = text.results[-1] if text.results else None
     line = last.text.strip().rpartition("\n")[2].strip() if last is not None and last.ok else ""
     return line if line in VERDICTS else "Uncertain"
@@ -56,7 +56,7 @@ def _verdict(text: Transcript) -> str:
 def _solve_and_verify(
     problem: Problem, solutions: list[_Solution], rounds: int, repairs: int, seconds: float, output: int, verify: str
 ) -> Part[None]:
-    """Have each text go on with a solution, and with its verification where it gives an answer."""
+    """Extend each transcript with a solution, and with a verification if the solution gives an answer."""
     places = [len(one.text.state.pieces) for one in solutions]
     begun = [replace(one.text, results=(), over=False) for one in solutions]
     texts = yield from interpret(begun, rounds=rounds, repairs=repairs, seconds=seconds, output=output)
@@ -105,36 +105,36 @@ def code_verification(
     verify: str = VERIFY,
     again: str = AGAIN,
 ) -> Steps:
-    """Solve and verify with code in one text, solve again where the verification fails, and vote by verdicts.
+    """Solve and verify with code in one transcript, solve again if the verification fails, and vote by verdicts.
 
-    Where all answers weigh nothing, each has one vote.
+    If all answers weigh 0, each has one vote.
 
     Parameters
     ----------
     n : int
-        Texts.
+        Number of transcripts.
     amendments : int
-        How often a text may solve again.
+        Maximum number of further solutions per transcript.
     rounds : int
-        The most turns with code of each solution.
+        Maximum number of turns with code per solution.
     repairs : int
-        The most blocks that may fail in a solution, and in a verification.
+        Maximum number of failing blocks in a solution, and in a verification.
     right : float
-        The weight of an answer whose last verification prints True.
+        Weight of an answer whose last verification prints True.
     uncertain : float
-        That where it prints neither, or fails.
+        Weight of an answer whose last verification prints neither True nor False, or fails.
     wrong : float
-        That where it prints False.
+        Weight of an answer whose last verification prints False.
     seconds : float
-        What a block may take together with those before it, wall time.
+        Wall time limit of a block together with the blocks before it, in seconds.
     output : int
-        Characters of an output that are fed back.
+        Maximum number of characters of output that are fed back.
     solve : str
-        How a solution is asked for, with {question}.
+        Prompt template for a solution, with {question}.
     verify : str
-        What the text goes on with for a verification, which begins in a block of code.
+        Text appended before a verification, which begins in a code block.
     again : str
-        What it goes on with for another solution.
+        Text appended before another solution.
     """
     begun = problem.ask(make_prompt(problem, solve))
     solutions = [_Solution(Transcript(begun)) for _ in range(n)]

@@ -1,4 +1,4 @@
-"""Code-verified answers: each solution is checked by a program, and votes with the weight of the outcome."""
+"""Code-verified answers: a program checks each solution, and its verdict sets the solution's vote."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ def code_verified(
     seconds: Positive = 10.0,
     check: str = CHECK,
 ) -> Steps:
-    """Sample n solutions, have a program check each, and vote with weights by what the programs say.
+    """Sample n solutions, check each with a program, and vote with weights set by the programs' verdicts.
 
-    Where all that answer weigh nothing, the programs decide nothing, and each has one vote.
+    If all solutions with an answer weigh 0, each has one vote.
 
     Parameters
     ----------
     n : int
-        Solutions.
+        Number of solutions.
     right : float
-        The weight of a solution whose program prints True.
+        Weight of a solution whose program prints True.
     uncertain : float
-        That where it prints neither, or fails.
+        Weight of a solution whose program prints neither True nor False, or fails.
     wrong : float
-        That where it prints False.
+        Weight of a solution whose program prints False.
     seconds : float
-        What each program may take, wall time.
+        Wall time limit of each program, in seconds.
     check : str
-        How a program is asked for, with {question} and {answer}; the reply begins inside a block of code.
+        Prompt template for a checking program, with {question} and {answer}; the reply begins inside a code block.
     """
     solutions = yield [Extend(problem.start)] * n
     answers = problem.answers(solutions)

@@ -1,4 +1,4 @@
-"""Collaborative verification: solutions in words whose programs agree with them, of which a scorer takes the best."""
+"""Collaborative verification: a scorer picks the best of the solutions whose translation into a program agrees."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ every number that the solution computes."""
 
 
 def _run(problem: Problem, programs: Sequence[State], seconds: float) -> Part[list[str | None]]:
-    """Return the answer that each program prints last, as far as the budget goes; none of one that fails."""
+    """Return the answer that each program prints last, as far as the budget allows; None for a program that fails."""
     found: list[str | None] = []
     try:
         for state in programs:
@@ -55,20 +55,20 @@ def collaborative_verification(
     seconds: Positive = 10.0,
     translate: str = TRANSLATE,
 ) -> Steps:
-    """Sample n solutions, have each written as a program, and take the best of those whose programs agree.
+    """Sample n solutions, translate each into a program, and return the best solution whose program agrees with it.
 
-    Where no program agrees with its solution, all solutions vote.
+    If no program agrees with its solution, all solutions vote.
 
     Parameters
     ----------
     n : int
-        Solutions.
+        Number of solutions.
     scorer : str
-        The scorer of the solutions that are left.
+        Scorer of the solutions that remain.
     seconds : float
-        What a program may take, wall time.
+        Wall time limit of each program, in seconds.
     translate : str
-        How a program is asked for, with {question} and {solution}; the reply begins in a block of code.
+        Prompt template for a program, with {question} and {solution}; the reply begins in a code block.
     """
     solutions = yield [Extend(problem.start)] * n
     answered = [state for state in solutions if problem.answer(state) is not None]

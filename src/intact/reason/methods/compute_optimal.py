@@ -1,4 +1,4 @@
-"""Compute-optimal choice: the method that own logs say is best for questions like this."""
+"""Compute-optimal choice: use the method that your own logs show to be best for questions like this one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from intact.reason.parts.choice import Policy, agreement, pilot_arm
     temperature=0.7,
 )
 def compute_optimal(problem: Problem, *, table: str = "methods.json") -> Steps:
-    """See how far a few samples agree, and go on by the method that a table gives for that.
+    """Measure how far a few samples agree, and use the method that a table lists for that agreement.
 
-    Where that has no answer, the vote of the first samples stands.
+    If that method gives no answer, the vote of the first samples decides.
 
     Parameters
     ----------
     table : str
-        The file that `intact learn methods --to` wrote.
+        File written by `intact learn methods --to`.
     """
     try:
         policy = Policy.parse((yield Read(table)), table)
@@ -45,6 +45,6 @@ def compute_optimal(problem: Problem, *, table: str = "methods.json") -> Steps:
         if not samples:
             raise
         return replace(first, details=details)
-    if answer.answer is None and samples:  # its share of the budget may have been nothing
+    if answer.answer is None and samples:  # its share of the budget may have been 0
         return replace(first, details=details)
     return replace(answer, details={**answer.details, **details})

@@ -1,4 +1,4 @@
-"""ArcMemo: a memory of concepts, of which the model chooses those that fit the problem."""
+"""ArcMemo: a memory of concepts, from which the model chooses the ones that fit the problem."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Here are concepts that helped with earlier problems; use them where they fit:
 
 
 def read_concepts(text: str, count: int) -> list[int] | None:
-    """Return the places, from 0, that the last line of the form "Concepts: 1, 3" names; None without such a line."""
+    """Return the zero-based indices in the last line of the form "Concepts: 1, 3"; None without such a line."""
     found = re.findall(r"^[^\w\n]*concepts\b([^\n]*)$", text, re.IGNORECASE | re.MULTILINE)
     if not found or not re.search(r"\w", found[-1]):
         return None
@@ -51,23 +51,23 @@ def concept_memory(
     select: str = SELECT,
     use: str = USE,
 ) -> Steps:
-    """Have the model choose concepts of a memory that fit the problem, answer with these before it, and vote.
+    """Have the model choose concepts that fit the problem from a memory, answer with them in the prompt, and vote.
 
     Parameters
     ----------
     file : str
-        The memory: concepts in words, separated by empty lines, such as `intact learn concepts` writes; without it
-        there are none.
+        Memory file: concepts in words, separated by empty lines, as written by `intact learn concepts`; without a file
+        there are no concepts.
     n : int
-        Answers, among which a vote decides.
+        Number of answers that vote.
     most : int
-        Concepts that are used, at most.
+        Maximum number of concepts used.
     candidates : int
-        Concepts that are shown to choose from, those that share most with the question by BM25 if there are more.
+        Maximum number of concepts to choose from; if there are more, the ones closest to the question by BM25.
     select : str
-        How a choice is asked for, with {question}, {concepts} and {most}; it ends in "Concepts: NUMBERS".
+        Prompt template for the choice, with {question}, {concepts} and {most}; the reply ends in "Concepts: NUMBERS".
     use : str
-        How the question is asked, with {question} and {concepts}.
+        Prompt template for the question, with {question} and {concepts}.
     """
     memory, sources = read_memory((yield Read(file)) if file else "", file)
     check_sources(problem, sources, file)

@@ -1,4 +1,4 @@
-"""CoT-decoding: the likeliest first tokens, each continued greedily, and the margin of the answer's tokens."""
+"""CoT-decoding: continue each of the likeliest first tokens greedily, and compare the margins of the answer tokens."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Choice: TypeAlias = Annotated[str, partial(one_of, CHOICES)]
 
 
 def margins(state: State) -> list[float]:
-    """Return the probability of the likeliest token minus that of the second, at each place that was written.
+    """Return the probability of the likeliest token minus that of the second likeliest, at each position.
 
-    Where only one is known, its whole probability counts.
+    If only one is known, return its whole probability.
     """
     chances = [[exp(logprob) for logprob in place[:2]] for place in rivals(state)]
     return [place[0] - (place[1] if len(place) > 1 else 0.0) for place in chances]
 
 
 def answer_span(state: State, answer: str) -> range:
-    """Return the places of the tokens in which the answer is written last; all, where it cannot be found.
+    """Return the positions of the tokens of the last occurrence of the answer; all positions if it cannot be found.
 
-    The state's last piece was written greedily, so that its text is that of the likeliest tokens.
+    The state's last piece was written greedily, so its text consists of the likeliest tokens.
     """
     places = state.pieces[-1].top
     words = [place[0][0] for place in places]
@@ -41,7 +41,7 @@ def answer_span(state: State, answer: str) -> range:
 
 
 def confidence(problem: Problem, state: State) -> float:
-    """Return the mean margin over the tokens of the answer; 0 without an answer, or without a token."""
+    """Return the mean margin over the tokens of the answer; 0 without an answer or without tokens."""
     answer = problem.answer(state)
     found = margins(state) if answer is not None else []
     span = answer_span(state, answer) if answer is not None and found else range(0)
@@ -50,18 +50,18 @@ def confidence(problem: Problem, state: State) -> float:
 
 @method("Wang & Zhou 2024, arXiv 2402.10200", group="samples and a vote", temperature=0.0)
 def cot_decoding(problem: Problem, *, k: Likeliest = 10, choice: Choice = "sum") -> Steps:
-    """Begin with each of the k likeliest first tokens, go on greedily, and take the answer that is written surest.
+    """Continue each of the k likeliest first tokens greedily, and return the answer written with the largest margins.
 
     Parameters
     ----------
     k : int
-        First tokens, to 20.
+        Number of first tokens, at most 20.
     choice : str
-        sum, the answer of the largest sum of margins; best, that of the text with the largest margin.
+        Selection rule: sum, the answer with the largest sum of margins; best, the completion with the largest margin.
     """
     first = yield Extend(problem.start, max_tokens=1, temperature=0.0, top_logprobs=k)
     words = [word for word, _ in first.top[0]] if rivals(first) else []
-    words = words[first.why == "end" :]  # an end token begins no text
+    words = words[first.why == "end" :]  # an end token cannot begin a completion
     begun = [problem.start.append(word, special=False) for word in words if word and "\ufffd" not in word]
     if not begun:
         return take(problem, first)

@@ -1,4 +1,4 @@
-"""Critique and revise: drafts that a critic, perhaps a larger model, takes to task; then a vote."""
+"""Critique and revise: a critic, possibly a larger model, criticises drafts, which are revised and then vote."""
 
 from __future__ import annotations
 
@@ -53,22 +53,22 @@ def critique_and_revise(
     critique: str = CRITIQUE,
     revise: str = REVISE,
 ) -> Steps:
-    """Have n drafts criticised and revised, by one principle after another, and vote among what they become.
+    """Criticise and revise n drafts, following one principle after another, and vote among the results.
 
     Parameters
     ----------
     n : int
-        Drafts.
+        Number of drafts.
     rounds : int
-        Revisions of each.
+        Number of revisions of each draft.
     critic : str
-        Who criticises, by the driver's name; by default the model that writes.
+        Name of the model that criticises; by default the main model.
     principles : str
-        What to look at: round after round another line.
+        Principles for the critic, one per line; each round uses the next line.
     critique : str
-        How a critique is asked for, with {question}, {answer} and {principle}.
+        Prompt template for a critique, with {question}, {answer} and {principle}.
     revise : str
-        How a revision is asked for, with {question}, {answer} and {critique}.
+        Prompt template for a revision, with {question}, {answer} and {critique}.
     """
     rules = principles.splitlines() or [""]
     drafts = yield [Extend(problem.start)] * n

@@ -1,4 +1,4 @@
-"""DeepConf, offline and online."""
+"""DeepConf: confidence-weighted votes (offline), and early stopping of unsure samples (online)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MEASURES: dict[str, Callable[[Sequence[float], int], float]] = {
 
 
 def confidences(state: State) -> list[float]:
-    """The confidence of each token written."""
+    """Return the confidence of each written token."""
     return token_confidences(rivals(state))
 
 
@@ -46,18 +46,18 @@ def deepconf(
     window: Count = 2048,
     top: Likeliest = 20,
 ) -> Steps:
-    """Sample n texts, keep the most confident, and weigh their votes with their confidence (offline).
+    """Sample n completions, keep the most confident, and weight their votes by confidence (offline).
 
     Parameters
     ----------
     keep : float
-        Per cent of samples that vote; 10 and 90 are the paper's.
+        Percentage of samples that vote; the paper uses 10 and 90.
     measure : str
-        A text's confidence: mean, tail (of the last window), bottom (of the least tenth of windows), lowest (window).
+        Confidence measure: mean, tail (last window), bottom (lowest tenth of the windows), lowest (lowest window).
     window : int
-        Tokens of a window; a shorter text is one window.
+        Number of tokens per window; a shorter completion is one window.
     top : int
-        Tokens at each place whose log-probabilities make its confidence, to 20.
+        Number of log-probabilities per position that make up the confidence, at most 20.
     """
     samples = yield [Extend(problem.start, top_logprobs=top)] * n
     answers = problem.answers(samples)
@@ -79,32 +79,32 @@ def deepconf_online(
     max_tokens: Count = 4096,
     top: Likeliest = 20,
 ) -> Steps:
-    """Set a bar by some samples, then stop texts whose confidence falls below it, until the votes agree (online).
+    """Set a confidence threshold from some samples, and stop others that fall below it, until votes agree (online).
 
     Parameters
     ----------
     n : int
-        Samples at most, the warm-up included.
+        Maximum number of samples, including the warm-up.
     warmup : int
-        Samples that are written to the end and set the bar.
+        Number of samples that are written to the end and set the threshold.
     keep : float
-        Per cent of the warm-up at or above the bar.
+        Percentage of the warm-up samples at or above the threshold.
     window : int
-        Tokens of a window; a text is not judged before it has one.
+        Number of tokens per window; a sample is not judged before it fills one.
     consensus : float
-        The share of the vote at which no more samples are drawn.
+        Share of the vote at which sampling stops.
     batch : int
-        Samples that are drawn side by side after the warm-up.
+        Number of samples drawn side by side after the warm-up.
     stride : int
-        Tokens that a text is written between two looks at its confidence.
+        Number of tokens written between two checks of the confidence.
     max_tokens : int
-        The most tokens of a text; the user's wish goes before the default.
+        Maximum number of tokens per sample; the user's value takes precedence over the default.
     top : int
-        Tokens at each place whose log-probabilities make its confidence, to 20.
+        Number of log-probabilities per position that make up the confidence, at most 20.
     """
     samples: list[State] = yield [Extend(problem.start, top_logprobs=top, max_tokens=max_tokens)] * min(warmup, n)
     drawn = len(samples)
-    samples = [state for state in samples if state.length and state.why != "error"]  # the others set no bar
+    samples = [state for state in samples if state.length and state.why != "error"]  # only these set the threshold
     lowest = [bottom_confidence(confidences(state), window, 0.0) for state in samples]
     least = bar(lowest, keep) if lowest else 0.0
     spent: list[SpentError] = []
@@ -117,7 +117,7 @@ def deepconf_online(
         size = min(batch, n - drawn)
         drawn += size
         live: list[tuple[State, list[float]]] = [(problem.start, [])] * size
-        with until_spent() as spent:  # those that had come to their end vote
+        with until_spent() as spent:  # finished samples vote
             while live:
                 written = yield [
                     Extend(state, top_logprobs=top, max_tokens=min(stride, max_tokens - state.length))

@@ -1,4 +1,4 @@
-"""DiffAdapt: signals of a few tokens say how hard a question is, and that how its text is written."""
+"""DiffAdapt: signals from a few tokens estimate a question's difficulty, which sets temperature and length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from intact.reason.parts.stepwise import or_spent, until_spent
 
 
 class Effort(NamedTuple):
-    """A way to write texts: their temperature, and the percentage of the tokens that they may have."""
+    """Sampling settings: the temperature, and the percentage of the token limit that a sample may use."""
 
     temperature: float
     percent: int
@@ -25,7 +25,7 @@ EFFORTS: Final = {"easy": Effort(0.5, 40), "normal": Effort(0.8, 100), "hard": E
 
 
 def difficulty(hope: float, uncertainty: float, *, alpha: float, beta: float, gamma: float) -> str:
-    """Return normal, hard or easy: the paper's rule for labels, of the chance of success and the mean entropy."""
+    """Return normal, hard or easy from the chance of success and the mean entropy, by the paper's labelling rule."""
     if hope >= alpha and uncertainty <= beta:
         return "normal"
     return "hard" if hope < gamma else "easy"
@@ -49,27 +49,28 @@ def diff_adapt(
     top: Likeliest = 20,
     max_tokens: Count = 512,
 ) -> Steps:
-    """Begin a text, take its score and its entropy for the question's difficulty, and write texts accordingly.
+    """Estimate a question's difficulty from the score and entropy of a short probe, and sample accordingly.
 
     Parameters
     ----------
     n : int
-        Texts, which vote.
+        Number of samples that vote.
     tokens : int
-        Tokens of the text that is begun, greedily, for its signals alone.
+        Number of tokens of the probe, which is written greedily and used only for its signals.
     scorer : str
-        The scorer, which gives the chance in [0, 1] that the question is answered right; value:FILE is a probe of the
-        hidden state that was learnt from logs.
+        Scorer that gives the chance in [0, 1] of a right answer; value:FILE is a probe of the hidden state learnt from
+        logs.
     alpha : float
-        The least score of a question of normal difficulty.
+        Minimum score of a question of normal difficulty.
     beta : float
-        The largest mean entropy of its tokens, in nats; a question that is no normal one is easy, unless it is hard.
+        Maximum mean token entropy, in nats, of a question of normal difficulty; any other question is easy, unless it
+        is hard.
     gamma : float
-        The score below which a question is hard.
+        Score below which a question is hard.
     top : int
-        The likeliest tokens at each place that entropy is computed of.
+        Number of likeliest tokens per position from which the entropy is computed.
     max_tokens : int
-        Tokens of a text at most: of those a normal question has all, an easy one 40 per cent, a hard one 50.
+        Maximum number of tokens per sample of a normal question; an easy one gets 40 per cent of it, a hard one 50.
     """
     texts, details = [], dict[str, Any]()
     with until_spent() as spent:

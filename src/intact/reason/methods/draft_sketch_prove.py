@@ -1,4 +1,4 @@
-"""Draft, sketch, prove: a proof in words, its steps as a formal sketch, and a prover for the gaps."""
+"""Draft, sketch, prove: an informal proof, a formal sketch of its steps, and a prover that fills the gaps."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ def draft_sketch_prove(
     informal: str = DRAFT,
     sketch: str = SKETCH,
 ) -> Steps:
-    """Draft n proofs in words, write each as a formal sketch, mask what fails, and close the gaps.
+    """Draft n informal proofs, write each as a formal sketch, mask the steps that fail, and close the gaps.
 
     Parameters
     ----------
     n : int
-        Drafts, each with one sketch.
+        Number of drafts; each gets one sketch.
     informal : str
-        How a proof in words is asked for, with {assistant} and {statement}.
+        Prompt template for an informal proof, with {assistant} and {statement}.
     sketch : str
-        How the sketch is asked for, with {draft} and {premises} besides.
+        Prompt template for the sketch; it may also use {draft} and {premises}.
     """
     claim = Claim.of(problem, claimed, closing.suggest, sketch)
     attempts, ends = Attempts(problem, claim), list[str]()

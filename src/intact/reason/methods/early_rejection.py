@@ -1,4 +1,4 @@
-"""Early rejection: a beam search that judges steps by their first tokens."""
+"""Early rejection: a beam search that scores steps by their first tokens."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def early_rejection(
     steps: MostSteps = 40,
     delimiter: Delimiter = "\n\n",
 ) -> Steps:
-    """Search by beams, of which only those whose next step begins well may write it to the end.
+    """Run a beam search in which only the steps with the best beginnings are written to the end.
 
     Parameters
     ----------
     n : int
-        Steps that are begun side by side.
+        Number of steps begun side by side.
     width : int
-        Of so many, one is kept; n is a multiple of it.
+        Number of steps of which one is kept; n must be a multiple of it.
     tokens : int
-        How much of a step is written before it is judged.
+        Number of tokens of a step that are written before it is scored.
     scorer : str
-        The scorer, of beginnings of steps too.
+        Scorer, also of unfinished steps.
     """
     beams: list[State] = [problem.start] * n
     ended: list[tuple[State, float]] = []
@@ -59,6 +59,6 @@ def early_rejection(
             raise
         alive, spent = [], [error]
     texts, rewards = [state for state, _ in ended + alive], [reward for _, reward in ended + alive]
-    with until_spent() as unpaid:  # what their beginnings were worth decides then
+    with until_spent() as unpaid:  # then the scores of their beginnings decide
         rewards = yield Score(scorer, texts)
     return or_spent(pick(problem, texts, rewards), spent + unpaid)

@@ -1,4 +1,4 @@
-"""Early-stopping consistency."""
+"""Early-stopping self-consistency: stop sampling at the first unanimous window."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from intact.reason.limits import Count
 
 @method("Li et al. 2024, arXiv 2401.10480", group="samples and a vote", temperature=0.7)
 def early_stopping_consistency(problem: Problem, *, n: Count = 40, window: Count = 5) -> Steps:
-    """Sample window after window until one is unanimous; then the majority of all.
+    """Sample in windows until one window is unanimous, then return the majority answer of all samples.
 
     Parameters
     ----------
     n : int
-        Samples at most.
+        Maximum number of samples.
     window : int
-        Samples that are drawn side by side, and have to agree.
+        Number of samples that are drawn side by side and must agree.
     """
     samples: list[State] = []
     answers: list[str | None] = []

@@ -1,4 +1,4 @@
-"""Entropic particle filtering."""
+"""Entropic particle filtering: a particle filter that flattens weights if they collapse early."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def entropic_particle_filter(
     scheme: SchemeName = "systematic",
     final: FinalRule = "best",
 ) -> Steps:
-    """Particle filtering whose weights are flattened where they collapse early, so that texts stay diverse.
+    """Run a particle filter whose weights are flattened if they collapse early, which keeps the particles diverse.
 
     Parameters
     ----------
     n : int
-        Particles.
+        Number of particles.
     scorer : str
-        The scorer of a step; its rewards are in [0, 1].
+        Scorer of a step, with rewards in [0, 1].
     steps : int
-        The most steps; progress is counted against it.
+        Maximum number of steps; progress is measured against it.
     lookahead : int
-        Further steps, written greedily and thrown away, that a text is judged by.
+        Number of further steps, written greedily and then discarded, that are included when a sequence is scored.
     rule : str
-        How the temperature is found: ess, entropy or base.
+        Rule that finds the temperature: ess, entropy or base.
     collapse : float
-        The share of particles below which the effective number has collapsed.
+        Share of the particles below which the effective sample size counts as collapsed.
     early : float
-        The share of steps that is early.
+        Share of the steps that counts as early.
     scheme : str
-        multinomial, stratified, systematic or residual.
+        Resampling scheme: multinomial, stratified, systematic or residual.
     """
     texts, heats = start(Trajectory.begin(problem.start, 0.5), n), list[float]()
     with until_spent() as spent:

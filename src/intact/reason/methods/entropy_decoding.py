@@ -1,4 +1,4 @@
-"""Entropy-adaptive decoding: a larger model writes where the tokens before were uncertain."""
+"""Entropy-adaptive decoding: a larger model writes wherever the preceding tokens were uncertain."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from intact.reason.parts.stepwise import or_spent, until_spent
 
 
 def bits(state: State) -> list[float]:
-    """Return the entropy at each token that was written last, in bits."""
+    """Return the entropy, in bits, at each of the most recently written tokens."""
     newest = State(state.prompt, state.branch, state.pieces[-1:], state.why)
     return [entropy([place]) / ln(2.0) for place in rivals(newest)]
 
 
 def uncertain(entropies: Sequence[float], window: int, threshold: float) -> bool:
-    """Return whether the mean of the last so many entropies, or of those that there are, lies above a threshold."""
+    """Return true if the mean of the last `window` entropies, or of all if there are fewer, exceeds a threshold."""
     return bool(entropies) and mean(entropies[-window:]) > threshold
 
 
@@ -36,24 +36,24 @@ def entropy_decoding(
     top: Likeliest = 20,
     max_tokens: Count = 512,
 ) -> Steps:
-    """Write a text by a small model, and by a large one while the entropy of the last tokens is above a threshold.
+    """Write with a small model, and with a large one while the entropy of the last tokens is above a threshold.
 
     Parameters
     ----------
     large : str
-        The larger model, by the driver's name.
+        Name of the larger model.
     window : int
-        Tokens whose entropies are averaged.
+        Number of tokens whose entropies are averaged.
     threshold : float
-        The mean entropy, in bits, above which the larger model writes.
+        Mean entropy, in bits, above which the larger model writes.
     least : int
-        Tokens that a model writes at least before the other takes over.
+        Minimum number of tokens that a model writes before the other takes over.
     stride : int
-        Tokens from one decision to the next.
+        Number of tokens between decisions.
     top : int
-        The likeliest tokens at each place that entropy is computed of.
+        Number of likeliest tokens per position from which the entropy is computed.
     max_tokens : int
-        The most tokens of the text; the user's wish goes before the default.
+        Maximum number of tokens; the user's value takes precedence over the default.
     """
     text, model = problem.start, ""
     entropies: list[float] = []

@@ -1,4 +1,4 @@
-"""Forward-backward verification: from an answer back to the numbers of the question."""
+"""Forward-backward verification: recover hidden numbers of the question from each candidate answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
 
 
 def masked(text: str) -> Iterator[tuple[str, str]]:
-    """The text with each of its numbers in turn replaced by x, and that number."""
+    """Yield copies of a text with each of its numbers in turn replaced by x, together with that number."""
     for found in _NUMBER.finditer(text):
         yield text[: found.start()] + "x" + text[found.end() :], found[0].replace(",", "")
 
@@ -43,20 +43,20 @@ def forward_backward(
     alpha: Share = 0.5,
     backward: str = BACKWARD,
 ) -> Steps:
-    """Sample n texts, and weigh their answers by how well numbers of the question can be found from each.
+    """Sample n completions, and weight their answers by how well they let the question's numbers be recovered.
 
     Parameters
     ----------
     candidates : int
-        Answers that are verified: the most frequent ones.
+        Number of answers that are verified, the most frequent first.
     masks : int
-        Numbers of the question that are hidden, one at a time: the first ones.
+        Number of numbers in the question that are hidden, one at a time, from the first on.
     chains : int
-        Backward texts for each candidate and hidden number.
+        Number of backward completions for each candidate and hidden number.
     alpha : float
-        The weight of the forward vote; 1 is self-consistency, 0 the backward vote.
+        Weight of the forward vote; 1 is self-consistency, 0 uses only the backward vote.
     backward : str
-        How the hidden number is asked for, with {question} and {answer}.
+        Prompt template for recovering the hidden number, with {question} and {answer}.
     """
     samples = yield [Extend(problem.start)] * n
     answers = problem.answers(samples)
@@ -65,7 +65,7 @@ def forward_backward(
     whole = question(problem)
     hidden = [read_value(problem, number) for _, number in islice(masked(whole), masks)]
     hits: Counter[str] = Counter()
-    known = len(hidden) - hidden.count(None)  # a reader of other answers than numbers reads none
+    known = len(hidden) - hidden.count(None)  # answers of other kinds than numbers give None
     if len(likely) > 1 and known:
         together(len(likely) * known * chains, "candidates, masks and chains")
         prompts: list[tuple[str, str, State]] = []
@@ -84,7 +84,7 @@ def forward_backward(
             written = yield [Extend(state) for _, _, state in prompts]
         except SpentError:
             written = []
-        if written and all(state.why not in SPENT for state in written):  # otherwise the forward vote decides
+        if written and all(state.why not in SPENT for state in written):  # otherwise only the forward vote counts
             for (answer, number, _), state in zip(prompts, written, strict=True):
                 hits[answer] += problem.answer(state) == number
     forth, back = sum(counts[answer] for answer in likely), sum(hits.values()) + SMOOTHING * len(likely)

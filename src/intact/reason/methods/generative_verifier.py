@@ -1,4 +1,4 @@
-"""Generative verifiers: solutions are checked in writing, several times each."""
+"""Generative verifiers: a model verifies each solution in writing, several times."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ Here is a proposed solution:
 Check the solution step by step. End with the line "Verdict: Yes" if its final answer is right, or "Verdict: No"."""
 
 DEMAND = "\n\nVerdict:"
-"""What is appended to a verification that ends without its verdict."""
+"""Text appended to a verification that ends without a verdict."""
 
 _VERDICT = re.compile(r"^[^\w\n]*verdict\W*(yes|no)\b", re.IGNORECASE | re.MULTILINE)
-"""Only what stands on the verdict's own line may precede it, so that empty lines are not read again for each other."""
+"""Only text on the verdict's own line may precede it, so that the search does not rescan empty lines."""
 
 
 def verdict(text: str) -> float | None:
-    """Return the verdict of the last line that begins with one: 1 for yes, 0 for no."""
+    """Return the verdict in the last line that begins with one: 1 for yes, 0 for no."""
     found = _VERDICT.findall(text)
     return float(found[-1].lower() == "yes") if found else None
 
 
 def _ruling(verification: State) -> float | None:
-    """Return the verdict of a verification; one that broke off with an error has none."""
+    """Return the verdict of a verification; None if it ended with an error."""
     return None if verification.why == "error" else verdict(verification.text)
 
 
@@ -60,20 +60,20 @@ def generative_verifier(
     verifier: ModelName = "",
     verify: str = VERIFY,
 ) -> Steps:
-    """Sample n solutions, verify each in writing several times, and choose by the share of verdicts that say yes.
+    """Sample n solutions, verify each in writing several times, and choose by the share of positive verdicts.
 
     Parameters
     ----------
     n : int
-        Solutions.
+        Number of solutions.
     checks : int
-        Verifications of each.
+        Number of verifications per solution.
     weighted : bool
-        If true, take the answer with the largest sum of shares, instead of the one solution with the largest share.
+        If true, return the answer with the largest sum of shares, instead of the one solution with the largest share.
     verifier : str
-        Who verifies, by the driver's name; by default the model that solves.
+        Name of the model that verifies; by default the main model.
     verify : str
-        How a verdict is asked for, with {question} and {answer}; it ends in "Verdict: Yes" or "Verdict: No".
+        Prompt template for a verdict, with {question} and {answer}; the reply ends in "Verdict: Yes" or "Verdict: No".
     """
     solutions = yield [Extend(problem.start)] * n
     prompts = [solution.ask(make_prompt(problem, verify, answer=solution.text)) for solution in solutions]
@@ -88,7 +88,7 @@ def generative_verifier(
     except SpentError:
         verifications = []
     if not verifications or any(one.why in SPENT for one in verifications):
-        return elect(problem, solutions)  # who was verified less must not lose by that
+        return elect(problem, solutions)  # fewer verifications must not cost a solution votes
     rulings = [[_ruling(one), one.length] for one in verifications]
     by_text = {path(solution.branch): rulings[i * checks : (i + 1) * checks] for i, solution in enumerate(solutions)}
     verdicts = [0.5 if (value := _ruling(one)) is None else value for one in verifications]

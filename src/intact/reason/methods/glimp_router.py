@@ -15,17 +15,17 @@ from intact.text.thinking import THINK_TAGS
 
 
 def bound(tau: float) -> int:
-    """Return an entropy in nats as bits, Q16; 1 is 94,548."""
+    """Convert an entropy from nats to bits in Q16; 1 nat is 94,548."""
     return round(decimal(round(tau, 6)) * Fraction(LOG2E, 1 << 14))
 
 
 def is_unsure(glimpse: State, tau: float) -> bool:
-    """Return true if the likeliest tokens at the last place have an entropy of at least so many nats.
+    """Return true if the likeliest tokens at the last position have an entropy of at least `tau` nats.
 
     Raises
     ------
     ParameterError
-        If the back end does not report them.
+        If the back end does not report the likeliest tokens.
     """
     newest = State(glimpse.prompt, glimpse.branch, glimpse.pieces[-1:], glimpse.why)
     rivals(newest)  # raises if they are missing
@@ -44,22 +44,22 @@ def glimp_router(
     delimiter: Delimiter = "\n\n",
     end: Filled = THINK_TAGS.closes,
 ) -> Steps:
-    """Look at a small model's first token of each step, and have a larger one write the step where it was unsure.
+    """Let a small model predict each step's first token, and let a larger model write the step if it was unsure.
 
     Parameters
     ----------
     large : str
-        The larger model, by the driver's name.
+        Name of the larger model.
     tau : float
-        The entropy, in nats, from which on the larger model writes.
+        Minimum entropy, in nats, for the larger model to write the step.
     top : int
-        The likeliest tokens that entropy is computed of, renormalised.
+        Number of likeliest tokens, renormalised, from which the entropy is computed.
     tokens : int
-        Tokens of a step, at most.
+        Maximum number of tokens per step.
     max_tokens : int
-        The most tokens of thought; the user's wish goes before the default.
+        Maximum number of thinking tokens; the user's value takes precedence over the default.
     end : str
-        What ends the thought; the larger model then writes the answer.
+        String that ends the thinking; the larger model then writes the answer.
     """
     text, steps, routed, last = problem.start, 0, 0, None
     with until_spent() as spent:

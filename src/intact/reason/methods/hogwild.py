@@ -1,4 +1,4 @@
-"""Hogwild: workers write one solution at the same time, and each sees the others' steps while they are written."""
+"""Hogwild: several workers write one solution at the same time, and each sees the others' steps as they are written."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Problem: {question}"""
 
 @dataclass(eq=False)
 class _Worker:
-    """A worker: its last text, its steps, and the texts that stood before its current step."""
+    """A worker: its latest state, its steps, and the context it saw before its current step."""
 
     name: str
     state: State
@@ -59,28 +59,28 @@ class _Worker:
 
     @property
     def prefix(self) -> str:
-        """The text before its current step."""
+        """The heading before its current step."""
         return heading(self.name, self.number)
 
     @property
     def written(self) -> str:
-        """The text of its current step, without the name before it."""
+        """The text of its current step, without the heading."""
         return "".join([piece.text for piece in self.step[1:]])
 
     def begin(self, text: str) -> None:
-        """Begin the next step, by a text after the name."""
+        """Begin the next step with a text after the heading."""
         self.number, self.seen = self.number + 1, None
         self.step = (Piece(self.prefix + text, special=False),)
 
 
 @cache
 def _label(text: str) -> Piece:
-    """Return a text that no worker wrote."""
+    """Wrap a text that no worker wrote in a piece."""
     return Piece(text, special=False)
 
 
 def _grown(step: tuple[Piece, ...], new: Sequence[Piece]) -> tuple[Piece, ...]:
-    """Return a step with what was written of it now; drawn tokens stay tokens, as something that others read."""
+    """Append newly written pieces to a step; drawn tokens stay tokens, and become context that other workers read."""
     for piece in new:
         last = step[-1]
         if last.tokens and piece.tokens:
@@ -92,7 +92,7 @@ def _grown(step: tuple[Piece, ...], new: Sequence[Piece]) -> tuple[Piece, ...]:
 
 
 def view(history: Sequence[Piece], workers: Sequence[_Worker], own: _Worker, layout: str) -> tuple[Piece, ...]:
-    """Return what a worker sees before its own step: finished steps, and by layout the others' current ones."""
+    """Return the context before a worker's own step: finished steps and, by layout, the others' current steps."""
     if layout == "interleaved":
         return (_label(PAST), *history)
     if layout == "contiguous":
@@ -103,7 +103,7 @@ def view(history: Sequence[Piece], workers: Sequence[_Worker], own: _Worker, lay
 
 
 def _share(problem: Problem, request: WriteTogether) -> Steps:
-    """Have workers write into one cache, and return the answer of their text."""
+    """Have workers write into one shared cache, and return the answer of the resulting text."""
     shared: SharedText = yield request
     why: Why = "budget" if shared.ended == "time" else "stop"
     branch, pieces = (*request.state.branch, 0), (Piece(shared.text, special=False),)
@@ -136,37 +136,37 @@ def hogwild(
     rules: Filled = RULES,
     finish: str = FINISH,
 ) -> Steps:
-    """Have workers write one solution at the same time, each seeing what the others have written a moment ago.
+    """Have several workers write one solution at the same time, each seeing what the others wrote a moment ago.
 
     Parameters
     ----------
     n : int
-        Workers, at most 8.
+        Number of workers, at most 8.
     tokens : int
-        The most tokens of each worker; the user's `max_tokens` goes before the default.
+        Maximum number of tokens per worker; the user's `max_tokens` takes precedence over the default.
     burst : int
-        Tokens that all write side by side before they see each other's.
+        Number of tokens that all workers write in parallel before they see each other's text.
     layout : str
-        combined shows finished steps in their order, then the others' current ones; interleaved finished steps alone;
-        contiguous all steps of each other worker, then one's own.
+        Context of a worker: combined shows finished steps in order, then the others' current steps; interleaved shows
+        only finished steps; contiguous shows all steps of each other worker, then the worker's own.
     cache : str
-        text: what a worker sees is a text like any other, and what changed in it is read again; shared: workers write
-        into one cache, whose keys and values stay as they were computed, token by token (`burst` has no part in it).
-        It takes a model that runs here, and a step with `mark` ends the work whatever it says.
+        Cache mode: text treats each worker's context as ordinary text, and prefills again what changed in it; with
+        shared, workers write into one cache, whose keys and values are kept as computed, token by token (`burst` has no
+        effect). shared needs a model that runs locally, and a step that contains `mark` ends the work whatever it says.
     doubt : int
-        Tokens of all after which a worker who begins a step is asked if its work is redundant; 0 for never.
+        Total number of tokens after which a worker that begins a step is asked if its work is redundant; 0 for never.
     conclude : int
-        Tokens of the answer where nobody has given one.
+        Maximum number of tokens of the final answer if no worker has given one.
     mark : str
-        What a step holds that ends the work, if an answer can be read of it.
+        String in a step that ends the work, if an answer can be read from the step.
     delimiter : str
-        What ends a step, behind the end of a sentence.
+        String that ends a step when it follows the end of a sentence.
     ends : str
-        Characters that end a sentence; none: any delimiter ends a step.
+        Characters that end a sentence; if empty, any delimiter ends a step.
     rules : str
-        The prompt of all workers, with {question} and {team}.
+        Prompt template for all workers, with {question} and {team}.
     finish : str
-        What is appended where nobody has given an answer, before it is asked for.
+        Text appended before the final answer is requested, if no worker has given one.
     """
     names = NAMES[:n]
     team = names[0] if n == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
@@ -195,7 +195,7 @@ def hogwild(
             texts = []
             for worker in live:
                 seen = view(history, workers, worker, layout)
-                if seen != worker.seen:  # else its last text goes on
+                if seen != worker.seen:  # otherwise its last text is continued
                     worker.state = State(start.prompt, worker.state.branch, (*seen, *worker.step))
                 worker.seen = seen
                 texts.append(worker.state)
@@ -204,10 +204,10 @@ def hogwild(
                 for state, worker in zip(texts, live, strict=True)
             ]
             for worker, before, state in zip(live, texts, (yield requests), strict=True):
-                new = () if state.why == "error" else state.pieces[len(before.pieces) :]  # nobody reads half a text
+                new = () if state.why == "error" else state.pieces[len(before.pieces) :]  # a failed text is not shown
                 drawn = sum([len(piece.tokens) for piece in new])
                 worker.state, worker.left, since = state, worker.left - drawn, since + drawn
-                closed = state.why in ("end", "closed")  # an end takes the worker to its next step
+                closed = state.why in ("end", "closed")  # an end token takes the worker to its next step
                 idle = not (worker.written + "".join([piece.text for piece in new])).strip()
                 if closed:
                     new = state.append(delimiter).pieces[len(before.pieces) :]

@@ -1,4 +1,4 @@
-"""Hypothesis search: rules in words, each written as programs, which are tested on the examples of the problem."""
+"""Hypothesis search: rules in words are written as programs, which are tested on the problem's examples."""
 
 from __future__ import annotations
 
@@ -44,23 +44,23 @@ Write the function transform(x) again, so that it does. Write the function alone
 
 _LABEL: Final = re.compile(r"^[ \t]*(input|output)(?:[ \t]+\d+)?[ \t]*:[ \t]*", re.IGNORECASE | re.MULTILINE)
 MOST_EXAMPLES: Final = 20
-"""Examples that are tested; what they print together is within a tool's bounds."""
+"""Maximum number of examples tested; keeps the printed output within a tool's limits."""
 LONGEST_VALUE: Final = 100
-"""Characters of a wrong output that are printed."""
+"""Maximum number of characters printed of a wrong output."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """The examples of a question, as texts: pairs of input and output, and the input to answer, if there is one."""
+    """The examples in a question as text: pairs of input and output, and the input to answer, if any."""
 
     pairs: tuple[tuple[str, str], ...]
     query: str | None
 
     @classmethod
     def of(cls, text: str) -> Examples:
-        """Read them from lines that begin with `Input:` and `Output:`, numbered or not.
+        """Read examples from lines that begin with `Input:` and `Output:`, numbered or not.
 
-        A value ends at the next empty line. An input without an output behind the examples is the one to answer.
+        A value ends at the next empty line. An input without an output after the examples is the one to answer.
         """
         parts = _LABEL.split(text)
         found = [(label.lower(), re.split(r"\n[ \t]*\n", value)[0].strip()) for label, value in _pairs(parts[1:])]
@@ -79,7 +79,7 @@ def _pairs(parts: list[str]) -> list[tuple[str, str]]:
 
 
 def literal_of(text: str) -> str:
-    """Return a text as Python writes the value that it states: a literal's own, else that of a text."""
+    """Return the Python literal for the value in a text: the text's own literal if it is one, otherwise a string."""
     try:
         return repr(ast.literal_eval(text))
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
@@ -87,7 +87,7 @@ def literal_of(text: str) -> str:
 
 
 def cell_of(examples: Examples) -> str:
-    """Return a cell that tests `transform`: a line of OK, or of what it gave, for each example, then the answer."""
+    """Return a cell that tests `transform`: it prints OK or the wrong output per example, then the answer."""
     pairs = ", ".join([f"({literal_of(given)}, {literal_of(wanted)})" for given, wanted in examples.pairs])
     query = "" if examples.query is None else f"print(answer({literal_of(examples.query)}))"
     return f"""\
@@ -109,7 +109,7 @@ for given, wanted in [{pairs}]:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A program, with what came of its test."""
+    """A program with its test results."""
 
     state: State
     lines: tuple[str, ...] = ()
@@ -117,11 +117,11 @@ class _Candidate:
 
     @property
     def passed(self) -> int:
-        """The number of examples that it gets right."""
+        """The number of examples that the program gets right."""
         return self.lines.count("OK")
 
     def feedback(self, examples: Examples) -> str:
-        """Return what is wrong: the examples that it does not get right."""
+        """Describe the examples that the program gets wrong."""
         lines = [
             f"transform({given}) gives {line}, and should give {wanted}"
             for (given, wanted), line in zip(examples.pairs, self.lines, strict=False)
@@ -131,7 +131,7 @@ class _Candidate:
 
 
 def _test(written: list[State], examples: Examples, seconds: float) -> Part[list[_Candidate]]:
-    """Test each program, as far as the budget goes."""
+    """Test each program, as far as the budget allows."""
     found = [_Candidate(state) for state in written]
     cell = cell_of(examples)
     try:
@@ -169,24 +169,24 @@ def hypothesis_search(
     implement: str = IMPLEMENT,
     revise: str = REVISE,
 ) -> Steps:
-    """Propose n rules, write programs of each, test them on the examples, and vote among those that get most right.
+    """Propose n rules, write programs for each, test them on the examples, and vote among those that get most right.
 
     Parameters
     ----------
     n : int
-        Rules in words.
+        Number of rules in words.
     programs : int
-        Programs of each.
+        Number of programs per rule.
     rounds : int
-        How often programs that fail an example are written again; none where one passes all.
+        Number of times that failing programs are rewritten; rewriting stops once a program passes all examples.
     seconds : float
-        What a test may take, wall time.
+        Wall time limit of a test, in seconds.
     propose : str
-        How a rule is asked for, with {question}.
+        Prompt template for a rule, with {question}.
     implement : str
-        How a program is asked for, with {question}, {hypothesis} and {example}; the reply begins in a block of code.
+        Prompt template for a program, with {question}, {hypothesis} and {example}; the reply begins in a code block.
     revise : str
-        How one is asked for again, with {question}, {program} and {feedback}.
+        Prompt template for a corrected program, with {question}, {program} and {feedback}.
     """
     examples = Examples.of(question(problem))
     rules = yield [Extend(problem.ask(make_prompt(problem, propose)))] * n

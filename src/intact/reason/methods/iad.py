@@ -1,4 +1,4 @@
-"""Iterative agent decoding: review the best and the worst text, refine, repeat; only what is better is accepted."""
+"""Iterative agent decoding: refine from the best and the worst completion, and accept only improvements."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ full that scores more than both."""
 def iad(
     problem: Problem, *, n: Count = 4, rounds: Count = 4, scorer: ScorerName = "likelihood", refine: str = REFINE
 ) -> Steps:
-    """Write n texts a round, each shown the best and the worst text with their scores; keep the best of all.
+    """Write n completions per round, given the best and the worst so far with their scores; return the best of all.
 
     Parameters
     ----------
     n : int
-        Texts of each round.
+        Number of completions per round.
     rounds : int
-        Rounds, the first included, which is shown nothing.
+        Number of rounds, including the first, which is given no earlier completions.
     scorer : str
-        Who verifies.
+        Scorer that verifies completions.
     refine : str
-        How a better text is asked for, with {question}, {best}, {best_score}, {worst} and {worst_score}.
+        Prompt template for a better completion, with {question}, {best}, {best_score}, {worst} and {worst_score}.
     """
     texts: list[State] = yield [Extend(problem.start)] * n
     best, worst = (texts[0], -math.inf), (texts[0], math.inf)

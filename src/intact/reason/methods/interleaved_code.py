@@ -1,4 +1,4 @@
-"""Text and code by turns: blocks of Python are run where they end, and their output is read on."""
+"""Interleaved text and code: each Python block is run as soon as it ends, and its output is fed back."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ def interleaved_code(
     constrained: bool = False,
     solve: str = SOLVE,
 ) -> Steps:
-    """Write n texts of words and code by turns, run each block and feed back its output, and vote.
+    """Write n completions that alternate text and code, run each block and feed back its output, and vote.
 
     Parameters
     ----------
     n : int
-        Texts.
+        Number of completions.
     rounds : int
-        The most turns with code of each.
+        Maximum number of turns with code per completion.
     repairs : int
-        The most blocks of a text that may fail; then it is over.
+        Maximum number of failing blocks per completion; after that the completion ends.
     seconds : float
-        What a block may take together with those before it, wall time.
+        Wall time limit of a block together with the blocks before it, in seconds.
     output : int
-        Characters of an output that are fed back; of a longer one its beginning and its end.
+        Maximum number of characters of output that are fed back; longer output is cut in the middle.
     tool : str
-        The tool that runs code.
+        Tool that runs the code.
     constrained : bool
         If true, a regular expression keeps blocks well-formed.
     solve : str
-        How a solution is asked for, with {question}.
+        Prompt template for a solution, with {question}.
     """
     begun = Transcript(problem.ask(make_prompt(problem, solve)))
     texts = yield from interpret(

@@ -1,4 +1,4 @@
-"""Selection by a judge: the model itself, or another, compares the texts."""
+"""Selection by a judge: the model itself or another model compares the completions."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ line "Choice: " and its number."""
 def judge_selection(
     problem: Problem, *, n: Samples = 8, checks: Count = 3, judge: ModelName = "", select: str = SELECT
 ) -> Steps:
-    """Sample n texts, show all to a judge, several times in several orders, and take the one chosen most often.
+    """Sample n completions, show them all to a judge in several orders, and return the one chosen most often.
 
     Parameters
     ----------
     checks : int
-        Choices that the judge makes; from one to the next the list is turned by n / checks places.
+        Number of choices the judge makes; each time the list is rotated by a further n / checks places.
     judge : str
-        Who chooses, by the driver's name; by default the model that writes.
+        Name of the model that chooses; by default the main model.
     select : str
-        How a choice is asked for, with {question} and {answers}.
+        Prompt template for a choice, with {question} and {answers}.
     """
     samples = yield [Extend(problem.start)] * n
     known = [state for state in samples if problem.answer(state) is not None]
@@ -82,19 +82,19 @@ def _check_pairs(*, most: int) -> None:
 def pairwise_selection(
     problem: Problem, *, n: Samples = 8, most: Count = 4, judge: ModelName = "", compare: str = COMPARE
 ) -> Steps:
-    """Sample n texts, have a judge compare the frequent answers in pairs, and take the one of most points.
+    """Sample n completions, have a judge compare the frequent answers in pairs, and return the one with most points.
 
-    Each pair is compared in both orders; it is won only by who is chosen in both, and else a draw. Of equal points the
-    more frequent answer, then the first.
+    Each pair is compared in both orders; an answer wins only if it is chosen in both, otherwise the pair is a draw.
+    Ties go to the more frequent answer, then to the first.
 
     Parameters
     ----------
     most : int
-        Answers that are compared: the most frequent ones, each by its first text.
+        Number of answers compared: the most frequent ones, each represented by its first completion.
     judge : str
-        Who compares, by the driver's name; by default the model that writes.
+        Name of the model that compares; by default the main model.
     compare : str
-        How a comparison is asked for, with {question} and {answers}.
+        Prompt template for a comparison, with {question} and {answers}.
     """
     samples = yield [Extend(problem.start)] * n
     election = elect(problem, samples)

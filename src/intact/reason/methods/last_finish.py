@@ -1,4 +1,4 @@
-"""Last finish: the longest texts vote."""
+"""Last finish: the longest completions vote."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from intact.reason.limits import Count, Samples
 
 def _check_voters(*, n: int, k: int) -> None:
     if k > n:
-        raise ParameterError(f"of {n} texts at most all may vote, got k = {k}")
+        raise ParameterError(f"k must be at most n, which is {n}, got {k}")
 
 
 @method(
@@ -21,15 +21,16 @@ def _check_voters(*, n: int, k: int) -> None:
     temperature=0.7,
 )
 def last_finish(problem: Problem, *, n: Samples = 8, k: Count = 1) -> Steps:
-    """Write n texts to their ends, and give the majority among the k longest ones.
+    """Sample n completions to the end, and return the majority answer of the k longest.
 
-    Length is counted in tokens, ties by place. Of texts that came to an end of their own and give an answer; if there
-    are fewer than k, these vote; if none, all do. Ties of the vote go to the longest text.
+    Length is counted in tokens; ties go to the earlier sample. Only completions that ended by themselves and give an
+    answer count; if there are fewer than k, these vote, and if there are none, all do. Ties of the vote go to the
+    longest completion.
 
     Parameters
     ----------
     k : int
-        Texts that vote; 1 is the longest alone, n the majority vote.
+        Number of completions that vote; 1 takes the longest, n is the majority vote.
     """
     samples = yield [Extend(problem.start)] * n
     whole = [state for state in samples if state.complete and problem.answer(state) is not None]

@@ -1,4 +1,4 @@
-"""LINC: the model writes a formula for each sentence, and a prover says what follows from them."""
+"""LINC: the model writes a first-order formula for each sentence, and a prover decides what follows."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ _QUESTION = re.compile(r"(?:Based on[^?]*|Is the following statement[^?]*)\?\s*"
 def sentences_of(text: str) -> tuple[list[str], str]:
     """Return the premises and the conclusion of a question.
 
-    It may have lines `Premises:` and `Conclusion:`, or a question mark before the conclusion; else the last sentence is
-    the conclusion. Choices by letter at the end are left out.
+    The question may have lines `Premises:` and `Conclusion:`, or a question mark before the conclusion; otherwise the
+    last sentence is the conclusion. Lettered choices at the end are dropped.
     """
     text = _CHOICES.sub("", text).strip()
     if "Conclusion:" in text:
@@ -73,7 +73,7 @@ def sentences_of(text: str) -> tuple[list[str], str]:
 
 @dataclass
 class _Attempt:
-    """One formalisation, as far as it has come."""
+    """A formalisation in progress."""
 
     state: State
     formulas: list[Formula] = field(default_factory=list)
@@ -84,7 +84,7 @@ class _Attempt:
 def _formalise(
     begun: State, sentences: Sequence[str], n: int, tokens: int, redraws: int, constrained: bool
 ) -> Part[list[_Attempt]]:
-    """Have n formalisations written side by side, a formula a sentence; what cannot be read is drawn anew."""
+    """Write n formalisations side by side, one formula per sentence; formulas that cannot be parsed are drawn again."""
     attempts = [_Attempt(begun) for _ in range(n)]
     for place, sentence in enumerate(sentences):
         waiting = [one for one in attempts if not one.broken]
@@ -117,7 +117,7 @@ def _formalise(
 
 
 def _verdicts(attempts: Sequence[_Attempt], steps: int, seconds: float) -> Part[list[str]]:
-    """Return what the prover finds of each formalisation; Error of those that cannot be read or run."""
+    """Return the prover's verdict on each formalisation; Error if it cannot be parsed or run."""
     found: list[str] = []
     try:
         for one in attempts:
@@ -156,26 +156,27 @@ def linc(
     seconds: Positive = 10.0,
     formalise: str = FORMALISE,
 ) -> Steps:
-    """Have premises and conclusion written as formulas n times, and take the verdict that most prove.
+    """Formalise the premises and the conclusion n times, and return the verdict proved most often.
 
     Parameters
     ----------
     n : int
-        Formalisations.
+        Number of formalisations.
     way : str
-        linc: a prover decides; scratchpad: the model does, behind its formulas; naive: the model does, without any.
+        Decision rule: linc, a prover decides; scratchpad, the model decides after writing formulas; naive, the model
+        decides without formulas.
     constrained : bool
-        If true, a grammar holds the model to formulas; else what it writes may be none.
+        If true, a grammar restricts the output to formulas; otherwise it may not be a valid formula.
     redraws : int
-        How often a formula is drawn anew that cannot be read, as where it is cut.
+        Number of times that a formula is redrawn if it cannot be parsed, for example because it was cut off.
     tokens : int
-        The most tokens of a formula.
+        Maximum number of tokens per formula.
     steps : int
-        The most steps of each of the prover's three searches.
+        Maximum number of steps in each of the prover's three searches.
     seconds : float
-        What the three may take, wall time.
+        Wall time limit of the three searches together, in seconds.
     formalise : str
-        How formulas are asked for, with {sentences}; the example in it is of no task.
+        Prompt template for formulas, with {sentences}; its example is taken from no task.
     """
     premises, conclusion = sentences_of(bare_question(problem, "linc"))
     sentences = [*premises, conclusion]

@@ -1,4 +1,4 @@
-"""Majority of the bests."""
+"""Majority-of-the-bests: a vote weighted by the chance to be the best of a resample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from intact.reason.parts.composing import composed, vote_by, write
 from intact.reason.populations.transformers import reweigh, sample, start
 
 Draws: TypeAlias = Annotated[int, partial(within, 1, 1024)]
-"""Chances are exact: so many digits have they."""
+"""Resample size; limited because the number of digits of the exact probabilities grows with it."""
 
 
 @composed("start sample reweigh vote")
@@ -26,12 +26,12 @@ Draws: TypeAlias = Annotated[int, partial(within, 1, 1024)]
 def majority_of_bests(
     problem: Problem, *, n: Samples = 16, scorer: ScorerName = "likelihood", m: Draws | None = None
 ) -> Steps:
-    """Sample n texts; the answer that best-of-m would most often give on resamples of them.
+    """Sample n completions, and return the answer that best-of-m would give most often on resamples of them.
 
     Parameters
     ----------
     m : int
-        Samples of a resample, to 1,024; by default the square root of n, rounded down.
+        Size of a resample, at most 1,024; by default the square root of n, rounded down.
     """
     texts = yield from sample(start(problem.start, n), write)
     rewards = yield Score(scorer, texts.values)

@@ -1,4 +1,4 @@
-"""Mixture of agents: layers of models, each of which sees the replies of the layer before."""
+"""Mixture of agents: layers of models, each of which sees the replies of the layer before it."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def mixture_of_agents(
     aggregator: ModelName = "",
     aggregate: str = AGGREGATE,
 ) -> Steps:
-    """Have several models answer, have them answer again with all replies before them, and have one model conclude.
+    """Have several models answer, pass all replies on to the next layer, and have one model write the final answer.
 
     Parameters
     ----------
     n : int
-        Replies of each layer.
+        Number of replies per layer.
     layers : int
-        Layers, the last of which is the aggregator alone; 1 is the aggregator without any other.
+        Number of layers; the last is only the aggregator, so 1 runs the aggregator without any replies.
     models : str
-        Who writes the replies, by the driver's names, separated by commas, in turn; by default the model that writes.
+        Names of the models that write the replies in turn, separated by commas; by default the main model.
     aggregator : str
-        Who writes the last reply, by the driver's name; by default the model that writes.
+        Name of the model that writes the final reply; by default the main model.
     aggregate : str
-        How replies are put together, with {question} and {answers}.
+        Prompt template for combining replies, with {question} and {answers}.
     """
     names = model_names(models)
     replies = []

@@ -1,4 +1,4 @@
-"""MUR: steps that are more uncertain than those before them are written again, several times, and the best is kept."""
+"""MUR: resample steps that are more uncertain than the ones before them, and keep the best."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from intact.reason.populations.beam import keep_best
 
 
 def newest(state: State) -> float:
-    """Return the mean log-probability of the tokens of the newest step."""
+    """Return the mean log-probability of the tokens in the newest step."""
     step = State(state.prompt, state.branch, state.pieces[-1:])
     check_likeliest([step])
     return step.mean_logprob
@@ -29,20 +29,20 @@ def mur(
     scale: Share = 0.8,
     delimiter: Delimiter = "\n\n",
 ) -> Steps:
-    """Write one text step by step; where a step is less probable than those before it, choose the best of n others.
+    """Write one sequence step by step; if a step is less probable than earlier ones, choose the best of n others.
 
     Parameters
     ----------
     n : int
-        Steps that are written in place of an uncertain one.
+        Number of steps sampled to replace an uncertain one.
     scorer : str
-        Who chooses among them, by the text up to there.
+        Scorer that chooses among them, given the sequence up to that step.
     steps : int
-        Steps at most; after them the text is written to its end.
+        Maximum number of steps; after that the sequence is written to the end.
     rate : float
-        The share of the momentum that stays at each step.
+        Share of the momentum that is kept at each step.
     scale : float
-        A step is uncertain if the mean probability of its tokens is below this share of that of the momentum.
+        Share of the momentum's probability below which the mean probability of a step's tokens counts as uncertain.
     """
     text, momentum, written = problem.start, 0.0, 0
     redrawn: list[int] = []

@@ -1,4 +1,4 @@
-"""NoThinking."""
+"""NoThinking: skip the thinking with a prefilled thinking block, and vote."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PREFILL = f"{THINK_TAGS.opens}\nOkay, I think I have finished thinking.\n{THINK_
 
 @method("Ma et al. 2025, arXiv 2504.09858", group="samples and a vote", independent=True, temperature=0.6, top_p=0.95)
 def no_thinking(problem: Problem, *, n: Samples = 16, prefill: str = PREFILL) -> Steps:
-    """Tell a thinking model that it has thought already, sample n answers, and take the majority's.
+    """Prefill a finished thinking block, sample n answers, and return the majority answer.
 
     Parameters
     ----------
     prefill : str
-        What the model's turn begins with; for a template that opens the thinking itself, leave out ``<think>``.
+        Opening of the model's turn; leave out ``<think>`` if the chat template already opens the thinking.
     """
     start = problem.start.append(prefill)
     samples = yield [Extend(start)] * n

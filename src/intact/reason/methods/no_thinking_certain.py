@@ -1,4 +1,4 @@
-"""NoThinking, chosen by confidence."""
+"""NoThinking with confidence-weighted votes."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ def no_thinking_certain(
     vocabulary: Count = 100_000,
     prefill: str = PREFILL,
 ) -> Steps:
-    """Tell a thinking model that it has thought already, sample n answers, and let certain ones cast more votes.
+    """Prefill a finished thinking block, sample n answers, and give the more certain ones more votes.
 
     Parameters
     ----------
     p : float
-        Rank r of self-certainty casts (n - r + 1)^p votes: 0 is the majority vote, to 50.
+        Exponent: rank r of self-certainty casts (n - r + 1)^p votes; 0 is the majority vote, the maximum is 50.
     top : int
-        Tokens at each place whose probability an endpoint reports, to 20; of our engine certainties are exact.
+        Number of token probabilities per position requested from an endpoint, at most 20; the native engine's
+        certainties are exact.
     vocabulary : int
-        Tokens of an endpoint's model, among which the rest of the probability is spread evenly.
+        Vocabulary size of an endpoint's model, over which the remaining probability is spread evenly.
     prefill : str
-        What the model's turn begins with; for a template that opens the thinking itself, leave out ``<think>``.
+        Opening of the model's turn; leave out ``<think>`` if the chat template already opens the thinking.
     """
     samples = yield [Extend(problem.start.append(prefill), top_logprobs=top, spread=True)] * n
     answers = problem.answers(samples)

@@ -1,4 +1,4 @@
-"""Nudging: a base model writes, and where it is unsure an aligned one gives it some words."""
+"""Nudging: a base model writes, and an aligned model supplies a few words wherever the base model is unsure."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from intact.reason.limits import Count, ModelName, Share
 from intact.reason.parts.stepwise import or_spent, until_spent
 
 SAME = 3
-"""Equal nudges in a row that end a text."""
+"""Number of identical nudges in a row that end a completion."""
 
 
 def words(text: str, whole: bool) -> list[str]:
-    """Return the words of a nudge, each with the space before it; without the last one if that may be unfinished."""
+    """Return the words of a nudge, each with the space before it; the last one is dropped if it may be unfinished."""
     found = re.findall(r"\s*\S+|\s+$", text)
     return found if whole or len(found) < 2 else found[:-1]
 
 
 def _accept(text: State, nudge: list[str], gamma: float) -> Part[tuple[State, int]]:
-    """Append words of a nudge, the first always, until the base is sure, or begins the next word itself."""
+    """Append words of a nudge, at least the first, until the base model is sure or starts the next word itself."""
     text, taken = text.append(nudge[0], special=False), 1
     for word in nudge[1:]:
         sure = yield Extend(text, max_tokens=1, stop_below=gamma)
@@ -45,22 +45,22 @@ def nudging(
     max_tokens: Count = 512,
     chat: bool = True,
 ) -> Steps:
-    """Write by a base model, and have a small aligned model write the next words wherever the base is unsure.
+    """Write with a base model, and have a small aligned model write the next words wherever the base model is unsure.
 
     Parameters
     ----------
     nudger : str
-        The small aligned model, by the driver's name.
+        Name of the small aligned model.
     gamma : float
-        The probability of its likeliest token below which the base is unsure.
+        Probability of the likeliest token below which the base model is unsure.
     tokens : int
-        Tokens of a nudge, at most.
+        Maximum number of tokens per nudge.
     rounds : int
-        Nudges, at most.
+        Maximum number of nudges.
     max_tokens : int
-        The most tokens that the base writes in all; the user's wish goes before the default.
+        Maximum number of tokens that the base model writes; the user's value takes precedence over the default.
     chat : bool
-        Whether the nudger gets a prompt that is a text as a conversation, by its own chat template.
+        If true, a plain-text prompt is given to the nudger as a conversation, formatted by its own chat template.
     """
     text, nudged, taken = problem.start, 0, 0
     last: list[list[str]] = []

@@ -1,4 +1,4 @@
-"""Particle filtering: a population of texts, resampled by a reward after every step."""
+"""Particle filtering: a population of sequences, resampled by reward after every step."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ FINALS = ("best", "sample")
 
 
 def annealed(first: float, last: float, steps: int, step: int) -> float:
-    """Return the temperature of the weights after so many steps, on a straight line from first to last.
+    """Return the temperature of the weights after a number of steps, linearly from first to last.
 
-    The authors' program counts from 0 to `steps` - 1, but draws first after step 1, so that `first` itself is never
-    reached.
+    The authors' program counts from 0 to `steps` - 1 but first draws after step 1, so `first` itself is never used.
     """
     return last if step >= steps or steps == 1 else first - (first - last) * step / (steps - 1)
 
@@ -44,40 +43,41 @@ def particle_filter(
     ended: Annotated[str, partial(one_of, ENDED)] = "authors",
     final: Annotated[str, partial(one_of, FINALS)] = "best",
 ) -> Steps:
-    """Write n texts step by step; after each step resample them by their newest reward.
+    """Extend n sequences step by step, and resample them by their newest reward after each step.
 
-    A text's weight is exp(s / softness) with s = ln(r / (1 - r)), r the reward of the newest step clipped to
-    [1e-7, 1 - 1e-7]; weights of earlier steps do not count. Resampling is multinomial at every step, as the authors'
-    program has it. The answer is that of the text with the largest last reward, the first of equals.
+    A sequence's weight is exp(s / softness) with s = ln(r / (1 - r)), where r is the reward of the newest step clipped
+    to [1e-7, 1 - 1e-7]; weights of earlier steps do not count. Resampling is multinomial at every step, as in the
+    authors' program. The answer comes from the sequence with the largest last reward, the first in case of ties.
 
-    What is done with texts that have ended decides what the population stands for. With `product` it is the measure
-    of the model times the product of all weights that a text had on its way, whatever n: as many particles as one
-    likes approach it, and exp of the detail `log_evidence` times a share of the last population has its mass as mean.
-    The authors' two rules have no such target: with `authors` an ended text is weighed once more for each step that
-    others take longer, with `apart` the pools of ended and of unfinished texts keep their sizes, whatever they weigh.
+    The treatment of finished sequences decides which measure the population represents. With `product` it is the
+    model's measure times the product of all weights of a sequence along its path, for any n: the population approaches
+    it as n grows, and exp of the detail `log_evidence`, times the share of the last population that has some property,
+    is an unbiased estimate of the target's mass of that property. The authors' two rules have no such target: with
+    `authors` a finished sequence is weighted again for every further step of the others; with `apart` the pools of
+    finished and unfinished sequences keep their sizes, whatever their weights.
 
-    Deviation: a text that has ended keeps its reward and is not judged again, which gives the same numbers.
+    Deviation: a finished sequence keeps its reward and is not scored again, which gives the same numbers.
 
     Parameters
     ----------
     n : int
-        Particles.
+        Number of particles.
     scorer : str
-        The scorer of a step; its rewards are in [0, 1].
+        Scorer of a step, with rewards in [0, 1].
     softness : float
         Temperature of the weights.
     first_softness : float
-        Where `annealing` is above 0, the temperature from which a straight line leads to `softness`.
+        Initial temperature, from which it moves linearly to `softness` if `annealing` is above 0.
     annealing : int
-        Steps until `softness` is reached; 0: it holds from the first.
+        Number of steps until `softness` is reached; 0 uses it from the first step.
     scheme : str
-        multinomial, stratified, systematic or residual.
+        Resampling scheme: multinomial, stratified, systematic or residual.
     ended : str
-        How texts take part that ended at an earlier step: authors, by their last weight again (`--resample-inactive`
-        of the authors' program); apart, not at all (that program without the option); product, by the weight 1.
+        Treatment of sequences that ended at an earlier step: authors reuses their last weight (`--resample-inactive` of
+        the authors' program); apart excludes them (that program without the option); product gives them the weight 1.
     final : str
-        best, the text with the largest last reward; sample, one that is drawn from the last population: by its last
-        weight (its_hub's SAMPLE), or with `ended=product`, whose population stands for the target already, evenly.
+        Selection rule: best, the sequence with the largest last reward; sample, a draw from the last population: by
+        last weight (its_hub's SAMPLE), or evenly with `ended=product`, whose population already represents the target.
     """
     texts, evidence = start(Trajectory.begin(problem.start, 0.5), n), list[float]()
 

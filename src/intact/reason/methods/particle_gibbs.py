@@ -1,4 +1,4 @@
-"""Particle Gibbs: sweeps of conditional sequential Monte Carlo around a retained text."""
+"""Particle Gibbs: sweeps of conditional sequential Monte Carlo around a retained sequence."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ def particle_gibbs(
     delimiter: Delimiter = "\n\n",
     potential: Potential = "ratio",
 ) -> Steps:
-    """Repeat sequential Monte Carlo, each time around a text that the last one drew; vote by all weights.
+    """Repeat sequential Monte Carlo, each time around a sequence drawn by the last sweep; vote by all weights.
 
     Parameters
     ----------
     n : int
-        Particles, the retained one included.
+        Number of particles, including the retained one.
     sweeps : int
-        How often; the first has nothing to retain.
+        Number of sweeps; the first has no retained particle.
     potential : str
-        ratio: the target is p(text) r(text), r the last reward; product: p(text) times the rewards of all its steps.
+        Target: ratio is p(text) r(text), with r the last reward; product is p(text) times the rewards of all its steps.
     """
     kernel = next_step(scorer, delimiter)
     return (yield from gibbs(problem, n, sweeps, kernel, steps=steps, potential=potential))
 
 
 Reselect: TypeAlias = Callable[[Weighted[Trajectory], Trajectory, tuple[int, int]], Part[tuple[int, Trajectory]]]
-"""Chooses the text that the rest of the reference follows, by the particles, the reference, and the numbers of sweep
-and step; returns the place of that text, and the reference that comes of it."""
+"""Choose the sequence that the rest of the reference follows, given the particles, the reference, and the numbers of
+sweep and step; return that sequence's index and the resulting reference.
+"""
 
 
 def gibbs(
@@ -58,7 +59,7 @@ def gibbs(
     potential: str,
     reselect: Reselect | None = None,
 ) -> Part[Answer]:
-    """Sweep so many times, each time around a text that the last sweep drew; vote by the weights of all sweeps."""
+    """Run the sweeps, each around a sequence drawn by the previous sweep; vote by the weights of all sweeps."""
     swept: list[Weighted[Trajectory]] = []
     reference: Trajectory | None = None
     for number in range(sweeps):
@@ -66,7 +67,7 @@ def gibbs(
             problem, n, reference, kernel, steps=steps, potential=potential, number=number, reselect=reselect
         )
         if spent and number:
-            break  # half a sweep draws no texts; of the first one, which is plain, those that there are count
+            break  # a partial sweep draws no reference; a partial first sweep, which is plain SMC, counts
         swept.append(normalise(texts, 1))
         if texts.mass:
             reference = resample(texts, problem.key("reference", number), 1).values[0]
@@ -86,13 +87,13 @@ def sweep(
     number: int,
     reselect: Reselect | None = None,
 ) -> Part[tuple[Weighted[Trajectory], list[SpentError]]]:
-    """One pass of conditional sequential Monte Carlo; without a reference, of the plain kind.
+    """Run one pass of conditional sequential Monte Carlo, or of plain sequential Monte Carlo without a reference.
 
-    Where the budget ends it, also that error: then the particles are those of the last step that it paid for.
+    If the budget ends the pass, return that error too: the particles are then those of the last step it paid for.
 
-    Particle 0 follows the reference step by step and is always its own ancestor, unless another is chosen. The others
-    are resampled before every step but the first, from all and in proportion to the weights of the step before, one
-    independently of the other.
+    Particle 0 follows the reference step by step and is always its own ancestor, unless another is chosen. The other
+    particles are resampled before every step but the first, independently, from all particles in proportion to the
+    weights of the step before.
     """
     texts = start(Trajectory.begin(problem.start), n)
     with until_spent() as spent:
@@ -113,7 +114,7 @@ def sweep(
 
 
 def retracing(reference: Trajectory, kernel: Kernel[Trajectory, Trajectory]) -> Kernel[Trajectory, Trajectory]:
-    """Return the kernel that moves the first text along a reference, and the others as they would be."""
+    """Return a kernel that moves the first sequence along a reference, and the others by the given kernel."""
 
     def write(texts: Sequence[Trajectory]) -> Part[list[Trajectory]]:
         return [texts[0].retrace(reference), *(yield from kernel(texts[1:]))]

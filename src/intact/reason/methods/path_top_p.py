@@ -1,4 +1,4 @@
-"""Path-dependent top-p: several texts at once, each next token drawn by the probability of its whole path."""
+"""Path-dependent top-p: several sequences at once, each next token drawn by the probability of its whole path."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from intact.reason.weights import relative
 
 
 class Path(NamedTuple):
-    """A text, and the log-probability of all its tokens, times 2^24."""
+    """A sequence and the log-probability of all its tokens, times 2^24."""
 
     state: State
     logprob: int
 
 
 def masses(paths: Sequence[Path]) -> list[float]:
-    """Return the paths' probabilities over that of the likeliest."""
+    """Return the probabilities of the paths relative to the likeliest."""
     highest = max([path.logprob for path in paths])
     return relative([(path.logprob - highest) / LOGPROB_SCALE for path in paths])
 
 
 def path_nucleus(paths: Sequence[Path], top_p: float) -> list[Path]:
-    """Return the likeliest paths, as few as have `top_p` of the probability of all; of equals the earlier."""
+    """Return the fewest likeliest paths that cover `top_p` of the total probability; ties go to the earlier path."""
     order = sorted(paths, key=lambda path: -path.logprob)
     weights = masses(order)
     whole = total(weights)
@@ -53,22 +53,22 @@ def path_top_p(
     tokens: TextLength = 512,
     final: FinalRule = "best",
 ) -> Steps:
-    """Write n texts token by token, drawn without repetition from the likeliest paths that share most probability.
+    """Extend n sequences token by token, drawn without repetition from the likeliest paths.
 
     Parameters
     ----------
     n : int
-        Texts that are kept at a time, ended ones included.
+        Number of sequences kept at a time, including finished ones.
     path_p : float
-        The share of the probability of all paths that those drawn from have.
+        Share of the total path probability covered by the paths to draw from.
     top_p : float
-        The share of the probability of a text's next tokens that become paths.
+        Share of the probability of a sequence's next tokens that become paths.
     k : int
-        Next tokens of a text at most, to 20.
+        Maximum number of next tokens per sequence, at most 20.
     tokens : int
-        The most tokens of a text; the user's `max_tokens` goes before the default.
+        Maximum number of tokens per sequence; the user's `max_tokens` takes precedence over the default.
     final : str
-        How texts make the answer: best, the likeliest one's; weighted by their probabilities; or majority.
+        Rule that picks the answer: best, the likeliest sequence; weighted, a vote weighted by probability; or majority.
     """
     paths, written = [Path(problem.start, 0)], 0
     greedy: State | None = None

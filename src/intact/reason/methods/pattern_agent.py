@@ -1,4 +1,4 @@
-"""A workflow of plan, steps and tools, whose steps name the pattern of reasoning that they take."""
+"""A workflow of plan, steps and tools, in which each step names its reasoning pattern."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ PATTERNS: Final[Mapping[str, str]] = {
     "context identification": "state which knowledge or context the problem needs",
     "emphasised constraints": "state which conditions the answer must fulfil",
 }
-"""The patterns that the study finds in texts of o1, with words of ours."""
+"""Reasoning patterns that the study finds in o1's outputs; the descriptions are our own."""
 TOOLS: Final = ("calculator", "prover", "python")
-"""Tools that take one text."""
+"""Tools that take a single text."""
 TOOLED: Final = ("method reuse", "self-refinement")
-"""Patterns whose steps may use the tool: to calculate, and to check."""
+"""Patterns whose steps may use the tool: to calculate and to check."""
 DOMAINS: Final[Mapping[str, str]] = {
     "general": "You solve problems step by step.",
     "mathematics": "You are an expert in mathematics. You name what is given and what is sought, calculate one thing "
@@ -37,7 +37,7 @@ DOMAINS: Final[Mapping[str, str]] = {
     "commonsense": "You know everyday life well. You look at each clue in the question, state what it presupposes, and "
     "rule out what does not fit.",
 }
-"""Prompts for the domains that the study looks at."""
+"""Prompts for the domains covered by the study."""
 
 PLAN = """\
 {domain}
@@ -72,20 +72,20 @@ _BLOCK: Final = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)\n[ \t]*```[ \t]*$", re.DOT
 
 
 class PatternStep(NamedTuple):
-    """A step: its pattern, None where it names none of the six, and its text without that line."""
+    """A step: its pattern, or None if it names none of the six, and its text without the pattern line."""
 
     pattern: str | None
     text: str
 
     @property
     def block(self) -> str | None:
-        """The last input for a tool, if its pattern may have one."""
+        """The last tool input in the step, if its pattern allows one."""
         found = _BLOCK.findall(self.text) if self.pattern in TOOLED else []
         return found[-1] if found and len(found[-1]) <= LONGEST_INPUT else None
 
 
 def read_step(text: str) -> PatternStep:
-    """Read a step, whose first line may be of the form "Pattern: NAME"."""
+    """Parse a step, whose first line may have the form "Pattern: NAME"."""
     line, _, rest = text.strip().partition("\n")
     label = re.fullmatch(r"[^\w\n]*pattern\b\W*(.*)", line, re.IGNORECASE)
     if label is None:
@@ -117,26 +117,26 @@ def pattern_agent(
     plan: str = PLAN,
     step: str = STEP,
 ) -> Steps:
-    """Plan a solution, write steps that name one of six patterns of reasoning, use a tool in some, and answer.
+    """Plan a solution, write steps that name one of six reasoning patterns, use a tool in some of them, and answer.
 
     Parameters
     ----------
     domain : str
-        Whose prompt stands before the plan and each step: general, mathematics, code or commonsense.
+        Domain of the prompt that precedes the plan and each step: general, mathematics, code or commonsense.
     steps : int
-        Steps at most; after them the text is written to its end. Without any, there is no plan either.
+        Maximum number of steps; after that the solution is written to the end. With 0 there is no plan either.
     tokens : int
-        Tokens of the plan, and of each step, at most.
+        Maximum number of tokens of the plan, and of each step.
     tool : str
-        The tool that steps of method reuse and self-refinement may use: calculator, prover or python; empty for none.
+        Tool for steps of method reuse and self-refinement: calculator, prover or python; empty for none.
     output : int
-        Characters of the tool's output that are shown; of a longer one its beginning and its end.
+        Maximum number of characters of tool output that are shown; longer output is cut in the middle.
     finished : str
-        What is written in place of a step where none is missing.
+        Sentence written instead of a step when the solution is complete.
     plan : str
-        How the plan is asked for, with {domain} and {question}.
+        Prompt template for the plan, with {domain} and {question}.
     step : str
-        How a step is asked for, with {domain}, {question}, {plan}, {solution}, {patterns}, {tool} and {finished}.
+        Prompt template for a step, with {domain}, {question}, {plan}, {solution}, {patterns}, {tool} and {finished}.
     """
     make = partial(make_prompt, problem, domain=DOMAINS[domain], finished=finished, tool=_offer(tool))
     make = partial(make, patterns="\n".join([f"- {name}: {words}" for name, words in PATTERNS.items()]))
@@ -162,7 +162,7 @@ def pattern_agent(
 
 
 def _offer(tool: str) -> str:
-    """Return what the prompts of steps say of a tool; nothing without one."""
+    """Return the part of the step prompt that describes the tool; empty without a tool."""
     if not tool:
         return ""
     found = find_tool(tool)
@@ -171,12 +171,12 @@ def _offer(tool: str) -> str:
 
 
 def _input_of(tool: str) -> str:
-    """Return the name of a tool's first input that must be given."""
+    """Return the name of a tool's first required input."""
     return next(name for name, declared in find_tool(tool).inputs.items() if declared.default is None)
 
 
 def _use(tool: str, block: str, cells: list[str]) -> Part[ToolResult]:
-    """Give a tool its input, and the earlier ones where it takes them; keep one that ran into no limit with these."""
+    """Run the tool on an input, with the earlier inputs if it takes them; record the input unless it hit a limit."""
     values: dict[str, Any] = {_input_of(tool): block}
     if "before" in find_tool(tool).inputs:
         values["before"] = list(cells)

@@ -1,4 +1,4 @@
-"""Phi-decoding: steps are drawn by what the rest of the text would be like, foreseen for each of them."""
+"""Phi-decoding: sample steps by how the rest of the sequence would turn out, simulated for each candidate."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from intact.reason.weights import relative
 
 
 def probable(values: Sequence[float], sigma: float) -> list[int]:
-    """Return the places of the values above their mean minus so many standard deviations; all, if none is."""
+    """Return the indices of the values above their mean minus `sigma` standard deviations, or all if none are."""
     center = mean(values)
     bound = center - sigma * math.sqrt(mean([(value - center) ** 2 for value in values]))
     return [i for i, value in enumerate(values) if value > bound] or list(range(len(values)))
 
 
 def softmax(values: Sequence[float], heat: float) -> list[float]:
-    """Return `e^(value / heat)` over their sum."""
+    """Return `e^(value / heat)` of each value over their sum."""
     weights = relative(values, heat)
     return [weight / total(weights) for weight in weights]
 
 
 def joint(gains: Sequence[float], groups: Sequence[Hashable], heat: float) -> list[float]:
-    """Return the mean of two distributions: by gains, and by the share of texts in each one's group."""
+    """Return the mean of two distributions: one over gains, one over the share of sequences in each one's group."""
     shares = [groups.count(group) / len(groups) for group in groups]
     return [(a + b) / 2 for a, b in zip(softmax(gains, heat), softmax(shares, 1.0), strict=True)]
 
 
 def draw(key: int, weights: Sequence[float], n: int) -> list[int]:
-    """Draw n places by their weights one after the other, none twice; all, where there are no more.
+    """Draw n indices by weight, without replacement; all of them if there are no more than n.
 
-    Where all that are left weigh 0, each is as likely.
+    If all remaining weights are 0, the remaining indices are equally likely.
     """
     left = list(range(len(weights)))
     drawn: list[int] = []
@@ -66,24 +66,24 @@ def phi_decoding(
     sigma: Amount = 1.0,
     delimiter: Delimiter = "\n",
 ) -> Steps:
-    """Write next steps, foresee how each would go on to the end, and draw steps by the gain and agreement of that.
+    """Sample next steps, simulate how each would continue to the end, and draw steps by the gain and agreement of that.
 
     Parameters
     ----------
     k : int
-        Next steps of each text.
+        Number of next steps per sequence.
     width : int
-        Texts that are kept.
+        Number of sequences kept.
     steps : int
-        Steps with foresight at most; then the texts are written to their ends.
+        Maximum number of steps with foresight; after that the sequences are written to the end.
     least : int
-        Steps before foresight may end early.
+        Minimum number of steps before foresight may end early.
     threshold : float
-        Foresight ends early where more than this share of the foreseen texts have one answer.
+        Share of simulated completions with the same answer above which foresight ends early.
     heat : float
-        Of the distribution by gains.
+        Temperature of the distribution over gains.
     sigma : float
-        Steps are not followed up whose mean log-probability lies so many standard deviations below that of all.
+        Number of standard deviations below the mean at which a step's mean log-probability is too low to follow up.
     """
     texts, values, done = [problem.start] * width, [0.0] * width, 0
     foreseen: list[State] = []

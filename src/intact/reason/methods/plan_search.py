@@ -1,4 +1,4 @@
-"""PlanSearch: a search over observations in words, whose combinations become plans, and these become solutions."""
+"""PlanSearch: a search over observations in words; combinations of them become plans, and plans become solutions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Levels: TypeAlias = Annotated[int, partial(within, 1, 3)]
 
 
 def subsets(items: Sequence[str], most: int) -> list[Combination]:
-    """Return all subsets of at most so many items, the empty one first, each in the items' order."""
+    """Return all subsets of at most `most` items, the empty one first, each in the order of the items."""
     return list(chain.from_iterable(combinations(items, size) for size in range(min(most, len(items)) + 1)))
 
 
@@ -57,7 +57,7 @@ def _known(observations: Combination) -> str:
 
 
 def _observe(problem: Problem, template: str, count: int, combine: int, levels: int) -> Part[list[Combination]]:
-    """Return all combinations of observations: level after level, further ones are made of each combination."""
+    """Return all combinations of observations; at each level, new observations are made from each combination."""
     found: dict[Combination, None] = {}
     newest: list[Combination] = [()]
     for _ in range(levels):
@@ -92,28 +92,28 @@ def plan_search(
     plan: str = PLAN,
     solve: str = SOLVE,
 ) -> Steps:
-    """List observations about a problem, make plans of combinations of them, and solutions of the plans; take the best.
+    """List observations about a problem, turn combinations of them into plans, and solve by these; return the best.
 
     Parameters
     ----------
     n : int
-        Plans at most, each with one solution; of more combinations so many are drawn.
+        Maximum number of plans, each with one solution; if there are more combinations, n are drawn.
     observations : int
-        Observations that each reply lists, at most; to 16.
+        Maximum number of observations listed by each reply, at most 16.
     combine : int
-        Observations of a combination, at most; to 16.
+        Maximum number of observations in a combination, at most 16.
     levels : int
-        1 to 3: from the second on, further observations are made from each combination.
+        Number of levels, 1 to 3; from the second on, new observations are made from each combination.
     scorer : str
-        The scorer of solutions.
+        Scorer of the solutions.
     final : str
-        Which answer it is: best, weighted or majority.
+        Rule that picks the answer: best, weighted or majority.
     observe : str
-        How observations are asked for, with {question}, {known} and {count}.
+        Prompt template for observations, with {question}, {known} and {count}.
     plan : str
-        How a plan is asked for, with {question} and {known}.
+        Prompt template for a plan, with {question} and {known}.
     solve : str
-        How a solution is asked for, with {question} and {plan}.
+        Prompt template for a solution, with {question} and {plan}.
     """
     combos = yield from _observe(problem, observe, observations, combine, levels=levels)
     places = uniforms(problem.key("shuffle"), len(combos))

@@ -1,4 +1,4 @@
-"""PlanGEN: constraints of a problem guide the verification of its answers, again and again."""
+"""PlanGEN: constraints of the problem guide the repeated verification of its answers."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ Do not solve this yet. How hard is it, and which way of looking for an answer su
 End with the line "Choice: " and the number of the way."""
 
 FORMS: Final = ("best_of_n", "tree_of_thoughts", "rebase")
-"""Ways of looking for an answer, in the order of the list in `SELECT`."""
+"""Search methods, in the order of the list in `SELECT`."""
 DEMAND: Final = "\n\nScore:"
 LOWEST: Final = -100
 Points: TypeAlias = Annotated[int, partial(within, 1, 100)]
@@ -99,35 +99,35 @@ def plangen(
     guide: str = GUIDE,
     select: str = SELECT,
 ) -> Steps:
-    """List the constraints of a problem, score n answers by them, and improve the best until it scores enough.
+    """List the constraints of a problem, score n answers against them, and improve the best up to a set score.
 
     Parameters
     ----------
     n : int
-        Answers of each round of best_of_n.
+        Number of answers per round of best_of_n.
     rounds : int
-        Rounds at most; from the second on, answers are shown the best one so far and what was said of it.
+        Maximum number of rounds; from the second on, answers are given the best answer so far and the feedback on it.
     enough : int
-        The score, of 1 to 100, after which no further round begins.
+        Score, from 1 to 100, at which no further round begins.
     form : str
-        How a round looks for answers: best_of_n, n texts; tree_of_thoughts or rebase, that method; select, whichever of
-        the three has the largest upper confidence bound by the scores so far.
+        Search method of a round: best_of_n, n completions; tree_of_thoughts or rebase, that method; select, whichever
+        of the three has the largest upper confidence bound, given the scores so far.
     children : int
-        Next thoughts of each text in tree_of_thoughts.
+        Number of next thoughts per sequence in tree_of_thoughts.
     width : int
-        Texts that rebase writes at a time.
+        Number of sequences that rebase writes at a time.
     verifier : str
-        Who lists constraints and verifies, by the driver's name; by default the model that solves.
+        Name of the model that lists constraints and verifies; by default the main model.
     constrain : str
-        How constraints are asked for, with {question}.
+        Prompt template for constraints, with {question}.
     verify : str
-        How a score is asked for, with {question}, {constraints} and {answer}; it ends in "Score: NUMBER".
+        Prompt template for a score, with {question}, {constraints} and {answer}; the reply ends in "Score: NUMBER".
     improve : str
-        How a better answer is asked for, with {question}, {constraints}, {answer} and {feedback}.
+        Prompt template for a better answer, with {question}, {constraints}, {answer} and {feedback}.
     guide : str
-        How tree_of_thoughts and rebase are given the problem in the first round, with {question} and {constraints}.
+        Prompt template for tree_of_thoughts and rebase in the first round, with {question} and {constraints}.
     select : str
-        How it is asked which of the three forms suits the problem, with {question} and {constraints}.
+        Prompt template for choosing one of the three search methods, with {question} and {constraints}.
     """
     constraining = problem.ask(make_prompt(problem, constrain))
     answers = list[State]()
@@ -180,12 +180,12 @@ def plangen(
 
 
 def _next_form(arms: Mapping[str, UcbArm]) -> str:
-    """Return the form of the largest upper confidence bound."""
+    """Return the search method with the largest upper confidence bound."""
     return list(arms)[choose_arm(list(arms.values()))]
 
 
 def _write(problem: Problem, start: State, form: str, parameters: Mapping[str, Any]) -> Part[list[State]]:
-    """Write answers to a prompt as one of the forms does, as replies to the problem; one at most of called methods."""
+    """Write answers to a prompt with a search method, as replies to the problem; called methods give at most one."""
     if form == "best_of_n":
         return [as_reply(problem, one) for one in (yield [Extend(start)] * parameters["n"])]
     question = start.prompt if isinstance(start.prompt, str) else start.prompt[-1][1]
@@ -195,6 +195,6 @@ def _write(problem: Problem, start: State, form: str, parameters: Mapping[str, A
 
 
 def _place(problem: Problem, state: State) -> State:
-    """Return where questions about a text begin: at the text, or at the root if a called method wrote it."""
+    """Return the state for questions about an answer: the answer itself, or the root if a called method wrote it."""
     own = isinstance(next(iter(state.branch[len(problem.root) :]), None), int)
     return state if own else problem.start

@@ -1,4 +1,4 @@
-"""PRISM: a population of whole texts, resampled by their scores, rewritten, and accepted by a ratio of weights."""
+"""PRISM: a population of complete solutions, resampled by score, rewritten, and accepted by a ratio of weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Check it step by step, keep what is right, mend what is wrong, and write the who
 
 
 def limited(ancestors: Sequence[int], clones: int) -> list[int]:
-    """Return ancestors of which none takes more than so many places: a place whose ancestor has them keeps its own."""
+    """Cap the number of places per ancestor at `clones`: beyond that, a place keeps its own sample."""
     taken: dict[int, int] = {}
     result = []
     for place, ancestor in enumerate(ancestors):
@@ -46,22 +46,22 @@ def prism(
     clones: Count = 3,
     refine: str = REFINE,
 ) -> Steps:
-    """Sample n texts; resample them by their scores, have each rewritten, and accept that by chance; then vote.
+    """Sample n completions, resample them by score, rewrite each and accept the rewrite by chance, then vote.
 
     Parameters
     ----------
     n : int
-        Texts.
+        Number of completions.
     rounds : int
-        Rewritings of each.
+        Number of rewrites of each completion.
     heat : float
-        The weight of a text is e^(score / heat).
+        Temperature of the weights, which are e^(score / heat).
     least : float
-        Texts are resampled where their effective number falls below this share of n.
+        Share of n below which the effective sample size triggers resampling.
     clones : int
-        Places that one text takes by resampling, at most.
+        Maximum number of places that one completion takes when resampled.
     refine : str
-        How a text is rewritten, with {question}, {answer} and {score}.
+        Prompt template for a rewrite, with {question}, {answer} and {score}.
     """
     texts: list[State] = yield [Extend(problem.start)] * n
     scores: list[float] = [0.0] * n

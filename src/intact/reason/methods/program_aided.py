@@ -1,4 +1,4 @@
-"""Program-aided answers: the model writes Python, the sandbox runs it."""
+"""Program-aided answers: the model writes Python, and the sandbox runs it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ FENCE = "```"
 
 
 def program_of(text: str) -> str:
-    """The program that a text holds up to the fence that closes it."""
+    """Return the program in a text: everything before the closing fence."""
     return text.partition(FENCE)[0]
 
 
 def printed(written: Sequence[State], seconds: float) -> Part[list[str]]:
-    """The last line that each program printed; none where it failed, or could not be written to its end."""
+    """Return the last line that each program printed; empty if the program failed or was not written to its end."""
     lines: list[str] = []
     try:
-        for state in written:  # one by one: of several together that cannot all be paid none would count
+        for state in written:  # one by one: a batch that the budget cannot cover would give no result at all
             if state.broken_off:
                 lines.append("")
                 continue
@@ -45,16 +45,16 @@ def printed(written: Sequence[State], seconds: float) -> Part[list[str]]:
     temperature=0.7,
 )
 def program_aided(problem: Problem, *, n: Count = 8, seconds: Positive = 10.0, program: str = PROGRAM) -> Steps:
-    """Have n programs written and run, and give the answer that most of them print.
+    """Have n programs written and run, and return the answer that most of them print.
 
     Parameters
     ----------
     n : int
-        Programs.
+        Number of programs.
     seconds : float
-        What each may take, wall time.
+        Wall time limit of each program, in seconds.
     program : str
-        How a program is asked for, with {question}; the reply begins inside a block of code.
+        Prompt template for a program, with {question}; the reply begins inside a code block.
     """
     begun = problem.ask(make_prompt(problem, program)).append(f"{FENCE}python\n")
     written = yield [Extend(begun, stop=(FENCE,))] * n

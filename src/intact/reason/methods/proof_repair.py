@@ -1,4 +1,4 @@
-"""Repair of proofs: what fails becomes a hole, holes are closed one by one, the error's message at hand."""
+"""Proof repair: failing steps become holes, which are closed one by one with the error message in the prompt."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ def proof_repair(
     prove: str = PROVE,
     retry: str = RETRY,
 ) -> Steps:
-    """Write n proofs; of each that fails put holes in place of what does, close them, and else write it again.
+    """Write n proofs; in each that fails, replace the failing steps by holes and close them, or write the proof again.
 
     Parameters
     ----------
     n : int
-        Proofs that are written at first.
+        Number of proofs written at first.
     prove : str
-        How a proof is asked for, with {assistant}, {statement} and {premises}.
+        Prompt template for a proof, with {assistant}, {statement} and {premises}.
     retry : str
-        How it is asked for again where no hole can be put, with {proof} and {message} besides.
+        Prompt template for a new proof if no step can be kept; it may also use {proof} and {message}.
     """
     claim = Claim.of(problem, claimed, closing.suggest, prove, retry)
     attempts, ends = Attempts(problem, claim), list[str]()
@@ -73,7 +73,7 @@ def proof_repair(
         request = claim.open_block(claim.ask(problem.start, problem, prove, premises=known))
         written: list[State] = yield [Extend(request, stop=(FENCE,))] * n
         failed = list[tuple[State, tuple[str, ...], str]]()
-        for state in written:  # what holds as it is costs least
+        for state in written:  # proofs that hold as they are cost least
             steps = claim.assistant.split(block_of(state))
             if state.broken_off:
                 attempts.failures += ["budget"] if state.why == "budget" else []

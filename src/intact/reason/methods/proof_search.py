@@ -1,4 +1,4 @@
-"""Best-first search for a proof: the model proposes tactics, a proof assistant tries them."""
+"""Best-first proof search: the model proposes tactics, and a proof assistant tries them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ DEFAULTS: Final = ProofSettings(seconds=30.0)
 
 @dataclass(frozen=True)
 class _Node:
-    """An open state of the proof.
+    """An open proof state.
 
     Attributes
     ----------
     logprob : float
-        Natural log-probability of all tactics on the way.
+        Natural log-probability of all tactics that lead to it.
     """
 
     steps: tuple[str, ...]
@@ -36,16 +36,16 @@ PERSPECTIVES: Final[Mapping[str, Callable[[_Node], float]]] = {
     "short": lambda node: -float(len(node.tried.rest)),
     "few": lambda node: -float(node.tried.rest.count("\n\n")),
 }
-"""Measures of an open state, the larger the better: the likeliest way to it, the shortest goals, the fewest goals."""
+"""Measures of an open state, larger is better: likeliest path, shortest goals, fewest goals."""
 
 
 def read_perspectives(text: str) -> list[str]:
-    """Return the names of measures that commas separate.
+    """Parse a comma-separated list of measures.
 
     Raises
     ------
     ParameterError
-        If there is none of such a name, or none is named.
+        If a name is unknown, or the list is empty.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
@@ -56,7 +56,7 @@ def read_perspectives(text: str) -> list[str]:
 
 
 def are_perspectives(**values: str) -> None:
-    """Raise ParameterError where a text names no perspectives (`read_perspectives`)."""
+    """Raise ParameterError if a text is not a list of perspectives (`read_perspectives`)."""
     for text in values.values():
         read_perspectives(text)
 
@@ -78,21 +78,21 @@ def proof_search(
     claimed: ProofSettings = DEFAULTS,
     suggest: str = SUGGEST,
 ) -> Steps:
-    """Expand the best open state of a proof by n tactics of the model's, until one completes the proof.
+    """Expand the best open proof state with n tactics from the model, until one completes the proof.
 
     Parameters
     ----------
     n : int
-        Tactics for a state.
+        Number of tactics per state.
     steps : int
-        The most states that are expanded.
+        Maximum number of states expanded.
     tokens : int
-        The most tokens of a tactic.
+        Maximum number of tokens per tactic.
     perspectives : str
-        What the best state is: likely (the sum of the tactics' log-probabilities), short (the fewest characters of
-        goals), few (the fewest goals); of several, separated by commas, each in turn chooses.
+        Measures of the best state, separated by commas and used in turn: likely (sum of the tactics'
+        log-probabilities), short (fewest characters of goals), few (fewest goals).
     suggest : str
-        How a tactic is asked for, with {assistant}, {statement}, {premises}, {proof} and {goals}.
+        Prompt template for a tactic, with {assistant}, {statement}, {premises}, {proof} and {goals}.
     """
     claim, measures = Claim.of(problem, claimed, suggest), read_perspectives(perspectives)
     attempts = Attempts(problem, claim)

@@ -1,4 +1,4 @@
-"""REBASE: reward balanced search."""
+"""REBASE: reward-balanced search."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def rebase(
     delimiter: Delimiter = "\n\n",
     final: FinalRule = "weighted",
 ) -> Steps:
-    """Write steps, and share the next ones among texts in proportion to exp(reward / balance).
+    """Search step by step, and allot the next steps to sequences in proportion to exp(reward / balance).
 
     Parameters
     ----------
     n : int
-        Texts that are written at a time; one fewer for each that has ended.
+        Number of sequences extended at a time; one fewer for each that has ended.
     balance : float
-        The temperature of shares: small ones favour the best text, large ones share evenly.
+        Temperature of the shares: small values favour the best sequence, large values share evenly.
     """
 
     def parents(going: Sequence[Trajectory], left: int) -> list[int]:

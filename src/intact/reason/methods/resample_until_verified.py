@@ -12,7 +12,7 @@ from intact.reason.limits import Amount, Parts, Share, WeightScorer, within
 from intact.reason.parts.stepwise import or_spent, until_spent
 
 Attempts: TypeAlias = Annotated[int, partial(within, 1, 1024)]
-"""Chances are exact: so many digits have they."""
+"""Number of attempts; limited because the number of digits of the exact probabilities grows with it."""
 
 
 def _check_rates(*, rates: str, completeness: float, soundness: float) -> None:
@@ -39,29 +39,29 @@ def resample_until_verified(
     soundness: Share = 1.0,
     fluke: Amount = 0.0,
 ) -> Steps:
-    """Sample one text after the other until a scorer accepts one, and give its answer.
+    """Draw samples one at a time until a scorer accepts one, and return its answer.
 
-    With `rates`, the number of attempts is at most the one of the highest expected value, and the confidence is the
-    chance that an accepted answer is right.
+    With `rates`, the number of attempts is at most the number with the highest expected value, and the confidence is
+    the chance that an accepted answer is right.
 
     Parameters
     ----------
     n : int
-        Attempts at most, to 1,024.
+        Maximum number of attempts, at most 1,024.
     scorer : str
-        Who verifies, by scores of at least 0.
+        Scorer that verifies samples, with scores of at least 0.
     threshold : float
-        The least score of a text that is accepted.
+        Minimum score of an accepted sample.
     abstain : bool
-        If true, there is no answer where nothing is accepted; else that of the highest score.
+        If true, return no answer when nothing is accepted; otherwise return the answer with the highest score.
     rates : str
-        How often a sample is right, for each kind of problem times its share, such as 0.87*0.58, 0.13*0.42.
+        Rate of right samples for each kind of problem, times the share of that kind, such as 0.87*0.58, 0.13*0.42.
     completeness : float
-        The chance that a right answer is accepted; counts only with rates.
+        Chance that a right answer is accepted; used only with rates.
     soundness : float
-        The chance that a wrong answer is rejected; counts only with rates.
+        Chance that a wrong answer is rejected; used only with rates.
     fluke : float
-        The cost of a wrong answer, where a right one is worth 1 and none 0; counts only with rates.
+        Cost of a wrong answer, where a right answer is worth 1 and no answer 0; used only with rates.
     """
     kinds, check = read_kinds(rates) if rates.strip() else [], check_of(completeness, soundness)
     limit = best_number(kinds, check, fluke, n) if kinds else n

@@ -1,4 +1,4 @@
-"""Answers with passages from a local collection: read once, or searched again for follow-up questions."""
+"""Answers with passages from a local collection: retrieved once, or again for each follow-up question."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ _FOLLOW_UP = re.compile(r"^[^\w\n]*follow-?up\b[^\w\n]*(\S[^\n]*)$", re.IGNORECA
 
 
 def read_follow_up(text: str) -> str | None:
-    """Return the question of the last line of the form "Follow-up: QUESTION"; None if there is none."""
+    """Return the question in the last line of the form "Follow-up: QUESTION"; None without such a line."""
     found = _FOLLOW_UP.findall(text)
     return found[-1].strip() if found else None
 
 
 def listed(index: Index, places: list[int]) -> str:
-    """Return passages, the best last, so that it stands nearest to the question."""
+    """Return passages as one text, the best last, so that it is closest to the question."""
     return "\n\n".join([index.texts[place] for place in reversed(places)])
 
 
 def _index(file: str) -> Part[Index]:
-    """Read a collection; without a file it is empty."""
+    """Read a collection and index it; without a file it is empty."""
     text = (yield Read(file)) if file else ""
     return Index(passages(text))
 
@@ -68,18 +68,18 @@ def _start(problem: Problem, template: str, context: str) -> State:
 def retrieval(
     problem: Problem, *, file: str = "", k: Count = 5, n: Count = 1, with_passages: str = WITH_PASSAGES
 ) -> Steps:
-    """Find the k passages of a collection that are nearest to a question, and answer with these before it.
+    """Retrieve the k passages of a collection that are closest to the question, and answer with them in the prompt.
 
     Parameters
     ----------
     file : str
-        The collection: passages separated by empty lines; without it there are none.
+        Collection of passages, separated by empty lines; without a file there are no passages.
     k : int
-        Passages at most.
+        Maximum number of passages.
     n : int
-        Answers, among which a vote decides.
+        Number of answers that vote.
     with_passages : str
-        How the question is asked, with {question} and {passages}.
+        Prompt template for the question, with {question} and {passages}.
     """
     index = yield from _index(file)
     places = [hit.place for hit in index.search(question(problem), k)]
@@ -99,24 +99,24 @@ def iterative_retrieval(
     follow_up: str = FOLLOW_UP,
     intermediate: str = INTERMEDIATE,
 ) -> Steps:
-    """Ask follow-up questions, answer each from the passages nearest to it, and then the question from all of them.
+    """Ask follow-up questions, answer each from the passages closest to it, then answer the question from all of them.
 
     Parameters
     ----------
     file : str
-        The collection: passages separated by empty lines; without it there are none.
+        Collection of passages, separated by empty lines; without a file there are no passages.
     k : int
-        Passages that each search finds, at most.
+        Maximum number of passages found by each search.
     n : int
-        Answers, among which a vote decides.
+        Number of answers that vote.
     rounds : int
-        Follow-up questions at most.
+        Maximum number of follow-up questions.
     with_passages : str
-        How the question is asked at last, with {question} and {passages}.
+        Prompt template for the final question, with {question} and {passages}.
     follow_up : str
-        How a follow-up question is asked for, with {question} and {known}.
+        Prompt template for a follow-up question, with {question} and {known}.
     intermediate : str
-        How it is answered, with {question}, {passages} and {follow_up}.
+        Prompt template for answering it, with {question}, {passages} and {follow_up}.
     """
     index = yield from _index(file)
     places = [hit.place for hit in index.search(question(problem), k)]

@@ -1,4 +1,4 @@
-"""RISE: the same model tries again, turn by turn, whatever its answers are worth; then a vote over the turns."""
+"""RISE: the model retries turn by turn, whether its answers are right or wrong; then the turns vote."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ end."""
 
 @method("Qu et al. 2024, arXiv 2407.18219", group="revision", temperature=0.7)
 def rise(problem: Problem, *, turns: Count = 5, window: Count = 2, retry: str = RETRY) -> Steps:
-    """Answer, be told that the answer is wrong, answer again; and take the majority of all turns.
+    """Answer, claim that the answer is wrong, answer again; return the majority answer of all turns.
 
     Parameters
     ----------
     turns : int
-        Answers.
+        Number of answers.
     window : int
-        Earlier answers, the newest ones, that each turn is shown.
+        Number of most recent answers included in each turn's prompt.
     retry : str
-        What stands behind each earlier answer, whether it is right or wrong.
+        Message that follows each earlier answer, whether it is right or wrong.
     """
     answers = [(yield Extend(problem.start))]
     with until_spent():

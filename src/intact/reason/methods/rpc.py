@@ -24,20 +24,21 @@ def rpc(
     normalised: bool = True,
     form: Annotated[str, partial(one_of, FORMS)] = "consistency",
 ) -> Steps:
-    """Sample n texts, prune the improbable ones, and add up the probabilities of distinct texts with one answer.
+    """Sample n completions, prune the improbable ones, and sum the probabilities of distinct completions per answer.
 
-    Texts that a budget or a failure left unwritten have no probability, and no part in it. Equal texts have the
-    probability of the first: an endpoint may tell another at every time. Where no text that is kept has an answer, the
-    others have one vote each.
+    Completions that a budget or a failure left unwritten have no probability and are excluded. Identical completions
+    get the probability of the first, since an endpoint may report a different one each time. If no kept completion has
+    an answer, the pruned ones have one vote each.
 
     Parameters
     ----------
     normalised : bool
-        Whether a text's probability is the geometric mean over its tokens, as in the authors' program, or that of the
-        whole text, as in the paper.
+        If true, a completion's probability is the geometric mean over its tokens, as in the authors' program; otherwise
+        it is the probability of the whole completion, as in the paper.
     form : str
-        consistency: a text counts its probability, as in the paper; inclusion: its own probability over the chance that
-        it is among the n samples (Horvitz & Thompson), for texts drawn at temperature 1. Pruning is the same.
+        Weight of a completion: consistency, its probability, as in the paper; inclusion, its probability over the
+        chance that it is among the n samples (Horvitz & Thompson), for samples drawn at temperature 1. Pruning is the
+        same.
     """
     texts = yield from sample(start(problem.start, n), write)
     check_likeliest(texts.values)

@@ -1,4 +1,4 @@
-"""Saffron: a beam over single tokens, whose children one pass of a multifurcation reward model judges together."""
+"""Saffron: a beam over single tokens, whose children a multifurcation reward model scores in one pass."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PartScorer: TypeAlias = Annotated[str, Named("scorer", Need(parts=True))]
 
 
 class Judged(NamedTuple):
-    """A text with its newest reward."""
+    """A sequence with its newest reward."""
 
     state: State
     reward: float
@@ -33,22 +33,22 @@ def saffron(
     least: Natural = 16,
     final: FinalRule = "best",
 ) -> Steps:
-    """Write n texts token by token: of all likely next tokens of all texts those with the largest rewards go on.
+    """Extend n sequences token by token; of all likely next tokens, the ones with the largest rewards are kept.
 
     Parameters
     ----------
     n : int
-        Texts that are kept at a time, ended ones included.
+        Number of sequences kept at a time, including finished ones.
     scorer : str
-        The scorer; next_value:FILE scores all next tokens of a text in one pass.
+        Scorer; next_value:FILE scores all next tokens of a sequence in one pass.
     top_p : float
-        The share of the probability whose tokens are tried.
+        Share of the probability covered by the tokens tried.
     k : int
-        Tokens of a text that are tried at most, to 20.
+        Maximum number of tokens tried per sequence, at most 20.
     tokens : int
-        The most tokens of a text; the user's `max_tokens` goes before the default.
+        Maximum number of tokens per sequence; the user's `max_tokens` takes precedence over the default.
     least : int
-        Tokens before a text may end.
+        Minimum number of tokens before a sequence may end.
     """
     open_texts, ended, written = [Judged(problem.start, 0.0)], list[Judged](), 0
     greedy: State | None = None

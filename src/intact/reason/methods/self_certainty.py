@@ -14,11 +14,11 @@ from intact.reason.populations.transformers import reweigh, sample, start
 
 MOST_VOCABULARY: Final = (1 << 31) - 1
 Power: TypeAlias = Annotated[float, partial(within, 0, 50)]
-"""Votes are exact powers of ranks: beyond, they would fit no float."""
+"""Exponent of the exact vote counts; beyond 50 they would not fit in a float."""
 
 
 def check_vocabulary(*, top: int, vocabulary: int) -> None:
-    """Raise ParameterError unless a vocabulary has as many tokens as are reported, and fewer than 2^31."""
+    """Raise ParameterError unless the vocabulary has at least the reported number of tokens, and fewer than 2^31."""
     within(top, MOST_VOCABULARY, vocabulary=vocabulary)
 
 
@@ -34,16 +34,17 @@ def check_vocabulary(*, top: int, vocabulary: int) -> None:
 def self_certainty(
     problem: Problem, *, n: Samples = 16, p: Power = 0.5, top: Likeliest = 20, vocabulary: Count = 100_000
 ) -> Steps:
-    """Sample n texts, rank them by self-certainty, and let rank r cast (n - r + 1)^p votes for its answer.
+    """Sample n completions, rank them by self-certainty, and let rank r cast (n - r + 1)^p votes for its answer.
 
     Parameters
     ----------
     p : float
-        0 is the majority vote; the larger, to 50, the more the most certain sample decides.
+        Exponent of the votes, at most 50: 0 is the majority vote; larger values favour the most certain samples.
     top : int
-        Tokens at each place whose probability an endpoint reports, to 20; of our engine certainties are exact.
+        Number of token probabilities per position requested from an endpoint, at most 20; the native engine's
+        certainties are exact.
     vocabulary : int
-        Tokens of an endpoint's model, among which the rest of the probability is spread evenly.
+        Vocabulary size of an endpoint's model, over which the remaining probability is spread evenly.
     """
     texts = yield from sample(start(problem.start, n), partial(write, top_logprobs=top, spread=True))
     certainties = [certainty_of(state, vocabulary) for state in texts]

@@ -11,9 +11,9 @@ from intact.reason.populations.transformers import sample, start
 @composed("start sample vote", "measure")
 @method("Wang et al. 2022, arXiv 2203.11171", group="samples and a vote", independent=True, temperature=0.7)
 def self_consistency(problem: Problem, *, n: Samples = 16) -> Steps:
-    """Sample n texts, and give the answer that most of them end with.
+    """Sample n completions and return the majority answer.
 
-    Of answers with as many votes, the one that came first wins. Texts without an answer do not vote.
+    Ties go to the answer seen first. Completions without an answer do not vote.
     """
     texts = yield from sample(start(problem.start, n), write)
     return vote(problem, texts)

@@ -1,4 +1,4 @@
-"""Self-refine: one answer, criticised and improved by the model that wrote it."""
+"""Self-refine: the model criticises and improves its own answer."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def self_refine(
     feedback: str = FEEDBACK,
     refine: str = REFINE,
 ) -> Steps:
-    """Answer, say what is wrong with the answer, write a better one; until nothing is.
+    """Answer, criticise the answer, and write a better one, until the model finds nothing to improve.
 
     Parameters
     ----------
     rounds : int
-        Refinements at most.
+        Maximum number of refinements.
     satisfied : str
-        What feedback says where there is nothing to improve.
+        Sentence with which the feedback ends when there is nothing to improve.
     feedback : str
-        How feedback is asked for, with {question}, {answer} and {satisfied}.
+        Prompt template for feedback, with {question}, {answer} and {satisfied}.
     refine : str
-        How an improved answer is asked for, with {question} and {history}.
+        Prompt template for an improved answer, with {question} and {history}.
     """
     answers = [(yield Extend(problem.start))]
     history: list[str] = []
@@ -65,7 +65,7 @@ def self_refine(
                 prompt = make_prompt(problem, refine, history="\n\n".join(history))
                 answers.append(as_reply(problem, (yield Extend(last.ask(prompt)))))
     except SpentError:
-        pass  # the newest answer is the best there is
+        pass  # the newest answer counts
     usable = [state for state in answers if whole(problem, state)]
     turns = [problem.answers(answers)]
     return take(problem, (usable or answers)[-1], refinements=len(answers) - 1, satisfied=content, turns=turns)

@@ -1,4 +1,4 @@
-"""Races: the texts that end first, in tokens."""
+"""Races: the completions that end first, in tokens, give the answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from intact.reason.limits import Count
 
 
 def _race(problem: Problem, k: int, m: int, end: str) -> Part[list[State]]:
-    """The winners, the first first: texts that have finished thinking, and have answered since."""
+    """Return the winners in finishing order; with `end`, they finish thinking first and then answer."""
     raced = yield Race([Extend(problem.start, stop=(end,) if end else ())] * k, m)
     winners = [raced.states[i] for i in raced.winners] or list(raced.states)
     thinking = [state for state in winners if end and state.why == "stop"]
@@ -19,7 +19,7 @@ def _race(problem: Problem, k: int, m: int, end: str) -> Part[list[State]]:
 
 def _check_winners(*, k: int, m: int) -> None:
     if m > k:
-        raise ParameterError(f"of {k} texts, from 1 to all may win, got m = {m}")
+        raise ParameterError(f"m must be at most k, which is {k}, got {m}")
 
 
 @method(
@@ -29,36 +29,35 @@ def _check_winners(*, k: int, m: int) -> None:
     temperature=0.7,
 )
 def short_m_at_k(problem: Problem, *, k: Count = 8, m: Count = 3, end: str = "") -> Steps:
-    """Start k texts, stop when m have finished, and give the majority among these.
+    """Start k completions, stop when m have finished, and return the majority answer of these.
 
-    First means fewest tokens, ties by place, so that a race replays exactly; losers are cut at the last winner's count
-    of tokens. Ties of the vote go to the shortest text. Where the model thinks first, the race ends with the
-    thinking, and only winners go on to answer. If fewer than m come to an end of their own, these vote; if none,
-    all do.
+    First means fewest tokens, ties by index, so that a race replays exactly; losers are cut at the last winner's token
+    count. Ties of the vote go to the shortest completion. If the model thinks first, the race is to the end of the
+    thinking, and only winners go on to answer. If fewer than m end by themselves, these vote; if none do, all vote.
 
     Parameters
     ----------
     k : int
-        Texts that start.
+        Number of completions started.
     m : int
-        Texts that vote.
+        Number of completions that vote.
     end : str
-        What ends the thinking, such as ``</think>``; empty: the race is to the end of the text.
+        String that ends the thinking, such as ``</think>``; if empty, the race is to the end of the completion.
     """
     return elect(problem, (yield from _race(problem, k, m, end)))
 
 
 @method("Agarwal et al. 2025, arXiv 2505.18149", group="races, and how long a text thinks", temperature=0.7)
 def first_finish(problem: Problem, *, n: Count = 8, end: str = "") -> Steps:
-    """Start n texts, and give the answer of the first that finishes.
+    """Start n completions, and return the answer of the first that finishes.
 
-    As `short_m_at_k` with m = 1. First means fewest tokens.
+    Equivalent to `short_m_at_k` with m = 1. First means fewest tokens.
 
     Parameters
     ----------
     n : int
-        Texts that start.
+        Number of completions started.
     end : str
-        What ends the thinking, such as ``</think>``; empty: the race is to the end of the text.
+        String that ends the thinking, such as ``</think>``; if empty, the race is to the end of the completion.
     """
     return elect(problem, (yield from _race(problem, n, 1, end)))

@@ -1,4 +1,4 @@
-"""Sequential Monte Carlo with evidence."""
+"""Sequential Monte Carlo with an evidence estimate."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def smc(
     least: Amount = 0.5,
     scheme: SchemeName = "systematic",
 ) -> Steps:
-    """Write n weighted texts step by step, resample where few of them count, and estimate the evidence.
+    """Extend n weighted sequences step by step, resample at low effective sample size, and estimate the evidence.
 
-    Weights multiply up over the steps; after resampling each is their mean. The answer is the one with the most weight,
+    Weights multiply up over the steps; resampling sets each to their mean. The answer is the one with the most weight,
     and its share estimates its probability under the target.
 
     Parameters
     ----------
     n : int
-        Particles.
+        Number of particles.
     potential : str
-        ratio: the target is p(text) r(text), r the last reward; product: p(text) times the rewards of all its steps.
+        Target: ratio is p(text) r(text), with r the last reward; product is p(text) times the rewards of all its steps.
     least : float
-        Particles are resampled where their effective number falls below this share of n.
+        Share of n below which the effective sample size triggers resampling.
     scheme : str
-        multinomial, stratified, systematic or residual.
+        Resampling scheme: multinomial, stratified, systematic or residual.
     """
     texts, sizes = start(Trajectory.begin(problem.start), n), list[float]()
     with until_spent() as spent:

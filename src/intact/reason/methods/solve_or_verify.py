@@ -1,4 +1,4 @@
-"""Solve or verify: a budget is split into solutions and verifications by a law."""
+"""Solve or verify: a scaling law splits a budget between solutions and verifications."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from intact.reason.limits import Count, ModelName, Natural, Positive, Share
 
 
 class BudgetSplit(NamedTuple):
-    """Solutions, and verifications of each."""
+    """Numbers of solutions and of verifications per solution."""
 
     solutions: int
     checks: int
 
 
 def split(budget: int, ratio: float, exponent: float) -> BudgetSplit:
-    """Return the split of a budget: `S = budget^exponent`, rounded, and as many checks V as `S (1 + ratio V)` leaves.
+    """Split a budget: `S = budget^exponent` solutions, rounded, and as many checks V as `S (1 + ratio V)` leaves.
 
-    Without a check of each, all are solutions.
+    If that leaves less than one check per solution, the whole budget goes to solutions.
 
     Parameters
     ----------
     budget : int
-        In texts as long as a solution.
+        The whole budget, in units of one solution.
     ratio : float
-        Tokens of a verification, over those of a solution.
+        Tokens per verification over tokens per solution.
     exponent : float
-        Of the law of the number of solutions.
+        Exponent of the law for the number of solutions.
     """
     solutions = min(budget, int(power(budget, exponent) + 0.5))
     checks = int((budget / solutions - 1) / ratio)
@@ -46,20 +46,20 @@ def solve_or_verify(
     crossover: Natural = 0,
     verifier: ModelName = "",
 ) -> Steps:
-    """Split a budget between solutions and written verifications of them, and choose by the verdicts; or vote.
+    """Split a budget between solutions and their written verifications, and choose by verdict, or only vote.
 
     Parameters
     ----------
     budget : int
-        The whole budget, in texts as long as a solution.
+        The whole budget, in units of one solution.
     ratio : float
-        Tokens of a verification, over those of a solution.
+        Tokens per verification over tokens per solution.
     exponent : float
-        The number of solutions is the budget to this power.
+        Exponent of the budget that gives the number of solutions.
     crossover : int
-        Budgets below this go to the majority vote.
+        Budget below which the method is a plain majority vote.
     verifier : str
-        Who verifies, by the driver's name; by default the model that solves.
+        Name of the model that verifies; by default the main model.
     """
     parts = split(budget, ratio, exponent) if budget >= crossover else BudgetSplit(budget, 0)
     if parts.checks:

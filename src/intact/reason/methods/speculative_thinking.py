@@ -1,4 +1,4 @@
-"""Speculative thinking: a small model writes, a larger one takes over where thoughts turn."""
+"""Speculative thinking: a small model writes, and a larger one takes over where the reasoning turns."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ WORDS = {
     "negative": ("wait", "alternatively", "hold on", "another"),
     "positive": ("yeah", "yes", "final answer", "confident"),
 }
-"""What announces a check, a doubt, an affirmation."""
+"""Words that announce a check, a doubt or an affirmation."""
 
 HINT = "Let me check whether there are some wrong steps:"
 
 
 def turns(sentence: str) -> set[str]:
-    """Return what a sentence announces."""
+    """Return the kinds of turn that a sentence announces."""
     lower = sentence.lower()
     return {kind for kind, words in WORDS.items() if any(word in lower for word in words)}
 
 
 def _write(text: State, tokens: int, limit: int, model: str = "", stop: tuple[str, ...] = ()) -> Part[State]:
-    """Go on by so many tokens at most, and to the limit of all at most."""
+    """Extend a sequence by at most `tokens` tokens, within the total `limit`."""
     tokens = min(tokens, limit - text.length)
     if text.ended or tokens < 1:
         return text
@@ -55,21 +55,21 @@ def speculative_thinking(
     Parameters
     ----------
     large : str
-        The larger model, by the driver's name.
+        Name of the larger model.
     max_tokens : int
-        The most tokens of the text; the user's wish goes before the default.
+        Maximum number of tokens; the user's value takes precedence over the default.
     draft : int
-        Tokens of a new thought that are looked at.
+        Number of tokens of a new thought that are examined.
     takeover : int
-        Tokens that the larger model writes in place of a draft.
+        Number of tokens that the larger model writes in place of a draft.
     verification : int
-        Tokens that it adds where the draft announced a check.
+        Number of tokens that the larger model adds if the draft announced a check.
     patience : int
-        Doubts after which it is given the hint.
+        Number of doubts after which the larger model is given the hint.
     hint : str
-        What is added to the text then.
+        Text appended to the sequence as the hint.
     delimiter : str
-        What stands between thoughts.
+        String between thoughts.
     """
     text = problem.start
     doubts, limit, guided = 0, patience, 125

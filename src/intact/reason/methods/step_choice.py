@@ -1,4 +1,4 @@
-"""Step-wise best-of-N by the model's own choice, as in the study of o1's reasoning patterns."""
+"""Step-wise best-of-N with the model as its own judge, as in the study of o1's reasoning patterns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOTHING = "(nothing yet)"
 
 
 def distinct(states: Sequence[State]) -> list[State]:
-    """Return the states whose newest steps differ in more than blanks or in being the last; of equals the first."""
+    """Drop states whose newest step differs from an earlier one only in whitespace; a final step is not a duplicate."""
     found: dict[tuple[str, bool], State] = {}
     for state in states:
         found.setdefault((state.last.strip(), state.ended), state)
@@ -48,20 +48,20 @@ def step_choice(
     select: str = SELECT,
     delimiter: Delimiter = "\n\n",
 ) -> Steps:
-    """Write k next steps, have a model choose one by its number, and go on behind that, until a text ends.
+    """Write k next steps, have a model choose one by its number, and continue from it until the sequence ends.
 
     Parameters
     ----------
     k : int
-        Next steps to choose from.
+        Number of next steps to choose from.
     steps : int
-        Steps at most that are chosen; then the text is written to its end.
+        Maximum number of chosen steps; after that the sequence is written to the end.
     rule : str
-        judge, a model chooses; random, one of the k is drawn, the control for it.
+        Selection rule: judge, a model chooses; random, one of the k is drawn, as a control.
     judge : str
-        Who chooses, by the driver's name; by default the model that writes.
+        Name of the model that chooses; by default the main model.
     select : str
-        How a choice is asked for, with {question}, {solution} and {steps}.
+        Prompt template for a choice, with {question}, {solution} and {steps}.
     """
     text, taken, chosen = problem.start, 0, list[int | None]()
     with until_spent() as spent:

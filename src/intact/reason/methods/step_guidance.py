@@ -1,4 +1,4 @@
-"""Step guidance: before each step the model asks itself what the step needs, and answers that."""
+"""Step guidance: before each step the model asks itself what the step needs, and answers its own question."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ def step_guidance(
     guide: str = GUIDE,
     step: str = STEP,
 ) -> Steps:
-    """Ask what the next step needs, answer that, and write the step by the answer, until nothing is missing.
+    """Ask what the next step needs, answer that, and write the step using the answer, until nothing is missing.
 
     Parameters
     ----------
     steps : int
-        Steps at most; after them the text is written to its end without guidance.
+        Maximum number of steps; after that the solution is written to the end without guidance.
     tokens : int
-        Tokens of each reply, at most.
+        Maximum number of tokens per reply.
     finished : str
-        What is written in place of a step where none is missing.
+        Sentence written instead of a step when the solution is complete.
     ask : str
-        How it is asked what the next step needs, with {question} and {solution}.
+        Prompt template for a question about the next step, with {question} and {solution}.
     guide : str
-        How that is answered, with {question}, {solution} and {inquiry}.
+        Prompt template for answering it, with {question}, {solution} and {inquiry}.
     step : str
-        How the step is asked for, with {question}, {solution}, {guidance} and {finished}.
+        Prompt template for the step, with {question}, {solution}, {guidance} and {finished}.
     """
     text, taken = problem.start, 0
     with until_spent() as spent:

@@ -1,4 +1,4 @@
-"""PIR: steps that the answer does not depend on are cut, and the text is concluded without them."""
+"""PIR: remove steps that the answer does not depend on, and write the conclusion again without them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MARKERS: Final = (
     "verify, check, double-check, confirm, alternatively, another way, another approach, different method, wait, "
     "actually, mistake, correct that, hold on"
 )
-"""Words of steps that verify, try another method, or correct; the list is this package's own."""
+"""Words that mark steps that verify, try another method, or correct; the list is this package's own."""
 SPARE: Final = 4
-"""Tokens that an answer may take beyond one for each of its bytes."""
+"""Number of tokens that an answer may take beyond one per byte."""
 
 
 def divide(text: str, delimiter: str) -> list[str]:
-    """Return the steps of a text, each with the delimiter that ends it; those that are blank go with the one before."""
+    """Split a text into steps, each with the delimiter that ends it; blank steps are joined to the one before."""
     steps: list[str] = []
     for part in re.split(f"(?<={re.escape(delimiter)})", text):
         if steps and not part.strip():
@@ -37,10 +37,10 @@ def divide(text: str, delimiter: str) -> list[str]:
 
 
 def importances(problem: Problem, chains: Sequence[str], answer: str) -> Part[list[float | None]]:
-    """Return how much less probable an answer is behind each further chain than behind the first one.
+    """Return, for each chain after the first, how much less probable it makes an answer than the first chain does.
 
-    That is `log(PPL(answer | chain) / PPL(answer | first))`: the difference of the mean log-probabilities of its
-    tokens, without an end token. None where it was not written of the same tokens.
+    That is `log(PPL(answer | chain) / PPL(answer | first))`: the difference of the mean log-probabilities of the
+    answer's tokens, without an end token. None if the answer was tokenised differently.
     """
     starts = [problem.start.append(chain, special=False) for chain in chains]
     written = yield from force(starts, answer, len(answer.encode()) + SPARE)
@@ -52,7 +52,7 @@ def importances(problem: Problem, chains: Sequence[str], answer: str) -> Part[li
 
 
 def _tokens(state: State) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the tokens that were written last and their log-probabilities, but for an end token."""
+    """Return the most recently written tokens and their log-probabilities, without an end token."""
     last = state.pieces[-1]
     count = len(last.tokens) - (state.why == "end")
     return last.tokens[:count], last.logprobs[:count]
@@ -63,7 +63,7 @@ def _mean(logprobs: Sequence[int]) -> float:
 
 
 def least_important(values: Sequence[float | None], share: float) -> set[int]:
-    """Return the places of the smallest values, so many of those that are known; of equals the later ones."""
+    """Return the indices of the smallest values, `share` of those that are known; ties go to the later ones."""
     known = [i for i, value in enumerate(values) if value is not None]
     order = sorted(known, key=lambda i: (values[i], -i))
     return set(order[: int(len(known) * share)])
@@ -79,18 +79,18 @@ def step_pruning(
     cue: Filled = "The answer is ",
     delimiter: Filled = "\n",
 ) -> Steps:
-    """Sample n texts, cut steps that check or correct and matter least for the answer, conclude anew, and vote.
+    """Sample n completions, cut checking or correcting steps that matter least, write the conclusions again, and vote.
 
     Parameters
     ----------
     share : float
-        The share of a text's marked steps that is cut: those that matter least for the answer.
+        Share of a completion's marked steps that are cut: the ones that matter least for the answer.
     markers : str
         Words that mark a step that may be cut, separated by commas.
     cue : str
-        What stands before the answer where its probability is asked for.
+        Text placed before the answer when its probability is measured.
     delimiter : str
-        What ends a step; the last step of a text is its conclusion, and written anew.
+        String that ends a step; the last step of a completion is its conclusion, which is written again.
     """
     pattern = marker_pattern(markers)
     texts = yield [Extend(problem.start)] * n

@@ -1,4 +1,4 @@
-"""Syzygy of Thoughts: auxiliary conditions first, then several solutions of them, a comparison, and an answer."""
+"""Syzygy of Thoughts: auxiliary conditions first, then several solutions based on them, a comparison, and an answer."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ together reduce it to simpler parts.
 def syzygy_of_thoughts(
     problem: Problem, *, n: Count = 1, betti: Count = 5, solutions: Count = 5, syzygy: str = SYZYGY
 ) -> Steps:
-    """Write auxiliary conditions, several solutions of them, a comparison and the answer, all in one text.
+    """Write auxiliary conditions, several solutions based on them, a comparison and the answer, all in one completion.
 
     Parameters
     ----------
     n : int
-        Texts, among which a vote decides; more than 1 need a temperature.
+        Number of completions that vote; more than 1 needs a temperature.
     betti : int
-        Auxiliary conditions at most: the method's Betti number.
+        Maximum number of auxiliary conditions: the method's Betti number.
     solutions : int
-        Solutions in each text.
+        Number of solutions in each completion.
     syzygy : str
-        How it is asked for, with {question}, {betti} and {solutions}.
+        Prompt template, with {question}, {betti} and {solutions}.
     """
     prompt = make_prompt(problem, syzygy, betti=str(betti), solutions=str(solutions))
     texts = yield [Extend(problem.ask(prompt))] * n

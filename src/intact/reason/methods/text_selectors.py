@@ -1,4 +1,4 @@
-"""Selection by looks: votes by the length of texts, and among those with the fewest words of doubt."""
+"""Selection by surface features: votes weighted by length, or restricted to completions with few hedging words."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from intact.reason.parts.composing import composed, vote, write
 from intact.reason.populations.transformers import sample, start, weigh
 
 MARKERS = "perhaps, maybe, wait, hmm, let me check, not sure, alternatively"
-"""Words of hedging and of second thoughts; the list is this package's own."""
+"""Words of hedging and second thoughts; the list is this package's own."""
 
 Exponent: TypeAlias = Annotated[float, partial(within, 0, 50)]
 
 
 def marker_rate(text: str, markers: re.Pattern[str]) -> Fraction:
-    """Return the markers for each 1,000 words of a text; an empty text counts as one word."""
+    """Return the number of markers per 1,000 words of a text; an empty text counts as one word."""
     return Fraction(1000 * len(markers.findall(text)), max(1, len(text.split())))
 
 
 def marker_pattern(markers: str) -> re.Pattern[str]:
-    """Return a pattern for words and phrases that a comma separates, upper and lower case alike.
+    """Return a case-insensitive pattern for comma-separated words and phrases.
 
     Raises
     ------
     ParameterError
-        If there are none.
+        If there are no words.
     """
     words = [re.escape(word.strip()) for word in markers.split(",") if word.strip()]
     if not words:
@@ -41,7 +41,7 @@ def marker_pattern(markers: str) -> re.Pattern[str]:
 
 
 def are_words(**values: str) -> None:
-    """Raise ParameterError where a text names no words (`marker_pattern`)."""
+    """Raise ParameterError if a text contains no words (`marker_pattern`)."""
     for text in values.values():
         marker_pattern(text)
 
@@ -52,12 +52,12 @@ Markers: TypeAlias = Annotated[str, are_words, CommaList()]
 @composed("start sample weigh vote", "measure")
 @method("Wang et al. 2025, arXiv 2504.14047", group="samples and a vote", independent=True, temperature=0.7)
 def length_vote(problem: Problem, *, n: Samples = 16, exponent: Exponent = 1.0) -> Steps:
-    """Sample n texts, and let each vote with the weight of 1 over its length in tokens.
+    """Sample n completions, and weight each vote by 1 over the completion's length in tokens.
 
     Parameters
     ----------
     exponent : float
-        Of 1 over the length, to 50: 0 is the majority vote, a large one trusts the shortest text.
+        Exponent of 1 over the length, at most 50: 0 is the majority vote; large values favour the shortest completion.
     """
     texts = yield from sample(start(problem.start, n), write)
     texts = weigh(texts, lambda text: 1 / power(max(1, text.length), exponent))
@@ -66,14 +66,15 @@ def length_vote(problem: Problem, *, n: Samples = 16, exponent: Exponent = 1.0) 
 
 @method("Wang et al. 2025, arXiv 2504.14047", group="samples and a vote", independent=True, temperature=0.7)
 def marker_vote(problem: Problem, *, n: Samples = 16, share: Share = 0.5, markers: Markers = MARKERS) -> Steps:
-    """Sample n texts, and take the majority among those with the fewest words of doubt.
+    """Sample n completions, and return the majority answer of those with the fewest hedging words.
 
     Parameters
     ----------
     share : float
-        The share that votes, at least one text; who has as many markers for each 1,000 words as the last one votes too.
+        Share of completions that vote, at least one; completions that tie with the last one for markers per 1,000 words
+        vote too.
     markers : str
-        Words and phrases that are counted, separated by commas.
+        Words and phrases to count, separated by commas.
     """
     pattern = marker_pattern(markers)
     samples = yield [Extend(problem.start)] * n

@@ -1,4 +1,4 @@
-"""Think-and-Execute: pseudocode for all problems of a kind, which the model simulates on the one at hand."""
+"""Think-and-Execute: pseudocode for all problems of a kind, simulated by the model on the problem at hand."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def think_and_execute(
     Parameters
     ----------
     n : int
-        Simulations, among which a vote decides; more than 1 need a temperature.
+        Number of simulations that vote; more than 1 needs a temperature.
     code : str
-        A file with the pseudocode; empty: it is written for each problem.
+        File with the pseudocode; if empty, pseudocode is written for each problem.
     thinker : str
-        Who writes pseudocode, by the driver's name; by default the model that simulates.
+        Name of the model that writes the pseudocode; by default the main model.
     think : str
-        How pseudocode is asked for, with {question}.
+        Prompt template for pseudocode, with {question}.
     execute : str
-        How a simulation is asked for, with {question} and {code}.
+        Prompt template for a simulation, with {question} and {code}.
     """
     if code:
         text = yield Read(code)

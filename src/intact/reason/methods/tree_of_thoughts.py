@@ -1,4 +1,4 @@
-"""Tree of Thoughts: a breadth-first search whose judge is the model itself."""
+"""Tree of Thoughts: breadth-first search with the model as its own judge."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from intact.reason.populations.beam import keep_best
 from intact.reason.problem import SPENT
 
 VALUES: Final = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
-"""The worth of the words of a judgement, as in the authors' program."""
+"""Values of the words of a judgement, as in the authors' program."""
 
 VALUE = """\
 {question}
@@ -44,7 +44,7 @@ _WORD = re.compile(rf"\b({'|'.join(VALUES)})\b", re.IGNORECASE)
 
 
 class Thoughts(NamedTuple):
-    """Texts of one level, and how they are to be judged."""
+    """The sequences of one level, and the settings of their judge."""
 
     problem: Problem
     texts: Sequence[State]
@@ -53,13 +53,13 @@ class Thoughts(NamedTuple):
 
 
 def worth(judgement: str) -> float:
-    """Return the worth of the last of the three words in a judgement's last line; 0 without one."""
+    """Return the value of the last of the three words in a judgement's last line; 0 without one."""
     found = _WORD.findall(judgement.strip().rpartition("\n")[2])
     return VALUES[found[-1].lower()] if found else 0.0
 
 
 def _values(level: Thoughts) -> Part[list[float]]:
-    """Judge each text alone, `checks` times, and add up; of equal texts only the first is judged, the others get 0."""
+    """Judge each sequence separately, `checks` times, and sum the values; duplicates of an earlier sequence get 0."""
     first: dict[str, int] = {}
     for i, state in enumerate(level.texts):
         first.setdefault(state.text, i)
@@ -69,7 +69,7 @@ def _values(level: Thoughts) -> Part[list[float]]:
     ]
     judged = yield [Extend(prompt) for prompt in prompts for _ in range(level.checks)]
     if any(one.why in SPENT for one in judged):
-        raise SpentError("the budget or the context has no room for all judgements")
+        raise SpentError("the budget or the context has no room for all the judgements")
     worths = [0.0 if one.why == "error" else worth(one.text) for one in judged]
     result = [0.0] * len(level.texts)
     for place, i in enumerate(distinct):
@@ -78,7 +78,7 @@ def _values(level: Thoughts) -> Part[list[float]]:
 
 
 def _votes(level: Thoughts) -> Part[list[float]]:
-    """Have all texts compared in one prompt, `checks` times, and count the choices."""
+    """Have all sequences compared in one prompt, `checks` times, and count the choices."""
     prompt = make_prompt(level.problem, level.prompt, answers=numbered([state.text for state in level.texts]))
     chosen = yield from choose([level.problem.ask(prompt)] * level.checks, len(level.texts))
     return [float(chosen.count(i)) for i in range(len(level.texts))]
@@ -104,26 +104,26 @@ def tree_of_thoughts(
     value: str = VALUE,
     vote: str = VOTE,
 ) -> Steps:
-    """Write k next thoughts of each text, have the model judge all texts, keep the best, and go on from these.
+    """Write k next thoughts for each sequence, have the model judge them all, and keep the best for the next level.
 
     Parameters
     ----------
     k : int
-        Next thoughts that are sampled for each text.
+        Number of next thoughts sampled per sequence.
     width : int
-        Texts that are kept at each level.
+        Number of sequences kept at each level.
     checks : int
-        Judgements of each text, or votes on all of them.
+        Number of judgements per sequence, or of votes on all of them.
     steps : int
-        Levels; what has not ended by then is written to its end.
+        Number of levels; sequences that have not ended by then are written to the end.
     delimiter : str
-        What ends a thought.
+        String that ends a thought.
     judge : str
-        value, each text alone is called sure, likely or impossible; vote, the best of all is named.
+        Judging rule: value rates each sequence sure, likely or impossible by itself; vote names the best of all.
     value : str
-        How a text's value is asked for, with {question} and {answer}.
+        Prompt template for a rating, with {question} and {answer}.
     vote : str
-        How a vote is asked for, with {question} and {answers}.
+        Prompt template for a vote, with {question} and {answers}.
     """
     kept, worths = [problem.start], [0.0]
     levels = 0

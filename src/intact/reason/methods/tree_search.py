@@ -21,27 +21,27 @@ LEAVES: Final = ("rollout", "value")
 
 Choice = Callable[[Sequence[Child]], int]
 LeafRule: TypeAlias = Annotated[str, partial(one_of, LEAVES)]
-"""The text by which a leaf is judged: what is written from there to the end, or the leaf's own, unfinished."""
+"""Rule for the text by which a leaf is scored: a rollout to the end, or the leaf's own unfinished text."""
 
 
 @dataclass(frozen=True)
 class TreeSettings(SharedParameters):
-    """The parameters of every search in a tree of steps.
+    """Parameters shared by all searches in a tree of steps.
 
     Parameters
     ----------
     simulations : int
-        Leaves that are judged; with ``leaf="value"`` fewer, if there are no more.
+        Maximum number of scored leaves; fewer with ``leaf="value"`` if the tree is exhausted.
     width : int
-        Steps that are drawn where a node is expanded.
+        Number of steps sampled when a node is expanded.
     scorer : str
-        The scorer of texts; its rewards are in [0, 1].
+        Scorer with rewards in [0, 1].
     steps : int
-        The depth below which nothing is expanded.
+        Depth below which no node is expanded.
     delimiter : str
-        What ends a step.
+        String that ends a step.
     leaf : str
-        How a leaf is judged: by what is written from there to the end (rollout), or by its own text (value).
+        Text by which a leaf is scored: a rollout to the end (rollout), or its own text (value).
     """
 
     simulations: Count = 16
@@ -56,15 +56,15 @@ DEFAULTS: Final = TreeSettings()
 
 
 class SearchNode:
-    """A text on its way, what the search knows of it, and the texts one step further."""
+    """A partial sequence with its search statistics, and its children, which are one step longer."""
 
     def __init__(self, state: State, prior: float = 1.0) -> None:
         self.state, self.known = state, Child(prior=prior)
         self.children: list[SearchNode] = []
-        self.judged: int | None = None  # of a text that has ended, judged once: its place in `SearchTree.texts`
+        self.judged: int | None = None  # index in `SearchTree.texts` of a finished text, which is scored once
 
     def child(self, choose: Choice) -> SearchNode:
-        """Return the child that a rule chooses."""
+        """Return the child chosen by a rule."""
         return self.children[choose([child.known for child in self.children])]
 
 
@@ -75,9 +75,9 @@ class SearchTree:
     Attributes
     ----------
     texts, rewards : list
-        The texts that were judged, and their rewards.
+        The scored sequences and their rewards.
     backed_up : list of int
-        For each simulation, the place of the text whose reward it backed up.
+        For each simulation, the index of the sequence whose reward it backed up.
     """
 
     root: SearchNode
@@ -86,7 +86,7 @@ class SearchTree:
     backed_up: list[int] = field(default_factory=list)
 
     def decide(self, problem: Problem, leaf: str) -> Answer:
-        """Return the answer of the text with the largest reward; of unfinished ones only if no ended one has any."""
+        """Return the answer of the sequence with the largest reward; prefer finished sequences with an answer."""
         places = range(len(self.texts))
         ended = [i for i in places if self.texts[i].ended and problem.answer(self.texts[i]) is not None]
         kept = ended if ended and leaf == "value" else places
@@ -95,7 +95,7 @@ class SearchTree:
 
 
 def _expand(node: SearchNode, width: int, delimiter: str) -> Part[list[SearchNode]]:
-    """Steps that the model would take next, alike ones once; priors are their likelihoods per token, summing to 1."""
+    """Sample the model's next steps, without duplicates; their priors are normalised per-token likelihoods."""
     drawn = yield [Extend(node.state, stop=(delimiter,))] * width
     distinct: dict[tuple[str, bool], State] = {}
     for state in drawn:
@@ -106,7 +106,7 @@ def _expand(node: SearchNode, width: int, delimiter: str) -> Part[list[SearchNod
 
 
 def _judge(tree: SearchTree, node: SearchNode, scorer: str, leaf: str) -> Part[int]:
-    """Judge a leaf, or the text that is written from it to the end; return that text's place in the tree's list."""
+    """Score a leaf or its rollout to the end; return the index of the scored sequence in the tree's list."""
     text = node.state if node.state.ended or leaf == "value" else (yield Extend(node.state))
     (reward,) = yield Score(scorer, [text])
     tree.texts.append(text)
@@ -117,7 +117,7 @@ def _judge(tree: SearchTree, node: SearchNode, scorer: str, leaf: str) -> Part[i
 
 
 def _close(path: Sequence[SearchNode], steps: int) -> None:
-    """Close the last node of a path if nothing can follow it, and above it every node without an open child."""
+    """Close the last node of a path if nothing can follow it, and then every ancestor without an open child."""
     for depth, node in reversed(list(enumerate(path))):
         if node.children:
             closed = all(child.known.closed for child in node.children)
@@ -134,7 +134,7 @@ def search_tree(problem: Problem, choose: Choice, settings: TreeSettings) -> Par
     Raises
     ------
     SpentError
-        If the budget ends before any text is judged; later it ends the search.
+        If the budget ends before any leaf is scored; later, it only ends the search.
     """
     tree = SearchTree(SearchNode(problem.start))
     try:
@@ -166,12 +166,12 @@ def search_tree(problem: Problem, choose: Choice, settings: TreeSettings) -> Par
 
 @method("Kocsis & Szepesvári 2006; Hao et al. 2023, arXiv 2305.14992", group="search step by step", temperature=0.8)
 def uct_search(problem: Problem, *, exploration: Amount = EXPLORATION, tree: TreeSettings = DEFAULTS) -> Steps:
-    """Search the tree of steps, going down by UCT, judging every leaf, and backing its reward up.
+    """Search the tree of steps: descend by UCT, score every leaf, and back its reward up.
 
     Parameters
     ----------
     exploration : float
-        The weight w of ``sqrt(ln N / n)``.
+        Weight w of ``sqrt(ln N / n)``.
     """
     found = yield from search_tree(problem, partial(uct, exploration=exploration), tree)
     return found.decide(problem, tree.leaf)
@@ -183,6 +183,6 @@ def uct_search(problem: Problem, *, exploration: Amount = EXPLORATION, tree: Tre
     temperature=0.8,
 )
 def puct_search(problem: Problem, *, tree: TreeSettings = DEFAULTS) -> Steps:
-    """Search the tree of steps, going down by PUCT: likely steps first, then those whose texts are rewarded."""
+    """Search the tree of steps: descend by PUCT, which tries likely steps first and then those with high rewards."""
     found = yield from search_tree(problem, puct, tree)
     return found.decide(problem, tree.leaf)

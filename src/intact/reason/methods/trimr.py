@@ -1,4 +1,4 @@
-"""TrimR: thinking ends as soon as the answers that it would give agree, or when it goes round in circles."""
+"""TrimR: thinking ends as soon as the answers it would give agree, or when it starts to repeat itself."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def trimr(
     delimiter: Delimiter = "\n\n",
     cue: str = THINK_TAGS.closes + FINAL,
 ) -> Steps:
-    """Think step by step, see after each step what the answer would be, and stop when some in a row are the same.
+    """Think step by step, probe the answer after each step, and stop when several probes in a row agree.
 
     Parameters
     ----------
     steps : int
-        Steps of thought at most; then the answer is forced.
+        Maximum number of thinking steps; after that the answer is forced.
     agree : int
-        Answers in a row that must be the same.
+        Number of consecutive answers that must be the same.
     least : int
-        Tokens of thought before the first answer is looked at.
+        Minimum number of thinking tokens before the first probe.
     answering : int
-        Tokens of an answer that is looked at, at most.
+        Maximum number of tokens of a probed answer.
     cue : str
-        What is added to the thought to have its answer.
+        Text appended to the thinking to obtain an answer.
     """
     thought, forced, taken = problem.start, None, 0
     answers: list[str | None] = []
@@ -44,7 +44,7 @@ def trimr(
             thought = yield Extend(thought, stop=(delimiter,))
             if thought.ended or (step := thought.last.strip()) in seen:
                 break
-            seen |= {step} - {""}  # an empty line is no circle
+            seen |= {step} - {""}  # an empty line is not a repetition
             taken += 1
             if thought.length >= least:
                 forced = yield Extend(thought.append(cue), max_tokens=answering, temperature=0.0)

@@ -1,1 +1,1 @@
-"""Parts that methods share: prompts, judgements, steps, searches, compositions, proofs."""
+"""Building blocks shared by methods: prompts, judgements, steps, searches, compositions, proofs."""

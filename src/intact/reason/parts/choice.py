@@ -1,7 +1,7 @@
-"""The choice of a method for a question: learnt from own logs, judged on problems that were held out.
+"""Choosing a method for a question: learnt from one's own logs, and evaluated on held-out problems.
 
-A log is what ``intact solve --task ... --journal DIR`` writes for each method: ``answers.jsonl``, a result a line. How
-hard a question is shows in a few first samples: the share of the answer that most of them give.
+A log is the ``answers.jsonl`` that ``intact solve --task ... --journal DIR`` writes for each method, one result per
+line. The difficulty of a question is estimated from a few first samples: the share of the most frequent answer.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from intact._base.files import numbered_lines, write_whole
 from intact.numerics.sampling import branch_key
 
 VERSION: Final = 1
-"""Of how a table of methods chooses one for a question; raise it when that changes (`solving/receipts/versions.py`)."""
+"""Version of how a table of methods chooses one; raise it when that changes (`solving/receipts/versions.py`)."""
 EDGES = (0.5, 1.0)
-"""Agreement from which a question counts as of medium difficulty, and as easy."""
+"""Agreement from which a question counts as of medium difficulty, and from which it counts as easy."""
 
 
 MOST_PILOT = 1 << 12
-"""Samples that are drawn before a choice."""
+"""Maximum number of samples drawn before a choice."""
 
 
 class Arm(NamedTuple):
-    """A method with parameters, as sorted JSON."""
+    """A method with its parameters as sorted JSON."""
 
     method: str
     parameters: str = "{}"
 
     @classmethod
     def of(cls, method: str, parameters: Mapping[str, Any]) -> Arm:
-        """Make the arm of parameters."""
+        """Make an arm from a mapping of parameters."""
         return cls(method, json.dumps(dict(parameters), sort_keys=True))
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The parameters."""
+        """The parameters as a dict."""
         settings: dict[str, Any] = json.loads(self.parameters)
         return settings
 
 
 class Trial(NamedTuple):
-    """The result of an arm on a problem: whether the answer was right, what it cost, and the votes."""
+    """The result of an arm on a problem: correctness, cost and votes."""
 
     correct: bool
     tokens: int
@@ -58,17 +58,17 @@ class Trial(NamedTuple):
 
 
 Log: TypeAlias = Mapping[Arm, Mapping[str, Trial]]
-"""For each arm the trials of problems by their ids."""
+"""Trials by problem id, for each arm."""
 
 
 def read_logs(files: Iterable[Path]) -> dict[Arm, dict[str, Trial]]:
-    """Read results, graded, of any number of methods.
+    """Read the graded results of any number of methods.
 
     Raises
     ------
     FormatError
-        If a line is none, a problem was tried twice by one arm, or the lines are of several models, or those of an arm
-        of several ways to sample: then it would be no single thing that is judged.
+        If a line is invalid, an arm tried a problem twice, lines come from different models, or lines of one arm come
+        from different sampling parameters, because results would then not be comparable.
     """
     log: dict[Arm, dict[str, Trial]] = {}
     origins: dict[Arm | None, Any] = {}
@@ -83,7 +83,7 @@ def read_logs(files: Iterable[Path]) -> dict[Arm, dict[str, Trial]]:
                 name = str(value["id"])
                 values = {None: ("model", value.get("model")), arm: ("sampling", value["trace"].get("sampling"))}
             except (ValueError, KeyError, TypeError) as error:
-                raise FormatError(f"{file}: line {place} is no graded result ({error!r})") from error
+                raise FormatError(f"{file}: line {place} is not a graded result ({error!r})") from error
             for whose, origin in values.items():
                 if origins.setdefault(whose, origin) != origin:
                     raise FormatError(
@@ -91,33 +91,33 @@ def read_logs(files: Iterable[Path]) -> dict[Arm, dict[str, Trial]]:
                         f"before it was {origins[whose][1]!r:.100}: logs of one table must be alike in this"
                     )
             if name in log.setdefault(arm, {}):
-                raise FormatError(f"{file}: line {place} tries {name} by {arm.method} {arm.parameters} once more")
+                raise FormatError(f"{file}: line {place} tries {name} a second time with {arm.method} {arm.parameters}")
             log[arm][name] = trial
     return log
 
 
 def agreement(votes: Mapping[str, float], samples: int) -> float:
-    """Return the share of all samples that give the most frequent answer."""
+    """Return the most frequent answer's share of all samples."""
     return max(votes.values(), default=0) / samples
 
 
 def pilot_arm(samples: int) -> Arm:
-    """Return the arm that is nothing but the first samples and their vote."""
+    """Return the arm that consists of the first samples and their vote."""
     return Arm.of("self_consistency", {"n": samples})
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The choice of an arm by the agreement of a pilot's answers.
+    """A choice of arm by the agreement of a pilot's answers.
 
     Attributes
     ----------
     pilot : int
-        Samples that are drawn first; 0 if the arm is always the same.
+        Number of pilot samples; 0 if the arm is always the same.
     edges : tuple of float
-        Where one class of agreement ends and the next begins.
+        Boundaries between classes of agreement.
     arms : tuple of Arm
-        One for each class, one more than edges.
+        One arm per class; there is one more class than edges.
     """
 
     pilot: int
@@ -129,26 +129,26 @@ class Policy:
         return self.arms[bisect_right(self.edges, share)]
 
     def write(self, file: Path) -> None:
-        """Keep it as JSON."""
+        """Write the policy to a file as JSON."""
         arms = [[arm.method, arm.settings] for arm in self.arms]
         value = {"pilot": self.pilot, "edges": self.edges, "arms": arms}
         write_whole(file, json.dumps(value, indent=1) + "\n")
 
     @classmethod
     def parse(cls, text: str, file: str) -> Policy:
-        """Read the text of a file that `write` wrote.
+        """Parse the contents of a file written by `write`.
 
         Raises
         ------
         FormatError
-            If it is none.
+            If they are invalid.
         """
         try:
             value = json.loads(text)
             arms = tuple([Arm.of(name, parameters) for name, parameters in value["arms"]])
             policy = cls(int(value["pilot"]), tuple(map(float, value["edges"])), arms)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise FormatError(f"{file} is no table of methods ({error!r})") from error
+            raise FormatError(f"{file} is not a table of methods ({error!r})") from error
         if not 0 <= policy.pilot <= MOST_PILOT:
             raise FormatError(f"{file} has a pilot of {policy.pilot} samples; expected 0 to {MOST_PILOT:,}")
         if len(policy.arms) != len(policy.edges) + 1:
@@ -157,7 +157,7 @@ class Policy:
 
 
 def split(problems: Iterable[str], seed: int = 0) -> tuple[list[str], list[str]]:
-    """Halve problems by a hash of their names: to learn from, and held out."""
+    """Split problems into two halves by a hash of their names: one to learn from, one held out."""
     halves: tuple[list[str], list[str]] = [], []
     for problem in problems:
         halves[branch_key(seed, ("split", problem)) >> 63].append(problem)
@@ -165,13 +165,13 @@ def split(problems: Iterable[str], seed: int = 0) -> tuple[list[str], list[str]]
 
 
 def common(log: Log) -> list[str]:
-    """Return the problems that all arms have tried, in the first one's order."""
+    """Return the problems that all arms have tried, in the order of the first arm."""
     first = next(iter(log.values()), {})
     return [problem for problem in first if all(problem in trials for trials in log.values())]
 
 
 def applied(policy: Policy, log: Log, problem: str) -> tuple[bool, int]:
-    """Return whether a policy answers a problem right, and its tokens, the pilot's included."""
+    """Return true if a policy answers a problem right, together with its tokens, including the pilot's."""
     if not policy.pilot:
         trial = log[policy.arms[0]][problem]
         return trial.correct, trial.tokens
@@ -203,12 +203,12 @@ def _mean(values: Sequence[tuple[bool, int]]) -> PolicyOutcome:
 
 
 def fixed(arm: Arm) -> Policy:
-    """Return the policy of one arm for all."""
+    """Return the policy that always uses one arm."""
     return Policy(0, (), (arm,))
 
 
 def best(policies: Iterable[Policy], log: Log, problems: Sequence[str], tokens: float) -> Policy | None:
-    """Return the most accurate policy of no more tokens on average; of equals that of fewer tokens, then the first."""
+    """Return the most accurate policy within a mean token limit; ties go to fewer tokens, then to the first."""
     affordable = [(policy, outcome(policy, log, problems)) for policy in policies]
     affordable = [(policy, found) for policy, found in affordable if found.tokens <= tokens]
     return max(affordable, key=lambda pair: (pair[1].accuracy, -pair[1].tokens), default=(None,))[0]
@@ -217,38 +217,38 @@ def best(policies: Iterable[Policy], log: Log, problems: Sequence[str], tokens: 
 def learn(
     log: Log, problems: Sequence[str], *, tokens: float = math.inf, pilot: int = 4, edges: Sequence[float] = EDGES
 ) -> Policy:
-    """Return the best policy on these problems: all assignments of arms to classes, and each arm for all, are tried.
+    """Return the best policy on these problems, among all assignments of arms to classes and all fixed arms.
 
     Raises
     ------
     ParameterError
-        If there is no problem, the pilot is not in the log, or nothing can be afforded.
+        If there are no problems, the pilot is not in the log, or no policy is affordable.
     """
     if pilot_arm(pilot) not in log or not problems:
         raise ParameterError(
-            f"a log of self_consistency with n={pilot}, and problems that all methods tried, are needed"
+            f"learning needs a log of self_consistency with n={pilot}, and problems that all methods tried"
         )
     assignments = itertools.product(log, repeat=len(edges) + 1)
     policies = [*map(fixed, log), *[Policy(pilot, tuple(edges), arms) for arms in assignments]]
     found = best(policies, log, problems, tokens)
     if found is None:
-        raise ParameterError(f"no method in the log takes {tokens:g} tokens or fewer on average")
+        raise ParameterError(f"no method in the log takes at most {tokens:g} tokens on average")
     return found
 
 
 class PolicyReport(NamedTuple):
-    """A policy on problems that it was not learnt from.
+    """The evaluation of a policy on held-out problems.
 
     Attributes
     ----------
     policy, fixed : PolicyOutcome
-        The policy's, and that of the best fixed arm, chosen in hindsight on these very problems.
+        Outcomes of the policy, and of the best fixed arm, chosen in hindsight on the same problems.
     arm : Arm
-        That arm.
+        The best fixed arm.
     regret : float
-        How much more accurate it is; below 0 where the policy is better.
+        Accuracy of the fixed arm minus that of the policy; negative if the policy is better.
     error : float
-        The standard error of the regret, from differences problem by problem.
+        Standard error of the regret, from per-problem differences.
     """
 
     policy: PolicyOutcome
@@ -259,12 +259,12 @@ class PolicyReport(NamedTuple):
 
 
 def judge(policy: Policy, log: Log, problems: Sequence[str], *, tokens: float = math.inf) -> PolicyReport:
-    """Compare a policy with the best fixed arm that takes as few tokens.
+    """Compare a policy with the best fixed arm within the same token limit.
 
     Raises
     ------
     ParameterError
-        If there is no problem, or no arm is cheap enough.
+        If there are no problems, or no arm is cheap enough.
     """
     return _compare(lambda name: policy, log, problems, tokens)
 
@@ -279,15 +279,15 @@ def cross_validate(
     edges: Sequence[float] = EDGES,
     seed: int = 0,
 ) -> PolicyReport:
-    """Learn on all folds but one and judge on that one, for each: every problem is held out once.
+    """Cross-validate: for each fold, learn on the other folds and evaluate on it, so every problem is held out once.
 
-    Half a log is little to learn from; this leaves out a fifth at a time. The rival is the best fixed arm on all
-    problems, in hindsight, as `judge` has it.
+    With half a log there is little to learn from; this holds out only a fifth at a time. The baseline is the best fixed
+    arm on all problems, in hindsight, as in `judge`.
 
     Raises
     ------
     ParameterError
-        As for `learn`; or if there are fewer than two folds, or one is left without problems to learn from.
+        As for `learn`; also if there are fewer than two folds, or no problems are left to learn from.
     """
     if folds < 2:
         raise ParameterError(f"there must be at least two folds, got {folds}")
@@ -300,10 +300,10 @@ def cross_validate(
 
 
 def _compare(policy: Callable[[str], Policy], log: Log, problems: Sequence[str], tokens: float) -> PolicyReport:
-    """Compare the policy of each problem with the best fixed arm."""
+    """Compare each problem's policy with the best fixed arm."""
     rival = best(map(fixed, log), log, problems, tokens) if problems else None
     if rival is None:
-        raise ParameterError("there is no problem to judge by, or no method cheap enough")
+        raise ParameterError("there are no problems to judge by, or no method is cheap enough")
     values = [applied(policy(name), log, name) for name in problems]
     gaps = [applied(rival, log, name)[0] - right for name, (right, _) in zip(problems, values, strict=True)]
     count, whole = len(gaps), sum(gaps)

@@ -1,4 +1,4 @@
-"""Judgements that a model writes about texts: choices among a list of them, scores, and how they are read."""
+"""Model judgements about texts: choices from a list and scores, with the parsers that read them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from intact.reason.registry import Part
 from intact.reason.requests import Extend
 
 DEMAND: Final = "\n\nChoice:"
-"""Appended to a reply that ends without its choice."""
+"""Text appended to a reply that ends without a choice."""
 
 _CHOICE = re.compile(r"^[^\w\n]*choice\W*(\d{1,9})\b", re.IGNORECASE | re.MULTILINE)
 
@@ -21,19 +21,19 @@ T = TypeVar("T")
 
 
 def numbered(texts: Sequence[str]) -> str:
-    """Return texts one below the other, each under its number from 1."""
+    """Return texts as a list, each under its number from 1."""
     return "\n\n".join([f"Answer {number}:\n{text}" for number, text in enumerate(texts, 1)])
 
 
 def read_choice(text: str, options: int) -> int | None:
-    """Return the option, from 0, that the last line of the form "Choice: NUMBER" names; None if there is none."""
+    """Return the zero-based option in the last line of the form "Choice: NUMBER"; None without one."""
     found = _CHOICE.findall(text)
     number = int(found[-1]) if found else 0
     return number - 1 if 1 <= number <= options else None
 
 
 def read_score(text: str) -> int | None:
-    """Return the number that the last line of the form "Score: NUMBER" states; None if there is none."""
+    """Return the number in the last line of the form "Score: NUMBER"; None without one."""
     found = _SCORE.findall(text)
     return int(found[-1]) if found else None
 
@@ -41,31 +41,31 @@ def read_score(text: str) -> int | None:
 def demand(
     prompts: Sequence[State], read: Callable[[str], T | None], words: str, model: str = ""
 ) -> Part[list[tuple[State, T | None]]]:
-    """Have a model reply to each prompt, and read something of each reply, such as a verdict.
+    """Have a model reply to each prompt, and parse a value, such as a verdict, from each reply.
 
-    A reply without it goes on behind the words that demand it, greedily; where that brings none either, or the reply
-    broke off with an error, it is None.
+    A reply without the value is continued greedily after `words`; if that fails too, or the reply ended with an error,
+    the value is None.
 
     Parameters
     ----------
     prompts : sequence of State
         Questions.
     read : callable
-        What a text says, or None.
+        Parses the value from a text, or returns None.
     words : str
-        Appended to a reply that does not say it.
+        Text appended to a reply without the value.
     model : str
-        Who replies, by the driver's name; empty: the model that writes.
+        Name of the model that replies; empty for the main model.
 
     Returns
     -------
     list of tuple
-        For each prompt the reply, and what was read.
+        The reply and the parsed value for each prompt.
 
     Raises
     ------
     SpentError
-        If budget or context have no room for all replies: which of them are missing must not decide.
+        If the budget or the context has no room for all replies, since the missing ones must not affect the result.
     """
 
     def read_reply(reply: State) -> T | None:
@@ -78,21 +78,21 @@ def demand(
         for i, reply in zip(silent, further, strict=True):
             replies[i] = reply
     if any(reply.why in SPENT for reply in replies):
-        raise SpentError("the budget or the context has no room for all replies about texts")
+        raise SpentError("the budget or the context has no room for all the replies about texts")
     return [(reply, read_reply(reply)) for reply in replies]
 
 
 def choose(prompts: Sequence[State], options: int, model: str = "") -> Part[list[int | None]]:
-    """Have a model choose one of so many options for each prompt, after whatever it writes before (`demand`).
+    """Have a model choose one of the options for each prompt, after any reasoning it writes first (`demand`).
 
     Parameters
     ----------
     prompts : sequence of State
-        Questions, each with a list of as many options, that ask to end with the line "Choice: NUMBER".
+        Questions, each with a numbered list of options, that ask to end with the line "Choice: NUMBER".
     options : int
-        How many there are.
+        Number of options.
     model : str
-        Who chooses, by the driver's name; empty: the model that writes.
+        Name of the model that chooses; empty for the main model.
     """
     replies = yield from demand(prompts, lambda text: read_choice(text, options), DEMAND, model)
     return [chosen for _, chosen in replies]

@@ -1,4 +1,4 @@
-"""Methods as compositions of transformers: how they say so, and the decisions that end them (docs/reasoning.md)."""
+"""Methods as compositions of transformers: their declaration, and the final decisions (docs/reasoning.md)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHOOSE = Law("choose", "the answer of the text with the largest reward", "no")
 
 
 def composed(composition: str, *laws: str) -> Callable[[Method], Method]:
-    """Say of a method which composition of transformers it is, and which laws it obeys; written above ``@method``.
+    """Declare the composition of transformers that a method is, and the laws it obeys; placed above ``@method``.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def composed(composition: str, *laws: str) -> Callable[[Method], Method]:
         Names of transformers in the order in which they are applied, such as ``start (sample weigh resample?)* vote``,
         with ``*``, ``?``, ``|`` and parentheses as in regular expressions.
     *laws : str
-        Names of `intact.reason.testing.laws.METHOD_LAWS`.
+        Names from `intact.reason.testing.laws.METHOD_LAWS`.
     """
     composition_pattern(composition)
 
@@ -43,39 +43,39 @@ def composed(composition: str, *laws: str) -> Callable[[Method], Method]:
 
 
 def composition_pattern(composition: str) -> re.Pattern[str]:
-    """Return the pattern of the histories that a composition allows, a comma after each name.
+    """Compile a composition to a pattern of the histories it allows, with a comma after each name.
 
     Raises
     ------
     ParameterError
-        If it is no pattern of names.
+        If it is not a valid pattern of names.
     """
     try:
         return re.compile(re.sub(r"\w+", r"(?:\g<0>,)", composition).replace(" ", ""))
     except re.error as error:
-        raise ParameterError(f"{composition!r:.80} is no composition: {error}") from error
+        raise ParameterError(f"{composition!r:.80} is not a composition: {error}") from error
 
 
 def write(states: Sequence[State], **options: Any) -> Part[list[State]]:
-    """Write texts to their ends, with options of `Extend`: the kernel of methods that sample."""
+    """Write texts to the end, with options of `Extend`: the kernel of sampling methods."""
     written: list[State] = yield [Extend(state, **options) for state in states]
     return written
 
 
 def state_of(value: State | Trajectory) -> State:
-    """Return the text of a value."""
+    """Return the state of a value: the value itself, or a trajectory's newest state."""
     return value if isinstance(value, State) else value.state
 
 
 def vote(problem: Problem, texts: Texts, **details: Any) -> Answer:
-    """Return the answer of the largest mass (`elect`); if all weights are 0, each text has one vote."""
+    """Return the answer with the largest mass (`elect`); if all weights are 0, each text has one vote."""
     states = [state_of(value) for value in texts.values]
     weights = texts.relative() if any(texts.weights) else None
     return _decided(elect(problem, states, weights, **details), texts, VOTE)
 
 
 def vote_by(problem: Problem, texts: Texts, by: Sequence[float], **details: Any) -> Answer:
-    """Return the answer of the largest mass; the text is the one of its texts of the largest number (`elected`).
+    """Return the answer with the largest mass; its chosen text is the one with the largest value in `by` (`elected`).
 
     If all texts with an answer weigh 0, each of them has one vote.
     """
@@ -87,13 +87,13 @@ def vote_by(problem: Problem, texts: Texts, by: Sequence[float], **details: Any)
 
 
 def choose(problem: Problem, texts: Texts, rewards: Sequence[float], **details: Any) -> Answer:
-    """Return the answer of the text with the largest reward, of equals the first; texts without one come last."""
+    """Return the answer of the text with the largest reward, ties to the first; texts without an answer come last."""
     states = [state_of(value) for value in texts.values]
     return _decided(pick(problem, states, rewards, **details), texts, CHOOSE)
 
 
 def choose_any(problem: Problem, texts: Weighted[Trajectory], **details: Any) -> Answer:
-    """Return the answer of the text with the largest newest reward, of equals the first, or none if it gives none."""
+    """Return the answer, or the lack of one, of the text with the largest newest reward; ties go to the first."""
     rewards = [text.reward for text in texts]
     best = max(range(len(texts)), key=lambda i: (rewards[i], -i))
     return _decided(take(problem, texts.values[best].state, rewards=rewards, **details), texts, CHOOSE)
@@ -102,7 +102,7 @@ def choose_any(problem: Problem, texts: Weighted[Trajectory], **details: Any) ->
 def decide(
     problem: Problem, texts: Weighted[Trajectory], final: str, spent: Sequence[SpentError] = (), **details: Any
 ) -> Answer:
-    """Return the answer of texts that are over, by their newest rewards: best, weighted or majority (`settle`)."""
+    """Return the answer of finished texts by their newest rewards: best, weighted or majority (`settle`)."""
     answer = settle(
         problem, [text.state for text in texts], [text.reward for text in texts], final, spent=spent, **details
     )

@@ -1,7 +1,7 @@
-"""Memories of concepts: typed texts in a file, the problems that each comes from, and the guard against leakage.
+"""Memories of concepts: typed texts in a file, the problems they come from, and a guard against leakage.
 
-A file is passages that empty lines separate. The first may be a header, one line of JSON, which states the sources of
-the concepts and is never shown to a model; a file of concepts that somebody wrote by hand has none.
+A file consists of passages separated by empty lines. The first may be a header, one line of JSON, which states the
+sources of the concepts and is never shown to a model; files written by hand have none.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from intact.tools.retrieve import passages
 
 FORMAT: Final = "intact concepts"
 VERSION: Final = 1
-"""Of the header."""
+"""Version of the header."""
 FIELDS: Final = ("name", "kind", "parameters", "description", "cues")
 KINDS: Final = ("structure", "routine")
 LONGEST_NAME: Final = 120
-"""Characters."""
+"""Maximum number of characters of a name."""
 
 _HEADER = re.compile(rf'\{{\s*"format"\s*:\s*"{FORMAT}"')
 _LABEL = re.compile(rf"[*_#\s]*({'|'.join(FIELDS)})[*_\s]*:[*_\s]*(.*)", re.IGNORECASE)
@@ -34,18 +34,18 @@ _ITEM = re.compile(r"[-*•]\s+(.*)")
 
 
 class ConceptSource(NamedTuple):
-    """A problem that a concept was written from.
+    """A problem from which a concept was written.
 
     Attributes
     ----------
     task : str
         The label of its task, such as ``gsm8k:split=train``.
     id : str
-        Its name.
+        The problem's id.
     question : str
         `question_digest` of its prompt.
     result : int
-        The place of its result file among those of the memory.
+        The index of its result file in the memory's list.
     """
 
     task: str
@@ -56,16 +56,16 @@ class ConceptSource(NamedTuple):
 
 @dataclass(frozen=True)
 class Concept:
-    """A reusable idea in typed fields, each one line.
+    """A reusable idea in typed fields, one line each.
 
     Attributes
     ----------
     kind : {'structure', 'routine'}
-        What a problem consists of, or what is done with it.
+        An element of a problem, or a way to solve it.
     parameters : str
         What varies from problem to problem, with types in words.
     cues : str
-        How a problem shows that the concept helps.
+        Signs in a problem that the concept helps.
     """
 
     name: str
@@ -77,20 +77,20 @@ class Concept:
 
     @property
     def text(self) -> str:
-        """The concept as models see it, a line a field."""
+        """The concept as shown to models, one line per field."""
         return "\n".join([f"{name.capitalize()}: {getattr(self, name)}" for name in FIELDS])
 
 
 def parse_concept(text: str, cut: bool = False) -> Concept | None:
-    """Return the concept that a text states, or None if it is not in the form.
+    """Parse a concept from a text; return None if the text does not have the required form.
 
-    The form is each of `FIELDS` once, in any order, as "Name: ..." at the beginning of a line; a value goes on up to
-    the next field or an empty line. Other text before and behind is passed over, and so is thinking.
+    The form is each of `FIELDS` once, in any order, as "Name: ..." at the beginning of a line; a value extends to the
+    next field or an empty line. Other text before and after is ignored, and so is thinking.
 
     Parameters
     ----------
     cut : bool
-        If true, the text might have gone on: only what an empty line ends counts.
+        If true, the text may be cut off, and only values followed by an empty line count.
     """
     text = (answer_part(text) or "").encode("utf-8", "backslashreplace").decode()
     lines = text.split("\n")
@@ -120,7 +120,7 @@ def parse_concept(text: str, cut: bool = False) -> Concept | None:
 
 
 def _join(text: str, line: str) -> str:
-    """Return a value with one more line of it; the items of a list are separated by semicolons."""
+    """Append a line to a value; list items are separated by semicolons."""
     line = " ".join(line.split())
     item = _ITEM.fullmatch(line)
     if item is None:
@@ -129,7 +129,7 @@ def _join(text: str, line: str) -> str:
 
 
 def merge_concepts(concepts: Iterable[Concept]) -> list[Concept]:
-    """Return concepts of different names: of equal ones, but for case, the first, with the sources of all."""
+    """Merge concepts with the same name, ignoring case: keep the first, with the sources of all."""
     found: dict[str, Concept] = {}
     for one in concepts:
         first = found.get(one.name.casefold())
@@ -138,14 +138,14 @@ def merge_concepts(concepts: Iterable[Concept]) -> list[Concept]:
 
 
 def format_memory(concepts: Sequence[Concept], results: Sequence[str], origin: Mapping[str, Any]) -> str:
-    """Return the text of a memory, which begins with its header.
+    """Format a memory, beginning with its header.
 
     Parameters
     ----------
     results : sequence of str
-        The SHA-256 of each result file that sources mean.
+        The SHA-256 of each result file that sources refer to.
     origin : mapping
-        What else the header states, as JSON has it.
+        Further fields of the header, as JSON values.
     """
     known = [{"name": one.name, "sources": [source._asdict() for source in one.sources]} for one in concepts]
     header = {"format": FORMAT, "version": VERSION} | dict(origin) | {"results": list(results), "concepts": known}
@@ -154,17 +154,17 @@ def format_memory(concepts: Sequence[Concept], results: Sequence[str], origin: M
 
 
 def read_memory(text: str, file: str) -> tuple[list[str], list[ConceptSource]]:
-    """Return the concepts of a memory, as models see them, and the problems that they come from.
+    """Return the concepts of a memory, as shown to models, and the problems that they come from.
 
     Parameters
     ----------
     file : str
-        Its name, for errors.
+        The file name, for error messages.
 
     Raises
     ------
     FormatError
-        If it has a header that cannot be read.
+        If it has an invalid header.
     """
     concepts, sources = list[str](), list[ConceptSource]()
     for passage in passages(text.removeprefix("\ufeff")):
@@ -177,7 +177,7 @@ def read_memory(text: str, file: str) -> tuple[list[str], list[ConceptSource]]:
 
 
 def _header_of(passage: str, file: str) -> Mapping[str, Any] | None:
-    """Return a passage as JSON if it is a header, wherever it stands in a file and however it is spaced."""
+    """Parse a passage as JSON if it is a header, at any place in the file and with any spacing."""
     if not passage.startswith("{"):
         return None
     try:
@@ -190,10 +190,11 @@ def _header_of(passage: str, file: str) -> Mapping[str, Any] | None:
 
 
 def _sources_of(header: Mapping[str, Any], file: str) -> list[ConceptSource]:
-    """Return the sources that a header states."""
+    """Return the sources listed in a header."""
     if header.get("version") != VERSION:
         raise FormatError(
-            f"{file} is a memory of concepts of version {header.get('version')!r:.40}; this program reads {VERSION}"
+            f"{file} is a memory of concepts of version {header.get('version')!r:.40}; "
+            f"this program reads version {VERSION}"
         )
     try:
         sources = [ConceptSource(**source) for one in header["concepts"] for source in one["sources"]]
@@ -201,26 +202,26 @@ def _sources_of(header: Mapping[str, Any], file: str) -> list[ConceptSource]:
     except (KeyError, TypeError) as error:
         raise FormatError(f"{file}: the header is damaged: {error!r:.200}; write the memory again") from error
     if wrong:
-        raise FormatError(f"{file}: the header is damaged: {wrong[0]!r:.200} is no source; write the memory again")
+        raise FormatError(f"{file}: the header is damaged: {wrong[0]!r:.200} is not a source; write the memory again")
     return sources
 
 
 def question_digest(problem: Problem) -> str:
-    """Return the first 16 digits of the SHA-256 of a problem's question, whatever white space separates its words.
+    """Return the first 16 hexadecimal digits of the SHA-256 of a problem's question, ignoring white space.
 
-    It is the last turn of the user, or the whole prompt where that is a text.
+    The question is the user's last turn, or the whole prompt if that is plain text.
     """
     words = question(replace(problem, data={})).split()
     return hashlib.sha256(" ".join(words).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def check_sources(problem: Problem, sources: Iterable[ConceptSource], file: str) -> None:
-    """Raise ParameterError if a concept of a memory comes from the problem that is to be solved, or its question."""
+    """Raise ParameterError if a concept comes from the problem to be solved, or from one with the same question."""
     digest = question_digest(problem)
     for one in sources:
         if one.id == problem.id or one.question == digest:
             same = "" if one.id == problem.id else f", whose question is that of {problem.id}"
             raise ParameterError(
                 f"{file} has a concept from {one.id!r:.100} of {one.task!r:.100}{same}: a memory must not come from "
-                f"the problem that is solved; write it from training problems alone (intact learn concepts)"
+                f"the problem to be solved; write it only from training problems (intact learn concepts)"
             )

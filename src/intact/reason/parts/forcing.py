@@ -1,4 +1,4 @@
-"""Texts that a model is made to write, to learn how probable it finds them."""
+"""Forced texts: a model is constrained to write a given text, to learn how probable it finds it."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from intact.reason.requests import Extend
 
 
 def literal(text: str) -> str:
-    """Return a regular expression that matches a text alone."""
+    """Return a regular expression that matches exactly one text."""
     return "()" if not text else re.sub(r"[\\.+*?()|\[\]{}^$#&~-]", r"\\\g<0>", text)
 
 
 def force(states: Sequence[State], text: str, most: int) -> Part[list[State | None]]:
-    """Have the model write one text behind each of several; None where it did not come out whole.
+    """Have the model write one text after each of several states; None where it did not come out in full.
 
-    The likeliest token that goes on with the text is taken at each place. Log-probabilities are the model's own, as
-    those of any text: what the text forbids has its share of them.
+    At each position the likeliest token that continues the text is taken. Log-probabilities are the model's own,
+    unaffected by the constraint: forbidden tokens keep their share.
 
     Parameters
     ----------
     states : sequence of State
-        What it is written behind.
+        States after which the text is written.
     text : str
-        Without control tokens; empty is an end token alone.
+        The text, without control tokens; empty for only an end token.
     most : int
-        Tokens at most; one more than the text has is an end token.
+        Maximum number of tokens; one more than the text needs leaves room for an end token.
 
     Raises
     ------
     ParameterError
-        If one breaks off with an error, as where a back end knows no regular expressions.
+        If one ends with an error, for example because the back end does not support regular expressions.
     SpentError
-        If the budget does not pay for all of them: which are missing must not decide.
+        If the budget cannot pay for all of them, since the missing ones must not affect the result.
     """
     requests = [Extend(state, regex=literal(text), max_tokens=most, temperature=0.0, stop=()) for state in states]
     written = yield from _force(requests)
@@ -46,15 +46,15 @@ def force(states: Sequence[State], text: str, most: int) -> Part[list[State | No
 
 
 def force_replies(prompts: Sequence[State], texts: Sequence[str], model: str = "") -> Part[list[float]]:
-    """Have a model reply to prompts with a given text each, and return the natural logarithms of their chances.
+    """Have a model reply to each prompt with a given text, and return the log-probabilities of these replies.
 
-    A chance is that of the whole reply with its end token, in the likeliest tokens that spell it; -inf where it does
-    not come out whole.
+    The probability is that of the whole reply with its end token, in the likeliest tokens that spell it; the logarithm
+    is natural, and -inf if the reply does not come out in full.
 
     Raises
     ------
     ParameterError, SpentError
-        As `force`, and if the back end tells no log-probabilities.
+        As for `force`, and if the back end reports no log-probabilities.
     """
     requests = [
         Extend(prompt, regex=literal(text), max_tokens=len(text.encode()) + 1, temperature=0.0, stop=(), model=model)
@@ -63,7 +63,7 @@ def force_replies(prompts: Sequence[State], texts: Sequence[str], model: str = "
     written = yield from _force(requests)
     check_likeliest(written)
     if any(state.why == "context" for state in written):
-        raise SpentError("a question leaves no room in the context for the reply whose chance is wanted")
+        raise SpentError("a question leaves no room in the context for the reply whose probability is needed")
     return [
         state.logprob if state.why == "end" and state.last == text else -math.inf
         for state, text in zip(written, texts, strict=True)
@@ -71,11 +71,11 @@ def force_replies(prompts: Sequence[State], texts: Sequence[str], model: str = "
 
 
 def _force(requests: Sequence[Extend]) -> Part[list[State]]:
-    """Return what was written, whole or not; raise as `force`."""
+    """Return what was written, complete or not; raise as `force` does."""
     written: list[State] = yield requests
     for state in written:
         if state.why == "error":
             raise ParameterError(f"the model cannot be made to write a given text: {state.error}")
     if any(state.why == "budget" for state in written):
-        raise SpentError("the budget does not pay for all texts that are compared")
+        raise SpentError("the budget does not pay for all the texts to be compared")
     return written

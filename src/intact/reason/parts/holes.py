@@ -1,4 +1,4 @@
-"""Holes of a formal proof: put in place of steps that fail, and closed by automatic tactics or by a model."""
+"""Holes in a formal proof: they replace steps that fail, and are closed by automatic tactics or by a model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from intact.tools.prove.assistants.failures import FailureLabel
 AUTOMATION: Final = (
     "intros; subst; solve [easy | tauto | lia | lra | ring | field | now vm_compute | timeout 5 nia | timeout 5 nra]"
 )
-"""A step that closes a goal by Rocq's automatic tactics, or fails; it needs `Require Import Lia Lra Psatz`."""
+"""A step that closes a goal with Rocq's automatic tactics, or fails; it needs `Require Import Lia Lra Psatz`."""
 
 CONTINUE: Final = """\
 A proof in {assistant} of this theorem is under way.
@@ -39,9 +39,9 @@ class Mended(NamedTuple):
     Attributes
     ----------
     tried : Tried
-        Its outcome.
+        The outcome of trying it.
     failure : FailureLabel or None
-        Why it was no proof as it was written.
+        The failure of the original proof.
     """
 
     steps: tuple[str, ...]
@@ -50,12 +50,12 @@ class Mended(NamedTuple):
 
 
 def mend(claim: Claim, steps: Sequence[str], most: int) -> Part[Mended]:
-    """Put holes in place of steps that fail, one after the other, until the rest stands.
+    """Replace failing steps by holes, one after the other, until the rest of the proof holds.
 
     Parameters
     ----------
     most : int
-        The most tries; a proof of n steps has at most 2n + 1.
+        Maximum number of tries; a proof of n steps needs at most 2n + 1.
     """
     found = tuple(steps)
     tried = yield from claim.attempt(found)
@@ -69,24 +69,24 @@ def mend(claim: Claim, steps: Sequence[str], most: int) -> Part[Mended]:
 
 
 class Gap(NamedTuple):
-    """A hole in a proof: the place of its step, or the end of a proof that leaves goals."""
+    """A hole in a proof: the index of its step, or the end of a proof that leaves goals open."""
 
     place: int
     width: int
 
     def filled(self, steps: tuple[str, ...], more: Sequence[str]) -> tuple[str, ...]:
-        """Return the proof with steps in place of the hole."""
+        """Return the proof with the hole replaced by steps."""
         return (*steps[: self.place], *more, *steps[self.place + self.width :])
 
 
 def gaps_of(claim: Claim, steps: tuple[str, ...], tried: Tried) -> list[Gap]:
-    """Return the holes of a proof that stands, the last first, so that filling one moves no other."""
+    """Return the holes of a proof that stands, the last first, so that filling one does not shift the others."""
     found = [Gap(place, 1) for place, step in enumerate(steps) if claim.assistant.is_hole(step)]
     return [*([Gap(len(steps), 0)] if tried.kind == "open" else []), *reversed(found)]
 
 
 def automate(claim: Claim, steps: tuple[str, ...], tried: Tried, step: str) -> Part[tuple[tuple[str, ...], Tried]]:
-    """Close the holes of a proof that one step closes, such as `AUTOMATION`; none if the step is empty."""
+    """Close the holes that a single step closes, such as `AUTOMATION`; an empty step closes none."""
     for gap in gaps_of(claim, steps, tried) if step and tried.stands else []:
         if gap.width:
             closed = yield from claim.attempt([*steps[: gap.place], step])
@@ -103,21 +103,21 @@ def automate(claim: Claim, steps: tuple[str, ...], tried: Tried, step: str) -> P
 
 @dataclass(frozen=True)
 class Closing(SharedParameters):
-    """The parameters of closing the holes of a proof.
+    """Parameters for closing the holes of a proof.
 
     Parameters
     ----------
     rounds : int
-        How often the model is asked for holes that the automation leaves; in the second round for those in what it
-        wrote.
+        Number of rounds in which the model fills holes left by the automation; a second round fills holes in its own
+        output.
     tries : int
-        Texts for each such hole in a round.
+        Number of completions per hole and round.
     mends : int
-        The most tries to put holes in place of what fails in a text.
+        Maximum number of tries when failing steps of a completion are replaced by holes.
     automation : str
-        The step that closes a hole, or fails; empty for none.
+        Step that closes a hole, or fails; empty for none.
     suggest : str
-        How the proof of a hole is asked for, with {assistant}, {statement}, {premises}, {proof} and {goals}.
+        Prompt template for the proof of a hole, with {assistant}, {statement}, {premises}, {proof} and {goals}.
     """
 
     rounds: Natural = 1
@@ -130,7 +130,7 @@ class Closing(SharedParameters):
 def close(
     problem: Problem, claim: Claim, steps: tuple[str, ...], tried: Tried, how: Closing
 ) -> Part[tuple[tuple[str, ...], Tried]]:
-    """Close the holes of a proof that stands: by one step where that does, else by what the model writes."""
+    """Close the holes of a proof: with the automation step if it works, otherwise with steps written by the model."""
     steps, tried = yield from automate(claim, steps, tried, how.automation)
     for _ in range(how.rounds):
         for gap in gaps_of(claim, steps, tried):
@@ -146,7 +146,7 @@ def close(
 def _fill(
     problem: Problem, claim: Claim, steps: tuple[str, ...], tried: Tried, gap: Gap, how: Closing
 ) -> Part[tuple[tuple[str, ...], Tried]]:
-    """Ask for texts for one hole, and take the one that leaves the fewest holes, of equals the first."""
+    """Sample completions for one hole, and keep the one that leaves the fewest holes; ties go to the first."""
     before, after = steps[: gap.place], steps[gap.place + gap.width :]
     here = yield from claim.attempt(before)
     known = yield from claim.recall(here.rest)

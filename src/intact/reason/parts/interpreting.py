@@ -1,4 +1,4 @@
-"""Texts with blocks of code: each block is run where it ends, and its output is fed back, until the text is over."""
+"""Texts with code blocks: each block is run as soon as it ends, and its output is fed back, until the text ends."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from intact.reason.tool import ToolResult, shorten
 FENCE: Final = "```"
 LANGUAGES: Final = ("python", "py")
 CLOSES: Final = f"\n{FENCE}\n"
-"""The stop mark of a turn: a block of code is over."""
+"""The stop string of a turn: the end of a code block."""
 OUTPUT: Final = f"{FENCE}output"
-"""The mark of a block of output, at which a turn stops too: a model shall not write outputs itself."""
+"""The start of an output block, which also ends a turn: the model must not write outputs itself."""
 WITH_BLOCK: Final = r"[^`]*(```python\n[^`]+\n```\n)?"
-"""A turn whose blocks are whole: text, then perhaps one block of Python."""
+"""A turn with complete blocks: text, then optionally one block of Python."""
 WITHOUT_BLOCK: Final = r"[^`]*"
 """A turn without blocks."""
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """A text with blocks of code, as far as it has come.
+    """A text with code blocks, in progress.
 
     Attributes
     ----------
     state : State
-        The text, outputs included.
+        The text, including outputs.
     seen : int
-        The pieces of the text in which no block is looked for any more.
+        Number of pieces of the text that have already been searched for blocks.
     cells : tuple of str
-        The blocks that later ones build on: those that did not run into a limit.
+        The blocks that later ones build on: all blocks that did not hit a limit.
     results : tuple of ToolResult
-        What became of each block that was run.
+        The result of each block that was run.
     over : bool
         If true, nothing follows.
     """
@@ -55,21 +55,21 @@ class Transcript:
 
     @property
     def fresh(self) -> str:
-        """The text behind the last output."""
+        """The text after the last output."""
         return "".join([piece.text for piece in self.state.pieces[self.seen :]])
 
     def append(self, text: str) -> Transcript:
-        """Return it with a text of the method's own, in which blocks may begin."""
+        """Append text of the method's own, in which blocks may begin."""
         return replace(self, state=self.state.append(text), over=False)
 
     def written(self, state: State) -> Transcript:
-        """Return it with a text that a model has gone on with; it is over where that ends without a block to run."""
+        """Return the transcript with a model's continuation; it is over if that ends without a block to run."""
         went_on = replace(self, state=state)
         cut = state.why in (*CUT, "error", "closed")
         return replace(went_on, over=cut or (state.why == "end" and block_of(went_on.fresh) is None))
 
     def answered(self, cell: str, result: ToolResult, most: int) -> Transcript:
-        """Return it with the output of a block behind it, of at most so many characters."""
+        """Append a block's output, shortened to at most `most` characters."""
         fresh = self.fresh
         opening = "\n" if fresh.endswith(OUTPUT) else f"{OUTPUT}\n" if fresh.endswith("\n") else f"\n{OUTPUT}\n"
         output = shorten(result.text.rstrip("\n"), most) or "(no output)"
@@ -79,10 +79,10 @@ class Transcript:
 
 
 def block_of(text: str) -> str | None:
-    """Return the first whole block of Python in a text, without its fences, or None.
+    """Return the first complete Python block in a text, without its fences, or None.
 
-    A block begins at a line of a fence and `python` or `py`, and ends at the next line that begins with a fence.
-    Blocks of other languages are passed over.
+    A block begins at a line with a fence and `python` or `py`, and ends at the next line that begins with a fence.
+    Blocks in other languages are skipped.
     """
     language, lines = None, list[str]()
     for line in text.split("\n"):
@@ -108,28 +108,28 @@ def interpret(
     constrained: bool = False,
     one_block: bool = False,
 ) -> Part[list[Transcript]]:
-    """Go on with texts side by side, run each block of Python where it ends, and feed its output back.
+    """Continue texts side by side, run each Python block as soon as it ends, and feed its output back.
 
-    A block finds the variables of those before it. A text is over when the model ends it behind no block, when a cap
-    cuts it, when more than `repairs` of its blocks failed, or after `rounds` turns; then it has one more, without code,
-    for its answer. Where the budget is spent, texts are returned as they are.
+    A block sees the variables of earlier blocks. A text is over when the model ends it without a block, when it is cut
+    off by a cap, when more than `repairs` of its blocks have failed, or after `rounds` turns; then it has one more
+    turn, without code, for its answer. If the budget is spent, texts are returned as they are.
 
     Parameters
     ----------
     rounds : int
-        The most turns with code.
+        Maximum number of turns with code.
     repairs : int
-        The most blocks of a text that may fail, those that ran into a limit included.
+        Maximum number of failing blocks per text, including blocks that hit a limit.
     seconds : float
-        Wall time of a block together with all before it.
+        Wall time limit of a block together with the blocks before it, in seconds.
     output : int
-        Characters of an output that are fed back.
+        Maximum number of characters of output that are fed back.
     tool : str
-        Which tool runs code, with the inputs of `intact.reason.tools.python`.
+        The tool that runs code, with the inputs of `intact.reason.tools.python`.
     constrained : bool
-        If true, a regular expression keeps blocks well-formed; the text has no other backticks then.
+        If true, a regular expression keeps blocks well-formed; the text then has no other backticks.
     one_block : bool
-        If true, a text is over at its first block that does not fail, and there is no turn without code.
+        If true, a text is over after its first block that does not fail, and there is no turn without code.
     """
     texts = list(begun)
     try:
@@ -143,7 +143,7 @@ def interpret(
             states = yield [Extend(texts[place].state, stop=stop, regex=regex) for place in going]
             for place, state in zip(going, states, strict=True):
                 texts[place] = replace(texts[place].written(state), over=True) if last else texts[place].written(state)
-            for place in going:  # one by one: of several together that cannot all be paid none would count
+            for place in going:  # one by one: a batch that the budget cannot cover would give no result at all
                 one = texts[place]
                 cell = None if one.over else block_of(one.fresh)
                 if cell is None:

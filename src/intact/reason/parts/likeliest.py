@@ -1,4 +1,4 @@
-"""The probabilities of tokens that a back end reports, as methods need them."""
+"""Token probabilities reported by a back end, in the form that methods need."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from intact.reason.problem import State
 
 
 def check_likeliest(samples: Sequence[State]) -> None:
-    """Raise ParameterError if there are texts whose tokens or log-probabilities are not known, or not all.
+    """Raise ParameterError if tokens or log-probabilities of any text are missing.
 
-    Of what broke off with an error they may be missing: it counts as unwritten.
+    Texts that ended with an error are exempt: they count as unwritten.
     """
     whole = [state for state in samples if state.why != "error"]
     if any(len(state.logprobs) != state.length for state in whole):
         raise ParameterError("the back end tells no log-probabilities, or not all, which this method needs")
     if any(state.text and not state.length for state in whole):
         raise ParameterError(
-            "a part of a text has no tokens, and so no log-probabilities: judge whole texts (reduction=last), "
+            "part of a text has no tokens and so no log-probabilities: score whole texts (reduction=last), "
             "or choose a scorer that reads texts, such as p_true"
         )
 
 
 def rivals(state: State) -> list[list[float]]:
-    """Return log-probabilities of the likeliest tokens at each place that was written.
+    """Return the log-probabilities of the likeliest tokens at each written position.
 
-    Of what broke off with an error they may be missing: these places are left out.
+    For a text that ended with an error, positions without them are left out.
 
     Raises
     ------
     ParameterError
-        If there are none, or not all, because the back end does not tell them.
+        If the back end does not report them at every position.
     """
     if state.why != "error" and (len(state.top) != state.length or not all(state.top)):
         raise ParameterError("the back end tells no log-probabilities of other tokens, which this method needs")
@@ -41,17 +41,17 @@ def rivals(state: State) -> list[list[float]]:
 
 
 def spread_known(state: State) -> bool:
-    """Return true if the spread of the whole distribution is known at each token of a text that has some."""
+    """Return true if a text has tokens, and the spread of the whole distribution is known at each of them."""
     return 0 < state.length == len(state.spread)
 
 
 def certainty_of(state: State, vocabulary: int) -> float:
-    """Return a text's self-certainty, in nats: exact where its spreads are known, else the least that rivals allow.
+    """Return a text's self-certainty in nats: exact if its spreads are known, else the lower bound that rivals allow.
 
     Parameters
     ----------
     vocabulary : int
-        Tokens of the model; of use for the bound alone.
+        Vocabulary size of the model; used only for the bound.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The continuations of a text by single tokens: what searches over tokens branch into."""
+"""Single-token continuations of a text, for searches that branch over tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class NextToken(NamedTuple):
     ----------
     state : State
     logprob : int
-        The token's log-probability, times 2^24; 0 where the text had ended before.
+        The token's log-probability, times 2^24; 0 if the text had already ended.
     """
 
     state: State
@@ -29,9 +29,9 @@ class NextToken(NamedTuple):
 
 
 def nucleus(chances: Sequence[float], top_p: float) -> int:
-    """Return how many of the likeliest tokens are in the nucleus: those before which less than `top_p` stands.
+    """Return the size of the nucleus: the tokens preceded by less than `top_p` of the probability.
 
-    The likeliest always is one.
+    It always includes the likeliest token.
     """
     before = 0.0
     for count, chance in enumerate(chances):
@@ -42,7 +42,7 @@ def nucleus(chances: Sequence[float], top_p: float) -> int:
 
 
 def end_words(text: State) -> frozenset[str]:
-    """Return the text by which the back end names the token that ended a greedy text, if one did."""
+    """Return the text of the end token with which the back end ended a greedy text, if any."""
     return frozenset([text.top[-1][0][0]] if text.why == "end" and rivals(text) else [])
 
 
@@ -51,18 +51,18 @@ def branch(
 ) -> Part[list[list[NextToken]]]:
     """Return each text's continuations by the tokens of its nucleus, the likeliest first; one token is charged each.
 
-    The likeliest token is the one that the model writes. The others are appended as text. A token that ends texts makes
-    an ended one, whose last piece is empty; where texts may not end, the nucleus is that of the other tokens. A text
-    that its context, a stop string, `stop_mean_below` or an error has ended is its own only continuation.
+    The likeliest token is drawn by the model; the others are appended as text. An end token ends the text, with an
+    empty last piece; if texts may not end yet, the nucleus is computed over the other tokens. A text already ended by
+    its context, a stop string, `stop_mean_below` or an error is its own only continuation.
 
     Parameters
     ----------
     ends : frozenset of str
-        The texts by which end tokens are named (`end_words`).
+        The texts of end tokens (`end_words`).
     top_p : float
-        The share of the probability whose tokens are tried.
+        Share of the probability covered by the tokens tried.
     k : int
-        Tokens that are known at most.
+        Maximum number of tokens reported.
     """
     probes = yield [Extend(state, max_tokens=1, temperature=0.0, top_logprobs=k) for state in parents]
     return [
@@ -88,6 +88,6 @@ def _children(probe: State, parent: State, ends: frozenset[str], top_p: float, *
             found.append(NextToken(replace(parent.append(""), why="end"), logprob))
         elif i == 0:
             found.append(NextToken(probe, logprob))
-        elif word and "\ufffd" not in word:  # a part of a character cannot be appended
+        elif word and "\ufffd" not in word:  # a partial character cannot be appended
             found.append(NextToken(parent.append(word, special=False), logprob))
     return found

@@ -1,4 +1,4 @@
-"""Texts that are written step by step, each judged: the values of particle methods' and searches' populations."""
+"""Texts written and scored step by step: the values in the populations of particle methods and searches."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Potential: TypeAlias = Annotated[str, partial(one_of, POTENTIALS)]
 
 
 class Trajectory(NamedTuple):
-    """A text on its way, with its history.
+    """A text in progress, with its history.
 
     Attributes
     ----------
     states : tuple of State
-        The text after each of its steps; the first is the prompt alone.
+        The text after each of its steps; the first is the bare prompt.
     rewards : tuple of float
-        Those of `states`; the first is the one that texts begin with.
+        The reward of each state; the first is the initial reward.
     """
 
     states: tuple[State, ...]
@@ -35,7 +35,7 @@ class Trajectory(NamedTuple):
 
     @classmethod
     def begin(cls, state: State, reward: float = 1.0) -> Trajectory:
-        """Begin with a prompt, and a reward of nothing written yet."""
+        """Begin with a prompt and an initial reward."""
         return cls((state,), (reward,))
 
     @property
@@ -59,17 +59,17 @@ class Trajectory(NamedTuple):
         return not self.state.ended
 
     def follow(self, state: State, reward: float) -> Trajectory:
-        """Return the trajectory a step later."""
+        """Return the trajectory with one more step."""
         return Trajectory((*self.states, state), (*self.rewards, reward))
 
     def retrace(self, reference: Trajectory) -> Trajectory:
-        """Return it a step later along a reference that it has followed so far; where that has ended, itself."""
+        """Follow a reference one step further than so far; return the reference itself if it has ended."""
         size = min(len(self.states) + 1, len(reference.states))
         return Trajectory(reference.states[:size], reference.rewards[:size])
 
 
 def next_step(scorer: str, delimiter: str, lookahead: int = 0, **sampling: Any) -> Kernel[Trajectory, Trajectory]:
-    """Return the kernel that writes and judges the next step of each text that has not ended (`advance`)."""
+    """Return the kernel that writes and scores the next step of each unfinished text (`advance`)."""
 
     def write(texts: Sequence[Trajectory]) -> Part[list[Trajectory]]:
         active = [i for i, text in enumerate(texts) if text.unended]
@@ -91,7 +91,7 @@ def newest(text: Trajectory) -> Log:
     Raises
     ------
     ParameterError
-        If it lies outside of [0, 1].
+        If it lies outside [0, 1].
     """
     if not 0 <= text.reward <= 1:
         raise ParameterError(f"sequential Monte Carlo needs rewards in [0, 1], got {text.reward!r}")
@@ -99,12 +99,12 @@ def newest(text: Trajectory) -> Log:
 
 
 def before(text: Trajectory) -> Log:
-    """Return the reward before the newest one as a weight."""
+    """Return the second newest reward as a weight."""
     return Log.of(text.rewards[-2])
 
 
 def divisor(potential: str) -> Callable[[Trajectory], Weight] | None:
-    """Return what the newest reward is divided by: with ratio the one before, so that the last one counts."""
+    """Return the divisor of the newest reward: with ratio the reward before it, so that only the last one counts."""
     one_of(POTENTIALS, potential=potential)
     return before if potential == "ratio" else None
 

@@ -1,6 +1,6 @@
-"""Other questions than the problem's own: about a text, for a program, for a verdict.
+"""Prompts other than the problem's own: a question about a text, a request for a program or a verdict.
 
-They are asked in the problem's conversation: behind its system message and its earlier turns.
+They are placed in the problem's conversation, after its system message and earlier turns.
 """
 
 from __future__ import annotations
@@ -16,57 +16,57 @@ from intact.reason.problem import SPENT, Problem, Prompt, State
 VERSION: Final = 3
 """Version of how a conversation becomes a prompt; see `intact.solving.receipts.versions`.
 
-1: a question that a method makes is asked alone; 2: behind all turns before the last; 3: control tokens in contents are
+1: a method's question is asked by itself; 2: it follows all turns before the last; 3: control tokens in contents are
 text (`Tokenizer.encode_chat`).
 """
 LONGEST: Final = 1 << 24
-"""Characters of a question that is made, more than any model reads: a template may repeat what it is given."""
+"""Maximum number of characters of a filled template, more than any model reads: templates may repeat values."""
 
 
 def question(problem: Problem) -> str:
-    """Return the question: a conversation's last turn of the user, else ``data["question"]``, else the whole prompt."""
+    """Return the question: a conversation's last user turn, else ``data["question"]``, else the whole prompt."""
     if isinstance(problem.prompt, str):
         return str(problem.data.get("question", problem.prompt))
     return next((content for role, content in reversed(problem.prompt) if role == "user"), "")
 
 
 def bare_question(problem: Problem, method: str) -> str:
-    """Return the question of a problem for a method that takes nothing else of it.
+    """Return the question of a problem, for a method that uses nothing else of the prompt.
 
     Raises
     ------
     ParameterError
-        If the problem is a conversation of more than a single turn of the user.
+        If the problem is a conversation with more than a single user turn.
     """
     if not isinstance(problem.prompt, str) and [role for role, _ in problem.prompt] != ["user"]:
         roles = ", ".join([role[:20] for role, _ in problem.prompt[:4]]) + ", ..." * (len(problem.prompt) > 4)
         raise ParameterError(
-            f"{method} takes a question alone, one turn of the user, got a conversation ({roles}): it would read "
-            "neither system message nor earlier turns; put what matters of them into the question"
+            f"{method} takes only a question, one turn of the user, got a conversation ({roles}): it would ignore "
+            "the system message and earlier turns; put what matters in them into the question"
         )
     return question(problem)
 
 
 def with_system(problem: Problem, system: str | None) -> Problem:
-    """Return a problem with a system message before its conversation; None is no message.
+    """Return a problem with a system message before its conversation; None adds no message.
 
     Raises
     ------
     ParameterError
-        If its prompt is a text to continue.
+        If its prompt is plain text to continue.
     """
     if system is None:
         return problem
     if isinstance(problem.prompt, str):
-        raise ParameterError("a system message is for conversations, and this model is given a text to continue")
+        raise ParameterError("a system message needs a conversation, but this model is given a text to continue")
     return replace(problem, prompt=(("system", system), *problem.prompt))
 
 
 def make_prompt(problem: Problem, template: str, **values: str) -> Prompt:
-    """Return a prompt made of a template: a text where the problem's own is one, else a turn in its conversation.
+    """Fill in a template: plain text if the problem's prompt is plain text, otherwise a turn in its conversation.
 
-    The turn stands in the place of the last one, if that is the user's, else behind it; all that comes before stays.
-    ``{question}`` and the names of values stand for these; other braces stay as they are.
+    The new turn replaces the last turn if that is the user's, and otherwise follows it; everything before it is kept.
+    ``{question}`` and the names of values are replaced; other braces are kept.
 
     Raises
     ------
@@ -77,7 +77,9 @@ def make_prompt(problem: Problem, template: str, **values: str) -> Prompt:
     parts = re.split(r"\{(\w+)\}", template)
     parts[1::2] = [known.get(name, f"{{{name}}}") for name in parts[1::2]]
     if sum(map(len, parts)) > LONGEST:
-        raise ParameterError(f"a question may have {LONGEST:,} characters; this template's has more")
+        raise ParameterError(
+            f"a question may have at most {LONGEST:,} characters; the one made by this template has more"
+        )
     text = "".join(parts)
     if isinstance(problem.prompt, str):
         return text
@@ -86,21 +88,21 @@ def make_prompt(problem: Problem, template: str, **values: str) -> Prompt:
 
 
 def follow_up(problem: Problem, replies: Sequence[State], message: str) -> Prompt:
-    """Return the problem's prompt, and behind it each reply with the same message as the user's next turn."""
+    """Return the problem's prompt followed by each reply and, as the user's next turn, the same message."""
     if isinstance(problem.prompt, str):
         return problem.prompt + "".join([f"{reply.text}\n\n{message}\n\n" for reply in replies])
     return (*problem.prompt, *[turn for one in replies for turn in (("assistant", one.text), ("user", message))])
 
 
 def as_reply(problem: Problem, state: State) -> State:
-    """Return a text that came of another prompt, as if it replied to the problem's own: scorers read both."""
+    """Return a text written for another prompt as a reply to the problem's own, because scorers read both."""
     return replace(state, prompt=problem.prompt)
 
 
 def read_value(problem: Problem, text: str) -> str | None:
-    r"""Return the answer in a text that is nothing but the answer, such as what a program printed.
+    r"""Return the answer in a text that consists only of the answer, such as a program's output.
 
-    Some problems look for answers in a box only: there the text is put in one.
+    Some problems look for answers only in a box; for these the text is put in one.
     """
     text = text.strip()
     if not text:
@@ -110,9 +112,9 @@ def read_value(problem: Problem, text: str) -> str | None:
 
 
 def read_list(text: str, most: int) -> list[str]:
-    """Return the items of a list, at most so many: lines behind a number or a dash; else every line that is not empty.
+    """Return the items of a list, at most `most`: lines with a number or a dash, or else every non-empty line.
 
-    Of equal items only the first counts.
+    Duplicate items are dropped.
     """
     items = re.findall(r"^[ \t]*(?:\d{1,4}[.)]|[-*•])[ \t]+(\S.*)$", text, re.MULTILINE)
     lines = [line.strip() for line in items or text.splitlines()]
@@ -120,5 +122,5 @@ def read_list(text: str, most: int) -> list[str]:
 
 
 def whole(problem: Problem, state: State) -> bool:
-    """Return whether a text gives an answer, and neither budget, context nor an error has cut it short."""
+    """Return true if a text gives an answer and was not cut short by the budget, the context or an error."""
     return state.why not in SPENT and problem.answer(state) is not None

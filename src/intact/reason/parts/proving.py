@@ -1,4 +1,4 @@
-"""Proofs as methods write them: a statement, its premises, and steps that an assistant tries."""
+"""Proofs written by methods: a statement, its premises, and steps that an assistant tries."""
 
 from __future__ import annotations
 
@@ -39,28 +39,27 @@ What is left to prove:
 Write the next tactic, on one line, and nothing else."""
 
 KNOWN: Final = "Statements of the library that may help:"
-"""Stands above premises in a prompt."""
+"""Heading above premises in a prompt."""
 
 _BLOCK: Final = re.compile(r"```[^\n]*\n(.*?)```", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class ProofSettings(SharedParameters):
-    """The parameters of every method that looks for proofs.
+    """Parameters shared by all methods that search for proofs.
 
     Parameters
     ----------
     assistant : str
-        The proof assistant: rocq, metamath or lean.
+        Proof assistant: rocq, metamath or lean.
     seconds : float
-        What a try may take, wall time.
+        Wall time limit of a try, in seconds.
     statement : str
-        The statement to prove; by default a block of code in the question, else all of it.
+        Statement to prove; by default a code block in the question, else the whole question.
     premises : int
-        The most statements of the library that are shown with a goal, those nearest to it; 0 for none.
+        Maximum number of library statements shown with a goal, the closest ones; 0 for none.
     library : str
-        A file of the statements among which these are found, with empty lines between; by default all that the
-        assistant lists.
+        File of library statements, separated by empty lines; by default all statements listed by the assistant.
     """
 
     assistant: AssistantName = "rocq"
@@ -72,14 +71,14 @@ class ProofSettings(SharedParameters):
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement to prove, and the assistant that judges.
+    """A statement to prove, and the assistant that checks proofs.
 
     Attributes
     ----------
     statement : str
         The text before the proof.
     settings : ProofSettings
-        The assistant, its limits, and where premises come from.
+        The assistant, its limits, and the source of premises.
     """
 
     statement: str
@@ -87,12 +86,12 @@ class Claim:
 
     @classmethod
     def of(cls, problem: Problem, settings: ProofSettings, *templates: str) -> Claim:
-        """Take the statement of a problem, where none is given: a block of code in its question, else all of it.
+        """Take the statement from the settings, else from a code block in the question, else the whole question.
 
         Raises
         ------
         ParameterError
-            If premises are wanted, and a template that shows goals has no place for them.
+            If premises are requested, but a template that shows goals has no place for them.
         """
         if settings.premises and not all("{premises}" in template for template in templates):
             raise ParameterError(f"premises={settings.premises} needs a template with {{premises}}")
@@ -107,17 +106,17 @@ class Claim:
 
     @property
     def assistant(self) -> Assistant:
-        """The assistant."""
+        """The proof assistant."""
         return find_assistant(self.name)
 
     def attempt(self, steps: Sequence[str]) -> Part[Tried]:
-        """Try the steps of a proof."""
+        """Have the assistant try the steps of a proof."""
         values = {"statement": self.statement, "steps": list(steps), "assistant": self.name}
         result = yield Use("proof", values | {"seconds": self.settings.seconds})
         return Tried.of(result.text, self.assistant)
 
     def recall(self, goals: str) -> Part[str]:
-        """Return the premises nearest to goals, as {premises} of a template stands for them; empty for none."""
+        """Return the premises closest to the goals, formatted for {premises} in a template; empty if there are none."""
         most, file = self.settings.premises, self.settings.library
         if not most:
             return ""
@@ -131,10 +130,10 @@ class Claim:
         return f"\n{KNOWN}\n{found}\n" if found else ""
 
     def ask(self, begun: State, problem: Problem, template: str, steps: Sequence[str] = (), **values: str) -> State:
-        """Begin a text at a place of the tree that a template asks for.
+        """Start a new prompt from a template at a state's place in the tree.
 
-        The template may have {assistant}, {statement}, {proof}, {premises} (empty, where it is no value) and the names
-        of values.
+        The template may use {assistant}, {statement}, {proof}, {premises} (empty unless given) and the names of
+        `values`.
         """
         known = {
             "assistant": self.assistant.title,
@@ -145,7 +144,7 @@ class Claim:
         return begun.ask(make_prompt(problem, template, **(known | values)))
 
     def open_block(self, state: State) -> State:
-        """Return a text that goes on within a block of the assistant's code."""
+        """Return a text that continues inside a block of the assistant's code."""
         return state.append(f"{FENCE}{self.name}\n")
 
 
@@ -157,11 +156,11 @@ class Tried(NamedTuple):
     kind : str
         One of `intact.tools.prove.assistants.transcript.PROOF_KINDS`.
     failed : int or None
-        The place of the step that failed, from 0.
+        The zero-based index of the step that failed.
     rest : str
-        The goals that are left, or the message.
+        The remaining goals, or the message.
     failure : FailureLabel or None
-        Why this is no proof (`intact.tools.prove.assistants.failures.FAILURES`).
+        The reason why this is not a proof (`intact.tools.prove.assistants.failures.FAILURES`).
     """
 
     kind: ProofKind
@@ -171,7 +170,7 @@ class Tried(NamedTuple):
 
     @classmethod
     def of(cls, text: str, assistant: Assistant) -> Tried:
-        """Read it from what the tool `proof` gives."""
+        """Parse the output of the tool `proof`."""
         first, _, rest = text.partition("\n")
         word, _, number = first.partition(" ")
         kind = cast(ProofKind, word)
@@ -179,22 +178,22 @@ class Tried(NamedTuple):
 
     @property
     def stands(self) -> bool:
-        """If true, no step failed, holes or not."""
+        """If true, no step failed; there may be holes."""
         return self.kind in ("open", "hole", "proved")
 
 
 def block_of(state: State) -> str:
-    """Return the text of the block of code that a model was made to begin with, without what ends it."""
+    """Return the contents of the code block in which a model was made to continue, without the closing fence."""
     return state.last.partition(FENCE)[0].strip("\n")
 
 
 class Attempts:
-    """The failures of a method's attempts, and the answer that it gives.
+    """The failures of a method's attempts, and the construction of its answer.
 
     Attributes
     ----------
     failures : list of FailureLabel or None
-        Why each attempt failed.
+        The failure of each attempt.
     """
 
     def __init__(self, problem: Problem, claim: Claim) -> None:
@@ -202,11 +201,11 @@ class Attempts:
         self.failures = list[FailureLabel | None]()
 
     def proved(self, steps: Sequence[str], chosen: State | None, **details: object) -> Answer:
-        """Return the answer that a proof is, of which the assistant accepted every step."""
+        """Return the answer for a proof whose every step the assistant accepted."""
         answer = read_value(self.problem, self.claim.assistant.join(tuple(steps)))
         votes = {} if answer is None else {answer: 1.0}
         return Answer(answer, votes, None, chosen, details=details | {"failures": count_failures(self.failures)})
 
     def none(self, **details: object) -> Answer:
-        """Return the answer of a method that found no proof."""
+        """Return the answer for a method that found no proof."""
         return Answer(None, details=details | {"failures": count_failures(self.failures)})

@@ -1,4 +1,4 @@
-"""Revision of texts: what takes the place of an earlier text, and what does not."""
+"""Revision of texts: rules for replacing an earlier text by a later one."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from intact.reason.requests import Extend
 
 
 def rewrite(problem: Problem, drafts: Sequence[State], requests: Sequence[Extend]) -> Part[list[State]]:
-    """Have every draft written anew, side by side; return the new texts as replies to the problem.
+    """Rewrite every draft, side by side; return the new texts as replies to the problem.
 
-    A draft stays where its new text gives no answer, or a budget or an error cut that short.
+    A draft is kept if its rewrite gives no answer, or was cut short by the budget or an error.
 
     Parameters
     ----------
     requests : sequence of Extend
-        How each draft is asked for.
+        The request that rewrites each draft.
     """
     revised = yield list(requests)
     return [
@@ -27,9 +27,9 @@ def rewrite(problem: Problem, drafts: Sequence[State], requests: Sequence[Extend
 
 
 def better(best: tuple[State, float], texts: Sequence[State], scores: Sequence[float | None]) -> tuple[State, float]:
-    """Return the text of the highest score with that score: the best so far, unless one scores more.
+    """Return the text with the highest score and that score: the best so far, unless another scores higher.
 
-    Texts whose score is None are passed over; of equals the first counts.
+    Texts with the score None are skipped; ties go to the first.
     """
     for text, score in zip(texts, scores, strict=True):
         if score is not None and score > best[1]:

@@ -1,4 +1,4 @@
-"""Texts written step by step under a scorer's eye: what searches and particle methods have in common."""
+"""Texts written and scored step by step: the common part of searches and particle methods."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ FinalRule: TypeAlias = Annotated[
     str,
     partial(one_of, FINALS),
     Needs(weighted=Need(0)),
-    Help("How ended texts make the answer: best, weighted or majority."),
+    Help("Rule that picks the answer: best, weighted or majority."),
 ]
 
 
 def advance(
     states: Sequence[State], scorer: str, delimiter: str, lookahead: int = 0, **sampling: Any
 ) -> Part[tuple[list[State], list[float]]]:
-    """Write the next step of each text, side by side, and judge the texts up to there.
+    """Write the next step of each text, side by side, and score the texts up to that step.
 
-    With lookahead, texts are judged as they stand after so many further steps, each the likeliest by temperature 0;
-    these are charged, and thrown away. Other options are those of `Extend` by which steps are written.
+    With lookahead, texts are scored after that many further steps, written at temperature 0; these are charged and then
+    discarded. Other options are passed to the `Extend` requests that write the steps.
     """
     extended = yield [Extend(state, stop=(delimiter,), **sampling) for state in states]
     seen = extended
@@ -42,7 +42,7 @@ def advance(
 
 @contextmanager
 def until_spent() -> Iterator[list[SpentError]]:
-    """Go on until the budget is spent; the error that says so, if it does, is in the list."""
+    """Run the body until the budget is spent; the SpentError, if any, is added to the list."""
     spent: list[SpentError] = []
     try:
         yield spent
@@ -58,17 +58,18 @@ def settle(
     spent: Sequence[SpentError] = (),
     **details: Any,
 ) -> Answer:
-    """Return the answer of texts that are over, by their last rewards.
+    """Return the answer of finished texts by their last rewards.
 
-    best: that of the text with the largest reward that has an answer, of equals the first; weighted: the one with the
-    largest sum of rewards; majority: the one that most give. Ties of votes go to the answer seen first.
+    best: the answer of the text with the largest reward among those with an answer, ties to the first; weighted: the
+    answer with the largest sum of rewards; majority: the most frequent answer. Ties of votes go to the answer seen
+    first.
 
     Raises
     ------
     ParameterError
-        If there is no such way.
+        If the rule is unknown.
     SpentError
-        If the budget ended it, and none of what was judged by then gives an answer.
+        If the budget ended the method, and no scored text gives an answer.
     """
     one_of(FINALS, final=final)
     if final == "best":
@@ -80,7 +81,7 @@ def settle(
 
 
 def or_spent(answer: Answer, spent: Sequence[SpentError]) -> Answer:
-    """Return the answer, or raise the error where the budget ended a method that has none: then all texts count."""
+    """Return the answer; if the budget ended the method without one, raise the error, so that all texts count."""
     if spent and answer.answer is None:
         raise spent[0]
     return answer

@@ -1,5 +1,5 @@
-"""Populations of texts on their way: pure functions that weigh, resample, allot and choose among them.
+"""Populations of partial texts: pure functions that weight, resample, allot and choose among them.
 
-Particles, nodes and arms are named by their place. What is random takes an explicit key (numerics.sampling.branch_key,
-`Problem.key`) and nothing else, so that it replays to the bit.
+Particles, nodes and arms are identified by index. Randomness comes only from an explicit key
+(numerics.sampling.branch_key, `Problem.key`), so results replay bit for bit.
 """

@@ -23,14 +23,15 @@ def entropic_temperature(
 ) -> float:
     """Return the divisor of log-weights before resampling; 1 unless they collapse early.
 
-    Let p = softmax(s), ESS = 1 / sum p^2 and f = t / T. Where ESS / N < collapse and f < early, the temperature is
+    Let p = softmax(s), ESS = 1 / sum p^2 and f = t / T. If ESS / N < collapse and f < early, the temperature is
 
     - ess: max(1, (N / ESS) (1 - f)),
     - entropy: max(1, 1 / (H + (1 - H) f)) with H the entropy over ln N,
     - base: max(1, highest - f).
 
-    The first is the paper's, the others are in its authors' program too, which clips p before it takes the effective
-    size. A particle that has all the weight at f = 0 makes the entropy rule infinite: all weights equal.
+    The first is the paper's; the others are also in the authors' program, which clips p before it computes the
+    effective size. If one particle has all the weight at f = 0, the entropy rule gives infinity: all weights become
+    equal.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def entropic_temperature(
     Raises
     ------
     ParameterError
-        If the rule is unknown, the progress lies outside of [0, 1], or no log-weight is finite.
+        If the rule is unknown, the progress lies outside [0, 1], or no log-weight is finite.
     """
     one_of(RULES, rule=rule)
     if not 0 <= progress <= 1:

@@ -1,8 +1,8 @@
-"""The mixed model of AB-MCTS-M (Inoue et al. 2025, arXiv 2503.04412): rewards in groups, fitted by fixed quadrature.
+"""The mixed model of AB-MCTS-M (Inoue et al. 2025, arXiv 2503.04412): grouped rewards, fitted by fixed quadrature.
 
-A reward of group j is `N(alpha_j, within^2)`, a group's mean `alpha_j` is `N(mu, between^2)`. The priors are those of
-the authors' program: `mu ~ N(.5, .2^2)`, `between ~ |N(0, .2^2)|`, `within ~ |N(0, .3^2)|`. Given the two deviations
-all is normal, so that only these two need a grid: what is drawn is the same to the bit on every machine.
+A reward of group j is `N(alpha_j, within^2)`, and a group's mean `alpha_j` is `N(mu, between^2)`. The priors are those
+of the authors' program: `mu ~ N(.5, .2^2)`, `between ~ |N(0, .2^2)|`, `within ~ |N(0, .3^2)|`. Given the two
+deviations everything is normal, so only these two need a grid, and draws are the same to the bit on every machine.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ SPREAD: Final = 0.2
 BETWEEN: Final = 0.2
 WITHIN: Final = 0.3
 SCALES: Final = tuple(power(2.0, i / 3) for i in range(-15, 7))
-"""The grid of each deviation, in scales of its prior: three points to an octave, from a 32nd to four;
-the first stands for all below."""
+"""Grid of each deviation, in units of its prior's scale: three points per octave, from 1/32 to 4; the first point
+represents everything below it.
+"""
 
 
 class Group(NamedTuple):
-    """The number of a group's rewards, and their mean."""
+    """Number and mean of a group's rewards."""
 
     size: int
     mean: float
@@ -40,11 +41,11 @@ class Cell(NamedTuple):
     Attributes
     ----------
     between, within : float
-        Variances of groups' means, and of rewards in a group.
+        Variance of the groups' means, and of rewards within a group.
     center, precision : float
-        The posterior of mu there, which is normal.
+        The posterior of mu at this point, which is normal.
     mass : float
-        The posterior probability of the point, up to a factor that all share.
+        The posterior probability of the point, up to a common factor.
     """
 
     between: float
@@ -60,11 +61,11 @@ class MixedFit(NamedTuple):
     Attributes
     ----------
     groups : tuple of Group
-        Those that were observed.
+        The observed groups.
     cells : tuple of Cell
         The grid.
     edges : tuple of float
-        Sums of the masses up to each cell.
+        Cumulative masses of the cells.
     """
 
     groups: tuple[Group, ...]
@@ -72,7 +73,7 @@ class MixedFit(NamedTuple):
     edges: tuple[float, ...]
 
     def predict(self, cell: Cell, group: int | None) -> tuple[float, float]:
-        """Return mean and variance of the next reward of a group, or of a new one, at a point of the grid."""
+        """Return mean and variance of the next reward of a group, or of a new group, at a point of the grid."""
         if group is None:
             return cell.center, 1 / cell.precision + cell.between + cell.within
         size, average = self.groups[group]
@@ -82,14 +83,14 @@ class MixedFit(NamedTuple):
         return center, pooled * pooled / cell.precision + cell.between * pooled + cell.within
 
     def draw(self, group: int | None, stream: RandomStream) -> float:
-        """Draw the next reward of a group, or of a new one: from the posterior predictive distribution."""
+        """Draw the next reward of a group, or of a new group, from the posterior predictive distribution."""
         place = bisect_right(self.edges, stream.uniform() * self.edges[-1])
         center, variance = self.predict(self.cells[min(place, len(self.cells) - 1)], group)
         return center + math.sqrt(variance) * stream.normal()
 
 
 class GridPoint(NamedTuple):
-    """A point of the grid: two variances, and the logarithm of the prior's mass there, up to a constant."""
+    """A point of the grid: two variances, and the log of the prior's mass there, up to a constant."""
 
     between: float
     within: float
@@ -98,9 +99,10 @@ class GridPoint(NamedTuple):
 
 @cache
 def grid() -> tuple[GridPoint, ...]:
-    """Return the grid: every pair of scales t, each with the mass `t e^(-t^2 / 2)` that its part of an octave has.
+    """Return the grid: every pair of scales t, each with the mass `t e^(-t^2 / 2)` of its part of an octave.
 
-    The first has that of all below, which is larger by the part's end, `2^(1/6)` of the scale, over its length.
+    The first scale also has the mass of everything below: it is larger by the part's end, `2^(1/6)` of the scale, over
+    its length.
     """
     logs = [ln(t) - t * t / 2 for t in SCALES]
     logs[0] += ln(power(2.0, 1 / 6) / (ln(2.0) / 3))
@@ -124,7 +126,7 @@ def fit(groups: Sequence[Sequence[float]]) -> MixedFit:
     Parameters
     ----------
     groups : sequence of sequence of float
-        The rewards of each group, at least one; without groups the posterior is the prior.
+        The rewards of each group, at least one per group; without groups the posterior is the prior.
     """
     means = tuple(Group(len(rewards), mean(rewards)) for rewards in groups)
     scatter = total((y - one.mean) ** 2 for one, rewards in zip(means, groups, strict=True) for y in rewards)

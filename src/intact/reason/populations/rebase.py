@@ -1,4 +1,4 @@
-"""REBASE: how many continuations each node gets, balanced by reward (Wu et al. 2024, arXiv 2408.00724)."""
+"""REBASE: allots continuations to nodes, balanced by reward (Wu et al. 2024, arXiv 2408.00724)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from intact.reason.weights import relative
 
 
 def allot(rewards: Sequence[float], width: int, temperature: float = 0.2) -> list[int]:
-    """Share `width` continuations among open nodes, in proportion to exp(reward / temperature).
+    """Allot `width` continuations to open nodes, in proportion to exp(reward / temperature).
 
-    From the best reward to the worst, equals in their order: a node gets `ceil(left e^(R / T) / sum e^(R / T))`, the
-    sum over this node and those after it, and what it got and its weight are taken off. The result sums to the width; a
-    node that it does not reach gets none. A node that finishes lowers the width of later steps by one, which is up to
-    the caller. The division is exact, so equal rewards share as integers do.
+    From the best reward to the worst, ties in order, a node gets `ceil(left e^(R / T) / sum e^(R / T))`, with the sum
+    over this node and those after it; then its share and its weight are subtracted. The result sums to the width; the
+    last nodes may get none. A node that finishes lowers the width of later steps by one, which is up to the caller. The
+    division is exact, so equal rewards share as integers do.
 
     Raises
     ------
     ParameterError
-        If the width is below 0, the temperature not above 0, or a reward is not finite.
+        If the width is below 0, the temperature is not above 0, or a reward is not finite.
     """
     if width < 0 or not all(map(math.isfinite, rewards)):
-        raise ParameterError(f"a width of at least 0 and finite rewards are needed, got {width} and {list(rewards)}")
+        raise ParameterError(f"the width must be at least 0 and rewards finite, got {width} and {list(rewards)}")
     counts = [0] * len(rewards)
     if not rewards:
         return counts

@@ -1,9 +1,9 @@
 """Resampling schemes with one signature: key, weights, n -> indices.
 
-Each draws n ancestors so that particle j is expected n w_j / sum(w) times (Douc, Cappé & Moulines 2005, Comparison of
-resampling schemes for particle filtering). Weights are taken as the exact rational numbers they are (an integer, a
-fraction or a double), uniforms as multiples of 2^-64, and everything between them is integers, so no sum's order or
-rounding matters. Uniform i is the Philox number at position i of the key.
+Each draws n ancestors so that the expected number of copies of particle j is n w_j / sum(w) (Douc, Cappé & Moulines
+2005, Comparison of resampling schemes for particle filtering). Weights are taken as exact rational numbers (an integer,
+a fraction or a double), uniforms are multiples of 2^-64, and all arithmetic in between is on integers, so neither
+summation order nor rounding matters. Uniform i is the Philox number at position i of the key.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ Scheme = Callable[[int, Sequence[Number], int], list[int]]
 
 
 class DrawSource(Protocol):
-    """A source of a method's own draws in place of a key: of tests, which go through all of them."""
+    """A source of a method's own draws that replaces a key; used by tests that enumerate all draws."""
 
     def ancestors(self, scheme: str, weights: Sequence[Number], n: int) -> list[int]:
         """Return an outcome of a resampling scheme."""
         ...
 
     def flips(self, chances: Sequence[Fraction]) -> list[bool]:
-        """Return one outcome for each chance, independent of each other."""
+        """Return an independent outcome for each chance."""
         ...
 
 
 Key: TypeAlias = int | DrawSource
-"""The source of a method's own draws: a number of `Problem.key`."""
+"""The source of a method's own draws: a number returned by `Problem.key`, or a `DrawSource`."""
 
 
 def uniforms(key: int, n: int) -> list[int]:
@@ -46,12 +46,12 @@ def uniforms(key: int, n: int) -> list[int]:
 
 
 def integer_weights(weights: Sequence[Number]) -> list[int]:
-    """Return weights over their common denominator.
+    """Return the numerators of the weights over their common denominator.
 
     Raises
     ------
     ParameterError
-        If one is negative or not finite, or none is above 0.
+        If a weight is negative or not finite, or none is above 0.
     """
     exact = [weight(w) for w in weights]
     if not any(exact):
@@ -61,27 +61,27 @@ def integer_weights(weights: Sequence[Number]) -> list[int]:
 
 
 def invert(points: Sequence[int], masses: Sequence[int], scale: int) -> list[int]:
-    """Return the inverse distribution function: for each point the first j with `point < scale (m_0 + ... + m_j)`."""
+    """Apply the inverse distribution function: for each point the first j with `point < scale (m_0 + ... + m_j)`."""
     edges = [scale * edge for edge in accumulate(masses)]
     return [bisect_right(edges, point) for point in points]
 
 
 def multinomial(key: int, weights: Sequence[Number], n: int) -> list[int]:
-    """n independent draws, place i by uniform i; the scheme of particle filtering as published."""
+    """Draw n times independently, place i by uniform i; the scheme of particle filtering as published."""
     masses = integer_weights(weights)
     total = sum(masses)
     return invert([u * total for u in uniforms(key, n)], masses, 1 << 64)
 
 
 def stratified(key: int, weights: Sequence[Number], n: int) -> list[int]:
-    """Draw once from each n-th of the distribution, at (i + u_i) / n; ascending."""
+    """Draw once from each of n equal parts of the distribution, at (i + u_i) / n; ascending."""
     masses = integer_weights(weights)
     total = sum(masses)
     return invert([((i << 64) + u) * total for i, u in enumerate(uniforms(key, n))], masses, n << 64)
 
 
 def systematic(key: int, weights: Sequence[Number], n: int) -> list[int]:
-    """Draw once from each n-th of the distribution, all at (i + u_0) / n; ascending."""
+    """Draw once from each of n equal parts of the distribution, at (i + u_0) / n; ascending."""
     masses = integer_weights(weights)
     total = sum(masses)
     u = uniforms(key, 1)[0]
@@ -89,7 +89,7 @@ def systematic(key: int, weights: Sequence[Number], n: int) -> list[int]:
 
 
 def residual(key: int, weights: Sequence[Number], n: int) -> list[int]:
-    """floor(n w_j / sum(w)) copies of each particle, in order, then multinomial draws from the rest of the weights."""
+    """Copy each particle floor(n w_j / sum(w)) times, in order, then draw from the remaining weights multinomially."""
     masses = integer_weights(weights)
     total = sum(masses)
     copies = [n * mass // total for mass in masses]
@@ -103,7 +103,7 @@ SchemeName: TypeAlias = Annotated[str, partial(one_of, SCHEMES)]
 
 
 def resample(scheme: str, key: Key, weights: Sequence[Number], n: int) -> list[int]:
-    """Draw n ancestors by a scheme's name, or have them drawn where the key is no number.
+    """Draw n ancestors by the named scheme, or from a `DrawSource` if the key is one.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Thompson choice between wider and deeper, as in AB-MCTS-A (Inoue et al. 2025, arXiv 2503.04412)."""
+"""Thompson sampling between wider and deeper, as in AB-MCTS-A (Inoue et al. 2025, arXiv 2503.04412)."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Normal(NamedTuple):
         )
 
     def draw(self, stream: RandomStream) -> float:
-        """Draw a mean reward from the belief."""
+        """Draw a mean reward from the distribution."""
         variance = self.nu * self.tau2 / (2 * stream.gamma(self.nu / 2))
         return self.m + math.sqrt(variance / self.kappa) * stream.normal()
 
 
 class Beta(NamedTuple):
-    """The chance of a reward in [0, 1], each of which counts as that share of a success."""
+    """A beta prior on the mean of rewards in [0, 1]; each reward counts as that fraction of a success."""
 
     a: float = 0.5
     b: float = 0.5
@@ -58,14 +58,14 @@ class Beta(NamedTuple):
         Raises
         ------
         ParameterError
-            If a reward lies outside of [0, 1].
+            If a reward lies outside [0, 1].
         """
         if not all(0 <= reward <= 1 for reward in rewards):
             raise ParameterError(f"rewards must lie in [0, 1], got {list(rewards)}")
         return Beta(self.a + total(rewards), self.b + total(1 - reward for reward in rewards))
 
     def draw(self, stream: RandomStream) -> float:
-        """Draw a mean reward from the belief."""
+        """Draw a mean reward from the distribution."""
         return stream.beta(self.a, self.b)
 
 
@@ -73,17 +73,17 @@ PRIORS: dict[str, Normal | Beta] = {"normal": Normal(), "beta": Beta()}
 
 
 def thompson(arms: Sequence[Normal | Beta], stream: RandomStream) -> int:
-    """Return the arm whose drawn mean is the largest; arms draw in order, equals go to the first."""
+    """Return the arm with the largest drawn mean; arms draw in order, ties go to the first."""
     draws = [arm.draw(stream) for arm in arms]
     return max(range(len(draws)), key=draws.__getitem__)
 
 
 def wider_or_deeper(children: Sequence[tuple[float, Sequence[float]]], prior: Normal | Beta, key: int) -> int | None:
-    """Return a node's choice in AB-MCTS-A: a new child (None), or which child to go down to.
+    """Return a node's choice in AB-MCTS-A: a new child (None), or the child to descend to.
 
-    Two arms at first: a new child, which has seen the scores of the children themselves, and deeper, which has seen
-    those of everything below them. If deeper wins, each child is an arm that has seen its own score first, as in the
-    authors' program, and then the scores below it.
+    At first there are two arms: a new child, which has observed the children's own scores, and deeper, which has
+    observed the scores of all their descendants. If deeper wins, each child is an arm that has observed its own score
+    first, as in the authors' program, and then the scores below it.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Transformers of weighted populations, of which methods are composed; each has a meaning as a measure.
+"""Transformers of weighted populations, from which methods are composed; each has a meaning as a measure.
 
-A population means the measure gamma that gives each value the sum of its weights (`Weighted`). A transformer states
-what its result means, and how far that holds (`Keeps`). Where every part of a composition means what it states, exactly
-or in expectation, so does the whole (Ścibior et al. 2018, Denotational validation of higher-order Bayesian inference,
-arXiv 1711.03219). `intact.reason.testing.laws` checks the statements by exact enumeration.
+A population represents the measure gamma that gives each value the sum of its weights (`Weighted`). A transformer
+states what its result represents, and in which sense (`Keeps`). If every part of a composition represents what it
+states, exactly or in expectation, so does the whole (Ścibior et al. 2018, Denotational validation of higher-order
+Bayesian inference, arXiv 1711.03219). `intact.reason.testing.laws` checks the statements by exact enumeration.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ Y = TypeVar("Y")
 H = TypeVar("H", bound=Hashable)
 F = TypeVar("F", bound=Callable[..., Any])
 Kernel = Callable[[Sequence[X]], Part[Sequence[Y]]]
-"""Draw one value after each of several, side by side; a generator, as it may have to ask a model."""
+"""Draws one value after each of several, side by side; a generator, because it may have to query a model."""
 
 
 def transformer(
     meaning: str, keeps: Keeps, changed: Callable[[Mapping[str, Any]], tuple[str, Keeps] | None] = lambda options: None
 ) -> Callable[[F], F]:
-    """Make a transformer of a function from populations (its first arguments) to one, or of a generator of one.
+    """Make a transformer of a function, or generator function, that maps populations (its first arguments) to one.
 
     Parameters
     ----------
     meaning : str
-        The measure that the result stands for, where gamma is that of the argument.
+        The measure that the result represents, where gamma is that of the argument.
     keeps : Keeps
-        How the result stands for it.
+        The sense in which the result represents it.
     changed : callable, optional
-        Of the keyword arguments of a call; returns the meaning and how the result stands for it where these make them
-        others, else None.
+        Called with the keyword arguments of a call; returns the meaning and its sense if these arguments change them,
+        else None.
     """
 
     def decorate(function: F) -> F:
@@ -80,7 +80,7 @@ def transformer(
 
 @transformer("the point mass at the value", "exactly")
 def start(value: X, n: int = 1) -> Weighted[X]:
-    """Put the mass 1 on a value, as n particles."""
+    """Put the mass 1 on a value, split over n particles."""
     at_least(1, n=n)
     return Weighted((value,) * n, (1,) * n, n)
 
@@ -96,16 +96,16 @@ def sample(population: Weighted[X], kernel: Kernel[X, Y]) -> Part[Weighted[Y]]:
 
 @transformer("gamma, if the kernel leaves it as it is", "in expectation")
 def move(population: Weighted[X], kernel: Kernel[X, X]) -> Part[Weighted[X]]:
-    """Draw each value anew by a kernel that has the population's measure as its invariant one.
+    """Redraw each value by a kernel whose invariant measure is the population's measure.
 
-    What the kernel does must not depend on the population that it moves.
+    The kernel must not depend on the population that it moves.
     """
     return replace(population, values=tuple((yield from kernel(population.values))))
 
 
 @transformer("gamma(dx) q(x, dy)", "exactly")
 def enumerate_all(population: Weighted[X], outcomes: Callable[[X], Iterable[tuple[Y, Number]]]) -> Weighted[Y]:
-    """Replace each value by all that may follow it, each with its chance times the weight."""
+    """Replace each value by all its possible successors, each weighted by its chance times the weight."""
     pairs = [
         (value, _times(weight, exact_weight(chance, "a chance")))
         for old, weight in zip(population.values, population.weights, strict=True)
@@ -122,17 +122,17 @@ def weigh(
     over: Callable[[X], Weight] | None = None,
     where: Collection[int] | None = None,
 ) -> Weighted[X]:
-    """Multiply each weight by a factor of its value. A random factor of that mean does as well.
+    """Multiply each weight by a factor of its value. A random factor with that mean works as well.
 
     Parameters
     ----------
     factor : callable or sequence
-        Of a value, or one for each place, which then depends on the value there alone.
+        A function of the value, or one factor per index, which must depend only on the value at that index.
     over : callable, optional
-        What the weight is divided by afterwards. A potential of which each step's value is divided out at the next one
-        (a twist) counts by its last value alone.
+        A divisor of the weight, applied afterwards. A potential whose value at each step is divided out at the next (a
+        twist) counts only by its last value.
     where : collection of int, optional
-        Places where the factor counts; elsewhere it is 1. By default everywhere.
+        Indices at which the factor counts; elsewhere it is 1. By default everywhere.
     """
     chosen = range(len(population)) if where is None else set(where)
     weights = list(population.weights)
@@ -145,7 +145,7 @@ def weigh(
 
 
 def _resampled(options: Mapping[str, Any]) -> tuple[str, Keeps] | None:
-    """Return the law of `resample` where its options change it."""
+    """Return the law of `resample` if its options change it."""
     if options.get("temperature", 1.0) != 1:
         return "the particles with their weights to the power 1/temperature", "no"
     return ("gamma, if each kept value was drawn by its weight", "in expectation") if options.get("kept") else None
@@ -161,21 +161,21 @@ def resample(
     temperature: float = 1.0,
     kept: Sequence[int] = (),
 ) -> Weighted[X]:
-    """Draw n particles by their weights; each has the mean weight then. If all weights are 0 nothing changes.
+    """Draw n particles by weight; each then has the mean weight. If all weights are 0, nothing changes.
 
     Parameters
     ----------
     key : int or DrawSource
         The key of the draws, which must be fresh.
     n : int, optional
-        By default as many as there are.
+        Number of particles; by default unchanged.
     scheme : str
         multinomial, stratified, systematic or residual: each expects ``n w_i / sum(w)`` children of particle i.
     temperature : float
         Weights are raised to 1/temperature first, which changes the measure unless it is 1; the recorded law says so.
     kept : sequence of int
-        Places that have one child each, before the n minus so many drawn ones: the conditional resampling of particle
-        Gibbs, which keeps gamma only if the kept value was drawn by its weight.
+        Indices that have one child each, before the remaining drawn ones: the conditional resampling of particle Gibbs,
+        which keeps gamma only if the kept value was drawn by its weight.
     """
     count = len(population) if n is None else n
     at_least(max(1, len(kept)), n=count)
@@ -190,12 +190,12 @@ def resample(
 
 @transformer("gamma", "in expectation")
 def prune(population: Weighted[X], key: Key, chances: Sequence[Number]) -> Weighted[X]:
-    """Keep particle i with the chance of its place, and divide its weight by that.
+    """Keep particle i with its chance, and divide its weight by that chance.
 
     Raises
     ------
     ParameterError
-        If a chance lies outside of (0, 1].
+        If a chance lies outside (0, 1].
     """
     exact = [exact_weight(chance, "a chance") for chance in chances]
     if not all(0 < chance <= 1 for chance in exact):
@@ -219,8 +219,8 @@ def expand(population: Weighted[X], places: int | Sequence[int]) -> Weighted[X]:
     Parameters
     ----------
     places : int or sequence of int
-        The number of children of each, or the parent of each child. A particle without a child is lost: then the
-        measure is that of the others.
+        The number of children of each particle, or the parent's index of each child. A particle without children is
+        lost, and the measure is then that of the others.
     """
     if isinstance(places, int):
         at_least(1, places=places)
@@ -233,7 +233,7 @@ def expand(population: Weighted[X], places: int | Sequence[int]) -> Weighted[X]:
 
 @transformer("gamma", "exactly")
 def merge(population: Weighted[H]) -> Weighted[H]:
-    """Make one particle of equal values, in the place of the first; its weight is the sum."""
+    """Merge particles of equal value into one, at the index of the first; its weight is the sum."""
     groups: dict[H, list[Weight]] = {}
     for value, weight in zip(population.values, population.weights, strict=True):
         groups.setdefault(value, []).append(weight)
@@ -248,7 +248,7 @@ def push(population: Weighted[X], function: Callable[[X], Y]) -> Weighted[Y]:
 
 @transformer("share gamma + (1 - share) delta", "exactly")
 def mix(population: Weighted[X], other: Weighted[X], share: Number) -> Weighted[X]:
-    """Put two populations together, weighted by a share in [0, 1] and what is left of it."""
+    """Combine two populations, weighted by `share` in [0, 1] and 1 - share."""
     portion = exact_weight(share, "a share")
     if portion > 1:
         raise ParameterError(f"a share must lie in [0, 1], got {share}")
@@ -257,15 +257,15 @@ def mix(population: Weighted[X], other: Weighted[X], share: Number) -> Weighted[
 
 @transformer("gamma + delta", "exactly")
 def join(population: Weighted[X], other: Weighted[X]) -> Weighted[X]:
-    """Put two populations side by side."""
+    """Concatenate two populations."""
     return _joined([(population, Fraction(1)), (other, Fraction(1))])
 
 
 @transformer("gamma / its mass", "up to a factor")
 def normalise(population: Weighted[X], whole: Number | None = None) -> Weighted[X]:
-    """Divide by the mass, so that weights sum up to `whole`, by default their number; weights that are all 0 stay.
+    """Divide by the mass, so that weights sum to `whole`, by default their number; weights that are all 0 are kept.
 
-    The measure of every population is right up to a factor; that of their mean is not, as each has another factor.
+    The measure of each normalised population is right up to a factor; the mean of several is not, since factors differ.
     """
     some = any(population.weights)
     parts = [Fraction(weight) for weight in (population.relative() if some else [0] * len(population))]
@@ -276,7 +276,7 @@ def normalise(population: Weighted[X], whole: Number | None = None) -> Weighted[
 
 @transformer("gamma of those that are kept", "no")
 def cut(population: Weighted[X], places: Sequence[int]) -> Weighted[X]:
-    """Keep the particles at some places, in this order, with their weights; the mass of the others is lost."""
+    """Keep the particles at some indices, in this order, with their weights; the mass of the others is lost."""
     return _population([(population.values[i], population.weights[i]) for i in places], population.whole)
 
 
@@ -289,10 +289,10 @@ def reweigh(population: Weighted[X], weights: Sequence[Weight]) -> Weighted[X]:
 def within_places(
     population: Weighted[X], places: Sequence[int], change: Callable[[Weighted[X]], Weighted[X]]
 ) -> Weighted[X]:
-    """Apply transformers that leave the number of particles to those at some places; the others stay as they are.
+    """Apply transformers that keep the number of particles to the particles at some indices; the others are unchanged.
 
-    The measure is the sum of both parts, so it is kept as the transformers keep it, but for a factor: a factor of one
-    part is none of the whole.
+    The measure is the sum of both parts, so it is kept in the same sense as by the transformers, except up to a factor:
+    a factor of one part is not a factor of the whole.
     """
     part = Weighted(
         tuple(population.values[i] for i in places),
@@ -302,7 +302,7 @@ def within_places(
     )
     changed = change(part)
     if len(changed) != len(places):
-        raise ParameterError(f"{len(places)} particles must stay as many, got {len(changed)}")
+        raise ParameterError(f"the number of particles must stay {len(places)}, got {len(changed)}")
     values, weights = list(population.values), list(population.weights)
     for i, value, weight in zip(places, changed.values, changed.weights, strict=True):
         values[i], weights[i] = value, weight
@@ -314,7 +314,7 @@ def _population(pairs: Sequence[tuple[X, Weight]], whole: Number) -> Weighted[X]
 
 
 def _joined(parts: Sequence[tuple[Weighted[X], Fraction]]) -> Weighted[X]:
-    """Return populations side by side over a common whole, each multiplied by a number."""
+    """Concatenate populations over a common whole, each multiplied by a number."""
     wholes = [Fraction(population.whole) for population, _ in parts]
     whole = math.lcm(*(one.numerator for one in wholes)) if all(wholes) else 1
     pairs = [
@@ -346,5 +346,5 @@ def _divided(weight: Weight, divisor: Weight) -> Weight:
 
 
 def _flips(key: int, chances: Sequence[Fraction]) -> list[bool]:
-    """Return for each chance whether its uniform of the key lies below it."""
+    """Return true for each chance whose uniform of the key lies below it."""
     return [uniform64(key, i) < math.ceil(chance * (1 << 64)) for i, chance in enumerate(chances)]

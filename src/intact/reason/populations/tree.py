@@ -15,13 +15,13 @@ class Child(NamedTuple):
     Attributes
     ----------
     visits : int
-        How often the search went through it.
+        Number of times the search went through it.
     value : float
-        The sum of the rewards that were backed up, one for each visit.
+        The sum of the backed-up rewards, one for each visit.
     prior : float
         Its probability before any visit.
     closed : bool
-        If true, it is not visited again; its visits still count among those of all.
+        If true, it is not visited again; its visits still count in the total.
     """
 
     visits: int = 0
@@ -40,9 +40,9 @@ class Child(NamedTuple):
 
 
 def uct(children: Sequence[Child], exploration: float = math.sqrt(2)) -> int:
-    """Return the open child of the largest `Q + w sqrt(ln N / n)`, N the visits of all (Kocsis & Szepesvári 2006).
+    """Return the open child with the largest `Q + w sqrt(ln N / n)`, N the visits of all (Kocsis & Szepesvári 2006).
 
-    One never visited comes before all others; equals go to the first.
+    Unvisited children come first; ties go to the first.
     """
     log_all = ln(max(sum(child.visits for child in children), 1))
     bounds = [
@@ -52,10 +52,10 @@ def uct(children: Sequence[Child], exploration: float = math.sqrt(2)) -> int:
 
 
 def puct(children: Sequence[Child]) -> int:
-    """Return the open child of the largest `Q + c P sqrt(N) / (1 + n)` (Silver et al. 2018, arXiv 1712.01815).
+    """Return the open child with the largest `Q + c P sqrt(N) / (1 + n)` (Silver et al. 2018, arXiv 1712.01815).
 
-    `c = ln((N + 19652 + 1) / 19652) + 1.25`, and N is the visits of all children. Equals go to the first; before any
-    visit, that is the first of the largest prior.
+    `c = ln((N + 19652 + 1) / 19652) + 1.25`, and N is the visits of all children. Ties go to the first; before any
+    visit, that is the first child with the largest prior.
     """
     total = sum(child.visits for child in children)
     exploration = ln((total + 19653) / 19652) + 1.25
@@ -65,5 +65,5 @@ def puct(children: Sequence[Child]) -> int:
 
 
 def _first_largest(children: Sequence[Child], bounds: Sequence[float]) -> int:
-    """Return the first open child of the largest bound."""
+    """Return the first open child with the largest bound."""
     return max([i for i, child in enumerate(children) if not child.closed], key=bounds.__getitem__)

@@ -9,12 +9,12 @@ from intact.numerics.sampling import uniform64
 
 
 class RandomStream:
-    """Numbers drawn one after another from a key; a new stream of the key begins again.
+    """Numbers drawn one after another from a key; a new stream with the same key repeats them.
 
     Parameters
     ----------
     key : int
-        64 bits, as `branch_key` gives them.
+        64 bits, as returned by `branch_key`.
     """
 
     def __init__(self, key: int) -> None:
@@ -27,7 +27,7 @@ class RandomStream:
         return (2 * bits + 1) / (1 << 53)
 
     def normal(self) -> float:
-        """Return a standard normal number by Marsaglia's polar method, of which the second is not used."""
+        """Return a standard normal variate by Marsaglia's polar method; the second variate of a pair is discarded."""
         while True:
             x, y = 2 * self.uniform() - 1, 2 * self.uniform() - 1
             square = x * x + y * y
@@ -35,7 +35,10 @@ class RandomStream:
                 return x * math.sqrt(-2 * ln(square) / square)
 
     def gamma(self, shape: float) -> float:
-        """A gamma variate of scale 1 (Marsaglia & Tsang 2000, A simple method for generating gamma variables)."""
+        """Return a gamma variate of scale 1.
+
+        Source: Marsaglia & Tsang 2000, A simple method for generating gamma variables.
+        """
         if shape < 1:
             return self.gamma(shape + 1) * power(self.uniform(), 1 / shape)
         d = shape - 1 / 3
@@ -43,7 +46,7 @@ class RandomStream:
         while True:
             x = self.normal()
             v = 1 + c * x
-            v *= v * v  # a power would be the C library's
+            v *= v * v  # `**` would call the C library
             if v > 0 and ln(self.uniform()) < 0.5 * x * x + d - d * v + d * ln(v):
                 return d * v
 
@@ -54,5 +57,5 @@ class RandomStream:
 
 
 def happens(key: int, chance: float) -> bool:
-    """Return true with a chance: always at 1 and above, never at 0."""
+    """Return true with a given chance: always at 1 and above, never at 0."""
     return RandomStream(key).uniform() < chance

@@ -1,6 +1,6 @@
-"""Properties of every method, checked on the toy model: `intact check`, and the tests of this package.
+"""Properties of every method, checked on the toy model: used by `intact check` and by this package's tests.
 
-Each check is a function of a `ToyTrial` that raises `CheckError` where the property does not hold. Its docstring says
+Each check is a function of a `ToyTrial` that raises `CheckError` if the property does not hold. Its docstring states
 the property.
 """
 
@@ -36,10 +36,10 @@ from intact.tools.sandbox import Outcome
 
 PROBLEMS: Final = 5
 MOST_TOKENS: Final = 2_000
-"""A method that writes more for a problem of the toy model, with texts of 12 tokens, is taken not to end."""
+"""Token limit per problem, with texts of 12 tokens; a method that writes more is assumed not to terminate."""
 SAMPLING: Final = {"max_tokens": 12, "temperature": 1.0}
 LARGE: Final = "large"
-"""The name of the second toy model, which stands for whatever other model a method takes."""
+"""The name of the second toy model, used for any other model that a method takes."""
 CAPS: Final = ("tokens", "scores", "prefill", "runs")
 CONVERSATION: Final[tuple[tuple[str, str], ...]] = (
     ("system", "be brief"),
@@ -47,25 +47,25 @@ CONVERSATION: Final[tuple[tuple[str, str], ...]] = (
     ("assistant", "ab."),
     ("user", "ask 3 and 4?"),
 )
-"""A problem with turns before its question."""
+"""A conversation with turns before its question."""
 HASH_SEEDS: Final = ("0", "12345")
-"""Of the processes that run a method again: a set of two words falls in the same order under half of all seeds."""
+"""Hash seeds of the processes that run a method again; two strings have the same set order under half of all seeds."""
 
 
 class CheckError(AssertionError):
-    """A property does not hold."""
+    """Raised if a property does not hold."""
 
 
 class Anywhere(dict[str, Any]):
-    """The toy's weights, with those of the beginning behind whatever a method appends."""
+    """The toy model's weights; after any appended text, the initial weights apply."""
 
     def __missing__(self, letter: str) -> Any:
-        """Return the weights of the beginning."""
+        """Return the initial weights."""
         return self[""]
 
 
 class LetterScorer:
-    """A reward in (0, 1) for each text: the better, the later its letters stand in "abc."."""
+    """Rewards each text in (0, 1): higher for letters later in "abc."."""
 
     name, digest = "letters", ""
 
@@ -75,37 +75,37 @@ class LetterScorer:
 
 
 class IdleServices(Services):
-    """Services whose programs end at once, without any output."""
+    """Services whose programs end at once without output."""
 
     def run(self, request: RunProgram, stop: Event) -> Outcome:
-        """Return the end of a program that has not run."""
+        """Return the outcome of a program that was not run."""
         return Outcome("", "", 0, "ok", seconds=0.0)
 
     def use(self, call: ToolUse, stop: Event) -> ToolResult:
-        """Use a tool, if it runs no programs."""
+        """Call a tool, unless it runs programs."""
         return ToolResult("", "ok") if "programs" in call.tool.uses else super().use(call, stop)
 
 
 class Stopped(Exception):  # noqa: N818
-    """Raised in the middle of a run, in place of a kill."""
+    """Raised in the middle of a run, to simulate a kill."""
 
 
 @dataclass
 class ToyTrial:
-    """A method with its parameters, and how it is run on the toy model.
+    """A method with its parameters and its settings on the toy model.
 
     Attributes
     ----------
     label : str
-        The method as `find` takes it, for a run in another process.
+        The method as accepted by `find`, for a run in another process.
     made : int
-        Tokens that the toy models wrote in the last run.
+        Number of tokens that the toy models wrote in the last run.
     seconds : float
-        The most that one run takes.
+        Time limit of one run.
     kind : type
-        The toy models' class.
+        Class of the toy models.
     services : callable
-        Makes the services of a run; it is given the maker of scorers.
+        Makes the services of a run, given the scorer factory.
     """
 
     method: Method
@@ -118,12 +118,12 @@ class ToyTrial:
 
     @cached_property
     def usual(self) -> tuple[dict[str, dict[str, Any]], int]:
-        """The results of the usual problems, run without any setting, and the tokens that were written."""
+        """The results of the usual problems, run with default settings, and the number of tokens written."""
         return self.run(problems()), self.made
 
     @classmethod
     def of(cls, method: Method, label: str, given: Mapping[str, Any] | None = None) -> ToyTrial:
-        """Return a trial with parameters for which there is little to do, but for those given."""
+        """Return a trial with small parameters, except for the given ones."""
         little = SMALL | {"delimiter": ".", "end": ".", "vocabulary": 5}
         values = {one.name: little[one.name] for one in method.parameters if one.name in little}
         values |= {one.name: LetterScorer.name for one in method.parameters if one.names == "scorer"}
@@ -141,16 +141,16 @@ class ToyTrial:
         stop_at: int | None = None,
         **caps: int,
     ) -> dict[str, dict[str, Any]]:
-        """Solve problems and return what is the same in every run of them, by their ids.
+        """Solve problems and return the reproducible part of the results, by id.
 
         Parameters
         ----------
         timing : int, optional
             Seed of the order in which texts are written.
         stop_at : int, optional
-            Raise `Stopped` when so many tokens are written.
+            Number of written tokens at which `Stopped` is raised.
         **caps
-            Of `Budget`.
+            Fields of `Budget`.
         """
         found = self.results(problems, timing=timing, journal=journal, stop_at=stop_at, **caps)
         return {result.id: comparable(result) for result in found}
@@ -164,7 +164,7 @@ class ToyTrial:
         stop_at: int | None = None,
         **caps: int,
     ) -> list[Result]:
-        """Solve problems and return their results in the order in which they end (`run`)."""
+        """Solve problems and return their results in the order in which they end (see `run`)."""
         backends = {model: self.kind(Anywhere(WEIGHTS), timing) for model in ("toy", LARGE)}
 
         def watch(tokens: int) -> None:
@@ -184,7 +184,9 @@ class ToyTrial:
             if result.why not in ("done", "spent"):
                 raise CheckError(f"{result.id} ended with {result.why!r}: {result.error}")
             if journal is None and result.cost.tokens != tokens_of(result.trace["nodes"]):
-                raise CheckError(f"{result.id} was charged {result.cost.tokens} tokens, other than its trace has")
+                raise CheckError(
+                    f"{result.id} was charged {result.cost.tokens} tokens, which is not the number in its trace"
+                )
         if journal is None and (charged := sum(result.cost.tokens for result in found)) != self.made:
             raise CheckError(f"{charged} tokens were charged, {self.made} were written")
         return found
@@ -196,18 +198,18 @@ def problems(count: int = PROBLEMS) -> list[Problem]:
 
 
 def tokens_of(nodes: Sequence[Mapping[str, Any]]) -> int:
-    """Return the tokens in a trace."""
+    """Return the number of tokens in a trace."""
     return sum(node.get("tokens", 0) + tokens_of(node.get("nodes", [])) for node in nodes)
 
 
 def longest_text(nodes: Sequence[Mapping[str, Any]]) -> int:
-    """Return the most tokens of a text in a trace, from its beginning, without what scorers have written."""
+    """Return the token count of the longest text in a trace, from its beginning, ignoring texts written by scorers."""
     lengths, called, ended = dict[str, int](), list[int](), set[str]()
     for node in nodes:
         if node["kind"] == "extend":
             before = 0 if node.get("other_prompt") else lengths.get(node["parent"], 0)
             if before and node.get("appended") and node["parent"] in ended:
-                before -= 1  # its end token was taken away
+                before -= 1  # its end token was removed
             lengths[node["branch"]] = before + node["tokens"] - (node["why"] == "uncertain")
             ended.update([node["branch"]] if node["why"] == "end" else [])
         elif node["kind"] == "call" and "method" in node:
@@ -216,24 +218,24 @@ def longest_text(nodes: Sequence[Mapping[str, Any]]) -> int:
 
 
 def comparable(result: Result) -> dict[str, Any]:
-    """Return all of a result but the seconds, as JSON has it."""
+    """Return a result without its seconds, as JSON values."""
     value = result.as_dict(trace=True)
     value["cost"].pop("seconds")
     return dict(json.loads(json.dumps(value)))
 
 
 def ends(trial: ToyTrial) -> None:
-    """Every problem comes to its end, without an error, and one of them at least to an answer."""
+    """Every problem ends without an error, and at least one of them with an answer."""
     found, _ = trial.usual
     for name, value in found.items():
         if value["why"] != "done":
-            raise CheckError(f"{name} was not done after {MOST_TOKENS:,} tokens; expected an end of its own")
+            raise CheckError(f"{name} was not done after {MOST_TOKENS:,} tokens; expected the method to end by itself")
     if "programs" not in trial.method.uses and not any(value["answer"] for value in found.values()):
         raise CheckError(f"none of {PROBLEMS} problems has an answer")
 
 
 def ignores_company(trial: ToyTrial) -> None:
-    """A result does not depend on the problems that run beside it, their order, or which text is written first."""
+    """A result does not depend on other problems in the run, their order, or the order in which texts are written."""
     together, _ = trial.usual
     fewer = problems()[1:4]
     random.Random(1).shuffle(fewer)
@@ -241,7 +243,7 @@ def ignores_company(trial: ToyTrial) -> None:
 
 
 def keeps_caps(trial: ToyTrial) -> None:
-    """No cap is exceeded, not by one; with too little a method says that it was spent, with enough nothing changes."""
+    """No cap is exceeded; with too little budget the method ends as spent, and with enough the result is unchanged."""
     one = problems(1)
     (free,) = trial.run(one).values()
     for cap in CAPS:
@@ -260,11 +262,11 @@ def keeps_caps(trial: ToyTrial) -> None:
         (found,) = trial.run(one, text=value).values()
         longest = longest_text(found["trace"]["nodes"])
         if longest > value:
-            raise CheckError(f"with at most {value} tokens a text one has {longest}")
+            raise CheckError(f"with at most {value} tokens per text, one has {longest}")
 
 
 def resumes(trial: ToyTrial) -> None:
-    """A run that was stopped goes on from its journal to the same result; nothing that is kept is written again."""
+    """A stopped run resumes from its journal to the same result, and recorded results are not computed again."""
     expected, whole = trial.usual
     with tempfile.TemporaryDirectory() as folder:
         for part in (whole // 3, 2 * whole // 3):
@@ -283,7 +285,7 @@ def resumes(trial: ToyTrial) -> None:
 
 
 def reads_every_turn(trial: ToyTrial) -> None:
-    """Another system message, earlier turn or question gives other texts; or a conversation is refused before work."""
+    """Another system message, earlier turn or question gives other texts, or the conversation is rejected at once."""
     listening = replace(trial, kind=ListeningBackend, services=IdleServices)
     conversation = CONVERSATION
     expected = _texts_and_verdict(listening, conversation)
@@ -292,19 +294,19 @@ def reads_every_turn(trial: ToyTrial) -> None:
         expected = _texts_and_verdict(listening, conversation)
     turns = list(range(len(conversation)))
     if "statement" in trial.parameters:
-        turns.pop()  # it stands in the place of the question
+        turns.pop()  # it replaces the question
     for turn in turns:
         role, content = conversation[turn]
         changed = (*conversation[:turn], (role, f"{content} and more"), *conversation[turn + 1 :])
         if _texts_and_verdict(listening, changed) == expected:
             raise CheckError(
-                f"turn {turn + 1} of {len(conversation)}, of the role {role}, changes nothing; "
+                f"changing turn {turn + 1} of {len(conversation)}, of the role {role}, has no effect; "
                 "expected prompts that hold the whole conversation (intact.reason.parts.prompting.make_prompt)"
             )
 
 
 def _texts_and_verdict(trial: ToyTrial, conversation: tuple[tuple[str, str], ...]) -> Any:
-    """Return the texts and the verdict on a conversation; None if it is refused before anything is written."""
+    """Return the texts and the verdict for a conversation; None if it is rejected before anything is written."""
     problem = replace(problems(1)[0], prompt=conversation)
     try:
         (found,) = trial.run([problem]).values()
@@ -339,18 +341,18 @@ def replays(trial: ToyTrial) -> None:
 
 
 def applies_its_composition(trial: ToyTrial) -> None:
-    """The transformers that a run applies are those of the method's declared composition, in its order."""
+    """The transformers applied in a run match the method's declared composition, in order."""
     pattern = composition_pattern(trial.method.composition)
     for result in trial.results(problems()):
         population = result.answer.population
         if population is None:
-            raise CheckError(f"{result.id} was not decided by a decision of intact.reason.parts.composing")
+            raise CheckError(f"{result.id} was not decided by a decision function of intact.reason.parts.composing")
         if not pattern.fullmatch("".join(f"{law.name}," for law in population.history)):
             raise CheckError(f"{result.id} applied {population.composition}; declared is {trial.method.composition}")
 
 
 class Check(NamedTuple):
-    """A property by its name."""
+    """A named property."""
 
     name: str
     function: Callable[[ToyTrial], None]
@@ -358,7 +360,7 @@ class Check(NamedTuple):
 
     @property
     def meaning(self) -> str:
-        """Return the property in words."""
+        """The property in words."""
         return " ".join((self.words or self.function.__doc__ or "").split())
 
 
@@ -366,16 +368,16 @@ CHECKS: Final = tuple(
     Check(function.__name__.replace("_", " "), function)
     for function in (ends, ignores_company, keeps_caps, reads_every_turn, resumes, replays)
 )
-"""The checks of every method, in the order in which they are made."""
+"""The checks of every method, in the order in which they run."""
 
 
 def checks_of(method: Method) -> list[Check]:
-    """Return the checks of a method: those of every method, and of a composition its own and its declared laws.
+    """Return the checks of a method: the common ones and, for a composition, its own check and its declared laws.
 
     Raises
     ------
     ParameterError
-        If there is no law of a declared name.
+        If a declared law is unknown.
     """
     one_of(METHOD_LAWS, **{f"a law of {method.name}": law for law in method.laws})
     own = [Check("applies its composition", applies_its_composition)] if method.composition else []
@@ -384,17 +386,17 @@ def checks_of(method: Method) -> list[Check]:
 
 
 def _obey(law: MethodLaw, trial: ToyTrial) -> None:
-    """Check a law; of a method that cannot be enumerated, such as one that computes with keys, it does not hold."""
+    """Check a law; it fails for a method that cannot be enumerated, such as one that computes with keys."""
     try:
         law(trial.method, trial.parameters)
     except LawError:
         raise
-    except Exception as error:  # whatever a user's method raises
+    except Exception as error:  # a user's method may raise anything
         raise CheckError(f"its outcomes cannot be enumerated: {type(error).__name__}: {error}") from error
 
 
 class CheckResult(NamedTuple):
-    """If `holds` is true, the property does; else `why` says what is wrong."""
+    """The result of a check; if `holds` is false, `why` says what is wrong."""
 
     check: str
     meaning: str
@@ -403,15 +405,15 @@ class CheckResult(NamedTuple):
 
 
 def check_method(trial: ToyTrial) -> Iterator[CheckResult]:
-    """Make all checks of a method; yield a result after each.
+    """Run all checks of a method; yield a result after each.
 
-    An error that the method raises is a result too. Where the first check fails, that the method ends, no other is
-    made; after that each says something of its own.
+    An error raised by the method is a result too. If the first check fails, which tests that the method ends, the
+    others are skipped; later checks are independent of each other.
 
     Raises
     ------
     ParameterError
-        If the method declares a law that there is not.
+        If the method declares an unknown law.
     """
     for check in checks_of(trial.method):
         try:
@@ -425,7 +427,7 @@ def check_method(trial: ToyTrial) -> Iterator[CheckResult]:
 
 
 def main() -> None:
-    """Print the results of a method, named with its parameters in the command's arguments, as JSON."""
+    """Print the results of the method named in the command's arguments, with its parameters, as JSON."""
     from intact.reason.registry import find
 
     label, parameters, seconds = sys.argv[1:]
@@ -434,7 +436,7 @@ def main() -> None:
 
 
 def _same(found: Mapping[str, Any], expected: Mapping[str, Any], when: str) -> None:
-    """Raise unless results are equal, naming the first that is not."""
+    """Raise CheckError unless results are equal, naming the first difference."""
     for name, value in expected.items():
         if found.get(name) != value:
             what = next((key for key in value if found.get(name, {}).get(key) != value[key]), "result")

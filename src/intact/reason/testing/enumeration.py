@@ -1,4 +1,4 @@
-"""Exact laws of methods: every outcome of all that is random, with its probability."""
+"""Exact laws of methods: all outcomes of every random choice, with their probabilities."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LONGEST = 4
 
 
 class Oracle:
-    """Makes choices: those of a path that it is given, then the first option always.
+    """Makes choices: first those of a given path, then always the first option.
 
     Attributes
     ----------
     chance : Fraction
-        The probability of all that was chosen.
+        The probability of all choices made.
     """
 
     def __init__(self, path: Sequence[int] = ()) -> None:
@@ -35,7 +35,7 @@ class Oracle:
         self.chance = Fraction(1)
 
     def choose(self, options: Sequence[tuple[T, Fraction]]) -> T:
-        """Return one of the options, each given with its probability."""
+        """Choose one of the options, each given with its probability."""
         place = len(self.taken)
         number = self.path[place] if place < len(self.path) else 0
         self.taken.append(number)
@@ -45,7 +45,7 @@ class Oracle:
         return value
 
     def ancestors(self, scheme: str, weights: Sequence[Number], n: int) -> list[int]:
-        """Return an outcome of a resampling scheme, as `intact.reason.populations.resampling.DrawSource` has it."""
+        """Return an outcome of a resampling scheme (`intact.reason.populations.resampling.DrawSource`)."""
         return [place for options in ancestries(scheme, weights, n) for place in self.choose(options)]
 
     def flips(self, chances: Sequence[Fraction]) -> list[bool]:
@@ -56,7 +56,7 @@ class Oracle:
 
 
 def outcomes(run: Callable[[Oracle], T]) -> Iterator[tuple[T, Fraction]]:
-    """Yield the values of a program for every sequence of choices, with the probability of each."""
+    """Yield the value of a program for every sequence of choices, with its probability."""
     paths: list[list[int]] = [[]]
     while paths:
         path = paths.pop()
@@ -68,7 +68,7 @@ def outcomes(run: Callable[[Oracle], T]) -> Iterator[tuple[T, Fraction]]:
 
 
 def law(run: Callable[[Oracle], T]) -> dict[T, Fraction]:
-    """The distribution of what a program gives."""
+    """Return the distribution of a program's value."""
     result: dict[T, Fraction] = {}
     for value, chance in outcomes(run):
         result[value] = result.get(value, Fraction(0)) + chance
@@ -81,11 +81,11 @@ Options = list[tuple[tuple[int, ...], Fraction]]
 
 
 def ancestries(scheme: str, weights: Sequence[Number], n: int) -> list[Options]:
-    """Return the exact law of a resampling scheme: independent choices, whose outcomes are put one after the other.
+    """Return the exact law of a resampling scheme: independent choices whose outcomes are concatenated.
 
     Written from the definitions, for continuous uniforms: multinomial, n draws by weight; stratified, one draw at a
-    uniform point of each n-th of the distribution; systematic, the same with one uniform for all; residual, the whole
-    parts of ``n w / sum(w)``, and multinomial draws by what is left.
+    uniform point of each n-th of the distribution; systematic, the same with one uniform for all; residual, the integer
+    parts of ``n w / sum(w)``, and multinomial draws by the remainders.
     """
     masses = [Fraction(one) for one in weights]
     total = sum(masses)
@@ -108,31 +108,31 @@ def ancestries(scheme: str, weights: Sequence[Number], n: int) -> list[Options]:
 
 @dataclass(frozen=True, repr=False)
 class EnumeratedProblem(Problem):
-    """A problem whose methods' own draws an oracle makes, in place of keys."""
+    """A problem whose methods take their own draws from an oracle instead of keys."""
 
     oracle: Oracle = field(default_factory=Oracle)
 
     @classmethod
     def of(cls, problem: Problem, oracle: Oracle) -> EnumeratedProblem:
-        """Return a problem with other draws."""
+        """Return a problem with draws from an oracle."""
         return cls(**vars(problem), oracle=oracle)
 
     def key(self, *path: str | int) -> Any:
-        """Return the oracle, which transformers take in place of a key."""
+        """Return the oracle, which transformers accept in place of a key."""
         return self.oracle
 
 
 class Player:
-    """Serves a method's requests as the driver does, with an oracle in place of keys.
+    """Serves a method's requests as the driver does, with an oracle instead of keys.
 
-    Texts have `longest` letters at most where a request does not say.
+    Texts have at most `longest` letters if a request does not set a limit.
 
     Attributes
     ----------
     written : list of State
-        All that was written, in the order of requests.
+        All written texts, in the order of requests.
     rounds : list of list of str
-        The texts that each yield had extended.
+        The texts extended by each yield.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Player:
         self._children: Counter[Any] = Counter()
 
     def play(self, steps: Any, problem: Problem) -> Any:
-        """Return the answer of a method."""
+        """Run a method and return its answer."""
         result: Any = None
         try:
             while True:
@@ -181,7 +181,7 @@ class Player:
             return state
         longest = self.longest if request.max_tokens is None else request.max_tokens
         letters = {*self.model.letters, END}
-        (stop,) = [one for one in request.stop if letters.issuperset(one)] or ["\0"]  # others are never written
+        (stop,) = [one for one in request.stop if letters.issuperset(one)] or ["\0"]  # no other is ever written
         if request.regex is None:
             options = pieces(
                 self.model.chain, longest, stop, state.text, top_logprobs=request.top_logprobs, spread=request.spread
@@ -199,7 +199,7 @@ class Player:
 def pieces(
     chain: Chain, longest: int, stop: str, begun: str, top_logprobs: int, spread: bool = False
 ) -> list[tuple[tuple[Piece, Any], Fraction]]:
-    """Return each text that may be written next by these weights, why it ends, and its probability."""
+    """Return each possible next text under these weights, with its stop reason and probability."""
     model = MarkovBackend({last: dict(row) for last, row in chain})
     options = []
     for text, chance, why in model.texts(longest, stop, begun):
@@ -218,7 +218,7 @@ def pieces(
 
 
 def forced(model: MarkovBackend, longest: int, regex: str, begun: str) -> tuple[Piece, Any]:
-    """Return the only text that an expression matches, and why it ends; the beginning of it that is possible."""
+    """Return the only text that an expression matches, or its possible beginning, with the stop reason."""
     letters = ""
     while len(letters) < longest and not letters.endswith(END):
         letter = forced_letter(regex, letters)
@@ -232,7 +232,7 @@ def forced(model: MarkovBackend, longest: int, regex: str, begun: str) -> tuple[
 
 
 def cut(state: State, limit: int) -> State:
-    """A runner that lost, at the last winner's count of tokens."""
+    """Cut a losing runner at the last winner's token count."""
     last = state.pieces[-1]
     if len(last.tokens) <= limit:
         return state

@@ -1,8 +1,8 @@
-"""Laws of transformers, kernels, decisions and methods, checked by exact enumeration on models that are small enough.
+"""Laws of transformers, kernels, decisions and methods, checked by exact enumeration on small models.
 
 The meaning of a program with random choices is the expected measure of the population that it makes. Here every outcome
-of every choice is gone through, with its probability as a fraction, so a law holds or it does not. Populations are
-tried from the smallest up: the one that an error names is the smallest that breaks the law.
+of every choice is enumerated, with its probability as a fraction, so a law either holds or fails. Populations are
+tried from the smallest up: an error names the smallest one that breaks the law.
 
     from intact.reason.testing.laws import check_transformer
 
@@ -30,27 +30,27 @@ X = TypeVar("X", bound=Hashable)
 Y = TypeVar("Y", bound=Hashable)
 T = TypeVar("T")
 Measure: TypeAlias = Mapping[X, Fraction]
-"""The mass of each value; those without mass may be missing."""
+"""The mass of each value; values without mass may be missing."""
 Change: TypeAlias = Callable[[Weighted[str], Oracle], Any]
-"""A transformer, or several, of a population of letters; draws are taken from the oracle, in place of a key."""
+"""One or several transformers of a population of letters; draws come from the oracle instead of a key."""
 WEIGHTS: Final = (Fraction(1), Fraction(0), Fraction(3), Fraction(1, 2))
 TWO_LETTERS: Final = {"": {"a": 2, "b": 1, END: 1}, "a": {"a": 1, END: 1}, "b": {"a": 1, "b": 2, END: 1}}
-"""The model on which laws of methods are enumerated; its texts end after none, one or two letters."""
+"""The model on which laws of methods are enumerated; its texts end after zero, one or two letters."""
 
 
 class LawError(AssertionError):
-    """A law does not hold."""
+    """Raised if a law does not hold."""
 
 
 def finish(part: Any) -> Any:
-    """Return the result of a generator that asks nothing of a model; of anything else, itself."""
+    """Return the result of a generator that makes no requests; return anything else unchanged."""
     if not isinstance(part, Generator):
         return part
     try:
         request = next(part)
     except StopIteration as stop:
         return stop.value
-    raise LawError(f"on a finite model nothing can be asked for, got {request!r:.60}")
+    raise LawError(f"a finite model serves no requests, got {request!r:.60}")
 
 
 def expected(run: Callable[[Oracle], Weighted[X]]) -> dict[X, Fraction]:
@@ -68,7 +68,7 @@ def without_zeros(measure: Measure[X]) -> dict[X, Fraction]:
 
 
 def populations(most: int = 3, weights: Sequence[Fraction] = WEIGHTS) -> Iterator[Weighted[str]]:
-    """Yield populations of letters with exact weights, the smallest first; the whole is their number, or 2."""
+    """Yield populations of letters with exact weights, the smallest first; the whole is their size, or 2."""
     for size in range(1, most + 1):
         for values in itertools.product("ab", repeat=size):
             for chosen in itertools.product(weights[: 5 - size], repeat=size):
@@ -82,23 +82,23 @@ def check_transformer(
     keeps: Keeps = "in expectation",
     most: int = 3,
 ) -> None:
-    """Check that a transformer's result has the measure that is stated, for all small populations.
+    """Check that a transformer's result has the stated measure, for all small populations.
 
     Parameters
     ----------
     change : callable
-        Of a population and an oracle, which is passed on in place of a key.
+        Called with a population and an oracle, which is passed on in place of a key.
     meaning : callable
-        Of the population's measure; by default the result has the same.
+        Maps the population's measure to the stated one; by default it is unchanged.
     keeps : {'exactly', 'in expectation', 'up to a factor'}
         For every outcome, on average over outcomes, or for every outcome up to a factor.
     most : int
-        The most particles.
+        Maximum number of particles.
 
     Raises
     ------
     LawError
-        If it has not, naming the smallest population.
+        If the measure differs, naming the smallest such population.
     """
     for population in populations(most):
         stated = without_zeros(meaning(population.measure()))
@@ -137,7 +137,7 @@ def _written(measure: Measure[Any]) -> str:
 
 
 def check_kernel(kernel: Callable[[Oracle], Kernel[X, X]], invariant: Measure[X]) -> None:
-    """Check that a kernel leaves a measure as it is, so that `move` may be used with it.
+    """Check that a kernel leaves a measure invariant, so that it may be used with `move`.
 
     Raises
     ------
@@ -149,20 +149,20 @@ def check_kernel(kernel: Callable[[Oracle], Kernel[X, X]], invariant: Measure[X]
 
 
 def check_decision(decide: Callable[[Weighted[str]], str | None], most: int = 3) -> None:
-    """Check what every decision by mass obeys, on all small populations.
+    """Check, on all small populations, the properties that every decision by mass must have.
 
-    The answer stays when all weights are doubled, when each particle is split in two, when the order is turned around
-    (but for ties), and when the weight of a particle with that answer is raised.
+    The answer must stay the same when all weights are doubled, when each particle is split in two, when the order is
+    reversed (except for ties), and when the weight of a particle with that answer is raised.
 
     Parameters
     ----------
     decide : callable
-        Of a population of answers.
+        Maps a population of answers to an answer.
 
     Raises
     ------
     LawError
-        If it does not.
+        If a property fails.
     """
     for population in populations(most):
         answer = decide(population)
@@ -185,14 +185,14 @@ def check_decision(decide: Callable[[Weighted[str]], str | None], most: int = 3)
 
 @dataclass(frozen=True)
 class FiniteModel:
-    """A model of words of letters, so many of them: how they are drawn, and how words are weighed on the way.
+    """A model of words with `depth` letters: the chances of letters, and the factors that weight words on the way.
 
     Attributes
     ----------
     chances : mapping
-        For each beginning the chance of each next letter.
+        For each prefix the chance of each next letter.
     factors : mapping
-        For each word that is not empty what its weight is multiplied by.
+        For each non-empty word the factor of its weight.
     """
 
     depth: int
@@ -200,7 +200,7 @@ class FiniteModel:
     factors: Mapping[str, Fraction]
 
     def outcomes(self, word: str) -> list[tuple[str, Fraction]]:
-        """Return the words that may follow, with their chances."""
+        """Return the possible next words with their chances."""
         return [(word + letter, chance) for letter, chance in self.chances[word].items()]
 
     def kernel(self, oracle: Oracle) -> Kernel[str, str]:
@@ -224,11 +224,11 @@ class FiniteModel:
         return without_zeros(masses)
 
     def prefix_measure(self, length: int) -> dict[str, Fraction]:
-        """Return the measure of the words after so many steps."""
+        """Return the measure of the words after a number of steps."""
         return FiniteModel(length, self.chances, self.factors).measure()
 
     def run(self, oracle: Oracle, n: int, between: Sequence[Change]) -> Weighted[str]:
-        """Write words as n particles, and apply a transformer after each step."""
+        """Write words with n particles, and apply a transformer after each step."""
         words = start("", n)
         for change in between:
             words = finish(sample(words, self.kernel(oracle)))
@@ -237,7 +237,7 @@ class FiniteModel:
 
 
 def check_composition(model: FiniteModel, n: int, between: Sequence[Change]) -> None:
-    """Check that n particles with transformers between the steps mean what the model means.
+    """Check that n particles, with transformers between the steps, represent the model's measure.
 
     Raises
     ------
@@ -250,11 +250,11 @@ def check_composition(model: FiniteModel, n: int, between: Sequence[Change]) -> 
 
 
 MethodLaw: TypeAlias = Callable[[Method, Mapping[str, Any]], None]
-"""A check of a method with parameters, which raises `LawError`."""
+"""A check of a method with parameters; raises `LawError`."""
 
 
 class _Position:
-    """Scores texts of two letters: exact doubles in (0, 1), which differ from step to step."""
+    """Scores texts of two letters: exact doubles in (0, 1) that differ from step to step."""
 
     name, digest = "letters", ""
 
@@ -265,14 +265,14 @@ class _Position:
 def method_measures(
     method: Method, parameters: Mapping[str, Any], n: int
 ) -> tuple[dict[str, float], list[tuple[Any, float]]]:
-    """Return the expected measure of the texts that a method decides upon, and its answers with their chances.
+    """Return the expected measure of the texts behind a method's decision, and its answers with their chances.
 
-    It writes texts of at most two letters (`TWO_LETTERS`), by two steps of one letter where it has steps.
+    The method writes texts of at most two letters (`TWO_LETTERS`), in two steps of one letter if it has steps.
 
     Raises
     ------
     LawError
-        If it has no parameter n, or is decided by no decision of `intact.reason.parts.composing`.
+        If it has no parameter n, or is not decided by a decision function of `intact.reason.parts.composing`.
     """
     own = {parameter.name for parameter in method.parameters}
     if "n" not in own:
@@ -292,7 +292,7 @@ def method_measures(
 
     for answer, chance in outcomes(run):
         if answer.population is None:
-            raise LawError(f"{method.name} is decided by no decision of intact.reason.parts.composing")
+            raise LawError(f"{method.name} is not decided by a decision function of intact.reason.parts.composing")
         answers.append((answer, float(chance)))
         population = answer.population
         for value, weight in zip(population.values, population.weights, strict=True):
@@ -303,19 +303,19 @@ def method_measures(
 
 
 def measure(method: Method, parameters: Mapping[str, Any]) -> None:
-    """The texts that are decided upon mean the same measure for n = 1 and n = 2: what one text alone would mean."""
+    """The texts behind the decision represent the same measure for n = 1 and n = 2: the measure of a single text."""
     one, _ = method_measures(method, parameters, 1)
     two, _ = method_measures(method, parameters, 2)
     for text in sorted(one.keys() | two.keys()):
         if not math.isclose(one.get(text, 0.0), two.get(text, 0.0), rel_tol=1e-9, abs_tol=1e-12):
             raise LawError(
-                f"the text {text!r} has the mass {one.get(text, 0.0):.9g} with one particle, and "
+                f"the text {text!r} has the mass {one.get(text, 0.0):.9g} with one particle, but "
                 f"{two.get(text, 0.0):.9g} with two"
             )
 
 
 def evidence(method: Method, parameters: Mapping[str, Any]) -> None:
-    """The detail `log_evidence` is the logarithm of an estimate, whose mean is the mass that one text alone has."""
+    """The detail `log_evidence` is the logarithm of an estimate whose mean is the mass of a single text."""
     one, _ = method_measures(method, parameters, 1)
     _, answers = method_measures(method, parameters, 2)
     if not all("log_evidence" in answer.details for answer, _ in answers):

@@ -1,4 +1,4 @@
-"""Parameters with which every method has little to do."""
+"""Parameters that make every method run quickly."""
 
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ ${ b.1 $e |- q $. bc $a |- p $. $}
 a. $a |- p $.
 goal $p |- p $= ? $.
 """
-"""A statement for Metamath that the toy model's letters prove, in one step or two, or do not."""
+"""A Metamath statement that the toy model's letters may prove in one or two steps."""
 
 SMALL: dict[str, Any] = {
     "n": 4,

@@ -1,8 +1,8 @@
 """A back end small enough to enumerate every text: a Markov chain over a few letters, with exact probabilities.
 
-It draws by key and position as the engine does, and can be told to work in any order, so that what timing must not
-decide shows. Of regular expressions it knows those that match one text alone; where that cannot go on, it ends as if
-it was long enough.
+It draws by key and position as the engine does, and can work in any order, to show that timing has no effect. Of
+regular expressions it supports those that match a single text; if that text cannot continue, it ends as if it were
+long enough.
 """
 
 import hashlib
@@ -32,13 +32,13 @@ WEIGHTS: Mapping[str, Mapping[str, int]] = {
 
 
 def forced_letter(regex: str, written: str) -> str:
-    """Return the next letter of the only text that an expression matches, or its end."""
+    """Return the next letter of the only text that an expression matches, or the end letter."""
     text = re.sub(r"\\(.)", r"\1", regex, flags=re.DOTALL) if regex != "()" else ""
     return text[len(written) : len(written) + 1] or END
 
 
 class LetterLaw(NamedTuple):
-    """The law of the next letter: weights, chances, log-probabilities, the likeliest first, and the spread."""
+    """The law of the next letter: weights, chances, log-probabilities, letters by likelihood, and the spread."""
 
     row: Mapping[str, int | Fraction]
     chances: dict[str, Fraction]
@@ -48,7 +48,7 @@ class LetterLaw(NamedTuple):
 
     @classmethod
     def of(cls, row: Mapping[str, int] | Mapping[str, Fraction]) -> "LetterLaw":
-        """Return the law of letters that are drawn by these weights."""
+        """Return the law of letters drawn with these weights."""
         total = Fraction(sum(row.values()))
         chances = {letter: row[letter] / total for letter in sorted(row)}
         logprobs = {letter: round(math.log(chance) * LOGPROB_SCALE) for letter, chance in chances.items()}
@@ -60,29 +60,29 @@ class LetterLaw(NamedTuple):
 
 
 Chain = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
-"""Weights as a value that caches can be keyed by."""
+"""Weights as a hashable value for caches."""
 
 
 @cache
 def laws_of(chain: Chain) -> dict[str, LetterLaw]:
-    """Return the law behind each last letter."""
+    """Return the law after each last letter."""
     return {last: LetterLaw.of(dict(row)) for last, row in chain if row}
 
 
 class MarkovBackend:
-    """Letters as tokens; the next depends on the last letter of what was written alone.
+    """A model with letters as tokens; the next letter depends only on the last one.
 
     Parameters
     ----------
     timing : int, optional
-        Seed of the order in which texts move; by default all move by a letter a step.
+        Seed of the order in which texts advance; by default all advance by one letter per step.
     fail : str, optional
-        A text that cannot be continued: an error.
+        A text that cannot be continued and causes an error.
 
     Attributes
     ----------
     made : int
-        Letters that were drawn, counted here.
+        Number of letters drawn.
     """
 
     caveats: tuple[str, ...] = ()
@@ -109,17 +109,17 @@ class MarkovBackend:
 
     @property
     def identity(self) -> str:
-        """Return the digest of the weights."""
+        """The digest of the weights."""
         return "markov " + hashlib.sha256(repr(self.weights).encode()).hexdigest()
 
     def count(self, part: Prompt | Piece) -> int:
-        """Return the letters of a part."""
+        """Return the number of letters of a part."""
         if isinstance(part, Piece):
             return len(part.tokens) or len(part.text)
         return len(part) if isinstance(part, str) else sum(len(content) for _, content in part)
 
     def operations(self, start: int, count: int) -> int:
-        """Return what so many letters from a position on cost."""
+        """Return the cost of a number of letters from a position on."""
         return sum(10 + position for position in range(start, start + count))
 
     def start(self, generations: Sequence[Generation]) -> None:
@@ -131,7 +131,7 @@ class MarkovBackend:
         self.most = max(self.most, len(self.live))
 
     def step(self) -> list[Generation]:
-        """Move texts by a letter each; return those that have ended."""
+        """Advance texts by a letter each; return those that have ended."""
         moving = list(self.live)
         if self._random is not None:
             self._random.shuffle(moving)
@@ -148,26 +148,26 @@ class MarkovBackend:
         return ended
 
     def lengths(self, state: State, tokens: Sequence[int]) -> list[int]:
-        """Return the characters behind each letter; an end has none."""
+        """Return the number of characters after each letter; an end letter has none."""
         return list(accumulate(chr(token) != END for token in tokens))
 
     def cancel(self, generations: Sequence[Generation]) -> None:
-        """End texts that are being written."""
+        """End texts in progress."""
         for generation in generations:
             if generation in self.live:
                 self._end(generation, "cancelled")
 
     def distribution(self, text: str, temperature: float = 1.0) -> dict[str, Fraction]:
-        """The exact law of the next letter."""
+        """Return the exact law of the next letter."""
         law = self.law(text)
         return {max(law.row, key=lambda letter: law.row[letter]): Fraction(1)} if temperature == 0 else law.chances
 
     def law(self, text: str) -> LetterLaw:
         """Return the law of the next letter."""
-        return self._laws.get(text[-1:]) or self._laws[""]  # words of others: begin anew
+        return self._laws.get(text[-1:]) or self._laws[""]  # appended text: use the initial weights
 
     def texts(self, longest: int, stop: str = "\0", begun: str = "") -> Iterator[tuple[str, Fraction, str]]:
-        """Every continuation with its probability and why it ended: 'end', 'stop' or 'length'."""
+        """Yield every continuation with its probability and stop reason: 'end', 'stop' or 'length'."""
         for letter, chance in self.distribution(begun).items():
             if letter == END:
                 yield "", chance, "end"
@@ -180,11 +180,11 @@ class MarkovBackend:
                     yield letter + rest, chance * further, why
 
     def top(self, text: str, count: int) -> Top:
-        """The likeliest letters to follow, of equals in the order of letters."""
+        """Return the likeliest next letters; ties in alphabetical order."""
         return self.law(text).best[:count]
 
     def spread(self, text: str) -> Spread:
-        """Return the spread of the law of the next letter, over those that may follow."""
+        """Return the spread of the law of the next letter, over the possible letters."""
         return self.law(text).spread
 
     def _move(self, generation: Generation) -> None:
@@ -240,17 +240,17 @@ class MarkovBackend:
 
 
 class ListeningBackend(MarkovBackend):
-    """The same, with a law that depends on the whole prompt too: other words anywhere in it give other texts."""
+    """A toy model whose law also depends on the whole prompt: any change in it gives other texts."""
 
     _prompt = b""
 
     @property
     def identity(self) -> str:
-        """Return the digest of the weights."""
+        """The digest of the weights, and a mark that it listens."""
         return f"{super().identity}, listening"
 
     def law(self, text: str) -> LetterLaw:
-        """Return the law of the next letter behind the prompt of the text that is being written."""
+        """Return the law of the next letter, given the prompt of the text in progress."""
         weights = self.weights.get(text[-1:]) or self.weights[""]
         begun = self._prompt + text[-1:].encode()
         return LetterLaw.of({letter: hashlib.sha256(begun + letter.encode()).digest()[0] + 1 for letter in weights})

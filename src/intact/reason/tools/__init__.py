@@ -1,4 +1,4 @@
-"""Tools by name, one a file: what `intact.reason.Use` may ask for."""
+"""Tools by name, one per file, for use with `intact.reason.Use`."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from intact.reason.tool import MethodTool
 
 
 def _name_of(value: Any) -> str | None:
-    """Return a tool's name: that of a subclass of `MethodTool` with a `name` of its own."""
+    """Return the name of a tool class: a subclass of `MethodTool` that defines its own `name`."""
     name = vars(value).get("name") if isinstance(value, type) and issubclass(value, MethodTool) else None
     return name if isinstance(name, str) else None
 
 
 TOOLS: Final = Registry[type[MethodTool]]("intact.tools", "intact.reason.tools", _name_of)
-"""All tools: those that the files of this package define, and those of other packages."""
+"""All tools: those defined in this package, and those of other packages."""
 
 
 def find_tool(name: str) -> MethodTool:
-    """Return the tool of a name.
+    """Look up a tool by name.
 
     Raises
     ------
     ParameterError
-        If there is none, naming the nearest ones or what there is.
+        If it does not exist; the message suggests similar names or lists all.
     PluginError
-        If it is of another package that cannot be loaded.
+        If it belongs to another package that cannot be loaded.
     """
     if name not in TOOLS:
         raise ParameterError(unknown_name(f"there is no tool {name!r:.60}", name, TOOLS))

@@ -15,8 +15,8 @@ from intact.tools import calculate
 class CalculatorTool(MethodTool):
     """Evaluate an expression exactly: numbers are rational, functions are SymPy's.
 
-    The expression is written as in Python, with `^` for powers too: ``solve(x^2 - 2, x)``, ``sum(k, k, 1, 100)``. It
-    cannot be ended early, and has at most its seconds of processor time.
+    The expression is written as in Python, with `^` as well for powers: ``solve(x^2 - 2, x)``, ``sum(k, k, 1, 100)``.
+    It cannot be stopped early, and is limited to `seconds` of processor time.
     """
 
     name = "calculator"

@@ -1,4 +1,4 @@
-"""The statements of a proof assistant's library as a tool: those nearest to a goal."""
+"""A tool that finds statements in a proof assistant's library that are close to a goal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from intact.tools.prove.premises import nearest
 
 
 class PremisesTool(AssistantTool):
-    """Find the statements that may help with a goal among all that a proof may use (docs/proving.md)."""
+    """Find statements that may help with a goal, among all that a proof may use (docs/proving.md)."""
 
     name = "premises"
     line = "Find the statements of a proof assistant's library that are nearest to a goal."
@@ -26,7 +26,7 @@ class PremisesTool(AssistantTool):
     output = "A line for each statement, the nearest first: its name, a colon, and what it states."
 
     def use(self, values: Mapping[str, Any], stop: Event, *, untrusted: bool = False) -> ToolResult:
-        """List the statements, and rank them; whole lines only, as many as the bound of outputs lets through."""
+        """List and rank the statements; return as many whole lines as the output limit allows."""
         assistant = self.assistant(values, untrusted=untrusted)
         known = assistant.known(values["statement"], AssistantLimits(values["seconds"]), stop)
         if known.limit:

@@ -14,11 +14,11 @@ from intact.tools.prove.assistants.base import Assistant, AssistantLimits, Proof
 from intact.tools.sandbox import choose
 
 _CLOCK: Final = re.compile(r"\btimeout\b")
-"""A tactic with a limit on time of its own."""
+"""A tactic with its own time limit."""
 
 
 class AssistantTool(MethodTool):
-    """Choose the assistant for tools that ask one, give its version, and check that it is installed."""
+    """Base class of tools that use an assistant: selects it, reports its version, and checks that it is installed."""
 
     assistant_inputs: ClassVar[Mapping[str, ToolInput]] = {
         "assistant": ToolInput("text", f"Which assistant: {', '.join(ASSISTANTS)}.", "rocq"),
@@ -31,33 +31,33 @@ class AssistantTool(MethodTool):
         return {name: ASSISTANTS[name].version()} if name in ASSISTANTS else {}
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the inputs; the assistant is looked up."""
+        """Return the inputs, after checking that the assistant exists."""
         found = super().check(values)
         find_assistant(found["assistant"])
         return found
 
     @staticmethod
     def assistant(values: Mapping[str, Any], *, untrusted: bool) -> Assistant:
-        """Return the assistant that inputs name.
+        """Return the assistant named by the inputs.
 
         Raises
         ------
         NotInstalledError
-            If it is missing, or it is a process and nothing here keeps one in.
+            If it is missing, or it runs as a process and no sandbox is available.
         """
         found = find_assistant(values["assistant"])
         if (reason := found.missing()) is not None:
             raise NotInstalledError(reason)
         if found.is_process:
-            choose(untrusted=untrusted)  # raises where nothing keeps it in
+            choose(untrusted=untrusted)  # raises if no sandbox is available
         return found
 
 
 class ProofTool(AssistantTool):
-    """Say what becomes of a proof: the steps of a statement's proof, tried by a proof assistant (docs/proving.md).
+    """Try the steps of a statement's proof in a proof assistant, and report the outcome (docs/proving.md).
 
-    Each call replays the proof from its beginning in a process of its own, so that a result depends on the texts alone,
-    but for limits on time.
+    Each call replays the proof from its beginning in a new process, so that a result depends only on the texts, except
+    for time limits.
     """
 
     name = "proof"
@@ -81,7 +81,7 @@ class ProofTool(AssistantTool):
 
 
 def show(state: ProofState) -> str:
-    """Return a state as a text: its kind on a line, with the number of a step that failed, and what else is known."""
+    """Format a state as text: its kind and the number of a failed step on the first line, then any further details."""
     first = state.kind if state.failed is None else f"{state.kind} {state.failed + 1}"
     more = "\n\n".join(state.goals) if state.kind == "open" else state.message
     return f"{first}\n{more}".rstrip("\n")

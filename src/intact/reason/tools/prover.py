@@ -14,10 +14,9 @@ from intact.tools.sandbox import choose
 
 
 class ProverTool(MethodTool):
-    """Say if a conjecture follows from axioms, by our own prover or by one that is installed (docs/proving.md).
+    """Decide if a conjecture follows from axioms, with the built-in prover or an installed one (docs/proving.md).
 
-    Limits count steps, in the prover's own unit; those of our own prover are counted in this process, which `stop` does
-    not end.
+    Limits count steps, in the prover's own unit; the built-in prover runs in this process, where `stop` cannot end it.
     """
 
     name = "prover"
@@ -31,13 +30,13 @@ class ProverTool(MethodTool):
     output = "A line with the SZS status, and one with what else is known."
 
     def environment(self, values: Mapping[str, Any]) -> dict[str, str]:
-        """Return the digest of the prover's program, where it is one."""
+        """Return the digest of the prover's executable, if it has one."""
         prover = PROVERS.get(str(values.get("prover", own.NAME)))
         path = prover.path() if isinstance(prover, ProcessProver) else None
         return {} if path is None else {str(values["prover"]): digest(path.resolve())}
 
     def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the inputs; the prover is looked up."""
+        """Return the inputs, after checking that the prover exists."""
         found = super().check(values)
         prover = find_prover(found["prover"])
         if "steps" not in values and isinstance(prover, ProcessProver):
@@ -48,7 +47,7 @@ class ProverTool(MethodTool):
         """Run the prover."""
         prover, limits = find_prover(values["prover"]), ProverLimits(int(values["steps"]), values["seconds"])
         if isinstance(prover, ProcessProver):
-            choose(untrusted=untrusted)  # raises where nothing keeps it in
+            choose(untrusted=untrusted)  # raises if no sandbox is available
         try:
             verdict = prover.prove(tptp.parse(values["problem"]), limits)
         except (CapacityError, FormatError) as error:

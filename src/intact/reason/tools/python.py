@@ -13,10 +13,10 @@ from intact.tools.sandbox import Outcome, ProgramLimits
 
 
 class PythonTool(MethodTool):
-    """Run a cell of Python in the sandbox, behind the earlier cells of its session.
+    """Run a Python cell in the sandbox, after the earlier cells of its session.
 
-    A session is no process that stays: the earlier cells run again, silently and whatever they raise, before the new
-    one, so that a result is a function of the texts alone. The limits are for all of them together.
+    A session is not a persistent process: the earlier cells run again before the new one, silently and whatever they
+    raise, so that a result is a function of the texts only. The limits apply to all cells together.
     """
 
     name = "python"
@@ -41,7 +41,7 @@ class PythonTool(MethodTool):
 
 
 def cell_text(outcome: Outcome) -> str:
-    """Return what a cell printed, and in a last line why it did not come to its end."""
+    """Return the output of a cell and, if it did not finish, the reason on the last line."""
     if outcome.ok:
         return outcome.stdout
     lines = outcome.stderr.strip().splitlines() or [f"exit status {outcome.status}"]

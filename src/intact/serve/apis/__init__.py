@@ -1,1 +1,1 @@
-"""The HTTP interfaces of the server."""
+"""The HTTP APIs of the server."""

@@ -1,4 +1,4 @@
-"""`/v1/receipts` and `/v1/verify`: fetch receipts of recent answers, and verify them (docs/receipts.md)."""
+"""`/v1/receipts` and `/v1/verify`: fetch receipts of recent answers, and verify them (docs/spec/receipts.md)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ router = APIRouter(route_class=FormRoute)
 
 
 class VerifyRequest(Form):
-    """`/v1/verify`: a receipt, and a model, by default the server's first."""
+    """`/v1/verify`: a receipt, and a model, which defaults to the server's first."""
 
     receipt: dict[str, Any]
     model: str | None = None
@@ -47,7 +47,7 @@ async def verify_receipt(body: VerifyRequest, service: TheService, client: Clien
 
 
 async def _check(service: Service, request: VerifyRequest, client: str) -> dict[str, Any]:
-    """Return the verdict on a receipt; one that cannot be read has a verdict too."""
+    """Return the verdict on a receipt; an unreadable receipt gets a verdict too."""
     async with service.models.lease(request.model or service.models.first) as served:
         verdict: Verdict | RunVerdict
         try:
@@ -71,10 +71,10 @@ async def _check(service: Service, request: VerifyRequest, client: str) -> dict[
 
 
 def _expected(receipt: Receipt | RunReceipt, most: int) -> tuple[int, int]:
-    """Return the expected number of tokens that a verification takes, and of texts side by side.
+    """Return the expected number of tokens of a verification, and of concurrent texts.
 
-    A run's prompts are counted by the cost that it states, at most `most`, and twice where a mix reads a shadow beside
-    each; one that states too little is refused before the model reads anything.
+    A run's prompts are counted by the cost that the receipt claims, at most `most`, and twice if a mix also reads a
+    shadow; a receipt that claims too little is rejected before the model reads anything.
     """
     if isinstance(receipt, Receipt):
         request = receipt.header.request
@@ -86,7 +86,7 @@ def _expected(receipt: Receipt | RunReceipt, most: int) -> tuple[int, int]:
 
 
 class VerificationWork(CancellableWork[Verdict | RunVerdict]):
-    """A receipt that is being verified."""
+    """A receipt being verified."""
 
     def __init__(self, model: Model, receipt: Receipt | RunReceipt) -> None:
         super().__init__("verify")

@@ -1,6 +1,6 @@
-"""`/v1/same-user`: texts for commands of the same user, who bring their own seed and sampling; only on the Unix socket.
+"""`/v1/same-user`: texts for commands of the same user, with their own seed and sampling; only on the Unix socket.
 
-`intact run` and `intact chat` ask for exactly what they would compute themselves, and get the same bits.
+`intact run` and `intact chat` request exactly what they would compute themselves, and get the same bits.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ router = APIRouter(route_class=FormRoute)
 
 
 class SameUserRequest(Form):
-    """A prompt, and how texts are generated after it.
+    """A prompt, and how to generate texts after it.
 
     Attributes
     ----------
     version : str
-        That of the client's intact.
+        Version of the client's intact.
     digests : dict
-        The model, as `ModelDigests.to_document` has it.
+        The model's digests, as returned by `ModelDigests.to_document`.
     profile : str
-        The arithmetic.
+        The arithmetic profile.
     prompt : str or None
-        The text to continue; or else `messages`, the time `now`, and `control_tokens`, as of `ChatPrompt`.
+        The text to continue; otherwise `messages`, the time `now`, and `control_tokens`, as in `ChatPrompt`.
     sampling : str
-        As `SamplingParameters.to_json` writes it.
+        Sampling parameters, as written by `SamplingParameters.to_json`.
     chunks : bool
-        If true, texts come token by token; else as a whole.
+        If true, texts are sent token by token; otherwise as a whole.
     """
 
     version: str
@@ -70,7 +70,7 @@ class SameUserRequest(Form):
 
 @router.get("/v1/same-user")
 async def describe(request: Request, service: TheService) -> Response:
-    """Describe the models that are in memory."""
+    """Describe the models in memory."""
     _check(request)
     models = [_described(served) for served in service.models.served.values() if served.model is not None]
     return reply({"version": intact.__version__, "models": models})
@@ -78,7 +78,7 @@ async def describe(request: Request, service: TheService) -> Response:
 
 @router.post("/v1/same-user/texts")
 async def texts(body: SameUserRequest, request: Request, service: TheService, client: Client) -> Response:
-    """Continue a prompt; a line of JSON for each chunk and for each whole text."""
+    """Continue a prompt; send one line of JSON per chunk and per complete text."""
     _check(request)
     return EventStream(_lines(body, service, client), math.inf, LINES)
 
@@ -101,12 +101,12 @@ def _described(served: Served) -> dict[str, Any]:
 
 
 def _find(service: Service, request: SameUserRequest) -> str:
-    """Return the name of the model that a request means.
+    """Return the name of the requested model.
 
     Raises
     ------
     ApiError
-        404, if there is none in memory, or this is another version of intact.
+        404, if the model is not in memory, or the client's version of intact differs.
     """
     wanted = request.version, request.digests, request.profile
     for served in service.models.served.values():

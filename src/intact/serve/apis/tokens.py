@@ -1,4 +1,4 @@
-"""`/tokenize`, `/detokenize` and `/tokenizer_info`, as vLLM has them: text to tokens and back."""
+"""`/tokenize`, `/detokenize` and `/tokenizer_info`, compatible with vLLM: text to tokens and back."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ router = APIRouter(route_class=FormRoute)
 
 
 class TokenizeRequest(RenderedForm):
-    """`/tokenize`: a text or a conversation, and a model, by default the server's first.
+    """`/tokenize`: a text or a conversation, and a model, which defaults to the server's first.
 
-    With `control_tokens` texts of control tokens in a conversation's contents are these tokens.
+    With `control_tokens`, the spellings of control tokens in a conversation's contents become these tokens.
     """
 
     model: str | None = None
@@ -30,7 +30,7 @@ class TokenizeRequest(RenderedForm):
 
 
 class DetokenizeRequest(Form):
-    """`/detokenize`: tokens, and a model, by default the server's first; with `each`, each token's own text too."""
+    """`/detokenize`: tokens, and a model, by default the server's first; with `each`, also each token's own text."""
 
     model: str | None = None
     tokens: Many[int]
@@ -56,10 +56,10 @@ async def tokenizer_info(service: TheService) -> CancellableResponse:
 
 
 async def _tokenize(service: Service, request: TokenizeRequest) -> dict[str, Any]:
-    """Return the tokens of a text; `add_special_tokens`: with those that the model puts in front of it."""
+    """Return the tokens of a text; with `add_special_tokens`, including those that the model prepends."""
     prompt, messages = request.prompt, request.messages
     if (prompt is None) == (messages is None):
-        raise ApiError(400, "give a prompt or messages, and not both", "prompt")
+        raise ApiError(400, "give either a prompt or messages, not both", "prompt")
     async with service.models.lease(request.model or service.models.first) as served:
         tokenizer, most = served.loaded.tokenizer, served.loaded.context
         if prompt is not None:
@@ -74,7 +74,7 @@ async def _tokenize(service: Service, request: TokenizeRequest) -> dict[str, Any
 
 
 async def _detokenize(service: Service, request: DetokenizeRequest) -> dict[str, Any]:
-    """Return the text of tokens, control tokens included."""
+    """Return the text of tokens, including control tokens."""
     async with service.models.lease(request.model or service.models.first) as served:
         tokenizer, tokens = served.loaded.tokenizer, request.tokens
 
@@ -88,7 +88,7 @@ async def _detokenize(service: Service, request: DetokenizeRequest) -> dict[str,
 
 
 async def _describe(service: Service) -> dict[str, Any]:
-    """Return the first tokens and the chat template that harnesses need of the first model's tokenizer."""
+    """Return what evaluation harnesses need of the first model's tokenizer: first tokens and chat template."""
     async with service.models.lease(service.models.first) as served:
         tokenizer = served.loaded.tokenizer
         template = tokenizer.chat_template

@@ -1,4 +1,4 @@
-// Requests to the server: JSON, streams of events, and an API key if one is needed.
+// Requests to the server: JSON, event streams, and an API key if required.
 
 import { read, write } from "/page/values.js";
 
@@ -6,7 +6,7 @@ let key = read("sessionStorage", "key") ?? "";
 
 export class Refusal extends Error {}
 
-/** Ask the user for a key, once for all requests that wait for it. */
+/** Ask the user for a key, once for all pending requests. */
 let asked = null;
 function askForKey() {
   asked ??= new Promise((resolve) => {
@@ -49,7 +49,7 @@ async function reason(response) {
 
 export const ask = async (path, body) => (await request(path, body)).json();
 
-/** Yield the values of a stream of server-sent events. */
+/** Yield the values of a server-sent event stream. */
 export async function* events(path, body, signal) {
   const response = await request(path, body, signal);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();

@@ -1,4 +1,4 @@
-// The conversation that is shown: asking, editing, asking again, branches, stopping.
+// The current conversation: ask, edit, regenerate, branch, stop.
 
 import { events } from "/page/api.js";
 import { Conversation } from "/page/conversation.js";
@@ -7,10 +7,10 @@ import { Message } from "/page/message.js";
 import { requestOptions, settingsAreValid } from "/page/settings.js";
 
 const KEPT_EVERY = 5000;  // milliseconds
-const NEAR = 80;  // pixels from the end within which the view follows the answer
+const NEAR = 80;  // maximum distance from the end, in pixels, at which the view follows the answer
 
 export class Chat {
-  /** @param changed called with the conversation whenever it is to be kept, and if an answer is still being written */
+  /** @param changed called with the conversation whenever it should be saved, and true if an answer is in progress */
   constructor(changed) {
     Object.assign(this, { changed, conversation: new Conversation(), running: null, following: true, shown: [] });
     const scroller = byId("scroll");
@@ -62,7 +62,7 @@ export class Chat {
     });
   }
 
-  /** Show how much of the model's context the conversation fills. */
+  /** Show the fraction of the model's context that the conversation uses. */
   showContext() {
     const tokens = this.conversation.path().findLast(({ usage, method }) => usage && !method)?.usage.total_tokens ?? 0;
     const context = Number(byId("model").selectedOptions[0]?.dataset.context) || 0;
@@ -72,7 +72,7 @@ export class Chat {
     byId("context-words").textContent = `${tokens.toLocaleString("en")} of ${context.toLocaleString("en")} tokens`;
   }
 
-  /** Send what stands in the composer. */
+  /** Send the content of the composer. */
   async send() {
     const question = byId("question").value.trim();
     if (!question || this.running || !settingsAreValid()) return;
@@ -81,7 +81,7 @@ export class Chat {
     await this.answer(this.conversation.add(parent, { role: "user", content: question }).id);
   }
 
-  /** Let a question be changed; sending makes a branch. */
+  /** Make a question editable; sending it creates a branch. */
   edit(node) {
     const message = this.shown.find((one) => one.node === node);
     const field = element("textarea", { rows: 4, value: node.content, dir: "auto", ariaLabel: "Changed question" });
@@ -108,7 +108,7 @@ export class Chat {
     field.focus();
   }
 
-  /** Ask for an answer to a message, beside those that there are. */
+  /** Request another answer to a message. */
   async answer(parent) {
     if (this.running || !settingsAreValid()) return;
     const { conversation } = this;
@@ -136,12 +136,12 @@ export class Chat {
     conversation.updated = Date.now();
     this.changed(conversation);
     if (this.conversation !== conversation) return;
-    this.shown = this.shown.filter((one) => one.node !== node);  // it is made anew, with what has become of it
+    this.shown = this.shown.filter((one) => one.node !== node);  // it is rebuilt in its final state
     this.draw();
     if ([document.body, byId("stop"), null].includes(document.activeElement)) byId("question").focus();
   }
 
-  /** Keep the conversation while it is answered: if the page is closed now, the answer was stopped here. */
+  /** Save the conversation during an answer: if the page is closed now, the answer counts as stopped here. */
   keepPart(conversation, node) {
     node.stopped = true;
     this.changed(conversation, true);
@@ -153,13 +153,13 @@ export class Chat {
     byId("stop").hidden = !running;
   }
 
-  /** Stop the answer; what it said is kept. */
+  /** Stop the answer, keeping its text so far. */
   stop() {
     this.running?.abort();
   }
 }
 
-/** Take an answer as it arrives; `keep` is called from time to time. */
+/** Receive an answer as it arrives; `keep` is called occasionally. */
 async function receive(message, body, signal, keep) {
   const { node } = message;
   const began = performance.now();

@@ -6,7 +6,7 @@ import { Search } from "/page/search.js";
 import { readRuns, replay } from "/page/traces.js";
 
 export class Compare {
-  /** @param runs returns the runs of the conversation that is shown: title, start, nodes, result, outputs, model */
+  /** @param runs returns the runs of the current conversation: title, start, nodes, result, outputs, model */
   constructor(runs, model) {
     Object.assign(this, { runs, model, opened: [] });
     for (const side of ["left", "right"]) byId(side).addEventListener("change", () => this.draw(side));
@@ -28,7 +28,7 @@ export class Compare {
     byId("runs").showModal();
   }
 
-  /** Offer all runs on both sides; the newest on the left, the one before it on the right. */
+  /** Offer all runs on both sides, with the newest selected on the left and the previous one on the right. */
   offer() {
     this.all = [...this.runs(), ...this.opened];
     for (const [side, back] of [["left", 1], ["right", 2]]) {

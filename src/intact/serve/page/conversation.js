@@ -1,4 +1,4 @@
-// A conversation: a tree of messages, of which one path is shown. Editing or asking again adds a branch; nothing is lost.
+// A conversation: a tree of messages with one path shown. Editing or regenerating adds a branch; nothing is lost.
 
 import { conversationOf } from "/page/shapes.js";
 
@@ -9,7 +9,7 @@ function newId() {
 }
 
 export class Conversation {
-  /** @param values as `values` returns them, or as shapes.js has checked them */
+  /** @param values as returned by `values`, or validated by shapes.js */
   constructor({ id = newId(), title = "", updated = Date.now(), system = "", nodes = [], leaf = null } = {}) {
     Object.assign(this, { id, title, updated, system, leaf });
     this.nodes = new Map();
@@ -23,18 +23,18 @@ export class Conversation {
     this.below.get(node.parent).push(node);
   }
 
-  /** Return it as plain values, to be kept or exported. */
+  /** Return the conversation as plain values, for saving or export. */
   values() {
     const { id, title, updated, system, leaf } = this;
     return { id, title, updated, system, leaf, nodes: [...this.nodes.values()] };
   }
 
-  /** Return the same under another name. */
+  /** Return a copy with another name. */
   copy() {
     return new Conversation({ ...this.values(), id: newId() });
   }
 
-  /** Return the messages from the first to a node. */
+  /** Return the messages from the root to a node. */
   path(leaf = this.leaf) {
     const found = [];
     for (let node = this.nodes.get(leaf); node; node = this.nodes.get(node.parent)) found.unshift(node);
@@ -45,7 +45,7 @@ export class Conversation {
     return this.below.get(parent) ?? [];
   }
 
-  /** Add a message below another (null: the first), and show it. */
+  /** Add a message below another (null: at the root), and show it. */
   add(parent, fields) {
     const node = { id: newId(), parent, ...fields };
     this.place(node);
@@ -55,7 +55,7 @@ export class Conversation {
     return node;
   }
 
-  /** Show the branch of a message, to its newest end. */
+  /** Show the branch of a message, following the newest messages. */
   select(id) {
     let below;
     for (let node = id; node; node = below) {
@@ -64,23 +64,23 @@ export class Conversation {
     }
   }
 
-  /** Return the messages of a request that asks for what follows a node. */
+  /** Return the messages of a request for an answer to a node. */
   messages(node) {
     const turns = this.path(node).filter(({ content }) => content).map(({ role, content }) => ({ role, content }));
     return this.system ? [{ role: "system", content: this.system }, ...turns] : turns;
   }
 }
 
-/** Read exported conversations; throw an Error that says what is wrong with the file. */
+/** Parse exported conversations; throw an Error that says what is wrong with the file. */
 export function readExport(text) {
   let value;
   try {
     value = JSON.parse(text);
   } catch {
-    throw new Error("this is no export of conversations: it is not JSON");
+    throw new Error("this is not an export of conversations: it is not JSON");
   }
   if (value?.format !== "intact-conversations" || !Array.isArray(value.conversations)) {
-    throw new Error("this is no export of conversations of this page");
+    throw new Error("this is not an export of conversations from this page");
   }
   return value.conversations.map((one, i) => {
     try {

@@ -1,4 +1,4 @@
-// Elements from values. Text is only ever set as text, so that nothing a model writes becomes markup (render.js apart).
+// Elements from values. Text is only ever set as text, so that model output never becomes markup (except in render.js).
 
 export function element(tag, fields = {}, ...children) {
   const made = document.createElement(tag);
@@ -20,7 +20,7 @@ export const byId = (id) => document.getElementById(id);
 
 export const count = (number) => Math.round(number).toLocaleString("en");
 
-/** Have the browser save a text as a file. */
+/** Save a text as a file through the browser. */
 export function save(text, name, type = "application/json") {
   const link = element("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
   link.click();

@@ -1,4 +1,4 @@
-// The page: conversations with plain answers or searches that are drawn as they run.
+// The page: conversations with plain answers, or with searches drawn as they run.
 
 import { ask } from "/page/api.js";
 import { Chat } from "/page/chat.js";
@@ -12,7 +12,7 @@ import { outputsOf } from "/page/traces.js";
 import { read, write } from "/page/values.js";
 
 const NARROW = matchMedia("(max-width: 60rem)");
-/** Parts at the sides, which cover the conversation where the window is narrow. */
+/** Side panels, which cover the conversation in a narrow window. */
 const PARTS = ["side", "settings", "receipts"];
 
 function theme() {
@@ -29,7 +29,7 @@ function theme() {
   });
 }
 
-/** Have a button open and close a part of the page. */
+/** Make a button open and close a part of the page. */
 function toggle(control, part, open) {
   const show = (value) => {
     if (value && NARROW.matches) PARTS.forEach((other) => { byId(other).hidden = true; });
@@ -46,14 +46,14 @@ function toggle(control, part, open) {
   show(open);
 }
 
-/** Return the searches of a conversation, as compare.js shows them. */
+/** Return the searches of a conversation in the form that compare.js takes. */
 function runsOf(conversation) {
   return [...conversation.nodes.values()].filter(({ run }) => run?.start).map(({ run, method, model, seed, receipt }) => ({
     ...run, model, title: `${method.replaceAll("_", " ")}, seed ${seed}`, outputs: receipt ? outputsOf(receipt) : [],
   }));
 }
 
-/** Offer the models; their contexts are known once they are loaded. */
+/** List the models; their context lengths are known once they are loaded. */
 async function offerModels() {
   const chosen = byId("model").value;
   const { data } = await ask("/v1/models");

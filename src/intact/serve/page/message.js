@@ -1,4 +1,4 @@
-// One message on the page: its text as Markdown, as source or as tokens, what can be done with it, and its branches.
+// One message on the page: its text as Markdown, source or tokens, its actions, and its branches.
 
 import { button, count, element } from "/page/dom.js";
 import { download, verify } from "/page/receipts.js";
@@ -12,8 +12,8 @@ const VIEWS = { markdown: "Markdown", source: "source", tokens: "tokens" };
 export class Message {
   /**
    * @param node the message (conversation.js)
-   * @param siblings all messages at this place, of which node is one
-   * @param does what its buttons do: edit, again, select, stop
+   * @param siblings all messages at this place, including node
+   * @param does the actions of its buttons: edit, again, select, stop
    */
   constructor(node, siblings, does) {
     Object.assign(this, { node, branches: siblings.length, view: "markdown", search: null, pending: false, pause: 0 });
@@ -62,7 +62,7 @@ export class Message {
     this.figures.before(this.search.root);
   }
 
-  /** Show an event of a search, and remember it. */
+  /** Show an event of a search, and store it. */
   handle(event) {
     if (!this.search) this.startSearch();
     this.search.handle(event);
@@ -73,7 +73,7 @@ export class Message {
     else if (kind === "result") this.node.run.result = value;
   }
 
-  /** Add to the text; it is drawn with the browser's next picture, and no more than a fourth of the time goes to drawing. */
+  /** Append to the text; it is drawn in the next animation frame, using at most a quarter of the time for drawing. */
   append(text, part = "content") {
     this.node[part] = (this.node[part] ?? "") + text;
     if (this.pending) return;
@@ -104,7 +104,7 @@ export class Message {
     if (node.seed !== undefined) figures.push(`seed ${node.seed}`);
     if (node.usage && !node.method) figures.push(`${count(node.usage.completion_tokens)} tokens`);
     if (node.speed) figures.push(`${count(node.speed)} tokens a second`);
-    if (node.finish === "length") figures.push("cut after the most tokens");
+    if (node.finish === "length") figures.push("cut at the token limit");
     if (node.stopped) figures.push("stopped");
     this.figures.replaceChildren(...figures.map((words) => element("span", {}, words)));
     this.problem.hidden = !node.error;
@@ -120,7 +120,7 @@ export class Message {
       verify(node.receipt, name, node.model);
     }, { className: "verify" }));
     if (!this.search) return;
-    const show = button("Show probabilities of tokens", () => explain(this.search, outputsOf(node.receipt), node.model), { className: "explain" });
+    const show = button("Show token probabilities", () => explain(this.search, outputsOf(node.receipt), node.model), { className: "explain" });
     this.figures.append(show);
   }
 

@@ -1,25 +1,25 @@
-// Receipts: kept as files, and verified by the server.
+// Receipts: saved as files, and verified by the server.
 
 import { ask } from "/page/api.js";
 import { button, byId, count, element, save } from "/page/dom.js";
 
 const LONGEST = 8 << 20;
 
-/** The canonical form of RFC 8785: what JSON.stringify writes, with members in order. */
+/** Return the canonical form of RFC 8785: the output of JSON.stringify with sorted members. */
 export function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
   return `{${Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join(",")}}`;
 }
 
-/** Return a button by which the browser saves a receipt. */
+/** Return a button that saves a receipt. */
 export const download = (receipt, name) => (
   button("Save receipt", () => save(`${canonical(receipt)}\n`, `${name}.receipt`), { className: "receipt" })
 );
 
 const WORDS = { true: ["true", "✓ true"], false: ["wrong", "✗ false"], unverifiable: ["wrong", "? cannot be verified"] };
 
-/** Verify a receipt, and write the verdict into the list of the panel. */
+/** Verify a receipt, and add the verdict to the panel's list. */
 export async function verify(receipt, name, model) {
   const item = element("li", {}, `${name}: checking …`);
   byId("verdicts").append(item);
@@ -53,7 +53,7 @@ function show(item, name, { outcome, what, entry = null, position, detail, check
   item.replaceChildren(`${name}: `, element("strong", { className: kind }, words), why);
 }
 
-/** Verify files that are chosen or dropped. */
+/** Verify chosen or dropped files. */
 export function watchForReceipts(model) {
   takeFiles("drop", "file", async (file) => {
     await check(file, model()).catch((error) => {
@@ -62,7 +62,7 @@ export function watchForReceipts(model) {
   });
 }
 
-/** Have files that are dropped on a label, or chosen in its field, handled one after another. */
+/** Handle files dropped on a label, or chosen in its field, one after another. */
 export function takeFiles(label, field, handle) {
   const drop = byId(label);
   const take = async (files) => {

@@ -1,4 +1,4 @@
-// Markdown, code and mathematics of what a model writes. HTML in it stays text, images become links, and nothing runs.
+// Rendering of Markdown, code and mathematics in model output. HTML stays text, images become links, nothing is executed.
 
 import hljs from "/page/vendor/highlight.js";
 import "/page/vendor/katex.js";
@@ -23,7 +23,7 @@ markdown.renderer.rules.link_open = (tokens, index, options, environment, self) 
   return open(tokens, index, options, environment, self);
 };
 
-/** Read $...$, $$...$$, \(...\) and \[...\]; a single dollar counts only where no blank or digit makes it money. */
+/** Parse $...$, $$...$$, \(...\) and \[...\]; a single dollar counts only if no blank or digit suggests money. */
 function readMathematics(state, silent) {
   for (const [opening, closing, display] of MATHS) {
     if (!state.src.startsWith(opening, state.pos)) continue;
@@ -39,7 +39,7 @@ function readMathematics(state, silent) {
   return false;
 }
 
-/** Read a formula that begins a line, with all its lines. */
+/** Parse a formula that begins a line, with all its lines. */
 function readBlock(state, first, last, silent) {
   const begin = state.bMarks[first] + state.tShift[first];
   const kind = MATHS.find(([opening, , display]) => display && state.src.startsWith(opening, begin));
@@ -61,11 +61,11 @@ function formula(source, displayMode) {
   return globalThis.katex.renderToString(source, { displayMode, output: "mathml", throwOnError: false, trust: false, maxExpand: 1000 });
 }
 
-/** Fill an element with a text as Markdown. */
+/** Render a text as Markdown into an element. */
 export function render(target, text) {
   target.innerHTML = markdown.render(text);
   for (const block of target.querySelectorAll("pre")) {
-    block.tabIndex = 0;  // so that the keyboard can scroll it
+    block.tabIndex = 0;  // makes it scrollable by keyboard
     const copy = element("button", { type: "button", className: "copy" }, "Copy code");
     copy.addEventListener("click", () => copyText(copy, block.textContent));
     block.replaceWith(element("div", { className: "code" }, copy, block.cloneNode(true)));
@@ -77,7 +77,7 @@ export function render(target, text) {
   }
 }
 
-/** Put a text into the clipboard, and say so on the button for a moment. */
+/** Copy a text to the clipboard, and confirm it briefly on the button. */
 export async function copyText(button, text) {
   const words = button.textContent;
   try {

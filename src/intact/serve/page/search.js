@@ -1,4 +1,4 @@
-// A search as it grows: branches with their texts, scores, prunings, what was spent, and in the end the winner.
+// A growing search: branches with their texts, scores, pruning, costs, and finally the winner.
 
 import { button, count, element } from "/page/dom.js";
 import { showTokens } from "/page/tokens.js";
@@ -11,7 +11,7 @@ const ORDERS = {
   tokens: ["length", (branch) => -branch.tokens],
 };
 
-/** Return how close the vote was that elected an answer, as `intact.reason.parts.closeness` says it; "" if there was none. */
+/** Describe how close the vote for an answer was, like `intact.reason.parts.closeness`; "" without a vote. */
 export function closenessOf(votes, answer) {
   const weights = Object.values(votes);
   const weight = votes[answer ?? ""] ?? 0;
@@ -76,7 +76,7 @@ class Branch {
     this.score.replaceChildren(meter, ` ${value.toPrecision(3)}`);
   }
 
-  /** Return whether the search has dropped this text so far. */
+  /** Return true if the search has dropped this text so far. */
   dropped(deepest) {
     return this.status === "cancelled" || (this.status === "step" && this.depth < deepest && !this.children.children.length);
   }
@@ -108,7 +108,7 @@ export class Search {
     );
   }
 
-  /** Return what filters, sorts and folds the tree. */
+  /** Return the controls that filter, sort and fold the tree. */
   tools() {
     const filter = element("input", { type: "search", className: "filter", placeholder: "texts with …" });
     filter.addEventListener("input", () => {
@@ -132,7 +132,7 @@ export class Search {
     );
   }
 
-  /** Show the texts that hold the wanted words, and what leads to them. */
+  /** Show the texts that contain the search words, with their ancestors. */
   filter() {
     for (const branch of this.branches.values()) branch.item.hidden = false;
     if (!this.wanted) return;
@@ -151,7 +151,7 @@ export class Search {
     }
   }
 
-  /** Handle an event of the server (docs/server.md, Methods); what changes is drawn with the browser's next picture. */
+  /** Handle a server event (docs/server.md, Methods); changes are drawn in the next animation frame. */
   handle(value) {
     this[`on_${value.event}`]?.(value);
     if (value.event === "result") {
@@ -215,7 +215,7 @@ export class Search {
     return [element("table", { className: "votes" }, element("thead", {}, head), element("tbody", {}, ...lines))];
   }
 
-  /** Show a text that workers wrote together. */
+  /** Show a text that several workers wrote together. */
   shared({ branch, text, steps, conclusion }) {
     const tokens = steps.reduce((sum, step) => sum + step[3].length, conclusion.length);
     this.at(branch, branch.split("/").slice(0, -1).join("/")).end({ text, tokens, why: "end" });
@@ -229,11 +229,11 @@ export class Search {
   }
 
   ran({ code, stdout, ended }) {
-    const summary = element("summary", {}, `a program was run: ${ended}`);
+    const summary = element("summary", {}, `program run: ${ended}`);
     this.runs.append(element("details", {}, summary, element("p", { className: "text" }, `${code}\n\n${stdout ?? ""}`)));
   }
 
-  /** Add a use of a tool to the transcript: what it was given and what it gave, as text. */
+  /** Add a tool call to the transcript, with its input and output as text. */
   used({ tool, values, text, ended, replayable }) {
     const summary = element("summary", {}, `the tool ${tool} was used: ${ended}${replayable === false ? ", recorded" : ""}`);
     const { code, before, ...rest } = values ?? {};
@@ -244,7 +244,7 @@ export class Search {
     this.runs.append(element("details", { className: "tool" }, summary, ...parts));
   }
 
-  /** Show the probability of each token under the pointer: values by branch, as a receipt has them. */
+  /** Show the probability of each token under the pointer; `values` are by branch, as in a receipt. */
   explain(tokens) {
     for (const [path, list] of tokens) if (this.branches.has(path)) showTokens(this.branches.get(path).text, list);
   }

@@ -1,15 +1,15 @@
-// Settings of a request: a method with its parameters, a budget, sampling. All are checked before a request is sent.
+// Settings of a request: a method with its parameters, a budget, sampling. All are validated before sending.
 
 import { byId, element } from "/page/dom.js";
 
 const SAMPLING = ["temperature", "top_p", "max_tokens"];
-/** What plain answers are sampled with where neither the user nor the model's own files say it. */
+/** Sampling defaults of plain answers, if neither the user nor the model's files set them. */
 const USUAL = { temperature: 0.7, top_p: 0.95, max_tokens: 512 };
 const SEARCH_TOKENS = 4000;
 const NUMBERS = new Set(["int", "int | None", "float"]);
 let usual = USUAL;
 
-/** Show a model's own defaults in the empty fields. */
+/** Show a model's defaults in the empty fields. */
 export function offerModel(model) {
   usual = { ...USUAL };
   for (const name of SAMPLING) {
@@ -18,7 +18,7 @@ export function offerModel(model) {
   }
 }
 
-/** Make the choice of a method, in groups, with fields for its parameters. */
+/** Create the grouped method selector, with fields for the parameters. */
 export function offerMethods(methods) {
   const choice = byId("method");
   for (const group of new Set(methods.map((method) => method.group))) {
@@ -69,7 +69,7 @@ function given() {
   return values;
 }
 
-/** Return true if all fields can be sent; otherwise open the settings at the first that cannot. */
+/** Return true if all fields are valid; otherwise open the settings at the first invalid one. */
 export function settingsAreValid() {
   const wrong = [...document.querySelectorAll("#settings input, #ask input")].find((field) => !field.hidden && !field.checkValidity());
   if (!wrong) return true;
@@ -78,13 +78,13 @@ export function settingsAreValid() {
   return false;
 }
 
-/** Return the fields of a request, but for the messages and the seed. */
+/** Return the fields of a request, except messages and seed. */
 export function requestOptions() {
   const fields = { model: byId("model").value, stream: true, stream_options: { include_usage: true } };
   const method = byId("method").value;
   for (const name of SAMPLING) {
     if (byId(name).value !== "") fields[name] = Number(byId(name).value);
-    else if (!method || name === "max_tokens") fields[name] = usual[name];  // a method has defaults of its own
+    else if (!method || name === "max_tokens") fields[name] = usual[name];  // methods have their own defaults
   }
   const receipt = byId("receipt").checked;
   if (!method) return { ...fields, ...(byId("logprobs").checked ? { logprobs: true, top_logprobs: 3 } : {}), intact: { receipt } };

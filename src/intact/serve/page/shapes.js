@@ -1,4 +1,4 @@
-// Shapes of what comes from files: each function returns the value with the members it knows, or throws an Error.
+// Validators for data from files: each function returns the value with its known members, or throws an Error.
 
 const MOST_MESSAGES = 100_000;
 
@@ -8,7 +8,7 @@ function check(sound, wanted) {
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Return a reader of a plain value of a type; with `optional`, one that may be absent. */
+/** Return a validator for a plain value of a type; with `optional`, the value may be absent. */
 const plain = (type, optional = false) => (value, name) => {
   if (optional && (value === undefined || value === null)) return value;
   check(typeof value === type && (type !== "number" || Number.isFinite(value)), `${name} must be a ${type}`);
@@ -27,7 +27,7 @@ const pair = (first, second) => (value, name) => {
   return [first(value[0], `${name}[0]`), second(value[1], `${name}[1]`)];
 };
 
-/** Return a reader of an object with the named members; members that are not named are left out. */
+/** Return a validator for an object with the named members; other members are dropped. */
 const object = (members) => (value, name) => {
   check(isObject(value), `${name} must be an object`);
   const entries = Object.entries(members).map(([key, read]) => [key, read(value[key], `${name}.${key}`)]);
@@ -36,7 +36,7 @@ const object = (members) => (value, name) => {
 
 const ifAny = (read) => (value, name) => (value === undefined || value === null ? value : read(value, name));
 
-/** Any value of JSON, taken as it is: a receipt, which the server checks. */
+/** Any JSON value, unchecked: a receipt, which the server validates. */
 const document = (value, name) => {
   check(isObject(value), `${name} must be an object`);
   return value;
@@ -59,7 +59,7 @@ const KINDS = {
 
 function nodes(value, name) {
   check(Array.isArray(value), `${name} must be a list`);
-  return value.map((one, i) => KINDS[one?.kind]?.(one, `${name}[${i}]`)).filter(Boolean);  // of other kinds nothing is drawn
+  return value.map((one, i) => KINDS[one?.kind]?.(one, `${name}[${i}]`)).filter(Boolean);  // other kinds are not drawn
 }
 
 const start = object({ method: text, paper: textIfAny, budget: (value, name) => object({ tokens: numberIfAny })(value ?? {}, name) });
@@ -68,7 +68,7 @@ const result = object({
 });
 const outputs = list(pair(text, object({ tokens: list(number), logprobs: ifAny(list(number)) })));
 
-/** A run of a method: how it began, its texts and scores, its result. */
+/** A run of a method: its start, its texts and scores, its result. */
 export const runOf = object({ start, nodes, result: ifAny(result), outputs });
 
 const message = object({
@@ -77,7 +77,7 @@ const message = object({
   usage: ifAny(object({ prompt_tokens: numberIfAny, completion_tokens: number, total_tokens: number })), run: ifAny(runOf),
 });
 
-/** A conversation of an export: messages come after those that they answer, and each has a name of its own. */
+/** An exported conversation: messages come after their parents, and each has a unique name. */
 export function conversationOf(value) {
   const read = object({ id: text, title: textIfAny, updated: numberIfAny, system: textIfAny, leaf: textIfAny, nodes: list(message) })(value, "conversation");
   check(read.nodes.length <= MOST_MESSAGES, `it has more than ${MOST_MESSAGES.toLocaleString("en")} messages`);
@@ -85,9 +85,9 @@ export function conversationOf(value) {
   for (const { id, parent, role } of read.nodes) {
     check(!seen.has(id), `two messages have the same id ${JSON.stringify(id)}`);
     check(["user", "assistant"].includes(role), `a message has the role ${JSON.stringify(role)}, which is neither user nor assistant`);
-    check(parent === null || seen.has(parent), "a message answers one that does not stand before it");
+    check(parent === null || seen.has(parent), "a message answers one that does not come before it");
     seen.add(id);
   }
-  check(read.leaf === null || seen.has(read.leaf), "it ends in a message that is not there");
+  check(read.leaf === null || seen.has(read.leaf), "it ends in a message that does not exist");
   return { ...read, title: read.title ?? "", system: read.system ?? "", updated: read.updated ?? Date.now() };
 }

@@ -5,7 +5,7 @@ import { button, byId, element, save } from "/page/dom.js";
 import * as store from "/page/store.js";
 
 export class Sidebar {
-  /** @param open called with the conversation to show; a new one if the shown one was deleted */
+  /** @param open called with the conversation to show, or a new one if the current one was deleted */
   constructor(open) {
     Object.assign(this, { open, shown: null, list: [] });
     byId("find").addEventListener("input", () => this.draw());
@@ -18,11 +18,11 @@ export class Sidebar {
   }
 
   async load() {
-    if (!await store.keeps()) this.say("This browser keeps nothing for this page: conversations last until it is closed. Export those you need.");
+    if (!await store.keeps()) this.say("This browser stores nothing for this page: conversations last until it is closed. Export those you need.");
     try {
       this.list = (await store.all()).map((value) => new Conversation(value));
     } catch (error) {
-      this.say(`The conversations that this browser keeps cannot be read: ${error.message}`);
+      this.say(`The conversations stored in this browser cannot be read: ${error.message}`);
     }
     this.draw();
   }
@@ -72,7 +72,7 @@ export class Sidebar {
     }
   }
 
-  /** Add an imported conversation; one that differs from what is kept under its name is added beside that. */
+  /** Add an imported conversation; if a different one has the same name, keep both. */
   async add(conversation) {
     const kept = this.list.find(({ id }) => id === conversation.id);
     const same = kept && JSON.stringify(kept.values().nodes) === JSON.stringify(conversation.values().nodes);
@@ -80,11 +80,11 @@ export class Sidebar {
   }
 
   async remove(conversation) {
-    if (!confirm(`Delete “${conversation.title || "Untitled"}”? It cannot be brought back.`)) return;
+    if (!confirm(`Delete “${conversation.title || "Untitled"}”? This cannot be undone.`)) return;
     try {
       await store.forget(conversation.id);
     } catch (error) {
-      this.say(`The browser does not delete it: ${error.message}`);
+      this.say(`The browser could not delete it: ${error.message}`);
       return;
     }
     this.list = this.list.filter((one) => one !== conversation);

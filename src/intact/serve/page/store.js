@@ -1,4 +1,4 @@
-// Conversations kept in this browser (IndexedDB); where it keeps none, they last as long as the page.
+// Conversations stored in this browser (IndexedDB); without storage, they last as long as the page.
 
 const NAME = "intact";
 const STORE = "conversations";
@@ -21,7 +21,7 @@ function database() {
   return opened;
 }
 
-/** Return true if the browser keeps conversations when the page is closed. */
+/** Return true if conversations are still stored after the page is closed. */
 export const keeps = async () => Boolean(await database());
 
 async function transact(mode, work) {
@@ -36,13 +36,13 @@ async function transact(mode, work) {
   });
 }
 
-/** Return all conversations, the latest first. */
+/** Return all conversations, latest first. */
 export async function all() {
   const kept = (await transact("readonly", (store) => store.getAll())) ?? [...memory.values()];
   return kept.sort((a, b) => b.updated - a.updated);
 }
 
-/** Keep a conversation; return false if the browser has no room for it. */
+/** Store a conversation; return false if the browser has no room for it. */
 export async function keep(conversation) {
   const value = structuredClone(conversation);
   memory.set(value.id, value);

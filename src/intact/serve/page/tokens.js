@@ -1,10 +1,10 @@
-// Tokens with their log-probabilities, shown under the pointer; the paler its background, the likelier a token was.
+// Tokens with their log-probabilities under the pointer; likelier tokens have a paler background.
 
 import { element } from "/page/dom.js";
 
 const percent = (logprob) => `${(100 * Math.exp(logprob)).toPrecision(3)}%`;
 
-/** Replace an element's text by tokens: objects of `token`, `logprob` and, where known, `top_logprobs`. */
+/** Replace an element's text by tokens: objects with `token`, `logprob` and, if known, `top_logprobs`. */
 export function showTokens(target, tokens) {
   target.replaceChildren(...tokens.map(({ token, logprob, top_logprobs: top = [] }) => {
     const others = top.map((one) => `${JSON.stringify(one.token)} ${percent(one.logprob)}`);

@@ -1,4 +1,4 @@
-// Saved runs: traces of `intact solve --trace`, receipts of runs and of answers, read into the events of a search.
+// Saved runs: traces of `intact solve --trace`, and receipts of runs and answers, converted to search events.
 
 import { ask } from "/page/api.js";
 import { runOf } from "/page/shapes.js";
@@ -6,7 +6,7 @@ import { runOf } from "/page/shapes.js";
 const SCALE = 2 ** 24;
 const WHY = { stop: "stop", end: "end", length: "length" };
 
-/** Return a score of a receipt: 16 hexadecimal digits of a double. */
+/** Parse a receipt's score: a double as 16 hexadecimal digits. */
 function double(digits) {
   const view = new DataView(new ArrayBuffer(8));
   view.setBigUint64(0, BigInt(`0x${digits}`));
@@ -48,7 +48,7 @@ function fromAnswer({ output }) {
   return { title: "one answer", start: { method: "one answer", budget: {} }, nodes: [textNode("0", "", output)], result, outputs: [["0", output]] };
 }
 
-/** Read the runs of a file, one or one a line; throw an Error that says what is wrong. */
+/** Parse the runs in a file, a single one or one per line; throw an Error that says what is wrong. */
 export function readRuns(text, name) {
   let values;
   try {
@@ -71,7 +71,7 @@ export function readRuns(text, name) {
   });
 }
 
-/** Draw a run; with a model, each token of a receipt's texts gets its probability under the pointer. */
+/** Draw a run; with a model, show the probability of each token in a receipt's texts under the pointer. */
 export async function replay(search, { start, nodes, result, outputs = [] }, model) {
   search.handle({ event: "start", ...start });
   for (const node of nodes) search.handle({ event: "node", node });
@@ -79,7 +79,7 @@ export async function replay(search, { start, nodes, result, outputs = [] }, mod
   await explain(search, outputs, model);
 }
 
-/** Show the probabilities of tokens that outputs of a receipt state: pairs of a branch and its output. */
+/** Show the token probabilities stated in a receipt's outputs, given as pairs of branch and output. */
 export async function explain(search, outputs, model) {
   const known = outputs.filter(([, { logprobs }]) => logprobs);
   if (!model || !known.length) return;
@@ -89,11 +89,11 @@ export async function explain(search, outputs, model) {
   ]).filter(([, tokens]) => tokens));
 }
 
-/** Return the outputs of a receipt as JSON, by branch; none of a damaged one. */
+/** Return the outputs of a receipt as JSON, by branch; empty if it is damaged. */
 export function outputsOf(receipt) {
   try {
     return receipt.entries ? runOf(fromRun(receipt), "run").outputs : [];
   } catch {
-    return [];  // the server says what is wrong with it, when it verifies it
+    return [];  // the server reports the damage when it verifies the receipt
   }
 }

@@ -1,8 +1,8 @@
-// Small values that the browser keeps: where it keeps none (blocked cookies), they last as long as the page.
+// Small values stored by the browser; without storage (blocked cookies), they last as long as the page.
 
 const memory = new Map();
 
-/** @param storage "localStorage" or "sessionStorage"; a browser may throw when it is named */
+/** @param storage "localStorage" or "sessionStorage"; a browser may throw on access */
 export function read(storage, name) {
   try {
     return globalThis[storage].getItem(name);
@@ -16,6 +16,6 @@ export function write(storage, name, value) {
   try {
     globalThis[storage].setItem(name, value);
   } catch {
-    // kept in memory alone
+    // kept only in memory
   }
 }

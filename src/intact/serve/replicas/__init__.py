@@ -1,1 +1,1 @@
-"""Replicas of the server's models on the machines of a Ray cluster, behind one server: `intact serve --ray`."""
+"""Replicas of the server's models on the machines of a Ray cluster, behind a single server: `intact serve --ray`."""

@@ -1,4 +1,4 @@
-"""The replicas as the server sees them: started, watched, replaced if lost, restarted one after another."""
+"""The fleet of replicas: starts, watches and replaces them, and restarts them one after another."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from intact.serve.replicas.scaling import FleetSize, QueueScaler, ReplicaReport
 
 _LOG = logging.getLogger("intact.serve")
 WATCH = 1.0
-"""Seconds between two looks at replicas and machines."""
+"""Seconds between two checks of replicas and machines."""
 ANSWER = 30.0
 """Seconds after which a replica that does not report its state counts as lost."""
 DEATHS = 5
-"""Replicas of a machine that die before they have loaded, until the machine is left out."""
+"""Number of replicas that may die on a machine before they have loaded, until the machine is excluded."""
 MANY = 4096
-"""Requests that a replica takes at a time; its own queue bounds them before."""
+"""Maximum concurrent requests of a replica; its own queue limits them earlier."""
 
 
 @dataclass(eq=False)
 class ReplicaHandle:
-    """A replica: `load` is the number of requests that it works on; `report` the state that it told last."""
+    """A replica: `load` is its number of running requests, `report` its last reported state."""
 
     number: int
     machine: Machine
@@ -47,19 +47,18 @@ class Fleet:
     Parameters
     ----------
     ray : module
-        As `intact.evaluate.cluster.connection.connected` yields it.
+        As yielded by `intact.evaluate.cluster.connection.connected`.
     size : FleetSize, optional
-        The number of replicas, or two that it stays between; by default one on each machine, those that join included.
+        The number of replicas, or its bounds; by default one on each machine, including machines that join later.
 
     Attributes
     ----------
     ready : dict of int to ReplicaHandle
-        Those that answer.
+        Replicas that answer requests.
     failure : str
-        Why there is none, if no machine can take part.
+        Reason why there is no replica, if no machine can host one.
     lost, reruns, forwarded, matched : int
-        Replicas that were lost, requests that were done again, requests in all, and those whose replica knew their
-        beginning.
+        Numbers of replicas lost, requests repeated, requests in total, and requests whose replica had their prefix.
     """
 
     def __init__(
@@ -83,12 +82,12 @@ class Fleet:
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
-        """The errors of a call whose replica is lost."""
+        """The errors raised by calls to a lost replica."""
         found = self._ray.exceptions
         return found.RayActorError, found.ObjectLostError, found.OwnerDiedError, found.WorkerCrashedError
 
     async def watch(self) -> None:
-        """Keep as many replicas as are wanted, for ever."""
+        """Keep the requested number of replicas running, forever."""
         while True:
             try:
                 self._fill(await asyncio.to_thread(machines, self._ray))
@@ -101,17 +100,17 @@ class Fleet:
                 await asyncio.wait_for(self._changed.wait(), WATCH)
 
     async def choose(self, beginnings: Sequence[bytes], wanted: int | None = None) -> ReplicaHandle:
-        """Return the replica for a request, which then counts as its load; wait for one while replicas start.
+        """Return the replica for a request, and count the request as its load; wait while replicas start.
 
         Parameters
         ----------
         wanted : int, optional
-            The replica that has what the request asks for, if it is still there.
+            The replica that holds what the request refers to, if it still exists.
 
         Raises
         ------
         ApiError
-            503, if no machine of the cluster can take part.
+            503, if no machine of the cluster can host a replica.
         """
         while not (loads := {number: one.load for number, one in self.ready.items() if not one.draining}):
             if self.failure:
@@ -127,14 +126,14 @@ class Fleet:
         return self.ready[chosen]
 
     def lose(self, replica: ReplicaHandle, why: str) -> None:
-        """Note that a replica is gone, and see that it is; another takes its place."""
+        """Record that a replica is lost, and make sure that it is gone; another takes its place."""
         if self.ready.pop(replica.number, None) is not None:
             self.lost += 1
             _LOG.warning("the replica at %s is lost, another takes its place: %.200s", replica.machine.address, why)
         self._end(replica)
 
     async def restart(self) -> None:
-        """Restart all replicas, one after the other, each once its requests have ended."""
+        """Restart all replicas one after another, each once its requests have ended."""
         async with self._restarting:
             for replica in list(self.ready.values()):
                 others = len(self.ready)
@@ -144,18 +143,18 @@ class Fleet:
                     await asyncio.sleep(0.05)
 
     async def cut(self) -> None:
-        """Have all replicas end their requests at once."""
+        """Make all replicas end their requests at once."""
         for replica in self.ready.values():
             with suppress(Exception):
                 replica.actor.cut.remote()
 
     @property
     def _wanted(self) -> int | None:
-        """The number of replicas that there should be; None for one on each machine."""
+        """The desired number of replicas; None for one on each machine."""
         return None if self._scaler is None else self._scaler.wanted
 
     def _scale(self) -> None:
-        """Let the number of replicas follow the requests: `_fill` starts those that lack, one too many goes."""
+        """Adapt the number of replicas to the load: `_fill` starts missing ones, and a surplus one is drained."""
         if self._scaler is None:
             return
         takes = [one for one in self.ready.values() if not one.draining]
@@ -176,7 +175,7 @@ class Fleet:
             _LOG.info("the replica at %s has ended, as the others have room", replica.machine.address)
 
     async def _drain(self, replica: ReplicaHandle) -> bool:
-        """Let a replica end its requests, and end it; false if it was lost meanwhile."""
+        """Let a replica finish its requests, then end it; return false if it was lost meanwhile."""
         replica.draining = True
         while replica.load and replica.number in self.ready:
             await asyncio.sleep(0.05)
@@ -192,7 +191,7 @@ class Fleet:
         self._changed.set()
 
     def _fill(self, alive: Sequence[Machine]) -> None:
-        """Start replicas where they are wanted."""
+        """Start missing replicas."""
         usable = [one for one in alive if one not in self.refused]
         there = Counter([*(one.machine for one in self.ready.values()), *self._starting.values()])
         wanted = len(usable) if self._wanted is None else self._wanted
@@ -215,7 +214,7 @@ class Fleet:
         self._changed.set()
 
     async def _start(self, machine: Machine) -> None:
-        """Start a replica on a machine, unless that is refused."""
+        """Start a replica on a machine, unless the machine refuses it."""
         errors = self._ray.exceptions
         try:
             if why := refusal(await self._probe.options(**on(machine)).remote()):

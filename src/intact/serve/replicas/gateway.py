@@ -1,7 +1,7 @@
-"""The server in front of replicas: it checks requests as any server does, and has each answered by one of them.
+"""The server in front of replicas: it checks requests like any server, and forwards each to a replica.
 
-Answers are functions of their requests. So a request whose replica dies is done again by another, with the same
-identifiers, and of a stream that has begun what was sent is left out. Nothing is lost, and nothing is sent twice.
+Answers are functions of their requests. So if a replica dies, its requests are repeated on another with the same
+identifiers, and what a stream has already sent is skipped. Nothing is lost, and nothing is sent twice.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from intact.serve.replies import reply
 from intact.serve.settings import ServerSettings
 
 RERUNS = 5
-"""Times that a request is done again because its replica was lost."""
+"""Maximum number of repetitions of a request whose replica was lost."""
 PLACES = 1 << 16
-"""Requests of which is remembered where they were answered: their receipts and stored responses are there."""
+"""Number of requests whose replica is remembered, since it holds their receipts and stored responses."""
 _SCOPE = ("type", "asgi", "http_version", "method", "scheme", "path", "raw_path", "query_string", "root_path")
 _OWN_SCOPE = ("headers", "client", "server", "intact.client")
 _IDENTIFIER = re.compile(rb"_?([0-9a-f]{32})\b")
 _PROGRESS = b'"event":"writing"'
-"""In events of methods that tell how far they are; they depend on time, so that they are not the same a second time."""
+"""Mark of progress events of methods, which depend on timing and so differ in a repetition."""
 
 
 class Gateway:
@@ -53,7 +53,7 @@ class Gateway:
     fleet : Fleet
         The replicas, which are started and watched while the server runs.
     cut : Event
-        Set when running requests have to end at once.
+        Set when running requests must end at once.
     """
 
     def __init__(self, fleet: Fleet, settings: ServerSettings, cut: asyncio.Event) -> None:
@@ -64,14 +64,14 @@ class Gateway:
         self.metrics = GatewayMetrics(fleet)
 
     def application(self) -> ASGIApp:
-        """Return the application with the checks of every request."""
+        """Return the application wrapped in the checks for every request."""
         app: ASGIApp = SecurityMiddleware(self, self._settings, error_formats())
         if self._settings.origins:
             app = CORSMiddleware(app, **cross_origin(self._settings))
         return AccessMiddleware(app, self.metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or see to the start and the end of the server."""
+        """Answer a request, or handle the server's startup and shutdown."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
@@ -85,7 +85,7 @@ class Gateway:
             await self._forward(scope, receive, send)
 
     def _own(self, path: str) -> Response:
-        """Return the response of a path that the server answers itself."""
+        """Return the response for a path that the server answers itself."""
         if path == "/health":
             return reply({"status": "ok"})
         if path == "/metrics":
@@ -97,8 +97,8 @@ class Gateway:
         await receive()
         tasks = {asyncio.create_task(self.fleet.watch()), asyncio.create_task(self._cut_in_time())}
         loop = asyncio.get_running_loop()
-        if sys.platform != "win32":  # which has no such signal
-            with suppress(NotImplementedError, RuntimeError, ValueError):  # not in every thread
+        if sys.platform != "win32":  # Windows has no such signal
+            with suppress(NotImplementedError, RuntimeError, ValueError):  # unavailable in some threads
                 loop.add_signal_handler(signal.SIGHUP, lambda: tasks.add(loop.create_task(self.fleet.restart())))
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -113,7 +113,7 @@ class Gateway:
         await self.fleet.cut()
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have a request answered by a replica, and by another if that is lost."""
+        """Forward a request to a replica, or to another one if the first is lost."""
         body = (await receive()).get("body", b"")
         identity = RequestIdentity.fresh()
         forwarded = {name: scope[name] for name in (*_SCOPE, *_OWN_SCOPE) if name in scope}
@@ -142,7 +142,7 @@ class Gateway:
             gone.cancel()
 
     async def _choose(self, beginnings: Sequence[bytes], wanted: int | None) -> ReplicaHandle:
-        """Return the replica for a request, once there is one; an error of 503 if there is none in time."""
+        """Return a replica for a request once one is available; raise a 503 error on timeout."""
         seconds = self._settings.request_seconds
         try:
             async with asyncio.timeout(seconds):
@@ -153,7 +153,7 @@ class Gateway:
     async def _relay(
         self, replica: ReplicaHandle, request: ForwardedRequest, response: _Sent, gone: asyncio.Task[None], scope: Scope
     ) -> None:
-        """Send what a replica answers, until its end, or until the client has left."""
+        """Relay a replica's response until it ends, or the client has disconnected."""
         stream = replica.actor.answer.options(num_returns="streaming").remote(request)
         batches, read, left = _batches(stream), 0, False
         while True:
@@ -177,7 +177,7 @@ class Gateway:
                     await response.send(message)
 
     def _place(self, path: str, body: bytes) -> int | None:
-        """Return the replica that has what a request asks for by an identifier: a receipt, or an earlier response."""
+        """Return the replica that holds what a request's identifier refers to: a receipt, or an earlier response."""
         if path.startswith(("/v1/receipts/", "/v1/responses/")):
             found = _IDENTIFIER.search(path.encode())
         elif path == "/v1/responses" and b"previous_response_id" in body:
@@ -193,10 +193,10 @@ class Gateway:
 
 
 class _Sent:
-    """A response on its way, and what of it was sent when it is made a second time.
+    """A response in transit, with a record of what was sent, in case it is generated again.
 
-    Parts of several texts may come in another order then, but those of each text in their own. So of parts that are
-    the same byte for byte the first so many are left out.
+    Parts of several texts may then arrive in a different order, but those of each text keep theirs. So of each group of
+    byte-identical parts, as many are skipped as were already sent.
     """
 
     def __init__(self, send: Send) -> None:
@@ -204,11 +204,11 @@ class _Sent:
         self._parts, self._before = Counter[bytes](), Counter[bytes]()
 
     def again(self) -> None:
-        """Expect the response from its beginning."""
+        """Expect the response to start over."""
         self._before, self._is_again = self._parts.copy(), True
 
     async def send(self, message: Message) -> None:
-        """Send a message, unless it was sent before."""
+        """Send a message, unless it was already sent."""
         if message["type"] == "http.response.start":
             if self._begun:
                 return
@@ -222,13 +222,13 @@ class _Sent:
         await self._send(message)
 
     def check(self, left: bool) -> None:
-        """Raise if something was sent that the response does not hold when it is made again."""
+        """Raise if something was sent that the repeated response does not contain."""
         if self._is_again and not left and self._before.total():
-            raise ConnectionError("an answer that was made again differs from what had been sent of it")
+            raise ConnectionError("a repeated answer differs from what had already been sent")
 
 
 class GatewayMetrics(Metrics):
-    """Metrics of the server, and of its replicas as they told them last."""
+    """Metrics of the server, and of its replicas as last reported."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -265,7 +265,7 @@ async def _batches(stream: Any) -> AsyncIterator[list[Message]]:
 
 
 def _note(scope: Scope, end: Message) -> None:
-    """Note for the access log what a replica says of a request."""
+    """Record a replica's facts about a request for the access log."""
     scope["route"] = SimpleNamespace(path=end["route"])
     if end["error"] is not None:
         scope["state"]["error"] = ApiError(*end["error"])

@@ -1,4 +1,4 @@
-"""Opens a fleet: joins the cluster, describes the models' files, and leaves the cluster again."""
+"""Open a fleet: join the cluster, describe the models' files, and leave the cluster again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from intact.serve.settings import ServerSettings
 
 
 def check_replicas(loading: Loading, settings: ServerSettings) -> None:
-    """Raise ParameterError if replicas cannot have these settings, which name folders of one machine."""
+    """Raise ParameterError if settings name folders of a single machine, which replicas cannot use."""
     named = {
         "--state": settings.state,
         "--adapter": loading.adapters,
@@ -31,7 +31,7 @@ def check_replicas(loading: Loading, settings: ServerSettings) -> None:
     }
     for option, value in named.items():
         if value:
-            raise ParameterError(f"{option} cannot be combined with --ray: replicas load models alone")
+            raise ParameterError(f"{option} cannot be combined with --ray: each replica loads only its own model")
 
 
 @contextmanager
@@ -44,21 +44,21 @@ def opened_fleet(
     size: FleetSize | None = None,
     route: Route = "prefix",
 ) -> Iterator[Fleet]:
-    """Yield a fleet on the cluster at an address, whose replicas start in the server's event loop.
+    """Yield a fleet on the cluster at an address; its replicas start in the server's event loop.
 
     Parameters
     ----------
     address : str
-        As of `intact.evaluate.cluster.connection.connected`.
+        As in `intact.evaluate.cluster.connection.connected`.
     paths : mapping of str to str or Path
-        The models by the names that clients use.
+        The models, by the names that clients use.
     size : FleetSize, optional
-        As of `Fleet`.
+        As in `Fleet`.
 
     Raises
     ------
     NotInstalledError, ParameterError, WorkerError
-        As of `check_replicas` and `connected`.
+        As for `check_replicas` and `connected`.
     """
     check_replicas(loading, settings)
     places = {name: resolve(path) for name, path in paths.items()}

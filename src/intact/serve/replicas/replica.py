@@ -1,4 +1,4 @@
-"""A replica: an actor that runs the server's application without its connections, and answers requests one by one."""
+"""A replica: an actor that runs the server's application without connections, and answers forwarded requests."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from intact.serve.service import Service
 from intact.serve.settings import ServerSettings
 
 END = "intact.end"
-"""The type of the message after a response: what the access log needs to know of it."""
+"""Type of the message after a response, with facts for the access log."""
 UNREAD = 64
-"""Batches of messages that may wait for the server to read them."""
+"""Maximum message batches buffered until the server reads them."""
 COUNTERS = ("steps", "rows", "prefilled", "decoded", "cached_tokens", "preemptions", "drafted", "accepted", "saturated")
-"""The engine's counters that replicas report."""
+"""Engine counters that replicas report."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class ReplicaPlan:
     Attributes
     ----------
     shipments : mapping of str to Shipment
-        The models by the names that clients use.
+        The models, by the names that clients use.
     created : mapping of str to int
         The times of their files, which clients see.
     share : int
-        Replicas that share a machine; unless `loading` states the threads, each has its part of the processors.
+        Number of replicas that share a machine; unless `loading` sets the threads, each gets its share of the CPUs.
     """
 
     shipments: Mapping[str, Shipment]
@@ -51,7 +51,7 @@ class ReplicaPlan:
 
 
 class ForwardedRequest(NamedTuple):
-    """A request as it goes to a replica: the scope of ASGI without what belongs to the connection, and the body."""
+    """A request as sent to a replica: the ASGI scope without its connection details, and the body."""
 
     number: int
     scope: dict[str, Any]
@@ -62,7 +62,7 @@ class ForwardedRequest(NamedTuple):
 
 @dataclass(eq=False)
 class _Exchange:
-    """A request that is being answered: its messages, and the word that its client has left."""
+    """A request being answered: its messages, and a signal that its client has disconnected."""
 
     messages: asyncio.Queue[Message]
     unread: asyncio.Semaphore
@@ -70,7 +70,7 @@ class _Exchange:
 
 
 class Replica:
-    """An actor with the models; `start` comes first."""
+    """An actor with the models; call `start` first."""
 
     def __init__(self, plan: ReplicaPlan, files: Any) -> None:
         self._plan, self._files = plan, files
@@ -78,7 +78,7 @@ class Replica:
         self._tasks = set[asyncio.Task[None]]()
 
     async def start(self) -> dict[str, Any]:
-        """Load the first model, pulled by its digest where it is missing, and return its fingerprint and tier.
+        """Load the first model, pulling it by digest if it is missing, and return its fingerprint and tier.
 
         Raises
         ------
@@ -105,7 +105,7 @@ class Replica:
         return {"fingerprint": first.fingerprint, "tier": first.model.executor.description["tier"]}
 
     async def answer(self, request: ForwardedRequest) -> AsyncIterator[list[Message]]:
-        """Yield the messages of a response, several at a time if they are there; the last is of the type `END`."""
+        """Yield the messages of a response, several at a time if available; the last is of the type `END`."""
         exchange = _Exchange(asyncio.Queue(UNREAD), asyncio.Semaphore(UNREAD), asyncio.Event())
         self._exchanges[request.number] = exchange
         task = asyncio.create_task(self._respond(request, exchange))
@@ -125,23 +125,23 @@ class Replica:
             self._exchanges.pop(request.number, None)
 
     async def read(self, number: int, batches: int) -> None:
-        """Note that the server has read so many batches of a response."""
+        """Record that the server has read the given number of batches of a response."""
         if (exchange := self._exchanges.get(number)) is not None:
             for _ in range(batches):
                 exchange.unread.release()
 
     async def leave(self, number: int) -> None:
-        """Note that a request's client has left: its work ends within a step."""
+        """Record that a request's client has disconnected; its work ends within a step."""
         if (exchange := self._exchanges.get(number)) is not None:
             exchange.gone.set()
             await self.read(number, UNREAD)
 
     async def cut(self) -> None:
-        """End running requests at once, with an error that says so: the server is about to end."""
+        """End running requests at once with an error, since the server is shutting down."""
         self._service.cut.set()
 
     async def state(self) -> dict[str, Any]:
-        """Return the counts of requests, and the engines' counters by model."""
+        """Return the counts of requests, and the engine counters by model."""
         served = self._service.models.served.values()
         engines = {one.name: one.model.engine.counters for one in served if one.model is not None}
         return {

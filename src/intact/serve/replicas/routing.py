@@ -1,4 +1,4 @@
-"""Routing: a request goes to the replica that has answered one with the same beginning, whose pages it then finds."""
+"""Routing: send a request to a replica that has answered one with the same prefix, whose cache pages it can reuse."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import Any, Literal, NamedTuple
 Route = Literal["prefix", "random"]
 
 BLOCK = 256
-"""Bytes of a request's text by which beginnings are compared."""
+"""Block size in bytes for comparing the prefixes of requests."""
 LONGEST = 1024
-"""Blocks of a request that are looked at."""
+"""Maximum number of blocks of a request to compare."""
 REMEMBERED = 1 << 16
-"""Blocks that are remembered of each replica: of the last requests that went there."""
+"""Maximum number of blocks remembered per replica, from the latest requests."""
 SLACK = 4
-"""Requests that a replica may have more than the least loaded one, and still get those with its beginnings."""
+"""Number of requests by which a replica may exceed the least loaded one and still receive those with its prefixes."""
 _FIELDS = ("model", "tools", "system", "instructions", "messages", "prompt", "input")
-"""The fields of requests that make the beginning of a prompt, in an order that puts first what several share."""
+"""Fields of requests that form the beginning of a prompt, with the most widely shared first."""
 
 
 def blocks(body: bytes) -> list[bytes]:
-    """Return digests of a request's beginnings: of its first block, its first two, and so on; none if it has no text.
+    """Return digests of a request's prefixes: of its first block, its first two, and so on; empty if it has no text.
 
     Parameters
     ----------
     body : bytes
-        JSON, of whichever API. Only where requests go depends on it, so that what is no JSON has no beginnings.
+        JSON of any API. Only the routing depends on it, so a body that is not JSON simply has no prefixes.
     """
     try:
         value = json.loads(body)
@@ -50,19 +50,19 @@ def _text(value: Any) -> str:
 
 
 class RoutedTo(NamedTuple):
-    """The replica that gets a request, and how many blocks of the request's beginning went there before."""
+    """The replica chosen for a request, and the number of its prefix blocks that went there before."""
 
     replica: int
     known: int
 
 
 class PrefixRouter:
-    """Chooses replicas by the beginnings of the requests that went to them.
+    """Chooses replicas by the prefixes of the requests that they received.
 
     Parameters
     ----------
     route : {'prefix', 'random'}
-        'random' ignores beginnings and loads; it is there to be measured against.
+        'random' ignores prefixes and loads; it serves as a baseline for measurements.
     """
 
     def __init__(self, route: Route = "prefix") -> None:
@@ -71,17 +71,17 @@ class PrefixRouter:
         self._random = random.Random(0)
 
     def choose(self, beginnings: Sequence[bytes], loads: Mapping[int, int]) -> RoutedTo:
-        """Choose the replica for a request, and note that its beginning will be there.
+        """Choose the replica for a request, and remember that it will have the request's prefix.
 
-        It is the one that knows the longest beginning; those that have over `SLACK` requests, and over half the
-        average, more than the least loaded are left out. Of equals it is the least loaded, of these the first.
+        The replica with the longest matching prefix is chosen, leaving out those that have more requests than the
+        least loaded one by over `SLACK`, and by over half the average. Ties go to the least loaded, then to the first.
 
         Parameters
         ----------
         beginnings : sequence of bytes
-            As `blocks` returns them.
+            As returned by `blocks`.
         loads : mapping of int to int
-            The number of requests at each replica that can be chosen; not empty.
+            Number of requests at each available replica; not empty.
         """
         if self.route == "random":
             chosen = self._random.choice(sorted(loads))
@@ -102,10 +102,10 @@ class PrefixRouter:
         return found
 
     def match(self, replica: int, beginnings: Sequence[bytes]) -> int:
-        """Return how many blocks of a request's beginning went to a replica before."""
+        """Return the number of a request's prefix blocks that went to a replica before."""
         known: Mapping[bytes, None] = self._known.get(replica, {})
         return next((i for i, block in enumerate(beginnings) if block not in known), len(beginnings))
 
     def forget(self, replica: int) -> None:
-        """Forget what went to a replica: it is gone, and its pages with it."""
+        """Forget what went to a replica that is gone, along with its cache pages."""
         self._known.pop(replica, None)

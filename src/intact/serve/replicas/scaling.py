@@ -1,4 +1,4 @@
-"""Scaling by queue: how many replicas there should be, by the requests that wait and by how full the replicas are."""
+"""Queue-based scaling: the desired number of replicas, from the queued requests and the load of the replicas."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import NamedTuple
 from intact._base.errors import ParameterError
 
 GROW = 5.0
-"""Seconds for which requests have waited at every look, until there should be one replica more."""
+"""Seconds for which requests must have waited at every check before a replica is added."""
 SHRINK = 300.0
-"""Seconds for which one replica fewer would have had room at every look, until it goes."""
+"""Seconds for which one replica fewer must have sufficed at every check before one is removed."""
 FULL = 0.75
-"""Of what the replicas that stay admit: so much may be taken when one goes."""
+"""Maximum load of the remaining replicas, as a fraction of their capacity, when one is removed."""
 _FORM = re.compile(r"([1-9]\d{0,3})(?:-([1-9]\d{0,3}))?")
 
 
 class FleetSize(NamedTuple):
-    """The least and the most replicas."""
+    """The minimum and maximum number of replicas."""
 
     least: int
     most: int
 
     @classmethod
     def parse(cls, text: str) -> FleetSize:
-        """Read `4`, or `1-4` for a number that follows the load.
+        """Parse `4`, or `1-4` for a number that follows the load.
 
         Raises
         ------
@@ -36,7 +36,7 @@ class FleetSize(NamedTuple):
         least, most = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
         if most < least:
             raise ParameterError(
-                f"{text!r:.40} is no number of replicas; expected one from 1 to 9999, or two as in 1-4"
+                f"{text!r:.40} is not a number of replicas; expected one from 1 to 9999, or two as in 1-4"
             )
         return cls(least, most)
 
@@ -47,9 +47,9 @@ class ReplicaReport(NamedTuple):
     Attributes
     ----------
     waiting : int
-        Requests that are not admitted yet.
+        Number of requests that are not admitted yet.
     busy : float
-        The part that the admitted ones take of what it admits, of texts or of tokens, whichever is more.
+        Fraction of the capacity that admitted requests use, in texts or in tokens, whichever is higher.
     """
 
     waiting: int
@@ -57,10 +57,10 @@ class ReplicaReport(NamedTuple):
 
 
 class QueueScaler:
-    """The number of replicas, which follows the requests.
+    """Adapts the number of replicas to the load.
 
-    One is added once some have waited for `GROW` seconds, and once it is ready, another if some still wait. One goes
-    once for `SHRINK` seconds nothing has waited, and what was admitted would have taken at most `FULL` of the others.
+    A replica is added once requests have waited for `GROW` seconds, and after it is ready, another if some still wait.
+    One is removed once no request has waited for `SHRINK` seconds, and the rest would have been at most `FULL` loaded.
     """
 
     def __init__(self, size: FleetSize) -> None:
@@ -69,16 +69,16 @@ class QueueScaler:
         self._waits_since = self._room_since = -1.0
 
     def look(self, now: float, ready: int, reports: Collection[ReplicaReport]) -> int:
-        """Return how many replicas there should be.
+        """Return the desired number of replicas.
 
         Parameters
         ----------
         now : float
-            Seconds, of a clock that does not go back.
+            Seconds of a monotonic clock.
         ready : int
-            The replicas that take requests.
+            Number of replicas that take requests.
         reports : collection of ReplicaReport
-            Of those that have reported.
+            Reports of the replicas that have sent one.
         """
         waits = any(one.waiting for one in reports)
         has_room = not waits and sum(one.busy for one in reports) <= FULL * (ready - 1)

@@ -1,1 +1,1 @@
-"""Tests of agents: a plugin for pytest that serves a model, and holds every answer against a lock file."""
+"""Testing of agents: a pytest plugin that serves a model, and compares every answer with a lock file."""

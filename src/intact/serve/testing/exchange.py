@@ -1,4 +1,4 @@
-"""A request and its answer, as a lock of tests holds them: without identifiers, times, and how a stream was cut."""
+"""A request and its answer as recorded in a test lock: without identifiers, times, and the chunking of streams."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _WORDS: Final = frozenset(
         *("reasoning_content", "response", "stop_reason", "text", "thinking"),
     )
 )
-"""Members of replies, in every API, that hold what a model wrote, or why it ended."""
+"""Members of replies, in any API, that hold generated text or a finish reason."""
 _IDS: Final = frozenset(("id", "call_id", "tool_call_id", "tool_use_id"))
 _ARGUMENTS: Final = frozenset(("arguments", "input"))
-"""Members that hold a tool's arguments, in some APIs as an object, whose members are the tool's own."""
+"""Members that hold a tool's arguments; in some APIs these are objects, whose members are the tool's own."""
 _EXCERPT = 200
 _BOUNDARY: Final = re.compile(rb"--[^\s]{1,70}\r?\n")
 """The first line of a multipart body."""
 
 
 class Exchange:
-    """A request and its answer, without what may differ between runs: identifiers, times, how a stream was cut.
+    """A request and its answer, without what may differ between runs: identifiers, times, and the chunking of streams.
 
     Attributes
     ----------
     digest : str
         SHA-256 over path and body of the request.
     answer : dict
-        What the model wrote, by place in the reply: texts of a stream's events are joined.
+        The generated text, by place in the reply: texts of a stream's events are joined.
     """
 
     def __init__(self, path: str, request: bytes, reply: bytes, names: dict[str, str]) -> None:
@@ -51,12 +51,12 @@ class Exchange:
         names.update(own | names)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as the lock has it."""
+        """Return the exchange as a JSON object for the lock."""
         return {"path": self.path, "request": self.digest, "asked": self.excerpt, "answer": self.answer}
 
 
 def _with_fixed_boundary(request: bytes) -> bytes:
-    """Return a multipart body with a boundary that is always the same; clients draw a new one for each."""
+    """Return a multipart body with a fixed boundary, since clients draw a new one for each."""
     found = _BOUNDARY.match(request)
     if found is None or not request.rstrip().endswith(found[0].rstrip() + b"--"):
         return request
@@ -71,7 +71,7 @@ def _parse(text: bytes) -> Any:
 
 
 def _events(reply: bytes) -> Iterator[Any]:
-    """Yield the JSON values of a reply: one, one a line, or one an event."""
+    """Yield the JSON values of a reply: a single one, one per line, or one per event."""
     try:
         yield json.loads(reply)
     except ValueError:
@@ -82,7 +82,7 @@ def _events(reply: bytes) -> Iterator[Any]:
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """Return a request in which identifiers of earlier replies have names that every run gives them."""
+    """Replace identifiers of earlier replies in a request by names that are the same in every run."""
     if isinstance(value, Mapping):
         return {key: _renamed(one, names) for key, one in value.items()}
     if isinstance(value, list):
@@ -103,7 +103,7 @@ def _ids(value: Any) -> Iterator[str]:
 
 
 def _texts(value: Any, place: str = "", key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield what a model wrote with its place; parts of a list that state their index have that one."""
+    """Yield generated texts with their places; list items that state their index use it as their place."""
     if isinstance(value, Mapping):
         if key in _ARGUMENTS:
             yield place, json.dumps(value, sort_keys=True)

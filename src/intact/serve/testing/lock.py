@@ -1,4 +1,4 @@
-"""The lock file of a test suite: what each test asked, and what it was answered."""
+"""The lock file of a test suite: the requests of each test, and their answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_lock(path: Path, may_be_new: bool) -> dict[str, Any]:
     Raises
     ------
     LockError
-        If it cannot be read, or is none.
+        If it cannot be read, or is not a lock.
     """
     if may_be_new and not path.exists():
         return {"model": None, "fingerprint": None, "tests": {}}
@@ -27,9 +27,9 @@ def read_lock(path: Path, may_be_new: bool) -> dict[str, Any]:
     except OSError as error:
         raise LockError(f"{path} cannot be read: {error.strerror}; --intact-lock-update writes it") from error
     except ValueError as error:
-        raise LockError(f"{path} is no JSON: {error}") from error
+        raise LockError(f"{path} is not JSON: {error}") from error
     if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise LockError(f"{path} is no lock of answers of tests; expected {FORMAT!r} as its format")
+        raise LockError(f"{path} is not a lock of test answers; expected {FORMAT!r} as its format")
     if value.get("version") != VERSION:
         raise LockError(f"{path} has version {value.get('version')!r:.20}; this intact reads version {VERSION}")
     for name in ("model", "fingerprint"):
@@ -43,7 +43,7 @@ def read_lock(path: Path, may_be_new: bool) -> dict[str, Any]:
 
 
 def _is_locked(requests: Any) -> bool:
-    """Return true if a test's requests are as `Exchange.to_dict` has them."""
+    """Return true if a test's requests have the form of `Exchange.to_dict`."""
     return isinstance(requests, list) and all(
         isinstance(one, dict) and isinstance(one.get("answer"), dict) and {"path", "request", "asked"} <= one.keys()
         for one in requests
@@ -51,7 +51,7 @@ def _is_locked(requests: Any) -> bool:
 
 
 def difference(locked: list[dict[str, Any]] | None, found: list[dict[str, Any]]) -> str:
-    """Return how answers differ from those of the lock, in a few lines; an empty text if they do not.
+    """Describe in a few lines how answers differ from the lock's; empty if they do not.
 
     The order of requests does not matter: a test may send several at a time.
     """

@@ -1,9 +1,9 @@
-"""A plugin for pytest: tests of agents run against a server of their own, and every answer is held against a lock file.
+"""A pytest plugin: tests of agents run against their own server, and every answer is compared with a lock file.
 
-``pytest --intact-lock FILE`` starts a server on a loopback address with one model, and sets the variables by which
+``pytest --intact-lock FILE`` starts a server on a loopback address with one model, and sets the variables with which
 clients find it (`OPENAI_BASE_URL`, `OPENAI_API_KEY`, `ANTHROPIC_BASE_URL`, `ANTHROPIC_API_KEY`, `OLLAMA_HOST`,
-`INTACT_URL`). What a test asks and what it is answered is compared with the file, which
-``--intact-lock-update`` writes. A test whose answers differ fails, and says where they part (docs/testing.md).
+`INTACT_URL`). The requests of a test and their answers are compared with the file, which ``--intact-lock-update``
+writes. A test whose answers differ fails, and reports where they diverge (docs/testing.md).
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("intact", "answers of language models that must not change")
     group.addoption(
-        "--intact-lock", metavar="FILE", type=Path, help="Serve a model, and hold its answers against FILE."
+        "--intact-lock", metavar="FILE", type=Path, help="Serve a model, and compare its answers with FILE."
     )
-    group.addoption("--intact-lock-update", action="store_true", help="Write the answers into the file instead.")
-    group.addoption("--intact-model", metavar="MODEL", help="The model: a name or a file; by default that of the lock.")
-    group.addoption("--intact-any-name", action="store_true", help="Answer under whatever model name a test sends.")
+    group.addoption("--intact-lock-update", action="store_true", help="Write the answers to the file instead.")
+    group.addoption("--intact-model", metavar="MODEL", help="Model name or file; by default the lock's.")
+    group.addoption("--intact-any-name", action="store_true", help="Answer under any model name that a test sends.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the checks if a lock is named."""
+    """Register the checks if a lock is given."""
     path, update = config.getoption("--intact-lock"), config.getoption("--intact-lock-update")
     model, any_name = config.getoption("--intact-model"), config.getoption("--intact-any-name")
     if path is None:
@@ -58,20 +58,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class LockedAnswers:
-    """The checks of a session.
+    """The checks of a test session.
 
     Parameters
     ----------
     path : Path
         The lock file.
     lock : dict
-        What it holds (`read_lock`).
+        Its content (`read_lock`).
     update : bool
         If true, write the file instead of comparing.
     model : str, optional
-        The model to serve; by default that of the lock, or the catalogue's default.
+        The model to serve; by default the lock's, or the catalogue's default.
     any_name : bool
-        If true, the server answers under whatever model name a test sends.
+        If true, the server answers under any model name that a test sends.
     """
 
     def __init__(
@@ -80,13 +80,13 @@ class LockedAnswers:
         self._path, self._lock, self._update = path.absolute(), lock, update  # tests may change the working folder
         self._model, self._any_name = model or lock["model"], any_name
         self._new: dict[str, list[dict[str, Any]]] = {}
-        self._kept: list[tuple[str, bytes, bytes]] = []  # of the test that runs
+        self._kept: list[tuple[str, bytes, bytes]] = []  # exchanges of the running test
         self._open, self._url = ExitStack(), ""
         self._recorder: RequestRecorder | None = None
         self._models: Models | None = None
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Start the server before tests are imported: many make their client there."""
+        """Start the server before tests are imported, since many create their client there."""
         config = session.config
         if config.getoption("collectonly"):
             return
@@ -99,7 +99,7 @@ class LockedAnswers:
         except IntactError as error:
             pytest.exit(f"--intact-lock: {error}", pytest.ExitCode.USAGE_ERROR)
         if config.getoption("numprocesses", None):
-            return  # the tests run in other processes, which have a server each
+            return  # the tests run in other processes, each with its own server
         self._url, self._recorder, self._models = self._open.enter_context(serving(path, self._any_name))
         patch = self._open.enter_context(pytest.MonkeyPatch.context())
         patch.setenv("OPENAI_BASE_URL", f"{self._url}/v1")
@@ -110,12 +110,12 @@ class LockedAnswers:
 
     @pytest.fixture(scope="session")
     def intact_server(self) -> str:
-        """The server's address, which clients also find by the variables of the environment."""
+        """The server's address, which clients also find in environment variables."""
         return self._url
 
     @property
     def _fingerprint(self) -> str:
-        """Everything that answers depend on beside requests; empty until the model is loaded."""
+        """Everything that answers depend on besides requests; empty until the model is loaded."""
         return self._models.served["intact"].fingerprint if self._models else ""
 
     def _keep(self) -> None:
@@ -124,13 +124,13 @@ class LockedAnswers:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
-        """Forget what was asked at the end of another test."""
+        """Drop requests sent at the end of another test."""
         self._keep()
         self._kept = []
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
-        """Forget what a fixture of several tests asks: which one sets it up depends on those that are selected."""
+        """Drop requests of a fixture shared by several tests: which test sets it up depends on the selection."""
         if fixturedef.scope == "function":
             return (yield)
         self._keep()
@@ -143,7 +143,7 @@ class LockedAnswers:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Compare what a test was answered, unless it failed by itself."""
+        """Compare the answers of a test, unless it has already failed."""
         result = yield
         self._keep()
         names: dict[str, str] = {}
@@ -157,7 +157,7 @@ class LockedAnswers:
         return result
 
     def _name(self, item: pytest.Item) -> str:
-        """Return a test's name by its place beside the lock; pytest's own depends on its root folder."""
+        """Return a test's name with its path relative to the lock; pytest's own name depends on its root folder."""
         file = os.path.relpath(item.path, self._path.parent)
         return f"{Path(file).as_posix()}::{item.nodeid.partition('::')[2]}"
 
@@ -170,7 +170,7 @@ class LockedAnswers:
         return problem
 
     def pytest_sessionfinish(self) -> None:
-        """End the server. Write the lock, if asked to; tests that did not run keep what was locked."""
+        """Stop the server. Write the lock, if requested; tests that did not run keep their locked answers."""
         self._open.close()
         if not self._update or not self._new:
             return

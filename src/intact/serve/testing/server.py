@@ -1,4 +1,4 @@
-"""A server in a thread, which keeps every request to its APIs with the reply."""
+"""A server in a thread that records every request to its APIs with the reply."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from intact.serve.models import Models
 
 _PATIENCE = 10.0
-"""Seconds that requests may take to end after the test that sent them."""
+"""Seconds that requests may take to finish after the test that sent them."""
 
 
 class RequestRecorder:
-    """An ASGI middleware that keeps every POST request to an API with its reply."""
+    """An ASGI middleware that records every POST request to an API with its reply."""
 
     def __init__(self, app: Any) -> None:
         self._app, self._changed, self._running = app, threading.Condition(), 0
         self._kept: list[tuple[str, bytes, bytes]] = []
 
     def take(self) -> list[tuple[str, bytes, bytes]]:
-        """Return what was kept since the last time; wait for the ends of streams, of which clients need not know."""
+        """Return what was recorded since the last call, waiting for the ends of streams that clients may have left."""
         with self._changed:
             self._changed.wait_for(lambda: not self._running, _PATIENCE)
             kept, self._kept = self._kept, []
         return kept
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass a request on."""
+        """Forward a request."""
         if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith(("/v1/", "/api/")):
             await self._app(scope, receive, send)
             return
@@ -81,12 +81,12 @@ def check(model: str) -> Path:
 
 @contextmanager
 def serving(path: Path, any_name: bool) -> Iterator[tuple[str, RequestRecorder, Models]]:
-    """Run a server on a free loopback port in a thread; give its address, its recorder, and its models.
+    """Run a server in a thread on a free loopback port; yield its address, its recorder, and its models.
 
     Parameters
     ----------
     any_name : bool
-        If true, it answers under whatever model name a test sends.
+        If true, it answers under any model name that a test sends.
     """
     from intact.serve.app import create_app
     from intact.serve.models import Loading, Models

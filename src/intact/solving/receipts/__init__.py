@@ -1,4 +1,4 @@
-"""Receipts of whole runs of a method: every text and score behind an answer, and the vote (docs/receipts.md, Runs)."""
+"""Receipts of whole runs of a method: every text and score behind an answer, and the vote (docs/spec/receipts.md)."""
 
 from __future__ import annotations
 
@@ -18,4 +18,4 @@ def _parse(data: bytes) -> RunReceipt:
 
 
 PARSERS: Final[Mapping[str, Callable[[bytes], RunReceipt]]] = {FORMAT: _parse}
-"""The parser of the format of this package, for `intact.receipts.document.read_any`; it is imported when it is used."""
+"""The parser of this package's format, for `intact.receipts.document.read_any`; it is imported on first use."""

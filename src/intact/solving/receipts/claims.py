@@ -1,4 +1,4 @@
-"""The claims of a run's receipt, as a replay requests them one by one."""
+"""The claims in a run's receipt, which a replay requests one by one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from intact.solving.receipts.verdict import DecidedError, RunVerdict, false
 from intact.tasks.score.judging import noting
 
 READING: Final = 600.0
-"""Seconds for all answers of a run that are read, many times what an honest one takes."""
+"""Seconds allowed for reading all answers of a run; many times what an honest run takes."""
 
 
 class RequestedText(NamedTuple):
-    """A text that was asked for: of which model, at which place, and what makes its receipt in full."""
+    """A requested text: its model, its branch, and a function that makes its complete receipt."""
 
     model: str
     branch: Branch
@@ -30,28 +30,28 @@ class RequestedText(NamedTuple):
 
 
 class Claims:
-    """The claims of a receipt, and how many of them have been requested.
+    """The claims in a receipt, and which of them have been requested.
 
     Attributes
     ----------
     unread : dict of str to int
-        Numbers of the texts that nobody has asked for, by their places.
+        Indices of the texts that have not been requested, by branch.
     texts : dict of str to TextEntry
-        The others.
+        The requested texts, by branch.
     requested : dict of int to RequestedText
-        The same by their numbers. Receipts are made one by one: all prompts at once would fill the memory.
+        The same by index. Receipts are made one by one, because all prompts together could fill the memory.
     programs : dict of bytes to Run
-        What was run, by digest.
+        The programs that were run, by digest.
     calls : dict of bytes to ToolUse
         The tools that were used, by digest of the call.
     together : dict of bytes to SharedEntry
-        Texts that workers wrote together, by digest of the request.
+        Texts that workers generated together, by digest of the request.
     shared : dict of bytes to (str, SharedRequest)
-        Those that were requested: of which model, and how.
+        The model and the request of those that were requested.
     data : NotingData
-        The problem's, which knows at the end what was read of it.
+        The problem's data, which records what was read of it.
     ended : Exception or None
-        The error that ends the replay, even where it was raised in the method first.
+        The error that ends the replay, even if the method catches it first.
     """
 
     def __init__(self, run: RunReceipt, between: Callable[[], None] | None = None) -> None:
@@ -70,17 +70,17 @@ class Claims:
         self.constrained = False
         for index, entry in enumerate(run.entries):
             if isinstance(entry, RunEntry) and self.ran.setdefault(entry.program, entry) != entry:
-                raise false("run", index, "the same program has ended in another way before")
+                raise false("run", index, "the same program has ended differently before")
             if isinstance(entry, ToolEntry) and self.used.setdefault(entry.call, entry) != entry:
-                raise false("tool", index, "the same call of a tool has had another result before")
+                raise false("tool", index, "the same tool call has had another result before")
 
     def end(self, error: Exception) -> Exception:
-        """Note what ends the replay."""
+        """Record the error that ends the replay."""
         self.ended = self.ended or error
         return error
 
     def check(self) -> None:
-        """Go on, if nothing has ended the replay and whoever waits for it still does."""
+        """Raise if the replay has ended, or `between` ends it."""
         if self.ended is None and self._between is not None:
             try:
                 self._between()
@@ -90,16 +90,16 @@ class Claims:
             raise self.ended
 
     def read(self, reader: Callable[[str], str | None], text: str) -> str | None:
-        """Read an answer, as long as there is time: the algebra of one expression takes seconds."""
+        """Read an answer within the time limit: computer algebra can take seconds for one expression."""
         self.check()
         began = time.monotonic()
         with noting() as abandoned:
             answer = reader(text)
         self._reading -= time.monotonic() - began
         if abandoned:
-            detail = f"algebra gives up {abandoned[0]!r:.80} here, for want of time or memory"
+            detail = f"algebra reaches a time or memory limit on {abandoned[0]!r:.80} here"
         elif self._reading < 0:
-            detail = f"reading the answers in its texts takes more than {READING:g} seconds here"
+            detail = f"reading the answers in its texts takes longer than {READING:g} seconds here"
         else:
             return answer
         raise self.end(DecidedError(RunVerdict("unverifiable", "reading", detail=detail)))

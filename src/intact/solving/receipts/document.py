@@ -1,4 +1,4 @@
-"""The receipt of a run: header, entries and result, the tree over them, and the one form in which they are written."""
+"""The receipt of a run: header, entries and result, the Merkle tree over them, and their canonical form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LEAF: Final = b"\0"
 
 @dataclass(frozen=True)
 class RunResult:
-    """The result of a run: the fields of `Answer` and `Result` that have these names; `chosen` as a place."""
+    """The result of a run: the fields of `Answer` and `Result` with these names; `chosen` is a branch."""
 
     answer: str | None
     votes: tuple[tuple[str, float], ...]
@@ -34,7 +34,7 @@ class RunResult:
     cost: Cost
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return it as a JSON object."""
         return {
             "answer": self.answer,
             "votes": [[answer, bits(weight)] for answer, weight in self.votes],
@@ -46,7 +46,7 @@ class RunResult:
 
     @classmethod
     def from_document(cls, value: Any) -> RunResult:
-        """Read it."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, "result", ("answer", "votes", "confidence", "chosen", "why", "cost"))
         votes = fields.values["votes"]
         if not isinstance(votes, list) or not all(
@@ -73,7 +73,7 @@ class RunReceipt(AnyReceipt):
     entries : tuple
         Texts, scores and programs, in the order of the trace.
     root : bytes
-        What it says is the root of the tree over its parts: `digest`, if it says so truly.
+        The claimed root of the tree over its parts; in a true receipt, it equals `digest`.
     """
 
     header: RunHeader
@@ -87,7 +87,7 @@ class RunReceipt(AnyReceipt):
 
     @classmethod
     def make(cls, header: RunHeader, entries: tuple[Entry, ...], result: RunResult) -> RunReceipt:
-        """Make a receipt with the root that it ought to have."""
+        """Make a receipt with the correct root."""
         return cls(header, entries, result, cls(header, entries, result, b"").digest)
 
     @cached_property
@@ -101,7 +101,7 @@ class RunReceipt(AnyReceipt):
 
     @cached_property
     def digest(self) -> bytes:
-        """The digest to cite, which a signature signs: the root of the Merkle tree over header, entries and result."""
+        """The digest to cite, which is also signed: the root of the Merkle tree over header, entries and result."""
         return root_of(self.header.hash, self.leaves)
 
     @property
@@ -110,7 +110,7 @@ class RunReceipt(AnyReceipt):
         return sum(entry.count for entry in self.entries if isinstance(entry, TextEntry | SharedEntry))
 
     def unsigned(self) -> dict[str, Any]:
-        """Return its members in a receipt, except for the signature."""
+        """Return the receipt as a JSON object, without the signature."""
         return {
             **self.header.to_document(),
             "entries": [entry.to_document() for entry in self.entries],
@@ -120,7 +120,7 @@ class RunReceipt(AnyReceipt):
 
     @classmethod
     def from_document(cls, value: Any) -> RunReceipt:
-        """Read what `unsigned` returns."""
+        """Parse the result of `unsigned`."""
         check_kind(value, "receipt of a run", FORMAT, VERSION, readers=READERS)
         fields = Fields(value, "the receipt", (*MEMBERS, "entries", "result", "root"), (*OPTIONAL, "signature"))
         receipt = cls(
@@ -136,5 +136,5 @@ class RunReceipt(AnyReceipt):
 
 
 def leaf_of(hash: HashName, part: RunHeader | Entry | RunResult) -> bytes:  # noqa: A002
-    """Return the leaf of a part of a receipt: the digest of a zero byte and its canonical form."""
+    """Return the leaf of a part of a receipt: the digest of a zero byte and the part's canonical form."""
     return digest(hash, _LEAF + canonical.encode(part.to_document()))

@@ -1,4 +1,4 @@
-"""The entries of a run's receipt: texts that models wrote, their scores, what became of programs and tools."""
+"""The entries of a run's receipt: generated texts, scores, and the outcomes of programs and tools."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from intact.solving.receipts.values import bits, read_branch, read_number, write
 from intact.tools.sandbox.outcome import Ending
 
 FARTHEST: Final = 1 << 31
-"""Of a program's status, and of tokens."""
+"""Limit on the magnitude of a program's status, and on token ids."""
 _MOST: Final = 1 << 62
 _SHARED: Final = tuple([one.name for one in fields(SharedText)])
 
 
 @dataclass(frozen=True)
 class TextEntry:
-    """A text that a model wrote: an ordinary receipt, without what the method says again when it is replayed.
+    """A generated text: an ordinary receipt, without the parts that a replay of the method reproduces.
 
     Attributes
     ----------
     branch : tuple
         Its place in the tree.
     header : bytes
-        Digest of the ordinary receipt's header, which seeds the chain.
+        The digest of the ordinary receipt's header, which seeds the chain.
     output : Output
-        With log-probabilities, and the likeliest tokens and spreads where the method asked for them; the loser of a
-        race ends with 'cancelled'.
+        The output with log-probabilities, and with the likeliest tokens and spreads if the method requested them; the
+        loser of a race ends with 'cancelled'.
     state : bytes or None
-        What entered the head before the last token, where the method asked for it.
+        The input of the head before the last token, if the method requested it.
     """
 
     branch: Branch
@@ -62,7 +62,7 @@ class TextEntry:
         return len(self.output.tokens)
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return it as a JSON object."""
         output = self.output.to_document()
         output["top"] = None if self.output.top is None else write_base64(self.output.top)
         if self.output.spread is not None:
@@ -78,7 +78,7 @@ class TextEntry:
 
     @classmethod
     def from_document(cls, value: Any, where: str) -> TextEntry:
-        """Read it."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, where, ("kind", "branch", "header", "output", "chain", "state"))
         output = _output(fields.values["output"], f"{where}.output")
         chain = read_base64(fields, "chain")
@@ -93,7 +93,7 @@ def _output(value: Any, where: str) -> Output:
     shared = {name: part for name, part in fields.values.items() if name not in ("top", "spread")}
     output = Output.from_document(shared, (*FINISHES, "cancelled"))
     if output.logprobs is None:
-        raise ReceiptError(f"{where}.logprobs must be a list: scores are made of them")
+        raise ReceiptError(f"{where}.logprobs must be a list: scores are computed from them")
     places = len(output.tokens)
     if "spread" in fields.values:
         spread = read_base64(fields, "spread")
@@ -111,14 +111,14 @@ def _output(value: Any, where: str) -> Output:
 
 @dataclass(frozen=True)
 class ScoreEntry:
-    """Numbers that a scorer gave texts, these by their places in the tree, written as in a trace."""
+    """Scores of texts by a scorer; the texts are given by their branches, in the form used in traces."""
 
     scorer: str
     texts: tuple[str, ...]
     scores: tuple[float, ...]
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return it as a JSON object."""
         return {
             "kind": "score",
             "scorer": self.scorer,
@@ -128,7 +128,7 @@ class ScoreEntry:
 
     @classmethod
     def from_document(cls, value: Any, where: str) -> ScoreEntry:
-        """Read it."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, where, ("kind", "scorer", "texts", "scores"))
         texts, scores = fields.values["texts"], fields.values["scores"]
         if not isinstance(texts, list) or not isinstance(scores, list) or len(texts) != len(scores):
@@ -146,7 +146,7 @@ class RunEntry:
     Attributes
     ----------
     program : bytes
-        Its digest (`program_digest`): the method says again what it was.
+        The program's digest (`program_digest`); a replay of the method reproduces the program itself.
     stdout, status, ended
         As in the sandbox's `Outcome`.
     """
@@ -157,7 +157,7 @@ class RunEntry:
     ended: Ending
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return it as a JSON object."""
         return {
             "kind": "run",
             "program": self.program.hex(),
@@ -168,7 +168,7 @@ class RunEntry:
 
     @classmethod
     def from_document(cls, value: Any, where: str) -> RunEntry:
-        """Read it."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, where, ("kind", "program", "stdout", "status", "ended"))
         endings: tuple[Ending, ...] = get_args(Ending)
         return cls(
@@ -180,7 +180,7 @@ class RunEntry:
 
 
 def program_digest(name: HashName, code: str, stdin: str | None, seconds: float) -> bytes:
-    """Return the digest of a program, of what it may read and of the wall time that it has."""
+    """Return the digest of a program, its standard input and its wall-clock limit."""
     return digest(name, canonical.encode({"code": code, "seconds": bits(seconds), "stdin": stdin}))
 
 
@@ -191,15 +191,15 @@ class ToolEntry:
     Attributes
     ----------
     tool : str
-        Its name.
+        The tool's name.
     version : bytes
-        Its content address, as it served the call.
+        The content address of the tool when it served the call.
     call : bytes
-        Digest of the call (`call_digest`): the method says again what it was.
+        The digest of the call (`call_digest`); a replay of the method reproduces the call itself.
     text, ended
         As in `ToolResult`.
     replayable : bool
-        If true, a verifier uses the tool again; else the result is recorded, and nobody can check it.
+        If true, a verifier uses the tool again; otherwise the result is only recorded and cannot be checked.
     """
 
     tool: str
@@ -210,7 +210,7 @@ class ToolEntry:
     replayable: bool
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return it as a JSON object."""
         return {
             "kind": "tool",
             "tool": self.tool,
@@ -223,7 +223,7 @@ class ToolEntry:
 
     @classmethod
     def from_document(cls, value: Any, where: str) -> ToolEntry:
-        """Read it."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, where, ("kind", "tool", "version", "call", "text", "ended", "replayable"))
         endings: tuple[Ending, ...] = get_args(Ending)
         entry = cls(
@@ -241,16 +241,16 @@ class ToolEntry:
 
 @dataclass(frozen=True)
 class SharedEntry:
-    """A text that workers wrote together into a cache that they shared.
+    """A text that workers generated together, with a shared cache.
 
     Attributes
     ----------
     branch : tuple
         Its place in the tree.
     request : bytes
-        Digest of the request (`shared_digest`): the method says again what it was.
+        The digest of the request (`shared_digest`); a replay of the method reproduces the request itself.
     text : SharedText
-        What they wrote.
+        The generated text.
     """
 
     branch: Branch
@@ -259,22 +259,22 @@ class SharedEntry:
 
     @property
     def written(self) -> str:
-        """The text that the last writer saw, and wrote."""
+        """The text that the last writer saw and continued."""
         return self.text.text
 
     @property
     def count(self) -> int:
-        """The number of tokens that workers drew."""
+        """The number of tokens that workers sampled."""
         return self.text.drawn
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return it as a JSON object."""
         own = {"kind": "shared", "branch": list(self.branch), "request": self.request.hex()}
         return own | self.text.to_document()
 
     @classmethod
     def from_document(cls, value: Any, where: str) -> SharedEntry:
-        """Read it."""
+        """Parse the result of `to_document`."""
         members = Fields(value, where, ("kind", "branch", "request", *_SHARED))
         steps, conclusion = members.values["steps"], members.values["conclusion"]
         lists = [
@@ -295,17 +295,17 @@ class SharedEntry:
 
 
 def _parts(step: Any) -> list[Any]:
-    """Return the numbers of a step, and its tokens, which are lists if it is one."""
+    """Return the numbers of a step and its tokens; both are lists if the step is valid."""
     return [step[:3], step[3]] if isinstance(step, list) and len(step) == 4 else [None]
 
 
 def shared_digest(name: HashName, request: Mapping[str, Any]) -> bytes:
-    """Return the digest of a request for a text of workers, given as a document."""
+    """Return the digest of a request for a text by workers, given as a JSON object."""
     return digest(name, canonical.encode(request))
 
 
 def call_digest(name: HashName, tool: str, values: Mapping[str, Any], place: str = "") -> bytes:
-    """Return the digest of a tool's call; its place is empty but for results that nobody can repeat."""
+    """Return the digest of a tool call; `place` is empty except for results that cannot be reproduced."""
     return digest(name, canonical.encode({"place": place, "tool": tool, "values": write_values(values)}))
 
 
@@ -320,7 +320,7 @@ _KINDS: Final[Mapping[str, type[Entry]]] = {
 
 
 def read_entry(value: Any, where: str) -> Entry:
-    """Read an entry of any kind."""
+    """Parse an entry of any kind."""
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in _KINDS:
         *others, last = _KINDS

@@ -1,4 +1,4 @@
-"""The header of a run's receipt: all that decides what comes of the run."""
+"""The header of a run's receipt: everything that determines the result of the run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from intact.text.template import exact_time
 
 VERSION: Final = 3
 READERS: Final[Mapping[int, str]] = {1: "0.1.0", 2: "0.1.0"}
-"""The last version of this package that reads each earlier version."""
+"""The last version of this package that reads each earlier format version."""
 FIRST: Final = ""
-"""The name of the first model where nothing calls it by another."""
+"""The name of the first model if the method does not refer to it by name."""
 MEMBERS: Final = (
     "format", "version", "hash", "models", "method", "problem", "files", "compiler", "sandbox", "now",
     "sampling", "budget",
@@ -34,59 +34,59 @@ OPTIONAL: Final = ("thinking",)
 
 @dataclass(frozen=True)
 class Sandbox:
-    """The place where programs ran: the version of Python, and the kind of protection."""
+    """The environment in which programs ran: the version of Python, and the kind of protection."""
 
     python: str
     protection: str
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return it as a JSON object."""
         return {"python": self.python, "protection": self.protection}
 
     @classmethod
     def from_document(cls, value: Any) -> Sandbox:
-        """Read it."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, "sandbox", ("python", "protection"))
         return cls(fields.text("python"), fields.text("protection"))
 
 
 @dataclass(frozen=True)
 class RunHeader:
-    """All that decides a run.
+    """Everything that determines a run.
 
     Attributes
     ----------
     models : tuple of RunModel
-        The first is the one that methods mean unless they name one; its name is `FIRST` unless one does. The others
-        are those that methods name.
+        The first is the default for methods that name no model; its name is `FIRST` unless a method names it. The
+        others are the models that methods name.
     method : str
-        Its name.
+        The method's name.
     source : bytes
         Digest of the versions of the code that made the run (`intact.solving.receipts.sealed.source`).
     parameters : mapping
-        Those that were given; what was not has the method's default.
+        The parameters that were given; the others have the method's defaults.
     id, prompt, seed
-        The problem's.
+        The fields of the problem.
     reader : str
-        How an answer is read (`intact.solving.receipts.problems`).
+        The name of the function that reads answers (`intact.solving.receipts.problems`).
     data : mapping
-        Of what else a method may know of the problem, the members that were read.
+        Those members of the problem's further data that were read.
     sampling : mapping
         The user's sampling parameters.
     budget : mapping
-        The caps by their names.
+        The caps by name.
     files : tuple of (str, str)
-        Names and texts of what the method read, ascending.
+        Names and contents of the files that the method read, ascending.
     compiler : str or None
-        What compiled constraints, if there are any.
+        The compiler of constraints, if there were any.
     sandbox : Sandbox or None
-        Where programs ran, if there are any.
+        The environment of programs, if there were any.
     now : datetime or None
-        The time given to chat templates, where one that asks for it was used.
+        The time given to chat templates, if one that uses it was applied.
     thinking : ThinkingMode or None
-        How models think before they answer, where it was said and a chat template was used.
+        The thinking mode of the models, if it was given and a chat template was applied.
     package : MethodPackage or None
-        Of the method, where it is of another package.
+        The method's package, if it is not this one.
     """
 
     models: tuple[RunModel, ...]
@@ -109,7 +109,7 @@ class RunHeader:
     package: MethodPackage | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return it as a JSON object."""
         prompt: Any = self.prompt if isinstance(self.prompt, str) else [list(turn) for turn in self.prompt]
         return {
             "format": FORMAT,
@@ -140,7 +140,7 @@ class RunHeader:
 
     @classmethod
     def from_document(cls, fields: Fields) -> RunHeader:
-        """Read it."""
+        """Parse the header's members."""
         method = Fields(fields.values["method"], "method", ("name", "source", "parameters"), ("package",))
         package = MethodPackage.from_document(method.values["package"]) if "package" in method.values else None
         problem = Fields(fields.values["problem"], "problem", ("id", "prompt", "seed", "reader", "data"))

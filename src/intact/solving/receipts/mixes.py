@@ -1,4 +1,4 @@
-"""The models of a run, with the mixes that their texts are drawn from."""
+"""The models of a run, with the mixes that their texts are sampled from."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ if TYPE_CHECKING:
     from intact.reason.backends.text_mix import TextMix
 
 LONGEST: Final = 1 << 18
-"""Characters of a prompt, or of a shadow: it becomes tokens before anything else of it is known."""
+"""Maximum number of characters in a prompt or shadow, which is tokenised before anything else is checked."""
 
 
 @dataclass(frozen=True)
 class RunMix(NamedMix):
-    """The mix that all texts of a model are drawn from.
+    """The mix that all texts of a model are sampled from.
 
     Attributes
     ----------
     shadow : str or None
-        What it reads in the place of each prompt's last message, or of a whole prompt that is a text; None without one.
+        The text that replaces the last message of each prompt, or the whole of a text prompt, in the shadow stream;
+        None if the mix has none.
     partners : tuple of ModelDigests
-        The other models that it takes, in its order, in the arithmetic of the run's model.
+        The further models of the mix, in its order, with the arithmetic of the run's model.
     """
 
     shadow: str | None
@@ -49,7 +50,7 @@ class RunMix(NamedMix):
             raise ParameterError(f"the mix {self.name} takes the streams {', '.join(mix.streams)}")
 
     def decoding(self, mixing: Mixing) -> Decoding:
-        """Return what the header of a text's own receipt states of it, whose streams are given."""
+        """Return the description of the mix in the header of a text's own receipt, with the given streams."""
         partners = iter(self.partners)
         streams = [
             StreamSource(model=next(partners)) if stream.model else StreamSource(tuple(stream.tokens.tolist()))
@@ -58,13 +59,13 @@ class RunMix(NamedMix):
         return Decoding(self.name, self.version, self.parameters, tuple(streams))
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
+        """Return it as a JSON object for the receipt."""
         partners = [partner.to_document() for partner in self.partners]
         return super().to_document() | {"shadow": self.shadow, "partners": partners}
 
     @classmethod
     def from_document(cls, value: Any, where: str) -> RunMix:
-        """Read what `to_document` returns."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, where, ("name", "version", "parameters", "shadow", "partners"))
         named = read_named(fields)
         shadow = fields.maybe("shadow", fields.text)
@@ -83,18 +84,18 @@ class RunModel(LockedModel):
     Attributes
     ----------
     mix : RunMix or None
-        What its texts are drawn from; None for its own distribution, and where it wrote none.
+        The mix that its texts are sampled from; None if they come from its own distribution, or it generated none.
     """
 
     mix: RunMix | None = None
 
     def to_document(self) -> dict[str, Any]:
-        """Return its members in the receipt of a run."""
+        """Return it as a JSON object for the receipt of a run."""
         return super().to_document() | ({} if self.mix is None else {"mix": self.mix.to_document()})
 
     @classmethod
     def from_document(cls, value: Any, where: str) -> RunModel:
-        """Read what `to_document` returns."""
+        """Parse the result of `to_document`."""
         mixed = isinstance(value, dict) and "mix" in value
         rest = {name: member for name, member in value.items() if name != "mix"} if mixed else value
         locked = LockedModel.from_document(rest, where)

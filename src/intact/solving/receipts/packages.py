@@ -1,7 +1,7 @@
-"""Methods of other packages in receipts: which code a run was made by, and who may verify it.
+"""Methods of other packages in receipts: identify the code that made a run, and decide whether to import it.
 
-A receipt states the package's name, version and a digest of its Python files. A verifier needs the same package, and
-imports it only where its user names it: never because a receipt does.
+A receipt states the package's name, its version and a digest of its Python files. A verifier needs the same package,
+and imports it only if the user names it, never because a receipt does.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from intact.receipts import canonical
 
 @dataclass(frozen=True)
 class MethodPackage:
-    """The installed package that a method is from.
+    """The installed package that provides a method.
 
     Attributes
     ----------
     name, version : str
-        Of the distribution, as `pip` shows them.
+        The name and version of the distribution, as shown by `pip`.
     digest : bytes
-        SHA-256 of the canonical form of its Python files: an object of their paths and the SHA-256 of each.
+        SHA-256 of a canonical JSON object that maps the paths of its Python files to their SHA-256.
     """
 
     name: str
@@ -36,29 +36,29 @@ class MethodPackage:
     digest: bytes
 
     def to_document(self) -> dict[str, Any]:
-        """Describe it."""
+        """Return it as a JSON object."""
         return {"name": self.name, "version": self.version, "digest": self.digest.hex()}
 
     @classmethod
     def from_document(cls, value: Any) -> MethodPackage:
-        """Read it."""
+        """Parse the result of `to_document`."""
         fields = Fields(value, "method.package", ("name", "version", "digest"))
         return cls(fields.text("name"), fields.text("version"), fields.digest("digest"))
 
     @classmethod
     def of(cls, found: Distribution) -> MethodPackage:
-        """Return that of a distribution; its files are read, nothing is imported.
+        """Describe a distribution; its files are read, but nothing is imported.
 
         Raises
         ------
         ParameterError
-            If it lists no Python files, as where it is installed in editable mode, or one that cannot be read.
+            If it lists no Python files, as in editable mode, or one that cannot be read.
         """
         name = found.metadata["Name"]
         sources = sorted(str(file) for file in found.files or () if file.suffix == ".py")
         if not sources:
             raise ParameterError(
-                f"the package {name} lists no Python files, so that a receipt cannot state them: install it as usual, "
+                f"the package {name} lists no Python files, which a receipt must state: install it normally, "
                 "not in editable mode"
             )
         try:
@@ -75,14 +75,14 @@ def package_of(method: Method) -> MethodPackage | None:
     Raises
     ------
     ParameterError
-        If it is a method of neither: one from a file, or made in a program.
+        If the method belongs to no installed package: it is from a file, or was created by a program.
     """
     if all_methods().get(method.name) is method:
         return None
     entry = METHODS.entry(method.name)
     if entry is None or entry.dist is None or METHODS[method.name] is not method:
         raise ParameterError(
-            f"{method.name} is a method of no installed package: a receipt can only name one that others can install"
+            f"{method.name} belongs to no installed package: a receipt can only name a method that others can install"
         )
     return MethodPackage.of(entry.dist)
 
@@ -93,7 +93,7 @@ def refusal(method: str, package: MethodPackage, allowed: Collection[str]) -> st
     Parameters
     ----------
     allowed : collection of str
-        The packages that the verifier's user has named.
+        The packages that the user of the verifier has named.
     """
     stated = f"the method {method!r:.80} is of the package {package.name!r:.80} {package.version:.40}"
     if method in all_methods():

@@ -1,4 +1,4 @@
-"""Problems as receipts hold them: by which name answers are read, and a problem made of that again."""
+"""Problems in receipts: names for the functions that read answers, and problems restored from receipts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from intact.tasks.score.answers import READERS
 from intact.tasks.task import Item, Task, all_tasks
 
 TASK: Final = "task:"
-"""Before the name of a task of this package, which reads its own answers."""
+"""Prefix of the name of a task of this package, which reads its own answers."""
 
 
 class NotingData(Mapping[str, Any]):
-    """A problem's data, which remembers what of it was read."""
+    """A problem's data, which records which of its members were read."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = dict(values)
@@ -43,17 +43,17 @@ class NotingData(Mapping[str, Any]):
 
     @property
     def unread(self) -> list[str]:
-        """The names of the others."""
+        """The names of the members that were not read."""
         return sorted(self._values.keys() - self._read)
 
 
 def reader_of(problem: Problem) -> str:
-    """Return the name by which a problem's answers are read.
+    """Return the name of the function that reads a problem's answers.
 
     Raises
     ------
     ParameterError
-        If it has none, so that no verifier could read them.
+        If it has no name, so that a verifier could not read the answers.
     """
     for name, read in READERS.items():
         if problem.read is read:
@@ -68,12 +68,12 @@ def reader_of(problem: Problem) -> str:
 
 
 def replayable(problem: Problem) -> Problem:
-    """Return a problem as it is made of its receipt again: its data are `NotingData`, and its answers are read by them.
+    """Return a problem in the form that its receipt restores: its data are `NotingData`, which its reader uses as well.
 
     Raises
     ------
     ParameterError
-        If its answers are read in a way that has no name.
+        If the function that reads its answers has no name.
     """
     data = NotingData(problem.data)
     return replace(problem, read=_read(reader_of(problem), problem.id, data), data=data)
@@ -85,7 +85,7 @@ def problem_of(header: RunHeader, data: NotingData) -> Problem:
     Raises
     ------
     ParameterError
-        If there is no such way to read answers.
+        If there is no such reader.
     """
     return Problem(header.id, header.prompt, _read(header.reader, header.id, data), data, seed=header.seed)
 
@@ -96,5 +96,5 @@ def _read(reader: str, id: str, data: Mapping[str, Any]) -> Callable[[str], str 
         return read
     task = all_tasks().get(reader.removeprefix(TASK))
     if task is None or not reader.startswith(TASK):
-        raise ParameterError(f"there is no way {reader!r:.80} to read answers")
+        raise ParameterError(f"there is no reader {reader!r:.80} for answers")
     return partial(task.read_for, Item(id, "", "", data))

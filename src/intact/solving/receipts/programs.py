@@ -1,4 +1,4 @@
-"""Running the programs of a run again: what came of each is a claim like any other."""
+"""Run the programs of a run again: the outcome of each is a claim to verify."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from intact.tools import sandbox
 
 
 def here() -> Sandbox:
-    """Return the place where programs run here."""
+    """Return the environment in which programs run here."""
     return Sandbox(platform.python_version(), sandbox.protection().kind)
 
 
 def verify_programs(claims: Claims, between: Callable[[], None] | None = None) -> RunVerdict:
-    """Run every program of a receipt once more; `between` is called before each."""
+    """Run every program of a receipt again; `between` is called before each."""
     first: dict[bytes, int] = {}
     for index, entry in enumerate(claims.run.entries):
         if isinstance(entry, RunEntry):
@@ -44,7 +44,7 @@ def verify_programs(claims: Claims, between: Callable[[], None] | None = None) -
 
 
 def _difference(request: RunProgram, entry: RunEntry, there: Sandbox | None) -> RunVerdict | None:
-    """Return the verdict if a program ends in another way than an entry says."""
+    """Return the verdict if a program's outcome differs from its entry."""
     own = _outcome(request)
     if _same(own, entry):
         return None
@@ -66,5 +66,5 @@ def _same(outcome: sandbox.Outcome, entry: RunEntry) -> bool:
 
 
 def _outcome(request: RunProgram) -> sandbox.Outcome:
-    """Run a receipt's program, never without protection, whatever INTACT_SANDBOX says."""
+    """Run a receipt's program, never unprotected, whatever INTACT_SANDBOX says."""
     return sandbox.run(request.code, request.stdin, request.limits, untrusted=True)

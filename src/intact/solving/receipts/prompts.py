@@ -1,4 +1,4 @@
-"""The part of a run's prompt that something in the run was computed from: a receipt states no other."""
+"""Find the part of a run's prompt that anything in the run was computed from; a receipt states nothing else of it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from intact.solving.receipts.replay import ReplayBackend, driver_of, replay, run
 from intact.solving.receipts.verdict import DecidedError, RunVerdict
 
 LONGEST: Final = 1 << 30
-"""Tokens that a prompt with marks may have."""
+"""Maximum number of tokens in a prompt with marks."""
 
 
 def needed_prompt(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], None] | None = None) -> Prompt:
-    """Return the prompt of a run, with nothing in the place of each content from which nothing was computed.
+    """Return the prompt of a run with every content emptied from which nothing was computed.
 
-    A content counts as read where it is part of what a text goes on from, as the chat template renders it; else where
-    the replay of the run differs without it. A text is a prompt with one content.
+    A content counts as read if the chat template renders it into the context of a text, or else if the replay of the
+    run differs without it. A text prompt counts as one content.
 
     Parameters
     ----------
     run : RunReceipt
         A run whose replay finds nothing false.
     between : callable, optional
-        As of `intact.solving.receipts.replay.replay`.
+        As for `intact.solving.receipts.replay.replay`.
     """
     unseen = _unrendered(models, run, between)
     left = [unseen] if unseen else []
@@ -52,20 +52,20 @@ def needed_prompt(models: Mapping[str, Model], run: RunReceipt, between: Callabl
 
 
 def _unrendered(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], None] | None) -> list[int]:
-    """Return the places of contents, not empty, whose ends are in no prompt of the run's texts.
+    """Return the indices of non-empty contents whose ends do not appear in any prompt of the run's texts.
 
-    The method runs once more, on the same texts, with a mark behind each content. The marks depend on all contents, so
-    that none can hold another's.
+    The method runs once more on the same texts, with a mark appended to each content. The marks depend on all contents,
+    so no content can include the mark of another.
     """
     contents = _contents(run.header.prompt)
     name = sha256(repr(run.header.prompt).encode(errors="surrogatepass")).hexdigest()[:16]
     marked = {place: f"{content} {name}x{place}x" for place, content in enumerate(contents) if content}
     if not marked:
         return []
-    run = replace(run, header=replace(run.header, budget={}))  # which pays for the marks
+    run = replace(run, header=replace(run.header, budget={}))  # marks take extra tokens
     claims = _MarkedClaims(_with_prompt(run, _changed(run.header.prompt, marked)), between)
     claims.mark, claims.unseen = re.compile(rf"{name}x(\d+)x"), set(marked)
-    with suppress(DecidedError, IntactError):  # every mark is seen, or the method went another way because of the marks
+    with suppress(DecidedError, IntactError):  # all marks were seen, or they changed the course of the method
         run_again(driver_of(models, claims, _MarkedBackend)[0], claims)
     return sorted(claims.unseen)
 
@@ -76,33 +76,33 @@ class _MarkedClaims(Claims):
     Attributes
     ----------
     mark : re.Pattern
-        A mark, with the place of its content.
+        The pattern of a mark, which captures the index of its content.
     unseen : set of int
-        The places whose marks no prompt of a text has had yet.
+        The indices of contents whose marks have not appeared in the prompt of any text.
     """
 
     mark: re.Pattern[str]
     unseen: set[int]
 
     def look(self, text: str) -> None:
-        """Look for marks in the prompt of a text; raise DecidedError once all are found."""
+        """Look for marks in the prompt of a text; raise DecidedError once all have been found."""
         self.unseen -= set(map(int, self.mark.findall(text)))
         if not self.unseen:
             raise self.end(DecidedError(RunVerdict("true")))
 
 
 class _MarkedBackend(ReplayBackend):
-    """A back end that answers a run's texts whatever their prompts are, and looks for marks in these."""
+    """A back end that answers with a run's texts whatever the prompts are, and looks for marks in the prompts."""
 
     _claims: _MarkedClaims
 
     def __init__(self, model: Model, name: str, claims: _MarkedClaims) -> None:
         super().__init__(model, name, claims)
-        self.context = LONGEST  # the marks must not leave less room
+        self.context = LONGEST  # marks must not reduce the available context
         self._searched = set[Prompt]()
 
     def tokens_of(self, state: State) -> list[int]:
-        """Return the tokens of a text that workers are about to write together, if the run has such a text."""
+        """Return the tokens of a state, after searching its prompt for marks if the run has texts by workers."""
         if self._claims.together:
             self._search(state.prompt)
         return super().tokens_of(state)
@@ -121,7 +121,7 @@ def _contents(prompt: Prompt) -> Sequence[str]:
 
 
 def _changed(prompt: Prompt, contents: Mapping[int, str]) -> Prompt:
-    """Return a prompt with other contents at some places."""
+    """Return a prompt with its contents replaced at some indices."""
     if isinstance(prompt, str):
         return contents.get(0, prompt)
     return tuple([(role, contents.get(place, content)) for place, (role, content) in enumerate(prompt)])

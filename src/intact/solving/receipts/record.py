@@ -1,4 +1,4 @@
-"""Making the receipts of runs: every text is written with an ordinary receipt, and the run's is made of these."""
+"""Make the receipts of runs: each text is generated with an ordinary receipt, and the run's is built from these."""
 
 from __future__ import annotations
 
@@ -44,28 +44,28 @@ from intact.tools.sandbox import Outcome
 
 
 class TextRecorder(ChainRecorder):
-    """Keeps a chain for each sample of a request, however the sample ends."""
+    """A recorder that keeps a chain for each sample of a request, however the sample ends."""
 
     def receipt(self, sample: int, completion: Completion) -> None:
-        """Do nothing: a text alone has no receipt."""
+        """Do nothing: single texts get no receipt of their own."""
 
     def head(self, sample: int) -> bytes | None:
-        """Return what entered the head before the sample's newest token."""
+        """Return the input of the head before the sample's newest token."""
         chain = self.chains.get(sample)
         return None if chain is None else chain.head
 
 
 class RecordingBackend(NativeBackend):
-    """Our engine, which keeps an entry for each text."""
+    """A back end for intact's engine that keeps an entry for each text."""
 
     @cached_property
     def entries(self) -> dict[Generation, TextEntry]:
-        """The entries of texts that have ended, until somebody takes them."""
+        """The entries of finished texts that have not been collected."""
         return {}
 
     @cached_property
     def run_mix(self) -> RunMix | None:
-        """The mix that receipts state."""
+        """The mix in the form used by receipts."""
         return None if self.mix is None else RunMix.of(self.mix, self.model)
 
     def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...], mixing: Mixing | None) -> TextRecorder:
@@ -93,7 +93,7 @@ class RecordingBackend(NativeBackend):
 
 
 class NotingReader:
-    """Reads answers as another does, and notes what algebra gives up on the way.
+    """A wrapper of a reader of answers that records expressions on which algebra reaches a limit.
 
     Attributes
     ----------
@@ -129,41 +129,41 @@ def recording_driver(
     Parameters
     ----------
     backends : mapping of str to Backend
-        The models by name, which run here.
+        The models by name, which must run here.
     scorer, untrusted, tools
-        As of `Services`.
+        As for `Services`.
     budget, sampling, seconds, **options
-        As of `Driver`; no caps in seconds.
+        As for `Driver`; caps in seconds are not allowed.
 
     Raises
     ------
     ParameterError
-        If no receipt can be made of such runs, naming what a receipt cannot hold.
+        If receipts cannot be made for these runs; the message names the obstacle.
     """
     writers: dict[str, RecordingBackend] = {}
     for name, backend in backends.items():
         if not isinstance(backend, NativeBackend):
-            raise ParameterError(f"a run with a receipt takes models that run here; {name!r:.80} is an endpoint")
+            raise ParameterError(f"a run with a receipt needs models that run here; {name!r:.80} is an endpoint")
         if not isinstance(backend, RecordingBackend):
             backend = RecordingBackend(backend.model, backend.now, backend.mix, backend.thinking)
         writers[name] = backend
     if seconds is not None or (budget is not None and budget.seconds is not None):
-        raise ParameterError("a run with a receipt cannot have a budget in seconds: nobody can repeat it exactly")
+        raise ParameterError("a run with a receipt cannot have a budget in seconds: it cannot be repeated exactly")
     recorder = RunRecorder(writers, budget or Budget(), sampling or {}, scorer, untrusted=untrusted, tools=tools)
     return Driver(writers, services=recorder, budget=budget, sampling=sampling, **options)
 
 
 class RunRecorder(SealedServices):
-    """Services that keep what is written, read and run, and make receipts of it.
+    """Services that record everything written, read and run, and make receipts of it.
 
     Parameters
     ----------
     writers : mapping of str to RecordingBackend
         The models by name.
     budget, sampling
-        Those of the driver, which receipts hold.
+        The driver's budget and sampling parameters, which receipts contain.
     scorer, untrusted, tools
-        As of `Services`.
+        As for `Services`.
     """
 
     def __init__(
@@ -187,12 +187,12 @@ class RunRecorder(SealedServices):
         self._locks: dict[bytes, Lock] = {}
 
     def begin_texts(self, root: Root, generations: Sequence[Generation]) -> None:
-        """Note whether any text of a problem is constrained."""
+        """Record whether any text of a problem is constrained."""
         if any(generation.parameters.constraint is not None for generation in generations):
             self._constrained.add(root)
 
     def end_text(self, root: Root, backend: Backend, generation: Generation) -> None:
-        """Keep a text's entry for its problem."""
+        """Store the entry of a text with its problem."""
         assert isinstance(backend, RecordingBackend)
         entry = backend.entries.pop(generation, None)
         if entry is not None:
@@ -200,13 +200,13 @@ class RunRecorder(SealedServices):
             self._wrote[root].add(backend)
 
     def content(self, file: str) -> str:
-        """Return the text of a file, as it was when it was read first."""
+        """Return the content of a file, as of its first reading."""
         if file not in self._contents:
             self._contents[file] = read_text(file)
         return self._contents[file]
 
     def run(self, request: RunProgram, stop: Event) -> Outcome:
-        """Run a program; one that was run before has the outcome that it had."""
+        """Run a program, or return its earlier outcome if it has run before."""
         key = program_digest("sha256", request.code, request.stdin, request.seconds)
         with self._locks.setdefault(key, Lock()):
             if key not in self._outcomes:
@@ -214,7 +214,7 @@ class RunRecorder(SealedServices):
             return self._outcomes[key]
 
     def use(self, call: ToolUse, stop: Event) -> ToolResult:
-        """Use a tool; a call that was made before has the result that it had."""
+        """Use a tool, or return the earlier result of the same call."""
         key = call_digest("sha256", call.tool.name, call.values, call.place)
         with self._locks.setdefault(key, Lock()):
             if key not in self._results:
@@ -222,12 +222,12 @@ class RunRecorder(SealedServices):
             return self._results[key]
 
     def admit(self, job: MethodJob) -> MethodJob:
-        """Return the job with a problem whose data and answers are noted as they are read."""
+        """Return the job with a problem that records which of its data and answers are read."""
         package_of(job.method)
         if job.problem.branch:
-            raise ParameterError("a run with a receipt is of a whole problem, not of a part of another's")
+            raise ParameterError("a run with a receipt needs a whole problem, not a part of another")
         if job.problem.read_cut is not None:
-            raise ParameterError("no receipt can state that texts which were cut are read otherwise (cut=stated)")
+            raise ParameterError("receipts do not support reading truncated texts differently (cut=stated)")
         wrong = unbounded(job.parameters)
         if wrong is not None:
             raise ParameterError(f"no receipt can hold the parameter {wrong} = {job.parameters[wrong]!r:.80}")
@@ -239,7 +239,7 @@ class RunRecorder(SealedServices):
         return job._replace(problem=replace(problem, read=NotingReader(problem.read)))
 
     def finish(self, root: Root, job: MethodJob, result: Result) -> Result:
-        """Return the result with a receipt, or with a caveat that says why there is none."""
+        """Return the result with a receipt, or with a caveat that explains why there is none."""
         if result.why == "failed":
             return result
         try:
@@ -248,7 +248,7 @@ class RunRecorder(SealedServices):
             return replace(result, caveats=(*result.caveats, f"no receipt can be made of this run: {error}"))
 
     def _models(self, named: AbstractSet[str], wrote: AbstractSet[RecordingBackend]) -> tuple[RunModel, ...]:
-        """Return the first model, and those that were named; of those that wrote, with their mixes."""
+        """Return the first model and the named ones; those that generated texts include their mixes."""
         (first, writer), *others = self._writers.items()
         called = sorted([one for one in others if one[0] in named], key=itemgetter(0))
         models = [(first if first in named else FIRST, writer), *called]
@@ -265,7 +265,7 @@ class RunRecorder(SealedServices):
         assert isinstance(read, NotingReader)
         assert isinstance(data, NotingData)
         if read.abandoned:
-            raise ReceiptError(f"algebra gave up {read.abandoned[0]!r:.80}, which it may not do elsewhere")
+            raise ReceiptError(f"algebra reached a limit on {read.abandoned[0]!r:.80}, which may not happen elsewhere")
         entries = entries_of(result.trace, self._texts.pop(root, {}), "sha256")
         reader = reader_of(replace(problem, read=read.read))
         ran = any(isinstance(entry, RunEntry) for entry in entries)
@@ -293,10 +293,10 @@ class RunRecorder(SealedServices):
         models = {one.name: self._writers[one.name or first].model for one in header.models}
         if (needed := needed_prompt(models, receipt)) != header.prompt:
             receipt = RunReceipt.make(replace(header, prompt=needed), entries, receipt.result)
-        RunReceipt.parse(receipt.encode())  # a receipt that could not be read is none
+        RunReceipt.parse(receipt.encode())  # a receipt must be readable
         return receipt
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as JSON reads them back."""
+    """Return values in the form that JSON reads back."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

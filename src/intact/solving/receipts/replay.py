@@ -1,4 +1,4 @@
-"""Running a method once more on what its receipt holds: it must ask for just that, and make the same of it."""
+"""Run a method again on the contents of its receipt: it must make the same requests and reach the same result."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from intact.tools.sandbox import Outcome
 
 
 class ReplayBackend(NativeBackend):
-    """A back end that answers from a receipt alone."""
+    """A back end that answers only from a receipt."""
 
     def __init__(self, model: Model, name: str, claims: Claims) -> None:
         header = claims.run.header
@@ -54,14 +54,14 @@ class ReplayBackend(NativeBackend):
         self._claims, self._name, self._own = claims, name, own
 
     def count(self, part: Prompt | Piece) -> int:
-        """Count the tokens of a prompt or a piece, if the chat template stays within its limits here."""
+        """Count the tokens of a prompt or piece, if the chat template stays within its limits here."""
         try:
             return super().count(part)
         except FormatError as error:
             raise DecidedError(RunVerdict("unverifiable", "template", detail=str(error))) from error
 
     def start(self, generations: Sequence[Generation]) -> None:
-        """Answer at once."""
+        """Answer the requests immediately."""
         for generation in generations:
             generation.written = self.find(generation)
             self._ended.append(generation)
@@ -69,17 +69,17 @@ class ReplayBackend(NativeBackend):
             self._judge_race(generations)
 
     def find(self, generation: Generation) -> Written:
-        """Return what the receipt says of a text."""
+        """Return a text as recorded in the receipt."""
         claims, place = self._claims, path(generation.branch)
         claims.check()
         index = claims.unread.pop(place, None)
         if index is None:
-            raise false("missing", None, f"the method asks for the text {place:.80}, which is no entry")
+            raise false("missing", None, f"the method requests the text {place:.80}, which has no entry")
         entry = claims.run.entries[index]
         assert isinstance(entry, TextEntry)
         if entry.branch != generation.branch:
             raise false(
-                "request", index, f"it stands at {entry.branch!r:.80}; the method asks at {generation.branch!r:.80}"
+                "request", index, f"its branch is {entry.branch!r:.80}; the method requests {generation.branch!r:.80}"
             )
         claims.constrained |= generation.parameters.constraint is not None
         self._check_header(generation, entry, index)
@@ -93,13 +93,13 @@ class ReplayBackend(NativeBackend):
         return self.written_of(generation, entry)
 
     def _check_header(self, generation: Generation, entry: TextEntry, index: int) -> None:
-        """Raise DecidedError unless an entry's header is that of the text that the method asks for."""
+        """Raise DecidedError unless an entry's header matches the text that the method requests."""
         if self.header(generation).digest != entry.header:
             place = path(generation.branch)
             raise false("request", index, f"the method asks for the text {place:.80} in another way")
 
     def header(self, generation: Generation) -> Header:
-        """Return the header that the receipt of a text has."""
+        """Return the header that the receipt of a text must have."""
         parameters, run = generation.parameters, self._claims.run.header
         compiler = None if parameters.constraint is None else run.compiler
         prompt = tuple(self.tokens_of(generation.state))
@@ -107,7 +107,7 @@ class ReplayBackend(NativeBackend):
         return Header(self._own.digests, self._own.numerics, request, run.hash)
 
     def _decoding(self, generation: Generation) -> Decoding | None:
-        """Return the mix that a text must have been drawn from."""
+        """Return the mix that a text must have been sampled from."""
         if self.mix is None or self._own.mix is None:
             return None
         try:
@@ -117,7 +117,7 @@ class ReplayBackend(NativeBackend):
         return self._own.mix.decoding(mixing)
 
     def written_of(self, generation: Generation, entry: TextEntry) -> Written:
-        """Return a text as a method sees it."""
+        """Return a text as methods see it."""
         output = entry.output
         written = self.to_written(generation.state, output.tokens, output.logprobs or (), output.finish)
         top = [] if output.top is None else unpack(output.top, len(output.tokens))
@@ -126,26 +126,26 @@ class ReplayBackend(NativeBackend):
         return written._replace(top=self.likeliest(top), hidden=hidden, spread=spread)
 
     def _check_requested(self, generation: Generation, entry: TextEntry, index: int) -> None:
-        """Raise DecidedError unless an entry has what was requested, and no more."""
+        """Raise DecidedError unless an entry has exactly what was requested."""
         output = entry.output
         count, likeliest = len(output.tokens), generation.parameters.top_logprobs
         if len(output.top or b"") != PAIR * likeliest * count:
-            raise false("likeliest", index, f"the method asks for the {likeliest} likeliest tokens at each place")
+            raise false("likeliest", index, f"the method requests the {likeliest} likeliest tokens at each position")
         if (output.spread is not None) != generation.spread:
-            raise false("spread", index, "the method asks for the spread of the distributions, or does not")
+            raise false("spread", index, "the spread of the distributions is missing, or was not requested")
         if (entry.state is not None) != generation.hidden:
-            raise false("hidden state", index, "the method asks for what entered the head, or does not", count - 1)
+            raise false("hidden state", index, "the input of the head is missing, or was not requested", count - 1)
         if entry.state is not None:
             name = self._claims.run.header.hash
             before = entry.chain[SIZE * (count - 2) : SIZE * (count - 1)] if count > 1 else None
             before = before or first_link(name, entry.header)
             if next_link(name, before, output.tokens[-1], entry.state) != entry.chain[-SIZE:]:
-                raise false("hidden state", index, "its chain ends with another state than it gives", count - 1)
+                raise false("hidden state", index, "its chain does not end with its state", count - 1)
         if output.finish == "cancelled" and generation.heat is None:
-            raise false("race", index, "it was cancelled, but takes part in no race", count)
+            raise false("race", index, "it was cancelled, but is not part of a race", count)
 
     def _judge_race(self, generations: Sequence[Generation]) -> None:
-        """Raise DecidedError unless the losers came just as far as the last winner."""
+        """Raise DecidedError unless the losers ended exactly where the last winner ended the race."""
         heat = generations[0].heat
         assert heat is not None
         outputs = [self._claims.texts[path(generation.branch)].output for generation in generations]
@@ -158,8 +158,8 @@ class ReplayBackend(NativeBackend):
             if late or (output.finish == "cancelled" and count != limit):
                 entries = self._claims.run.entries
                 index = next(i for i, e in enumerate(entries) if getattr(e, "branch", None) == generation.branch)
-                over = "nobody has won" if limit is None else f"the race is over at {limit} tokens"
-                raise false("race", index, f"it came to {count} tokens, but {over}", count)
+                over = "no text has won the race" if limit is None else f"the race ended at {limit} tokens"
+                raise false("race", index, f"it has {count} tokens, but {over}", count)
 
     def step(self) -> list[Generation]:
         """Return the texts that were answered."""
@@ -167,18 +167,18 @@ class ReplayBackend(NativeBackend):
         return ended
 
     def cancel(self, generations: Sequence[Generation]) -> None:
-        """Do nothing: no text is ever under way."""
+        """Do nothing: no text is ever in progress."""
 
 
 def text_mix_of(own: RunModel, model: Model, hash: HashName) -> TextMix | None:  # noqa: A002
-    """Return the mix of a run's model as back ends take it.
+    """Return the mix of a run's model in the form used by back ends.
 
     Raises
     ------
     LookupError
-        If the mix, or a model that it takes, is not here.
+        If the mix, or a model that it needs, is not available.
     ParameterError
-        If the mix takes no such parameters, shadow or partners.
+        If the mix does not take these parameters, shadow or partners.
     """
     if own.mix is None:
         return None
@@ -188,7 +188,7 @@ def text_mix_of(own: RunModel, model: Model, hash: HashName) -> TextMix | None: 
 
 
 class Replayer(SealedServices):
-    """Services that know only what a receipt holds."""
+    """Services that know only the contents of a receipt."""
 
     fatal = (*SealedServices.fatal, DecidedError)
 
@@ -197,14 +197,14 @@ class Replayer(SealedServices):
         self._claims, self._first = claims, first
 
     def content(self, file: str) -> str:
-        """Return the text of a file, which the receipt holds."""
+        """Return the content of a file from the receipt."""
         for name, text in self._claims.run.header.files:
             if name == file:
                 return text
-        raise self._claims.end(false("missing", None, f"the method reads the file {file:.80}, which is not there"))
+        raise self._claims.end(false("missing", None, f"the method reads the file {file:.80}, which is missing"))
 
     def scorer(self, root: Root, name: str) -> Scorer:
-        """Find a scorer; a value head must be of this very file of a model."""
+        """Find a scorer; a value head must have been trained on exactly this model file."""
         self._claims.check()
         scorer = super().scorer(root, name)
         if isinstance(scorer, ValueScorer) and scorer.head.model != self._first.identity:
@@ -213,50 +213,50 @@ class Replayer(SealedServices):
         return scorer
 
     def known_outcome(self, request: RunProgram) -> Outcome | None:
-        """Return how a program ended, as the receipt says."""
+        """Return the outcome of a program from the receipt."""
         if request.seconds > LONGEST_RUN:
             return None
         key = program_digest(self._claims.run.header.hash, request.code, request.stdin, request.seconds)
         entry = self._claims.ran.get(key)
         if entry is None:
-            raise self._claims.end(false("missing", None, "the method runs a program that is no entry"))
+            raise self._claims.end(false("missing", None, "the method runs a program that has no entry"))
         self._claims.programs[key] = request
         return Outcome(entry.stdout, "", entry.status, entry.ended, seconds=0.0)
 
     def known_shared(self, model: str, request: SharedRequest) -> SharedText:
-        """Return a text that workers wrote together, as the receipt says."""
+        """Return a text that workers generated together from the receipt."""
         key = shared_digest(self._claims.run.header.hash, request.to_document())
         entry = self._claims.together.get(key)
         if entry is None:
-            raise self._claims.end(false("missing", None, "the method asks for a text of workers that is no entry"))
+            raise self._claims.end(false("missing", None, "the method requests a text by workers that has no entry"))
         self._claims.shared[key] = (model or self._claims.run.header.models[0].name, request)
         return entry.text
 
     def tool(self, name: str) -> MethodTool:
-        """Find a tool of this package; of any other the receipt has the results."""
+        """Find a tool of this package; for any other tool, the receipt has the results."""
         return find_tool(name) if name in TOOLS.own else RecordedTool(name)
 
     def known_result(self, call: ToolUse) -> ToolResult | None:
-        """Return the result of a tool, as the receipt says."""
+        """Return the result of a tool from the receipt."""
         if call.tool.replayable and call.values.get("seconds", 0) > LONGEST_RUN:
             return None
         key = call_digest(self._claims.run.header.hash, call.tool.name, call.values, call.place)
         entry = self._claims.used.get(key)
         if entry is None:
-            raise self._claims.end(false("missing", None, "the method uses a tool in a way that is no entry"))
+            raise self._claims.end(false("missing", None, "the method makes a tool call that has no entry"))
         self._claims.calls[key] = call
         return ToolResult(entry.text, entry.ended)
 
 
 def run_again(driver: Driver, claims: Claims) -> Result:
-    """Run a method on what is known.
+    """Run a method on the recorded claims.
 
     Raises
     ------
     DecidedError
-        If it asks for something else.
+        If it requests something else.
     Exception
-        What `between` raised.
+        Any exception raised by `between`.
     """
     header = claims.run.header
     problem = problem_of(header, claims.data)
@@ -277,15 +277,15 @@ def driver_of(
     Raises
     ------
     ParameterError
-        If its budget is none.
+        If its budget is invalid.
     """
     header = claims.run.header
     try:
         caps = Budget(**header.budget)
     except TypeError as error:
-        raise ParameterError(f"its budget is none: {error}") from None
+        raise ParameterError(f"its budget is invalid: {error}") from None
     if caps.seconds is not None:
-        raise ParameterError("its budget is in seconds, which nobody can repeat exactly")
+        raise ParameterError("its budget is in seconds, which cannot be repeated exactly")
     sampling = {name: tuple(value) if isinstance(value, list) else value for name, value in header.sampling.items()}
     backends = {one.name: kind(models[one.name], one.name, claims) for one in header.models}
     services = Replayer(claims, next(iter(backends.values())))
@@ -294,16 +294,16 @@ def driver_of(
 
 
 def replay(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], None] | None = None) -> Claims:
-    """Run the method of a receipt on its entries, and hold entries and result against what comes of it.
+    """Run the method of a receipt on its entries, and compare entries and result with the outcome.
 
-    `between` is called before each answer that is read, text and score; what it raises ends all.
+    `between` is called before each text, score and reading of an answer; an exception that it raises ends the replay.
 
     Raises
     ------
     DecidedError
-        If something differs.
+        If anything differs.
     IntactError
-        If no such run is possible.
+        If such a run is impossible.
     """
     claims = Claims(run, between)
     driver, services = driver_of(models, claims)
@@ -315,18 +315,18 @@ def replay(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], N
 
 
 def _compare(run: RunReceipt, claims: Claims, services: Replayer, result: Result) -> None:
-    """Hold entries and result against those of the replay."""
+    """Compare entries and result with those of the replay."""
     if claims.unread:
         where, index = min(claims.unread.items(), key=itemgetter(1))
-        raise false("extra", index, f"the method never asks for the text {where:.80}")
+        raise false("extra", index, f"the method never requests the text {where:.80}")
     entries = entries_of(result.trace, claims.texts, run.header.hash)
     for index, (claimed, own) in enumerate(zip(run.entries, entries, strict=False)):
         if isinstance(claimed, ToolEntry) and isinstance(own, ToolEntry):
-            own = replace(own, version=claimed.version)  # which decides later, where the tool is used again
+            own = replace(own, version=claimed.version)  # compared later, when the tool is used again
         if claimed is not own and claimed.to_document() != own.to_document():  # as written: -0.0 is not 0.0
             if isinstance(claimed, ScoreEntry) and isinstance(own, ScoreEntry):
-                raise false("score", index, f"{own.scorer} gives these texts other scores")
-            raise false("order", index, "the method has another entry here")
+                raise false("score", index, f"{own.scorer} gives these texts different scores")
+            raise false("order", index, "the method makes a different entry here")
     if len(run.entries) != len(entries):
         more = len(run.entries) > len(entries)
         what, detail = ("extra", "the method never asks for it") if more else ("missing", "the method asks for more")
@@ -335,29 +335,29 @@ def _compare(run: RunReceipt, claims: Claims, services: Replayer, result: Result
     named = set().union(*services.named.values())
     for place, one in enumerate(header.models):
         if one.name not in named and (place or one.name != FIRST):
-            raise false("extra", None, f"it holds a model {one.name!r:.80}, which nothing calls by this name")
+            raise false("extra", None, f"it contains a model {one.name!r:.80}, but nothing uses this name")
     wrote = {requested.model for requested in claims.requested.values()}
     for one in header.models:
         if one.mix is not None and one.name not in wrote:
-            raise false("extra", None, f"it holds a mix of the model {one.name!r:.80}, of which there is no text")
+            raise false("extra", None, f"it contains a mix of the model {one.name!r:.80}, which generated no text")
     for name in claims.data.unread:
-        raise false("extra", None, f"it holds {name!r:.80} of the problem's data, which nothing reads")
+        raise false("extra", None, f"it contains {name!r:.80} of the problem's data, which nothing reads")
     if dict(header.files) != {name: text for files in services.files.values() for name, text in files.items()}:
-        raise false("extra", None, "it holds a file that the method does not read")
+        raise false("extra", None, "it contains a file that the method does not read")
     now = None if header.now is None else header.now.isoformat()
     if now != result.trace["now"]:
-        raise false("time", None, f"its now is {now}; the models' chat templates got {result.trace['now']}")
+        raise false("time", None, f"its now is {now}, but the chat templates got {result.trace['now']}")
     thinking = None if header.thinking is None else str(header.thinking)
     if thinking != result.trace.get("thinking"):
-        raise false("extra", None, f"it states thinking={thinking}; the run has {result.trace.get('thinking')}")
+        raise false("extra", None, f"it states thinking={thinking}, but the run has {result.trace.get('thinking')}")
     if (header.compiler is None) == claims.constrained or (header.sandbox is None) != (not claims.programs):
-        raise false("extra", None, "it names a compiler of constraints or a sandbox, and needs none, or lacks it")
+        raise false("extra", None, "it names a compiler or sandbox that it does not need, or lacks one that it needs")
     claimed_end, found = run.result, outcome_of(result)
     documented, made = claimed_end.to_document(), found.to_document()
     for name in made:
         if documented[name] != made[name] and name != "cost":
             claim, own = getattr(claimed_end, name), getattr(found, name)
-            detail = f"its {name} is {claim!r:.80}; the method makes {own!r:.80} of the texts"
+            detail = f"its {name} is {claim!r:.80}; from the texts, the method gets {own!r:.80}"
             raise false("vote", None, detail)
     if documented["cost"] != made["cost"]:
-        raise false("cost", None, "its texts cost something else")
+        raise false("cost", None, "the cost of its texts is different")

@@ -1,4 +1,4 @@
-"""The JSON schema of runs' receipts, which other programs can check documents against."""
+"""The JSON schema of runs' receipts, against which other programs can validate documents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from intact.receipts.schema import schema as answer_schema
 
 
 def schema() -> dict[str, Any]:
-    """Return the schema, as JSON Schema 2020-12 has it; what answers' receipts have too is as in theirs."""
+    """Return the schema (JSON Schema 2020-12); it reuses the definitions in the schema of answers' receipts."""
     found: dict[str, Any] = json.loads(files("intact.solving.receipts").joinpath("run.schema.json").read_bytes())
     answer = answer_schema()
     parts = {name: answer["properties"][name] for name in ("model", "numerics", "chain", "signature")}
@@ -21,7 +21,7 @@ def schema() -> dict[str, Any]:
 
 
 def _mix(decoding: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a model's mix: a shadow's text and the partners in the place of streams of tokens."""
+    """Return the schema of a model's mix, with a shadow text and partners in place of token streams."""
     named = {name: one for name, one in decoding["properties"].items() if name != "streams"}
     partners = {"type": "array", "maxItems": MOST_STREAMS, "items": {"$ref": "#/$defs/model"}}
     members = named | {"shadow": {"type": ["string", "null"]}, "partners": partners}
@@ -29,7 +29,7 @@ def _mix(decoding: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text_output(output: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a text: log-probabilities always; perhaps likeliest tokens, spreads, that another won."""
+    """Return the schema of a text: always log-probabilities, optionally likeliest tokens, spreads and a lost race."""
     members = output["properties"]
     logprobs = next(kind for kind in members["logprobs"]["oneOf"] if kind["type"] == "array")
     finishes = {"enum": [*members["finish"]["enum"], "cancelled"]}

@@ -1,4 +1,4 @@
-"""The services of a run with a receipt, for its maker and its verifier: nothing that the receipt does not hold."""
+"""The services of a run with a receipt, for maker and verifier: they provide only what the receipt contains."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ from intact.tasks.score.value import NextHead, ValueHead
 from intact.tools.sandbox import Outcome
 
 UNNAMED: Final = ("reward",)
-"""Scorers with a model whose digest receipts do not state: nobody could tell if a verifier has the same."""
+"""Scorers whose model's digest is not stated in receipts, so that a verifier could not check which model was used."""
 FILED: Final[Mapping[str, Callable[[str, str], Scorer]]] = {
     ValueScorer.name: lambda file, text: ValueScorer(file, ValueHead.parse(text, file)),
     NextValueScorer.name: lambda file, text: NextValueScorer(file, NextHead.parse(text, file)),
 }
-"""Scorers that a file makes, of its name and its text."""
+"""Scorers that are loaded from a file, given its name and content."""
 LONGEST_RUN: Final = 60.0
-"""The most seconds of a program: verifiers run it again."""
+"""Maximum seconds for a program, which verifiers run again."""
 
 
 class SealedServices(Services, ABC):
-    """Services that a verifier can provide again: methods and scorers of this package, files that the receipt holds.
+    """Services that a verifier can reproduce: methods and scorers of this package, files in the receipt.
 
-    The journal is used only to say which texts to expect, so that every text passes through a back end of the maker's.
+    The journal is used only to predict texts, so that every text still passes through one of the maker's back ends.
 
     Attributes
     ----------
     files : dict of Root to dict of str to str
-        The texts of the files that were read for each problem, by their names.
+        For each problem, the contents of the files that were read, by name.
     named : dict of Root to set of str
         The models that were named for each problem.
     """
@@ -75,19 +75,19 @@ class SealedServices(Services, ABC):
 
     @abstractmethod
     def content(self, file: str) -> str:
-        """Return the text of a file."""
+        """Return the content of a file."""
 
     def read(self, root: Root, file: str) -> str:
-        """Return the text of a file, and note for which problem it was read."""
+        """Return the content of a file, and record the problem for which it was read."""
         text = self.files[root][file] = self.content(file)
         return text
 
     def note_model(self, root: Root, name: str) -> None:
-        """Note for which problem a model was named."""
+        """Record the problem for which a model was named."""
         self.named[root].add(name)
 
     def scorer(self, root: Root, name: str) -> Scorer:
-        """Find a scorer by its name, of those whose numbers are the same everywhere."""
+        """Find a scorer by name, among those whose numbers are the same everywhere."""
         kind, _, argument = name.partition(":")
         if kind in UNNAMED:
             raise ParameterError(f"a run with a receipt cannot use the scorer {kind}: receipts do not state its model")
@@ -101,7 +101,7 @@ class SealedServices(Services, ABC):
         return super().scorer(root, name)
 
     def run(self, request: RunProgram, stop: Event) -> Outcome:
-        """Run a program, if verifiers can wait for it."""
+        """Run a program, unless its time limit is too long for verifiers."""
         if request.seconds > LONGEST_RUN:
             raise ParameterError(
                 f"a run with a receipt gives a program at most {LONGEST_RUN:g} seconds, got {request.seconds:g}"
@@ -109,7 +109,7 @@ class SealedServices(Services, ABC):
         return super().run(request, stop)
 
     def use(self, call: ToolUse, stop: Event) -> ToolResult:
-        """Use a tool, if verifiers have it and can wait for it, or know that its result is recorded."""
+        """Use a tool, if verifiers have it and its time limit is acceptable, or if its result is only recorded."""
         name, values = call.tool.name, call.values
         if call.tool.replayable and type(call.tool) is not TOOLS.own.get(name):
             raise ParameterError(f"a run with a receipt cannot use the tool {name:.80}, which is not of this package")
@@ -122,11 +122,13 @@ class SealedServices(Services, ABC):
         return super().use(call, stop)
 
     def method(self, call: CallMethod) -> Method:
-        """Find the method of a call, of this package's."""
+        """Look up the method of a call among this package's own methods."""
         name = call.method if isinstance(call.method, str) else call.method.name
         found = all_methods().get(name)
         if found is None:
-            raise ParameterError(f"{name:.80} is no method of this package; a run with a receipt can call only such")
+            raise ParameterError(
+                f"{name:.80} is not a method of this package; a run with a receipt can only call those"
+            )
         wrong = unbounded(call.parameters)
         if wrong is not None:
             raise ParameterError(f"{name}: no receipt can hold the parameter {wrong:.80} with such a value")
@@ -135,20 +137,20 @@ class SealedServices(Services, ABC):
 
 @cache
 def source() -> bytes:
-    """SHA-256 of the versions of all that can make a run's result of its texts (`intact.solving.receipts.versions`).
+    """SHA-256 of the versions of all parts that can affect a run's result (`intact.solving.receipts.versions`).
 
-    Of all parts and not of those that a receipt names: what it claims must not decide by whose code it is judged.
+    It covers all parts, not only the ones that the receipt names: a receipt must not choose the code that judges it.
     """
     return versions_of_all().digest
 
 
 def entries_of(trace: Mapping[str, Any], texts: Mapping[str, TextEntry], name: HashName) -> tuple[Entry, ...]:
-    """Return the entries of a run: its trace's nodes in their order, those of sub-methods where these were called.
+    """Return the entries of a run: the nodes of its trace in order, nested methods at the place of their call.
 
     Parameters
     ----------
     texts : mapping of str to TextEntry
-        What was written, by its place.
+        The generated texts, by branch.
     name : {'sha256', 'blake3'}
         The receipt's hash.
 
@@ -192,7 +194,7 @@ def _flat(
 
 
 def outcome_of(result: Result) -> RunResult:
-    """Return a result as a receipt holds it."""
+    """Return a result in the form used by receipts."""
     answer = result.answer
     chosen: Branch | None = None if answer.chosen is None else answer.chosen.branch
     votes = tuple([(name, float(weight)) for name, weight in answer.votes.items()])
@@ -201,5 +203,5 @@ def outcome_of(result: Result) -> RunResult:
 
 
 def on_path(branch: Branch, chosen: Branch | None) -> bool:
-    """Return whether a text is the chosen one, or one that it goes on from."""
+    """Return true if a text is the chosen one or one of its ancestors."""
     return chosen is not None and chosen[: len(branch)] == branch

@@ -1,4 +1,4 @@
-"""Writing texts of workers again: each is a claim like any other."""
+"""Generate the texts of workers again: each is a claim to verify."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from intact.solving.receipts.verdict import RunVerdict
 def verify_together(
     models: Mapping[str, Model], claims: Claims, between: Callable[[], None] | None = None
 ) -> RunVerdict:
-    """Write every text of workers once more, no further than it goes; `between` is called before each token."""
+    """Generate every text of workers again, up to its recorded length; `between` is called before each token."""
     checked = given = 0
     for index, entry in enumerate(claims.run.entries):
         if not isinstance(entry, SharedEntry):
             continue
         name, request = claims.shared[entry.request]
         if entry.text.ended == "time":
-            return RunVerdict("unverifiable", "shared", index, detail="it was stopped for want of time")
+            return RunVerdict("unverifiable", "shared", index, detail="it was stopped by a time limit")
         try:
             with SharedCache(models[name]) as cache:
                 own = write_together(cache, request, ProgramCost(models[name].program).of, _limit(entry, between))
         except ParameterError as error:
             return RunVerdict("false", "shared", index, detail=f"no such text is possible: {error}")
         if own != entry.text:
-            return RunVerdict("false", "shared", index, detail="the workers write something else")
+            return RunVerdict("false", "shared", index, detail="the workers write a different text")
         checked, given = checked + own.drawn, given + own.drawn + own.read
     return RunVerdict("true", checked=checked, given=given)
 
 
 def _limit(entry: SharedEntry, between: Callable[[], None] | None) -> Callable[[], bool]:
-    """Return what stops workers that write on where an entry says that they had ended: its request may allow more."""
-    left = entry.text.drawn + len(NAMES)  # a round draws a token at least, or finds a worker through
+    """Return a function that stops workers that exceed the recorded end of a text; the request may allow more."""
+    left = entry.text.drawn + len(NAMES)  # each round samples at least one token, or finds a worker finished
 
     def stopped() -> bool:
         nonlocal left

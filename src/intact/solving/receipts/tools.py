@@ -1,4 +1,4 @@
-"""Using the tools of a run again: what each gave is a claim like any other."""
+"""Use the tools of a run again: the result of each is a claim to verify."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from intact.solving.receipts.verdict import RunVerdict
 
 
 def verify_tools(claims: Claims, between: Callable[[], None] | None = None) -> RunVerdict:
-    """Use every tool of a receipt once more; `between` is called before each.
+    """Use every tool of a receipt again; `between` is called before each.
 
-    Results of tools that nobody can use again are left open: with such, the verdict is 'partial' where it is not
-    false.
+    Results of tools that cannot be used again are left open: they make the verdict 'partial' unless it is false.
     """
     first: dict[bytes, int] = {}
     for index, entry in enumerate(claims.run.entries):
@@ -48,7 +47,7 @@ def verify_tools(claims: Claims, between: Callable[[], None] | None = None) -> R
 
 
 def _difference(call: ToolUse, entry: ToolEntry) -> RunVerdict | None:
-    """Return the verdict if a tool gives something else than an entry says."""
+    """Return the verdict if a tool's result differs from its entry."""
     own = _use(call)
     if (own.text, own.ended) == (entry.text, entry.ended):
         return None
@@ -66,5 +65,5 @@ def _difference(call: ToolUse, entry: ToolEntry) -> RunVerdict | None:
 
 
 def _use(call: ToolUse) -> ToolResult:
-    """Use a tool on a receipt's inputs, never without protection, whatever INTACT_SANDBOX says."""
+    """Use a tool on a receipt's inputs, never unprotected, whatever INTACT_SANDBOX says."""
     return call.tool.use(call.values, Event(), untrusted=True)

@@ -1,4 +1,4 @@
-"""Values that several parts of a run's receipt have: numbers, places in the tree, objects of plain values."""
+"""Values shared by several parts of a run's receipt: numbers, branches, objects of plain values."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from intact.reason.problem import Branch
 from intact.receipts import canonical
 
 DEEPEST: Final = 256
-"""Parts of a place in the tree of texts."""
+"""Maximum number of parts of a branch."""
 MOST: Final = 1 << 16
-"""Of numbers among a method's parameters, and of characters in a text: who verifies does what they say."""
+"""Limit on a method's numbers and on the characters of a string: a verifier does the work that they ask for."""
 
 
 def bits(value: float) -> str:
-    """Return a number as the 16 hexadecimal digits of its binary64, the most significant first."""
+    """Return a number as the 16 hexadecimal digits of its binary64 bits, most significant first."""
     return struct.pack(">d", value).hex()
 
 
 def read_number(value: Any, where: str) -> float:
-    """Read what `bits` wrote."""
+    """Parse the result of `bits`."""
     number = struct.unpack(">d", Fields({"value": value}, where, ("value",)).digits("value", 8))[0]
     if not math.isfinite(number):
         raise ReceiptError(f"{where} must be finite numbers, got {value}")
@@ -33,7 +33,7 @@ def read_number(value: Any, where: str) -> float:
 
 
 def read_branch(fields: Fields, name: str) -> Branch:
-    """Read a place in the tree of texts."""
+    """Parse a branch: a place in the tree of texts."""
     value = fields.values[name]
     if (
         not isinstance(value, list)
@@ -45,12 +45,12 @@ def read_branch(fields: Fields, name: str) -> Branch:
 
 
 def write_values(values: Mapping[str, Any]) -> str:
-    """Return an object as text, in which Python writes the numbers."""
+    """Return an object as a JSON string, with numbers formatted by Python."""
     return json.dumps(dict(values), sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 def read_values(fields: Fields, name: str) -> dict[str, Any]:
-    """Read what `write_values` wrote: an object of scalars and lists of strings."""
+    """Parse the result of `write_values`: an object of scalars and lists of strings."""
     text = fields.text(name)
     values = canonical.read(text.encode("utf-8", "surrogatepass"), fields.place(name), floats=True)
     if not isinstance(values, dict) or not all(map(_plain, values.values())) or write_values(values) != text:
@@ -59,12 +59,12 @@ def read_values(fields: Fields, name: str) -> dict[str, Any]:
 
 
 def unwritten(values: Mapping[str, Any]) -> str | None:
-    """Return the name of the first value that `write_values` cannot hold."""
+    """Return the name of the first value that `write_values` cannot represent; None if there is none."""
     return next((name for name, value in values.items() if not _plain(value)), None)
 
 
 def unbounded(parameters: Mapping[str, Any]) -> str | None:
-    """Return the name of the first parameter that a receipt cannot hold, perhaps since it is too large."""
+    """Return the name of the first parameter that a receipt cannot hold, for example because it is too large."""
     large = (name for name, value in parameters.items() if isinstance(value, int | float) and abs(value) > MOST)
     return unwritten(parameters) or next(large, None)
 

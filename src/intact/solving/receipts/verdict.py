@@ -1,4 +1,4 @@
-"""The verdict on the receipt of a run, and how a replay ends once it is known."""
+"""The verdict on the receipt of a run, and the exception that ends a replay with it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ class RunVerdict:
     Attributes
     ----------
     outcome : {'true', 'partial', 'false', 'unverifiable'}
-        As for the receipt of one answer.
+        As for the receipt of a single answer.
     what : str or None
-        What differs, or is missing: of a text what `intact.receipts.verify` says, else one of docs/receipts.md, Runs.
+        The part that differs or is missing: for a text as in `intact.receipts.verify`, otherwise one of those in
+        docs/spec/receipts.md, Runs.
     entry : int or None
-        The first entry that is false.
+        The first false entry.
     position : int or None
-        The first token of its output that is.
+        The first false token of its output.
     detail : str
-        The same in words.
+        An explanation.
     checked : int
-        Tokens that the model has found true.
+        Number of tokens that the model found true.
     given : int
-        Tokens that the model was given for that: texts, and what they go on from, once where several go on from the
-        same. With a cache it computes fewer.
+        Number of tokens given to the model for this: outputs and their prompts, each distinct prompt counted once. With
+        a cache, fewer are computed.
     programs : int
-        Programs that were run, and tools that were used again, to the same end.
+        Number of programs run again and tools used again, with the same result.
     """
 
     outcome: Outcome
@@ -45,7 +46,7 @@ class RunVerdict:
 
 
 class DecidedError(Exception):
-    """A replay that came upon what decides the verdict."""
+    """A replay has reached a verdict."""
 
     def __init__(self, verdict: RunVerdict) -> None:
         super().__init__(verdict.detail)
@@ -53,5 +54,5 @@ class DecidedError(Exception):
 
 
 def false(what: str, entry: int | None, detail: str, position: int | None = None) -> DecidedError:
-    """Return the error that a receipt lies, where it does."""
+    """Return the error for a false claim, with its location."""
     return DecidedError(RunVerdict("false", what, entry, position, detail=detail))

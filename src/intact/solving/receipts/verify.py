@@ -1,4 +1,4 @@
-"""Verifying the receipt of a run: the method runs again on what the entries say, the model on their texts."""
+"""Verify the receipt of a run: replay the method on the entries, and check their texts with the models."""
 
 from __future__ import annotations
 
@@ -49,20 +49,21 @@ def verify_run(
     model : Model
         The first of the run's models.
     winner : bool
-        If true, only the chosen text, and those that it goes on from, are held against the model; all texts where none
-        was chosen. A run with other texts is 'partial' where it is not false.
+        If true, only the chosen text and its ancestors are checked with the model, or all texts if none was chosen. A
+        run with further texts is 'partial' unless it is false.
     most : int, optional
-        Tokens of each text that are held against it at most, from its beginning. A run with a longer text among them
-        is 'partial' where it is not false.
+        Maximum number of tokens to check at the beginning of each text. A run with a longer text is 'partial' unless it
+        is false.
     others : mapping of str to Model, optional
-        The run's other models by the names that it gives them.
+        The run's other models, by the names used in the receipt.
     signed_by : bytes, optional
-        The public key that must have signed it. Without it a signature must hold, but may be missing.
+        The public key that must have signed it. Without it, a signature may be missing, but must be valid if present.
     between : callable, optional
-        Called between steps of the engine, rounds of the method, and programs; what it raises ends all.
+        Called between steps of the engine, rounds of the method, and programs; an exception that it raises ends the
+        verification.
     packages : collection of str
-        Names of other packages whose methods may be imported and run. Without its package's name here, a run by such a
-        method is 'unverifiable'.
+        Names of other packages whose methods may be imported and run. A run by a method of a package not named here is
+        'unverifiable'.
     """
     models = {run.header.models[0].name: model, **(others or {})}
     found = _refused(run, models, signed_by, packages)
@@ -77,7 +78,7 @@ def verify_run(
         return _by_this_code(run, RunVerdict("false", "method", detail=f"no such run is possible: {error}"))
     texts = _hold_against(models, run, claims, winner, most=most, between=between)
     if texts.outcome not in ("true", "partial"):
-        return texts  # a stranger's programs run only if the model wrote them
+        return texts  # run untrusted programs only if the model wrote them
     together = verify_together(models, claims, between)
     if together.outcome != "true":
         return replace(together, checked=texts.checked, given=texts.given)
@@ -97,7 +98,7 @@ def _check_prompt(models: Mapping[str, Model], run: RunReceipt, between: Callabl
     if needed == stated:
         return
     if isinstance(stated, str):
-        raise false("extra", None, "it holds a prompt from which nothing was computed")
+        raise false("extra", None, "it contains a prompt from which nothing was computed")
     place = next(i for i, (one, other) in enumerate(zip(stated, needed, strict=True)) if one != other)
     role = stated[place][0]
     raise false("extra", None, f"nothing was computed from turn {place + 1} of its prompt, of the role {role!r:.40}")
@@ -106,7 +107,7 @@ def _check_prompt(models: Mapping[str, Model], run: RunReceipt, between: Callabl
 def _refused(
     run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | None, packages: Collection[str]
 ) -> RunVerdict | None:
-    """Return the verdict if the header alone decides."""
+    """Return the verdict if the header is enough to decide it."""
     header = run.header
     try:
         new_hash(header.hash)
@@ -117,7 +118,7 @@ def _refused(
         return _as_run(unsigned)
     for one in header.models:
         if one.name not in models:
-            detail = f"it is also of a model that it calls {one.name!r:.80}, which is not given"
+            detail = f"it also needs a model that it calls {one.name!r:.80}, which is not given"
             return RunVerdict("unverifiable", "model", detail=detail)
         other = answers.identity(models[one.name], one.digests, one.numerics, header.hash)
         if other is not None:
@@ -125,7 +126,7 @@ def _refused(
         if (mixed := _mix_refused(one, models[one.name], header.hash)) is not None:
             return mixed
     if run.digest != run.root:
-        return RunVerdict("false", "root", detail="its root is not that of its entries")
+        return RunVerdict("false", "root", detail="its root does not match its entries")
     if header.package is not None:
         why = refusal(header.method, header.package, packages)
         return None if why is None else RunVerdict("unverifiable", "method", detail=why)
@@ -135,7 +136,7 @@ def _refused(
 
 
 def _mix_refused(own: RunModel, model: Model, hash: HashName) -> RunVerdict | None:  # noqa: A002
-    """Return the verdict if the mix that texts are drawn from cannot be run."""
+    """Return the verdict if the mix that texts are sampled from cannot be run."""
     try:
         text_mix_of(own, model, hash)
     except LookupError as error:
@@ -146,10 +147,13 @@ def _mix_refused(own: RunModel, model: Model, hash: HashName) -> RunVerdict | No
 
 
 def _by_this_code(run: RunReceipt, found: RunVerdict) -> RunVerdict:
-    """Return a replay's verdict: other code may have made something else of the same texts, honestly."""
+    """Return a replay's verdict; if other code made the run, 'false' becomes 'unverifiable'.
+
+    Other code may honestly make a different result of the same texts.
+    """
     if found.outcome != "false" or run.header.source == source():
         return found
-    detail = f"it was made by another version of intact or its algebra; take that, as here {found.detail}"
+    detail = f"it was made by another version of intact or its algebra; use that, because here {found.detail}"
     return replace(found, outcome="unverifiable", what="method", detail=detail)
 
 
@@ -165,7 +169,7 @@ def _hold_against(
     most: int | None,
     between: Callable[[], None] | None,
 ) -> RunVerdict:
-    """Verify texts, many at once; the first entry that is false decides."""
+    """Verify texts, many at once; the first false entry decides."""
     chosen, checked, given, found, whole = run.result.chosen, 0, 0, dict[int, RunVerdict](), 0
     for name in dict.fromkeys(requested.model for requested in claims.requested.values()):
         wanted = [
@@ -194,7 +198,7 @@ def _hold_against(
 
 
 class _Given:
-    """Counts the tokens that a model is given: of each receipt the output, and the prompt where no other had it."""
+    """A counter of the tokens given to a model: the output of each receipt, and each distinct prompt once."""
 
     def __init__(self, most: int | None) -> None:
         self.tokens = 0
@@ -202,13 +206,13 @@ class _Given:
         self._prompts = set[bytes]()
 
     def count(self, receipts: Iterable[Receipt]) -> Iterator[Receipt]:
-        """Hand receipts on."""
+        """Yield the receipts, and count their tokens."""
         for receipt in receipts:
             request, output = receipt.header.request, receipt.output.tokens
             self.tokens += len(output[: self._most])
             shadows = () if request.decoding is None else [stream.prompt for stream in request.decoding.streams]
             for prompt in filter(None, (request.prompt, *shadows)):
-                digest = sha256(np.array(prompt, np.int32).tobytes()).digest()  # prompts would fill the memory
+                digest = sha256(np.array(prompt, np.int32).tobytes()).digest()  # keeping prompts would fill the memory
                 self.tokens += 0 if digest in self._prompts else len(prompt)
                 self._prompts.add(digest)
             yield receipt

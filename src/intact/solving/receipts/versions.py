@@ -1,7 +1,7 @@
-"""Versions of the code that makes an answer of texts: declared where it is, raised when its behaviour changes.
+"""Versions of the code that turns texts into answers, declared next to it and incremented when it changes.
 
-Digests in manifests and receipts are taken of these numbers and never of source text, so that comments, names and
-places of code change no published byte. Stored cases pin the behaviour of every version (`tests/support/pins.py`).
+Digests in manifests and receipts are computed from these numbers and never from source text, so comments, names and
+moved code change no published byte. Stored cases pin the behaviour of every version (`tests/support/pins.py`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OF_METHODS: Final = ("aggregation", "driver", "thoughts")
 
 
 class _Part(NamedTuple):
-    """The declaration of a part: its version, the parts that it uses, the outside libraries that decide with it."""
+    """The declaration of a part: its version, the parts that it uses, and external libraries that affect it."""
 
     version: int
     uses: tuple[str, ...] = ()
@@ -39,16 +39,16 @@ class _Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Versions:
-    """Versions of all parts that have a say in something.
+    """Versions of all parts that can affect a result.
 
     Attributes
     ----------
     parts : mapping of str to int
-        Of this package's parts, such as ``method best_of_n``, by name, sorted; None where there is no such part.
+        Versions of this package's parts, such as ``method best_of_n``, sorted by name; None if there is no such part.
     libraries : mapping of str to str
-        Of outside libraries, by name, sorted; None where one is not installed.
+        Versions of external libraries, sorted by name; None if one is not installed.
     python : str or None
-        Of the interpreter that programs run in, such as ``3.11``, where one of the parts runs programs.
+        Version of the interpreter that runs programs, such as ``3.11``, if one of the parts runs programs.
     """
 
     parts: Mapping[str, int | None]
@@ -56,7 +56,7 @@ class Versions:
     python: str | None
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return it as a JSON object."""
         return {"parts": dict(self.parts), "libraries": dict(self.libraries), "python": self.python}
 
     @property
@@ -66,14 +66,14 @@ class Versions:
 
 
 def versions_of(names: Iterable[str], others: Mapping[str, _Part] | None = None) -> Versions:
-    """Return the versions of parts and of all that these use.
+    """Return the versions of parts and of everything that they use.
 
     Parameters
     ----------
     names : iterable of str
         ``method NAME``, ``scorer NAME``, ``task NAME``, ``reader NAME``, ``tool NAME``, or the name of a shared part.
     others : mapping, optional
-        Parts that are not found by name, such as a task of the user's own.
+        Parts that cannot be looked up by name, such as a user-defined task.
     """
     known = {**_parts(), **(others or {})}
     found: dict[str, _Part | None] = {}
@@ -92,7 +92,7 @@ def versions_of(names: Iterable[str], others: Mapping[str, _Part] | None = None)
 
 
 def versions_of_task(task: Task) -> Versions:
-    """Return the versions of what reads and judges a task's answers."""
+    """Return the versions of the code that reads and judges a task's answers."""
     name = f"task {task.name}"
     return versions_of([name], {name: _part_of(task, "thoughts")})
 
@@ -108,7 +108,7 @@ def versions_of_method(method: Method, parameters: Mapping[str, Any]) -> Version
 
 
 def versions_of_all() -> Versions:
-    """Return the versions of all parts of this package, and of all that these use."""
+    """Return the versions of all parts of this package, and of everything that they use."""
     return versions_of(_parts())
 
 

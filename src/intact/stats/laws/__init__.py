@@ -1,1 +1,1 @@
-"""Laws of scaling: coverage over samples, saturation, imperfect verifiers, the frontier of accuracy and cost."""
+"""Scaling laws: coverage over samples, saturation, imperfect verifiers, and the frontier of accuracy and cost."""

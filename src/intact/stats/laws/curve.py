@@ -1,4 +1,4 @@
-"""The curve of coverage, `exp(a k^b)`: a law of the benchmark as a whole."""
+"""The coverage curve `exp(a k^b)`, a law of the benchmark as a whole."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Curve(NamedTuple):
     Attributes
     ----------
     a, b
-        Of `exp(a k^b)`, both below 0.
+        Parameters of `exp(a k^b)`, both below 0.
     k, coverage
         The points of the fit.
     error
-        The root mean square of the residuals, in coverage.
+        Root mean square of the residuals, in coverage.
     """
 
     a: float
@@ -38,7 +38,7 @@ class Curve(NamedTuple):
 
     @property
     def exponent(self) -> float:
-        """The rate at which -log coverage falls, as `k^-exponent`."""
+        """The exponent of the decay of -log coverage, `k^-exponent`."""
         return -self.b
 
     def pass_at_k(self, k: ArrayLike) -> Floats:
@@ -49,25 +49,26 @@ class Curve(NamedTuple):
 def fit_curve(n: ArrayLike, c: ArrayLike) -> Curve:
     """Fit the exponentiated power law (Brown et al. 2024, arXiv 2407.21787).
 
-    Least squares of coverage on 40 values of k, spaced evenly by their logarithm up to the least n. Points of one curve
-    are correlated, so a regression's standard errors are far too small: bootstrap problems instead
+    The fit is by least squares of coverage at 40 values of k, spaced evenly on a logarithmic scale up to the least n.
+    Points of one curve are correlated, so a regression's standard errors are far too small: bootstrap problems instead
     (`intact.stats.laws.extrapolation`).
 
     Parameters
     ----------
     n, c : array of int
-        Samples and right ones of each problem.
+        Number of samples and of correct ones of each problem.
 
     Raises
     ------
     ParameterError
-        If all samples are wrong, or right; if n is below 3; if coverage does not grow with k; or if no fit is found.
+        If all samples are wrong, or all correct; if n is below 3; if coverage does not grow with k; or if no fit is
+        found.
     """
     return fit_sample(sample(n, c))
 
 
 def fit_sample(counted: Counts, table: tuple[Floats, Floats] | None = None) -> Curve:
-    """Fit the curve to counts, with `points` of them if they are known."""
+    """Fit the curve to counts; pass the result of `points` if it is known."""
     k, passed = points(counted) if table is None else table
     coverage = passed @ counted.weight / counted.weight.sum()
     if coverage[-1] == coverage[0]:
@@ -87,9 +88,9 @@ def fit_sample(counted: Counts, table: tuple[Floats, Floats] | None = None) -> C
 
 
 def points(counted: Counts) -> tuple[Floats, Floats]:
-    """Return values of k, and for each of them pass@k of each distinct pair of counts."""
+    """Return values of k and, for each, pass@k of each distinct pair of counts."""
     most = int(counted.n.min())
     if most < 3:
-        raise ParameterError(f"a curve of two parameters needs 3 samples of each problem, one has {most}")
+        raise ParameterError(f"a curve with two parameters needs 3 samples of each problem, one has {most}")
     k = np.unique(np.geomspace(1, most, POINTS).round().astype(np.int64))
     return k.astype(np.float64), np.asarray(pass_at_k(counted.n, counted.c, k[:, None]))

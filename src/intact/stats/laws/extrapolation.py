@@ -1,4 +1,4 @@
-"""Extrapolation of coverage to numbers of samples that were not drawn, with intervals."""
+"""Extrapolate coverage, with intervals, to numbers of samples that were not drawn."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Extrapolation(NamedTuple):
     Attributes
     ----------
     law : Curve or Population
-        The law chosen, fitted to all problems.
+        The chosen law, fitted to all problems.
     k : array
         Numbers of samples.
     coverage, low, high : array
-        The law's coverage for each, with bounds.
+        The law's coverage at each k, with bounds.
     exponent : Interval
-        Of the power law that the missing coverage follows.
+        Exponent of the power law that the missing coverage follows.
     chosen : mapping
-        How often each law was chosen among the resamples.
+        Number of resamples in which each law was chosen.
     cautions : tuple of str
-        Reasons to doubt it.
+        Reasons to doubt the result.
     """
 
     law: Curve | Population
@@ -59,18 +59,18 @@ def extrapolate(
     resamples: int = 200,
     seed: int = 0,
 ) -> Extrapolation:
-    """Fit laws, choose the one with the least AIC, and return its coverage with a bootstrap interval over problems.
+    """Fit laws, choose the one with the lowest AIC, and return its coverage with a bootstrap interval over problems.
 
     Laws are fitted and chosen again in each resample, so the interval (percentiles) includes the uncertainty of the
-    choice. It does not include the case that no law is right: compare laws.
+    choice. It does not include the possibility that every law is wrong: compare laws.
 
     Parameters
     ----------
     n, c : array of int
-        Samples and right ones of each problem.
+        Number of samples and of correct ones of each problem.
     k : int or array of int
     laws : sequence of str
-        Of `intact.stats.laws.population.FAMILIES`; or "curve" alone, which has no likelihood to compare.
+        Names from `intact.stats.laws.population.FAMILIES`, or only "curve", which has no likelihood to compare.
     resamples : int
         At least 20.
 
@@ -83,7 +83,7 @@ def extrapolate(
     if times.min() < 1:
         raise ParameterError(f"k must be at least 1, got {times.min():g}")
     if not laws or (CURVE in laws and len(laws) > 1):
-        raise ParameterError(f'laws are some of {", ".join(FAMILIES)}, or "{CURVE}" alone, got {list(laws)}')
+        raise ParameterError(f'laws must be among {", ".join(FAMILIES)}, or only "{CURVE}", got {list(laws)}')
     if resamples < 20:
         raise ParameterError(f"there must be at least 20 resamples, got {resamples}")
     counted = sample(n, c)
@@ -93,11 +93,11 @@ def extrapolate(
     coverages, exponents, chosen = [], [], Counter[str]()
     for _ in range(resamples):
         drawn = counted.resampled(rng)
-        if drawn.fault:  # rare where a law can be fitted to all problems
+        if drawn.fault:  # rare if a law fits all problems
             continue
         try:
             again = fit(drawn)
-        except ParameterError:  # no curve fits where coverage does not grow
+        except ParameterError:  # no curve fits if coverage does not grow
             continue
         coverages.append(again.pass_at_k(times))
         exponents.append(again.exponent)
@@ -123,7 +123,7 @@ def extrapolate(
 
 
 class _Fit:
-    """Fits laws to resamples of the same problems, with tables that are computed once."""
+    """Fits laws to resamples of the same problems, using tables computed once."""
 
     def __init__(self, counted: Counts, laws: Sequence[str]) -> None:
         self.laws = laws
@@ -141,6 +141,6 @@ class _Fit:
             )
             for law in self.laws
         ]
-        for fitted in found:  # the first fit is that of all problems: resamples begin there
+        for fitted in found:  # the first fit is of all problems; resamples start from it
             self.starts.setdefault(fitted.family, fitted)
         return min(found, key=lambda fitted: fitted.aic)

@@ -17,7 +17,7 @@ class Point(NamedTuple):
     name : str
     accuracy : float
     cost : mapping
-        The mean of a problem by unit: tokens, operations, seconds.
+        Mean cost per problem by unit: tokens, operations, seconds.
     """
 
     name: str
@@ -26,14 +26,14 @@ class Point(NamedTuple):
 
 
 class Frontier(NamedTuple):
-    """Methods on the frontier by one unit of cost, and those that are dominated.
+    """Methods on the frontier for one unit of cost, and the dominated ones.
 
     Attributes
     ----------
     kept : tuple of Point
         From the cheapest to the most accurate.
     dominated : mapping
-        The others by name, each with the most accurate method of the frontier that costs no more.
+        The remaining methods by name, each with the most accurate method of the frontier that costs no more.
     """
 
     kept: tuple[Point, ...]
@@ -41,14 +41,15 @@ class Frontier(NamedTuple):
 
 
 def frontier(points: Sequence[Point], unit: str = "tokens") -> Frontier:
-    """Return the methods that no other dominates: at least as accurate for no more cost, and better in one of the two.
+    """Return the methods that no other method dominates.
 
-    Methods that are equal in both are all kept.
+    A method dominates another if it is at least as accurate for no more cost, and better in one of the two. Methods
+    that are equal in both are all kept.
 
     Raises
     ------
     ParameterError
-        If there is no method, two have one name, a cost is missing, or a number is not finite.
+        If there are no methods, two have the same name, a cost is missing, or a number is not finite.
     """
     if not points:
         raise ParameterError("there is no method")

@@ -1,4 +1,4 @@
-"""Learning curves by the prior of LC-PFN (Adriaensen et al. 2023, arXiv 2310.20447), without a network.
+"""Forecast learning curves with the prior of LC-PFN (Adriaensen et al. 2023, arXiv 2310.20447), without a network.
 
 A curve is a weighted sum of three families over x = 1, 2, ... (samples, rounds, tokens),
 
@@ -6,18 +6,18 @@ A curve is a weighted sum of three families over x = 1, 2, ... (samples, rounds,
 
 with weights uniform on [0, 1], not normalised. A curve is kept if it lies in [0, 1] up to the horizon and ends above
 its start. Parameters are distributed as in the authors' program: c, a uniform on [0, 1.25] and [-0.6, 0.6], c', a' on
-[0, 1] and [-0.5, 0.5], a", b on [0, 1] and [0, 2]; ln alpha ~ N(0, 2^2), ln k ~ N(-2, 1), ln delta ~ N(0, 0.5^2). What
-is observed has normal noise of ln sigma ~ N(-4, 1), which the paper states otherwise than the program.
+[0, 1] and [-0.5, 0.5], a", b on [0, 1] and [0, 2]; ln alpha ~ N(0, 2^2), ln k ~ N(-2, 1), ln delta ~ N(0, 0.5^2).
+Observations have normal noise with ln sigma ~ N(-4, 1), for which paper and program differ.
 
-The paper trains a transformer to give the posterior; here it is importance sampling, exact in the limit. Given weights,
-shapes and sigma a curve is linear in the other parameters, which are drawn from their normal posterior (uniform
-distributions being replaced by normal ones of the same moments, and weighted back). Weights, shapes and sigma are drawn
-from the prior first, then from normal distributions fitted to the draws so far, and all draws are weighted by the
-mixture (adaptive multiple importance sampling, Cornuet et al. 2012). As a part comes from the prior, importance weights
-are bounded.
+The paper trains a transformer to give the posterior; here it is computed by importance sampling, exact in the limit.
+Given weights, shapes and sigma, a curve is linear in the other parameters, which are drawn from their normal posterior
+(uniform distributions are replaced by normal ones with the same moments, and weighted back). Weights, shapes and sigma
+are drawn from the prior first, then from normal distributions fitted to the draws so far, and all draws are weighted by
+the mixture (adaptive multiple importance sampling, Cornuet et al. 2012). Because some draws come from the prior,
+importance weights are bounded.
 
-Where problems' own curves are given, the covariance of their mean is added to the noise: the forecast is for other
-problems of the same kind. It is added here; LC-PFN sees one curve.
+If the curves of individual problems are given, the covariance of their mean is added to the noise, so that the forecast
+applies to other problems of the same kind. This is an addition: LC-PFN sees a single curve.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from intact._base.errors import ParameterError
 from intact.stats.checks import Floats, finite, inside, library, table
 
 ROUNDS = 4
-"""The first draws from the prior, the others from fits."""
+"""Number of sampling rounds: the first draws from the prior, the others from fits."""
 _INFLATION = 1.5
-"""The factor by which a fitted covariance is widened."""
+"""Factor by which a fitted covariance is widened."""
 _TRUST = 20.0
-"""The effective draws from which a fitted covariance counts as much as the prior's."""
+"""Number of effective draws at which a fitted covariance counts as much as the prior's."""
 _NOISE = (-4.0, 1.0)
 """Mean and standard deviation of ln sigma."""
 
@@ -52,7 +52,7 @@ class CurveFamily(NamedTuple):
     shapes : tuple of (float, float)
         Mean and standard deviation of each shape's logarithm.
     basis : callable
-        Takes ln x and the shapes, draws x 1 each; returns what the coefficients multiply, draws x numbers each.
+        Takes ln x and the shapes, draws x 1 each; returns the factors of the coefficients, draws x numbers each.
     """
 
     low: tuple[float, float]
@@ -82,7 +82,7 @@ FAMILIES = {
 
 
 class CurveForecast(NamedTuple):
-    """A curve's values where it was not observed.
+    """A forecast of a curve where it was not observed.
 
     Attributes
     ----------
@@ -92,8 +92,8 @@ class CurveForecast(NamedTuple):
         The posterior's median and quantiles of the curve itself, without noise.
     draws : int
     effective : float
-        The number of equally weighted draws that are as good, `(sum w)^2 / sum w^2` (Kish): below some hundred the
-        bounds are rough, and draw more.
+        Equivalent number of equally weighted draws, `(sum w)^2 / sum w^2` (Kish): below a few hundred the bounds are
+        rough, and more draws are needed.
     """
 
     at: Floats
@@ -114,22 +114,22 @@ def forecast_curve(
     draws: int = 40_000,
     seed: int = 0,
 ) -> CurveForecast:
-    """Return what the prior and an observed curve foretell.
+    """Forecast a curve from the prior and its observed part.
 
     Parameters
     ----------
     n : array
         Numbers of samples at which the curve was observed, ascending, 1 or more.
     values : array, numbers or problems x numbers
-        The curve, or that of each problem, of which the mean counts.
+        The curve, or the curve of each problem, which are averaged.
     at : array
-        Numbers of samples to forecast. The horizon is the largest of all.
+        Numbers of samples to forecast. The horizon is the largest number of all.
     families : sequence of str
-        Of `FAMILIES`.
+        Names from `FAMILIES`.
     draws : int
         At least 1,000.
     seed : int
-        Equal seeds give equal forecasts with one version of NumPy, to some nine digits.
+        Equal seeds give equal forecasts with the same version of NumPy, to about nine digits.
 
     Raises
     ------
@@ -142,11 +142,11 @@ def forecast_curve(
     if curves.shape[-1] != numbers.size or curves.ndim > 2 or (np.diff(numbers) <= 0).any():
         raise ParameterError(f"values at {numbers.size} ascending numbers are needed, got the shape {curves.shape}")
     if min(numbers.min(), wanted.min()) < 1:
-        raise ParameterError(f"numbers of samples are 1 or more, got {min(numbers.min(), wanted.min()):g}")
+        raise ParameterError(f"numbers of samples must be 1 or more, got {min(numbers.min(), wanted.min()):g}")
     if curves.min() < 0 or curves.max() > 1:
         raise ParameterError(f"values must lie in [0, 1], got {curves.min():g} to {curves.max():g}")
     if not families or not set(families) <= FAMILIES.keys():
-        raise ParameterError(f"families are some of {', '.join(FAMILIES)}, got {list(families)}")
+        raise ParameterError(f"families must be some of {', '.join(FAMILIES)}, got {list(families)}")
     if draws < 1_000:
         raise ParameterError(f"there must be at least 1,000 draws, got {draws}")
     tail = (1 - inside(level, "the level")) / 2
@@ -159,9 +159,9 @@ def forecast_curve(
 
 
 class _Sampler:
-    """Draws of curves given an observed one, with importance weights.
+    """Draws curves given an observed one, with importance weights.
 
-    Weights of families, shapes and sigma are functions of standard normal numbers, a column of `z` each.
+    Weights of families, shapes and sigma are functions of standard normal numbers, one column of `z` each.
     """
 
     def __init__(self, families: Sequence[CurveFamily], numbers: Floats, curves: Floats, wanted: Floats) -> None:
@@ -181,7 +181,7 @@ class _Sampler:
         self.places = np.searchsorted(self.numbers, wanted)
 
     def draw(self, draws: int, seed: int) -> tuple[Floats, Floats]:
-        """Return curves at the wanted numbers, draws x numbers, and their importance weights."""
+        """Return curves at the requested numbers, draws x numbers, and their importance weights."""
         fits = [(np.zeros(self.size), np.eye(self.size))]
         latent: list[Floats] = []
         values: list[Floats] = []
@@ -199,7 +199,7 @@ class _Sampler:
             mixed = np.logaddexp.reduce([share + _log_normal(z, *fit) for share, fit in zip(shares, fits, strict=True)])
             log_weights = log_weights + _log_normal(z, *fits[0]) - mixed
             if not np.isfinite(log_weights).any():
-                raise ParameterError(f"none of {len(z)} curves of the prior agrees with what was observed")
+                raise ParameterError(f"none of {len(z)} curves of the prior agrees with the observed curve")
             weights = np.exp(log_weights - log_weights.max())
             fits.append(_fit(z, weights))
         return np.concatenate(values), weights
@@ -207,9 +207,9 @@ class _Sampler:
     def _curves(self, z: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Draw coefficients given the rest; return curves and the logarithms of their weights.
 
-        With coefficients theta ~ N(m, V) and y ~ N(X theta, R), a draw of both moves to the posterior by
+        With coefficients theta ~ N(m, V) and y ~ N(X theta, R), a joint draw is moved to the posterior by
         `theta + V X' S^-1 (y - draw of y)`, `S = X V X' + R` (Matheron's rule). The weight is the evidence N(y; X m, S)
-        times the uniform density over N(theta; m, V), and 0 if the curve is refused.
+        times the uniform density over N(theta; m, V), and 0 for rejected curves.
         """
         count, points = len(z), self.mean.size
         sigma = np.exp(_NOISE[0] + _NOISE[1] * z[:, -1])
@@ -236,7 +236,7 @@ class _Sampler:
         return found, np.where(refused, -np.inf, log_weights)
 
     def _design(self, z: Floats, log_x: Floats) -> Floats:
-        """Return what the coefficients multiply, draws x numbers x coefficients."""
+        """Return the factors of the coefficients, draws x numbers x coefficients."""
         ndtr = library("scipy.special").ndtr
         columns, at = [], 0
         for family in self.families:
@@ -251,7 +251,7 @@ class _Sampler:
 
 
 def _fit(z: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return the mean of weighted draws and a root of their covariance, drawn to the prior's if few draws count."""
+    """Return the mean of weighted draws and a root of their covariance, shrunk to the prior's if few draws count."""
     shares = weights / weights.sum()
     effective = 1 / float(shares @ shares)
     trust = effective / (effective + _TRUST)
@@ -262,13 +262,13 @@ def _fit(z: Floats, weights: Floats) -> tuple[Floats, Floats]:
 
 
 def _log_normal(z: Floats, mean: Floats, root: Floats) -> Floats:
-    """Return the logarithm of a normal density, but for the constant of its dimension."""
+    """Return the logarithm of a normal density, omitting the constant of its dimension."""
     scaled = (z - mean) @ np.linalg.inv(root).T
     return np.asarray(-(scaled * scaled).sum(axis=1) / 2 - math.fsum(np.log(np.diag(root))))
 
 
 def _quantiles(values: Floats, weights: Floats, chances: Sequence[float]) -> Floats:
-    """Return quantiles of each column of weighted draws."""
+    """Return weighted quantiles of each column of draws."""
     found = np.empty((len(chances), values.shape[1]))
     for column, own in enumerate(values.T):
         order = np.argsort(own, kind="stable")

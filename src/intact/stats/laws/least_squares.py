@@ -1,4 +1,4 @@
-"""Least squares of the laws that two parameters describe."""
+"""Least-squares fits of laws with two parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from intact._base.errors import ParameterError
 from intact.stats.checks import Floats, library
 
 _EVALUATIONS: Final = 10_000
-"""The most evaluations of a law in one fit. A curve that hardly bends takes several hundred."""
+"""Maximum number of evaluations of a law in one fit; an almost straight curve takes several hundred."""
 
 
 def fitted(
@@ -24,7 +24,7 @@ def fitted(
     Parameters
     ----------
     bounds : pair of pairs
-        The least values of both parameters, and the largest.
+        Lower bounds of both parameters, and upper bounds.
 
     Raises
     ------

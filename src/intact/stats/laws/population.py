@@ -1,4 +1,4 @@
-"""Populations of problems: distributions of pass@1, which determine the tail of coverage better than its curve.
+"""Populations of problems: distributions of pass@1, which predict the tail of coverage better than the curve does.
 
 If the density of pass@1 is about `C p^(a - 1)` near 0, then `-log pass@k` is about `C Gamma(a) k^-a` for large k
 (Schaeffer et al. 2025, arXiv 2502.17578): the exponent of the power law is the shape of the left tail.
@@ -21,7 +21,7 @@ from intact.stats.laws.sample import Counts, sample
 ZERO_INFLATED = "zero-inflated "
 FAMILIES = ("beta", "kumaraswamy", ZERO_INFLATED + "beta", ZERO_INFLATED + "kumaraswamy")
 SHAPES = (1e-3, 1e4)
-"""Bounds of both shapes."""
+"""Bounds of both shape parameters."""
 PRECISION = {"ftol": 1e-13, "maxiter": 500}
 
 
@@ -33,11 +33,11 @@ class Population(NamedTuple):
     family : str
         One of `FAMILIES`.
     a, b : float
-        Its shapes: the density goes as `p^(a - 1)` at 0 and `(1 - p)^(b - 1)` at 1.
+        Shape parameters: the density behaves as `p^(a - 1)` at 0 and `(1 - p)^(b - 1)` at 1.
     never : float
-        The share of problems whose rate is 0, which no number of samples solves.
+        Share of problems whose rate is 0, which no number of samples solves.
     log_likelihood : float
-        Of the counts.
+        Log-likelihood of the counts.
     """
 
     family: str
@@ -48,22 +48,22 @@ class Population(NamedTuple):
 
     @property
     def aic(self) -> float:
-        """Akaike's information criterion: less is better."""
+        """Akaike's information criterion: lower is better."""
         return 2 * (3 if self.family.startswith(ZERO_INFLATED) else 2) - 2 * self.log_likelihood
 
     @property
     def exponent(self) -> float:
-        """The exponent of the power law that missing coverage (beyond `never`) follows."""
+        """The exponent of the power law that the missing coverage (beyond `never`) follows."""
         return self.a
 
     @property
     def at_bound(self) -> bool:
-        """If true, a shape ran to its bound, as where problems differ by no more than chance."""
+        """If true, a shape reached its bound, for example because problems differ by no more than chance."""
         least, most = SHAPES
         return not (1.01 * least < self.a < most / 1.01 and 1.01 * least < self.b < most / 1.01)
 
     def pass_at_k(self, k: ArrayLike) -> Floats:
-        """Return the chance that any of k samples of a new problem is right."""
+        """Return the probability that any of k samples of a new problem is correct."""
         betaln = library("scipy.special").betaln
         times = np.asarray(k, np.float64)
         if not (np.isfinite(times) & (times >= 1)).all():
@@ -79,26 +79,26 @@ def fit_population(n: ArrayLike, c: ArrayLike, family: str = "beta") -> Populati
     """Fit a family to counts by maximum likelihood.
 
     c of n is binomial given the problem's rate. For Beta the mixture is exact,
-    `C(n, c) B(a + c, b + n - c) / B(a, b)`; for Kumaraswamy, `a b p^(a - 1) (1 - p^a)^(b - 1)`, it is a quadrature. The
-    zero-inflated families add problems that are never solved.
+    `C(n, c) B(a + c, b + n - c) / B(a, b)`; for Kumaraswamy, `a b p^(a - 1) (1 - p^a)^(b - 1)`, it is computed by
+    quadrature. The zero-inflated families add problems that are never solved.
 
     Parameters
     ----------
     n, c : array of int
-        Samples and right ones of each problem.
+        Number of samples and of correct ones of each problem.
     family : str
         One of `FAMILIES`.
 
     Raises
     ------
     ParameterError
-        If all samples are wrong, or right, or each problem has one; or the family is unknown.
+        If all samples are wrong, or all correct, or each problem has only one; or the family is unknown.
     """
     return fit_sample(sample(n, c), family)
 
 
 def fit_best(n: ArrayLike, c: ArrayLike, families: Iterable[str] = FAMILIES) -> Population:
-    """Fit several families and take the one with the least `aic`, of equals the first.
+    """Fit several families and return the one with the lowest `aic`; ties go to the first.
 
     Raises
     ------
@@ -112,9 +112,9 @@ def fit_best(n: ArrayLike, c: ArrayLike, families: Iterable[str] = FAMILIES) -> 
 def fit_sample(
     counted: Counts, family: str, start: Population | None = None, grid: kumaraswamy.Grid | None = None
 ) -> Population:
-    """Fit a family to counts, starting from an earlier fit and with a quadrature grid, if given."""
+    """Fit a family to counts, starting from an earlier fit and with a given quadrature grid, if any."""
     if family not in FAMILIES:
-        raise ParameterError(f"a family is one of {', '.join(FAMILIES)}, got {family!r}")
+        raise ParameterError(f"family must be one of {', '.join(FAMILIES)}, got {family!r}")
     if counted.fault:
         raise ParameterError(counted.fault)
     minimize, gammaln = library("scipy.optimize").minimize, library("scipy.special").gammaln
@@ -124,7 +124,7 @@ def fit_sample(
         grid = kumaraswamy.grid(n, c)
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
-        """Return the negative log-likelihood of a problem and its gradient by log a, log b and, if inflated, never."""
+        """Return the negative log-likelihood per problem and its gradient by log a, log b and, if inflated, never."""
         shapes = np.exp(parameters[:2])
         logs, slopes = _beta(counted, *shapes) if grid is None else _kumaraswamy(grid, *shapes)
         logs, slopes = logs + choose, slopes * shapes
@@ -159,7 +159,7 @@ def fit_sample(
 
 
 def _beta(counted: Counts, a: float, b: float) -> tuple[Floats, Floats]:
-    """Return log-chances of counts without the binomial coefficient, and their derivatives by a and b."""
+    """Return log-probabilities of counts without the binomial coefficient, and their derivatives by a and b."""
     betaln, psi = library("scipy.special").betaln, library("scipy.special").psi
     right, wrong = a + counted.c, b + counted.n - counted.c
     both = psi(a + b) - psi(right + wrong)
@@ -174,7 +174,7 @@ def _kumaraswamy(grid: kumaraswamy.Grid, a: float, b: float) -> tuple[Floats, Fl
 
 
 def _moments(counted: Counts) -> tuple[float, float]:
-    """Return the shapes of a Beta distribution with about the mean and the variance of the rates."""
+    """Return the shapes of a Beta distribution with approximately the mean and variance of the rates."""
     rates, weight = counted.c / counted.n, counted.weight / counted.weight.sum()
     mean = float(np.clip(rates @ weight, 0.01, 0.99))
     spread = float((rates - mean) ** 2 @ weight)

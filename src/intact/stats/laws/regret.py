@@ -1,11 +1,11 @@
-"""Regret of test-time compute: what is lost against being right from the first token on (arXiv 2503.07572).
+"""Regret of test-time compute: the loss compared with being right from the first token on (arXiv 2503.07572).
 
 Accuracy J(t) after t tokens, up to a budget C, gives the regret
 
     1 - (1 / C) * integral of J(t) over t from 0 to C:
 
-0 if every answer is right at once, 1 if none is ever right. Qu et al. 2025 measure J at ends of episodes, after which
-they make the model answer, and join these by straight lines from (0, 0).
+0 if every answer is right at once, 1 if none ever is. Qu et al. 2025 measure J at the ends of episodes, after which
+they force the model to answer, and connect the points by straight lines from (0, 0).
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from intact.stats.checks import finite
 
 
 def regret(tokens: ArrayLike, accuracy: ArrayLike, budget: float, *, straight: bool = True) -> float:
-    """Return the regret of a curve that begins at (0, 0) and stays level after its last point.
+    """Return the regret of a curve that begins at (0, 0) and stays constant after its last point.
 
     Parameters
     ----------
     tokens, accuracy : array
         Points of the curve; numbers of tokens ascend.
     budget : float
-        Tokens up to which the curve counts; what lies beyond is left out.
+        Number of tokens up to which the curve counts; later points are ignored.
     straight : bool
-        If true, points are joined by straight lines, as in the paper; else accuracy changes only at the points, as it
-        does if a text is read as far as it was written.
+        If true, connect points by straight lines, as in the paper; else accuracy changes only at the points, as when a
+        completion is evaluated only at those lengths.
 
     Raises
     ------
     ParameterError
-        If there is no point, tokens do not ascend from above 0, an accuracy lies outside [0, 1], or the budget is not
+        If there are no points, tokens do not ascend from above 0, an accuracy lies outside [0, 1], or the budget is not
         above 0.
     """
     x, y = finite(tokens, "tokens"), finite(accuracy, "accuracies")
     if x.size != y.size or x.min() <= 0 or (np.diff(x) <= 0).any() or y.min() < 0 or y.max() > 1:
         raise ParameterError(
-            f"a curve has ascending tokens above 0 and as many accuracies in [0, 1], got {x.tolist()} and {y.tolist()}"
+            f"tokens must ascend from above 0, with as many accuracies in [0, 1], got {x.tolist()} and {y.tolist()}"
         )
     if not budget > 0:
         raise ParameterError(f"the budget must be above 0 tokens, got {budget}")

@@ -1,9 +1,9 @@
-"""The accuracy that resampling until a checker accepts can reach, from judged samples (arXiv 2411.17501, fLaws).
+"""The accuracy reachable by resampling until a checker accepts, from judged samples (arXiv 2411.17501, fLaws).
 
-The formulas are those of `intact.stats.laws.verifier`. A problem's rate is the share of right ones among its samples:
-with few samples rates are spread too wide, and problems that no sample solved count as hopeless. Of rates spread as
-beta(2, 2), a completeness of 0.9 and a soundness of 0.8, the ceiling comes out 3.0 points too low from 8 samples of
-each problem, 1.3 from 16 and 0.3 from 64.
+The formulas are those of `intact.stats.laws.verifier`. A problem's rate is the share of correct ones among its samples.
+With few samples the spread of rates is overestimated, and problems that no sample solved count as hopeless. For rates
+distributed as beta(2, 2), a completeness of 0.9 and a soundness of 0.8, the ceiling is 3.0 points too low with 8
+samples of each problem, 1.3 with 16 and 0.3 with 64.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from intact.stats.intervals import SHARES, Interval, wilson
 from intact.stats.laws.verifier import Verifier, best_attempts, ceiling
 
 MOST = 100
-"""The most attempts that are tried."""
+"""Maximum number of attempts considered."""
 
 
 class BestAttempts(NamedTuple):
-    """The best number of attempts where a wrong answer is worth `fluke` and a right one 1, with its bounds."""
+    """The best number of attempts, with its bounds, if a wrong answer is worth `fluke` and a correct one 1."""
 
     fluke: float
     attempts: int
@@ -40,16 +40,16 @@ class ResamplingLimits(NamedTuple):
     Attributes
     ----------
     completeness, soundness : Interval
-        The shares of right samples that it accepts, and of wrong ones that it rejects; the interval is the wider of
-        Wilson's and that over problems.
+        Shares of correct samples that it accepts, and of wrong ones that it rejects; the interval is the wider of
+        Wilson's and the one over problems.
     precision : float
-        The share of right ones among the accepted samples of all problems: the ceiling if all were equally hard.
+        Share of correct ones among the accepted samples of all problems: the ceiling if all were equally hard.
     ceiling : Interval
-        The mean over problems of the share right after endless attempts, by each one's own rate.
+        Mean over problems of the share correct after unlimited attempts, given each problem's own rate.
     single : float
-        The share of right samples: the accuracy of one attempt without a checker.
+        Share of correct samples: the accuracy of one attempt without a checker.
     answered, right_of_answered
-        The share of problems with an accepted sample, and the mean share of right ones among their accepted samples.
+        Share of problems with an accepted sample, and mean share of correct ones among their accepted samples.
     best : list of BestAttempts
     """
 
@@ -73,18 +73,18 @@ def resampling_limits(
     resamples: int = 200,
     seed: int = 0,
 ) -> ResamplingLimits:
-    """Return what resampling can reach, with 95% intervals by resampling problems (percentiles).
+    """Return the limits of resampling, with 95% intervals from bootstrapping problems (percentiles).
 
     Parameters
     ----------
     samples, right, accepted_right, accepted_wrong : array, a count for each problem
     flukes : sequence of float
-        Values of a wrong answer, a right one being worth 1 and none 0.
+        Values of a wrong answer, where a correct one is worth 1 and no answer 0.
 
     Raises
     ------
     ParameterError
-        If counts do not fit each other, or fewer than two problems have right samples, or wrong ones.
+        If counts are inconsistent, or fewer than two problems have correct samples, or wrong ones.
     """
     n, c = finite(samples, "samples", 2), finite(right, "right samples", 2)
     hits, misses = finite(accepted_right, "accepted right samples", 2), finite(accepted_wrong, "accepted wrong ones", 2)
@@ -130,7 +130,7 @@ def resampling_limits(
 
 
 def _wider(part: Floats, whole: Floats) -> Interval:
-    """Return a share of samples with the wider of two intervals: Wilson's and that over problems."""
+    """Return a share of samples with the wider of two intervals: Wilson's and the one over problems."""
     share = ratio_of_sums(part, whole)
     low, high = wilson(int(part.sum()), int(whole.sum()))
     return Interval(share.estimate, min(low, share.low), max(high, share.high)).within(SHARES)

@@ -1,12 +1,12 @@
-"""Rounds of revision as a chain: saturation of sequential scaling (TTSPM, Wang et al. 2025, arXiv 2505.20522).
+"""Rounds of revision as a Markov chain: saturation of sequential scaling (TTSPM, Wang et al. 2025, arXiv 2505.20522).
 
-A round makes a wrong answer right with chance p and a right one wrong with chance b. From a share `first` of right
-answers, N rounds lead to
+A round makes a wrong answer right with probability p and a right one wrong with probability b. From a share `first` of
+right answers, N rounds lead to
 
     A(N) = L + (first - L) (1 - p - b)^N,        L = p / (p + b),
 
 so that the gain over the first answers is TTSPM's law `F_max (1 - (1 - q)^N)` with `F_max = L - first` and `q = p + b`,
-and N* follows from it. In the paper's chain b is 0, and every answer becomes right in the end.
+and N* follows from it. In the paper's chain b is 0, and every answer eventually becomes right.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from intact.stats.laws.saturation import Saturation
 
 
 class RevisionChain(NamedTuple):
-    """A chain of rounds.
+    """A chain of revision rounds.
 
     Attributes
     ----------
     first : float
-        The share of right answers before the first round.
+        Share of right answers before the first round.
     mended, spoilt : float
-        The chances that a round makes a wrong answer right, and a right one wrong.
+        Probabilities that a round makes a wrong answer right, and a right one wrong.
     """
 
     first: float
@@ -42,19 +42,19 @@ class RevisionChain(NamedTuple):
 
     @property
     def limit(self) -> float:
-        """The share to which endless rounds tend; the first share if no answer ever changes."""
+        """The limit of the share of right answers; the first share if no answer ever changes."""
         total = self.mended + self.spoilt
         return self.mended / total if total else self.first
 
     def accuracy(self, rounds: ArrayLike) -> Floats:
-        """Return the share of right answers after so many rounds."""
+        """Return the share of right answers after a number of rounds."""
         stays = (1 - self.mended - self.spoilt) ** np.asarray(rounds, np.float64)
         return np.asarray(self.limit + (self.first - self.limit) * stays)
 
     def point(self, epsilon: float = 0.001) -> int:
-        """Return N*, the least number of rounds from which another one gains epsilon or less.
+        """Return N*, the smallest number of rounds after which another one gains epsilon or less.
 
-        It is 0 where rounds lose accuracy, and 1 at most where a round changes every answer (p + b of 1 or more).
+        It is 0 if rounds lose accuracy, and at most 1 if a round changes every answer (p + b of 1 or more).
 
         Raises
         ------
@@ -70,19 +70,19 @@ class RevisionChain(NamedTuple):
 
 
 class SequentialSaturation(NamedTuple):
-    """A chain of rounds with 95% intervals by resampling problems.
+    """A chain of rounds with 95% intervals from bootstrapping problems.
 
     Attributes
     ----------
     chain : RevisionChain
     most : int
-        The largest number of rounds that was observed.
+        Largest number of rounds observed.
     limit, point : Interval
-        The share to which endless rounds tend, and N*.
+        The limit of the share of right answers, and N*.
     last_doubling : Interval
-        The gain observed from half of `most` to `most`; drafts with fewer rounds keep their last answer.
+        Gain observed from half of `most` to `most`; drafts with fewer rounds keep their last answer.
     next_doubling : Interval
-        The gain that the chain foretells from `most` to twice as many.
+        Gain predicted by the chain from `most` to twice as many rounds.
     """
 
     chain: RevisionChain
@@ -96,16 +96,17 @@ class SequentialSaturation(NamedTuple):
 def sequential_saturation(
     drafts: Sequence[Sequence[Sequence[bool]]], epsilon: float = 0.001, *, resamples: int = 999, seed: int = 0
 ) -> SequentialSaturation:
-    """Measure a chain from drafts, with bootstrap intervals over problems: BCa, but percentiles of N*.
+    """Measure a chain from drafts, with bootstrap intervals over problems: BCa, but percentiles for N*.
 
-    Percentiles are too narrow of a few tens of problems. In resamples without a round from a wrong answer, or from a
-    right one, that chance is taken from all problems. Where no problem makes a difference, BCa is not defined, and
-    percentiles are given.
+    Percentiles are too narrow for a few dozen problems. If a resample has no round that starts from a wrong answer, or
+    none from a right one, that probability is taken from all problems. If no problem affects the result, BCa is
+    undefined, and percentiles are used.
 
     Parameters
     ----------
     drafts : sequence
-        For each problem its drafts, each a list: if true, the answer after so many rounds is right.
+        The drafts of each problem. A draft is a list of bool with one value per round: if true, the answer after that
+        round is right.
 
     Raises
     ------
@@ -114,12 +115,14 @@ def sequential_saturation(
         wrong answer, or none from a right one.
     """
     if len(drafts) < 2 or not all(own and all(own) for own in drafts):
-        raise ParameterError(f"two problems or more need a draft with an answer each, got {len(drafts)} problems")
+        raise ParameterError(
+            f"at least two problems are needed, each with a draft with an answer, got {len(drafts)} problems"
+        )
     most = max(len(draft) for own in drafts for draft in own) - 1
     counts = np.array([_count(own, most) for own in drafts], np.float64)
     wrong, mended, right, spoilt, number, first, *_ = counts.sum(axis=0).tolist()
     if not wrong or not right:
-        raise ParameterError("rounds start from wrong answers alone, or from right ones alone")
+        raise ParameterError("all rounds start from wrong answers, or all from right ones")
     chain = RevisionChain(first / number, mended / wrong, spoilt / right)
 
     def gains(one: RevisionChain, _: float) -> float:
@@ -145,7 +148,10 @@ def sequential_saturation(
 
 
 def _chain(sums: Floats, otherwise: RevisionChain) -> tuple[RevisionChain, float]:
-    """Return the chain of counts, and the gain of the last doubling; chances that are not seen are those of another."""
+    """Return the chain for some counts, and the gain of the last doubling.
+
+    Probabilities that the counts do not show come from `otherwise`.
+    """
     wrong, mended, right, spoilt, number, first, half, last = sums.tolist()
     mends = mended / wrong if wrong else otherwise.mended
     return RevisionChain(first / number, mends, spoilt / right if right else otherwise.spoilt), (last - half) / number
@@ -154,8 +160,8 @@ def _chain(sums: Floats, otherwise: RevisionChain) -> tuple[RevisionChain, float
 def _count(own: Sequence[Sequence[bool]], most: int) -> tuple[int, ...]:
     """Count a problem's rounds and drafts.
 
-    Rounds that start from wrong answers, those mended; from right ones, those spoilt; drafts, and how many of them are
-    right before any round, after half of the most rounds, and after all.
+    Returns the number of rounds that start from wrong answers, and of those mended; from right answers, and of those
+    spoilt; the number of drafts, and of those right before any round, after half of the maximum, and after all rounds.
     """
     pairs = [(bool(before), bool(after)) for draft in own for before, after in pairwise(draft)]
     at = [sum(bool(draft[min(rounds, len(draft) - 1)]) for draft in own) for rounds in (0, math.ceil(most / 2), most)]

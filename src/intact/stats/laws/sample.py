@@ -1,4 +1,4 @@
-"""Counts of problems as laws take them: distinct pairs with weights; reasons for caution."""
+"""Counts of problems in the form laws need: distinct pairs with weights, and reasons for caution."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from intact.stats.checks import Floats, Integers, problems
 
 
 class Counts(NamedTuple):
-    """Problems with equal counts taken together.
+    """Problems grouped by equal counts.
 
     Attributes
     ----------
     n, c : array
-        Samples, and right ones.
+        Number of samples, and of correct ones.
     weight : array
-        The number of problems with each pair.
+        Number of problems with each pair.
     place : array
-        The pair of each problem.
+        Index of the pair of each problem.
     """
 
     n: Integers
@@ -35,13 +35,13 @@ class Counts(NamedTuple):
         return self.place.size
 
     def resampled(self, rng: np.random.Generator) -> Counts:
-        """Return as many problems, drawn with replacement; pairs that are not drawn keep a weight of 0."""
+        """Return a bootstrap resample of the problems; pairs that are not drawn keep a weight of 0."""
         drawn = self.place[rng.integers(self.size, size=self.size)]
         return self._replace(weight=np.bincount(drawn, minlength=self.n.size).astype(np.float64), place=drawn)
 
     @property
     def fault(self) -> str | None:
-        """The reason that no law can be fitted; None if one can."""
+        """The reason why no law can be fitted, or None."""
         n, c = self.n[self.weight > 0], self.c[self.weight > 0]
         if n.max() < 2:
             return "each problem has one sample: differences of rates cannot be separated from chance"
@@ -58,7 +58,7 @@ def sample(n: ArrayLike, c: ArrayLike) -> Counts:
     Raises
     ------
     ParameterError
-        If counts are invalid, all samples are wrong or all right, or each problem has only one.
+        If counts are invalid, all samples are wrong or all correct, or each problem has only one.
     """
     samples, right = problems(n, c)
     pairs, place, weight = np.unique(np.stack([samples, right]), axis=1, return_inverse=True, return_counts=True)
@@ -71,16 +71,18 @@ def sample(n: ArrayLike, c: ArrayLike) -> Counts:
 def cautions(n: ArrayLike, c: ArrayLike) -> tuple[str, ...]:
     """Return reasons to doubt an extrapolation, in words.
 
-    At k = n, coverage misses only problems that were never solved. If that is one problem, it alone determines the
-    tail; if there is none, the tail was not observed; if it is half of all, the extrapolation depends on if they are
-    solved rarely or never, which the counts do not show.
+    At k = n, coverage misses only problems that were never solved. If there is one such problem, it alone determines
+    the tail. If there are none, the tail was not observed. If at least half of the problems are unsolved, the
+    extrapolation depends on whether they are solved rarely or never, which the counts do not show.
     """
     samples, right = problems(n, c)
     never = np.flatnonzero(right == 0)
     if not never.size:
-        return ("every problem was solved at least once: how many are rarely solved is the family's guess",)
+        return ("every problem was solved at least once: the share of rarely solved problems is extrapolated",)
     if never.size == 1:
-        return (f"problem {never[0]} alone was never solved: all that is missing from coverage at k = n is its",)
+        return (f"problem {never[0]} is the only one never solved: it alone is missing from coverage at k = n",)
     if never.size >= samples.size / 2:
-        return (f"{never.size} of {samples.size} problems were never solved: rarely or never cannot be told apart",)
+        return (
+            f"{never.size} of {samples.size} problems were never solved: rare success and none cannot be distinguished",
+        )
     return ()

@@ -1,12 +1,12 @@
-"""The saturation point of TTSPM, from which more samples hardly help (Wang et al. 2025, arXiv 2505.20522).
+"""The saturation point of TTSPM, after which more samples hardly help (Wang et al. 2025, arXiv 2505.20522).
 
-With N samples in parallel the chance of a right one is `1 - (1 - p)^N`; with N rounds of rethinking it has the same
-form, p being the chance that a round mends a wrong answer. Of what can be reached at all,
+With N parallel samples the probability of a right one is `1 - (1 - p)^N`. N rounds of rethinking have the same form,
+with p the probability that a round mends a wrong answer. Relative to the reachable accuracy,
 
     F(N) = F_max (1 - (1 - p)^N),        F(N + 1) - F(N) = F_max p (1 - p)^N,
 
-so the next sample gains less than epsilon from `N* = ceil(ln(epsilon / (F_max p)) / ln(1 - p))` on. The model takes all
-problems that can be solved to be equally hard; where they are not, see `intact.stats.laws.population`.
+so the next sample gains less than epsilon from `N* = ceil(ln(epsilon / (F_max p)) / ln(1 - p))` on. The model assumes
+that all solvable problems are equally hard; otherwise see `intact.stats.laws.population`.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from intact.stats.laws.least_squares import fitted
 
 
 class Saturation(NamedTuple):
-    """The model of a curve: the accuracy that it tends to, and the chance of one sample.
+    """A model of an accuracy curve: its limit, and the success probability of one sample.
 
     Attributes
     ----------
     f_max
         The limit of accuracy.
     p
-        The chance that a sample solves a problem that can be solved.
+        Probability that a sample solves a solvable problem.
     error
-        The root mean square of a fit's residuals; 0 of a model that was not fitted.
+        Root mean square of a fit's residuals; 0 for a model that was not fitted.
     """
 
     f_max: float
@@ -45,7 +45,7 @@ class Saturation(NamedTuple):
         return np.asarray(self.f_max * (1 - (1 - self.p) ** np.asarray(n, np.float64)))
 
     def point(self, epsilon: float = 0.001) -> int:
-        """Return N*, the least N from which another sample gains epsilon or less.
+        """Return N*, the smallest N from which another sample gains epsilon or less.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class Saturation(NamedTuple):
 
 
 def fit_saturation(n: ArrayLike, accuracy: ArrayLike) -> Saturation:
-    """Fit the model to accuracies by numbers of samples, such as majority@k, by least squares.
+    """Fit the model by least squares to accuracies at several numbers of samples, such as majority@k.
 
     Raises
     ------
@@ -73,12 +73,14 @@ def fit_saturation(n: ArrayLike, accuracy: ArrayLike) -> Saturation:
     """
     numbers, shares = finite(n, "numbers of samples", 3), finite(accuracy, "accuracies", 3)
     if numbers.size != shares.size or np.unique(numbers).size < 3 or numbers.min() <= 0:
-        raise ParameterError("a model of two parameters needs accuracies at three different numbers of samples or more")
+        raise ParameterError(
+            "a model with two parameters needs accuracies at three different numbers of samples or more"
+        )
     if shares.min() < 0 or shares.max() > 1:
         raise ParameterError(f"accuracies must lie in [0, 1], got {shares.min():g} to {shares.max():g}")
     if shares[numbers.argmax()] <= shares[numbers.argmin()]:
         raise ParameterError(
-            f"accuracy does not grow from {numbers.min():g} samples to {numbers.max():g}: more of them buy nothing"
+            f"accuracy does not grow from {numbers.min():g} samples to {numbers.max():g}: more samples gain nothing"
         )
 
     def law(n: Floats, f_max: float, log_miss: float) -> Floats:
@@ -92,24 +94,24 @@ def fit_saturation(n: ArrayLike, accuracy: ArrayLike) -> Saturation:
 
 
 class SaturationInterval(NamedTuple):
-    """A fitted model with 95% intervals by resampling problems.
+    """A fitted model with 95% intervals from bootstrapping problems.
 
     Attributes
     ----------
     model : Saturation
     most : int
-        The largest number of samples that was observed.
+        Largest number of samples observed.
     f_max, p : Interval
     point : Interval
-        N*, the first number of samples from which another one gains epsilon or less.
+        N*, the smallest number of samples from which another one gains epsilon or less.
     seen : float
-        The accuracy observed at `most`.
+        Accuracy observed at `most`.
     last_doubling : Interval
-        The gain observed from half of `most`, or the largest number below, to `most`.
+        Gain observed from half of `most`, or the next smaller number, to `most`.
     next_doubling : Interval
-        The gain that the model foretells from `most` to twice as many.
+        Gain predicted by the model from `most` to twice as many.
     failed : int
-        Resamples that no model fits, mostly as accuracy did not grow; they are left out.
+        Number of resamples without a fit, mostly because accuracy did not grow; they are ignored.
     """
 
     model: Saturation
@@ -126,14 +128,14 @@ class SaturationInterval(NamedTuple):
 def saturation_interval(
     n: ArrayLike, values: ArrayLike, epsilon: float = 0.001, *, resamples: int = 200, seed: int = 0
 ) -> SaturationInterval:
-    """Fit the model to the mean of problems' curves, with percentile intervals over problems.
+    """Fit the model to the mean of the problems' curves, with percentile intervals over problems.
 
     Parameters
     ----------
     n : array
         Numbers of samples, ascending.
     values : array, problems x numbers
-        Such as pass@k or majority@k of each problem.
+        Curve of each problem, such as pass@k or majority@k.
 
     Raises
     ------
@@ -142,7 +144,9 @@ def saturation_interval(
     """
     numbers, curves = finite(n, "numbers of samples", 3), table(values, "accuracies")
     if curves.ndim != 2 or curves.shape[1] != numbers.size or curves.shape[0] < 2:
-        raise ParameterError(f"two problems or more need {numbers.size} accuracies each, got shape {curves.shape}")
+        raise ParameterError(
+            f"two problems or more are needed, with {numbers.size} accuracies each, got shape {curves.shape}"
+        )
     most = int(numbers[-1])
     half = int(np.flatnonzero(numbers <= max(most / 2, numbers[0]))[-1])
 

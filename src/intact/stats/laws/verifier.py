@@ -1,12 +1,12 @@
-"""Resampling until a verifier accepts: the limits of an imperfect one (Stroebl et al. 2024, arXiv 2411.17501).
+"""Resampling until a verifier accepts: the limits of an imperfect verifier (Stroebl et al. 2024, arXiv 2411.17501).
 
-A sample of a problem with rate r is right with chance r. The verifier accepts a right one with chance c (completeness)
-and rejects a wrong one with chance s (soundness). So an attempt ends
+A sample of a problem with rate r is right with probability r. The verifier accepts a right one with probability c
+(completeness) and rejects a wrong one with probability s (soundness). So an attempt ends
 
-    right with chance  c r,      a fluke with  (1 - s)(1 - r),      rejected with  beta = (1 - c) r + s (1 - r),
+    right with probability  c r,      a fluke with  (1 - s)(1 - r),      rejected with  beta = (1 - c) r + s (1 - r),
 
-and after N attempts a problem is answered with chance `1 - beta^N`. However large N is, the share of right answers
-among those accepted stays `c r / (c r + (1 - s)(1 - r))`: the ceiling.
+and after N attempts a problem is answered with probability `1 - beta^N`. However large N is, the share of right answers
+among the accepted ones remains `c r / (c r + (1 - s)(1 - r))`: the ceiling.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from intact.stats.intervals import Interval, wilson
 
 
 class Verifier(NamedTuple):
-    """The chances that a right answer is accepted, and that a wrong one is rejected."""
+    """The probabilities that a right answer is accepted, and that a wrong one is rejected."""
 
     completeness: float = 1.0
     soundness: float = 1.0
@@ -32,14 +32,14 @@ PERFECT = Verifier()
 
 
 class Measured(NamedTuple):
-    """A verifier as estimated from judged samples."""
+    """A verifier estimated from judged samples."""
 
     completeness: Interval
     soundness: Interval
 
     @property
     def verifier(self) -> Verifier:
-        """The estimates."""
+        """The point estimates."""
         return Verifier(self.completeness.estimate, self.soundness.estimate)
 
 
@@ -49,7 +49,7 @@ class Reach(NamedTuple):
     Attributes
     ----------
     right, fluke : array
-        Shares of problems answered right and wrong by the number of attempts; the rest are not answered.
+        Shares of problems answered right and wrong, by number of attempts; the rest are unanswered.
     """
 
     right: Floats
@@ -57,14 +57,14 @@ class Reach(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The number of attempts of the highest value, and that value."""
+    """The number of attempts with the highest value, and that value."""
 
     attempts: int
     value: float
 
 
 def measure(accepted: ArrayLike, right: ArrayLike) -> Measured:
-    """Estimate a verifier from judged samples, with Wilson intervals (of samples taken as independent).
+    """Estimate a verifier from judged samples, with Wilson intervals (treating samples as independent).
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def measure(accepted: ArrayLike, right: ArrayLike) -> Measured:
     Raises
     ------
     ParameterError
-        If there are no right samples or no wrong ones, or not as many of each array.
+        If there are no right samples or no wrong ones, or lengths differ.
     """
     verdicts, truths = finite(accepted, "verdicts"), finite(right, "truths")
     if verdicts.size != truths.size or not (np.isin(verdicts, (0, 1)).all() and np.isin(truths, (0, 1)).all()):
@@ -83,7 +83,7 @@ def measure(accepted: ArrayLike, right: ArrayLike) -> Measured:
         )
     good, bad = int(truths.sum()), int((1 - truths).sum())
     if not good or not bad:
-        raise ParameterError(f"a verifier is measured on right and on wrong samples, got {good} and {bad}")
+        raise ParameterError(f"measuring a verifier needs verdicts on right and on wrong samples, got {good} and {bad}")
     hits, catches = int(verdicts @ truths), int((1 - verdicts) @ (1 - truths))
     return Measured(Interval(hits / good, *wilson(hits, good)), Interval(catches / bad, *wilson(catches, bad)))
 
@@ -91,19 +91,19 @@ def measure(accepted: ArrayLike, right: ArrayLike) -> Measured:
 def ceiling(rates: ArrayLike, priors: ArrayLike | None = None, verifier: Verifier = PERFECT) -> float:
     """Return the limit of the share of right answers if each problem is tried until an answer is accepted.
 
-    Problems of which no attempt is ever accepted are never answered, and count as wrong.
+    Problems for which no attempt is ever accepted remain unanswered, and count as wrong.
 
     Parameters
     ----------
     rates : array
-        The chance of a right sample, by problem or type of problem.
+        Probability of a right sample, by problem or type of problem.
     priors : array, optional
-        The share of each type; equal if left out.
+        Share of each type; equal by default.
 
     Raises
     ------
     ParameterError
-        If a rate or chance does not lie in [0, 1], or priors do not sum up to 1.
+        If a rate or probability does not lie in [0, 1], or priors do not sum to 1.
     """
     rate, prior = _types(rates, priors)
     hit, fluke = _accepted(rate, verifier)
@@ -116,9 +116,9 @@ def reach(
     priors: ArrayLike | None = None,
     verifier: Verifier = PERFECT,
 ) -> Reach:
-    """Return the shares of problems answered right and wrong within numbers of attempts.
+    """Return the shares of problems answered right and wrong, for each number of attempts.
 
-    Parameters and errors are those of `ceiling`; attempts are whole numbers of at least 0.
+    Parameters and errors are as for `ceiling`; attempts are whole numbers of at least 0.
     """
     rate, prior = _types(rates, priors)
     hit, fluke = _accepted(rate, verifier)
@@ -150,12 +150,12 @@ def best_attempts(
     Parameters
     ----------
     right, fluke, cost : float
-        The value of a right answer and of a wrong one, no answer having 0; the cost of an attempt.
+        Value of a right answer and of a wrong one, relative to no answer; cost of an attempt.
 
     Raises
     ------
     ParameterError
-        As for `ceiling`, or if a worth is not finite or `most` below 1.
+        As for `ceiling`, or if a value is not finite or `most` is below 1.
     """
     rate, prior = _types(rates, priors)
     hit, miss = _accepted(rate, verifier)
@@ -179,7 +179,7 @@ def _types(rates: ArrayLike, priors: ArrayLike | None) -> tuple[Floats, Floats]:
 
 
 def _accepted(rate: Floats, verifier: Verifier) -> tuple[Floats, Floats]:
-    """Return the chances that an attempt is right and accepted, and that it is wrong and accepted."""
+    """Return the probabilities that an attempt is right and accepted, and wrong and accepted."""
     if not all(0 <= chance <= 1 for chance in verifier):
         raise ParameterError(f"completeness and soundness must lie in [0, 1], got {tuple(verifier)}")
     return verifier.completeness * rate, (1 - verifier.soundness) * (1 - rate)

@@ -1,1 +1,1 @@
-"""Scorers and readers of texts: their answers, the correctness of their steps, the model's certainty, reward models."""
+"""Scorers, readers and judges of completions: answers, correctness of steps, certainty of the model, reward models."""

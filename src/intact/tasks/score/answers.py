@@ -1,8 +1,8 @@
-r"""The answer that a text gives, in one canonical form, so that votes can be counted by comparing texts.
+r"""Extract the answer of a text in canonical form, so that votes can be counted by comparing strings.
 
-A text answers in a box (``\boxed{...}``), with a number and no more behind ``####``, behind "the answer is", or else by
-its last number. The last box counts; one that was opened and never closed says that the text was cut: it has no answer,
-whatever stood before.
+A text gives its answer in a box (``\boxed{...}``), as a bare number after ``####``, after "the answer is", or else as
+its last number. The last box counts. A box that is never closed means that the text was truncated: then it has no
+answer, whatever came before.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FORMULA = re.compile(r"\$[^$]+\$(?!\d)|\\\(.+?\\\)")
 
 
 def _box(text: str) -> tuple[bool, str | None]:
-    """Return true if there is a box, and what stands in the last one: None where it is never closed."""
+    """Return whether there is a box, and the content of the last one, or None if it is never closed."""
     last = None
     for last in _BOX.finditer(text):  # noqa: B007 the last one counts
         pass
@@ -57,12 +57,12 @@ def _box(text: str) -> tuple[bool, str | None]:
 
 
 def boxed(text: str) -> str | None:
-    """Return what stands in the last box, or None: no box, or its brace is never closed."""
+    """Return the content of the last box; None if there is no box or its brace is never closed."""
     return _box(text)[1]
 
 
 def _after_cue(text: str) -> str | None:
-    """Return the rest of the sentence behind the last "the answer is"."""
+    """Return the rest of the sentence after the last "the answer is"."""
     cues = list(_CUE.finditer(text))
     if not cues:
         return None
@@ -71,9 +71,9 @@ def _after_cue(text: str) -> str | None:
 
 
 def _read_sentence(sentence: str) -> str:
-    """Return the answer in the rest of a sentence, canonically: what stands before the prose, or in the midst of it.
+    """Return the canonical answer in the rest of a sentence: the text before any prose, or else a value within it.
 
-    Computer algebra takes words for products of letters, so it is given formulas only.
+    Computer algebra reads words as products of letters, so it only gets formulas.
     """
     sentence = _NOTE.sub("", sentence)
     words = " ".join(plain(sentence).split())
@@ -97,16 +97,16 @@ def _read_sentence(sentence: str) -> str:
 
 
 def _right_side(formula: str) -> str:
-    """Return what a calculation comes to: of "17 + 25 = 42" the 42; an equation with unknowns stays."""
+    """Return the result of a calculation, such as 42 for "17 + 25 = 42"; leave an equation with unknowns unchanged."""
     left, _, right = formula.rpartition("=")
     calculated = re.fullmatch(r"[^<>:a-zA-Z\\]+", plain(left)) and not left.endswith("!")
     return right if right.strip() and calculated else formula
 
 
 def number(text: str) -> str | None:
-    """Return the number that a text answers with, canonically: GSM8K and its kin.
+    """Return the number that a text gives as its answer, in canonical form, for GSM8K and similar tasks.
 
-    Negative numbers, decimals, fractions, thousands and money survive; of "50%" the 50 counts.
+    Negative numbers, decimals, fractions, thousands separators and currencies are supported; "50%" is read as 50.
     """
     in_box, value = _stated_number(text)
     if value is None and not in_box:
@@ -115,16 +115,17 @@ def number(text: str) -> str | None:
 
 
 def stated_number(text: str) -> str | None:
-    """Return the number that a text states as its answer: as `number`, but the last number of a text is none.
+    """Return the number that a text explicitly states as its answer.
 
-    Of a text that was cut that may be any number of its calculations.
+    Unlike `number`, this does not fall back to the last number: in a truncated text, it may belong to any intermediate
+    calculation.
     """
     value = _stated_number(text)[1]
     return None if value is None else numbers.canonical(value)
 
 
 def _stated_number(text: str) -> tuple[bool, Fraction | None]:
-    """Return true if there is a box, and the number in a box, behind ``####`` or behind "the answer is"."""
+    """Return whether there is a box, and the number in the box, after ``####`` or after "the answer is"."""
     in_box, inside = _box(text)
     if in_box:
         return True, None if inside is None else stated_value(plain(inside))
@@ -137,9 +138,10 @@ def _stated_number(text: str) -> tuple[bool, Fraction | None]:
 
 
 def expression(text: str) -> str | None:
-    r"""Return the mathematical expression that a text answers with, canonically: MATH and its kin.
+    r"""Return the mathematical expression that a text gives as its answer, in canonical form, for MATH and the like.
 
-    A box, or what stands behind "the answer is"; no last number, since answers here are seldom numbers.
+    It is read from a box or after "the answer is"; there is no fallback to the last number, since these answers are
+    seldom plain numbers.
 
     Raises
     ------
@@ -154,7 +156,7 @@ def expression(text: str) -> str | None:
 
 
 def read_answer(text: str) -> str | None:
-    """Return the answer that a text gives: an expression in a box or behind "the answer is", else its last number."""
+    """Return a text's answer: an expression in a box or after "the answer is", else its last number."""
     found = expression(text)
     return number(text) if found is None else found
 
@@ -164,18 +166,18 @@ READERS: Final[Mapping[str, Callable[[str], str | None]]] = {
     "number": number,
     "expression": read_answer,
 }
-"""The ways to read an answer that have names."""
+"""Named ways to read an answer."""
 KINDS: Final[Mapping[str, str]] = {"number": "a number", "expression": "an expression or number"}
-"""Answers by the ways that find none in some texts, in words."""
+"""Descriptions of the expected answers, for the readers that find none in some texts."""
 VERSIONS: Final[Mapping[str, int]] = {"text": 1, "number": 2, "expression": 2}
-"""Of each way; raise one when what it reads changes (`intact.solving.receipts.versions`)."""
+"""Version of each reader; increment it when its results change (`intact.solving.receipts.versions`)."""
 
 
 def simplest(latex: str) -> str:
-    r"""Return the canonical form of an expression in LaTeX: numbers as numbers, others as SymPy orders and writes them.
+    r"""Return the canonical form of a LaTeX expression: numbers as numbers, others as SymPy orders and prints them.
 
-    Words lose their capitals, and letters of a choice their brackets; what cannot be parsed in time keeps its own text
-    (`symbolic.noting`).
+    Words are lower-cased, and choice letters lose their brackets. Expressions that cannot be parsed in time keep their
+    own text (`symbolic.noting`).
     """
     value = numbers.as_number(plain(latex))
     if value is not None:
@@ -193,14 +195,15 @@ def simplest(latex: str) -> str:
     if value is not None:
         return numbers.canonical(value)
     found = undressed(symbolic.canonical(bare) or "", spaces=True) or "".join(bare.split())
-    value = numbers.as_number(plain(found))  # what had to be calculated first
+    value = numbers.as_number(plain(found))  # expressions that had to be evaluated first
     return found if value is None else numbers.canonical(value)
 
 
 def same(right: str, given: str) -> bool:
-    """Return whether two expressions in LaTeX, canonical or not, mean the same; what is given up (`noting`) does not.
+    """Return true if two LaTeX expressions, canonical or not, mean the same.
 
-    Of a number's base nothing need be said, but nothing wrong. An ordered pair, or an interval, is no set.
+    Return false if the comparison hits a limit (`noting`). A number may omit its base, but must not state a wrong one.
+    An ordered pair or an interval never equals a set.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Arithmetic in texts: numbers, operators and brackets with units among them, and what they come to, exactly.
+"""Evaluate arithmetic in prose exactly: numbers, operators and brackets, possibly with units in between.
 
-The values are fractions, by a parser of its own: nothing is ever evaluated as code.
+Values are fractions. They are computed by a dedicated parser: no text is ever evaluated as code.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Final, NamedTuple
 from intact.tasks.score.latex import plain
 
 MOST = 80
-"""Tokens on one side of an equals sign that are looked at."""
+"""The maximum number of tokens considered on one side of an equals sign."""
 
 DEEPEST = 20
-"""Brackets in brackets beyond which something is no arithmetic."""
+"""Nested brackets beyond this depth are not treated as arithmetic."""
 
 BITS = 512
-"""Size of numbers beyond which an equation is passed over."""
+"""Equations with numbers of more bits than this are skipped."""
 
 LARGEST_FACTORIAL = 90
-"""Number whose factorial has `BITS` bits at most."""
+"""The largest number whose factorial fits in `BITS` bits."""
 
 _TOKEN = re.compile(
     r"""(?P<time>\d?\d:\d\d(?!\d))
@@ -42,7 +42,7 @@ _MEANINGFUL = """
     times of per percent half twice double triple third thirds quarter more less than plus minus by pair pairs
     dozen dozens hundred hundreds thousand thousands million millions billion
 """
-"""Words that change a number, so that none of them is a unit."""
+"""Words that change a number, and therefore cannot be units."""
 
 _CHANGING = frozenset(_MEANINGFUL.split())
 
@@ -50,7 +50,7 @@ _MIXED = re.compile(r"(?<![\w./^*)])(\d+) +(\d+)/(\d+)(?![\d./])")
 
 _FUNCTION_NAMES = "sqrt binom pi sin cos tan cot sec csc log ln exp arcsin arccos arctan sinh cosh mod"
 FUNCTIONS: Final = frozenset(_FUNCTION_NAMES.split())
-"""Words that are functions, constants and operators of mathematics, so that none of them is a unit."""
+"""Names of mathematical functions, constants and operators, which therefore cannot be units."""
 
 _KNOWN_FUNCTIONS = ("sqrt", "binom")
 
@@ -59,7 +59,7 @@ OPEN, CLOSE = "([{", ")]}"
 
 
 class Token(NamedTuple):
-    """A number, operator, bracket, word or other sign of a text, with what is said about a number."""
+    """A number, operator, bracket, word or other sign of a text; numbers carry their format."""
 
     kind: str
     text: str
@@ -67,11 +67,11 @@ class Token(NamedTuple):
     percent: bool = False
     unit: bool = False
     joined: bool = False
-    """If true, there is no space before it."""
+    """If true, no space precedes the token."""
 
 
 class Value(NamedTuple):
-    """The value of an expression, with the decimals, percent sign and unit that it is written with."""
+    """The value of an expression, with the decimal places, percent sign and unit of its notation."""
 
     value: Fraction
     places: int
@@ -85,7 +85,7 @@ class _NoValueError(Exception):
 
 
 def tokenize(line: str) -> list[Token]:
-    """Return the tokens of a text without money signs and units."""
+    """Return the tokens of a text without currency signs and units."""
     tokens, end = [], 0
     for match in _TOKEN.finditer(line):
         kind = match.lastgroup or "other"
@@ -103,12 +103,15 @@ def tokenize(line: str) -> list[Token]:
 
 
 def is_unknown(token: Token) -> bool:
-    """Return whether a token is a letter by itself, and no article."""
+    """Return true if a token is a single letter and not an article."""
     return token.kind == "word" and len(token.text) == 1 and token.text not in "aAI$"
 
 
 def _without_units(tokens: list[Token]) -> list[Token]:
-    """Return the tokens without units, words between a number and an operator; "x" between numbers multiplies."""
+    """Return the tokens without units, which are words between a number and an operator.
+
+    "x" between numbers becomes "*".
+    """
     kept: list[Token] = []
     place = 0
     while place < len(tokens):
@@ -137,7 +140,7 @@ def _without_units(tokens: list[Token]) -> list[Token]:
 
 
 def _per(tokens: Sequence[Token], place: int) -> bool:
-    """Return whether a slash stands between two words, as in "miles/hour"."""
+    """Return true if a slash is followed by a word, as in "miles/hour"."""
     return (
         tokens[place].text == "/"
         and place + 1 < len(tokens)
@@ -159,7 +162,7 @@ def _begins_value(token: Token) -> bool:
 
 
 def parse(tokens: Sequence[Token], *, functions: bool = False) -> tuple[Value | None, int]:
-    """Return the longest expression at the beginning, and how many tokens it has."""
+    """Return the longest expression at the beginning, and its number of tokens."""
     reader = _Reader(tokens, functions=functions)
     try:
         value = reader.sum()
@@ -169,7 +172,7 @@ def parse(tokens: Sequence[Token], *, functions: bool = False) -> tuple[Value | 
 
 
 class _Reader:
-    """Recursive descent: sums of products of signed powers of atoms.
+    """Recursive-descent parser: sums of products of signed powers of atoms.
 
     Parameters
     ----------
@@ -184,20 +187,20 @@ class _Reader:
         self.depth = 0
 
     def peek(self) -> str:
-        """Return the next token's text, if it is an operator or a bracket."""
+        """Return the next token's text if it is an operator or a bracket, else an empty string."""
         token = self.tokens[self.place] if self.place < len(self.tokens) else None
         return token.text if token is not None and token.kind in ("operator", "bracket") else ""
 
     def sum(self) -> Value:
-        """Products, added and subtracted."""
+        """Parse products that are added and subtracted."""
         return self.chain(self.product, "+-")
 
     def product(self) -> Value:
-        """Powers, multiplied and divided; a bracket behind a value multiplies."""
+        """Parse powers that are multiplied and divided; a bracket directly after a value multiplies."""
         return self.chain(self.power, "*/")
 
     def chain(self, part: object, operators: str) -> Value:
-        """Return parts between operators of one rank, from the left."""
+        """Parse operands joined by operators of equal precedence, from left to right."""
         assert callable(part)
         result: Value = part()
         while True:
@@ -216,7 +219,7 @@ class _Reader:
             result = _apply(operator, result, following)
 
     def power(self) -> Value:
-        """Return an atom with its signs, and its exponent."""
+        """Parse an atom with its signs and its exponent."""
         negative = False
         while (sign := self.peek()) and sign in "+-":
             negative ^= sign == "-"
@@ -231,7 +234,7 @@ class _Reader:
         return value._replace(value=-value.value) if negative else value
 
     def atom(self) -> Value:
-        """Return a number, or an expression in brackets."""
+        """Parse a number, or an expression in brackets."""
         if self.place >= len(self.tokens):
             raise _NoValueError
         if self.functions and self.text() in ("|", *_KNOWN_FUNCTIONS):
@@ -249,15 +252,15 @@ class _Reader:
         raise _NoValueError
 
     def text(self) -> str:
-        """Return the next token's text, or nothing at the end."""
+        """Return the next token's text, or an empty string at the end."""
         return self.tokens[self.place].text if self.place < len(self.tokens) else ""
 
     def function(self) -> bool:
-        """Return whether the next token is the name of a function that is an atom."""
+        """Return true if the next token is the name of a supported function."""
         return self.functions and self.text() in _KNOWN_FUNCTIONS
 
     def inside(self, end: str) -> Value:
-        """Return the sum before a token that ends it, and go behind that."""
+        """Parse the sum before a closing token, and move past that token."""
         if self.depth >= DEEPEST:
             raise _NoValueError
         self.depth += 1
@@ -269,7 +272,7 @@ class _Reader:
         return value
 
     def call(self) -> Value:
-        """Return an absolute value, or a function of what stands behind it in brackets."""
+        """Parse an absolute value, or a function with its arguments in brackets."""
         name = self.text()
         self.place += 1
         if name == "|":
@@ -301,7 +304,13 @@ def _apply(operator: str, left: Value, right: Value) -> Value:
 
 
 def _root(value: Fraction, index: int) -> Fraction:
-    """Return the root of a number that is a power of a fraction."""
+    """Return the exact rational root of a number.
+
+    Raises
+    ------
+    _NoValueError
+        If it has none.
+    """
     if value < 0:
         raise _NoValueError
     parts = []
@@ -329,10 +338,10 @@ def _binomial(of: Fraction, taken: Fraction) -> Fraction:
 
 
 def evaluate(text: str) -> Fraction | None:
-    """Return the value of a text that is one arithmetic expression, exactly; None if it is not, or grows too large.
+    """Return the exact value of a text that is a single arithmetic expression; None if it is not, or grows too large.
 
-    Square roots, factorials, binomial coefficients (`binom(7, 2)`), absolute values and mixed numbers are arithmetic,
-    if their values are fractions. More than `MOST` tokens are too many, too.
+    Square roots, factorials, binomial coefficients (`binom(7, 2)`), absolute values and mixed numbers are supported if
+    their values are fractions. Texts of more than `MOST` tokens also give None.
     """
     tokens = tokenize(_MIXED.sub(r"(\1+\2/\3)", plain(text)))
     if len(tokens) > MOST:

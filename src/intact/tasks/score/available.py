@@ -1,4 +1,4 @@
-"""Checks before the first token: what will read and judge the answers is installed, and programs can be confined."""
+"""Check before generation starts that judges and readers are installed and that programs can be confined."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from intact.tools import sandbox
 
 
 def check_method(method: Method, parameters: Mapping[str, Any], *, untrusted: bool = False) -> None:
-    """Raise if a method, or a scorer or tool that it names, needs what is not here, or cannot go with the other.
+    """Raise if a method, or a scorer or tool that it names, lacks a dependency or does not fit the other.
 
     Parameters
     ----------
     untrusted : bool
-        If true, programs never run without protection, whatever INTACT_SANDBOX says.
+        If true, programs never run unprotected, whatever INTACT_SANDBOX says.
 
     Raises
     ------
     NotInstalledError
         If a package is missing.
     ParameterError
-        If a value makes no sense, alone or with the others, there is no such scorer, or its numbers are of no use to
-        the method with these parameters.
+        If a value, or a combination of values, is invalid, there is no such scorer, or the method cannot use its
+        numbers with these parameters.
     SandboxError
-        If programs would run without protection.
+        If programs would run unprotected.
     """
     method.read(parameters)
     check_parts(method.uses, untrusted=untrusted)
@@ -51,7 +51,10 @@ def check_method(method: Method, parameters: Mapping[str, Any], *, untrusted: bo
 
 
 def _arms(method: Method, parameters: Mapping[str, Any]) -> Sequence[Arm]:
-    """Return the methods that a policy's table may choose; none if it cannot be read, which the run itself says."""
+    """Return the methods that a policy's table may choose.
+
+    If the table cannot be read, return none of them: the run reports the error itself.
+    """
     file = parameters.get("table", next((one.default for one in method.parameters if one.name == "table"), None))
     if "policies" not in method.uses or not isinstance(file, str):
         return ()
@@ -62,27 +65,27 @@ def _arms(method: Method, parameters: Mapping[str, Any]) -> Sequence[Arm]:
 
 
 def check_data(method: Method, parameters: Mapping[str, Any], data: Iterable[Mapping[str, Any]]) -> None:
-    """Raise ParameterError if a scorer judges by a field of problems' data that no problem of a task has."""
+    """Raise ParameterError if a scorer needs a field of the problems' data that no problem of a task has."""
     known = list(data)
     for parameter in method.parameters:
         name = parameters.get(parameter.name, parameter.default)
         if parameter.names == "scorer" and isinstance(name, str):
             for field in getattr(scorer_kind(name), "data", ()):
                 if known and not any(one.get(field) for one in known):
-                    raise ParameterError(f"the scorer {name} judges by {field}, which no problem of this task has")
+                    raise ParameterError(f"the scorer {name} needs {field}, which no problem of this task has")
 
 
 def check_reader(read: Callable[[str], str | None]) -> None:
-    """Raise NotInstalledError if answers are read as expressions alone and computer algebra is missing.
+    """Raise NotInstalledError if answers are only read as expressions and computer algebra is missing.
 
-    `read_answer` needs it only for an answer that is no number, and raises then.
+    `read_answer` needs it only for answers that are not numbers, and then raises itself.
     """
     if read is expression:
         symbolic.check_installed()
 
 
 def check_parts(parts: Iterable[str], *, untrusted: bool = False) -> None:
-    """Raise if shared parts, by the names that methods, tasks and scorers have in `uses`, need what is not here.
+    """Raise if shared parts, as named in the `uses` of methods, tasks and scorers, lack a dependency.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Programs in answers: taken out of the text, put together with what they were asked for, and tested in the sandbox."""
+"""Extract programs from answers, complete them with the code that they continue, and test them in the sandbox."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from intact.tasks.score.layout import laid_out
 from intact.tools.sandbox import ProgramLimits, run
 
 VERSION: Final = 2
-"""Version of how programs are found in texts, written and tested; raise it when that changes."""
+"""Version of the extraction, canonical layout and testing of programs; increment it when any of them changes."""
 
 TESTING = ProgramLimits(seconds=600, cpu_seconds=60, steps=10_000_000)
-"""What a program may use under test.
+"""The limits for a program under test.
 
-The steps are ten times what the model solutions take, but for a few (`intact.tasks.programs`). The seconds are a safety
-net: ten million steps take one to five on a processor of today.
+The step limit is ten times what the model solutions take, with few exceptions (`intact.tasks.programs`). The time
+limits are a safety net: ten million steps take one to five seconds on a current processor.
 """
 
 _FENCE = re.compile(r"(?P<indent>[ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)")
@@ -28,11 +28,11 @@ _FENCE_AFTER_WORDS = re.compile(r"\s*+[^`\s][^`]*+(?P<fence>`{3,}+)[ \t]*+(?P<in
 _FENCE_AFTER_CODE = re.compile(r"(?P<code>.*[^`\s])[ \t]*`{3,}[ \t]*")
 _NEXT = re.compile(r"^(?=[^\s#)\]}'\"])", re.MULTILINE)
 _TRIALS: Final = 200
-"""How many stretches of a text are parsed at most in search of bare code."""
+"""The maximum number of spans of a text that are parsed in search of unfenced code."""
 
 
 class _Block(NamedTuple):
-    """A fenced block: what is said of it behind its fence, its lines, and true if a fence closed it."""
+    """A fenced block: its info string, its lines, and true if a fence closed it."""
 
     info: str
     lines: list[str]
@@ -40,7 +40,7 @@ class _Block(NamedTuple):
 
     @property
     def code(self) -> str:
-        """Its text. A block that no line closes may be closed behind the last words of a line."""
+        """The code in the block. An unclosed block may end with a fence after the last words of a line."""
         if not self.closed:
             for place, line in enumerate(self.lines):
                 if found := _FENCE_AFTER_CODE.fullmatch(line):
@@ -49,17 +49,17 @@ class _Block(NamedTuple):
 
     @property
     def is_python(self) -> bool:
-        """If true, it is not said to be something other than Python."""
+        """If true, the info string does not name another language than Python."""
         return not self.info or self.info.casefold().startswith("py")
 
 
 def extract(text: str, entry: str = "") -> str | None:
     """Return the program in an answer, or None.
 
-    Of the fenced blocks the last that defines `entry` counts, with the definitions that it needs from other blocks, or
-    else the first that is not said to be something other than Python. Code without a fence before it counts if no
-    block defines `entry`: lines that continue a function, up to the first that is not indented, or the longest stretch
-    of statements around a definition of `entry`, without the prose before and behind it.
+    The last fenced block that defines `entry` counts, together with definitions that it needs from other blocks. If no
+    block defines it, the first block counts that is not marked as another language than Python. Unfenced code before
+    the first block counts if no block defines `entry`: either lines that continue a function, up to the first
+    unindented one, or the longest run of statements around a definition of `entry`, without the surrounding prose.
     """
     text = text.replace("\r\n", "\n")
     bare, blocks = _split(text)
@@ -81,7 +81,7 @@ def _bare(text: str, entry: str, *, fenced: bool) -> str | None:
     Parameters
     ----------
     fenced : bool
-        If true, a block follows, which is the program unless this text certainly holds one.
+        If true, a fenced block follows, and it is the program unless this text certainly contains one.
     """
     code = text.strip("\n").rstrip()
     if not code:
@@ -99,11 +99,12 @@ def _bare(text: str, entry: str, *, fenced: bool) -> str | None:
 
 
 def _split(text: str) -> tuple[str, list[_Block]]:
-    """Return the text before the first fence, and the fenced blocks that are not empty, less their fences' indentation.
+    """Return the text before the first fence, and the non-empty fenced blocks, dedented by their fences' indentation.
 
-    A fence ends the block before it, and begins one if none was open or if something is said behind it. As in Markdown
-    it is ended by one of its kind, at least as long, and a line indented by four more than the fence is none. Other
-    than in Markdown a fence may stand behind the words of a line, if at most the language follows it.
+    A fence closes the block before it, and opens one if none was open or it has an info string. As in Markdown, a block
+    is closed by a fence of the same kind and at least the same length, and lines indented by four more columns than the
+    opening fence are not fences. Unlike in Markdown, a fence may follow words on the same line, if at most the language
+    follows it.
     """
     bare, blocks = list[str](), list[_Block]()
     fence, indent = "", 0
@@ -130,7 +131,7 @@ def _split(text: str) -> tuple[str, list[_Block]]:
 
 
 def _parsed(code: str) -> list[ast.stmt] | None:
-    """Return the statements of a program; None if it is none."""
+    """Return the statements of a program; None if it is not valid Python."""
     try:
         return ast.parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -138,14 +139,17 @@ def _parsed(code: str) -> list[ast.stmt] | None:
 
 
 def _is_words(statement: ast.stmt) -> bool:
-    """If true, a statement is more likely prose that Python can parse, such as the word "Explanation"."""
+    """Return true if a statement is probably prose that happens to parse as Python, such as the word "Explanation"."""
     if isinstance(statement, ast.AnnAssign):
         return statement.value is None
     return isinstance(statement, ast.Expr) and not isinstance(statement.value, ast.Call | ast.Constant | ast.Await)
 
 
 def _stretch(text: str, entry: str) -> str | None:
-    """Return the longest stretch of statements around the last definition of `entry`; None if that is not in Python."""
+    """Return the longest run of statements around the last definition of `entry`.
+
+    Return None if the definition is not valid Python.
+    """
     lines = text.split("\n")
     heads = [place for place, line in enumerate(lines) if line.strip() and line[0] not in " \t)]}#"]
     own = next((n for n in reversed(range(len(heads))) if _defines(lines[heads[n]], entry)), None)
@@ -154,7 +158,7 @@ def _stretch(text: str, entry: str) -> str | None:
     bounds = [*heads, len(lines)]
 
     def code_between(first: int, last: int) -> str | None:
-        """Return the lines from one head to another, if they are statements and no prose."""
+        """Return the lines from one head to another if they are statements and not prose."""
         stretch = "\n".join(lines[bounds[first] : bounds[last]]).rstrip()
         found = _parsed(stretch)
         return None if found is None or any(map(_is_words, found)) else stretch
@@ -164,14 +168,14 @@ def _stretch(text: str, entry: str) -> str | None:
     if end is None:
         return None
     best = str(code_between(own, end))
-    for first in range(own - 1, max(-1, own - 1 - _TRIALS), -1):  # a docstring's lines begin no statement of their own
+    for first in range(own - 1, max(-1, own - 1 - _TRIALS), -1):  # lines of a docstring do not begin statements
         longer = code_between(first, end)
         best = best if longer is None else longer
     return best
 
 
 def _with_helpers(code: str, others: Sequence[str]) -> str:
-    """Return a program with the definitions before it that it needs from other programs."""
+    """Return a program preceded by the definitions that it needs from other programs."""
     own = _parsed(code)
     if own is None or not others:
         return code
@@ -191,13 +195,13 @@ def _with_helpers(code: str, others: Sequence[str]) -> str:
 
 
 def _lines_of(code: str, statement: ast.stmt) -> str:
-    """Return the lines of a statement, with its decorators."""
+    """Return the source lines of a statement, including decorators."""
     first = min([statement.lineno, *(one.lineno for one in getattr(statement, "decorator_list", ()))])
     return "\n".join(code.split("\n")[first - 1 : statement.end_lineno])
 
 
 def _names_of(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement of the outermost level defines."""
+    """Return the names that a top-level statement defines."""
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return {statement.name}
     if isinstance(statement, ast.Import | ast.ImportFrom):
@@ -214,7 +218,7 @@ def _used(statements: Sequence[ast.stmt]) -> set[str]:
 
 
 def _bound(statements: Sequence[ast.stmt]) -> set[str]:
-    """Return the names that statements bind, at whatever level."""
+    """Return the names that statements bind, at any level."""
     nodes = [node for one in statements for node in ast.walk(one)]
     stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     named = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
@@ -228,7 +232,7 @@ def _defines(code: str, entry: str) -> bool:
 
 
 def complete(code: str, before: str, entry: str) -> str:
-    """Return code with what it needs: `before` ends in the head of a function, which code continues or defines anew."""
+    """Return a complete program: `before` ends with the head of a function, which `code` continues or defines anew."""
     if not _defines(code, entry):
         return before + code
     head = re.search(rf"^def {re.escape(entry)}\b", before, re.MULTILINE)
@@ -237,7 +241,10 @@ def complete(code: str, before: str, entry: str) -> str:
 
 
 def canonical(code: str) -> str:
-    """Return code in one layout without comments, so that votes count what differs in looks only; else as it is."""
+    """Return code in a uniform layout without comments, so that votes ignore formatting.
+
+    Code that cannot be tokenized is returned unchanged.
+    """
     found = laid_out(code)
     return code if found is None else found
 
@@ -257,7 +264,7 @@ def doctests(prompt: str) -> list[str]:
 
 
 def _expression(text: str) -> str | None:
-    """Return an expression without comments, in brackets; None if it is none."""
+    """Return an expression without comments, in brackets; None if it is not an expression."""
     try:
         ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -267,7 +274,7 @@ def _expression(text: str) -> str | None:
 
 
 _BUILTIN = "__import__('builtins')"
-"""Where the functions are whose names a program may have taken for its own."""
+"""The module with the builtin functions, whose names the program may have redefined."""
 
 
 def _mark(code: str, tests: str) -> str:
@@ -275,30 +282,30 @@ def _mark(code: str, tests: str) -> str:
 
 
 def testing(code: str, tests: str) -> tuple[str, str]:
-    """Return a program that runs code, then tests, and what it writes last if all goes well.
+    """Return a program that runs code and then tests, and the mark that it prints last on success.
 
-    That mark depends on everything, so that a program that ends early, or prints something of its own, does not pass by
-    accident. One that is out to pass does: code and tests share a process, in which it can find the mark, or make
-    every comparison true.
+    The mark depends on both code and tests, so a program that ends early or prints output of its own does not pass by
+    accident. A malicious program can still pass: code and tests share a process, so it can find the mark or make every
+    comparison true.
     """
     mark = _mark(code, tests)
     return f"{code}\n{tests}\n{_BUILTIN}.print()\n{_BUILTIN}.print({mark!r})\n", mark
 
 
 def passed(stdout: str, mark: str) -> bool:
-    """Return whether the mark stands at the end of what a program wrote."""
+    """Return true if the output of a program ends with the mark."""
     return stdout.rstrip("\n").rpartition("\n")[2] == mark
 
 
 def passes(code: str, tests: str | Sequence[str], limits: ProgramLimits = TESTING) -> bool:
-    """Return whether code passes tests, in the sandbox.
+    """Return true if code passes tests in the sandbox.
 
-    A program that takes more steps than it may, or more memory, or writes too much, does not.
+    A program that exceeds the limits on steps, memory or output fails.
 
     Raises
     ------
     SandboxError
-        If nothing here would keep the code in.
+        If no sandbox is available to confine the code.
     UndecidedError
         If it ran out of time before it ran out of steps, or was killed from outside.
     """
@@ -306,16 +313,16 @@ def passes(code: str, tests: str | Sequence[str], limits: ProgramLimits = TESTIN
     program, mark = testing(code, text)
     outcome = run(program, limits=limits)
     if not outcome.settled:
-        end = f"more than {limits.seconds:g} s, or {limits.cpu_seconds} s of processor time"
+        end = f"more than {limits.seconds:g} s, or {limits.cpu_seconds} s of CPU time"
         end = end if outcome.ended == "time" else "a signal from outside ended it"
-        raise UndecidedError(f"a program and its tests did not come to an end: {end}")
+        raise UndecidedError(f"a program and its tests did not finish: {end}")
     return outcome.ok and passed(outcome.stdout, mark)
 
 
 def counting(code: str, tests: Sequence[str]) -> tuple[str, str]:
-    """Return a program that runs code, then each test by itself, and the mark before the number that passed.
+    """Return a program that runs code and then each test separately, and the mark that it prints before the pass count.
 
-    As in `testing`, a program that is out to pass does.
+    As with `testing`, a malicious program can pass.
     """
     mark = _mark(code, "\n".join(tests))
     lines = [
@@ -333,6 +340,6 @@ def counting(code: str, tests: Sequence[str]) -> tuple[str, str]:
 
 
 def counted(stdout: str, mark: str) -> int:
-    """Return the number behind the mark; 0 where the program did not come so far."""
+    """Return the number after the mark; 0 if the program did not get that far."""
     before, _, number = stdout.rstrip("\n").rpartition("\n")[2].rpartition(" ")
     return int(number) if before == mark and number.isdigit() else 0

@@ -1,8 +1,8 @@
-r"""Equations in a text, checked: "3 * 4 = 12 eggs" is right, "so 5 + 5 = 11" is not.
+r"""Check the equations in a text: "3 * 4 = 12 eggs" is right, "so 5 + 5 = 11" is not.
 
-The arithmetic is exact (`intact.tasks.score.arithmetic`). Units, money, percent signs and thousands are understood;
-equations with unknowns, functions or remainders, and restatements without any calculation ("1 hour = 60 minutes"), are
-passed over. A chain a = b = c holds two equations.
+The arithmetic is exact (`intact.tasks.score.arithmetic`). Units, currencies, percent signs and thousands separators are
+understood. Equations with unknowns, functions or remainders are skipped, and so are restatements without a calculation
+("1 hour = 60 minutes"). A chain a = b = c counts as two equations.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from intact.tasks.score.arithmetic import CLOSE, MOST, OPEN, Token, Value, is_un
 from intact.tasks.score.latex import plain
 
 VERSION: Final = 2
-"""The version of finding and checking equations; raise it when results change (`intact.solving.receipts.versions`)."""
+"""Version of how equations are found and checked; increment it on changes (`intact.solving.receipts.versions`)."""
 
 _NEXT = r"\s*[,;.]?\s*(?:(?:and|so|then|thus|hence|therefore)\b,?\s*)?"
 _FORMULAS = re.compile(
@@ -24,25 +24,25 @@ _FORMULAS = re.compile(
     rf"|(?<=\\\])(?=[^=+*/\\-]*\\\[)|(?<=\\\))(?={_NEXT}\\\()|(?<=\$\$)(?={_NEXT}\$\$)"
     rf"|(?<=[\w)}}]\$)(?={_NEXT}\$[\d\\({{])"
 )
-"""Places between two formulas of a line: what ends one and what begins the next are no terms of one expression."""
+"""Boundaries between two formulas of a line: the terms on either side do not belong to one expression."""
 _ALIGNMENT = re.compile(r"&(?==)|\\(?:begin|end)\{\w+\*?\}")
 _ANNOTATION = re.compile(r"<<([^<>\n]*)>>")
 _CLAUSE_ENDS = re.compile(r"[.;:,!?](?=\s|$)")
 _EMPHASIS = re.compile(r"(?<![\d)])(?<![\d)] )\*\*|\*\*(?! ?[\d(-])|__")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
 _JOINING = "_\\√∛!"
-"""Signs to which what stands behind them belongs."""
+"""Signs that bind to the expression after them."""
 
 
 class Equation(NamedTuple):
-    """An equation that a text claims.
+    """An equation that a text states.
 
     Attributes
     ----------
     left, right
         The values of its sides.
     holds
-        If true, they are equal, up to the rounding that the right side's decimals show.
+        If true, the sides are equal, up to the rounding implied by the right side's decimals.
     """
 
     left: Fraction
@@ -51,9 +51,9 @@ class Equation(NamedTuple):
 
 
 def equations(text: str) -> list[Equation]:
-    """Return all equations between numbers that a text claims, in order."""
+    """Return all equations between numbers that a text states, in order."""
     found = []
-    # a calculator's annotation, <<3*4=12>>12, is an equation of its own inside another
+    # a calculator annotation, <<3*4=12>>12, is a separate equation inside another
     lines = [note[1] for note in _ANNOTATION.finditer(text)]
     lines += _ANNOTATION.sub("", text).splitlines()
     for line in lines:
@@ -91,7 +91,7 @@ def _last_value(tokens: Sequence[Token]) -> Value | None:
     """Return the value of the longest expression at the end of a side."""
     for start in range(max(0, len(tokens) - MOST), len(tokens)):
         if start and _belongs(tokens, start):
-            continue  # a part of something larger that is no arithmetic
+            continue  # part of a larger expression that is not arithmetic
         value, end = parse(tokens[start:])
         if value is not None and end == len(tokens) - start:
             named = not value.calculated and (start or value.unit)  # "cost of 2 glasses", "4.5 gallons"
@@ -100,7 +100,7 @@ def _last_value(tokens: Sequence[Token]) -> Value | None:
 
 
 def _belongs(tokens: Sequence[Token], start: int) -> bool:
-    """Return whether a token goes on with what stands before it: "(5)(2", "rest - 3", "sqrt(4", "log_2"."""
+    """Return true if a token continues the expression before it: "(5)(2", "rest - 3", "sqrt(4", "log_2"."""
     before, token, after = tokens[start - 1], tokens[start], tokens[start + 1 : start + 2]
     if before.kind in ("operator", "number", "time") or is_unknown(before):
         return True
@@ -112,7 +112,7 @@ def _belongs(tokens: Sequence[Token], start: int) -> bool:
 
 
 def _first_value(tokens: Sequence[Token]) -> Value | None:
-    """Return the value of the longest expression at the beginning of a side, if it ends where a sentence goes on."""
+    """Return the value of the longest expression at the beginning of a side, unless the text after it extends it."""
     if any(token.text.casefold() == "remainder" for token in tokens):
         return None
     tokens = tokens[:MOST]

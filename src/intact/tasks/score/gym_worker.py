@@ -1,4 +1,4 @@
-"""The program of the worker process for Reasoning Gym, which makes items and judges (see `intact._base.process`)."""
+"""Worker process for Reasoning Gym, which generates items and runs their judges (see `intact._base.process`)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import reasoning_gym
 from reasoning_gym.factory import DATASETS
 
 FUNCTIONS = "sin cos tan sec csc cot asin acos atan sinh cosh tanh asinh acosh atanh exp log ln sqrt Abs Rational"
-"""What an answer may call where its judge evaluates it."""
+"""Functions that an answer may call if its judge evaluates it."""
 
 EVALUATING = re.compile(r"\b(eval|exec|parse_expr|sympify)\(")
 CALLEE = re.compile(r"(?:^|[-+*/%^(,=\[<>]|(?<!\w)(?:" + "|".join(FUNCTIONS.split()) + r"))\s*\Z")
 
 
 def harmless(answer: str) -> bool:
-    """Return whether an answer does no more than calculate when Python or SymPy evaluates it.
+    """Return true if an answer does no more than calculate when Python or SymPy evaluates it.
 
-    There must be no attribute, no string (SymPy evaluates those that a function is given), nothing that hides
-    characters, and before every bracket nothing that can be called but `FUNCTIONS`.
+    It must not contain attributes, strings (SymPy evaluates strings passed to a function), or anything that hides
+    characters, and only `FUNCTIONS` may be called.
     """
     if re.search(r"[\\#'\"]|\.\s*[^\W\d]", answer):
         return False
@@ -34,19 +34,19 @@ def harmless(answer: str) -> bool:
 
 @lru_cache(maxsize=16)
 def data_set(name: str, seed: int, size: int) -> Any:
-    """Create a data set, or return the one that was created before."""
+    """Create a dataset, or return the cached one."""
     return reasoning_gym.create_dataset(name, seed=seed, size=size)
 
 
 def make(settings: tuple[str, int, int], index: int) -> dict[str, str]:
-    """Return an item's question, answer, and whole entry, pickled and in base64."""
+    """Return an item's question, answer and complete entry, pickled and base64-encoded."""
     entry = data_set(*settings)[index]
     whole = base64.b64encode(pickle.dumps(entry)).decode()
     return {"question": str(entry["question"]), "answer": str(entry["answer"]), "entry": whole}
 
 
 def full_marks(settings: tuple[str, int, int], entry: str, answer: str) -> bool:
-    """Return whether the data set's judge gives an answer all points; the entry is as `make` gives it."""
+    """Return true if the dataset's judge gives an answer full marks; `entry` is as returned by `make`."""
     judge = data_set(*settings).score_answer
     if EVALUATING.search(inspect.getsource(judge)) and not harmless(answer):
         return False
@@ -54,6 +54,6 @@ def full_marks(settings: tuple[str, int, int], entry: str, answer: str) -> bool:
 
 
 def start() -> dict[str, Callable[..., Any]]:
-    """Return what may be asked."""
+    """Return the request handlers."""
     logging.disable()
     return {"make": make, "full_marks": full_marks, "data_sets": lambda: sorted(DATASETS)}

@@ -1,8 +1,8 @@
-"""Requests to the worker processes that judge, and a note of every text on which one reached a limit.
+"""Send requests to the worker processes that judge answers, and record the texts on which one reached a limit.
 
-Time is counted on the processor, so that a busy machine gives the same verdict as an idle one. A slower one may reach a
-limit where another does not: callers that must know use `noting`. A count of steps would not be better here: libraries
-cache, so that it depends on earlier requests, and one step may be a power that takes hours.
+Limits count CPU time, so a busy machine gives the same verdict as an idle one. A slower machine may still reach a limit
+where a faster one does not; callers that need to know use `noting`. Counting steps would not help: libraries cache, so
+the count depends on earlier requests, and one step may be a power that takes hours.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from intact._base.process import LimitReached, WorkerFailure, WorkerProcess
 SECONDS: Final = 5
 MEMORY: Final = 4 << 30
 FILES: Final = {"NOFILE": 64}
-"""Limits of workers that judge."""
+"""Limits of judging workers: CPU seconds, memory in bytes, and open files."""
 LIMIT_REACHED: Final = object()
-"""Returned instead of a reply that took too much time or memory; another machine might have one."""
+"""Returned in place of a reply that took too much time or memory; another machine might complete it."""
 
 _listening: ContextVar[list[str] | None] = ContextVar("listening", default=None)
 
 
 def ask(worker: WorkerProcess, name: str, *arguments: Any) -> Any:
-    """Return a worker's reply; None where it raised an exception, and `LIMIT_REACHED` where it reached a limit.
+    """Return a worker's reply; None if it raised an exception, `LIMIT_REACHED` if it reached a limit.
 
     Raises
     ------
     ParameterError
-        If what the worker needs is not installed, or does not start.
+        If a package that the worker needs is missing, or the worker does not start.
     """
     try:
         return worker.ask(name, *arguments)
@@ -42,7 +42,7 @@ def ask(worker: WorkerProcess, name: str, *arguments: Any) -> Any:
 
 @contextlib.contextmanager
 def noting() -> Iterator[list[str]]:
-    """Yield a list of the texts on which a worker reaches a limit in the block, in this thread."""
+    """Yield a list that collects the texts on which a worker reaches a limit within the block, in this thread."""
     texts: list[str] = []
     token = _listening.set(texts)
     try:
@@ -52,7 +52,7 @@ def noting() -> Iterator[list[str]]:
 
 
 def note(*texts: str) -> None:
-    """Add texts to the list of the `noting` block around this call, if there is one."""
+    """Add texts to the list of the enclosing `noting` block, if there is one."""
     listening = _listening.get()
     if listening is not None:
         listening += texts

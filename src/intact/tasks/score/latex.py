@@ -1,4 +1,4 @@
-"""LaTeX without its dress: what the mathematics needs stays, what only looks goes."""
+"""Normalise LaTeX: keep everything that matters mathematically, drop everything that only affects appearance."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ _UNIT_NAMES = """
     hours hr hrs day days week weeks month months year years mph kph points ways times people per
 """
 UNITS: Final = frozenset(_UNIT_NAMES.split())
-"""Words that name a unit where they stand behind a number in a formula; other words may be products of letters."""
+"""Words that name a unit when they follow a number in a formula; other words may be products of letters."""
 
 
 def undressed(latex: str, *, spaces: bool = False) -> str:
-    r"""Return an expression in one form of LaTeX, without units behind a number, degrees, and "x =" in front.
+    r"""Return an expression in normalised LaTeX, without units after a number, degree signs, and a leading "x =".
 
-    Sizes, fonts and delimiters leave nothing; every argument has its braces, every matrix is a `pmatrix`.
+    Sizes, fonts and delimiters are removed, every argument gets braces, and every matrix becomes a `pmatrix`.
 
     Parameters
     ----------
     latex : str
     spaces : bool
-        If true, white space stays, as single spaces; if false, only where letters or digits would merge.
+        If true, white space is kept as single spaces; if false, only where letters or digits would merge.
 
     >>> undressed(r"x = \dfrac12\text{ cm}")
     '\\frac{1}{2}'
@@ -72,7 +72,7 @@ def undressed(latex: str, *, spaces: bool = False) -> str:
 
 
 def plain(text: str) -> str:
-    r"""Return a text with its LaTeX written as arithmetic is typed: fractions with a slash, operators as signs.
+    r"""Return a text with its LaTeX converted to typed arithmetic: fractions with a slash, operators as plain signs.
 
     >>> plain(r"$\frac{3}{4} \times 1{,}000 = 750\text{ g}$")
     '3/4 * 1000 = 750 g'
@@ -85,7 +85,7 @@ def plain(text: str) -> str:
 
 
 def _trimmed(nodes: Sequence[Node]) -> Sequence[Node]:
-    """Return nodes without white space, line breaks and a full stop around them, taken out of their only group."""
+    """Return nodes without surrounding white space, line breaks and punctuation, and unwrap a single group."""
     while nodes:
         if is_space(nodes[0]):
             nodes = nodes[1:]
@@ -99,12 +99,12 @@ def _trimmed(nodes: Sequence[Node]) -> Sequence[Node]:
 
 
 def _words_of(node: Node) -> str | None:
-    """Return the words of a node that is text."""
+    """Return the words of a text node, or None for other nodes."""
     return _typed(node.arguments[0]) if isinstance(node, Call) and node.name == "text" else None
 
 
 def _is_unit(node: Node) -> bool:
-    """Return whether a node can be part of a unit's name, such as `cm`, the power and the slash of `m/s^2`."""
+    """Return true if a node can be part of a unit, such as `cm`, or the power and the slash in `m/s^2`."""
     if isinstance(node, Call) and node.name == "frac":
         return all(part and all(_is_unit(one) for one in part) for part in node.arguments)
     if isinstance(node, Call):
@@ -121,7 +121,7 @@ def _names_unit(node: Node) -> bool:
 
 
 def _without_unit(nodes: Sequence[Node]) -> Sequence[Node]:
-    """Return nodes without the unit behind a number, and without a currency before one."""
+    """Return nodes without the unit after a number or the currency before one."""
     words = _words_of(nodes[0]) if nodes else None
     if words is not None and words.strip(" .") in _CURRENCIES:
         nodes = nodes[1:]
@@ -136,7 +136,7 @@ def _without_unit(nodes: Sequence[Node]) -> Sequence[Node]:
 
 
 def _without_name(nodes: Sequence[Node]) -> Sequence[Node]:
-    """Return the right side of an equation whose left side is a name."""
+    """Return the right side of an equation whose left side is a name; other nodes are returned unchanged."""
     relations = [place for place, node in enumerate(nodes) if node in _RELATIONS]
     if len(relations) == 1 and nodes[relations[0]] in ("=", r"\in"):
         left, right = nodes[: relations[0]], nodes[relations[0] + 1 :]
@@ -146,7 +146,7 @@ def _without_name(nodes: Sequence[Node]) -> Sequence[Node]:
 
 
 def _written(nodes: Sequence[Node], spaces: bool = False) -> str:
-    """Return nodes as LaTeX in its one form."""
+    """Return nodes as normalised LaTeX."""
     text, space = "", False
     for place, node in enumerate(nodes):
         part = _latex_of(node, text, spaces)
@@ -172,7 +172,7 @@ def _ends_with_command(text: str) -> bool:
 
 
 def _parted(before: str, after: str, spaces: bool) -> bool:
-    """Return whether white space stays: between letters or digits, and behind a comma between digits."""
+    """Return true if white space is kept: between letters or digits, and after a comma between digits."""
     if _ALNUM.fullmatch(before[-1:] + after[0]) or (
         re.fullmatch(r"\d,", before[-2:]) and re.match(r"\d{3}(?!\d)", after)
     ):
@@ -186,7 +186,7 @@ def _first_sign(nodes: Sequence[Node]) -> str:
 
 
 def _closes_matrix(nodes: Sequence[Node], place: int) -> bool:
-    """Return whether a bracket is that of a matrix, which has none of itself."""
+    """Return true if a bracket closes a matrix whose environment has no brackets of its own."""
     before = (nodes[i] for i in range(place - 1, -1, -1) if not is_space(nodes[i]))
     table = next(before, "")
     if not isinstance(table, Rows) or MATRICES.get(table.name) != "":
@@ -201,7 +201,7 @@ def _matrix(name: str, table: Rows, spaces: bool) -> str:
 
 
 def _latex_of(node: Node, before: str, spaces: bool) -> str:
-    """Return a node as LaTeX, behind what is written already."""
+    """Return a node as LaTeX, to be appended to the text before it."""
     if isinstance(node, Rows):
         return _matrix(node.name, node, spaces)
     if isinstance(node, Braces):
@@ -220,7 +220,7 @@ def _latex_of(node: Node, before: str, spaces: bool) -> str:
 
 
 def _text(nodes: Sequence[Node], before: str) -> str:
-    """Return text in a formula: words stay text, but for "and"; numbers, signs and single letters are mathematics."""
+    """Return text within a formula: words stay text, "and" becomes a comma, numbers and single letters become math."""
     words = _typed(nodes)
     if _JOINING.fullmatch(words) and before:
         return ","
@@ -230,7 +230,7 @@ def _text(nodes: Sequence[Node], before: str) -> str:
 
 
 def _typed(nodes: Sequence[Node]) -> str:
-    """Return nodes as arithmetic is typed."""
+    """Return nodes as typed arithmetic."""
     text = ""
     for place, node in enumerate(nodes):
         following = nodes[place + 1] if place + 1 < len(nodes) else None
@@ -256,7 +256,7 @@ def _group(node: Braces, before: str) -> str:
 
 
 def _call(node: Call) -> str:
-    """Return a fraction, root, binomial coefficient or script as it is typed."""
+    """Return a fraction, root, binomial coefficient or script as typed arithmetic."""
     parts = [_typed(argument).strip() for argument in node.arguments]
     if node.name in ("^", "_"):
         if parts[0] in ("", "o"):
@@ -271,7 +271,7 @@ def _call(node: Call) -> str:
 
 
 def _product(before: str, node: Call) -> str:
-    """Return what is written already, with the sign that joins it to a fraction or root: `*` behind a value."""
+    """Return the text so far with the sign that joins it to a fraction or root: `*` after a value."""
     if node.name in ("^", "_") or not re.search(r"[\w)}\]]$", before):
         return before
     mixed = node.name == "frac" and all(_typed(part).strip().isdigit() for part in node.arguments)
@@ -281,7 +281,7 @@ def _product(before: str, node: Call) -> str:
 
 
 def _sign_after(node: Call, following: Node | None) -> str:
-    """Return the sign between a fraction or root and what stands right behind it."""
+    """Return the sign between a fraction or root and the node directly after it."""
     if node.name in ("^", "_") or following is None:
         return ""
     if isinstance(following, Call):

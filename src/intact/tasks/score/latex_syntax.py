@@ -1,8 +1,8 @@
-r"""LaTeX as a tree: commands with their arguments, groups and matrices, without what only changes the look.
+r"""Parse LaTeX into a tree: commands with their arguments, groups and matrices, without purely visual markup.
 
-Sizes (``\left``, ``\big``), fonts, styles and delimiters of mathematics leave no node, and one command stands for all
-that mean the same (``\dfrac``, ``\le``, ``\lbrace``). White space of every kind is one space. A text that is nested
-more deeply than `DEEPEST` is one leaf.
+Sizes (``\left``, ``\big``), fonts, styles and math delimiters produce no node, and one command represents all synonyms
+(``\dfrac``, ``\le``, ``\lbrace``). White space of every kind becomes a single space. A text nested more deeply than
+`DEEPEST` becomes a single leaf.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 DEEPEST: Final = 40
-"""Arguments and groups in one another beyond which a text is not taken apart."""
+"""The maximum nesting depth of arguments and groups that is parsed."""
 
 TOKEN = re.compile(r"\\(?:[a-zA-Z]+|.|$)|\s+|\d+|[^\W\d_]+|.", re.DOTALL)
 """A command, white space, digits, letters, or another character."""
@@ -21,7 +21,7 @@ TOKEN = re.compile(r"\\(?:[a-zA-Z]+|.|$)|\s+|\d+|[^\W\d_]+|.", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Braces:
-    """Nodes between braces that are no argument."""
+    """Nodes in braces that are not the argument of a command."""
 
     children: tuple[Node, ...]
 
@@ -36,7 +36,7 @@ class Call:
     arguments : tuple
         The nodes of each argument.
     option : tuple, optional
-        The nodes in brackets before the arguments: the index of a root.
+        The nodes of the optional argument in brackets: the index of a root.
     """
 
     name: str
@@ -60,7 +60,10 @@ class Rows:
 
 
 Node = str | Braces | Call | Rows
-"""A leaf is a token: ``\\pi``, digits, letters, or a sign; white space is one space, and ``\\$`` is money."""
+"""A tree node. A leaf is a token: ``\\pi``, digits, letters, or a sign.
+
+White space is one space, and ``\\$`` is a currency.
+"""
 
 _COMMA: Final = Braces((",",))
 SPACES: Final = (
@@ -105,7 +108,7 @@ MATRICES: Final = {
     **dict.fromkeys(("bmatrix", "bsmallmatrix"), "[]"),
     **dict.fromkeys(("vmatrix", "vsmallmatrix"), "||"),
 }
-"""Environments of matrices, with the brackets that they have of themselves."""
+"""Matrix environments, with the brackets that each one draws itself."""
 
 
 class _TooDeepError(Exception):
@@ -113,7 +116,7 @@ class _TooDeepError(Exception):
 
 
 def parse(text: str) -> tuple[Node, ...]:
-    """Return the nodes of a text with LaTeX in it; what is no LaTeX is leaves."""
+    """Return the nodes of a text that contains LaTeX; anything else becomes leaves."""
     try:
         return _Parser(text).sequence(())
     except _TooDeepError:
@@ -121,12 +124,12 @@ def parse(text: str) -> tuple[Node, ...]:
 
 
 def is_space(node: Node) -> bool:
-    """Return whether a node is white space."""
+    """Return true if a node is white space."""
     return node == " "
 
 
 class _Parser:
-    """Recursive descent over tokens."""
+    """Recursive-descent parser over tokens."""
 
     def __init__(self, text: str) -> None:
         self.tokens = TOKEN.findall(text)
@@ -136,11 +139,11 @@ class _Parser:
         self.depth = 0
 
     def peek(self) -> str:
-        """Return the next token, or nothing at the end."""
+        """Return the next token, or an empty string at the end."""
         return self.tokens[self.place] if self.place < len(self.tokens) else ""
 
     def sequence(self, ends: Sequence[str], stop: int | None = None) -> tuple[Node, ...]:
-        """Return the nodes up to one of some tokens, or up to a place."""
+        """Parse nodes up to one of the given tokens, or up to the token index `stop`."""
         self.depth += 1
         if self.depth > DEEPEST:
             raise _TooDeepError
@@ -151,7 +154,7 @@ class _Parser:
         return tuple(_spaced(_with_thousands(nodes)))
 
     def nodes(self, ends: Sequence[str], stop: int | None) -> Iterable[Node]:
-        """Return the nodes that the next token begins."""
+        """Parse the nodes that start with the next token."""
         place, token = self.place, self.peek()
         self.place += 1
         if token == "{" and place in self.closing:
@@ -186,13 +189,13 @@ class _Parser:
         return (_SAME.get(token, token),)
 
     def call(self, token: str) -> Call:
-        """Return a fraction or a script with its arguments."""
+        """Parse the arguments of a fraction or a script."""
         if token in _CALLS:
             return Call(_CALLS[token], (self.argument(), self.argument()))
         return Call(token, (self.argument(digits=True),))
 
     def root(self, token: str) -> Node:
-        r"""Return a root: ``\sqrt[3]{2}``, ``√2``, or ``sqrt(2)`` as it is typed."""
+        r"""Parse a root: ``\sqrt[3]{2}``, ``√2``, or a typed ``sqrt(2)``."""
         self.skip_spaces()
         option: tuple[Node, ...] = ()
         if token == r"\sqrt" and self.peek() == "[" and "]" in self.tokens[self.place :]:
@@ -209,7 +212,7 @@ class _Parser:
         return Call("sqrt", (self.argument(digits=token == "√"),), option)
 
     def closing_bracket(self) -> int | None:
-        """Return the place of the bracket that closes the one that is next."""
+        """Return the index of the bracket that closes the next one."""
         depth = 0
         for place in range(self.place, min(len(self.tokens), self.place + 200)):
             depth += (self.tokens[place] == "(") - (self.tokens[place] == ")")
@@ -218,12 +221,12 @@ class _Parser:
         return None
 
     def skip_spaces(self) -> None:
-        """Go to the next token that is no white space."""
+        """Skip white space."""
         while self.peek().isspace():
             self.place += 1
 
     def argument(self, *, digits: bool = False) -> tuple[Node, ...]:
-        """Return the next group, command, or single character; all digits of a number if that is asked for."""
+        """Parse the next group, command or single character, or all digits of a number if `digits` is true."""
         self.skip_spaces()
         token = self.peek()
         if token == "{" and self.place in self.closing:
@@ -242,30 +245,30 @@ class _Parser:
         return tuple(_spaced(found))
 
     def environment(self) -> Iterable[Node]:
-        """Return a table, or the lines of an environment of equations."""
+        """Parse a table, or the lines of an equation environment."""
         name = self.name()
         if name.rstrip("*") in _LINES:
             lines = self.sequence((r"\end",))
             self.end()
             return [node for node in lines if node != "&"]
         if name == "array":
-            self.argument()  # the columns' places
+            self.argument()  # column alignment
         table = self.table(name, None)
         self.end()
         return (table,)
 
     def name(self) -> str:
-        """Return the name of an environment, in braces."""
+        """Parse the name of an environment, in braces."""
         return "".join(node for node in self.argument() if isinstance(node, str)).strip()
 
     def end(self) -> None:
-        r"""Go behind ``\end{...}``."""
+        r"""Skip ``\end{...}``."""
         if self.peek() == r"\end":
             self.place += 1
             self.argument()
 
     def table(self, name: str, stop: int | None) -> Rows:
-        """Return the rows of a matrix up to a place, or up to its end."""
+        """Parse the rows of a matrix up to a token index, or up to its end."""
         rows: list[list[tuple[Node, ...]]] = [[]]
         while True:
             rows[-1].append(_trimmed(self.sequence(("&", r"\\", r"\cr", r"\end"), stop)))
@@ -279,7 +282,7 @@ class _Parser:
         return Rows(name, tuple(tuple(row) for row in rows if any(row)))
 
     def skip_distance(self) -> None:
-        r"""Go behind the star and the distance of a new row: ``\\*[2mm]``."""
+        r"""Skip the star and the distance of a new row: ``\\*[2mm]``."""
         self.place += self.peek() == "*"
         if self.peek() == "[" and "]" in (ahead := self.tokens[self.place : self.place + 8]):
             distance = "".join(ahead[1 : ahead.index("]")])
@@ -288,7 +291,7 @@ class _Parser:
 
 
 def _trimmed(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """Return nodes without white space around them."""
+    """Return nodes without surrounding white space."""
     kept = list(nodes)
     while kept and is_space(kept[-1]):
         kept.pop()
@@ -298,7 +301,7 @@ def _trimmed(nodes: Sequence[Node]) -> tuple[Node, ...]:
 
 
 def _closing_braces(tokens: Sequence[str]) -> dict[int, int]:
-    """Return for the place of each brace that is closed the place where it is."""
+    """Map the index of each closed opening brace to the index of its closing brace."""
     found, opened = {}, list[int]()
     for place, token in enumerate(tokens):
         if token == "{":
@@ -309,10 +312,10 @@ def _closing_braces(tokens: Sequence[str]) -> dict[int, int]:
 
 
 def _mathematical_dollars(tokens: Sequence[str]) -> set[int]:
-    r"""Return the places of dollar signs that delimit mathematics; the others are money.
+    r"""Return the indices of dollar signs that delimit math; all others are currency signs.
 
-    Two of them do, as in Pandoc, where no white space is inside beside them and no digit behind them: `$12 / 4$`, but
-    not `$5 and $6`. White space inside is allowed where there is a command between them.
+    As in Pandoc, two dollar signs delimit math if there is no white space directly inside them and no digit after the
+    second: `$12 / 4$`, but not `$5 and $6`. White space inside is allowed if there is a command between them.
     """
     places = [place for place, token in enumerate(tokens) if token == "$"]
     found, i = set[int](), 0
@@ -330,7 +333,10 @@ def _mathematical_dollars(tokens: Sequence[str]) -> set[int]:
 
 
 def _with_thousands(nodes: Sequence[Node]) -> list[Node]:
-    r"""Join the thousands of integers: ``1\,000``, ``1{,}000``, ``1,\!000``; a comma alone may separate numbers."""
+    r"""Join the thousands of integers: ``1\,000``, ``1{,}000``, ``1,\!000``.
+
+    A bare comma stays, since it may separate numbers.
+    """
     kept: list[Node] = []
     place = 0
     while place < len(nodes):
@@ -344,7 +350,10 @@ def _with_thousands(nodes: Sequence[Node]) -> list[Node]:
 
 
 def _next_thousands(nodes: Sequence[Node], place: int) -> int | None:
-    """Return the place of three digits behind a mark of thousands that begins at a place."""
+    """Return the index of three digits after a thousands separator that begins at `place`.
+
+    None if there is no separator.
+    """
     end = place
     while end < len(nodes) and _separates(nodes[end]):
         end += 1

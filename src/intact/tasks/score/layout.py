@@ -1,8 +1,8 @@
-"""One layout for programs, so that votes count texts that differ only in comments and white space as the same.
+"""Format programs in one layout, so that votes treat programs that differ only in comments and white space as equal.
 
-A text is split into tokens by the rules below and written out again. It is never parsed, so that the result is the same
-with every version of Python. Tokens stay what they are, in their order, except that a plain string literal takes single
-quotes; so the program means the same before and after.
+A program is split into tokens by the rules below and written out again. It is never parsed, so the result is the same
+in every version of Python. Tokens and their order are preserved, except that plain string literals get single quotes,
+so the meaning of the program does not change.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _PREFIXES: Final = frozenset({"r", "u", "b", "br", "rb", "f", "fr", "rf", "t", "
 _PLAIN: Final = re.compile(r"""([A-Za-z]*)(["'])([^"'\\\n]*)\2""")
 _BRACKETS: Final = {")": "(", "]": "[", "}": "{"}
 _DEEPEST: Final = 16
-"""Fields of formatted strings inside one another that are followed: a count, since the stack's room varies."""
+"""The maximum nesting depth of fields in formatted strings; a fixed count, because the available stack varies."""
 _SIGNS: Final = frozenset({"+", "-", "*", "**"})
 
 
 class _LayoutError(Exception):
-    """The text cannot be split into tokens."""
+    """The text cannot be tokenized."""
 
 
 class _Token(NamedTuple):
@@ -40,11 +40,12 @@ class _Token(NamedTuple):
 
 
 def laid_out(code: str) -> str | None:
-    """Return a program in the one layout, ending in a line feed; None if it cannot be split into tokens.
+    """Return a program in the uniform layout, ending in a line feed; None if it cannot be tokenized.
 
-    Comments, blank lines and continued lines go; a level of indentation is four spaces; between two tokens there is a
-    space or nothing, depending on these tokens alone. What is None: an open bracket or string, indentation that returns
-    to no earlier level or mixes tabs and spaces, characters that no Python program has outside of strings.
+    Comments, blank lines and line continuations are removed, each level of indentation becomes four spaces, and two
+    tokens are separated by a space or nothing, depending only on the tokens. The result is None if a bracket or string
+    is not closed, if indentation returns to no earlier level or mixes tabs and spaces, or if there are characters that
+    Python does not allow outside strings.
     """
     try:
         lines = list(_logical_lines(code.replace("\r\n", "\n").replace("\r", "\n")))
@@ -54,7 +55,7 @@ def laid_out(code: str) -> str | None:
 
 
 def _logical_lines(code: str) -> Iterator[tuple[int, list[_Token]]]:
-    """Yield each logical line's level of indentation and its tokens."""
+    """Yield the indentation level and tokens of each logical line."""
     levels: list[tuple[int, int]] = [(0, 0)]
     place = 0
     while place < len(code):
@@ -72,7 +73,7 @@ def _logical_lines(code: str) -> Iterator[tuple[int, list[_Token]]]:
 
 
 def _indentation(code: str, place: int) -> tuple[tuple[int, int], int]:
-    """Return the column at which a line begins, with tabs of eight and of one, and its place."""
+    """Return the column at which a line begins, with tabs of width eight and of width one, and its position."""
     wide = narrow = 0
     while place < len(code) and code[place] in " \t\f":
         if code[place] == "\f":
@@ -85,7 +86,7 @@ def _indentation(code: str, place: int) -> tuple[tuple[int, int], int]:
 
 
 def _line(code: str, place: int) -> tuple[list[_Token], int]:
-    """Return the tokens up to the end of a logical line, and the place behind it."""
+    """Return the tokens up to the end of a logical line, and the position after it."""
     tokens: list[_Token] = []
     open_brackets: list[str] = []
     while place < len(code):
@@ -113,7 +114,7 @@ def _line(code: str, place: int) -> tuple[list[_Token], int]:
 
 
 def _token(code: str, place: int, depth: int = 0) -> _Token:
-    """Return the token that begins at a place, inside as many fields of formatted strings as `depth` says."""
+    """Return the token at a position; `depth` is the number of enclosing fields of formatted strings."""
     word = _WORD.match(code, place)
     prefix = "" if word is None else word[0]
     after = place + len(prefix)
@@ -129,7 +130,7 @@ def _token(code: str, place: int, depth: int = 0) -> _Token:
 
 
 def _string_end(code: str, place: int, prefix: str, depth: int) -> int:
-    """Return the place behind a string literal whose opening quote is at `place`."""
+    """Return the position after a string literal whose opening quote is at `place`."""
     quote = code[place] * 3 if code.startswith(code[place] * 3, place) else code[place]
     place += len(quote)
     formatted = "f" in prefix or "t" in prefix
@@ -148,7 +149,7 @@ def _string_end(code: str, place: int, prefix: str, depth: int) -> int:
 
 
 def _field_end(code: str, place: int, quote: str, depth: int) -> int:
-    """Return the place behind the field ``{...}`` of a formatted string; strings inside may have the same quotes."""
+    """Return the position after the field ``{...}`` of a formatted string; strings inside may use the same quotes."""
     if depth == _DEEPEST:
         raise _LayoutError
     brackets = 0
@@ -171,7 +172,7 @@ def _field_end(code: str, place: int, quote: str, depth: int) -> int:
 
 
 def _format_end(code: str, place: int, quote: str, depth: int) -> int:
-    """Return the place behind the field whose format begins at a place."""
+    """Return the position after the field whose format specification begins at `place`."""
     while place < len(code) and not code.startswith(quote, place) and code[place] != "\n":
         if code[place] == "}":
             return place + 1
@@ -180,7 +181,7 @@ def _format_end(code: str, place: int, quote: str, depth: int) -> int:
 
 
 def _join(tokens: list[_Token]) -> str:
-    """Return a logical line's tokens as one line of text, with a space wherever two of them might become another."""
+    """Return a logical line's tokens as one line of text, with a space wherever two tokens might otherwise merge."""
     written: list[str] = []
     brackets: list[str] = []
     before: _Token | None = None
@@ -199,14 +200,14 @@ def _join(tokens: list[_Token]) -> str:
 
 
 def _ends_value(token: _Token | None) -> bool:
-    """Return whether a value may end with a token, so that a sign behind it stands between two values."""
+    """Return true if a value may end with a token, so that a sign after it is a binary operator."""
     if token is None or token.kind == "keyword":
         return token is not None and token.text in _VALUES
     return token.kind != "operator" or token.text in _BRACKETS or token.text == "..."
 
 
 def _touch(before: _Token, token: _Token, bracket: str, unary: bool) -> bool:
-    """Return whether no space stands between two tokens, the innermost open bracket and the token before considered."""
+    """Return true if no space separates two tokens, given the innermost open bracket and whether `before` is unary."""
     value = before.kind in ("name", "string") or before.text in _BRACKETS
     if token.text in (")", "]", "}", ",", ";", ":"):
         return True
@@ -227,6 +228,6 @@ def _touch(before: _Token, token: _Token, bracket: str, unary: bool) -> bool:
 
 
 def _single_quoted(literal: str) -> str:
-    """Return a string literal in single quotes, if it has one line and neither quotes nor backslashes inside."""
+    """Return a string literal in single quotes if it is on one line and contains no quotes or backslashes."""
     found = _PLAIN.fullmatch(literal)
     return literal if found is None else f"{found[1]}'{found[3]}'"

@@ -1,7 +1,7 @@
-"""Marks of reasoning in English texts: habits such as verification, and words of doubt, thought and inference.
+"""Markers of reasoning in English texts: habits such as verification, and words of doubt, thought and inference.
 
-The papers give no lists, or ask a model; these patterns are ours. They count words, not deeds: "let me check" counts as
-verification whether or not anything is checked behind it.
+The papers publish no lists, or ask a model; these patterns are ours. They match words, not actions: "let me check"
+counts as verification whether or not anything is then checked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WAIT = (
     r"(?:^|(?<=[.!?:;(\]—–-]\s)|(?<=[(—–*\"“])|(?<!\w)(?:but|oh|no|ah|hm+|hmm+|okay|ok)[,.…-]*\s+)wait"
     r"(?=\s*(?:[,.!?;:…—–-]|$)|\s+(?:a\s+(?:minute|moment|second|sec)|no|that|this|it|i|we|let|but|if|is|what|maybe)\b)"
 )
-"""The interjection: at the beginning of a sentence or behind another one, and not "wait 20 minutes"."""
+"""The interjection "wait": at the start of a sentence or after another interjection, not in "wait 20 minutes"."""
 
 HABITS: Final[Mapping[str, re.Pattern[str]]] = {
     "verification": _any(_word(
@@ -63,7 +63,7 @@ HABITS: Final[Mapping[str, re.Pattern[str]]] = {
         r"to (?:reach|get to|arrive at|end up with) (?:the )?(?:target|goal|result|answer|\d+),? (?:we|i|you|let)",
     )),
 }  # fmt: skip
-"""The four habits of arXiv 2503.01307, by phrases."""
+"""Phrase patterns for the four habits of arXiv 2503.01307."""
 
 WORDS: Final[Mapping[str, re.Pattern[str]]] = {
     "hedging": _any(_word(
@@ -73,16 +73,16 @@ WORDS: Final[Mapping[str, re.Pattern[str]]] = {
     "inference": _any(_word("therefore", "thus", "hence", "so", "because", "since", "consequently")),
     "contrast": _any(_word("however", "but", "although", "instead", "on the other hand")),
 }  # fmt: skip
-"""Words of doubt, thought, inference and contrast, after the classes of arXiv 2504.14047."""
+"""Words of doubt, thought, inference and contrast, following the classes of arXiv 2504.14047."""
 
 MARKERS: Final[Mapping[str, re.Pattern[str]]] = {**HABITS, **WORDS}
 
 
 def count_words(text: str) -> int:
-    """Return the number of words, numbers included."""
+    """Return the number of words, including numbers."""
     return sum(1 for _ in _WORD.finditer(text))
 
 
 def count_markers(text: str) -> dict[str, int]:
-    """Return how often a text has each of `MARKERS`; what overlaps within one of them counts once."""
+    """Return how often each of `MARKERS` occurs in a text; overlapping matches of one marker count once."""
     return {name: sum(1 for _ in pattern.finditer(text)) for name, pattern in MARKERS.items()}

@@ -1,4 +1,4 @@
-"""Numbers as people and models write them, read exactly."""
+"""Parse numbers exactly, as people and models write them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ NUMBER = re.compile(
     rf"(?P<sign>{_SIGN})(?:[$€£]\s?(?P<inner>[-−–]?))?"
     rf"(?:(?P<mixed>{_WHOLE})[ ]+(?=\d+/\d))?(?P<top>{_PLAIN})(?:/(?P<bottom>\d+(?:\.\d+)?)(?![\d/]))?"
 )
-"""One number: sign, currency, thousands, decimals, exponent, fraction, mixed fraction.
+"""One number: sign, currency, thousands separators, decimals, exponent, fraction, mixed fraction.
 
-A dash after a digit, letter or bracket is no sign ("10-3", "x-3"); one before a space is none either (a list's dash).
+A dash after a digit, letter or bracket is not a sign ("10-3", "x-3"), nor is one before a space (a list's dash).
 """
 
 LONGEST = 1000
-"""Digits beyond which something is no number but an attack."""
+"""Texts with more characters than this are rejected as numbers: they would be an attack."""
 
 
 class Numeral(NamedTuple):
-    """A number found in a text: its value and where it stands."""
+    """A number found in a text: its value and its span."""
 
     value: Fraction
     start: int
@@ -37,7 +37,7 @@ def numerals(text: str) -> list[Numeral]:
 
 
 def as_number(text: str) -> Fraction | None:
-    """Return the value of a text that is one number, with a unit of money or a percent sign at most; else None."""
+    """Return the value of a text that is one number, possibly with a currency or percent sign; else None."""
     match = NUMBER.fullmatch(text.strip().removesuffix("%").rstrip().removesuffix("."))
     return _value(match) if match else None
 
@@ -58,7 +58,7 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def canonical(value: Fraction) -> str:
-    """Return the one way to write a number: whole, else as a decimal that ends, else as a fraction in lowest terms."""
+    """Return the canonical form of a number: an integer, a terminating decimal, or else a fraction in lowest terms."""
     if value.denominator == 1:
         return str(value.numerator)
     places = 0

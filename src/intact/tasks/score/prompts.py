@@ -1,4 +1,4 @@
-"""Ask a model about a text: the prompt, and the probability of one word rather than another."""
+"""Ask a model about a text: build the prompt, and compare the probabilities of two reply words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from intact.reason.requests import Extend
 
 
 def ask_about(problem: Problem, state: State, task: str) -> State:
-    """Begin a new text with a question about a problem and its answer."""
+    """Start a new state with a question about a problem and its answer."""
     cue = "\nReply:" if isinstance(problem.prompt, str) else ""
     template = "Question: {question}\n\nProposed answer: {text}\n\n{task}{cue}"
     return state.ask(make_prompt(problem, template, text=state.text, task=task, cue=cue))
@@ -23,14 +23,14 @@ def ask_about(problem: Problem, state: State, task: str) -> State:
 def word_shares(
     problem: Problem, states: Sequence[State], task: str, words: tuple[str, str], model: str
 ) -> Part[list[float]]:
-    """Ask a model about every text, and return the share of the first word in the first token of each reply."""
+    """Ask a model about every text; return the share of the first word in the first token of each reply."""
     return [one for (one,) in (yield from tables_of_shares(problem, states, (task,), words, model=model))]
 
 
 def tables_of_shares(
     problem: Problem, states: Sequence[State], tasks: Sequence[str], words: tuple[str, str], model: str
 ) -> Part[list[list[float]]]:
-    """Ask a model several questions about every text at once; return for each text a share for each question."""
+    """Ask a model several questions about every text in one batch; return one share per question for each text."""
     replies = yield [
         Extend(ask_about(problem, state, task), max_tokens=1, temperature=0.0, top_logprobs=20, model=model)
         for state in states
@@ -41,14 +41,14 @@ def tables_of_shares(
 
 
 def share(state: State, word: str, other: str) -> float:
-    """Return p(word) / (p(word) + p(other)) at the last token, over the likeliest tokens that are known.
+    """Return p(word) / (p(word) + p(other)) at the last token, summed over the likeliest tokens that are known.
 
-    Upper and lower case, and white space around, are alike; 0.5 where neither word is among them.
+    Case and surrounding white space are ignored; the share is 0.5 if neither word is among them.
 
     Raises
     ------
     SpentError
-        If nothing was written, because the question fills the context.
+        If no token was generated because the question fills the context.
     ParameterError
         If the back end does not return the likeliest tokens.
     """
@@ -56,7 +56,7 @@ def share(state: State, word: str, other: str) -> float:
     if not top or not top[-1]:
         if state.why == "context":
             raise SpentError("a question about a text leaves no room in the context for a reply")
-        raise ParameterError("the back end tells no log-probabilities of other tokens, which this scorer needs")
+        raise ParameterError("the back end does not return log-probabilities of other tokens, which this scorer needs")
     mass = {word: 0.0, other: 0.0}
     for token, value in top[-1]:
         if token.strip().lower() in mass:

@@ -1,6 +1,7 @@
-"""The number that a piece of text states: one by itself, or what its arithmetic comes to.
+"""Find the number that a piece of text states, either directly or as the result of its arithmetic.
 
-A number that is part of an expression with an unknown, of a time, of a ratio or of a range is none: of `L - 4` not 4.
+A number that belongs to an expression with an unknown, or to a time, ratio or range does not count: the 4 in `L - 4`
+does not.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from intact.tasks.score.arithmetic import FUNCTIONS, evaluate
 ASIDE: Final = re.compile(
     r"(?:(?<=\s)|(?<=[\d%}]))[(\[](?=[^()\[\]]*(?:[=≈]|[^\W\d_]{2}))(?!\s*(?:sqrt|binom|pi)\b)[^()\[\]]*[)\]]"
 )
-"""Brackets with words or an equation in them, behind a number or white space: "5 (where x = 3)", "24 (= 4 * 6)"."""
+"""A bracketed aside with words or an equation, after a number or white space: "5 (where x = 3)", "24 (= 4 * 6)"."""
 CLAUSE: Final = re.compile(
     r"[,;:](?=\s|$)|\b(?:where|when|if|since|because|as|for|with|given|assuming|so|which|that|but|after|while|using|rather|not)\b",
     re.IGNORECASE,
 )
-"""The beginning of a clause that says more about an answer."""
+"""The start of a clause that adds to an answer."""
 RELATION: Final = re.compile(r"(?<![<>!:=])=+(?![<>])|≈|[-=]{1,8}>|→|⇒")
-"""Signs between the sides of an equation."""
+"""Signs that separate the sides of an equation."""
 FILLER: Final = re.compile(
     r"^\s*(?:(?:about|approximately|around|exactly|just|nearly|only|roughly|simply|a total of)\s+)+", re.IGNORECASE
 )
-"""Words before a number that begins an answer."""
+"""Words that may come before the number at the start of an answer."""
 PIECE: Final = re.compile(
     r"(?P<number>(?:[$€£]\s?)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<![\d.])\.\d+)(?:[eE][-+]?\d{1,3}(?![\w.]))?)"
     r"(?P<ordinal>(?:st|nd|rd|th)\b)?(?P<percent>\s?%)?"
@@ -36,11 +37,11 @@ PIECE: Final = re.compile(
 )
 """A number, command, word, operator, bracket or other sign."""
 LONGEST: Final = 2000
-"""Characters beyond which a text is too long to state a number."""
+"""Texts with more characters than this are not searched for a stated number."""
 LONGEST_RUN: Final = 200
-"""Numbers, signs and brackets beyond which an expression has no value."""
+"""Expressions with more numbers, signs and brackets than this have no value."""
 _UNITS: Final = frozenset(["m", "g", "s", "h", "L", "l", "J", "N", "W", "V", "F", "C", "K", "d", "k", "M", "B"])
-"""Letters that are units, or thousands and millions, behind a number; other letters there are unknowns."""
+"""Letters that, after a number, mean units, thousands or millions; other letters there are unknowns."""
 _ARTICLES: Final = frozenset("aAI")
 _PRODUCT: Final = re.compile(r"(?<=\d)(\s*)[xX](\s*)(?=\d)")
 
@@ -63,7 +64,7 @@ _CLOSING: Final = (")", "]", "}")
 def stated_value(text: str) -> Fraction | None:
     """Return the number that the text of an answer states, such as 7 for "3 + 4 = 7 apples, since they are red".
 
-    Of an equation it is the last side with a number, of several numbers the first one.
+    In an equation, the last side with a number counts; among several numbers, the first one.
     """
     if len(text) > LONGEST:
         return None
@@ -83,7 +84,7 @@ def stated_value(text: str) -> Fraction | None:
 
 
 def last_value(text: str) -> Fraction | None:
-    """Return the last number of a text that is no part of a larger expression, or what the last arithmetic comes to."""
+    """Return the last number that is not part of a larger expression, or the result of the last arithmetic."""
     for line in reversed(text.split("\n")):
         for side in reversed(RELATION.split(line)):
             for run in reversed(list(_runs(side))):
@@ -93,14 +94,17 @@ def last_value(text: str) -> Fraction | None:
 
 
 class _Run(NamedTuple):
-    """An expression in a text, and its value if that is a number."""
+    """An expression in a text, with its value if it is a number."""
 
     text: str
     value: Fraction | None
 
 
 def _head(text: str) -> str:
-    """Return a text up to the clause behind an answer that begins it; commas inside brackets begin none."""
+    """Return the answer at the start of a text, up to the clause after it.
+
+    Commas inside brackets do not start a clause.
+    """
     depth = 0
     for match in re.finditer(rf"[(\[{{]|[)\]}}]|{CLAUSE.pattern}", text, CLAUSE.flags):
         if match[0] in _OPENING:
@@ -115,7 +119,7 @@ def _head(text: str) -> str:
 
 
 def value_of(text: str) -> Fraction | None:
-    """Return the value of a text that is a number or arithmetic, with units at most."""
+    """Return the value of a text that is a number or arithmetic, possibly with units."""
     bare = text.strip().rstrip(".,;").strip()
     value = numbers.as_number(bare)
     if value is None and re.search(r"\d", bare) and "%" not in bare and not _RANGE.search(bare):
@@ -124,11 +128,11 @@ def value_of(text: str) -> Fraction | None:
 
 
 _RANGE: Final = re.compile(r"(?<![\w.^*/+(-])\d+(?:\.\d+)?[-–]\d+(?:\.\d+)?(?=\s+[^\W\d_]{2})")
-"""A range: two numbers with a dash between them, before a word."""
+"""A range: two numbers joined by a dash, followed by a word."""
 
 
 def _parts_of(text: str) -> list[_Piece]:
-    """Return the pieces of a text; words that are functions, and single letters, are kinds of their own."""
+    """Return the pieces of a text; function names and single letters get kinds of their own."""
     found = []
     for match in PIECE.finditer(text):
         kind = match.lastgroup or "other"
@@ -143,7 +147,7 @@ def _parts_of(text: str) -> list[_Piece]:
 
 
 def _runs(text: str) -> Iterator[_Run]:
-    """Yield the expressions with a number in a text."""
+    """Yield the expressions in a text that contain a number."""
     text = _PRODUCT.sub(r"\1*\2", text)
     pieces = _parts_of(text)
     place = 0
@@ -173,9 +177,9 @@ def _runs(text: str) -> Iterator[_Run]:
 
 
 def _is_mathematics(pieces: Sequence[_Piece], place: int, start: int, inside: bool) -> bool:
-    """Return whether a piece is part of an expression that began at a place, or begins one.
+    """Return true if a piece continues the expression that began at `start`, or begins one.
 
-    If `inside` is true, a bracket of the expression is open, so that a comma is that of a pair or an interval.
+    If `inside` is true, a bracket of the expression is open, so a comma belongs to a pair or an interval.
     """
     piece = pieces[place]
     if piece.kind == "letter":
@@ -193,7 +197,7 @@ def _is_mathematics(pieces: Sequence[_Piece], place: int, start: int, inside: bo
 
 
 def _is_unknown(pieces: Sequence[_Piece], place: int) -> bool:
-    """Return whether a single letter is an unknown, and no article or unit."""
+    """Return true if a single letter is an unknown, and not an article or a unit."""
     piece = pieces[place]
     before = pieces[place - 1] if place else _NOTHING
     after = pieces[place + 1] if place + 1 < len(pieces) else _NOTHING
@@ -207,7 +211,7 @@ def _is_unknown(pieces: Sequence[_Piece], place: int) -> bool:
 
 
 def _operates(letter: _Piece, after: _Piece) -> bool:
-    """Return whether the piece behind a letter is an operator, or a number or an opening bracket right behind it."""
+    """Return true if a letter is followed by an operator, or directly by a number or an opening bracket."""
     joined = letter.end == after.start
     if after.kind == "operator":
         return after.text != "-" or joined or letter.text not in _ARTICLES
@@ -215,7 +219,7 @@ def _operates(letter: _Piece, after: _Piece) -> bool:
 
 
 def _trimmed(run: Sequence[_Piece], before: _Piece) -> Sequence[_Piece]:
-    """Return a run without the brackets of its sentence and operators that join nothing in it."""
+    """Return a run without unbalanced brackets and dangling operators at its ends."""
     while run:
         if _ends_with_nothing(run):
             run = run[:-1]
@@ -227,7 +231,7 @@ def _trimmed(run: Sequence[_Piece], before: _Piece) -> Sequence[_Piece]:
 
 
 def _ends_with_nothing(run: Sequence[_Piece]) -> bool:
-    """Return whether the last piece of a run is a bracket without its partner, or an operator without an operand."""
+    """Return true if the last piece of a run is an unbalanced bracket, or an operator without an operand."""
     last = run[-1]
     if last.text == "!":
         return len(run) > 1 and run[-2].end < last.start
@@ -239,9 +243,9 @@ def _ends_with_nothing(run: Sequence[_Piece]) -> bool:
 
 
 def _begins_with_nothing(run: Sequence[_Piece], before: _Piece) -> bool:
-    """Return whether the first piece of a run is a bracket without its partner, or an operator without an operand.
+    """Return true if the first piece of a run is an unbalanced bracket, or an operator without an operand.
 
-    A minus behind a word, or before white space, is a dash and no sign.
+    A minus after a word, or before white space, is a dash rather than a sign.
     """
     first = run[0]
     if first.text in _OPENING:
@@ -253,14 +257,14 @@ def _begins_with_nothing(run: Sequence[_Piece], before: _Piece) -> bool:
 
 
 def _balance(run: Sequence[_Piece]) -> int:
-    """Return how many more brackets are opened than closed."""
+    """Return the number of opening brackets minus the number of closing ones."""
     return sum((piece.text in _OPENING) - (piece.text in _CLOSING) for piece in run)
 
 
 def _is_joined_before(word: _Piece, left: Sequence[_Piece], first: _Piece) -> bool:
-    """Return whether an expression goes on with the word before it, as in `total - 4` and `H2`.
+    """Return true if an expression continues the word before it, as in `total - 4` and `H2`.
 
-    `left` are the pieces between them, which join nothing in the expression by itself.
+    `left` are the pieces between them, which join nothing within the expression itself.
     """
     if word.kind not in ("word", "letter"):
         return False
@@ -274,7 +278,7 @@ def _is_joined_before(word: _Piece, left: Sequence[_Piece], first: _Piece) -> bo
 
 
 def _is_joined_after(following: Sequence[_Piece]) -> bool:
-    """Return whether an expression goes on behind its end, or behind its unit, as in `5 * width`, `5 apples + tax`."""
+    """Return true if an expression continues after its end or after its unit, as in `5 * width`, `5 apples + tax`."""
     words = 0
     while words < min(4, len(following)) and following[words].kind == "word":
         words += 1

@@ -1,4 +1,4 @@
-"""Computer algebra (math-verify), in a worker process."""
+"""Computer algebra with math-verify, in a worker process."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from intact._base.process import WorkerProcess
 from intact.tasks.score.judging import FILES, LIMIT_REACHED, MEMORY, SECONDS, ask, note
 
 VERSION: Final = 2
-"""Of how expressions are written, and which are equal; raise it when that changes (`solving/receipts/versions.py`)."""
+"""Version of how expressions are printed and compared.
+
+Increment it when that changes (`solving/receipts/versions.py`).
+"""
 
 LONGEST = 2000
-"""Characters beyond which nobody tries to understand an expression."""
+"""Expressions with more characters than this are not parsed."""
 
 LARGEST = 1 << 13
-"""Bits of a power of integers, and number of a factorial, beyond which algebra is not asked: it writes them out."""
+"""Limit on the bits of integer powers and on factorial arguments that computer algebra is asked to expand."""
 
 _POWER = re.compile(r"(?<![\d.])(\d+)\}*\s*\^\s*(?:\{\s*(\d+)\s*\}|(\d+))")
 _FACTORIAL = re.compile(r"(\d+)\s*!")
@@ -33,7 +36,7 @@ _algebra = WorkerProcess(PROGRAM, "math-verify", seconds=SECONDS, memory=MEMORY,
 def _once(name: str, *arguments: str) -> Any:
     if packages.missing(_algebra.package):
         needs = f"reading it needs {_algebra.package} (extra solve): {packages.install(_algebra.package)}"
-        raise NotInstalledError(f"the answer {arguments[-1]!r:.80} is no number, and {needs}")
+        raise NotInstalledError(f"the answer {arguments[-1]!r:.80} is not a number, and {needs}")
     return ask(_algebra, name, *arguments)
 
 
@@ -43,13 +46,14 @@ def check_installed() -> None:
 
 
 def explodes(latex: str) -> bool:
-    """Return whether integer powers or factorials in an expression are too large to be written out.
+    """Return true if integer powers or factorials in an expression are too large to be expanded.
 
-    This is decided by the text alone, so on every machine alike; `9^{9^{9}}` would keep algebra busy for hours.
+    The decision depends only on the text, so it is the same on every machine; `9^{9^{9}}` would keep algebra busy for
+    hours.
     """
     if any(len(number) > len(str(LARGEST)) or int(number) > LARGEST for number in _FACTORIAL.findall(latex)):
         return True
-    while (power := _POWER.search(latex)) is not None:  # the innermost exponent is a number, and then its power is one
+    while (power := _POWER.search(latex)) is not None:  # replace the innermost power by its value
         base, exponent = int(power[1]), int(power[2] or power[3])
         if base > 1 and exponent * base.bit_length() > LARGEST:
             return True
@@ -60,7 +64,10 @@ def explodes(latex: str) -> bool:
 
 
 def _ask(name: str, *expressions: str) -> Any:
-    """Return the child's reply, or None where there is none; whoever listens hears of what was given up."""
+    """Return the worker's reply, or None if there is none.
+
+    Expressions that reached a limit are reported to `noting` blocks.
+    """
     if max(map(len, expressions)) > LONGEST or any(map(explodes, expressions)):
         return None
     reply = _once(name, *expressions)
@@ -71,11 +78,14 @@ def _ask(name: str, *expressions: str) -> Any:
 
 
 def canonical(latex: str) -> str | None:
-    """Return an expression as SymPy evaluates, orders and writes it; None if it is none, or given up (`noting`)."""
+    """Return an expression as SymPy evaluates, orders and prints it.
+
+    None if it cannot be parsed or hits a limit (`noting`).
+    """
     found = _ask("canonical", latex)
     return found if isinstance(found, str) else None
 
 
 def equal(right: str, given: str) -> bool:
-    """Return whether two expressions mean the same; not, if that is given up (`noting`)."""
+    """Return true if two expressions mean the same; false if the comparison hits a limit (`noting`)."""
     return _ask("equal", right, given) is True

@@ -1,4 +1,4 @@
-"""The program of the worker process for algebra, which `symbolic.py` asks (see `intact._base.process`)."""
+"""Worker process for computer algebra, used by `symbolic.py` (see `intact._base.process`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _read = math_verify.parser.latex2sympy
 
 
 def _keep_capitals(latex: str, **settings: Any) -> Any:
-    """Convert LaTeX as math-verify does, without making R and r one symbol, for which it has no setting."""
+    """Convert LaTeX as math-verify does, but keep R and r distinct, for which it has no setting."""
     return _read(latex, conversion_config=ConversionConfig(lowercase_symbols=False), **settings)
 
 
@@ -24,7 +24,7 @@ math_verify.parser.latex2sympy = _keep_capitals
 
 
 def value(latex: str) -> Any:
-    """Parse an expression; an equation of numbers is none, since algebra says only that it holds."""
+    """Parse an expression; return None for an equation of numbers, since algebra only says whether it holds."""
     found = parse(f"${latex}$", extraction_config=[LatexExtractionConfig()], parsing_timeout=None)
     parsed = found[0] if found and not isinstance(found[0], str) else None
     holds = parsed.doit() if isinstance(parsed, Boolean) else None
@@ -43,17 +43,17 @@ def canonical(latex: str) -> str | None:
 
 
 def equal(right: str, given: str) -> bool:
-    """Return whether the two mean the same."""
+    """Return true if the two mean the same."""
     one, other = value(right), value(given)
     if one is None or other is None:
         return False
     for first, second in ((one, other), (other, one)):
         if isinstance(first, (sympy.Tuple, sympy.Interval)) and isinstance(second, sympy.FiniteSet):
-            return False  # which math-verify allows
+            return False  # math-verify would call them equal
     return bool(verify(one, other, timeout_seconds=None))
 
 
 def start() -> dict[str, Callable[..., Any]]:
-    """Return what may be asked."""
+    """Return the request handlers."""
     logging.disable()
     return {"canonical": canonical, "equal": equal}

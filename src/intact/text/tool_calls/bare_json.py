@@ -17,7 +17,7 @@ class BareJson(ToolCallFormat):
     name = "bare_json"
     opens = ""
     closes = ""
-    shown_by: ClassVar[tuple[str, ...]] = ()
+    marks: ClassVar[tuple[str, ...]] = ()
 
     def parse(self, text: str) -> list[ParsedCall]:
         """Parse one object or several."""

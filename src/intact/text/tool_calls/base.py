@@ -116,7 +116,7 @@ class ToolCallFormat(ABC):
     quotes: ClassVar[tuple[Quotes, ...]] = (JSON_STRING,)
     """Kinds of strings between the marks, within which the closing mark is part of the string."""
 
-    shown_by: ClassVar[tuple[str, ...] | None] = None
+    marks: ClassVar[tuple[str, ...] | None] = None
     """Texts, one of which a chat template of this format has; by default the opening mark."""
     requires: ClassVar[str] = ""
     """A text that such a template has as well."""
@@ -125,10 +125,10 @@ class ToolCallFormat(ABC):
 
     def fits(self, template: str) -> bool:
         """Return whether the text of a chat template shows tools to the model in this format."""
-        shown_by = (self.opens,) if self.shown_by is None else self.shown_by
+        marks = (self.opens,) if self.marks is None else self.marks
         return (
             "tools" in template
-            and any(text in template for text in shown_by)
+            and any(text in template for text in marks)
             and self.requires in template
             and not any(text in template for text in self.excludes)
         )

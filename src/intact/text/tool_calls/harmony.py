@@ -43,7 +43,7 @@ class Harmony(ToolCallFormat):
     opens = f"{COMMENTARY}{_RECIPIENT}"
     closes = "<|call|>"
     visible_marks = (_CONSTRAIN,)
-    shown_by = (channel_mark(COMMENTARY),)
+    marks = (channel_mark(COMMENTARY),)
 
     def parse(self, text: str) -> list[ParsedCall]:
         """Parse one call after the recipient's mark; anything else makes the result empty."""

@@ -16,4 +16,4 @@ class Lfm2Calls(PythonCalls):
     opens = "<|tool_call_start|>"
     closes = "<|tool_call_end|>"
     visible_marks = (opens, closes)
-    shown_by = _MARKS
+    marks = _MARKS

@@ -10,7 +10,7 @@ class LlamaJson(BareJson):
 
     name = "llama"
     opens = "<|python_tag|>"
-    shown_by = (opens, '"parameters": dictionary of argument')  # the example of a call in templates of Llama 3
+    marks = (opens, '"parameters": dictionary of argument')  # the example of a call in templates of Llama 3
 
     def frame(self, name: str) -> tuple[str, str]:
         """Return the frame of one object on one line, as in the templates."""

@@ -10,7 +10,7 @@ class Mistral(BareJson):
 
     name = "mistral"
     opens = "[TOOL_CALLS]"
-    shown_by = (opens,)
+    marks = (opens,)
 
     def frame(self, name: str) -> tuple[str, str]:
         """Return the frame of a list with one call."""

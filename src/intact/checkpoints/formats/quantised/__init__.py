@@ -1,6 +1,6 @@
-"""Checkpoints that other programs quantised: one file a form, each making one tensor of the parts of a matrix.
+"""Checkpoints quantised by other programs. Each form is one file, which combines the parts of a matrix into one tensor.
 
-docs/quantizing.md lists the forms, and says what of each is exact.
+docs/quantizing.md lists the forms, and what is exact in each.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from intact.checkpoints.formats.tensor import Tensor, quote_name
 from intact.numerics.integers import INTEGER
 
 CONFIG_KEY: Final = "quantization_config"
-"""The key in config.json under which programs say how they quantised a model."""
+"""Key in config.json under which programs describe the quantisation of a model."""
 _OTHER_FILES: Final = {"hf_quant_config.json": ("quantization", "modelopt"), "quantize_config.json": (None, "gptq")}
-"""Files that say so where config.json doesn't: in which object, and what quant_method it is."""
+"""Other files that may describe it, with the object that does and the quant_method."""
 
 
 def _name_of(value: object) -> str | None:
@@ -32,11 +32,11 @@ def _name_of(value: object) -> str | None:
 
 
 FORMS: Final[dict[str, type[QuantisedForm]]] = pieces(__name__, _name_of)
-"""The forms, by the first of their names in quant_method."""
+"""Forms by the first of their names in quant_method."""
 
 
 def quantisation(folder: Path, config: Mapping[str, Any]) -> Metadata | None:
-    """Return what a folder says about how its matrices were quantised; None where it says nothing.
+    """Return a folder's description of how its matrices were quantised; None if there is none.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def quantisation(folder: Path, config: Mapping[str, Any]) -> Metadata | None:
     Raises
     ------
     FormatError
-        If that is no JSON object.
+        If the description is not a JSON object.
     """
     found = config.get(CONFIG_KEY)
     where = f"{folder / 'config.json'}: {CONFIG_KEY}"
@@ -65,21 +65,21 @@ def quantisation(folder: Path, config: Mapping[str, Any]) -> Metadata | None:
 
 
 def read_quantised(settings: Metadata, tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return the tensors with each quantised matrix as one, under the name that it had before.
+    """Return the tensors with the parts of each quantised matrix combined into one tensor under its original name.
 
-    Its data are made when they are first asked for.
+    Its data are created on first access.
 
     Parameters
     ----------
     settings : Metadata
-        Of `quantisation`.
+        As returned by `quantisation`.
     path : Path
         The tensors' file, for messages.
 
     Raises
     ------
     FormatError
-        If the form is not known, or the tensors are not as it says.
+        If the form is unknown, or the tensors do not match it.
     """
     method = settings.get("quant_method")
     kind = next((kind for kind in FORMS.values() if method in kind.methods), None)
@@ -110,6 +110,6 @@ def read_quantised(settings: Metadata, tensors: Mapping[str, Tensor], path: Path
         else:
             continue
         if new in out:
-            raise FormatError(f"{path}: tensor {quote_name(new)} is there twice: as floats and quantised")
+            raise FormatError(f"{path}: tensor {quote_name(new)} occurs twice: as floats and quantised")
         out[new] = own
     return out

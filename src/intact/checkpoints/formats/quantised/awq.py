@@ -1,4 +1,4 @@
-"""AWQ files (AutoAWQ, version "gemm"): codes and zeros of 4 bits, packed along the outputs in an order of their own.
+"""AWQ files (AutoAWQ, version "gemm"): 4-bit codes and zeros, packed along the outputs in a special order.
 
 Source: AutoAWQ's WQLinear_GEMM: the nibbles of a word, lowest first, are its outputs 0, 2, 4, 6, 1, 3, 5, 7.
 """
@@ -23,7 +23,7 @@ BITS: Final = 4
 
 
 class AwqFiles(QuantisedForm):
-    """4 bits with zeros, by groups of inputs that follow one another."""
+    """4 bits with zeros, in groups of consecutive inputs."""
 
     methods = ("awq",)
     marks = (".qweight",)
@@ -56,6 +56,6 @@ class AwqFiles(QuantisedForm):
 
 
 def _unpack(data: Bytes, rows: int) -> Bytes:
-    """Return rows of words as rows of numbers, in the order of the outputs."""
+    """Unpack rows of words into rows of numbers, in the order of the outputs."""
     fields = unpack_words(data.reshape(rows, -1), BITS).reshape(rows, -1, len(ORDER))
     return fields[..., np.argsort(ORDER)].reshape(rows, -1)

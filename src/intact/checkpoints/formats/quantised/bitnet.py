@@ -1,4 +1,4 @@
-"""BitNet's files: ternary weights of 2 bits with one scale a matrix, or floats that become such when they are read.
+"""BitNet files: 2-bit ternary weights with one scale per matrix, or floats that are made ternary on reading.
 
 Source: Transformers' integrations/bitnet.py, of Microsoft's BitNet b1.58 2B4T: `BitLinear` divides by the scale,
 `AutoBitLinear` multiplies by it.
@@ -21,13 +21,13 @@ from intact.checkpoints.formats.tensor import Tensor
 FLOATS: Final = ("F32", "F16", "BF16")
 _BITS: Final = 2
 _TO_CODES: Final = 2
-"""Added to -1, 0 and 1: the middle of codes of 2 bits stands for 0."""
+"""Offset added to -1, 0 and 1: the middle code of 2 bits stands for 0."""
 _PROJECTION: Final = re.compile(r"(.+\.layers\.\d+\..+_proj)\.weight")
 _LEAST_SCALE: Final = 1e-5
 
 
 class BitNetFiles(QuantisedForm):
-    """Codes stay; the scale is rounded as others are. Inputs are quantised by the profile, not as BitNet does."""
+    """Codes are kept; the scale is rounded like other scales. Inputs are quantised by the profile, not as in BitNet."""
 
     methods = ("bitnet",)
     marks = (".weight_scale",)
@@ -43,18 +43,18 @@ class BitNetFiles(QuantisedForm):
             self.marks = (".weight",)  # type: ignore[misc]  # of projections, whose floats become ternary here
 
     def split(self, name: str) -> tuple[str, str] | None:
-        """Return the stem and the end of a part; of floats, of projections in layers alone."""
+        """Return the stem and suffix of a part's name; for floats, only of projections in layers."""
         if not self.online:
             return super().split(name)
         match = _PROJECTION.fullmatch(name)
         return (match[1], ".weight") if match else None
 
     def matrix(self, parts: MatrixParts) -> Tensor:
-        """Return an integer weight of 2 bits."""
+        """Return a 2-bit integer weight."""
         return self._rounded(parts) if self.online else self._packed(parts)
 
     def _packed(self, parts: MatrixParts) -> Tensor:
-        """Return the codes of a file, four quarters of the rows in each byte, with its scale."""
+        """Return a file's codes, packed as four quarters of the rows in each byte, with their scale."""
         packed, columns = parts.part(".weight", ("U8",), (None, None)).shape
         if parts.part(".weight_scale", SCALES).shape not in ((), (1,)):
             parts.fail(".weight_scale", f"has shape {parts.found['.weight_scale'].shape}; expected one number")
@@ -70,22 +70,22 @@ class BitNetFiles(QuantisedForm):
         return affine_matrix(parts, (4 * packed, columns), _BITS, np.zeros(columns, np.int64), read=read)
 
     def _rounded(self, parts: MatrixParts) -> Tensor:
-        """Return floats rounded to -1, 0 and 1 times the mean of their magnitudes, as `AutoBitLinear` rounds them."""
+        """Return floats rounded to -1, 0 and 1 times the mean of their magnitudes, as in `AutoBitLinear`."""
         return ternary_matrix(parts)
 
 
 def mean_scale(weights: Floats) -> np.float32:
-    """Return the scale of floats that become ternary: the mean of their magnitudes, at least 10^-5."""
+    """Return the scale for making floats ternary: the mean of their magnitudes, at least 10^-5."""
     return max(np.float32(np.abs(weights).mean()), np.float32(_LEAST_SCALE))
 
 
 def ternary_matrix(parts: MatrixParts) -> Tensor:
-    """Return the floats of the part `.weight` rounded to -1, 0 and 1 times `mean_scale`, an integer weight of 2 bits.
+    """Return the floats of the part `.weight` rounded to -1, 0 and 1 times `mean_scale`, as a 2-bit integer weight.
 
     Raises
     ------
     FormatError
-        If they are no matrix of floats.
+        If they are not a matrix of floats.
     """
     rows, columns = parts.part(".weight", FLOATS, (None, None)).shape
 

@@ -1,7 +1,7 @@
-"""Files of bitsandbytes: NF4 and FP4 by blocks of the flattened matrix, absmax as floats or quantised again, and int8.
+"""bitsandbytes files: NF4 and FP4 in blocks of the flattened matrix, absmax as floats or quantised again, and int8.
 
-Source: bitsandbytes' functional.py (QuantState, get_4bit_type, dequantize_blockwise): two neighbours in a byte, the
-first in its high half.
+Source: bitsandbytes' functional.py (QuantState, get_4bit_type, dequantize_blockwise): two adjacent values per byte, the
+first in the high half.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ BLOCK: Final = 32
 
 
 class _Type(NamedTuple):
-    """A type of 4 bits: the integers that stand for its codes, in steps of a fraction of absmax."""
+    """A 4-bit type: the integers that its codes stand for, in steps of a fraction of absmax."""
 
     levels: tuple[int, ...]
     layout: Layout
 
     @property
     def reach(self) -> int:
-        """The steps to absmax."""
+        """Number of steps to absmax."""
         return max(self.levels)
 
 
@@ -45,7 +45,7 @@ _STATE: Final = ".weight.quant_state.bitsandbytes__"
 
 
 class BitsAndBytesFiles(QuantisedForm):
-    """4-bit codes stay; their levels become multiples of absmax / 127 (NF4) or absmax / 120 (FP4)."""
+    """4-bit codes are kept; their levels become multiples of absmax / 127 (NF4) or absmax / 120 (FP4)."""
 
     methods = ("bitsandbytes",)
     marks = (*(_STATE + name for name in _TYPES), ".SCB")
@@ -61,7 +61,7 @@ class BitsAndBytesFiles(QuantisedForm):
 
 
 def _eight_bits(parts: MatrixParts) -> Tensor:
-    """Return a matrix of LLM.int8(): codes times SCB / 127, a number for each output."""
+    """Return an LLM.int8() matrix: codes times SCB / 127, with one value of SCB per output."""
     rows, columns = parts.part(".weight", ("I8",), (None, None)).shape
     parts.part(".SCB", ("F32",), (rows,))
 
@@ -90,7 +90,7 @@ def _four_bits(parts: MatrixParts, kind: _Type, end: str) -> Tensor:
                 ".weight.quant_map", f"is not that of {end.removeprefix(_STATE)}; found {values.round(4).tolist()}"
             )
         codes = unpack_nibbles(packed.data.reshape(rows, columns // 2), low_first=False)
-        first = np.arange(rows * (columns // BLOCK)) * BLOCK  # of each block, in the flattened matrix
+        first = np.arange(rows * (columns // BLOCK)) * BLOCK  # first element of each block in the flattened matrix
         scale = state.absmax().astype(np.float64)[first // state.block].reshape(rows, -1) / kind.reach
         return level_bytes(codes, kind.levels, kind.layout, scale)
 
@@ -98,11 +98,11 @@ def _four_bits(parts: MatrixParts, kind: _Type, end: str) -> Tensor:
 
 
 _STORAGE: Final = ("U8", "I8", "F16", "BF16", "F32")
-"""Kinds as which bitsandbytes stores the packed bytes (bnb_4bit_quant_storage)."""
+"""Kinds in which bitsandbytes stores the packed bytes (bnb_4bit_quant_storage)."""
 
 
 class _State:
-    """The JSON of a matrix' quantisation, and its absmax."""
+    """The JSON description of a matrix's quantisation, and its absmax."""
 
     def __init__(self, parts: MatrixParts, end: str) -> None:
         self.parts, self.end = parts, end
@@ -129,7 +129,7 @@ class _State:
         self.parts.part(".weight.nested_quant_map", ("F32",), (256,))
 
     def absmax(self) -> npt.NDArray[np.float32]:
-        """Return the absmax of each block, in float32 as bitsandbytes computes it: product, then sum."""
+        """Return the absmax of each block, computed in float32 as in bitsandbytes: product, then sum."""
         if self.nested is None:
             return self.parts.floats(".weight.absmax").astype(np.float32)
         codes = self.parts.found[".weight.absmax"].data

@@ -1,7 +1,7 @@
-"""Files of compressed-tensors (llm-compressor): integers, packed or as bytes, FP8, NVFP4 and MXFP4.
+"""compressed-tensors files (llm-compressor): integers, packed or as bytes, FP8, NVFP4 and MXFP4.
 
-Source: the compressors of vllm-project/compressed-tensors. Which of them made a matrix, and how wide its groups are,
-its tensors say, so that layers of one file may differ.
+Source: the compressors of vllm-project/compressed-tensors. A matrix's compressor and group size are derived from its
+tensors, so layers of one file may differ.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FORMATS: Final = ("pack-quantized", "int-quantized", "naive-quantized", "float-q
 
 
 class CompressedTensorsFiles(QuantisedForm):
-    """Integers and NVFP4 become integer weights of the same codes, MXFP4 that weight format, FP8 float32."""
+    """Integers and NVFP4 become integer weights with the same codes, MXFP4 the weight format MXFP4, FP8 float32."""
 
     methods = ("compressed-tensors",)
     marks = (".weight_scale",)
@@ -49,7 +49,7 @@ class CompressedTensorsFiles(QuantisedForm):
             self._check(group.within("weights", f"config_groups: {name}: weights: "))
 
     def _check(self, weights: Metadata) -> None:
-        """Check the settings of the weights of a group; they are empty where only its activations are quantised."""
+        """Validate the weight settings of a group; they are empty if only its activations are quantised."""
         if not weights.values:
             return
         weights.choice("type", ("int", "float"))
@@ -59,7 +59,7 @@ class CompressedTensorsFiles(QuantisedForm):
             self.block = read_block(weights, "block_structure")
 
     def matrix(self, parts: MatrixParts) -> Tensor:
-        """Return an integer weight, or another kind of those that the class names."""
+        """Return an integer weight, or one of the other kinds listed for the class."""
         if ".weight_packed" in parts:
             if parts.part(".weight_packed", ("I32", "U8")).kind == "I32":
                 return self._packed(parts)
@@ -71,12 +71,12 @@ class CompressedTensorsFiles(QuantisedForm):
         return fp8_matrix(parts, ".weight_scale", self._block_of(parts))
 
     def _block_of(self, parts: MatrixParts) -> tuple[int, int] | None:
-        """Return the size of FP8's blocks; None for a scale of the matrix or of each output."""
+        """Return the block size of FP8; None if there is one scale for the matrix or per output."""
         shape = parts.part(".weight_scale", SCALES).shape
         return self.block if len(shape) == 2 and (shape[1] > 1 or shape == (1, 1)) else None
 
     def _packed(self, parts: MatrixParts) -> Tensor:
-        """Return a matrix whose codes lie along the inputs in words, its zeros along the outputs."""
+        """Return a matrix with codes packed into words along the inputs and zeros along the outputs."""
         rows, words = parts.part(".weight_packed", ("I32",), (None, None)).shape
         parts.part(".weight_shape", ("I64", "I32"), (2,))
         stated, columns = parts.integers(".weight_shape").tolist()
@@ -100,7 +100,7 @@ class CompressedTensorsFiles(QuantisedForm):
         return affine_matrix(parts, (rows, columns), bits, places, read=read)
 
     def _plain(self, parts: MatrixParts) -> Tensor:
-        """Return a matrix whose codes are bytes with a sign."""
+        """Return a matrix with signed bytes as codes."""
         rows, columns = parts.part(".weight", ("I8",), (None, None)).shape
         places, groups = _groups(parts, rows, columns)
         if ".weight_zero_point" in parts:
@@ -117,14 +117,14 @@ class CompressedTensorsFiles(QuantisedForm):
 
 
 def _check_floats(parts: MatrixParts) -> None:
-    """Raise if a matrix of floats has zeros or an order of its inputs: no such file is known."""
+    """Raise if a float matrix has zero points or an input order: no such file is known."""
     for end in (".weight_zero_point", ".weight_g_idx"):
         if end in parts and parts.found[end].data.any():
-            parts.fail(end, "is not all 0; expected none beside floats")
+            parts.fail(end, "is not all 0; expected none for floats")
 
 
 def _groups(parts: MatrixParts, rows: int, columns: int) -> tuple[Int, int]:
-    """Return the group of each input, and how many there are; one where a scale is of the matrix or of an output."""
+    """Return the group of each input and the number of groups, which is one for a scale per matrix or per output."""
     shape = parts.part(".weight_scale", SCALES).shape
     if shape in ((), (1,), (1, 1)):
         return np.zeros(columns, np.int64), 1
@@ -146,7 +146,7 @@ def _scales(parts: MatrixParts, rows: int) -> Floats:
 
 
 def _nvfp4(parts: MatrixParts) -> Tensor:
-    """Return a matrix of NVFP4, whose scale of the matrix divides."""
+    """Return an NVFP4 matrix, whose matrix-wide scale is a divisor."""
     parts.part(".weight_global_scale", ("F32",))
     return nvfp4_matrix(
         parts, ".weight_packed", lambda: parts.floats(".weight_scale") / one_number(parts, ".weight_global_scale")

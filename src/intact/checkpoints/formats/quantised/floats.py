@@ -1,4 +1,4 @@
-"""Floats of 8 to 32 bits, as tensors hold scales and weights."""
+"""Floats of 8 to 32 bits, in which scales and weights are stored."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from intact.checkpoints.formats.tensor import Tensor
 from intact.numerics.weight_formats import FLOAT_FORMATS
 
 SCALES: Final = ("F32", "F16", "BF16")
-"""Kinds of scales; those of some forms have 8 bits."""
+"""Kinds of scales; some forms use 8 bits."""
 
 
 def decode_floats(tensor: Tensor) -> npt.NDArray[np.float32]:
-    """Return the values of a tensor of floats, of 8 bits too, exactly."""
+    """Return the exact values of a float tensor, including 8-bit floats."""
     if tensor.kind in _SMALL:
         values = _SMALL[tensor.kind][tensor.data]
     else:
@@ -25,7 +25,7 @@ def decode_floats(tensor: Tensor) -> npt.NDArray[np.float32]:
 
 
 def _e4m3() -> npt.NDArray[np.float32]:
-    """Return the values of the codes of E4M3 (arXiv 2209.05433): no infinities, one NaN of each sign."""
+    """Return the values of E4M3 codes (arXiv 2209.05433): no infinities, one NaN of each sign."""
     code = np.arange(256)
     exponent, fraction = code >> 3 & 15, code & 7
     size = np.where(exponent == 0, np.ldexp(fraction, -9), np.ldexp(8.0 + fraction, exponent - 10))
@@ -35,7 +35,7 @@ def _e4m3() -> npt.NDArray[np.float32]:
 
 
 def _e8m0() -> npt.NDArray[np.float32]:
-    """Return the values of the codes of E8M0 (OCP Microscaling 1.0): powers of two and, last, NaN."""
+    """Return the values of E8M0 codes (OCP Microscaling 1.0): powers of two and, for the last code, NaN."""
     return np.append(np.ldexp(1.0, np.arange(255) - 127), np.nan).astype(np.float32)
 
 

@@ -1,7 +1,7 @@
-"""FP8 files: weights of 8 bits (E4M3) with a scale of the matrix, of each output, or of blocks of 128 x 128.
+"""FP8 files: 8-bit weights (E4M3) with one scale for the matrix, per output, or per block of 128 x 128.
 
-Source: DeepSeek-V3's files, of which Transformers' and vLLM's "fp8" descend: `weight_scale_inv` multiplies in spite of
-its name.
+Source: DeepSeek-V3's files, from which Transformers' and vLLM's "fp8" are derived: `weight_scale_inv` multiplies,
+despite its name.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Fp8Files(QuantisedForm):
         self.block = read_block(settings, "weight_block_size")
 
     def matrix(self, parts: MatrixParts) -> Tensor:
-        """Return a matrix of float32."""
+        """Return a float32 matrix."""
         end = next(mark for mark in self.marks if mark in parts)
         return fp8_matrix(parts, end, self.block if end == ".weight_scale_inv" else None)
 
 
 def read_block(settings: Metadata, key: str) -> tuple[int, int] | None:
-    """Return the outputs and inputs of a block with one scale; None where the settings name none."""
+    """Return the numbers of outputs and inputs in a block with one scale; None if the settings give none."""
     value = settings.get(key)
     if value is None:
         return None
@@ -50,7 +50,8 @@ def fp8_matrix(parts: MatrixParts, end: str, block: tuple[int, int] | None) -> T
     Parameters
     ----------
     end : str
-        Of the scales' name: one, one for each output or, with `block`, one for each block; the last may be partial.
+        Name suffix of the scales: one scale, one per output, or with `block` one per block; the last block may be
+        partial.
     """
     rows, columns = parts.part(".weight", ("F8_E4M3",), (None, None)).shape
     scales = parts.part(end, SCALES)

@@ -1,6 +1,6 @@
 """GPTQ files (AutoGPTQ, GPTQModel): codes packed along the inputs, zeros along the outputs.
 
-Source: the layout of AutoGPTQ's QuantLinear. Version 1 stores each zero less 1; "gptq_v2" stores it as it is.
+Source: the layout of AutoGPTQ's QuantLinear. Version 1 stores each zero minus 1; "gptq_v2" stores it unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BITS = (2, 3, 4, 8)
 
 
 class GptqFiles(QuantisedForm):
-    """2, 3, 4 or 8 bits by groups of inputs, or by the groups that `g_idx` gives them (act-order)."""
+    """2, 3, 4 or 8 bits in groups of consecutive inputs, or in the groups given by `g_idx` (act-order)."""
 
     methods = ("gptq",)
     marks = (".qweight",)
@@ -38,7 +38,7 @@ class GptqFiles(QuantisedForm):
         self.varies = bool(settings.mapping("dynamic"))
 
     def matrix(self, parts: MatrixParts) -> Tensor:
-        """Return an integer weight; float32 where act-order gives the inputs of a block to several groups."""
+        """Return an integer weight; float32 if act-order assigns the inputs of one block to several groups."""
         words, rows = parts.part(".qweight", ("I32",), (None, None)).shape
         groups = parts.part(".scales", SCALES, (None, rows)).shape[0]
         bits = self._bits(parts, rows, groups)
@@ -56,7 +56,7 @@ class GptqFiles(QuantisedForm):
         return affine_matrix(parts, (rows, columns), bits, places, read=read)
 
     def _bits(self, parts: MatrixParts, rows: int, groups: int) -> int:
-        """Return the bits of a matrix: those of the file unless they vary, when the zeros' shape says them."""
+        """Return the bits of a matrix: those of the file, or if these vary, as derived from the shape of the zeros."""
         if not self.varies:
             parts.part(".qzeros", ("I32",), (groups, rows * self.bits // 32))
             return self.bits

@@ -1,4 +1,4 @@
-"""Codes with scales to the bytes of integer weights, or where these cannot hold them, to float32."""
+"""Conversion of codes with scales to integer weights or, if these cannot represent them, to float32."""
 
 from __future__ import annotations
 
@@ -17,34 +17,36 @@ from intact.numerics.weights import BlockWeight
 
 SCALE_MAX: Final = 32767
 BLOCKS: Final = {8: (32,), 4: (32,), 3: (16,), 2: (32, 16)}
-"""Blocks that a group is cut into, for each number of bits. There are kernels for more; results would be others."""
+"""Sizes of the blocks that a group is cut into, by number of bits. Kernels support more, but would give other results.
+"""
 
 
 class Affine(NamedTuple):
-    """A matrix whose element (n, k) is (code - zero) * scale, the last two of the group of k."""
+    """A matrix whose element (n, k) is (code - zero) * scale, with zero and scale of k's group."""
 
     codes: Bytes
-    """(N, K): unsigned."""
+    """(N, K), unsigned."""
     scale: Floats
     """(N, groups)."""
     zero: Int | None = None
-    """(N, groups); None for the middle of the codes."""
+    """(N, groups); None if all zeros are the middle code."""
 
 
 def affine_matrix(
     parts: MatrixParts, shape: tuple[int, int], bits: int, groups: Int, read: Callable[[], Affine]
 ) -> Tensor:
-    """Return a matrix of codes of so many bits.
+    """Return a matrix of codes with `bits` bits.
 
-    Where inputs of one group follow one another in whole blocks, it is an integer weight of the same codes: its scales
-    and, unless each zero is the middle, minima are rounded by `round_scales`. Elsewhere it is float32.
+    If the inputs of each group are consecutive and form whole blocks, it is an integer weight with the same codes; its
+    scales are rounded by `round_scales`, as are its minima unless every zero is the middle code. Otherwise it is
+    float32.
 
     Parameters
     ----------
     groups : int64 (K,)
-        The group of each input.
+        Group of each input.
     read : callable
-        Return the matrix.
+        Returns the matrix.
     """
     found = ((block, groups_of_blocks(groups, block)) for block in BLOCKS[bits])
     block, places = next(((block, places) for block, places in found if places is not None), (0, None))
@@ -54,7 +56,7 @@ def affine_matrix(
 
 
 def groups_of_blocks(groups: Int, block: int) -> Int | None:
-    """Return the group of each block of a row padded to a multiple of 32; None if a block has inputs of several."""
+    """Return the group of each block of a row padded to a multiple of 32; None if a block spans several groups."""
     blocks = np.pad(groups, (0, -len(groups) % 32), mode="edge").reshape(-1, block)
     return blocks[:, 0] if (blocks == blocks[:, :1]).all() else None
 
@@ -68,21 +70,21 @@ def _integer_bytes(matrix: Affine, bits: int, block: int, places: Int) -> Bytes:
 
 
 def _float_bytes(matrix: Affine, bits: int, groups: Int) -> Bytes:
-    """Return the products in float32, rounded once; those with scales of float16 and bfloat16 are exact."""
+    """Return the products in float32, rounded once; with float16 or bfloat16 scales they are exact."""
     zero = np.int64(1 << (bits - 1)) if matrix.zero is None else matrix.zero[:, groups]
     steps = (matrix.codes.astype(np.int16) - zero).astype(np.float32)
     return (steps * matrix.scale.astype(np.float32)[:, groups]).astype("<f4").reshape(-1).view(np.uint8)
 
 
 def level_bytes(codes: Bytes, levels: tuple[int, ...], layout: Layout, scale: Floats) -> Bytes:
-    """Return an integer weight of codes that stand for integers.
+    """Return an integer weight whose codes stand for integers.
 
     Parameters
     ----------
     codes : uint8 (N, K)
-    levels : the integer of each code, in steps
-    layout : of an integer weight that has these integers
-    scale : float64 (N, ceil(K / its block))
+    levels : the integer that each code stands for, in steps
+    layout : layout of an integer weight that can represent these integers
+    scale : float64 (N, ceil(K / block size))
     """
     if layout.table is None:
         table, own = None, [level + layout.zero for level in levels]
@@ -99,7 +101,7 @@ def _to_bytes(
     codes: Bytes, layout: tuple[int, int, int], table: npt.NDArray[np.int16] | None,
     scale: Floats, minimum: Floats | None, padding: int | None = None,
 ) -> Bytes:  # fmt: skip
-    """Return an integer weight of a layout (bits, block, zero); rows are padded with the code of the value 0."""
+    """Return an integer weight with the given layout (bits, block, zero); rows are padded with the code for 0."""
     bits, block, zero = layout
     rows, columns = codes.shape
     padded = np.full((rows, -(-columns // 32) * 32), zero if padding is None else padding, np.uint8)
@@ -126,9 +128,9 @@ def _to_bytes(
 
 
 def round_scales(exact: Floats) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int32]]:
-    """Round rows of numbers to integers of 16 bits under the least exponent that holds the row's largest.
+    """Round rows of numbers to 16-bit integers with the smallest exponent that can hold the row's largest number.
 
-    None is off by more than 2^-15 of the row's largest; float16 numbers within a factor of 16 of it are exact.
+    No error exceeds 2^-15 of the row's largest number; float16 numbers within a factor of 16 of it are exact.
     """
     largest = np.abs(exact).max(axis=1, initial=0)
     exponent = np.where(largest > 0, np.frexp(largest)[1] - 15, 0)

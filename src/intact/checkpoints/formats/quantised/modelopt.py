@@ -1,7 +1,7 @@
-"""Files of NVIDIA's ModelOpt: NVFP4, which is floats of 4 bits in blocks of 16 under two scales, and FP8.
+"""ModelOpt files (NVIDIA): NVFP4, i.e. 4-bit floats in blocks of 16 with two levels of scales, and FP8.
 
-Source: ModelOpt's NVFP4QTensor: an element is E2M1 * weight_scale * weight_scale_2, two neighbours in a byte, the
-first in its low half.
+Source: ModelOpt's NVFP4QTensor: an element is E2M1 * weight_scale * weight_scale_2, two adjacent values per byte, the
+first in the low half.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BLOCK = 16
 
 
 class ModelOptFiles(QuantisedForm):
-    """NVFP4 becomes integer weights of the same codes, FP8 float32."""
+    """NVFP4 becomes integer weights with the same codes, FP8 float32."""
 
     methods = ("modelopt", "modelopt_fp4", "modelopt_fp8")
     marks = (".weight_scale",)
@@ -50,7 +50,7 @@ class ModelOptFiles(QuantisedForm):
 
 
 def one_number(parts: MatrixParts, end: str) -> float:
-    """Return the only number of a part, which is not 0."""
+    """Return the only number of a part, which must not be 0."""
     values = parts.floats(end).reshape(-1)
     if len(values) != 1 or not values[0]:
         parts.fail(end, f"has {len(values)} numbers, the first {values[:1]}; expected one that is not 0")
@@ -58,7 +58,7 @@ def one_number(parts: MatrixParts, end: str) -> float:
 
 
 def nvfp4_matrix(parts: MatrixParts, codes: str, scales: Callable[[], Floats]) -> Tensor:
-    """Return an integer weight of packed E2M1 codes; `scales` returns a number for each block."""
+    """Return an integer weight from packed E2M1 codes; `scales` returns one number per block."""
     rows, half = parts.part(codes, ("U8",), (None, None)).shape
     if half * 2 % BLOCK:
         parts.fail(codes, f"has rows of {half * 2} values; expected a multiple of {BLOCK}")

@@ -1,7 +1,7 @@
-"""MXFP4 folders, as those of gpt-oss: blocks of 32 floats of 4 bits (E2M1) with a power of two.
+"""MXFP4 folders, such as gpt-oss: blocks of 32 4-bit floats (E2M1) with a power of two.
 
-Source: OCP Microscaling 1.0; the layout of Transformers' `Mxfp4HfQuantizer`: two neighbours in a byte, the first in its
-low half. The tensor is one of the weight format MXFP4, whose bytes hold values 16 apart: nothing is rounded.
+Source: OCP Microscaling 1.0; the layout of Transformers' `Mxfp4HfQuantizer`: two adjacent values per byte, the first in
+the low half. The result is a tensor in the weight format MXFP4, whose bytes hold values 16 apart: nothing is rounded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from intact.numerics.weight_formats import Bytes
 
 
 class Mxfp4Files(QuantisedForm):
-    """Matrices, or several of them as the experts of a layer."""
+    """Single matrices, or stacks such as the experts of a layer."""
 
     methods = ("mxfp4",)
     marks = ("_blocks",)
@@ -26,7 +26,7 @@ class Mxfp4Files(QuantisedForm):
     result = ""
 
     def matrix(self, parts: MatrixParts) -> Tensor:
-        """Return a tensor of the weight format MXFP4."""
+        """Return a tensor in the weight format MXFP4."""
         shape = parts.part("_blocks", ("U8",)).shape
         if len(shape) < 3 or shape[-1] != 16 or not prod(shape):
             parts.fail("_blocks", f"has shape {shape}; expected (..., outputs, blocks, 16)")
@@ -35,7 +35,7 @@ class Mxfp4Files(QuantisedForm):
 
 
 def mxfp4_tensor(parts: MatrixParts, blocks: str, scales: str, shape: tuple[int, ...]) -> Tensor:
-    """Return a tensor of the weight format MXFP4 of packed codes and the exponents of their blocks."""
+    """Return a tensor in the weight format MXFP4 from packed codes and the exponents of their blocks."""
 
     def make() -> Bytes:
         codes = unpack_nibbles(parts.found[blocks].data.reshape(-1, 16), low_first=True)

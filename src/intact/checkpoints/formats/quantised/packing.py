@@ -1,4 +1,4 @@
-"""Small numbers out of words and bytes."""
+"""Unpacking of small numbers from words and bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from intact.numerics.weight_formats.definition import bit_fields
 
 
 def unpack_words(words: Bytes, bits: int) -> Bytes:
-    """Return the numbers in rows of little-endian words of 32 bits, lowest bits first; they may straddle words.
+    """Return the numbers in rows of little-endian 32-bit words, lowest bits first; numbers may straddle words.
 
     Parameters
     ----------
@@ -25,6 +25,6 @@ def unpack_words(words: Bytes, bits: int) -> Bytes:
 
 
 def unpack_nibbles(data: Bytes, low_first: bool) -> Bytes:
-    """Return the two numbers of each byte in turn."""
+    """Return the two numbers of each byte, in order."""
     both = np.stack([data & 15, data >> 4] if low_first else [data >> 4, data & 15], axis=-1)
     return both.reshape(*data.shape[:-1], -1)

@@ -1,4 +1,4 @@
-"""The tensors that together store a quantised matrix, and the tensor that is made of them."""
+"""The tensors that together store a quantised matrix, and the tensor made from them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _INTEGERS = {"I8": "<i1", "U8": "<u1", "I32": "<i4", "I64": "<i8"}
 
 
 class Converted(Tensor):
-    """A tensor made of parts of a file when its data are asked for.
+    """A tensor that is created from parts of a file when its data are requested.
 
-    They are kept as long as a caller holds them, and made again after that: an executor has its own copy of most.
+    The data are kept as long as a caller holds them, and recreated afterwards: executors have their own copies of most.
     """
 
     def __init__(
@@ -53,16 +53,16 @@ class Converted(Tensor):
 
 @dataclass(frozen=True)
 class MatrixParts:
-    """The tensors of one matrix, by the ends of their names.
+    """The tensors of one matrix, by name suffix.
 
     Attributes
     ----------
     path : Path
         Their file, for messages.
     stem : str
-        What their names begin with.
+        Common prefix of their names.
     name : str
-        That of the matrix.
+        Name of the matrix.
     """
 
     path: Path
@@ -78,12 +78,12 @@ class MatrixParts:
         raise FormatError(f"{self.path}: tensor {quote_name(self.stem + end)} {problem}")
 
     def part(self, end: str, kinds: tuple[str, ...], shape: tuple[int | None, ...] | None = None) -> Tensor:
-        """Return a part of one of some kinds and, if one is given, of a shape; a size None may be any but 0.
+        """Return a part after checking its kind and, if given, its shape; a size of None allows any size but 0.
 
         Raises
         ------
         FormatError
-            If it is missing or another.
+            If it is missing, or has another kind or shape.
         """
         if end not in self.found:
             others = ", ".join(sorted(self.found))
@@ -97,21 +97,21 @@ class MatrixParts:
             )
             if not fits:
                 expected = ", ".join("any" if size is None else str(size) for size in shape)
-                self.fail(end, f"has shape {tensor.shape}; expected ({expected}) beside its other parts")
+                self.fail(end, f"has shape {tensor.shape}; expected ({expected}) to match its other parts")
         return tensor
 
     def integers(self, end: str) -> Int:
-        """Return the numbers of a part of integers."""
+        """Return the values of an integer part."""
         tensor = self.found[end]
         return tensor.data.view(_INTEGERS[tensor.kind]).reshape(tensor.shape).astype(np.int64)
 
     def floats(self, end: str) -> Floats:
-        """Return the numbers of a part of floats, exactly.
+        """Return the exact values of a float part.
 
         Raises
         ------
         FormatError
-            If one is NaN or infinite.
+            If a value is NaN or infinite.
         """
         tensor = self.found[end]
         values = decode_floats(tensor)
@@ -120,5 +120,5 @@ class MatrixParts:
         return values.astype(np.float64)
 
     def convert(self, kind: str, shape: tuple[int, ...], make: Callable[[], Bytes]) -> Tensor:
-        """Return the matrix, of which `make` returns the bytes."""
+        """Return the matrix as a tensor whose bytes `make` returns."""
         return Converted(self.name, kind, shape, tuple(self.found.values()), make=make)

@@ -1,12 +1,13 @@
-"""The parts of a section of a report: its title, a function from runs to blocks, the sources of its formulas."""
+"""The parts that sections of a report are declared with: what to measure of each run, and how to show it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, NamedTuple, TypeVar
 
-from intact._base.errors import FormatError, ParameterError
+from intact._base.errors import ParameterError
 from intact.evaluate.files import traces_of
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph
@@ -15,12 +16,12 @@ from intact.evaluate.samples import leaves, own_samples
 
 T = TypeVar("T")
 D = TypeVar("D")
+Arms = Sequence[ReportArm]
+"""The runs of a section."""
 
 
-class Omission(NamedTuple):
-    """The reason not to show a section, or a run within it: words that go on after "not shown, because"."""
-
-    because: str
+class OmittedError(ParameterError):
+    """The reason why a section, or a run in it, is not shown; the message completes "not shown, because ..."."""
 
 
 class SectionBody(NamedTuple):
@@ -29,9 +30,10 @@ class SectionBody(NamedTuple):
     Attributes
     ----------
     blocks : sequence of Block
-        Tables, pictures, paragraphs.
+        Tables, pictures and paragraphs.
     numbers : mapping
-        The same unrounded for `intact report --json`, by run: dictionaries, lists, named tuples, numbers, texts.
+        The same figures unrounded, by run, for `intact report --json`: dictionaries, lists, named tuples, numbers and
+        strings.
     """
 
     blocks: Sequence[Block]
@@ -40,86 +42,137 @@ class SectionBody(NamedTuple):
 
 @dataclass(frozen=True)
 class ReportSection:
-    """A section.
+    """A section of a report.
 
     Attributes
     ----------
     title : str
+        The heading.
+    place : int
+        Sections are printed in ascending order of `place`.
     make : callable
-        Takes the runs of one task and returns what to show, or the reason to show nothing.
+        Takes the runs of one task and returns the contents; raises `OmittedError` if the runs lack the data.
     sources : tuple of str
-        The papers of its formulas, printed below it.
+        The papers that define the formulas, printed at the end of the section.
     all_tasks : bool
-        If true, it stands once in the report and `make` takes the runs of all tasks.
+        If true, the report has the section once and `make` takes the runs of all tasks.
     """
 
     title: str
-    make: Callable[[Sequence[ReportArm]], SectionBody | Omission]
+    place: int
+    make: Callable[[Arms], SectionBody]
     sources: tuple[str, ...] = ()
     all_tasks: bool = False
 
 
-def by_run(
-    arms: Sequence[ReportArm], measure: Callable[[ReportArm], T | Omission]
-) -> tuple[dict[str, T], dict[str, str]]:
-    """Measure each run, and return what was found by the run's name, and why others have nothing."""
-    found: dict[str, T] = {}
-    lacking: dict[str, str] = {}
-    for arm in arms:
-        value = measure(arm)
-        if isinstance(value, Omission):
-            lacking[arm.name] = value.because
-        else:
-            found[arm.name] = value
-    return found, lacking
-
-
-def measured(drawn: D | Omission, measure: Callable[[D], T | Omission]) -> T | Omission:
-    """Return a measure of what was drawn of a run, or the reason why there is none.
+def section_by_run(
+    title: str,
+    place: int,
+    measure: Callable[[ReportArm], T],
+    show: Callable[[Mapping[str, T], Arms], Iterable[Block]],
+    *,
+    sources: tuple[str, ...] = (),
+    sentence: Callable[[T], str] | None = None,
+) -> ReportSection:
+    """Declare a section that measures each run separately.
 
     Parameters
     ----------
     measure : callable
-        A ParameterError of it is a reason too: one answer was graded both right and wrong, for example.
+        Returns the findings of one run; raises `OmittedError` if the run lacks the data, or ParameterError if the data
+        cannot be measured. The run is then named below the others with the reason.
+    show : callable
+        Takes the findings by the name of the run, and all runs, and yields the blocks.
+    sentence : callable, optional
+        Summarises the findings of one run; the section begins with these sentences, each after the name of its run.
     """
-    if isinstance(drawn, Omission):
-        return drawn
-    try:
-        return measure(drawn)
-    except ParameterError as error:
-        return Omission(str(error))
+
+    def make(arms: Arms) -> SectionBody:
+        found, lacking = by_run(arms, measure)
+        require(found, lacking)
+        first = [] if sentence is None else [Paragraph(f"{name}: {sentence(one)}") for name, one in found.items()]
+        return SectionBody([*first, *show(found, arms), *omission_notes(lacking)], found)
+
+    return ReportSection(title, place, make, sources)
 
 
-def join_reasons(lacking: Mapping[str, str]) -> Omission:
-    """Join the reasons of several runs, each reason once."""
-    runs: dict[str, list[str]] = {}
-    for name, because in lacking.items():
-        runs.setdefault(because, []).append(name)
-    if len(runs) == 1:
-        return Omission(next(iter(runs)))
-    return Omission("; ".join(f"{because} ({', '.join(names)})" for because, names in runs.items()))
+def measure_each(of: Mapping[str, D], measure: Callable[[D], T]) -> tuple[dict[str, T], dict[str, str]]:
+    """Measure several things by name; return the findings, and the reasons for those that cannot be measured."""
+    found: dict[str, T] = {}
+    lacking: dict[str, str] = {}
+    for name, one in of.items():
+        try:
+            found[name] = measure(one)
+        except ParameterError as reason:
+            lacking[name] = str(reason)
+    return found, lacking
+
+
+def by_run(arms: Arms, measure: Callable[[ReportArm], T]) -> tuple[dict[str, T], dict[str, str]]:
+    """Measure each run; return the findings by the name of the run, and the reasons for runs without any."""
+    return measure_each({arm.name: arm for arm in arms}, measure)
+
+
+def require(found: Collection[object], lacking: Mapping[str, str]) -> None:
+    """Raise `OmittedError` with the reasons, each once, if nothing was found."""
+    if not found:
+        runs: dict[str, list[str]] = {}
+        for name, because in lacking.items():
+            runs.setdefault(because, []).append(name)
+        several = len(runs) > 1
+        raise OmittedError("; ".join(f"{why} ({', '.join(names)})" if several else why for why, names in runs.items()))
 
 
 def omission_notes(lacking: Mapping[str, str]) -> list[Paragraph]:
-    """Say of each run that a section leaves out why it does."""
+    """Return a sentence for each run that a section leaves out, with the reason."""
     return [Paragraph(f"{name} is not shown, because {because}.") for name, because in lacking.items()]
 
 
+def once(measure: Callable[[ReportArm], T]) -> Callable[[ReportArm], T]:
+    """Keep the result for each run: a decorator for measures that several sections need."""
+
+    @wraps(measure)
+    def measured(arm: ReportArm) -> T:
+        if measure not in arm.measured:
+            arm.measured[measure] = measure(arm)
+        found: T = arm.measured[measure]
+        return found
+
+    return measured
+
+
 MIXED = 10
-"""The fewest problems with both right and wrong texts from which an effect within problems is printed."""
+"""Minimum number of problems with both right and wrong texts for an effect within problems to be printed."""
 
 
-def too_few_mixed(count: int, of: str = "texts") -> Omission:
-    """Return the reason where too few problems tell of effects within problems."""
-    return Omission(
-        f"only {count} problem{' has' if count == 1 else 's have'} both right and wrong {of}, and {MIXED} are needed"
-    )
+def is_mixed(samples: Sequence[ItemSample]) -> bool:
+    """Return true if there are both right and wrong samples."""
+    return len({bool(one.correct) for one in samples}) == 2
 
 
-def drawn_samples(arm: ReportArm) -> dict[str, list[ItemSample]] | Omission:
-    """Return the independent samples of each problem, over all seeds, or the reason why there are none."""
+def check_mixed(count: int, of: str = "texts") -> None:
+    """Raise `OmittedError` if fewer than `MIXED` problems have both right and wrong texts."""
+    if count < MIXED:
+        raise OmittedError(
+            f"only {count} problem{' has' if count == 1 else 's have'} both right and wrong {of}, "
+            f"and {MIXED} are needed"
+        )
+
+
+Drawn = Mapping[str, Sequence[ItemSample]]
+"""The independent samples of each problem."""
+
+
+def drawn_samples(arm: ReportArm) -> dict[str, list[ItemSample]]:
+    """Return the independent samples of each problem, over all seeds.
+
+    Raises
+    ------
+    OmittedError
+        If the method does not draw a fixed number of independent samples.
+    """
     if not arm.samples:
-        return Omission("it has not several independent samples of each problem, their number settled beforehand")
+        raise OmittedError("it has not several independent samples of each problem, their number settled beforehand")
     found: dict[str, list[ItemSample]] = {}
     for record in arm.records:
         found.setdefault(record.id, []).extend(
@@ -128,42 +181,64 @@ def drawn_samples(arm: ReportArm) -> dict[str, list[ItemSample]] | Omission:
     return found
 
 
+class AnswerGrid(NamedTuple):
+    """The first samples of every problem, the same number of each: answers and verdicts as problems x samples."""
+
+    answers: list[list[str | None]]
+    verdicts: list[list[bool]]
+    right: list[int]
+    """The number of right samples of each problem."""
+
+
+def answer_grid(samples: Drawn, count: int) -> AnswerGrid:
+    """Return the answers and the verdicts of the first `count` samples of each problem."""
+    verdicts = [[bool(one.correct) for one in own[:count]] for own in samples.values()]
+    return AnswerGrid(
+        [[one.answer for one in own[:count]] for own in samples.values()], verdicts, [*map(sum, verdicts)]
+    )
+
+
 class SampleText(NamedTuple):
-    """A sample with its text, from the root of the tree on."""
+    """A sample with its text from the root of the tree on."""
 
     sample: ItemSample
     text: str
 
 
-def once(arm: ReportArm, measure: Callable[[ReportArm], T]) -> T:
-    """Measure a run, or return what was measured before: for what several sections need."""
-    if measure not in arm.measured:
-        arm.measured[measure] = measure(arm)
-    found: T = arm.measured[measure]
-    return found
+Texts = Mapping[str, Sequence[SampleText]]
+"""The independent samples of each problem with their texts."""
 
 
-def drawn_texts(arm: ReportArm) -> dict[str, list[SampleText]] | Omission:
-    """Return the samples of `drawn_samples` with their texts, or the reason why there are none.
+@once
+def drawn_texts(arm: ReportArm) -> dict[str, list[SampleText]]:
+    """Return the samples of `drawn_samples` with their texts.
 
     Raises
     ------
+    OmittedError
+        As `drawn_samples`, or if the file of trees is missing.
     FormatError
         If a tree is damaged, or lacks the text of a sample.
     """
     samples = drawn_samples(arm)
-    if isinstance(samples, Omission):
-        return samples
     texts: dict[str, list[str]] = {}
-    try:
-        for record, trace in arm.trees():
+    with arm.trees() as trees:
+        for record, trace in trees:
             of = {leaf.branch: leaf.text for leaf in leaves(trace["nodes"], trace.get("chosen"))}
             texts.setdefault(record.id, []).extend(of[one.branch] for one in own_samples(record))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise FormatError(f"{traces_of(arm.path)} is damaged: {error!r:.200}") from error
     if texts.keys() != samples.keys():
-        return Omission(f"its texts are not at hand: {traces_of(arm.path).name} is missing")
+        raise OmittedError(f"its texts are not at hand: {traces_of(arm.path).name} is missing")
     return {
         name: [SampleText(one, text) for one, text in zip(own, texts[name], strict=True)]
         for name, own in samples.items()
     }
+
+
+def of_samples(measure: Callable[[Drawn], T]) -> Callable[[ReportArm], T]:
+    """Turn a measure of samples by problem into one of a run."""
+    return lambda arm: measure(drawn_samples(arm))
+
+
+def of_texts(measure: Callable[[Texts], T]) -> Callable[[ReportArm], T]:
+    """Turn a measure of texts by problem into one of a run."""
+    return lambda arm: measure(drawn_texts(arm))

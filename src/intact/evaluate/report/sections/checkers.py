@@ -7,43 +7,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Block, Paragraph, Table
+from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import percent, with_bounds
-from intact.evaluate.report.sections.base import (
-    MIXED,
-    Omission,
-    ReportSection,
-    SectionBody,
-    by_run,
-    drawn_samples,
-    join_reasons,
-    measured,
-    omission_notes,
-)
-from intact.evaluate.results import ItemSample
-from intact.stats.laws.resampling import MOST, ResamplingLimits, resampling_limits
+from intact.evaluate.report.sections.base import MIXED, Arms, Drawn, OmittedError, of_samples, section_by_run
+from intact.stats.laws.resampling import MOST, BestAttempts, ResamplingLimits, resampling_limits
 
 _QUARTILES = (0.25, 0.5, 0.75)
 Judged = Mapping[str, Sequence[bool]]
-"""By problem, which of the samples a checker accepted."""
+"""By problem, the samples that a checker accepted."""
 
 
-def checkers_of(samples: Mapping[str, Sequence[ItemSample]]) -> Iterator[tuple[str, Judged]]:
-    """Yield the checkers, each with what it accepted, of the problems of which it judged all texts.
+def checkers_of(samples: Drawn) -> Iterator[tuple[str, Judged]]:
+    """Yield each checker with the samples it accepted, on the problems where it judged every sample.
 
-    Verdicts accept a text if the mean of those that can be read is 1/2 or more; a text without one is rejected.
-    Rewards accept from 1/2 on if all lie in [0, 1], and at 1 if some reach it; else from each of their quartiles on.
+    Verdicts accept a text if the mean of the readable ones is at least 1/2; a text without a readable verdict is
+    rejected. If all rewards are in [0, 1], they accept from 1/2 on, and also at 1 if some reach 1; otherwise each
+    quartile of the rewards is a threshold.
     """
     every = [one for own in samples.values() for one in own]
     verdict_givers = dict.fromkeys(verdict.by for one in every for verdict in one.verdicts)
+    scorers = dict.fromkeys(scorer for one in every for scorer in one.rewards if scorer not in verdict_givers)
     for by in verdict_givers:
         values = {name: [[v.value for v in one.verdicts if v.by == by] for one in own] for name, own in samples.items()}
         accepted = {name: [_mean(given) >= 0.5 for given in own] for name, own in values.items() if all(own)}
         yield f"verdicts of {by}", accepted
-    for scorer in dict.fromkeys(scorer for one in every for scorer in one.rewards):
-        if scorer in verdict_givers:
-            continue
+    for scorer in scorers:
         judged = {name: own for name, own in samples.items() if all(scorer in one.rewards for one in own)}
         rewards = np.array([one.rewards[scorer] for own in judged.values() for one in own])
         if not rewards.size:
@@ -65,12 +53,12 @@ class CheckerCounts(NamedTuple):
 
     @property
     def mixed(self) -> int:
-        """The number of problems with right samples, or of those with wrong ones if these are fewer."""
+        """The smaller of two numbers: problems with a right sample, and problems with a wrong one."""
         return min(sum(map(bool, self.right)), sum(c < n for n, c in zip(self.samples, self.right, strict=True)))
 
 
-def counts_of(samples: Mapping[str, Sequence[ItemSample]], accepted: Judged) -> CheckerCounts:
-    """Count what a checker accepted, on the problems that it judged."""
+def counts_of(samples: Drawn, accepted: Judged) -> CheckerCounts:
+    """Count the samples that a checker accepted, on the problems that it judged."""
     found = CheckerCounts([], [], [], [])
     for name, judged in accepted.items():
         right = [bool(one.correct) for one in samples[name]]
@@ -85,61 +73,58 @@ def _mean(values: Sequence[float | None]) -> float:
     return sum(read) / len(read) if read else -1.0
 
 
-def measure(samples: Mapping[str, Sequence[ItemSample]]) -> dict[str, ResamplingLimits] | Omission:
-    """Return what resampling with each checker can reach, on the problems that it judged."""
+def measure(samples: Drawn) -> dict[str, ResamplingLimits]:
+    """Return the limits of resampling with each checker, on the problems that it judged."""
     found = {}
-    few = False
+    why = "no verdict or reward is recorded of all texts of its problems"
     for checker, accepted in checkers_of(samples):
         counts = counts_of(samples, accepted)
-        if counts.mixed < MIXED:
-            few = True
-            continue
-        of = f", on {len(accepted)} of {len(samples)} problems" if len(accepted) < len(samples) else ""
-        found[checker + of] = resampling_limits(*counts)
-    if few and not found:
-        return Omission(f"fewer than {MIXED} problems that a checker judged have right texts, or fewer have wrong ones")
-    return found or Omission("no verdict or reward is recorded of all texts of its problems")
-
-
-def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    found, lacking = by_run(arms, lambda arm: measured(drawn_samples(arm), measure))
+        if counts.mixed >= MIXED:
+            of = f", on {len(accepted)} of {len(samples)} problems" if len(accepted) < len(samples) else ""
+            found[checker + of] = resampling_limits(*counts)
+        else:
+            why = f"fewer than {MIXED} problems that a checker judged have right texts, or fewer have wrong ones"
     if not found:
-        return join_reasons(lacking)
+        raise OmittedError(why)
+    return found
+
+
+def _show(found: Mapping[str, Mapping[str, ResamplingLimits]], arms: Arms) -> Iterator[Block]:
     limits = {(name, checker): one for name, of in found.items() for checker, one in of.items()}
-    several = len(found) > 1
-    called = {key: f"{key[0]}, {key[1]}" if several else key[1] for key in limits}
-    blocks: list[Block] = [
-        Paragraph(f"{called[key]}: {_sentence(one)}", one.ceiling.high < one.single) for key, one in limits.items()
-    ]
-    head = [
-        "checker", "right ones accepted", "wrong ones rejected", "one attempt, unchecked", "reachable by resampling",
-        "right among all accepted", "problems with an accepted text", "right among the accepted of these",
-    ]  # fmt: skip
-    rows = [
-        [
-            called[key], with_bounds(*one.completeness), with_bounds(*one.soundness), percent(one.single),
-            with_bounds(*one.ceiling), percent(one.precision), percent(one.answered), percent(one.right_of_answered),
-        ]
-        for key, one in limits.items()
-    ]  # fmt: skip
-    costs = [best.fluke for best in next(iter(limits.values())).best]
-    attempts = [
-        [called[key], *[f"{_count(best.attempts)} ({_count(best.low)} to {_count(best.high)})" for best in one.best]]
-        for key, one in limits.items()
-    ]
-    blocks += [
-        Table(head, rows),
-        Paragraph("The most attempts that are worth while, by what a wrong answer costs where a right one earns 1:"),
-        Table(["checker", *[f"it costs {-cost:g}" for cost in costs]], attempts),
-        Paragraph(
-            "Problems are tried until the checker accepts a text. The more are rejected, the more a problem is one "
-            "where wrong texts prevail: that bounds what can be reached, and more attempts than these lose. Rates of "
-            "problems are shares of their texts, so that few texts make the bound too low. In parentheses 95% "
-            "intervals, by resampling problems."
+    called = {key: ", ".join(key) if len(found) > 1 else key[1] for key in limits}
+    for key, one in limits.items():
+        yield Paragraph(f"{called[key]}: {_sentence(one)}", one.ceiling.high < one.single)
+    yield from table(
+        (
+            {
+                "checker": called[key],
+                "right ones accepted": with_bounds(one.completeness),
+                "wrong ones rejected": with_bounds(one.soundness),
+                "one attempt, unchecked": percent(one.single),
+                "reachable by resampling": with_bounds(one.ceiling),
+                "right among all accepted": percent(one.precision),
+                "problems with an accepted text": percent(one.answered),
+                "right among the accepted of these": percent(one.right_of_answered),
+            }
+            for key, one in limits.items()
         ),
-    ]
-    blocks += _out_of_reach(limits, called, arms)
-    return SectionBody([*blocks, *omission_notes(lacking)], found)
+        "The most attempts that are worth while, by what a wrong answer costs where a right one earns 1:",
+    )
+    yield from table(
+        (
+            {"checker": called[key]} | {f"it costs {-best.fluke:g}": _attempts(best) for best in one.best}
+            for key, one in limits.items()
+        ),
+        "Problems are tried until the checker accepts a text. The more are rejected, the more a problem is one "
+        "where wrong texts prevail: that bounds what can be reached, and more attempts than these lose. Rates of "
+        "problems are shares of their texts, so that few texts make the bound too low. In parentheses 95% "
+        "intervals, by resampling problems.",
+    )
+    yield from _out_of_reach(limits, called, arms)
+
+
+def _attempts(best: BestAttempts) -> str:
+    return f"{_count(best.attempts)} ({_count(best.low)} to {_count(best.high)})"
 
 
 def _count(attempts: int) -> str:
@@ -149,16 +134,16 @@ def _count(attempts: int) -> str:
 def _sentence(one: ResamplingLimits) -> str:
     change = "more than" if one.ceiling.low > one.single else "less than" if one.ceiling.high < one.single else "about"
     return (
-        f"however often texts are drawn until one is accepted, {with_bounds(*one.ceiling)} is the most that can be "
+        f"however often texts are drawn until one is accepted, {with_bounds(one.ceiling)} is the most that can be "
         f"right: {change} the {percent(one.single)} of a single text without it. It lets "
         f"{percent(1 - one.soundness.estimate)} of wrong texts pass."
     )
 
 
 def _out_of_reach(
-    limits: Mapping[tuple[str, str], ResamplingLimits], called: Mapping[tuple[str, str], str], arms: Sequence[ReportArm]
+    limits: Mapping[tuple[str, str], ResamplingLimits], called: Mapping[tuple[str, str], str], arms: Arms
 ) -> Iterator[Paragraph]:
-    """Name the runs whose single texts are right more often than a checker lets another run become."""
+    """Name the runs whose single texts are right more often than another run can be with its checker."""
     for (name, checker), one in limits.items():
         for arm in arms:
             score = arm.score("pass@1", "accuracy")
@@ -167,6 +152,10 @@ def _out_of_reach(
                 yield Paragraph(f"{arm.name} is {words} with {called[name, checker]}.")
 
 
-SECTION = ReportSection(
-    "Resampling with a checker", _make, ("arXiv 2411.17501, each attempt weighted by the prior share of its problems",)
+SECTION = section_by_run(
+    "Resampling with a checker",
+    160,
+    of_samples(measure),
+    _show,
+    sources=("arXiv 2411.17501, each attempt weighted by the prior share of its problems",),
 )

@@ -9,9 +9,9 @@ import numpy as np
 
 from intact._base.errors import NotInstalledError, ParameterError
 from intact.evaluate.report.arms import ReportArm, pairs_of
-from intact.evaluate.report.blocks import Block, Paragraph, Table
+from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import bounds, points, settled
-from intact.evaluate.report.sections.base import Omission, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, OmittedError, ReportSection, SectionBody
 from intact.stats.multiple import holm
 from intact.stats.paired import mcnemar, paired_bootstrap, permutation
 
@@ -28,7 +28,7 @@ class RunDifference(NamedTuple):
     p: float | None
 
 
-def differences_of(arms: Sequence[ReportArm]) -> list[RunDifference]:
+def differences_of(arms: Arms) -> list[RunDifference]:
     """Return the differences of runs that can be compared; p-values are corrected for their number."""
     found = [
         RunDifference(one.name, other.name, one.label, *_difference(one, other))
@@ -49,8 +49,8 @@ def in_words(one: RunDifference) -> str:
     return f"{what} ({bounds(one.low, one.high, points)}): {verdict}."
 
 
-def reservations_of(arms: Sequence[ReportArm]) -> list[Paragraph]:
-    """Say of runs of one task what differs besides the method, and which cannot be compared."""
+def reservations_of(arms: Arms) -> list[Paragraph]:
+    """Name the other differences between runs of one task, then the runs that cannot be compared."""
     refused, flagged = [], []
     for one, other, forbidden, differing in pairs_of(arms):
         both = f"{one.name} and {other.name} on {one.label}"
@@ -61,30 +61,30 @@ def reservations_of(arms: Sequence[ReportArm]) -> list[Paragraph]:
     return flagged + refused
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
+def _make(arms: Arms) -> SectionBody:
     differences = differences_of(arms)
-    blocks = list(_comparisons(arms, differences))
+    blocks = [*_table(differences), *reservations_of(arms)]
     if not blocks:
-        return Omission("no two runs are of one task")
+        raise OmittedError("no two runs are of one task")
     return SectionBody(blocks, {f"{one.first} − {one.second}, {one.label}": one for one in differences})
 
 
-def _comparisons(arms: Sequence[ReportArm], differences: Sequence[RunDifference]) -> Iterator[Block]:
-    rows = [
-        [
-            f"{one.first} − {one.second}", one.label, points(one.difference), bounds(one.low, one.high, points),
-            "" if one.p is None else f"{settled(one.p):.3g}",
-        ]
-        for one in differences
-    ]  # fmt: skip
-    if rows:
-        yield Table(["difference", "task", "points", "95% interval", "p (Holm)"], rows)
-        yield Paragraph(
-            "Paired, problem by problem: McNemar's exact test and Bonett and Price's interval where each problem was "
-            "asked once, else a permutation test and the bootstrap over problems. p is corrected for the number of "
-            "differences by Holm's method, intervals are not: each holds 95 times in 100 by itself."
-        )
-    yield from reservations_of(arms)
+def _table(differences: Sequence[RunDifference]) -> Iterator[Block]:
+    return table(
+        (
+            {
+                "difference": f"{one.first} − {one.second}",
+                "task": one.label,
+                "points": points(one.difference),
+                "95% interval": bounds(one.low, one.high, points),
+                "p (Holm)": "" if one.p is None else f"{settled(one.p):.3g}",
+            }
+            for one in differences
+        ),
+        "Paired, problem by problem: McNemar's exact test and Bonett and Price's interval where each problem was "
+        "asked once, else a permutation test and the bootstrap over problems. p is corrected for the number of "
+        "differences by Holm's method, intervals are not: each holds 95 times in 100 by itself.",
+    )
 
 
 def _difference(one: ReportArm, other: ReportArm) -> tuple[float, float | None, float | None, float | None]:
@@ -104,6 +104,7 @@ def _difference(one: ReportArm, other: ReportArm) -> tuple[float, float | None, 
 
 SECTION = ReportSection(
     "Comparisons",
+    30,
     _make,
     ("McNemar 1947", "Bonett and Price 2012", "BCa intervals: Efron 1987", "Holm 1979"),
     all_tasks=True,

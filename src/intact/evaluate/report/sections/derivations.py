@@ -1,37 +1,25 @@
-"""Right answers whose derivation fails: texts that end right although an equation in them is wrong."""
+"""Right answers with a wrong derivation: texts that end right although an equation in them does not hold."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Block, Paragraph, Table
+from intact.evaluate.report.blocks import Block, Paragraph, table
 from intact.evaluate.report.formatting import percent, with_bounds
-from intact.evaluate.report.sections.base import (
-    MIXED,
-    Omission,
-    ReportSection,
-    SampleText,
-    SectionBody,
-    by_run,
-    drawn_texts,
-    join_reasons,
-    measured,
-    omission_notes,
-    once,
-)
+from intact.evaluate.report.sections.base import MIXED, Arms, OmittedError, Texts, of_texts, section_by_run
+from intact.evaluate.scores import curve
 from intact.stats.association import share_of_samples
 from intact.stats.coverage import pass_at_k
 from intact.stats.intervals import Interval
 from intact.tasks.score.equations import equations
 
 FEWEST = 0.5
-"""The least share of right texts with an equation; below it those without one would decide what is not known."""
+"""Minimum share of right texts with an equation; below it the texts without one would decide the unknown part."""
 
 
 class CleanCoverage(NamedTuple):
-    """pass@k as graded, and if right texts with a failing equation count as wrong."""
+    """pass@k as graded, and with right texts that have a failing equation counted as wrong."""
 
     samples: int
     graded: float
@@ -43,14 +31,14 @@ class DerivationFindings(NamedTuple):
 
     Attributes
     ----------
-    right, unchecked, failing
-        Right texts; those without an equation that can be checked; those with one that does not hold.
-    problems
+    right, unchecked, failing : int
+        Right texts; right texts without an equation that can be checked; right texts with an equation that fails.
+    problems : int
         Problems with a right text that has an equation.
     rate : Interval
         The share of right texts with equations in which one fails.
     rate_wrong : Interval or None
-        The same of wrong texts; None if fewer than two problems have one with an equation.
+        The same for wrong texts; None if fewer than two problems have a wrong text with an equation.
     coverage : list of CleanCoverage
         For k = 1, 2, 4, ..., and all samples; empty if problems have different numbers of samples.
     """
@@ -64,100 +52,105 @@ class DerivationFindings(NamedTuple):
     coverage: list[CleanCoverage]
 
 
-def measure(texts: Mapping[str, Sequence[SampleText]]) -> DerivationFindings | Omission:
+class _Checked(NamedTuple):
+    """A text: if it is right, if it states an equation, and if one of its equations fails."""
+
+    right: bool
+    stated: bool
+    fails: bool
+
+
+def measure(texts: Texts) -> DerivationFindings:
     """Measure the texts of a run, by problem.
 
-    A text without an equation is taken at its word: in `coverage` it counts as graded.
+    A text without an equation is trusted: in `coverage` it counts as graded.
     """
-    checked = {name: [(bool(one.sample.correct), *_checked(one.text)) for one in own] for name, own in texts.items()}
-    every = [one for own in checked.values() for one in own]
-    right = sum(good for good, _, _ in every)
-    unchecked = sum(good and not stated for good, stated, _ in every)
-    problems = sum(any(good and stated for good, stated, _ in own) for own in checked.values())
+    checked = {name: [_checked(bool(one.sample.correct), one.text) for one in own] for name, own in texts.items()}
+    right = [one for own in checked.values() for one in own if one.right]
+    unchecked = sum(not one.stated for one in right)
+    problems = sum(any(one.right and one.stated for one in own) for own in checked.values())
     if problems < MIXED:
-        return Omission(
+        raise OmittedError(
             f"{problems} problems have right texts with an equation that can be checked; {MIXED} are needed"
         )
-    if right - unchecked < FEWEST * right:
-        share = percent((right - unchecked) / right)
-        return Omission(f"only {share} of its right texts state an equation that can be checked")
-    sizes = {len(own) for own in checked.values()}
-    coverage = []
-    if len(sizes) == 1:
-        most = sizes.pop()
-        n = [most] * len(checked)
-        graded = [sum(good for good, _, _ in own) for own in checked.values()]
-        clean = [sum(good and not fails for good, _, fails in own) for own in checked.values()]
-        for k in sorted({1 << i for i in range(most.bit_length())} | {most}):
-            coverage.append(
-                CleanCoverage(k, float(pass_at_k(n, graded, k).mean()), float(pass_at_k(n, clean, k).mean()))
-            )
-    wrong_problems = sum(any(stated and not good for good, stated, _ in own) for own in checked.values())
+    if len(right) - unchecked < FEWEST * len(right):
+        share = percent((len(right) - unchecked) / len(right))
+        raise OmittedError(f"only {share} of its right texts state an equation that can be checked")
+    wrong_problems = sum(any(one.stated and not one.right for one in own) for own in checked.values())
     return DerivationFindings(
-        right,
+        len(right),
         unchecked,
-        sum(good and fails for good, _, fails in every),
+        sum(one.fails for one in right),
         problems,
         rate=_share(checked, True),
         rate_wrong=_share(checked, False) if wrong_problems > 1 else None,
-        coverage=coverage,
+        coverage=_coverage(list(checked.values())),
     )
 
 
-def _checked(text: str) -> tuple[bool, bool]:
-    """Return whether a text has equations, and whether one of them fails."""
+def _checked(right: bool, text: str) -> _Checked:
     found = equations(text)
-    return bool(found), not all(one.holds for one in found)
+    return _Checked(right, bool(found), not all(one.holds for one in found))
 
 
-def _share(checked: Mapping[str, Sequence[tuple[bool, bool, bool]]], right: bool) -> Interval:
-    failing = [sum(fails for good, _, fails in own if good == right) for own in checked.values()]
-    stated = [sum(states for good, states, _ in own if good == right) for own in checked.values()]
-    return share_of_samples(failing, stated)
-
-
-def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    found, lacking = by_run(arms, lambda arm: measured(once(arm, drawn_texts), measure))
-    if not found:
-        return join_reasons(lacking)
-    blocks: list[Block] = [
-        Paragraph(
-            f"{name}: of the right texts that show a calculation, {with_bounds(*one.rate)} have one that is wrong: the "
-            "answer is right, the way to it is not."
-        )
-        for name, one in found.items()
+def _coverage(checked: Sequence[Sequence[_Checked]]) -> list[CleanCoverage]:
+    most = len(checked[0])
+    if any(len(own) != most for own in checked):
+        return []
+    graded = [sum(one.right for one in own) for own in checked]
+    clean = [sum(one.right and not one.fails for one in own) for own in checked]
+    return [
+        CleanCoverage(k, float(pass_at_k(most, graded, k).mean()), float(pass_at_k(most, clean, k).mean()))
+        for k in curve(most)
     ]
-    rows = [
-        [
-            name, f"{one.right:,}", f"{one.unchecked:,}", f"{one.failing:,}", with_bounds(*one.rate),
-            with_bounds(*one.rate_wrong) if one.rate_wrong else "",
-        ]
+
+
+def _share(checked: Mapping[str, Sequence[_Checked]], right: bool) -> Interval:
+    failing = [sum(one.fails for one in own if one.right == right) for own in checked.values()]
+    return share_of_samples(failing, [sum(one.stated for one in own if one.right == right) for own in checked.values()])
+
+
+def _sentence(one: DerivationFindings) -> str:
+    return (
+        f"of the right texts that show a calculation, {with_bounds(one.rate)} have one that is wrong: the answer is "
+        "right, the way to it is not."
+    )
+
+
+def _show(found: Mapping[str, DerivationFindings], _: Arms) -> Iterator[Block]:
+    yield from table(
+        {
+            "run": name,
+            "right texts": f"{one.right:,}",
+            "without an equation": f"{one.unchecked:,}",
+            "with a failing one": f"{one.failing:,}",
+            "failing, of right texts with equations": with_bounds(one.rate),
+            "of wrong texts with equations": with_bounds(one.rate_wrong),
+        }
         for name, one in found.items()
-    ]  # fmt: skip
-    head = [
-        "run", "right texts", "without an equation", "with a failing one", "failing, of right texts with equations",
-        "of wrong texts with equations",
-    ]  # fmt: skip
-    blocks.append(Table(head, rows))
-    curves = [
-        [name, str(part.samples), percent(part.graded), percent(part.clean)]
+    )
+    yield from table(
+        {
+            "run": name,
+            "samples": str(part.samples),
+            "pass@k": percent(part.graded),
+            "pass@k, failing derivations counted as wrong": percent(part.clean),
+        }
         for name, one in found.items()
         for part in one.coverage
-    ]
-    if curves:
-        blocks.append(Table(["run", "samples", "pass@k", "pass@k, failing derivations counted as wrong"], curves))
-    blocks.append(
-        Paragraph(
-            "Equations between numbers are computed again, exactly. That finds wrong arithmetic only: a text whose "
-            "reasoning is wrong and whose arithmetic is right passes, and so does one without equations. What is "
-            "written in an unusual way may be misread. In parentheses 95% intervals over problems."
-        )
     )
-    return SectionBody([*blocks, *omission_notes(lacking)], found)
+    yield Paragraph(
+        "Equations between numbers are computed again, exactly. That finds wrong arithmetic only: a text whose "
+        "reasoning is wrong and whose arithmetic is right passes, and so does one without equations. What is "
+        "written in an unusual way may be misread. In parentheses 95% intervals over problems."
+    )
 
 
-SECTION = ReportSection(
+SECTION = section_by_run(
     "Right answers, wrong derivations",
-    _make,
-    ("arXiv 2502.06217, with equations computed again in place of judges",),
+    150,
+    of_texts(measure),
+    _show,
+    sources=("arXiv 2502.06217, with equations computed again in place of judges",),
+    sentence=_sentence,
 )

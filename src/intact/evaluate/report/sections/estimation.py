@@ -1,8 +1,8 @@
-"""The errors of choosers: what more samples would mend, and what is the model's own."""
+"""The errors of choosers, split into a part that more samples reduce and the error of the model itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -11,19 +11,9 @@ import numpy as np
 
 from intact._base.exact import exp
 from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Block, Paragraph, Table
-from intact.evaluate.report.formatting import bounds, percent, points, settled, with_bounds
-from intact.evaluate.report.sections.base import (
-    MIXED,
-    Omission,
-    ReportSection,
-    SectionBody,
-    by_run,
-    drawn_samples,
-    join_reasons,
-    measured,
-    omission_notes,
-)
+from intact.evaluate.report.blocks import Block, Paragraph, table
+from intact.evaluate.report.formatting import percent, points, settled, three, with_bounds
+from intact.evaluate.report.sections.base import MIXED, Arms, Drawn, OmittedError, drawn_samples, section_by_run
 from intact.evaluate.results import ItemSample
 from intact.reason.aggregate.best import best_of_n
 from intact.reason.aggregate.mixture import Mixture, fit
@@ -39,25 +29,26 @@ _NEUTRAL = {
 }  # fmt: skip
 """Sampling parameters with which texts are drawn from the model itself."""
 _MOST = 10_000
-"""The most samples of a run for which RPC is shown: its mixture takes some 20 ms a sample."""
+"""Maximum number of samples of a run for RPC to be shown: its mixture takes about 20 ms a sample."""
 _CONSTRAINTS = ("logit_bias", "json_schema", "regex", "grammar")
 
 
 class ChooserErrors(NamedTuple):
     """A chooser's estimate of the right answer's probability.
 
-    Of best-of-N that is 1 if the chosen answer is right, else 0; of a vote by rewards, the share of right answers.
+    For best-of-N the estimate is 1 if the chosen answer is right, else 0; for a vote by rewards, it is the share of the
+    rewards that right answers have.
 
     Attributes
     ----------
     total : Interval
-        Its mean squared distance from 1.
+        The mean squared distance of the estimate from 1.
     estimation : Interval
         The total less the model's error; it may be negative.
     accuracy : float
-        The share of problems for which it chooses a right answer.
+        The share of problems for which the chooser picks a right answer.
     against_vote : McNemar or None
-        It against the vote on the same samples; None of the vote itself.
+        The chooser against the vote on the same samples; None for the vote itself.
     """
 
     total: Interval
@@ -76,15 +67,15 @@ class EstimationFindings(NamedTuple):
     model : Interval
         The mean of `(P - 1)^2` over problems, P being the probability of right answers.
     choosers : dict of str to ChooserErrors
-        The vote; if texts were drawn from the model itself `consistency`, `inclusion` and `rpc`; for each scorer whose
-        rewards all texts have, `best by NAME`, and `weighted by NAME` if none is negative. `rpc` is left out of runs of
-        more than 10,000 samples.
+        The vote; `consistency`, `inclusion` and `rpc` if texts were drawn from the model itself; for each scorer that
+        rewarded all texts `best by NAME`, and `weighted by NAME` if no reward is negative. Runs of more than 10,000
+        samples have no `rpc`.
     why_not : str
-        The reason why there is only the vote, or an empty text.
+        The reason why choosers by probabilities are missing; empty if they are not.
     copies : float
-        The share of texts that are copies of another text of their problem.
+        The share of texts that repeat another text of their problem.
     seen_mass : float
-        The mean probability of a problem's distinct texts together.
+        The total probability of a problem's distinct texts, averaged over problems.
     """
 
     samples: int
@@ -95,11 +86,11 @@ class EstimationFindings(NamedTuple):
     seen_mass: float
 
 
-def measure(samples: Mapping[str, Sequence[ItemSample]], sampling: Mapping[str, Any]) -> EstimationFindings | Omission:
+def measure(samples: Drawn, sampling: Mapping[str, Any]) -> EstimationFindings:
     """Measure the errors of choosers on the samples of a run, drawn with these sampling parameters."""
     count = min(map(len, samples.values()))
     if count < 2 or len(samples) < MIXED:
-        return Omission(f"errors of estimation need two samples of each of {MIXED} problems")
+        raise OmittedError(f"errors of estimation need two samples of each of {MIXED} problems")
     own = [list(each[:count]) for each in samples.values()]
     changed = _changed(sampling)
     texts = [[(one.tokens, one.logprob, one.answer) for one in each] for each in own]
@@ -116,8 +107,8 @@ def measure(samples: Mapping[str, Sequence[ItemSample]], sampling: Mapping[str, 
         errors |= {name: [float(getattr(one, name)) for one in found] for name in ("consistency", "inclusion")}
         if kept is not None:
             errors["rpc"] = [_pruned_error(*each) for each in zip(texts, logprobs, right, kept, strict=True)]
-    for name, (verdicts, distances) in _by_rewards(own).items():
-        chosen[name], errors[name] = verdicts, distances
+    for name, of_rewards in _by_rewards(own).items():
+        chosen[name], errors[name] = of_rewards
     model = [float(one.model) for one in found]
     return EstimationFindings(
         count,
@@ -133,12 +124,12 @@ def measure(samples: Mapping[str, Sequence[ItemSample]], sampling: Mapping[str, 
         },
         changed,
         copies=1 - sum(len(set(each)) for each in texts) / (count * len(texts)),
-        seen_mass=float(np.mean([sum(np.exp(logprob) for _, logprob, _ in set(each)) for each in texts])),
+        seen_mass=float(np.mean([sum(np.exp(logprob) for _, logprob, _ in dict.fromkeys(each)) for each in texts])),
     )
 
 
 def _changed(sampling: Mapping[str, Any]) -> str:
-    """Return why texts were not drawn from the model's own distribution; an empty text if they were."""
+    """Return why texts do not come from the model's own distribution; an empty text if they do."""
     if sampling.get("temperature") != 1:
         return f"texts were drawn at temperature {sampling.get('temperature', 0):g}, not 1"
     for name, value in sampling.items():
@@ -150,7 +141,7 @@ def _changed(sampling: Mapping[str, Any]) -> str:
 def _weights_of(
     texts: Sequence[Sequence[Any]], logprobs: Sequence[Sequence[float]], kept: Sequence[Sequence[bool]] | None
 ) -> dict[str, list[list[Fraction]]]:
-    """Return the weights of each problem's texts by chooser, with those that RPC keeps if they are known.
+    """Return the weights of each problem's texts by chooser; for RPC only if the texts that it keeps are given.
 
     Probabilities are relative to the largest, which changes no choice.
     """
@@ -173,7 +164,7 @@ def _pruned_error(
 
 
 def _fit(values: Sequence[float]) -> Mixture | None:
-    """Fit RPC's mixture, which does not depend on the order of values, to each set of them once."""
+    """Fit RPC's mixture, once for each set of values: it does not depend on their order."""
     return _fit_sorted(tuple(sorted(values)))
 
 
@@ -183,7 +174,7 @@ def _fit_sorted(values: tuple[float, ...]) -> Mixture | None:
 
 
 def _by_rewards(own: Sequence[Sequence[ItemSample]]) -> dict[str, tuple[list[bool], list[float]]]:
-    """Return for choosers by rewards if they are right, and how far squared their estimates are from 1, by problem."""
+    """Return the verdicts of choosers by rewards, and the squared distances of their estimates from 1, by problem."""
     found = {}
     for scorer in sorted(set.intersection(*(set(one.rewards) for each in own for one in each))):
         rewards = [[one.rewards[scorer] for one in each] for each in own]
@@ -215,49 +206,40 @@ def _mean(values: Sequence[float], support: Support = SHARES) -> Interval:
     return ratio_of_sums(values, np.ones(len(values)), support=support)
 
 
-def _measure_arm(arm: ReportArm) -> EstimationFindings | Omission:
-    manifest = arm.run.manifest
-    return measured(drawn_samples(arm), lambda samples: measure(samples, manifest["method"].get("sampling", {})))
+def _measure_arm(arm: ReportArm) -> EstimationFindings:
+    return measure(drawn_samples(arm), arm.run.manifest["method"].get("sampling", {}))
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    found, lacking = by_run(arms, _measure_arm)
-    if not found:
-        return join_reasons(lacking)
-    blocks: list[Block] = [Paragraph(f"{name}: {_sentence(one)}") for name, one in found.items()]
-    rows = [
-        [
-            name, _CALLED.get(chooser, chooser), *[
-                with_bounds(*interval, form=_three) for interval in (errors.total, one.model, errors.estimation)
-            ], percent(errors.accuracy), _against(errors.against_vote),
-        ]
-        for name, one in found.items()
-        for chooser, errors in one.choosers.items()
-    ]  # fmt: skip
-    head = ["run", "chooser", "mean squared error", "of the model", "of estimation", "right", "points over the vote"]
-    blocks.append(Table(head, rows))
-    blocks.append(
-        Paragraph(
-            "A chooser estimates the probability of the right answer; its error is the squared distance from 1. The "
-            "model's part is that of the probability itself, which no number of samples mends; of the vote the rest is "
-            "p (1 - p) / n. Perplexity consistency adds up the probabilities of distinct texts, and falls short where "
-            "few of all texts are seen; inclusion divides each by the chance of seeing it; RPC prunes improbable texts "
-            "first. A vote weighted by rewards estimates the share of the rewards that right answers have, best-of-N 1 "
-            "or 0, as it stakes all on one text: their errors need not tend to the model's. Estimation is the total "
-            "less the model's part, so that it may be negative. In parentheses 95% intervals over problems."
-        )
+def _show(found: Mapping[str, EstimationFindings], _: Arms) -> Iterator[Block]:
+    yield from table(
+        (
+            {
+                "run": name,
+                "chooser": _CALLED.get(chooser, chooser),
+                "mean squared error": with_bounds(errors.total, three),
+                "of the model": with_bounds(one.model, three),
+                "of estimation": with_bounds(errors.estimation, three),
+                "right": percent(errors.accuracy),
+                "points over the vote": with_bounds(errors.against_vote and errors.against_vote.interval, points),
+            }
+            for name, one in found.items()
+            for chooser, errors in one.choosers.items()
+        ),
+        "A chooser estimates the probability of the right answer; its error is the squared distance from 1. The "
+        "model's part is that of the probability itself, which no number of samples mends; of the vote the rest is "
+        "p (1 - p) / n. Perplexity consistency adds up the probabilities of distinct texts, and falls short where "
+        "few of all texts are seen; inclusion divides each by the chance of seeing it; RPC prunes improbable texts "
+        "first. A vote weighted by rewards estimates the share of the rewards that right answers have, best-of-N 1 "
+        "or 0, as it stakes all on one text: their errors need not tend to the model's. Estimation is the total "
+        "less the model's part, so that it may be negative. In parentheses 95% intervals over problems.",
     )
-    blocks += [
-        Paragraph(f"{name}: choosers by probabilities of texts are not shown, because {one.why_not}.")
-        for name, one in found.items()
-        if one.why_not
-    ]
-    blocks += [
-        Paragraph(f"{name}: RPC is not shown, because its mixture would be fitted to more than {_MOST:,} samples.")
-        for name, one in found.items()
-        if not one.why_not and "rpc" not in one.choosers
-    ]
-    return SectionBody([*blocks, *omission_notes(lacking)], found)
+    for name, one in found.items():
+        if one.why_not:
+            yield Paragraph(f"{name}: choosers by probabilities of texts are not shown, because {one.why_not}.")
+    for name, one in found.items():
+        if not one.why_not and "rpc" not in one.choosers:
+            why = f"its mixture would be fitted to more than {_MOST:,} samples"
+            yield Paragraph(f"{name}: RPC is not shown, because {why}.")
 
 
 _CALLED = {"consistency": "perplexity consistency", "rpc": "RPC"}
@@ -266,8 +248,8 @@ _CALLED = {"consistency": "perplexity consistency", "rpc": "RPC"}
 def _sentence(one: EstimationFindings) -> str:
     error = one.choosers["vote"]
     words = (
-        f"the vote of {one.samples} has an error of {_three(error.total.estimate)}, of which "
-        f"{_three(one.model.estimate)} is the model's own and {_three(error.estimation.estimate)} would go with more "
+        f"the vote of {one.samples} has an error of {three(error.total.estimate)}, of which "
+        f"{three(one.model.estimate)} is the model's own and {three(error.estimation.estimate)} would go with more "
         "samples"
     )
     if not one.why_not:
@@ -278,16 +260,11 @@ def _sentence(one: EstimationFindings) -> str:
     return f"{words}."
 
 
-def _three(value: float) -> str:
-    return f"{settled(value):.3f}"
-
-
-def _against(one: McNemar | None) -> str:
-    return "" if one is None else f"{points(one.difference)} ({bounds(one.low, one.high, points)})"
-
-
-SECTION = ReportSection(
+SECTION = section_by_run(
     "Estimation and model error",
-    _make,
-    ("arXiv 2502.00511 and 2510.15444, at this n in place of many samples, estimated from one set of samples",),
+    110,
+    _measure_arm,
+    _show,
+    sources=("arXiv 2502.00511 and 2510.15444, at this n in place of many samples, estimated from one set of samples",),
+    sentence=_sentence,
 )

@@ -1,29 +1,17 @@
-"""The share of right answers by the length of texts, with the difficulty of problems taken out."""
+"""The share of right answers by the length of texts, controlling for the difficulty of problems."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from intact.evaluate.report import figures
-from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Block, Paragraph, Picture, Table
-from intact.evaluate.report.formatting import bounds, points, settled, with_bounds
-from intact.evaluate.report.sections.base import (
-    MIXED,
-    Omission,
-    ReportSection,
-    SectionBody,
-    by_run,
-    drawn_samples,
-    join_reasons,
-    measured,
-    omission_notes,
-    too_few_mixed,
-)
+from intact.evaluate.report.blocks import Block, Picture, table
+from intact.evaluate.report.formatting import points, settled, signed, whole, with_bounds
+from intact.evaluate.report.sections.base import Arms, Drawn, check_mixed, is_mixed, of_samples, section_by_run
 from intact.evaluate.results import ItemSample
 from intact.stats.association import Slope, cliffs_delta, ratio_of_sums, slope
 from intact.stats.checks import Floats
@@ -40,18 +28,18 @@ class LengthFindings(NamedTuple):
 
     Attributes
     ----------
-    texts, problems, mixed
-        Whole texts, the problems that they answer, and those of them with both right and wrong whole texts.
-    cut, cut_right
+    texts, problems, mixed : int
+        Whole texts; problems that have one; problems with both right and wrong whole texts.
+    cut, cut_right : int
         Texts that were cut, which are left out, and the right ones among them.
-    pooled, within
+    pooled, within : Slope
         The change of the share of right answers with each token, over all texts and within problems.
     delta : Interval
         Cliff's delta of the lengths of right texts against wrong ones, within problems.
-    median_right, median_wrong
-        Tokens.
+    median_right, median_wrong : float
+        Median lengths in tokens.
     votes : McNemar
-        The vote weighted by 1 / length against the plain vote, with right as well as wrong problems.
+        The vote weighted by 1 / length against the plain vote, over all problems.
     bins : list of LengthBin
     """
 
@@ -72,7 +60,7 @@ class LengthFindings(NamedTuple):
 class LengthBin(NamedTuple):
     """A fifth of the texts by length: mean tokens, share right with interval, and the share expected by difficulty.
 
-    What is expected is the mean share right among the other texts of each text's own problem.
+    The expected share is the share right among the other texts of a text's own problem, averaged over the texts.
     """
 
     tokens: float
@@ -80,20 +68,19 @@ class LengthBin(NamedTuple):
     expected: float
 
 
-def measure(samples: dict[str, list[ItemSample]]) -> LengthFindings | Omission:
-    """Measure the samples of a run, by problem; cut ones count in the votes alone."""
-    whole = {name: [one for one in own if not one.cut] for name, own in samples.items()}
-    mixed = sum(len({bool(one.correct) for one in own}) == 2 for own in whole.values())
-    if mixed < MIXED:
-        return too_few_mixed(mixed, "whole texts")
-    names = [name for name, own in whole.items() for _ in own]
-    kept = [one for own in whole.values() for one in own]
+def measure(samples: Drawn) -> LengthFindings:
+    """Measure the samples of a run, by problem; cut ones count only in the votes."""
+    uncut = {name: [one for one in own if not one.cut] for name, own in samples.items()}
+    mixed = sum(map(is_mixed, uncut.values()))
+    check_mixed(mixed, "whole texts")
+    names = [name for name, own in uncut.items() for _ in own]
+    kept = [one for own in uncut.values() for one in own]
     tokens = np.array([one.tokens for one in kept], np.float64)
     right = np.array([bool(one.correct) for one in kept], np.float64)
     lost = [one for own in samples.values() for one in own if one.cut]
     return LengthFindings(
         len(kept),
-        sum(map(bool, whole.values())),
+        sum(map(bool, uncut.values())),
         mixed,
         len(lost),
         cut_right=sum(bool(one.correct) for one in lost),
@@ -108,7 +95,10 @@ def measure(samples: dict[str, list[ItemSample]]) -> LengthFindings | Omission:
 
 
 def _vote(samples: Sequence[ItemSample], by_length: bool) -> bool:
-    """Return the verdict on the answer with most votes, the first seen of several; no text without one votes."""
+    """Return the verdict on the answer with most votes, of equals the first seen.
+
+    Texts without an answer do not vote.
+    """
     votes: dict[str, float] = {}
     right: dict[str, bool] = {}
     for one in samples:
@@ -119,7 +109,7 @@ def _vote(samples: Sequence[ItemSample], by_length: bool) -> bool:
 
 
 def _bins(tokens: Floats, right: Floats, names: Sequence[str]) -> list[LengthBin]:
-    """Return fifths of the texts, but for texts that are alone of their problem: nothing is expected of them."""
+    """Return fifths of the texts, leaving out the only texts of a problem, for which no share can be expected."""
     count, good = Counter(names), Counter(name for name, one in zip(names, right, strict=True) if one)
     several = np.array([count[name] > 1 for name in names])
     others = np.array(
@@ -129,55 +119,49 @@ def _bins(tokens: Floats, right: Floats, names: Sequence[str]) -> list[LengthBin
     found = []
     for places in np.array_split(order[several[order]], FIFTHS):
         of_bin, rights = Counter(names[i] for i in places), Counter(names[i] for i in places if right[i])
-        if len(of_bin) < 2:
-            continue
-        share = ratio_of_sums([rights[name] for name in of_bin], list(of_bin.values()), support=SHARES)
-        found.append(LengthBin(float(tokens[places].mean()), share, float(others[places].mean())))
+        if len(of_bin) > 1:
+            share = ratio_of_sums([rights[name] for name in of_bin], list(of_bin.values()), support=SHARES)
+            found.append(LengthBin(float(tokens[places].mean()), share, float(others[places].mean())))
     return found
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    found, lacking = by_run(arms, lambda arm: measured(drawn_samples(arm), measure))
-    if not found:
-        return join_reasons(lacking)
-    blocks: list[Block] = [_sentence(name, one) for name, one in found.items()]
-    lines = []
-    for name, one in found.items():
-        x, shares = [part.tokens for part in one.bins], [part.right for part in one.bins]
-        low, high = [share.low for share in shares], [share.high for share in shares]
-        lines.append(figures.PlotLine(f"share right, {name}", x, [share.estimate for share in shares], low, high=high))
-        lines.append(figures.PlotLine(f"expected by difficulty, {name}", x, [part.expected for part in one.bins]))
-    caption = (
+def _show(found: Mapping[str, LengthFindings], arms: Arms) -> Iterator[Block]:
+    lines = [line for name, one in found.items() for line in _lines(name, one.bins)]
+    yield Picture(
+        figures.curves(f"length {arms[0].label}", lines, "tokens of a text", "right"),
         "Share of right answers in each fifth of the texts by length, with 95% intervals over problems, and the share "
-        "that the other texts of the same problems have: where the two agree, long texts are of hard problems."
+        "that the other texts of the same problems have: where the two agree, long texts are of hard problems.",
     )
-    blocks.append(Picture(figures.curves(f"length {arms[0].label}", lines, "tokens of a text", "right"), caption))
-    rows = [
-        [
-            name, f"{one.texts:,} of {one.problems}, {one.mixed} mixed", f"{one.cut:,} ({one.cut_right} right)",
-            _per_unit(one.pooled), _per_unit(one.within), with_bounds(*one.delta, form=lambda value: f"{value:+z.2f}"),
-            f"{one.median_right:,.0f} / {one.median_wrong:,.0f}",
-            f"{points(one.votes.difference)} ({bounds(one.votes.low, one.votes.high, points)})",
-        ]
-        for name, one in found.items()
-    ]  # fmt: skip
-    head = [
-        "run", "texts of problems", "cut, left out", f"points per {UNIT} tokens, pooled", "the same within problems",
-        "Cliff's delta", "median tokens, right / wrong", "points of the vote by 1/length",
-    ]  # fmt: skip
-    blocks.append(Table(head, rows))
-    blocks.append(
-        Paragraph(
-            "In parentheses 95% intervals over problems. Mixed problems have both right and wrong whole texts: they "
-            "alone tell what length means within a problem. Cliff's delta: of pairs of a right and a wrong text of one "
-            "problem, the share where the right one is longer less the share where it is shorter. The vote by "
-            "1/length is compared with the plain vote on the same texts (McNemar, Bonett and Price)."
-        )
+    yield from table(
+        (
+            {
+                "run": name,
+                "texts of problems": f"{one.texts:,} of {one.problems}, {one.mixed} mixed",
+                "cut, left out": f"{one.cut:,} ({one.cut_right} right)",
+                f"points per {UNIT} tokens, pooled": _per_unit(one.pooled),
+                "the same within problems": _per_unit(one.within),
+                "Cliff's delta": with_bounds(one.delta, signed),
+                "median tokens, right / wrong": f"{whole(one.median_right)} / {whole(one.median_wrong)}",
+                "points of the vote by 1/length": with_bounds(one.votes.interval, points),
+            }
+            for name, one in found.items()
+        ),
+        "In parentheses 95% intervals over problems. Mixed problems have both right and wrong whole texts: they "
+        "alone tell what length means within a problem. Cliff's delta: of pairs of a right and a wrong text of one "
+        "problem, the share where the right one is longer less the share where it is shorter. The vote by "
+        "1/length is compared with the plain vote on the same texts (McNemar, Bonett and Price).",
     )
-    return SectionBody([*blocks, *omission_notes(lacking)], found)
 
 
-def _sentence(name: str, one: LengthFindings) -> Paragraph:
+def _lines(name: str, bins: Sequence[LengthBin]) -> Iterator[figures.PlotLine]:
+    """Yield a run's share of right answers over length, and the share expected by difficulty."""
+    tokens, shares = [part.tokens for part in bins], [part.right for part in bins]
+    middle, low, high = ([getattr(share, bound) for share in shares] for bound in Interval._fields)
+    yield figures.PlotLine(f"share right, {name}", tokens, middle, low, high=high)
+    yield figures.PlotLine(f"expected by difficulty, {name}", tokens, [part.expected for part in bins])
+
+
+def _sentence(one: LengthFindings) -> str:
     low, high = one.within.low, one.within.high
     change = f"{_points_of(one.within)} points for each {UNIT} tokens more"
     if low <= 0 <= high:
@@ -185,7 +169,7 @@ def _sentence(name: str, one: LengthFindings) -> Paragraph:
     else:
         words = f"within a problem longer texts are right {'more' if low > 0 else 'less'} often ({change})"
     pooled = f"over all texts, of easy and hard problems together, it is {_points_of(one.pooled)}"
-    return Paragraph(f"{name}: {words}; {pooled}.")
+    return f"{words}; {pooled}."
 
 
 def _points_of(one: Slope) -> str:
@@ -193,15 +177,17 @@ def _points_of(one: Slope) -> str:
 
 
 def _per_unit(one: Slope) -> str:
-    low, high = (settled(UNIT * bound) for bound in (one.low, one.high))
-    return with_bounds(UNIT * one.estimate, low, high, points)
+    return with_bounds(Interval(UNIT * one.estimate, settled(UNIT * one.low), settled(UNIT * one.high)), points)
 
 
-SECTION = ReportSection(
+SECTION = section_by_run(
     "Length",
-    _make,
-    (
+    130,
+    of_samples(measure),
+    _show,
+    sources=(
         "arXiv 2502.15631, by a linear regression with a constant for each problem, not a logistic one with levels",
         "arXiv 2504.14047 for lengths of right and wrong texts and the vote by length",
     ),
+    sentence=_sentence,
 )

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Block, Paragraph, Table
-from intact.evaluate.report.formatting import percent, with_bounds
+from intact.evaluate.report.blocks import Block, table
+from intact.evaluate.report.formatting import percent, signed, with_bounds
 from intact.evaluate.report.sections.base import (
     MIXED,
-    Omission,
-    ReportSection,
-    SampleText,
-    SectionBody,
-    by_run,
-    drawn_texts,
-    join_reasons,
-    measured,
-    omission_notes,
-    once,
-    too_few_mixed,
+    Arms,
+    OmittedError,
+    Texts,
+    check_mixed,
+    is_mixed,
+    of_texts,
+    section_by_run,
 )
 from intact.stats.association import cliffs_delta
 from intact.stats.intervals import Interval
 from intact.tasks.score.markers import HABITS, MARKERS, count_markers, count_words
 
 PER = 1000
-"""Words to which frequencies refer."""
+"""Number of words that frequencies refer to."""
 
 
 class MarkerFindings(NamedTuple):
@@ -37,15 +32,15 @@ class MarkerFindings(NamedTuple):
 
     Attributes
     ----------
-    texts
-        Texts that have it.
-    share_right, share_wrong
+    texts : int
+        Texts that have the marker.
+    share_right, share_wrong : float
         The share of right and of wrong texts that have it.
-    rate_right, rate_wrong
-        How often it stands in 1,000 words of right and of wrong texts.
+    rate_right, rate_wrong : float
+        Occurrences in 1,000 words of right and of wrong texts.
     delta : Interval or None
         Cliff's delta of its frequency in right texts against wrong ones, within problems; None if fewer than 10
-        problems with both have a text with it.
+        problems with both kinds have a text with the marker.
     """
 
     texts: int
@@ -56,15 +51,14 @@ class MarkerFindings(NamedTuple):
     delta: Interval | None
 
 
-def measure(texts: Mapping[str, Sequence[SampleText]]) -> dict[str, MarkerFindings] | Omission:
+def measure(texts: Texts) -> dict[str, MarkerFindings]:
     """Measure all markers in the whole texts of a run, by problem.
 
     The intervals hold together at 95% (Bonferroni): each is at 1 - 0.05 / m, with m markers that have one.
     """
     whole = {name: [one for one in own if not one.sample.cut] for name, own in texts.items()}
-    mixed = {name for name, own in whole.items() if len({bool(one.sample.correct) for one in own}) == 2}
-    if len(mixed) < MIXED:
-        return too_few_mixed(len(mixed), "whole texts")
+    mixed = {name for name, own in whole.items() if is_mixed([one.sample for one in own])}
+    check_mixed(len(mixed), "whole texts")
     names = np.array([name for name, own in whole.items() for _ in own])
     right = np.array([bool(one.sample.correct) for own in whole.values() for one in own])
     words = np.array([max(1, count_words(one.text)) for own in whole.values() for one in own], np.float64)
@@ -72,7 +66,7 @@ def measure(texts: Mapping[str, Sequence[SampleText]]) -> dict[str, MarkerFindin
     counts = {marker: np.array([one[marker] for one in counted], np.float64) for marker in MARKERS}
     telling = [marker for marker, found in counts.items() if len(mixed & set(names[found > 0])) >= MIXED]
     if not telling:
-        return Omission(f"no habit or marker stands in texts of {MIXED} problems with both right and wrong texts")
+        raise OmittedError(f"no habit or marker stands in texts of {MIXED} problems with both right and wrong texts")
     level = 1 - 0.05 / len(telling)
     return {
         marker: MarkerFindings(
@@ -87,34 +81,26 @@ def measure(texts: Mapping[str, Sequence[SampleText]]) -> dict[str, MarkerFindin
     }
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    found, lacking = by_run(arms, lambda arm: measured(once(arm, drawn_texts), measure))
-    if not found:
-        return join_reasons(lacking)
-    blocks: list[Block] = [Paragraph(f"{name}: {_sentence(of)}") for name, of in found.items()]
-    rows = [
-        [
-            name, marker, "habit" if marker in HABITS else "words",
-            f"{percent(one.share_right)} / {percent(one.share_wrong)}", f"{one.rate_right:.2f} / {one.rate_wrong:.2f}",
-            with_bounds(*one.delta, form=lambda value: f"{value:+z.2f}") if one.delta else "too rare",
-        ]
-        for name, of in found.items()
-        for marker, one in of.items()
-    ]  # fmt: skip
-    head = [
-        "run", "marker", "kind", "texts with it, right / wrong", f"in {PER:,} words, right / wrong", "Cliff's delta"
-    ]  # fmt: skip
-    blocks.append(Table(head, rows))
-    blocks.append(
-        Paragraph(
-            "Counted by English phrases, listed in intact/tasks/score/markers.py: they show what a text says, not what "
-            "it does. Cliff's delta, of frequencies: of pairs of a right and a wrong text of one problem, the share "
-            "where the right one has more of it less the share where it has less; 0 is no difference. In parentheses "
-            "intervals over problems that hold together at 95%. A difference is no cause: more of a marker need not "
-            "make texts right. Texts that were cut are left out."
-        )
+def _show(found: Mapping[str, Mapping[str, MarkerFindings]], _: Arms) -> Iterator[Block]:
+    yield from table(
+        (
+            {
+                "run": name,
+                "marker": marker,
+                "kind": "habit" if marker in HABITS else "words",
+                "texts with it, right / wrong": f"{percent(one.share_right)} / {percent(one.share_wrong)}",
+                f"in {PER:,} words, right / wrong": f"{one.rate_right:.2f} / {one.rate_wrong:.2f}",
+                "Cliff's delta": with_bounds(one.delta, signed) or "too rare",
+            }
+            for name, of in found.items()
+            for marker, one in of.items()
+        ),
+        "Counted by English phrases, listed in intact/tasks/score/markers.py: they show what a text says, not what "
+        "it does. Cliff's delta, of frequencies: of pairs of a right and a wrong text of one problem, the share "
+        "where the right one has more of it less the share where it has less; 0 is no difference. In parentheses "
+        "intervals over problems that hold together at 95%. A difference is no cause: more of a marker need not "
+        "make texts right. Texts that were cut are left out.",
     )
-    return SectionBody([*blocks, *omission_notes(lacking)], found)
 
 
 def _sentence(of: Mapping[str, MarkerFindings]) -> str:
@@ -127,11 +113,14 @@ def _sentence(of: Mapping[str, MarkerFindings]) -> str:
     return f"among texts of one problem, {'; '.join(parts)}."
 
 
-SECTION = ReportSection(
+SECTION = section_by_run(
     "Habits and markers",
-    _make,
-    (
+    140,
+    of_texts(measure),
+    _show,
+    sources=(
         "arXiv 2503.01307 for the four habits, counted by phrases where the paper asks a model",
         "arXiv 2504.14047 for marker words, by lists of ours",
     ),
+    sentence=_sentence,
 )

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from intact.evaluate.report import figures
-from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Paragraph, Picture
-from intact.evaluate.report.sections.base import Omission, ReportSection, SectionBody
+from intact.evaluate.report.sections.base import Arms, OmittedError, ReportSection, SectionBody
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    """Return how often each run solves each problem: over samples if they are draws, else over seeds."""
+def _make(arms: Arms) -> SectionBody:
+    """Show the share of right answers, over samples if these are independent draws, else over seeds."""
     shared = [arm for arm in arms if arm.rates.keys() == arms[0].rates.keys()]
     if len(arms[0].rates) < 2:
-        return Omission("there is one problem only")
+        raise OmittedError("there is one problem only")
     shares = []
     for arm in shared:
         of = {name: c / n for name, (n, c) in arm.samples.items()} or arm.rates
@@ -30,4 +27,4 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
     return SectionBody([picture, sentence], numbers)
 
 
-SECTION = ReportSection("Problems", _make)
+SECTION = ReportSection("Problems", 90, _make)

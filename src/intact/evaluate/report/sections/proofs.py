@@ -1,4 +1,4 @@
-"""Failed proofs by their labels: what a proof assistant said of each try that failed."""
+"""Failed proofs by label: the proof assistant's message on each failed try."""
 
 from __future__ import annotations
 
@@ -6,19 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from intact._base.errors import FormatError
-from intact.evaluate.files import traces_of
 from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Block, Paragraph, Table
+from intact.evaluate.report.blocks import Block, table
 from intact.evaluate.report.formatting import percent
-from intact.evaluate.report.sections.base import (
-    Omission,
-    ReportSection,
-    SectionBody,
-    by_run,
-    join_reasons,
-    omission_notes,
-)
+from intact.evaluate.report.sections.base import Arms, OmittedError, section_by_run
 from intact.reason.parts.proving import Tried
 from intact.tools.prove.assistants import find_assistant
 from intact.tools.prove.assistants.failures import FAILURES, count_failures
@@ -32,13 +23,13 @@ class ProofFailures(NamedTuple):
     tries : int
         Uses of the tool `proof`.
     open : int
-        Those of which every step was accepted, with goals left: no failure, as a search goes on from there.
+        Tries with every step accepted and goals left; they are no failures, since a search continues from them.
     proved : int
-        Those that were whole proofs.
+        Tries that were complete proofs.
     failed : mapping of str to int
-        The number of failed tries of each label that occurs.
+        Failed tries by label.
     problems : mapping of str to int
-        The number of problems with such a try.
+        Problems with a failed try, by label.
     """
 
     tries: int
@@ -49,7 +40,7 @@ class ProofFailures(NamedTuple):
 
 
 def _uses(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Tried]:
-    """Yield the outcomes of a tree's uses of the tool `proof`, those of methods that it calls too."""
+    """Yield the results of the tool `proof` in a tree, including the calls of other methods."""
     for node in nodes:
         if node["kind"] == "call":
             yield from _uses(node["nodes"])
@@ -57,8 +48,8 @@ def _uses(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Tried]:
             yield Tried.of(node["text"], find_assistant(node["values"]["assistant"]))
 
 
-def measure(arm: ReportArm) -> ProofFailures | Omission:
-    """Count the tries of a run by their labels.
+def measure(arm: ReportArm) -> ProofFailures:
+    """Count the tries of a run by label.
 
     Raises
     ------
@@ -66,8 +57,8 @@ def measure(arm: ReportArm) -> ProofFailures | Omission:
         If a tree is damaged.
     """
     kinds, failed, problems = Counter[str](), Counter[str](), dict[str, set[str]]()
-    try:
-        for record, trace in arm.trees():
+    with arm.trees() as trees:
+        for record, trace in trees:
             labels = list[str]()
             for one in _uses(trace["nodes"]):
                 kinds[one.kind] += 1
@@ -77,34 +68,25 @@ def measure(arm: ReportArm) -> ProofFailures | Omission:
             failed.update(labels)
             for label in labels:
                 problems.setdefault(label, set()).add(record.id)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise FormatError(f"{traces_of(arm.path)} is damaged: {error!r:.200}") from error
     if not kinds:
-        return Omission("no proof was tried by the tool proof")
+        raise OmittedError("no proof was tried by the tool proof")
     order = count_failures(failed.elements())
     own = {label: len(problems[label]) for label in order}
     return ProofFailures(kinds.total(), kinds["open"], kinds["proved"], order, problems=own)
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    found, lacking = by_run(arms, measure)
-    if not found:
-        return join_reasons(lacking)
+def _show(found: Mapping[str, ProofFailures], _: Arms) -> Iterator[Block]:
     labels = [label for label in FAILURES if any(label in one.failed for one in found.values())]
-    head = ["run", "tries", "whole proofs", "open", *[f"{label} (problems)" for label in labels]]
-    rows = [
-        [name, f"{one.tries:,}", f"{one.proved:,}", f"{one.open:,}", *[_cell(one, label) for label in labels]]
-        for name, one in found.items()
-    ]
     meanings = " ".join([f"{label[0].upper()}{label[1:]}: {FAILURES[label]}." for label in labels])
-    blocks: list[Block] = [
-        Table(head, rows),
-        Paragraph(
-            "Each failed try has one label, read from the assistant's message: its number, its share of those that "
-            f"failed, and the number of problems with one. {meanings}"
+    return table(
+        (
+            {"run": name, "tries": f"{one.tries:,}", "whole proofs": f"{one.proved:,}", "open": f"{one.open:,}"}
+            | {f"{label} (problems)": _cell(one, label) for label in labels}
+            for name, one in found.items()
         ),
-    ]
-    return SectionBody([*blocks, *omission_notes(lacking)], found)
+        "Each failed try has one label, read from the assistant's message: its number, its share of those that "
+        f"failed, and the number of problems with one. {meanings}",
+    )
 
 
 def _cell(one: ProofFailures, label: str) -> str:
@@ -114,4 +96,4 @@ def _cell(one: ProofFailures, label: str) -> str:
     return f"{count:,}, {percent(count / sum(one.failed.values()))} ({one.problems[label]:,})"
 
 
-SECTION = ReportSection("Failed proofs", _make)
+SECTION = section_by_run("Failed proofs", 190, measure, _show)

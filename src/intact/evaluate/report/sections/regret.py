@@ -1,8 +1,8 @@
-"""Regret of test-time compute: how late texts, and votes, come to the right answer."""
+"""Regret of test-time compute: the accuracy lost before texts, and votes, arrive at the right answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -10,24 +10,26 @@ import numpy as np
 
 from intact.evaluate.report import figures
 from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Block, Paragraph, Picture, Table
-from intact.evaluate.report.formatting import percent, settled, with_bounds
+from intact.evaluate.report.blocks import Block, Paragraph, Picture, table
+from intact.evaluate.report.formatting import percent, settled, whole, with_bounds
 from intact.evaluate.report.sections.base import (
     MIXED,
-    Omission,
+    Arms,
+    Drawn,
+    OmittedError,
     ReportSection,
     SectionBody,
+    answer_grid,
     by_run,
     drawn_samples,
-    join_reasons,
-    measured,
+    measure_each,
     omission_notes,
-    once,
+    require,
 )
-from intact.evaluate.results import ItemSample
 from intact.evaluate.samples import direct, own_samples
 from intact.evaluate.scores import curve
 from intact.stats.association import ratio_of_sums
+from intact.stats.checks import Floats
 from intact.stats.choosing_at_k import majority_at_k
 from intact.stats.coverage import pass_at_k
 from intact.stats.intervals import SHARES, Interval
@@ -38,22 +40,22 @@ _CUTS = 16
 
 
 class TextRegret(NamedTuple):
-    """The regret of texts that are read as far as they are written.
+    """The regret of texts whose answer is read at the end of each step.
 
     Attributes
     ----------
     budget : int
-        Tokens up to which the curve counts.
+        Number of tokens over which the curve is averaged.
     regret : Interval
     wrong : float
-        The part that is left if every text had its last answer from its first token on: the share of wrong texts.
+        The part of the regret that is due to wrong texts: their share.
     settled : float or None
-        Of right texts, the share of their tokens after which the answer is right for good; None if no text is right.
+        The share of the tokens of right texts after which the answer stays right; None if no text is right.
     unknown : float
-        The share of answers at ends of steps that no whole text gives, so that they were not judged: they are wrong
-        unless they are the data's.
+        The share of answers at ends of steps that no whole text gives. They were not judged, and count as wrong unless
+        they equal the right answer of the data.
     cuts : list of tuple
-        Tokens, and the share of texts whose answer is right if they are cut there.
+        Numbers of tokens, and the share of texts whose answer is right if they are cut there.
     """
 
     budget: int
@@ -65,12 +67,12 @@ class TextRegret(NamedTuple):
 
 
 class VoteRegret(NamedTuple):
-    """The regret of the vote over its tokens, and of a chooser that is always right if it can be.
+    """The regret of the vote over its tokens, and of a perfect chooser.
 
     Attributes
     ----------
     budget : float
-        Tokens of a problem up to which the curves count.
+        Number of tokens of a problem over which the curves are averaged.
     vote, coverage : Interval
     """
 
@@ -80,7 +82,7 @@ class VoteRegret(NamedTuple):
 
 
 class RegretFindings(NamedTuple):
-    """The regret of one run: of its texts, and of the vote; None where it has none, for the reason in `because`."""
+    """The regret of a run's texts, and of the vote; `because` is the reason where one of them is None."""
 
     texts: TextRegret | None
     votes: VoteRegret | None
@@ -88,17 +90,17 @@ class RegretFindings(NamedTuple):
 
 
 Curve = Sequence[tuple[int, bool]]
-"""Ends of the steps of a text in tokens, and whether the answer that is read there is right."""
+"""Ends of the steps of a text in tokens; the flag is true if the answer read there is right."""
 
 
-def text_curves(arm: ReportArm) -> tuple[dict[str, list[Curve]], float] | Omission:
-    """Return the curves of all texts by problem, and the share of answers on the way that were never judged."""
+def text_curves(arm: ReportArm) -> tuple[dict[str, list[Curve]], float]:
+    """Return the curves of all texts by problem, and the share of intermediate answers that were never judged."""
     if arm.run.version < 3:
-        return Omission("its file, of an earlier version, does not state answers at the ends of steps")
+        raise OmittedError("its file, of an earlier version, does not state answers at the ends of steps")
     if len(arm.rates) < 2:
-        return Omission("it has only one problem")
+        raise OmittedError("it has only one problem")
     if not arm.settled or not direct(arm.records):
-        return Omission("its texts are not independent draws")
+        raise OmittedError("its texts are not independent draws")
     found: dict[str, list[Curve]] = {}
     unknown = ends = 0
     for record in arm.records:
@@ -111,21 +113,19 @@ def text_curves(arm: ReportArm) -> tuple[dict[str, list[Curve]], float] | Omissi
             right = [(tokens, answer is not None and verdicts.get(answer, False)) for tokens, answer in points]
             found.setdefault(record.id, []).append(_ascending([*right, (sample.tokens, bool(sample.correct))]))
     if not any(len(one) > 1 for own in found.values() for one in own):
-        return Omission("its texts have one step each")
+        raise OmittedError("its texts have one step each")
     return found, unknown / ends
 
 
 def _ascending(points: Sequence[tuple[int, bool]]) -> Curve:
-    """Return the last point of each number of tokens above 0."""
+    """Return the last point at each number of tokens above 0."""
     return [one for one in {tokens: (tokens, right) for tokens, right in points}.values() if one[0] > 0]
 
 
 def measure_texts(curves: Mapping[str, Sequence[Curve]], unknown: float, budget: int) -> TextRegret:
-    """Measure the regret of texts within a budget of tokens for each."""
-    sums, sizes = [], []
-    for own in curves.values():
-        sums.append(sum(_regret(one, budget) for one in own))
-        sizes.append(len(own))
+    """Measure the regret of texts with a budget of tokens for each text."""
+    sums = [sum(_regret(one, budget) for one in own) for own in curves.values()]
+    sizes = [len(own) for own in curves.values()]
     every = [one for own in curves.values() for one in own if one]
     places = np.unique(np.geomspace(max(1, budget / 64), budget, _CUTS).round())
     cuts = [(float(at), sum(_right_at(one, at) for one in every) / sum(sizes)) for at in places]
@@ -153,7 +153,7 @@ def _right_at(points: Curve, tokens: float) -> bool:
 
 
 def _settled_at(points: Curve) -> int:
-    """Return the tokens of a text that is right in the end from which on it is right."""
+    """Return the number of tokens from which a text that ends right stays right."""
     at = points[-1][0]
     for tokens, right in reversed(points):
         if not right:
@@ -162,112 +162,102 @@ def _settled_at(points: Curve) -> int:
     return at
 
 
-def measure_votes(samples: Mapping[str, Sequence[ItemSample]], budget: float) -> VoteRegret | Omission:
+def measure_votes(samples: Drawn, budget: float) -> VoteRegret:
     """Measure the regret of the vote and of coverage over the tokens of a problem."""
     count = min(map(len, samples.values()))
     if count < 2 or len(samples) < MIXED:
-        return Omission(f"the regret of a vote needs two samples of each of {MIXED} problems")
-    verdicts = [[bool(one.correct) for one in own[:count]] for own in samples.values()]
-    answers = [[one.answer for one in own[:count]] for own in samples.values()]
+        raise OmittedError(f"the regret of a vote needs two samples of each of {MIXED} problems")
+    grid, numbers = answer_grid(samples, count), curve(count)
     each = float(np.mean([one.tokens for own in samples.values() for one in own]))
-    numbers = curve(count)
-    right = [sum(own) for own in verdicts]
-    n = [count] * len(right)
-    found = []
-    for table in ([majority_at_k(answers, verdicts, k) for k in numbers], [pass_at_k(n, right, k) for k in numbers]):
-        values = [regret([each * k for k in numbers], own, budget) for own in np.array(table).T]
-        found.append(ratio_of_sums(values, np.ones(len(values)), support=SHARES))
-    return VoteRegret(budget, *found)
+
+    def mean_regret(by_number: Sequence[Floats]) -> Interval:
+        values = [regret([each * k for k in numbers], own, budget) for own in np.array(by_number).T]
+        return ratio_of_sums(values, np.ones(len(values)), support=SHARES)
+
+    vote = mean_regret([majority_at_k(grid.answers, grid.verdicts, k) for k in numbers])
+    return VoteRegret(budget, vote, mean_regret([pass_at_k(count, grid.right, k) for k in numbers]))
 
 
 def _tokens_of_problem(arm: ReportArm) -> float:
     return max((sum(one.tokens for one in own_samples(record)) for record in arm.records), default=0)
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    curves, no_texts = by_run(arms, lambda arm: once(arm, text_curves))
-    drawn, no_votes = by_run(arms, drawn_samples)
+def _make(arms: Arms) -> SectionBody:
+    curves, no_texts = by_run(arms, text_curves)
+    drawn, no_samples = by_run(arms, drawn_samples)
     longest = max((one[-1][0] for own, _ in curves.values() for of in own.values() for one in of if one), default=0)
     largest = max((_tokens_of_problem(arm) for arm in arms if arm.name in drawn), default=0.0)
+    votes, no_votes = measure_each(drawn if largest else {}, partial(measure_votes, budget=largest))
+    texts = {name: measure_texts(*one, longest) for name, one in curves.items() if longest}
     found: dict[str, RegretFindings] = {}
     lacking: dict[str, str] = {}
     for arm in arms:
-        reasons = [of[arm.name] for of in (no_texts, no_votes) if arm.name in of]
-        texts = measure_texts(*curves[arm.name], longest) if arm.name in curves and longest else None
-        votes: VoteRegret | Omission | None = None
-        if arm.name in drawn and largest:
-            votes = measured(drawn[arm.name], partial(measure_votes, budget=largest))
-        if isinstance(votes, Omission):
-            reasons.append(votes.because)
-            votes = None
-        if texts is None and votes is None:
-            lacking[arm.name] = "; ".join(dict.fromkeys(reasons)) or "its texts are empty"
+        reasons = [of[arm.name] for of in (no_texts, no_samples, no_votes) if arm.name in of]
+        because = "; ".join(dict.fromkeys(reasons))
+        if arm.name in texts or arm.name in votes:
+            found[arm.name] = RegretFindings(texts.get(arm.name), votes.get(arm.name), because)
         else:
-            found[arm.name] = RegretFindings(texts, votes, "; ".join(dict.fromkeys(reasons)))
-    if not found:
-        return join_reasons(lacking)
-    blocks = [*_of_texts(found, arms[0].label), *_of_votes(found)]
-    return SectionBody([*blocks, *omission_notes(lacking)], found)
+            lacking[arm.name] = because or "its texts are empty"
+    require(found, lacking)
+    blocks = [*_of_texts(texts, arms[0].label), *_of_votes(votes), *omission_notes(lacking)]
+    return SectionBody(blocks, found)
 
 
-def _of_texts(found: Mapping[str, RegretFindings], label: str) -> list[Block]:
-    texts = {name: one.texts for name, one in found.items() if one.texts is not None}
+def _of_texts(texts: Mapping[str, TextRegret], label: str) -> Iterator[Block]:
     if not texts:
-        return []
-    blocks: list[Block] = []
+        return
     for name, one in texts.items():
         if one.settled is not None:
-            blocks.append(
-                Paragraph(
-                    f"{name}: right texts have their answer for good after {percent(one.settled)} of their tokens; "
-                    f"the other {percent(1 - one.settled)} do not change whether they are right."
-                )
+            yield Paragraph(
+                f"{name}: right texts have their answer for good after {percent(one.settled)} of their tokens; "
+                f"the other {percent(1 - one.settled)} do not change whether they are right."
             )
     lines = [
         figures.PlotLine(name, [at for at, _ in one.cuts], [right for _, right in one.cuts])
         for name, one in texts.items()
     ]
-    caption = "The share of texts whose answer is right if they are cut after so many tokens and read as they are."
-    blocks.append(Picture(figures.curves(f"regret {label}", lines, "tokens of a text", "right"), caption))
-    rows = [
-        [
-            name, f"{one.budget:,}", with_bounds(*one.regret), percent(one.wrong),
-            percent(one.regret.estimate - one.wrong), percent(one.unknown),
-        ]
-        for name, one in texts.items()
-    ]  # fmt: skip
-    head = ["run", "budget, tokens of a text", "regret", "by wrong texts", "by waiting", "answers not judged"]
-    blocks.append(Table(head, rows))
-    blocks.append(
-        Paragraph(
-            "Regret is the share lost against being right from the first token on, with the longest text of all runs "
-            "as budget. The paper makes the model answer at each place; here the answer is what the task reads in the "
-            "text up to the end of a step, so that texts that calculate first wait longer. In parentheses 95% "
-            "intervals over problems."
-        )
+    yield Picture(
+        figures.curves(f"regret {label}", lines, "tokens of a text", "right"),
+        "The share of texts whose answer is right if they are cut after so many tokens and read as they are.",
     )
-    return blocks
-
-
-def _of_votes(found: Mapping[str, RegretFindings]) -> list[Block]:
-    votes = {name: one.votes for name, one in found.items() if one.votes is not None}
-    if not votes:
-        return []
-    rows = [
-        [name, f"{settled(one.budget):,.0f}", with_bounds(*one.vote), with_bounds(*one.coverage)]
-        for name, one in votes.items()
-    ]
-    return [
-        Table(["run", "budget, tokens of a problem", "regret of the vote", "of a perfect chooser"], rows),
-        Paragraph(
-            "Accuracy over the tokens of all samples, joined by straight lines from none at 0 tokens, level after the "
-            "last; the budget is the most that a problem of any run took."
+    yield from table(
+        (
+            {
+                "run": name,
+                "budget, tokens of a text": f"{one.budget:,}",
+                "regret": with_bounds(one.regret),
+                "by wrong texts": percent(one.wrong),
+                "by waiting": percent(one.regret.estimate - one.wrong),
+                "answers not judged": percent(one.unknown),
+            }
+            for name, one in texts.items()
         ),
-    ]
+        "Regret is the share lost against being right from the first token on, with the longest text of all runs "
+        "as budget. The paper makes the model answer at each place; here the answer is what the task reads in the "
+        "text up to the end of a step, so that texts that calculate first wait longer. In parentheses 95% "
+        "intervals over problems.",
+    )
+
+
+def _of_votes(votes: Mapping[str, VoteRegret]) -> Iterator[Block]:
+    return table(
+        (
+            {
+                "run": name,
+                "budget, tokens of a problem": whole(settled(one.budget)),
+                "regret of the vote": with_bounds(one.vote),
+                "of a perfect chooser": with_bounds(one.coverage),
+            }
+            for name, one in votes.items()
+        ),
+        "Accuracy over the tokens of all samples, joined by straight lines from none at 0 tokens, level after the "
+        "last; the budget is the most that a problem of any run took.",
+    )
 
 
 SECTION = ReportSection(
     "Regret of test-time compute",
+    120,
     _make,
     ("arXiv 2503.07572, from answers that are read in texts, not answers that the model is made to give",),
 )

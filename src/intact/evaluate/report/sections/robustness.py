@@ -1,26 +1,27 @@
-"""Accuracy as numbers grow, by kinds of error, and the digits that wrong numbers have wrong."""
+"""Accuracy as numbers grow, by kinds of error, and the wrong digits of wrong numbers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from itertools import zip_longest
 from typing import NamedTuple
 
 from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Block, Paragraph, Table
-from intact.evaluate.report.formatting import bounds, percent, points, with_bounds
-from intact.evaluate.report.sections.base import Omission, ReportSection, SectionBody
+from intact.evaluate.report.blocks import Block, Paragraph, table
+from intact.evaluate.report.formatting import percent, points, with_bounds
+from intact.evaluate.report.sections.base import Arms, OmittedError, ReportSection, SectionBody
 from intact.stats.association import share_of_samples
 from intact.stats.intervals import Interval
 from intact.stats.paired import McNemar, mcnemar
 from intact.tasks.score.numbers import as_number
 
 LEVELLED = ("gsm8k_numbers", "gsm_ranges")
-"""Tasks with the parameter `level`, the size of their numbers."""
+"""Tasks whose parameter `level` sets the size of numbers."""
 DIGITS = 4
-"""The fewest digits of a right number whose wrong answers are compared digit by digit."""
+"""Minimum number of digits of a right number for wrong answers to be compared digit by digit."""
 FEWEST = 10
-"""The fewest wrong whole numbers of which digits are shown."""
+"""Minimum number of wrong whole numbers for their digits to be shown."""
 PLACES = 7
 
 
@@ -33,10 +34,10 @@ class LevelFindings(NamedTuple):
     right : Interval
         The share of right answers.
     against : McNemar or None
-        Against the lowest level of the same run, problem by problem; None of that level itself, or if problems were
-        asked several times.
+        The comparison with the lowest level of the same run, problem by problem; None for that level itself, or if
+        problems were asked several times.
     arithmetic, logical : float
-        The shares of answers with wrong arithmetic alone, and of those that are wrong even with right arithmetic.
+        The shares of answers that are wrong only by arithmetic, and that are wrong even with right arithmetic.
     """
 
     level: int
@@ -52,13 +53,13 @@ class DigitFindings(NamedTuple):
     Attributes
     ----------
     form : str
-        How numbers are written in the questions.
+        The notation of numbers in the questions.
     wrong : int
-        Wrong whole numbers where the right one has `DIGITS` or more.
+        Wrong whole numbers where the right one has `DIGITS` digits or more.
     other_length : float
         The share of them with another number of digits.
     places : list of float
-        Of those with the right number of digits the share whose digit is wrong, from the last digit on.
+        Among those with the right number of digits, the share with a wrong digit, by place from the last digit on.
     """
 
     form: str
@@ -67,8 +68,8 @@ class DigitFindings(NamedTuple):
     places: list[float]
 
 
-def levels_of(arms: Sequence[ReportArm]) -> dict[str, list[LevelFindings]]:
-    """Return by run and task what happens from its lowest level on; runs of one level have nothing to compare."""
+def levels_of(arms: Arms) -> dict[str, list[LevelFindings]]:
+    """Return the findings by run and task, in ascending order of levels; runs with one level are left out."""
     groups: dict[str, list[ReportArm]] = {}
     for arm in arms:
         if arm.about["name"] in LEVELLED and len(arm.rates) > 1:
@@ -106,7 +107,7 @@ def _level(level: int, arm: ReportArm, lowest: ReportArm) -> LevelFindings:
 
 
 def _verdicts(arm: ReportArm) -> dict[str, list[bool]]:
-    """Return verdicts by the place of a problem, which levels have in common."""
+    """Return verdicts by the number of a problem, which is the same at all levels."""
     found: dict[str, list[bool]] = {}
     for record in arm.records:
         found.setdefault(record.id.rpartition("/")[2].rpartition("-")[2], []).append(bool(record.correct))
@@ -114,17 +115,14 @@ def _verdicts(arm: ReportArm) -> dict[str, list[bool]]:
 
 
 def digits_of(arm: ReportArm) -> DigitFindings | None:
-    """Return the digits that wrong whole numbers of a run have wrong; None if they are too few."""
-    pairs = []
-    for record in arm.records:
-        answers = [one.answer for one in record.samples if not one.other_prompt and not one.correct]
-        right = as_number(record.right)
-        if right is None or right.denominator > 1 or abs(right) < 10 ** (DIGITS - 1):
-            continue
-        for text in answers:
-            given = None if text is None else as_number(text)
-            if given is not None and given.denominator == 1:
-                pairs.append((str(abs(int(given)))[::-1], str(abs(int(right)))[::-1]))
+    """Return the wrong digits of a run's wrong whole numbers; None if there are too few."""
+    pairs = [
+        (given, right)
+        for record in arm.records
+        if len(right := _digits(record.right)) >= DIGITS
+        for one in record.samples
+        if not one.other_prompt and not one.correct and (given := _digits(one.answer))
+    ]
     if len(pairs) < FEWEST:
         return None
     same = [(given, right) for given, right in pairs if len(given) == len(right)]
@@ -136,18 +134,24 @@ def digits_of(arm: ReportArm) -> DigitFindings | None:
     return DigitFindings(_form(arm), len(pairs), 1 - len(same) / len(pairs), places)
 
 
+def _digits(text: str | None) -> str:
+    """Return the digits of a whole number, from the last to the first; an empty text if it is no whole number."""
+    number = None if text is None else as_number(text)
+    return "" if number is None or number.denominator > 1 else str(abs(int(number)))[::-1]
+
+
 def _form(arm: ReportArm) -> str:
-    """Return how a task's questions write digits, which its label states."""
+    """Return the notation of digits in a task's questions, which its label states."""
     options = arm.label.partition(":")[2].split(",")
     return next((one.partition("=")[2] for one in options if one.startswith("digits=")), "given")
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
+def _make(arms: Arms) -> SectionBody:
     levels = levels_of(arms)
     digits = {f"{arm.name}, {arm.label}": found for arm in arms if (found := digits_of(arm)) is not None}
     if not levels and not digits:
         tasks = " or ".join(LEVELLED)
-        return Omission(
+        raise OmittedError(
             f"no two runs of one setting are of different levels of {tasks}, and no run has {FEWEST} wrong whole "
             f"numbers of {DIGITS} digits or more"
         )
@@ -155,58 +159,53 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
 
 
 def _of_levels(levels: dict[str, list[LevelFindings]]) -> Iterator[Block]:
-    if not levels:
-        return
     for name, own in levels.items():
         first, last = own[0], own[-1]
         words = f"{percent(first.right.estimate)} right at level {first.level}, {percent(last.right.estimate)} at "
         yield Paragraph(f"{name}: {words}level {last.level}.")
-    yield Table(
-        ["run", "level", "right", "points against the lowest", "wrong by arithmetic alone", "wrong by logic"],
-        [
-            [
-                name, str(one.level), with_bounds(*one.right), _against(one.against), percent(one.arithmetic),
-                percent(one.logical),
-            ]
+    yield from table(
+        (
+            {
+                "run": name,
+                "level": str(one.level),
+                "right": with_bounds(one.right),
+                "points against the lowest": with_bounds(one.against and one.against.interval, points),
+                "wrong by arithmetic alone": percent(one.arithmetic),
+                "wrong by logic": percent(one.logical),
+            }
             for name, own in levels.items()
             for one in own
-        ],
-    )  # fmt: skip
-    yield Paragraph(
+        ),
         "The same problems with numbers of up to level + 1 digits; level 0 has the data's. An error is one of "
         "arithmetic alone if the answer is right once the text's equations are computed again. Points are paired, "
-        "problem by problem (McNemar, Bonett and Price). Large numbers can make a story absurd."
+        "problem by problem (McNemar, Bonett and Price). Large numbers can make a story absurd.",
     )
 
 
 def _of_digits(digits: dict[str, DigitFindings]) -> Iterator[Block]:
-    if not digits:
-        return
-    most = max(len(one.places) for one in digits.values())
-    head = ["run, task", "digits in questions", "wrong whole numbers", "of another length"]
-    names = ["last digit wrong", *[f"{place}th from the right" for place in range(2, most + 1)]]
-    names = [name.replace("2th", "2nd").replace("3th", "3rd") for name in names]
-    rows = [
-        [
-            name, one.form, f"{one.wrong:,}", percent(one.other_length), *map(percent, one.places),
-            *[""] * (most - len(one.places)),
-        ]
-        for name, one in digits.items()
-    ]  # fmt: skip
-    yield Table([*head, *names], rows)
-    yield Paragraph(
+    most = max((len(one.places) for one in digits.values()), default=0)
+    ordinals = {2: "2nd", 3: "3rd"}
+    columns = ["last digit wrong", *(f"{ordinals.get(at, f'{at}th')} from the right" for at in range(2, most + 1))]
+    return table(
+        (
+            {
+                "run, task": name,
+                "digits in questions": one.form,
+                "wrong whole numbers": f"{one.wrong:,}",
+                "of another length": percent(one.other_length),
+            }
+            | dict(zip_longest(columns, map(percent, one.places), fillvalue=""))
+            for name, one in digits.items()
+        ),
         f"Wrong whole numbers, of all texts, where the right one has {DIGITS} digits or more. If tokens cut numbers "
         "from the left, errors gather where the cuts of what is added do not meet; digits=grouped writes numbers with "
-        "commas from the right. With tokens of single digits nothing of the kind is expected."
+        "commas from the right. With tokens of single digits nothing of the kind is expected.",
     )
-
-
-def _against(one: McNemar | None) -> str:
-    return "" if one is None else f"{points(one.difference)} ({bounds(one.low, one.high, points)})"
 
 
 SECTION = ReportSection(
     "Numeric robustness",
+    210,
     _make,
     (
         "arXiv 2502.08680, with equations computed again in place of a judge",

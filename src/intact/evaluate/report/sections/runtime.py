@@ -1,24 +1,17 @@
-"""Seconds that each run would take on a hypothetical machine, by the work of its own model."""
+"""Seconds that each run would take on a hypothetical machine, from the work of its own model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Block, Paragraph, Table
-from intact.evaluate.report.formatting import percent, settled, with_bounds
-from intact.evaluate.report.machine import IdealMachine, ModelRuntime, TokenWork
-from intact.evaluate.report.sections.base import (
-    Omission,
-    ReportSection,
-    SectionBody,
-    by_run,
-    join_reasons,
-    omission_notes,
-)
+from intact.evaluate.report.blocks import Block, Paragraph, table
+from intact.evaluate.report.formatting import percent, settled, whole, with_bounds
+from intact.evaluate.report.machine import ModelRuntime, TokenWork
+from intact.evaluate.report.sections.base import Arms, OmittedError, section_by_run
 from intact.stats.association import ratio_of_sums
 from intact.stats.intervals import AMOUNTS, Interval
 
@@ -37,15 +30,15 @@ class IdealRuntime(NamedTuple):
     read_128, step : float
         Seconds of its model to read a prompt of 128 tokens, and of a step that writes the next token of one text.
     read, written, in_a_row : float
-        Tokens of a problem on average: read, written, and written one after the other.
+        Mean tokens of a problem: read, written, and written sequentially.
     one_by_one, side_by_side : Interval
-        Seconds of a problem if texts are written one after the other, and if those that can be are written together.
+        Seconds of a problem if texts are written one after the other, and if independent texts are written together.
     machine_seconds : float
         Seconds of a problem, side by side, times the machines.
     dollars : float or None
-        Their price; None if a machine's price is not known.
+        The price of the machine-seconds; None if a machine's price is not known.
     per_right : float or None
-        Machine-seconds, side by side, for each right answer; None if none is right.
+        Machine-seconds, side by side, for each right answer; None without a right answer.
     """
 
     source: str
@@ -65,8 +58,9 @@ class IdealRuntime(NamedTuple):
 def token_work(arm: ReportArm) -> TokenWork | None:
     """Return the work of a token of a run's model, or None if its operations were not counted.
 
-    Multiply-adds are the run's own, over all tokens that were read and written. Of these the record with the fewest for
-    a token, in which attention has the least part, tells the weights that a step reads, of the bits of the manifest.
+    Multiply-adds are the run's own, averaged over all tokens that were read and written. The record with the fewest
+    multiply-adds a token, to which attention contributes least, determines the number of weights that a step reads; the
+    manifest has their bits.
     """
     counted = [
         (record.cost.get("operations", 0), record.cost["prefill"] + record.cost["tokens"]) for record in arm.records
@@ -81,28 +75,30 @@ def token_work(arm: ReportArm) -> TokenWork | None:
     return TokenWork(macs, min(operations / tokens for operations, tokens in counted) * bits / 8)
 
 
-def measure(arm: ReportArm) -> IdealRuntime | Omission:
+def measure(arm: ReportArm) -> IdealRuntime:
     """Time a run by its model's runtime, or by the work of its model on a machine."""
     costs = [record.cost for record in arm.records]
     if any(name not in cost for cost in costs for name in _NEEDED):
-        return Omission("its records do not state the tokens that were read and those that were written in a row")
+        raise OmittedError("its records do not state the tokens that were read and those that were written in a row")
     if not any(cost["prefill"] for cost in costs):
-        return Omission("the tokens of its prompts are not known, as of endpoints and of old files")
+        raise OmittedError("the tokens of its prompts are not known, as of endpoints and of old files")
     runtime = _runtime(arm)
-    if isinstance(runtime, Omission):
-        return runtime
-    problems: dict[str, list[tuple[float, float]]] = {}
+    problems: dict[str, list[Mapping[str, int]]] = {}
     for record in arm.records:
-        cost = record.cost
-        alone = runtime.seconds(cost["prefill"], cost["tokens"])
-        together = runtime.seconds(cost["prefill"], cost["sequential"], cost["tokens"])
-        problems.setdefault(record.id, []).append((alone, together))
+        problems.setdefault(record.id, []).append(record.cost)
     if len(problems) < 2:
-        return Omission("it has only one problem")
+        raise OmittedError("it has only one problem")
     sizes = [len(own) for own in problems.values()]
     one_by_one, side_by_side = (
-        ratio_of_sums([sum(one[place] for one in own) for own in problems.values()], sizes, support=AMOUNTS)
-        for place in (0, 1)
+        ratio_of_sums(
+            [
+                sum(runtime.seconds(cost["prefill"], cost[steps], cost["tokens"]) for cost in own)
+                for own in problems.values()
+            ],
+            sizes,
+            support=AMOUNTS,
+        )
+        for steps in ("tokens", "sequential")
     )
     right = sum(bool(record.correct) for record in arm.records)
     read, written, in_a_row = (
@@ -125,74 +121,67 @@ def measure(arm: ReportArm) -> IdealRuntime | Omission:
     )
 
 
-def _runtime(arm: ReportArm) -> ModelRuntime | Omission:
+def _runtime(arm: ReportArm) -> ModelRuntime:
     """Return the runtime of a run's model."""
     if arm.machine is None:
-        return Omission("no --machine is of its model, and none states a machine")
+        raise OmittedError("no --machine is of its model, and none states a machine")
     if isinstance(arm.machine, ModelRuntime):
         return arm.machine
-    assert isinstance(arm.machine, IdealMachine)
     work = token_work(arm)
     if work is None:
-        return Omission(
+        raise OmittedError(
             "the operations of its model are not counted, as of endpoints: --machine MODEL=read=RATE,write=RATE states "
             "its rates"
         )
     return arm.machine.runtime(work)
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    found, lacking = by_run(arms, measure)
-    if not found:
-        return join_reasons(lacking)
+def _show(found: Mapping[str, IdealRuntime], arms: Arms) -> Iterator[Block]:
     sources = " and ".join(dict.fromkeys(one.source for one in found.values()))
-    blocks: list[Block] = [
-        Paragraph(
-            f"At {sources} a problem would take: "
-            + "; ".join(f"{with_bounds(*one.side_by_side, form=_seconds)} s by {name}" for name, one in found.items())
-            + ", texts that do not wait for each other being written side by side."
-        )
-    ]
-    of = {arm.name: arm for arm in arms}
-    rows = [
-        [
-            name, percent(sum(of[name].rates.values()) / len(of[name].rates)), f"{one.machines}",
-            f"{_milliseconds(one.read_128)} and {_milliseconds(one.step)}", f"{one.read:,.0f}", f"{one.written:,.0f}",
-            f"{one.in_a_row:,.0f}", with_bounds(*one.one_by_one, form=_seconds),
-            with_bounds(*one.side_by_side, form=_seconds), _seconds(one.machine_seconds),
-            "" if one.dollars is None else f"{settled(1000 * one.dollars):,.3g}",
-            "none is right" if one.per_right is None else _seconds(one.per_right),
-        ]
-        for name, one in found.items()
-    ]  # fmt: skip
-    head = [
-        "run", "right", "machines", "ms for a prompt of 128, and a step", "tokens read", "written", "in a row",
-        "seconds, one by one", "seconds, side by side", "machine-seconds", "dollars for 1,000",
-        "machine-seconds for a right answer",
-    ]  # fmt: skip
-    blocks.append(Table(head, rows))
-    blocks.append(
-        Paragraph(
-            "Seconds are those of the prompt, linear in pieces, and of a step for each token after the first, by the "
-            "rates of each run's own model. Where these follow from a machine, they do from the run's own "
-            "multiply-adds, attention included, and from the weights that a step reads; of several models from their "
-            "average. All that a problem reads counts as one prompt. Dollars are of a thousand problems, side by side. "
-            "--machine states other machines, or rates of models. In parentheses 95% intervals over problems."
-        )
+    seconds = "; ".join(f"{with_bounds(one.side_by_side, _seconds)} s by {name}" for name, one in found.items())
+    yield Paragraph(
+        f"At {sources} a problem would take: {seconds}, texts that do not wait for each other being written side by "
+        "side."
     )
-    return SectionBody([*blocks, *omission_notes(lacking)], found)
+    right = {arm.name: sum(arm.rates.values()) / len(arm.rates) for arm in arms}
+    yield from table(
+        (
+            {
+                "run": name,
+                "right": percent(right[name]),
+                "machines": f"{one.machines}",
+                "ms for a prompt of 128, and a step": " and ".join(
+                    _seconds(1000 * seconds) for seconds in (one.read_128, one.step)
+                ),
+                "tokens read": whole(one.read),
+                "written": whole(one.written),
+                "in a row": whole(one.in_a_row),
+                "seconds, one by one": with_bounds(one.one_by_one, _seconds),
+                "seconds, side by side": with_bounds(one.side_by_side, _seconds),
+                "machine-seconds": _seconds(one.machine_seconds),
+                "dollars for 1,000": "" if one.dollars is None else f"{settled(1000 * one.dollars):,.3g}",
+                "machine-seconds for a right answer": (
+                    "none is right" if one.per_right is None else _seconds(one.per_right)
+                ),
+            }
+            for name, one in found.items()
+        ),
+        "Seconds are those of the prompt, linear in pieces, and of a step for each token after the first, by the "
+        "rates of each run's own model. Where these follow from a machine, they do from the run's own "
+        "multiply-adds, attention included, and from the weights that a step reads; of several models from their "
+        "average. All that a problem reads counts as one prompt. Dollars are of a thousand problems, side by side. "
+        "--machine states other machines, or rates of models. In parentheses 95% intervals over problems.",
+    )
 
 
 def _seconds(value: float) -> str:
     return f"{settled(value):,.3g}" if value < 100 else f"{settled(value):,.0f}"
 
 
-def _milliseconds(seconds: float) -> str:
-    return _seconds(1000 * seconds)
-
-
-SECTION = ReportSection(
+SECTION = section_by_run(
     "Idealised runtime",
-    _make,
-    ("arXiv 2305.02440; rates that follow from a machine are ours, from medians of its authors' logs",),
+    60,
+    measure,
+    _show,
+    sources=("arXiv 2305.02440; rates that follow from a machine are ours, from medians of its authors' logs",),
 )

@@ -1,27 +1,30 @@
-"""The number of samples, and of rounds of revision, from which more hardly help."""
+"""The number of samples, and of rounds of revision, beyond which more hardly help."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from intact._base.errors import IntactError, ParameterError
+from intact._base.errors import IntactError
 from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Block, Paragraph, Table
-from intact.evaluate.report.formatting import bounds, percent, points, settled, with_bounds
+from intact.evaluate.report.blocks import Block, Paragraph, table
+from intact.evaluate.report.formatting import percent, points, settled, whole, with_bounds
 from intact.evaluate.report.sections.base import (
     MIXED,
-    Omission,
+    Arms,
+    OmittedError,
     ReportSection,
     SectionBody,
+    answer_grid,
     by_run,
     drawn_samples,
-    join_reasons,
+    measure_each,
     omission_notes,
     once,
+    require,
 )
 from intact.evaluate.results import AnswerTurn
 from intact.evaluate.scores import curve
@@ -35,13 +38,13 @@ from intact.stats.laws.revision import sequential_saturation
 from intact.stats.laws.saturation import SaturationInterval, saturation_interval
 
 EPSILON = 0.001
-"""The gain of accuracy by one more sample below which sampling is said to be saturated, as in the paper."""
+"""Sampling is called saturated when one more sample gains less accuracy than this, as in the paper."""
 _POOR = 0.01
-"""The root mean square of residuals from which a fit is called poor."""
+"""Root mean square of the residuals above which a fit is called poor."""
 _DRAWS = 100_000
-"""Draws of the prior for a forecast."""
+"""Number of draws from the prior for a forecast."""
 _EFFECTIVE = 100
-"""The fewest effective draws from which a forecast is shown."""
+"""Minimum number of effective draws for a forecast to be shown."""
 
 
 class SeenCurves(NamedTuple):
@@ -60,14 +63,14 @@ class SeenCurves(NamedTuple):
 
 
 class Foretold(NamedTuple):
-    """Coverage at twice the samples that were drawn, by the law of the section Scaling."""
+    """Coverage at twice the number of samples drawn, by the law of the section Scaling."""
 
     samples: int
     coverage: Interval
 
 
 class Revision(NamedTuple):
-    """The chances of a round of revision.
+    """The effect of rounds of revision.
 
     Attributes
     ----------
@@ -75,12 +78,12 @@ class Revision(NamedTuple):
         The shares of wrong answers that become right in a round, and of right ones that become wrong.
     limit, point, last_doubling, next_doubling : Interval
         As in `SequentialSaturation`.
-    first, last
+    first, last : float
         The shares of right answers before the first round and after the last.
     rounds : int
-        Rounds that were seen, over all drafts.
+        Number of rounds over all drafts.
     most : int
-        The most rounds of a draft.
+        Maximum number of rounds of a draft.
     """
 
     mended: Interval
@@ -95,58 +98,55 @@ class Revision(NamedTuple):
     most: int
 
 
-def seen_curves(arm: ReportArm) -> SeenCurves | Omission:
+@once
+def seen_curves(arm: ReportArm) -> SeenCurves:
     """Return coverage and the vote of each problem of a run, at powers of two and at half of all its samples."""
     samples = drawn_samples(arm)
-    if isinstance(samples, Omission):
-        return samples
     count = min(map(len, samples.values()))
     numbers = sorted({*curve(count), max(count // 2, 1)})
     if len(numbers) < 3 or len(samples) < MIXED:
-        return Omission(f"a law of saturation needs 4 samples of each of {MIXED} problems")
-    verdicts = [[bool(one.correct) for one in own[:count]] for own in samples.values()]
-    answers = [[one.answer for one in own[:count]] for own in samples.values()]
-    right = [sum(own) for own in verdicts]
+        raise OmittedError(f"a law of saturation needs 4 samples of each of {MIXED} problems")
+    grid = answer_grid(samples, count)
     tables = {
-        "pass@k": np.array([pass_at_k(count, right, k) for k in numbers]).T,
-        "majority@k": np.array([majority_at_k(answers, verdicts, k) for k in numbers]).T,
+        "pass@k": np.array([pass_at_k(count, grid.right, k) for k in numbers]).T,
+        "majority@k": np.array([majority_at_k(grid.answers, grid.verdicts, k) for k in numbers]).T,
     }
     return SeenCurves(numbers, tables)
 
 
-def curves_of(arm: ReportArm) -> dict[str, SaturationInterval] | Omission:
+@once
+def curves_of(arm: ReportArm) -> dict[str, SaturationInterval]:
     """Fit the model of saturation to coverage and to the vote of a run."""
-    curves = once(arm, seen_curves)
-    if isinstance(curves, Omission):
-        return curves
-    found, reasons = {}, []
-    for name, values in curves.values.items():
-        try:
-            found[name] = saturation_interval(curves.numbers, values, EPSILON)
-        except ParameterError as error:
-            reasons.append(f"{name}: {error}")
-    return found or Omission("; ".join(reasons))
-
-
-def forecasts_of(arm: ReportArm) -> dict[str, CurveForecast | Omission]:
-    """Forecast coverage and the vote at two and four times the samples drawn, by the prior of LC-PFN."""
-    curves = once(arm, seen_curves)
-    if isinstance(curves, Omission):
-        return {}
-    found: dict[str, CurveForecast | Omission] = {}
-    for name, values in curves.values.items():
-        try:
-            one = forecast_curve(curves.numbers, values, [2 * curves.numbers[-1], 4 * curves.numbers[-1]], draws=_DRAWS)
-        except ParameterError as error:
-            found[name] = Omission(str(error))
-            continue
-        few = f"only {one.effective:,.0f} of {one.draws:,} draws of the prior count, and {_EFFECTIVE} are needed"
-        found[name] = one if one.effective >= _EFFECTIVE else Omission(few)
+    numbers, curves = seen_curves(arm)
+    found, lacking = measure_each(curves, lambda values: saturation_interval(numbers, values, EPSILON))
+    if not found:
+        raise OmittedError("; ".join(f"{name}: {why}" for name, why in lacking.items()))
     return found
 
 
+class Forecasts(NamedTuple):
+    """Forecasts of a run's curves; `because` maps the curves without a forecast to the reasons."""
+
+    found: dict[str, CurveForecast]
+    because: dict[str, str]
+
+
+def forecasts_of(arm: ReportArm) -> Forecasts:
+    """Forecast coverage and the vote at two and four times the samples drawn, by the prior of LC-PFN."""
+    numbers, curves = seen_curves(arm)
+
+    def forecast(values: Floats) -> CurveForecast:
+        one = forecast_curve(numbers, values, [2 * numbers[-1], 4 * numbers[-1]], draws=_DRAWS)
+        if one.effective < _EFFECTIVE:
+            counted = f"{one.effective:,.0f} of {one.draws:,} draws of the prior count"
+            raise OmittedError(f"only {counted}, and {_EFFECTIVE} are needed")
+        return one
+
+    return Forecasts(*measure_each(curves, forecast))
+
+
 def foretold(arm: ReportArm) -> Foretold | None:
-    """Return what twice the samples would cover; None if no law can be fitted."""
+    """Return the coverage expected of twice the samples; None if no law can be fitted."""
     try:
         law = arm.law
     except IntactError:
@@ -156,8 +156,8 @@ def foretold(arm: ReportArm) -> Foretold | None:
     return Foretold(twice, Interval(float(law.coverage[at]), float(law.low[at]), float(law.high[at])))
 
 
-def revision_of(arm: ReportArm) -> Revision | Omission:
-    """Count what rounds of revision mend and spoil, by problem."""
+def revision_of(arm: ReportArm) -> Revision:
+    """Count the answers that rounds of revision mend and spoil, by problem."""
     drafts: dict[str, list[tuple[AnswerTurn, ...]]] = {}
     for record in arm.records:
         if own := [draft for draft in record.turns if draft]:  # none where the method failed before its first answer
@@ -169,7 +169,9 @@ def revision_of(arm: ReportArm) -> Revision | Omission:
     wrong = [sum(not before for before, _ in own) for own in rounds.values()]
     right = [sum(before for before, _ in own) for own in rounds.values()]
     if min(sum(map(bool, wrong)), sum(map(bool, right))) < MIXED:
-        return Omission(f"fewer than {MIXED} problems have wrong answers that were revised, or fewer have right ones")
+        raise OmittedError(
+            f"fewer than {MIXED} problems have wrong answers that were revised, or fewer have right ones"
+        )
     mended = share_of_samples([sum(not before and after for before, after in own) for own in rounds.values()], wrong)
     spoilt = share_of_samples([sum(before and not after for before, after in own) for own in rounds.values()], right)
     chain = sequential_saturation(
@@ -177,27 +179,33 @@ def revision_of(arm: ReportArm) -> Revision | Omission:
     )
     every = [draft for own in drafts.values() for draft in own]
     first, last = ([bool(draft[place].correct) for draft in every] for place in (0, -1))
-    shares = float(np.mean(first)), float(np.mean(last))
     return Revision(
-        mended, spoilt, chain.limit, chain.point, chain.last_doubling, chain.next_doubling, *shares,
-        sum(map(len, rounds.values())), chain.most,
-    )  # fmt: skip
+        mended,
+        spoilt,
+        limit=chain.limit,
+        point=chain.point,
+        last_doubling=chain.last_doubling,
+        next_doubling=chain.next_doubling,
+        first=float(np.mean(first)),
+        last=float(np.mean(last)),
+        rounds=sum(map(len, rounds.values())),
+        most=chain.most,
+    )
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    sampled, lacking = by_run(arms, lambda arm: once(arm, curves_of))
+def _make(arms: Arms) -> SectionBody:
+    sampled, lacking = by_run(arms, curves_of)
     revised, _ = by_run(arms, revision_of)
-    if not sampled and not revised:
-        return join_reasons(lacking)
+    require([*sampled, *revised], lacking)
     doubled = {arm.name: foretold(arm) for arm in arms if arm.name in sampled}
-    forecasts = {arm.name: found for arm in arms if (found := forecasts_of(arm))}
+    forecasts, _ = by_run(arms, forecasts_of)
     blocks = [*_of_samples(sampled, doubled), *_of_forecasts(forecasts), *_of_rounds(revised)]
     notes = omission_notes({name: why for name, why in lacking.items() if name not in revised})
     numbers = {
         name: {
             "samples": sampled.get(name, {}),
             "foretold": doubled.get(name),
-            "forecasts": forecasts.get(name, {}),
+            "forecasts": _forecast_numbers(forecasts[name]) if name in forecasts else {},
             "rounds": revised.get(name),
         }
         for name in [*sampled, *revised]
@@ -205,33 +213,38 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
     return SectionBody([*blocks, *notes], numbers)
 
 
+def _forecast_numbers(forecasts: Forecasts) -> dict[str, CurveForecast | dict[str, str]]:
+    """Return each curve's forecast, or the reason why it has none."""
+    return {
+        kind: forecasts.found.get(kind) or {"because": forecasts.because[kind]} for kind in ("pass@k", "majority@k")
+    }
+
+
 def _of_samples(
     found: dict[str, dict[str, SaturationInterval]], doubled: dict[str, Foretold | None]
 ) -> Iterator[Block]:
-    if not found:
-        return
-    rows = [
-        [
-            name, kind, percent(one.seen), with_bounds(*one.last_doubling, form=points),
-            with_bounds(*one.next_doubling, form=points), with_bounds(*one.f_max),
-            with_bounds(*one.point, form=_whole), f"{settled(100 * one.model.error):.1f}",
-        ]
-        for name, of in found.items()
-        for kind, one in of.items()
-    ]  # fmt: skip
-    head = [
-        "run", "curve", "seen at the most samples", "points of the last doubling, seen", "of the next, foretold",
-        "limit", "samples to saturation (N*)", "misfit in points",
-    ]  # fmt: skip
-    yield Table(head, rows)
-    yield Paragraph(
+    yield from table(
+        (
+            {
+                "run": name,
+                "curve": kind,
+                "seen at the most samples": percent(one.seen),
+                "points of the last doubling, seen": with_bounds(one.last_doubling, points),
+                "of the next, foretold": with_bounds(one.next_doubling, points),
+                "limit": with_bounds(one.f_max),
+                "samples to saturation (N*)": with_bounds(one.point, whole),
+                "misfit in points": f"{settled(100 * one.model.error):.1f}",
+            }
+            for name, of in found.items()
+            for kind, one in of.items()
+        ),
         f"A law F(N) = F_max (1 - (1 - p)^N) is fitted to each curve; from N* on another sample gains {EPSILON:.1%} or "
         "less. It takes all problems that can be solved to be equally hard, so that it saturates too soon where hard "
-        "ones are left. In parentheses 95% intervals, by resampling problems."
+        "ones are left. In parentheses 95% intervals, by resampling problems.",
     )
     for name, twice in doubled.items():
         if twice is not None:
-            words = f"foretells pass@{twice.samples:,} of {with_bounds(*twice.coverage)}"
+            words = f"foretells pass@{twice.samples:,} of {with_bounds(twice.coverage)}"
             yield Paragraph(f"{name}: the law under Scaling, which lets problems differ, {words}.")
     for name, of in found.items():
         for kind, one in of.items():
@@ -240,63 +253,61 @@ def _of_samples(
                 yield Paragraph(f"{name}: the law {words}; trust the gain seen more than the one foretold.", True)
 
 
-def _of_forecasts(found: dict[str, dict[str, CurveForecast | Omission]]) -> Iterator[Block]:
-    rows = [
-        [
-            name, kind, *[
-                f"{percent(estimate)} ({bounds(low, high)})"
-                for estimate, low, high in zip(one.estimate, one.low, one.high, strict=True)
-            ], f"{one.effective:,.0f} of {one.draws:,}",
-        ]
-        for name, of in found.items()
-        for kind, one in of.items()
-        if isinstance(one, CurveForecast)
-    ]  # fmt: skip
-    if rows:
-        yield Table(["run", "curve", "at twice the samples", "at four times", "effective draws"], rows)
-        yield Paragraph(
-            "Forecasts by the prior of LC-PFN: a rising curve within 0 and 100% is a sum of three families, and draws "
-            "of it are weighted by how well they agree with the curve seen. In parentheses 95% intervals, for other "
-            "problems of the same kind. They held the vote about as often in simulations, but pass@k, which rises "
-            "longer than this prior expects, in 84% to 93% only: there the law under Scaling says more."
-        )
+def _of_forecasts(found: dict[str, Forecasts]) -> Iterator[Block]:
+    yield from table(
+        (
+            {
+                "run": name,
+                "curve": kind,
+                "at twice the samples": _forecast(one, 0),
+                "at four times": _forecast(one, 1),
+                "effective draws": f"{one.effective:,.0f} of {one.draws:,}",
+            }
+            for name, of in found.items()
+            for kind, one in of.found.items()
+        ),
+        "Forecasts by the prior of LC-PFN: a rising curve within 0 and 100% is a sum of three families, and draws "
+        "of it are weighted by how well they agree with the curve seen. In parentheses 95% intervals, for other "
+        "problems of the same kind. They held the vote about as often in simulations, but pass@k, which rises "
+        "longer than this prior expects, in 84% to 93% only: there the law under Scaling says more.",
+    )
     for name, of in found.items():
-        for kind, why in of.items():
-            if isinstance(why, Omission):
-                yield Paragraph(f"{name}: the forecast of {kind} is not shown, because {why.because}.")
+        for kind, because in of.because.items():
+            yield Paragraph(f"{name}: the forecast of {kind} is not shown, because {because}.")
+
+
+def _forecast(one: CurveForecast, place: int) -> str:
+    return with_bounds(Interval(*(float(of[place]) for of in (one.estimate, one.low, one.high))))
 
 
 def _of_rounds(found: dict[str, Revision]) -> Iterator[Block]:
-    if not found:
-        return
-    rows = [
-        [
-            name, f"{one.rounds:,}", percent(one.first), percent(one.last), with_bounds(*one.mended),
-            with_bounds(*one.spoilt), with_bounds(*one.limit), with_bounds(*one.point, form=_whole),
-            f"{one.most:,}", with_bounds(*one.last_doubling, form=points), with_bounds(*one.next_doubling, form=points),
-        ]
-        for name, one in found.items()
-    ]  # fmt: skip
-    head = [
-        "run", "rounds of revision", "right at first", "right at last", "mended", "spoilt", "limit of more rounds",
-        "rounds to saturation (N*)", "most rounds of a text", "points of the last doubling, seen",
-        "of the next, foretold",
-    ]  # fmt: skip
-    yield Table(head, rows)
-    yield Paragraph(
+    return table(
+        (
+            {
+                "run": name,
+                "rounds of revision": f"{one.rounds:,}",
+                "right at first": percent(one.first),
+                "right at last": percent(one.last),
+                "mended": with_bounds(one.mended),
+                "spoilt": with_bounds(one.spoilt),
+                "limit of more rounds": with_bounds(one.limit),
+                "rounds to saturation (N*)": with_bounds(one.point, whole),
+                "most rounds of a text": f"{one.most:,}",
+                "points of the last doubling, seen": with_bounds(one.last_doubling, points),
+                "of the next, foretold": with_bounds(one.next_doubling, points),
+            }
+            for name, one in found.items()
+        ),
         "Mended are wrong answers that a round makes right, spoilt are right ones that it makes wrong. The paper's "
         "chain has none of the latter; with both, accuracy tends to mended / (mended + spoilt), if every round has the "
         f"same chances, and from N* on another round gains {EPSILON:.1%} or less (0 where rounds lose). In parentheses "
-        "95% intervals over problems."
+        "95% intervals over problems.",
     )
-
-
-def _whole(value: float) -> str:
-    return f"{value:,.0f}"
 
 
 SECTION = ReportSection(
     "Saturation",
+    100,
     _make,
     (
         "arXiv 2505.20522; intervals, misfit and spoilt answers are added here",

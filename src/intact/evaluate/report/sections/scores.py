@@ -1,32 +1,43 @@
-"""The scores of all runs with their intervals, and what the runs warn of."""
+"""The scores of all runs with their intervals, and warnings about the runs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from intact.evaluate.report.arms import ReportArm, runs_of
-from intact.evaluate.report.blocks import Paragraph, Table
-from intact.evaluate.report.formatting import bounds, percent
-from intact.evaluate.report.sections.base import ReportSection, SectionBody
-from intact.evaluate.results import was_cut
+from intact.evaluate.report.blocks import Block, Paragraph, table
+from intact.evaluate.report.formatting import bounds, percent, whole
+from intact.evaluate.report.sections.base import Arms, ReportSection, SectionBody
+from intact.evaluate.results import TaskScore, was_cut
 
 
-def _scores(arms: Sequence[ReportArm]) -> Table:
-    rows = []
-    for arm in arms:
-        passed, voted = arm.curve("pass@"), arm.curve("majority@")
-        chosen = [score for score in arm.scores if "@" not in score.metric]
-        for score in [*chosen, *passed[:1], *passed[1:][-1:], *voted[-1:]]:
-            count = score.metric == "tokens"
-            value = f"{score.value:,.0f}" if count else percent(score.value)
-            between = bounds(score.low, score.high, "{:,.0f}".format if count else percent)
-            rows.append([arm.name, arm.label, score.metric, value, between, score.interval, f"{score.problems:,}"])
-    return Table(["run", "task", "metric", "value", "95% interval", "interval by", "problems"], rows)
+def _main_scores(arm: ReportArm) -> list[TaskScore]:
+    """Return the scores of a run without the inner points of its curves."""
+    passed, voted = arm.curve("pass@"), arm.curve("majority@")
+    chosen = [score for score in arm.scores if "@" not in score.metric]
+    return [*chosen, *passed[:1], *passed[1:][-1:], *voted[-1:]]
 
 
-def caveats_of(arms: Sequence[ReportArm]) -> Iterator[Paragraph]:
-    """Yield what the runs warn of: failures, spent budgets, chosen texts that were cut, absent fields, caveats."""
+def _table(arms: Arms) -> Iterator[Block]:
+    return table(
+        {
+            "run": arm.name,
+            "task": arm.label,
+            "metric": score.metric,
+            "value": form(score.value),
+            "95% interval": bounds(score.low, score.high, form),
+            "interval by": score.interval,
+            "problems": f"{score.problems:,}",
+        }
+        for arm in arms
+        for score in _main_scores(arm)
+        for form in [whole if score.metric == "tokens" else percent]
+    )
+
+
+def caveats_of(arms: Arms) -> Iterator[Paragraph]:
+    """Yield warnings about runs: failures, spent budgets, chosen texts that were cut, missing fields, caveats."""
     for path, run in runs_of(arms).items():
         for why, words in (("failed", "failed"), ("spent", "had spent their budget or context")):
             count = sum(record.why == why for record in run.records)
@@ -46,13 +57,14 @@ def caveats_of(arms: Sequence[ReportArm]) -> Iterator[Paragraph]:
             yield Paragraph(f"{path.name}: {caveat}", True)
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody:
+def _make(arms: Arms) -> SectionBody:
     numbers = {f"{arm.name}, {arm.label}": arm.scores for arm in arms}
-    return SectionBody([_scores(arms), *caveats_of(arms)], numbers)
+    return SectionBody([*_table(arms), *caveats_of(arms)], numbers)
 
 
 SECTION = ReportSection(
     "Scores",
+    20,
     _make,
     ("pass@k: arXiv 2107.03374", "intervals of shares: Wilson 1927", "t over problems: arXiv 2411.00640"),
     all_tasks=True,

@@ -1,30 +1,26 @@
-"""Splits of a budget of tokens between more solutions and verifications of them."""
+"""Splits of a token budget between more solutions and more verification of each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from intact._base.errors import ParameterError
 from intact.evaluate.report import figures
-from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Block, Paragraph, Picture, Table
-from intact.evaluate.report.formatting import bounds, percent, points, settled, with_bounds
+from intact.evaluate.report.blocks import Block, Picture, table
+from intact.evaluate.report.formatting import percent, points, settled, with_bounds
 from intact.evaluate.report.sections.base import (
-    MIXED,
-    Omission,
-    ReportSection,
-    SectionBody,
-    by_run,
-    drawn_samples,
-    join_reasons,
-    measured,
-    omission_notes,
-    too_few_mixed,
+    Arms,
+    Drawn,
+    OmittedError,
+    answer_grid,
+    check_mixed,
+    is_mixed,
+    of_samples,
+    section_by_run,
 )
-from intact.evaluate.results import ItemSample
 from intact.stats.association import ratio_of_sums
 from intact.stats.budget_split import VerifiedSplit, best_splits, best_verified_at, exponents
 from intact.stats.checks import Floats
@@ -35,18 +31,18 @@ RESAMPLES = 200
 
 
 class BudgetChoice(NamedTuple):
-    """The best that a budget buys.
+    """The best use of a budget.
 
     Attributes
     ----------
     budget : float
-        In solutions' tokens.
+        The budget as a number of solutions.
     vote : float or None
-        Accuracy of the vote of as many solutions; None if fewer were drawn.
+        Accuracy of the vote of that number of solutions; None if fewer were drawn.
     split : VerifiedSplit or None
-        The best split with verdicts; None if the budget pays for none.
+        The best split with verdicts; None if the budget cannot pay for one.
     difference : Interval or None
-        Accuracy of the split that is best on the other problems, less that of the vote.
+        Accuracy of the split that is best on the other problems, minus the accuracy of the vote.
     """
 
     budget: float
@@ -70,7 +66,8 @@ class SplitFindings(NamedTuple):
         The share of verdicts that could not be read; each counts 1/2, as in the method.
     budgets : list of BudgetChoice
     solving, verifying : Interval or None
-        The exponents of the budget in the best numbers of solutions and of verdicts; None if there are too few budgets.
+        Exponents with which the best numbers of solutions and of verdicts grow with the budget; None if there are too
+        few budgets.
     """
 
     by: str
@@ -83,53 +80,50 @@ class SplitFindings(NamedTuple):
     verifying: Interval | None
 
 
-def measure(samples: Mapping[str, Sequence[ItemSample]]) -> SplitFindings | Omission:
-    """Measure what splits of budgets would have given, from verdicts that are recorded one by one."""
+def measure(samples: Drawn) -> SplitFindings:
+    """Measure the accuracy of splits of budgets, from verdicts that are recorded one by one."""
     every = [one for own in samples.values() for one in own]
     givers = list(dict.fromkeys(verdict.by for one in every for verdict in one.verdicts))
-    mixed = sum(len({bool(one.correct) for one in own}) == 2 for own in samples.values())
     for by in givers:
         values = {name: [[v for v in one.verdicts if v.by == by] for one in own] for name, own in samples.items()}
         given = [one for own in values.values() for one in own]
         sizes = {len(one) for one in given}
         if len(sizes) != 1 or not min(sizes):
             continue
-        if mixed < MIXED:
-            return too_few_mixed(mixed)
+        check_mixed(sum(map(is_mixed, samples.values())))
         written, solved = sum(v.tokens for one in given for v in one), sum(one.tokens for one in every)
         (checks,) = sizes
         if not written or not solved:
-            return Omission("the tokens of its verdicts are not recorded")
+            raise OmittedError("the tokens of its verdicts are not recorded")
         if checks > 1 and any(v.value not in (0, 0.5, 1, None) for one in given for v in one):
-            return Omission(f"the verdicts of {by} are neither yes nor no")
+            raise OmittedError(f"the verdicts of {by} are neither yes nor no")
         scores = {
             name: [[0.5 if v.value is None else v.value for v in one] for one in own] for name, own in values.items()
         }
         unreadable = sum(v.value is None for one in given for v in one) / (len(given) * checks)
         return _measured(by, samples, scores, written / checks / solved, unreadable=unreadable)
-    return Omission("verdicts on each of its texts are not recorded")
+    raise OmittedError("verdicts on each of its texts are not recorded")
 
 
 def _measured(
     by: str,
-    samples: Mapping[str, Sequence[ItemSample]],
+    samples: Drawn,
     scores: Mapping[str, Sequence[Sequence[float]]],
     ratio: float,
     unreadable: float,
 ) -> SplitFindings:
     count = min(map(len, samples.values()))
     checks = len(next(iter(scores.values()))[0])
-    right = {name: [bool(one.correct) for one in own[:count]] for name, own in samples.items()}
-    answers = [[one.answer for one in own[:count]] for own in samples.values()]
+    grid = answer_grid(samples, count)
     verified = np.array(
         [
-            np.array([best_verified_at(scores[name][:count], good, v) for v in range(1, checks + 1)]).T
-            for name, good in right.items()
+            np.array([best_verified_at(scores[name][:count], right, v) for v in range(1, checks + 1)]).T
+            for name, right in zip(samples, grid.verdicts, strict=True)
         ]
     )
     largest = count * (1 + ratio * checks)
     budgets = sorted({*(float(1 << i) for i in range(int(largest).bit_length())), largest})
-    votes = {k: majority_at_k(answers, list(right.values()), int(k)) for k in budgets if k <= count}
+    votes = {k: majority_at_k(grid.answers, grid.verdicts, int(k)) for k in budgets if k <= count}
     splits = {one.budget: one for one in best_splits(verified.mean(axis=0), ratio, budgets)}
     apart = _differences(votes, verified, ratio)
     choices = [
@@ -142,7 +136,7 @@ def _measured(
 
 
 def _differences(votes: Mapping[float, Floats], verified: Floats, ratio: float) -> dict[float, Interval]:
-    """Return by budget the accuracy of the split that is best on all other problems, less that of the vote."""
+    """Return by budget the accuracy of the split that is best on all other problems, minus that of the vote."""
     problems = len(verified)
     apart: dict[float, list[float]] = {}
     for place in range(problems):
@@ -171,72 +165,70 @@ def _exponents(verified: Floats, ratio: float, budgets: Sequence[float]) -> tupl
     return first, second
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    found, lacking = by_run(arms, lambda arm: measured(drawn_samples(arm), measure))
-    if not found:
-        return join_reasons(lacking)
-    blocks: list[Block] = [Paragraph(f"{name}: {_sentence(one)}") for name, one in found.items()]
-    lines = []
-    for name, one in found.items():
-        voted = {choice.budget: choice.vote for choice in one.budgets if choice.vote is not None}
-        split = {choice.budget: choice.split.accuracy for choice in one.budgets if choice.split}
-        lines.append(figures.PlotLine(f"vote, {name}", list(voted), list(voted.values())))
-        lines.append(figures.PlotLine(f"verified, {name}", list(split), list(split.values())))
-    caption = "The vote and the best split with verdicts by budget; the split is chosen on the problems it is shown on."
-    blocks.append(
-        Picture(figures.curves(f"split {arms[0].label}", lines, "budget in solutions' tokens", "right"), caption)
+def _show(found: Mapping[str, SplitFindings], arms: Arms) -> Iterator[Block]:
+    lines = [line for name, one in found.items() for line in _lines(name, one.budgets)]
+    yield Picture(
+        figures.curves(f"split {arms[0].label}", lines, "budget in solutions' tokens", "right"),
+        "The vote and the best split with verdicts by budget; the split is chosen on the problems it is shown on.",
     )
-    rows = [[name, *_row(choice)] for name, one in found.items() for choice in one.budgets]
-    head = ["run", "budget, in solutions", "vote", "best split", "right by it", "points over the vote"]
-    blocks.append(Table(head, rows))
-    blocks.append(
-        Paragraph(
-            "A split S x V: of S solutions with V verdicts on each, the one with the largest mean verdict, over all "
-            "subsets of what was drawn. Budgets count tokens that are written, not those that are read. Votes of more "
-            "solutions than were drawn are not known. Points over the vote are those of the split that is best on the "
-            "other problems, so that choosing it flatters nothing, with 95% intervals over problems."
-        )
+    yield from table(
+        (
+            {
+                "run": name,
+                "budget, in solutions": f"{settled(choice.budget):,.4g}",
+                "vote": "" if choice.vote is None else percent(choice.vote),
+                "best split": f"{choice.split.solutions} x {choice.split.checks}" if choice.split else "pays for none",
+                "right by it": percent(choice.split.accuracy) if choice.split else "",
+                "points over the vote": with_bounds(choice.split and choice.difference, points),
+            }
+            for name, one in found.items()
+            for choice in one.budgets
+        ),
+        "A split S x V: of S solutions with V verdicts on each, the one with the largest mean verdict, over all "
+        "subsets of what was drawn. Budgets count tokens that are written, not those that are read. Votes of more "
+        "solutions than were drawn are not known. Points over the vote are those of the split that is best on the "
+        "other problems, so that choosing it flatters nothing, with 95% intervals over problems.",
     )
-    return SectionBody([*blocks, *omission_notes(lacking)], found)
 
 
-def _row(choice: BudgetChoice) -> list[str]:
-    cells = [f"{settled(choice.budget):,.4g}", "" if choice.vote is None else percent(choice.vote)]
-    if choice.split is None:
-        return [*cells, "pays for none", "", ""]
-    cells += [f"{choice.split.solutions} x {choice.split.checks}", percent(choice.split.accuracy)]
-    return [*cells, with_bounds(*choice.difference, form=points) if choice.difference else ""]
+def _lines(name: str, budgets: Sequence[BudgetChoice]) -> Iterator[figures.PlotLine]:
+    """Yield a run's accuracy by vote and by the best split, over budgets."""
+    voted = {choice.budget: choice.vote for choice in budgets if choice.vote is not None}
+    split = {choice.budget: choice.split.accuracy for choice in budgets if choice.split}
+    yield figures.PlotLine(f"vote, {name}", list(voted), list(voted.values()))
+    yield figures.PlotLine(f"verified, {name}", list(split), list(split.values()))
 
 
 def _sentence(one: SplitFindings) -> str:
-    known = [choice for choice in one.budgets if choice.difference is not None]
+    known = {choice.budget: choice.difference for choice in one.budgets if choice.difference is not None}
     words = f"a verdict of {one.by} takes {settled(one.ratio):.2f} times the tokens of a solution"
     if one.unreadable:
         words += f", {percent(one.unreadable)} of them cannot be read"
-    if known:
-        better = [choice for choice in known if choice.difference and choice.difference.low > 0]
-        worse = [choice for choice in known if choice.difference and choice.difference.high < 0]
-        if better:
-            words += f". Verifying beats the vote from a budget of {better[0].budget:,.0f} solutions on"
-        elif worse:
-            words += f". The vote beats verifying at budgets up to {worse[-1].budget:,.0f} solutions"
-        else:
-            words += ". Up to as many solutions as were drawn, neither the vote nor verifying is shown to be better"
+    better = [budget for budget, difference in known.items() if difference.low > 0]
+    worse = [budget for budget, difference in known.items() if difference.high < 0]
+    if better:
+        words += f". Verifying beats the vote from a budget of {better[0]:,.0f} solutions on"
+    elif worse:
+        words += f". The vote beats verifying at budgets up to {worse[-1]:,.0f} solutions"
+    elif known:
+        words += ". Up to as many solutions as were drawn, neither the vote nor verifying is shown to be better"
     if one.solving is not None and one.verifying is not None:
         words += (
-            f". The best numbers grow as the budget to the power of {_exponent(one.solving)} for solutions and "
-            f"{_exponent(one.verifying)} for verdicts (the paper, of larger models: 0.57 and 0.39)"
+            f". The best numbers grow as the budget to the power of {with_bounds(one.solving, _two)} for solutions and "
+            f"{with_bounds(one.verifying, _two)} for verdicts (the paper, of larger models: 0.57 and 0.39)"
         )
     return f"{words}."
 
 
-def _exponent(one: Interval) -> str:
-    low, high = settled(one.low), settled(one.high)
-    return f"{settled(one.estimate):z.2f} ({bounds(low, high, lambda value: f'{value:z.2f}')})"
+def _two(value: float) -> str:
+    return f"{settled(value):z.2f}"
 
 
-SECTION = ReportSection(
+SECTION = section_by_run(
     "Solve or verify",
-    _make,
-    ("arXiv 2504.01005, over all subsets of solutions and verdicts in place of a sample of them",),
+    180,
+    of_samples(measure),
+    _show,
+    sources=("arXiv 2504.01005, over all subsets of solutions and verdicts in place of a sample of them",),
+    sentence=_sentence,
 )

@@ -1,24 +1,25 @@
-"""The first screen of a report, in plain words: what was run, the score, differences, more samples, failures."""
+"""The summary at the top of a report: runs, scores, differences, the benefit of more samples, failures."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from intact._base.errors import NotInstalledError
+from intact._base.errors import NotInstalledError, ParameterError
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Paragraph
-from intact.evaluate.report.formatting import bounds, percent, points
+from intact.evaluate.report.formatting import bounds, percent, points, with_bounds
 from intact.evaluate.report.sections import comparisons, saturation
-from intact.evaluate.report.sections.base import ReportSection, SectionBody, once
+from intact.evaluate.report.sections.base import Arms, ReportSection, SectionBody
+from intact.evaluate.results import ItemRecord
 from intact.reason.problem import CUT
 
 _MOST = 5
-"""Most differences in the summary; Comparisons has all."""
+"""Maximum number of differences in the summary; Comparisons lists all."""
 
 
-def _make(arms: Sequence[ReportArm]) -> SectionBody:
+def _make(arms: Arms) -> SectionBody:
     sentences = [sentence for arm in arms for sentence in _of_arm(arm)]
     numbers = {f"{arm.name}, {arm.label}": _counts(arm) for arm in arms}
     return SectionBody([*map(Paragraph, sentences), *map(Paragraph, _differences(arms))], numbers)
@@ -35,16 +36,13 @@ def _of_arm(arm: ReportArm) -> Iterator[str]:
     tokens = sum(record.cost["tokens"] for record in arm.records)
     answered = f"{model} answered the {len(arm.rates):,} problems of {arm.label} by {arm.name}"
     yield f"{_progress(arm)}{answered}, {tokens:,} tokens in all. {_score(arm)}"
-    more = _more_samples(arm)
-    if more:
+    if more := _more_samples(arm):
         yield f"{arm.name}: {more}"
-    where = _failures(arm)
-    if where:
-        yield f"{arm.name}: {where}"
+    yield f"{arm.name}: {_failures(arm)}"
 
 
 def _progress(arm: ReportArm) -> str:
-    """Return how far a run has come that goes on still."""
+    """Return the progress of a run that is not complete."""
     planned = arm.run.manifest.get("planned")
     return f"So far, with {len(arm.run.records):,} of {planned:,} answers of the run: " if planned else ""
 
@@ -59,26 +57,22 @@ def _score(arm: ReportArm) -> str:
 
 
 def _more_samples(arm: ReportArm) -> str:
-    """Return what more samples would buy, if they are independent draws."""
-    found = once(arm, saturation.curves_of)
-    if not isinstance(found, dict):
+    """Return the benefit of more samples; an empty text unless samples are independent draws."""
+    try:
+        found = saturation.curves_of(arm)
+    except ParameterError:
         return ""
     parts = []
-    vote = found.get("majority@k")
-    if vote is not None:
-        low, high = vote.last_doubling.low, vote.last_doubling.high
-        gained = f"{points(vote.last_doubling.estimate)} points ({bounds(low, high, points)})"
-        verdict = "no gain by more is shown" if low <= 0 else "more may still help"
+    if vote := found.get("majority@k"):
+        gain = vote.last_doubling
+        gained = f"{points(gain.estimate)} points ({bounds(gain.low, gain.high, points)})"
+        verdict = "no gain by more is shown" if gain.low <= 0 else "more may still help"
         parts.append(f"the last doubling of samples, to {vote.most}, changed the vote by {gained}: {verdict}")
-    if "pass@k" in found:
-        one = found["pass@k"]
-        parts.append(f"some sample is right for {percent(one.seen)} of the problems")
+    if coverage := found.get("pass@k"):
         twice = saturation.foretold(arm)
-        if twice is not None:
-            between = bounds(twice.coverage.low, twice.coverage.high)
-            parts[-1] += f", with {twice.samples} samples for {percent(twice.coverage.estimate)} ({between}) by the law"
-        parts[-1] += ", if one could choose"
-    return "; ".join(parts) + "." if parts else ""
+        more = f", with {twice.samples} samples for {with_bounds(twice.coverage)} by the law" if twice else ""
+        parts.append(f"some sample is right for {percent(coverage.seen)} of the problems{more}, if one could choose")
+    return "; ".join(parts) + "."
 
 
 def _failures(arm: ReportArm) -> str:
@@ -90,31 +84,30 @@ def _failures(arm: ReportArm) -> str:
 
 
 def _wrong_answers(arm: ReportArm) -> Counter[str]:
-    """Return the number of wrong answers by what went wrong, the most frequent first."""
-    kinds = Counter[str]()
-    for record in arm.records:
-        if record.correct:
-            continue
-        if record.why != "done":
-            kinds["the run failed or had spent its budget"] += 1
-        elif record.answer is None:
-            kinds["no answer was found in the texts"] += 1
-        elif record.chosen is not None and record.samples[record.chosen].why in CUT:
-            kinds["the chosen text was cut"] += 1
-        elif any(one.correct for one in record.samples):
-            kinds["a right sample was there but not chosen"] += 1
-        else:
-            kinds["no text is right"] += 1
+    """Return the number of wrong answers by cause, the most frequent first."""
+    kinds = Counter(_cause(record) for record in arm.records if not record.correct)
     return Counter(dict(kinds.most_common()))
 
 
-def _differences(arms: Sequence[ReportArm]) -> Iterator[str]:
+def _cause(record: ItemRecord) -> str:
+    """Return why an answer is wrong."""
+    if record.why != "done":
+        return "the run failed or had spent its budget"
+    if record.answer is None:
+        return "no answer was found in the texts"
+    if record.chosen is not None and record.samples[record.chosen].why in CUT:
+        return "the chosen text was cut"
+    return (
+        "a right sample was there but not chosen" if any(one.correct for one in record.samples) else "no text is right"
+    )
+
+
+def _differences(arms: Arms) -> Iterator[str]:
     try:
         found = comparisons.differences_of(arms)
-    except NotInstalledError:  # which Comparisons says
+    except NotInstalledError:  # the section Comparisons reports it
         return
-    for one in found[:_MOST]:
-        yield comparisons.in_words(one)
+    yield from map(comparisons.in_words, found[:_MOST])
 
 
-SECTION = ReportSection("In short", _make, all_tasks=True)
+SECTION = ReportSection("In short", 10, _make, all_tasks=True)

@@ -1,4 +1,4 @@
-"""Costs of a quantised matrix, by which a mixture chooses: one file each, found by their files or by entry points."""
+"""Costs of a quantised matrix, which a mixture minimises: one per file, found by file or by entry point."""
 
 from typing import Final
 

@@ -13,17 +13,17 @@ from intact.quantizing.quantizers.base import InputStatistics
 
 
 class MatrixCost(ABC):
-    """A number for what a quantised matrix loses; a mixture keeps the sum over all matrices least.
+    """The cost of quantising a matrix; a mixture minimises the sum over all matrices.
 
-    A subclass is one cost; its instance in its module is found by its name. Like a quantiser's, its result depends on
-    its arguments alone, to the bit.
+    Each subclass is one cost, found by its module-level instance. As for quantisers, results must depend only on the
+    arguments, to the bit.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
     measured: ClassVar[bool] = False
-    """If true, it is multiplied by the matrix's slope: the divergence that noise in it causes, measured."""
+    """If true, the cost is multiplied by the matrix's slope: the measured divergence that noise in it causes."""
 
     @abstractmethod
     def __call__(self, matrix: NDArray[np.float32], weight: BlockWeight, inputs: InputStatistics) -> float:

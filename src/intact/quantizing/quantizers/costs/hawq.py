@@ -1,6 +1,6 @@
 """HAWQ's cost: the mean trace of the Hessian times the squared error of the weights.
 
-Yao et al., arXiv 2011.10680 (HAWQ-V3); Dong et al., arXiv 1911.03852, who take the trace of the Hessian of the loss.
+Yao et al., arXiv 2011.10680 (HAWQ-V3); Dong et al., arXiv 1911.03852, who use the Hessian of the loss.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from intact.quantizing.quantizers.proxy import squares
 
 
 class HawqCost(MatrixCost):
-    """tr(H) / K / tokens times the squared error of the weights: H is that of the products' squared error."""
+    """tr(H) / K / tokens times the squared error of the weights, with H the Hessian of the products' squared error."""
 
     name = "hawq"
     summary = "the mean trace of the inputs' second moments times the squared error of the weights"

@@ -12,7 +12,7 @@ from intact.quantizing.quantizers.proxy import squares
 
 
 class NormCost(MatrixCost):
-    """The squared norm of the weights' error: no input counts."""
+    """The squared norm of the weights' error, independent of the inputs."""
 
     name = "norm"
     summary = "the squared error of the weights"

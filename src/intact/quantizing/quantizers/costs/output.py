@@ -12,7 +12,7 @@ from intact.quantizing.quantizers.proxy import proxy
 
 
 class OutputCost(MatrixCost):
-    """tr(D H DT) / tokens, D the error of the weights and H the second moments of the inputs."""
+    """tr(D H DT) / tokens, with D the error of the weights and H the second moments of the inputs."""
 
     name = "output"
     summary = "the mean squared error of the products"

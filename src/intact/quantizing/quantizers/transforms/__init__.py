@@ -1,6 +1,6 @@
-"""Transforms: one file each. A transform changes a model's float weights before they are quantised, not its function.
+"""Transforms, one per file: each changes a model's float weights before quantising, but not its function.
 
-Found by their files, or by entry points of other packages. `intact.quantizing.transforming` applies them to models.
+They are found by file, or by entry point of other packages. `intact.quantizing.transforming` applies them to models.
 """
 
 from typing import Final

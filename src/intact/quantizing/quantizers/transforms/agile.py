@@ -1,7 +1,7 @@
-"""Agile-Quant's power-of-two factors of channels: a large input is divided by 2 or 4, so that its neighbours keep bits.
+"""Agile-Quant's power-of-two channel factors: divide large inputs by 2 or 4, so that their neighbours keep more bits.
 
-Inputs of a product share a step for each block of 32. A channel that is divided by 2^a before it is rounded, and whose
-weights are multiplied by 2^a, has an error 2^a as large for the same step, and the step need no longer reach over it.
+Inputs of a product share a step for each block of 32. If a channel is divided by 2^a before rounding, and its weights
+are multiplied by 2^a, its error is 2^a as large for the same step, but the step no longer needs to cover it.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from intact.quantizing.quantizers.transforms.base import FloatModel, TensorEdits
 from intact.quantizing.quantizers.transforms.folding import all_inputs
 
 MOST: Final = 2
-"""The largest a: factors are 1, 2 and 4."""
+"""The largest exponent a: factors are 1, 2 and 4."""
 BLOCK: Final = 32
 
 
 def powers(largest: Int) -> Int:
-    """Return for each input the power a of two by which it is divided, 0 to 2.
+    """Return the exponent of the power of two that divides each input, 0 to 2.
 
-    The squared error of a block is in proportion to the sum of 4^a times the square of the largest input of the block
-    after the division. The least of all choices is taken, of equal ones that of the larger step.
+    The squared error of a block is proportional to the sum of 4^a times the square of the block's largest input after
+    the division. The choice with the least error is taken; ties go to the larger step.
 
     Parameters
     ----------
     largest : int64 (K,)
-        The largest size of each input on a text, at most 2^20.
+        The largest magnitude of each input on a text, at most 2^20.
     """
     blocks = np.pad(largest, (0, -len(largest) % BLOCK)).reshape(-1, BLOCK)
     found = np.zeros_like(blocks)
@@ -43,7 +43,7 @@ def powers(largest: Int) -> Int:
 
 
 class Agile(Transform):
-    """Agile-Quant's factors, for all inputs whose makers can be scaled."""
+    """Agile-Quant's factors, for all inputs that can be scaled where they are produced."""
 
     name = "agile"
     summary = "large inputs divided by 2 or 4, so that a block's step is finer"
@@ -53,7 +53,7 @@ class Agile(Transform):
     def __call__(self, model: FloatModel) -> TensorEdits:
         """Return the changes; see `Transform`."""
         if model.statistics is None:
-            raise ParameterError(f"{self.name}: needs calibration; name a text")
+            raise ParameterError(f"{self.name}: needs calibration; name a calibration text")
         edits, inputs = TensorEdits(), list(all_inputs(model.structure))
         for done, where in enumerate(inputs):
             model.progress(done, len(inputs))

@@ -1,7 +1,8 @@
-"""AWQ: channels of large inputs get finer steps, as far as that lowers the error of the products.
+"""AWQ: give channels of large inputs finer steps, as far as this lowers the error of the products.
 
-Lin et al., arXiv 2306.00978. s_j = mean|x_j|^a over the root of the largest times the least; a is the one of 0, 1/20,
-..., 19/20 that gives the least error of the products, tr(D H DT), with D = (Q(W diag(s)) - W diag(s)) diag(1/s).
+Lin et al., arXiv 2306.00978. s_j = mean|x_j|^a, divided by the root of the largest times the smallest; a is the one of
+0, 1/20, ..., 19/20 that gives the least error of the products, tr(D H DT), with
+D = (Q(W diag(s)) - W diag(s)) diag(1/s).
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from intact.quantizing.quantizers.transforms.folding import ScalableInput, all_i
 from intact.quantizing.quantizers.transforms.structure import ModelStructure
 
 GRID: Final = 20
-"""Values of a that are tried."""
+"""Number of values of a to try."""
 ROWS: Final = 128
-"""Of a matrix that are tried, evenly spaced, where it has more: they share their scales."""
+"""Maximum number of rows of a matrix to try, evenly spaced; rows share their scales."""
 LEAST: Final = 1e-4
-"""Of a mean of inputs, in the largest."""
+"""Lower limit of an input's mean, relative to the largest."""
 
 
 class Awq(Transform):
-    """AWQ's scales for inputs behind norms, of output projections, and of down projections."""
+    """AWQ's scales for inputs after norms, of output projections, and of down projections."""
 
     name = "awq"
     summary = "input channels scaled by mean|x|^a, the best of 20 a by the error of the products"
@@ -39,7 +40,7 @@ class Awq(Transform):
     calibrated = True
 
     def check(self, model: ModelStructure, specs: tuple[Spec, ...]) -> None:
-        """Raise ParameterError if a grid has several planes: rounding to nearest knows none."""
+        """Raise ParameterError if a grid has several planes, which rounding to nearest does not support."""
         for spec in specs:
             if spec.levels.planes > 1:
                 raise ParameterError(f"awq: {spec}: scales are searched by rounding to nearest, on grids of one plane")
@@ -47,7 +48,7 @@ class Awq(Transform):
     def __call__(self, model: FloatModel) -> TensorEdits:
         """Return the changes; see `Transform`."""
         if model.statistics is None or not model.specs:
-            raise ParameterError("awq: needs calibration and a spec; name a text")
+            raise ParameterError("awq: needs calibration and a spec; name a calibration text")
         edits, inputs = TensorEdits(), list(all_inputs(model.structure))
         specs = tuple({searched(spec): None for spec in model.specs})
         for done, where in enumerate(inputs):
@@ -58,23 +59,23 @@ class Awq(Transform):
 
 
 def sampled_rows(matrix: Weights) -> Weights:
-    """Return the rows that are tried."""
+    """Return a matrix's rows, or an evenly spaced sample of them."""
     return matrix[[len(matrix) * i // ROWS for i in range(ROWS)]] if len(matrix) > ROWS else matrix
 
 
 def searched(spec: Spec) -> Spec:
-    """Return the spec that the error is measured with: rounding to nearest, with the quickest rule of scales."""
+    """Return the spec used to measure the error: rounding to nearest, with the fastest rule of scales."""
     return replace(spec, quantizer="nearest", rule="largest" if spec.rule == "search" else spec.rule)
 
 
 def best_scales(
     where: ScalableInput, matrices: list[Weights], inputs: InputStatistics, specs: tuple[Spec, ...]
 ) -> Floats:
-    """Return the scales of the least error, summed over matrices and specs; of equals those of the least a.
+    """Return the scales of least error, summed over matrices and specs; ties go to the smallest a.
 
     Returns
     -------
-    float64, one for each channel that the maker makes
+    float64, one for each channel of the maker
     """
     columns = matrices[0].shape[1]
     root = channel_roots(where.pool(inputs.total[:columns], np.add))
@@ -90,13 +91,13 @@ def best_scales(
 
 
 def channel_roots(means: Floats | np.ndarray) -> Floats:
-    """Return the 20th roots of positive numbers in units of the largest, at least 1e-4."""
+    """Return the 20th roots of positive numbers relative to the largest, where each ratio is at least 1e-4."""
     largest = max(1, int(means.max()))
     return np.array([exp(ln(max(LEAST, mean / largest)) / GRID) for mean in means.tolist()])
 
 
 def rounding_error(matrix: Weights, scales: Floats, spec: Spec) -> Floats:
-    """Return what rounding the scaled matrix to the nearest levels changes, float64 (N, K)."""
+    """Return the change from rounding the scaled matrix to the nearest levels, float64 (N, K)."""
     columns = matrix.shape[1]
     rows = fix_rows((matrix * scales).astype(np.float32))
     levels, steps = fit_levels(rows, spec, columns)

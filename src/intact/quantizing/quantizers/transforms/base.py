@@ -1,4 +1,4 @@
-"""Transforms, the model that they are given, and the changes that they return."""
+"""The interface of transforms, the model they receive and the changes they return."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Edit = Callable[[Weights], Weights]
 
 
 class Untied(NamedTuple):
-    """A head that begins as a copy of the token embeddings that it was tied to."""
+    """A head that starts as a copy of the token embeddings it was tied to."""
 
     head: str
     embedding: str
 
 
 class TensorEdits:
-    """Changes of tensors by their canonical names, applied one after the other when a tensor is asked for.
+    """Changes to tensors by their canonical names, applied in order when a tensor is read.
 
     Attributes
     ----------
     untied : Untied or None
         A head that becomes a matrix of its own.
     rotated : dict
-        Matrices whose inputs the program is to rotate from now on, and the sizes of the blocks.
+        Matrices whose inputs the program must rotate from now on, with their block sizes.
     """
 
     def __init__(self) -> None:
@@ -42,17 +42,17 @@ class TensorEdits:
         self._of: dict[str, list[Edit]] = {}
 
     def add(self, name: str, edit: Edit) -> None:
-        """Append a change of a tensor."""
+        """Append a change to a tensor."""
         self._of.setdefault(name, []).append(edit)
 
     def outputs(self, of: Projection, edit: Edit) -> None:
-        """Append a change along the first axis: of a matrix's rows, and of the bias beside it."""
+        """Append a change along the first axis: to a matrix's rows, and to its bias."""
         self.add(of.weight, edit)
         if of.bias is not None:
             self.add(of.bias, edit)
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the names of all tensors that change."""
+        """Iterate over the names of all changed tensors."""
         return iter(self._of)
 
     def apply(self, name: str, values: Weights) -> Weights:
@@ -64,18 +64,18 @@ class TensorEdits:
 
 @dataclass(frozen=True)
 class FloatModel:
-    """A model that is to be changed.
+    """A model to transform.
 
     Attributes
     ----------
     read : callable
-        Return the values of a tensor by its canonical name, float32.
+        Returns the values of a tensor by its canonical name, float32.
     statistics : callable or None
-        Return the statistics of the inputs of a product by the index of its operation; None unless `calibrated`.
+        Returns the statistics of a product's inputs by the index of its operation; None unless `calibrated`.
     specs : tuple of Spec
         The specs that matrices will be quantised by; several are the candidates of a mixture.
     progress : callable
-        Called with how much of how many is done.
+        Called with the number of steps done and the total.
     """
 
     structure: ModelStructure
@@ -88,17 +88,17 @@ class FloatModel:
 class Transform(ABC):
     """A change of float weights that keeps the function of the model, exactly so in real numbers.
 
-    A subclass is one transform; its instance in its module is found by its name. Its results depend on its arguments
-    alone, to the bit: integers, or float64 by elementwise `+ - * /` and roots in a fixed order.
+    Each subclass is one transform, found by its module-level instance. Results must depend only on the arguments, to
+    the bit: use integers, or float64 with elementwise `+ - * /` and roots in a fixed order.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
     calibrated: ClassVar[bool] = False
-    """If true, it needs `InputStatistics`."""
+    """If true, the transform needs `InputStatistics`."""
     last: ClassVar[bool] = False
-    """If true, no transform can follow: programs are then no longer as `ModelStructure` describes them."""
+    """If true, no transform can follow, because `ModelStructure` no longer describes the program."""
 
     def check(self, model: ModelStructure, specs: tuple[Spec, ...]) -> None:
         """Raise ParameterError if the model or the specs do not permit the transform; called before any work."""

@@ -1,8 +1,8 @@
-"""Scales of input channels, folded into what makes the channels: a norm's gain, or a matrix's rows.
+"""Fold scales of input channels into whatever produces the channels: a norm's gain, or a matrix's rows.
 
-A product W x is (W diag(s)) (diag(1/s) x). The first factor is quantised; the second is made by dividing the gain of
-the norm before it by s, or, where a matrix's results reach the product channel by channel (values through an
-attention, `up` through a gate), that matrix's rows.
+A product W x equals (W diag(s)) (diag(1/s) x). The first factor is quantised. The second is obtained by dividing the
+gain of the preceding norm by s or, if a matrix's results reach the product channel by channel (values through an
+attention, `up` through a gate), by dividing that matrix's rows.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class ScalableInput:
     Attributes
     ----------
     op : int
-        The operation whose input it is.
+        The operation that reads the input.
     matrices : tuple of str
-        Those that read it.
+        The matrices that read it.
     maker : StreamNorm or Projection
-        Whose results are divided by the scales.
+        The norm or matrix whose results are divided by the scales.
     groups : int
-        Times that each of the maker's channels occurs: heads of a group of an attention that share their values.
+        Number of times each of the maker's channels occurs: attention heads per group that share their values.
     width : int
-        Consecutive channels that recur together: of a head. 0 where none recur.
+        Number of consecutive channels that recur together: the width of a head. 0 if none recur.
     """
 
     op: int
@@ -43,20 +43,20 @@ class ScalableInput:
     width: int = 0
 
     def pool(self, channels: NDArray[np.int64], by: np.ufunc) -> NDArray[np.int64]:
-        """Return one number for each of the maker's channels, of numbers for each input."""
+        """Reduce numbers of the inputs to one number for each of the maker's channels."""
         if self.groups == 1:
             return channels
         pooled: NDArray[np.int64] = by.reduce(channels.reshape(-1, self.groups, self.width), axis=1).ravel()
         return pooled
 
     def spread(self, scales: Floats) -> Floats:
-        """Return a scale for each input, of scales for each of the maker's channels."""
+        """Expand scales of the maker's channels to one scale for each input."""
         if self.groups == 1:
             return scales
         return np.repeat(scales.reshape(-1, 1, self.width), self.groups, axis=1).ravel()
 
     def fold(self, edits: TensorEdits, scales: Floats) -> None:
-        """Scale the matrices' columns, and divide what makes them; scales are positive, one for each channel made."""
+        """Scale the matrices' columns and divide the maker's results; scales are positive, one per channel made."""
         wide = self.spread(scales)
         for name in self.matrices:
             edits.add(name, lambda w: (w * wide).astype(np.float32))
@@ -73,14 +73,14 @@ class ScalableInput:
 
 
 def norm_inputs(model: ModelStructure) -> Iterator[ScalableInput]:
-    """Yield the inputs behind norms of the stream; the head's is left alone."""
+    """Yield the inputs after norms of the residual stream, except for the head's."""
     for norm in model.norms:
         if norm.op is not None:
             yield ScalableInput(norm.op, norm.matrices, norm)
 
 
 def all_inputs(model: ModelStructure) -> Iterator[ScalableInput]:
-    """Yield also the inputs that values make through attentions, and `up` through gates."""
+    """Yield the inputs after norms, then those from values through attentions and from `up` through gates."""
     yield from norm_inputs(model)
     for path in model.values:
         yield ScalableInput(path.op, path.output, path.value, path.heads // path.kv_heads, width=path.width)

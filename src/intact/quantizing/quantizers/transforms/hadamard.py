@@ -1,8 +1,8 @@
-"""Hadamard rotation at run time: every product's inputs turned block by block, which spreads outliers over a block.
+"""Hadamard rotation at run time: rotate every product's inputs block by block, to spread outliers over a block.
 
-As "INT v.s. FP" (arXiv 2510.25602) does it for weights and activations of NVINT4, QuaRot (arXiv 2404.00456) for what
-cannot be folded. The program rotates what enters a product (operation `Hadamard`, exact in integers), so weights W
-become W H / n; nothing else changes. The papers draw random signs first; here there are none.
+"INT v.s. FP" (arXiv 2510.25602) does this for weights and activations of NVINT4, QuaRot (arXiv 2404.00456) for
+rotations that cannot be folded. The program rotates a product's inputs (operation `Hadamard`, exact in integers), so
+weights W become W H / n; nothing else changes. Unlike the papers, no random signs are drawn.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from intact.quantizing.quantizers.transforms.structure import ModelStructure
 
 
 class HadamardRotation(Transform):
-    """Blocks of one size, of the next smaller that fills a row where it does not; rows that none fills stay."""
+    """Rotate in blocks of one size, or the largest smaller size that divides a row; other rows stay unchanged."""
 
     last = True
 
@@ -29,10 +29,10 @@ class HadamardRotation(Transform):
     source = "INT v.s. FP, arXiv 2510.25602; QuaRot, arXiv 2404.00456"
 
     def check(self, model: ModelStructure, specs: tuple[Spec, ...]) -> None:
-        """Raise ParameterError if no blocks fill the residual stream's rows."""
+        """Raise ParameterError if no block size divides the width of the residual stream."""
         if block_size(self.size, model.width) is None:
             raise ParameterError(
-                f"{self.name}: the residual stream has {model.width} channels, which no blocks of {SIZES[0]} fill"
+                f"{self.name}: the residual stream has {model.width} channels, which blocks of {SIZES[0]} do not divide"
             )
 
     def __call__(self, model: FloatModel) -> TensorEdits:

@@ -1,4 +1,4 @@
-"""Orders of channels: of the residual stream, and of the hidden channels of feed-forward nets; no sum changes."""
+"""Reorder the channels of the residual stream and the hidden channels of feed-forward nets; no sum changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Order = NDArray[np.int64]
 
 
 def order_stream(edits: TensorEdits, model: ModelStructure, order: Order) -> None:
-    """Put the channels of the residual stream into an order."""
+    """Reorder the channels of the residual stream."""
     columns = {
         model.embedding,
         model.head,
@@ -28,7 +28,7 @@ def order_stream(edits: TensorEdits, model: ModelStructure, order: Order) -> Non
 
 
 def order_hidden(edits: TensorEdits, net: FeedForward, order: Order) -> None:
-    """Put the hidden channels of a feed-forward net into an order."""
+    """Reorder the hidden channels of a feed-forward net."""
     for projection in (net.gate, net.up):
         edits.outputs(projection, lambda w: w[order])
     for name in net.down:

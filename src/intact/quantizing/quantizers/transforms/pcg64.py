@@ -1,7 +1,7 @@
 """Random permutations and integers that are the same with every version of NumPy.
 
-NumPy promises the stream of PCG64, not what `numpy.random.Generator` makes of it. Here its methods are written out, as
-they are in NumPy 2: the results are equal.
+NumPy guarantees the stream of PCG64, but not the results of `numpy.random.Generator`. The generator's methods are
+reimplemented here as they are in NumPy 2, with equal results.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Pcg64:
         self._high: int | None = None
 
     def next32(self) -> int:
-        """Return 32 bits: the lower half of a number of the stream, then the upper."""
+        """Return 32 bits: the lower half of a 64-bit number of the stream, then the upper."""
         if self._high is not None:
             low, self._high = self._high, None
             return low
@@ -27,7 +27,7 @@ class Pcg64:
         return whole & 0xFFFFFFFF
 
     def permutation(self, n: int) -> NDArray[np.int64]:
-        """Return a random order of n channels (Fisher and Yates; indices by masks and rejection)."""
+        """Return a random permutation of n channels (Fisher and Yates; indices by masks and rejection)."""
         order = list(range(n))
         for i in range(n - 1, 0, -1):
             mask = (1 << i.bit_length()) - 1

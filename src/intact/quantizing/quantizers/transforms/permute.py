@@ -1,4 +1,4 @@
-"""Permute: a random order of the residual stream, and one of each feed-forward net's hidden channels."""
+"""Permute: reorder the residual stream and each feed-forward net's hidden channels at random."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from intact.quantizing.quantizers.transforms.pcg64 import Pcg64
 
 
 class Permute(Transform):
-    """Random orders. Values stay, with their outliers, but a new block mixes those of many old ones."""
+    """Random orders. Values and their outliers remain, but a new block mixes values of many old ones."""
 
     name = "permute"
-    summary = "a random order of stream and hidden channels (seed 0), to measure formats on files that lie on a grid"
+    summary = (
+        "stream and hidden channels in random order (seed 0), to measure formats on files whose weights lie on a grid"
+    )
     source = "intact"
 
     def __call__(self, model: FloatModel) -> TensorEdits:

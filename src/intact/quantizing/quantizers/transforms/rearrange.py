@@ -1,4 +1,4 @@
-"""Rearrange: channels of like size become neighbours, so that a block's scale fits all its weights.
+"""Rearrange: make channels of similar magnitude neighbours, so that a block's scale fits all its weights.
 
 After Accurate Block Quantization (arXiv 2403.20137), which sorts the channels of keys by their norms. Here the channels
 of the residual stream and of feed-forward nets are sorted by the squares of the weights that read them.
@@ -16,11 +16,11 @@ from intact.quantizing.quantizers.transforms.base import FloatModel, TensorEdits
 from intact.quantizing.quantizers.transforms.orders import order_hidden, order_stream
 
 BITS: Final = 20
-"""Of a weight, below the largest of its matrix: the sum of 2^23 squares is exact."""
+"""Bits of a weight, below the largest of its matrix: the sum of 2^23 squares is exact."""
 
 
 def column_shares(matrix: Weights) -> Floats:
-    """Return each column's share of the sum of a matrix's squares, float64 (K,)."""
+    """Return each column's share of a matrix's sum of squares, float64 (K,)."""
     exponent = int(np.frexp(np.abs(matrix).max())[1])
     whole = np.floor(np.ldexp(matrix.astype(np.float64), BITS - exponent) + 0.5).astype(np.int64)
     squares = (whole * whole).sum(axis=0)
@@ -29,12 +29,12 @@ def column_shares(matrix: Weights) -> Floats:
 
 
 def sorted_channels(shares: Floats) -> NDArray[np.int64]:
-    """Return the channels from the largest share to the least; equal ones stay in their order."""
+    """Sort the channels from the largest share to the smallest; the sort is stable."""
     return np.argsort(-shares, kind="stable")
 
 
 class Rearrange(Transform):
-    """Sort the channels of the stream, and those of each feed-forward net, by the squares of what reads them."""
+    """Sort the channels of the stream and of each feed-forward net by the squares of the weights that read them."""
 
     name = "rearrange"
     summary = "channels of stream and feed-forward nets sorted by the size of the weights that read them"

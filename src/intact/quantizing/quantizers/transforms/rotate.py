@@ -1,8 +1,8 @@
-"""Rotate: the residual stream turned by one orthogonal matrix, which spreads outliers over all channels.
+"""Rotate: multiply the residual stream by one orthogonal matrix, which spreads outliers over all channels.
 
-QuaRot (arXiv 2404.00456) and SpinQuant (arXiv 2405.16406), the part that needs no work at run time: the gains of the
-norms are folded into the matrices behind them, and what writes the stream and what reads it are turned alike. RMSNorm
-without a gain commutes with the rotation.
+This is the part of QuaRot (arXiv 2404.00456) and SpinQuant (arXiv 2405.16406) that needs no work at run time: the gains
+of norms are folded into the matrices after them, and all matrices that write or read the stream are rotated alike.
+RMSNorm without a gain commutes with the rotation.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from intact.quantizing.quantizers.transforms.pcg64 import Pcg64
 from intact.quantizing.quantizers.transforms.structure import ModelStructure
 
 HEAD: Final = "output.weight"
-"""The canonical name of a head that is not tied."""
+"""The canonical name of an untied head."""
 BITS: Final = 21
-"""Of a matrix, and of each of two parts of a rotation: sums of 2^10 products are exact, whatever their order."""
+"""Bits of a matrix, and of each of two parts of a rotation: sums of 2^10 products are exact in any order."""
 SLICE: Final = 1 << 10
 
 
@@ -33,10 +33,10 @@ class Rotate(Transform):
     source = "QuaRot, arXiv 2404.00456; SpinQuant, arXiv 2405.16406"
 
     def check(self, model: ModelStructure, specs: tuple[Spec, ...]) -> None:
-        """Raise ParameterError if norms stand between results and stream: gains do not commute with a rotation."""
+        """Raise ParameterError if norms lie between results and stream: gains do not commute with a rotation."""
         if model.result_gains:
             raise ParameterError(
-                f"{model.architecture} has norms behind its products, whose gains do not commute with a rotation: "
+                f"{model.architecture} has norms after its products, whose gains do not commute with a rotation: "
                 "it can be permuted, not rotated"
             )
 
@@ -61,9 +61,9 @@ class Rotate(Transform):
 
 
 def orthogonal(n: int, random: Pcg64) -> Floats:
-    """Return a random orthogonal matrix: of a power of two, Hadamard's with random signs, else n reflections.
+    """Return a random orthogonal matrix: Hadamard's with random signs for a power of two, else n reflections.
 
-    Elementwise operations in a fixed order.
+    Operations are elementwise, in a fixed order.
     """
     if n & (n - 1) == 0:
         h = np.ones((1, 1))
@@ -87,7 +87,7 @@ def orthogonal(n: int, random: Pcg64) -> Floats:
 
 
 def turn(matrix: Weights, rotation: Floats) -> Weights:
-    """Return matrix times rotation: both rounded to integers, so that BLAS adds exactly, in whatever order."""
+    """Return matrix times rotation, with both rounded to integers, so that BLAS adds exactly in any order."""
     exponent = np.frexp(np.abs(matrix).max(axis=1, initial=0))[1].astype(np.int64)[:, None]
     rows = np.floor(np.ldexp(matrix.astype(np.float64), BITS - exponent) + 0.5)
     turned = np.zeros((len(rows), len(rotation)))

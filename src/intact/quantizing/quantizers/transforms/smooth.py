@@ -1,6 +1,6 @@
-"""SmoothQuant: difficulty of inputs is moved into weights, half of it (Xiao et al., arXiv 2211.10438).
+"""SmoothQuant: move half of the quantisation difficulty from inputs to weights (Xiao et al., arXiv 2211.10438).
 
-s_j = sqrt(max |x_j|) / sqrt(max |w_j|), that is their formula with a = 1/2, for the inputs behind norms.
+s_j = sqrt(max |x_j|) / sqrt(max |w_j|), their formula with a = 1/2, for the inputs after norms.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from intact.quantizing.quantizers.transforms.base import FloatModel, TensorEdits
 from intact.quantizing.quantizers.transforms.folding import ScalableInput, norm_inputs
 
 LEAST: Final = 1e-5
-"""Of a maximum, as in the authors' program."""
+"""Lower limit of a maximum, as in the authors' program."""
 
 
 def smoothing(model: FloatModel, where: ScalableInput) -> Floats:
@@ -33,10 +33,11 @@ def smoothing(model: FloatModel, where: ScalableInput) -> Floats:
 
 
 def power_of_two_root(square: Floats) -> Floats:
-    """Return the power of two nearest to the root, by ratio; of two that are equally near the greater one."""
+    """Return the power of two nearest to the root, by ratio; ties go to the greater power."""
     exponent = np.frexp(square)[1]  # root = 2^(exponent / 2) sqrt(fraction), fraction in [1/2, 1)
     whole = exponent.astype(np.int64)
-    # log2 of the root lies in [(exponent - 1) / 2, exponent / 2): it is nearest to the floor or ceiling of exponent / 2
+    # log2 of the root lies in [(exponent - 1) / 2, exponent / 2): it is nearest to exponent / 2 if the exponent is
+    # even, else to (exponent - 1) / 2
     power: Floats = np.ldexp(1.0, np.where(whole % 2 == 0, whole // 2, (whole - 1) // 2))
     return power
 
@@ -53,7 +54,7 @@ class Smooth(Transform):
     def __call__(self, model: FloatModel) -> TensorEdits:
         """Return the changes; see `Transform`."""
         if model.statistics is None:
-            raise ParameterError(f"{self.name}: needs calibration; name a text")
+            raise ParameterError(f"{self.name}: needs calibration; name a calibration text")
         edits, inputs = TensorEdits(), list(norm_inputs(model.structure))
         for done, where in enumerate(inputs):
             model.progress(done, len(inputs))
@@ -62,7 +63,7 @@ class Smooth(Transform):
 
 
 SMOOTH = Smooth(
-    "smooth", "inputs behind norms divided by sqrt(max|x| / max|w|)", "SmoothQuant, arXiv 2211.10438", np.sqrt
+    "smooth", "inputs after norms divided by sqrt(max|x| / max|w|)", "SmoothQuant, arXiv 2211.10438", np.sqrt
 )
 SMOOTH_POW2 = Smooth(
     "smooth_pow2",

@@ -1,6 +1,6 @@
-"""The structure of a decoder as transforms see it: who writes the residual stream, who reads it, what lies between.
+"""The structure of a decoder as transforms see it: writers and readers of the residual stream, and paths between them.
 
-All tensors go by their canonical names; `intact.quantizing.transforming` reads the structure off a program.
+All tensors are identified by canonical name; `intact.quantizing.transforming` derives the structure from a program.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Projection(NamedTuple):
-    """A matrix, and the bias that is added to its results."""
+    """A matrix, and the bias added to its results."""
 
     weight: str
     bias: str | None = None
@@ -21,10 +21,10 @@ class StreamNorm(NamedTuple):
 
     gain: str
     offset: float
-    """Added to the stored gain."""
+    """Value added to the stored gain."""
     matrices: tuple[str, ...]
     op: int | None
-    """The operation whose input it is; None before the head."""
+    """The operation that reads its result; None before the head."""
 
 
 class FeedForward(NamedTuple):
@@ -34,42 +34,42 @@ class FeedForward(NamedTuple):
     up: Projection
     down: tuple[str, ...]
     op: int
-    """The operation whose input the hidden channels are."""
+    """The operation that reads the hidden channels."""
 
 
 class ValuePath(NamedTuple):
-    """From the values of an attention to what reads its results."""
+    """The path from the values of an attention to the matrices that read its results."""
 
     value: Projection
     output: tuple[str, ...]
     op: int
-    """The operation whose input the results are."""
+    """The operation that reads the results."""
     heads: int
     kv_heads: int
     width: int
-    """Of a head."""
+    """Width of a head."""
 
 
 @dataclass(frozen=True)
 class ModelStructure:
-    """A decoder.
+    """The structure of a decoder.
 
     Attributes
     ----------
     width : int
         Channels of the residual stream.
     embedding, head : str
-        The same name where they are tied.
+        The same name if they are tied.
     norms : tuple of StreamNorm
         In the order of the operations; the last is the head's.
     writers : tuple of Projection
-        Whose results are added to the stream, at once or after a norm.
+        Matrices whose results are added to the stream, directly or after a norm.
     result_gains : tuple of str
         Gains of norms between those results and the stream.
     products : tuple of str
-        The matrices of all products other than the head's.
+        The matrices of all products except the head's.
     readers : tuple of str
-        Matrices that read the stream itself, with no norm before them.
+        Matrices that read the stream directly, with no norm before them.
     """
 
     architecture: str

@@ -1,4 +1,4 @@
-"""The answer of `/v1/messages`: the events of its stream, and the whole message that they describe."""
+"""The response of `/v1/messages`: the events of its stream, and the complete message."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from intact.serve.requests import ChatRequest, Extension
 from intact.serve.service import Service
 
 CHAT, MESSAGE = "chatcmpl-", "msg_"
-"""Prefixes of the identifiers of chats and of messages."""
+"""ID prefixes of chats and of messages."""
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 _LAST_FIELDS = ("usage", "receipt", "intact")
-"""Fields of the event `message_delta` beside the changed ones of the message."""
+"""Fields of the event `message_delta` in addition to the changed fields of the message."""
 
 
 @dataclass(frozen=True)
 class MessageAnswer:
-    """The answer to a request, to be generated once: whole, or as events."""
+    """The response to a request, generated once: as a whole, or as events."""
 
     service: Service
     request: MessagesRequest
@@ -36,7 +36,7 @@ class MessageAnswer:
     _content: Content = field(default_factory=Content)
 
     async def whole(self) -> dict[str, Any]:
-        """Return the message."""
+        """Return the complete message."""
         message: dict[str, Any] = {}
         async with self._opened() as happening:
             async for each in happening:
@@ -47,19 +47,19 @@ class MessageAnswer:
         return message | {"content": self._content.blocks}
 
     async def encoded_events(self) -> AsyncGenerator[bytes, None]:
-        """Yield the events as server-sent ones."""
+        """Yield the events encoded as server-sent events."""
         async with self._opened() as happening:
             async for each in happening:
                 yield event(each, each["type"])
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[AsyncGenerator[Event, None]]:
-        """Translate the request, and have its events.
+        """Translate the request, and open its event stream.
 
         Raises
         ------
         ApiError
-            400, naming the field of Anthropic's interface; others as of `open_chat`.
+            400, naming the field in Anthropic's API; others as for `open_chat`.
         """
         request = self.request
         request.intact.accept_only(Extension.model_fields.keys() - {"progress"}, "on /v1/messages")
@@ -99,7 +99,7 @@ class MessageAnswer:
         return chat_request
 
     def _end(self, chat: Chat, end: TextEnd) -> dict[str, Any]:
-        """Return why a text ended, and the stop sequence of the request that ended it; the receipt, if requested."""
+        """Return a text's stop reason, the request's stop sequence that ended it, and the receipt, if requested."""
         reason, sequence = _REASONS[end.finish], None
         if end.completion.stop in (self.request.stop_sequences or ()):
             reason, sequence = "stop_sequence", end.completion.stop
@@ -124,7 +124,7 @@ class MessageAnswer:
 
 
 def _start(first: dict[str, Any], prompt_tokens: int) -> list[Event]:
-    """Return the first events, of the first fields of a chat."""
+    """Return the opening events, given the first fields of a chat."""
     message = {
         "id": first["id"].replace(CHAT, MESSAGE),
         "type": "message",
@@ -145,7 +145,7 @@ def _stop(last: dict[str, Any], usage: dict[str, Any]) -> list[Event]:
 
 
 def _usage(usage: dict[str, Any]) -> dict[str, int]:
-    """Return the number of tokens, without what the cache saved: that depends on other requests."""
+    """Return the token counts, without cache hits, which depend on other requests."""
     return {
         "input_tokens": usage["prompt_tokens"],
         "cache_creation_input_tokens": 0,

@@ -1,4 +1,4 @@
-"""The content of an answer as blocks, and as the events of a stream."""
+"""The content of an answer, as blocks and as stream events."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from intact.serve.identity import new_identifier
 from intact.serve.replies import ChunkTemplate
 
 Event = Mapping[str, Any]
-"""An event of a stream; its `type` is also its name."""
+"""A stream event; its `type` is also its name."""
 
 
 class Content:
-    """The blocks of an answer so far; the methods return the events of what is new.
+    """The blocks of an answer so far; the methods return the events for new content.
 
     Attributes
     ----------
     blocks : list of dict
-        The blocks, complete once `end` was called.
+        The blocks; complete once `end` has been called.
     """
 
     def __init__(self) -> None:
@@ -28,14 +28,14 @@ class Content:
         self._parts: list[str] = []
 
     def add_text(self, text: str, is_thought: bool = False) -> list[Event]:
-        """Add text, or thoughts."""
+        """Add text or thoughts."""
         kind = "thinking" if is_thought else "text"
         events = [] if self._open == kind else self._close() + self._start(kind)
         self._parts += (text,)
         return [*events, self._delta.with_text(text)]
 
     def add_call(self, name: str, arguments: str) -> list[Event]:
-        """Add a call of a tool, whose arguments are a JSON object as text."""
+        """Add a tool call, whose arguments are a JSON object as text."""
         events, index = self._close(), len(self.blocks)
         block = {"type": "tool_use", "id": f"toolu_{new_identifier()[:24]}", "name": name, "input": {}}
         self.blocks.append({**block, "input": json.loads(arguments)})

@@ -1,4 +1,4 @@
-"""Errors in Anthropic's form: ``{"type": "error", "error": {"type", "message"}}``."""
+"""Errors in Anthropic's format: ``{"type": "error", "error": {"type", "message"}}``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from intact.serve.errors import ApiError, ErrorFormat
 
 OVERLOADED = 529
 THREADS = "thread_unsupported_request"
-"""The code on which clients send a conversation whole instead of continuing one that the server keeps."""
+"""Error code that makes clients resend a whole conversation instead of continuing one stored on the server."""
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -22,7 +22,7 @@ _TYPES = {
 
 
 def _status(error: ApiError) -> int:
-    """Return the status: a server that is too busy, and knows when to try again, is overloaded."""
+    """Return the HTTP status; a busy server that knows when to retry is reported as overloaded."""
     return error.status if error.after is None else OVERLOADED
 
 

@@ -1,4 +1,4 @@
-"""Requests of `/v1/messages`: Anthropic's fields, the sampling parameters, and our own in `intact`."""
+"""Requests of `/v1/messages`: Anthropic's fields, the sampling parameters, and our own fields in `intact`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from intact.serve.leniency import LIMITS, lower_limits
 from intact.serve.requests import TURNS, BodySampling, Extension
 
 _TAGS = {"text": "text block", "thinking": "thinking block", "tool_use": "call block", "tool_result": "result block"}
-"""Alternatives by types of blocks; their names are no fields, so that errors tell them from fields."""
+"""Block alternatives by type; their names are not field names, so that errors can tell the two apart."""
 
 EFFORTS = ("low", "medium", "xhigh", "max")
-"""Efforts that are passed over; Anthropic's default is known."""
+"""Effort levels that are ignored; Anthropic's default is accepted."""
 
 
 class CacheControl(Form):
-    """A mark of what to cache; all prompts are cached, so it has no effect."""
+    """A cache breakpoint; all prompts are cached, so it has no effect."""
 
     type: Literal["ephemeral"]
     ttl: Literal["5m", "1h"] | None = None
 
 
 class TextBlock(Form):
-    """A text; no answer of this server has citations, so none can come back."""
+    """A text; answers of this server have no citations, so none can be sent back."""
 
     type: Literal["text"]
     text: str
@@ -49,7 +49,7 @@ class Caller(Form):
 
 
 class ToolUseBlock(Form):
-    """A call of a tool."""
+    """A tool call."""
 
     type: Literal["tool_use"]
     id: str
@@ -60,11 +60,11 @@ class ToolUseBlock(Form):
 
 
 def _refuse(kind: Any) -> Any:
-    raise PydanticCustomError("unsupported_block", "this model reads text, calls of tools, and their results alone")
+    raise PydanticCustomError("unsupported_block", "this model reads only text, tool calls, and their results")
 
 
 class OtherBlock(Form):
-    """A block of another type, such as an image, which is refused."""
+    """A block of another type, such as an image; rejected."""
 
     model_config = ConfigDict(extra="ignore")
     type: Annotated[Any, AfterValidator(_refuse)]
@@ -83,7 +83,7 @@ def _tag(block: Any) -> str:
 _Text = Annotated[TextBlock, Tag("text block")]
 _Other = Annotated[OtherBlock, Tag("other block")]
 TextBlocks = Many[Annotated[_Text | _Other, Discriminator(_text_tag)]]
-"""Blocks where only text may stand."""
+"""Blocks that may contain only text."""
 
 
 class ToolResultBlock(Form):
@@ -114,7 +114,7 @@ class Turn(Form):
 
 
 class ClientTool(Form):
-    """A tool that the client runs; the fields without a meaning here may have the values that change nothing."""
+    """A tool that the client runs; fields without a meaning here accept only their neutral values."""
 
     type: Literal["custom"] | None = None
     name: str = Field(pattern=r"^[a-zA-Z0-9_.-]{1,128}$")
@@ -128,7 +128,7 @@ class ClientTool(Form):
 
 
 class ToolChoice(Form):
-    """The choice of tools: `name` with ``tool``, and `disable_parallel_tool_use` with all but ``none``."""
+    """The tool choice: `name` with ``tool``, and `disable_parallel_tool_use` with every type except ``none``."""
 
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
@@ -136,7 +136,7 @@ class ToolChoice(Form):
 
 
 class Thinking(Form):
-    """Thinking before the answer; `budget_tokens` is a target for models that can keep one, which these cannot."""
+    """Thinking before the answer; `budget_tokens` is a target that the models here cannot follow."""
 
     type: Literal["enabled", "adaptive", "disabled"]
     budget_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -151,14 +151,14 @@ class OutputFormat(Form):
 
 
 class OutputConfig(Form):
-    """The form of the text, and Anthropic's default of the effort; other efforts are passed over, or refused."""
+    """The format of the text, and Anthropic's default effort; other efforts are ignored or rejected."""
 
     format: OutputFormat | None = None
     effort: Literal["high"] | None = None
 
 
 class RequestMetadata(Form):
-    """Data about the request, without effect."""
+    """Metadata of the request, without effect."""
 
     user_id: str | None = None
 
@@ -179,9 +179,9 @@ class TokensRequest(Form):
 
     @classmethod
     def adapted(cls, value: Any, most_tokens: int) -> tuple[Any, list[str]]:
-        """Return a body without what agents send for larger models, and what to warn of.
+        """Return a body without what agents send for larger models, and warnings about the changes.
 
-        Those are efforts, rules by which a server shortens the conversation, and more tokens than this one allows.
+        These are efforts, rules for shortening the conversation on the server, and token limits above this server's.
         """
         if not isinstance(value, dict):
             return value, []

@@ -1,4 +1,4 @@
-"""`/v1/messages` and `/v1/messages/count_tokens`: conversations in Anthropic's format. This module may be left out."""
+"""`/v1/messages` and `/v1/messages/count_tokens`: conversations in Anthropic's format. This module is optional."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def messages(body: MessagesRequest, service: TheService, client: Client) -
 
 @router.post("/v1/messages/count_tokens")
 async def count_tokens(body: TokensRequest, service: TheService) -> CancellableResponse:
-    """Return the number of tokens of a conversation's prompt."""
+    """Return the number of tokens in a conversation's prompt."""
     return JsonReply(lambda: _count(service, body), service.seconds())
 
 

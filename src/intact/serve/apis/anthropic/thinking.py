@@ -1,6 +1,6 @@
-"""The field `thinking`: refused where the chat template has no switch for it, or where it would have no effect.
+"""The field `thinking`: rejected if the chat template has no switch for it, or if it would have no effect.
 
-Adaptive thinking leaves it to the model, so a model that does not think may be asked for it.
+Adaptive thinking leaves the decision to the model, so it is accepted for models that do not think.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from intact.text.thinking import SWITCH
 
 
 def is_enabled(request: TokensRequest) -> bool:
-    """Return whether a request enables thinking."""
+    """Return true if a request enables thinking."""
     return request.thinking is not None and request.thinking.type != "disabled"
 
 
 def check(request: TokensRequest, served: Served) -> None:
-    """Refuse to enable thinking where it would have no effect, or could not be told from the text.
+    """Reject enabled thinking if it would have no effect, or if thoughts could not be separated from the text.
 
     Raises
     ------

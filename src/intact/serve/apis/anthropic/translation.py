@@ -1,4 +1,4 @@
-"""From Anthropic's requests to those of `intact.serve.chat`, and the fields of its errors back."""
+"""Translation of Anthropic's requests to `intact.serve.chat`, and of error fields back."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ _ALLOWED = {
     "assistant": (TextBlock, ThinkingBlock, ToolUseBlock),
     "system": (TextBlock,),
 }
-"""The blocks that a turn of a role may have."""
+"""The blocks allowed in a turn, by role."""
 _NAMES = {"stop": "stop_sequences", "response_format": "output_config.format", "chat_template_kwargs": "thinking"}
-"""Fields of a chat by their names here."""
+"""Maps field names of a chat to their names in this API."""
 
 
 def as_chat(request: TokensRequest) -> ChatRequest:
     """Return the same request as a chat.
 
-    Turns of one role in succession are one turn, and each result of a tool is a turn of its own. The texts of a turn
-    are joined by line feeds, as those of the parts of OpenAI's messages. A last turn of the assistant is continued; one
-    that is empty changes nothing.
+    Consecutive turns of one role are merged, and each tool result becomes a turn of its own. The texts of a turn are
+    joined by line feeds, like the parts of OpenAI's messages. A last turn of the assistant is continued; an empty one
+    changes nothing.
 
     Raises
     ------
     ApiError
-        400, naming the field, mostly by its name there (`translated` restores those of this interface).
+        400, usually naming the field of the chat (`translated` restores the names of this API).
     """
     if isinstance(request, MessagesRequest) and request.thread is not None:
         message = "this server keeps no conversations: send all of it, without thread"
@@ -82,7 +82,7 @@ def as_chat(request: TokensRequest) -> ChatRequest:
 
 @asynccontextmanager
 async def translated(request: TokensRequest) -> AsyncIterator[ChatRequest]:
-    """Translate a request in a thread, as it may have thousands of turns; name fields of errors as Anthropic does."""
+    """Translate a request in a thread, since it may have thousands of turns; errors use Anthropic's field names."""
     try:
         yield await asyncio.to_thread(as_chat, request)
     except ApiError as error:
@@ -90,7 +90,7 @@ async def translated(request: TokensRequest) -> AsyncIterator[ChatRequest]:
 
 
 def _renamed(error: ApiError) -> ApiError:
-    """Return an error of the chat with the field's name of this interface."""
+    """Return a chat's error with the field name of this API."""
     param = error.param or ""
     name = re.sub(r"^(tools\[\d+\]|tool_choice)\.function", r"\1", param)
     name = re.sub(r"^(tools\[\d+\])\.parameters", r"\1.input_schema", name)
@@ -116,12 +116,12 @@ def _messages(request: TokensRequest) -> list[Message]:
 
 
 def _is_empty_answer(turn: Turn) -> bool:
-    """Return true if a turn is the assistant's and says nothing, as Anthropic allows the last one to be."""
+    """Return true if a turn is an empty one of the assistant, which Anthropic allows at the end."""
     return turn.role == "assistant" and all(isinstance(one, TextBlock) and not one.text for one in _blocks(turn))
 
 
 def _check_blocks(turn: Turn, where: str) -> None:
-    """Raise an error for a block that turns of this role do not have, and if there is no block."""
+    """Raise if there is no block, or one that turns of this role cannot have."""
     if turn.content == []:
         raise ApiError(400, f"{where}.content has no blocks; give a text, or a block", f"{where}.content")
     for index, block in enumerate([] if isinstance(turn.content, str) else turn.content):
@@ -135,7 +135,7 @@ def _blocks(turn: Turn) -> Sequence[Block]:
 
 
 def _turn(role: str, **fields: Any) -> Message:
-    """Return a turn of a chat, of values that were validated."""
+    """Build a turn of a chat from validated values."""
     return Message.model_construct(role=role, **fields)
 
 
@@ -154,7 +154,7 @@ def _user_turns(blocks: Sequence[Block]) -> list[Message]:
 
 
 def _own_turn(role: str, blocks: Sequence[Block]) -> Message:
-    """Return a turn of the assistant, or of the system."""
+    """Return a turn of the assistant or of the system."""
     fields: dict[str, Any] = {"content": _joined(blocks)}
     if thoughts := [block.thinking for block in blocks if isinstance(block, ThinkingBlock)]:
         fields["reasoning_content"] = "\n".join(thoughts)
@@ -175,7 +175,7 @@ def _joined(content: str | Sequence[Block]) -> str:
 
 
 def _tool(tool: ClientTool) -> Tool:
-    """Return a tool of a chat; OpenAI's names are shorter, so it is not validated again."""
+    """Convert a tool to a chat's; OpenAI's limit on names is shorter, so it is not validated again."""
     function = FunctionTool.model_construct(
         name=tool.name, description=tool.description, parameters=tool.input_schema, strict=tool.strict
     )

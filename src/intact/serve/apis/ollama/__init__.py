@@ -1,1 +1,1 @@
-"""Ollama's interface: conversations, prompts and models; texts are those of OpenAI's interface."""
+"""Ollama's API: conversations, prompts and models; the texts equal those of the OpenAI API."""

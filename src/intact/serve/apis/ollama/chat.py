@@ -20,12 +20,12 @@ router = APIRouter(route_class=JsonRoute)
 
 @router.post("/api/chat")
 async def chat(body: OllamaChatRequest, service: TheService, client: Client) -> CancellableResponse:
-    """Continue a conversation, or answer it by a reasoning method; without messages load the model."""
+    """Continue a conversation, or answer it with a reasoning method; without messages, load the model."""
     if not body.messages:
         return texts.load(service, body, find_name(service, body.model), _message)
 
     async def begin(watch: texts.Stopwatch) -> texts.Parts:
-        request = await asyncio.to_thread(lambda: validate(ChatRequest, body.as_chat(service)))  # thousands of turns
+        request = await asyncio.to_thread(lambda: validate(ChatRequest, body.as_chat(service)))  # may be long
         return texts.chat_parts(service, request, client, body.think, watch=watch)
 
     return texts.respond(service, body, begin, _message)

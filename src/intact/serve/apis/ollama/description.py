@@ -1,4 +1,4 @@
-"""Descriptions of models in Ollama's words, without loading them, and the digests of their files."""
+"""Descriptions of models in Ollama's format, made without loading them, and digests of their files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UNITS = ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "K"))
 _FILE_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 18: "Q6_K"}
 _FILE_TYPES |= {11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M"}
 _FILE_TYPES[32] = "BF16"
-"""The mixtures of weight formats by the numbers that GGUF files have for them."""
+"""Names of mixed weight formats, by their numbers in GGUF files."""
 _GGUF_NAMES = {
     "max_position_embeddings": "context_length",
     "hidden_size": "embedding_length",
@@ -32,9 +32,9 @@ _GGUF_NAMES = {
     "num_attention_heads": "attention.head_count",
     "num_key_value_heads": "attention.head_count_kv",
 }
-"""Fields of config.json by the names that GGUF files give them."""
+"""Maps fields of config.json to their names in GGUF files."""
 KEPT = 64
-"""Descriptions that are kept."""
+"""Maximum number of cached descriptions."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class Description:
     details : mapping
         Container, family, number of parameters, and weight format.
     info : mapping
-        The numbers and texts of the metadata, by the names that GGUF files use.
+        Numbers and texts of the metadata, under their GGUF names.
     template : str
         The chat template.
     capabilities : tuple of str
-        `completion`; `insert`, if the vocabulary has tokens for filling in; `tools` and `thinking`, if the template
-        knows them.
+        `completion`; `insert`, if the vocabulary has fill-in-the-middle tokens; `tools` and `thinking`, if the template
+        supports them.
     """
 
     details: Mapping[str, Any]
@@ -61,17 +61,17 @@ class Description:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the files of a model: the one, or those of its folder."""
+    """Return the files of a model: a single file, or those in its folder."""
     return sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]
 
 
 def _version(path: Path) -> int:
-    """Return a number that changes with a model's files."""
+    """Return a number that changes whenever a model's files change."""
     return max(file.stat().st_mtime_ns for file in files_of(path))
 
 
 def describe(path: Path) -> Description:
-    """Describe the model of a file or folder.
+    """Describe the model in a file or folder.
 
     Raises
     ------
@@ -104,9 +104,9 @@ def _describe(path: Path, _version: int) -> Description:
 
 
 def _read_tokenizer(checkpoint: Checkpoint) -> tuple[list[str], bool]:
-    """Return the chat templates, and whether there are tokens for filling in.
+    """Return the chat templates, and whether there are fill-in-the-middle tokens.
 
-    The tokenizer of a GGUF file is not built for that: it would take seconds.
+    A GGUF file's tokenizer is not built for this, since that would take seconds.
     """
     if checkpoint.format == "gguf":
         metadata = checkpoint.metadata
@@ -129,12 +129,12 @@ def _info(checkpoint: Checkpoint, family: str) -> dict[str, Any]:
 
 
 def _rounded(count: int) -> str:
-    """Return a count as Ollama writes it, such as ``134.52M``."""
+    """Format a count in Ollama's style, such as ``134.52M``."""
     return next((f"{count / unit:.4g}{letter}" for unit, letter in _UNITS if count >= unit), str(count))
 
 
 def _weight_format(checkpoint: Checkpoint) -> str:
-    """Return the name of a GGUF file's mixture of formats, or else the format that has most bytes."""
+    """Return the name of a GGUF file's mixed format, or else of the format with the most bytes."""
     file_type = checkpoint.metadata.get("general.file_type")
     if checkpoint.format == "gguf" and isinstance(file_type, int) and file_type in _FILE_TYPES:
         return _FILE_TYPES[file_type]
@@ -145,18 +145,18 @@ def _weight_format(checkpoint: Checkpoint) -> str:
 
 
 class Digests:
-    """The SHA-256 of models' files, each computed once, whoever asks and leaves meanwhile."""
+    """SHA-256 digests of models' files, each computed once, even if the clients that request it disconnect."""
 
     def __init__(self) -> None:
         self._tasks: dict[tuple[Path, int], asyncio.Task[str]] = {}
 
     async def find(self, path: Path) -> str:
-        """Return the digest of a file, or of the names and digests of a folder's files, in hexadecimal.
+        """Return the hexadecimal digest of a file, or of the names and digests of a folder's files.
 
         Raises
         ------
         OSError
-            If one cannot be read.
+            If a file cannot be read.
         """
         key = path, _version(path)
         task = self._tasks.get(key)

@@ -1,4 +1,4 @@
-"""Requests of Ollama's interface, and their translation to OpenAI's fields."""
+"""Requests of Ollama's API, and their translation to OpenAI's fields."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from intact.serve.requests import TURNS, Extension, FunctionTool, Top
 from intact.serve.service import Service
 
 ERRORS = {"/api": ErrorFormat(lambda error: error.status, lambda error: {"error": error.message})}
-"""The form of errors below `/api`."""
+"""The format of errors for paths below `/api`."""
 _FIELDS = {known: theirs for theirs, known in OPTIONS.items()} | {
     "response_format": "format",
     "json_schema": "format",
     "chat_template_kwargs": "think",
 }
-"""Fields of requests by the names that messages of errors have to have."""
+"""Maps OpenAI's field names to Ollama's, for error messages."""
 _NAMES = re.compile(r"\b(?:" + "|".join(_FIELDS) + r")\b")
 _CONTENTS = ("content", "reasoning_content", "tool_calls")
-"""Fields of a turn of the assistant, all of which are empty if it says nothing."""
+"""Fields of an assistant's turn, all of which are empty if it says nothing."""
 LATEST = ":latest"
 
 
 class JsonRoute(FormRoute):
-    """A route whose body is JSON whatever its content type: clients of Ollama, curl above all, do not say so.
+    """A route that parses its body as JSON whatever the content type, since Ollama clients such as curl often omit it.
 
-    Pages of other origins are refused by their header `origin` (`intact.serve.middleware`), whatever they send.
+    Pages of other origins are rejected by their `origin` header (`intact.serve.middleware`), whatever they send.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler of a request."""
+        """Return the request handler."""
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
@@ -51,7 +51,7 @@ class JsonRoute(FormRoute):
 
 
 class OllamaFunction(Form):
-    """A function that a model called; its arguments are an object."""
+    """A function called by a model; its arguments are an object."""
 
     name: str
     arguments: dict[str, Any] | None = None
@@ -60,14 +60,14 @@ class OllamaFunction(Form):
 
 
 class OllamaCall(Form):
-    """A call that an assistant made."""
+    """A tool call by an assistant."""
 
     id: str | None = None
     type: Literal["function"] | None = None
     function: OllamaFunction
 
     def as_fields(self) -> dict[str, Any]:
-        """Return the call as OpenAI's interface has it."""
+        """Return the call in the format of the OpenAI API."""
         arguments = json.dumps(self.function.arguments or {}, ensure_ascii=False)
         return {"id": self.id, "function": {"name": self.function.name, "arguments": arguments}}
 
@@ -84,7 +84,7 @@ class OllamaMessage(Form):
     tool_call_id: str | None = None
 
     def as_fields(self, where: str) -> dict[str, Any]:
-        """Return the turn as OpenAI's interface has it; errors as of `refuse_images`."""
+        """Return the turn in the format of the OpenAI API; errors as for `refuse_images`."""
         refuse_images(self.images, f"{where}.images")
         return {
             "role": self.role,
@@ -97,7 +97,7 @@ class OllamaMessage(Form):
 
 
 def refuse_images(images: list[Any] | None, where: str) -> None:
-    """Refuse images.
+    """Reject images.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def refuse_images(images: list[Any] | None, where: str) -> None:
         400, if there are any.
     """
     if images:
-        raise ApiError(400, f"{where}: this model reads text alone", where, "unsupported")
+        raise ApiError(400, f"{where}: this model reads only text", where, "unsupported")
 
 
 class OllamaTool(Form):
@@ -116,7 +116,7 @@ class OllamaTool(Form):
 
 
 class TextForm(Form):
-    """The fields of all requests for text. `keep_alive` has no effect: models stay loaded, within `--memory`."""
+    """Fields shared by all requests for text. `keep_alive` has no effect: models stay loaded, within `--memory`."""
 
     model: str
     stream: bool | None = None
@@ -132,7 +132,7 @@ class TextForm(Form):
 
     @classmethod
     def adapted(cls, value: Any, most_tokens: int) -> tuple[Any, list[str]]:
-        """Return a body in which Ollama's default of `repeat_last_n` is this server's, and what to warn of."""
+        """Return a body with Ollama's default of `repeat_last_n` replaced by this server's, and any warnings."""
         options = value.get("options") if isinstance(value, dict) else None
         if not isinstance(options, dict) or options.get(REPEATED) != OLLAMA_REPEATED:
             return value, []
@@ -141,18 +141,18 @@ class TextForm(Form):
 
     @property
     def streamed(self) -> bool:
-        """If true, the answer is a stream of lines: the default of Ollama."""
+        """If true, the answer is a stream of lines, which is Ollama's default."""
         return self.stream is not False
 
     @property
     def text_schema(self) -> dict[str, Any] | None:
-        """The schema that the text must fit."""
+        """The schema that the text must match."""
         if isinstance(self.format, str):
             return {"type": "object"} if self.format else None
         return self.format
 
     def as_fields(self, service: Service) -> dict[str, Any]:
-        """Return what conversations have in common, as OpenAI's interface has it.
+        """Return the fields that all conversations share, in the format of the OpenAI API.
 
         Raises
         ------
@@ -176,9 +176,9 @@ class OllamaChatRequest(TextForm):
     tools: Annotated[Many[OllamaTool], Field(max_length=128)] | None = None
 
     def as_chat(self, service: Service) -> dict[str, Any]:
-        """Return the fields of a chat, of which a last message of the assistant is continued, unless it is empty.
+        """Return the fields of a chat, which continues a last message of the assistant unless it is empty.
 
-        Errors as of `as_fields`.
+        Errors as for `as_fields`.
         """
         fields = self.as_fields(service)
         turns = [message.as_fields(f"messages[{i}]") for i, message in enumerate(self.messages or [])]
@@ -201,7 +201,7 @@ class GenerateForm(TextForm):
     images: list[Any] | None = None
 
     def check(self) -> None:
-        """Refuse what is not supported, or would have no effect.
+        """Reject fields that are unsupported or would have no effect.
 
         Raises
         ------
@@ -222,7 +222,7 @@ class GenerateForm(TextForm):
             raise ApiError(400, f"think has no effect with {plain}", "think", "unsupported")
 
     def as_chat(self, service: Service) -> dict[str, Any]:
-        """Return the fields of a chat with this one question; errors as of `as_fields`."""
+        """Return the fields of a chat with this single question; errors as for `as_fields`."""
         turns = [{"role": "user", "content": self.prompt}]
         if self.system:
             turns.insert(0, {"role": "system", "content": self.system})
@@ -230,24 +230,24 @@ class GenerateForm(TextForm):
 
 
 def find_name(service: Service, name: str) -> str:
-    """Return the name under which this server knows a model; Ollama's clients may add the tag `latest`.
+    """Return this server's name for a model; Ollama's clients may append the tag `latest`.
 
     Raises
     ------
     ApiError
-        404, if it knows none.
+        404, if there is no such model.
     """
     for known in (name, name.removesuffix(LATEST)):
         if methods.split(known)[0] in service.models.names:
             return known
-    if methods.split(untagged := name.removesuffix(LATEST))[0] in service.models:  # whatever the name is
+    if methods.split(untagged := name.removesuffix(LATEST))[0] in service.models:  # whatever its suffix
         return untagged
     names = ", ".join(service.models.names)
     raise ApiError(404, f"model {name!r:.200} not found; there are {names}", "model", "model_not_found")
 
 
 def renamed(error: ApiError) -> ApiError:
-    """Return an error with the names that fields have in Ollama's interface."""
+    """Return an error with Ollama's field names."""
     if error.param is not None:
         error.param = _NAMES.sub(lambda found: _FIELDS[found[0]], error.param)
     error.message = _NAMES.sub(lambda found: _FIELDS[found[0]], error.message)

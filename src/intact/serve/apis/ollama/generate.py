@@ -1,4 +1,4 @@
-"""`/api/generate`: answer one question, continue a prompt as it is (`raw`), or fill in before a `suffix`."""
+"""`/api/generate`: answer a single question, continue a raw prompt (`raw`), or fill in text before a `suffix`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ router = APIRouter(route_class=JsonRoute)
 
 @router.post("/api/generate")
 async def generate(body: GenerateForm, service: TheService, client: Client) -> CancellableResponse:
-    """Answer a question, or continue a prompt; without one load the model."""
+    """Answer a question, or continue a prompt; without a prompt, load the model."""
     body.check()
     if not (body.prompt or body.suffix):
         return texts.load(service, body, find_name(service, body.model), _response)
@@ -44,7 +44,7 @@ def _response(part: texts.ReplyPart) -> dict[str, Any]:
 
 
 async def _raw_parts(service: Service, body: GenerateForm, client: str, watch: texts.Stopwatch) -> texts.Parts:
-    """Continue a prompt, or fill in what comes before a suffix, as `/v1/completions` does."""
+    """Continue a prompt, or fill in text before a suffix, as `/v1/completions` does."""
     fields = body.as_fields(service)
     logprobs, top = bool(fields.pop("logprobs")), fields.pop("top_logprobs")
     if top and not logprobs:

@@ -1,4 +1,4 @@
-"""`/api/tags`, `/api/show`, `/api/ps`, `/api/version`: the models of the server, which clients cannot change."""
+"""`/api/tags`, `/api/show`, `/api/ps`, `/api/version`: the server's models, which clients cannot change."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from intact.serve.replies import CancellableResponse, JsonReply, reply
 from intact.serve.service import Service, TheService, in_thread
 
 VERSION = "0.12.6"
-"""The version of Ollama whose interface this is; clients ask for it to know what they may send."""
+"""Version of Ollama whose API this implements; clients query it to find out which features they may use."""
 NEVER = "9999-12-31T23:59:59Z"
-"""When a loaded model expires."""
+"""Expiry time reported for loaded models."""
 
 ERRORS = forms.ERRORS
 router = APIRouter(route_class=JsonRoute)
 
 
 class NamedModel(Form):
-    """A model by its name; older clients call it `name`."""
+    """A model name; older clients send it as `name`."""
 
     model: str | None = None
     name: str | None = None
@@ -41,7 +41,7 @@ class NamedModel(Form):
         Raises
         ------
         ApiError
-            400, if there is none.
+            400, if it is missing.
         """
         if not (found := self.model or self.name):
             raise ApiError(400, "model is missing", "model", "missing_field")
@@ -49,7 +49,7 @@ class NamedModel(Form):
 
 
 class ShowRequest(NamedModel):
-    """`/api/show`; `verbose` changes nothing, the vocabulary is never described."""
+    """`/api/show`; `verbose` has no effect, the vocabulary is never included."""
 
     verbose: bool | None = None
     system: str | None = None
@@ -58,7 +58,7 @@ class ShowRequest(NamedModel):
 
 
 def attach(app: FastAPI) -> None:
-    """Make the place for digests."""
+    """Create the digest cache."""
     app.state.ollama_digests = Digests()
 
 
@@ -71,7 +71,7 @@ TheDigests = Annotated[Digests, Depends(_digests)]
 
 @router.get("/api/version")
 async def version() -> Response:
-    """Return the version of Ollama's interface, and that of this package."""
+    """Return the version of Ollama's API, and that of this package."""
     return reply({"version": VERSION, "intact": intact.__version__})
 
 
@@ -83,7 +83,7 @@ async def tags(service: TheService, digests: TheDigests) -> CancellableResponse:
 
 @router.get("/api/ps")
 async def running(service: TheService, digests: TheDigests) -> CancellableResponse:
-    """List the models that are loaded."""
+    """List the loaded models."""
     return JsonReply(lambda: _running(service, digests), service.seconds())
 
 
@@ -98,7 +98,7 @@ async def show(body: ShowRequest, service: TheService) -> CancellableResponse:
 @router.post("/api/push", include_in_schema=False)
 @router.delete("/api/delete", include_in_schema=False)
 async def refuse() -> Response:
-    """Refuse to change models."""
+    """Reject requests that change models."""
     raise ApiError(403, "clients cannot change the models of this server: it serves files, by the names it was given")
 
 
@@ -123,7 +123,7 @@ async def _entry(served: Served, digests: Digests) -> dict[str, Any]:
 
 
 async def _described(served: Served) -> Description | None:
-    """Return a model's description; None of one that cannot be read, which is listed nevertheless."""
+    """Return a model's description; None if it cannot be read, in which case it is still listed."""
     try:
         return await in_thread(lambda: describe(served.path))
     except (ApiError, OSError):

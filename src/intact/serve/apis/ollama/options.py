@@ -1,4 +1,4 @@
-"""The options of Ollama's requests: sampling parameters, and what may be left out or has no effect."""
+"""The options of Ollama's requests: sampling parameters, and options that are ignored or have no effect."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from intact.serve.forms import Form, Number, Positive
 from intact.serve.requests import BodySampling
 
 OPTIONS = {"num_predict": "max_tokens", "repeat_penalty": "repetition_penalty"}
-"""Options by the names of this server."""
+"""Maps Ollama's option names to this server's."""
 REPEATED, OLLAMA_REPEATED = "repeat_last_n", 64
-"""The option of how many last tokens penalties count, and Ollama's default of it."""
+"""The option for the number of last tokens that penalties count, and Ollama's default for it."""
 _NEUTRAL: dict[str, Sequence[Any]] = {
     "mirostat": (0,),
     "tfs_z": (1,),
@@ -25,16 +25,16 @@ _NEUTRAL: dict[str, Sequence[Any]] = {
     "truncate": (False,),
     "shift": (False,),
 }
-"""Fields that are not supported, and the values at which they would change nothing."""
+"""Unsupported fields, with the values at which they have no effect."""
 
 
 class OllamaOptions(BodySampling):
-    """The options of a request: the sampling parameters of this server, under Ollama's names too."""
+    """The options of a request: this server's sampling parameters, also accepted under Ollama's names."""
 
     num_predict: int | None = None
     repeat_penalty: Positive | None = None
     stop: str | Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=16)] | None = None
-    # these change no text
+    # these do not affect the text
     num_ctx: int | None = None
     num_batch: int | None = None
     num_gpu: int | None = None
@@ -47,7 +47,7 @@ class OllamaOptions(BodySampling):
     use_mmap: bool | None = None
     use_mlock: bool | None = None
     logits_all: bool | None = None
-    # these are accepted where they would change nothing
+    # these are accepted only with values that have no effect
     repeat_last_n: int | None = None
     mirostat: int | None = None
     mirostat_tau: Number | None = None
@@ -58,12 +58,12 @@ class OllamaOptions(BodySampling):
     embedding_only: bool | None = None
 
     def as_fields(self) -> dict[str, Any]:
-        """Return the options as fields of OpenAI's interface; a limit of zero or less is none, as in Ollama.
+        """Return the options as fields of the OpenAI API; a limit of zero or less means no limit, as in Ollama.
 
         Raises
         ------
         ApiError
-            400, for an option that is not supported, or given under two names.
+            400, for an option that is unsupported, or given under two names.
         """
         check_neutral(self, "options.")
         fields = {name: getattr(self, name) for name in BodySampling.model_fields}
@@ -83,7 +83,7 @@ class OllamaOptions(BodySampling):
 
 
 def check_neutral(form: Form, where: str = "") -> None:
-    """Refuse what is not supported.
+    """Reject unsupported fields unless they have no effect.
 
     Raises
     ------

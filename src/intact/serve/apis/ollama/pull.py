@@ -1,4 +1,4 @@
-"""`/api/pull`: fetch a model of the catalogue, and serve it."""
+"""`/api/pull`: fetch a model from the catalogue, and serve it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from intact.serve.service import CancellableWork, Service, TheService
 from intact.serve.settings import is_loopback
 
 INTERVAL = 0.1
-"""Seconds between two lines."""
+"""Seconds between two progress lines."""
 _SUCCESS = {"status": "success"}
 _STAGES = {
     "fetch": "pulling",
@@ -37,7 +37,7 @@ router = APIRouter(route_class=JsonRoute)
 
 
 class PullRequest(NamedModel):
-    """`/api/pull`; `insecure` has no effect, as the file is checked by its digest."""
+    """`/api/pull`; `insecure` has no effect, since the file is verified by its digest."""
 
     insecure: bool | None = None
     stream: bool | None = None
@@ -45,7 +45,7 @@ class PullRequest(NamedModel):
 
 @router.post("/api/pull")
 async def pull_model(body: PullRequest, service: TheService) -> CancellableResponse:
-    """Fetch a model of the catalogue, and serve it; one that is served already is left as it is."""
+    """Fetch a model from the catalogue, and serve it; do nothing if it is already served."""
     name, seconds = body.required_name().removesuffix(LATEST), service.seconds()
     if body.stream is False:
         return JsonReply(lambda: _last(_progress(service, name)), seconds)
@@ -53,12 +53,12 @@ async def pull_model(body: PullRequest, service: TheService) -> CancellableRespo
 
 
 class PullWork(CancellableWork[Path]):
-    """A download, with its progress.
+    """A download with its progress.
 
     Attributes
     ----------
     progress : dict
-        The line about it.
+        The current progress line.
     """
 
     def __init__(self, wanted: Entry) -> None:
@@ -80,13 +80,13 @@ class PullWork(CancellableWork[Path]):
 
 
 async def _progress(service: Service, name: str) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield the lines of a pull."""
+    """Yield the progress lines of a pull."""
     if name not in service.models:
         wanted = _allowed(service, name)
         work = PullWork(wanted)
         last = work.progress
         async with service.pulls.running(work) as future:
-            yield last  # however far the thread is by now
+            yield last  # even if the thread has moved on
             while not future.done():
                 if (now := work.progress) != last:
                     yield now
@@ -96,13 +96,13 @@ async def _progress(service: Service, name: str) -> AsyncGenerator[dict[str, Any
                 path = future.result()
             except (IntactError, OSError) as error:
                 raise ApiError(502, without_folder(f"pull model {name}: {error}", store()), "model") from error
-        if name not in service.models.served:  # several may have pulled it
+        if name not in service.models.served:  # another client may have pulled it too
             service.models.add(name, path)
     yield _SUCCESS
 
 
 def _allowed(service: Service, name: str) -> Entry:
-    """Return the entry of the catalogue that a client may have fetched.
+    """Return the catalogue entry if a client may have it fetched.
 
     Raises
     ------

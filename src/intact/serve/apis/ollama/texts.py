@@ -1,4 +1,4 @@
-"""Texts of Ollama's interface: parts as they are written, whole texts, lines of streams, and the time they took."""
+"""Texts in Ollama's API: partial and complete texts, stream lines, and timings."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from intact.serve.requests import ChatRequest
 from intact.serve.service import Service
 
 _UNLOAD = ("0", "0.0", "0s", "0m")
-"""Values of `keep_alive` by which clients of Ollama unload a model."""
+"""Values of `keep_alive` with which Ollama's clients unload a model."""
 _REASONS = {"stop": "stop", "length": "length", "tool_calls": "stop"}
-"""Finish reasons in Ollama's words."""
+"""Maps finish reasons to Ollama's."""
 
 
 class ReplyPart(NamedTuple):
-    """A part of a text, or a whole one."""
+    """A part of a text, or a whole text."""
 
     content: str = ""
     thinking: str = ""
@@ -38,7 +38,7 @@ class ReplyPart(NamedTuple):
 
 
 class Final(NamedTuple):
-    """The end of a text: its reason in OpenAI's words, its tokens, and what the field `intact` has."""
+    """The end of a text: its finish reason in OpenAI's terms, its tokens, and the content of the field `intact`."""
 
     finish: str
     prompt_tokens: int
@@ -51,14 +51,14 @@ Parts = AsyncGenerator[ReplyPart | Final, None]
 
 @dataclass
 class Stopwatch:
-    """The times at which a request came, had its model, and had its first token, in nanoseconds."""
+    """Times at which a request arrived, had its model, and had its first token, in nanoseconds."""
 
     began: int = field(default_factory=time.perf_counter_ns)
     loaded: int | None = None
     first: int | None = None
 
     def durations(self) -> dict[str, int]:
-        """Return how long each part took until now."""
+        """Return the duration of each phase up to now."""
         now = time.perf_counter_ns()
         loaded = self.began if self.loaded is None else self.loaded
         first = now if self.first is None else self.first
@@ -73,11 +73,11 @@ class Stopwatch:
 Begin = Callable[[Stopwatch], Awaitable[Parts]]
 """Validates a request, and returns its text in parts."""
 Render = Callable[[ReplyPart], dict[str, Any]]
-"""Returns the fields of a line that have a part of a text."""
+"""Returns the fields of a line that hold a part of a text."""
 
 
 def respond(service: Service, request: TextForm, begin: Begin, render: Render) -> CancellableResponse:
-    """Return the response to a request for a text: a stream of lines, or the whole text as one value."""
+    """Return the response to a request for text: a stream of lines, or one value with the whole text."""
     seconds = service.seconds(request.intact.deadline)
     if request.streamed:
         return EventStream(_lines(request.model, begin, Stopwatch(), render), seconds, LINES)
@@ -85,12 +85,12 @@ def respond(service: Service, request: TextForm, begin: Begin, render: Render) -
 
 
 def load(service: Service, request: TextForm, name: str, render: Render) -> CancellableResponse:
-    """Return the response to a request without a text, by which clients have a model loaded.
+    """Return the response to a request without a prompt, with which clients load a model.
 
     Raises
     ------
     ApiError
-        400, if the model is to be unloaded instead.
+        400, if the request asks to unload the model instead.
     """
     if str(request.keep_alive) in _UNLOAD:
         message = "keep_alive has no effect: models stay loaded, unless --memory has no room for another"
@@ -108,7 +108,7 @@ def _head(model: str) -> dict[str, Any]:
 
 
 def timestamp(when: datetime) -> str:
-    """Return a time as Go's programs write it."""
+    """Format a time as Go programs do."""
     return when.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
@@ -137,7 +137,7 @@ async def _whole(model: str, begin: Begin, watch: Stopwatch, render: Render) -> 
 
 @contextmanager
 def _ollama_names() -> Iterator[None]:
-    """Name fields as Ollama does in errors of the block."""
+    """Use Ollama's field names in errors raised in the block."""
     try:
         yield
     except ApiError as error:
@@ -209,7 +209,7 @@ async def _method_parts(service: Service, request: ChatRequest, client: str, cho
 
 
 async def written(chat: Chat, watch: Stopwatch) -> Parts:
-    """Yield the parts of an admitted text."""
+    """Yield the parts of a text that was admitted."""
     tokenizer, finish = chat.served.loaded.tokenizer, "stop"
     own: dict[str, Any] = {"system_fingerprint": chat.served.fingerprint, "seed": chat.job.parameters.seed}
     async with aclosing(chat.events()) as events:
@@ -230,6 +230,6 @@ async def written(chat: Chat, watch: Stopwatch) -> Parts:
 
 
 def _call(call: dict[str, Any]) -> dict[str, Any]:
-    """Return a call as Ollama writes it: with its arguments as an object."""
+    """Return a call in Ollama's format, with its arguments as an object."""
     name, arguments = call["function"]["name"], json.loads(call["function"]["arguments"])
     return {"id": call["id"], "function": {"index": call["index"], "name": name, "arguments": arguments}}

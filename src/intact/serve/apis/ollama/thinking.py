@@ -1,4 +1,4 @@
-"""The field `think`: what it means to a model's chat template."""
+"""The field `think`, interpreted for a model's chat template."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from intact.text.thinking import SWITCH
 
 @dataclass(frozen=True)
 class ThinkChoice:
-    """The choice of a request: true, false, a level such as "low", or None for what the model does by default.
+    """The choice of a request: true, false, a level such as "low", or None for the model's default.
 
-    By default thoughts are a part of the content.
+    By default, thoughts are part of the content.
     """
 
     think: bool | str | None
 
     def prepare(self, request: ChatRequest, served: Served) -> ChatRequest:
-        """Return the request with the template's variables.
+        """Return the request with the template's variables set.
 
         Raises
         ------
         ApiError
-            400, if the model cannot think, or not otherwise.
+            400, if the model cannot think, or cannot do so as requested.
         """
         if self.think is None:
             return request

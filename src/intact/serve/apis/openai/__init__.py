@@ -1,1 +1,1 @@
-"""OpenAI's interface."""
+"""The OpenAI API."""

@@ -1,9 +1,9 @@
-"""`/v1/batches`: files of requests, worked on in the background, and across restarts. This module may be left out.
+"""`/v1/batches`: files of requests, processed in the background and across restarts. This module is optional.
 
-The files of answers and of errors are the journal: a line that is there is done. After a server was killed, the next
-one drops a torn last line, and works on the requests that have none; as answers are functions of their requests, the
-result is the same. Where the disk fails, the batch waits and goes on likewise. A request without an answer when the
-window of its batch ends gets none.
+The output and error files serve as the journal: a request with a line in either is done. After the server was killed,
+the next one drops an incomplete last line, and processes the requests without a line; since answers are functions of
+their requests, the result is the same. If the disk fails, the batch waits and then continues in the same way. A request
+that has no answer when its batch's window ends gets none.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ from intact.serve.service import Client, uninterrupted
 from intact.serve.state import Paging, load, make_private
 
 NEEDS = "state"
-"""The setting without which these endpoints are absent."""
+"""The setting that these endpoints require."""
 _LOG = logging.getLogger("intact.serve")
 AT_A_TIME = 16
-"""Requests of a batch that run at a time."""
+"""Number of concurrent requests per batch."""
 MOST = 50_000
-"""The most requests of a batch."""
+"""Maximum requests in a batch."""
 RETRY = 1.0
-"""Seconds before a request that was refused because others wait is tried again."""
+"""Seconds before retrying a request that was rejected because the queue was full."""
 REPAIR = 10.0
-"""Seconds before a batch goes on whose files could not be written."""
+"""Seconds before resuming a batch whose files could not be written."""
 Answer = Callable[[Any, str], Awaitable[dict[str, Any]]]
 
 
 class Endpoint(NamedTuple):
-    """The functions that read a batch's request from its body, and answer it."""
+    """Functions that parse a batch's request from its body, and answer it."""
 
     read: Callable[[dict[str, Any]], Any]
     answer: Answer
 
 
 class BatchRequest(Form):
-    """`/v1/batches`: a file of requests, and the hours that they may take."""
+    """`/v1/batches`: a file of requests, and their time window in hours."""
 
     input_file_id: str
     endpoint: str
@@ -68,14 +68,14 @@ class BatchRequest(Form):
 
 @dataclass(eq=False)
 class Batch:
-    """A batch that is worked on.
+    """A batch in progress.
 
     Attributes
     ----------
     value : dict
-        Its fields; its file has the same.
+        Its fields, mirrored in its file.
     lock : Lock
-        Held while these change.
+        Held while the fields change.
     """
 
     value: dict[str, Any]
@@ -84,12 +84,12 @@ class Batch:
 
 
 class Batches:
-    """The batches of a folder.
+    """The batches in a folder.
 
     Parameters
     ----------
     endpoints : mapping of str to Endpoint
-        By their paths.
+        Endpoints by path.
     """
 
     def __init__(self, folder: Path, files: Files, endpoints: dict[str, Endpoint]) -> None:
@@ -99,14 +99,14 @@ class Batches:
         make_private(folder)
 
     def resume(self) -> None:
-        """Go on with the batches that an earlier server had accepted."""
+        """Resume the batches that an earlier server accepted."""
         for path in sorted(self._folder.glob("batch_*.json")):
             value = load(path)
             if value is not None and value["status"] in ("in_progress", "cancelling"):
                 self._begin(value)
 
     async def stop(self) -> None:
-        """Leave all batches as they are, for the next server."""
+        """Stop, leaving all batches for the next server."""
         self._stopping = True
         tasks = [batch.task for batch in self._batches.values() if batch.task is not None]
         for task in tasks:
@@ -114,15 +114,15 @@ class Batches:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def create(self, request: BatchRequest, client: str) -> dict[str, Any]:
-        """Accept a batch, which then survives restarts.
+        """Accept a batch, which from then on survives restarts.
 
         Raises
         ------
         ApiError
-            If the file, the endpoint, or a line is not what it should be.
+            If the file, the endpoint, or a line is invalid.
         """
         if request.endpoint not in self._endpoints:
-            raise ApiError(400, f"a batch's endpoint is one of {', '.join(self._endpoints)}", "endpoint")
+            raise ApiError(400, f"a batch's endpoint must be one of {', '.join(self._endpoints)}", "endpoint")
         self._files.find(client, request.input_file_id, "input_file_id")
         total = await asyncio.to_thread(self._check, request.input_file_id, request.endpoint)
         now, hours = int(time.time()), int(request.completion_window.removesuffix("h"))
@@ -161,19 +161,19 @@ class Batches:
         Raises
         ------
         ApiError
-            404, if it has none of this name.
+            404, if the client has no such batch.
         """
         return _public(self._own(client, name))
 
     def all(self, client: str) -> list[dict[str, Any]]:
-        """Return a client's batches, the newest first."""
+        """Return a client's batches, newest first."""
         names = [path.stem for path in self._folder.glob("batch_*.json")]
         found = [value for name in names if (value := self._known(name)) is not None]
         mine = [_public(value) for value in found if value["client"] == client]
         return sorted(mine, key=lambda value: (-value["created_at"], value["id"]))
 
     async def cancel(self, client: str, name: str) -> dict[str, Any]:
-        """End a batch; its answers so far are kept."""
+        """Cancel a batch; its answers so far are kept."""
         value = self._own(client, name)
         if (batch := self._batches.get(name)) is not None:
             async with batch.lock:
@@ -201,7 +201,7 @@ class Batches:
         write_whole(self._path(value["id"]), json.dumps(value))
 
     def _check(self, file: str, endpoint: str) -> int:
-        """Check every line before any is worked on; return their number."""
+        """Validate every line before any request is processed; return the number of requests."""
         names = set[str]()
         for number, line in enumerate(self._files.lines(file), 1):
             where = f"line {number} of {file}"
@@ -231,11 +231,11 @@ class Batches:
             await self._end(batch, status if value["status"] == "in_progress" else "cancelled")
         except asyncio.CancelledError:
             if value["status"] != "cancelling" or self._stopping:
-                raise  # the server ends; the next one goes on
+                raise  # the server shuts down; the next one continues
             await self._end(batch, "cancelled")
 
     async def _in_time(self, batch: Batch) -> str:
-        """Answer requests until the window ends; return the batch's last status."""
+        """Answer requests until the window ends; return the batch's final status."""
         try:
             async with asyncio.timeout(batch.value["expires_at"] - time.time()):
                 await _retrying(lambda: self._answer_all(batch))
@@ -279,7 +279,7 @@ class Batches:
         self._save(value)
 
     async def _answer(self, endpoint: Endpoint, line: dict[str, Any], client: str) -> tuple[dict[str, Any], bool]:
-        """Return a line of the file of answers, or of errors, and whether it is an answer."""
+        """Return a line for the output or the error file, and true if it is an answer."""
         try:
             fields = {"seed": 0} | line["body"] | {"stream": None}  # the same file gives the same answers
             request = await asyncio.to_thread(endpoint.read, fields)
@@ -293,7 +293,7 @@ class Batches:
         return {"id": name, "custom_id": line["custom_id"], "response": response, "error": None}, status == 200
 
     async def _answer_when_admitted(self, endpoint: Endpoint, request: Any, client: str) -> dict[str, Any]:
-        """Return an answer; try again while the request is refused because others wait."""
+        """Return an answer, retrying while the request is rejected because the queue is full."""
         while True:
             try:
                 return await endpoint.answer(request, f"batch of {client}")
@@ -308,7 +308,7 @@ class Batches:
         del self._batches[batch.value["id"]]
 
     def _written(self, value: dict[str, Any]) -> tuple[Path, Path]:
-        """Return the paths of the files of answers and of errors."""
+        """Return the paths of the output and error files."""
         return self._files.path(value["output"]), self._files.path(value["id"].replace("batch_", "file-"))
 
     def _conclude(self, value: dict[str, Any], status: str) -> None:
@@ -334,7 +334,7 @@ def _counts(done: dict[str, bool]) -> dict[str, int]:
 
 
 def _repair(*paths: Path) -> dict[str, bool]:
-    """Return the requests that have lines, and whether each is an answer; cut off a line that is not complete."""
+    """Return the requests that have a line, with true for answers; truncate an incomplete last line."""
     done: dict[str, bool] = {}
     for path in paths:
         if not path.exists():
@@ -356,16 +356,16 @@ def _repair(*paths: Path) -> dict[str, bool]:
 
 
 async def _retrying(work: Callable[[], Awaitable[None]]) -> None:
-    """Do work; while a file cannot be written, wait and try again."""
+    """Run work, waiting and retrying while a file cannot be written."""
     while True:
-        # in a task of its own: before Python 3.13 a group that fails may leave its task marked as cancelled
+        # in a separate task: before Python 3.13, a group that fails may leave its task marked as cancelled
         attempt = asyncio.ensure_future(work())
         try:
             return await attempt
         except* OSError as failed:
             _LOG.error("a batch waits: %s", failed.exceptions[0])
         task = asyncio.current_task()
-        if task is not None and task.cancelling():  # just when the attempt failed
+        if task is not None and task.cancelling():  # cancelled just as the attempt failed
             raise asyncio.CancelledError
         await asyncio.sleep(REPAIR)
 
@@ -411,7 +411,7 @@ async def create_batch(body: BatchRequest, batches: TheBatches, client: Client) 
 
 @router.get("/v1/batches")
 async def list_batches(paging: Annotated[Paging, Query()], batches: TheBatches, client: Client) -> Response:
-    """List batches, the newest first."""
+    """List batches, newest first."""
     return paging.page(batches.all(client))
 
 

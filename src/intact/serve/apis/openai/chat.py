@@ -1,4 +1,4 @@
-"""`/v1/chat/completions`: continue a conversation, or answer it by a reasoning method."""
+"""`/v1/chat/completions`: continue a conversation, or answer it with a reasoning method."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from intact.serve.requests import ChatRequest
 from intact.serve.service import Client, Service, TheService
 
 _THOUGHTS = "reasoning_content"
-"""The field of a message, or of a delta, that has thoughts."""
+"""The field of a message or a delta that holds thoughts."""
 
 router = APIRouter(route_class=FormRoute)
 
 
 @router.post("/v1/chat/completions")
 async def chat_completions(body: ChatRequest, service: TheService, client: Client) -> CancellableResponse:
-    """Continue a conversation, or answer it by a reasoning method."""
+    """Continue a conversation, or answer it with a reasoning method."""
     seconds = service.seconds(body.intact.deadline)
     if body.stream:
         return EventStream(as_events(chunks(service, body, client)), seconds)
@@ -43,7 +43,7 @@ async def chat_completions(body: ChatRequest, service: TheService, client: Clien
 
 
 async def answer(service: Service, request: ChatRequest, client: str) -> dict[str, Any]:
-    """Return the whole answer."""
+    """Return the complete response."""
     if (chosen := methods.choice_of(request, service.models)) is not None:
         return await reasoning.answer(service, request, client, chosen)
     async with open_chat(service, request, client) as chat:

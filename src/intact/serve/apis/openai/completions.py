@@ -1,4 +1,4 @@
-"""`/v1/completions`: continue texts, or fill in what comes before a suffix; with `echo` score the prompt too."""
+"""`/v1/completions`: continue texts, or fill in text before a suffix; with `echo`, score the prompt too."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from intact.serve.service import Client, Service, TheService
 from intact.text import Tokenizer
 
 LENGTH = 16
-"""Tokens of a text if the request has no limit."""
+"""Default maximum tokens of a text."""
 Top = Sequence[tuple[int, int]]
 
 router = APIRouter(route_class=FormRoute)
@@ -48,21 +48,21 @@ async def _admitted(
     own = request.intact
     own.accept_only(TEXT_FIELDS | MIX_FIELDS, "on /v1/completions")
     if request.model not in service.models.names and methods.split(request.model)[1] is not None:
-        raise ApiError(400, "methods answer conversations: ask /v1/chat/completions", "model", "unsupported")
+        raise ApiError(400, "methods answer conversations: use /v1/chat/completions", "model", "unsupported")
     mix = own.chosen_mix()
     n, most = request.choices(service.settings), service.settings.max_choices
     limit = LENGTH if request.max_tokens is None else request.max_tokens
     prompts = each_prompt(request.prompt)
     if n * len(prompts) > most:
-        raise ApiError(400, f"{n} texts of {len(prompts)} prompts are more than {most}", "prompt")
+        raise ApiError(400, f"{n} texts for each of {len(prompts)} prompts are more than {most}", "prompt")
     if request.best_of not in (None, n):
-        raise ApiError(400, "best_of other than n is not supported; intact.method best_of_n is", "best_of")
+        raise ApiError(400, "best_of must equal n; use intact.method best_of_n instead", "best_of")
     if limit == 0 and not request.echo:
-        raise ApiError(400, "max_tokens may be 0 with echo alone", "max_tokens")
+        raise ApiError(400, "max_tokens may be 0 only with echo", "max_tokens")
     if request.echo and request.suffix is not None:
         raise ApiError(400, "echo cannot be combined with suffix", "echo", "unsupported")
     if request.echo and mix is not None:
-        raise ApiError(400, f"{MIX} cannot be combined with echo: a prompt is not drawn", MIX, "unsupported")
+        raise ApiError(400, f"{MIX} cannot be combined with echo: a prompt is not sampled", MIX, "unsupported")
     shadows = each_shadow(own, len(prompts))
     limit = check_limit(limit or 1, service.settings, "max_tokens")  # with 0 nothing is generated
     parameters = with_seed(request, service.settings).sampling(limit, request.logprobs or 0)
@@ -115,7 +115,7 @@ def _empty(job: TextJob) -> Completion:
 
 
 async def chunks(service: Service, request: CompletionRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield texts in chunks, one prompt after the other."""
+    """Yield texts in chunks, one prompt after another."""
     async with _admitted(service, request, client) as (served, jobs, admission):
         first = head("text_completion", request.model, served.fingerprint, jobs[0].parameters.seed)
         done = dict[int, Completion]()
@@ -168,9 +168,9 @@ async def chunks(service: Service, request: CompletionRequest, client: str) -> A
 
 
 async def _echo(served: Served, job: TextJob, request: CompletionRequest) -> TextLogprobs:
-    """Return the prompt if it is to be repeated, with its log-probabilities if requested.
+    """Return the prompt if it is to be echoed, with its log-probabilities if requested.
 
-    A prompt that was given as text is repeated as given, without the special tokens around it.
+    A prompt given as text is echoed verbatim, without the special tokens around it.
     """
     tokenizer = served.loaded.tokenizer
     echo = TextLogprobs(tokenizer)
@@ -193,7 +193,7 @@ async def _echo(served: Served, job: TextJob, request: CompletionRequest) -> Tex
 
 
 class TextLogprobs:
-    """A text with its tokens' log-probabilities, in the format of this older interface."""
+    """A text with its tokens' log-probabilities, in the format of this older API."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer, self._length, self._stream = tokenizer, 0, tokenizer.stream()
@@ -206,7 +206,7 @@ class TextLogprobs:
         return len(self._fields["tokens"])
 
     def copy(self) -> TextLogprobs:
-        """Return a copy that can be continued."""
+        """Return a copy that can be extended independently."""
         other = TextLogprobs(self._tokenizer)
         other.text, other._length = self.text, len(self.text)
         other._fields = {name: list(values) for name, values in self._fields.items()}
@@ -220,9 +220,9 @@ class TextLogprobs:
         text: str,
         parts: Iterable[str] | None = None,
     ) -> None:
-        """Append tokens, and their text.
+        """Append tokens and their text.
 
-        A token's offset is the number of characters that are complete before it; `parts` are the tokens' texts, by
+        A token's offset is the number of complete characters before it; `parts` are the texts of the tokens, by
         default those of a continuation.
         """
         parts = map(self._read, tokens) if parts is None else parts
@@ -242,18 +242,18 @@ class TextLogprobs:
         self.text += text
 
     def add_drawn(self, chunks: Sequence[Chunk]) -> None:
-        """Append tokens that were drawn; their text is added by itself."""
+        """Append sampled tokens; their text is added separately."""
         self.add([one.token for one in chunks], [one.logprob for one in chunks], [one.top for one in chunks], "")
 
     def logprobs(self, start: int = 0) -> dict[str, Any]:
-        """Return the field `logprobs`, from a token on."""
+        """Return the field `logprobs`, starting at a token."""
         return {name: values[start:] for name, values in self._fields.items()}
 
     def _read(self, token: int) -> str:
         return self._stream.push(token) if token < self._tokenizer.size else ""
 
     def _spelling(self, token: int) -> str:
-        """Return a token as text; one that is no text by itself as its bytes, so that no two are the same."""
+        """Return a token as text; a token that is not valid text is spelled as bytes, so that no two are the same."""
         spelling = self._tokenizer.token_bytes(token) if token < self._tokenizer.size else b""
         try:
             return spelling.decode()

@@ -1,4 +1,4 @@
-"""`/v1/embeddings`: texts as vectors, of models whose files name a pooling."""
+"""`/v1/embeddings`: embeddings of texts, for models whose files specify a pooling."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class EmbeddingRequest(LenientForm):
 
 @router.post("/v1/embeddings")
 async def embeddings(body: EmbeddingRequest, service: TheService, client: Client) -> JsonReply:
-    """Turn texts into vectors."""
+    """Embed texts."""
     body.intact.accept_only({"priority", "deadline"}, "on /v1/embeddings")
 
     async def answer() -> dict[str, Any]:
@@ -73,8 +73,8 @@ async def embed(
     Raises
     ------
     ApiError
-        If the model gives none, or a text is empty or too long; the fields at fault are `model`, `input` and
-        `dimensions`.
+        If the model supports no embeddings, or a text is empty or too long; the possible fields at fault are `model`,
+        `input` and `dimensions`.
     """
     prompts, most = each_prompt(texts, "input"), service.settings.max_choices
     if len(prompts) > most:

@@ -1,4 +1,4 @@
-"""`/v1/files`: the files that batches read and write, in a folder. This module may be left out, with batches."""
+"""`/v1/files`: files that batches read and write, stored in a folder. This module is optional, as are batches."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from intact.serve.settings import ServerSettings
 from intact.serve.state import Paging, load, make_private
 
 NEEDS = "state"
-"""The setting without which these endpoints are absent."""
+"""The setting that these endpoints require."""
 router = APIRouter()
 
 
 class FilesPaging(Paging):
-    """Query of `/v1/files`: of one purpose, or all; by the time of upload."""
+    """Query of `/v1/files`: filtered by purpose, or all; sorted by upload time."""
 
     limit: Annotated[int, Field(ge=1, le=10_000)] = 10_000
     order: Literal["asc", "desc"] = "desc"
@@ -39,14 +39,14 @@ class FilesPaging(Paging):
 
 
 class Files:
-    """Files by identifier, each with a description beside it; a file exists once its description does.
+    """Files by identifier, each with a description next to it; a file exists once its description does.
 
     Parameters
     ----------
     folder : Path
-        Created if absent, readable by its owner alone.
+        Created if absent, readable only by its owner.
     line_bytes : int
-        The longest line that is read, as of the body of a request.
+        Maximum length of a line, equal to the limit on request bodies.
     """
 
     def __init__(self, folder: Path, line_bytes: int = ServerSettings.body_bytes) -> None:
@@ -54,7 +54,7 @@ class Files:
         make_private(folder)
 
     def path(self, name: str) -> Path:
-        """Return the path of a file's content."""
+        """Return the path to a file's content."""
         return self._folder / name
 
     def add(self, client: str, filename: str, purpose: str, content: BinaryIO) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class Files:
         Raises
         ------
         ApiError
-            404, if it has none of this name.
+            404, if the client has no such file.
         """
         found = load(self._description(name)) if re.fullmatch(r"file-[0-9a-f]{32}", name) else None
         if found is None or found.pop("client") != client:
@@ -98,7 +98,7 @@ class Files:
         return found
 
     def all(self, client: str) -> list[dict[str, Any]]:
-        """Return a client's files, the oldest first."""
+        """Return a client's files, oldest first."""
         found = [value for path in self._folder.glob("file-*.json") if (value := load(path)) is not None]
         mine = [value for value in found if value.pop("client") == client]
         return sorted(mine, key=lambda value: (value["created_at"], value["id"]))
@@ -110,17 +110,17 @@ class Files:
         self.path(name).unlink(missing_ok=True)
 
     def lines(self, name: str) -> Iterator[bytes]:
-        """Yield the lines of a file that are not empty.
+        """Yield the non-empty lines of a file.
 
         Raises
         ------
         ApiError
-            404, if the file was deleted; 400, at a line that is too long.
+            404, if the file was deleted; 400, if a line is too long.
         """
         try:
             file = self.path(name).open("rb")
         except FileNotFoundError as error:
-            raise ApiError(404, f"{name} is no longer there", "input_file_id", "not_found") from error
+            raise ApiError(404, f"{name} no longer exists", "input_file_id", "not_found") from error
         with file:
             while line := file.readline(self._line_bytes + 1):
                 if len(line) > self._line_bytes:
@@ -160,7 +160,7 @@ async def upload(
 
 @router.get("/v1/files")
 async def list_files(paging: Annotated[FilesPaging, Query()], files: TheFiles, client: Client) -> Response:
-    """List files, by default the newest first."""
+    """List files, newest first by default."""
     found = [value for value in files.all(client) if paging.purpose in (None, value["purpose"])]
     return paging.page(found if paging.order == "asc" else found[::-1])
 

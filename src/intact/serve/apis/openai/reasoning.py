@@ -1,4 +1,4 @@
-"""`/v1/chat/completions` with a reasoning method: the answer with votes and cost, and events while it runs."""
+"""`/v1/chat/completions` with a reasoning method: the answer with votes and costs, and progress events."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ from intact.tasks.score.available import check_method
 from intact.text.template import DEFAULT_NOW
 
 REFUSED = {ParameterError.__name__, ConstraintError.__name__, FormatError.__name__}
-"""Errors of a method whose cause is the request."""
+"""Errors of a method that the request causes."""
 TAIL = 400
-"""Characters at the end of an unfinished text that an event has; a finished one has all of them."""
+"""Number of last characters of an unfinished text in an event; finished texts are sent whole."""
 UNREAD = 64
-"""Events that may wait for a slow reader before it gets no more about unfinished texts."""
+"""Number of events buffered for a slow reader before events about unfinished texts are dropped."""
 INTERVAL = 0.2
 """Seconds between two events about unfinished texts."""
 _TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "max_tokens", "max_completion_tokens"}
@@ -63,7 +63,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "response_format": (ResponseFormat(type="text"),),
     "tool_choice": ("none", "auto"),
 }
-"""Values of a field that are the same as its absence."""
+"""Values of a field that are equivalent to leaving it out."""
 
 Notify = Callable[[dict[str, Any]], None]
 
@@ -74,9 +74,9 @@ class ReplyText(NamedTuple):
     Attributes
     ----------
     why : str
-        Why it ended, as of `State.why`; empty for an answer that no text gives.
+        Stop reason, as in `State.why`; empty for an answer that no text contains.
     unread : bool
-        If true, there is no answer because none could be read.
+        If true, there is no answer because none could be parsed.
     """
 
     text: str
@@ -86,7 +86,7 @@ class ReplyText(NamedTuple):
 
 @dataclass(frozen=True)
 class MethodRequest:
-    """A method with all it needs but a model."""
+    """A method with everything it needs except a model."""
 
     method: Method
     parameters: Mapping[str, Any]
@@ -97,14 +97,14 @@ class MethodRequest:
 
     @property
     def texts(self) -> int:
-        """The number of texts that the method is likely to generate side by side."""
+        """The expected number of texts that the method generates concurrently."""
         defaults = {parameter.name: parameter.default for parameter in self.method.parameters}
         n = self.parameters.get("n", defaults.get("n", 1))
         return max(1, min(n if isinstance(n, int) else 1, 64))
 
     def settings(self, backend: NativeBackend) -> dict[str, Any]:
-        """Return what an answer depends on beside its question, as a result file states it."""
-        from intact.evaluate.manifest import run_settings  # not at the start of servers that calibrate nothing
+        """Return the settings that an answer depends on besides its question, in the form used by result files."""
+        from intact.evaluate.manifest import run_settings  # imported only by servers that calibrate
 
         caps = self.budget
         if caps.tokens == methods.MOST_TOKENS:  # the server's own cap: an answer that it ends is "spent"
@@ -116,27 +116,29 @@ class MethodRequest:
         )
 
     def receipt(self, result: Result) -> dict[str, Any]:
-        """Return a choice's field with its receipt, if one is requested."""
+        """Return the receipt field of a choice, if a receipt is requested."""
         return {"receipt": receipt_document(result)} if self.own.receipt else {}
 
     def reply_text(self, result: Result) -> ReplyText:
-        """Return the text of a reply: the chosen one, or the answer; where none can be read, the first that ended."""
+        """Return the reply's text: the chosen text, or the answer; if no answer was parsed, the first finished text."""
         answer = result.answer
         if answer.chosen is not None:
             return ReplyText(answer.chosen.text, answer.chosen.why, unread=answer.answer is None)
         if answer.answer is not None:
             return ReplyText(answer.answer)
-        from intact.evaluate.samples import leaves  # not at the start of the server
+        from intact.evaluate.samples import leaves  # imported late to start faster
 
         texts = [leaf for leaf in leaves(result.trace["nodes"]) if not leaf.other_prompt]
         parts = [leaf.answer_part for leaf in texts]
-        if any(part is not None and self.problem.read(part) is not None for part in parts):  # the method accepted none
+        if any(
+            part is not None and self.problem.read(part) is not None for part in parts
+        ):  # the method accepted none of them
             return ReplyText("")
         ended = [leaf for leaf in texts if leaf.why in ("end", "closed")]
         return next((ReplyText(leaf.text, leaf.why, unread=True) for leaf in ended + texts), ReplyText("", unread=True))
 
     def describe(self, result: Result, reply: ReplyText) -> dict[str, Any]:
-        """Return a result as the answer's field `intact`, without seconds, which differ from run to run."""
+        """Return a result as the response's field `intact`, without seconds, which differ from run to run."""
         answer, caveats = result.answer, list(result.caveats)
         if reply.unread and self.own.answer in KINDS:
             what = f"no answer could be read as {KINDS[self.own.answer]}, so the message is a text as it is"
@@ -166,12 +168,12 @@ def method_request(chat: CheckedChat, chosen: methods.MethodChoice) -> MethodReq
     Raises
     ------
     ApiError
-        400, naming the field; 501 if the server lacks what the method needs.
+        400, naming the field; 501, if the server lacks something that the method needs.
     """
     request, own = chat.request, chat.request.intact
     method, parameters, budget = methods.validate_choice(own, chosen.method, chosen.n)
     if own.receipt and budget.seconds is not None:
-        raise ApiError(400, "a budget in seconds cannot be repeated, so it has no receipt", "intact.budget")
+        raise ApiError(400, "a budget in seconds is not reproducible, so it has no receipt", "intact.budget")
     problem = _problem(chat.turns, own, request.seed or 0)
     try:
         check_method(method, parameters, untrusted=True)
@@ -181,7 +183,7 @@ def method_request(chat: CheckedChat, chosen: methods.MethodChoice) -> MethodReq
 
 
 def _problem(turns: Sequence[Mapping[str, Any]], own: Extension, seed: int) -> Problem:
-    """Return a conversation as a problem; a single question has the name that `intact solve` gives it."""
+    """Return a conversation as a problem; a single question gets the same name as in `intact solve`."""
     prompt: Prompt = tuple((turn["role"], turn["content"]) for turn in turns)
     alone = len(turns) == 1 and turns[0]["role"] == "user"
     text = turns[0]["content"] if alone else json.dumps(prompt)
@@ -207,12 +209,12 @@ def _sampling(request: ChatRequest, limit: int | None) -> dict[str, Any]:
 
 
 class MethodWork(CancellableWork[Result]):
-    """A method that runs in a thread.
+    """A method running in a thread.
 
     Parameters
     ----------
     backend : NativeBackend
-        Not used by any other work.
+        Not shared with any other work.
     notify : callable, optional
         Called with events while the method runs.
     """
@@ -223,7 +225,7 @@ class MethodWork(CancellableWork[Result]):
         self._notified = time.monotonic()
 
     def cancel(self) -> None:
-        """End the work after the engine's step at hand."""
+        """Stop the work after the engine's current step."""
         super().cancel()
         self._backend.interrupted = True
 
@@ -244,7 +246,7 @@ class MethodWork(CancellableWork[Result]):
                 raise ApiError(400, f"{request.method.name} cannot begin: {error}", "intact.method") from error
 
     def _progress(self, tokens: int) -> None:
-        """Stop if cancelled; now and then notify of unfinished texts. Called after each round."""
+        """Stop if cancelled; occasionally report unfinished texts. Called after each round."""
         self.check()
         now = time.monotonic()
         if self._notify is None or now - self._notified < INTERVAL:
@@ -267,7 +269,7 @@ class MethodWork(CancellableWork[Result]):
 
 
 def _checked(result: Result) -> Result:
-    """Return a result that is an answer.
+    """Return a result if it is an answer.
 
     Raises
     ------
@@ -311,17 +313,17 @@ async def _admitted(
 
 
 def _prompt_tokens(backend: NativeBackend, prompt: Prompt, turns: Sequence[dict[str, Any]]) -> int:
-    """Return the number of tokens of a prompt, which consists of roles and contents alone.
+    """Return the number of tokens in a prompt that consists only of roles and contents.
 
     Raises
     ------
     ApiError
-        400, if the model's template shows more of the conversation, such as calls of tools.
+        400, if the model's template also shows other parts of the conversation, such as tool calls.
     IntactError
         If the prompt does not fit.
     """
     tokens = backend.count(prompt)
-    backend.model.engine.check(range(tokens))  # its length is all that matters
+    backend.model.engine.check(range(tokens))  # only the length matters
     more = [f"messages[{i}].{name}" for i, turn in enumerate(turns) for name in turn if name not in ("role", "content")]
     if more and backend.model.tokenizer.render_chat(turns, now=backend.now) != backend.render(prompt):
         raise ApiError(400, f"{more[0]} cannot be combined with a reasoning method", more[0], "unsupported")
@@ -329,7 +331,7 @@ def _prompt_tokens(backend: NativeBackend, prompt: Prompt, turns: Sequence[dict[
 
 
 def _check_shadow(backend: NativeBackend, mix: TextMix, prompt: Prompt) -> None:
-    """Raise IntactError if the shadow of a prompt cannot be read."""
+    """Raise IntactError if the shadow of a prompt cannot be used."""
     backend.model.engine.check(range(backend.count(mix.shadow_of(prompt))))
 
 
@@ -340,7 +342,7 @@ def _message(text: str) -> dict[str, Any]:
 async def _described(
     service: Service, wanted: MethodRequest, backend: NativeBackend, result: Result, reply: ReplyText
 ) -> dict[str, Any]:
-    """Return the answer's field `intact`, with what the server's calibration runs say of it."""
+    """Return the response's field `intact`, with what the server's calibration runs say about the answer."""
     value = wanted.describe(result, reply)
     if service.calibrations:
         from intact.evaluate.calibrated import calibrated
@@ -364,7 +366,7 @@ def _usage(result: Result) -> dict[str, int]:
 
 
 async def answer(service: Service, request: ChatRequest, client: str, chosen: methods.MethodChoice) -> dict[str, Any]:
-    """Return the whole answer."""
+    """Return the complete response."""
     async with _admitted(service, request, client, chosen) as (served, wanted, backend, admission):
         async with service.methods.running(MethodWork(wanted, backend)) as future:
             result = _checked(await future)
@@ -381,7 +383,7 @@ async def answer(service: Service, request: ChatRequest, client: str, chosen: me
 async def chunks(
     service: Service, request: ChatRequest, client: str, chosen: methods.MethodChoice
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield the answer in chunks: with `intact.progress` events while the method runs, then the text as a whole."""
+    """Yield the answer in chunks: `intact.progress` events while the method runs, then the whole text."""
     async with _admitted(service, request, client, chosen) as (served, wanted, backend, admission):
         first = head("chat.completion.chunk", request.model, served.fingerprint, wanted.problem.seed)
         if wanted.own.progress:
@@ -408,7 +410,7 @@ async def chunks(
 
 
 async def _events(service: Service, wanted: MethodRequest, backend: NativeBackend) -> AsyncGenerator[Any, None]:
-    """Yield the events of a method, if requested; last its result."""
+    """Yield the events of a method, if requested, and finally its result."""
     loop, queue = asyncio.get_running_loop(), asyncio.Queue[Any]()
 
     def notify(value: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`/v1/rerank`: documents ordered by how well they answer a query, in the form of Jina's and Cohere's interfaces."""
+"""`/v1/rerank`: order documents by how well they answer a query, in the format of Jina's and Cohere's APIs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ router = APIRouter(route_class=FormRoute)
 
 
 class Document(BaseModel):
-    """A document as an object."""
+    """A document given as an object."""
 
     text: str
 
@@ -41,7 +41,7 @@ class RerankRequest(LenientForm):
 
 @router.post("/v1/rerank")
 async def rerank(body: RerankRequest, service: TheService, client: Client) -> JsonReply:
-    """Order documents."""
+    """Order documents by relevance."""
     body.intact.accept_only({"priority", "deadline"}, "on /v1/rerank")
     texts = [one if isinstance(one, str) else one.text for one in body.documents]
 

@@ -1,8 +1,8 @@
-"""`/v1/responses`: the common part of OpenAI's newer interface, on top of `/v1/chat/completions`.
+"""`/v1/responses`: the common part of OpenAI's newer API, built on `/v1/chat/completions`.
 
-A response is kept unless the request says `store: false` (`stored.py`), and may be continued by its identifier.
+A response is stored unless the request says `store: false` (`stored.py`), and can be continued by its identifier.
 
-This module may be left out.
+This module is optional.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ _NAMES = {
     "max_tokens": "max_output_tokens",
     "response_format": "text.format",
 }
-"""Fields of a chat by their names here."""
+"""Maps field names of a chat to their names in this API."""
 _SPEAKERS = {"system": "system", "developer": "system", "assistant": "assistant"}
-"""Those whose successive items are one turn, by roles."""
+"""Item types whose consecutive items form one turn, with the turn's role."""
 _CHAT, _RESPONSE = "chatcmpl-", "resp_"
-"""Prefixes of the identifiers of chats and of responses."""
+"""ID prefixes of chats and of responses."""
 Events: TypeAlias = AsyncGenerator[tuple[str, dict[str, Any]], None]
 Items: TypeAlias = list[dict[str, Any]]
 _SAME = (*BodySampling.model_fields, "stop", "model", "parallel_tool_calls", "metadata", "user", "stream")
-"""Fields that a chat has by the same name."""
+"""Fields with the same name in a chat."""
 
 
 class InputItem(Form):
-    """An item of the input; clients send back `id` and `status` of earlier responses, which have no effect."""
+    """An item of the input; `id` and `status`, which clients send back from earlier responses, have no effect."""
 
     type: Literal["message", "function_call", "function_call_output", "reasoning"] = "message"
     id: str | None = None
@@ -69,7 +69,7 @@ class MessageItem(InputItem):
 
 
 class CallItem(InputItem):
-    """A call of a function."""
+    """A function call."""
 
     call_id: str
     name: str
@@ -84,7 +84,7 @@ class CallOutputItem(InputItem):
 
 
 class ReasoningItem(InputItem):
-    """Thoughts of an earlier response: their text, or where there is none its summary."""
+    """Thoughts of an earlier response: their text, or else their summary."""
 
     content: Many[ContentPart] | None = None
     summary: Many[ContentPart] | None = None
@@ -110,7 +110,7 @@ AnyItem = Annotated[
 
 
 class TextOptions(Form):
-    """The format of the text; of verbosities only OpenAI's default is accepted, as others would have no effect."""
+    """The format of the text; only OpenAI's default verbosity is accepted, since others would have no effect."""
 
     format: dict[str, Any] | None = None
     verbosity: Literal["medium"] | None = None
@@ -121,7 +121,7 @@ _ITEMS: TypeAdapter[list[Any]] = TypeAdapter(Many[AnyItem], config=ConfigDict(st
 
 
 class ResponsesRequest(BodySampling, NoEffectFields):
-    """`/v1/responses`; beside OpenAI's fields the sampling parameters and stops of a chat, as benchmarks send them."""
+    """`/v1/responses`; besides OpenAI's fields, it takes a chat's sampling parameters and stops for benchmarks."""
 
     narrow: ClassVar[Collection[str]] = ()
 
@@ -153,7 +153,7 @@ router = APIRouter(route_class=FormRoute)
 async def create_response(
     body: ResponsesRequest, service: TheService, store: TheResponses, client: Client
 ) -> CancellableResponse:
-    """Answer, in the format of OpenAI's newer interface."""
+    """Answer in the format of OpenAI's newer API."""
     seconds, events = service.seconds(body.intact.deadline), _events(service, store, body, client)
     return EventStream(_encoded(events), seconds) if body.stream else JsonReply(lambda: _whole_of(events), seconds)
 
@@ -184,7 +184,7 @@ def as_chat(request: ResponsesRequest) -> ChatRequest:
     if request.tools:
         for i, tool in enumerate(request.tools):
             if tool.get("type") != "function":
-                raise ApiError(400, f"tools[{i}].type: there are functions alone", f"tools[{i}].type", "unsupported")
+                raise ApiError(400, f"tools[{i}].type: only functions are supported", f"tools[{i}].type", "unsupported")
         body["tools"] = [_nested(tool) for tool in request.tools]
     choice = request.tool_choice
     body["tool_choice"] = _nested(choice) if isinstance(choice, dict) else choice
@@ -195,12 +195,12 @@ def as_chat(request: ResponsesRequest) -> ChatRequest:
 
 
 def _nested(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tool, or the choice of one, as a chat has it, with its fields inside of `function`."""
+    """Return a tool or a tool choice in a chat's format, with its fields nested in `function`."""
     return {"type": tool.get("type"), "function": {name: value for name, value in tool.items() if name != "type"}}
 
 
 def renamed(error: ApiError) -> ApiError:
-    """Return an error of the chat with the field's name of this interface."""
+    """Return a chat's error with the field name of this API."""
     param = error.param or ""
     renamed = re.sub(r"^(tools\[\d+\]|tool_choice)\.function", r"\1", param)
     for chat_name, name in _NAMES.items():
@@ -212,9 +212,9 @@ def renamed(error: ApiError) -> ApiError:
 
 
 def _messages(request: ResponsesRequest) -> list[dict[str, Any]]:
-    """Return the turns of a chat: successive items of the assistant are one turn, and so are the system's.
+    """Return the turns of a chat, merging consecutive items of the assistant, and likewise of the system.
 
-    The texts of a turn are joined by line feeds, as those of the parts of a message.
+    The texts of a turn are joined by line feeds, like the parts of a message.
     """
     turns: list[dict[str, Any]] = []
     if request.instructions is not None:
@@ -244,7 +244,7 @@ def _turn(item: MessageItem | CallItem | CallOutputItem | ReasoningItem) -> dict
 
 
 def _join(turn: dict[str, Any], more: dict[str, Any]) -> None:
-    """Append a turn to one of the same speaker, in place."""
+    """Merge a turn into the previous one of the same speaker, in place."""
     texts = [_parts(one["content"]) for one in (turn, more) if one["content"] is not None]
     turn["content"] = [part for text in texts for part in text] if texts else None
     if thoughts := [one["reasoning_content"] for one in (turn, more) if one.get("reasoning_content")]:
@@ -262,16 +262,16 @@ def _content(content: str | list[ContentPart]) -> Any:
 
 
 class _TextItem(NamedTuple):
-    """The kind of an item of the output that is a text.
+    """The kind of an output item that is a text.
 
     Attributes
     ----------
     prefix : str
-        That of the item's identifier.
+        Prefix of the item's identifier.
     item, part : mapping
-        Fields of the item, and of its only part, beside the text.
+        Fields of the item, and of its only part, apart from the text.
     event : str
-        The beginning of its events' names.
+        Prefix of its events' names.
     more : mapping
         Further fields of these events.
     """
@@ -283,12 +283,12 @@ class _TextItem(NamedTuple):
     more: Mapping[str, Any]
 
     def described(self, name: str, text: str, status: str = "completed") -> dict[str, Any]:
-        """Return the item."""
+        """Return the item with its text."""
         content = [self.with_text(text)] if status == "completed" else []
         return {**self.item, "id": name, "status": status, "content": content}
 
     def with_text(self, text: str) -> dict[str, Any]:
-        """Return its part."""
+        """Return the item's part with its text."""
         return {**self.part, "text": text}
 
 
@@ -313,7 +313,7 @@ def _call(call: dict[str, Any], status: str = "completed") -> dict[str, Any]:
 
 
 def _whole(request: ResponsesRequest, first: dict[str, Any], output: list[Any], finish: str | None) -> dict[str, Any]:
-    """Return a response; without a finish reason it is in progress."""
+    """Return a response; without a finish reason, it is in progress."""
     status = "in_progress" if finish is None else "incomplete" if finish == "length" else "completed"
     usage = first.get("usage")
     return {
@@ -355,7 +355,7 @@ def _usage(usage: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _whole_of(events: Events) -> dict[str, Any]:
-    """Return the whole response, as its last event has it."""
+    """Return the complete response, as in its last event."""
     whole: dict[str, Any] = {}
     async with aclosing(events):
         async for _, fields in events:
@@ -373,12 +373,12 @@ async def _encoded(events: Events) -> AsyncGenerator[bytes, None]:
 
 
 def _continued(request: ResponsesRequest, before: list[dict[str, Any]]) -> tuple[ResponsesRequest, Items]:
-    """Return a request with the items of the response that it continues before its own, and all of them for keeping.
+    """Prepend the items of the continued response to a request's input; return the request, and all items for storage.
 
     Raises
     ------
     ApiError
-        400, if they are too many.
+        400, if there are too many.
     """
     given = request.input
     own = as_items(given if isinstance(given, str) else [item.model_dump(exclude_none=True) for item in given])
@@ -391,10 +391,10 @@ def _continued(request: ResponsesRequest, before: list[dict[str, Any]]) -> tuple
 
 
 async def _events(service: Service, store: ResponseStore, request: ResponsesRequest, client: str) -> Events:
-    """Yield the names and fields of events; the last has the whole response, which is kept by then."""
+    """Yield the names and fields of events; the last has the complete response, which is stored by then."""
     name = request.previous_response_id
     before = [] if name is None else await previous_items(store, client, name)
-    request, items = await asyncio.to_thread(_continued, request, before)  # which may have thousands of turns
+    request, items = await asyncio.to_thread(_continued, request, before)  # may have thousands of turns
     chat_request = await asyncio.to_thread(as_chat, request)
     body = chat_request.model_copy(update={"stream_options": StreamOptions(include_usage=True)})
     output = _Output()
@@ -430,7 +430,7 @@ async def _events(service: Service, store: ResponseStore, request: ResponsesRequ
 
 
 class _Output:
-    """The output of a response so far; its methods return the events of what is new."""
+    """The output of a response so far; its methods return the events for new content."""
 
     def __init__(self) -> None:
         self.items: list[Any] = []
@@ -438,7 +438,7 @@ class _Output:
         self._name = self._text = ""
 
     def add(self, delta: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-        """Add the thoughts, the content and the calls of a chunk of a chat."""
+        """Add the thoughts, the content and the tool calls of a chat's chunk."""
         events: list[tuple[str, dict[str, Any]]] = []
         for kind, field in ((_REASONING, "reasoning_content"), (_MESSAGE, "content")):
             if text := delta.get(field):

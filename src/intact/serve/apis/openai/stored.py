@@ -1,7 +1,7 @@
-"""Responses that are kept, to be fetched and continued: `GET` and `DELETE` of `/v1/responses/ID`, and its input.
+"""Stored responses: fetch, delete and continue them through `/v1/responses/ID`, and list their input.
 
-They are in memory, and gone when the server ends; with `--state` they are files, which the next server finds. Each
-client has its own, within bounds: a new one drops the oldest.
+Responses are kept in memory until the server ends; with `--state` they are files, which survive a restart. Each client
+has its own bounded store, in which a new response evicts the oldest.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from intact.serve.state import Paging, load, make_private
 
 _LOG = logging.getLogger("intact.serve")
 MOST = 1_000
-"""The most responses of a client."""
+"""Maximum number of responses per client."""
 CLIENT_BYTES = 32 << 20
-"""The most bytes of a client's responses; a larger one is not kept."""
+"""Maximum bytes of a client's responses; a single larger one is not stored."""
 ALL_BYTES = 64 << 20
-"""The most bytes of all responses."""
+"""Maximum bytes of all responses together."""
 _PREFIXES = {"message": "msg_", "function_call": "fc_", "function_call_output": "fco_", "reasoning": "rs_"}
-"""Prefixes of the identifiers of items, by their types."""
+"""ID prefixes of items, by type."""
 _NAME = re.compile(r"resp_[0-9a-f]{32}")
 _CLIENT = re.compile(r"[0-9a-f]{16}")
 
 
 class StoredResponse(NamedTuple):
-    """A response, and all items before it: those of the responses that it continued, and its own input."""
+    """A response with all items before it: those of the responses it continued, and its own input."""
 
     response: dict[str, Any]
     items: list[dict[str, Any]]
 
     @classmethod
     def of_dict(cls, value: dict[str, Any]) -> StoredResponse | None:
-        """Return the response that `_asdict` wrote; None if it is none."""
+        """Return the response written by `_asdict`; None if the value is not one."""
         response, items = value.get("response"), value.get("items")
         if (
             not isinstance(response, dict)
@@ -58,17 +58,17 @@ class StoredResponse(NamedTuple):
         return cls(response, items)
 
     def conversation(self) -> list[dict[str, Any]]:
-        """Return the items that a request has before its own which continues this one."""
+        """Return the items that precede those of a request continuing this response."""
         return [*self.items, *self.response["output"]]
 
 
 class ResponseStore:
-    """Responses by client and identifier, the oldest first.
+    """Responses by client and identifier, oldest first.
 
     Parameters
     ----------
     folder : Path, optional
-        The folder of their files; without one they are in memory.
+        Folder for their files; without one they are kept in memory.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -85,7 +85,7 @@ class ResponseStore:
                 self._sizes.setdefault(path.parent.name, OrderedDict())[path.stem] = status.st_size
 
     async def add(self, client: str, stored: StoredResponse) -> bool:
-        """Keep a response; return whether that was possible. A disk without room costs this one alone."""
+        """Store a response; return false if that failed. A full disk affects only this response."""
         content, owner, name = await asyncio.to_thread(_encoded, stored), _owner(client), stored.response["id"]
         if len(content) > CLIENT_BYTES:
             return False
@@ -99,7 +99,7 @@ class ResponseStore:
         return True
 
     async def find(self, client: str, name: str) -> StoredResponse | None:
-        """Return a client's response; None if it has none of this name, or its file is damaged."""
+        """Return a client's response; None if the client has no such response, or its file is damaged."""
         owner = _owner(client)
         if name not in self._sizes.get(owner, {}):
             return None
@@ -107,7 +107,7 @@ class ResponseStore:
         return None if value is None else StoredResponse.of_dict(value)
 
     def delete(self, client: str, name: str) -> bool:
-        """Delete a client's response; return whether there was one."""
+        """Delete a client's response; return true if it existed."""
         owner = _owner(client)
         there = name in self._sizes.get(owner, {})
         if there:
@@ -115,7 +115,7 @@ class ResponseStore:
         return there
 
     def _make_room(self, owner: str) -> None:
-        """Drop the oldest responses of a client that has too many, then of whoever has most."""
+        """Evict the oldest responses of a client that has too many, then of the client that uses the most space."""
         mine = self._sizes[owner]
         while len(mine) > MOST or sum(mine.values()) > CLIENT_BYTES:
             self._drop(owner, next(iter(mine)))
@@ -151,7 +151,7 @@ class ResponseStore:
 
 
 def _owner(client: str) -> str:
-    """Return a client's name as that of a folder."""
+    """Return the folder name for a client."""
     return hashlib.sha256(client.encode()).hexdigest()[:16]
 
 
@@ -160,7 +160,7 @@ def _encoded(stored: StoredResponse) -> bytes:
 
 
 def as_items(given: str | Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a request's input as items with identifiers, in which every text is a part."""
+    """Return a request's input as items with identifiers, with every text as a part."""
     values = [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given
     return [_as_item(value) for value in values]
 
@@ -174,7 +174,7 @@ def _as_item(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class ItemsPaging(Paging):
-    """Query of the input of a response, by default the last item first, as OpenAI's."""
+    """Query of a response's input; like OpenAI's, it lists the last item first by default."""
 
     order: Literal["asc", "desc"] = "desc"
 
@@ -183,7 +183,7 @@ router = APIRouter()
 
 
 def attach(app: FastAPI) -> None:
-    """Open the place of responses."""
+    """Open the response store."""
     service: Service = app.state.service
     folder = service.settings.state
     app.state.responses = ResponseStore(None if folder is None else folder / "responses")
@@ -223,7 +223,7 @@ async def previous_items(store: ResponseStore, client: str, name: str) -> list[d
 
 @router.get("/v1/responses/{name}")
 async def one_response(name: str, store: TheResponses, client: Client) -> Response:
-    """Return a response that was kept."""
+    """Return a stored response."""
     return reply((await _found(store, client, name)).response)
 
 
@@ -239,6 +239,6 @@ async def delete_response(name: str, store: TheResponses, client: Client) -> Res
 async def input_items(
     name: str, paging: Annotated[ItemsPaging, Query()], store: TheResponses, client: Client
 ) -> Response:
-    """List all items before a response, of earlier ones that it continued too."""
+    """List all items before a response, including those of earlier responses that it continued."""
     items = (await _found(store, client, name)).items
     return paging.page(items if paging.order == "asc" else items[::-1])

@@ -1,4 +1,4 @@
-"""Reward models of the hub, each family read in its own way; one file a family."""
+"""Reward models from the Hub; each family has its own input format and its own file."""
 
 from intact.tasks.score.rewards.base import RewardModel, families, open_reward
 

@@ -1,4 +1,4 @@
-"""The base of reward models: a folder, and a number after each step of a solution."""
+"""The base class of reward models: a checkpoint folder, and a reward after each step of a solution."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from intact._base.plugins import pieces
 
 
 class RewardModel(ABC):
-    """A reward model: how likely a solution is right after each of its steps, in [0, 1].
+    """A reward model: the probability that a solution is right, after each of its steps, in [0, 1].
 
-    A solution is judged by itself, so that its rewards depend on nothing else. No code that comes with a checkpoint
-    is ever run.
+    Each solution is judged separately, so its rewards depend on nothing else. Code that comes with a checkpoint is
+    never run.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class RewardModel(ABC):
     Attributes
     ----------
     family : str
-        Its name.
+        The name of the family.
     delimiter : str
         The text between steps in its training data.
     """
@@ -43,19 +43,19 @@ class RewardModel(ABC):
     @classmethod
     @abstractmethod
     def fits(cls, config: Mapping[str, Any], name: str) -> bool:
-        """Return whether a checkpoint is of this family, by its configuration and its name in small letters."""
+        """Return true if a checkpoint belongs to this family, given its configuration and its lower-case name."""
 
     @abstractmethod
     def rewards(self, question: str, steps: Sequence[str]) -> list[float]:
-        """Return a reward for each step, given all before it."""
+        """Return a reward for each step, given all steps before it."""
 
     def split(self, text: str) -> list[str]:
-        """Return the steps of a solution; a text without any is one empty step."""
+        """Return the steps of a solution; a text without steps counts as one empty step."""
         return [step.strip() for step in text.split(self.delimiter) if step.strip()] or [""]
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all that the rewards depend on: configuration, tokenizer, weights."""
+        """SHA-256 of everything that the rewards depend on: configuration, tokenizer, weights."""
         whole = hashlib.sha256()
         for path in sorted(self.folder.iterdir()):
             if path.suffix in (".json", ".safetensors", ".bin", ".jinja", ".model", ".txt"):
@@ -64,7 +64,7 @@ class RewardModel(ABC):
 
 
 def families() -> dict[str, type[RewardModel]]:
-    """Return all families by name: whatever the modules of this package define."""
+    """Return all families defined in this package, by name."""
     return pieces(
         "intact.tasks.score.rewards",
         lambda value: vars(value).get("family") if isinstance(value, type) and issubclass(value, RewardModel) else None,
@@ -72,7 +72,7 @@ def families() -> dict[str, type[RewardModel]]:
 
 
 def open_reward(name: str) -> RewardModel:
-    """Open a reward model: a folder or a name of the hub, or ``family=...`` where the family is not recognised.
+    """Open a reward model from a folder or by its Hub name; write ``FAMILY=...`` if the family is not recognised.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def open_reward(name: str) -> RewardModel:
     ParameterError
         If the family is unknown.
     FormatError
-        If the folder holds no model.
+        If the folder contains no model.
     """
     known = families()
     family, equals, rest = name.partition("=")
@@ -91,7 +91,7 @@ def open_reward(name: str) -> RewardModel:
     folder = expand_home(name)
     if not folder.is_dir():
         if not name or name.startswith((".", "/", "~")) or name.count("/") != 1:
-            raise ParameterError(f"{name!r} is no folder, and no name of the hub such as Qwen/Qwen2.5-Math-PRM-7B")
+            raise ParameterError(f"{name!r} is neither a folder nor a Hub name such as Qwen/Qwen2.5-Math-PRM-7B")
         from huggingface_hub import snapshot_download
 
         patterns = ["*.json", "*.safetensors", "*.bin", "*.jinja", "*.model", "*.txt"]
@@ -103,12 +103,12 @@ def open_reward(name: str) -> RewardModel:
     fitting = [known[family]] if equals else [kind for kind in known.values() if kind.fits(config, name.lower())]
     if len(fitting) != 1:
         raise ParameterError(
-            f"{name} does not tell of which family it is: write FAMILY={name}, with one of {', '.join(known)}"
+            f"the family of {name} is not recognised: write FAMILY={name}, with one of {', '.join(known)}"
         )
     return fitting[0](folder)
 
 
 def architecture(config: Mapping[str, Any]) -> str:
-    """Return the name of a network's class."""
+    """Return the class name of a network."""
     names = config.get("architectures") or [""]
     return str(names[0])

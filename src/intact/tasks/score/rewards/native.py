@@ -1,4 +1,4 @@
-"""Reward models that this engine runs: their rewards have the same bits on every machine."""
+"""Reward models that run on intact's own engine: their rewards are bit-identical on every machine."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from intact.numerics.profiles import Profile
 from intact.tasks.score.rewards.base import RewardModel, architecture
 
 Head: TypeAlias = Callable[[bytes], float]
-"""Makes a reward of what enters the model's head."""
+"""A function from the input of the model's head to a reward."""
 
 
 class NativeReward(RewardModel):
-    """A decoder whose hidden states behind the ends of steps are judged.
+    """A decoder whose hidden states after the ends of steps are turned into rewards.
 
     Attributes
     ----------
     profile : str
-        That the model is loaded in.
+        The arithmetic profile in which the model is loaded.
     """
 
     profile: Profile = "int8"
@@ -35,42 +35,44 @@ class NativeReward(RewardModel):
     @property
     @abstractmethod
     def head(self) -> Head:
-        """The function that judges them."""
+        """The function that turns hidden states into rewards."""
 
     @cached_property
     def model(self) -> Model:
-        """The model."""
+        """The loaded model."""
         return load(self.folder, profile=self.profile)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all that the rewards depend on: the files, the version of the numerics, the profile."""
+        """SHA-256 of everything that the rewards depend on: files, numerics version, profile."""
         own = f"{super().digest} {VERSION} {self.profile}"
         return hashlib.sha256(own.encode()).hexdigest()
 
     def at(self, tokens: Sequence[int], places: Sequence[int]) -> list[float]:
-        """Return the rewards behind some tokens of a text.
+        """Return the rewards at some token positions of a text.
 
         Raises
         ------
         ScorerError
-            If the text is longer than the model can read.
+            If the text is longer than the model's context.
         """
         if len(tokens) >= self.model.context:
             most = self.model.context - 1
-            raise ScorerError(f"{self.folder.name} reads {most} tokens at most, not {len(tokens)}")
+            raise ScorerError(f"{self.folder.name} reads at most {most} tokens, got {len(tokens)}")
         job = HeadsJob(tokens)
         self.model.run([job])
         heads = job.results()
         return [self.head(heads[place]) for place in places]
 
     def chat(self, *turns: tuple[str, str], reply: bool = False, marks: Collection[str] = ()) -> list[int]:
-        """Return the tokens of a conversation in the model's own form, up to where it would reply if that is wanted.
+        """Return the tokens of a conversation in the model's own chat template.
 
         Parameters
         ----------
+        reply : bool
+            If true, the tokens end where the model would begin its reply.
         marks : collection of str
-            Control tokens that the contents have; others that they spell are text.
+            Control tokens in the contents that are encoded as such; any others are encoded as plain text.
         """
         messages = [{"role": role, "content": content} for role, content in turns]
         return self.model.tokenizer.encode_chat(messages, add_generation_prompt=reply, control_tokens=marks)
@@ -81,7 +83,7 @@ class NativeReward(RewardModel):
 
 
 def without(text: str, mark: str) -> str:
-    """Return a text without a mark, also those that spell one once another is taken out of them."""
+    """Return a text without a mark, removing also marks that are formed by the removal of others."""
     while mark in text:
         text = text.replace(mark, "")
     return text
@@ -91,22 +93,22 @@ class LayeredReward(NativeReward):
     """A decoder with a head of linear layers (`intact.engine.reward_head`)."""
 
     kind: ClassVar[str]
-    """The end of the class name in its configuration (`intact.models.reward_heads`)."""
+    """The suffix of the class name in its configuration (`intact.models.reward_heads`)."""
 
     @classmethod
     def fits(cls, config: Mapping[str, Any], name: str) -> bool:
-        """By the class that its configuration names."""
+        """Match the class that the configuration names."""
         return architecture(config).endswith(cls.kind)
 
     @cached_property
     def head(self) -> Head:
-        """The layers."""
+        """The head's linear layers."""
         model, executor = self.model, self.model.executor
         if model.program.is_encoder:
-            raise FormatError(f"{self.folder} is an encoder, which reranks texts (`rerank`), and no reward model")
+            raise FormatError(f"{self.folder} is an encoder for reranking texts (`rerank`), not a reward model")
         width = model.program.buffers["normed"].width
         try:
             tensors = model.checkpoint.tensors
             return RewardHead(tensors, LAYERS[self.kind], width, executor.profile, bits=executor.bits).reward
         except ModelError as error:
-            raise FormatError(f"{self.folder} is no {self.family} reward model: {error}") from error
+            raise FormatError(f"{self.folder} is not a reward model of family {self.family}: {error}") from error

@@ -1,4 +1,4 @@
-"""Reward models that are language models: the reward is the chance of one next token rather than another."""
+"""Reward models that are language models: the reward is the probability of one next token against another."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ GOOD, BAD = "+", "-"
 
 
 class _NextToken(NativeReward):
-    """p(+) / (p(+) + p(-)) as next token at certain places."""
+    """Rewards p(+) / (p(+) + p(-)) for the next token at certain positions."""
 
     @cached_property
     def head(self) -> Head:
-        """The rows of the model's head that belong to + and -."""
+        """The rows of the model's output head for + and -."""
         signs = [self.last_token(GOOD), self.last_token(BAD)]
         model = self.model
         return AnswerHead(model.program, model.executor.profile, signs, model.executor.bits).score
@@ -27,44 +27,44 @@ class _NextToken(NativeReward):
 class RLHFlow(_NextToken):
     """RLHFlow's models (Dong et al. 2024, "RLHF workflow", and their PRMs on Mistral and DeepSeek data).
 
-    Every step is a turn of the user, the first behind the question, and the model answers each with + or -.
+    Every step is a user turn, the first of them following the question, and the model answers each with + or -.
     """
 
     family = "rlhflow"
 
     @classmethod
     def fits(cls, config: Mapping[str, Any], name: str) -> bool:
-        """By its name."""
+        """Match the name."""
         return architecture(config).endswith("ForCausalLM") and "rlhflow" in name
 
     def rewards(self, question: str, steps: Sequence[str]) -> list[float]:
-        """Return a reward for each step: of what the model would answer, given + to all before."""
+        """Return a reward for each step: the model's next answer, given + after all earlier steps."""
         contents = [f"{question} {steps[0]}", *steps[1:]]
         turns = [turn for step in contents for turn in (("user", step), ("assistant", GOOD))]
         prompts = [self.chat(*turns[: 2 * index + 1], reply=True) for index in range(len(steps))]
         longest = prompts[-1]
         if all(longest[: len(ids)] == ids for ids in prompts):
             return self.at(longest, [len(ids) - 1 for ids in prompts])
-        return [self.at(ids, [len(ids) - 1])[0] for ids in prompts]  # a form in which earlier turns look otherwise
+        return [self.at(ids, [len(ids) - 1])[0] for ids in prompts]  # the template formats earlier turns differently
 
 
 class RLHFlowOutcome(RLHFlow):
-    """RLHFlow's outcome models: the same, with the whole solution as one step."""
+    """RLHFlow's outcome models: the same format, with the whole solution as one step."""
 
     family = "rlhflow-outcome"
 
     @classmethod
     def fits(cls, config: Mapping[str, Any], name: str) -> bool:
-        """By its name; the process models' are the others."""
+        """Return false: the name matches `RLHFlow`, so this family must be selected explicitly."""
         return False
 
     def split(self, text: str) -> list[str]:
-        """The whole is one step."""
+        """Return the whole text as one step."""
         return [text.strip()]
 
 
 class MathShepherd(_NextToken):
-    """Math-Shepherd (Wang et al. 2023, arXiv 2312.08935): "ки" ends each line, and + or - would follow."""
+    """Math-Shepherd (Wang et al. 2023, arXiv 2312.08935): "ки" ends each line, and the model predicts + or - next."""
 
     family = "math-shepherd"
     delimiter = "\n"
@@ -72,7 +72,7 @@ class MathShepherd(_NextToken):
 
     @classmethod
     def fits(cls, config: Mapping[str, Any], name: str) -> bool:
-        """By its name."""
+        """Match the name."""
         return architecture(config).endswith("ForCausalLM") and "shepherd" in name
 
     def rewards(self, question: str, steps: Sequence[str]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Outcome reward models with a head for sequences: Skywork-Reward, and most of RewardBench."""
+"""Outcome reward models with a sequence-classification head: Skywork-Reward, and most of RewardBench."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from intact.tasks.score.rewards.native import LayeredReward
 
 
 class OutcomeReward(LayeredReward):
-    """One number for a conversation of question and answer, of which the sigmoid is taken (with two labels: a softmax).
+    """The sigmoid of one number for a conversation of question and answer (with two labels: a softmax).
 
-    The models are trained by pairs (Bradley-Terry), so their numbers have no zero of their own: the sigmoid keeps their
-    order and makes weights of them.
+    The models are trained on pairs (Bradley-Terry), so their numbers have no natural zero; the sigmoid keeps their
+    order and turns them into weights.
     """
 
     family = "outcome"
     kind = "ForSequenceClassification"
 
     def split(self, text: str) -> list[str]:
-        """The whole is one step."""
+        """Return the whole text as one step."""
         return [text.strip()]
 
     def rewards(self, question: str, steps: Sequence[str]) -> list[float]:
-        """Return a reward for each text, each by itself."""
+        """Return a reward for each text, judged separately."""
         texts = [self.chat(("user", question), ("assistant", text)) for text in steps]
         return [self.at(tokens, [len(tokens) - 1])[0] for tokens in texts]

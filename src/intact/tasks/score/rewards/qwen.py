@@ -11,7 +11,7 @@ SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}
 
 
 class QwenPRM(LayeredReward):
-    """A special token behind each step is classified: softmax over two labels, the second is "right"."""
+    """Rewards from a special token after each step: the softmax over two labels, of which the second means "right"."""
 
     family = "qwen"
     kind = "ForProcessRewardModel"

@@ -8,9 +8,9 @@ from intact.tasks.score.rewards.native import LayeredReward
 
 
 class SkyworkPRM(LayeredReward):
-    """A value head at each line's end: sigmoid of one linear layer on the last hidden state.
+    """Rewards from a value head at the end of each line: the sigmoid of one linear layer on the last hidden state.
 
-    The problem stands before the solution as plain text, without a conversation's form.
+    The problem precedes the solution as plain text, without a chat template.
     """
 
     family = "skywork"

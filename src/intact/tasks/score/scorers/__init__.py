@@ -1,4 +1,4 @@
-"""Scorers by name, one kind a file: what `intact.reason.Score` may ask for."""
+"""Scorers by name, one per file; `intact.reason.Score` requests use these names."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from intact.reason.scorer import Scorer
 
 
 def _name_of(value: Any) -> str | None:
-    """Return a scorer's name: that of a class with a method `score` and a `name` of its own."""
+    """Return the name of a scorer class: a class with a method `score` and its own `name`."""
     name = vars(value).get("name") if isinstance(value, type) and hasattr(value, "score") else None
     return name if isinstance(name, str) else None
 
 
 SCORERS: Final = Registry[type[Any]]("intact.scorers", "intact.tasks.score.scorers", _name_of)
-"""All scorers: those that the files of this package define, and those of other packages.
+"""All scorers: those defined in this package, and those of other packages.
 
-Each has a `version`, which is raised when its numbers change, and may name shared parts in `uses`
-(`intact.solving.receipts.versions`), and in `packages` what must be installed for it (`intact.tasks.score.available`).
+Each has a `version`, which is incremented when its numbers change. It may name shared parts in `uses`
+(`intact.solving.receipts.versions`) and required packages in `packages` (`intact.tasks.score.available`).
 """
 
 
 def find_scorer(name: str) -> Scorer:
-    """Make the scorer of a name; ``name:argument`` gives its class one argument. Raise as `scorer_kind` does."""
+    """Create the scorer with this name; ``name:argument`` passes an argument to its class.
+
+    Raise as `scorer_kind` does.
+    """
     _, colon, argument = name.partition(":")
     kind = scorer_kind(name)
     made: Scorer = kind(argument) if colon else kind()
@@ -33,14 +36,14 @@ def find_scorer(name: str) -> Scorer:
 
 
 def scorer_kind(name: str) -> type[Any]:
-    """Return the class of the scorer of a name.
+    """Return the class of the scorer with this name.
 
     Raises
     ------
     ParameterError
-        If there is none, naming the nearest ones or what there is.
+        If there is no such scorer; the message names the nearest ones or all of them.
     PluginError
-        If it is of another package that cannot be loaded.
+        If it belongs to another package that cannot be loaded.
     """
     kind = name.partition(":")[0]
     if kind not in SCORERS:

@@ -1,6 +1,6 @@
-"""Scores of how sure the model was, from the log-probabilities of its own tokens and of their alternatives.
+"""Score how certain the model was, from the log-probabilities of its own tokens and of their alternatives.
 
-Each raises ParameterError for texts whose log-probabilities are not known.
+Each scorer raises ParameterError for texts whose log-probabilities are not known.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from intact.reason.parts.likeliest import rivals as rivals_of
 from intact.reason.problem import Problem, State
 
 RIVALS = 20
-"""The likeliest tokens at each place that are known, the most that can be: the rest of a distribution is bounded."""
+"""The number of likeliest tokens requested at each position, the maximum supported.
+
+The rest of the distribution is bounded.
+"""
 UNWRITTEN = -1000.0
-"""The score of a text in which the model wrote nothing; below that of any other."""
+"""The score of a text in which the model generated nothing; lower than any other."""
 
 
 class MeanLogprob:
@@ -48,7 +51,7 @@ class LikelihoodScorer:
 
 
 class PerplexityScorer:
-    """Minus the perplexity of a text, exp of minus the mean log-probability: at most -1; not below -e^100."""
+    """Minus the perplexity of a text, exp of minus the mean log-probability: at most -1, at least -e^100."""
 
     name, digest = "perplexity", ""
     version = 1
@@ -61,12 +64,13 @@ class PerplexityScorer:
 
 
 class Entropy:
-    """Minus the mean entropy of the distributions that a text's tokens were drawn from, in nats, at most 0.
+    """Minus the mean entropy of the distributions from which a text's tokens were sampled, in nats, at most 0.
 
-    It is exact where the back end knows the whole distributions (`State.spread`), as our engine does. Of others the 20
-    likeliest tokens at each place are known; the rest counts as one more token, so this is the least entropy that their
-    probabilities allow. Where none are known, as of some endpoints, minus the mean log-probability of the tokens that
-    were drawn stands for the entropy: its expectation, if they were drawn at temperature 1.
+    It is exact if the back end knows the full distributions (`State.spread`), as intact's engine does. Other back ends
+    only return the 20 likeliest tokens at each position; the rest counts as one more token, so this is the least
+    entropy compatible with their probabilities. If not even those are known, as with some endpoints, the entropy is
+    estimated by minus the mean log-probability of the sampled tokens, which has the entropy as its expectation at
+    temperature 1.
     """
 
     name, digest = "entropy", ""
@@ -91,14 +95,14 @@ class Entropy:
 class SelfCertainty:
     """The mean divergence of the tokens' distributions from the uniform one (Kang et al. 2025, arXiv 2502.18581).
 
-    It is exact where the back end knows the whole distributions (`State.spread`), as our engine does. Of others the 20
-    likeliest tokens at each place are known, and the rest of the probability is spread evenly over the other tokens,
-    which gives the least certainty that is possible.
+    It is exact if the back end knows the full distributions (`State.spread`), as intact's engine does. Other back ends
+    only return the 20 likeliest tokens at each position; the rest of the probability is spread evenly over the other
+    tokens, which gives the lowest possible certainty.
 
     Parameters
     ----------
     vocabulary : str or int
-        Tokens of the model, where the distributions are not known.
+        Vocabulary size of the model, used if the full distributions are not known.
     """
 
     name, digest = "self_certainty", ""
@@ -109,11 +113,11 @@ class SelfCertainty:
         try:
             self._vocabulary = int(vocabulary)
         except ValueError as error:
-            raise ParameterError(f"self_certainty takes the size of the vocabulary, got {vocabulary!r}") from error
+            raise ParameterError(f"self_certainty takes the vocabulary size, got {vocabulary!r}") from error
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """Return the scores, in order."""
         if any(len(state.top) != state.length and not spread_known(state) for state in states):
-            raise ParameterError("self_certainty needs texts that were written with spread or top_logprobs")
+            raise ParameterError("self_certainty needs texts that were generated with spread or top_logprobs")
         check_likeliest(states)
         return [certainty_of(state, self._vocabulary) for state in states]

@@ -19,7 +19,7 @@ _QUESTIONS: Final = {
     _SLIPPED: f"Is there a mistake in a calculation or in a conclusion of the proposed answer? {_REPLY}",
 }
 WEIGHT: Final = 5.0
-"""Of each rule, in nats: a world that breaks it counts 1/148 times as much."""
+"""Weight of each rule, in nats: a world that breaks it counts 1/148 as much."""
 RULES: Final = (
     exactly_one((_RIGHT, _WRONG), WEIGHT),
     exactly_one((_SOUND, _SLIPPED), WEIGHT),
@@ -29,19 +29,21 @@ RULES: Final = (
 
 
 class Colep:
-    """The chance that an answer is right, by four questions about it whose answers depend on each other.
+    """The probability that an answer is right, from four questions about it whose answers constrain each other.
 
-    Kang et al. 2024, arXiv 2403.11348 (COLEP): the answer is right or wrong, it is sound or has a mistake, a sound one
-    is right, a wrong one has a mistake. Chances are p(True) as for `PTrue`; the corrected chance of the first claim is
-    exact, by all 16 worlds (`intact.stats.rules`). A model that agrees with all four alike says nothing of any text.
-    Deviations: claims about a text, asked of a language model, for labels and attributes of images; one circuit, where
-    theirs mix several and the uncorrected chance; weights are not learnt; no conformal sets, whose certificates are for
-    Gaussian noise.
+    Kang et al. 2024, arXiv 2403.11348 (COLEP): the answer is right or wrong; it is sound or has a mistake; a sound
+    answer is right; a wrong answer has a mistake. The probabilities are p(True) as for `PTrue`; the corrected
+    probability of the first claim is computed exactly over all 16 worlds (`intact.stats.rules`). A model that agrees
+    with all four claims equally gives no information about any text.
+
+    Deviations: the claims are about a text and put to a language model, instead of labels and attributes of images;
+    there is one circuit, where theirs mixes several and the uncorrected probability; the weights are not learnt; there
+    are no conformal sets, whose certificates assume Gaussian noise.
 
     Parameters
     ----------
     model : str
-        The model that judges, by the driver's name; by default the one that writes.
+        The model that judges, by the driver's name for it; by default the generating model.
     """
 
     name, digest = "colep", ""

@@ -1,4 +1,4 @@
-"""Score the calculations in a text."""
+"""Score a text by its calculations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from intact.tasks.score.equations import share_right
 
 
 class Equations:
-    """The share of a text's equations that hold, in [0, 1]; of the whole text, so that one slip lowers what follows.
+    """The share of a text's equations that hold, in [0, 1]; over the whole text, so one slip also lowers later scores.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Equations:
         try:
             self._without = float(without)
         except ValueError as error:
-            raise ParameterError(f"equations takes the score of a text without any, got {without!r}") from error
+            raise ParameterError(f"equations takes the score of a text without equations, got {without!r}") from error
         self.least, self.most = min(0.0, self._without), max(1.0, self._without)
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:

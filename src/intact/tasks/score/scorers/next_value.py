@@ -1,4 +1,4 @@
-"""A multifurcation head that was learnt on the model's hidden states: all next tokens of a text in one pass."""
+"""Score next tokens by a multifurcation head learnt on the model's hidden states: all of them in one pass."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from intact.tasks.score.value.next_head import UNSEEN, NextHead
 
 
 class NextValueScorer:
-    """The reward of each text's last piece, a single token, as the next one of the text before it.
+    """The reward of each text's last piece, a single token, as the continuation of the text before it.
 
-    Texts that differ in their last piece alone are judged by one hidden state, that behind what they share, which the
-    engine tells along with one more token, which is charged. A token that the head was not learnt on has the reward
-    -1024, and so have all behind a text that fills the context.
+    Texts that differ only in their last piece are judged from a single hidden state, at the end of their common prefix.
+    The engine returns it with one extra token, which is charged. A token that the head was not trained on has the
+    reward -1024, and so has every token after a text that fills the context.
 
     Parameters
     ----------
     file : str
-        What `intact learn value --next` wrote, for the model that writes.
+        A file written by `intact learn value --next` for the generating model.
     head : NextHead, optional
-        What is in it, if that is known.
+        Its content, if already loaded.
     """
 
     name = "next_value"
@@ -48,7 +48,7 @@ class NextValueScorer:
         for i, state in enumerate(states):
             families.setdefault((state.prompt, state.pieces[:-1]), []).append(i)
         probes = yield [
-            Extend(  # append: as if no end token came
+            Extend(  # append: ignore any end token
                 State(prompt, states[siblings[0]].branch, pieces).append(""),
                 max_tokens=1, temperature=0.0, hidden=True,
             )
@@ -61,14 +61,14 @@ class NextValueScorer:
         return rewards
 
     def _judge(self, probe: State, words: Sequence[str]) -> list[float]:
-        """Return the rewards of next tokens, of the text that the probe goes on from."""
+        """Return the rewards of next tokens for the text that the probe continues."""
         hidden = probe.pieces[-1].hidden
         if hidden is not None:
             return self.head.judge(hidden, words)
         if probe.why == "context":
             return [UNSEEN] * len(words)
         if probe.why == "budget":
-            raise SpentError("the budget does not pay for the rewards of next tokens")
+            raise SpentError("the budget does not cover the rewards of next tokens")
         if probe.why == "error":
-            raise ScorerError(f"a hidden state cannot be had: {probe.error}")
-        raise ParameterError("the back end tells no hidden states; a next-token head works on our engine alone")
+            raise ScorerError(f"the hidden state is not available: {probe.error}")
+        raise ParameterError("the back end returns no hidden states; a next-token head works only on intact's engine")

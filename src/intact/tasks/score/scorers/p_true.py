@@ -12,15 +12,15 @@ _QUESTION = "Is the proposed answer correct, as far as it goes? Reply with one w
 
 
 class PTrue:
-    """The probability that the model's next word is "True" rather than "False", asked about a question and an answer.
+    """The probability of "True" rather than "False" as the model's reply to a question about a problem and its answer.
 
-    p(True) / (p(True) + p(False)) over the 20 likeliest tokens, upper and lower case and a space in front alike;
-    0.5 where neither is among them.
+    p(True) / (p(True) + p(False)) over the 20 likeliest tokens, ignoring case and a leading space; 0.5 if neither is
+    among them.
 
     Parameters
     ----------
     model : str
-        The model that judges, by the driver's name; by default the one that writes.
+        The model that judges, by the driver's name for it; by default the generating model.
     """
 
     name, digest = "p_true", ""

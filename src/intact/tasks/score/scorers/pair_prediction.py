@@ -1,4 +1,4 @@
-"""Pair prediction: how much likelier a model finds an answer once somebody else has given it."""
+"""Pair prediction: how much likelier a model finds an answer after being told that somebody else gave it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _INFORMED = "{question}\n\nSomebody else answered: {answer}\n\n{task}{cue}"
 
 
 class PairPrediction:
-    """The chance of a text's answer, over its chance once somebody else has given it: at most 1, in [0, 1].
+    """The probability of a text's answer, divided by its probability given that somebody else answered the same.
 
-    Johnson et al. 2024, arXiv 2402.08733: C = p1(y) / p2(y | y) (`intact.stats.pairs`). Who knows need not cheat, and
-    has C = 1. Chances are those of the answer as a whole reply with its end token, written without a constraint on
-    anything else, in the likeliest tokens that spell it. A text without an answer has 0. Deviations: the model is not
-    trained on pairs but told of the other answer in words, so it is not calibrated and nothing is proved; p1 above p2
-    counts as 1.
+    The score is in [0, 1]. Johnson et al. 2024, arXiv 2402.08733: C = p1(y) / p2(y | y) (`intact.stats.pairs`). A model
+    that knows the answer has no need to cheat, and has C = 1. The probabilities are those of the answer as the whole
+    reply including its end token, without any other constraint, in the likeliest tokens that spell it. A text without
+    an answer scores 0. Deviations: the model is not trained on pairs but told of the other answer in words, so it is
+    not calibrated and nothing is proved; ratios above 1 count as 1.
 
     Parameters
     ----------
     model : str
-        Who is asked, by the driver's name; by default the model that writes.
+        The model that is asked, by the driver's name for it; by default the generating model.
     """
 
     name, digest = "pair_prediction", ""
@@ -40,7 +40,7 @@ class PairPrediction:
         self._model = model
 
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
-        """Return the scores, in order; each answer is asked about once."""
+        """Return the scores, in order; the model is asked once about each distinct answer."""
         given = problem.answers(states)
         askers = {answer: state for answer, state in zip(given, states, strict=True) if answer is not None}
         cue = "\nReply:\n" if isinstance(problem.prompt, str) else ""
@@ -55,6 +55,6 @@ class PairPrediction:
 
 
 def _confidence(alone: float, informed: float) -> float:
-    """Return C by logarithms of chances, scaled so that those of long answers do not vanish."""
+    """Return C from log-probabilities, rescaled so that the probabilities of long answers do not underflow."""
     most = max(alone, informed)
     return 0.0 if most == -math.inf else float(pair_confidence(exp(alone - most), exp(informed - most)))

@@ -1,4 +1,4 @@
-"""The model's own judgement whether it would do better if it began anew (Manvi et al. 2024, arXiv 2410.02725)."""
+"""The model's own judgement of whether it would do better by starting over (Manvi et al. 2024, arXiv 2410.02725)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _QUESTION = "Would you do better if you started over? Reply with one word, Yes o
 
 
 class Restart:
-    """The probability that the model's next word is "No" rather than "Yes", asked whether it would do better anew.
+    """The probability of "No" rather than "Yes" as the model's reply when asked if it would do better by starting over.
 
-    p(No) / (p(No) + p(Yes)) over the 20 likeliest tokens, as for `PTrue`; of texts that have not ended too.
+    p(No) / (p(No) + p(Yes)) over the 20 likeliest tokens, as for `PTrue`; unfinished texts are scored too.
 
     Parameters
     ----------
     model : str
-        The model that judges, by the driver's name; by default the one that writes.
+        The model that judges, by the driver's name for it; by default the generating model.
     """
 
     name, digest = "restart", ""

@@ -1,4 +1,4 @@
-"""Score a text by a reward model of the hub."""
+"""Score a text by a reward model from the Hub."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from intact.tasks.score.rewards import RewardModel, open_reward
 
 
 class Reward:
-    """The reward after a text's last step, in [0, 1], by a reward model (`intact.tasks.score.rewards`).
+    """The reward after a text's last step, in [0, 1], from a reward model (`intact.tasks.score.rewards`).
 
-    ``reward:FOLDER``, ``reward:Qwen/Qwen2.5-Math-PRM-7B``, or ``reward:rlhflow=FOLDER`` where the family is in doubt.
-    Texts that are beginnings of others in the same request are judged together with them, in one pass.
+    Examples: ``reward:FOLDER``, ``reward:Qwen/Qwen2.5-Math-PRM-7B``, or ``reward:rlhflow=FOLDER`` if the family is not
+    recognised. A text that is a prefix of another one in the same request is judged together with it, in one pass.
 
     Parameters
     ----------
     model : str
-        Folder or name of the hub.
+        A folder or a Hub name.
     """
 
     name = "reward"
@@ -29,7 +29,7 @@ class Reward:
 
     def __init__(self, model: str = "") -> None:
         if not model:
-            raise ParameterError("reward takes a model: reward:FOLDER, or reward:NAME of the hub")
+            raise ParameterError("reward takes a model: reward:FOLDER, or reward:NAME with a Hub name")
         self._model: RewardModel = open_reward(model)
 
     @cached_property

@@ -12,14 +12,14 @@ from intact.tasks.score import code
 
 
 class UnitTests:
-    """The share of the problem's public tests (``problem.data["tests"]``) that a text's program passes, in the sandbox.
+    """The share of the problem's public tests (``problem.data["tests"]``) that a text's program passes in the sandbox.
 
-    Each program is charged as a run. A text without a program scores 0.
+    Each program is charged as one run. A text without a program scores 0.
 
     Parameters
     ----------
     seconds : str or float
-        Wall time for all tests of one program.
+        Wall-clock timeout for all tests of one program.
     """
 
     name, digest = "unit_tests", ""
@@ -32,7 +32,7 @@ class UnitTests:
         try:
             self._seconds = float(seconds)
         except ValueError as error:
-            raise ParameterError(f"unit_tests takes the seconds for one program, got {seconds!r}") from error
+            raise ParameterError(f"unit_tests takes the timeout in seconds for one program, got {seconds!r}") from error
 
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
         """Return the scores, in order."""

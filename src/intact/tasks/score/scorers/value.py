@@ -1,4 +1,4 @@
-"""A value head that was learnt on the model's hidden states."""
+"""Score a text by a value head learnt on the model's hidden states."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from intact.reason.requests import Extend
 from intact.tasks.score.value.head import ValueHead
 
 HOPELESS = 0.0
-"""The value of a text that fills the context: its hidden state cannot be asked for, and it has no end."""
+"""The value of a text that fills the context: its hidden state is not available, and it cannot be finished."""
 
 
 class ValueScorer:
-    """The chance that a text ends in a right answer, by the model's hidden state behind it, in [0, 1].
+    """The probability that a text ends in a right answer, from the model's hidden state at its end, in [0, 1].
 
-    The engine tells the hidden state along with one more token, which is charged; where the text has pages, nothing is
-    read again.
+    The engine returns the hidden state with one extra token, which is charged; cached pages are not recomputed.
 
     Parameters
     ----------
     file : str
-        What `intact learn value` wrote, for the model that writes.
+        A file written by `intact learn value` for the generating model.
     head : ValueHead, optional
-        What is in it, if that is known.
+        Its content, if already loaded.
     """
 
     name = "value"
@@ -42,7 +41,7 @@ class ValueScorer:
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
         """Return the scores, in order."""
         extended = yield [
-            Extend(state.append(""), max_tokens=1, temperature=0.0, hidden=True)  # append: as if no end token came
+            Extend(state.append(""), max_tokens=1, temperature=0.0, hidden=True)  # append: ignore any end token
             for state in states
         ]
         return [self._value(state) for state in extended]
@@ -54,7 +53,7 @@ class ValueScorer:
         if state.why == "context":
             return HOPELESS
         if state.why == "budget":
-            raise SpentError("the budget does not pay for the value of a text")
+            raise SpentError("the budget does not cover the value of a text")
         if state.why == "error":
-            raise ScorerError(f"a hidden state cannot be had: {state.error}")
-        raise ParameterError("the back end tells no hidden states; a value head works on our engine alone")
+            raise ScorerError(f"the hidden state is not available: {state.error}")
+        raise ParameterError("the back end returns no hidden states; a value head works only on intact's engine")

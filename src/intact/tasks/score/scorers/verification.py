@@ -1,4 +1,4 @@
-"""Generative verification: a model checks a solution step by step, then gives its verdict."""
+"""Generative verification: a model checks a solution step by step and then gives its verdict."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ _TASK = (
     "conclusion is right. Be brief, and do not solve the problem anew unless you must."
 )
 LENGTH = 512
-"""The most tokens of a check."""
+"""The maximum number of tokens of a check."""
 _VERDICT = "\n\nIs the solution correct (Yes or No)?"
 
 
 class Verification:
-    """The probability of the verdict "Yes" behind a check in words, in [0, 1].
+    """The probability of the verdict "Yes" after a check in words, in [0, 1].
 
-    Zhang et al. 2024, arXiv 2408.15240 (GenRM-CoT); Singhi et al. 2025, arXiv 2504.01005. Deviations: the judge is no
-    model that was trained to verify but whichever is given, and the verdict is asked for behind its check, so that one
-    cut short counts as well; p(Yes) / (p(Yes) + p(No)) over the 20 likeliest tokens, 0.5 where neither is among them.
+    Zhang et al. 2024, arXiv 2408.15240 (GenRM-CoT); Singhi et al. 2025, arXiv 2504.01005. Deviations: the judge is any
+    given model rather than one trained to verify, and the verdict is requested after its check, so a truncated check
+    counts as well; the score is p(Yes) / (p(Yes) + p(No)) over the 20 likeliest tokens, or 0.5 if neither is among
+    them.
 
     Parameters
     ----------
     model : str
-        The model that judges, by the driver's name; by default the one that writes.
+        The model that judges, by the driver's name for it; by default the generating model.
     """
 
     name, digest = "verification", ""

@@ -1,4 +1,4 @@
-"""Value heads: how likely a text is to end in a right answer, read from a model's own hidden state."""
+"""Value heads: estimate the probability that a text ends in a right answer from a model's own hidden state."""
 
 from intact.tasks.score.value.head import ValueHead
 from intact.tasks.score.value.labels import prefix_values

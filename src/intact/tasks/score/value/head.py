@@ -1,4 +1,4 @@
-"""A learnt value head as a file of integers, and its exact value."""
+"""A learnt value head stored as integers, and its exact value."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from intact.reason.problem import Hidden
 from intact.tasks.score.value.learnt import BITS, WIDEST, LearntHead, integer_weights
 
 FARTHEST = 700
-"""The log-odds beyond which it makes no difference."""
+"""Log-odds are clamped to this magnitude, beyond which the value no longer changes."""
 
 
 @dataclass(frozen=True)
 class ValueHead(LearntHead):
-    """The chance that a text ends in a right answer: a logistic function of a model's final hidden state.
+    """The probability that a text ends in a right answer: a logistic function of a model's final hidden state.
 
     Attributes
     ----------
     model, learnt
-        As of every `LearntHead`.
+        As in every `LearntHead`.
     weights : tuple of int
-        One for each component, at most 2^20 in magnitude; times 2^-fraction.
+        One for each component, at most 2^20 in magnitude, scaled by 2^-fraction.
     fraction : int
     bias : int
-        Times 2^-32.
+        Scaled by 2^-32.
     """
 
     kind: ClassVar[str] = "intact value head"
@@ -50,7 +50,7 @@ class ValueHead(LearntHead):
         Raises
         ------
         ParameterError
-            If one is not finite, or there are too many.
+            If a weight is not finite, or there are too many.
         """
         given = np.asarray(weights, np.float64)
         if not 1 <= len(given) <= WIDEST or not np.all(np.isfinite(given)) or not abs(bias) < 1 << 30:
@@ -59,33 +59,33 @@ class ValueHead(LearntHead):
         return cls(model, tuple(rounded.tolist()), fraction, round(bias * (1 << 32)), learnt=learnt)
 
     def logit(self, state: HiddenState) -> Fraction:
-        """Return the log-odds: exact.
+        """Return the exact log-odds.
 
         Raises
         ------
         ParameterError
-            If the state is of another width.
+            If the state has another width.
         """
         self.check_width(state, len(self.weights))
         total = int(state.values @ np.array(self.weights, np.int64))
         return total * Fraction(2) ** (state.exponent - self.fraction) + Fraction(self.bias, 1 << 32)
 
     def value(self, state: HiddenState) -> float:
-        """Return the chance, 1 / (1 + e^-logit), whose bits depend on nothing but the integers."""
+        """Return the probability, 1 / (1 + e^-logit); its bits depend only on the integers."""
         logit = min(max(self.logit(state), Fraction(-FARTHEST)), Fraction(FARTHEST))
         return 1 / (1 + exp(-float(logit)))
 
     def judge(self, hidden: Hidden) -> float:
-        """Return the chance, from what a back end gave; errors as of `state_of`."""
+        """Return the probability for a hidden state from a back end; raise as `state_of` does."""
         return self.value(self.state_of(hidden))
 
     def numbers(self) -> dict[str, Any]:
-        """Return its integers, by their names in a file."""
+        """Return its integers, by their names in the file."""
         return {"fraction": self.fraction, "bias": self.bias, "weights": self.weights}
 
     @classmethod
     def from_members(cls, value: Mapping[str, Any]) -> ValueHead:
-        """Read it from the members of a file; raise ValueError, KeyError or TypeError if they are none of it."""
+        """Read it from the members of a file; raise ValueError, KeyError or TypeError if they are invalid."""
         weights = value["weights"]
         if not isinstance(weights, list) or not 1 <= len(weights) <= WIDEST:
             raise ValueError(f"weights must be a list of 1 to {WIDEST} integers")
@@ -97,5 +97,5 @@ class ValueHead(LearntHead):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what its values depend on."""
+        """SHA-256 of everything that its values depend on."""
         return hashlib.sha256(json.dumps([self.model, self.weights, self.fraction, self.bias]).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Learning a value head from texts whose answers are known to be right or wrong; judged on problems held out."""
+"""Learn a value head from texts with known outcomes, and evaluate it on held-out problems."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from intact._base.packages import install
 from intact.engine.hidden import HiddenState
 
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-"""Inverse strengths of the L2 penalty that are tried, on standardised components."""
+"""Candidate inverse strengths of the L2 penalty, on standardised components."""
 FOLDS = 5
 
 
 class Example(NamedTuple):
-    """A text, with its hidden states at some places: after steps, the last at the end.
+    """A text with its hidden states at several positions: after steps, and finally at the end.
 
     Attributes
     ----------
     problem : str
-        Whose; texts of one problem are never on both sides of a split.
+        The problem that the text answers; texts of one problem are never on both sides of a split.
     right : bool
-        Whether its final answer is.
+        True if its final answer is right.
     states : tuple of HiddenState
     labels : tuple of float, of the same length, or None
-        What the values there are to be, in [0, 1]; by default the final outcome at every place.
+        The target values at these positions, in [0, 1]; by default the final outcome at every position.
     """
 
     problem: str
@@ -40,16 +40,16 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Learnt:
-    """A logistic regression on hidden states, and what it gives texts of problems that it was not learnt from.
+    """A logistic regression on hidden states, and its predictions for held-out problems.
 
     Attributes
     ----------
     weights : float64 (width,)
     bias : float
     strength : float
-        The penalty's inverse, the best of `STRENGTHS` by likelihood on problems left out.
+        The inverse strength of the penalty: the one in `STRENGTHS` with the highest likelihood on held-out problems.
     held_out : list of list of float
-        For each example the values at its places, by a regression of the same kind on the other folds' problems.
+        For each example, the values at its positions, by a regression of the same kind fitted to the other folds.
     """
 
     weights: NDArray[np.float64]
@@ -59,16 +59,17 @@ class Learnt:
 
 
 def learn(examples: Sequence[Example], folds: int = FOLDS) -> Learnt:
-    """Fit a value head: logistic regression on all places of all texts, each text weighing the same.
+    """Fit a value head: logistic regression on all positions of all texts, with equal weight for each text.
 
-    Every place is labelled with the text's final outcome, so that the value of an unfinished text is the chance that it
-    ends well. (Training verifiers: Cobbe et al. 2021, arXiv 2110.14168, with a linear probe for the network.) Or with
-    values of its own, shares between 0 and 1, whose mean the regression estimates likewise, by cross-entropy.
+    Every position is labelled with the text's final outcome, so the value of an unfinished text is the probability that
+    it ends in a right answer (training verifiers: Cobbe et al. 2021, arXiv 2110.14168, with a linear probe in place of
+    the network). Labels may also be shares between 0 and 1; the regression then estimates their mean, again by
+    cross-entropy.
 
     Parameters
     ----------
     folds : int
-        Parts that the problems are divided into; each is judged by what was learnt from the others.
+        Number of parts into which the problems are divided; each is evaluated by a head learnt from the others.
 
     Raises
     ------
@@ -80,12 +81,12 @@ def learn(examples: Sequence[Example], folds: int = FOLDS) -> Learnt:
 
     problems = {example.problem for example in examples}
     if len(problems) < 2 * folds:
-        raise ParameterError(f"{folds} folds need {2 * folds} problems at least, got {len(problems)}")
+        raise ParameterError(f"{folds} folds need at least {2 * folds} problems, got {len(problems)}")
     if len({example.right for example in examples}) < 2:
-        raise ParameterError("a value head is learnt from right and wrong texts, and these are all the same")
+        raise ParameterError("a value head is learnt from right and wrong texts, but these are all the same")
     table = _Table.of(examples)
     held_out = np.zeros(len(table.right))
-    with threadpool_limits(1):  # many small fits, each too small for more
+    with threadpool_limits(1):  # many fits, each too small for several threads
         for fold in table.folds(folds):
             held_out[fold] = _fit(table.part(~fold), folds)[0].chances(table.components[fold])
         model, strength = _fit(table, folds)
@@ -106,10 +107,10 @@ def _labels(example: Example) -> tuple[float, ...]:
 
 
 class _Table(NamedTuple):
-    """A row for each place of each text."""
+    """One row for each position of each text."""
 
     components: NDArray[np.float64]
-    right: NDArray[np.float64]  # the value that a place is to have
+    right: NDArray[np.float64]  # the target value of a position
     problems: NDArray[np.int64]
     weights: NDArray[np.float64]
 
@@ -128,7 +129,7 @@ class _Table(NamedTuple):
         return _Table(self.components[rows], self.right[rows], self.problems[rows], self.weights[rows])
 
     def folds(self, count: int) -> Iterator[NDArray[np.bool_]]:
-        """Yield the rows of each part of the problems: one by one in turn, so that no label decides."""
+        """Yield the rows of each fold; problems are assigned in turn, so labels have no influence."""
         order = {problem: i for i, problem in enumerate(dict.fromkeys(self.problems.tolist()))}
         places = np.array([order[problem] for problem in self.problems.tolist()])
         for fold in range(count):
@@ -136,7 +137,7 @@ class _Table(NamedTuple):
 
 
 class _Regression(NamedTuple):
-    """Chances 1 / (1 + e^-(weights . x + bias))."""
+    """Predicted probabilities 1 / (1 + e^-(weights . x + bias))."""
 
     weights: NDArray[np.float64]
     bias: float
@@ -148,7 +149,7 @@ class _Regression(NamedTuple):
 
 
 def _fit(table: _Table, folds: int) -> tuple[_Regression, float]:
-    """Return the regression whose penalty is the best for problems left out, and that penalty's inverse."""
+    """Return the regression with the best penalty on held-out problems, and that penalty's inverse strength."""
     parts = [(table.part(~fold), table.part(fold)) for fold in table.folds(folds)]
     losses = [sum(_loss(_regress(rest, strength), part) for rest, part in parts) for strength in STRENGTHS]
     strength = STRENGTHS[int(np.argmin(losses))]
@@ -163,7 +164,10 @@ def _loss(model: _Regression, part: _Table) -> float:
 
 
 def _regress(table: _Table, strength: float) -> _Regression:
-    """Return a regression on standardised components; where all texts are alike, their share, smoothed."""
+    """Return a regression on standardised components.
+
+    If all texts have the same outcome, return a constant: their smoothed share.
+    """
     from sklearn.linear_model import LogisticRegression
 
     if table.right.max() == 0 or table.right.min() == 1:
@@ -176,7 +180,7 @@ def _regress(table: _Table, strength: float) -> _Regression:
     scaled = (table.components - mean) / spread
     shares = np.concatenate(
         [table.right, 1 - table.right]
-    )  # a place of value v counts v times as right, 1 - v as wrong
+    )  # a position of value v has weight v as right, 1 - v as wrong
     used = shares > 0
     flags = np.repeat([True, False], len(scaled))[used]
     model.fit(np.concatenate([scaled] * 2)[used], flags, (np.concatenate([table.weights] * 2) * shares)[used])

@@ -1,4 +1,4 @@
-"""A multifurcation head: the rewards of all next tokens at once, read from a model's hidden state before them."""
+"""A multifurcation head: the rewards of all possible next tokens at once, from a model's hidden state before them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from intact.reason.problem import Hidden
 from intact.tasks.score.value.learnt import BITS, WIDEST, LearntHead, integer_weights
 
 UNSEEN = -1024.0
-"""The reward of a token that the head was not learnt on (the authors' value)."""
+"""The reward of a token that the head was not trained on (the authors' value)."""
 MOST_ROWS = 16
 MOST_TOKENS = 8192
 
@@ -30,13 +30,13 @@ class NextHead(LearntHead):
     Attributes
     ----------
     model, learnt
-        As of every `LearntHead`.
+        As in every `LearntHead`.
     rows : tuple of tuple of int
         The directions p_j, times 2^fraction; integers of at most 2^20 in magnitude.
     fraction : int
     tokens : mapping of str to tuple of int
-        By the token's text the factors q_tj, times 2^token_fraction, and the bias b_t, times 2^32. The end of a text
-        has the empty text.
+        For each token's text, the factors q_tj, times 2^token_fraction, and the bias b_t, times 2^32. The end of a text
+        is the empty string.
     token_fraction : int
     """
 
@@ -62,12 +62,12 @@ class NextHead(LearntHead):
         ----------
         rows : float64 (directions, width)
         tokens : mapping of str to sequence of float
-            By each token's text its factors, and its bias.
+            For each token's text, its factors and its bias.
 
         Raises
         ------
         ParameterError
-            If a number is not finite, a token has not one factor for each row and a bias, or there are too many.
+            If a number is not finite, a token does not have one factor for each row and a bias, or there are too many.
         """
         table = np.array(list(tokens.values()), np.float64)
         if rows.ndim != 2 or not 1 <= len(rows) <= MOST_ROWS or not 1 <= rows.shape[1] <= WIDEST:
@@ -89,12 +89,14 @@ class NextHead(LearntHead):
         )  # fmt: skip
 
     def rewards(self, state: HiddenState, words: Sequence[str]) -> list[float]:
-        """Return the rewards of next tokens by their texts: exact sums, rounded once; `UNSEEN` for unknown ones.
+        """Return the rewards of next tokens, given by their texts: exact sums, rounded once.
+
+        Unknown tokens get `UNSEEN`.
 
         Raises
         ------
         ParameterError
-            If the state is of another width.
+            If the state has another width.
         """
         self.check_width(state, len(self.rows[0]))
         products = [int(state.values @ np.array(row, np.int64)) for row in self.rows]
@@ -110,22 +112,22 @@ class NextHead(LearntHead):
         return found
 
     def judge(self, hidden: Hidden, words: Sequence[str]) -> list[float]:
-        """Return `rewards` of what a back end gave; errors as of `state_of`."""
+        """Return `rewards` for a hidden state from a back end; raise as `state_of` does."""
         return self.rewards(self.state_of(hidden), words)
 
     def numbers(self) -> dict[str, Any]:
-        """Return its integers, by their names in a file."""
+        """Return its integers, by their names in the file."""
         found = {"fraction": self.fraction, "token_fraction": self.token_fraction}
         return found | {"rows": self.rows, "tokens": self.tokens}
 
     @classmethod
     def from_members(cls, value: Mapping[str, Any]) -> NextHead:
-        """Read it from the members of a file; raise ValueError, KeyError or TypeError if they are none of it."""
+        """Read it from the members of a file; raise ValueError, KeyError or TypeError if they are invalid."""
         rows, tokens = value["rows"], value["tokens"]
         if not isinstance(rows, list) or not 1 <= len(rows) <= MOST_ROWS or not all(isinstance(r, list) for r in rows):
             raise ValueError(f"rows must be a list of 1 to {MOST_ROWS} lists")
         if not 1 <= len(rows[0]) <= WIDEST or len({len(row) for row in rows}) > 1:
-            raise ValueError(f"rows must have one length of 1 to {WIDEST}")
+            raise ValueError(f"all rows must have the same length, from 1 to {WIDEST}")
         if not isinstance(tokens, dict) or not 1 <= len(tokens) <= MOST_TOKENS:
             raise ValueError(f"tokens must be an object of 1 to {MOST_TOKENS} members")
         if not all(isinstance(line, list) and len(line) == len(rows) + 1 for line in tokens.values()):
@@ -147,6 +149,6 @@ class NextHead(LearntHead):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what its rewards depend on."""
+        """SHA-256 of everything that its rewards depend on."""
         value = [self.model, self.rows, self.fraction, sorted(self.tokens.items()), self.token_fraction]
         return hashlib.sha256(json.dumps(value).encode()).hexdigest()

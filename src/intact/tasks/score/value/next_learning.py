@@ -1,4 +1,4 @@
-"""Learning a multifurcation head by least squares on the next tokens that were seen; judged on problems held out."""
+"""Learn a multifurcation head by least squares on observed next tokens, and evaluate it on held-out problems."""
 
 from __future__ import annotations
 
@@ -15,29 +15,32 @@ from intact.engine.hidden import HiddenState
 from intact.tasks.score.value.next_head import MOST_TOKENS
 
 RIDGES = (0.01, 0.1, 1.0, 10.0)
-"""Penalties of the direction that tokens share, times the number of examples; the one that errs least is taken."""
+"""Candidate penalties of the shared direction, relative to the number of examples.
+
+The one with the smallest error is chosen.
+"""
 SHRINK = 4.0
-"""Observations of the mean that a token's bias is drawn towards 0 by, and the penalty of its own direction."""
+"""Pseudo-observations that shrink a token's bias towards 0, and the penalty of its own direction."""
 RANK = 4
-"""Directions besides the shared one."""
+"""Number of directions besides the shared one."""
 FOLDS = 5
 
 Floats = NDArray[np.float64]
 
 
 class NextExample(NamedTuple):
-    """A token that was seen.
+    """An observed token.
 
     Attributes
     ----------
     problem : str
-        Whose; those of one problem are never on both sides of a split.
+        Its problem; tokens of one problem are never on both sides of a split.
     state : HiddenState
-        The one that it was drawn from.
+        The hidden state from which it was sampled.
     word : str
         Its text; empty for the end of a text.
     value : float
-        Its reward, which the head is to give.
+        Its reward, the target of the head.
     """
 
     problem: str
@@ -48,20 +51,20 @@ class NextExample(NamedTuple):
 
 @dataclass(frozen=True)
 class NextLearnt:
-    """A head as floats, and its mean squared errors on problems that it was not learnt from.
+    """A head in floating point, and its mean squared errors on held-out problems.
 
     Attributes
     ----------
     rows : float64 (1 + RANK, width)
     tokens : mapping of str to list of float
-        By each token its factors, and its bias.
+        For each token, its factors and its bias.
     ridge : float
-        The chosen one of `RIDGES`.
+        The penalty chosen from `RIDGES`.
     constant, shared, whole : float
-        Errors on tokens that were seen in other problems: of always giving the mean, of the shared direction alone, of
-        all.
+        Errors on tokens that also occur in other problems: of a constant prediction (the mean), of the shared direction
+        only, and of the whole head.
     seen : float
-        The share of held-out tokens that were seen in other problems.
+        The share of held-out tokens that also occur in other problems.
     """
 
     rows: Floats
@@ -74,11 +77,11 @@ class NextLearnt:
 
 
 def learn_next(examples: Sequence[NextExample]) -> NextLearnt:
-    """Fit a head to rewards of tokens that were seen; of others nothing is known (the paper's partial supervision).
+    """Fit a head to rewards of observed tokens; nothing is known about other tokens (the paper's partial supervision).
 
-    In three steps, by least squares with penalties: a direction and a constant that all tokens share; a bias of each
-    token for what is left; a direction of each token for what is left then, of all of which the `RANK` largest singular
-    directions are kept.
+    It fits in three steps of penalised least squares: a direction and a constant that all tokens share; a bias of each
+    token, fitted to the residuals; a direction of each token, fitted to the residuals that remain. Of these last
+    directions, the `RANK` largest singular directions are kept.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def learn_next(examples: Sequence[NextExample]) -> NextLearnt:
     """
     problems = list(dict.fromkeys(example.problem for example in examples))
     if len(problems) < FOLDS:
-        raise ParameterError(f"{FOLDS} folds need {FOLDS} problems at least, got {len(problems)}")
+        raise ParameterError(f"{FOLDS} folds need at least {FOLDS} problems, got {len(problems)}")
     place = {problem: i % FOLDS for i, problem in enumerate(problems)}
     table = _Table.of(examples)
     fold = np.array([place[example.problem] for example in examples])
@@ -111,7 +114,7 @@ def learn_next(examples: Sequence[NextExample]) -> NextLearnt:
 
 
 class _Table(NamedTuple):
-    """A row for each token that was seen."""
+    """One row for each observed token."""
 
     components: Floats
     words: list[str]
@@ -128,7 +131,7 @@ class _Table(NamedTuple):
 
 
 class _Fitted(NamedTuple):
-    """A head in the components' own units; the first row is the one that all tokens share."""
+    """A head in the components' own units; all tokens share the first row."""
 
     rows: Floats
     constant: float
@@ -171,7 +174,7 @@ def _fit(table: _Table, ridge: float) -> _Fitted:
 
 
 def _errors(known: _Table, other: _Table, ridge: float) -> tuple[float, float, float, float]:
-    """Return the sums of squared errors on tokens that are known: of the mean, the shared direction, all; the count."""
+    """Return squared errors on known tokens, of the mean, the shared direction and the whole head, and their count."""
     fitted = _fit(known, ridge)
     seen = np.array([word in fitted.biases for word in other.words], bool)
     part = other.part(seen)
