@@ -1,4 +1,4 @@
-"""Compare quantised GGUF files of llama.cpp and of `intact quantize`, of one source, at equal size: docs/quantizing.md.
+"""Compare quantized GGUF files of llama.cpp and of `intact quantize` at equal size: study/quantizers.md.
 
     python benchmarks/quantize_llama.py MODEL --llama PATH/TO/llama-quantize --text TEXT --calibrate TEXT --work FOLDER
 

@@ -1,4 +1,4 @@
-"""Compare training matrices with few values and rounding to them afterwards: docs/quantizing.md, spectra, fairy2i.
+"""Compare training matrices with few values and rounding to them afterwards: study/quantizers.md, spectra, fairy2i.
 
     python benchmarks/tiny_model.py float --steps 600 --batch 4 --threads 1
     python benchmarks/tiny_model.py ternary --ternary --steps 600 --batch 4 --threads 1

@@ -59,7 +59,7 @@ def write(
         return decoder.write(prompt, **more)
 
 
-# The definition of docs/superposed.md, plainly
+# The definition of docs/spec/superposed.md, plainly
 
 
 class Mixed(Embed):

@@ -144,7 +144,7 @@ def test_every_field_of_a_quantisation_is_checked_or_listed(folder: Path, root: 
             if verify_quantization(lie, source, text).outcome == "true":
                 true.add(name)
     assert true == set(UNCHECKED["quantised"])
-    page = (root / "docs" / "quantizing.md").read_text("utf-8")
+    page = (root / "docs" / "spec" / "receipts.md").read_text("utf-8")
     assert "nothing checks `intact`" in " ".join(page.split())
 
 

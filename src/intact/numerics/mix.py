@@ -1,4 +1,4 @@
-"""Mixes of rows of logits: one draw from two or three combined distributions, in integers (docs/mixing.md).
+"""Mixes of rows of logits: one draw from two or three combined distributions, in integers (docs/spec/mixes.md).
 
 Each rule takes rows of logits in Q16 over one vocabulary and returns the row to draw from, int64 (V,). Parameters
 are integers; decimals are given in millionths. Divisions round half up unless a rule says otherwise.

@@ -1,6 +1,6 @@
 """Receipts of quantisation: how a model was made and from what, so that anyone can reproduce it.
 
-A receipt is a line of canonical JSON, like the receipts of answers (docs/quantizing.md, Receipts).
+A receipt is a line of canonical JSON, like the receipts of answers (docs/spec/receipts.md).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from intact.numerics.sampling import DECIMALS, Sampling, make_sampling, milliont
 from intact.receipts.source import PromptSource
 
 VERSION: Final = 1
-"""Version of the definition (docs/superposed.md); increased whenever the resulting drafts change."""
+"""Version of the definition (docs/spec/superposed.md); increased whenever the resulting drafts change."""
 UNKNOWN: Final = 200 << 24
 """Penalty (nats, Q24) on all continuations of a draft if the n-grams know none of them."""
 _CHUNK: Final = 64

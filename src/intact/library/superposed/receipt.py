@@ -33,7 +33,7 @@ class SuperposedReceipt(AnyReceipt):
     Attributes
     ----------
     definition : int
-        Version of the definition in docs/superposed.md.
+        Version of the definition in docs/spec/superposed.md.
     model : ModelDigests
         The model, with its end tokens.
     numerics : Numerics

@@ -1,1 +1,1 @@
-"""The drafters, one file each: see docs/drafting.md, and the recipe in docs/dev/adding.md."""
+"""The drafters, one file each: see docs/dev/drafting.md, and the recipe in docs/dev/adding.md."""
