@@ -192,5 +192,5 @@ def test_a_page_says_all_that_one_must_know(name: str) -> None:
         assert parameter.help.endswith("."), parameter.name
     page = (DOCS / f"{name}.md").read_text("utf-8")
     assert page.startswith(f"# {name}\n")
-    for heading in ("**Deviations.**", "**Helps**", "**Cost.**"):
+    for heading in ("**Works when.**", "**Needs.**", "**Algorithm.**", "**Departures.**", "**Cost.**"):
         assert heading in page
