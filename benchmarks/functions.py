@@ -1,4 +1,4 @@
-"""Compare the errors of the integer functions with those of their predecessors: a table of docs/benchmarks.md.
+"""Compare the errors of the integer functions with those of their predecessors: a table of study/numerics_costs.md.
 
 I-BERT (Kim et al. 2021, arXiv 2101.01321): i-exp and i-GELU, polynomials of degree 2. I-ViT (Li and Gu 2023, arXiv
 2207.01405): Shiftmax and ShiftGELU, shifts and straight lines. Both are implemented as in their papers, on inputs with

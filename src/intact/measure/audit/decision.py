@@ -31,8 +31,8 @@ BLOCK = 16
 SHIFT = 0.02
 """Standard deviation, in nats, of the shift of honest tokens' mean surprise caused by an engine's own noise."""
 EXCESS = 1.3
-"""Ratio of the variance of honest surprises to the claim's, because neighbouring tokens are correlated (docs/audit.md).
-"""
+"""Ratio of the variance of honest surprises to the claim's, because neighbouring tokens are correlated
+(docs/spec/audit.md)."""
 LEAST_CLIP: Mapping[Kind, float] = {"greedy": 0.5, "gumbel": 0.5, "inverse": 0.1, "logprobs": 0.5}
 """Lower limits of clips; a clip is the 99.9th percentile of honest scores, but an exact engine's scores are all 0."""
 

@@ -1,4 +1,4 @@
-"""Score each token of a response as evidence of its origin (docs/audit.md has the formulas)."""
+"""Score each token of a response as evidence of its origin (docs/spec/audit.md has the formulas)."""
 
 from __future__ import annotations
 
