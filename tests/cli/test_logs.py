@@ -207,7 +207,7 @@ def test_a_listing_passes_over_what_it_cannot_read(intact_command, folder):
     assert result.code == 0
     assert result.out.splitlines() == [line for line in result.out.splitlines() if line.startswith(good)]
     assert "What is entropy?" in result.out
-    assert f"{bad}: 1 lines" in result.err
+    assert f"{bad}: skipped 1 lines" in result.err
     assert "Is a directory" in result.err
 
 

@@ -266,7 +266,7 @@ def test_reasoning_is_charged_where_a_text_is_cut_and_not_asked_for_again(endpoi
     assert "ended without a finish reason" in written.error
     assert len(written.tokens) == 3
     assert "(reasoning)" in notes
-    assert "tells no log-probabilities" not in notes
+    assert "does not report log-probabilities" not in notes
     broken = {"Content-Type": "text/event-stream", "Content-Length": "9999"}
     endpoint.script = [Reply(headers=broken, parts=[thought("so")] * 3)]
     written = write(endpoint)
@@ -604,6 +604,6 @@ def test_methods_that_need_log_probabilities_say_so(endpoint: Endpoint) -> None:
         scorers = ("likelihood", "mean_logprob", "perplexity", "entropy", "p_true", "restart", "verification", "colep")
         tasks[:0] = [MethodJob(find("best_of_n"), Problem("p", "ask?"), {"n": 4, "scorer": name}) for name in scorers]
         *failed, voted = solved(back, *tasks, services=Services(find_scorer))
-        assert all("tells no log-probabilities" in result.error for result in failed)
+        assert all("does not report log-probabilities" in result.error for result in failed)
         assert voted.why == "done"
-        assert any("tells no log-probabilities" in caveat for caveat in back.caveats)
+        assert any("does not report log-probabilities" in caveat for caveat in back.caveats)

@@ -178,7 +178,7 @@ def test_steps_of_texts_without_log_probabilities_are_not_pruned() -> None:
         return [State("ask", ("p", 0), (Piece("x = 3\ncheck one\nSo 7", (1,), (), model=""),), "end")]
 
     problem = Problem("p", "ask", read=lambda text: text[-1:] or None)
-    with pytest.raises(ParameterError, match="the back end tells no log-probabilities"):
+    with pytest.raises(ParameterError, match="the back end does not report log-probabilities"):
         requests(find("step_pruning")(problem, n=1, share=1.0, markers="check"), serve)
 
 

@@ -170,7 +170,7 @@ def test_tokens_lie_below_the_vocabularys_size(model, honest):
     assert judge(model, beyond).position == len(prompt) - 1
     beyond = replace(honest, output=replace(output, tokens=(*output.tokens[:-1], vocabulary)))
     assert (judge(model, beyond).outcome, judge(model, beyond).what) == ("false", "token")
-    assert f"lie in 0 to {vocabulary - 1}" in judge(model, beyond).detail
+    assert f"vocabulary, 0 to {vocabulary - 1}" in judge(model, beyond).detail
     last = replace(honest, header=altered(honest.header, prompt=(*prompt[:-1], vocabulary - 1), source=None))
     assert judge(model, last).what == "hidden state"
     with pytest.raises(ParameterError, match=f"token 1 must lie in \\[0, {vocabulary}\\), got {vocabulary}"):

@@ -136,11 +136,11 @@ def test_broken_metadata_is_refused_by_name(changes: dict[str, Any], message: st
 @pytest.mark.parametrize(
     ("content", "config", "message"),
     [
-        ("[UNK]\n[CLS]\n[SEP]\n[PAD]\na\n", {}, "no piece '.MASK.', the vocabulary's mask_token"),
+        ("[UNK]\n[CLS]\n[SEP]\n[PAD]\na\n", {}, "no piece '.MASK.' for the vocabulary's mask_token"),
         ("\n".join((*BERT, "a", "a")), {}, "'a' in lines 6 and 7"),
         ("\n".join(BERT), {"do_lower_case": 1}, "do_lower_case must be true or false"),
-        ("\n".join(BERT), {"sep_token": "</s>"}, "no piece '</s>', the vocabulary's sep_token"),
-        (b"\xff\n", {}, "no text that can be read"),
+        ("\n".join(BERT), {"sep_token": "</s>"}, "no piece '</s>' for the vocabulary's sep_token"),
+        (b"\xff\n", {}, "not readable as text"),
     ],
 )
 def test_a_broken_list_of_pieces_is_refused(

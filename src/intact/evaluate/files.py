@@ -84,7 +84,7 @@ def read_document(path: Path, form: str, version: int, what: str) -> dict[str, A
     """
     value = strict_json.parse(read_text(path, ParameterError), str(path), error=FormatError)
     if not isinstance(value, dict) or value.get("format") != form:
-        raise FormatError(f"{path} is no {what}")
+        raise FormatError(f"{path} is not {what}")
     if value.get("version") != version:
         raise FormatError(f"{path} is of version {value.get('version')!r}; this program reads {version}")
     return value

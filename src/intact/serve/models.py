@@ -142,7 +142,7 @@ class Served:
             return self
         model = self.loaded
         if model.adapter:
-            raise ApiError(400, "mixes take no adapters: ask for the model itself", MIX, "unsupported")
+            raise ApiError(400, "mixes do not support adapters: name the model itself", MIX, "unsupported")
         try:
             check_partners(chosen, len(model.partners))
         except IntactError as error:

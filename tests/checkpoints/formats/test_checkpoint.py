@@ -75,7 +75,7 @@ def test_missing_or_bad_config_is_an_error(folder: Path) -> None:
     with pytest.raises(FormatError, match=r"config\.json: the configuration is no JSON"):
         open_checkpoint(folder)
     (folder / "config.json").unlink()
-    with pytest.raises(FormatError, match=r"config\.json: is missing; expected the model's config\.json beside"):
+    with pytest.raises(FormatError, match=r"config\.json: is missing; expected the model's config\.json next to"):
         open_checkpoint(folder)
 
 

@@ -63,7 +63,7 @@ def test_both_kinds_of_files_agree(tmp_path) -> None:
         (b"", "0 remain"),
         (b"\0\0\0\0", "the number of entries is 0 at byte 0"),
         (struct.pack("<ii", 1, 1 << 20), "the length of a name is 1048576 at byte 4"),
-        (binary()[:60], "96 bytes are announced, 25 remain"),
+        (binary()[:60], "96 bytes are declared, 25 remain"),
         (binary(chunks=-1), "the number of chunks is -1"),
         (binary(name=b"\xff\xff"), "a name is not UTF-8"),
         (binary(sums=SUMS * np.nan), "negative or not finite"),

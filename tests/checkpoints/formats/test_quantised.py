@@ -426,7 +426,7 @@ def zeros(kind: str, *shape: int, size: int = 4) -> Part:
         (GPTQ, A_GPTQ, {"_qweight": zeros("I64", 8, 32, size=8)}, "'m.qweight' is I64; expected I32"),
         (GPTQ, A_GPTQ, {"_scales": zeros("F16", 2, 31, size=2)}, r"expected \(any, 32\)"),
         (GPTQ, A_GPTQ, {"_g_idx": ("I32", (64,), b"\2\0\0\0" * 64)}, "groups from 2 to 2; expected 0 to 1"),
-        (GPTQ, A_GPTQ, {"_weight": zeros("F32", 32, 64)}, "'m.weight' is there twice"),
+        (GPTQ, A_GPTQ, {"_weight": zeros("F32", 32, 64)}, "'m.weight' occurs twice"),
         (GPTQ, A_FLOAT8, {}, "no tensor's name ends with .qweight"),
         (AWQ | {"bits": 3}, A_GPTQ, {}, "bits must be an integer from 4 to 4, found 3"),
         (AWQ | {"version": "gemv"}, A_GPTQ, {}, "version must be gemm"),

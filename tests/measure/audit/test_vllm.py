@@ -228,7 +228,7 @@ def test_log_probabilities_of_another_prompt_are_no_verdict(folder, tmp_path):
     record = {"temperature": 0, "prompt_token_ids": PROMPT, "outputs": [{"token_ids": [3] * 16}]}
     for given, message in (
         ([None] * 3, "3 prompt_logprobs for a prompt of 6"),
-        ([None] + [{"1": -1}] * 5, "about token"),
+        ([None] + [{"1": -1}] * 5, "has no entry for token"),
     ):
         code, told = audit(folder, write(tmp_path, record | {"prompt_logprobs": given}))
         assert code == 2

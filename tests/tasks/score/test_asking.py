@@ -166,7 +166,7 @@ def test_chances_of_long_answers_do_not_vanish() -> None:
         (lambda state: replace(state, why="context"), "no room in the context"),
         (
             lambda state: replace(state, pieces=(replace(state.pieces[0], logprobs=()),)),
-            "tells no log-probabilities",
+            "does not report log-probabilities",
         ),
         (lambda state: replace(state, why="budget"), "does not pay"),
     ],

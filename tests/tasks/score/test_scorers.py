@@ -68,7 +68,7 @@ def test_log_probabilities_that_are_missing_are_an_error_and_no_score(name):
     (piece,) = known.pieces
     mute, partly = (replace(known, pieces=(replace(piece, logprobs=told),)) for told in ((), piece.logprobs[:1]))
     for states in ([mute], [known, mute], [partly, known]):
-        with pytest.raises(ParameterError, match="tells no log-probabilities"):
+        with pytest.raises(ParameterError, match="does not report log-probabilities"):
             scores(name, *states)
     broken = replace(mute, why="error")
     assert scores(name, known, broken) == scores(name, known, NOTHING)
@@ -127,7 +127,7 @@ def test_words_are_alike_in_any_case_and_shares_are_of_what_is_known():
 
 
 def test_what_was_never_said_has_no_share():
-    with pytest.raises(ParameterError, match="does not return log-probabilities"):
+    with pytest.raises(ParameterError, match="does not report log-probabilities"):
         share(written([0.5]), "yes", "no")
     with pytest.raises(SpentError, match="no room in the context"):
         share(replace(NOTHING, why="context"), "yes", "no")

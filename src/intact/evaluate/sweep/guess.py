@@ -211,6 +211,6 @@ def read_guess(path: Path) -> list[SweepTrial]:
     ParameterError
         If it is missing, or names an unknown method or parameter.
     """
-    value = read_document(path, GUESS_FORMAT, GUESS_VERSION, "first guess of `intact learn settings`")
+    value = read_document(path, GUESS_FORMAT, GUESS_VERSION, "a first guess written by `intact learn settings`")
     with damaged(path, ParameterError):
         return [read_trial(one) for one in typed(value, {"settings": (list,)})["settings"]]

@@ -46,7 +46,7 @@ def read_design(path: Path) -> RecordedDesign:
     ParameterError
         If it is missing, or names an unknown method, parameter or problem.
     """
-    value = read_document(path, FORMAT, VERSION, "design of `intact sweep`")
+    value = read_document(path, FORMAT, VERSION, "a design of `intact sweep`")
     with damaged(path):
         typed(value, _FILE)
         own = typed(value["design"], _DESIGN)

@@ -122,10 +122,10 @@ def _gain(right: int, tokens: int, of: tuple[int, int], problems: int, price: fl
 
 
 def _of_sweep(path: Path, baseline: SweepTrial, price: float) -> SettingRecord:
-    what = "result of a sweep (sweep.json), nor a result file of intact eval (.jsonl)"
+    what = "the result of a sweep (sweep.json) or a result file of intact eval (.jsonl)"
     value = files.read_document(path, FORMAT, VERSION, what)
     if "judgement" not in value:
-        raise FormatError(f"{path} is no {what}")
+        raise FormatError(f"{path} is not {what}")
     with files.damaged(path, ParameterError):
         typed(value, _SWEEP)
         trials = [read_trial(trial) for trial in value["design"]["trials"]]

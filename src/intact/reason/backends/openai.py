@@ -252,7 +252,7 @@ class OpenAIBackend:
             "the endpoint claimed more tokens than arrived: all that it claimed were charged": (
                 arrival.listed and arrival.claimed > arrival.arrived + 1
             ),
-            "the endpoint tells no log-probabilities: methods that need them fail": unlisted,
+            "the endpoint does not report log-probabilities: methods that need them fail": unlisted,
             "the endpoint does not say how many tokens it wrote: an event with text counts as one": (
                 silent and arrival.done and not arrival.stopped
             ),

@@ -17,7 +17,7 @@ def check_likeliest(samples: Sequence[State]) -> None:
     """
     whole = [state for state in samples if state.why != "error"]
     if any(len(state.logprobs) != state.length for state in whole):
-        raise ParameterError("the back end tells no log-probabilities, or not all, which this method needs")
+        raise ParameterError("the back end does not report log-probabilities of all tokens, which this method needs")
     if any(state.text and not state.length for state in whole):
         raise ParameterError(
             "part of a text has no tokens and so no log-probabilities: score whole texts (reduction=last), "
@@ -36,7 +36,7 @@ def rivals(state: State) -> list[list[float]]:
         If the back end does not report them at every position.
     """
     if state.why != "error" and (len(state.top) != state.length or not all(state.top)):
-        raise ParameterError("the back end tells no log-probabilities of other tokens, which this method needs")
+        raise ParameterError("the back end does not report log-probabilities of other tokens, which this method needs")
     return [[logprob / LOGPROB_SCALE for _, logprob in place] for place in state.top if place]
 
 

@@ -56,7 +56,7 @@ def share(state: State, word: str, other: str) -> float:
     if not top or not top[-1]:
         if state.why == "context":
             raise SpentError("a question about a text leaves no room in the context for a reply")
-        raise ParameterError("the back end does not return log-probabilities of other tokens, which this scorer needs")
+        raise ParameterError("the back end does not report log-probabilities of other tokens, which this scorer needs")
     mass = {word: 0.0, other: 0.0}
     for token, value in top[-1]:
         if token.strip().lower() in mass:
