@@ -563,7 +563,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_the_table_of_transformers_is_what_the_code_declares() -> None:
     rows = re.findall(
-        r"^\| `(\w+)\(.*\)` \| (.+) \| (.+) \|$", (DOCS / "reasoning.md").read_text("utf-8"), re.MULTILINE
+        r"^\| `(\w+)\(.*\)` \| (.+) \| (.+) \|$", (DOCS / "spec" / "compositions.md").read_text("utf-8"), re.MULTILINE
     )
     assert rows == [(law.name, law.meaning, law.keeps) for law in (ALL[name].law for name, *_ in rows)]
     assert {name for name, *_ in rows} == ALL.keys()

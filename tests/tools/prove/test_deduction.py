@@ -296,7 +296,7 @@ def test_the_page_escapes_and_links(peano):
 
 
 def test_deduction_gives_the_labels_of_proofwriter():
-    """600 of 600, up to five rules deep; classical provers decide 12 of the unknown ones (docs/proving.md)."""
+    """600 of 600, up to five rules deep; classical provers decide 12 of the unknown ones (study/proving.md)."""
     path = data_folder() / "proofwriter" / "dev.json"
     if not path.exists():
         pytest.skip(f"{path} is absent")

@@ -19,7 +19,7 @@ def records(root):
 
 
 def test_the_page_has_the_recorded_numbers(root, records):
-    page = " ".join((root / "docs" / "proving.md").read_text("utf-8").split())
+    page = " ".join((root / "study" / "proving.md").read_text("utf-8").split())
     alone = sum(not one["error"] for one in records)
     tried = [one for one in records if "proved" in one]
     proved = sum(one["proved"] for one in tried)
