@@ -1,4 +1,10 @@
-"""Quantise whole models: calibration, the matrix-by-matrix pipeline, and the files it writes."""
+"""Quantise whole models: calibration, the matrix-by-matrix pipeline, and the files it writes.
+
+`pipeline` quantizes matrix by matrix, with `calibration`, `importance`, `slopes` and `logits` from a text, `structure`
+and `transforming` for what spans matrices, `allocate`, `mixing` and `divergence` for mixtures of specs, and `parts` and
+`output` for the files. `quantizers` has the quantizers, `lab` measures them, `receipt` and `verify` state and check
+what was made.
+"""
 
 from typing import TYPE_CHECKING
 

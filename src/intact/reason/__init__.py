@@ -1,4 +1,10 @@
-"""Reasoning methods: small programs that spend inference-time compute, with exact accounting (docs/reasoning.md)."""
+"""Reasoning methods: small programs that spend inference-time compute, with exact accounting (docs/reasoning.md).
+
+`registry`, `limits`, `requests`, `problem` and `budget` are the language in which `methods` are written, from the
+building blocks of `parts`, `populations` and `aggregate`. `driving` runs methods on `backends`, with `scorer`, `tool`,
+`tools`, `mcp` and `thinking`; `testing` checks methods. `weighted`, `weights` and `closeness` describe votes, and
+`recommended` lists the methods to start with.
+"""
 
 from intact.reason.budget import Cost
 from intact.reason.problem import Answer, Piece, Problem, Prompt, Result, State, Why

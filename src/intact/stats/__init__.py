@@ -1,4 +1,10 @@
-"""Statistics of samples as pure functions: coverage, intervals, tests, power, calibration and scaling laws."""
+"""Statistics of samples as pure functions: coverage, intervals, tests, power, calibration and scaling laws.
+
+`intervals`, `coverage`, `quantiles`, `variance` and `batches` estimate; `paired`, `pairs`, `equivalence`, `multiple`,
+`association`, `judges` and `power` compare; `choosing_at_k`, `budget_split`, `mixtures` and `rules` describe methods;
+`calibration`, `prediction` and `answer_sets` describe confidence; `laws` fits scaling laws, and `checks` validates
+arguments.
+"""
 
 from intact.stats.choosing_at_k import best_at_k, majority_at_k
 from intact.stats.coverage import g_pass_at_k, mean_g_pass_at_k, pass_at_k, pass_hat_k

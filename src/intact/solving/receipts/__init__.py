@@ -1,4 +1,9 @@
-"""Receipts of whole runs of a method: every text and score behind an answer, and the vote (docs/spec/receipts.md)."""
+"""Receipts of whole runs of a method: every text and score behind an answer, and the vote (docs/spec/receipts.md).
+
+`document`, `header`, `entries`, `claims`, `problems`, `prompts`, `mixes`, `tools`, `programs`, `together`, `values` and
+`schema` are the members of a receipt of a run; `record` writes one while a method runs, `replay` and `sealed` run it
+again from the receipt alone, `verify` and `verdict` judge, `versions` and `packages` state the code.
+"""
 
 from __future__ import annotations
 
