@@ -202,7 +202,7 @@ def test_rm_removes_no_other_files(intact_command, tmp_path, monkeypatch, name):
     (tmp_path / "mine.gguf").touch()
     result = intact_command("models", "rm", name, "--yes")
     assert result.code == 2
-    assert "is not a name that intact models lists" in result.err
+    assert "is not a model listed by intact models" in result.err
     assert (tmp_path / "mine.gguf").exists()
 
 

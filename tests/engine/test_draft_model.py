@@ -231,7 +231,7 @@ def test_a_draft_model_leaves_no_trace_in_a_receipt(paths):
 def test_another_vocabulary_is_refused_before_anything_runs(paths, tmp_path):
     other = write_tiny(tmp_path / "other.gguf", vocabulary=290)
     with pytest.raises(
-        ParameterError, match=r"draft_model: other.gguf has another vocabulary than tiny0.gguf: 290 tokens"
+        ParameterError, match=r"draft_model: other.gguf has a different vocabulary from tiny0.gguf: 290 tokens"
     ):
         intact.load(paths[0], draft_model=other)
 

@@ -152,7 +152,7 @@ def test_a_vector_is_added_behind_its_layer(name: str, bases: Mapping[str, Path]
 
 @pytest.mark.parametrize(
     ("layers", "width", "message"),
-    [({99: 1.0}, 64, "expected direction.N for a layer N from 0 to"), ({0: 1.0}, 32, "it is of another model"),
+    [({99: 1.0}, 64, "expected direction.N for a layer N from 0 to"), ({0: 1.0}, 32, "it belongs to another model"),
      ({}, 64, "it has no vectors"), ({0: float("nan")}, 64, "direction.0")],
 )  # fmt: skip
 def test_vectors_of_another_model_are_refused(

@@ -419,7 +419,7 @@ def test_a_composition_with_a_cut_is_found_out() -> None:
     half = {"a": F(1, 2), "b": F(1, 2)}
     model = FiniteModel(2, {"": half, "a": half, "b": half}, dict.fromkeys(("a", "b", "aa", "ab", "ba", "bb"), F(1)))
     check_composition(model, 2, [PARTS["nothing"]] * 2)
-    with pytest.raises(LawError, match="2 particles mean"):
+    with pytest.raises(LawError, match="2 particles represent"):
         check_composition(model, 2, [lambda p, draws: cut(p, [0]), PARTS["nothing"]])
 
 

@@ -392,5 +392,5 @@ def test_a_program_whose_layers_read_more_than_the_stream_is_not_cut(model):
     second = segments(program).layers[1]
     place = program.ops.index(second[0])
     ops = (*program.ops[:place], replace(second[0], source="attended"), *program.ops[place + 1 :])
-    with pytest.raises(ParameterError, match="reads attended of the layer before"):
+    with pytest.raises(ParameterError, match="reads attended from the previous layer"):
         segments(replace(program, ops=ops))

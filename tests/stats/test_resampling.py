@@ -72,7 +72,7 @@ def test_the_best_number_of_attempts_is_that_of_the_known_rates():
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        (([4, 4], [1, 2], [2, 0], [0, 0]), "cannot be more than there are"),
+        (([4, 4], [1, 2], [2, 0], [0, 0]), "cannot outnumber all samples"),
         (([4, 4], [1, 2, 3], [1, 0], [0, 0]), "four counts"),
         (([4, 4], [0, 2], [0, 1], [0, 0]), "needs two of them"),
     ],

@@ -94,7 +94,7 @@ def rm(
 
     text = expand(model)
     if text not in CATALOGUE and not HubName.matches(text):
-        raise ParameterError(f"{model} is not a name that intact models lists; other files are yours to delete")
+        raise ParameterError(f"{model} is not a model listed by intact models; delete other files yourself")
     found = removable(text)
     if not yes and not fetch.agreed_to(f"Remove {found.name} ({size(found.bytes)}) from {store()}?"):
         raise ParameterError(f"{found.name} was kept: the removal was not confirmed (--yes does not ask)")

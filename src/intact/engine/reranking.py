@@ -1,8 +1,8 @@
 """Reranking: orders documents by relevance to a query, as judged by a model that answers yes or no.
 
-A model reads the query with one document and would continue with "yes" or "no"; the score is the probability of "yes"
+A model is asked a yes-or-no question about the query and one document; the score is the probability of "yes"
 relative to that of "no" (Qwen3-Reranker, arXiv 2506.05176). Only these two logits are computed, from the head's
-input, in the integer arithmetic used for drawing tokens: a score has the same bits whatever else runs.
+input, in the integer arithmetic used for drawing tokens: a score has the same bits regardless of what else runs.
 """
 
 from __future__ import annotations

@@ -261,7 +261,7 @@ def write_memory(
     text = format_memory(concepts, problems.results, _origin(backends, prompt, sampling) | {"counts": counts})
     if (size := len(text.encode())) > LARGEST_FILE:
         raise ParameterError(
-            f"the memory would have {size:,} bytes, but methods read at most {LARGEST_FILE:,}: "
+            f"the memory would be {size:,} bytes long, but methods read at most {LARGEST_FILE:,}: "
             f"learn from fewer problems"
         )
     return WrittenMemory(text, tuple(concepts), counts, errors[0] if errors else "")

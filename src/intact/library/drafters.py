@@ -139,7 +139,7 @@ def _checked(main: Partner, small: Model) -> Model:
         found = f"{small.tokenizer.size:,} tokens, digest {other[:16]}"
         small.close()
         raise ParameterError(
-            f"draft_model: {small.path.name} has another vocabulary than {main.path.name}: {found}; expected "
+            f"draft_model: {small.path.name} has a different vocabulary from {main.path.name}: {found}; expected "
             f"{main.tokenizer.size:,}, digest {digest[:16]}: give a smaller model of the same family"
         )
     return small

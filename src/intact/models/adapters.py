@@ -265,8 +265,8 @@ def _control_vectors(path: Path, program: Program) -> dict[int, Floats]:
             raise ModelError(f"{path}: tensor {name:.80}: expected {expected}")
         if tensor.shape != (width,):
             raise ModelError(
-                f"{path}: tensor {name} has shape {tensor.shape}; the model's rows have {width} numbers: it is of "
-                "another model"
+                f"{path}: tensor {name} has shape {tensor.shape}; the model's rows have {width} numbers: it "
+                "belongs to another model"
             )
         vectors[int(match[1])] = float_values(tensor, width, "control vector").astype(np.float32)
     if not vectors:

@@ -188,9 +188,9 @@ class DeepseekV2(Decoder):
 
     @classmethod
     def keys_and_values(cls, checkpoint: Checkpoint, config: Config, name: str, tensor: Tensor) -> list[Tensor]:
-        """Return the key rows and the value rows of a tensor that holds both by head.
+        """Return the key rows and the value rows of a tensor that stores both for each head.
 
-        Return nothing for a GGUF file that has both forms: its separate tensors are read instead.
+        Return nothing if a GGUF file has separate tensors too: they are read instead.
         """
         latent = config.latent
         assert latent is not None

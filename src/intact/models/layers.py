@@ -52,7 +52,7 @@ def segments(program: Program) -> Segments:
         for op in part:
             read = op.reads() - known
             if read:
-                raise ParameterError(f"a layer of {program.architecture} reads {min(read)} of the layer before")
+                raise ParameterError(f"a layer of {program.architecture} reads {min(read)} from the previous layer")
             known |= op.sets()
     return found
 

@@ -174,7 +174,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read a user's file of at most 1 MiB in UTF-8; the result is its text."""
+    """Read a user's UTF-8 file of at most 1 MiB; the result is its text."""
 
     file: str
 

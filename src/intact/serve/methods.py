@@ -50,7 +50,7 @@ def _limits(parameter: Parameter) -> dict[str, Any]:
 
 @cache
 def served_scorers() -> list[str]:
-    """Return the scorers that clients may choose; none takes arguments, which could name files of the server."""
+    """Return the scorers that clients may choose; none takes arguments, since those could name files on the server."""
     return [name for name in SCORERS.own if name != "reward"]
 
 

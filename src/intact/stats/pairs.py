@@ -35,7 +35,7 @@ def pair_variance(alone: Number, informed: Number) -> Number:
     _check(alone, informed)
     if informed < alone:
         raise ParameterError(
-            f"a calibrated model cannot find an answer less likely once it is given: {alone} alone, {informed} given it"
+            f"the probability of an answer must not fall once it is given (calibration): {alone}, then {informed}"
         )
     return alone * (informed - alone)
 

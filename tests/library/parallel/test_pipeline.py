@@ -157,7 +157,7 @@ def test_stages_of_every_architecture_give_the_same_logits(architecture: str, tm
 @pytest.mark.parametrize("architecture", WHOLE)
 def test_layers_that_hand_on_more_than_the_stream_are_not_divided(architecture: str, tmp_path: Path) -> None:
     program = program_of(write_tiny(tmp_path / "m.gguf", architecture))
-    with pytest.raises(ParameterError, match=f"a layer of {architecture} reads .* of the layer before"):
+    with pytest.raises(ParameterError, match=f"a layer of {architecture} reads .* from the previous layer"):
         divide_layers(program, (1, 1))
 
 

@@ -54,7 +54,7 @@ class HubFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a repository that models consist of, at one commit."""
+    """The model files of a repository at one commit."""
 
     repo: str
     revision: str

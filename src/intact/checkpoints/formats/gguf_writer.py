@@ -41,7 +41,9 @@ def _typed(value: object) -> tuple[int, bytes]:
         kinds, items = zip(*map(_typed, value), strict=True)
         if len(set(kinds)) == 1:
             return _ARRAY, struct.pack("<IQ", kinds[0], len(items)) + b"".join(items)
-    raise TypeError(f"a pair holds texts, bools, integers, floats, or several of one type, got {value!r:.80}")
+    raise TypeError(
+        f"a value must be a string, bool, integer, float or non-empty list of one of these, got {value!r:.80}"
+    )
 
 
 def pair(key: str, value: object) -> bytes:

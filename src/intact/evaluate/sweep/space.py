@@ -125,7 +125,7 @@ def parse_axes(texts: Iterable[str]) -> tuple[Axes, ...]:
 
 
 def _listed(methods: Iterable[str]) -> set[str]:
-    """Return the names of those methods' parameters that are lists, whose values contain commas."""
+    """Return the names of the methods' list parameters, whose values contain commas."""
     return {one.name for name in methods if name for one in find(name).parameters if one.listed}
 
 

@@ -16,7 +16,7 @@ from intact.reason.parts.composing import composed, vote, write
 from intact.reason.populations.transformers import sample, start, weigh
 
 MARKERS = "perhaps, maybe, wait, hmm, let me check, not sure, alternatively"
-"""Words of hedging and second thoughts; the list is this package's own."""
+"""Words that express hedging or second thoughts; this list is our own."""
 
 Exponent: TypeAlias = Annotated[float, partial(within, 0, 50)]
 

@@ -246,7 +246,7 @@ def check_composition(model: FiniteModel, n: int, between: Sequence[Change]) -> 
     """
     found = expected(lambda oracle: model.run(oracle, n, between))
     if found != model.measure():
-        raise LawError(f"{n} particles mean {_written(found)}; the model means {_written(model.measure())}")
+        raise LawError(f"{n} particles represent {_written(found)}, but the measure is {_written(model.measure())}")
 
 
 MethodLaw: TypeAlias = Callable[[Method, Mapping[str, Any]], None]

@@ -92,7 +92,9 @@ def resampling_limits(
         sizes = n.size, c.size, hits.size, misses.size
         raise ParameterError(f"there must be four counts for each problem, got {sizes}")
     if (n < 1).any() or (hits > c).any() or (misses > n - c).any() or min(hits.min(), misses.min()) < 0:
-        raise ParameterError("accepted samples cannot be more than there are, and each problem needs one sample")
+        raise ParameterError(
+            "accepted samples cannot outnumber all samples, and each problem needs at least one sample"
+        )
     rates = c / n
 
     def at(weights: Floats) -> tuple[float, list[tuple[int, float]]]:

@@ -324,7 +324,7 @@ class Stack:
     def _walk_compressed(self, proof: Sequence[str]) -> Iterator[str]:
         """Apply a compressed proof, whose letters refer to labels; yields a reference to an earlier step as a step."""
         if ")" not in proof:
-            raise ProofError("the labels of a compressed proof end with a parenthesis")
+            raise ProofError("the labels of a compressed proof must end with a closing parenthesis")
         end = list(proof).index(")")
         labels = [*[one.label for one in self.theorem.hypotheses], *proof[1:end]]
         saved, number = list[Symbols](), 0

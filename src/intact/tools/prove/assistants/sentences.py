@@ -22,7 +22,7 @@ class Sentence(NamedTuple):
     Attributes
     ----------
     text : str
-        The sentence with its length in the file; line feeds and comments are replaced by blanks.
+        The sentence, as long as in the file; line feeds and comments are replaced by blanks.
     line, column : int
         Start of the sentence, from 1.
     """
