@@ -105,7 +105,7 @@ class SamplingParameters:
         kind="decimal",
         default=0.0,
         high=1000,
-        effect="p is proportional to exp(z / temperature); 0 takes the largest",
+        effect="p is proportional to exp(z / temperature); 0 chooses the largest z",
         help="Sampling temperature; 0 is greedy.",
         common=True,
         methods=True,
@@ -125,7 +125,7 @@ class SamplingParameters:
         kind="integer",
         default=0,
         values="0 (all) or more",
-        effect="keeps the k tokens of the largest logits, of equals the least ids",
+        effect="keeps the k tokens with the largest logits; in ties, those with the smallest ids",
         source="Fan et al. 2018, arXiv 1805.04833",
         help="Number of likeliest tokens to keep; 0 keeps all.",
         methods=True,
@@ -145,7 +145,7 @@ class SamplingParameters:
         low=-(1 << 63),
         high=(1 << 64) - 1,
         values="64 bits",
-        effect="with the prompt's name and the sample's number the key of all draws",
+        effect="forms the key of all draws, with the prompt's name and the sample's number",
         help="Seed of the draws.",
         common=True,
     )
@@ -165,7 +165,7 @@ class SamplingParameters:
         kind="integer",
         default=0,
         values="0 to `max_tokens`",
-        effect="before so many tokens are drawn, no end token can be",
+        effect="no end token can be drawn before this many tokens",
         help="Minimum number of tokens before an end token.",
     )
     typical_p: float = _parameter(
@@ -174,7 +174,7 @@ class SamplingParameters:
         high=1,
         above=True,
         effect="keeps the fewest tokens whose p add up to at least typical_p, those first whose surprisal -log p is "
-        "nearest to the entropy; of equals the likelier one",
+        "nearest to the entropy; in ties, the likelier one",
         source="Meister et al. 2023, arXiv 2202.00666",
         help="Locally typical sampling: the probability mass to keep.",
     )
@@ -221,7 +221,7 @@ class SamplingParameters:
         default=False,
         values="true, false",
         usual="false",
-        effect="the text goes on after an end token",
+        effect="the text continues after an end token",
     )
     stop_below: float = _parameter(
         kind="decimal",
@@ -250,7 +250,7 @@ class SamplingParameters:
         default=16,
         low=1,
         values="1 or more",
-        effect="the tokens of that mean; a text with fewer goes on",
+        effect="number of tokens in that mean; shorter texts continue",
         help="Number of tokens in the mean of --stop-mean-below.",
         http="intact",
         methods=True,
@@ -260,7 +260,7 @@ class SamplingParameters:
         kind="integer",
         default=0,
         high=MOST_TOP_LOGPROBS,
-        effect="so many of the likeliest tokens are reported with each token",
+        effect="number of likeliest tokens that are reported with each token",
         http="endpoint",
         draws=False,
     )
