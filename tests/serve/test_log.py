@@ -86,6 +86,30 @@ def test_refusals_are_noted_with_code_and_field(endless_path, tmp_path):
     assert "secret words" not in process.log
 
 
+CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "no JSON"}}
+METHOD = {"method": "self_consistency"}
+WRONG = [
+    ({"messages": [*CHAT["messages"], {"role": "assistant", "tool_calls": [CALL]}]}, "messages[1].tool_calls[0]"),
+    ({"intact": {"now": "noon"}}, "intact.now"),
+    ({"intact": {"mix": "juice"}}, "intact.mix"),
+    ({"add_generation_prompt": True, "continue_final_message": True}, "add_generation_prompt"),
+    ({"max_tokens": 0}, "max_tokens"),
+    ({"top_logprobs": 2}, "top_logprobs"),
+    ({"intact": METHOD | {"parameters": {"n": 0}}}, "intact.parameters.n"),
+    ({"intact": METHOD | {"now": "noon"}}, "intact.now"),
+    ({"intact": METHOD, "model": "other:best-of-n"}, "intact.method"),
+]
+
+
+def test_fields_of_a_chat_are_checked_before_its_model_is_loaded(tiny_path, tmp_path):
+    other = write_tiny(tmp_path / "other.gguf", "llama", context=64)
+    with running({"tiny": tiny_path, "other": other}) as server:
+        for fields, place in WRONG:
+            reply = httpx.post(server.url + "/v1/chat/completions", json=CHAT | {"model": "other"} | fields)
+            assert (reply.status_code, reply.json()["error"]["param"][: len(place)]) == (400, place), reply.text
+        assert httpx.get(server.url + "/v1/models/other").json()["status"] == "unloaded"
+
+
 def test_a_broken_first_model_holds_nobody_up(tiny_path, tmp_path, records):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(tiny_path.read_bytes()[:5000])

@@ -346,5 +346,5 @@ async def _encode(
         raise ApiError(400, f"chat_template_kwargs cannot set {name}", "chat_template_kwargs")
     variables = variables | ({"tools": tools.listed} if tools.listed else {}) | chat.ending
     prompt = ChatPrompt(turns, variables, chat.now or current(), control_tokens=request.intact.control_tokens)
-    encode = partial(prompted(prompt, request, tokenizer).encode, tokenizer, context)
-    return await in_thread(encode, field, text_length([turns, tools.listed]))
+    length = text_length([turns, tools.listed])
+    return await in_thread(lambda: prompted(prompt, request, tokenizer).encode(tokenizer, context), field, length)

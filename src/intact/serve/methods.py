@@ -87,8 +87,7 @@ def choice_of(request: TextRequest, models: Container[str]) -> MethodChoice | No
     model, suffix, n = split(request.model)
     method = request.intact.method
     if method is None and suffix is None:
-        if ":" in model:
-            _check_suffix(model, models)
+        _check_suffix(model, models)
         return None
     if method is not None and suffix is not None and method.replace("-", "_") != suffix:
         message = f"the model's name says {suffix}, but intact.method says {method!r:.60}"
@@ -108,7 +107,7 @@ def split(model: str) -> tuple[str, str | None, int | None]:
 def _check_suffix(model: str, names: Container[str]) -> None:
     """Raise ApiError if a model's name is known except for what follows its colon, which is not a method."""
     name, _, suffix = model.rpartition(":")
-    if model in names or name not in names or not suffix:
+    if not suffix or name not in names or model in names:
         return
     method = re.sub(r"-\d{1,6}$", "", suffix)
     problem, known = f"there is no method {method!r:.60} for the model {name}", served_methods()

@@ -130,9 +130,8 @@ class MethodRequest:
 
         texts = [leaf for leaf in leaves(result.trace["nodes"]) if not leaf.other_prompt]
         parts = [leaf.answer_part for leaf in texts]
-        if any(
-            part is not None and self.problem.read(part) is not None for part in parts
-        ):  # the method accepted none of them
+        # the method accepted none of the answers that can be read
+        if any(part is not None and self.problem.read(part) is not None for part in parts):
             return ReplyText("")
         ended = [leaf for leaf in texts if leaf.why in ("end", "closed")]
         return next((ReplyText(leaf.text, leaf.why, unread=True) for leaf in ended + texts), ReplyText("", unread=True))
