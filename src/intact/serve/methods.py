@@ -106,8 +106,8 @@ def split(model: str) -> tuple[str, str | None, int | None]:
 
 def _check_suffix(model: str, names: Container[str]) -> None:
     """Raise ApiError if a model's name is known except for what follows its colon, which is not a method."""
-    name, _, suffix = model.rpartition(":")
-    if not suffix or name not in names or model in names:
+    name, colon, suffix = model.rpartition(":")
+    if not colon or not suffix or name not in names or model in names:
         return
     method = re.sub(r"-\d{1,6}$", "", suffix)
     problem, known = f"there is no method {method!r:.60} for the model {name}", served_methods()
