@@ -1,6 +1,5 @@
 """Anthropic's interface over plain HTTP: the texts of OpenAI's, events in order, errors, keys, limits."""
 
-import asyncio
 import json
 import re
 import threading
@@ -10,7 +9,6 @@ import pytest
 
 from intact.measure.bench.shapes import tokenizer_metadata
 from intact.serve.apis.anthropic.content import Content
-from serve.test_overhead import FEW, MANY, STREAMS, Calls
 from serve.test_tools import OPENS, PARAMETERS, TEMPLATE
 from support.patience import PATIENCE
 from support.serving import running
@@ -577,36 +575,6 @@ def test_a_client_that_leaves_ends_its_text(server):
         next(answer.iter_lines())
     server.settle(server.idle)
     assert engine.counters.decoded - before < 800
-
-
-def stream_many(server, tokens):
-    """Have many answers streamed at once; how many tokens they have."""
-
-    async def scene():
-        async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as client:
-            body = ASKED | {"max_tokens": tokens, "ignore_eos": True, "stream": True}
-            several = [client.post("/v1/messages", json=body | {"seed": seed}) for seed in range(STREAMS)]
-            return [answer.text for answer in await server.together(several)]
-
-    return sum(int(text.rpartition('"output_tokens":')[2].partition("}")[0]) for text in asyncio.run(scene()))
-
-
-def test_a_token_of_a_stream_takes_few_calls(tiny_path):
-    calls = Calls()
-    threading.setprofile(calls)
-    try:
-        with running({"tiny": tiny_path}) as there:
-            there.settle(lambda: there.service.models.served["tiny"].model)
-            stream_many(there, FEW)  # what happens once is over
-            before = calls.of_loop()
-            tokens = stream_many(there, MANY)
-            there.settle(there.idle)
-            loop = calls.of_loop() - before
-    finally:
-        threading.setprofile(None)
-    assert tokens == STREAMS * MANY
-    # With the requests' own calls. Tokens that a slow loop sends together take fewer, never more.
-    assert loop / tokens < 40
 
 
 def test_each_block_ends_before_the_next_begins():

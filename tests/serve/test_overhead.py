@@ -1,6 +1,7 @@
 """What serving costs beside the engine, counted and not timed: wake-ups a step, function calls a token."""
 
 import asyncio
+import re
 import threading
 from collections import Counter
 from pathlib import Path
@@ -60,12 +61,14 @@ def stream(server, path, fields, tokens):
     async def one(client, seed):
         if path == "/api/chat":
             body, mark = {"options": {"num_predict": tokens, "seed": seed, "ignore_eos": True}}, '"eval_count":'
+        elif path == "/v1/messages":
+            body, mark = {"max_tokens": tokens, "seed": seed, "ignore_eos": True}, '"output_tokens":'
         else:
             body, mark = {"max_tokens": tokens, "seed": seed, "logit_bias": {"2": -100}}, '"completion_tokens":'
             body |= {"stream_options": {"include_usage": True}}
         answer = await client.post(path, json={"model": "tiny", "stream": True, **body, **fields})
         assert answer.status_code == 200, answer.text
-        return int(answer.text.rpartition(mark)[2].split(",")[0])
+        return int(re.match("[0-9]+", answer.text.rpartition(mark)[2])[0])
 
     async def scene():
         limits = httpx.Limits(max_connections=None)
@@ -81,6 +84,7 @@ KINDS = [
     ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Go on"}]}),
     ("/v1/completions", {"prompt": "Go on"}),
     ("/api/chat", {"messages": [{"role": "user", "content": "Go on"}]}),
+    ("/v1/messages", {"messages": [{"role": "user", "content": "Go on"}]}),
 ]
 
 
