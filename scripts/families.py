@@ -26,13 +26,13 @@ approximated. `intact info --architectures` prints this table (`--json` for prog
 this page from the same data. Each family is one file in `src/intact/models/`; [adding
 things](dev/adding.md#an-architecture) explains how to write another.
 
-**How they were compared.** For each family, Transformers' own class ran tiny random models with all features of the
-family in float64 (`benchmarks/transformers_goldens.py`). The last column is the largest difference from the logits of
-the `fp32` profile, relative to their range; up to 1e-4 is accepted. Families without a class in Transformers were
-compared with a class that uses the same formulas, which the table names, or with a NumPy program. A GGUF file and a
-folder of the same model give the same bits (`tests/models/test_readings.py`), except where a GGUF file stores rotary
-divisors in float32 (Llama 3.x, EXAONE). [Profiles](spec/profiles.md) gives the cost of the default profile's integer
-arithmetic.
+**How they were compared.** For each family, we ran tiny random models that have all features of the family with
+Transformers' own class in float64 (`benchmarks/transformers_goldens.py`). The last column is the largest difference
+from the logits of the `fp32` profile, relative to their range; up to 1e-4 is accepted. Families without a class in
+Transformers were compared with a class that uses the same formulas, which the table names, or with a NumPy program. A
+GGUF file and a folder of the same model give the same bits (`tests/models/test_readings.py`), except where a GGUF file
+stores rotary divisors in float32 (Llama 3.x, EXAONE). [Profiles](spec/profiles.md) gives the cost of the default
+profile's integer arithmetic.
 
 | family | what it is | GGUF | config.json | compared with | difference |
 |---|---|---|---|---|---|
@@ -50,7 +50,7 @@ BERT and XLM-RoBERTa are encoders and do not generate text. We compared their la
 logits ([embeddings](guide.md#embeddings)). GGUF files of both have the architecture `bert` and are read as BERT, since
 the programs are the same. RoBERTa's classes `RobertaModel` and `RobertaForSequenceClassification` are read like
 XLM-RoBERTa's. In a GGUF file, a reranker's head is stored as `cls` and `cls.output`, as llama.cpp's converter does for
-RoBERTa; for BERT, the converter drops the first layer of the head. Relative positions, and encoders of other families
+RoBERTa; for BERT, it drops the head's first layer. Encoders with relative positions, and those of other families
 (ModernBERT, Nomic, Jina), are refused.
 
 Vision transformers (`ViTForImageClassification`) classify images and read no text, so they are not in the table:
@@ -79,13 +79,13 @@ say which one a model was trained with. For the two tiny models, the KL divergen
 
 GLM-4.5 and its successors, Ling 2.0, Arcee Trinity, dots.llm1, Solar Open, MiniMax M2 and K-EXAONE choose experts as
 DeepSeek V3 does, with sigmoids and a bias for each expert; if weights are normalised, 10^-6 is added to their sum. GGUF
-files of GLM and K-EXAONE include layers that predict additional tokens in the number of layers. These are not part of
-the model, but some can be used for drafting ([prediction heads](drafting.md#prediction-heads)).
+files of GLM and K-EXAONE count layers that predict additional tokens as layers of the model. They are not part of it,
+but some can be used for drafting ([prediction heads](drafting.md#prediction-heads)).
 
-GPT-NeoX models that run attention and feed-forward network in sequence (`use_parallel_residual`) are refused, and so is
-the tanh GELU (`gelu_fast` in GPT-NeoX-20B). GGUF files do not say which GELU they need, so they are run with Pythia's,
-the exact one. GGUF files of MiniCPM 3 lack its scaling factors, so those of the 4B model are used. Helium, Code World
-Model and VaultGemma are read from folders; llama.cpp has no converter for them.
+GPT-NeoX models that run attention and feed-forward network in sequence (no `use_parallel_residual`) are refused, and so
+is the tanh GELU (`gelu_fast` in GPT-NeoX-20B). GGUF files do not say which GELU they need, so they are run with
+Pythia's, the exact one. GGUF files of MiniCPM 3 lack its scaling factors, so those of the 4B model are used. Helium,
+Code World Model and VaultGemma are read from folders; llama.cpp has no converter for them.
 
 For models with images or sound (Gemma 3 and 4, Mistral 3, Qwen's VL models), only the text model runs; the other towers
 are ignored.
@@ -97,7 +97,7 @@ loading. BitNet quantises the inputs of each product to 8 bits with one scale pe
 The MatMul-free LM has a program by its authors but no class in Transformers, so we compared it with a NumPy program
 based on theirs (`tests/support/matmul_free.py`). When a folder is read, its floats become ternary: -1, 0 or 1 times the
 mean of their magnitudes, including the head's. The scales are rounded to 15 bits, and the gain of the norm before each
-product corrects the rounding. The authors' products quantise their inputs to 8 bits with one scale per row, ours with
+product corrects the rounding. The authors' products quantise their inputs to 8 bits with one scale per row; ours use
 one per block. For the two tiny models, the logits' KL divergence from the float64 program without this rounding is
 0.0014 and 0.0025 nats in the profile `int8`, and 0.0016 and 0.0021 for that program with the authors' rounding. Layers
 with a short convolution (`use_short_conv`) and states with a different width from the model's (`expand_ratio`) are
@@ -136,7 +136,7 @@ either.
 We also left out Aaren, a form of attention whose query is a learned constant (Feng et al. 2024, arXiv 2405.13956),
 because no language models use it. intact's attention computes the same function of the same keys and values. What is
 new in the paper is a memory of constant size, which merges a maximum and two sums at every position. Each new maximum
-rescales both sums, which rounds them, so an integer version could not be the same as attention's.
+rescales both sums, which rounds them, so its integers would differ from attention's.
 """
 
 
