@@ -27,6 +27,8 @@ class Moody:
         Fields that are refused, by name.
     statuses
         Statuses of the requests to come; when used up, 200.
+    raw
+        If given, the content of every answer.
     logprobs
         If false, none are listed.
     listing
@@ -37,6 +39,7 @@ class Moody:
     together: range = range(0)
     refuse: tuple[str, ...] = ()
     statuses: list[int] = field(default_factory=list)
+    raw: bytes | None = None
     logprobs: bool = True
     listing: int = 200
     apis: tuple[str, ...] = ("openai", "ollama", "anthropic")
@@ -117,6 +120,8 @@ def _handler(moody: Moody) -> type[BaseHTTPRequestHandler]:
                 self.reply(400, {"error": {"message": f"unknown field: {refused[0]}"}})
             elif status != 200:
                 self.reply(status, {"error": {"message": f"key was {self.headers.get('Authorization')}"}})
+            elif moody.raw is not None:
+                self.send(moody.raw, 200, "text/event-stream" if body.get("stream") else "application/json")
             else:
                 self.answer(_API[self.path], number, len(company), body)
 

@@ -263,10 +263,13 @@ def _print(summary: MeterSummary, journal: Journal, facts: MeterFacts) -> None:
     from intact.measure.meter.report import COLUMNS, changes, claim_lines, remarks, row_of, verdict
 
     right = COLUMNS[2:]
-    table = new_table(*COLUMNS, right=right, whole=COLUMNS[:1])
-    for group in summary.groups:
-        table.add_row(*row_of(group), style="red" if group.share.changed else "")
-    out().print(table)
+    for setting in dict.fromkeys(group.setting for group in summary.groups):
+        show(setting, style="bold")
+        table = new_table(COLUMNS[0], *right, right=right, whole=COLUMNS)
+        for group in (group for group in summary.groups if group.setting == setting):
+            name, _, *cells = row_of(group)
+            table.add_row(name, *cells, style="red" if group.share.changed else "")
+        out().print(table)
     for prompt, situation, place, pieces, gap, _ in changes(journal.trials)[:3]:
         near = f"; gap {gap} nats" if gap else ""
         show(f"{situation}: {place} of the answer to {prompt[:40]!r}: {pieces}{near}", style="dim")

@@ -275,6 +275,8 @@ class Endpoint:
                     response = self._parsed(content, events=events)
                     reading = self.api.read_events(response) if events else self.api.read(response)
                     read, written = reading.read, reading.written
+                    if not reading.answers:
+                        raise EndpointError("the response has no answers")
                     return Exchange(body, response, reading.answers)
                 read = written = 0
                 problem = f"HTTP {status}: {' '.join(content[:300].decode('utf-8', 'replace').split())}"

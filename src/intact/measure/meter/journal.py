@@ -106,10 +106,11 @@ class Journal:
             return
         records = [strict_json.parse(line, f"{path}, line {number}", error=JournalError) for number, line in lines]
         try:
-            if (records[0]["format"], records[0]["version"]) != (FORMAT, VERSION):
+            head = records[0]
+            if not isinstance(head, dict) or (head.get("format"), head.get("version")) != (FORMAT, VERSION):
                 raise JournalError(f"{path} is no journal of intact meter in version {VERSION}")
-            if records[0]["about"] != about:
-                raise JournalError(f"{path} measured {records[0]['about']}, not {dict(about)}: give another --journal")
+            if head["about"] != about:
+                raise JournalError(f"{path} measured {head['about']}, not {dict(about)}: give another --journal")
             sessions: dict[int, dict[str, Any]] = {}
             for record in records[1:]:
                 rows = [dict(row) for row in record["trials"]]

@@ -12,7 +12,7 @@ from intact.measure.meter.journal import Trial
 from intact.measure.meter.summary import DECISIVE, Group, MeterSummary, Share
 
 EXAMPLES = 12
-"""Number of changed answers that a report shows."""
+"""Number of prompts whose first changed answer a report shows."""
 
 
 class MeterFacts(NamedTuple):
@@ -60,8 +60,8 @@ def verdict(summary: MeterSummary) -> str:
 
 
 def percent(share: float) -> str:
-    """Format a share: whole percents, or two digits below 10%."""
-    return f"{share:.0%}" if share >= 0.0995 or not share else f"{share:.2g}%" if share >= 1 else f"{100 * share:.2g}%"
+    """Format a share: whole percents from 10%, two digits below."""
+    return f"{share:.0%}" if share >= 0.0995 or not share else f"{100 * share:.2g}%"
 
 
 def remarks(summary: MeterSummary) -> Iterator[str]:
@@ -100,19 +100,23 @@ def remarks(summary: MeterSummary) -> Iterator[str]:
 
 
 def row_of(group: Group) -> list[str]:
-    """Return a group's cells: condition, setting, answers, changed, share, interval, log-probabilities changed."""
+    """Return a group's cells, one for each of `COLUMNS`."""
     share = group.share
     interval = f"{percent(share.low)} to {percent(share.high)}"
-    cells = [group.condition, group.setting, str(share.answers), str(share.changed), percent(share.share), interval]
-    return [*cells, str(share.shifted)]
+    return [group.condition, group.setting, str(share.answers), str(share.changed), interval, str(share.shifted)]
 
 
-COLUMNS = ("condition", "setting", "answers", "changed", "share", "95% interval", "only log-probabilities")
+COLUMNS = ("condition", "setting", "answers", "changed", "95% interval", "logprobs only")
+"""Columns of the table of conditions; the last is the number of answers of which only log-probabilities changed."""
 
 
 def changes(trials: Sequence[Trial]) -> list[list[str]]:
-    """Return a row for each of the first changed answers: situation, place, both pieces, and how close they were."""
-    found = [trial for trial in trials if not trial.comparison.equal][:EXAMPLES]
+    """Return a row for the first changed answer to each of some prompts, one cell for each of `CHANGES`."""
+    by_prompt: dict[str, Trial] = {}
+    for trial in trials:
+        if not trial.comparison.equal:
+            by_prompt.setdefault(trial.prompt, trial)
+    found = list(by_prompt.values())[:EXAMPLES]
     return [
         [
             trial.prompt,
@@ -175,7 +179,7 @@ def _sections(summary: MeterSummary, trials: Sequence[Trial], facts: MeterFacts)
             [
                 Table(CHANGES, rows),
                 Paragraph(
-                    f"The first {len(rows)} of {total.changed}. A small gap is a near tie: alone, the endpoint found "
+                    f"The first changed answer to each of {len(rows)} prompts. A small gap is a near tie: alone, the endpoint found "
                     "the two tokens about equally likely."
                 ),
             ],
