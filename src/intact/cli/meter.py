@@ -15,16 +15,15 @@ from intact.cli.interruption import resumable
 from intact.cli.options import Advanced, JsonOption, ProfileOption, ThreadsOption, check_output, complete_model
 from intact.cli.output import emit, new_table, note, out, show, stage_bar
 from intact.cli.seeds import parse_seeds
-from intact.measure.meter.client import Caps
-from intact.measure.meter.plan import COMPANY, HEATS, MeterPlan, read_settings
-from intact.measure.meter.summary import TOLERANCE
+from intact.measure.meter.plan import COMPANY, HEATS, TOLERANCE, MeterPlan, read_settings
+from intact.measure.meter.spending import Caps
 
 if TYPE_CHECKING:
-    from intact.measure.meter.claim import Claim
-    from intact.measure.meter.client import Endpoint, Exchange
-    from intact.measure.meter.journal import Journal
+    from intact.measure.meter.claim import ModelClaim
+    from intact.measure.meter.client import MeteredEndpoint, MeterExchange
+    from intact.measure.meter.journal import MeterJournal
     from intact.measure.meter.report import MeterFacts
-    from intact.measure.meter.run import Asking, Outcome
+    from intact.measure.meter.run import MeterOutcome, MeterSettings
     from intact.measure.meter.summary import MeterSummary
 
 EXAMPLES = """\
@@ -148,10 +147,11 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Measure whether an endpoint answers the same alone and in company; exit code 1 if not, 2 if unknown."""
-    from intact.measure.meter.client import Endpoint, Spending
-    from intact.measure.meter.journal import Journal
+    from intact.measure.meter.client import MeteredEndpoint
+    from intact.measure.meter.journal import MeterJournal
     from intact.measure.meter.questions import read_prompts, sample_prompts
-    from intact.measure.meter.run import Asking
+    from intact.measure.meter.run import MeterSettings
+    from intact.measure.meter.spending import Spending
     from intact.measure.meter.summary import summarize
 
     check_output("--out", saved)
@@ -160,21 +160,21 @@ def command(
         raise ParameterError(f"--tolerance must lie between 0 and 1, got {tolerance:g}")
     if max_cost is not None and not price_in + price_out:
         raise ParameterError("--max-cost needs --price-in or --price-out: the prices of a million tokens")
-    settings = read_settings(temperature or HEATS, parse_seeds(seed))
-    plan = MeterPlan(probes, rounds, settings, parse_seeds(company, "--company"), pause=pause, restart=restart)
+    heats = read_settings(temperature or HEATS, parse_seeds(seed))
+    plan = MeterPlan(probes, rounds, heats, parse_seeds(company, "--company"), pause=pause, restart=restart)
     caps = Caps(max_requests, max_total, max_seconds, max_cost, prices=(price_in, price_out))
-    asking = Asking(
+    settings = MeterSettings(
         read_prompts(prompts) if prompts else sample_prompts(),
         tokens,
         wait=wait,
         stop_at=tolerance if stop_early else None,
     )
     model = None if claims is None else fetch.load(claims, profile, threads)
-    endpoint = Endpoint(url, Spending(caps), api=api, model=name, timeout=timeout)
+    endpoint = MeteredEndpoint(url, Spending(caps), api=api, model=name, timeout=timeout)
     about = {"url": url, "api": api, "model": name, "tokens": tokens, "prompts": str(prompts or "sample")}
-    journal = Journal(kept, about)
+    journal = MeterJournal(kept, about)
     with resumable(kept, "--journal FILE"):
-        outcome = asyncio.run(_measure(endpoint, plan, journal, asking))
+        outcome = asyncio.run(_measure(endpoint, plan, journal, settings))
     claim = (
         None
         if model is None
@@ -196,16 +196,18 @@ def command(
         raise typer.Exit(summary.status)
 
 
-async def _measure(endpoint: Endpoint, plan: MeterPlan, journal: Journal, asking: Asking) -> Outcome:
+async def _measure(
+    endpoint: MeteredEndpoint, plan: MeterPlan, journal: MeterJournal, settings: MeterSettings
+) -> MeterOutcome:
     from intact.measure.meter.run import measure
 
     with stage_bar(f"waiting for {endpoint.address}") as report:
         async with endpoint:
-            await endpoint.find(asking.wait)
-            return await measure(endpoint, plan, journal, asking, progress=report)
+            await endpoint.find(settings.wait)
+            return await measure(endpoint, plan, journal, settings, progress=report)
 
 
-def _compare(model: Any, name: str, exchanges: list[Exchange], *, profile: str, engine: str) -> Claim:
+def _compare(model: Any, name: str, exchanges: list[MeterExchange], *, profile: str, engine: str) -> ModelClaim:
     from intact.measure.meter.claim import compare_with
 
     with stage_bar(f"comparing with {name}") as report:
@@ -220,7 +222,13 @@ def _compare(model: Any, name: str, exchanges: list[Exchange], *, profile: str, 
 
 
 def _facts(
-    endpoint: Endpoint, journal: Journal, plan: MeterPlan, outcome: Outcome, *, command: str, claim: Claim | None
+    endpoint: MeteredEndpoint,
+    journal: MeterJournal,
+    plan: MeterPlan,
+    outcome: MeterOutcome,
+    *,
+    command: str,
+    claim: ModelClaim | None,
 ) -> MeterFacts:
     from intact.measure.meter.report import MeterFacts
 
@@ -239,7 +247,7 @@ def _facts(
     )
 
 
-def _record(summary: MeterSummary, journal: Journal, facts: MeterFacts) -> dict[str, Any]:
+def _record(summary: MeterSummary, journal: MeterJournal, facts: MeterFacts) -> dict[str, Any]:
     """Return everything that was measured as a JSON value."""
     return {
         **facts._asdict(),
@@ -251,7 +259,7 @@ def _record(summary: MeterSummary, journal: Journal, facts: MeterFacts) -> dict[
     }
 
 
-def _write(path: Path, summary: MeterSummary, journal: Journal, facts: MeterFacts) -> None:
+def _write(path: Path, summary: MeterSummary, journal: MeterJournal, facts: MeterFacts) -> None:
     from intact._base.files import write_whole
     from intact.evaluate.report.html import html
     from intact.measure.meter.report import document
@@ -259,7 +267,7 @@ def _write(path: Path, summary: MeterSummary, journal: Journal, facts: MeterFact
     write_whole(path, html(document(summary, journal.trials, facts)))
 
 
-def _print(summary: MeterSummary, journal: Journal, facts: MeterFacts) -> None:
+def _print(summary: MeterSummary, journal: MeterJournal, facts: MeterFacts) -> None:
     from intact.measure.meter.report import COLUMNS, changes, claim_lines, remarks, row_of, verdict
 
     right = COLUMNS[2:]

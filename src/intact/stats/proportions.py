@@ -107,7 +107,7 @@ def _checked(successes: int, trials: int, level: Number, name: str = "level") ->
 
 
 def _tail(successes: int, trials: int, p: Fraction) -> Fraction:
-    """Return the probability of at most so many successes."""
+    """Return the probability of at most `successes`."""
     if 2 * successes >= trials:  # the other tail has fewer terms
         return 1 - _tail(trials - successes - 1, trials, 1 - p) if successes < trials else Fraction(1)
     units, rest, total = p.numerator, p.denominator - p.numerator, 0

@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from intact.measure.meter.apis.base import Setting
-from intact.measure.meter.client import Caps, Endpoint, Spending
-from intact.measure.meter.journal import Journal
+from intact.measure.meter.client import MeteredEndpoint
+from intact.measure.meter.journal import MeterJournal
 from intact.measure.meter.plan import MeterPlan
-from intact.measure.meter.run import Asking, measure
+from intact.measure.meter.run import MeterSettings, measure
+from intact.measure.meter.spending import Caps, Spending
 from support.moody import serve
 
 PROMPTS = [f"How much is {n} plus {n}?" for n in range(12)]
@@ -21,13 +22,13 @@ def metered(tmp_path):
 
     def run(moody, plan=PLAN, caps=None, journal=None, **asking):
         about = {"url": "stub"}
-        kept = Journal(journal, about)
+        kept = MeterJournal(journal, about)
         options = {name: asking.pop(name) for name in ("api", "model") if name in asking}
 
         async def scene(url):
-            async with Endpoint(url, Spending(caps or Caps()), **options) as endpoint:
+            async with MeteredEndpoint(url, Spending(caps or Caps()), **options) as endpoint:
                 await endpoint.find(5)
-                return endpoint, await measure(endpoint, plan, kept, Asking(PROMPTS, 8, **asking))
+                return endpoint, await measure(endpoint, plan, kept, MeterSettings(PROMPTS, 8, **asking))
 
         with serve(moody):
             endpoint, outcome = asyncio.run(scene(moody.url))

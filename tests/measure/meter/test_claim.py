@@ -7,8 +7,9 @@ import pytest
 import intact
 from intact.measure.meter.apis.base import Setting
 from intact.measure.meter.claim import compare_with
-from intact.measure.meter.client import Caps, Endpoint, Spending
+from intact.measure.meter.client import MeteredEndpoint
 from intact.measure.meter.questions import Questions
+from intact.measure.meter.spending import Caps, Spending
 from support.serving import running
 from support.tiny import write_tiny
 
@@ -29,7 +30,7 @@ def exchanges(paths):
     """Answers of the claimed model, by API."""
 
     async def scene(url, api):
-        async with Endpoint(url, Spending(Caps()), api=api) as endpoint:
+        async with MeteredEndpoint(url, Spending(Caps()), api=api) as endpoint:
             await endpoint.find(5)
             questions = Questions("run", PROMPTS, 16)
             settings = Setting(0.0), Setting(0.8, 3)

@@ -8,7 +8,8 @@ import pytest
 from intact._base.errors import EndpointError, ParameterError
 from intact.measure.meter import client
 from intact.measure.meter.apis.base import Question, Setting
-from intact.measure.meter.client import Caps, Endpoint, Spending
+from intact.measure.meter.client import MeteredEndpoint
+from intact.measure.meter.spending import Caps, Spending
 from support.moody import Moody, serve
 
 QUESTION = Question("s", "How much is 1 plus 1?", Setting(0.5, 3), 8)
@@ -16,7 +17,7 @@ QUESTION = Question("s", "How much is 1 plus 1?", Setting(0.5, 3), 8)
 
 def ask(moody, question=QUESTION, **options):
     async def scene(url):
-        async with Endpoint(url, Spending(Caps()), **options) as endpoint:
+        async with MeteredEndpoint(url, Spending(Caps()), **options) as endpoint:
             await endpoint.find(1)
             return await endpoint.ask(question)
 
@@ -88,4 +89,4 @@ def test_what_was_reserved_is_kept_if_no_tokens_are_counted():
 def test_a_key_that_no_header_can_carry_is_refused(monkeypatch):
     monkeypatch.setenv("INTACT_API_KEY", "a\nb")
     with pytest.raises(ParameterError, match="no header can carry"):
-        Endpoint("http://127.0.0.1:9", Spending(Caps()))
+        MeteredEndpoint("http://127.0.0.1:9", Spending(Caps()))

@@ -3,8 +3,8 @@
 import pytest
 
 from intact.measure.meter.apis.base import Setting
-from intact.measure.meter.client import Caps
 from intact.measure.meter.plan import MeterPlan
+from intact.measure.meter.spending import Caps
 from intact.measure.meter.summary import summarize
 from measure.meter.conftest import PLAN
 from support.moody import Moody

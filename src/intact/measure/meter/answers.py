@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 
-class Answer(NamedTuple):
+class EndpointAnswer(NamedTuple):
     """One answer.
 
     Attributes
@@ -27,7 +27,7 @@ class Answer(NamedTuple):
     top: tuple[Mapping[str, float], ...] = ()
 
 
-class Comparison(NamedTuple):
+class AnswerComparison(NamedTuple):
     """A comparison of an answer with the reference, the same request asked alone.
 
     Attributes
@@ -56,34 +56,34 @@ class Comparison(NamedTuple):
     shift: float | None = None
 
     @classmethod
-    def of_dict(cls, record: Mapping[str, Any]) -> Comparison:
+    def of_dict(cls, record: Mapping[str, Any]) -> AnswerComparison:
         """Return the comparison that `_asdict` has written."""
         return cls(**record)
 
 
-_SHOWN = 12
+_EXCERPT = 12
 """Number of characters shown where characters are compared."""
 
 
-def compare(reference: Answer, answer: Answer) -> Comparison:
+def compare(reference: EndpointAnswer, answer: EndpointAnswer) -> AnswerComparison:
     """Find the first difference between an answer and the reference."""
     by_token = bool(reference.tokens and answer.tokens)
     a: Sequence[str] = reference.tokens if by_token else reference.text
     b: Sequence[str] = answer.tokens if by_token else answer.text
     place = next((i for i, (x, y) in enumerate(zip_longest(a, b)) if x != y), len(a))
     equal = reference.text == answer.text and reference.finish == answer.finish
-    found = Comparison(equal, "token" if by_token else "character", place, shift=_shift(reference, answer, place))
+    found = AnswerComparison(equal, "token" if by_token else "character", place, shift=_shift(reference, answer, place))
     if equal:
         return found
     if not by_token:
-        return found._replace(expected=reference.text[place:][:_SHOWN], got=answer.text[place:][:_SHOWN])
+        return found._replace(expected=reference.text[place:][:_EXCERPT], got=answer.text[place:][:_EXCERPT])
     expected, got = (one[place] if place < len(one) else "" for one in (a, b))
     listed = reference.top[place] if place < len(reference.top) else {}
     gap = listed[expected] - listed[got] if expected in listed and got in listed else None
     return found._replace(expected=expected, got=got, gap=gap)
 
 
-def _shift(reference: Answer, answer: Answer, place: int) -> float | None:
+def _shift(reference: EndpointAnswer, answer: EndpointAnswer, place: int) -> float | None:
     """Return the largest difference between log-probabilities of common tokens."""
     pairs = list(zip(reference.logprobs[:place], answer.logprobs[:place], strict=False))
     return max((abs(x - y) for x, y in pairs), default=None)

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from intact._base.errors import LogError
-from intact.measure.meter.client import Exchange
+from intact.measure.meter.client import MeterExchange
 from intact.numerics.profiles import Profile
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from intact.measure.audit.recompute import Scored
 
 
-class Claim(NamedTuple):
+class ModelClaim(NamedTuple):
     """A comparison with a model.
 
     Attributes
@@ -33,7 +33,7 @@ class Claim(NamedTuple):
     verdict
         ``consistent``, ``suspicious``, or ``unjudged``.
     why
-        What the verdict rests on.
+        Evidence for the verdict.
     """
 
     model: str
@@ -50,13 +50,13 @@ class Claim(NamedTuple):
 def compare_with(
     model: Model,
     name: str,
-    exchanges: Sequence[Exchange],
+    exchanges: Sequence[MeterExchange],
     *,
     profile: Profile = "int8",
     engine: str = "",
     alpha: float = 0.01,
     progress: Callable[[int], None] = lambda tokens: None,
-) -> Claim:
+) -> ModelClaim:
     """Recompute the answers that an endpoint gave alone, as `intact audit` recomputes a log.
 
     Parameters
@@ -97,7 +97,7 @@ def compare_with(
         why = "; ".join(f"{one.kind}: p = {one.p:.2g} against {one.against}" for one in found)
     except LogError as error:
         verdict, why = "unjudged", str(error)
-    return Claim(name, *_straying(scored), verdict=verdict, why=why)
+    return ModelClaim(name, *_straying(scored), verdict=verdict, why=why)
 
 
 def _straying(scored: Sequence[Scored]) -> tuple[int, int, int, float | None, float | None, float | None]:
@@ -120,7 +120,7 @@ def _straying(scored: Sequence[Scored]) -> tuple[int, int, int, float | None, fl
     )
 
 
-def _record(exchange: Exchange, engine: str) -> dict[str, Any]:
+def _record(exchange: MeterExchange, engine: str) -> dict[str, Any]:
     """Return an exchange as a record of the audit: OpenAI's as it is, others by their texts."""
     request = exchange.request
     if isinstance(exchange.response, dict) and "choices" in exchange.response:

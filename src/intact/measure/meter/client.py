@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from intact._base import strict_json
-from intact._base.errors import EndpointError, ParameterError, SpentError
+from intact._base.errors import EndpointError, ParameterError
 from intact._base.packages import check_installed
-from intact.measure.meter.answers import Answer
+from intact.measure.meter.answers import EndpointAnswer
 from intact.measure.meter.apis import APIS
 from intact.measure.meter.apis.base import Api, Question
+from intact.measure.meter.spending import Spending, clock
+from intact.reason.backends.address import endpoint_address
 from intact.reason.backends.openai import AGAIN
 from intact.reason.backends.openai_key import KEY, Key
 
@@ -26,105 +27,17 @@ LARGEST = 1 << 24
 RETRIES = 3
 _PAUSE = 1.0
 """Seconds between attempts."""
-clock = time.monotonic
 
 
-class Caps(NamedTuple):
-    """Limits of a run; None is no limit.
-
-    Attributes
-    ----------
-    requests
-        Requests, retries included.
-    tokens
-        Tokens read and written.
-    seconds
-        Wall time.
-    cost
-        Money, in the unit of the prices.
-    prices
-        Prices of a million tokens read, and of a million written.
-    """
-
-    requests: int = 300
-    tokens: int | None = None
-    seconds: float | None = 300.0
-    cost: float | None = None
-    prices: tuple[float, float] = (0.0, 0.0)
-
-    def price(self, read: float, written: float) -> float:
-        """Return what tokens cost."""
-        return (read * self.prices[0] + written * self.prices[1]) / 1e6
-
-
-class Spending:
-    """What a run has used, and what its pending requests may use at most."""
-
-    def __init__(self, caps: Caps) -> None:
-        self.caps, self.requests, self.tokens, self.cost = caps, 0, 0, 0.0
-        self._pending_tokens, self._pending_cost, self._start = 0, 0.0, clock()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the start."""
-        return clock() - self._start
-
-    def left(self) -> float | None:
-        """Return the seconds left.
-
-        Raises
-        ------
-        SpentError
-            If there are none.
-        """
-        if self.caps.seconds is None:
-            return None
-        left = self.caps.seconds - self.seconds
-        if left <= 0:
-            raise SpentError(f"--max-seconds {self.caps.seconds:g} have passed")
-        return left
-
-    def reserve(self, question: Question) -> tuple[int, float]:
-        """Reserve what a request may use at most.
-
-        Raises
-        ------
-        SpentError
-            If a cap would be exceeded.
-        """
-        caps, tokens = self.caps, question.most_tokens
-        cost = caps.price(tokens - question.tokens * question.n, question.tokens * question.n)
-        if self.requests + 1 > caps.requests:
-            raise SpentError(f"--max-requests {caps.requests} have been sent")
-        if caps.tokens is not None and self.tokens + self._pending_tokens + tokens > caps.tokens:
-            raise SpentError(f"the next request could exceed --max-tokens-total {caps.tokens}")
-        if caps.cost is not None and self.cost + self._pending_cost + cost > caps.cost:
-            raise SpentError(f"the next request could exceed --max-cost {caps.cost:g}")
-        self.left()
-        self.requests += 1
-        self._pending_tokens += tokens
-        self._pending_cost += cost
-        return tokens, cost
-
-    def settle(self, reserved: tuple[int, float], read: int | None, written: int | None) -> None:
-        """Replace a reservation by the tokens that the endpoint counted; if it counted none, keep the reservation."""
-        tokens, cost = reserved
-        self._pending_tokens -= tokens
-        self._pending_cost -= cost
-        known = read is not None and written is not None
-        self.tokens += (read or 0) + (written or 0) if known else tokens
-        self.cost += self.caps.price(read or 0, written or 0) if known else cost
-
-
-class Exchange(NamedTuple):
+class MeterExchange(NamedTuple):
     """A request and its response, as JSON, and the answers in it."""
 
     request: Mapping[str, Any]
     response: Any
-    answers: list[Answer]
+    answers: list[EndpointAnswer]
 
 
-class Endpoint:
+class MeteredEndpoint:
     """A connection to an endpoint.
 
     Parameters
@@ -162,19 +75,11 @@ class Endpoint:
 
         if api and api not in APIS:
             raise ParameterError(f"--api must be one of {', '.join(APIS)}, got {api!r:.40}")
-        try:
-            address = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise ParameterError(f"{url!r:.100} is not an address: {error}") from None
-        if address.scheme not in ("http", "https") or not address.host or address.userinfo or address.query:
-            raise ParameterError(
-                f"the address must be http://HOST... or https://HOST..., without a user or a query, got {url!r:.100}"
-            )
-        self._http, self._key, self.address = httpx, Key(key), str(address).rstrip("/")
+        self._http, self._key, self.address = httpx, Key(key), endpoint_address(url)
         self._wanted, self.model, self.spending, self._timeout = api, model, spending, timeout
         self.api: Api
         self.notes: list[str] = []
-        """What the endpoint cannot do."""
+        """Fields that the endpoint refused."""
         self.owner = ""
         """The engine's name, if its list of models gives one."""
         self._dropped: set[str] = set()
@@ -255,7 +160,7 @@ class Endpoint:
         self.api, self.model, self._base, self.owner = api, model, base, owner
         return True
 
-    async def ask(self, question: Question) -> Exchange:
+    async def ask(self, question: Question) -> MeterExchange:
         """Send a request, again if the endpoint is busy, and read the answers.
 
         Raises
@@ -277,7 +182,7 @@ class Endpoint:
                     read, written = reading.read, reading.written
                     if not reading.answers:
                         raise EndpointError("the response has no answers")
-                    return Exchange(body, response, reading.answers)
+                    return MeterExchange(body, response, reading.answers)
                 read = written = 0
                 problem = f"HTTP {status}: {' '.join(content[:300].decode('utf-8', 'replace').split())}"
                 if status in (400, 422) and self._drop(problem, body):

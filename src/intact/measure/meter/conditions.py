@@ -5,35 +5,37 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from intact._base.errors import EndpointError
-from intact.measure.meter.answers import Answer
+from intact.measure.meter.answers import EndpointAnswer
 from intact.measure.meter.apis.base import Api, Question, Setting
-from intact.measure.meter.client import Endpoint
-from intact.measure.meter.questions import Questions
+
+if TYPE_CHECKING:
+    from intact.measure.meter.client import MeteredEndpoint
+    from intact.measure.meter.questions import Questions
 
 
 class Paired(NamedTuple):
     """An answer to a probe, and the answer that it must equal; None for the round's reference, asked alone."""
 
     probe: int
-    answer: Answer
-    reference: Answer | None = None
+    answer: EndpointAnswer
+    reference: EndpointAnswer | None = None
 
 
 class Asker(NamedTuple):
     """The means of a condition: the endpoint, company, and how long to wait for the endpoint."""
 
-    endpoint: Endpoint
+    endpoint: MeteredEndpoint
     questions: Questions
     wait: float
 
-    async def answer(self, question: Question) -> Answer:
+    async def answer(self, question: Question) -> EndpointAnswer:
         """Return the only answer to a question."""
         return (await self.endpoint.ask(question)).answers[0]
 
-    async def together(self, questions: Sequence[Question]) -> list[Answer]:
+    async def together(self, questions: Sequence[Question]) -> list[EndpointAnswer]:
         """Ask questions at the same time; the first failure cancels the rest."""
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.answer(question)) for question in questions]
@@ -48,7 +50,7 @@ class Condition(ABC):
     name : str
         A short name, unique among the conditions of a run.
     line : str
-        What happens, for reports.
+        Description for reports.
     others : int, optional
         Number of other requests at the same time; None if the condition is about something else.
     """
@@ -110,17 +112,17 @@ class Company(Condition):
         self._batch = size + 1
 
     def requests(self, probes: int, setting: Setting) -> int:
-        """Return full batches: probes are company for each other, and strangers fill up."""
+        """Return full batches: probes are company for each other, and other requests fill up."""
         return -(-probes // self._batch) * self._batch
 
     async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
-        """Send batches of one more than the size; strangers surround the probes."""
+        """Send batches of one more than the size; other requests surround the probes."""
         found = []
         for start in range(0, len(probes), self._batch):
             some = probes[start : start + self._batch]
-            strangers = asker.questions.company(self._batch - len(some), probes[0].setting)
-            before = len(strangers) // 2
-            answers = await asker.together([*strangers[:before], *some, *strangers[before:]])
+            fillers = asker.questions.company(self._batch - len(some), probes[0].setting)
+            before = len(fillers) // 2
+            answers = await asker.together([*fillers[:before], *some, *fillers[before:]])
             found += [Paired(start + i, answers[before + i]) for i in range(len(some))]
         return found
 
@@ -175,7 +177,7 @@ class Several(Condition):
         return found
 
 
-class Pause(Alone):
+class AfterPause(Alone):
     """Ask again after a pause."""
 
     late = True
@@ -191,7 +193,7 @@ class Pause(Alone):
         return await super().ask(asker, probes)
 
 
-class Restart(Alone):
+class AfterRestart(Alone):
     """Ask again after the endpoint was restarted."""
 
     late = True

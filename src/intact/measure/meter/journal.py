@@ -1,4 +1,4 @@
-"""What a run has measured, kept on disk as JSON lines, so that a later session can continue it."""
+"""Results of a run as JSON lines on disk, from which a later session continues."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 from intact._base import strict_json
 from intact._base.errors import JournalError
 from intact._base.files import numbered_lines, read_text
-from intact.measure.meter.answers import Comparison
-from intact.measure.meter.client import Spending
+from intact.measure.meter.answers import AnswerComparison
+from intact.measure.meter.spending import Spending
 
 FORMAT = "intact-meter"
 VERSION = 1
 MOST_BYTES = 1 << 28
 
 
-class Trial(NamedTuple):
+class MeterTrial(NamedTuple):
     """One comparison.
 
     Attributes
@@ -39,17 +39,17 @@ class Trial(NamedTuple):
     setting: str
     others: int | None
     prompt: str
-    comparison: Comparison
+    comparison: AnswerComparison
 
 
-class Journal:
+class MeterJournal:
     """A file of trials; without a path, they are kept in memory only.
 
     Parameters
     ----------
     path : Path, optional
     about : mapping
-        What must be the same in all sessions, such as address and model.
+        Settings that must be the same in all sessions, such as address and model.
 
     Raises
     ------
@@ -58,12 +58,12 @@ class Journal:
     """
 
     def __init__(self, path: Path | None, about: Mapping[str, Any]) -> None:
-        self._path, self.trials = path, list[Trial]()
+        self._path, self.trials = path, list[MeterTrial]()
         self.done: dict[str, str] = {}
         """Keys of measured steps, with the reason for those that could not be measured."""
         self.sessions = 1
         self.spent = {"requests": 0, "tokens": 0, "seconds": 0.0, "cost": 0.0}
-        """What earlier sessions used."""
+        """Requests, tokens, seconds and cost of earlier sessions."""
         if path is None:
             return
         if path.exists():
@@ -77,7 +77,7 @@ class Journal:
         now = {name: getattr(spending, name) for name in self.spent}
         return {name: self.spent[name] + value for name, value in now.items()}
 
-    def add(self, key: str, trials: Sequence[Trial], spending: Spending, failure: str = "") -> None:
+    def add(self, key: str, trials: Sequence[MeterTrial], spending: Spending, failure: str = "") -> None:
         """Keep a step's trials or the reason why it failed, and what this session has used so far."""
         self.trials += trials
         self.done[key] = failure
@@ -114,7 +114,9 @@ class Journal:
             sessions: dict[int, dict[str, Any]] = {}
             for record in records[1:]:
                 rows = [dict(row) for row in record["trials"]]
-                self.trials += [Trial(**row | {"comparison": Comparison.of_dict(row["comparison"])}) for row in rows]
+                self.trials += [
+                    MeterTrial(**row | {"comparison": AnswerComparison.of_dict(row["comparison"])}) for row in rows
+                ]
                 self.done[record["step"]] = record["failure"]
                 sessions[record["session"]] = record["spent"]
         except (LookupError, TypeError, AttributeError) as error:

@@ -8,16 +8,27 @@ from typing import NamedTuple
 
 from intact._base.errors import ParameterError
 from intact.measure.meter.apis.base import Setting
-from intact.measure.meter.conditions import Again, Company, Condition, LongPrompt, Pause, Restart, Several, Streamed
+from intact.measure.meter.conditions import (
+    AfterPause,
+    AfterRestart,
+    Again,
+    Company,
+    Condition,
+    LongPrompt,
+    Several,
+    Streamed,
+)
 
 COMPANY = (2, 8, 32, 44, 256)
 """Sizes of company by default. Reports of broken batch invariance begin at 2, at 32, at 44 and at 256 requests."""
 HEATS = (0.0, 0.8)
+TOLERANCE = 0.01
+"""Share of changed answers that a run decides about."""
 _CROWD = 64
 """Company above this size is measured last, because it takes most requests."""
 
 
-class Step(NamedTuple):
+class PlannedStep(NamedTuple):
     """One condition, in one setting, in one round; as text, its key in the journal."""
 
     round: int
@@ -32,7 +43,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class MeterPlan:
-    """What to measure.
+    """Prompts, rounds, settings and conditions to measure.
 
     Attributes
     ----------
@@ -72,12 +83,12 @@ class MeterPlan:
             raise ParameterError(f"the pause must be 0 to 3600 seconds, got {self.pause:g}")
         small = [Company(size) for size in sorted(self.company) if size <= _CROWD]
         large = [Company(size) for size in sorted(self.company) if size > _CROWD]
-        pause = [Pause(self.pause)] if self.pause else []
-        restart = [Restart(self.restart)] if self.restart else []
+        pause = [AfterPause(self.pause)] if self.pause else []
+        restart = [AfterRestart(self.restart)] if self.restart else []
         found = [Again(), *restart, *small, Streamed(), LongPrompt(), Several(), *pause, *large]
         object.__setattr__(self, "conditions", tuple(found))
 
-    def fit(self, requests: int, done: Collection[str] = ()) -> tuple[list[Step], list[tuple[Step, int]]]:
+    def fit(self, requests: int, done: Collection[str] = ()) -> tuple[list[PlannedStep], list[tuple[PlannedStep, int]]]:
         """Return the steps that fit into a number of requests, in the order of work, and the others with their sizes.
 
         Parameters
@@ -85,13 +96,13 @@ class MeterPlan:
         done : collection of str
             Keys of steps that an earlier session has measured.
         """
-        chosen: list[Step] = []
-        left_out: list[tuple[Step, int]] = []
+        chosen: list[PlannedStep] = []
+        left_out: list[tuple[PlannedStep, int]] = []
         opened: set[tuple[int, Setting]] = set()
         for part in range(self.rounds):
             for condition in self.conditions:
                 for setting in self.settings:
-                    step = Step(part, setting, condition)
+                    step = PlannedStep(part, setting, condition)
                     if step.key in done:
                         continue
                     reference = 0 if (part, setting) in opened else self.probes

@@ -13,9 +13,9 @@ from intact.measure.meter.apis.base import Question, Setting
 MOST_BYTES = 1 << 22
 """Size limit of a file of prompts."""
 LONG_WORDS = 1200
-"""Words of the long prompt that others are read beside."""
+"""Number of words of the long prompt."""
 _COMPANY_WORDS = (10, 250)
-"""Least and most words of a prompt in company."""
+"""Minimum and maximum number of words of other prompts."""
 
 
 def read_prompts(file: Path) -> list[str]:

@@ -7,16 +7,16 @@ from typing import NamedTuple
 
 from intact.evaluate.report.blocks import Block, Code, Paragraph, Picture, ReportDocument, Section, Table
 from intact.evaluate.report.figures import PlotLine, curves
-from intact.measure.meter.claim import Claim
-from intact.measure.meter.journal import Trial
-from intact.measure.meter.summary import DECISIVE, Group, MeterSummary, Share
+from intact.measure.meter.claim import ModelClaim
+from intact.measure.meter.journal import MeterTrial
+from intact.measure.meter.summary import DECISIVE, ChangedShare, ConditionShare, MeterSummary
 
 EXAMPLES = 12
 """Number of prompts whose first changed answer a report shows."""
 
 
 class MeterFacts(NamedTuple):
-    """What a report says about a run besides its figures.
+    """Facts about a run besides its figures.
 
     Attributes
     ----------
@@ -25,11 +25,11 @@ class MeterFacts(NamedTuple):
     used
         Requests, tokens, seconds and cost of all sessions.
     unmeasured
-        What was not measured, with reasons.
+        Steps that were not measured, with reasons.
     notes
-        What the endpoint refused.
+        Fields that the endpoint refused.
     lines
-        What happens in each condition, by name.
+        Descriptions of the conditions, by name.
     command
         The command that repeats the measurement.
     claim
@@ -45,7 +45,7 @@ class MeterFacts(NamedTuple):
     notes: Sequence[str]
     lines: Mapping[str, str]
     command: str
-    claim: Claim | None = None
+    claim: ModelClaim | None = None
 
 
 def verdict(summary: MeterSummary) -> str:
@@ -99,7 +99,7 @@ def remarks(summary: MeterSummary) -> Iterator[str]:
         )
 
 
-def row_of(group: Group) -> list[str]:
+def row_of(group: ConditionShare) -> list[str]:
     """Return a group's cells, one for each of `COLUMNS`."""
     share = group.share
     interval = f"{percent(share.low)} to {percent(share.high)}"
@@ -110,9 +110,9 @@ COLUMNS = ("condition", "setting", "answers", "changed", "95% interval", "logpro
 """Columns of the table of conditions; the last is the number of answers of which only log-probabilities changed."""
 
 
-def changes(trials: Sequence[Trial]) -> list[list[str]]:
+def changes(trials: Sequence[MeterTrial]) -> list[list[str]]:
     """Return a row for the first changed answer to each of some prompts, one cell for each of `CHANGES`."""
-    by_prompt: dict[str, Trial] = {}
+    by_prompt: dict[str, MeterTrial] = {}
     for trial in trials:
         if not trial.comparison.equal:
             by_prompt.setdefault(trial.prompt, trial)
@@ -140,7 +140,7 @@ def picture(summary: MeterSummary) -> Picture | None:
         some = sorted((g.others + 1, g.share) for g in summary.groups if g.setting == setting and g.others is not None)
         if some:
             sizes, shares = zip(*some, strict=True)
-            bounds: tuple[Share, ...] = shares
+            bounds: tuple[ChangedShare, ...] = shares
             low, high = [one.low for one in bounds], [one.high for one in bounds]
             lines.append(PlotLine(setting, sizes, [one.share for one in bounds], low, high))
     if not lines:
@@ -150,7 +150,7 @@ def picture(summary: MeterSummary) -> Picture | None:
     return Picture(svg, caption) if svg else None
 
 
-def document(summary: MeterSummary, trials: Sequence[Trial], facts: MeterFacts) -> ReportDocument:
+def document(summary: MeterSummary, trials: Sequence[MeterTrial], facts: MeterFacts) -> ReportDocument:
     """Return the report."""
     return ReportDocument(
         f"Invariance of {facts.model} at {facts.url}",
@@ -158,7 +158,9 @@ def document(summary: MeterSummary, trials: Sequence[Trial], facts: MeterFacts) 
     )
 
 
-def _sections(summary: MeterSummary, trials: Sequence[Trial], facts: MeterFacts) -> Iterator[tuple[str, list[Block]]]:
+def _sections(
+    summary: MeterSummary, trials: Sequence[MeterTrial], facts: MeterFacts
+) -> Iterator[tuple[str, list[Block]]]:
     total = summary.total
     yield "Result", [Paragraph(verdict(summary), warning=total.changed > 0), *map(Paragraph, remarks(summary))]
     drawn = picture(summary)
@@ -179,8 +181,8 @@ def _sections(summary: MeterSummary, trials: Sequence[Trial], facts: MeterFacts)
             [
                 Table(CHANGES, rows),
                 Paragraph(
-                    f"The first changed answer to each of {len(rows)} prompts. A small gap is a near tie: alone, the endpoint found "
-                    "the two tokens about equally likely."
+                    f"The first changed answer to each of {len(rows)} prompts. A small gap is a near tie: alone, the "
+                    "endpoint found the two tokens about equally likely."
                 ),
             ],
         )
@@ -206,7 +208,7 @@ def _method(facts: MeterFacts) -> Iterator[str]:
     )
 
 
-def claim_lines(claim: Claim) -> Iterator[str]:
+def claim_lines(claim: ModelClaim) -> Iterator[str]:
     """Yield sentences about the comparison with a model."""
     if claim.greedy and claim.median_place is None:
         yield f"All {claim.greedy} answers at temperature 0 are those of the exact {claim.model}."

@@ -8,21 +8,21 @@ from itertools import groupby
 from typing import NamedTuple
 
 from intact._base.errors import EndpointError, SpentError
-from intact.measure.meter.answers import Answer, compare
+from intact.measure.meter.answers import EndpointAnswer, compare
 from intact.measure.meter.apis.base import Setting
-from intact.measure.meter.client import Endpoint, Exchange
+from intact.measure.meter.client import MeteredEndpoint, MeterExchange
 from intact.measure.meter.conditions import Asker, Paired
-from intact.measure.meter.journal import Journal, Trial
-from intact.measure.meter.plan import MeterPlan, Step
+from intact.measure.meter.journal import MeterJournal, MeterTrial
+from intact.measure.meter.plan import MeterPlan, PlannedStep
 from intact.measure.meter.questions import Questions
 from intact.measure.meter.summary import decided
 
-_SHOWN = 80
+_EXCERPT = 80
 """Number of characters of a prompt that are kept."""
 
 
-class Asking(NamedTuple):
-    """How to ask.
+class MeterSettings(NamedTuple):
+    """Prompts, lengths and limits of a run.
 
     Attributes
     ----------
@@ -45,33 +45,33 @@ class Asking(NamedTuple):
     stop_at: float | None = None
 
 
-class Outcome(NamedTuple):
-    """What happened besides the trials in the journal.
+class MeterOutcome(NamedTuple):
+    """The part of a run's result that is not in the journal.
 
     Attributes
     ----------
     unmeasured
-        What was not measured, with reasons.
+        Steps that were not measured, with reasons.
     exchanges
         The references of this session, for comparison with a model.
     """
 
     unmeasured: list[tuple[str, str]]
-    exchanges: list[Exchange]
+    exchanges: list[MeterExchange]
 
 
 async def measure(
-    endpoint: Endpoint,
+    endpoint: MeteredEndpoint,
     plan: MeterPlan,
-    journal: Journal,
-    asking: Asking,
+    journal: MeterJournal,
+    settings: MeterSettings,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-) -> Outcome:
+) -> MeterOutcome:
     """Measure the steps of a plan that the journal lacks.
 
     Parameters
     ----------
-    endpoint : Endpoint
+    endpoint : MeteredEndpoint
         Connected, with API and model found.
     progress : callable
         Gets the step's name, and the number of requests sent and planned.
@@ -79,7 +79,7 @@ async def measure(
     done = [key for key, failure in journal.done.items() if not failure]
     chosen, left_out = plan.fit(endpoint.spending.caps.requests - endpoint.spending.requests, done)
     run = f"{secrets.token_hex(4)}-{journal.sessions}"
-    asker = Asker(endpoint, Questions(run, asking.prompts, asking.tokens, asking.seed), asking.wait)
+    asker = Asker(endpoint, Questions(run, settings.prompts, settings.tokens, settings.seed), settings.wait)
     total = endpoint.spending.requests + sum(step.condition.requests(plan.probes, step.setting) for step in chosen)
     session = _Session(asker, plan, journal, lambda what: progress(what, endpoint.spending.requests, total))
     ended = ""
@@ -88,8 +88,8 @@ async def measure(
             await session.open(part, setting)
             for step in steps:
                 await session.take(step)
-                if asking.stop_at is not None and decided(journal.trials, asking.stop_at):
-                    raise SpentError(f"it is decided whether more than {asking.stop_at:g} of the answers change")
+                if settings.stop_at is not None and decided(journal.trials, settings.stop_at):
+                    raise SpentError(f"it is decided whether more than {settings.stop_at:g} of the answers change")
         except SpentError as error:
             ended = str(error)
             break
@@ -99,16 +99,16 @@ async def measure(
         for step, size in left_out
     ]
     failed = [(key, failure) for key, failure in journal.done.items() if failure]
-    return Outcome([*failed, *missed, *unfit], session.exchanges)
+    return MeterOutcome([*failed, *missed, *unfit], session.exchanges)
 
 
 class _Session:
     """The state of a run: the references of the current round and setting."""
 
-    def __init__(self, asker: Asker, plan: MeterPlan, journal: Journal, progress: Callable[[str], None]) -> None:
+    def __init__(self, asker: Asker, plan: MeterPlan, journal: MeterJournal, progress: Callable[[str], None]) -> None:
         self._asker, self._plan, self._journal, self._progress = asker, plan, journal, progress
-        self.exchanges: list[Exchange] = []
-        self._references: list[Answer] = []
+        self.exchanges: list[MeterExchange] = []
+        self._references: list[EndpointAnswer] = []
         self._problem = ""
 
     async def open(self, part: int, setting: Setting) -> None:
@@ -125,7 +125,7 @@ class _Session:
             self.exchanges.append(exchange)
             self._references.append(exchange.answers[0])
 
-    async def take(self, step: Step) -> None:
+    async def take(self, step: PlannedStep) -> None:
         """Measure one step, and keep its trials or the reason why it failed."""
         self._progress(f"{step.setting}, {step.condition.name}")
         failure = self._problem or step.condition.obstacle(self._asker.endpoint.api) or ""
@@ -138,12 +138,12 @@ class _Session:
             except* EndpointError as group:
                 failure = str(_first(group))
         trials = [
-            Trial(
+            MeterTrial(
                 step.key,
                 step.condition.name,
                 str(step.setting),
                 step.condition.others,
-                prompt=self._probes[pair.probe].user[:_SHOWN],
+                prompt=self._probes[pair.probe].user[:_EXCERPT],
                 comparison=compare(pair.reference or self._references[pair.probe], pair.answer),
             )
             for pair in pairs

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from intact._base.exact import Number
-from intact.measure.meter.journal import Trial
+from intact.measure.meter.journal import MeterTrial
+from intact.measure.meter.plan import TOLERANCE
 from intact.stats.proportions import anytime_interval, clopper_pearson, detectable, e_values
 
 DECISIVE = 20
 """An e-value from which a hypothesis counts as refuted: reached by chance with at most probability 1/20."""
-TOLERANCE = 0.01
 
 
-class Share(NamedTuple):
+class ChangedShare(NamedTuple):
     """The share of changed answers among some.
 
     Attributes
@@ -39,7 +39,7 @@ class Share(NamedTuple):
         return self.changed / self.answers if self.answers else 0.0
 
     @classmethod
-    def of(cls, trials: Iterable[Trial]) -> Share:
+    def of(cls, trials: Iterable[MeterTrial]) -> ChangedShare:
         """Return the share among trials."""
         some = [trial.comparison for trial in trials]
         changed = sum(not one.equal for one in some)
@@ -47,13 +47,13 @@ class Share(NamedTuple):
         return cls(changed, len(some), *clopper_pearson(changed, len(some)), shifted=shifted)
 
 
-class Group(NamedTuple):
+class ConditionShare(NamedTuple):
     """The trials of one condition in one setting."""
 
     condition: str
     setting: str
     others: int | None
-    share: Share
+    share: ChangedShare
 
 
 class MeterSummary(NamedTuple):
@@ -64,7 +64,7 @@ class MeterSummary(NamedTuple):
     groups
         Shares by setting and condition.
     total
-        Share over all.
+        ChangedShare over all.
     prompts
         Share of prompts of which an answer changed. Answers to one prompt change together; prompts are independent.
     anytime
@@ -77,9 +77,9 @@ class MeterSummary(NamedTuple):
         Share of changed answers of which at least one would have been seen with a power of 80%.
     """
 
-    groups: list[Group]
-    total: Share
-    prompts: Share
+    groups: list[ConditionShare]
+    total: ChangedShare
+    prompts: ChangedShare
     anytime: tuple[float, float]
     above: float
     below: float
@@ -99,11 +99,11 @@ class MeterSummary(NamedTuple):
         return record | infinite | {"total": _share(self.total), "prompts": _share(self.prompts)}
 
 
-def _share(share: Share) -> dict[str, Any]:
+def _share(share: ChangedShare) -> dict[str, Any]:
     return share._asdict() | {"share": share.share}
 
 
-def summarize(trials: Sequence[Trial], tolerance: Number = TOLERANCE) -> MeterSummary:
+def summarize(trials: Sequence[MeterTrial], tolerance: Number = TOLERANCE) -> MeterSummary:
     """Compute the figures of a run.
 
     Raises
@@ -112,9 +112,12 @@ def summarize(trials: Sequence[Trial], tolerance: Number = TOLERANCE) -> MeterSu
         If the tolerance does not lie between 0 and 1.
     """
     keys = dict.fromkeys((trial.condition, trial.setting, trial.others) for trial in trials)
-    groups = [Group(*key, Share.of(t for t in trials if (t.condition, t.setting, t.others) == key)) for key in keys]
-    total = Share.of(trials)
-    by_prompt: dict[str, Trial] = {}
+    groups = [
+        ConditionShare(*key, ChangedShare.of(t for t in trials if (t.condition, t.setting, t.others) == key))
+        for key in keys
+    ]
+    total = ChangedShare.of(trials)
+    by_prompt: dict[str, MeterTrial] = {}
     for trial in trials:
         if trial.prompt not in by_prompt or not trial.comparison.equal:
             by_prompt[trial.prompt] = trial
@@ -122,7 +125,7 @@ def summarize(trials: Sequence[Trial], tolerance: Number = TOLERANCE) -> MeterSu
     return MeterSummary(
         groups,
         total,
-        Share.of(by_prompt.values()),
+        ChangedShare.of(by_prompt.values()),
         anytime_interval(total.changed, total.answers),
         above=above,
         below=below,
@@ -131,7 +134,7 @@ def summarize(trials: Sequence[Trial], tolerance: Number = TOLERANCE) -> MeterSu
     )
 
 
-def decided(trials: Sequence[Trial], tolerance: float) -> bool:
+def decided(trials: Sequence[MeterTrial], tolerance: float) -> bool:
     """Return true if the share of changed answers is known to lie above or below the tolerance."""
     changed = sum(not trial.comparison.equal for trial in trials)
     return max(e_values(changed, len(trials), tolerance)) >= DECISIVE

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from intact.measure.meter.answers import Answer
-from intact.measure.meter.apis.base import Api, Question, Reading, count, refuse_error
+from intact.measure.meter.answers import EndpointAnswer
+from intact.measure.meter.apis.base import Api, ParsedResponse, Question, count, refuse_error
 
 
 class Anthropic(Api):
@@ -36,14 +36,14 @@ class Anthropic(Api):
             body["system"] = question.system
         return body | ({"stream": True} if question.stream else {})
 
-    def read(self, body: Mapping[str, Any]) -> Reading:
+    def read(self, body: Mapping[str, Any]) -> ParsedResponse:
         """Join the blocks of thinking and text."""
         usage = body.get("usage") or {}
         text = "".join(block.get("thinking") or block.get("text") or "" for block in body["content"])
-        answer = Answer(text, str(body.get("stop_reason") or ""))
-        return Reading([answer], count(usage.get("input_tokens")), count(usage.get("output_tokens")))
+        answer = EndpointAnswer(text, str(body.get("stop_reason") or ""))
+        return ParsedResponse([answer], count(usage.get("input_tokens")), count(usage.get("output_tokens")))
 
-    def read_events(self, events: Sequence[Mapping[str, Any]]) -> Reading:
+    def read_events(self, events: Sequence[Mapping[str, Any]]) -> ParsedResponse:
         """Join the deltas of all blocks."""
         text: list[str] = []
         usage: dict[str, Any] = {}
@@ -55,6 +55,6 @@ class Anthropic(Api):
             finish = str(delta.get("stop_reason") or finish)
             usage |= (event.get("message") or {}).get("usage") or {}
             usage |= event.get("usage") or {}
-        return Reading(
-            [Answer("".join(text), finish)], count(usage.get("input_tokens")), count(usage.get("output_tokens"))
+        return ParsedResponse(
+            [EndpointAnswer("".join(text), finish)], count(usage.get("input_tokens")), count(usage.get("output_tokens"))
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from intact._base.errors import EndpointError
-from intact.measure.meter.answers import Answer
+from intact.measure.meter.answers import EndpointAnswer
 
 
 class Setting(NamedTuple):
@@ -55,10 +55,10 @@ class Question(NamedTuple):
         return len((self.system + self.user).encode()) + 64 + self.tokens * self.n
 
 
-class Reading(NamedTuple):
+class ParsedResponse(NamedTuple):
     """The answers of a response, and the tokens that the endpoint counted; None if it counted none."""
 
-    answers: list[Answer]
+    answers: list[EndpointAnswer]
     read: int | None = None
     written: int | None = None
 
@@ -100,11 +100,11 @@ class Api(ABC):
         """Return the body of a request."""
 
     @abstractmethod
-    def read(self, body: Mapping[str, Any]) -> Reading:
+    def read(self, body: Mapping[str, Any]) -> ParsedResponse:
         """Read a response. Errors of structure are LookupError, TypeError, ValueError or AttributeError."""
 
     @abstractmethod
-    def read_events(self, events: Sequence[Mapping[str, Any]]) -> Reading:
+    def read_events(self, events: Sequence[Mapping[str, Any]]) -> ParsedResponse:
         """Read the events of a streamed response; errors as for `read`."""
 
 

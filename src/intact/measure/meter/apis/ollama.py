@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from intact.measure.meter.answers import Answer
-from intact.measure.meter.apis.base import Api, Question, Reading, count, refuse_error
+from intact.measure.meter.answers import EndpointAnswer
+from intact.measure.meter.apis.base import Api, ParsedResponse, Question, count, refuse_error
 
 
 class Ollama(Api):
@@ -32,20 +32,20 @@ class Ollama(Api):
         messages = [{"role": role, "content": text} for role, text in roles.items() if text]
         return {"model": model, "messages": messages, "stream": question.stream, "options": options}
 
-    def read(self, body: Mapping[str, Any]) -> Reading:
+    def read(self, body: Mapping[str, Any]) -> ParsedResponse:
         """Read a whole answer."""
-        answer = Answer(_text(body["message"]), str(body.get("done_reason") or ""))
-        return Reading([answer], count(body.get("prompt_eval_count")), count(body.get("eval_count")))
+        answer = EndpointAnswer(_text(body["message"]), str(body.get("done_reason") or ""))
+        return ParsedResponse([answer], count(body.get("prompt_eval_count")), count(body.get("eval_count")))
 
-    def read_events(self, events: Sequence[Mapping[str, Any]]) -> Reading:
+    def read_events(self, events: Sequence[Mapping[str, Any]]) -> ParsedResponse:
         """Join the parts of an answer."""
         for event in events:
             refuse_error(event)
-        answer = Answer(
+        answer = EndpointAnswer(
             "".join(_text(event.get("message") or {}) for event in events), str(events[-1].get("done_reason") or "")
         )
         last = events[-1]
-        return Reading([answer], count(last.get("prompt_eval_count")), count(last.get("eval_count")))
+        return ParsedResponse([answer], count(last.get("prompt_eval_count")), count(last.get("eval_count")))
 
 
 def _text(message: Mapping[str, Any]) -> str:

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from intact.measure.meter.answers import Answer
-from intact.measure.meter.apis.base import Api, Question, Reading, count, refuse_error
+from intact.measure.meter.answers import EndpointAnswer
+from intact.measure.meter.apis.base import Api, ParsedResponse, Question, count, refuse_error
 
 TOP = 5
 """Number of likely tokens that are asked for; OpenAI allows up to 20."""
@@ -46,7 +46,7 @@ class OpenAI(Api):
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return body
 
-    def read(self, body: Mapping[str, Any]) -> Reading:
+    def read(self, body: Mapping[str, Any]) -> ParsedResponse:
         """Read a completion with its choices in order."""
         choices = sorted(body["choices"], key=lambda choice: choice.get("index", 0))
         usage = body.get("usage") or {}
@@ -54,9 +54,9 @@ class OpenAI(Api):
             _answer(_text(one["message"]), one.get("finish_reason"), (one.get("logprobs") or {}).get("content") or ())
             for one in choices
         ]
-        return Reading(answers, count(usage.get("prompt_tokens")), count(usage.get("completion_tokens")))
+        return ParsedResponse(answers, count(usage.get("prompt_tokens")), count(usage.get("completion_tokens")))
 
-    def read_events(self, events: Sequence[Mapping[str, Any]]) -> Reading:
+    def read_events(self, events: Sequence[Mapping[str, Any]]) -> ParsedResponse:
         """Join the chunks of each choice."""
         texts: dict[int, list[str]] = defaultdict(list)
         tokens: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
@@ -71,7 +71,7 @@ class OpenAI(Api):
                 tokens[index] += (choice.get("logprobs") or {}).get("content") or ()
                 ends[index] = choice.get("finish_reason") or ends.get(index)
         answers = [_answer("".join(texts[index]), ends[index], tokens[index]) for index in sorted(texts)]
-        return Reading(answers, count(usage.get("prompt_tokens")), count(usage.get("completion_tokens")))
+        return ParsedResponse(answers, count(usage.get("prompt_tokens")), count(usage.get("completion_tokens")))
 
 
 def _text(message: Mapping[str, Any]) -> str:
@@ -80,8 +80,8 @@ def _text(message: Mapping[str, Any]) -> str:
     return "".join(part for part in parts if isinstance(part, str))
 
 
-def _answer(text: str, finish: Any, listed: Sequence[Mapping[str, Any]]) -> Answer:
-    return Answer(
+def _answer(text: str, finish: Any, listed: Sequence[Mapping[str, Any]]) -> EndpointAnswer:
+    return EndpointAnswer(
         text,
         str(finish or ""),
         tuple(str(one["token"]) for one in listed),
