@@ -13,7 +13,7 @@ QUICK = "--tokens", "8", "--probes", "2", "--pause", "0", "--company", "2"
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    return write_tiny(tmp_path_factory.mktemp("model") / "tiny.gguf", "qwen3", context=2048)
+    return write_tiny(tmp_path_factory.mktemp("model") / "tiny.gguf", "qwen3", context=1 << 14)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def server(tiny):
 
 @pytest.mark.parametrize("api", ["openai", "ollama", "anthropic"])
 def test_intacts_own_server_changes_nothing(intact_command, server, api):
-    found = intact_command("meter", server.url, *QUICK, "--api", api, "--prompts", __file__, "--json")
+    found = intact_command("meter", server.url, *QUICK, "--api", api, "--json")
     assert (found.code, found.json["status"]) == (0, 0)
     assert found.json["total"]["changed"] == 0
     assert found.json["total"]["shifted"] == 0

@@ -175,11 +175,7 @@ def command(
     journal = MeterJournal(kept, about)
     with resumable(kept, "--journal FILE"):
         outcome = asyncio.run(_measure(endpoint, plan, journal, settings))
-    claim = (
-        None
-        if model is None
-        else _compare(model, str(claims), outcome.exchanges, profile=profile, engine=endpoint.owner)
-    )
+    claim = None if model is None else _compare(model, str(claims), outcome.exchanges, profile, endpoint=endpoint)
     summary = summarize(journal.trials, tolerance)
     program = context.obj or [context.find_root().info_name]
     words = shlex.join([*program, *context.meta["intact.arguments"]])
@@ -207,7 +203,9 @@ async def _measure(
             return await measure(endpoint, plan, journal, settings, progress=report)
 
 
-def _compare(model: Any, name: str, exchanges: list[MeterExchange], *, profile: str, engine: str) -> ModelClaim:
+def _compare(
+    model: Any, name: str, exchanges: list[MeterExchange], profile: str, *, endpoint: MeteredEndpoint
+) -> ModelClaim:
     from intact.measure.meter.claim import compare_with
 
     with stage_bar(f"comparing with {name}") as report:
@@ -218,7 +216,15 @@ def _compare(model: Any, name: str, exchanges: list[MeterExchange], *, profile: 
             done += tokens
             report(f"comparing with {name}", done, None)
 
-        return compare_with(model, name, exchanges, profile=profile, engine=engine, progress=progress)
+        return compare_with(
+            model,
+            name,
+            exchanges,
+            plain_sampling=endpoint.plain_sampling,
+            profile=profile,
+            engine=endpoint.owner,
+            progress=progress,
+        )
 
 
 def _facts(

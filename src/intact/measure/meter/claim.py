@@ -52,6 +52,7 @@ def compare_with(
     name: str,
     exchanges: Sequence[MeterExchange],
     *,
+    plain_sampling: bool = True,
     profile: Profile = "int8",
     engine: str = "",
     alpha: float = 0.01,
@@ -63,6 +64,8 @@ def compare_with(
     ----------
     model : Model
         The model that the endpoint claims to serve.
+    plain_sampling : bool
+        If false, the sampler may have settings that the requests do not state: only temperature 0 is judged.
     profile : str
         The arithmetic of the model.
     engine : str
@@ -89,6 +92,7 @@ def compare_with(
         for number, exchange in enumerate(exchanges, 1)
         if any(answer.text for answer in exchange.answers)
         for entry in entries_of(_record(exchange, engine), f"answer {number}")
+        if plain_sampling or not entry.settings.temperature
     ]
     scored = list(score(model, read_all(model, entries), progress=progress))
     try:
@@ -131,6 +135,5 @@ def _record(exchange: MeterExchange, engine: str) -> dict[str, Any]:
         "engine": engine,
         "messages": [*system, *request["messages"]],
         "text": exchange.answers[0].text,
-        "temperature": options.get("temperature"),
-        "seed": options.get("seed"),
+        **{name: options[name] for name in ("temperature", "seed", "top_p", "top_k", "min_p") if name in options},
     }

@@ -82,7 +82,8 @@ class MeteredEndpoint:
         """Fields that the endpoint refused."""
         self.owner = ""
         """The engine's name, if its list of models gives one."""
-        self._dropped: set[str] = set()
+        self.dropped: set[str] = set()
+        """Names of the fields that the endpoint refused."""
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -98,6 +99,11 @@ class MeteredEndpoint:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+    @property
+    def plain_sampling(self) -> bool:
+        """If true, requests state all settings of the sampler, so that its distribution is known."""
+        return bool(self.api.filters) and not self.dropped & {*self.api.filters, "seed"}
 
     def clean(self, text: str) -> str:
         """Remove the key from a text."""
@@ -206,16 +212,16 @@ class MeteredEndpoint:
 
     def _body(self, question: Question) -> dict[str, Any]:
         body = self.api.body(question, self.model)
-        return {name: value for name, value in body.items() if name not in self._dropped}
+        return {name: value for name, value in body.items() if name not in self.dropped}
 
     def _drop(self, problem: str, body: Mapping[str, Any]) -> bool:
         """Leave out an optional field that a refusal names, from now on."""
         refused = [name for name in self.api.optional if name in body and name in problem]
-        new = [name for name in refused if name not in self._dropped]
+        new = [name for name in refused if name not in self.dropped]
         self.notes += [f"the endpoint refuses {name}, which was left out" for name in new]
-        self._dropped.update(new)
+        self.dropped.update(new)
         if "logprobs" in new:
-            self._dropped.add("top_logprobs")
+            self.dropped.add("top_logprobs")
         return bool(refused)
 
     async def _send(self, body: Mapping[str, Any]) -> tuple[int, bytes, bool]:

@@ -14,7 +14,7 @@ class Anthropic(Api):
 
     name, models, path = "anthropic", "models", "messages"
     optional: ClassVar[tuple[str, ...]] = ("temperature",)
-    seeded = several = False
+    several = False
 
     def headers(self, secret: str) -> dict[str, str]:
         """Return the key in a header of its own, and the version of the API."""

@@ -82,8 +82,8 @@ class Api(ABC):
     models: ClassVar[str]
     path: ClassVar[str]
     optional: ClassVar[tuple[str, ...]] = ()
-    seeded: ClassVar[bool] = True
-    """If true, requests have a seed."""
+    filters: ClassVar[tuple[str, ...]] = ()
+    """Fields that turn off the filters of a sampler, which servers otherwise set to defaults of their own."""
     several: ClassVar[bool] = True
     """If true, a request can ask for several answers."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from intact.measure.meter.answers import EndpointAnswer
 from intact.measure.meter.apis.base import Api, ParsedResponse, Question, count, refuse_error
@@ -13,6 +13,7 @@ class Ollama(Api):
     """Ollama's chats: one answer per request, without log-probabilities."""
 
     name, models, path = "ollama", "api/tags", "api/chat"
+    filters: ClassVar[tuple[str, ...]] = ("options",)
     several = False
 
     def headers(self, secret: str) -> dict[str, str]:
@@ -26,6 +27,7 @@ class Ollama(Api):
     def body(self, question: Question, model: str) -> dict[str, Any]:
         """Put the settings into ``options``."""
         options: dict[str, Any] = {"num_predict": question.tokens, "temperature": question.setting.temperature}
+        options |= {"top_p": 1, "top_k": 0, "min_p": 0, "repeat_penalty": 1}
         if question.setting.seed is not None:
             options["seed"] = question.setting.seed
         roles = {"system": question.system, "user": question.user}

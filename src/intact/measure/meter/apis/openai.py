@@ -17,7 +17,8 @@ class OpenAI(Api):
     """OpenAI's chat completions."""
 
     name, models, path = "openai", "models", "chat/completions"
-    optional: ClassVar[tuple[str, ...]] = ("logprobs", "top_logprobs", "stream_options", "seed")
+    filters: ClassVar[tuple[str, ...]] = ("top_p", "top_k", "min_p")
+    optional: ClassVar[tuple[str, ...]] = ("logprobs", "top_logprobs", "stream_options", "seed", *filters)
 
     def headers(self, secret: str) -> dict[str, str]:
         """Return the key as a bearer token."""
@@ -35,6 +36,9 @@ class OpenAI(Api):
             "messages": [{"role": role, "content": text} for role, text in roles.items() if text],
             "max_tokens": question.tokens,
             "temperature": question.setting.temperature,
+            "top_p": 1,
+            "top_k": 0,
+            "min_p": 0,
             "logprobs": True,
             "top_logprobs": TOP,
         }
