@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact._base.errors import ParameterError
+from intact._base.packages import check_installed
 from intact.cli import fetch
 from intact.cli.interruption import resumable
 from intact.cli.options import Advanced, JsonOption, ProfileOption, ThreadsOption, check_output, complete_model
 from intact.cli.output import emit, new_table, note, out, show, stage_bar
 from intact.cli.seeds import parse_seeds
-from intact.measure.meter.plan import COMPANY, HEATS, TOLERANCE, MeterPlan, read_settings
+from intact.measure.meter.plan import COMPANY, HEATS, TOLERANCE, MeterPlan, read_company, read_settings
 from intact.measure.meter.spending import Caps
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def command(
     if max_cost is not None and not price_in + price_out:
         raise ParameterError("--max-cost needs --price-in or --price-out: the prices of a million tokens")
     heats = read_settings(temperature or HEATS, parse_seeds(seed))
-    plan = MeterPlan(probes, rounds, heats, parse_seeds(company, "--company"), pause=pause, restart=restart)
+    plan = MeterPlan(probes, rounds, heats, read_company(company), pause=pause, restart=restart)
     caps = Caps(max_requests, max_total, max_seconds, max_cost, prices=(price_in, price_out))
     settings = MeterSettings(
         read_prompts(prompts) if prompts else sample_prompts(),
@@ -169,10 +170,12 @@ def command(
         wait=wait,
         stop_at=tolerance if stop_early else None,
     )
-    model = None if claims is None else fetch.load(claims, profile, threads)
     endpoint = MeteredEndpoint(url, Spending(caps), api=api, model=name, timeout=timeout)
     about = {"url": url, "api": api, "model": name, "tokens": tokens, "prompts": str(prompts or "sample")}
     journal = MeterJournal(kept, about)
+    if claims is not None:
+        check_installed("--claims", "scipy")
+    model = None if claims is None else fetch.load(claims, profile, threads)
     with resumable(kept, "--journal FILE"):
         outcome = asyncio.run(_measure(endpoint, plan, journal, settings))
     claim = None if model is None else _compare(model, str(claims), outcome.exchanges, profile, endpoint=endpoint)

@@ -77,6 +77,8 @@ class MeterPlan:
             raise ParameterError(f"probes and rounds must be 1 to 1000, got {self.probes} and {self.rounds}")
         if not self.settings or len(set(self.settings)) < len(self.settings):
             raise ParameterError("give at least one pair of temperature and seed, and none twice")
+        if not all(0 <= setting.temperature <= 100 for setting in self.settings):
+            raise ParameterError(f"temperatures must be 0 to 100, got {[one.temperature for one in self.settings]}")
         if len(set(self.company)) < len(self.company) or not all(1 <= size <= 4096 for size in self.company):
             raise ParameterError(f"sizes of company must be different, 1 to 4096 each, got {list(self.company)}")
         if not 0 <= self.pause <= 3600:
@@ -122,3 +124,17 @@ def read_settings(temperatures: Sequence[float], seeds: Sequence[int]) -> tuple[
     """Return all pairs of temperatures and seeds; temperature 0 needs no seed."""
     found = [Setting(0.0)] if 0 in temperatures else []
     return (*found, *(Setting(heat, seed) for heat in temperatures if heat for seed in seeds))
+
+
+def read_company(text: str) -> tuple[int, ...]:
+    """Read sizes of company, such as ``2,8,32``; an empty text is none.
+
+    Raises
+    ------
+    ParameterError
+        If a part is not a number.
+    """
+    try:
+        return tuple(int(part) for part in text.split(",") if text.strip())
+    except ValueError:
+        raise ParameterError(f"sizes of company must be numbers, such as 2,8,32, got {text!r:.60}") from None
