@@ -16,7 +16,7 @@ SERVER = os.environ.get("INTACT_LLAMA_SERVER", "")
 def url(tmp_path):
     if not SERVER:
         pytest.skip("INTACT_LLAMA_SERVER names no llama-server: scripts/llama_server.sh builds one")
-    model = real_model("qwen2.5-coder-0.5b-instruct")
+    model = real_model("qwen-coder-0.5b")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [SERVER, "-m", model, "--port", str(port), "-np", "8", "-c", "16384", "-t", "2"]
