@@ -6,7 +6,7 @@ from intact._base.errors import ParameterError
 
 
 def endpoint_address(url: str) -> str:
-    """Return the base address of an endpoint, without a slash at its end.
+    """Return the base address of an endpoint, without a trailing slash.
 
     Raises
     ------

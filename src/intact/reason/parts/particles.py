@@ -1,4 +1,4 @@
-"""Texts written and scored step by step: the values in the populations of particle methods and searches."""
+"""Texts written and scored step by step: the values in the populations used by particle methods and searches."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class Trajectory(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """If true, nothing can follow."""
+        """If true, the text cannot continue."""
         return self.state.ended
 
     @property
     def unended(self) -> bool:
-        """If true, another step can follow."""
+        """If true, the text can continue with another step."""
         return not self.state.ended
 
     def follow(self, state: State, reward: float) -> Trajectory:
@@ -63,7 +63,7 @@ class Trajectory(NamedTuple):
         return Trajectory((*self.states, state), (*self.rewards, reward))
 
     def retrace(self, reference: Trajectory) -> Trajectory:
-        """Follow a reference one step further than so far; return the reference itself if it has ended."""
+        """Follow a reference for one more step; return the reference itself if it has ended."""
         size = min(len(self.states) + 1, len(reference.states))
         return Trajectory(reference.states[:size], reference.rewards[:size])
 
@@ -91,7 +91,7 @@ def newest(text: Trajectory) -> Log:
     Raises
     ------
     ParameterError
-        If it lies outside [0, 1].
+        If the reward is outside [0, 1].
     """
     if not 0 <= text.reward <= 1:
         raise ParameterError(f"sequential Monte Carlo needs rewards in [0, 1], got {text.reward!r}")
@@ -99,12 +99,12 @@ def newest(text: Trajectory) -> Log:
 
 
 def before(text: Trajectory) -> Log:
-    """Return the second newest reward as a weight."""
+    """Return the second-newest reward as a weight."""
     return Log.of(text.rewards[-2])
 
 
 def divisor(potential: str) -> Callable[[Trajectory], Weight] | None:
-    """Return the divisor of the newest reward: with ratio the reward before it, so that only the last one counts."""
+    """Return the divisor of the newest reward: with ratio, the reward before it, so that only the last one counts."""
     one_of(POTENTIALS, potential=potential)
     return before if potential == "ratio" else None
 
