@@ -61,7 +61,7 @@ class Hidden(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Part of a text: one continuous piece of model output, or text that a method appended.
+    """Part of a sequence: a continuous piece of model output, or text that a method appended.
 
     Attributes
     ----------
@@ -245,7 +245,7 @@ def whole_text(text: str) -> str | None:
 
 @dataclass(frozen=True)
 class Problem:
-    """A question, and the function that reads an answer from a text.
+    """A question, and the function that reads an answer from a completion.
 
     Attributes
     ----------

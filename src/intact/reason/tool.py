@@ -17,7 +17,7 @@ from intact.tools.sandbox import Ending
 LONGEST_OUTPUT: Final = 4096
 """Maximum number of characters of a tool's output; longer output is cut in the middle."""
 LONGEST_INPUT: Final = 1 << 16
-"""Maximum number of characters of a text input to a tool."""
+"""Maximum number of characters in a tool's text input."""
 ENDINGS: Final[Mapping[str, str]] = {
     "steps": "out of steps",
     "time": "out of time",

@@ -45,7 +45,7 @@ class Index:
     Parameters
     ----------
     texts : sequence of str
-        Passages to search.
+        Passages to be searched.
     k1, b : float
         Saturation of repeated words (k1), and weight of the passage length, in [0, 1] (b).
     split : callable

@@ -95,7 +95,7 @@ def best_number(kinds: Sequence[ProblemKind], check: AcceptanceRates, fluke: Num
 
 
 def chance_right(kinds: Sequence[ProblemKind], check: AcceptanceRates, attempt: int) -> Fraction | None:
-    """Return the chance that an answer accepted at `attempt` (from 1 on) is right; None if none can be accepted."""
+    """Return the chance that an answer accepted at `attempt` (from 1) is right; None if none can be accepted."""
     open_ = [kind.prior for kind in kinds]
     for _ in range(attempt - 1):
         open_ = _after(open_, kinds, check)

@@ -11,7 +11,7 @@ def endpoint_address(url: str) -> str:
     Raises
     ------
     ParameterError
-        If it is not an HTTP address, or has a user, a password or a query, which would end up in reports.
+        If the address is not an HTTP address, or contains a user, a password or a query, which would end up in reports.
     """
     import httpx
 

@@ -157,7 +157,7 @@ class Spreading(Protocol):
 
 @runtime_checkable
 class Spelling(Protocol):
-    """A back end that can report the length of a text after each of its tokens."""
+    """A back end that can report the length of generated text after each token."""
 
     def lengths(self, state: State, tokens: Sequence[int]) -> list[int]:
         """Return the length of the new text after each token that continues a state, counting complete characters."""

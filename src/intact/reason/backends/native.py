@@ -73,7 +73,7 @@ class TokenizerBackend:
 
     @cached_property
     def vocabulary(self) -> str:
-        """Digest of the texts of all tokens."""
+        """Digest of the strings of all tokens."""
         digest = hashlib.sha256()
         for token in range(self.tokenizer.size):
             text = self.tokenizer.token_bytes(token)
@@ -131,7 +131,7 @@ class TokenizerBackend:
         return list(chain.from_iterable(map(self._tokens, (state.prompt, *state.pieces))))
 
     def likeliest(self, places: Sequence[Sequence[tuple[int, int]]]) -> tuple[Top, ...]:
-        """Return the likeliest tokens at each position as texts."""
+        """Return the likeliest tokens at each position, as strings."""
         words = self._words
         for token in {token for place in places for token, _ in place} - words.keys():
             words[token] = self.token_bytes(token).decode("utf-8", "replace")

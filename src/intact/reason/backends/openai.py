@@ -85,7 +85,7 @@ class OpenAIBackend:
     continues : {'no', 'vllm', 'prefill'}
         The way in which the endpoint continues an answer in a conversation (`openai_wire.Continues`).
     count : callable, optional
-        Counts the tokens of a text; by default its bytes, an upper bound for byte-level tokenizers.
+        Counts the tokens of a string; by default its bytes, an upper bound for byte-level tokenizers.
     key : str
         Environment variable that holds the key.
     extra : mapping

@@ -151,7 +151,7 @@ class TransformersBackend(TokenizerBackend):
             self._live[generation] = text
 
     def _prefill(self, context: list[int]) -> tuple[Any, NDArray[np.int64]]:
-        """Prefill a text; a copy of the last cache is kept for other samples of the same prompt."""
+        """Prefill a sequence; a copy of the last cache is kept for other samples of the same prompt."""
         if self._read is None or self._read[0] != context:
             self._read = None
             self._read = (context, *self._forward(context, None))

@@ -59,7 +59,7 @@ class Root:
 class Services:
     """The driver's default services: files from disk, programs in the sandbox, scorers by name, no recording.
 
-    `intact.solving.receipts` has services that record a run, or replay one from its receipt.
+    `intact.solving.receipts` provides services that record a run, or replay one from its receipt.
 
     Parameters
     ----------

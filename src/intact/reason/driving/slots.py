@@ -470,11 +470,11 @@ class WorkSlot(Slot):
 
     @abstractmethod
     def finish(self, value: Any) -> None:
-        """Settle with a result in the journal's form."""
+        """Settle the request with a result in the journal's format."""
 
     @abstractmethod
     def value_of(self, result: Any) -> dict[str, Any]:
-        """Return a result in the journal's form."""
+        """Return a result in the journal's format."""
 
     def begin(self, alone: bool) -> bool:  # noqa: D102
         execution = self.execution
@@ -501,7 +501,7 @@ class WorkSlot(Slot):
         self.execution.driver.end_work(self.execution)
 
     def ended(self, future: Future[Any]) -> None:
-        """Settle with the outcome of the work."""
+        """Settle the request with the outcome of the work."""
         if future.cancelled():
             self.refuse()
             return
@@ -538,7 +538,7 @@ class RunSlot(WorkSlot):
         return asdict(result)
 
     def finish(self, value: Any) -> None:
-        """Settle with the program's outcome."""
+        """Settle the request with the program's outcome."""
         outcome = Outcome(**value)
         self.nodes.append(run_node(self._request, outcome))
         self.settle(outcome, Cost(runs=1))
@@ -567,7 +567,7 @@ class UseSlot(WorkSlot):
         return result._asdict()
 
     def finish(self, value: Any) -> None:
-        """Settle with the tool's result."""
+        """Settle the request with the tool's result."""
         result = ToolResult(**value)
         self.nodes.append(tool_node(self._call, result))
         self.settle(result, Cost(runs=1))
@@ -599,7 +599,7 @@ class SharedSlot(WorkSlot):
         return result.to_document()
 
     def finish(self, value: Any) -> None:
-        """Settle with the completed text."""
+        """Settle the request with the completed text."""
         text = SharedText.from_document(value)
         self.nodes.append(shared_node(self._request, text))
         cost = Cost(text.drawn, text.read, text.operations, sequential=text.sequential)

@@ -37,7 +37,7 @@ class JudgedAnswer:
 
 
 def settled(scores: Sequence[float]) -> bool:
-    """Return true if nearly all scores in a subtree are the same, so that the search can skip it."""
+    """Return true if nearly all scores in a subtree are the same, in which case the search can skip it."""
     (_, most), *_ = Counter(round(score * 100) for score in scores).most_common(1)
     return len(scores) >= LEAST and Fraction(most, len(scores)) >= SAME
 

@@ -206,7 +206,7 @@ def read_layers(text: str) -> list[Layer]:
 
 
 def are_layers(**values: str) -> None:
-    """Raise ParameterError if a text is not a list of layers (`read_layers`)."""
+    """Raise ParameterError if a string is not a valid list of layers (`read_layers`)."""
     for name, text in values.items():
         try:
             read_layers(text)

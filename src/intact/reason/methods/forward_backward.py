@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
 
 
 def masked(text: str) -> Iterator[tuple[str, str]]:
-    """Yield copies of a text in which one number after another is replaced by x, together with that number."""
+    """Yield copies of a question in each of which one number is replaced by x, together with that number."""
     for found in _NUMBER.finditer(text):
         yield text[: found.start()] + "x" + text[found.end() :], found[0].replace(",", "")
 

@@ -68,7 +68,7 @@ class _Worker:
         return "".join([piece.text for piece in self.step[1:]])
 
     def begin(self, text: str) -> None:
-        """Begin the next step with a text after the heading."""
+        """Begin the next step with text after the heading."""
         self.number, self.seen = self.number + 1, None
         self.step = (Piece(self.prefix + text, special=False),)
 

@@ -79,7 +79,7 @@ def _pairs(parts: list[str]) -> list[tuple[str, str]]:
 
 
 def literal_of(text: str) -> str:
-    """Return the Python literal for the value in a text: the text's own literal if it is one, otherwise a string."""
+    """Return the Python literal for a value given as text: the text itself if it is a literal, otherwise a string."""
     try:
         return repr(ast.literal_eval(text))
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):

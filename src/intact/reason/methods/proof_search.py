@@ -56,7 +56,7 @@ def read_perspectives(text: str) -> list[str]:
 
 
 def are_perspectives(**values: str) -> None:
-    """Raise ParameterError if a text is not a list of perspectives (`read_perspectives`)."""
+    """Raise ParameterError if a string is not a valid list of perspectives (`read_perspectives`)."""
     for text in values.values():
         read_perspectives(text)
 

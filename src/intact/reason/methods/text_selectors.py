@@ -41,7 +41,7 @@ def marker_pattern(markers: str) -> re.Pattern[str]:
 
 
 def are_words(**values: str) -> None:
-    """Raise ParameterError if a text contains no words (`marker_pattern`)."""
+    """Raise ParameterError if a string contains no words (`marker_pattern`)."""
     for text in values.values():
         marker_pattern(text)
 

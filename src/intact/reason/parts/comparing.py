@@ -1,4 +1,4 @@
-"""Model judgements about texts: choices from a list and scores, with the parsers that read them."""
+"""Model judgements of completions: choices from a list and scores, with the parsers that read them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def demand(
     Raises
     ------
     SpentError
-        If the budget or the context has no room for all replies, since the missing ones must not affect the result.
+        If the budget or the context has no room for all replies, since a partial set must not affect the result.
     """
 
     def read_reply(reply: State) -> T | None:

@@ -57,7 +57,7 @@ def composition_pattern(composition: str) -> re.Pattern[str]:
 
 
 def write(states: Sequence[State], **options: Any) -> Part[list[State]]:
-    """Generate texts to the end, with options of `Extend`: the kernel of sampling methods."""
+    """Generate completions to their end, with options of `Extend`: the kernel of sampling methods."""
     written: list[State] = yield [Extend(state, **options) for state in states]
     return written
 

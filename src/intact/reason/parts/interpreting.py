@@ -1,4 +1,4 @@
-"""Texts with code blocks: each block is run as soon as it is complete, and its output is fed back."""
+"""Completions with code blocks: each block is run as soon as it is complete, and its output is fed back."""
 
 from __future__ import annotations
 
@@ -108,11 +108,11 @@ def interpret(
     constrained: bool = False,
     one_block: bool = False,
 ) -> Part[list[Transcript]]:
-    """Continue texts in parallel, run each Python block as soon as it is complete, and feed its output back.
+    """Continue transcripts in parallel, run each Python block as soon as it is complete, and feed its output back.
 
-    A block sees the variables of earlier blocks. A text is over when the model ends it without a block, when it is cut
-    off by a cap, when more than `repairs` of its blocks have failed, or after `rounds` turns; then it gets one more
-    turn, without code, for its answer. If the budget is exhausted, texts are returned as they are.
+    A block sees the variables of earlier blocks. A transcript is over when the model ends it without a block, when it
+    is cut off by a cap, when more than `repairs` of its blocks have failed, or after `rounds` turns; then it gets one
+    more turn, without code, for its answer. If the budget is exhausted, transcripts are returned as they are.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def interpret(
     constrained : bool
         If true, a regular expression keeps blocks well-formed; the text then contains no other backticks.
     one_block : bool
-        If true, a text is over after its first block that does not fail, and the turn without code is omitted.
+        If true, a transcript is over after its first block that does not fail, and the turn without code is omitted.
     """
     texts = list(begun)
     try:

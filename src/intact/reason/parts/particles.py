@@ -1,4 +1,4 @@
-"""Texts written and scored step by step: the values in the populations used by particle methods and searches."""
+"""Sequences generated and scored step by step: the values in the populations of particle methods and searches."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Potential: TypeAlias = Annotated[str, partial(one_of, POTENTIALS)]
 
 
 class Trajectory(NamedTuple):
-    """A text in progress, with its history.
+    """A sequence in progress, with its history.
 
     Attributes
     ----------
     states : tuple of State
-        The text after each of its steps; the first is the bare prompt.
+        The sequence after each of its steps; the first is the bare prompt.
     rewards : tuple of float
         The reward of each state; the first is the initial reward.
     """
@@ -69,7 +69,7 @@ class Trajectory(NamedTuple):
 
 
 def next_step(scorer: str, delimiter: str, lookahead: int = 0, **sampling: Any) -> Kernel[Trajectory, Trajectory]:
-    """Return the kernel that writes and scores the next step of each unfinished text (`advance`)."""
+    """Return the kernel that generates and scores the next step of each unfinished sequence (`advance`)."""
 
     def write(texts: Sequence[Trajectory]) -> Part[list[Trajectory]]:
         active = [i for i, text in enumerate(texts) if text.unended]

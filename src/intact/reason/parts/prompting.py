@@ -95,12 +95,12 @@ def follow_up(problem: Problem, replies: Sequence[State], message: str) -> Promp
 
 
 def as_reply(problem: Problem, state: State) -> State:
-    """Return a text written for another prompt as a reply to the problem's own prompt, because scorers read both."""
+    """Return a reply to another prompt as a reply to the problem's own prompt, because scorers read both."""
     return replace(state, prompt=problem.prompt)
 
 
 def read_value(problem: Problem, text: str) -> str | None:
-    r"""Return the answer given by a text that consists only of the answer, such as a program's output.
+    r"""Return the answer from text that consists only of the answer, such as a program's output.
 
     Some problems look for answers only in a box; for these, the text is put in a box.
     """

@@ -1,4 +1,4 @@
-"""Texts written and scored step by step: the common part of searches and particle methods."""
+"""Sequences generated and scored step by step: the common part of searches and particle methods."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ FinalRule: TypeAlias = Annotated[
 def advance(
     states: Sequence[State], scorer: str, delimiter: str, lookahead: int = 0, **sampling: Any
 ) -> Part[tuple[list[State], list[float]]]:
-    """Write the next step of each text in parallel, and score the texts up to that step.
+    """Generate the next step of each sequence in parallel, and score the sequences up to that step.
 
-    With lookahead, texts are scored after that many further steps, written at temperature 0; these are charged and then
-    discarded. Other options are passed on to the `Extend` requests that write the steps.
+    With lookahead, sequences are scored after that many further steps, generated at temperature 0; these are charged
+    and then discarded. Other options are passed on to the `Extend` requests that write the steps.
     """
     extended = yield [Extend(state, stop=(delimiter,), **sampling) for state in states]
     seen = extended

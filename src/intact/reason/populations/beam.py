@@ -13,7 +13,7 @@ def keep_best(scores: Sequence[float | None], count: int, texts: Sequence[Hashab
     Parameters
     ----------
     texts : sequence of hashable
-        If given, only the best-ranked of identical texts is kept.
+        If given, only the best-ranked of identical sequences is kept.
     """
     order = ranking(scores)
     if texts is not None:

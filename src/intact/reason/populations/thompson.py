@@ -81,9 +81,9 @@ def thompson(arms: Sequence[Normal | Beta], stream: RandomStream) -> int:
 def wider_or_deeper(children: Sequence[tuple[float, Sequence[float]]], prior: Normal | Beta, key: int) -> int | None:
     """Return a node's choice in AB-MCTS-A: a new child (None), or the child to descend to.
 
-    At first there are two arms: a new child, which has observed the children's own scores, and deeper, which has
-    observed the scores of all their descendants. If deeper wins, each child is an arm that has observed its own score
-    first, as in the authors' code, and then the scores below it.
+    At first there are two arms: "wider" (a new child), which has observed the children's own scores, and "deeper",
+    which has observed the scores of all their descendants. If deeper wins, each child is an arm that has observed its
+    own score first, as in the authors' code, and then the scores below it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Transformers of weighted populations, from which methods are composed; each has a meaning as a measure.
+"""Transformers of weighted populations, from which methods are composed; each with a meaning as a measure.
 
 A population represents the measure gamma that gives each value the sum of its weights (`Weighted`). A transformer
 states what its result represents, and in what sense (`Keeps`). If every part of a composition represents what it

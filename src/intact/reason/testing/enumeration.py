@@ -130,9 +130,9 @@ class Player:
     Attributes
     ----------
     written : list of State
-        All generated texts, in the order of requests.
+        All generated sequences, in the order of requests.
     rounds : list of list of str
-        The texts extended by each yield.
+        The sequences extended by each yield.
     """
 
     def __init__(

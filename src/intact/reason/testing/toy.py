@@ -75,7 +75,7 @@ class MarkovBackend:
     Parameters
     ----------
     timing : int, optional
-        Seed of the order in which texts advance; by default all advance by one letter per step.
+        Seed of the order in which generations advance; by default all advance by one letter per step.
     fail : str, optional
         Text that cannot be continued and causes an error.
 
@@ -123,7 +123,7 @@ class MarkovBackend:
         return sum(10 + position for position in range(start, start + count))
 
     def start(self, generations: Sequence[Generation]) -> None:
-        """Begin generating texts."""
+        """Begin generations."""
         for generation in generations:
             self.started += 1
             self.live[generation] = ([], [])
@@ -152,7 +152,7 @@ class MarkovBackend:
         return list(accumulate(chr(token) != END for token in tokens))
 
     def cancel(self, generations: Sequence[Generation]) -> None:
-        """End texts in progress."""
+        """End generations in progress."""
         for generation in generations:
             if generation in self.live:
                 self._end(generation, "cancelled")

@@ -29,7 +29,7 @@ def _mix(decoding: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text_output(output: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a completion: log-probabilities and, optionally, likeliest tokens, spreads and a lost race."""
+    """Return the schema of a completion: log-probabilities; optionally, likeliest tokens, spreads and a lost race."""
     members = output["properties"]
     logprobs = next(kind for kind in members["logprobs"]["oneOf"] if kind["type"] == "array")
     finishes = {"enum": [*members["finish"]["enum"], "cancelled"]}

@@ -87,7 +87,7 @@ def tactics(text: str) -> list[Sentence]:
 
 
 def proof_in(text: str) -> list[Sentence]:
-    """Return the tactics in a text written by a model: a proof, or a file whose last proof is used.
+    """Return the tactics in a model's output: a proof, or a file whose last proof is used.
 
     Everything after the first sentence that is not a tactic is ignored; a missing last full stop is added.
     """
