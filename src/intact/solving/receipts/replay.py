@@ -224,7 +224,7 @@ class Replayer(SealedServices):
         return Outcome(entry.stdout, "", entry.status, entry.ended, seconds=0.0)
 
     def known_shared(self, model: str, request: SharedRequest) -> SharedText:
-        """Return from the receipt a completion that workers generated together."""
+        """Return the completion of workers from the receipt."""
         key = shared_digest(self._claims.run.header.hash, request.to_document())
         entry = self._claims.together.get(key)
         if entry is None:
