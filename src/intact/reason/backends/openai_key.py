@@ -1,4 +1,4 @@
-"""The API key of an endpoint: sent in one header, and removed from everything that comes back."""
+"""The API key of an endpoint: sent in one header, and removed from everything the endpoint returns."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Key:
         self._pattern = re.compile("".join(map(_written, secret))) if len(secret) >= SHORTEST else None
 
     def clean(self, text: str) -> str:
-        """Remove the key from a text, as written or JSON-escaped: with backslashes, or letters as code points."""
+        """Remove the key from text, both verbatim and JSON-escaped (with backslashes, or letters as code points)."""
         return text if self._pattern is None else self._pattern.sub("***", text)
 
     def clean_bytes(self, data: bytes) -> bytes:
@@ -47,7 +47,7 @@ class Key:
 def variables(addresses: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variable that holds the key of each endpoint, by endpoint name.
 
-    The plain variable is only for the first endpoint's host; others have a variable that ends with their own name.
+    The plain variable is only for the first endpoint's host; the variables of other endpoints end with their own names.
     """
     hosts = {name: urlsplit(address)[:2] for name, address in addresses.items()}
     first = next(iter(hosts.values()), None)
@@ -56,5 +56,5 @@ def variables(addresses: Mapping[str, str]) -> dict[str, str]:
 
 
 def _written(character: str) -> str:
-    """Return a pattern for the ways to write a character in JSON, or in JSON within JSON."""
+    """Return a pattern that matches every way of writing a character in JSON, or in JSON nested in JSON."""
     return rf"\\{{0,8}}(?:{re.escape(character)}|(?i:u{ord(character):04x}))"

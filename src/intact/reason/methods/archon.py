@@ -64,7 +64,7 @@ WRITTEN_TESTS: Final = 5
 
 
 class Layer(NamedTuple):
-    """A layer: its kind, and the number of candidates it keeps (0: as many as it receives)."""
+    """A layer: its kind, and the number of candidates it keeps (0: all that it receives)."""
 
     kind: str
     size: int
@@ -160,7 +160,7 @@ KINDS: Mapping[str, Callable[[Candidates, int], Part[None]]] = {
 
 
 def read_tests(text: str) -> list[str]:
-    """Return the distinct lines of a text that begin with assert."""
+    """Return the distinct lines of a reply that begin with assert."""
     return list(dict.fromkeys(line.strip() for line in text.splitlines() if re.match(r"[ \t]*assert\b", line)))
 
 
@@ -171,7 +171,7 @@ def read_count(result: ToolResult) -> int:
 
 
 def read_ranking(text: str, options: int) -> list[int] | None:
-    """Return the zero-based indices in the last line of the form "Ranking: 2 > 1", then the ones it leaves out."""
+    """Return the zero-based indices in the last line of the form "Ranking: 2 > 1", then the indices it leaves out."""
     found = re.findall(r"^[^\w\n]*ranking\b([^\n]*\d)", text, re.IGNORECASE | re.MULTILINE)
     named = [int(number) - 1 for number in re.findall(r"\d{1,9}", found[-1])] if found else []
     known = list(dict.fromkeys(place for place in named if 0 <= place < options))
@@ -206,7 +206,7 @@ def read_layers(text: str) -> list[Layer]:
 
 
 def are_layers(**values: str) -> None:
-    """Raise ParameterError if a text is not a list of layers (`read_layers`)."""
+    """Raise ParameterError if a string is not a valid list of layers (`read_layers`)."""
     for name, text in values.items():
         try:
             read_layers(text)
@@ -232,7 +232,7 @@ def archon(
     models: ModelNames = "",
     tool: ToolName = "",
 ) -> Steps:
-    """Pass candidates through layers that write, criticise, rank, verify, test and fuse them, and vote on the rest.
+    """Pass candidates through layers that write, criticise, rank, verify, test and fuse them, and vote among the rest.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from intact.receipts import canonical
 DEEPEST: Final = 256
 """Maximum number of parts of a branch."""
 MOST: Final = 1 << 16
-"""Limit on a method's numbers and on the characters of a string: a verifier does the work that they ask for."""
+"""Limit on a method's numbers and on the characters of a string: a verifier does the work that these request."""
 
 
 def bits(value: float) -> str:

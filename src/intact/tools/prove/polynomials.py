@@ -1,4 +1,4 @@
-"""Polynomials with exact rational coefficients: parsing, arithmetic, values, Bernstein coefficients on a box."""
+"""Polynomials with exact rational coefficients: parsing, arithmetic, evaluation, Bernstein coefficients on a box."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Polynomial:
         Raises
         ------
         CapacityError
-            If it has more than `MOST_TERMS` terms or a degree above `LARGEST_DEGREE`.
+            If the polynomial has more than `MOST_TERMS` terms or a degree above `LARGEST_DEGREE`.
         """
         kept = {powers: value for powers, value in terms.items() if value}
         if len(kept) > MOST_TERMS or any(sum(powers) > LARGEST_DEGREE for powers in kept):
@@ -115,7 +115,7 @@ class Polynomial:
         return text.removeprefix("+ ") if not text.startswith("- ") else f"-{text[2:]}"
 
     def bernstein(self, low: Point, high: Point) -> dict[Exponents, Fraction]:
-        """Return the Bernstein coefficients on a box; values there lie between the smallest and the largest.
+        """Return the Bernstein coefficients on a box; values there lie between the extreme coefficients.
 
         The coefficients at the corners are the values at the corners of the box (Garloff 1986).
         """
@@ -152,14 +152,14 @@ def parse_polynomial(text: str, variables: Sequence[str] | None = None) -> Polyn
     Parameters
     ----------
     variables : sequence of str, optional
-        Allowed variables; by default those that occur, sorted.
+        Allowed variables; by default the variables that occur, sorted.
 
     Raises
     ------
     FormatError
-        If it is not a polynomial. The message has the position.
+        If the text is not a polynomial. The message gives the position.
     CapacityError
-        If it is too large.
+        If the polynomial is too large.
     """
     if len(text) > LONGEST:
         raise CapacityError(f"a polynomial may have at most {LONGEST:,} characters, this one has {len(text):,}")

@@ -33,6 +33,6 @@ FAILURES: Final[dict[FailureLabel, str]] = {
 
 
 def count_failures(labels: Iterable[str | None]) -> dict[str, int]:
-    """Count the labels that occur, in the order of `FAILURES`; None is not counted."""
+    """Count the occurring labels, in the order of `FAILURES`; None is not counted."""
     found = Counter(labels)
     return {label: found[label] for label in FAILURES if found[label]}
