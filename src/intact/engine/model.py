@@ -217,7 +217,7 @@ class LoadedModel:
         mixing = options.get("mixing")
         number = self.adapter_number(adapter)
         if mixing is not None and number >= 0:
-            raise ParameterError("mixes take no adapters: give adapter='' or no mix")
+            raise ParameterError("mixes do not support adapters: give adapter='' or no mix")
         job = Job(
             self.tokenizer,
             parameters,
@@ -239,7 +239,9 @@ class LoadedModel:
             If a stream cannot run.
         """
         if 1 + len(mixing.streams) > self.engine.scheduler.rows:
-            raise ParameterError(f"a mix of {1 + len(mixing.streams)} streams needs as many rows: load with rows=16")
+            raise ParameterError(
+                f"a mix of {1 + len(mixing.streams)} streams needs at least as many rows: load the model with rows=16"
+            )
         rooms = [self.context]
         for stream in mixing.streams:
             context = self.partners[stream.model - 1].program.context if stream.model else self.context
