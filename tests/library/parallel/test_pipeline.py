@@ -349,14 +349,14 @@ def test_another_model_is_refused(path: Path, address: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"pipeline_parallel": 0}, "pipeline_parallel must be 1 to 64"),
+        ({"pipeline_parallel": 0}, "pipeline_parallel must be from 1 to 64"),
         ({"pipeline_parallel": "two"}, "pipeline_parallel must be a number of processes"),
         ({"pipeline_parallel": "local*0"}, "pipeline_parallel: a share"),
         ({"pipeline_parallel": 5}, "4 layers cannot be divided between 5 processes"),
-        ({"pipeline_parallel": 2, "tensor_parallel": 2}, "give one"),
+        ({"pipeline_parallel": 2, "tensor_parallel": 2}, "cannot be combined: choose one"),
         ({"pipeline_parallel": 2, "adapters": {"a": "somewhere"}}, "pipeline parallel does not support adapters"),
         ({"pipeline_parallel": 2, "prefix_cache": "somewhere"}, "pipeline parallel does not keep pages in files"),
-        ({"pipeline_parallel": 2, "weights_memory": "1GB"}, "weights_memory and pipeline_parallel do not go together"),
+        ({"pipeline_parallel": 2, "weights_memory": "1GB"}, "weights_memory and pipeline_parallel cannot be combined"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_starts(options: dict[str, Any], what: str, path: Path) -> None:

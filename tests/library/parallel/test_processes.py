@@ -199,7 +199,7 @@ def test_another_program_or_version_is_refused(path: Path, monkeypatch: pytest.M
         intact.load(path, tensor_parallel=2)
     monkeypatch.undo()
     monkeypatch.setattr(intact, "__version__", "0.0.1")
-    with pytest.raises(WorkerError, match=r"intact is .* here and 0\.0\.1 at rank 0"):
+    with pytest.raises(WorkerError, match=r"intact is .* here but 0\.0\.1 at rank 0"):
         intact.load(path, tensor_parallel=2)
     assert not children()
 

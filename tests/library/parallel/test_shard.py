@@ -40,7 +40,7 @@ def test_texts_over_tcp_are_those_of_one_process(path: Path, address: tuple[str,
 
 def test_a_second_rank_0_is_refused_meanwhile(path: Path, address: tuple[str, int]) -> None:
     name = "{}:{}".format(*address)
-    with intact.load(path, tensor_parallel=name), pytest.raises(WorkerError, match=f"{name}.*works for another"):
+    with intact.load(path, tensor_parallel=name), pytest.raises(WorkerError, match=f"{name}.*in use by another"):
         intact.load(path, tensor_parallel=name)
 
 
