@@ -91,7 +91,7 @@ def test_the_same_shape_is_the_same_model_everywhere(small):
 def test_what_cannot_be_made_is_refused():
     with pytest.raises(ParameterError, match="did you mean llama-8b"):
         random_checkpoint("lama-8b")
-    with pytest.raises(ParameterError, match="there is no type 'Q4'"):
+    with pytest.raises(ParameterError, match="no type named 'Q4'"):
         random_checkpoint("llama-8b", "Q4")
     with pytest.raises(ParameterError, match="not a whole number of blocks of Q4_K"):
         random_checkpoint("smollm2-135m", "Q4_K")
