@@ -85,7 +85,7 @@ def test_impossible_mixes_are_false(model, guided, tuned):
     wrong = [
         (guided, {"parameters": (("scale", 10**9),)}, "must lie in"),
         (guided, {"parameters": (("beta", 10**6), ("scale", 10**6))}, "takes the parameters scale"),
-        (guided, {"streams": tuned.header.request.decoding.streams}, "takes the streams shadow"),
+        (guided, {"streams": tuned.header.request.decoding.streams}, "must have the streams shadow"),
     ]
     for receipt, change, message in wrong:
         verdict = judge(model, changed(model, receipt, **change))

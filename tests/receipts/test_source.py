@@ -37,7 +37,7 @@ def test_mappings_of_any_kind_are_written_as_objects(plain, kind):
 
 
 def test_what_json_cannot_hold_is_refused(plain):
-    with pytest.raises(ParameterError, match="messages that JSON can represent: set is not a JSON type"):
+    with pytest.raises(ParameterError, match="messages that can be written as JSON: set is not a JSON type"):
         PromptSource.of_chat(ChatPrompt(TURNS, {"tools": {1}}, NOW), plain)
 
 
