@@ -231,7 +231,7 @@ def test_grouped_digits_are_refused_before_the_work(data_dir, monkeypatch):
 
 
 def test_digits_are_refused_where_answers_are_no_numbers():
-    with pytest.raises(ParameterError, match="digits=grouped is for tasks whose answers are numbers"):
+    with pytest.raises(ParameterError, match="digits=grouped needs a task whose answers are numbers"):
         choose("arc_easy:digits=grouped")
     with pytest.raises(ParameterError, match="digits must be given, grouped or plain, got 'left'"):
         choose("gsm8k:digits=left")

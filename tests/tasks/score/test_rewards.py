@@ -232,7 +232,7 @@ def test_what_is_no_reward_model_is_named(checkpoints, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FormatError, match=r"config\.json"):
         open_reward(str(tmp_path / "empty"))
-    with pytest.raises(ParameterError, match="reward takes a model"):
+    with pytest.raises(ParameterError, match="reward needs a model"):
         find_scorer("reward")
 
 
