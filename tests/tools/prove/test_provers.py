@@ -114,7 +114,7 @@ def test_a_missing_prover_says_what_to_install():
 
 
 def test_unknown_names_and_bad_limits_are_refused():
-    with pytest.raises(ParameterError, match=r"there is no prover 'cvc4'.*cvc5"):
+    with pytest.raises(ParameterError, match=r"no prover named 'cvc4'.*cvc5"):
         find_prover("cvc4")
     with pytest.raises(ParameterError, match="steps must be at least 1, got 0"):
         ProverLimits(steps=0)
