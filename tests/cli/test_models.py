@@ -38,7 +38,7 @@ def test_a_damaged_listing_is_named_and_the_rest_is_listed(intact_command, home)
         result = intact_command("models", *options)
         assert result.code == 0
         assert DEFAULT in result.out
-        assert f"left out: {folder / 'listing.json'} is no JSON" in " ".join(result.err.split())
+        assert f"left out: {folder / 'listing.json'} is not valid JSON" in " ".join(result.err.split())
 
 
 def test_pull_fetches_once_and_records_the_digest(intact_command, home, monkeypatch):

@@ -69,9 +69,9 @@ def test_answers_of_mixes_verify_with_their_partners(intact_command, path, other
     assert (lacking.code, lacking.json["receipts"][0]["what"]) == (3, "decoding")
     assert intact_command("verify", paired, shadowed, "--model", path, *pair).code == 0
     assert intact_command("run", "-m", path, "Why?", "--mix", "guidance").err.startswith(
-        "error: a shadow prompt is missing"
+        "error: the mix guidance needs a shadow prompt"
     )
-    assert "of no use without a mix" in intact_command("run", "-m", path, "Why?", "--shadow", "x").err
+    assert "a shadow prompt needs a mix" in intact_command("run", "-m", path, "Why?", "--shadow", "x").err
     assert "takes 1 partner, got 0" in intact_command("run", "-m", path, "Why?", "--mix", "contrastive").err
 
 
