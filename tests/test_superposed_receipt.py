@@ -211,7 +211,7 @@ def test_signatures_are_checked(model: Model, plain: SuperposedReceipt, tmp_path
         (("model",), [], "model must be an object"),
         (("numerics", "profile"), "fp32", "must be an integer profile"),
         (("numerics", "profile"), "int9", r"numerics\.profile must be one of"),
-        (("request", "prompt"), [], r"request\.prompt must be a list of integers that is not empty"),
+        (("request", "prompt"), [], r"request\.prompt must be a non-empty list of integers"),
         (("request", "prompt"), ["1"], r"request\.prompt\[0\] must be an integer"),
         (("request", "source"), PROMPT, r"request\.source must be an object"),
         (("request", "n"), 10**9, r"request\.n must be an integer from 1 to 64"),
@@ -228,7 +228,7 @@ def test_signatures_are_checked(model: Model, plain: SuperposedReceipt, tmp_path
         (("drafts",), {}, r"drafts must be a list"),
         (("drafts",), [], r"drafts must be a list of 1 to 3 drafts"),
         (("drafts", 0), [], r"drafts\[0\] must be an object"),
-        (("drafts", 0, "tokens"), [], r"drafts\[0\]\.tokens must be a list of integers that is not empty"),
+        (("drafts", 0, "tokens"), [], r"drafts\[0\]\.tokens must be a non-empty list of integers"),
         (("drafts", 0, "tokens"), [5] * 7, r"drafts\[0\]\.tokens has 7 tokens; the request allows at most 6"),
         (("drafts", 0, "score"), "0", r"drafts\[0\]\.score must be an integer"),
         (("drafts", 0, "ended"), 1, r"drafts\[0\]\.ended must be one of False, True"),
@@ -256,7 +256,7 @@ def test_more_drafts_than_were_asked_for_are_refused(receipt: SuperposedReceipt)
 
 
 def test_a_later_version_and_another_form_are_refused(receipt: SuperposedReceipt) -> None:
-    with pytest.raises(NewerReceiptError, match="is of version 2; this program reads version 1"):
+    with pytest.raises(NewerReceiptError, match="has version 2, but this program reads version 1"):
         SuperposedReceipt.parse(document(receipt, "version", value=2))
     with pytest.raises(ReceiptError, match="not canonical JSON"):
         SuperposedReceipt.parse(json.dumps(json.loads(receipt.encode())).encode())

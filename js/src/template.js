@@ -302,7 +302,7 @@ export function encodeChat(tokenizer, text, contents) {
   }
   const made = encodeConversation(tokenizer, given, contents !== "text");
   if (contents !== undefined && !made.spells)
-    throw new InputError("request.source.contents must be absent, as nothing spells a control token");
+    throw new InputError("request.source.contents must be absent, as no content spells a control token");
   return made.tokens;
 }
 

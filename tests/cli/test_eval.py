@@ -150,7 +150,7 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
     assert "temperature must lie in [0, 1000], got inf" in error("gsm8k", "--temperature", "inf")
     assert "top_p must lie in (0, 1], got 3" in error("gsm8k", "--top-p", "3")
     assert not file.with_suffix(".journal").exists()
-    assert "absent" in error("mawps_addsub")
+    assert "does not exist" in error("mawps_addsub")
     result = intact_command("eval", model, "gsm8k", "--out", tmp_path / "run.traces.jsonl", "--max-tokens", "4")
     assert result.code == 2
     assert "the ending .traces.jsonl is reserved for traces" in result.err
@@ -245,7 +245,7 @@ def test_tasks_are_listed_with_what_is_missing(intact_command, place, monkeypatc
         task["name"]: task for task in intact_command("tasks", "gsm8k", "svamp", "gsm_ranges:level=2", "--json").json
     }
     assert listed["gsm8k"]["problems"] == 5
-    assert "absent" in listed["svamp"]["missing"]
+    assert "does not exist" in listed["svamp"]["missing"]
     assert listed["gsm_ranges"]["parameters"]["level"] == 2
     shown = intact_command("tasks", "gsm_ranges")
     assert "logical_error" in shown.out

@@ -83,8 +83,8 @@ def test_an_encoder_has_no_plan(intact_command, tmp_path):
     [
         ((), "give either MODEL or --shape NAME"),
         (("x.gguf", "--shape", "llama-8b"), "give either MODEL or --shape NAME"),
-        (("x.gguf",), "give --machines FILE, or --measure"),
-        (("x.gguf", "--measure", *THREE), "give --machines FILE, or --measure"),
+        (("x.gguf",), "give --machines FILE, or use --measure"),
+        (("x.gguf", "--measure", *THREE), "give --machines FILE, or use --measure"),
         (("--shape", "llama-8b", "--measure"), "--measure runs a model"),
         (("x.gguf", *THREE, "--type", "Q8_0"), "--type needs --shape"),
         (("--shape", "lama-8b", *THREE), "did you mean llama-8b"),

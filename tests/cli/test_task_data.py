@@ -82,7 +82,7 @@ def test_a_compressed_file_stays_compressed(github, monkeypatch):
     ("words", "message"),
     [
         ((), "--fetch needs the names of tasks"),
-        (("procbench",), "procbench needs no file"),
+        (("procbench",), "procbench has no files to fetch"),
         (("minif2f_rocq",), "minif2f_rocq cannot be fetched by name: get it from LLM4Rocq/miniF2F-rocq and put it at"),
     ],
 )

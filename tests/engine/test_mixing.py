@@ -150,7 +150,7 @@ def test_what_cannot_be_mixed_is_refused_before_it_runs(paths, tmp_path):
     with pytest.raises(ParameterError, match="needs at least as many rows"):
         intact.load(paths[0], rows=1).generate(PROMPT, mix="guidance", shadow=SHADOW)
     other = write_tiny(tmp_path / "other.gguf", vocabulary=302)
-    with pytest.raises(ParameterError, match=r"302 logits, .* has 301: mixes need the same vocabulary"):
+    with pytest.raises(ParameterError, match=r"302 logits, but .* has 301: mixes need the same vocabulary"):
         intact.load(paths[0], partners=[other])
     with pytest.raises(ParameterError, match="partners must be a list"):
         intact.load(paths[0], partners=str(paths[1]))

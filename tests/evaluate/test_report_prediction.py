@@ -70,7 +70,7 @@ def test_one_answer_to_each_problem_counts():
 
 
 def test_few_problems_predict_nothing():
-    with pytest.raises(OmittedError, match="it has graded answers to 19 problems, and 20 are needed"):
+    with pytest.raises(OmittedError, match="it has graded answers to 19 problems, but 20 are needed"):
         SECTION.make([arm([["a"]] * 19)])
     assert numbers([["a"]] * 20).right == 20
 

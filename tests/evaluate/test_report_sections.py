@@ -106,7 +106,7 @@ def test_votes_by_length_count_short_texts_more():
     ("arms", "because"),
     [
         ([arm(lengthy(1), independent=False)], "several independent samples"),
-        ([arm(lengthy(1, problems=5))], "problems have both right and wrong whole texts, and 10 are needed"),
+        ([arm(lengthy(1, problems=5))], "problems have both right and wrong whole texts, but 10 are needed"),
         ([arm(alike(lengthy(1)))], "x does not vary"),
     ],
 )

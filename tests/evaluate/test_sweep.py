@@ -151,7 +151,7 @@ def test_trials_that_fail_are_left_out_and_a_baseline_that_fails_is_an_error():
     assert 2 not in found.finalists
     with pytest.raises(ParameterError, match="the baseline failed on every problem: no such shots"):
         search(design(4, 20, 10**9), failing({0}))
-    with pytest.raises(ParameterError, match="every setting failed; the first, m n=1: no such shots"):
+    with pytest.raises(ParameterError, match="every setting failed; the first was m n=1: no such shots"):
         search(design(4, 20, 10**9), failing({1, 2, 3}))
 
 

@@ -161,7 +161,7 @@ def test_vectors_of_another_model_are_refused(
     file = control_vectors(tmp_path / "v.gguf", width, layers)
     with pytest.raises(ModelError, match=message):
         intact.load(bases["llama"], adapters={"v": file})
-    with pytest.raises(ModelError, match="a factor of 1e\\+09; expected a number of at most"):
+    with pytest.raises(ModelError, match="has the factor 1e\\+09; expected a number of at most"):
         intact.load(bases["llama"], adapters={"v": f"{file}:1e9"})
 
 

@@ -76,7 +76,9 @@ def test_a_scalar_that_makes_no_sense_is_refused(value: object) -> None:
 @pytest.mark.parametrize("name", [np.array([1, 2]), ["z", "y"], [["llama"]], 3, None, {}])
 def test_an_architecture_that_is_no_name_is_refused(kind: str, name: object) -> None:
     key = "general.architecture" if kind == "gguf" else "architectures"
-    with pytest.raises(ModelError, match=f"some/model: {key} is .*, which is not known; intact info --architectures"):
+    with pytest.raises(
+        ModelError, match=f"some/model: {key} is .*, which is not a known architecture; intact info --architectures"
+    ):
         build_program(Checkpoint({key: name}, kind))  # type: ignore[arg-type]
 
 

@@ -72,7 +72,7 @@ def test_an_index_of_inputs_is_kept(rows: int, columns: int, inputs: int, seed: 
 def test_a_damaged_index_is_refused() -> None:
     weight = random_weight(1, (2, 32), (3, 40))._replace(inputs=InputIndex(np.arange(40, dtype=np.int32), 40))
     for place, value, message in (
-        (36, 0, "an index of 0 inputs"),
+        (36, 0, "an index has 0 inputs"),
         (40, -2, "from -2 to 39"),
         (44, 40, "expected -1 to 39"),
     ):
@@ -80,7 +80,7 @@ def test_a_damaged_index_is_refused() -> None:
         data[place : place + 4] = np.frombuffer(np.int32(value).tobytes(), np.uint8)
         with pytest.raises(ModelError, match=message):
             from_bytes(data)
-    with pytest.raises(ModelError, match=r"an index of -?\d+ inputs"):
+    with pytest.raises(ModelError, match=r"an index has -?\d+ inputs"):
         read_header(to_bytes(weight)[:38])
 
 
@@ -133,7 +133,7 @@ def test_bytes_that_are_missing_and_exponents_out_of_bounds_are_refused() -> Non
         from_bytes(data[:-1])
     wrong = data.copy()
     wrong[-4:] = np.frombuffer(np.int32(500).tobytes(), np.uint8)
-    with pytest.raises(ModelError, match="500: expected -200 to 120"):
+    with pytest.raises(ModelError, match="500; expected -200 to 120"):
         from_bytes(wrong)
 
 

@@ -248,7 +248,7 @@ def test_classes_of_difficulty_tell_which_arm_suits_them() -> None:
     assert {arm: one.accuracy for arm, one in medium.outcomes.items()} == {FOUR: 0, MANY: 1, TREE: 0}
     assert easy.outcomes[FOUR] == PolicyOutcome(1.0, 40.0)
     assert by_difficulty(log, difficulty, (2.0,))[1] == (2.0, math.inf, 0, {})
-    with pytest.raises(ParameterError, match="the difficulty of e1 is not known"):
+    with pytest.raises(ParameterError, match="the difficulty of e1 is unknown"):
         by_difficulty(log, {})
     with pytest.raises(ParameterError, match="edges must increase"):
         by_difficulty(log, difficulty, (1.0, 0.5))

@@ -343,7 +343,7 @@ def test_what_a_method_does_wrong_is_named() -> None:
     wrong = [MethodJob(m, problems(1)[0], {}) for m in (wrong_request, wrong_answer, wrong_model)]
     for result, message in zip(
         solve(MarkovBackend(), wrong),
-        ["yields requests", "returned str", "no model named 'large'; available: toy"],
+        ["must yield requests", "returned str", "no model named 'large'; available: toy"],
         strict=True,
     ):
         assert result.why == "failed"

@@ -302,7 +302,7 @@ def test_a_file_that_is_no_journal_is_named(tmp_path: Path) -> None:
     with sqlite3.connect(newer) as database:
         database.execute("PRAGMA user_version = 2")
     database.close()
-    with pytest.raises(JournalError, match="newer is a journal of version 2; this program writes 1"):
+    with pytest.raises(JournalError, match="newer is a journal of version 2, but this program writes version 1"):
         Journal(newer)
     with pytest.raises(JournalError, match="cannot be used"):
         Journal(tmp_path)

@@ -317,7 +317,7 @@ def test_the_wait_asked_for_is_waited_but_not_for_ever(endpoint: Endpoint, monke
     endpoint.script = [Reply(503, {"Retry-After": wait}, []) for wait in waits]
     with backend(endpoint, pause=0.5, retries=9) as back:
         (written,) = run(back, [generation()])
-    assert "asks to wait 900 s, more than 60" in written.error
+    assert "asks to wait 900 s, more than the limit of 60" in written.error
     assert slept[0] == 7
     assert 25 < slept[1] <= 30
     assert slept[2:] == [0, 0.5 * 8, 0.5 * 16]  # of what cannot be read nothing is known: the schedule holds

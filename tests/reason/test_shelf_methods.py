@@ -251,7 +251,7 @@ def test_the_published_example_and_its_ceiling() -> None:
 
 @pytest.mark.parametrize("text", ["often", "1/0", "0.5*half", "0.5, "])
 def test_rates_that_cannot_be_read_are_named(text: str) -> None:
-    with pytest.raises(ParameterError, match=r"^rates must (be like|lie in)") as raised:
+    with pytest.raises(ParameterError, match=r"^rates must (have a form|lie in)") as raised:
         read_kinds(text)
     assert repr(text)[:60] in str(raised.value)
 

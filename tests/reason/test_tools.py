@@ -92,7 +92,7 @@ def test_escapes_are_those_of_python_and_the_middle_of_a_long_text_is_left_out()
 @pytest.mark.parametrize(
     ("values", "error"),
     [
-        ({}, "needs its input code: The cell."),
+        ({}, "needs the input code: The cell."),
         ({"code": 3}, "code must be a string, got 3"),
         ({"code": "1", "befor": []}, "no input 'befor': did you mean before?"),
         ({"code": "1", "before": "x = 1"}, "before must be a list of strings"),

@@ -135,7 +135,7 @@ def test_a_receipt_that_would_be_too_large_is_not_written(monkeypatch: pytest.Mo
 
 def test_a_later_version_is_named() -> None:
     document = RECEIPTS[0].to_document() | {"version": 2, "proof": {}}
-    with pytest.raises(NewerReceiptError, match="of version 2; this program reads version 1"):
+    with pytest.raises(NewerReceiptError, match="has version 2, but this program reads version 1"):
         Receipt.parse(canonical.encode(document))
 
 

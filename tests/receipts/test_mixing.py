@@ -155,7 +155,7 @@ def test_where_the_model_was_unsure_is_verified(model, finish, rule, off):
             {"streams": [{"prompt": None, "source": None, "model": None}]},
             "either a prompt, with its source, or a model",
         ),
-        ({"streams": [{"prompt": [], "source": None, "model": None}]}, "a list of integers that is not empty"),
+        ({"streams": [{"prompt": [], "source": None, "model": None}]}, "a non-empty list of integers"),
         ({"parameters": {"scale": 1.5}}, "expected integers"),
         ({"parameters": {"scale": -1}}, "an integer from 0"),
         ({"parameters": {"größe": 1}}, "the names of parameters"),

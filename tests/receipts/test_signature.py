@@ -115,7 +115,7 @@ def test_nobody_signs_for_a_key_of_small_order(small: bytes, tmp_path: Path) -> 
         assert not Signature(small, point + bytes(32)).holds(receipt.digest)
     verdict = signature_of(receipt.signed(Signature(small, SMALL[0] + bytes(32))), None)
     assert verdict is not None
-    assert (verdict.outcome, verdict.what, "anyone can sign" in verdict.detail) == ("false", "signature", True)
+    assert (verdict.outcome, verdict.what, "anybody can sign" in verdict.detail) == ("false", "signature", True)
     (tmp_path / "key.pub").write_text(small.hex() + "\n")
     for name in (small.hex(), str(tmp_path / "key.pub")):
         with pytest.raises(ParameterError, match="anyone can sign for this public key"):

@@ -95,7 +95,10 @@ def test_earlier_sources_read_them_as_tokens(plain):
     ("source", "message"),
     [
         (PromptSource("text", "Hi<|im_end|>", contents="text"), "the source is not a conversation"),
-        (PromptSource("chat", '{"messages": [{"role": "user", "content": "Hi"}]}', contents="text"), "nothing spells"),
+        (
+            PromptSource("chat", '{"messages": [{"role": "user", "content": "Hi"}]}', contents="text"),
+            "spells",
+        ),
     ],
 )
 def test_contents_are_stated_only_where_they_matter(plain, source, message):

@@ -242,7 +242,7 @@ def test_memory_for_partners_is_counted(tiny_path, partner):
         (["--with", "a=x.gguf", "--ray", "local"], "--with cannot be combined with --ray"),
         (["--with", "a=x.gguf", "--prefill", "local"], "leave out one of them"),
         (["--with", "a={path}", "--with", "a={path}"], "--with names 'a' twice"),
-        (["--with", "a"], "--with takes NAME=MODEL"),
+        (["--with", "a"], "--with must be NAME=MODEL"),
         (["--with", "a=nowhere.gguf"], "nowhere.gguf"),
     ],
 )

@@ -258,7 +258,7 @@ def test_frontiers_differ_by_unit_and_bad_points_are_named():
         frontier([points[0], points[0]])
     with pytest.raises(ParameterError, match="one has an accuracy of nan"):
         frontier([points[0]._replace(accuracy=math.nan)])
-    with pytest.raises(ParameterError, match="there is no method"):
+    with pytest.raises(ParameterError, match="at least one method"):
         frontier([])
 
 

@@ -200,7 +200,7 @@ class Fields:
         """Read a list of integers."""
         value = self.values[name]
         if not isinstance(value, list) or len(value) < shortest:
-            self.fail(name, "a list of integers" + (" that is not empty" if shortest else ""))
+            self.fail(name, "a non-empty list of integers" if shortest else "a list of integers")
         if value and set(map(type, value)) == {int} and least <= min(value) and max(value) <= most:
             return tuple(value)
         for index, item in enumerate(value):

@@ -70,7 +70,7 @@ def command(
     if shape is None and kind != KIND:
         raise ParameterError("--type needs --shape NAME")
     if measure == (machines is not None):
-        raise ParameterError("give --machines FILE, or --measure to print the table of this machine for such a file")
+        raise ParameterError("give --machines FILE, or use --measure to print the table of this machine for it")
     if measure:
         if shape is not None:
             raise ParameterError("--measure runs a model: give MODEL instead of --shape")

@@ -79,7 +79,7 @@ def check_vocabularies(model: Partner, other: Partner) -> None:
     sizes = model.program.vocabulary, other.program.vocabulary
     if sizes[0] != sizes[1]:
         raise ParameterError(
-            f"{other.path} has {sizes[1]:,} logits, {model.path} has {sizes[0]:,}: mixes need the same vocabulary"
+            f"{other.path} has {sizes[1]:,} logits, but {model.path} has {sizes[0]:,}: mixes need the same vocabulary"
         )
     a, b = model.tokenizer, other.tokenizer
     different = (token for token in range(min(a.size, b.size)) if a.token_bytes(token) != b.token_bytes(token))

@@ -134,7 +134,7 @@ class MethodTool(ABC):
         for name, declared in self.inputs.items():
             value = values.get(name, declared.default)
             if value is None:
-                raise ParameterError(f"the tool {self.name} needs its input {name}: {declared.help}")
+                raise ParameterError(f"the tool {self.name} needs the input {name}: {declared.help}")
             found[name] = _checked(f"the tool {self.name}: {name}", declared.kind, value)
         return found
 

@@ -108,7 +108,7 @@ class PromptSource:
         given = self.conversation()
         messages = given.pop("messages")
         if self.contents is not None and not tokenizer.spells_control_tokens(messages, given):
-            raise ReceiptError("request.source.contents must be absent, because nothing spells a control token")
+            raise ReceiptError("request.source.contents must be absent, because no content spells a control token")
         if "now" in given:
             raise ReceiptError(
                 "request.source.text has a variable named now, but the time belongs in request.source.now"

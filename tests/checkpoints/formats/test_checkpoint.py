@@ -41,7 +41,7 @@ def test_folder_with_one_gguf_opens_it(tmp_path: Path) -> None:
     write_gguf(tmp_path / "a.gguf", {}, {})
     assert open_checkpoint(tmp_path).path == tmp_path / "a.gguf"
     write_gguf(tmp_path / "b.gguf", {}, {})
-    with pytest.raises(FormatError, match=r"holds 2 \.gguf files \(a\.gguf, b\.gguf\); expected the path of one"):
+    with pytest.raises(FormatError, match=r"contains 2 \.gguf files \(a\.gguf, b\.gguf\); expected the path of one"):
         open_checkpoint(tmp_path)
 
 

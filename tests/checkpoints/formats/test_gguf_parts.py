@@ -63,7 +63,7 @@ def test_a_models_files_are_all_parts(parts, whole):
 
 
 def test_a_later_part_is_refused(parts):
-    with pytest.raises(FormatError, match="one of 3 parts; expected the first, tiny-00001-of-00003"):
+    with pytest.raises(FormatError, match="one of 3 parts; expected the first part, tiny-00001-of-00003"):
         open_checkpoint(parts[1])
 
 

@@ -88,8 +88,8 @@ def test_bf16_stays_a_view_of_the_file(tmp_path: Path) -> None:
 
 
 HOSTILE: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "has 0 bytes; expected a safetensors file"),
-    "short": (b"\1\0\0", "has 3 bytes"),
+    "empty": (b"", "the file has 0 bytes; expected a safetensors file"),
+    "short": (b"\1\0\0", "the file has 3 bytes"),
     "long header": (
         struct.pack("<Q", 1 << 60) + bytes(9),
         "the header at byte 8 has 1152921504606846976 bytes; expected at most",
@@ -97,7 +97,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "no JSON": (container(b"{]"), "the header is not valid JSON"),
     "no UTF-8": (container(b'{"\xff": 1}'), "the header is not UTF-8: byte 2"),
     "list": (container([1]), "the header is a JSON list; expected an object"),
-    "too deep": (container(b'{"a":' + b"[" * 100_000), "the header is nested too deep"),
+    "too deep": (container(b'{"a":' + b"[" * 100_000), "the header is nested too deeply"),
     "long number": (container(b'{"a":' + b"9" * 10_000 + b"}"), "the header is not valid JSON"),
     "twice": (container(b'{"a": 1, "a": 2}'), "the header has a duplicate member 'a'"),
     "entry": (container({"w": 3}), "tensor 'w': the entry is a int; expected dtype, shape and data_offsets"),

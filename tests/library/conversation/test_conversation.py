@@ -230,7 +230,7 @@ def export(*nodes, **changes):
         (export() | {"conversations": export()["conversations"] * 2}, "contains 2 conversations .* name one of them"),
         (export(system=None), "must have an id, a system message"),
         (export(5), r"nodes\[0\] must be an object, got 5"),
-        (export(node(content=None)), r"nodes\[0\]: content must be a text, got None"),
+        (export(node(content=None)), r"nodes\[0\]: content must be a string, got None"),
         (export(node(role="tool")), r"nodes\[0\]: role must be 'user' or 'assistant', got 'tool'"),
         (export(node(parent="a")), "follows 'a', which does not come before it"),
         (export(node(), node()), "two messages have the id 'a'"),

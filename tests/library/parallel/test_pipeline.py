@@ -248,7 +248,7 @@ def test_a_step_of_too_many_rows_is_refused_before_its_rows_come(path: Path) -> 
     one, two = socket.socketpair()
     step, count = stage_step(Channel(one, "rank 0"), stage, 96), MOST_ROWS + 1
     chunk = SequenceChunk(0, np.zeros(count, np.int32), np.zeros(1, np.int32))
-    with pytest.raises(WorkerError, match="a step of 65,537 rows: 65,536 at most"):
+    with pytest.raises(WorkerError, match="a step of 65,537 rows; expected at most 65,536"):
         step(StepPlan([chunk], np.zeros(0, np.int64), False))
     for end in (one, two, stage.executor):
         end.close()
@@ -257,7 +257,7 @@ def test_a_step_of_too_many_rows_is_refused_before_its_rows_come(path: Path) -> 
 def test_layers_follow_the_shares(path: Path) -> None:
     program = program_of(path)
     assert divide_layers(program, (3, 1)) == (Part(0, 3), Part(3, 4))
-    with pytest.raises(ParameterError, match="4 layers cannot be divided between 5 processes: 4 at most"):
+    with pytest.raises(ParameterError, match="4 layers cannot be divided between 5 processes; use at most 4"):
         divide_layers(program, (1,) * 5)
 
 

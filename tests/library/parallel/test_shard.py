@@ -81,7 +81,7 @@ def test_frames_are_bounded_and_of_the_right_kind() -> None:
     one, two = socket.socketpair()
     a, b = Channel(one, "a"), Channel(two, "b")
     a.send(FrameKind.ROWS, bytes(64))
-    with pytest.raises(WorkerError, match=r"b?a? ?sent 64 bytes of kind 5: expected ROWS, 63 at most"):
+    with pytest.raises(WorkerError, match=r"b?a? ?sent 64 bytes of kind 5; expected ROWS of at most 63"):
         b.receive(FrameKind.ROWS, most=63)
     a.close()
     with pytest.raises(WorkerError, match="has ended"):

@@ -267,8 +267,8 @@ def test_halves_are_those_of_numpy_but_0_and_infinity() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("int4-16@q4_0", "the scales of q4_0 are those of int4-32@q4_0"),
-        ("int5@q4_0", "the scales of q4_0 are those of int4-32@q4_0"),
+        ("int4-16@q4_0", "the rule q4_0 can only be used as int4-32@q4_0"),
+        ("int5@q4_0", "the rule q4_0 can only be used as int4-32@q4_0"),
         ("ptqtp:trits2@q4_0", "ptqtp supports the rules search, largest, power, e4m3, not q4_0"),
         ("imatrix:int4-32", "imatrix supports the rules .*, not search"),
         ("int4@q9_0", "no rule named 'q9_0'"),

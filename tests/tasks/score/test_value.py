@@ -431,7 +431,7 @@ def test_what_does_not_fit_is_named(backend: NativeBackend, head: Path, tmp_path
     narrow = tmp_path / "narrow.json"
     ValueHead.of(backend.identity, [1.0], 0.0, {}).write(narrow)
     for scorer, on, message in (
-        (f"value:{other}", backend, "was learnt on 'intact 1 int8 mixed 00', the text is by"),
+        (f"value:{other}", backend, "was learnt on 'intact 1 int8 mixed 00', but the text is by"),
         (f"value:{narrow}", backend, "needs 1 components, but the state has 96"),
         (f"value:{head}", MarkovBackend(), "works only on intact's engine"),
     ):

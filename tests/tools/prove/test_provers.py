@@ -109,7 +109,7 @@ def test_a_missing_prover_says_what_to_install():
         "none", "Nobody", program="no-such-prover", package="pip install it", command=lambda steps: [], steps=1,
         write=smtlib.format_problem, read=lambda problem, text: None,
     )  # fmt: skip
-    with pytest.raises(NotInstalledError, match="no program no-such-prover on the path; pip install it"):
+    with pytest.raises(NotInstalledError, match="the program no-such-prover is not on the path; pip install it"):
         absent.prove(PROBLEM, ProverLimits())
 
 

@@ -190,7 +190,7 @@ def _read_header(path: Path) -> tuple[mmap.mmap | bytes, int, dict[str, Any]]:
     """Return the mapped file, the start of its data, and its header."""
     buffer = map_file(path)
     if len(buffer) < 8:
-        raise FormatError(f"{path} has {len(buffer)} bytes; expected a safetensors file of at least 8 bytes")
+        raise FormatError(f"{path}: the file has {len(buffer)} bytes; expected a safetensors file of at least 8 bytes")
     (length,) = struct.unpack_from("<Q", buffer)
     start = 8 + length
     if start > len(buffer):

@@ -89,11 +89,11 @@ class ChatMessage:
 
 _PLAIN: Final = tuple(one.name for one in fields(ChatMessage) if one.name not in ("receipt", "others"))
 _KINDS: Final[Mapping[str, tuple[Any, str]]] = {
-    "id": (str, "a text"),
+    "id": (str, "a string"),
     "parent": (str | None, "the id of a message, or null"),
-    "content": (str, "a text"),
+    "content": (str, "a string"),
     "seed": (int | None, "an integer"),
-    "finish": (str | None, "a text"),
+    "finish": (str | None, "a string"),
 }
 
 

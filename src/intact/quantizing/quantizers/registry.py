@@ -111,6 +111,6 @@ def parse_spec(text: str) -> Spec:
     if spec.block % 16 or spec.block > 1 << 16:
         raise ParameterError(f"{text!r:.80}: a block must be 'row' or a multiple of 16, got {match['block']}")
     if spec.block_type is not None and f"{grid}-{spec.block}@{rule}" != BLOCK_SPECS[rule]:
-        raise ParameterError(f"{text!r:.80}: the scales of {rule} are those of {BLOCK_SPECS[rule]}")
+        raise ParameterError(f"{text!r:.80}: the rule {rule} can only be used as {BLOCK_SPECS[rule]}")
     spec.levels.layout(spec.block or 4096)
     return spec

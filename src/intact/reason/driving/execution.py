@@ -337,7 +337,7 @@ class Execution:
                 return ReadSlot(self, request)
             case CallMethod():
                 return CallSlot(self, request)
-        raise ParameterError(f"a method yields requests (docs/reasoning.md), got {type(request).__name__}")
+        raise ParameterError(f"a method must yield requests (docs/reasoning.md), got {type(request).__name__}")
 
     def _scorer(self, wanted: Scorer | str) -> Scorer:
         return self.driver.services.scorer(self.root, wanted) if isinstance(wanted, str) else wanted

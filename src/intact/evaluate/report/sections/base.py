@@ -155,7 +155,7 @@ def check_mixed(count: int, of: str = "texts") -> None:
     if count < MIXED:
         raise OmittedError(
             f"only {count} problem{' has' if count == 1 else 's have'} both right and wrong {of}, "
-            f"and {MIXED} are needed"
+            f"but {MIXED} are needed"
         )
 
 
