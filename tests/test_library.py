@@ -353,7 +353,7 @@ def test_info_says_what_runs(model, path):
 def test_a_request_inside_exclusive_is_told_so(model):
     with (
         model.exclusive(),
-        pytest.raises(RuntimeError, match="this thread already holds the engine, inside `exclusive`"),
+        pytest.raises(RuntimeError, match=r"this thread already holds the engine \(inside `exclusive`"),
     ):
         model.generate("some", max_tokens=2)
     assert one(model, "some", max_tokens=2)

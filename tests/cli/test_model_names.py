@@ -98,7 +98,7 @@ def test_a_server_calls_a_model_by_its_repository_unless_it_is_named():
 
     texts = [f"{NAME}:Q5_0", f"own={NAME}:Q8_0", "mine", "./x/y.gguf"]
     assert _all_named(texts) == {"Tiny-GGUF": f"{NAME}:Q5_0", "own": f"{NAME}:Q8_0", "mine": "mine", "y": "./x/y.gguf"}
-    with pytest.raises(ParameterError, match="would both be 'Tiny-GGUF'; name one of them: NAME=hf:"):
+    with pytest.raises(ParameterError, match="would both be named 'Tiny-GGUF'; name one of them: NAME=hf:"):
         _all_named([f"{NAME}:Q5_0", f"{NAME}:Q8_0"])
 
 

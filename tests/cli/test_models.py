@@ -111,4 +111,4 @@ def test_info_gives_the_digests_that_receipts_have(intact_command, tmp_path):
     assert facts["tokenizer_digest"] == own.tokenizer.hex()
     assert facts["template_digest"] == own.template.hex()
     assert "weights_digest" not in intact_command("info", path, "--json").json
-    assert "name one" in intact_command("info", "--digests").err
+    assert "give one" in intact_command("info", "--digests").err

@@ -189,7 +189,7 @@ def test_result_files_are_records_too(intact_command, place, tmp_path, monkeypat
             None,
             "has the baseline self_consistency n=4, but gains are relative to self_consistency n=16",
         ),
-        ("own.json", '{"format": "intact sweep", "version": 9, "judgement": {}}', "is of version 9"),
+        ("own.json", '{"format": "intact sweep", "version": 9, "judgement": {}}', "has version 9"),
         ("own.json", '{"format": "intact sweep", "version": 1, "judgement": {}}', "is damaged"),
         ("own.json", "{", "own.json"),
     ],
@@ -209,7 +209,7 @@ def test_a_file_that_is_no_guess_is_refused_before_the_work(intact_command, plac
     file = tmp_path / "guess.json"
     for text, because in (
         ("[]", "is not a first guess"),
-        ('{"format": "intact first guess", "version": 9}', "is of version 9"),
+        ('{"format": "intact first guess", "version": 9}', "has version 9"),
         ('{"format": "intact first guess", "version": 1}', "is damaged: KeyError('settings')"),
     ):
         file.write_text(text)
@@ -247,7 +247,7 @@ def test_a_design_of_ones_own_has_the_settings_that_it_names(sweep, tmp_path):
     ("change", "because"),
     [
         (lambda value: value.update(format="other"), "is not a design of"),
-        (lambda value: value.update(version=9), "is of version 9"),
+        (lambda value: value.update(version=9), "has version 9"),
         (lambda value: value["design"].pop("tokens"), "is damaged: KeyError('tokens')"),
         (lambda value: value["design"]["training"].append("gsm8k/test/x"), "has no problem gsm8k/test/x"),
         (lambda value: value["design"]["training"].append(value["design"]["training"][0]), "occurs twice in one part"),

@@ -167,7 +167,7 @@ def test_spot_checks_choose_by_the_nonce_and_say_what_they_miss(intact_command, 
     assert "2 of 6 receipts were chosen" in told.err
     for option in (("--sample", 2), ("--opening", answers)):
         refused = intact_command("verify", answers, "--model", path, *option)
-        assert (refused.code, refused.err.startswith(f"error: {option[0]} needs --nonce: ")) == (2, True)
+        assert (refused.code, refused.err.startswith(f"error: {option[0]} needs --nonce, ")) == (2, True)
 
 
 def test_who_claims_the_root_of_a_true_run_is_chosen_for_its_own_parts(intact_command, path, runs):

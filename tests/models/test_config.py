@@ -90,7 +90,7 @@ def test_a_config_without_a_name_is_of_no_architecture_that_only_looks_alike() -
 @pytest.mark.parametrize("kind", [np.array([1, 2]), [], "dynamic", 3])
 def test_a_scaling_of_unknown_type_is_refused(kind: object) -> None:
     with pytest.raises(
-        ModelError, match=r"llama.rope.scaling.type must be none or linear or yarn or longrope \(others are not "
+        ModelError, match=r"llama.rope.scaling.type must be none or linear or yarn or longrope \(other values are not "
     ):
         read_gguf_scaling(Metadata({"llama.rope.scaling.type": kind}, "some/model", prefix="llama."))
 
@@ -267,7 +267,7 @@ def test_files_of_minicpm_must_say_their_factors() -> None:
 )
 def test_an_architecture_that_cannot_run_names_what_it_needs(name: str, kind: str, needs: str) -> None:
     key, value = ("general.architecture", name) if kind == "gguf" else ("architectures", [name])
-    with pytest.raises(ModelError, match=rf"\(it needs {needs}, which intact does not have\), which is not known; "):
+    with pytest.raises(ModelError, match=rf"\(it needs {needs}, which intact does not have\), which is not a known"):
         build_program(Checkpoint({key: value}, kind))  # type: ignore[arg-type]
 
 

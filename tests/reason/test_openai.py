@@ -293,7 +293,7 @@ def test_a_busy_endpoint_is_asked_again(endpoint: Endpoint, status: int) -> None
 def test_one_that_stays_busy_is_given_up(endpoint: Endpoint) -> None:
     endpoint.script = [Reply(429, {}, [b'{"error": "busy"}'])] * 9
     written = write(endpoint, retries=2)
-    assert written.error == 'HTTP 429 Too Many Requests: {"error": "busy"}, at each of 3 attempts'
+    assert written.error == 'HTTP 429 Too Many Requests: {"error": "busy"}, at all 3 attempts'
     assert (len(endpoint.asked), written.tokens) == (3, ())
 
 

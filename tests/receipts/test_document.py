@@ -273,7 +273,7 @@ def test_files_hold_a_receipt_a_line(tmp_path: Path) -> None:
     assert tuple(read_receipts(path)) == RECEIPTS
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
     path.write_bytes(RECEIPTS[0].encode() + b"\n{}\n")
-    with pytest.raises(ReceiptError, match=r"some.receipts, line 2: no receipt"):
+    with pytest.raises(ReceiptError, match=r"some.receipts, line 2: not a receipt"):
         list(read_receipts(path))
     path.write_bytes(b"")
     with pytest.raises(ReceiptError, match="is empty"):

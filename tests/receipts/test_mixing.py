@@ -153,7 +153,7 @@ def test_where_the_model_was_unsure_is_verified(model, finish, rule, off):
         ({"streams": []}, "a list of 1 to 8 streams"),
         (
             {"streams": [{"prompt": None, "source": None, "model": None}]},
-            "either a prompt, with its source, or a model",
+            "either a prompt with its source, or a model",
         ),
         ({"streams": [{"prompt": [], "source": None, "model": None}]}, "a non-empty list of integers"),
         ({"parameters": {"scale": 1.5}}, "expected integers"),

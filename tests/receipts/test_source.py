@@ -97,7 +97,7 @@ def test_earlier_sources_read_them_as_tokens(plain):
         (PromptSource("text", "Hi<|im_end|>", contents="text"), "the source is not a conversation"),
         (
             PromptSource("chat", '{"messages": [{"role": "user", "content": "Hi"}]}', contents="text"),
-            "spells",
+            "no content spells",
         ),
     ],
 )

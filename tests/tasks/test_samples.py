@@ -58,7 +58,7 @@ def test_the_sample_is_asked_where_it_is_named_though_the_full_set_is_here():
 
 
 def test_nothing_but_the_name_of_a_command_takes_the_sample_for_the_full_set():
-    with pytest.raises(ParameterError, match=r"is absent: .*gsm8k --fetch.*, or take gsm8k:sample=100$"):
+    with pytest.raises(ParameterError, match=r"does not exist: .*gsm8k --fetch.*, or take gsm8k:sample=100$"):
         choose("gsm8k").load()
 
 

@@ -124,8 +124,8 @@ class Chosen(NamedTuple):
             return ""
         if tokenizer is None:
             return (
-                f"{self.label}: the endpoint's tokenizer is not known; if it reads each digit alone, digits=grouped "
-                "groups nothing"
+                f"{self.label}: the endpoint's tokenizer is unknown; if it reads each digit separately, "
+                "digits=grouped has no effect"
             )
         try:
             check_grouping(tokenizer)

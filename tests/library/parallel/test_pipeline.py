@@ -342,7 +342,7 @@ def test_another_model_is_refused(path: Path, address: str, tmp_path: Path) -> N
     other[-1] ^= 1
     copy = tmp_path / "m.gguf"
     copy.write_bytes(other)
-    with pytest.raises(WorkerError, match=r"the digest of m\.gguf is \w{64} here and \w{64} at rank 0"):
+    with pytest.raises(WorkerError, match=r"the digest of m\.gguf is \w{64} here but \w{64} at rank 0"):
         intact.load(copy, pipeline_parallel=address)
 
 

@@ -109,8 +109,8 @@ def test_the_command_measures_and_writes(small, tmp_path):
     assert open_checkpoint(path).metadata["general.name"] == "llama with random weights"
     wanted = path.read_bytes()
     for words, message in (
-        (["--gguf", str(tmp_path / "x.gguf")], "which is missing"),
-        (["--type", "Q8_0"], "which is missing"),
+        (["--gguf", str(tmp_path / "x.gguf")], "--gguf and --type need --shape NAME"),
+        (["--type", "Q8_0"], "--gguf and --type need --shape NAME"),
         (["--shape", "llama", "--gguf", str(path)], "already exists"),
         ([str(path), "--shape", "llama"], "leave out"),
         (["--shape", "lama"], "did you mean llama?"),
