@@ -55,9 +55,9 @@ def test_a_table_of_methods_is_learnt_and_judged(intact_command, logs, tmp_path)
 def test_logs_that_teach_nothing_are_named(intact_command, logs, tmp_path):
     for arguments, message in (
         ([logs[1]], "a log of self_consistency with n=4"),
-        ([*logs, "--tokens", 5], "takes at most 5 tokens"),
+        ([*logs, "--tokens", 5], "used at most 5 tokens"),
         ([tmp_path / "none.jsonl"], "none.jsonl"),
-        ([logs[0], logs[0]], "a second time"),
+        ([logs[0], logs[0]], "line 1 repeats"),
     ):
         told = intact_command("learn", "methods", *arguments, "--to", tmp_path / "table.json")
         assert told.code == 2
@@ -161,11 +161,11 @@ def test_a_value_head_that_cannot_be_learnt_is_named(intact_command, data, tmp_p
     told = intact_command("learn", "value", "-m", model, "--to", tmp_path / "value.json", *OPTIONS[:-1], 1)
     assert told.code == 2
     assert "these are all the same" in told.err
-    assert "no folder" in intact_command("learn", "value", "-m", model, "--to", tmp_path / "x" / "value.json").err
+    assert "does not exist" in intact_command("learn", "value", "-m", model, "--to", tmp_path / "x" / "value.json").err
     assert not list(tmp_path.glob("value.json*"))
     told = intact_command("learn", "value", "-m", "absent.gguf", "--to", tmp_path / "value.json", "--limit", 9)
     assert told.code == 2
-    assert "5 folds need 10 problems at least, got 9 of the task" in told.err  # before the model is opened
+    assert "5 folds need at least 10 problems, but the task has 9" in told.err  # before the model is opened
     told = intact_command("learn", "value", "-m", model, "--to", tmp_path / "value.json", "--labels", "texts")
     assert told.code == 2
     assert "labels must be one of outcome, tokens" in told.err

@@ -51,7 +51,7 @@ def expand_home(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise ParameterError(f"{text}: no home folder is known for {text.partition('/')[0]!r:.80}") from error
+        raise ParameterError(f"{text}: cannot find the home folder of {text.partition('/')[0]!r:.80}") from error
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def parse_size(size: str, name: str) -> int:
     """
     found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmgt]?)(i?)b?", size.strip(), re.IGNORECASE)
     if not found or not float(found[1]):
-        raise ParameterError(f"{name} takes a size such as 300MB, 2G or 1048576, got {size!r:.60}")
+        raise ParameterError(f"{name} must be a size such as 300MB, 2G or 1048576, got {size!r:.60}")
     power = " kmgt".index(found[2].lower() or " ")
     return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 

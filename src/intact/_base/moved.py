@@ -129,7 +129,7 @@ class Finder:
         if name.removeprefix("intact.") in MOVED:
             import warnings
 
-            warnings.warn(f"{name} has moved to {new}: import that", FutureWarning, stacklevel=level)
+            warnings.warn(f"{name} has moved to {new}: import that module instead", FutureWarning, stacklevel=level)
         return ModuleSpec(name, _Alias(new))
 
 

@@ -55,7 +55,7 @@ def pieces(package: str, name_of: Callable[[Any], str | None]) -> dict[str, Any]
         for value in vars(importlib.import_module(f"{package}.{module.name}")).values():
             name = name_of(value)
             if name is not None and found.setdefault(name, value) is not value:
-                raise PluginError(f"{package}: two pieces have the name {name!r}; expected one of each name")
+                raise PluginError(f"{package}: two objects are named {name!r}; names must be unique")
     return dict(sorted(found.items()))
 
 
@@ -173,7 +173,7 @@ class Registry(Mapping[str, T], Generic[T]):
         for name in sorted(self._foreign):
             try:
                 if self._find(name) is not None:
-                    raise PluginError(f"{self._where(name)}: intact has a piece of this name; choose another name")
+                    raise PluginError(f"{self._where(name)}: intact itself uses this name; choose another one")
                 self[name]
             except PluginError as error:
                 found[name] = error
@@ -181,7 +181,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def _load(self, name: str) -> T:
         if len(self._foreign[name]) > 1:
-            raise PluginError(f"{self._where(name)}: two packages use this name; uninstall one of them")
+            raise PluginError(f"{self._where(name)}: more than one package uses this name; uninstall all but one")
         try:
             value = self._foreign[name][0].load()
         except Exception as error:
@@ -189,8 +189,8 @@ class Registry(Mapping[str, T], Generic[T]):
             raise PluginError(f"{self._where(name)}: cannot be loaded ({problem:.300})") from error
         if self._name_of(value) != name:
             raise PluginError(
-                f"{self._where(name)}: names {value!r:.80}; expected a piece of the kind of {self.package} "
-                f"whose name is {name!r}"
+                f"{self._where(name)}: refers to {value!r:.80}; expected an object named {name!r} of the kind "
+                f"registered in {self.package}"
             )
         return cast(T, value)
 
@@ -208,4 +208,4 @@ def installed(package: str) -> str | None:
 
 
 def _package_of(entry: EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "of unknown name"
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "(name unknown)"

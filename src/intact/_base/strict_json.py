@@ -59,7 +59,7 @@ def parse(
     """
 
     def refuse(number: str) -> NoReturn:
-        raise error(f"{what} holds the number {number:.40}; expected {'finite numbers' if floats else 'integers'}")
+        raise error(f"{what} contains the number {number:.40}; expected {'finite numbers' if floats else 'integers'}")
 
     def finite(number: str) -> float:
         value = float(number)
@@ -69,7 +69,7 @@ def parse(
         found: dict[str, Any] = {}
         for name, value in pairs:
             if name in found:
-                raise error(f"{what} has the member {quote(name)} twice")
+                raise error(f"{what} has a duplicate member {quote(name)}")
             found[name] = value
         return found
 
@@ -85,9 +85,9 @@ def parse(
     except UnicodeDecodeError as failure:
         raise error(f"{what} is not UTF-8: byte {failure.start} is 0x{failure.object[failure.start]:02X}") from None
     except RecursionError:
-        raise error(f"{what} is nested too deep") from None
+        raise error(f"{what} is nested too deeply") from None
     except ValueError as failure:
-        raise error(f"{what} is no JSON: {failure!s:.200}") from None
+        raise error(f"{what} is not valid JSON: {failure!s:.200}") from None
 
 
 def is_too_deep(value: Any, text: str | bytes) -> bool:
@@ -120,14 +120,14 @@ def check_kind(value: Any, what: str, name: str, version: int, readers: Mapping[
         If it has another version.
     """
     if not isinstance(value, dict) or value.get("format") != name:
-        raise ReceiptError(f"no {what}: its member format must be {name!r}")
+        raise ReceiptError(f"not a {what}: its member 'format' must be {name!r}")
     given: Any = value.get("version")
     if not is_integer(given, 1, LARGEST):
         raise ReceiptError(f"version must be a positive integer, got {quote(given)}")
     if given != version:
         reader = (readers or {}).get(given)
-        hint = "" if reader is None else f"; the last intact to read it is {reader}"
-        raise NewerReceiptError(f"the receipt is of version {given}; this program reads version {version}{hint}")
+        hint = "" if reader is None else f"; the last version of intact that reads it is {reader}"
+        raise NewerReceiptError(f"the receipt has version {given}, but this program reads version {version}{hint}")
 
 
 class Fields:
@@ -200,7 +200,7 @@ class Fields:
         """Read a list of integers."""
         value = self.values[name]
         if not isinstance(value, list) or len(value) < shortest:
-            self.fail(name, "a list of integers" + (" that is not empty" if shortest else ""))
+            self.fail(name, "a non-empty list of integers" if shortest else "a list of integers")
         if value and set(map(type, value)) == {int} and least <= min(value) and max(value) <= most:
             return tuple(value)
         for index, item in enumerate(value):
@@ -231,7 +231,7 @@ class Fields:
         """Read bytes from lower-case hexadecimal digits."""
         value = self.values[name]
         if not isinstance(value, str) or len(value) != 2 * size or not _HEXADECIMAL.fullmatch(value):
-            self.fail(name, f"{2 * size} hexadecimal digits in lower case")
+            self.fail(name, f"{2 * size} lower-case hexadecimal digits")
         return bytes.fromhex(value)
 
     def digest(self, name: str) -> bytes:

@@ -57,13 +57,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else ""
 
 
-def unknown_name(problem: str, name: str, known: Iterable[str], otherwise: str = "there are", *, also: str = "") -> str:
+def unknown_name(
+    problem: str, name: str, known: Iterable[str], otherwise: str = "available:", *, also: str = ""
+) -> str:
     """Return the error message about an unknown name: the nearest names, or else all of them.
 
     Parameters
     ----------
     problem : str
-        The problem, such as ``there is no method 'selfconsistency'``.
+        The problem, such as ``no method named 'selfconsistency'``.
     name : str
         The unknown name.
     otherwise : str

@@ -157,8 +157,8 @@ def show_report(report: AuditReport, scored: Sequence[Scored], tokenizer: Any) -
     retokenised = sum(one.response.retokenised for one in scored)
     if retokenised:
         show(
-            f"{retokenised} of {len(scored)} responses were texts, tokenised here: their tokens are "
-            "perhaps not the ones that were drawn",
+            f"{retokenised} of {len(scored)} responses were texts, tokenised here: their tokens "
+            "may differ from the ones that were drawn",
             style="dim",
         )
     for one in report.unjudged:

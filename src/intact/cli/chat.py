@@ -114,7 +114,9 @@ def command(
     )
     loaded = opened.model
     if loaded.tokenizer.chat_template is None:
-        raise ParameterError(f"{model} has no chat template, it only continues text: try intact run {model} PROMPT")
+        raise ParameterError(
+            f"{model} has no chat template, so it can only continue text: try intact run {model} PROMPT"
+        )
     if model_defaults:
         sampling = apply_model_defaults(context, loaded, sampling)
     log = begin_log("chat", opened, model, off=no_log or loading.adapter is not None or mix is not None)
@@ -141,7 +143,9 @@ def _earlier(name: str) -> LoggedConversation:
     if not found.entries:
         raise ParameterError(f"the conversation {found.id} has no readable entry")
     if "prompt" in found.entries[-1]:
-        raise ParameterError(f"the conversation {found.id} is raw text without a chat template: it cannot be continued")
+        raise ParameterError(
+            f"the conversation {found.id} is raw text without a chat template, so it cannot be continued"
+        )
     return found
 
 

@@ -156,7 +156,7 @@ def lines(parting: Parting, explanation: Explanation | None, model: Any) -> Iter
     if parting.equal:
         yield f"  equal: {parting.common} {parting.unit}"
         return
-    yield f"  equal for {parting.common} {parting.unit}, then they part"
+    yield f"  equal for {parting.common} {parting.unit}, then they diverge"
     if model is not None:
         start = model.tokenizer.decode((parting.a.tokens or ())[: parting.common], continuation=True)
         yield f"    {quoted('…' + start[-_BEFORE:] if len(start) > _BEFORE else start)}"

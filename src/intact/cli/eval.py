@@ -97,7 +97,7 @@ class PlanOptions:
         if self.seeds is None:
             return parse_seeds(self.seed)
         if self.seed != "0":
-            raise ParameterError(f"--seeds is the old form of --seed, and both are given: write --seed {self.seed}")
+            raise ParameterError(f"--seeds is the old form of --seed, but both are given: write --seed {self.seed}")
         note_old_form(f"--seeds {self.seeds}", f"--seed {self.seeds}")
         return parse_seeds(self.seeds, "--seeds")
 

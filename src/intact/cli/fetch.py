@@ -51,7 +51,7 @@ def fetch_problems(task: Task) -> list[Pulled]:
 
     if not task.upstream:
         if task.called or not any(task.files.values()):
-            raise ParameterError(f"{task.called or task.name} needs no files to be fetched: leave --fetch out")
+            raise ParameterError(f"{task.called or task.name} has no files to fetch: leave --fetch out")
         where = ", ".join(str(data_folder() / file) for file in dict.fromkeys(task.files.values()))
         raise ParameterError(f"{task.name} cannot be fetched by name: get it from {task.source} and put it at {where}")
     fetched = []

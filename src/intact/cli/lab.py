@@ -134,7 +134,7 @@ def command(
         if file is not None:
             check_installed(option, "matplotlib")
             if file.suffix != ending:
-                raise ParameterError(f"{option} must end in {ending}, got {file}")
+                raise ParameterError(f"{option} must end with {ending}, got {file}")
     wanted = [spec.strip() for spec in specs.split(",") if spec.strip()] + read_specs(specs_file)
     plan = LabPlan(
         fetch.locate(model),

@@ -157,7 +157,7 @@ def settings(
     if not 0 < margin < 1 or not 0 < share < 1:
         raise ParameterError(f"--margin and --share must lie between 0 and 1, got {margin} and {share}")
     if size_name and size_of(size_name) is None:
-        raise ParameterError(f"--size takes a number of parameters such as 1.5b or 135m, got {size_name!r:.60}")
+        raise ParameterError(f"--size must be a number of parameters such as 1.5b or 135m, got {size_name!r:.60}")
     if task is not None:
         choose(task)  # raises if the task is unknown
     usual, price = parse_trial(baseline), margin / (1 - share)
@@ -248,7 +248,7 @@ def value(
     one_of(LABELS, labels=labels)
     drawn_by = one_seed(seed, "a head")
     if labels == "search" and next_to is not None:
-        raise ParameterError("--next learns from independently drawn texts: use it with other --labels")
+        raise ParameterError("--next learns from independently drawn texts: use other --labels with it")
     time = DEFAULT_NOW if now is None else read_time(now)
     task = task_name(task, split)
     found = choose(task)
@@ -256,9 +256,9 @@ def value(
     items = found.load(limit)
     for file in (to, next_to):
         if file is not None and not file.parent.is_dir():
-            raise ParameterError(f"there is no folder {file.parent} to write {file.name} to")
+            raise ParameterError(f"{file.name} cannot be written: the folder {file.parent} does not exist")
     if len(items) < 2 * FOLDS:
-        raise ParameterError(f"{FOLDS} folds need {2 * FOLDS} problems at least, got {len(items)} of the task")
+        raise ParameterError(f"{FOLDS} folds need at least {2 * FOLDS} problems, but the task has {len(items)}")
     backend = NativeBackend(fetch.load(model, profile, threads, None), time)
     sampling = {"temperature": temperature, "max_tokens": max_tokens}
     sampled: list[GradedTexts] = []
@@ -369,7 +369,7 @@ def concepts(
     check_output("--to", to)
     check_prompt(template)
     if to.exists() and any(file.exists() and file.samefile(to) for file in results):
-        raise ParameterError(f"--to: {to} is one of the result files; name another file")
+        raise ParameterError(f"--to: {to} is one of the result files; choose another file")
     problems = solved_problems(results)
     for label in problems.test:
         note(f"{label} is a test split: use training problems for a memory, never those that you measure on")

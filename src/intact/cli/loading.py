@@ -126,11 +126,11 @@ class ModelOptions(LoadOptions):
             own: dict[str, Any] = {} if i else self.first
             if not i and mixes is not None and mix is not None:
                 if is_address(one):
-                    raise ParameterError(f"--mix needs a model that runs here, but {one} is a server's")
+                    raise ParameterError(f"--mix needs a local model, but {one} is on a server")
                 own |= {"partners": [fetch.locate(other) for other in mixes.partners or ()]}
             if (option := next(iter(own), None)) and is_address(one):
                 option = option.replace("_", "-")
-                raise ParameterError(f"--{option} needs a model that runs here, but {one} is a server's")
+                raise ParameterError(f"--{option} needs a local model, but {one} is on a server")
             models[name] = one if is_address(one) else fetch.load(one, **own, **arguments)
         return opened(models, self.continues, self.now, mix, thinking=thinking)
 

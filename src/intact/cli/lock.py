@@ -86,7 +86,7 @@ def new(
     from intact.receipts.lock import Lock
 
     if file.exists():
-        raise LockError(f"{file} already exists; expected the name of a new file")
+        raise LockError(f"{file} already exists; choose a new file name")
     check_output("the lock", file)
     if bool(arguments) == bool(model):
         raise LockError("give either a command after --, or models with --model")
@@ -97,7 +97,7 @@ def new(
     try:
         write_whole(file, made.text())
     except OSError as error:
-        raise LockError(f"{file}: cannot be written ({error.strerror or error})") from error
+        raise LockError(f"{file} cannot be written ({error.strerror or error})") from error
     if json and not arguments:
         emit(made.to_document())
     note(f"{file}: sha256 {made.digest.hex()}")
@@ -194,10 +194,10 @@ def regenerate(
     if arguments[0] == "lock":
         raise LockError("a lock cannot be locked")
     if written is None and "--json" not in arguments:
-        raise LockError("the command lacks --json: its output for people depends on their terminal")
+        raise LockError("the command lacks --json: its plain output depends on the terminal")
     for old in _results(arguments, written):
         if old.exists():
-            raise LockError(f"{old} already exists: move it away, so that the result is computed again")
+            raise LockError(f"{old} already exists: move it away, so that the result is recomputed")
     models: dict[str, Any] = {}
     files: dict[str, LockedFile] = {}
 
@@ -319,7 +319,7 @@ def _read(file: Path) -> Lock:
         with file.open("rb") as stream:
             data = stream.read(1 << 24)
     except OSError as error:
-        raise LockError(f"{file}: cannot be read ({error.strerror or error})") from error
+        raise LockError(f"{file} cannot be read ({error.strerror or error})") from error
     try:
         return Lock.parse(data)
     except LockError as error:

@@ -150,7 +150,7 @@ class LogStore:
             return text if text in found else found[0]
         if found:
             raise ParameterError(f"{text!r:.60} is ambiguous: it could be {', '.join(found[:5])}")
-        problem = f"there is no conversation {text!r:.60}"
+        problem = f"no conversation named {text!r:.60}"
         raise ParameterError(unknown_name(problem, text, names[:5], "intact logs lists them; the last are"))
 
     def read(self, name: str) -> LoggedConversation:

@@ -98,7 +98,7 @@ def show_conversation(identifier: IdArgument = LAST, json: JsonOption = False) -
         turns = entry["messages"] or [{"role": "text", "content": entry.get("prompt", "")}]
         same = _common(earlier, turns)
         if same < len(earlier):
-            show(f"(gone back to before message {same + 1})", style="dim")
+            show(f"(went back to before message {same + 1})", style="dim")
         for turn in turns[same:]:
             show((f"{turn['role']}: ", "bold cyan"), printable(turn["content"], sys.stdout))
         settings = ", ".join(f"{name} {value}" for name, value in entry["sampling"].items())
@@ -214,7 +214,7 @@ def _check_model(entry: dict[str, Any], opened: OpenedModel, model: str) -> None
     changed = [name for part, name in parts.items() if digests[part] != entry["model"]["digests"].get(part)]
     if changed:
         raise ParameterError(
-            f"{model} is a different model now: its {', '.join(changed)} changed; choose one with --model"
+            f"{model} is a different model now: its {', '.join(changed)} changed; choose a model with --model"
         )
 
 

@@ -89,7 +89,7 @@ def model_first(context: Any, arguments: list[str]) -> list[str]:
     given, word = _words(options.get(GIVEN_MODEL)), next(iter(_words(options.get(argument.name))), "")
     path, alone = context.command_path, sum(one.param_type_name == "argument" for one in params.values()) == 1
     if given and word and (alone or (not argument.hidden and names_model(word))):
-        raise ParameterError(f"{path} got a model twice, {given[0]!r} by -m and {word!r} as an argument: give one")
+        raise ParameterError(f"{path} got two models, {given[0]!r} from -m and {word!r} as an argument: give only one")
     if context.resilient_parsing or not argument.hidden or options.get("help") or options.get("help_all"):
         return [*given, *arguments]
     if word and not given:

@@ -94,10 +94,10 @@ def rm(
 
     text = expand(model)
     if text not in CATALOGUE and not HubName.matches(text):
-        raise ParameterError(f"{model} is not a model listed by intact models; delete other files yourself")
+        raise ParameterError(f"{model} is not listed by intact models; delete other files yourself")
     found = removable(text)
     if not yes and not fetch.agreed_to(f"Remove {found.name} ({size(found.bytes)}) from {store()}?"):
-        raise ParameterError(f"{found.name} was kept: the removal was not confirmed (--yes does not ask)")
+        raise ParameterError(f"{found.name} was kept, because the removal was not confirmed (--yes does not ask)")
     found = remove(text)
     if json:
         emit({"name": found.name, "bytes": found.bytes, "removed": [str(path) for path in found.paths]})

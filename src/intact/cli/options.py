@@ -575,7 +575,7 @@ def _bias(text: str) -> tuple[int, float]:
     try:
         return int(token), float(amount)
     except ValueError:
-        raise ParameterError(f"--logit-bias takes TOKEN=NUMBER, such as 11=-2.5, got {text!r}") from None
+        raise ParameterError(f"--logit-bias must be TOKEN=NUMBER, such as 11=-2.5, got {text!r}") from None
 
 
 _TEXT_FILES = {".json", ".lark", ".txt"}
@@ -610,7 +610,7 @@ def prefix_cache_options(folder: Path | None, size: str | None) -> dict[str, Any
     """
     limit = as_bytes(size, "--prefix-cache-bytes")
     if folder is None and limit is not None:
-        raise ParameterError("--prefix-cache-bytes limits a folder, but none is given: add --prefix-cache DIR")
+        raise ParameterError("--prefix-cache-bytes limits a folder, but no folder is given: add --prefix-cache DIR")
     return {} if folder is None else {"prefix_cache": folder, "prefix_cache_bytes": limit}
 
 
@@ -626,5 +626,5 @@ def pair(text: str, option: str = "--with") -> tuple[str, str]:
     if not name or not equals or not model:
         examples = {"--adapter": "NAME=PATH, such as sql=./sql-lora"}
         what = examples.get(option, "NAME=MODEL, such as large=qwen2.5-coder-1.5b-instruct")
-        raise ParameterError(f"{option} takes {what}, got {text!r}")
+        raise ParameterError(f"{option} must be {what}, got {text!r}")
     return name, model

@@ -68,9 +68,9 @@ def command(
     if bool(model) == (shape is not None):
         raise ParameterError("give either MODEL or --shape NAME")
     if shape is None and kind != KIND:
-        raise ParameterError("--type applies to --shape NAME, which is missing")
+        raise ParameterError("--type needs --shape NAME")
     if measure == (machines is not None):
-        raise ParameterError("give --machines FILE, or --measure to print the table of this machine for such a file")
+        raise ParameterError("give --machines FILE, or use --measure to print the table of this machine for it")
     if measure:
         if shape is not None:
             raise ParameterError("--measure runs a model: give MODEL instead of --shape")
@@ -109,10 +109,12 @@ def _work(model: str, shape: str | None, kind: str, context: int) -> tuple[str, 
         name, program = f"{shape} in {kind}", build_program(random_checkpoint(shape, kind))
     if program.is_encoder:
         raise ParameterError(
-            f"{name} is an encoder, which generates no text and runs in one process: there is nothing to plan"
+            f"{name} is an encoder, which generates no text and runs in one process, so there is nothing to plan"
         )
     if context > program.context:
-        raise ParameterError(f"--context {context:,}: {name} has positions for at most {program.context:,} tokens")
+        raise ParameterError(
+            f"--context {context:,} is too large: {name} has positions for at most {program.context:,} tokens"
+        )
     return name, ModelWork.of(program)
 
 

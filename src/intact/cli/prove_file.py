@@ -75,7 +75,7 @@ def _proofs(assistant: Assistant, text: str, seconds: float, view: ProofView, ti
     if limit:
         note(limit)
     elif view.theorem and not proofs:
-        raise ParameterError(f"the file has no proof of a theorem {view.theorem!r:.60}")
+        raise ParameterError(f"the file has no proof of a theorem named {view.theorem!r:.60}")
     if view.html is not None and not limit:
         write_whole(view.html, html(proofs, assistant, title))
     return proofs

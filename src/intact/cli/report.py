@@ -83,9 +83,9 @@ def command(
     from intact.evaluate.report.machine import MachineChoice
 
     if out_file is not None and out_file.suffix not in (".html", ".md"):
-        raise ParameterError(f"--out must end in .html or .md, got {out_file}")
+        raise ParameterError(f"--out must end with .html or .md, got {out_file}")
     if len(set(runs)) < len(runs):
-        raise ParameterError("a run was given twice")
+        raise ParameterError("a run is given twice")
     if watch and json:
         raise ParameterError("--watch rewrites the report repeatedly: leave out --json")
     machines = MachineChoice.parse(machine or [])

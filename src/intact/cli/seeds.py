@@ -34,10 +34,10 @@ def parse_seeds(text: str, option: str = "--seed") -> tuple[int, ...]:
         found = re.fullmatch(r"\s*(?:(-?\d+)|(\d+)-(\d+))\s*", part)
         first, last = (int(found[1] or found[2]), int(found[1] or found[3])) if found else (0, -1)
         if not 0 <= last - first <= _MOST:
-            raise ParameterError(f"{option} takes a seed, a range or a list, such as 3, 0-4 or 0,7, got {text!r:.60}")
+            raise ParameterError(f"{option} must be a seed, a range or a list, such as 3, 0-4 or 0,7, got {text!r:.60}")
         seeds += range(first, last + 1)
     if len(set(seeds)) < len(seeds):
-        raise ParameterError(f"{option}: seeds must be different from each other, got {text!r:.60}")
+        raise ParameterError(f"{option}: seeds must be distinct, got {text!r:.60}")
     return tuple(seeds)
 
 
@@ -56,7 +56,7 @@ def one_seed(text: str, what: str, low: int = -(1 << 63), high: int = (1 << 64) 
     """
     seeds = parse_seeds(text)
     if len(seeds) > 1:
-        raise ParameterError(f"--seed: {what} has one seed, got {len(seeds)}: {text!r:.60}")
+        raise ParameterError(f"--seed: {what} needs a single seed, got {len(seeds)}: {text!r:.60}")
     if not low <= seeds[0] <= high:
         raise ParameterError(f"--seed must be an integer from {low} to {high}, got {seeds[0]}")
     return seeds[0]

@@ -271,16 +271,20 @@ def command(
     kept = prefix_cache_options(prefix_cache, prefix_cache_bytes)
     if no_prefix_cache and kept:
         raise ParameterError(
-            "--no-prefix-cache keeps no prefixes, but --prefix-cache names a folder for them: give one"
+            "--no-prefix-cache keeps no prefixes, but --prefix-cache names a folder for them: use only one"
         )
     if others and ray is not None:
         raise ParameterError("--with cannot be combined with --ray: each replica loads only its own model")
     if calibration and ray is not None:
-        raise ParameterError("--calibration cannot be combined with --ray: replicas read no files of this machine")
+        raise ParameterError("--calibration cannot be combined with --ray: replicas cannot read files of this machine")
     if others and prefill is not None:
-        raise ParameterError("--prefill computes the prompts of one model, but --with names others: leave out either")
+        raise ParameterError(
+            "--prefill computes the prompts of a single model, but --with names others: leave out one of them"
+        )
     if prefill is not None and (ray is not None or len(models or []) > 1):
-        raise ParameterError("--prefill computes the prompts of one model for one process: give one, without --ray")
+        raise ParameterError(
+            "--prefill computes the prompts of a single model in a single process: serve one model, without --ray"
+        )
     check_installed("the server", *PACKAGES)
     from intact.serve.app import create_app
     from intact.serve.logs import set_up_log
@@ -290,7 +294,7 @@ def command(
     from intact.serve.tracing import exporting
 
     if ray is None and (replicas is not None or route != "prefix"):
-        raise ParameterError("--replicas and --route need --ray: there is no cluster")
+        raise ParameterError("--replicas and --route need --ray")
     size = None
     if ray is not None:
         from intact.evaluate.cluster.connection import check_cluster
@@ -299,7 +303,7 @@ def command(
         size = None if replicas is None else FleetSize.parse(replicas)
         check_cluster(ray)
         if otel:
-            raise ParameterError("--otel cannot be combined with --ray: replicas send no traces")
+            raise ParameterError("--otel cannot be combined with --ray: replicas do not send traces")
     traces = exporting() if otel else None
     named = {name: Path(path) for name, path in (pair(text, "--adapter") for text in adapters or [])}
     texts = _all_named(models or [DEFAULT])
@@ -342,7 +346,7 @@ def _partners(texts: Sequence[str]) -> dict[str, Path]:
     partners: dict[str, Path] = {}
     for name, place in map(pair, texts):
         if name in partners:
-            raise ParameterError(f"--with names {name!r:.60} twice: give each model a name of its own")
+            raise ParameterError(f"--with names {name!r:.60} twice: give each model its own name")
         partners[name] = fetch.locate(place)
     return partners
 
@@ -375,7 +379,9 @@ def _all_named(texts: Sequence[str]) -> dict[str, str]:
     places: dict[str, str] = {}
     for name, place in map(_named, texts):
         if name in places:
-            raise ParameterError(f"{places[name]} and {place} would both be {name!r}; name one of them: NAME={place}")
+            raise ParameterError(
+                f"{places[name]} and {place} would both be named {name!r}; name one of them: NAME={place}"
+            )
         places[name] = place
     return places
 

@@ -79,12 +79,12 @@ def command(
     check_output("--receipt", receipt)
     profile = coded(profile, kv)
     if profile == "fp32":
-        raise ParameterError("superposed decoding is defined in integers: give a --profile such as int8")
+        raise ParameterError("superposed decoding is defined only for integers: give a --profile such as int8")
     parameters: dict[str, Any] = {"n": n, "max_tokens": max_tokens, "temperature": temperature, "alpha": alpha}
     check_parameters(**parameters, candidates=3 * n if candidates is None else candidates)
     texts = None if ngrams is None else read_text(ngrams, ParameterError)
     if texts is not None and not texts.strip():
-        raise ParameterError(f"{ngrams} holds no text; expected one per line")
+        raise ParameterError(f"{ngrams} contains no text; expected one per line")
 
     model = fetch.load(model_name, profile, threads, drafter="off", adapter=adapter)
     table = None if texts is None else NGrams.of_lines(model.tokenizer, texts)

@@ -152,9 +152,7 @@ class SearchOptions:
                 raise ParameterError("a sweep needs a TASK, or --design FILE")
             return RecordedDesign(*self.made(task, sampling), sampling)
         if task is not None or sampling or replace(self, design=None) != SearchOptions():
-            raise ParameterError(
-                "--design FILE already holds the task, the settings and the budget: leave all of these out"
-            )
+            raise ParameterError("--design FILE already contains the task, the settings and the budget: leave them out")
         found = read_design(self.design)
         for trial in found.design.trials:
             for label in dict.fromkeys((found.problems.label, found.problems.judged_label)):

@@ -54,7 +54,7 @@ def _fetch(tasks: list[Task]) -> None:
     from intact.tasks.data import find_file
 
     if not tasks:
-        raise ParameterError("--fetch needs names of tasks, such as intact tasks gsm8k --fetch")
+        raise ParameterError("--fetch needs the names of tasks, such as intact tasks gsm8k --fetch")
     for task in tasks:
         for file in fetch_problems(task):
             origin = f"fetched {file.source}" if file.fresh else "already here"

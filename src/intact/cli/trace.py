@@ -89,11 +89,11 @@ def read(file: Path) -> list[dict[str, Any]]:
         except ValueError:
             values = [decoder.loads(line) for _, line in numbered_lines(text)]
     except ValueError as error:
-        raise FormatError(f"{file} is not JSON: {error}") from error
+        raise FormatError(f"{file} is not valid JSON: {error}") from error
     found = [value.get("trace", value) if isinstance(value, dict) else None for value in values]
     traces = [trace for trace in found if isinstance(trace, dict) and isinstance(trace.get("nodes"), list)]
     if not traces:
-        raise FormatError(f"{file} holds no trace; expected a file written by `intact solve --trace` or `--journal`")
+        raise FormatError(f"{file} contains no trace; expected a file written by `intact solve --trace` or `--journal`")
     return traces
 
 
@@ -117,7 +117,7 @@ def choose(traces: list[dict[str, Any]], wanted: Mapping[str, object], file: Pat
     options = [f"--{name} {left[0][name]}" for name in wanted if len({str(trace.get(name)) for trace in left}) > 1]
     if not options:
         raise ParameterError(f"{file} has {len(left)} traces of the same problem, task and seed; expected one")
-    raise ParameterError(f"{file} has {len(left)} such traces: choose one with {', '.join(options)}")
+    raise ParameterError(f"{file} has {len(left)} matching traces: choose one with {', '.join(options)}")
 
 
 def tree(trace: dict[str, Any], full: bool = False) -> Any:

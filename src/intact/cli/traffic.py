@@ -160,7 +160,7 @@ def _promise(text: str) -> tuple[str, float]:
     try:
         return name, float(value)
     except ValueError:
-        raise ParameterError(f"--goodput takes WHAT=MILLISECONDS, such as ttft=500, got {text!r:.60}") from None
+        raise ParameterError(f"--goodput must be WHAT=MILLISECONDS, such as ttft=500, got {text!r:.60}") from None
 
 
 def _print(summary: Summary) -> None:

@@ -67,7 +67,7 @@ def command(
         if json:
             emit({"model": model, "dropped": dropped})
             return
-        show(f"{model}: " + ("back to the defaults" if dropped else "nothing was kept: the defaults are in use"))
+        show(f"{model}: " + ("back to the defaults" if dropped else "no settings were saved: the defaults are in use"))
         return
     check_installed("intact tune", "optuna")
     check_output("--plot", plot)

@@ -167,11 +167,11 @@ def command(
     checks = (sample is not None) + (opening is not None)
     if checks == 1 and nonce is None:
         option = "--sample" if opening is None else "--opening"
-        raise ParameterError(f"{option} needs --nonce: a text that chooses, which the makers could not know")
+        raise ParameterError(f"{option} needs --nonce, a text that the makers could not know in advance")
     if checks > 1 or checks != (nonce is not None):
         raise ParameterError("--nonce chooses either receipts, with --sample, or layers of one receipt, with --opening")
     if opening is not None and (tokens is not None or part is CheckedPart.WINNER):
-        raise ParameterError("--opening checks every token of an answer: give neither --tokens nor --part with it")
+        raise ParameterError("--opening checks every token of an answer: leave out --tokens and --part")
     if layers is not None and opening is None:
         raise ParameterError("--layers needs --opening: it is the number of layers to check")
     cache_bytes = as_bytes(cache)

@@ -139,7 +139,9 @@ class WarmModel:
             if index >= len(came):
                 yield chunk
             elif chunk.token != came[index]:
-                raise IntactError(f"the server's token {index} was {came[index]}; the model here gives {chunk.token}")
+                raise IntactError(
+                    f"the server's token {index} was {came[index]}, but the model here gives {chunk.token}"
+                )
 
     def chat_stream(
         self, messages: Sequence[Mapping[str, Any]], *, now: datetime | None = None, **options: Any

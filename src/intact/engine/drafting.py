@@ -153,7 +153,7 @@ def check_drafter(name: str, has_model: bool = False) -> None:
     """
     others = (MODEL, HEADS, OFF)
     if name not in others and name not in DRAFTERS:
-        raise ParameterError(unknown_name(f"there is no drafter {name!r:.60}", str(name), [*DRAFTERS, *others]))
+        raise ParameterError(unknown_name(f"no drafter named {name!r:.60}", str(name), [*DRAFTERS, *others]))
     if name == MODEL and not has_model:
         raise ParameterError("the drafter 'model' needs a draft model: give draft_model=")
     if name == OFF and has_model:

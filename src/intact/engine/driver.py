@@ -78,15 +78,16 @@ class FairLock:
             raise ModelError(self.closed)
         if self.broken:
             raise RuntimeError(
-                "this process was forked while the model was running a step: load it here, or fork while it is idle"
+                "this process was forked while the model was running a step: load the model in this process, or fork "
+                "while it is idle"
             )
 
     def __enter__(self) -> None:
         self.check()
         if self.owned:
             raise RuntimeError(
-                "this thread already holds the engine, inside `exclusive` or in a sink, where no other request can "
-                "start: leave it first"
+                "this thread already holds the engine (inside `exclusive` or a sink), so no other request can "
+                "start: leave that block first"
             )
         waiter = _Waiter()
         try:

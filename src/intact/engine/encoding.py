@@ -13,7 +13,7 @@ from intact.engine.head_job import HeadJob
 from intact.engine.request import EncodeRequest, Request
 from intact.engine.sequence import SequenceRun
 
-REFUSAL = "an encoder cannot generate text: use embed, or rerank if it has a reranker's head"
+REFUSAL = "an encoder cannot generate text: use embed, or rerank if it has a reranking head"
 
 
 class EncodeRun(SequenceRun):
@@ -78,4 +78,4 @@ def check_request(request: Request, whole: bool) -> None:
     if whole and not isinstance(request, EncodeRequest):
         raise ParameterError(REFUSAL)
     if not whole and isinstance(request, EncodeRequest):
-        raise ParameterError("the model generates text: only encoders attend to a whole text in both directions")
+        raise ParameterError("the model generates text, but only encoders attend to a whole text in both directions")

@@ -234,7 +234,7 @@ class Engine:
                 for run in runs:
                     self._emitter.take(run)
             except BaseException as error:  # on an interrupt it is unknown which sinks were called
-                self.close(RuntimeError(f"a step was broken off: {error!r:.100}"))
+                self.close(RuntimeError(f"a step was interrupted: {error!r:.100}"))
                 raise
             return rows
         return 0
@@ -325,9 +325,11 @@ class Engine:
     def _too_small(self, length: int) -> CapacityError:
         pool = self.pool
         count = -(-length // pool.page_size)
-        capped = f"its cap allows {pool.most:,} of {pool.page_bytes:,} bytes each: raise cache_bytes"
+        capped = f"its limit allows {pool.most:,} pages of {pool.page_bytes:,} bytes: raise cache_bytes"
         if count <= pool.most:
-            capped = f"the machine has memory for {pool.capacity:,} of {pool.page_bytes:,} bytes each: free some"
+            capped = (
+                f"the machine has memory for {pool.capacity:,} pages of {pool.page_bytes:,} bytes: free some memory"
+            )
         return CapacityError(
             f"a sequence of {length:,} tokens needs {count:,} pages of the KV cache; {capped}, or shorten the text"
         )

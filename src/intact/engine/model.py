@@ -79,7 +79,7 @@ def check_vocabularies(model: Partner, other: Partner) -> None:
     sizes = model.program.vocabulary, other.program.vocabulary
     if sizes[0] != sizes[1]:
         raise ParameterError(
-            f"{other.path} has {sizes[1]:,} logits, {model.path} has {sizes[0]:,}: mixes need the same vocabulary"
+            f"{other.path} has {sizes[1]:,} logits, but {model.path} has {sizes[0]:,}: mixes need the same vocabulary"
         )
     a, b = model.tokenizer, other.tokenizer
     different = (token for token in range(min(a.size, b.size)) if a.token_bytes(token) != b.token_bytes(token))
@@ -217,7 +217,7 @@ class LoadedModel:
         mixing = options.get("mixing")
         number = self.adapter_number(adapter)
         if mixing is not None and number >= 0:
-            raise ParameterError("mixes take no adapters: give adapter='' or no mix")
+            raise ParameterError("mixes do not support adapters: give adapter='' or no mix")
         job = Job(
             self.tokenizer,
             parameters,
@@ -239,7 +239,9 @@ class LoadedModel:
             If a stream cannot run.
         """
         if 1 + len(mixing.streams) > self.engine.scheduler.rows:
-            raise ParameterError(f"a mix of {1 + len(mixing.streams)} streams needs as many rows: load with rows=16")
+            raise ParameterError(
+                f"a mix of {1 + len(mixing.streams)} streams needs at least as many rows: load the model with rows=16"
+            )
         rooms = [self.context]
         for stream in mixing.streams:
             context = self.partners[stream.model - 1].program.context if stream.model else self.context

@@ -143,7 +143,9 @@ class PageStore:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._own.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise ParameterError(f"prefix_cache: {folder} cannot be a folder of pages: {error.strerror}") from error
+            raise ParameterError(
+                f"prefix_cache: {folder} cannot be used as a folder of pages: {error.strerror}"
+            ) from error
         self._logged: set[str] = set()
         self._counting = Lock()  # guards counters that several threads update
         self._describe(about)

@@ -19,7 +19,7 @@ Finish = Literal["stop", "uncertain", "unlikely", "length", "context", "cancelle
 
 def no_room(length: int, context: int) -> str:
     """Return the error message for a prompt that leaves no room for a continuation."""
-    return f"the prompt has {length} tokens; the context of {context} leaves room for none after it"
+    return f"the prompt has {length} tokens, which leaves no room for a token after it in the context of {context}"
 
 
 class Event(NamedTuple):

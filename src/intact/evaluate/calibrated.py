@@ -215,7 +215,7 @@ class CalibrationRun:
         if result.answer.answer is None:
             raise ParameterError("the method gave no answer")
         if result.why == "spent" and not self.manifest["budget"]:
-            raise ParameterError("a limit that the calibration run does not have ended the method")
+            raise ParameterError("the method was ended by a limit that the calibration run does not have")
         own = [leaf for leaf in leaves(result.trace["nodes"]) if not leaf.other_prompt]
         answers = [self._read(leaf, read) for leaf in own]
         chance = self._chance(result.answer.confidence, level)
@@ -244,9 +244,7 @@ class CalibrationRun:
         if timeouts:
             raise ParameterError("computer algebra timed out on a text")
         if answer != other:
-            raise ParameterError(
-                f"answers are read differently: {self.label} reads {answer!r:.60} where {other!r:.60} was read"
-            )
+            raise ParameterError(f"answers are read differently: {self.label} reads {answer!r:.60}, not {other!r:.60}")
         return answer
 
     def _chance(self, confidence: float | None, level: float) -> RightChance:
@@ -365,7 +363,7 @@ def _task_of(about: Mapping[str, Any]) -> Task:
         raise ParameterError("its prompts are for base models, but questions are asked as conversations")
     chosen = choose(about["label"])
     if chosen.cut != "any" or type(chosen.task).read_for is not Task.read_for:
-        raise ParameterError(f"reading the answers of {about['label']} takes more than their text")
+        raise ParameterError(f"reading the answers of {about['label']} needs more than their text")
     versions = versions_of_task(chosen.task).to_document()
     if versions != about.get("versions"):
         raise ParameterError(_outdated(f"{about['label']} was graded", about.get("versions"), versions))

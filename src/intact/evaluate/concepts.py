@@ -131,7 +131,7 @@ def solved_problems(files: Sequence[Path]) -> SolvedProblems:
         run = read(file)
         if len(run.traces) < len(run.records):
             raise ParameterError(
-                f"{traces_of(file)} is missing: it contains the texts of {file}; put it there, or run it again: "
+                f"{traces_of(file)}, which contains the texts of {file}, is missing: put it there, or repeat the run: "
                 f"{run.manifest['command']}"
             )
         results.append(sha256_of(file))
@@ -150,8 +150,8 @@ def solved_problems(files: Sequence[Path]) -> SolvedProblems:
                     test += [task["label"]] if task.get("split") == "test" else []
     if not found:
         raise ParameterError(
-            f"no concept can be written: none of the {len(ids)} problems in {', '.join(map(str, files))} was answered "
-            f"rightly in a text"
+            f"no concept can be written: none of the {len(ids)} problems in {', '.join(map(str, files))} has a "
+            f"text with a right answer"
         )
     without_text = len(bare - found.keys())
     return SolvedProblems(
@@ -189,7 +189,7 @@ def check_prompt(template: str) -> None:
     for name in ("question", "solution"):
         if f"{{{name}}}" not in template:
             raise ParameterError(
-                f"the prompt for concepts must have {{question}} and {{solution}}, and ask for the fields "
+                f"the prompt for concepts must have {{question}} and {{solution}}, and request the fields "
                 f"{', '.join(FIELDS)}; it lacks {{{name}}}: {template!r:.80}"
             )
 

@@ -78,7 +78,7 @@ def by_difficulty(log: Log, difficulty: Mapping[str, float], edges: Sequence[flo
     held: list[list[str]] = [[] for _ in range(len(edges) + 1)]
     for problem in common(log):
         if problem not in difficulty:
-            raise ParameterError(f"the difficulty of {problem} is not known")
+            raise ParameterError(f"the difficulty of {problem} is unknown")
         held[bisect_right(edges, difficulty[problem])].append(problem)
     bounds = [-math.inf, *edges, math.inf]
     return [

@@ -147,7 +147,9 @@ class IntactLM(LM):  # type: ignore[misc]
 
 def _sampling(options: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := set(options) - _KNOWN:
-        raise ParameterError(f"generation_kwargs has {min(unknown)!r}; known are {', '.join(sorted(_KNOWN))}")
+        raise ParameterError(
+            f"generation_kwargs has the unknown key {min(unknown)!r}; available: {', '.join(sorted(_KNOWN))}"
+        )
     parameters: dict[str, Any] = {"max_tokens": options.get("max_gen_toks", options.get("max_tokens", MAX_TOKENS))}
     drawn = options.get("do_sample", options.get("temperature", 0) > 0)
     parameters["temperature"] = options.get("temperature", 1.0) if drawn else 0.0

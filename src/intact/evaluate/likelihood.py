@@ -72,7 +72,7 @@ def likelihood(model: Model, tokens: Sequence[int], start: int) -> ContinuationL
             f"a context and a continuation need at least one token each, got {start} and {len(tokens) - start}"
         )
     if len(tokens) > model.context:
-        raise ParameterError(f"a text of {len(tokens)} tokens is longer than the context, {model.context}")
+        raise ParameterError(f"a text of {len(tokens)} tokens is longer than the context of {model.context}")
     total, greedy = 0, True
     with model.exclusive() as engine:
         for chunks, _ in engine.prefill(tokens[:-1], adapter=model.adapter_number()):
@@ -100,11 +100,9 @@ class Likelihoods:
 
     def __init__(self, backend: Backend, folder: Path | JournalFolder | None = None) -> None:
         if not isinstance(backend, NativeBackend):
-            raise ParameterError("likelihoods need a model that runs here, not an endpoint")
+            raise ParameterError("likelihoods need a local model, not an endpoint")
         if backend.mix is not None:
-            raise ParameterError(
-                "likelihoods are those of a single model: tasks that compare them do not support a mix"
-            )
+            raise ParameterError("likelihoods belong to a single model: tasks that compare them do not support a mix")
         self._backend = backend
         self._journal = Journal.inside(folder, FILE)
 

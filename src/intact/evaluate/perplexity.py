@@ -123,9 +123,9 @@ def perplexity(
     if windows is not None and windows < 1:
         raise ParameterError(f"windows must be at least 1, got {windows}")
     if len(tokens) < 4:
-        raise ParameterError(f"the text has {len(tokens)} tokens; a window needs at least 4")
+        raise ParameterError(f"the text has {len(tokens)} tokens, but a window needs at least 4")
     if len(tokens) < context:
-        raise ParameterError(f"the text has {len(tokens)} tokens, fewer than one window of {context}: lower context")
+        raise ParameterError(f"the text has {len(tokens)} tokens, fewer than a window of {context}: lower context")
     first = 0 if all_positions else context // 2
     result = NOTHING
     for index, window in enumerate(cut(tokens, context, bos)):

@@ -67,13 +67,13 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.tasks:
-            raise ParameterError("there is no task: give a list such as [choose('gsm8k')]")
+            raise ParameterError("tasks is empty: give a list such as [choose('gsm8k')]")
         labels = [chosen.label for chosen in self.tasks]
         for label in labels:
             if labels.count(label) > 1:
-                raise ParameterError(f"the task {label} was given twice")
+                raise ParameterError(f"the task {label} is given twice")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ParameterError(f"seeds must be different from each other, got {', '.join(map(str, self.seeds))}")
+            raise ParameterError(f"seeds must be distinct, got {', '.join(map(str, self.seeds))}")
         if self.budget.seconds is not None:
             raise ParameterError(
                 "a cap in seconds makes scores depend on the machine; cap tokens or operations instead"

@@ -58,7 +58,7 @@ def typed(value: Any, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
         If it is invalid, or a number exceeds the range of a double.
     """
     if not isinstance(value, dict):
-        raise TypeError(f"{value!r:.80} should be an object")
+        raise TypeError(f"expected an object, got {value!r:.80}")
     for name, kind in kinds.items():
         if type(value[name]) not in kind:
             raise TypeError(f"{name} is {value[name]!r:.80}")
@@ -66,7 +66,7 @@ def typed(value: Any, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
             raise TypeError(f"{name} is beyond the range of a double")
     for name in ("measures", "cost", "rewards"):
         if not all(map(is_double, dict(value.get(name, {})).values())):
-            raise TypeError(f"{name} must hold numbers only, within the range of a double")
+            raise TypeError(f"{name} must contain only numbers within the range of a double")
     return value
 
 
@@ -173,7 +173,7 @@ class ItemSample(NamedTuple):
             return cls(**typed(value, _SAMPLE))
         found = cls(**typed(value, _SAMPLE | _SAMPLE_3))
         if found.cut != was_cut(found.why, found.other_prompt):
-            raise TypeError(f"cut is {found.cut} of a text that ended by {found.why!r}")
+            raise TypeError(f"cut is {found.cut}, but the text ended with {found.why!r}")
         verdicts = tuple(SingleVerdict(**typed(one, _VERDICT_OF)) for one in value["verdicts"])
         return found._replace(verdicts=verdicts, steps=tuple(SampleStep(**typed(one, _STEP)) for one in value["steps"]))
 
@@ -254,7 +254,7 @@ class ItemRecord(NamedTuple):
         turns = tuple(tuple(AnswerTurn(**typed(turn, _TURN)) for turn in draft) for draft in found.turns)
         found = found._replace(turns=turns)
         if found.chosen is not None and not 0 <= found.chosen < len(samples):
-            raise TypeError(f"sample {found.chosen} was chosen, of {len(samples)}")
+            raise TypeError(f"sample {found.chosen} was chosen, but there are {len(samples)} samples")
         return found
 
 

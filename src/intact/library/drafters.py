@@ -70,14 +70,14 @@ class DrafterLoader:
             self._files = open_checkpoint(Path(resolve(self._draft_model)))
             self.head_path = self._files.path if is_eagle_head(self._files) else None
         if (self._drafter == HEADS or self.head_path) and len(self._division.ranks) > 1:
-            raise ParameterError(f"prediction heads and {self._division.way}_parallel do not go together: give one")
+            raise ParameterError(f"prediction heads and {self._division.way}_parallel cannot be combined: choose one")
         if self._drafter == HEADS and self.head_path:
-            raise ParameterError("drafter='heads' is the model's own head, and draft_model names another: give one")
+            raise ParameterError("drafter='heads' uses the model's own head, but draft_model names another: choose one")
         if self._drafter == HEADS:
             self._head = build_prediction_head(checkpoint)
             if self._head is None:
                 raise ParameterError(
-                    f"drafter='heads': {checkpoint.path} has no prediction head that intact knows (those of "
+                    f"drafter='heads': {checkpoint.path} has no prediction head that intact supports (those of "
                     "Qwen3-Next, Qwen3.5, DeepSeek V3, GLM-4.5 to 4.7): leave drafter='auto'"
                 )
         if self._files is not None and self.head_path:

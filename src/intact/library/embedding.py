@@ -106,9 +106,9 @@ class EmbeddingModel(LoadedModel):
     ) -> tuple[AnswerHead | RewardHead, list[list[int]]]:
         """Return the head that scores documents, and the tokens to read for each document; errors as in `rerank`."""
         if isinstance(documents, str | bytes) or not is_sequence(documents):
-            raise ParameterError(f"documents must be a list of texts, got {documents!r:.60}")
+            raise ParameterError(f"documents must be a list of strings, got {documents!r:.60}")
         if not len(documents):
-            raise ParameterError("there is no document: give a list of texts")
+            raise ParameterError("documents is empty: give a list of strings")
         pairs = self.engine.whole
         head = self._pair_head if pairs else self._answer_head
         template = "" if pairs else rerank_template(self.checkpoint.metadata)
@@ -116,7 +116,7 @@ class EmbeddingModel(LoadedModel):
         for i, document in enumerate(documents):
             for name, text in (("query", query), (f"document {i}", document), ("instruction", instruction)):
                 if not isinstance(text, str):
-                    raise ParameterError(f"{name} must be a text, got {text!r:.60}")
+                    raise ParameterError(f"{name} must be a string, got {text!r:.60}")
             if pairs:
                 prompts.append(self.tokenizer.encode_pair(query, document, most=self.context).ids)
                 continue
@@ -198,7 +198,7 @@ class EmbeddingModel(LoadedModel):
     def why_no_embeddings(self) -> str:
         """The reason that the model gives no embeddings unless a pooling is requested; empty if it gives embeddings."""
         if self._pooling is None:
-            return "its files name no pooling"
+            return "its files do not name a pooling"
         if self._pooling in self._poolings:
             return ""
         alone = f"{', '.join(POOLINGS)} are" if self.engine.whole else "only the last token's state is"
@@ -224,7 +224,7 @@ class EmbeddingModel(LoadedModel):
             if self._pooling is None and self.engine.whole:
                 why += f": give pooling={' or '.join(map(repr, known))}; on the command line, --pooling"
             elif self._pooling is None:
-                why += f"; pooling={LAST!r} (on the command line, --pooling {LAST}) takes the last token's state"
+                why += f"; pooling={LAST!r} (on the command line, --pooling {LAST}) uses the last token's state"
             raise ParameterError(f"{self.path.name} gives no embeddings: {why}")
         return cast(Rows, POOLINGS[cast(str, pooling or self._pooling)])
 

@@ -162,7 +162,7 @@ def load(
     guessing = DrafterLoader(drafter, draft_model, settings, division)
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
         known = "'native'" if parts.float32 else "'native' or 'reference'"
-        raise ParameterError(f"there is no executor {executor!r:.60} for the profile {profile}: expected {known}")
+        raise ParameterError(f"no executor named {executor!r:.60} for the profile {profile}: expected {known}")
     import tokenizers  # noqa: F401  before short-lived data: what stays in memory then leaves fewer holes
 
     if isinstance(partners, str | os.PathLike):
@@ -223,11 +223,13 @@ def load(
 def _check_encoder(drafter: str, draft_model: bool, partners: bool, pages: bool) -> None:
     """Reject arguments that only generative models support."""
     if draft_model or drafter not in ("auto", OFF):
-        raise ParameterError(f"an encoder draws no tokens to guess: give drafter='off', got {drafter!r:.60}")
+        raise ParameterError(f"an encoder does not generate tokens: give drafter='off', got {drafter!r:.60}")
     if partners:
-        raise ParameterError("an encoder draws no tokens to mix: leave out partners")
+        raise ParameterError("an encoder does not generate tokens: leave out partners")
     if pages:
-        raise ParameterError("an encoder keeps no pages, which depend on the whole text: leave out the prefix cache")
+        raise ParameterError(
+            "an encoder keeps no pages, because they depend on the whole text: leave out the prefix cache"
+        )
 
 
 def _size(name: str, size: object) -> int:
@@ -247,7 +249,7 @@ def _prefix_folder(prefix_cache: object, limit: int | None) -> Path | None:
     if (folder is None and not isinstance(prefix_cache, bool)) or prefix_cache == "":
         raise ParameterError(f"prefix_cache must be True, False or a folder, got {prefix_cache!r:.60}")
     if limit is not None and folder is None:
-        raise ParameterError("prefix_cache_bytes limits a folder, but none is given: give prefix_cache=FOLDER")
+        raise ParameterError("prefix_cache_bytes limits a folder, but no folder is given: give prefix_cache=FOLDER")
     return folder
 
 
@@ -256,9 +258,11 @@ def _division(tensor_parallel: int | str, pipeline_parallel: int | str, adapters
     division = choose_division(tensor_parallel, pipeline_parallel)
     several, way = len(division.ranks) > 1, f"{division.way} parallel"
     if several and adapters:
-        raise ParameterError(f"{way} does not support adapters: load in one process")
+        raise ParameterError(f"{way} does not support adapters: load the model in one process")
     if several and folder:
-        raise ParameterError(f"{way} does not keep pages in files: give prefix_cache=True, or one process")
+        raise ParameterError(
+            f"{way} does not keep pages in files: give prefix_cache=True, or load the model in one process"
+        )
     return division
 
 
@@ -266,11 +270,11 @@ def _check_prefill(prefill: str, division: Division, prefix_cache: object, partn
     """Reject arguments that cannot be combined with a process that computes prompts."""
     parse_prefill(prefill)
     if len(division.ranks) > 1:
-        raise ParameterError(f"prefill and {division.way}_parallel do not go together: give one")
+        raise ParameterError(f"prefill and {division.way}_parallel cannot be combined: choose one")
     if prefix_cache is not True:
         raise ParameterError(f"prefill needs the cache in memory: give prefix_cache=True, got {prefix_cache!r:.60}")
     if partners:
-        raise ParameterError("prefill computes prompts of one model only: leave out prefill or partners")
+        raise ParameterError("prefill computes the prompts of a single model: leave out prefill or partners")
 
 
 def _weights_cap(
@@ -281,15 +285,19 @@ def _weights_cap(
         return None
     cap = _size("weights_memory", weights_memory)
     if executor != "native":
-        raise ParameterError(f"weights_memory is for the native executor, got executor={executor!r}")
+        raise ParameterError(f"weights_memory needs the native executor, got executor={executor!r}")
     if parts.float32:
-        raise ParameterError("weights_memory is for integer profiles: fp32 reads the model's own file, which is mapped")
+        raise ParameterError(
+            "weights_memory needs an integer profile: fp32 reads the model's own file, which is memory-mapped"
+        )
     if parts.scheme.outliers:
-        raise ParameterError(f"weights_memory is not for the profile {parts.scheme.name}: it adds columns to matrices")
+        raise ParameterError(
+            f"weights_memory does not support the profile {parts.scheme.name}, which adds columns to matrices"
+        )
     if len(division.ranks) > 1:
-        raise ParameterError(f"weights_memory and {division.way}_parallel do not go together: give one")
+        raise ParameterError(f"weights_memory and {division.way}_parallel cannot be combined: choose one")
     if not can_page():
-        raise ParameterError("weights_memory needs Linux: this system does not let a program drop pages of a file")
+        raise ParameterError("weights_memory needs Linux: other systems do not let a program drop pages of a file")
     return cap
 
 
@@ -351,7 +359,7 @@ def _open(
         runner: Executor
         if len(division.ranks) > 1:
             if whole.is_encoder:
-                raise ParameterError("an encoder cannot be cut: load it in one process")
+                raise ParameterError("an encoder cannot be divided: load it in one process")
             from intact.library.parallel.start import start_ranks
 
             runner = start_ranks(checkpoint, whole, division, settings)
@@ -390,7 +398,7 @@ def _named(adapters: Mapping[str, str | os.PathLike[str]], chosen: str | None) -
             raise ParameterError(f"adapters[{name!r:.60}] must be a file or a folder, got {path!r:.60}")
         if not (isinstance(name, str) and ADAPTER_NAME.fullmatch(name)):
             raise ParameterError(
-                f"adapters: a name has letters, digits, dots, hyphens and underscores, got {name!r:.60}"
+                f"adapters: a name consists of letters, digits, dots, hyphens and underscores, got {name!r:.60}"
             )
     if chosen is not None and chosen not in adapters:
         raise ParameterError(f"adapter must name one of adapters ({', '.join(adapters) or 'none'}), got {chosen!r:.60}")

@@ -332,7 +332,7 @@ class Model(EmbeddingModel):
     def _text(self, prompt: Prompt) -> list[int]:
         tokens = tokens_of(self, prompt, "the text")
         if not tokens:
-            raise ParameterError("there are no tokens to score")
+            raise ParameterError("the text has no tokens to score")
         if len(tokens) > self.context:
             raise ParameterError(f"{len(tokens)} tokens exceed the context of {self.context}")
         return tokens
@@ -378,7 +378,7 @@ class Model(EmbeddingModel):
             return [None] * count
         shadows = as_prompts(options.shadow)
         if len(shadows) != count:
-            raise ParameterError(f"shadow must be a prompt for each of the {count}, got {len(shadows)}")
+            raise ParameterError(f"shadow must have one prompt for each of the {count}, got {len(shadows)}")
         return shadows
 
     def _mixing(
@@ -426,15 +426,15 @@ def _chat_prompt(messages: Sequence[Mapping[str, Any]], now: datetime | str | No
     return ChatPrompt(messages, now=current() if now is None else read_time(now))
 
 
-def _for_one(options: RequestFields, call: str = "chat", several: str = "give generate a ChatPrompt") -> RequestFields:
+def _for_one(options: RequestFields, call: str = "chat", several: str = "pass generate a ChatPrompt") -> RequestFields:
     """Return the options for a single answer, without `n`, which type checkers reject but callers may still pass."""
     others: dict[str, Any] = dict(options)
     if "tools" in others:
-        raise ParameterError("tools are part of the prompt: give generate a ChatPrompt(messages, {'tools': [...]})")
+        raise ParameterError("tools are part of the prompt: pass generate a ChatPrompt(messages, {'tools': [...]})")
     if "ids" in others:
-        raise ParameterError(f"{call} gives one answer, and ids names several: give id")
+        raise ParameterError(f"{call} gives one answer, but ids names several: use id")
     if whole(n := others.pop("n", 1)) != 1:
-        raise ParameterError(f"{call} gives one answer, got n={n!r:.60}: {several} for several")
+        raise ParameterError(f"{call} gives one answer, got n={n!r:.60}: {several} for several answers")
     return cast(RequestFields, others)
 
 

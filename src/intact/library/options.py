@@ -81,7 +81,7 @@ def check_option_names(given: Iterable[str]) -> None:
     """Raise ParameterError if a name is not one of `RequestFields`."""
     for name in given:
         if name not in DEFINITIONS and name not in _SERVICE:
-            raise ParameterError(unknown_name(f"there is no option {name!r:.60}", name, [*DEFINITIONS, *_SERVICE]))
+            raise ParameterError(unknown_name(f"no option named {name!r:.60}", name, [*DEFINITIONS, *_SERVICE]))
 
 
 @dataclass(kw_only=True)
@@ -131,9 +131,13 @@ class GenerateOptions:
         if self.ids is None:
             return prompt_id(tokens)
         if isinstance(self.ids, str) or len(as_sequence(self.ids, "ids")) != count:
-            raise ParameterError(f"ids must be a list that names each of the {count} prompts, got {self.ids!r:.60}")
+            raise ParameterError(
+                f"ids must be a list with a name for each of the {count} prompts, got {self.ids!r:.60}"
+            )
         name = self.ids[i]
         if not isinstance(name, str):
-            raise ParameterError(f"ids[{i}] must be a string, got {name!r:.60}: prompts of one name share their draws")
+            raise ParameterError(
+                f"ids[{i}] must be a string, got {name!r:.60}: prompts with the same name share their draws"
+            )
         check_unicode(f"ids[{i}]", name)
         return name

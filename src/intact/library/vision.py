@@ -134,18 +134,18 @@ class ImageClassifier:
     def _checked(self, images: ArrayLike) -> NDArray[Any]:
         """Return images as an array that the model accepts, or raise."""
         form = self.form
-        size = f"(count, {form.channels}, {form.height}, {form.width}), the model's channels, height and width"
+        size = f"(count, {form.channels}, {form.height}, {form.width}), with the model's channels, height and width"
         try:
             given = np.asarray(images)
         except ValueError:
-            raise ParameterError(f"images must have the shape {size}; these differ in size") from None
+            raise ParameterError(f"images must have the shape {size}; got images of different sizes") from None
         if given.shape[1:] != (form.channels, form.height, form.width):
             raise ParameterError(f"images must have the shape {size}; got {given.shape}")
         if given.dtype != np.uint8 and given.dtype.kind != "f":
-            what = "uint8, values of pixels, or floats, the numbers that the model takes"
+            what = "uint8 (pixel values) or floats (the numbers that the model takes)"
             raise ParameterError(f"images must be {what}; got {given.dtype}")
         if given.dtype.kind == "f" and not (np.abs(given) <= LARGEST).all():  # false for NaN
-            raise ParameterError(f"images of floats must hold finite numbers from -{LARGEST} to {LARGEST}")
+            raise ParameterError(f"images of floats must contain finite numbers from -{LARGEST} to {LARGEST}")
         return given
 
     def _rows(self, images: NDArray[Any]) -> NDArray[np.float64]:
@@ -224,7 +224,7 @@ def load_classifier(
     if width not in (8, 4):
         raise ParameterError(f"bits must be 8 or 4, got {bits!r}")
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
-        raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
+        raise ParameterError(f"no executor named {executor!r} for the profile {profile}")
     rows = integer("rows", rows, 1, 1 << 16)
     path = name_or_path
     checkpoint = path if isinstance(path, Checkpoint) else open_checkpoint(Path(resolve(path)))

@@ -94,7 +94,7 @@ class Bert(Decoder):
     def read_gguf(cls, m: Metadata) -> Config:
         """Read the common hyper-parameters of a file that declares bidirectional attention."""
         if m.get("attention.causal") is not False:
-            m.refuse("attention.causal", "false, as encoders have it", m.get("attention.causal"))
+            m.refuse("attention.causal", "false, as in all encoders", m.get("attention.causal"))
         return super().read_gguf(m)
 
     @classmethod
@@ -106,7 +106,7 @@ class Bert(Decoder):
             return config
         first = 1 + m.integer("pad_token_id", least=0)
         if first >= config.context:
-            m.refuse("max_position_embeddings", f"more than {first}, as positions begin there", config.context)
+            m.refuse("max_position_embeddings", f"more than {first}, where positions begin", config.context)
         return replace(config, first_position=first, context=config.context - first)
 
     @classmethod

@@ -205,7 +205,7 @@ def check_config(config: Config, path: object) -> Config:
     if config.heads % config.kv_heads:
         raise ModelError(f"{path}: {config.heads} heads are not a multiple of {config.kv_heads} KV heads")
     if config.head_width % 2 or config.head_width > 512:
-        raise ModelError(f"{path}: the heads' width must be even and at most 512, found {config.head_width}")
+        raise ModelError(f"{path}: the head width must be even and at most 512, found {config.head_width}")
     if config.rope_width % 2 or config.rope_width > config.head_width:
         raise ModelError(f"{path}: {config.rope_width} rotary dimensions do not fit heads of {config.head_width}")
     sizes = (
@@ -216,7 +216,7 @@ def check_config(config: Config, path: object) -> Config:
     )
     for name, size, most in sizes:
         if size > most:
-            raise ModelError(f"{path}: a {name} of {size} passes the proven bounds of the integer sums, at most {most}")
+            raise ModelError(f"{path}: a {name} of {size} exceeds the proven bound of the integer sums, {most}")
     return replace(config, context=min(config.context, MOST_CONTEXT))
 
 
@@ -247,7 +247,7 @@ def read_gguf_config(
     width, heads = m.integer("embedding_length"), m.integer("attention.head_count", most=4096)
     head_width = m.integer("attention.key_length", width // heads)
     if m.integer("attention.value_length", head_width) != head_width:
-        raise ModelError(f"{m.source}: keys and values of different width are not supported")
+        raise ModelError(f"{m.source}: keys and values of different widths are not supported")
     m.refuse_features({key: values for key, values in _GGUF_REFUSED.items() if key not in own})
     scaling = read_gguf_scaling(m)
     context = m.integer("context_length", most=1 << 30)
@@ -279,7 +279,7 @@ def context_without_temperature(m: Metadata, context: int, scaling: Mapping[str,
     """
     original = scaling.get("original")
     if isinstance(original, bool) or not isinstance(original, int) or original < 1:
-        raise ModelError(f"{m.source}: a temperature of attention needs rope scaling with an original context")
+        raise ModelError(f"{m.source}: an attention temperature needs rope scaling with an original context")
     return min(context, original)
 
 

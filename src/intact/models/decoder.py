@@ -192,7 +192,7 @@ class Decoder(DecoderFiles):
         for name in ("token_embd.weight", "output.weight"):
             if name in self.used and has_index(self.used[name]):
                 what = "embeddings and heads multiply the model's inputs in order"
-                raise ModelError(f"{self.path}: tensor {self.used[name].name} has an index of its inputs; {what}")
+                raise ModelError(f"{self.path}: tensor {self.used[name].name} has an index of its inputs, but {what}")
         rotations = self.rotations()
         factors = (attention_factor(c.rope_scaling), *(Fraction(1) for _ in rotations[1:]))
         lists = FACTORS if c.rope_scaling.get("type") == "longrope" else ()
@@ -242,7 +242,7 @@ class Decoder(DecoderFiles):
         if unused:
             more = f" and {len(unused) - 1} more" if len(unused) > 1 else ""
             what = f"a {self.gguf} model of {self.config.layers} layers"
-            raise ModelError(f"{self.path}: tensor {unused[0]:.80}{more}: {what} has no use for it")
+            raise ModelError(f"{self.path}: tensor {unused[0]:.80}{more}: not part of {what}")
 
     def matrix(self, name: str, rows: int | None, columns: int) -> str:
         """Check that a matrix exists with this shape, and return its name; rows None: any number."""

@@ -212,7 +212,7 @@ class DecoderFiles:
         if kinds is not None and not (
             isinstance(kinds, list) and len(kinds) == config.layers and all(kind in allowed for kind in kinds)
         ):
-            m.refuse("layer_types", f"a list that gives each of {config.layers} layers {' or '.join(allowed)}", kinds)
+            m.refuse("layer_types", f"a list with {' or '.join(allowed)} for each of {config.layers} layers", kinds)
         config = replace(config, unrotated_layers=read_hf_unrotated_layers(m, config.layers, cls.unrotated_each))
         if not cls.has_local_layers or m.get("sliding_window") is None:
             return config

@@ -158,7 +158,7 @@ class DeepseekV2(Decoder):
         """
         if rotary >= key or value > key:
             what = f"values of {value} and a rotated part of {rotary}"
-            raise ModelError(f"{m.source}: keys of {key} need narrower {what}")
+            raise ModelError(f"{m.source}: keys of width {key} need narrower {what}")
         return LatentAttention(rank, query_rank, rotary, key - rotary, value=value)
 
     @classmethod

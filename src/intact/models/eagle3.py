@@ -138,7 +138,9 @@ def build_eagle_head(checkpoint: Checkpoint, model: Program) -> EagleHead:
     tensors.setdefault("model.embed_tokens.weight", model.tensors[_EMBEDDING])
     embedded = tensors["model.embed_tokens.weight"].shape[0]
     if embedded != model.vocabulary:
-        raise ModelError(f"{checkpoint.path}: its embedding has {embedded} tokens, the model {model.vocabulary}")
+        raise ModelError(
+            f"{checkpoint.path}: its embedding has {embedded} tokens, but the model has {model.vocabulary}"
+        )
     drafted = whole.integer("draft_vocab_size", model.vocabulary, least=1, most=model.vocabulary)
     tokens = _tokens(checkpoint, drafted, model.vocabulary)
     width = model.buffers[STREAM].width
@@ -189,7 +191,7 @@ def _tokens(checkpoint: Checkpoint, drafted: int, vocabulary: int) -> NDArray[np
     if tensor is None:
         if drafted == vocabulary:
             return None
-        raise ModelError(f"{checkpoint.path}: tensor d2t is missing, which maps the {drafted} logits to tokens")
+        raise ModelError(f"{checkpoint.path}: tensor d2t, which maps the {drafted} logits to tokens, is missing")
     if tensor.kind != "I64" or tensor.shape != (drafted,):
         raise ModelError(f"{checkpoint.path}: tensor d2t is {tensor.kind} {tensor.shape}, expected I64 ({drafted},)")
     tokens = tensor.data.view("<i8") + np.arange(drafted)

@@ -186,7 +186,7 @@ class Gemma4(GemmaDecoder):
         sizes: Any = own.get(layers[0], {}) if layers else {}
         wanted = dict.fromkeys(layers, sizes) if sizes else {}
         if own != wanted or not isinstance(sizes, dict) or not sizes.keys() <= _SIZES.keys():
-            m.refuse("per_layer_config", f"the same {' and '.join(_SIZES)} for each layer of full attention", own)
+            m.refuse("per_layer_config", f"the same {' and '.join(_SIZES)} for each full-attention layer", own)
         named = {_SIZES[key]: value for key, value in sizes.items()}
         return Metadata({**m.values, "global_head_dim": m.get("head_dim"), **named}, m.source)
 
@@ -214,7 +214,7 @@ class Gemma4(GemmaDecoder):
         first = config.layers - kinds.sharing
         missing = [i for i in range(first, config.layers) if config.is_local[i] not in config.is_local[:first]]
         if missing:
-            what = "fewer layers, so that each kind of layer has keys of its own"
+            what = "fewer layers, so that each kind of layer has its own keys"
             m.refuse("num_kv_shared_layers", what, kinds.sharing)
         shared = tuple(
             f"blk.{i}.attn_{part}.weight" for i in range(first, config.layers) for part in ("k", "v", "k_norm")

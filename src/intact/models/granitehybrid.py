@@ -67,7 +67,7 @@ class GraniteHybrid(StateSpaces):
         config = super().read_gguf(common)
         rotates = m.flag("rope.scaling.finetuned", True)
         if rotates and config.rope_width != config.head_width:
-            m.refuse("rope.dimension_count", f"{config.head_width}, the heads' width", config.rope_width)
+            m.refuse("rope.dimension_count", f"{config.head_width}, the head width", config.rope_width)
         return cls.with_layers(cls.with_gguf_scan(config, m) if scans else config, scans, rotates)
 
     @classmethod

@@ -52,5 +52,5 @@ class HunyuanMoe(HunyuanDense):
         if not isinstance(listed, list):
             return m.integer(key, default)
         if not listed or not all(isinstance(one, int) and one == listed[0] > 0 for one in listed):
-            m.refuse(key, "an integer, or the same for each layer", listed)
+            m.refuse(key, "an integer, or the same integer for each layer", listed)
         return int(listed[0])

@@ -63,14 +63,14 @@ def read_form(m: Metadata) -> ImageForm:
     patch_height, patch_width = _pair(m, "patch_size")
     for name, side, patch in (("height", height, patch_height), ("width", width, patch_width)):
         if side % patch:
-            m.fail("image_size", f"has a {name} of {side}, which patches of {patch} do not divide (patch_size)")
+            m.fail("image_size", f"has a {name} of {side}, which is not divisible by the patch size {patch}")
     form = ImageForm(m.integer("num_channels", most=64), height, width, patch_height, patch_width=patch_width)
     for key, what, size, most in (
         ("patch_size", "numbers in a patch", form.pixels, MOST_PIXELS),
         ("image_size", "patches and a class token", form.patches + 1, MOST_CONTEXT),
     ):
         if size > most:
-            m.fail(key, f"makes {size} {what}, which passes the proven bounds of the integer sums, at most {most}")
+            m.fail(key, f"gives {size} {what}, more than the proven bound of the integer sums, {most}")
     return form
 
 
@@ -99,12 +99,12 @@ def read_levels(checkpoint: Checkpoint, form: ImageForm) -> NDArray[np.float64]:
         If it is for images of another size, or a number is invalid.
     """
     path = checkpoint.folder / PREPROCESSOR
-    m = Metadata(read_json(path, "what becomes of pixels"), path)
+    m = Metadata(read_json(path, "the preprocessor configuration"), path)
     size = m.get("size", form.height)
     if isinstance(size, int) and not isinstance(size, bool):
         size = {"height": size, "width": size}
     if size != {"height": form.height, "width": form.width}:
-        m.refuse("size", f"that of config.json, a height of {form.height} and a width of {form.width}", size)
+        m.refuse("size", f"as in config.json, a height of {form.height} and a width of {form.width}", size)
     scale = exact(m.number("rescale_factor", 1 / 255)) if m.flag("do_rescale", True) else Fraction(1)
     means, deviations = [Fraction(0)] * form.channels, [Fraction(1)] * form.channels
     if m.flag("do_normalize", True):
@@ -116,7 +116,9 @@ def read_levels(checkpoint: Checkpoint, form: ImageForm) -> NDArray[np.float64]:
         for mean, deviation in zip(means, deviations, strict=True)
     ]
     if (largest := max(abs(number) for channel in found for number in channel)) > LARGEST:
-        m.fail("rescale_factor, image_mean and image_std", f"make numbers of {largest:.6g}; expected at most {LARGEST}")
+        m.fail(
+            "rescale_factor, image_mean and image_std", f"give numbers up to {largest:.6g}; expected at most {LARGEST}"
+        )
     return np.array(found)
 
 
@@ -126,7 +128,7 @@ def _each_channel(m: Metadata, key: str, channels: int) -> list[Fraction]:
     values = value if isinstance(value, list) else [value] * channels
     fits = (type(number) in (int, float) and abs(number) < 1 << 20 for number in values)
     if len(values) != channels or not all(fits):
-        m.refuse(key, f"a number for each of the channels, {channels}", value)
+        m.refuse(key, f"one number for each of the {channels} channels", value)
     return [exact(number) for number in values]
 
 

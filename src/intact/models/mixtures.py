@@ -177,7 +177,7 @@ def read_hf_mixture(m: Metadata, form: MixtureForm, layers: int) -> ExpertMixtur
     if kinds is None:
         kinds = ["dense" if i in alone or (i + 1) % step or i < dense else "sparse" for i in range(layers)]
     if not (isinstance(kinds, list) and len(kinds) == layers and all(kind in ("dense", "sparse") for kind in kinds)):
-        m.refuse("mlp_layer_types", f"a list that gives each of {layers} layers dense or sparse", kinds)
+        m.refuse("mlp_layer_types", f"a list with dense or sparse for each of {layers} layers", kinds)
     return ExpertMixture(
         count=count,
         used=used,
@@ -204,7 +204,11 @@ def _groups(m: Metadata, keys: tuple[str, str] | None, count: int, used: int) ->
         return {"groups": 1, "groups_used": 1}
     some = m.integer(keys[1], groups, most=groups)
     if count % groups or (some < groups and count // groups < 2) or used > count // groups * some:
-        m.refuse(keys[0], f"a number of groups of {count} experts, {some} of which have at least {used}", groups)
+        m.refuse(
+            keys[0],
+            f"a number of groups that divides {count} experts so that {some} groups have at least {used} experts",
+            groups,
+        )
     return {"groups": groups, "groups_used": some}
 
 

@@ -93,7 +93,9 @@ class NemotronH(BackboneStateSpaces):
         sizes = sorted({int(n) for n in widths if n})
         nets = tuple(i for i, n in enumerate(widths) if n)
         if len(sizes) != 1 or not set(nets) <= set(others):
-            m.refuse(key, "0 for layers with attention or a state space, and for the others the same number", widths)
+            m.refuse(
+                key, "0 for layers with attention or a state space, and the same number for all other layers", widths
+            )
         config = super().read_gguf(Metadata({**common.values, m.prefix + key: sizes[0]}, m.source, prefix=m.prefix))
         return cls.with_layers(cls.with_gguf_scan(config, m), others, nets)
 
@@ -111,7 +113,7 @@ class NemotronH(BackboneStateSpaces):
         m.choice("mamba_hidden_act", ("silu",))
         cls.refuse_step_limit(m)
         if m.get("attention_head_dim") not in (None, m.get("head_dim")):
-            m.refuse("attention_head_dim", f"{m.get('head_dim')}, as head_dim", m.get("attention_head_dim"))
+            m.refuse("attention_head_dim", f"{m.get('head_dim')}, the same as head_dim", m.get("attention_head_dim"))
         config = super().read_hf(Metadata({**common.values, **dict.fromkeys(_UNUSED)}, m.source))
         heads, width = m.integer("mamba_num_heads", most=4096), m.integer("mamba_head_dim", most=4096)
         biases = dict(config.biases) | {"ssm_conv1d": m.flag("use_conv_bias", True)}

@@ -144,7 +144,9 @@ def _from_mtp(checkpoint: Checkpoint, architecture: type[Decoder]) -> _HeadFiles
     layers = text.get("mtp_num_hidden_layers", 1)
     if layers != 1 or text.get("mtp_use_dedicated_embeddings"):
         what = f"mtp_num_hidden_layers {layers!r:.20}, or embeddings of their own (mtp_use_dedicated_embeddings)"
-        raise ModelError(f"{checkpoint.path}: prediction heads have one layer and the model's embeddings, found {what}")
+        raise ModelError(
+            f"{checkpoint.path}: prediction heads must have one layer and share the model's embeddings, found {what}"
+        )
     mixes = any(name.startswith("mtp.layers.0.mlp.experts.") for name in own)
     changes = {
         "layer_types": ["full_attention"],
@@ -166,7 +168,7 @@ def _from_last_layer(checkpoint: Checkpoint, architecture: type[Decoder]) -> _He
         return None
     if len(further) > 1:
         found = f"num_nextn_predict_layers {len(further)}"
-        raise ModelError(f"{checkpoint.path}: prediction heads have one layer, found {found}")
+        raise ModelError(f"{checkpoint.path}: prediction heads must have one layer, found {found}")
     beginning = f"model.layers.{further[0]}."
     changes = {"num_nextn_predict_layers": 0, "first_k_dense_replace": 0, "mlp_layer_types": None}
     parts = {beginning + stem: place for stem, place in _HF["layers"].items()}

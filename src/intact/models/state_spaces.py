@@ -102,7 +102,7 @@ class StateSpaces(Decoder):
         heads = m.integer("mamba_n_heads", most=4096)
         width = inner // heads if m.get("mamba_d_head") in (None, "auto") else m.integer("mamba_d_head", most=4096)
         if heads * width != inner:
-            m.refuse("mamba_n_heads", f"heads of {width} with {inner} channels", heads)
+            m.refuse("mamba_n_heads", f"{inner / width:g}, for {inner} channels in heads of {width}", heads)
         cls.refuse_step_limit(m)
         biases = dict(config.biases) | {"ssm_conv1d": m.flag("mamba_conv_bias", True)}
         shape = cls.shape(m, heads, width, ("mamba_n_groups", "mamba_d_state"))
@@ -113,7 +113,7 @@ class StateSpaces(Decoder):
         """Refuse a config.json with limits on steps."""
         limit = m.get("time_step_limit")
         if limit is not None and limit != _NO_LIMIT:
-            m.refuse("time_step_limit", f"{_NO_LIMIT} (other limits of steps are not supported)", limit)
+            m.refuse("time_step_limit", f"{_NO_LIMIT} (other limits are not supported)", limit)
 
     @classmethod
     def shape(cls, m: Metadata, heads: int, width: int, keys: tuple[str, str]) -> ScanShape:

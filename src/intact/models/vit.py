@@ -219,7 +219,7 @@ def _labels(checkpoint: Checkpoint, count: int) -> tuple[str, ...]:
     m = _metadata(checkpoint)
     names = m.mapping("id2label") or {str(i): f"LABEL_{i}" for i in range(count)}
     if set(names) != set(map(str, range(count))) or not all(isinstance(name, str) for name in names.values()):
-        m.refuse("id2label", f"a name for each of the {count} rows of classifier.weight, from 0 on", dict(names))
+        m.refuse("id2label", f"a name for each of the {count} rows of classifier.weight, numbered from 0", dict(names))
     return tuple([names[str(i)] for i in range(count)])
 
 

@@ -224,7 +224,7 @@ def read_statistics(path: Path) -> Callable[[int], InputStatistics]:
             second[np.triu_indices(len(largest))] = upper
         except (KeyError, ValueError, TypeError) as error:
             raise FormatError(
-                f"{path}: holds no statistics for product {op}; delete the file to gather them again"
+                f"{path} contains no statistics for product {op}; delete the file to gather them again"
             ) from error
         return InputStatistics(rows, exponent, second + np.triu(second, 1).T, largest.copy(), total=total.copy())
 

@@ -81,7 +81,7 @@ def check_gguf(like: Checkpoint, kept: Iterable[Tensor]) -> None:
     for tensor in kept:
         if tensor.kind not in NUMBERS:
             raise ParameterError(
-                f"tensor {tensor.name} stays {tensor.kind}, which GGUF does not support; name a GGUF type for "
+                f"tensor {tensor.name} stays {tensor.kind}, which GGUF does not support; give a GGUF type for "
                 "embeddings, or a folder as output"
             )
 

@@ -44,7 +44,7 @@ def check_source(program: Program) -> None:
     for tensor in program.tensors.values():
         if has_index(tensor):
             raise ParameterError(
-                f"tensor {tensor.name}: has an index of its inputs, as planes of quantised weights have; "
+                f"tensor {tensor.name} has an index of its inputs, so it is already quantised; "
                 "use the model that it was made from"
             )
     rotated = next((op for op in program.ops if isinstance(op, Hadamard)), None)

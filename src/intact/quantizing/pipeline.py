@@ -181,11 +181,11 @@ def quantize(
     target, path = Path(out), Path(resolve(model))
     if target.exists():
         _remove_leftover(_work_of(target))
-        raise ParameterError(f"{target} already exists; expected a name that does not")
+        raise ParameterError(f"{target} already exists; choose a new name")
     if is_gguf(target) and static:
-        raise ParameterError(f"{target}: a GGUF file has no place for input scales; name a folder as output")
+        raise ParameterError(f"{target}: a GGUF file cannot store input scales; give a folder as output")
     if imatrix is not None and (static or calibrate is not None):
-        raise ParameterError("imatrix replaces the calibration text; it combines with neither calibrate nor static")
+        raise ParameterError("imatrix replaces the calibration text, so it cannot be combined with calibrate or static")
     text = None if calibrate is None else read_text(Path(calibrate), ParameterError)
     stored = open_checkpoint(path)
     with split_matrices(stored) as checkpoint:
@@ -336,12 +336,12 @@ def _checked(
     spec = None if to == KEEP else parse_target(to)
     other = None if embeddings == KEEP else parse_spec(embeddings)
     if spec is None and other is None and not static:
-        raise ParameterError(f"{KEEP} leaves everything unchanged; name a spec, or embeddings, or `static` (--static)")
+        raise ParameterError(f"{KEEP} leaves everything unchanged; give a spec, or embeddings, or `static` (--static)")
     for what, needs in ((spec, spec is not None and is_calibrated(spec)), ("static", static)):
         if needs and not calibrated:
             other_way = " or llama.cpp's importance matrix with `imatrix` (--imatrix)" if takes_importance(spec) else ""
             raise ParameterError(
-                f"{what} needs a calibration text; name a file with `calibrate` (--calibrate){other_way}"
+                f"{what} needs a calibration text; give a file with `calibrate` (--calibrate){other_way}"
             )
     if static:
         check_static(program)
@@ -350,7 +350,7 @@ def _checked(
     if other is not None and QUANTIZERS[other.quantizer].calibrated:
         raise ParameterError(f"embeddings: {other} needs calibration, which is not available for embeddings")
     if other is not None and other.levels.planes > 1:
-        raise ParameterError(f"embeddings: {other} makes several planes, which embeddings cannot have")
+        raise ParameterError(f"embeddings: {other} makes several planes, which embeddings do not support")
     if spec is not None:
         check_source(program)
         check_experts(program, spec, calibrated=_reads_statistics(spec))
@@ -406,7 +406,7 @@ def _check_gguf(
     for one in together:
         types = {candidates.get(name) for name in one.parts}
         if not one.parts or len(types) > 1 or any(specs is not None and len(specs) > 1 for specs in types):
-            why = "could get several types" if one.parts else "stand in it row by row"
+            why = "could get several types" if one.parts else "are interleaved row by row"
             raise ParameterError(
                 f"{target}: tensor {one.name} of a GGUF file holds several matrices, which {why}; expected "
                 f"{'one spec for all, or ' if one.parts else ''}a folder as output"
@@ -427,7 +427,7 @@ def _open_work(target: Path, about: dict[str, str]) -> Path:
             differs = [name for name in own if known.get(name) != own[name]]
             what = f", which differs in {', '.join(differs)}" if known else ""
             raise ParameterError(
-                f"{work} holds the work of another run{what}; delete it, or choose another name than {target}"
+                f"{work} contains the work of another run{what}; delete it, or choose a name other than {target}"
             )
         return work
     target.parent.mkdir(parents=True, exist_ok=True)

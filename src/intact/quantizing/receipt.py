@@ -168,7 +168,7 @@ def make_receipt(model: QuantizedModel, context: int, windows: int) -> Quantizat
         If the model was made with an importance matrix, which receipts cannot state.
     """
     if model.imatrix is not None:
-        raise ParameterError("a receipt states a calibration text; this model was made with an imatrix instead")
+        raise ParameterError("a receipt states a calibration text, but this model was made with an imatrix")
     text = None if model.text is None else CalibrationText(bytes.fromhex(model.text), context, windows)
     source, output = bytes.fromhex(model.source), measure_output(model)
     return QuantizationReceipt(

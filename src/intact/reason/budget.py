@@ -105,7 +105,10 @@ class Budget:
             if found and found[1] not in names and (hint := did_you_mean(found[1], names)):
                 raise ParameterError(f"a budget has no cap {found[1]!r:.60}: {hint}")
             if not found or found[1] not in names:
-                raise ParameterError(f"a budget is such as tokens=200k,seconds=60, of {', '.join(names)}; got {part!r}")
+                raise ParameterError(
+                    f"a budget must have a form such as tokens=200k,seconds=60, with the caps {', '.join(names)}; "
+                    f"got {part!r}"
+                )
             value = Fraction(found[2]) * _SUFFIX[found[3].lower()]
             caps[found[1]] = float(value) if found[1] == "seconds" or value.denominator > 1 else int(value)
         return cls(**caps)  # type: ignore[arg-type]

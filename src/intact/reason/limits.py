@@ -53,7 +53,7 @@ def _require(values: Mapping[str, Any], holds: Callable[[Any], bool], what: str)
 def together(count: int, what: str) -> None:
     """Raise ParameterError up front if a method would request more than `TOGETHER` completions at once."""
     if count > TOGETHER:
-        raise ParameterError(f"{what} make {count:,} texts at once; at most {TOGETHER:,} are allowed")
+        raise ParameterError(f"{what} give {count:,} texts at once; at most {TOGETHER:,} are allowed")
 
 
 def model_names(text: str) -> list[str]:
@@ -86,12 +86,12 @@ class Need(NamedTuple):
         if not (self.least <= least and most <= self.most):
             wanted = f"in [{self.least:g}, {self.most:g}]" if self.most < math.inf else f"of at least {self.least:g}"
             raise ParameterError(
-                f"{what} needs scores {wanted}; those of the scorer {name} lie in [{least:g}, {most:g}]"
+                f"{what} needs scores {wanted}, but those of the scorer {name} lie in [{least:g}, {most:g}]"
             )
         if self.parts and getattr(scorer, "reads", "texts") == "tokens":
             raise ParameterError(
                 f"{what} scores parts of texts, which have no tokens and no log-probabilities, but the scorer {name} "
-                "needs these: score whole texts (reduction=last), or choose a scorer that reads texts, such as p_true"
+                "needs them: score whole texts (reduction=last), or choose a scorer that reads texts, such as p_true"
             )
 
 

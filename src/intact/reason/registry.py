@@ -71,7 +71,8 @@ class Parameter(NamedTuple):
     @property
     def wanted(self) -> str:
         """A description of valid values, for error messages."""
-        return f"a value of type {self.kind.__name__}" if self.default is None else f"a value like {self.default!r:.60}"
+        example = "" if self.default is None else f", such as {self.default!r:.60}"
+        return f"of type {self.kind.__name__}{example}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the parameter as a JSON-serialisable dict."""
@@ -94,7 +95,7 @@ class Parameter(NamedTuple):
                 raise ValueError
             return value
         except (KeyError, ValueError):
-            raise ParameterError(f"{self.name} takes {self.wanted}, got {text!r}") from None
+            raise ParameterError(f"{self.name} must be {self.wanted}, got {text!r}") from None
 
     def read(self, value: Any) -> Any:
         """Validate a value against the declaration; a whole number is accepted for a float.
@@ -114,7 +115,7 @@ class Parameter(NamedTuple):
         if self.kind in (int, float) and (number := whole(value)) is not None:
             value = number if self.kind is int else float(number) if abs(number) < 1 << 1023 else math.inf
         if not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool):
-            raise ParameterError(f"{self.name} takes {self.wanted}, got {value!r:.60}")
+            raise ParameterError(f"{self.name} must be {self.wanted}, got {value!r:.60}")
         if self.kind is float and not math.isfinite(value):
             raise ParameterError(f"{self.name} must be a finite number, got {value}")
         for check in self.checks:
@@ -294,7 +295,7 @@ def method(
     """
     if not isinstance(paper, str):
         raise ParameterError(
-            f"method takes the paper as a string: decorate with @method('Who, when, where'), got {paper!r:.60}"
+            f"the paper must be a string: decorate with @method('Who, when, where'), got {paper!r:.60}"
         )
 
     def decorate(function: Callable[..., Steps]) -> Method:
@@ -404,16 +405,16 @@ def find(name: str) -> Method:
         return _from_file(Path(name), "")  # raises an error that lists its methods
     if (plain := name.replace("-", "_")) in METHODS:
         return METHODS[plain]
-    problem = f"there is no method {name!r:.200}"
+    problem = f"no method named {name!r:.200}"
     raise ParameterError(
-        unknown_among_many(problem, name, METHODS, "intact methods lists all; FILE.py:NAME is one of your own")
+        unknown_among_many(problem, name, METHODS, "intact methods lists all; FILE.py:NAME names one of your own")
     )
 
 
 def _from_file(path: Path, name: str) -> Method:
     try:
         if not path.is_file():
-            raise ParameterError(f"{str(path)!r:.200}: there is no such file")
+            raise ParameterError(f"{str(path)!r:.200}: no such file")
     except OSError as error:
         raise ParameterError(f"{str(path)!r:.200}: {error.strerror}") from error
     label = "intact_method_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]

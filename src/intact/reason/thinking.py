@@ -66,7 +66,7 @@ class ThinkingMode:
         """
         template, source = tokenizer.chat_template, tokenizer.template_source
         if template is None:
-            raise ParameterError(f"thinking={self} is for models with a chat template, and this model has none")
+            raise ParameterError(f"thinking={self} needs a model with a chat template, but this model has none")
         form, switch = find_thinking(source), template.thinking_switch
         if switch is None and not self.enabled:
             found = "has no switch for it, such as enable_thinking" if form else "has no thinking"
@@ -77,8 +77,8 @@ class ThinkingMode:
             )
         if self.budget is not None and not isinstance(form, ThinkingTags):
             raise ParameterError(
-                f"thinking={self} needs a model whose chat template shows the mark that ends thoughts, as </think>; "
-                "give thinking=on, or cap whole texts (budget text=N)"
+                f"thinking={self} needs a model whose chat template shows the tag that ends thoughts, such as "
+                "</think>; give thinking=on, or cap whole texts (budget text=N)"
             )
         found_variables: dict[str, Any] = {} if switch is None else {switch: self.enabled}
         return found_variables | ({BUDGET: self.budget} if self.budget is not None and BUDGET in source else {})
@@ -102,7 +102,8 @@ def common_thinking(backends: Iterable[Any]) -> ThinkingMode | None:
     found = {one.thinking for one in backends if getattr(one, "thinking", None) is not None}
     if len(found) > 1:
         raise ParameterError(
-            f"all models of a run must have one thinking mode, got thinking={' and '.join(sorted(map(str, found)))}"
+            "all models of a run must have the same thinking mode, got "
+            f"thinking={' and '.join(sorted(map(str, found)))}"
         )
     return found.pop() if found else None
 

@@ -26,7 +26,7 @@ ENDINGS: Final[Mapping[str, str]] = {
     "signal": "ended by a signal",
 }
 """Descriptions of the limits that end a tool."""
-KINDS: Final[Mapping[str, str]] = {"text": "a text", "texts": "a list of texts", "number": "a positive number"}
+KINDS: Final[Mapping[str, str]] = {"text": "a string", "texts": "a list of strings", "number": "a positive number"}
 """Descriptions of the input types."""
 _UNSAFE: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
@@ -135,7 +135,7 @@ class MethodTool(ABC):
         for name, declared in self.inputs.items():
             value = values.get(name, declared.default)
             if value is None:
-                raise ParameterError(f"the tool {self.name} needs its input {name}: {declared.help}")
+                raise ParameterError(f"the tool {self.name} needs the input {name}: {declared.help}")
             found[name] = _checked(f"the tool {self.name}: {name}", declared.kind, value)
         return found
 
@@ -172,7 +172,7 @@ class RecordedTool(MethodTool):
 
     def use(self, values: Mapping[str, Any], stop: Event, *, untrusted: bool = False) -> ToolResult:
         """Raise ParameterError, since only recorded results are available."""
-        raise ParameterError(f"the tool {self.name} is not available here; there are only recorded results of it")
+        raise ParameterError(f"the tool {self.name} is not available here; only its recorded results are")
 
 
 class ToolUse(NamedTuple):
@@ -195,7 +195,7 @@ def _checked(what: str, kind: str, value: Any) -> Any:
     if not all(isinstance(one, str) for one in texts):
         raise ParameterError(wrong)
     if any(len(one) > LONGEST_INPUT for one in texts):
-        raise ParameterError(f"{what} may have at most {LONGEST_INPUT:,} characters per text; this has more")
+        raise ParameterError(f"{what} may have at most {LONGEST_INPUT:,} characters per text, but this has more")
     return value if kind == "text" else texts
 
 

@@ -38,9 +38,9 @@ def relative(logs: Sequence[float], temperature: float = 1.0) -> list[float]:
         If no log-weight is finite, a log-weight is plus infinity or not a number, or the temperature is not above 0.
     """
     if not all(value < math.inf for value in logs) or max(logs, default=-math.inf) == -math.inf:
-        raise ParameterError(f"log-weights must be below infinity and one of them finite, got {list(logs)}")
+        raise ParameterError(f"log-weights must be below infinity and at least one must be finite, got {list(logs)}")
     if not temperature > 0:
-        raise ParameterError(f"a temperature must be above 0, got {temperature!r}")
+        raise ParameterError(f"a temperature must be positive, got {temperature!r}")
     highest = max(logs)
     return [exp((value - highest) / temperature) if value > -math.inf else 0.0 for value in logs]
 

@@ -44,7 +44,7 @@ def encode(value: Any) -> bytes:
         return text.encode()
     except RecursionError:
         raise ReceiptError(
-            f"nested too deep; at most {strict_json.MOST_DEPTH} levels of lists and objects are allowed"
+            f"nested too deeply; at most {strict_json.MOST_DEPTH} levels of lists and objects are allowed"
         ) from None
     except UnicodeEncodeError as error:
         character = ord(error.object[error.start])
@@ -77,7 +77,7 @@ def require_canonical(value: Any, data: bytes, what: str) -> None:
     canonical = encode(value)
     if canonical != data:
         at = bisect_left(range(len(data)), True, key=lambda i: canonical[: i + 1] != data[: i + 1])
-        raise ReceiptError(f"{what} is not canonical JSON (RFC 8785): byte {at} is the first that should be different")
+        raise ReceiptError(f"{what} is not canonical JSON (RFC 8785): the first wrong byte is at {at}")
 
 
 def check_size(data: bytes, what: str) -> None:

@@ -58,7 +58,7 @@ class StreamSource:
             fields.maybe("model", lambda name: ModelDigests.from_document(fields.values[name], fields.place(name))),
         )
         if (found.prompt is None) != (found.model is not None) or (found.prompt is None and found.source is not None):
-            raise ReceiptError(f"{where} must have either a prompt, with its source, or a model")
+            raise ReceiptError(f"{where} must have either a prompt with its source, or a model")
         return found
 
 
@@ -134,7 +134,7 @@ class Decoding(NamedMix):
 
     def _check(self, mix: Mix) -> None:
         if tuple(stream.kind for stream in self.streams) != mix.streams:
-            raise ParameterError(f"the mix {self.name} takes the streams {', '.join(mix.streams)}")
+            raise ParameterError(f"the mix {self.name} must have the streams {', '.join(mix.streams)}")
 
     @property
     def has_partners(self) -> bool:

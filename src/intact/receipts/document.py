@@ -205,7 +205,7 @@ class Receipt(AnyReceipt):
     def __post_init__(self) -> None:
         if len(self.chain) != SIZE * len(self.output.tokens):
             raise ReceiptError(
-                f"chain has {len(self.chain)} bytes; expected {SIZE} for each of {len(self.output.tokens)} tokens"
+                f"chain has {len(self.chain)} bytes; expected {SIZE} for each of the {len(self.output.tokens)} tokens"
             )
 
     @property
@@ -335,7 +335,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
         with path.open("rb") as file:
             while line := file.readline(most):
                 if empty and line.startswith(b"GGUF"):
-                    raise ReceiptError(f"{path} is a model, not a file of receipts: give it by --model")
+                    raise ReceiptError(f"{path} is a model, not a file of receipts: pass it with --model")
                 rest, empty = line, False
                 while len(rest) == most and not rest.endswith(
                     b"\n"
@@ -343,7 +343,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
                     rest = file.readline(most)
                 yield line.removesuffix(b"\n")
     except OSError as error:
-        raise ReceiptError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise ReceiptError(f"{path} cannot be read ({error.strerror or error})") from error
     if empty:
         raise ReceiptError(f"{path} is empty; expected one receipt per line")
 
@@ -360,4 +360,4 @@ def write_receipts(path: Path, receipts: Iterable[AnyReceipt]) -> None:
     try:
         write_whole(path, data)
     except OSError as error:
-        raise ReceiptError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise ReceiptError(f"{path} cannot be written ({error.strerror or error})") from error

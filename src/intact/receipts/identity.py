@@ -209,7 +209,7 @@ def _of_folder(name: HashName, checkpoint: Checkpoint, tokenizer: Tokenizer) -> 
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise ReceiptError(f"{file}: cannot be read again ({error}); a receipt needs its digest") from error
+        raise ReceiptError(f"{file} cannot be read again ({error}); a receipt needs its digest") from error
     prefix, suffix = tokenizer.around
     own = {"format": "json"} if file.suffix == ".json" else _of_vocabulary(checkpoint.folder)
     return own | {

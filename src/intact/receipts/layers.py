@@ -68,7 +68,7 @@ def layer_count(model: LoadedModel) -> int:
 def _program(model: LoadedModel) -> Program:
     program: Program | None = getattr(model.executor, "program", None)
     if program is None:
-        raise ParameterError("running single layers needs a model in one process: load it that way")
+        raise ParameterError("running single layers needs a model in a single process: load it without parallelism")
     return program
 
 
@@ -145,7 +145,7 @@ class LayerRun:
         try:
             self.executor.reserve_pages(len(pages))
         except MemoryError:
-            raise CapacityError(f"there is no memory for the KV cache of {len(tokens)} tokens") from None
+            raise CapacityError(f"not enough memory for the KV cache of {len(tokens)} tokens") from None
         for start in range(0, len(tokens), CHUNK):
             part = tokens[start : start + CHUNK]
             self.executor.step([SequenceChunk(start, part, pages, adapter=adapter)], np.zeros(0, np.int64))
@@ -208,7 +208,7 @@ def trace(model: LoadedModel, receipt: Receipt, adapter: str | None, kept: Colle
         If there is not enough memory for the KV cache.
     """
     if receipt.header.request.decoding is not None:
-        raise ParameterError("the answer is drawn from a mix, of which no receipt commits to layers")
+        raise ParameterError("the answer is drawn from a mix, whose receipts cannot commit to layers")
     count, positions = layer_count(model), positions_of(receipt)
     tokens = np.array([*receipt.header.request.prompt, *receipt.output.tokens[:-1]], np.int32)
     with closing(LayerRun(model, range(count), receipt.header.hash, kept=kept)) as run:

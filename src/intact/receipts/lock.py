@@ -82,7 +82,7 @@ class LockedFile:
             with path.open("rb") as file:
                 return cls(path.name, hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
-            raise LockError(f"{path}: cannot be read ({error.strerror or error})") from error
+            raise LockError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class LockedRun:
         fields = Fields(value, "run", ("arguments", "files", "result", "written", *(["now"] if version > 1 else [])))
         arguments = fields.items("arguments")
         if not arguments or not all(isinstance(item, str) for item in arguments):
-            fields.fail("arguments", "a list of strings that is not empty")
+            fields.fail("arguments", "a non-empty list of strings")
         now = fields.maybe("now", fields.text) if version > 1 else None
         if now is not None and exact_time(now) is None:
             fields.fail("now", "a time such as 2026-11-20T17:45:00")
@@ -195,19 +195,19 @@ class Lock:
         try:
             return cls._read(canonical.read(data, "the lock"))
         except ReceiptError as error:
-            raise LockError(f"no lock: {error}") from error
+            raise LockError(f"not a lock: {error}") from error
 
     @classmethod
     def _read(cls, value: Any) -> Lock:
         if not isinstance(value, dict) or value.get("format") != FORMAT:
-            raise LockError(f"no lock: its member format must be {FORMAT!r}")
+            raise LockError(f"not a lock: its member 'format' must be {FORMAT!r}")
         version: Any = value.get("version")
         if not is_integer(version, 1, VERSION):
-            raise LockError(f"the lock is of version {quote(version)}; this program reads 1 and {VERSION}")
+            raise LockError(f"the lock has version {quote(version)}, but this program reads versions 1 and {VERSION}")
         fields = Fields(value, "the lock", ("format", "version", "intact", "libraries", "models", "run"))
         found, run = fields.values["libraries"], fields.values["run"]
         if not isinstance(found, dict) or not all(isinstance(item, str) for item in found.values()):
-            fields.fail("libraries", "an object with versions")
+            fields.fail("libraries", "an object of versions")
         return cls(
             fields.text("intact"),
             found,

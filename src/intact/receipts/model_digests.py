@@ -80,5 +80,5 @@ class Numerics:
         try:
             parse_profile(profile)
         except ParameterError:
-            fields.fail("profile", f"one of {', '.join(PROFILES)}, or such as int8+wina50")
+            fields.fail("profile", f"one of {', '.join(PROFILES)}, or a form such as int8+wina50")
         return cls(fields.text("version"), profile, fields.choice("bits", (8, 4)))

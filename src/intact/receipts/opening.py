@@ -92,7 +92,7 @@ class Opening:
         try:
             write_safetensors(path, tensors, lambda name: rows[name].tobytes(), metadata)
         except OSError as error:
-            raise ReceiptError(f"{path}: cannot be written ({error.strerror or error})") from error
+            raise ReceiptError(f"{path} cannot be written ({error.strerror or error})") from error
 
     @classmethod
     def load(cls, path: Path) -> Opening:
@@ -108,7 +108,7 @@ class Opening:
         except FormatError as error:
             raise ReceiptError(f"not an opening of a receipt: {error}") from error
         if metadata.get("format") != FORMAT or metadata.get("version") != VERSION or metadata.keys() != MEMBERS:
-            raise ReceiptError(f"{path}: expected an opening ({FORMAT} {VERSION}), as `intact receipt open` writes it")
+            raise ReceiptError(f"{path}: expected an opening ({FORMAT} {VERSION}), as written by `intact receipt open`")
         layers = _numbers(metadata["layers"])
         roots, leaves = _digests(metadata["roots"]), _digests(metadata["leaves"])
         receipts = _digests(metadata["receipt"])
@@ -196,13 +196,17 @@ def open_layers(model: LoadedModel, receipt: Receipt, nonce: str, layers: int = 
     """
     claimed = receipt.layers
     if claimed is None:
-        raise ReceiptError("the receipt commits to no layers: `intact receipt commit` makes one that does")
+        raise ReceiptError("the receipt does not commit to layers: `intact receipt commit` makes one that does")
     if claimed.count != layer_count(model):
-        raise ReceiptError(f"the receipt is for a model with {claimed.count} layers; this one has {layer_count(model)}")
+        raise ReceiptError(
+            f"the receipt is for a model with {claimed.count} layers, but this one has {layer_count(model)}"
+        )
     chosen = choose_layers(nonce, receipt.digest, claimed.count, layers)
     found = trace(model, receipt, adapter_of(model, receipt.header), {*chosen, claimed.count})
     if found.commitment != claimed:
-        raise ReceiptError("this model computes other rows than the receipt commits to: nothing can be opened")
+        raise ReceiptError(
+            "this model computes different rows from those that the receipt commits to, so nothing can be opened"
+        )
     leaves = weights_of(model.variant(adapter_of(model, receipt.header)), receipt.header.hash).leaves
     return Opening(receipt.digest, chosen, found.roots, leaves, rows=found.rows)
 

@@ -90,7 +90,7 @@ class AnswerRequest:
             fields.fail("branch", f"a list of at most {MOST_PARTS} strings and integers")
         compiler = fields.maybe("compiler", fields.text)
         if (compiler is None) != (parameters.constraint is None):
-            fields.fail("compiler", "the name of what compiled the constraint, and null without one")
+            fields.fail("compiler", "the name of the compiler of the constraint, or null without a constraint")
         source = fields.maybe("source", lambda name: PromptSource.from_document(fields.values[name], "request.source"))
         decoding = Decoding.from_document(value["decoding"]) if "decoding" in value else None
         return cls(
@@ -183,7 +183,7 @@ def _long(fields: Fields, name: str) -> int:
 def _check_stops(stops: Sequence[Any], where: str) -> None:
     if len(stops) > MOST_STOPS or any(isinstance(stop, str) and len(stop) > LONGEST_STOP for stop in stops):
         raise ReceiptError(
-            f"{where}: a receipt has at most {MOST_STOPS} stop strings, of at most {LONGEST_STOP:,} characters"
+            f"{where}: a receipt may have at most {MOST_STOPS} stop strings, of at most {LONGEST_STOP:,} characters"
         )
 
 

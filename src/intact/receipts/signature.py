@@ -113,7 +113,7 @@ def new_key(path: Path) -> SigningKey:
     )
     public_file = path.with_name(path.name + PUBLIC_SUFFIX)
     if public_file.exists():
-        raise ParameterError(f"{public_file} exists already; keys are never overwritten: choose another name")
+        raise ParameterError(f"{public_file} already exists; keys are never overwritten: choose another name")
     _write_new(path, pem, 0o600)
     try:
         _write_new(public_file, made.public.hex().encode() + b"\n", 0o644)
@@ -127,15 +127,15 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
-        raise ParameterError(f"{path} exists already; keys are never overwritten: choose another name") from None
+        raise ParameterError(f"{path} already exists; keys are never overwritten: choose another name") from None
     except OSError as error:
-        raise ParameterError(f"{path}: cannot be written ({error.strerror})") from error
+        raise ParameterError(f"{path} cannot be written ({error.strerror})") from error
     try:
         with os.fdopen(file, "wb") as stream:
             stream.write(data)
     except OSError as error:
         path.unlink()
-        raise ParameterError(f"{path}: cannot be written ({error.strerror})") from error
+        raise ParameterError(f"{path} cannot be written ({error.strerror})") from error
 
 
 def read_key(path: Path) -> SigningKey:
@@ -153,16 +153,14 @@ def read_key(path: Path) -> SigningKey:
 
     data = _content(path)
     if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ParameterError(
-            f"{path}: users other than its owner can access this private key; expected mode 600: chmod 600"
-        )
+        raise ParameterError(f"{path}: other users can access this private key; expected mode 600: chmod 600")
     try:
         key = load_pem_private_key(data, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise ParameterError(
-            f"{path}: not an Ed25519 private key in PEM without a password (intact keys new makes one)"
+            f"{path} is not an unencrypted Ed25519 private key in PEM format (intact keys new makes one)"
         )
     return SigningKey(key)
 
@@ -184,11 +182,11 @@ def public_key(name: str) -> bytes:
         found = _digits(data.decode("ascii", "replace"))
     if found is None:
         raise ParameterError(
-            f"{name:.80}: not a public key; expected {2 * _PUBLIC} hexadecimal digits, or a file with them"
+            f"{name:.80} is not a public key; expected {2 * _PUBLIC} hexadecimal digits, or a file with them"
         )
     if is_weak(found):
         raise ParameterError(
-            f"{found.hex()}: anybody can sign for this public key; expected one made by intact keys new"
+            f"{found.hex()}: anyone can sign for this public key; expected one made by intact keys new"
         )
     return found
 
@@ -206,9 +204,9 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
-        raise ParameterError(f"{path}: cannot be read ({error}); expected a key file") from error
+        raise ParameterError(f"{path} cannot be read ({error}); expected a key file") from error
     if len(data) > _LARGEST:
-        raise ParameterError(f"{path}: too large for a key file")
+        raise ParameterError(f"{path} is too large for a key file")
     return data
 
 

@@ -60,7 +60,7 @@ class PromptSource:
             given = {"messages": list(conversation.messages), **conversation.variables}
             text = json.dumps(given, ensure_ascii=False, allow_nan=False, default=_as_dict)
         except (TypeError, ValueError, RecursionError) as error:
-            raise ParameterError(f"a receipt needs messages that JSON can represent: {error}") from error
+            raise ParameterError(f"a receipt needs messages that can be written as JSON: {error}") from error
         now = conversation.now.isoformat() if _uses_time(tokenizer) else None
         spells = tokenizer.spells_control_tokens(conversation.messages, conversation.variables)
         return cls("chat", text, now, "text" if spells and not conversation.control_tokens else None)
@@ -108,9 +108,11 @@ class PromptSource:
         given = self.conversation()
         messages = given.pop("messages")
         if self.contents is not None and not tokenizer.spells_control_tokens(messages, given):
-            raise ReceiptError("request.source.contents must be absent, because nothing spells a control token")
+            raise ReceiptError("request.source.contents must be absent, because no content spells a control token")
         if "now" in given:
-            raise ReceiptError("request.source.text has a variable named now; the time belongs in request.source.now")
+            raise ReceiptError(
+                "request.source.text has a variable named now, but the time belongs in request.source.now"
+            )
         time = datetime.min if self.now is None else exact_time(self.now)
         if time is None:
             expected = "a time such as 2026-11-20T17:45:00"

@@ -19,7 +19,7 @@ REMEMBERED = 4096
 
 def full(waiting: int, after: float) -> ApiError:
     """Return the error for a request that arrives when the queue is full."""
-    message = f"{waiting} requests are waiting already; try again later"
+    message = f"{waiting} requests are already waiting; try again later"
     return ApiError(429, message, code="queue_full", after=after)
 
 

@@ -80,7 +80,7 @@ OPENAI_ERRORS = ErrorFormat(lambda error: error.status, ApiError.as_dict)
 
 def ending() -> ApiError:
     """Return the error for work interrupted by the server's shutdown."""
-    return ApiError(503, "the server is about to end", code="ending")
+    return ApiError(503, "the server is shutting down", code="ending")
 
 
 def without_folder(message: object, folder: Path) -> str:
@@ -106,11 +106,11 @@ def as_api_error(error: BaseException, fields: Sequence[str] = (), param: str | 
     if isinstance(error, ApiError):
         return error
     if isinstance(error, TimeoutError):
-        return ApiError(504, "the request took longer than it may", code="timeout")
+        return ApiError(504, "the request exceeded the time limit", code="timeout")
     if isinstance(error, NotInstalledError):
-        return ApiError(501, f"this server cannot do that: {error}", param, "unavailable")
+        return ApiError(501, f"this server does not support that: {error}", param, "unavailable")
     if not isinstance(error, IntactError):
-        return ApiError(500, "the server failed; its log says how", code="internal_error")
+        return ApiError(500, "the server failed; its log has the details", code="internal_error")
     message = str(error)
     found = re.match(r"(?:the )?(\w+)", message)
     name = found[1] if found else ""

@@ -104,11 +104,11 @@ def parse_json(text: bytes, what: str = "the body", param: str | None = None) ->
     except json.JSONDecodeError as error:
         raise ApiError(400, f"{what} is not JSON: {error.msg} at character {error.pos}", param) from error
     except UnicodeDecodeError as error:
-        raise ApiError(400, f"{what} is not in UTF-8, at byte {error.start}", param) from error
+        raise ApiError(400, f"{what} is not valid UTF-8 at byte {error.start}", param) from error
     except RecursionError as error:
-        raise ApiError(400, f"{what} has lists or objects that are nested too deeply", param) from error
+        raise ApiError(400, f"{what} is nested too deeply", param) from error
     except ValueError as error:  # Python reads no number that long
-        raise ApiError(400, f"{what} has a number with too many digits", param) from error
+        raise ApiError(400, f"{what} contains a number with too many digits", param) from error
 
 
 def _values(text: bytes) -> int:

@@ -80,7 +80,7 @@ def each_prompt(
     if isinstance(prompt, str):
         return [prompt]
     if not prompt:
-        raise ApiError(400, f"there is no {field}", field)
+        raise ApiError(400, f"{field} is empty", field)
     return [prompt] if isinstance(prompt[0], int) else prompt
 
 
@@ -105,7 +105,7 @@ async def encode_text(served: Served, prompt: str | list[int], suffix: str | Non
     tokenizer, most, length = served.loaded.tokenizer, served.loaded.context, text_length([prompt, suffix])
     if suffix is not None:
         if tokenizer.infill is None:
-            message = f"{served.name} cannot fill in text before a suffix: its vocabulary has no tokens for that"
+            message = f"{served.name} cannot fill in text before a suffix: its vocabulary has no tokens for it"
             raise ApiError(400, message, "suffix", "unsupported")
         return await in_thread(partial(tokenizer.encode_infill, prompt, suffix, most=most), where, length)
     if isinstance(prompt, list):

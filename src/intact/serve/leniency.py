@@ -197,10 +197,10 @@ def _own_constraint(kind: str, item: Any, where: str) -> dict[str, str]:
         return {"grammar": f"start: %json {json.dumps(schema)}\n"}
     if kind == "choice":
         if not (isinstance(item, list) and item and all(isinstance(one, str) and one for one in item)):
-            raise ApiError(400, f"{where} must be a list of texts", where)
+            raise ApiError(400, f"{where} must be a list of strings", where)
         return {"grammar": "start: " + " | ".join(json.dumps(one, ensure_ascii=False) for one in item) + "\n"}
     if not isinstance(item, str):
-        raise ApiError(400, f"{where} must be a text", where)
+        raise ApiError(400, f"{where} must be a string", where)
     return {kind: item}
 
 

@@ -63,7 +63,7 @@ def find_served_scorer(name: str) -> Scorer:
         If there is no such scorer.
     """
     if name not in served_scorers():
-        raise ParameterError(unknown_name(f"there is no scorer {name!r:.60}", name, served_scorers()))
+        raise ParameterError(unknown_name(f"no scorer named {name!r:.60}", name, served_scorers()))
     return find_scorer(name)
 
 
@@ -90,7 +90,7 @@ def choice_of(request: TextRequest, models: Container[str]) -> MethodChoice | No
         _check_suffix(model, models)
         return None
     if method is not None and suffix is not None and method.replace("-", "_") != suffix:
-        message = f"the model's name says {suffix}, but intact.method says {method!r:.60}"
+        message = f"the model's name selects {suffix}, but intact.method selects {method!r:.60}"
         raise ApiError(400, message, "intact.method")
     return MethodChoice(model, method or suffix or "", n)
 
@@ -110,7 +110,7 @@ def _check_suffix(model: str, names: Container[str]) -> None:
     if not colon or not suffix or name not in names or model in names:
         return
     method = re.sub(r"-\d{1,6}$", "", suffix)
-    problem, known = f"there is no method {method!r:.60} for the model {name}", served_methods()
+    problem, known = f"no method named {method!r:.60} for the model {name}", served_methods()
     message = unknown_among_many(problem, method, [one.replace("_", "-") for one in known], LISTED)
     raise ApiError(404, message, "model", "model_not_found")
 
@@ -125,7 +125,7 @@ def validate_choice(own: Extension, method: str, n: int | None) -> tuple[Method,
     """
     name = method.replace("-", "_")
     if name not in served_methods():
-        message = unknown_among_many(f"there is no method {method!r:.60}", name, served_methods(), LISTED)
+        message = unknown_among_many(f"no method named {method!r:.60}", name, served_methods(), LISTED)
         raise ApiError(400, message, "intact.method")
     found = served_methods()[name]
     parameters: dict[str, Any] = dict(own.parameters)
@@ -139,7 +139,7 @@ def validate_choice(own: Extension, method: str, n: int | None) -> tuple[Method,
             raise ApiError(400, message, where)
         parameters[key] = _validate_parameter(where, value, known_parameters[key])
         if known_parameters[key].names == "scorer" and value not in served_scorers():
-            message = unknown_name(f"there is no scorer {value!r:.60}", str(value), served_scorers())
+            message = unknown_name(f"no scorer named {value!r:.60}", str(value), served_scorers())
             raise ApiError(400, message, where)
     try:
         budget = Budget.parse(own.budget or "")

@@ -23,7 +23,7 @@ def method_mix(chosen: ChosenMix | None, own: Extension) -> TextMix | None:
     if chosen is None:
         return None
     if own.shadow is not None and not isinstance(own.shadow, str):
-        raise ApiError(400, f"{SHADOW} must be a text with a reasoning method", SHADOW)
+        raise ApiError(400, f"{SHADOW} must be a string with a reasoning method", SHADOW)
     return TextMix(chosen, own.shadow)
 
 
@@ -42,7 +42,7 @@ def shadow_turns(request: ChatRequest) -> list[Any]:
         except IntactError as error:
             raise as_api_error(error, (), SHADOW) from error
     if shadow is None or not shadow or isinstance(shadow[0], str | int | list):
-        raise ApiError(400, f"{SHADOW} must be a text or a list of messages here", SHADOW)
+        raise ApiError(400, f"{SHADOW} must be a string or a list of messages for this request", SHADOW)
     return as_turns(shadow, SHADOW)
 
 
@@ -59,7 +59,7 @@ def each_shadow(own: Extension, count: int) -> Sequence[str | list[int] | None]:
         return [None] * count
     each: list[Any] = [shadow] if isinstance(shadow, str) or (shadow and isinstance(shadow[0], int)) else list(shadow)
     if not all(isinstance(one, str | list) for one in each):
-        raise ApiError(400, f"{SHADOW} must be a text or a list of tokens here, not messages", SHADOW)
+        raise ApiError(400, f"{SHADOW} must be a string or a list of tokens for this request, not messages", SHADOW)
     if len(each) != count:
-        raise ApiError(400, f"{SHADOW} must be a prompt for each of the {count}, got {len(each)}", SHADOW)
+        raise ApiError(400, f"{SHADOW} must have one prompt for each of the {count}, got {len(each)}", SHADOW)
     return each

@@ -168,7 +168,7 @@ class Models:
 
     def __init__(self, paths: Mapping[str, str | PathLike[str]], loading: Loading, settings: ServerSettings) -> None:
         if not paths:
-            raise ParameterError("there is no model to serve")
+            raise ParameterError("there are no models to serve")
         if settings.memory_bytes is not None and loading.cache_bytes is None:
             loading = replace(loading, cache_bytes=max(1, settings.memory_bytes // 4))
         self._loading, self._memory, self._most = loading, settings.memory_bytes, settings.waiting
@@ -179,7 +179,7 @@ class Models:
         for name, place in paths.items():
             self.add(name, resolve(place))
         if taken := [name for name in loading.adapters if name in self.served]:
-            raise ParameterError(f"{taken[0]!r} is a model's name; give the adapter a different one")
+            raise ParameterError(f"{taken[0]!r} is the name of a model; give the adapter a different one")
         settings.check_names(self.names)
         self.any_name = settings.any_name
         self._lock, self._released = asyncio.Lock(), asyncio.Event()
@@ -229,7 +229,7 @@ class Models:
             404, if there is no such model.
         """
         if name not in self:
-            message = unknown_name(f"there is no model {name!r:.200}", name, self.names)
+            message = unknown_name(f"no model named {name!r:.200}", name, self.names)
             raise ApiError(404, message, "model", "model_not_found")
         return self.served.get(name) or self.served[self.first]
 
@@ -266,7 +266,7 @@ class Models:
     def _unload_unused(self, served: Served) -> None:
         served.unloading = None
         if not served.users and served.loading is None:  # otherwise its users or loader restart the timer
-            self.drop(served, f"nobody used it for {self._idle:g} s")
+            self.drop(served, f"unused for {self._idle:g} s")
             asyncio.get_running_loop().run_in_executor(None, give_back)
 
     async def _enter(self, served: Served) -> None:
@@ -348,7 +348,7 @@ class Models:
         if self._memory is None:
             return True
         if served.need > self._memory:
-            message = f"the model {served.name} needs {served.need:,} bytes; models may take {self._memory:,}"
+            message = f"the model {served.name} needs {served.need:,} bytes, but models may use only {self._memory:,}"
             served.failure = message
             raise ApiError(503, message, "model", "model_too_large")
         there = [other for other in self.served.values() if other is not served and (other.model or other.loading)]
@@ -380,7 +380,7 @@ class Models:
         loading = [served.loading for served in self.served.values() if served.loading is not None]
         await asyncio.gather(*loading, return_exceptions=True)
         for served in self.served.values():
-            self.drop(served, "the server ends")
+            self.drop(served, "the server is shutting down")
 
 
 def _adapter_bytes(path: Path) -> int:

@@ -106,7 +106,7 @@ class Message(Form):
         """Return the thoughts before the message, from either of the fields that servers use for them."""
         thoughts = {self.reasoning_content, self.reasoning} - {None}
         if len(thoughts) > 1:
-            message = f"{where}.reasoning differs from {where}.reasoning_content: give one of them"
+            message = f"{where}.reasoning differs from {where}.reasoning_content: give only one of them"
             raise ApiError(400, message, f"{where}.reasoning")
         return next(iter(thoughts), None)
 
@@ -119,7 +119,7 @@ class Message(Form):
         for i, part in enumerate(self.content or ()):
             place = f"{where}[{i}]"
             if part.type not in ("text", "input_text", "output_text"):
-                message = f"{place}: this model reads text alone, got {part.type!r:.60}"
+                message = f"{place}: this model reads only text, got {part.type!r:.60}"
                 raise ApiError(400, message, place, "unsupported")
             if part.text is None:
                 raise ApiError(400, f"{place}.text is missing", f"{place}.text", "missing_field")
@@ -466,7 +466,7 @@ class RenderedForm(Form):
         """
         if self.add_generation_prompt and self.continue_final_message:
             field = "add_generation_prompt"
-            raise ApiError(400, f"{field} must be false, or left out, with continue_final_message", field)
+            raise ApiError(400, f"{field} must be false or left out with continue_final_message", field)
         return {name: value for name in RenderedForm.model_fields if (value := getattr(self, name)) is not None}
 
 

@@ -40,14 +40,14 @@ def listen() -> socket.socket:
         If the folder or the socket cannot be created.
     """
     if sys.platform == "win32":
-        raise ParameterError("this system has no sockets that only one user can open")
+        raise ParameterError("this system has no sockets that are restricted to one user")
     folder = runtime_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_private(folder, stat.S_ISDIR):
-        raise ParameterError(f"{folder} must be a folder of this user that is closed to other users (chmod 700)")
+        raise ParameterError(f"{folder} must be a folder of this user that other users cannot access (chmod 700)")
     path = folder / f"serve-{os.getpid()}-{secrets.token_hex(4)}.sock"
     if len(os.fsencode(path)) > LONGEST:
-        raise ParameterError(f"{path} is longer than a socket's path may be: set XDG_RUNTIME_DIR to a shorter one")
+        raise ParameterError(f"{path} is too long for a socket's path: set XDG_RUNTIME_DIR to a shorter one")
     for other in folder.glob("serve-*.sock"):
         if (found := connect(other)) is None:
             other.unlink(missing_ok=True)

@@ -96,7 +96,7 @@ class Connection(HttpToolsProtocol):
         length = len(self.url) + sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
         error = self._too_long(length)
         if self._is_one_too_many:
-            message = f"there are {self.limits.connections} connections already"
+            message = f"there are already {self.limits.connections} connections"
             error = ApiError(503, message, code="too_many_connections", after=1)
         self.scope["state"]["refusal"] = error
         super().on_headers_complete()
@@ -203,7 +203,7 @@ class EndingServer(uvicorn.Server):
         while loop.time() < end and not self._is_urgent:
             await asyncio.sleep(0.05)
         if self.server_state.tasks:
-            _LOG.warning("the server ends, and cuts off %d requests", len(self.server_state.tasks))
+            _LOG.warning("the server is shutting down and cuts off %d requests", len(self.server_state.tasks))
         self._cut.set()
         await asyncio.sleep(LAST)
         for task in self.server_state.tasks:

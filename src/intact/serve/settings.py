@@ -97,7 +97,7 @@ class ServerSettings:
         if not (self.keys or self.no_auth or is_loopback(self.host)):
             raise ParameterError(
                 f"{self.host} can be reached from other machines: give API keys (--api-keys FILE), or let "
-                "everybody use the server (--no-auth)"
+                "everyone use the server (--no-auth)"
             )
         for key in self.keys:
             if len(key) < 16 or not key.isascii() or not key.isprintable() or " " in key:
@@ -105,14 +105,14 @@ class ServerSettings:
         if requested() == "none":
             raise ParameterError(
                 "INTACT_SANDBOX=none would run the programs of clients' requests without any protection, which a "
-                "server never does; unset it, or name bubblewrap or seccomp"
+                "server never does; unset it, or set it to bubblewrap or seccomp"
             )
 
     def check_names(self, names: Collection[str]) -> None:
         """Raise ParameterError if any name is to be answered, but there is more than one model or adapter."""
         if self.any_name and len(names) > 1:
             raise ParameterError(
-                f"--any-name answers with the only model under any name, but has {len(names)}: {', '.join(names)}; "
+                f"--any-name needs a single model, but the server has {len(names)}: {', '.join(names)}; "
                 "serve one of them, or leave out --any-name"
             )
 
@@ -142,5 +142,5 @@ def read_keys(path: Path) -> tuple[str, ...]:
     lines = read_text(path, ParameterError).splitlines()
     keys = tuple(key for line in lines if (key := line.strip()) and not key.startswith("#"))
     if not keys:
-        raise ParameterError(f"{path} has no API key; expected one per line")
+        raise ParameterError(f"{path} contains no API key; expected one per line")
     return keys

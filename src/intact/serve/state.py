@@ -33,7 +33,7 @@ class Paging(BaseModel):
         names, start = [value["id"] for value in values], 0
         if self.after is not None:
             if self.after not in names:
-                raise ApiError(400, f"after: the list does not have {self.after!r:.60}", "after", "not_found")
+                raise ApiError(400, f"after: {self.after!r:.60} is not in the list", "after", "not_found")
             start = names.index(self.after) + 1
         end = start + self.limit
         names, more = names[start:end], end < len(names)

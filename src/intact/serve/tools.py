@@ -73,7 +73,7 @@ def _template_tools(request: ChatRequest, form: ToolCallFormat | None) -> list[d
         raise ApiError(400, "tool_choice is required, but there are no tools", "tool_choice")
     if isinstance(choice, NamedTool) and choice.function.name not in names:
         where = "tool_choice.function.name"
-        raise ApiError(400, f"there is no tool {choice.function.name!r:.100}; there are {', '.join(names)}", where)
+        raise ApiError(400, f"no tool named {choice.function.name!r:.100}; available: {', '.join(names)}", where)
     if not tools or choice == "none":
         return None
     if form is None:

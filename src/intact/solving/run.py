@@ -81,10 +81,10 @@ def backend_of(
         not support this thinking mode.
     """
     if thinking is not None and is_address(model):
-        raise ParameterError(f"thinking={thinking} is for models that run here; endpoints apply their chat templates")
+        raise ParameterError(f"thinking={thinking} needs a local model; endpoints apply their own chat templates")
     time = None if now is None else read_time(now)
     if mix is not None and (is_address(model) or not isinstance(model, str | os.PathLike | Model)):
-        raise ParameterError(f"a mix needs a model that runs here, got {model!r:.80}")
+        raise ParameterError(f"a mix needs a local model, got {model!r:.80}")
     if is_address(model):
         from intact.reason.backends.openai import OpenAIBackend
         from intact.reason.backends.openai_wire import as_continues
@@ -123,11 +123,11 @@ def backends_of(
     """
     several = _named(model)
     if not several:
-        raise ParameterError("there is no model")
+        raise ParameterError("models is empty: give at least one")
     addresses = {name: one for name, one in several.items() if is_address(one)}
     keys = variables(addresses) if addresses else {}
     if continues != "no" and not keys:
-        raise ParameterError(f"continues={continues!r} is for endpoints given by their address; there is none here")
+        raise ParameterError(f"continues={continues!r} applies to endpoints given by their address, but none is given")
     made = {
         name: (
             backend_of(one, continues, keys[name], mix=own, thinking=thinking)
@@ -137,7 +137,7 @@ def backends_of(
         for (name, one), own in zip(several.items(), chain([mix], repeat(None)), strict=False)
     }
     if now is not None and not any(isinstance(one, Rendering) for one in made.values()):
-        raise ParameterError("now is for models that run here; endpoints apply their chat templates themselves")
+        raise ParameterError("now needs a local model; endpoints apply their own chat templates")
     return made
 
 
@@ -189,7 +189,7 @@ def check_system(system: str | None, backends: Iterable[Backend]) -> None:
     for backend in backends:
         tokenizer = getattr(backend, "tokenizer", None)  # an endpoint keeps its own
         if tokenizer is not None and (tokenizer.chat_template is None or not tokenizer.chat_template.takes_system):
-            raise ParameterError("a model's chat template takes no system message; put it into the question")
+            raise ParameterError("the model's chat template does not accept a system message; put it into the question")
 
 
 def solve(
@@ -274,12 +274,12 @@ def solve(
         hint = ": decorate the function with @method(PAPER)" if callable(method) else ""
         raise ParameterError(f"method must be a name or a Method, got {method!r:.60}{hint}")
     if not isinstance(question, str | Problem):
-        raise ParameterError(f"question must be a text or a Problem, got {question!r:.60}")
+        raise ParameterError(f"question must be a string or a Problem, got {question!r:.60}")
     if isinstance(question, str) and not question.strip():
-        raise ParameterError("the question is empty: give a text, or a Problem")
+        raise ParameterError("the question is empty: give a string, or a Problem")
     SamplingParameters(seed=seed)
     if isinstance(question, Problem) and seed not in (0, question.seed):
-        raise ParameterError(f"seed is {seed}, but the Problem has its own, {question.seed}: give only one")
+        raise ParameterError(f"seed is {seed}, but the Problem has its own seed, {question.seed}: give only one")
     if isinstance(question, Problem):
         question = _checked_problem(question)
     flag("receipt", receipt)
@@ -303,7 +303,7 @@ def solve(
     if isinstance(question, Problem):
         check_reader(question.read)
     if system is not None and isinstance(question, Problem):
-        raise ParameterError("system needs a question that is a text; a Problem has it in its prompt")
+        raise ParameterError("system needs a question that is a string; a Problem has it in its prompt")
     mixed, mode = TextMix.of(mix, shadow), None if thinking is None else ThinkingMode.parse(str(thinking))
     with opened(model, now=now, mix=mixed, thinking=mode) as backends:
         check_system(system, backends.values())
@@ -388,7 +388,7 @@ def _checked_problem(problem: Problem) -> Problem:
         if not prompt or not all(isinstance(role, str) and isinstance(content, str) for role, content in turns):
             raise ValueError
     except (KeyError, TypeError, ValueError):
-        wanted = "a text, or messages such as {'role': 'user', 'content': 'Why?'}"
+        wanted = "a string, or messages such as {'role': 'user', 'content': 'Why?'}"
         raise ParameterError(f"prompt of a Problem must be {wanted}, got {problem.prompt!r:.60}") from None
     return problem if prompt == problem.prompt else replace(problem, prompt=prompt)
 
@@ -396,7 +396,7 @@ def _checked_problem(problem: Problem) -> Problem:
 def _caps(budget: Budget | str | None) -> Budget | None:
     """Return a budget, parsing it if it is a string; raise ParameterError if it is neither."""
     if budget is not None and not isinstance(budget, str | Budget):
-        raise ParameterError(f'budget must be a text such as "tokens=20k" or a Budget, got {budget!r:.60}')
+        raise ParameterError(f'budget must be a string such as "tokens=20k" or a Budget, got {budget!r:.60}')
     return Budget.parse(budget) if isinstance(budget, str) else budget
 
 

@@ -90,13 +90,13 @@ def right_share(answers: Sequence[Hashable | None], right: Sequence[bool]) -> Fr
     """
     if len(answers) != len(right) or not answers:
         raise ParameterError(
-            f"there must be as many answers as verdicts, and at least one, got {len(answers)} and {len(right)}"
+            f"answers and verdicts must be equal in number and not empty, got {len(answers)} and {len(right)}"
         )
     votes = Counter(answer for answer, flag in zip(answers, right, strict=True) if flag and answer is not None)
     wrong = {answer for answer, flag in zip(answers, right, strict=True) if not flag}
     for answer in votes:
         if answer in wrong:
-            raise ParameterError(f"the answer {answer!r} is called both right and wrong")
+            raise ParameterError(f"the answer {answer!r} is marked both right and wrong")
     return Fraction(max(votes.values(), default=0), len(answers))
 
 
@@ -139,9 +139,9 @@ def least_share_of_batch(
     """
     _check(shares, level)
     if not 0 < holding <= 1:
-        raise ParameterError(f"the share of sets that hold a right answer must lie in (0, 1], got {holding}")
+        raise ParameterError(f"the share of sets that contain a right answer must lie in (0, 1], got {holding}")
     if to_come < 1:
-        raise ParameterError(f"there must be a problem to come, got {to_come}")
+        raise ParameterError(f"to_come must be at least 1, got {to_come}")
     place = math.ceil(written(holding, "the share") * to_come)
     return _share_of(batch_quantile(_scores(shares), to_come, place, level))
 
@@ -155,9 +155,9 @@ def answer_set(answers: Sequence[T | None], least: Number) -> tuple[T, ...]:
         If there are no samples, or `least` does not lie in (0, 1].
     """
     if not answers:
-        raise ParameterError("there is no sample")
+        raise ParameterError("at least one sample is needed")
     if not 0 < least <= 1:
-        raise ParameterError(f"the least share of votes must lie in (0, 1], got {least}")
+        raise ParameterError(f"the minimum share of votes must lie in (0, 1], got {least}")
     votes = Counter(answer for answer in answers if answer is not None)
     return tuple(answer for answer, count in votes.most_common() if Fraction(count, len(answers)) >= least)
 
@@ -179,7 +179,7 @@ def leave_one_out(
     """
     if len(answers) != len(right) or len(answers) < 2:
         raise ParameterError(
-            f"two problems or more are needed, with verdicts for each, got {len(answers)} and {len(right)}"
+            f"at least two problems are needed, with verdicts for each, got {len(answers)} and {len(right)}"
         )
     shares = _shares(answers, right)
     return _fare(answers, shares, [least_share(shares[:i] + shares[i + 1 :], level) for i in range(len(shares))])
@@ -243,7 +243,7 @@ def _share_of(score: Number) -> Number | None:
 
 def _check(shares: Sequence[Number], level: float) -> None:
     if not shares:
-        raise ParameterError("there is no graded problem")
+        raise ParameterError("at least one graded problem is needed")
     for place, share in enumerate(shares):
         if not 0 <= share <= 1:
             raise ParameterError(f"shares of votes must lie in [0, 1], got {share} for problem {place}")

@@ -68,7 +68,9 @@ def slope(
     count = int(groups.max()) + 1
     mixed = int((_largest(ys, groups, count) > -_largest(-ys, groups, count)).sum())
     if (mixed if within else count) < 2:
-        raise ParameterError(f"a slope needs two clusters{' in which y varies' if within else ''}, got {mixed}")
+        raise ParameterError(
+            f"a slope needs at least two clusters{' in which y varies' if within else ''}, got {mixed}"
+        )
     if within:
         sizes = np.bincount(groups)
         centred, residual = (one - (np.bincount(groups, one) / sizes)[groups] for one in (xs, ys))
@@ -104,7 +106,7 @@ def ratio_of_sums(
         raise ParameterError(f"each numerator needs a denominator of at least 0, got {above.size} and {below.size}")
     above, below = above[below > 0], below[below > 0]
     if below.size < 2:
-        raise ParameterError(f"a ratio over problems needs two of them, got {below.size}")
+        raise ParameterError(f"a ratio over problems needs at least two of them, got {below.size}")
     ratio = float(above.sum() / below.sum())
     rest = above - ratio * below
     error = float(np.sqrt(below.size / (below.size - 1) * (rest @ rest))) / float(below.sum())
@@ -127,7 +129,7 @@ def share_of_samples(marked: ArrayLike, samples: ArrayLike, level: float = 0.95)
     """
     above, below = finite(marked, "marked samples"), finite(samples, "samples")
     if above.size == below.size and (above.min() < 0 or (above > below).any()):
-        raise ParameterError("the number of marked samples of each problem must lie from 0 to all")
+        raise ParameterError("the number of marked samples of a problem must lie between 0 and its number of samples")
     share, low, high = ratio_of_sums(above, below, level)
     half = (high - low) / 2
     if share in (0, 1) or not half:

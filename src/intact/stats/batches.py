@@ -45,7 +45,7 @@ def rank_law(graded: int, to_come: int, place: int) -> list[Fraction]:
     """
     _check(graded, to_come)
     if not 1 <= place <= to_come:
-        raise ParameterError(f"a place among {to_come} scores lies in 1 ... {to_come}, got {place}")
+        raise ParameterError(f"a place among {to_come} scores must lie in [1, {to_come}], got {place}")
     whole = math.comb(graded + to_come, to_come)
     return [
         Fraction(
@@ -82,7 +82,7 @@ def batch_quantile(scores: Sequence[Number], to_come: int, place: int, level: fl
         If there are no scores, one is not a number, the place does not lie in 1 ... m, or the level not in (0, 1).
     """
     if any(score != score for score in scores):
-        raise ParameterError("a score is not a number")
+        raise ParameterError("a score is NaN")
     rank = rank_quantile(len(scores), to_come, place, level)
     return sorted(scores)[rank - 1] if rank <= len(scores) else math.inf
 
@@ -118,12 +118,14 @@ def at_most_wrong(
         If lengths differ, a confidence is not a number, or `wrong` does not lie in 0 ... m - 1.
     """
     if len(confidences) != len(right):
-        raise ParameterError(f"there must be as many confidences as verdicts: {len(confidences)}, {len(right)}")
+        raise ParameterError(
+            f"confidences and verdicts must be equal in number, got {len(confidences)} and {len(right)}"
+        )
     if any(confidence != confidence for confidence in confidences):
-        raise ParameterError("a confidence is not a number")
+        raise ParameterError("a confidence is NaN")
     _check(len(right), to_come)
     if not 0 <= wrong < to_come:
-        raise ParameterError(f"of {to_come} answers 0 to {to_come - 1} may be wrong, got {wrong}")
+        raise ParameterError(f"of {to_come} answers, 0 to {to_come - 1} may be wrong, got {wrong}")
     scores = [-math.inf if flag else value for value, flag in zip(confidences, right, strict=True)]
     return batch_quantile(scores, to_come, to_come - wrong, level)
 
@@ -192,7 +194,7 @@ def _bounded(scores: Sequence[Number], to_come: int, highest: Number) -> tuple[l
     _check(len(scores), to_come)
     exact, top = [rational(score, "a score") for score in scores], rational(highest, "the highest score")
     if max(exact) > top:
-        raise ParameterError(f"a score of {float(max(exact)):g} is above the highest possible one, {float(top):g}")
+        raise ParameterError(f"a score of {float(max(exact)):g} is above the highest possible score, {float(top):g}")
     return exact, top
 
 
@@ -230,7 +232,7 @@ def predict_mean(
     exact, top = _bounded(scores, to_come, highest)
     bottom = rational(lowest, "the lowest score")
     if min(exact) < bottom:
-        raise ParameterError(f"a score of {float(min(exact)):g} is below the lowest possible one, {float(bottom):g}")
+        raise ParameterError(f"a score of {float(min(exact)):g} is below the lowest possible score, {float(bottom):g}")
     spare = _first(rank_sum_counts(len(scores), to_come), (1 + _level(level)) / 2)
     low = -_largest_mean([-score for score in exact], -bottom, to_come, spare)
     return PredictedMean(low, _largest_mean(exact, top, to_come, spare))
@@ -251,4 +253,4 @@ def _level(level: Number) -> Fraction:
 
 def _check(graded: int, to_come: int) -> None:
     if graded < 1 or to_come < 1:
-        raise ParameterError(f"there must be at least one problem graded and one to come, got {graded} and {to_come}")
+        raise ParameterError(f"graded and to_come must be at least 1, got {graded} and {to_come}")

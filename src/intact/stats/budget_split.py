@@ -59,7 +59,7 @@ def best_verified_at(verdicts: Sequence[Sequence[float]], right: Sequence[bool],
     count, sizes = len(right), {len(own) for own in verdicts}
     if not count or len(verdicts) != count or len(sizes) != 1 or not 1 <= checks <= min(sizes):
         raise ParameterError(
-            f"each of {count} solutions needs the same number of verdicts, at least {checks} and 1, "
+            f"each of {count} solutions needs the same number of verdicts, at least {max(checks, 1)}, "
             f"got {sorted(sizes)} for {len(verdicts)}"
         )
     sums = [_sums(own, checks) for own in verdicts]
@@ -104,7 +104,8 @@ def best_splits(verified: ArrayLike, ratio: float, budgets: Sequence[float]) -> 
     table = np.asarray(verified, np.float64)
     if table.ndim != 2 or not np.isfinite(table).all() or not 0 < ratio < math.inf:
         raise ParameterError(
-            f"accuracies must be a table of finite numbers, and the ratio above 0, got shape {table.shape} and {ratio}"
+            "accuracies must be a table of finite numbers, and the ratio must be positive, got shape "
+            f"{table.shape} and {ratio}"
         )
     options = [
         (s * (1 + ratio * v), s, v, float(table[s - 1, v - 1]))
@@ -129,7 +130,7 @@ def exponents(splits: Sequence[VerifiedSplit]) -> tuple[float, float]:
         If there are fewer than three budgets.
     """
     if len({one.budget for one in splits}) < 3:
-        raise ParameterError(f"exponents need splits of three budgets, got {len(splits)}")
+        raise ParameterError(f"exponents need splits of at least three budgets, got {len(splits)}")
     x = np.log([one.budget for one in splits])
     x -= x.mean()
     solved, checked = (np.log([getattr(one, name) for one in splits]) for name in ("solutions", "checks"))

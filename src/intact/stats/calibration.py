@@ -79,7 +79,7 @@ def reliability(
     """
     _check(confidences, right, bounded=True)
     if bins < 1:
-        raise ParameterError(f"there must be at least one bin, got {bins}")
+        raise ParameterError(f"bins must be at least 1, got {bins}")
     sorted_in: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
     ordered = sorted(zip(confidences, right, strict=True), key=lambda pair: pair[0])
     for confidence, ties in groupby(enumerate(ordered), key=lambda numbered: numbered[1][0]):
@@ -115,7 +115,7 @@ def bins_from_the_top(confidences: Sequence[float], right: Sequence[bool], least
     """
     _check(confidences, right, bounded=True)
     if least < 1:
-        raise ParameterError(f"a bin must hold at least one text, got {least}")
+        raise ParameterError(f"the minimum number of texts in a bin must be at least 1, got {least}")
     ordered = sorted(zip(confidences, right, strict=True), key=lambda pair: -pair[0])
     bins: list[list[tuple[float, bool]]] = [[]]
     for _, ties in groupby(ordered, key=lambda pair: pair[0]):
@@ -203,7 +203,7 @@ class SelectionShares(NamedTuple):
 def choice(scores: Sequence[Sequence[float]], right: Sequence[Sequence[bool]]) -> SelectionShares:
     """Return the accuracy of choosing by score, over problems with several completions each."""
     if not scores:
-        raise ParameterError("there are no problems")
+        raise ParameterError("at least one problem is needed")
     chosen, anyone, best = [], [], []
     for values, flags in zip(scores, right, strict=True):
         _check(values, flags)
@@ -274,9 +274,9 @@ def _square(x: float) -> float:
 def _check(scores: Sequence[float], right: Sequence[bool], bounded: bool = False) -> None:
     if len(scores) != len(right) or not len(scores):
         raise ParameterError(
-            f"there must be as many scores as verdicts, and at least one, got {len(scores)} and {len(right)}"
+            f"scores and verdicts must be equal in number and not empty, got {len(scores)} and {len(right)}"
         )
     if any(score != score for score in scores):
-        raise ParameterError("a score is not a number")
+        raise ParameterError("a score is NaN")
     if bounded and not all(0 <= score <= 1 for score in scores):
         raise ParameterError("confidences must lie in [0, 1]")

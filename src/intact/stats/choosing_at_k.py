@@ -54,7 +54,7 @@ def majority_at_k(
         If k > n, lengths differ, or an answer of a problem is marked both right and wrong.
     """
     if ties not in ("first", "shared"):
-        raise ParameterError(f"ties go to the first or are shared, got {ties!r}")
+        raise ParameterError(f"ties must be 'first' or 'shared', got {ties!r}")
     values = []
     for number, (given, verdicts) in enumerate(_problems(answers, right, k)):
         places: dict[Hashable, list[int]] = {}
@@ -63,7 +63,7 @@ def majority_at_k(
                 places.setdefault(answer, []).append(place)
         for answer, held in places.items():
             if len({bool(verdicts[place]) for place in held}) > 1:
-                raise ParameterError(f"problem {number}: the answer {answer!r} is called both right and wrong")
+                raise ParameterError(f"problem {number}: the answer {answer!r} is marked both right and wrong")
         won = _first if ties == "first" else _shared
         ways = sum(won(answer, places, len(given), k) for answer in places if verdicts[places[answer][0]])
         values.append(float(Fraction(ways) / math.comb(len(given), k)))
@@ -94,7 +94,8 @@ def _problems(
 ) -> list[tuple[Sequence[T], Sequence[bool]]]:
     if len(samples) != len(right) or not len(samples):
         raise ParameterError(
-            f"there must be verdicts for as many problems, and at least one, got {len(samples)} and {len(right)}"
+            f"samples and verdicts must have the same number of problems, at least one, got {len(samples)} and "
+            f"{len(right)}"
         )
     for number, (given, verdicts) in enumerate(zip(samples, right, strict=True)):
         if len(given) != len(verdicts):

@@ -54,12 +54,12 @@ def tost(first: ArrayLike, second: ArrayLike, margin: float, alpha: float = 0.05
     weightstats, stats = library("statsmodels.stats.weightstats"), library("scipy.stats")
     one, other = pairs(first, second)
     if not (np.isfinite(margin) and margin > 0):
-        raise ParameterError(f"the margin must be a number above 0, got {margin}")
+        raise ParameterError(f"the margin must be positive, got {margin}")
     gaps = one - other
     if (gaps == gaps[0]).all():
         raise ParameterError(
-            f"the two differ by {gaps[0]:g} on each of {gaps.size} problems: a t-test cannot estimate the spread (for "
-            "methods that are right or wrong, `mcnemar` still gives an interval)"
+            f"the two methods differ by {gaps[0]:g} on all {gaps.size} problems: a t-test cannot estimate the "
+            "spread (for methods that are right or wrong, `mcnemar` still gives an interval)"
         )
     p = float(weightstats.ttost_paired(one, other, -margin, margin)[0])
     half = float(stats.t.ppf(1 - inside(alpha, "alpha"), gaps.size - 1) * gaps.std(ddof=1) / gaps.size**0.5)

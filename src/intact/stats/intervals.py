@@ -54,7 +54,7 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, flo
         If there are more successes than trials, or the level does not lie between 0 and 1.
     """
     if not 0 <= successes <= trials or not 0 < level < 1:
-        raise ParameterError(f"cannot have {successes} successes in {trials} trials at level {level}")
+        raise ParameterError(f"{successes} successes in {trials} trials at level {level} are not possible")
     if not trials:
         return 0.0, 1.0
     z = Fraction(normal_quantile(two_sided(level)))
@@ -121,9 +121,7 @@ def bootstrap(
         batch=max(1, 10_000_000 // array.size),
     ).confidence_interval
     if not np.isfinite(found).all():
-        raise ParameterError(
-            f"the interval of this statistic by {method} is not finite: use percentiles or more problems"
-        )
+        raise ParameterError(f"the {method} interval of this statistic is not finite: use percentiles or more problems")
     return Interval(float(of(array, axis=0)), float(found.low), float(found.high))
 
 
@@ -176,14 +174,16 @@ def clustered(
     array = table(values, "values")
     if clusters is None:
         if array.ndim != 2:
-            raise ParameterError(f"a list of values needs the cluster of each; got an array of shape {array.shape}")
+            raise ParameterError(
+                f"a list of values needs the cluster of each value; got an array of shape {array.shape}"
+            )
         clusters = np.repeat(np.arange(array.shape[0]), array.shape[1]).tolist()
     array = array.ravel()
     if len(clusters) != array.size:
         raise ParameterError(f"got {array.size} values and {len(clusters)} names of clusters; expected equal numbers")
     numbers = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
     if len(numbers) < 2:
-        raise ParameterError("there is one cluster only, which does not show how clusters differ")
+        raise ParameterError("there is only one cluster, so differences between clusters cannot be estimated")
     quantile = Fraction(student_quantile(two_sided(inside(level, "the level")), len(numbers) - 1))
     terms, unit = integers(array.tolist())
     count, whole = len(terms), sum(terms)

@@ -78,14 +78,16 @@ def true_levels(observed: Sequence[Number], judge: Sequence[Sequence[Number]]) -
     """
     size = len(observed)
     if size < 2 or len(judge) != size or any(len(row) != size for row in judge):
-        raise ParameterError(f"a judge of {size} levels needs {size} rows of {size} shares, 2 or more")
+        raise ParameterError(f"a judge of {size} levels needs {size} rows of {size} shares, and at least 2 levels")
     rows = [_shares(row, f"row {place} of the judge") for place, row in enumerate(judge)]
     # eliminate on the transposed system, theta^T pi = gamma
     system = [[row[level] for row in rows] + [value] for level, value in enumerate(_shares(observed, "observed"))]
     for column in range(size):
         pivot = next((place for place in range(column, size) if system[place][column]), None)
         if pivot is None:
-            raise ParameterError("the judge's rows are linearly dependent: different candidates look the same to it")
+            raise ParameterError(
+                "the judge's rows are linearly dependent, so it cannot tell different candidates apart"
+            )
         system[column], system[pivot] = system[pivot], system[column]
         head = system[column] = [value / system[column][column] for value in system[column]]
         for place in range(size):
@@ -133,7 +135,7 @@ def order_chances(
     table, known = _counts(counts, gold)
     candidates, levels = table.shape
     if not (math.isfinite(agreement) and agreement >= 0) or draws < 1:
-        raise ParameterError(f"agreement must be 0 or more, with at least 1 draw, got {agreement} and {draws}")
+        raise ParameterError(f"agreement must be at least 0 and draws at least 1, got {agreement} and {draws}")
     rng = np.random.default_rng(seed)
     judges = _judges(1 + agreement * np.eye(levels) + known, draws, rng)
     determinants = np.abs(np.linalg.det(judges))
@@ -190,11 +192,11 @@ def _counts(counts: ArrayLike, gold: ArrayLike | None) -> tuple[Floats, Floats]:
     """Return two tables: the judge's levels by candidate, and by known true level."""
     table = whole(counts, "counts")
     if table.ndim != 2 or min(table.shape) < 2:
-        raise ParameterError(f"counts need at least two candidates and two levels, got the shape {table.shape}")
+        raise ParameterError(f"counts must have at least two candidates and two levels, got the shape {table.shape}")
     levels = table.shape[1]
     known = np.zeros((levels, levels), np.int64) if gold is None else whole(gold, "gold")
     if known.shape != (levels, levels):
-        raise ParameterError(f"gold labels must be counted by {levels} x {levels} levels, got the shape {known.shape}")
+        raise ParameterError(f"counts by gold label must have the shape {levels} x {levels}, got {known.shape}")
     if min(table.min(), known.min()) < 0:
         raise ParameterError(f"counts must be at least 0, got {min(table.min(), known.min())}")
     return table.astype(np.float64), known.astype(np.float64)

@@ -44,14 +44,14 @@ def mixture_posterior(prior: Sequence[NormalPart], measured: float, error: float
         If there are no components, a weight, deviation or error is not above 0, or a number is not finite.
     """
     if not prior:
-        raise ParameterError("a mixture needs one part at least")
+        raise ParameterError("a mixture needs at least one part")
     for place, part in enumerate(prior):
         if not all(map(math.isfinite, part)) or part.weight <= 0 or part.deviation <= 0:
             raise ParameterError(
-                f"weights and deviations must be above 0 and all numbers finite, got {part} for part {place}"
+                f"weights and deviations must be positive and all numbers finite, got {part} for part {place}"
             )
     if not math.isfinite(measured) or not (math.isfinite(error) and error > 0):
-        raise ParameterError(f"a measurement must be finite and its error above 0, got {measured} and {error}")
+        raise ParameterError(f"a measurement must be finite and its error positive, got {measured} and {error}")
     parts, logarithms = [], []
     for weight, mean, deviation in prior:
         own, noise = deviation * deviation, error * error

@@ -71,7 +71,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> McNemar
     one, other = pairs(first, second, 1)
     for values in (one, other):
         if not np.isin(values, (0, 1)).all():
-            raise ParameterError("each problem must be right or wrong; rates are compared by `paired_bootstrap`")
+            raise ParameterError("each problem must be right or wrong; use `paired_bootstrap` for rates")
     n = one.size
     both, b, c = (int(count) for count in (one @ other, one @ (1 - other), (1 - one) @ other))
     fewer, thrown = min(b, c), 1 << b + c
@@ -119,7 +119,7 @@ def paired_bootstrap(
     gaps = one - other
     if (gaps == gaps[0]).all():
         raise ParameterError(
-            f"the two differ by {gaps[0]:g} on each of {gaps.size} problems, which does not show how problems vary"
+            f"the two methods differ by {gaps[0]:g} on all {gaps.size} problems, so the spread cannot be estimated"
         )
     return bootstrap(gaps, method=method, level=level, resamples=resamples, seed=seed)
 

@@ -35,7 +35,8 @@ def pair_variance(alone: Number, informed: Number) -> Number:
     _check(alone, informed)
     if informed < alone:
         raise ParameterError(
-            f"the probability of an answer must not fall once it is given (calibration): {alone}, then {informed}"
+            f"the probability of an answer must not decrease once the answer is given (calibration): {alone}, "
+            f"then {informed}"
         )
     return alone * (informed - alone)
 
@@ -72,4 +73,4 @@ def pair_confidence(alone: Number, informed: Number) -> Number:
 
 def _check(alone: Number, informed: Number) -> None:
     if not (0 <= alone <= 1 and 0 <= informed <= 1):
-        raise ParameterError(f"chances must lie in [0, 1], got {alone} alone and {informed} given the answer")
+        raise ParameterError(f"probabilities must lie in [0, 1], got {alone} alone and {informed} given the answer")

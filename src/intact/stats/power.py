@@ -92,7 +92,7 @@ def paired_power(chances: Discordance, problems: int, *, level: float = 0.05, te
     """
     stats = library("scipy.stats")
     if problems < 1:
-        raise ParameterError(f"there must be at least one problem, got {problems}")
+        raise ParameterError(f"problems must be at least 1, got {problems}")
     if test not in get_args(PairedTest):
         raise ParameterError(f"test must be one of {', '.join(get_args(PairedTest))}, got {test!r}")
     one, _, s, d = _quantiles(level, 0.5) + _moments(chances)
@@ -178,7 +178,7 @@ def unpaired_problems(first: float, second: float, *, power: float = 0.8, level:
     proportion = library("statsmodels.stats.proportion")
     p, q = inside(first, "an accuracy"), inside(second, "an accuracy")
     if p == q:
-        raise ParameterError(f"both accuracies are {p}: no number of problems tells them apart")
+        raise ParameterError(f"both accuracies are {p}, so no number of problems can tell them apart")
     found = proportion.samplesize_proportions_2indep_onetail(
         p - q, q, inside(power, "the power"), alpha=inside(level, "the level"), alternative="two-sided"
     )
@@ -213,7 +213,7 @@ def mean_problems(
     variance = between + within / samples if samples >= 1 else math.nan
     if not (difference and math.isfinite(difference) and between >= 0 and within >= 0 and variance > 0):
         raise ParameterError(
-            "the difference must be finite and not 0, and the variance above 0, got "
+            "the difference must be finite and not 0, and the variance must be positive, got "
             f"{difference} and {between} + {within} / {samples}"
         )
     effect = abs(difference) / math.sqrt(variance)
@@ -232,9 +232,9 @@ def _moments(chances: Discordance) -> tuple[float, float]:
     """Return the sum and the difference of the two probabilities."""
     first, second = chances
     if not (first >= 0 and second >= 0 and first + second <= 1):
-        raise ParameterError(f"chances must be at least 0 and sum to 1 at most, got {first} and {second}")
+        raise ParameterError(f"probabilities must be at least 0 and sum to at most 1, got {first} and {second}")
     if first == second:
         raise ParameterError(
-            f"each method is the only one right with chance {first}: no number of problems tells them apart"
+            f"each method is the only right one with probability {first}, so no number of problems can tell them apart"
         )
     return first + second, first - second

@@ -51,10 +51,10 @@ def predict_right(right: int, graded: int, to_come: int, level: float = 0.9) -> 
     """
     if not 0 <= right <= graded or graded < 1:
         raise ParameterError(
-            f"at least one problem must be graded, and 0 to all of them right, got {right} of {graded}"
+            f"graded must be at least 1 and right must lie between 0 and graded, got {right} of {graded}"
         )
     if to_come < 1:
-        raise ParameterError(f"there must be a problem to come, got {to_come}")
+        raise ParameterError(f"to_come must be at least 1, got {to_come}")
     if not 0 < level < 1:
         raise ParameterError(f"the level must lie between 0 and 1, got {level}")
     tail = 1 - two_sided(level)

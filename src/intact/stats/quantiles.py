@@ -51,7 +51,7 @@ def student_quantile(p: Number, freedom: int) -> float:
         If p does not lie between 1e-25 and 1 - 1e-25, or there are no degrees of freedom.
     """
     if freedom < 1:
-        raise ParameterError(f"there must be at least 1 degree of freedom, got {freedom}")
+        raise ParameterError(f"degrees of freedom must be at least 1, got {freedom}")
     return _student_quantile(_inside(p), freedom)
 
 

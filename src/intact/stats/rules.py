@@ -72,14 +72,14 @@ def corrected(chances: Sequence[Number], rules: Sequence[WeightedRule]) -> list[
         world obeys all rules of infinite weight.
     """
     if not 1 <= len(chances) <= MOST_CLAIMS:
-        raise ParameterError(f"there must be 1 to {MOST_CLAIMS} claims, got {len(chances)}")
+        raise ParameterError(f"there must be from 1 to {MOST_CLAIMS} claims, got {len(chances)}")
     exact = [written(chance, f"the chance of claim {place}") for place, chance in enumerate(chances)]
     for place, chance in enumerate(exact):
         if not 0 <= chance <= 1:
-            raise ParameterError(f"chances of claims must lie in [0, 1], got {float(chance)} for claim {place}")
+            raise ParameterError(f"probabilities of claims must lie in [0, 1], got {float(chance)} for claim {place}")
     for place, rule in enumerate(rules):
         if not rule.weight >= 0:
-            raise ParameterError(f"weights of rules must be 0 or more, got {rule.weight} for rule {place}")
+            raise ParameterError(f"weights of rules must be at least 0, got {rule.weight} for rule {place}")
     # integers: factors common to all worlds cancel, and so do the denominators
     sides = [(one.denominator - one.numerator, one.numerator) for one in exact]
     worths = [exp(-rule.weight).as_integer_ratio() for rule in rules]
@@ -94,5 +94,7 @@ def corrected(chances: Sequence[Number], rules: Sequence[WeightedRule]) -> list[
         for place, held in enumerate(world):
             true[place] += held * factor
     if not whole:
-        raise ParameterError("no world obeys all rules of infinite weight: the chances of claims contradict them")
+        raise ParameterError(
+            "no world satisfies all rules of infinite weight: they contradict the probabilities of the claims"
+        )
     return [Fraction(part, whole) for part in true]

@@ -58,7 +58,7 @@ def split_counts(n: ArrayLike, c: ArrayLike) -> Split:
     """
     samples, right = checks.problems(n, c)
     if samples.min() < 2:
-        raise ParameterError(f"each problem needs two samples, problem {samples.argmin()} has one")
+        raise ParameterError(f"each problem needs at least two samples, but problem {samples.argmin()} has one")
     rates = right / samples
     noise = rates * (1 - rates) / (samples - 1)
     total, within = float(rates.var(ddof=1)), float((samples * noise).mean())

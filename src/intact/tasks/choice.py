@@ -176,8 +176,8 @@ def place_of(answer: str, choices: Sequence[str], *, is_place: bool = False) -> 
         found = {int(given)} if is_place else found | {int(given)}
     if not found:
         expected = f"its letter, {letters[:1]} to {letters[-1:]}, its place, 0 to {count - 1}, or its text"
-        raise ValueError(f"the answer {answer!r:.80} is none of {count} choices; it must be {expected}")
+        raise ValueError(f"the answer {answer!r:.80} is not one of {count} choices; it must be {expected}")
     if len(found) > 1:
         meant = " or ".join([f"{LETTERS[place : place + 1]}) {choices[place]:.40}" for place in sorted(found)])
-        raise ValueError(f"the answer {answer!r:.80} may mean {meant}; name the right choice by its text or its letter")
+        raise ValueError(f"the answer {answer!r:.80} may mean {meant}; give the right choice by its text or its letter")
     return found.pop()

@@ -124,8 +124,8 @@ class Chosen(NamedTuple):
             return ""
         if tokenizer is None:
             return (
-                f"{self.label}: the endpoint's tokenizer is not known; if it reads each digit alone, digits=grouped "
-                "groups nothing"
+                f"{self.label}: the endpoint's tokenizer is unknown; if it reads each digit separately, "
+                "digits=grouped has no effect"
             )
         try:
             check_grouping(tokenizer)
@@ -195,10 +195,10 @@ def choose(text: str) -> Chosen:
     if digits not in DIGITS:
         raise ParameterError(f"{name}: digits must be {', '.join(DIGITS[:-1])} or {DIGITS[-1]}, got {digits!r}")
     if digits != DIGITS[0] and not isinstance(task, Numeric):
-        raise ParameterError(f"{name}: digits={digits} is for tasks whose answers are numbers")
+        raise ParameterError(f"{name}: digits={digits} needs a task whose answers are numbers")
     most = len(task.shots) + (digits != DIGITS[0])
     if shots is not None and not 0 <= shots <= most:
-        raise ParameterError(f"{name} has {most} examples; shots must be from 0 to that, got {shots}")
+        raise ParameterError(f"{name} has {most} examples; shots must be from 0 to {most}, got {shots}")
     cut = given.get("cut", CUTS[0])
     if cut not in CUTS:
         raise ParameterError(f"{name}: cut must be any or stated, got {cut!r}")
@@ -231,10 +231,10 @@ def with_option(text: str, option: str) -> str:
 
 def _check_sample(name: str, task: Task, split: str, sample: int) -> None:
     if not task.has_sample(split):
-        raise ParameterError(f"{name} has no sample of split {split} in this package; leave sample={sample} out")
+        raise ParameterError(f"{name} has no sample of the split {split} in this package; leave sample={sample} out")
     if sample != SAMPLE_SIZE:
         raise ParameterError(
-            f"{name}: the sample has {SAMPLE_SIZE} problems; sample must be {SAMPLE_SIZE}, got {sample}"
+            f"{name}: the sample has {SAMPLE_SIZE} problems, so sample must be {SAMPLE_SIZE}, got {sample}"
         )
 
 
@@ -242,7 +242,7 @@ def _pairs(name: str, rest: str) -> Iterator[tuple[str, str]]:
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
         if not equals:
-            raise ParameterError(f"{name}: parameters are NAME=VALUE, separated by commas; got {part!r}")
+            raise ParameterError(f"{name}: parameters must be NAME=VALUE, separated by commas; got {part!r}")
         yield key.strip(), value.strip()
 
 
@@ -250,7 +250,7 @@ def _value(name: str, key: str, text: str, default: Any) -> Any:
     try:
         return type(default)(text)
     except ValueError:
-        raise ParameterError(f"{name}: {key} takes a value like {default!r}, got {text!r}") from None
+        raise ParameterError(f"{name}: {key} must be a value such as {default!r}, got {text!r}") from None
 
 
 def complete(incomplete: str) -> list[str]:

@@ -146,8 +146,8 @@ class _Declared(Task):
             first = known.setdefault((item.question, repr(item.data)), item)
             if (item.answer, item.secret) != (first.answer, first.secret):
                 raise FormatError(
-                    f"{self.called}: {first.id} and {item.id} ask the same question and have different answers, "
-                    f"{first.answer!r:.60} and {item.answer!r:.60}; several right answers are a list in one row"
+                    f"{self.called}: {first.id} and {item.id} ask the same question but have different answers, "
+                    f"{first.answer!r:.60} and {item.answer!r:.60}; put several right answers into one row, as a list"
                 )
         return items
 
@@ -178,7 +178,7 @@ def read_task(path: Path) -> Task:
         If it does not declare a valid task; the message names the key.
     """
     if not path.is_file():
-        raise ParameterError(f"{path}: there is no such file")
+        raise ParameterError(f"{path}: no such file")
     try:
         found: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -189,14 +189,14 @@ def read_task(path: Path) -> Task:
         if not isinstance(value, dict):
             raise FormatError(f"{path}: [{table}] is missing or is not a table")
         if unknown := set(value) - _TABLES[table]:
-            problem = f"{path}: {'.'.join(filter(None, [table, min(unknown)]))} means nothing here"
-            raise FormatError(unknown_name(problem, min(unknown), sorted(_TABLES[table]), "there may be"))
+            problem = f"{path}: {'.'.join(filter(None, [table, min(unknown)]))} is not a known key"
+            raise FormatError(unknown_name(problem, min(unknown), sorted(_TABLES[table]), "allowed:"))
     if "grader" not in found:
-        raise FormatError(f"{path}: grader is missing; it is one of {', '.join(GRADERS)}")
+        raise FormatError(f"{path}: grader is missing; expected one of {', '.join(GRADERS)}")
     grader = found["grader"]
     kind = GRADERS.get(grader) if isinstance(grader, str) else None
     if kind is None:
-        problem = f"{path}: there is no grader {grader!r:.60}"
+        problem = f"{path}: no grader named {grader!r:.60}"
         raise FormatError(unknown_name(problem, str(grader), GRADERS))
     needed = ["question", "answer", *["choices"] * (grader in ("choice", "likelihood"))]
     _require(path, "items", items, str, keys=[key for key in _TABLES["items"] if key in items or key in needed])
@@ -232,7 +232,7 @@ def _require(path: Path, table: str, value: Mapping[str, Any], kind: type, keys:
         if key not in value:
             raise FormatError(f"{path}: {where} is missing")
         if not isinstance(value[key], kind):
-            raise FormatError(f"{path}: {where} must be a text, got {value[key]!r:.80}")
+            raise FormatError(f"{path}: {where} must be a string, got {value[key]!r:.80}")
 
 
 def _shots(path: Path, given: Any) -> tuple[tuple[str, str], ...]:
@@ -244,7 +244,7 @@ def _shots(path: Path, given: Any) -> tuple[tuple[str, str], ...]:
 
 def _stops(path: Path, given: Any) -> tuple[str, ...]:
     if not isinstance(given, list) or not all(isinstance(text, str) and text for text in given):
-        raise FormatError(f'{path}: prompt.stops must be a list of texts such as ["\\n"], got {given!r:.80}')
+        raise FormatError(f'{path}: prompt.stops must be a list of strings such as ["\\n"], got {given!r:.80}')
     return tuple(given)
 
 
@@ -282,7 +282,7 @@ def _choices(name: str, row: Row) -> list[str]:
     """Return the field that lists the choices, as strings."""
     found = _field(name, row)
     if not isinstance(found, list) or None in found:
-        raise ValueError(f"the field {name} should hold a list of choices, but holds {found!r:.80}")
+        raise ValueError(f"the field {name} must contain a list of choices, but contains {found!r:.80}")
     return [str(choice) for choice in found]
 
 
@@ -292,10 +292,10 @@ def _answers(template: str, row: Row) -> list[str]:
     if not lists:
         return [_fill(template, row)]
     if len(lists) > 1:
-        raise ValueError(f"{' and '.join(lists)} are lists of answers; only one field may be a list")
+        raise ValueError(f"{' and '.join(lists)} are lists of answers, but only one field may be a list")
     found = _field(lists[0], row)
     if not found or None in found:
-        raise ValueError(f"the field {lists[0]} should list right answers, but holds {found!r:.80}")
+        raise ValueError(f"the field {lists[0]} must list right answers, but contains {found!r:.80}")
     return [_fill(template, row, {lists[0]: one}) for one in found]
 
 

@@ -71,7 +71,7 @@ def check_grouping(tokenizer: Tokenizer) -> None:
     digits = " ".join(plain[0])
     if all(len(group) == 1 for groups in plain for group in groups):
         raise ParameterError(
-            f"digits=grouped groups nothing for this model: its tokenizer reads each digit alone ({digits}), with "
+            f"digits=grouped has no effect for this model: its tokenizer reads each digit separately ({digits}), with "
             "commas and without; leave it out"
         )
     if plain == right:
@@ -81,6 +81,6 @@ def check_grouping(tokenizer: Tokenizer) -> None:
         )
     if grouped != right:
         raise ParameterError(
-            f"digits=grouped does not make this model's tokenizer group digits by threes from the right: it reads "
+            f"digits=grouped does not make this model's tokenizer group digits in threes from the right: it reads "
             f"{int(_PROBES[0]):,} as {' '.join(grouped[0])}; leave it out"
         )

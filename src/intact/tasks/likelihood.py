@@ -40,7 +40,7 @@ class LikelihoodTask(Task):
         ParameterError
             Always.
         """
-        raise ParameterError(f"{self.name} compares likelihoods of texts: it has no chat prompt")
+        raise ParameterError(f"{self.name} compares likelihoods of texts, so it has no chat prompt")
 
     def base(self, item: Item, shots: int | None = None) -> str:
         """Return the context."""

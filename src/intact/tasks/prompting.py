@@ -72,7 +72,7 @@ def check_prompt(task: Task, kind: str) -> None:
         *others, last = PROMPTS
         raise ParameterError(f"{task.name}: prompt must be {', '.join(others)} or {last}, got {kind!r}")
     if PROMPTS[kind] is not None and not task.instruction.startswith(REASONING):
-        raise ParameterError(f"{task.name}: prompt={kind} is for tasks that ask for steps of reasoning and an answer")
+        raise ParameterError(f"{task.name}: prompt={kind} needs a task that asks for steps of reasoning and an answer")
 
 
 def problem_of(task: Task, item: Item, kind: str, style: Style, seed: int, shots: int | None) -> Problem:

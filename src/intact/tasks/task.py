@@ -169,8 +169,8 @@ class Task(ABC):
         if path is None:
             sample = f", or take {self.name}:sample={SAMPLE_SIZE}" if self.has_sample(split) else ""
             raise ParameterError(
-                f"{given / self.files[split]} is absent: {self.origin(split)}, or name the folder of the data with "
-                f"INTACT_DATA{sample}"
+                f"{given / self.files[split]} does not exist: {self.origin(split)}, or name the folder of the "
+                f"data with INTACT_DATA{sample}"
             )
         return str(path), self.rows(split, read_rows(path))
 
@@ -222,14 +222,14 @@ class Task(ABC):
                 raise FormatError(f"{where}: item {index} is not a valid {self.name} problem: {why}") from error
             name = f"{self.name}/{split}/{item.id}"
             if name in items:
-                raise FormatError(f"{where}: item {index} has the identifier {item.id!r} of an earlier one")
+                raise FormatError(f"{where}: item {index} repeats the identifier {item.id!r} of an earlier item")
             if not self.can_judge(item):
                 raise FormatError(
-                    f"{where}: item {index} ({item.id}): the judge cannot read its answer {item.answer!r:.80}"
+                    f"{where}: item {index} ({item.id}): the grader cannot read its answer {item.answer!r:.80}"
                 )
             items[name] = replace(item, id=name)
         if not items:
-            raise FormatError(f"{where} contains no {self.name} problem")
+            raise FormatError(f"{where} contains no {self.name} problems")
         return list(items.values())
 
     def can_judge(self, item: Item) -> bool:
@@ -261,7 +261,9 @@ class Task(ABC):
         ParameterError
             If the task cannot tell stated answers from others.
         """
-        raise ParameterError(f"{self.name} cannot tell stated answers from others, so it does not support cut=stated")
+        raise ParameterError(
+            f"{self.name} cannot distinguish stated answers from others, so it does not support cut=stated"
+        )
 
     def problem(self, item: Item, style: Style = "chat", seed: int = 0, shots: int | None = None) -> Problem:
         """Return an item as methods see it: without its answer.
@@ -314,6 +316,6 @@ def find_task(name: str) -> Task:
     """
     if name not in TASKS:
         raise ParameterError(
-            unknown_name(f"there is no task {name!r:.200}", name, TASKS, also=", and FILE.toml for your own")
+            unknown_name(f"no task named {name!r:.200}", name, TASKS, also=", and FILE.toml for your own")
         )
     return TASKS[name]()

@@ -59,7 +59,7 @@ def check_charsmap(table: bytes, where: str) -> None:
     except UnicodeDecodeError as error:
         fail(f"has replacements that are not UTF-8: byte {error.start} of them ({error.reason})")
     if texts[-1:] != b"\0":
-        fail("has replacements without a zero byte at the end; expected one after each")
+        fail("has replacements that do not end with a zero byte; expected one after each")
     places = _places(units, fail)
     if outside := places[places >= len(texts)].tolist():
         fail(f"has a replacement at byte {outside[0]}; expected less than {len(texts)}")

@@ -100,9 +100,9 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
     add_bos = meta.flag("add_bos_token", family.add_bos and bos_id is not None)
     add_eos = meta.flag("add_eos_token", family.add_eos and eos_id is not None)
     if add_bos and bos_id is None:
-        meta.fail("bos_token_id", f"is missing, but {_PREFIX}add_bos_token asks for it")
+        meta.fail("bos_token_id", f"is missing, but {_PREFIX}add_bos_token requires it")
     if add_eos and eos_id is None:
-        meta.fail("eos_token_id", f"is missing, but {_PREFIX}add_eos_token asks for it")
+        meta.fail("eos_token_id", f"is missing, but {_PREFIX}add_eos_token requires it")
     ids = {name: metadata.get(_PREFIX + key) for name, key in _NAMED.items()}  # unvalidated, for templates only
     ids |= {"bos_token": bos_id, "eos_token": eos_id}
     user = {texts[token]: token for token, kind in enumerate(types) if kind is TokenType.USER_DEFINED}
@@ -191,7 +191,7 @@ def _types(meta: Metadata, texts: Sequence[str]) -> list[TokenType]:
         try:
             types = [known[number] if number >= 0 else TokenType.UNDEFINED for number in numbers]
         except (IndexError, TypeError):
-            meta.fail("token_type", f"holds a type that is not one of {', '.join(f'{t:d} {t.name}' for t in known)}")
+            meta.fail("token_type", f"contains a type that is not one of {', '.join(f'{t:d} {t.name}' for t in known)}")
     for token, (text, kind) in enumerate(zip(texts, types, strict=True)):
         if kind is TokenType.BYTE and not is_byte_token(text):
             meta.fail("tokens", f"entry {token} is {text!r:.60}, but its type is BYTE; expected <0x00> to <0xFF>")
@@ -225,7 +225,7 @@ def _merges(meta: Metadata) -> list[tuple[str, str]]:
     pairs: list[Any] = [tuple(merge.split(" ", 1)) for merge in written]
     for index, pair in enumerate(pairs):
         if len(pair) != 2 or not pair[0] or not pair[1] or " " in pair[1]:
-            meta.fail("merges", f"entry {index} is {written[index]!r:.60}; expected two tokens with a space between")
+            meta.fail("merges", f"entry {index} is {written[index]!r:.60}; expected two tokens separated by a space")
     return list(dict.fromkeys(pairs))
 
 
@@ -258,7 +258,7 @@ def _merges_by_score(meta: Metadata, texts: Sequence[str], types: Sequence[Token
         )
     merges = list(islice(merges_of_scores(scored), _MOST_MERGES + 1))
     if len(merges) > _MOST_MERGES:
-        meta.fail("tokens", f"has more than {_MOST_MERGES} pairs of pieces that make a piece; expected no more")
+        meta.fail("tokens", f"has more than the {_MOST_MERGES} allowed pairs of pieces that form another piece")
     return merges
 
 

@@ -113,7 +113,7 @@ def _load(content: bytes, file: Path) -> "tokenizers.Tokenizer":
         value = getattr(loaded.model, name, None)
         if value not in plain:
             raise FormatError(
-                f"{file}: model.{name} is {value!r:.60}, which makes tokens random; expected none, as for inference"
+                f"{file}: model.{name} is {value!r:.60}, which makes tokens random; expected none for inference"
             )
     loaded.no_truncation()
     loaded.no_padding()

@@ -232,7 +232,7 @@ def _configured(config: Mapping[str, Any], name: str, token: int | None, folder:
         )
     if flag and token is None:
         raise FormatError(
-            f"{folder / 'tokenizer_config.json'}: {name}_token is missing, but add_{name}_token asks for it"
+            f"{folder / 'tokenizer_config.json'}: {name}_token is missing, but add_{name}_token requires it"
         )
     return (token,) if flag and token is not None else ()
 

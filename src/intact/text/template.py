@@ -223,7 +223,7 @@ class ChatTemplate:
             if reply is not None:
                 return reply
             self._compile()
-        return {"limit": "had to be compiled too often, as other templates kept ending its process"}
+        return {"limit": "had to be compiled too often, because other templates kept ending its worker process"}
 
     def _compile(self) -> None:
         """Compile the template in the worker.
@@ -315,7 +315,7 @@ def _marked(messages: Sequence[Message]) -> list[Message]:
     content = last.get("content")
     if last.get("role") != "assistant" or last.get("tool_calls") or not content or not isinstance(content, str):
         raise ParameterError(
-            "the last message cannot be continued: it must be the assistant's, with a text and no calls"
+            "the last message cannot be continued: it must be an assistant message with text and no tool calls"
         )
     return [*messages[:-1], {**last, "content": content + _END_MARK}]
 
@@ -369,7 +369,7 @@ def _no_text(messages: Sequence[Message]) -> str:
             found = (
                 "has no 'content'" if "content" not in message else f"has a 'content' of type {type(content).__name__}"
             )
-            return f"; messages[{index}] {found}: this template may expect a text"
+            return f"; messages[{index}] {found}: this template may expect a string"
     return ""
 
 

@@ -69,8 +69,9 @@ class NoText(Exception):  # noqa: N818
 
     def __init__(self, expression: str, value: object) -> None:
         super().__init__(
-            f"{expression} is of type {type(value).__name__}, which has no text of its own; expected text, numbers, "
-            "booleans, None, or lists and mappings of these" + (" (add |list)" if isinstance(value, Iterator) else "")
+            f"{expression} is of type {type(value).__name__}, which cannot be rendered as text; expected text, "
+            "numbers, booleans, None, or lists and mappings of these"
+            + (" (add |list)" if isinstance(value, Iterator) else "")
         )
 
 
@@ -97,14 +98,14 @@ def written(context: Context, value: T, expression: str) -> T:
 @pass_eval_context
 def join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: Any = None) -> str:
     """Join the texts of items."""
-    return joined(context, value, "what |join is given", d, attribute=attribute)
+    return joined(context, value, "the input of |join", d, attribute=attribute)
 
 
 @pass_eval_context
 def joined(context: EvalContext, value: Iterable[Any], expression: str, d: str = "", attribute: Any = None) -> str:
     """Join the texts of items like the filter `join`."""
     items = list(value if attribute is None else map(filters.make_attrgetter(context.environment, attribute), value))
-    text: str = filters.do_join(context, plain(items, expression), plain(d, "what is put between"))
+    text: str = filters.do_join(context, plain(items, expression), plain(d, "the separator of |join"))
     return text
 
 
@@ -114,7 +115,7 @@ def checked(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(make)
     def filter(*args: Any, **kwargs: Any) -> Any:  # noqa: A001
-        plain([*args[begin:], *kwargs.values()], f"what |{name} is given")
+        plain([*args[begin:], *kwargs.values()], f"an argument of |{name}")
         return make(*args, **kwargs)
 
     return filter
@@ -197,7 +198,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         owner = getattr(called, "__self__", None)
         if isinstance(owner, Markup) or owner is Markup:
             args = tuple([list(one) if isinstance(one, Iterator) else one for one in args])
-            plain([*args, *kwargs.values()], f"what {called.__name__} is given")
+            plain([*args, *kwargs.values()], f"an argument of {called.__name__}")
         return super().call(context, called, *args, **kwargs)
 
 
@@ -286,7 +287,7 @@ def render(
     except OverTime as error:
         return {"limit": f"took more than {seconds:g} s", "line": line_of(error)}
     except MemoryError as error:
-        return {"limit": "took more memory than a template may", "line": line_of(error)}
+        return {"limit": "used more memory than a template may", "line": line_of(error)}
     except RecursionError as error:
         return {"limit": f"raised RecursionError: {error}", "line": line_of(error)}
     except Refusal as error:

@@ -179,14 +179,14 @@ class Tokenizer:
 
         The tokens of a prefix are those of the whole text, except where the cut splits one.
         """
-        what = f"a text of {len(text)} characters does not fit the context of {most} tokens"
+        what = f"a text of {len(text)} characters does not fit in the context of {most} tokens"
         if len(text) > most * self._longest:
             raise ParameterError(f"{what}: the longest token of {self._parts.source} has {self._longest} characters")
         size = BEGINNING * most
         while size < len(text):
             count = len(self._ids(text[:size], special))
             if count > 2 * most + 4 * self._longest:
-                raise ParameterError(f"{what}: the first {size} are {count} tokens")
+                raise ParameterError(f"{what}: its first {size} characters already have {count} tokens")
             size *= 4
 
     def _ids(self, text: str, special: bool) -> list[int]:
@@ -416,7 +416,7 @@ class Tokenizer:
             else:
                 ids += self.encode(part, not is_content, False, most=most)
             if most is not None and len(ids) > most:
-                raise ParameterError(f"the conversation does not fit the context of {most} tokens")
+                raise ParameterError(f"the conversation does not fit in the context of {most} tokens")
         return ids
 
     def spells_control_tokens(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> bool:
@@ -495,7 +495,7 @@ class ChatPrompt:
         variables = {**self.variables, "now": self.now}
         ids = tokenizer.encode_conversation(self.messages, variables, control_tokens=self.control_tokens, most=most)
         if not self.messages:
-            raise ParameterError("there are no messages: give turns like {'role': 'user', 'content': 'Hello'}")
+            raise ParameterError("messages is empty; expected turns like {'role': 'user', 'content': 'Hello'}")
         for index, message in enumerate(self.messages):
             if set(message) == {"role"}:
                 raise ParameterError(f"messages[{index}] has no 'content', got {message!r:.60}")

@@ -156,7 +156,7 @@ def added_tokens(document: Mapping[str, Any], file: Path) -> "list[tokenizers.Ad
                     raise FormatError(f"{file}: added_tokens[{index}] must have {', '.join(_FLAGS)} as true or false")
                 found[number] = AddedToken(text, **flags)
             case _:
-                raise FormatError(f"{file}: added_tokens[{index}] is {token!r:.80}; expected an id and its content")
+                raise FormatError(f"{file}: added_tokens[{index}] is {token!r:.80}; expected an id and content")
     return [found[number] for number in sorted(found)]
 
 

@@ -109,7 +109,7 @@ def test_what_cannot_be_a_lock_is_refused_before_tests_run(suite: Path, options:
 def test_a_suite_that_asks_for_another_model_is_answered_with_any_name(suite: Path, tmp_path: Path) -> None:
     (tmp_path / "test_agent.py").write_text(SUITE.replace('model="intact"', 'model="gpt-4o"'))
     lock = ["--intact-lock", "answers.json", "--intact-model", str(suite / "tiny.gguf")]
-    assert "there is no model 'gpt-4o'" in run(tmp_path, *lock, "--intact-lock-update").stdout
+    assert "no model named 'gpt-4o'" in run(tmp_path, *lock, "--intact-lock-update").stdout
     assert run(tmp_path, *lock, "--intact-lock-update", "--intact-any-name").returncode == 0
     locked, named = (json.loads((folder / "answers.json").read_text()) for folder in (suite, tmp_path))
     assert named["fingerprint"] == locked["fingerprint"]
@@ -219,7 +219,7 @@ def test_the_end_of_a_stream_is_waited_for() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": 3}, "model is 3; expected a text"),
+        ({"model": 3}, "model is 3; expected a string"),
         ({"tests": {"test_a": 7}}, "is damaged"),
         ({"tests": {"test_a": [{"answer": {}}]}}, "is damaged"),
         ({"tests": None}, "is damaged"),

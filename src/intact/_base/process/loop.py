@@ -56,7 +56,7 @@ def main() -> None:
     def send(*reply: Any, most: int = 1 << 20) -> None:
         data = json.dumps(reply, ensure_ascii=False).encode("utf-8", "surrogatepass")
         if len(data) > most:
-            data = json.dumps(["error", f"a reply of {len(data):,} bytes is longer than {most:,}"]).encode()
+            data = json.dumps(["error", f"the reply has {len(data):,} bytes, more than the limit of {most:,}"]).encode()
         replies.write(LENGTH.pack(len(data)))
         replies.write(data)
         replies.flush()

@@ -33,7 +33,7 @@ _FLAGS: Final = ("-P", "-s", "-S", "-B", "-X", "utf8")  # not -I, which ignores 
 _STARTING: Final = 300.0
 """Timeout for starting a worker, in seconds; generous, for busy machines."""
 _PIECE: Final = 1 << 20
-_SLOW: Final = "took too long by the clock on the wall"
+_SLOW: Final = "exceeded the wall-clock timeout"
 
 
 class LimitReached(Exception):  # noqa: N818
@@ -148,7 +148,7 @@ class WorkerProcess:
                 raise
             if status == "memory":
                 self._end()
-                raise LimitReached(f"took more than {self.memory >> 20:,} MB of memory")
+                raise LimitReached(f"used more than {self.memory >> 20:,} MB of memory")
         if status == "error":
             raise WorkerFailure(rest[0])
         return rest[0]
@@ -190,7 +190,7 @@ class WorkerProcess:
                 start_new_session=True,  # only the parent handles Ctrl-C
             )
         except OSError as error:
-            raise CapacityError(f"no process can be started here: {error.strerror}") from error
+            raise CapacityError(f"cannot start a process: {error.strerror}") from error
         self.started += 1
         self._ready = False
         self._finalizer = weakref.finalize(self, _kill, process)
@@ -231,8 +231,8 @@ class WorkerProcess:
         if status < 0:
             name = signal.Signals(-status).name
             limit = name in ("SIGPROF", "SIGXCPU")
-            return f"took more than {seconds:g} s" if limit else f"ended its process by {name}"
-        return "ended its process"
+            return f"took more than {seconds:g} s" if limit else f"crashed its worker process with {name}"
+        return "ended its worker process"
 
     def _end(self) -> None:
         self._process = None

@@ -124,7 +124,7 @@ def check_files(listing: Listing, names: Collection[str]) -> int:
         if file.size > most:
             raise FormatError(f"{listing.repo}: {name} has {file.size:,} bytes; expected at most {most:,}")
         if file.sha256 is None and file.git is None:
-            raise FormatError(f"{listing.repo}: no digest of {name} is stated (is HF_ENDPOINT a hub?)")
+            raise FormatError(f"{listing.repo}: the hub states no digest of {name} (is HF_ENDPOINT a hub?)")
     return sum(listing.files[name].size for name in names)
 
 
@@ -132,7 +132,7 @@ def _file(name: str, value: Any, where: str) -> HubFile:
     """Validate a file's name, by the rules of every operating system, and its size."""
     plain = all(part and not part.startswith(".") and not part.endswith((".", " ")) for part in name.split("/"))
     if not plain or not name.isprintable() or _UNSAFE.search(name) or len(quoted(name)) > LONGEST_NAME:
-        raise FormatError(f"{where}: the name {name!r:.120} is refused; expected a path within the repository")
+        raise FormatError(f"{where}: the name {name!r:.120} is not allowed; expected a path within the repository")
     size, sha256, git = (value.get(key) if isinstance(value, dict) else None for key in ("size", "sha256", "git"))
     if not isinstance(size, int) or not is_integer(size, 0, LARGEST):
         raise FormatError(f"{where}: {name} has the size {size!r:.40}; expected a number of bytes")

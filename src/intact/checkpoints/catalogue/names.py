@@ -39,8 +39,8 @@ def entry(name: str) -> Entry:
     if name in CATALOGUE:
         return CATALOGUE[name]
     known = [*CATALOGUE, *aliases()]
-    advice = did_you_mean(name, known) or "intact models lists them (a file goes by its path, such as ./model.gguf)"
-    raise ParameterError(f"{name!r} is no model of the catalogue: {advice}")
+    advice = did_you_mean(name, known) or "intact models lists them (a file is given by its path, such as ./model.gguf)"
+    raise ParameterError(f"{name!r} is not a model of the catalogue: {advice}")
 
 
 def find(name: str) -> Path | None:
@@ -88,7 +88,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
         If it is neither a name nor an existing path.
     """
     if not isinstance(name_or_path, str | os.PathLike):
-        raise ParameterError(f"name_or_path must be a model's name or path, got {name_or_path!r:.60}")
+        raise ParameterError(f"name_or_path must be the name or path of a model, got {name_or_path!r:.60}")
     text = os.fspath(name_or_path)
     if not text:
         raise ParameterError("name_or_path is empty: expected a model's name or path")
@@ -110,7 +110,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
         return path
     if looks_like_path(text) or not isinstance(name_or_path, str):
         is_hub = isinstance(name_or_path, str) and HubName.matches(PREFIX + text)
-        hint = f"; a repository on the hub has the name {PREFIX}{text}" if is_hub else ""
+        hint = f"; a repository on the hub is named {PREFIX}{text}" if is_hub else ""
         raise ParameterError(f"{text}: no such file or folder{hint}")
     entry(text)
     raise AssertionError("entry() raises for unknown names")

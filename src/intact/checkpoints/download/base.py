@@ -95,8 +95,8 @@ def require_space(folder: Path, needed: int, name: object) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise NoSpaceError(
-            f"{folder} has {free / 1e6:.0f} MB free, pulling {name} needs {needed / 1e6:.0f} MB: "
-            "make room, or point INTACT_HOME elsewhere"
+            f"{folder} has {free / 1e6:.0f} MB free, but pulling {name} needs {needed / 1e6:.0f} MB: "
+            "free some space, or point INTACT_HOME elsewhere"
         )
 
 
@@ -108,6 +108,7 @@ def space_errors(folder: Path, name: object) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             raise NoSpaceError(
-                f"{folder} is full ({error.strerror}), pulling {name}: make room, or point INTACT_HOME elsewhere"
+                f"{folder} ran full while pulling {name} ({error.strerror}): free some space, or point INTACT_HOME "
+                "elsewhere"
             ) from error
-        raise DownloadError(f"cannot write the store {folder}: {error}") from error
+        raise DownloadError(f"cannot write to the store {folder}: {error}") from error

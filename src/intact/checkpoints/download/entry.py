@@ -108,7 +108,7 @@ def _fetch_from(source: Source, entry: Entry, folder: Path, report: Report) -> P
         _clear(source, entry, folder)
         if kept:
             return _fetch_from(source, entry, folder, report)
-        raise DownloadError(f"{error}; it was thrown away, try again") from error
+        raise DownloadError(f"{error}; it was deleted, try again") from error
     _put_record(pulled, entry, folder)
     os.replace(partial, pulled.path)  # noqa: PTH105
     for each in entry.sources:
@@ -126,7 +126,7 @@ def _checked(source: Source, entry: Entry, folder: Path, report: Report) -> tupl
     found = sha256(partial, lambda done: report("check", done, size))
     if expected is not None and found != expected:
         partial.unlink()
-        raise WrongContentError(f"the file fetched has SHA-256 {found}, expected {expected}")
+        raise WrongContentError(f"the downloaded file has SHA-256 {found}, expected {expected}")
     return Pulled(entry.name, folder / entry.file, size, found, source=str(source), fresh=True), partial
 
 

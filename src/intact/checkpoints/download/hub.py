@@ -24,9 +24,9 @@ def fetch_from_hub(source: Hub, entry: Entry, folder: Path, report: Report) -> t
         )
     expected, size = metadata.etag or "", metadata.size
     if len(expected) != 64 or size is None or metadata.commit_hash is None:
-        raise DownloadError(f"{source.file}: the hub states no SHA-256 and size for it (is HF_ENDPOINT a hub?)")
+        raise DownloadError(f"the hub states no SHA-256 and size of {source.file} (is HF_ENDPOINT a hub?)")
     if entry.sha256 is not None and expected != entry.sha256:
-        raise DownloadError(f"{source.file} has SHA-256 {expected} there, expected {entry.sha256}")
+        raise DownloadError(f"{source.file} has SHA-256 {expected} on the hub, expected {entry.sha256}")
 
     partial = folder / f".{entry.file}.{expected[:16]}.partial"
     require_space(folder, size - bytes_kept(partial, size), entry.name)
@@ -97,7 +97,7 @@ class _Growing(io.BufferedRandom):
 
     def write(self, data: Any, /) -> int:
         if self.tell() + len(data) > self._longest:
-            raise WrongContentError(f"more than the expected {self._longest} bytes were sent")
+            raise WrongContentError(f"the server sent more than the expected {self._longest} bytes")
         written = super().write(data)
         self._report(self.tell())
         return written
@@ -126,13 +126,13 @@ def hub_errors(file: str) -> Iterator[None]:
     except DownloadError:
         raise
     except errors.GatedRepoError as error:
-        raise DownloadError("accept the licence on the model's page of the hub, then set HF_TOKEN") from error
+        raise DownloadError("accept the licence on the model's page on the hub, then set HF_TOKEN") from error
     except errors.RepositoryNotFoundError as error:
-        raise DownloadError("no such repository, or it is private (set HF_TOKEN)") from error
+        raise DownloadError("the repository does not exist, or is private (set HF_TOKEN)") from error
     except errors.RevisionNotFoundError as error:
-        raise DownloadError("it has no such revision, or no longer has it") from error
+        raise DownloadError("the revision does not exist, or no longer exists") from error
     except errors.EntryNotFoundError as error:
-        raise DownloadError(f"it holds no file {file}") from error
+        raise DownloadError(f"the repository has no file {file}") from error
     except errors.OfflineModeIsEnabled as error:
         raise DownloadError("HF_HUB_OFFLINE is set") from error
     except Exception as error:
@@ -140,6 +140,8 @@ def hub_errors(file: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in FULL:
             raise
         if isinstance(error, errors.HfHubHTTPError) and error.response.status_code == 401:
-            raise DownloadError("it is private, or there is no such repository (set HF_TOKEN)") from error
+            raise DownloadError("the repository is private or does not exist (set HF_TOKEN)") from error
         reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise DownloadError(f"{reason}; what was fetched is kept; run the same command again to continue") from error
+        raise DownloadError(
+            f"{reason}; the part already downloaded is kept; run the same command again to continue"
+        ) from error

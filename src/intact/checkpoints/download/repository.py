@@ -137,7 +137,7 @@ def _document(name: HubName, value: Any) -> dict[str, Any]:
     """Convert the hub's answer to the form of a listing."""
     siblings = value.get("siblings") if isinstance(value, dict) else None
     if not isinstance(siblings, list) or not all(isinstance(one, dict) for one in siblings):
-        raise DownloadError("the hub's answer has no list of files (is HF_ENDPOINT a hub?)")
+        raise DownloadError("the hub's answer contains no list of files (is HF_ENDPOINT a hub?)")
     files = {}
     for one in siblings:
         file, lfs = one.get("rfilename"), one.get("lfs")
@@ -202,7 +202,7 @@ def _fetch(plan: PullPlan, name: str, folder: Path, report: Any, check: Report) 
     except WrongContentError as error:
         partial.unlink()
         if not kept:
-            raise DownloadError(f"cannot pull {plan.name}: {error}; it was thrown away, try again") from error
+            raise DownloadError(f"cannot pull {plan.name}: {error}; it was deleted, try again") from error
         _fetch(plan, name, folder, report, check=check)
         return
     except DownloadError as error:

@@ -44,7 +44,7 @@ def removable(name: str) -> Removed:
     """
     paths = _of_entry(CATALOGUE[name]) if name in CATALOGUE else _of_hub(HubName.parse(name))
     if not paths:
-        raise ParameterError(f"{name} is not in the store {store()}: there is nothing to remove")
+        raise ParameterError(f"{name} is not in the store {store()}, so it cannot be removed")
     return Removed(name, tuple(paths), sum(map(_bytes, paths)))
 
 
@@ -65,7 +65,7 @@ def remove(name: str) -> Removed:
             for path in found.paths:
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     except Timeout:
-        raise DownloadError(f"{name} is being pulled now; stop that first") from None
+        raise DownloadError(f"{name} is being pulled right now; stop the pull first") from None
     lock.unlink(missing_ok=True)
     if name not in CATALOGUE:
         folder = HubName.parse(name).folder

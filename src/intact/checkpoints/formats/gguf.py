@@ -138,7 +138,9 @@ class _Reader:
         count = self.u64(where)
         most = (self.size - self.offset) // least
         if count > most:
-            raise self.error(where, f"the count is {count}", f"at most {most}, for which the file has room", begin)
+            raise self.error(
+                where, f"the count is {count}", f"at most {most}, which is all the file has room for", begin
+            )
         return count
 
     def string(self, where: str, longest: int = LONGEST_STRING) -> str:
@@ -151,7 +153,7 @@ class _Reader:
         try:
             return self.buffer[begin : self.offset].decode()
         except UnicodeDecodeError as error:
-            raise self.error(where, "a string is no UTF-8", "valid UTF-8", begin + error.start) from error
+            raise self.error(where, "a string is not UTF-8", "valid UTF-8", begin + error.start) from error
 
     def strings(self, where: str) -> Strings:
         """Read an array of strings; vocabularies are long, so this loop has to be fast."""
@@ -177,7 +179,7 @@ class _Reader:
         self.offset = offset
         if len(strings) < count:
             self.string(where)  # raises a precise error
-            raise self.error(where, "the header's strings are too long", "a smaller header")
+            raise self.error(where, "the strings of the header are too long", "a smaller header")
         return strings
 
     def numbers(self, dtype: str, count: int, where: str) -> npt.NDArray[Any]:
@@ -205,7 +207,7 @@ class _Reader:
             return self.strings(where)
         if kind == _ARRAY:
             if depth == DEEPEST_ARRAY:
-                raise self.error(where, "arrays are nested too deep", f"at most {DEEPEST_ARRAY} levels", begin)
+                raise self.error(where, "arrays are nested too deeply", f"at most {DEEPEST_ARRAY} levels", begin)
             count = self.count(where, 12)
             self.charge(_VALUE_COST * count, where)
             return [self.array(where, depth + 1) for _ in range(count)]
@@ -263,7 +265,7 @@ def _read_metadata(reader: _Reader, count: int) -> dict[str, Any]:
         key = reader.string(f"key {index} of {count}", LONGEST_NAME)
         where = f"key {quote_name(key)}"
         if key in metadata:
-            raise reader.error(where, "the key is given twice", "every key once", begin)
+            raise reader.error(where, "the key occurs twice", "each key once", begin)
         metadata[key] = reader.value(where)
     return metadata
 
@@ -298,12 +300,12 @@ def _check_part(reader: _Reader, metadata: dict[str, Any], part: SplitPart) -> N
     """Refuse a file that is not the part of a split model that its name says."""
     count, number = metadata.get("split.count", 0), metadata.get("split.no", 0)
     if type(count) is not int or max(count, 1) != part.count:
-        right = "a single file" if part.count == 1 else f"{part.count}, as its name says"
+        right = "a single file" if part.count == 1 else f"{part.count}, as in its name"
         if part.count == 1:
             right += ", or all of them in one folder under names such as model-00001-of-00003.gguf"
         raise reader.error("key 'split.count'", f"the model is split into {count!r:.80} files", right)
     if part.count > 1 and (type(number) is not int or number != part.number):
-        raise reader.error("key 'split.no'", f"the value is {number!r:.80}", f"{part.number}, as the file's name says")
+        raise reader.error("key 'split.no'", f"the value is {number!r:.80}", f"{part.number}, as in the file's name")
 
 
 def _read_description(reader: _Reader, where: str) -> _Description:
@@ -329,7 +331,7 @@ def _read_description(reader: _Reader, where: str) -> _Description:
     length = byte_length(kind, shape)
     if length is None:
         raise reader.error(
-            where, f"the shape {shape} does not divide into blocks of {kind}", "whole blocks a row", begin
+            where, f"rows of shape {shape} do not divide into blocks of {kind}", "rows of whole blocks", begin
         )
     return _Description(name, kind, shape, length, offset=reader.u64(where), at=at)
 
@@ -343,18 +345,18 @@ def _read_tensors(reader: _Reader, count: int, alignment: int) -> dict[str, Tens
     for name, kind, shape, length, offset, at in descriptions:
         where = f"tensor {quote_name(name)}"
         if name in tensors:
-            raise reader.error(where, "the tensor is given twice", "every tensor once", at)
+            raise reader.error(where, "the tensor occurs twice", "each tensor once", at)
         if offset % alignment:
             raise reader.error(where, f"the data offset is {offset}", f"a multiple of the alignment {alignment}", at)
         begin = start + offset
         if begin + length > reader.size:
-            wrong = f"{length} bytes of {kind} with shape {shape} begin at byte {begin}"
+            wrong = f"{length} bytes of {kind} data with shape {shape} begin at byte {begin}"
             raise reader.error(where, wrong, f"them to end by byte {reader.size} (is the file truncated?)", at)
         tensors[name] = Tensor(name, kind, shape, data[begin : begin + length])
     end, before = 0, ""
     for name, _, _, length, offset, at in sorted(descriptions, key=lambda description: description.offset):
         if offset < end:
-            wrong = f"the data at offset {offset} overlap those of tensor {quote_name(before)}"
+            wrong = f"the data at offset {offset} overlaps that of tensor {quote_name(before)}"
             raise reader.error(f"tensor {quote_name(name)}", wrong, f"an offset of at least {end}", at)
         end, before = offset + length, name
     return tensors

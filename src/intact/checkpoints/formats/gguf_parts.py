@@ -35,19 +35,19 @@ def read_parts(first: Path) -> Contents:
     paths = part_paths(first)
     if first != paths[0]:
         raise FormatError(
-            f"{first}: is one of {len(paths)} parts; expected the first, {paths[0].name}, or their folder"
+            f"{first} is one of {len(paths)} parts; expected the first part, {paths[0].name}, or their folder"
         )
     contents = parse_gguf(map_file(first), first, SplitPart(0, len(paths)))
     for number, path in enumerate(paths[1:], 1):
         memory = HEADER_MEMORY - TENSOR_COST * len(contents.tensors)
         for name, tensor in parse_gguf(map_file(path), path, SplitPart(number, len(paths)), memory).tensors.items():
             if name in contents.tensors:
-                raise FormatError(f"{path}: tensor {quote_name(name)} is in an earlier part too; expected it once")
+                raise FormatError(f"{path}: tensor {quote_name(name)} also occurs in an earlier part; expected it once")
             contents.tensors[name] = tensor
     total = contents.metadata.get("split.tensors.count", len(contents.tensors))
     if total != len(contents.tensors):
         raise FormatError(
-            f"{first}: its parts have {len(contents.tensors)} tensors together; expected {total!r:.80} "
-            "by split.tensors.count"
+            f"{first}: its parts have {len(contents.tensors)} tensors in total, "
+            f"but split.tensors.count is {total!r:.80}"
         )
     return contents

@@ -56,10 +56,10 @@ def read_imatrix(path: str | PathLike[str]) -> dict[str, SquaredInputs]:
     found = _read_gguf(path) if data[:4] == MAGIC else _Binary(path, bytes(data[:])).entries()
     out = dict(found)
     if not out:
-        raise FormatError(f"{path}: holds no sums; expected llama.cpp's importance matrix (imatrix)")
+        raise FormatError(f"{path} contains no sums; expected an importance matrix (imatrix) of llama.cpp")
     for name, one in out.items():
         if not (np.isfinite(one.sums).all() and (one.sums >= 0).all() and (one.counts >= 0).all()):
-            raise FormatError(f"{path}: {quote_name(name)} has sums or counts that are negative or not finite")
+            raise FormatError(f"{path}: {quote_name(name)} has negative or non-finite sums or counts")
     return out
 
 
@@ -76,7 +76,7 @@ def _read_gguf(path: Path) -> Iterator[tuple[str, SquaredInputs]]:
             problem = "missing" if counts is None else f"of shape {counts.shape}, {counts.kind}"
             raise FormatError(
                 f"{path}: tensor {quote_name(stem + _COUNTS)} is {problem}; "
-                f"expected ({experts}, 1) in F32, as there is {quote_name(name)}"
+                f"expected ({experts}, 1) in F32 to go with {quote_name(name)}"
             )
         yield (
             stem,
@@ -95,7 +95,9 @@ class _Binary:
         self.path, self.data, self.at = path, data, 0
 
     def fail(self, problem: str) -> NoReturn:
-        raise FormatError(f"{self.path}: {problem} at byte {self.at}; expected llama.cpp's importance matrix (imatrix)")
+        raise FormatError(
+            f"{self.path}: {problem} at byte {self.at}; expected an importance matrix (imatrix) of llama.cpp"
+        )
 
     def take(self, size: int) -> bytes:
         if size > len(self.data) - self.at:

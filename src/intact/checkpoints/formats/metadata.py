@@ -131,7 +131,7 @@ class Metadata:
         """Read one of several words; None if the key is missing."""
         value = self.get(key)
         if value is not None and not (isinstance(value, str) and value in known):
-            self.refuse(key, f"{' or '.join(known)} (others are not supported)", value)
+            self.refuse(key, f"{' or '.join(known)} (other values are not supported)", value)
         return value
 
     def mapping(self, key: str) -> Mapping[str, Any]:
@@ -164,9 +164,9 @@ class Metadata:
         except (TypeError, UnicodeEncodeError):
             for index, item in enumerate(value):
                 if not isinstance(item, str):
-                    self.fail(key, f"must hold strings only, but entry {index} is of type {type(item).__name__}")
+                    self.fail(key, f"must contain only strings, but entry {index} is of type {type(item).__name__}")
                 if any("\ud800" <= character <= "\udfff" for character in item):
-                    self.fail(key, f"must hold Unicode, but entry {index} is {item!r:.60}")
+                    self.fail(key, f"must contain valid Unicode, but entry {index} is {item!r:.60}")
         return list(value)
 
     def numbers(self, key: str, length: int) -> list[Any]:

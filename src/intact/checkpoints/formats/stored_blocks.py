@@ -40,16 +40,16 @@ def blocks_from_bytes(name: str, data: Bytes) -> Tensor:
         If the header is truncated, has another version, or does not match the bytes.
     """
     if data.size < _HEADER.size:
-        raise FormatError(f"{data.size} bytes of a matrix of blocks: its header alone has {_HEADER.size}")
+        raise FormatError(f"a block matrix has {data.size} bytes, but its header alone has {_HEADER.size}")
     _, version, number, rows, columns = _HEADER.unpack(data[: _HEADER.size].tobytes())
     if version != 1:
-        raise FormatError(f"version {version} of a matrix of blocks: this program reads version 1")
+        raise FormatError(f"a block matrix has format version {version}, but this program reads version 1")
     kind = _NAMES.get(number)
     if kind is None or rows < 1 or columns < 1:
-        raise FormatError(f"a matrix of blocks of {rows} x {columns} of type {number} is not possible")
+        raise FormatError(f"a block matrix cannot have shape {rows} x {columns} and type {number}")
     if byte_length(kind, (rows, columns)) != data.size - _HEADER.size:
         raise FormatError(
-            f"{data.size - _HEADER.size} bytes of blocks: expected {byte_length(kind, (rows, columns))} for {kind} of "
-            f"{rows} x {columns}"
+            f"a block matrix has {data.size - _HEADER.size} bytes of blocks; expected "
+            f"{byte_length(kind, (rows, columns))} for {kind} of {rows} x {columns}"
         )
     return Tensor(name, kind, (rows, columns), data[_HEADER.size :])

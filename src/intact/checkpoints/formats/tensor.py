@@ -89,7 +89,7 @@ def map_file(path: Path) -> mmap.mmap | bytes:
     """
     try:
         if path.exists() and not path.is_file():
-            raise FormatError(f"{path}: is a {'folder' if path.is_dir() else 'device or pipe'}; expected a file")
+            raise FormatError(f"{path} is a {'folder' if path.is_dir() else 'device or pipe'}; expected a file")
         with path.open("rb") as file:
             if file.seek(0, 2) == 0:
                 return b""
@@ -97,7 +97,7 @@ def map_file(path: Path) -> mmap.mmap | bytes:
     except (OSError, ValueError) as error:
         if isinstance(error, FormatError):
             raise
-        raise FormatError(f"{path}: cannot be read ({error}); expected a readable file") from error
+        raise FormatError(f"{path} cannot be read ({error}); expected a readable file") from error
 
 
 def mapped_file(data: npt.NDArray[np.uint8]) -> mmap.mmap | None:

@@ -109,7 +109,7 @@ class Matcher:
         for token in named:
             kept[token >> 5] &= ~np.uint32(1 << (token & 31))
         if not kept.any():
-            raise ParameterError(f"the {self._kind} allows no token here but one that would end the text")
+            raise ParameterError(f"the {self._kind} allows only tokens here that would end the text")
         return kept
 
     def accept(self, token: int) -> None:

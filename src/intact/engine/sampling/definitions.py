@@ -166,7 +166,9 @@ def check_unicode(name: str, value: str) -> None:
         value.encode()
     except UnicodeEncodeError as error:
         character = ord(value[error.start])
-        raise ParameterError(f"{name} holds the lone surrogate U+{character:04X}, which is not a character") from error
+        raise ParameterError(
+            f"{name} contains the lone surrogate U+{character:04X}, which is not a character"
+        ) from error
 
 
 def _format(value: object) -> str:
@@ -219,7 +221,7 @@ def _schema(value: object) -> str:
                 raise RecursionError
             return text
     except RecursionError:
-        raise ParameterError("json_schema is nested too deep") from None
+        raise ParameterError("json_schema is nested too deeply") from None
     except (ValueError, TypeError) as error:
         raise ParameterError(f"json_schema is not valid JSON: {error}") from error
     raise ParameterError(f"json_schema must be a JSON object, got {value!r:.60}")

@@ -65,7 +65,7 @@ def imposable(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
     for place, part in reached(changed, where):
         if lacking := next((name for name in NEUTRAL if name in part), None):
             raise ParameterError(
-                f"{place}: {lacking} cannot be imposed on a text; leave it out and check the value yourself"
+                f"{place}: {lacking} cannot be enforced during generation; leave it out and check the value yourself"
             )
     return changed
 

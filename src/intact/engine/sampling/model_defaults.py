@@ -66,7 +66,7 @@ def sampling_defaults(checkpoint: Checkpoint) -> SamplingDefaults:
     for name, value, parameter in settings:
         try:
             if parameter is None:
-                left_out.append(f"{name} = {value!r:.60}: no parameter here")
+                left_out.append(f"{name} = {value!r:.60}: not supported")
             else:
                 values[parameter] = DEFINITIONS[parameter].check(parameter, _number(value))
         except IntactError as error:

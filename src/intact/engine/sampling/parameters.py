@@ -298,7 +298,7 @@ class SamplingParameters:
         for name, definition in DEFINITIONS.items():
             object.__setattr__(self, name, definition.check(name, getattr(self, name)))
         if self.min_tokens > self.max_tokens:
-            raise ParameterError(f"min_tokens is {self.min_tokens}, more than max_tokens, {self.max_tokens}")
+            raise ParameterError(f"min_tokens is {self.min_tokens}, but max_tokens is only {self.max_tokens}")
         if "stop_window" in self.changed and not self.stop_mean_below:
             raise ParameterError(f"stop_window is {self.stop_window}, but it has no effect without stop_mean_below")
         given = [name for name in CONSTRAINTS if getattr(self, name) is not None]
@@ -387,7 +387,7 @@ class SamplingParameters:
         for name in given:
             if name not in DEFINITIONS:
                 problem = f"{name!r:.60} is not a sampling parameter"
-                raise ParameterError(unknown_name(problem, name, DEFINITIONS, "they are"))
+                raise ParameterError(unknown_name(problem, name, DEFINITIONS))
         return cls(**given)
 
 

@@ -62,7 +62,7 @@ class Rules:
         causes = ["the constraint"] if self._matcher is not None else []
         causes += self._history.bars(drawn) if self._history is not None else []
         causes += [rule.name for rule in self._added]
-        return ParameterError(f"no token is allowed here: {' and '.join(causes)} rule out all")
+        return ParameterError(f"no token is allowed here: {' and '.join(causes)} rule out every token")
 
     def add(self, token: int) -> None:
         """Append a token to the text."""

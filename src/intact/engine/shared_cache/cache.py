@@ -84,7 +84,7 @@ class SharedCache:
     def __init__(self, model: LoadedModel) -> None:
         program = getattr(model.executor, "program", None)
         if program is None:
-            raise ParameterError("a shared cache needs a model that runs in one process: load it that way")
+            raise ParameterError("a shared cache needs a model in a single process: load it without parallelism")
         parts = parse_profile(model.executor.profile)
         if parts.float32 or parts.codec is not None:
             kind = "in floating point" if parts.float32 else "with a codec"

@@ -52,7 +52,7 @@ class SharedRequest:
         if self.layout not in LAYOUTS:
             raise ParameterError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r:.40}")
         if not self.prompt or not self.delimiter:
-            raise ParameterError("workers need a prompt and a delimiter of steps, neither of them empty")
+            raise ParameterError("workers need a non-empty prompt and a non-empty step delimiter")
 
     def to_document(self) -> dict[str, Any]:
         """Return the request as JSON, with the version of the definition, and a digest in place of the prompt."""

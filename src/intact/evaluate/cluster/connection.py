@@ -42,12 +42,12 @@ def check_cluster(address: str) -> None:
         return
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal() and 0 < int(port) < 65536) or "/" in host:
-        raise ParameterError(f"--ray takes {LOCAL}, {AUTO} or HOST:PORT of the cluster's head, got {address!r:.100}")
+        raise ParameterError(f"--ray must be {LOCAL}, {AUTO} or HOST:PORT of the cluster's head, got {address!r:.100}")
     try:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
     except OSError as error:
         raise WorkerError(
-            f"no Ray cluster answers at {address} ({error}); start its head there: "
+            f"no Ray cluster answers at {address} ({error}); start its head on that machine: "
             f"ray start --head --node-ip-address={host} --port={port}"
         ) from error
 

@@ -119,7 +119,7 @@ def _pull(target: Path, file: File, read: Callable[[int], bytes]) -> None:
         raise WorkerError(f"{file.name} cannot be stored in {target.parent}: {why}") from error
     if found.hexdigest() != file.digest:
         part.unlink()
-        raise WorkerError(f"{file.name} was pulled with the digest {found.hexdigest()}, expected {file.digest}")
+        raise WorkerError(f"{file.name} was transferred with the digest {found.hexdigest()}, expected {file.digest}")
     part.replace(target)
 
 

@@ -190,7 +190,7 @@ class Pool:
             if member is not None:
                 self._lost(member, str(error))
             if self._deaths[machine.id] > RETRIES:
-                self._refuse(machine, f"its workers die before they have loaded: {error!s:.300}")
+                self._refuse(machine, f"its workers die before they have finished loading: {error!s:.300}")
         else:
             if member is not None:
                 member.ready = True
@@ -267,7 +267,7 @@ class Pool:
         attempts.update(one for one, _ in left)
         waiting.extendleft(sorted(left, key=lambda pair: pair[0], reverse=True))
         if attempts and max(attempts.values()) > RETRIES:
-            raise WorkerError(f"a worker died {RETRIES + 1} times over the same problems")
+            raise WorkerError(f"a worker died {RETRIES + 1} times while solving the same problems")
 
     def _lost(self, member: _Member, why: str) -> None:
         """Remove a worker that is lost, and kill its actor."""
@@ -281,7 +281,7 @@ class Pool:
     def _refuse(self, machine: Machine, why: str) -> None:
         """Exclude a machine."""
         self.refused[machine] = why
-        _LOG.warning("the machine %s of the cluster is refused: %s", machine.address, why)
+        _LOG.warning("the machine %s of the cluster is rejected: %s", machine.address, why)
         for member in [one for one in self._members if one.machine == machine]:
             self._lost(member, why)
 

@@ -149,7 +149,7 @@ def arms_of(runs: Mapping[Path, EvaluationRun], machines: MachineChoice = DEFAUL
         If there is no run, or the rates of one model are given for several models.
     """
     if not runs:
-        raise ParameterError("there is no run to report")
+        raise ParameterError("there are no runs to report")
     names = _names(runs)
     identities = {json.dumps(_identities(run)) for run in runs.values()}
     timed = {path: machines.of(_models(run), len(identities) == 1) for path, run in runs.items()}

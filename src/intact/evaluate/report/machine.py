@@ -181,12 +181,12 @@ class MachineChoice:
         machines = [one for one in found if isinstance(one, IdealMachine)]
         stated = [one for one in found if isinstance(one, StatedRuntime)]
         if len(machines) > 1:
-            raise ParameterError("--machine states two machines: give one, and runtimes of models (MODEL=...)")
+            raise ParameterError("--machine describes two machines: give one, and runtimes of models (MODEL=...)")
         names = [one.model for one in stated]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ParameterError(f"--machine states two runtimes of the model {twice}")
+            raise ParameterError(f"--machine gives two runtimes for the model {twice}")
         if "" in names and len(names) > 1:
-            raise ParameterError("of several runtimes each --machine must name its model: MODEL=...")
+            raise ParameterError("with several runtimes, each --machine must name its model: MODEL=...")
         return cls(next(iter(machines), None if stated else A100), tuple(stated))
 
     def of(self, model: str, only: bool) -> ModelRuntime | IdealMachine | None:
@@ -212,8 +212,8 @@ class MachineChoice:
             return unnamed[0].runtime
         if any(not one.model for one in unnamed):
             raise ParameterError(
-                "--machine states the rates of one model, and the runs are of several: name the model of each "
-                "(MODEL=read=RATE,write=RATE), or state the machine (gmacs_per_s=NUMBER,gb_per_s=NUMBER)"
+                "--machine gives the rates of one model, but the runs are of several models: name the model of each "
+                "(MODEL=read=RATE,write=RATE), or describe the machine (gmacs_per_s=NUMBER,gb_per_s=NUMBER)"
             )
         return self.machine
 
@@ -232,10 +232,10 @@ def _parse(text: str) -> StatedRuntime | IdealMachine:
     pairs = re.findall(r"(?:^|,)\s*([a-z_]+)=(\d+(?:\.\d+)?)\s*(?=,|$)", rest)
     found = {key: float(value) for key, value in pairs}
     if len(rest.split(",")) != len(found):
-        raise ParameterError(f"a machine is {_FORMS}; got {text!r:.80}")
+        raise ParameterError(f"a machine must be {_FORMS}; got {text!r:.80}")
     for key, value in found.items():
         if not 0 < value < math.inf:
-            raise ParameterError(f"the machine's {key} must be a number above 0, got {value:g}")
+            raise ParameterError(f"the machine's {key} must be positive, got {value:g}")
     if {"gmacs_per_s", "gb_per_s"} <= found.keys() <= _HARDWARE.keys() and not name:
         own = {key: value * _HARDWARE[key] for key, value in found.items()}
         return IdealMachine(own["gmacs_per_s"], own["gb_per_s"], own.get("memory_gb", math.inf), own.get("price"))
@@ -245,7 +245,7 @@ def _parse(text: str) -> StatedRuntime | IdealMachine:
         return StatedRuntime(
             name, bool(name), ModelRuntime(prompts, 1 / found["write"], 0.0, *served, "the rates given")
         )
-    raise ParameterError(f"a machine is {_FORMS}; got {text!r:.80}")
+    raise ParameterError(f"a machine must be {_FORMS}; got {text!r:.80}")
 
 
 def _measured(name: str, path: Path) -> StatedRuntime:
@@ -254,7 +254,7 @@ def _measured(name: str, path: Path) -> StatedRuntime:
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise FormatError(f"{path} cannot be read as JSON: {error}") from error
+        raise FormatError(f"{path} is not valid JSON: {error}") from error
     figures: Any = document.get("figures", ()) if isinstance(document, Mapping) else ()
     rates = {
         (str(one.get("group")), str(one.get("what"))): one["median"]
@@ -269,8 +269,8 @@ def _measured(name: str, path: Path) -> StatedRuntime:
     steps = [1 / rate for (group, what), rate in rates.items() if group == "stream" and "drafting" not in what]
     if not prompts or not steps:
         raise ParameterError(
-            f"{path} has no rates of a prompt and of one stream: `intact bench --json --only prompt --only stream` "
-            "writes them"
+            f"{path} has no rates of a prompt and of one stream: create it with `intact bench --json --only prompt "
+            "--only stream`"
         )
     points = tuple(sorted(({1.0: steps[-1]} | prompts).items()))
     model = name or Path(str(document.get("model", ""))).name

@@ -32,7 +32,9 @@ def rung_sizes(problems: int, first: int, factor: int) -> tuple[int, ...]:
         If there is no problem, the first rung is empty, or the factor is below 2.
     """
     if problems < 1 or first < 1 or factor < 2:
-        raise ParameterError(f"rungs need a problem and a factor of 2 or more, got {problems}, {first}, {factor}")
+        raise ParameterError(
+            f"rungs need at least one problem and a factor of at least 2, got {problems}, {first}, {factor}"
+        )
     sizes = [min(first, problems)]
     while sizes[-1] < problems:
         sizes.append(min(sizes[-1] * factor, problems))

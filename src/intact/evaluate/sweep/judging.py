@@ -63,7 +63,7 @@ def compare(
         If there are no settings, or their numbers of problems differ.
     """
     if not others:
-        raise ParameterError("there is no setting to compare")
+        raise ParameterError("there are no settings to compare")
     found = []
     for own in others:
         both = mcnemar(own, baseline, 1 - 2 * level / len(others))

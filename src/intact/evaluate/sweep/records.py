@@ -112,7 +112,7 @@ def read_records(paths: Sequence[Path], baseline: SweepTrial, price: float) -> l
     found += _of_runs(runs, baseline, price)
     names = [record.name for record in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ParameterError(f"two records are for {twice}: give one of them, or result files in place of a sweep")
+        raise ParameterError(f"two records are for {twice}: give only one of them, or result files instead of a sweep")
     return sorted(found, key=lambda record: record.name)
 
 
@@ -132,7 +132,7 @@ def _of_sweep(path: Path, baseline: SweepTrial, price: float) -> SettingRecord:
         if trials[0].key != baseline.key:
             raise ParameterError(
                 f"{path} has the baseline {trials[0].label}, but gains are relative to {baseline.label}: name "
-                "another one with --baseline, or leave the file out"
+                "another baseline with --baseline, or leave the file out"
             )
         gains: dict[str, SettingGain] = {}
         for rung in value["rungs"]:  # later rungs have more problems and replace earlier ones
@@ -192,14 +192,14 @@ def _of_group(group: Sequence[tuple[Path, EvaluationRun, int]], baseline: SweepT
         trial = SweepTrial(about["name"], method.read(about["parameters"]), own, own_prompt)
         if trial.key in found:
             raise ParameterError(
-                f"{path}: another file has the same setting, {trial.label}, of the same task and model"
+                f"{path} has the same setting as another file, {trial.label}, with the same task and model"
             )
         found[trial.key] = trial, {(one.seed, one.id): one for one in run.records if one.task == place}
     about, model = group[0][1].manifest["tasks"][group[0][2]], group[0][1].manifest["models"][0]["name"]
     name = f"{about['label'] if len(group) == 1 else _without_options(about['label'])}, {model}"
     if baseline.key not in found:
         raise ParameterError(
-            f"no result file of {name} has the setting {baseline.label}, which gains are relative to: add one, or name "
+            f"no result file of {name} has the setting {baseline.label}, to which gains are relative: add one, or name "
             "another setting with --baseline"
         )
     _, usual = found.pop(baseline.key)

@@ -86,8 +86,8 @@ def split(
     kept = rest[: held_out or len(rest)]
     if len(known) < wanted or not known or len(kept) < max(2, held_out or 2):
         raise ParameterError(
-            f"a sweep needs {wanted} problems to search on and {held_out or 'two'} or more others to judge on: {task} "
-            f"has {len(items)}" + (f", {judged} has {len(others)}" if judged else "")
+            f"a sweep needs {wanted} problems to search on and at least {held_out or 'two'} others to judge on, "
+            f"but {task} has {len(items)}" + (f" and {judged} has {len(others)}" if judged else "")
         )
     return Problems(task, judged or task, tuple(items[name] for name in known), tuple(others[name] for name in kept))
 

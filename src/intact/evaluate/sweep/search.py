@@ -72,11 +72,11 @@ class Design:
             raise ParameterError("the space contains no setting other than the baseline")
         if not self.training or len(self.held_out) < 2:
             raise ParameterError(
-                f"a sweep needs a problem to search on and two to judge on, got {len(self.training)} and "
+                f"a sweep needs at least one problem to search on and two to judge on, got {len(self.training)} and "
                 f"{len(self.held_out)}"
             )
         if both := sorted(set(self.training) & set(self.held_out)):
-            raise ParameterError(f"{both[0]} is a problem in both parts")
+            raise ParameterError(f"the problem {both[0]} is in both parts")
         if not 0 < self.margin < 1 or not 0 < self.level < 1:
             raise ParameterError(f"margin and level must lie between 0 and 1, got {self.margin} and {self.level}")
         if not 0 < self.share <= 1:
@@ -238,7 +238,7 @@ def _judge(found: Search, ask: Callable[[int, Part, int], None]) -> None:
         found.finalists.pop()
     else:
         raise ParameterError(
-            f"{found.spent:,} of {design.tokens:,} tokens are spent, and too few are left to judge one setting: give "
+            f"{found.spent:,} of {design.tokens:,} tokens are spent, which leaves too few to judge one setting: give "
             "more tokens; all answers are kept in the journal"
         )
     for trial in (0, *found.finalists):
@@ -248,8 +248,8 @@ def _judge(found: Search, ask: Callable[[int, Part, int], None]) -> None:
 def _too_few(found: Search, failed: Sequence[int]) -> None:
     if failed:
         error = found.outcomes[failed[0], "training"][0].error
-        raise ParameterError(f"every setting failed; the first, {found.design.trials[failed[0]].label}: {error}")
+        raise ParameterError(f"every setting failed; the first was {found.design.trials[failed[0]].label}: {error}")
     raise ParameterError(
-        f"the baseline took {found.spent:,} of {found.design.tokens:,} tokens on the first rung, and half of them is "
-        "for the search: give more tokens, or a smaller first rung"
+        f"the baseline used {found.spent:,} of {found.design.tokens:,} tokens on the first rung, but only half of them "
+        "is for the search: give more tokens, or a smaller first rung"
     )

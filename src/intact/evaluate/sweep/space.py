@@ -110,7 +110,7 @@ def parse_axes(texts: Iterable[str]) -> tuple[Axes, ...]:
     for text in given:
         axis, equals, after = text.partition("=")
         if not equals or not axis.strip():
-            raise ParameterError(f"--space takes NAME=V1,V2 or FILE.toml, got {text!r:.80}")
+            raise ParameterError(f"--space must be NAME=V1,V2 or FILE.toml, got {text!r:.80}")
         if axis.strip() in values:
             raise ParameterError(f"--space: {axis.strip()} is given twice")
         values[axis.strip()] = after
@@ -120,7 +120,7 @@ def parse_axes(texts: Iterable[str]) -> tuple[Axes, ...]:
     }
     for axis, found in axes.items():
         if not all(found):
-            raise ParameterError(f"--space takes NAME=V1,V2 or FILE.toml, got {f'{axis}={values[axis]}'!r:.80}")
+            raise ParameterError(f"--space must be NAME=V1,V2 or FILE.toml, got {f'{axis}={values[axis]}'!r:.80}")
     return (axes,)
 
 
@@ -143,7 +143,7 @@ def read_space(file: Path) -> tuple[Axes, ...]:
         raise ParameterError(f"{file} is not valid TOML: {error}") from error
     tables = found.get("space")
     if set(found) != {"space"} or not isinstance(tables, list) or not tables:
-        raise ParameterError(f"{file}: a space is one or more tables [[space]] and nothing else, got {sorted(found)}")
+        raise ParameterError(f"{file} must contain only [[space]] tables, at least one, got {sorted(found)}")
     return tuple(_table(file, number, table) for number, table in enumerate(tables, 1))
 
 
@@ -179,7 +179,7 @@ def parse_trial(text: str) -> SweepTrial:
         elif name in listed:
             axes[name] = [f"{axes[name][0]}, {part.strip()}"]
         else:
-            raise ParameterError(f"a setting is METHOD:NAME=VALUE,..., got {text!r:.80}")
+            raise ParameterError(f"a setting must be METHOD:NAME=VALUE,..., got {text!r:.80}")
     (trial,) = expand([axes])
     return trial
 
@@ -236,8 +236,8 @@ def _of_table(axes: Axes) -> Iterator[SweepTrial]:
     names = ["method", *PROMPT, *SAMPLING, *sorted(known)]
     for name in axes:
         if name not in names:
-            problem = f"{', '.join(axes['method'])}: there is no axis {name!r:.60}"
-            raise ParameterError(unknown_name(problem, name, names, "there are"))
+            problem = f"{', '.join(axes['method'])}: no axis named {name!r:.60}"
+            raise ParameterError(unknown_name(problem, name, names))
     for source, method in zip(axes["method"], methods, strict=True):
         own = {one.name for one in method.parameters}
         mine = {name: values for name, values in axes.items() if name in (*PROMPT, *SAMPLING, *own)}
@@ -264,7 +264,7 @@ def _sampling(name: str, text: str) -> Any:
         else:
             value = int(text) if definition.kind == "integer" else float(text)
     except (KeyError, ValueError):
-        raise ParameterError(f"{name} takes a value like {definition.default!r}, got {text!r:.60}") from None
+        raise ParameterError(f"{name} must be a value such as {definition.default!r}, got {text!r:.60}") from None
     definition.check(name, value)
     return value
 

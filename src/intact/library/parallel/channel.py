@@ -141,7 +141,9 @@ class Channel:
             raise WorkerError(f"{self.name}: {self._read(length).decode('utf-8', 'replace'):.2000}")
         if magic != _MAGIC or kind not in kinds or length > most:
             wanted = " or ".join(one.name for one in kinds)
-            raise WorkerError(f"{self.name} sent {length:,} bytes of kind {kind}: expected {wanted}, {most:,} at most")
+            raise WorkerError(
+                f"{self.name} sent {length:,} bytes of kind {kind}; expected {wanted} of at most {most:,} bytes"
+            )
         self.received += HEADER.size + length
         return Frame(FrameKind(kind), code, place, self._read(length))
 
@@ -183,7 +185,7 @@ class Channel:
         found = _TYPES.get(frame.code)
         fits = found == dtype or (found == np.int32 and dtype == np.int64)
         if not fits or found is None or frame.place != place & 0xFFFFFFFF or len(frame.data) != count * found.itemsize:
-            raise WorkerError(f"{self.name} sent rows of another exchange: its program differs from rank 0's")
+            raise WorkerError(f"{self.name} sent rows of another exchange: its program differs from that of rank 0")
         rows: NDArray[Any] = np.frombuffer(frame.data, found).reshape(shape)
         return rows
 

@@ -37,7 +37,7 @@ def divide(total: int, shares: Sequence[int], unit: int = 1) -> Parts:
     """
     count, whole = len(shares), sum(shares)
     if total < count:
-        raise ParameterError(f"{total} outputs cannot be cut into {count} parts: take fewer processes")
+        raise ParameterError(f"{total} outputs cannot be divided into {count} parts: use fewer processes")
     unit = unit if total // unit >= count else 1
     units, ends = total // unit, [0]
     for i, sum_ in enumerate(accumulate(shares), 1):
@@ -65,7 +65,7 @@ def divide_heads(heads: int, kv_heads: int, shares: Sequence[int]) -> HeadParts:
     for kv, members in enumerate(divide(ranks, [1] * kv_heads)):
         if members.width > group:
             raise ParameterError(
-                f"{heads} heads of {kv_heads} groups cannot be cut for {ranks} processes: {most} at most"
+                f"{heads} heads in {kv_heads} groups cannot be divided between {ranks} processes; use at most {most}"
             )
         for part in divide(group, shares[members.start : members.stop]):
             queries.append(Part(kv * group + part.start, kv * group + part.stop))
@@ -99,12 +99,14 @@ class _Cutter:
     def __init__(self, program: Program, shares: tuple[int, ...], rank: int) -> None:
         attentions = [op for op in program.ops if isinstance(op, Attend)]
         if program.is_encoder:
-            raise ParameterError(f"an encoder ({program.architecture}) cannot be cut: load it in one process")
+            raise ParameterError(f"an encoder ({program.architecture}) cannot be divided: load it in one process")
         if not attentions:
-            raise ParameterError(f"a program without attention ({program.architecture}) cannot be cut")
+            raise ParameterError(
+                f"a program without attention ({program.architecture}) cannot be divided: load it in one process"
+            )
         first = attentions[0]
         if any((op.heads, op.kv_heads) != (first.heads, first.kv_heads) for op in attentions):
-            raise ParameterError("tensor parallel needs the same number of heads in all layers")
+            raise ParameterError("tensor parallelism needs the same number of heads in all layers")
         self.program, self.shares, self.rank = program, shares, rank
         heads = divide_heads(first.heads, first.kv_heads, shares)
         queries = tuple(part.times(first.width) for part in heads.heads)
@@ -164,7 +166,7 @@ class _Cutter:
             spec = replace(spec, width=parts[self.rank].width)
         if self.buffers.setdefault(buffer, spec) != spec:
             raise ParameterError(
-                f"tensor parallel cannot cut {buffer}, which {self.program.architecture} uses in two ways"
+                f"tensor parallelism cannot split {buffer}, which {self.program.architecture} uses in two ways"
             )
         return buffer
 

@@ -143,7 +143,8 @@ class RanksExecutor:
         """Raise if ranks are lost; end them all if the body fails."""
         if os.getpid() != self._own:
             raise WorkerError(
-                f"this process was forked from one of {self._way}, and cannot use its ranks: load it here"
+                f"this process was forked from one of {self._way} and cannot use its ranks: load the model in "
+                "this process"
             )
         if self._lost:
             raise WorkerError(self._lost)
@@ -228,7 +229,7 @@ def check_tokens(chunks: Sequence[SequenceChunk], vocabulary: int) -> None:
     """
     for chunk in chunks:
         if len(chunk.tokens) and not 0 <= int(chunk.tokens.min()) <= int(chunk.tokens.max()) < vocabulary:
-            raise ParameterError("token outside the vocabulary")
+            raise ParameterError("a token is outside the vocabulary")
 
 
 class ParallelExecutor(RanksExecutor):

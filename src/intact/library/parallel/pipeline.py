@@ -46,7 +46,7 @@ def divide_layers(program: Program, shares: Sequence[int]) -> Parts:
 def divide_count(count: int, shares: Sequence[int]) -> Parts:
     """Divide `count` layers between ranks; see `divide_layers`."""
     if count < len(shares):
-        raise ParameterError(f"{count} layers cannot be divided between {len(shares)} processes: {count} at most")
+        raise ParameterError(f"{count} layers cannot be divided between {len(shares)} processes; use at most {count}")
     return divide(count, shares)
 
 
@@ -148,7 +148,7 @@ def stage_step(channel: Channel, stage: LocalStage, width: int) -> Callable[[Ste
         count += 1
         work = Work(plan.chunks, plan.wanted)
         if work.rows > MOST_ROWS:
-            raise WorkerError(f"rank 0 sent a step of {work.rows:,} rows: {MOST_ROWS:,} at most")
+            raise WorkerError(f"rank 0 sent a step of {work.rows:,} rows; expected at most {MOST_ROWS:,}")
         channel.send_rows(stage.run(work, channel.receive_rows((work.rows, width), dtype, count)), count)
 
     return step

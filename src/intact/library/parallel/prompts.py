@@ -61,7 +61,7 @@ class PromptClient:
             data = np.frombuffer(frame.data, np.uint8)
             page = data[HEAD:]
             if len(page) != self._page_bytes or data[:HEAD].tobytes() != page_head(key, page):
-                raise WorkerError(f"{self.channel.name} sent a page that is damaged, or of another text")
+                raise WorkerError(f"{self.channel.name} sent a page that is damaged or belongs to another text")
             self.box.put(key, page)
         self.channel.receive(FrameKind.DONE)
 
@@ -141,7 +141,7 @@ def _serve(channel: Channel, engine: Engine, sender: _Sender, context: int) -> N
     while True:
         frame = channel.receive(FrameKind.PROMPT, most=4 * context, patient=True)
         if len(frame.data) % 4:
-            raise ParameterError("a prompt must be a list of int32")
+            raise ParameterError("a prompt must be a list of int32 values")
         tokens = np.frombuffer(frame.data, "<i4")
         with suppress(CapacityError):
             engine.check(tokens)

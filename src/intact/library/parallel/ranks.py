@@ -58,7 +58,7 @@ def choose_division(tensor_parallel: int | str, pipeline_parallel: int | str) ->
     """
     tensor, pipeline = parse_ranks(tensor_parallel), parse_ranks(pipeline_parallel, "pipeline_parallel")
     if len(tensor) > 1 and len(pipeline) > 1:
-        raise ParameterError("tensor_parallel and pipeline_parallel do not go together: give one")
+        raise ParameterError("tensor_parallel and pipeline_parallel cannot be combined: choose one")
     return Division("tensor", tensor) if len(pipeline) == 1 else Division("pipeline", pipeline)
 
 
@@ -89,7 +89,7 @@ def parse_ranks(value: int | str, name: str = "tensor_parallel") -> tuple[Rank, 
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         if not 1 <= value <= MOST:
-            raise ParameterError(f"{name} must be 1 to {MOST} processes, got {value}")
+            raise ParameterError(f"{name} must be from 1 to {MOST} processes, got {value}")
         return (Rank(),) * value
     if not isinstance(value, str) or not value:
         raise ParameterError(f"{name} must be {_WANTED}; got {value!r:.60}")
@@ -98,7 +98,7 @@ def parse_ranks(value: int | str, name: str = "tensor_parallel") -> tuple[Rank, 
     if not parts[0].startswith("here"):
         ranks.insert(0, Rank())
     if len(ranks) > MOST:
-        raise ParameterError(f"{name} names {len(ranks)} processes: {MOST} at most")
+        raise ParameterError(f"{name} names {len(ranks)} processes; expected at most {MOST}")
     return tuple(ranks)
 
 
@@ -134,8 +134,8 @@ def parse_address(text: str, what: str = "the address") -> tuple[str, int]:
 def _rank(text: str, first: bool, name: str) -> Rank:
     match = _PART.fullmatch(text)
     if match is None or (match["place"] == "here" and not first):
-        raise ParameterError(f"{name} must be {_WANTED} (here may only come first); got {text!r:.60}")
+        raise ParameterError(f"{name} must be {_WANTED} ('here' may only come first); got {text!r:.60}")
     share = int(match["share"] or 1)
     if not 1 <= share <= _MOST_SHARE:
-        raise ParameterError(f"{name}: a share must be 1 to {_MOST_SHARE}, got {share}")
+        raise ParameterError(f"{name}: a share must be from 1 to {_MOST_SHARE}, got {share}")
     return Rank(None if match["host"] is None else parse_address(match["place"], name), share)

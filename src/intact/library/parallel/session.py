@@ -125,7 +125,7 @@ class Greeting(NamedTuple):
 
 def _check(what: str, own: str, wanted: str) -> None:
     if own != wanted:
-        raise WorkerError(f"{what} is {own:.80} here and {wanted:.80} at rank 0: they must be the same")
+        raise WorkerError(f"{what} is {own:.80} here but {wanted:.80} at rank 0; they must be the same")
 
 
 def run_session(channel: Channel, model: Path | None = None) -> None:
@@ -206,4 +206,6 @@ def refuse_profile(profile: Profile) -> None:
     """
     sparsity = parse_profile(profile).sparsity
     if sparsity is not None and sparsity.rule == "wina":
-        raise ParameterError(f"tensor parallel runs no profile that weighs inputs by whole matrices, got {profile}")
+        raise ParameterError(
+            f"tensor parallelism does not support profiles that weigh inputs by whole matrices, got {profile}"
+        )

@@ -159,7 +159,7 @@ def start_prompts(
         (channel,) = others.channels
         size = executor.page_bytes
         if (its := Readiness.receive(channel).page_bytes) != size:
-            raise WorkerError(f"{channel.name} has pages of {its:,} bytes; expected {size:,}, as here")
+            raise WorkerError(f"{channel.name} has pages of {its:,} bytes; expected {size:,}, as in this process")
     except BaseException:
         others.end()
         raise
@@ -185,7 +185,7 @@ class _Others:
     def start(self, number: int) -> Channel:
         """Start a process on this machine, connected to this one only by a socket."""
         if os.name != "posix":
-            raise ParameterError("processes of this machine need POSIX: name shards by HOST:PORT, see intact shard")
+            raise ParameterError("local processes need POSIX: name shards by HOST:PORT, see intact shard")
         own, its = socket.socketpair()
         folders = [str(Path(folder).absolute()) for folder in sys.path if folder]
         try:
@@ -200,7 +200,7 @@ class _Others:
             )
         except OSError as error:
             own.close()
-            raise CapacityError(f"no process can be started here: {error.strerror}") from error
+            raise CapacityError(f"cannot start a process: {error.strerror}") from error
         finally:
             its.close()
         self._processes.append(process)
@@ -215,7 +215,7 @@ class _Others:
         try:
             connection = socket.create_connection(address, timeout=min(choose_timeout(), 20.0))
         except OSError as error:
-            hint = f"run there intact shard -m MODEL --listen {host}:{port}"
+            hint = f"on that machine, run intact shard -m MODEL --listen {host}:{port}"
             raise WorkerError(f"{name} does not answer ({error.strerror or error}): {hint}") from error
         self.channels.append(Channel(connection, name))
         return self.channels[-1]

@@ -59,9 +59,9 @@ class SuperposedDecoder:
     def __init__(self, model: Model, ngrams: NGrams | None = None) -> None:
         program = getattr(model.executor, "program", None)
         if program is None:
-            raise ParameterError("superposed decoding needs a model in one process: load it without parallelism")
+            raise ParameterError("superposed decoding needs a model in a single process: load it without parallelism")
         if model.executor.profile == "fp32":
-            raise ParameterError("superposed decoding is defined in integers: load the model in the profile int8")
+            raise ParameterError("superposed decoding is defined only for integers: load the model in the profile int8")
         self.model, self.ngrams = model, ngrams
         self._rows: dict[int, NDArray[np.int64]] = {}
         self._read: list[int] = []
@@ -239,7 +239,7 @@ class SuperposedDecoder:
         try:
             self._layers.reserve_pages(-(-positions // self._layers.page_size))
         except MemoryError:
-            raise CapacityError(f"there is no memory for the KV cache of {positions} tokens") from None
+            raise CapacityError(f"not enough memory for the KV cache of {positions} tokens") from None
 
 
 def mixing_weights(scores: Sequence[int]) -> list[int]:

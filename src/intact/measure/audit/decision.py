@@ -263,7 +263,7 @@ def judge(
     if not findings:
         short = sum(one.tokens for one in unjudged if one.tokens < BLOCK)
         raise LogError(
-            f"too little to judge: {short} tokens of a kind, at least {BLOCK} are needed"
+            f"too little to judge: only {short} tokens of a kind, but at least {BLOCK} are needed"
             if short
             else "there is nothing to compare with: give a log that is known to be honest (--honest)"
         )

@@ -131,16 +131,14 @@ def explain(model: Model, prompt: Sequence[int], parting: Parting, top: int = 5)
     """
     a, b, place = parting.a.tokens, parting.b.tokens, parting.common
     if a is None or b is None or parting.equal:
-        raise LogError("there is no place to explain: the runs are equal, or one has no tokens")
+        raise LogError("there is no divergence to explain: the runs are equal, or one has no tokens")
     text = [*prompt, *a[:place]]
     vocabulary = model.program.vocabulary
     theirs = [run[place] if place < len(run) else None for run in (a, b)]
     if any(token is not None and not 0 <= token < vocabulary for token in [*text, *theirs]):
-        raise LogError(
-            f"a token lies beyond the model's vocabulary of {vocabulary}: it was made with another tokenizer"
-        )
+        raise LogError(f"a token is outside the model's vocabulary of {vocabulary}: it was made with another tokenizer")
     if len(text) > model.context:
-        raise LogError(f"the runs diverge after {len(text)} tokens, but the model holds {model.context}")
+        raise LogError(f"the runs diverge after {len(text)} tokens, but the model's context is {model.context}")
     row = next(output_logits(model, text, [0]))[0]
     order = np.argsort(-row, kind="stable")
     rank = {int(token): place for place, token in enumerate(order)}

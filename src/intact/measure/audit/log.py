@@ -177,10 +177,10 @@ def read_log(path: Path) -> list[LogEntry]:
         If a line is invalid, naming the line and the fault, or if the log is empty.
     """
     if path.stat().st_size > MOST_BYTES:
-        raise LogError(f"{path} has {path.stat().st_size:,} bytes: cut it into logs of at most {MOST_BYTES:,}")
+        raise LogError(f"{path} has {path.stat().st_size:,} bytes: split it into logs of at most {MOST_BYTES:,}")
     entries = [entry for where, record in records(path) for entry in entries_of(record, where)]
     if not entries:
-        raise LogError(f"{path} holds no response: it should have one JSON object a line (docs/audit.md)")
+        raise LogError(f"{path} contains no response; expected one JSON object per line (docs/audit.md)")
     return entries
 
 
@@ -218,10 +218,10 @@ def _entry(record: Mapping[str, Any], where: str) -> LogEntry:
     text, token_bytes = _optional(record, "text", str, where), record.get("pieces")
     logprobs = _numbers(record, "logprobs", where)
     if tokens is None and text is None and token_bytes is None:
-        raise LogError(f"{where}: there is no output: expected output_tokens (a list of token ids) or text")
+        raise LogError(f"{where}: the output is missing; expected output_tokens (a list of token ids) or text")
     count = len(tokens) if tokens is not None else len(token_bytes) if token_bytes is not None else None
     if logprobs is not None and len(logprobs) != count:
-        raise LogError(f"{where}: {len(logprobs)} logprobs for {'no' if count is None else count} output tokens")
+        raise LogError(f"{where}: got {len(logprobs)} logprobs for {'no' if count is None else count} output tokens")
     return LogEntry(
         where,
         str(record.get("engine") or "").lower(),
@@ -246,7 +246,7 @@ def _stops(record: Mapping[str, Any], where: str) -> tuple[str, ...]:
         value = record.get(name)
         several = [value] if isinstance(value, str) else [] if value is None else value
         if not isinstance(several, list) or not all(isinstance(one, str) for one in several):
-            raise LogError(f"{where}: {name} must be a text or a list of texts, got {value!r:.40}")
+            raise LogError(f"{where}: {name} must be a string or a list of strings, got {value!r:.40}")
         found += several
     return tuple(one for one in found if one)
 
@@ -301,7 +301,7 @@ def _token_id(name: object, what: str, where: str) -> int:
 def _prompt(record: Mapping[str, Any], where: str) -> tuple[int, ...] | str | tuple[Mapping[str, Any], ...]:
     given = [name for name in ("prompt_tokens", "messages", "prompt") if record.get(name) is not None]
     if not given:
-        raise LogError(f"{where}: there is no prompt: expected prompt_tokens, messages or prompt")
+        raise LogError(f"{where}: the prompt is missing; expected prompt_tokens, messages or prompt")
     if given[0] == "prompt_tokens":
         tokens = _tokens(record, "prompt_tokens", where)
         if not tokens:
@@ -310,7 +310,7 @@ def _prompt(record: Mapping[str, Any], where: str) -> tuple[int, ...] | str | tu
     value = record[given[0]]
     if given[0] == "prompt":
         if not isinstance(value, str):
-            raise LogError(f"{where}: prompt must be a text, got {value!r:.40}; token ids go into prompt_tokens")
+            raise LogError(f"{where}: prompt must be a string, got {value!r:.40}; give token ids as prompt_tokens")
         return value
     if not isinstance(value, list) or not value or not all(isinstance(turn, dict) for turn in value):
         raise LogError(f"{where}: messages must be a list of objects with role and content, got {value!r:.40}")

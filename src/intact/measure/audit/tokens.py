@@ -77,7 +77,7 @@ class ResponseReader:
         if len(prompt) + len(output) > self._context:
             raise LogError(
                 f"{entry.where}: prompt and output have {len(prompt) + len(output)} tokens, "
-                f"the model holds {self._context}"
+                f"but the model's context is {self._context}"
             )
         return Response(entry, prompt, output, retokenised, prompt_logprobs=self._prompt_logprobs(entry, prompt))
 
@@ -105,14 +105,14 @@ class ResponseReader:
             return ()
         if len(given) != len(prompt):
             raise LogError(
-                f"{entry.where}: {len(given)} prompt_logprobs for a prompt of {len(prompt)} tokens: "
-                "another tokenizer or template, or another prompt"
+                f"{entry.where}: got {len(given)} prompt_logprobs for a prompt of {len(prompt)} tokens: "
+                "the log was made with another tokenizer, template or prompt"
             )
         found: list[float | None] = []
         for index, (logprob, token) in enumerate(zip(given, prompt, strict=True)):
             if isinstance(logprob, Mapping) and token not in logprob:
                 raise LogError(
-                    f"{entry.where}: prompt_logprobs[{index}] has no entry for token {token}, which is at that place"
+                    f"{entry.where}: prompt_logprobs[{index}] has no entry for token {token}, which is at that position"
                 )
             found.append(logprob[token] if isinstance(logprob, Mapping) else logprob)
         return tuple(found)
@@ -127,8 +127,8 @@ class ResponseReader:
         for index, token in enumerate(tokens):
             if not 0 <= token < self._vocabulary:
                 raise LogError(
-                    f"{entry.where}: {name}[{index}] is {token}, beyond this model's vocabulary of {self._vocabulary}: "
-                    "the log was made with another tokenizer"
+                    f"{entry.where}: {name}[{index}] is {token}, outside this model's vocabulary of "
+                    f"{self._vocabulary}: the log was made with another tokenizer"
                 )
         return tokens
 
@@ -146,9 +146,9 @@ class ResponseReader:
         cut = any(rest.lstrip().startswith(stop.strip()) or text.endswith(stop.strip()) for stop in entry.stops)
         if not decoded.startswith(text) or (rest.strip("\ufffd \n\t") and not cut):
             raise LogError(
-                f"{entry.where}: the tokens read {decoded!r:.60} with this model's tokenizer, but the text is "
-                f"{text!r:.60}: another tokenizer, a text that was changed, or one cut at a string that `stop` should "
-                "name; without the text the tokens alone are audited"
+                f"{entry.where}: this model's tokenizer decodes the tokens as {decoded!r:.60}, but the text is "
+                f"{text!r:.60}: it is from another tokenizer, was changed, or was cut at a string that `stop` should "
+                "name; remove the text to audit only the tokens"
             )
 
     def _piece(self, piece: bytes, index: int, entry: LogEntry) -> int:
@@ -159,7 +159,7 @@ class ResponseReader:
         found = self._ids.get(piece)
         if found is None:
             raise LogError(
-                f"{entry.where}: token {index} stands for {piece!r:.40}, which is no token of this model: "
+                f"{entry.where}: token {index} stands for {piece!r:.40}, which is not a token of this model: "
                 "the log was made with another tokenizer"
             )
         return found

@@ -46,9 +46,7 @@ def unfold_outputs(record: Mapping[str, Any], where: str) -> list[dict[str, Any]
     """
     outputs, given = record["outputs"], record.get("sampling_params")
     if not isinstance(outputs, list) or not outputs or not all(isinstance(output, dict) for output in outputs):
-        raise LogError(
-            f"{where}: outputs must be a list of objects, as vLLM's RequestOutput has them, got {outputs!r:.40}"
-        )
+        raise LogError(f"{where}: outputs must be a list of objects, as in vLLM's RequestOutput, got {outputs!r:.40}")
     if given is not None and not isinstance(given, dict):
         raise LogError(f"{where}: sampling_params must be an object, got {given!r:.40}")
     common = {name: value for name, value in {**record, **(given or {})}.items() if name not in _ASIDE}
@@ -73,12 +71,14 @@ def _own(output: Mapping[str, Any], where: str) -> list[Any] | None:
     if logprobs is None or tokens is None:
         return None
     if not isinstance(logprobs, list) or not isinstance(tokens, list) or len(logprobs) != len(tokens):
-        raise LogError(f"{where}: logprobs and token_ids of an output must be lists of one length")
+        raise LogError(f"{where}: logprobs and token_ids of an output must be lists of equal length")
     return list(_each(logprobs, tokens, where))
 
 
 def _each(logprobs: list[Any], tokens: list[Any], where: str) -> Iterator[Any]:
     for place, (several, token) in enumerate(zip(logprobs, tokens, strict=True)):
         if not isinstance(several, dict) or str(token) not in several:
-            raise LogError(f"{where}: logprobs[{place}] has no entry for token {token!r:.20}, which is at that place")
+            raise LogError(
+                f"{where}: logprobs[{place}] has no entry for token {token!r:.20}, which is at that position"
+            )
         yield several[str(token)]

@@ -116,7 +116,7 @@ def replay(
     """
     check_installed("replaying traffic", "httpx")
     if not 0 < speed <= 1e6:
-        raise ParameterError(f"speed must be above 0 and at most 1,000,000, got {speed}")
+        raise ParameterError(f"speed must lie in (0, 1,000,000], got {speed}")
     return asyncio.run(_Replay(target, block).run(arrivals, speed, progress))
 
 
@@ -161,7 +161,7 @@ class _Replay:
         except self._http.HTTPError as error:
             raise EndpointError(f"{where}: {self._key.clean(str(error)) or type(error).__name__}") from None
         except (ValueError, LookupError, TypeError):
-            raise EndpointError(f"{where} lists no model; name it") from None
+            raise EndpointError(f"{where} lists no models; name one") from None
 
     async def _ask(
         self, client: httpx.AsyncClient, arrival: TrafficRequest, prompt: str, due: float, start: float
@@ -277,7 +277,7 @@ def check_promises(promises: Collection[str]) -> None:
     """Raise ParameterError if an objective names anything but `ttft`, `tpot` or `e2el`."""
     for name in promises:
         if name not in ("ttft", "tpot", "e2el"):
-            raise ParameterError(f"goodput takes ttft, tpot or e2el, got {name!r:.40}")
+            raise ParameterError(f"goodput must be ttft, tpot or e2el, got {name!r:.40}")
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float]:

@@ -202,10 +202,10 @@ def random_checkpoint(name: str, kind: str = "Q4_0", shape: ModelShape | None = 
     """
     if shape is None:
         if name not in SHAPES:
-            raise ParameterError(unknown_name(f"there is no shape {name!r}", name, SHAPES))
+            raise ParameterError(unknown_name(f"no shape named {name!r}", name, SHAPES))
         shape = SHAPES[name]
     if kind not in FILE_TYPES:
-        raise ParameterError(unknown_name(f"there is no type {kind!r}", kind, FILE_TYPES))
+        raise ParameterError(unknown_name(f"no type named {kind!r}", kind, FILE_TYPES))
     metadata = _metadata(name, shape, kind)
     path = Path(f"{name}-{kind}")
     architecture = ARCHITECTURES[shape.architecture]

@@ -68,12 +68,12 @@ def choose(only: Sequence[str] | None, context: int) -> tuple[list[Workload], li
     wanted = list(GROUPS) if only is None else list(only)
     for group in wanted:
         if group not in GROUPS:
-            raise ParameterError(f"there is no workload {group!r}: expected one of {', '.join(GROUPS)}")
+            raise ParameterError(f"no workload named {group!r}: expected one of {', '.join(GROUPS)}")
     chosen = [workload for group in GROUPS if group in wanted for workload in GROUPS[group]]
     fitting = [workload for workload in chosen if workload.positions <= context]
     if not fitting:
         least = min(workload.positions for workload in chosen)
-        raise ParameterError(f"the context of {context} tokens is too short: the smallest workload takes {least}")
+        raise ParameterError(f"the context of {context} tokens is too short: the smallest workload needs {least}")
     return fitting, [workload for workload in chosen if workload.positions > context]
 
 

@@ -84,10 +84,12 @@ def read_traffic(path: Path) -> list[TrafficRequest]:
     begin = last = None
     for line, found in lines:
         if len(arrivals) == MOST:
-            raise FormatError(f"{path}, line {line}: a file can have at most {MOST:,} requests")
+            raise FormatError(f"{path}, line {line}: a file may have at most {MOST:,} requests")
         begin = found.timestamp if begin is None else begin
         if last is not None and found.timestamp < last:
-            raise FormatError(f"{path}, line {line}: it arrives before the line above; sort the file by time")
+            raise FormatError(
+                f"{path}, line {line}: the request arrives before that of the line above; sort the file by time"
+            )
         last = found.timestamp
         if found.output_length:
             arrivals.append(found._replace(timestamp=found.timestamp - begin))
@@ -248,5 +250,5 @@ def _check(law: TrafficLaw) -> None:
             raise ParameterError(f"{name} must be from {least:,} to {most:,}, got {value}")
     if law.prefixes and law.prefix_blocks * law.block > LONGEST // 2:
         raise ParameterError(
-            f"a shared prefix can have at most {LONGEST // 2:,} tokens, got {law.prefix_blocks * law.block:,}"
+            f"a shared prefix may have at most {LONGEST // 2:,} tokens, got {law.prefix_blocks * law.block:,}"
         )

@@ -66,7 +66,8 @@ class TuneWorkload(NamedTuple):
         """Raise ParameterError if a model with this context cannot run it."""
         if self.prompt + self.answer > context:
             raise ParameterError(
-                f"a prompt of {self.prompt} and an answer of {self.answer} tokens exceed the context of {context}"
+                f"a prompt of {self.prompt} tokens and an answer of {self.answer} tokens exceed the context of "
+                f"{context}"
             )
 
     def run(self, model: Model, passage: Passage) -> float:

@@ -55,7 +55,9 @@ def choose_plan(
         If the demand has a number below 1, or its length exceeds its context.
     """
     if min(demand) < 1 or demand.length > demand.context:
-        raise ParameterError(f"texts, context and length must be at least 1, and length at most context; got {demand}")
+        raise ParameterError(
+            f"texts, context and length must be at least 1, and length must not exceed context; got {demand}"
+        )
     return _Chooser(model, kinds, demand, progress, goal=goal).choose()
 
 

@@ -61,7 +61,7 @@ def choose_tasks(names: Sequence[str]) -> list[Chosen]:
     for chosen in found:
         if not isinstance(chosen.task, LikelihoodTask):
             raise ParameterError(
-                f"{chosen.label} lets a model write; the lab needs multiple-choice tasks, such as arc_easy_likelihood"
+                f"{chosen.label} generates text; the lab needs multiple-choice tasks, such as arc_easy_likelihood"
             )
     return found
 

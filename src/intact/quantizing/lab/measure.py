@@ -85,9 +85,9 @@ class LabPlan:
 
     def __post_init__(self) -> None:
         if not self.specs:
-            raise ParameterError("no spec to measure; name at least one, such as int4-32")
+            raise ParameterError("specs is empty; name at least one to measure, such as int4-32")
         if self.windows < 2:
-            raise ParameterError(f"windows must be at least 2 to give an interval, got {self.windows}")
+            raise ParameterError(f"windows must be at least 2 for an interval, got {self.windows}")
         parse_profile(self.profile)
 
     @property
@@ -110,7 +110,7 @@ class LabPlan:
         """
         specs = [str(parse_target(spec.strip())) for spec in text.split(",")]
         if len(set(specs)) != 2 or len(specs) != 2 or not set(specs) <= set(self.full):
-            raise ParameterError(f"{text!r:.80} is not a pair A,B of two specs that are measured here")
+            raise ParameterError(f"{text!r:.80} is not a pair A,B of two measured specs")
         return specs[0], specs[1]
 
 

@@ -129,7 +129,8 @@ def order(one: LabRow, other: LabRow) -> Ordering:
     first, second = sorted((one, other), key=lambda row: row.kl)
     if len(first.kl_windows) != len(second.kl_windows):
         raise ParameterError(
-            f"{first.spec} was measured on {len(first.kl_windows)} windows, {second.spec} on {len(second.kl_windows)}"
+            f"{first.spec} was measured on {len(first.kl_windows)} windows, but {second.spec} on "
+            f"{len(second.kl_windows)}"
         )
     gaps = np.subtract(second.kl_windows, first.kl_windows)
     found = clustered(gaps[:, None])

@@ -27,7 +27,7 @@ def lab_workloads(context: int) -> tuple[Workload, ...]:
     found = prompt(min(512, context - 1)), stream(64, 64), samples(64, 64, 32)
     least = max(workload.positions for workload in found[1:])
     if context < least:
-        raise ParameterError(f"measuring speed needs a context of at least {least} tokens; the model has {context}")
+        raise ParameterError(f"measuring speed needs a context of at least {least} tokens, but the model has {context}")
     return found
 
 

@@ -49,7 +49,7 @@ class AdaRound(Quantizer):
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         if inputs is None:
-            raise ParameterError(f"{spec}: needs calibration; name a calibration text")
+            raise ParameterError(f"{spec} needs calibration; give a calibration text")
         columns = matrix.shape[1]
         rows = fix_rows(matrix)
         steps = fit_steps(rows, spec, columns, inputs.second.diagonal()[:columns])

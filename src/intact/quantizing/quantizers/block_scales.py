@@ -114,7 +114,9 @@ def fit_parts(
     x = rows.x[:, :columns]
     reach = GRIDS[kind.grid].largest * (1 if kind.scales is None else kind.scales[1]) * 2.0**-form.fraction
     if np.abs(np.ldexp(x, rows.exponent[:, None] - FRACTION)).max(initial=0) > LARGEST_HALF * reach:
-        raise ModelError(f"a value is too large for {kind.name}, whose scale is a float16 of at most {LARGEST_HALF:g}")
+        raise ModelError(
+            f"a value is too large for {kind.name}, whose scales are float16 numbers of at most {LARGEST_HALF:g}"
+        )
     blocks = columns // form.values
     weight = None
     if second is not None:

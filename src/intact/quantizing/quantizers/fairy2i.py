@@ -66,7 +66,7 @@ class Fairy2i(Quantizer):
         """Quantise a matrix; see `Quantizer`."""
         rows, columns = matrix.shape
         if rows % 2 or columns % 2:
-            raise ParameterError(f"{spec}: a matrix of {rows} x {columns} has no halves; expected even numbers")
+            raise ParameterError(f"{spec}: a matrix of {rows} x {columns} cannot be halved; expected even numbers")
         fix_rows(matrix)  # for its check
         exponent = int(np.frexp(np.abs(matrix).max(initial=0))[1])
         whole = np.floor(np.ldexp(matrix.astype(np.float64), BITS - exponent) + 0.5).astype(np.int64)

@@ -53,7 +53,7 @@ class Gptq(Quantizer):
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         if inputs is None:
-            raise ParameterError(f"{spec}: needs calibration; name a calibration text")
+            raise ParameterError(f"{spec} needs calibration; give a calibration text")
         columns, width = matrix.shape[1], spec.width(matrix.shape[1])
         rows = fix_rows(matrix)
         steps = fit_steps(rows, spec, columns, inputs.second.diagonal()[:columns])

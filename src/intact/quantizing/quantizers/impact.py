@@ -58,7 +58,7 @@ class Impact(Quantizer):
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         if inputs is None:
-            raise ParameterError(f"{spec}: needs calibration; name a calibration text")
+            raise ParameterError(f"{spec} needs calibration; give a calibration text")
         columns, grid, block = matrix.shape[1], spec.levels, spec.layout(matrix.shape[1]).block
         rows = fix_rows(matrix)
         steps = fit_steps(rows, spec, columns)

@@ -66,7 +66,7 @@ class LlmFp4(Quantizer):
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
         """Quantise a matrix; see `Quantizer`."""
         if inputs is None:
-            raise ParameterError(f"{spec}: needs calibration; name a calibration text")
+            raise ParameterError(f"{spec} needs calibration; give a calibration text")
         rows, columns, width = fix_rows(matrix), matrix.shape[1], spec.width(matrix.shape[1])
         padded = np.zeros((rows.x.shape[1],) * 2, np.int64)
         padded[:columns, :columns] = inputs.second[:columns, :columns]

@@ -83,14 +83,14 @@ def parse_target(text: str, default: str = DEFAULT_COST) -> Spec | SpecMixture:
         )
     cost = match["cost"] or default
     if cost not in COSTS:
-        raise ParameterError(f"{text!r:.80}: there is no cost {cost!r}; known are {', '.join(COSTS)}")
+        raise ParameterError(f"{text!r:.80}: no cost named {cost!r}; available: {', '.join(COSTS)}")
     specs = tuple(parse_spec(part.strip()) for part in match["specs"].split("|"))
     if len(specs) < 2 or len(set(specs)) < len(specs):
-        raise ParameterError(f"{text!r:.80}: a mixture needs two or more specs, each named once")
+        raise ParameterError(f"{text!r:.80}: a mixture needs at least two specs, all different")
     for spec in specs:
         if spec.transforms:
             raise ParameterError(
-                f"{text!r:.80}: transforms go before the mixture, for all its specs: {spec.transforms[0]}+mix:..."
+                f"{text!r:.80}: transforms apply to all specs and go before the mixture: {spec.transforms[0]}+mix:..."
             )
         if QUANTIZERS[spec.quantizer].sized_by_inputs:
             raise ParameterError(

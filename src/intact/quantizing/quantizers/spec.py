@@ -84,7 +84,7 @@ class Spec:
         """
         layout = self.levels.layout(self.width(columns), padded=columns % 32 > 0)
         if columns % 32 and not layout.has_zero:
-            raise ParameterError(f"{self}: without a level 0 it needs rows of a multiple of 32 values, got {columns}")
+            raise ParameterError(f"{self} has no level 0, so rows must have a multiple of 32 values, got {columns}")
         return layout
 
     def bits_per_weight(self, columns: int = 4096) -> float:

@@ -58,9 +58,9 @@ def read_kinds(text: str) -> list[ProblemKind]:
             rate, _, prior = part.partition("*")
             kinds.append(ProblemKind(Fraction(rate.strip()), Fraction(prior.strip() or "1")))
         except (ValueError, ZeroDivisionError) as error:
-            raise ParameterError(f"rates must be like 0.87*0.58, 0.13*0.42, got {text!r:.60}") from error
+            raise ParameterError(f"rates must have a form such as 0.87*0.58, 0.13*0.42, got {text!r:.60}") from error
     if not all(0 <= kind.rate <= 1 and kind.prior >= 0 for kind in kinds) or sum(kind.prior for kind in kinds) != 1:
-        raise ParameterError(f"rates must lie in [0, 1], and their priors sum to 1, got {text!r:.60}")
+        raise ParameterError(f"rates must lie in [0, 1] and their priors must sum to 1, got {text!r:.60}")
     return kinds
 
 

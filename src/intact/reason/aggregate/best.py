@@ -35,7 +35,7 @@ def reduce(rewards: Sequence[float], how: str) -> float:
     """
     one_of(REDUCTIONS, reduction=how)
     if not rewards or not all(map(math.isfinite, rewards)):
-        raise ParameterError(f"there must be at least one reward, and all must be finite, got {list(rewards)}")
+        raise ParameterError(f"rewards must be finite and not empty, got {list(rewards)}")
     return REDUCTIONS[how](rewards)
 
 

@@ -32,7 +32,7 @@ def best_of_majority(
     check_lengths(answers=answers, rewards=rewards)
     least = written(alpha, "alpha")
     if not 0 <= least <= 1 or k < 1:
-        raise ParameterError(f"alpha must lie in [0, 1] and k be at least 1, got {alpha} and {k}")
+        raise ParameterError(f"alpha must lie in [0, 1] and k must be at least 1, got {alpha} and {k}")
     tally = vote(answers)
     kept = {answer for answer, count in tally.weights.items() if Fraction(count, len(answers)) >= least}
     ranked = dict.fromkeys(answers[i] for i in ranking(rewards) if answers[i] in kept)

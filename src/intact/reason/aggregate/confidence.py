@@ -147,7 +147,9 @@ def self_certainty(rivals: Sequence[Sequence[float]], vocabulary: int) -> float:
         return 0.0
     known = places(rivals)
     if known.counts.max() > vocabulary:
-        raise ParameterError(f"a place has {known.counts.max()} log-probabilities, the vocabulary {vocabulary} tokens")
+        raise ParameterError(
+            f"a position has {known.counts.max()} log-probabilities, but the vocabulary has {vocabulary} tokens"
+        )
     hidden = vocabulary - known.counts
     one = ln(np.ones(1, np.int64))  # removes the unit that `ln` assumes for a count
     each = ln(np.maximum(known.rest, _LEAST)) - (ln(np.maximum(hidden, 1)) - one)  # for each token that is not given

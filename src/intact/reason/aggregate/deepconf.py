@@ -22,7 +22,7 @@ def percentile(values: Sequence[float], percent: Number) -> Fraction:
     share = written(percent, "a percentile") / 100
     if not values or not 0 <= share <= 1:
         raise ParameterError(
-            f"a percentile must lie in [0, 100] and have at least one value, got {percent} of {len(values)}"
+            f"a percentile must lie in [0, 100] and needs at least one value, got {percent} of {len(values)}"
         )
     ordered = sorted(rational(value, "a confidence") for value in values)
     place = share * (len(values) - 1)

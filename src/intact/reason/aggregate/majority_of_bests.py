@@ -18,7 +18,7 @@ def bootstrap_weights(n: int, m: int) -> list[Fraction]:
     `((n - rank + 1)^m - (n - rank)^m) / n^m` for ranks 1 to n, in exact fractions that sum to 1.
     """
     if n < 1 or m < 1:
-        raise ParameterError(f"there must be at least one sample and one draw, got {n} and {m}")
+        raise ParameterError(f"n and m must be at least 1, got {n} samples and {m} draws")
     return [Fraction((n - rank + 1) ** m - (n - rank) ** m, n**m) for rank in range(1, n + 1)]
 
 

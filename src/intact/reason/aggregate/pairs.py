@@ -36,7 +36,7 @@ def points(count: int, duels: Iterable[Duel]) -> list[Fraction]:
         pair = (first, second)
         if first == second or not all(0 <= one < count for one in pair) or winner not in (*pair, None):
             raise ParameterError(
-                f"a duel of two among {count} candidates must be won by one of them, got {pair}, {winner}"
+                f"a duel must be between two of {count} candidates and be won by one of them, got {pair}, {winner}"
             )
         for one in pair:
             result[one] += Fraction(1, 2) if winner is None else Fraction(int(one == winner))

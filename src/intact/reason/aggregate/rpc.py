@@ -92,7 +92,7 @@ def distinct_weights(
     weights = [Fraction(0)] * len(completions)
     for i, (text, p) in enumerate(zip(completions, probabilities, strict=True)):
         if seen.setdefault(text, p) != p:
-            raise ParameterError(f"sample {i} is a text seen before with probability {seen[text]!r}, got {p!r}")
+            raise ParameterError(f"sample {i} repeats a text with probability {seen[text]!r}, got {p!r}")
         if kept is None or kept[i]:
             weights[i] = weight(p, "a probability")
     first: dict[Hashable, int] = {}
@@ -189,7 +189,7 @@ def expected_errors(right: Sequence[Number], n: int) -> Errors:
     mass = sum(chances, Fraction(0))
     if n < 1 or mass > 1 or not all(0 < p <= 1 for p in chances):
         raise ParameterError(
-            f"n must be at least 1, and probabilities lie in (0, 1] and sum to at most 1, got {n} and {right!r}"
+            f"n must be at least 1, and probabilities must lie in (0, 1] and sum to at most 1, got {n} and {right!r}"
         )
     seen = [1 - (1 - p) ** n for p in chances]
 

@@ -69,7 +69,7 @@ def check_lengths(**lists: Sequence[object]) -> None:
     """Raise ParameterError unless all sequences have the same length."""
     if len({len(values) for values in lists.values()}) > 1:
         sizes = ", ".join(f"{len(values)} {name}" for name, values in lists.items())
-        raise ParameterError(f"there must be one of each per sample, got {sizes}")
+        raise ParameterError(f"each sample needs one of each, got {sizes}")
 
 
 CUT = ("cancelled", "budget", "error")

@@ -293,7 +293,7 @@ class NativeBackend(TokenizerBackend):
         if mix is not None:
             check_partners(mix.chosen, len(mix.partners or model.partners))
             if model.adapter:
-                raise ParameterError("mixes take no adapters: load the model without one, or leave out the mix")
+                raise ParameterError("mixes do not support adapters: load the model without one, or leave out the mix")
         self.model, self.mix, self.interrupted = model, mix, False
         self._live: dict[Generation, tuple[Job, int]] = {}
         self._heats: dict[Heat, dict[int, Generation]] = {}
@@ -350,10 +350,10 @@ class NativeBackend(TokenizerBackend):
     def write_together(self, request: SharedRequest, stop: threading.Event) -> SharedText:
         """Generate one completion with several workers; load another copy of the weights, and free it at the end."""
         if self.mix is not None:
-            raise ParameterError("workers that share a cache take no mix: leave out one of them")
+            raise ParameterError("workers that share a cache do not support mixes: leave out one of them")
         while not _SHARING.acquire(timeout=0.1):
             if stop.is_set():
-                raise SpentError("time was over before the workers could begin")
+                raise SpentError("the time ran out before the workers could begin")
         try:
             with SharedCache(self.model) as cache:
                 return write_together(cache, request, self.operations, stop.is_set)

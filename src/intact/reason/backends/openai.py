@@ -327,9 +327,11 @@ class OpenAIBackend:
                 raise EndpointError(f"{again.message}, in the middle of an answer")
             pause = min(LONGEST_PAUSE, self._pause * 2**attempt) if again.after is None else again.after
             if attempt == self._retries:
-                raise EndpointError(f"{again.message}, at each of {attempt + 1} attempts")
+                raise EndpointError(f"{again.message}, at all {attempt + 1} attempts")
             if pause > LONGEST_PAUSE:
-                raise EndpointError(f"{again.message}; it asks to wait {pause:.0f} s, more than {LONGEST_PAUSE:.0f}")
+                raise EndpointError(
+                    f"{again.message}; it asks to wait {pause:.0f} s, more than the limit of {LONGEST_PAUSE:.0f} s"
+                )
             await pause_for(pause)
 
     async def _attempt(self, path: str, content: bytes, arrival: Arrival) -> _Again | None:
@@ -343,7 +345,7 @@ class OpenAIBackend:
                     return await self._refusal(response)
                 await self._read(response, arrival)
         except (TimeoutError, httpx.TimeoutException):
-            return None if arrival.done else _Again(f"no whole answer within {self._seconds:g} s")
+            return None if arrival.done else _Again(f"no complete answer within {self._seconds:g} s")
         except httpx.TransportError as error:
             reason = self._key.clean(str(error))
             return None if arrival.done else _Again(f"no connection ({type(error).__name__}: {reason:.100})")

@@ -30,7 +30,7 @@ class Key:
     def __init__(self, variable: str) -> None:
         secret = os.environ.get(variable, "")
         if not secret.isascii() or not secret.isprintable():
-            raise ParameterError(f"the key in {variable} has characters that no header can carry")
+            raise ParameterError(f"the key in {variable} has characters that are not allowed in a header")
         self.secret = secret
         self.headers = {"Authorization": f"Bearer {secret}"} if secret else {}
         self._pattern = re.compile("".join(map(_written, secret))) if len(secret) >= SHORTEST else None

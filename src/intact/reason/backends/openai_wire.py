@@ -74,7 +74,7 @@ def body_of(generation: Generation, model: str, continues: Continues, key: int) 
 def _messages(turns: Sequence[tuple[str, str]], text: str, continues: Continues) -> list[dict[str, str]]:
     if text and continues == "no":
         raise ParameterError(
-            "this endpoint cannot continue an answer of a conversation: say how it does that "
+            "this endpoint cannot continue an answer of a conversation: say how it does so "
             "(continues='vllm' or 'prefill'; --continues on the command line), or prompt with plain text"
         )
     return [{"role": role, "content": content} for role, content in (*turns, *([("assistant", text)] if text else []))]
@@ -84,10 +84,10 @@ def _extensions(parameters: SamplingParameters) -> dict[str, Any]:
     """Return non-default parameters that not every endpoint supports."""
     for kind in ("regex", "grammar"):
         if getattr(parameters, kind) is not None:
-            raise ParameterError(f"a {kind} cannot be asked of an endpoint; json_schema can")
+            raise ParameterError(f"endpoints do not support {kind}; use json_schema")
     for name in ("stop_below", "stop_mean_below"):
         if getattr(parameters, name):
-            raise ParameterError(f"{name} cannot be asked of an endpoint: use a model of this machine")
+            raise ParameterError(f"endpoints do not support {name}: use a local model")
     default = SamplingParameters()
     found = {name: value for name in _EXTENSIONS if (value := getattr(parameters, name)) != getattr(default, name)}
     if parameters.biases:
@@ -189,7 +189,7 @@ class Arrival:
             self._choose(choice)
         limit = self._parameters.max_tokens
         if self.count > limit:
-            raise EndpointError(f"the endpoint wrote {self.count} tokens, where {limit} were allowed")
+            raise EndpointError(f"the endpoint wrote {self.count} tokens, but only {limit} were allowed")
 
     def _count(self, usage: Any) -> None:
         if usage is None:
@@ -197,14 +197,14 @@ class Arrival:
         counts = usage if isinstance(usage, dict) else {}
         completion, prompt = counts.get("completion_tokens"), counts.get("prompt_tokens")
         if not _is_count(completion) or not _is_count(prompt):
-            raise EndpointError(f"usage must tell completion_tokens and prompt_tokens, got {usage!r:.80}")
+            raise EndpointError(f"usage must contain completion_tokens and prompt_tokens, got {usage!r:.80}")
         self.claimed, self.prompt = completion, prompt
 
     def _choose(self, choice: Mapping[str, Any]) -> None:
         part = choice.get("delta") or choice.get("message") or choice
         text = part.get("content", part.get("text")) if isinstance(part, dict) else 0
         if text is not None and not isinstance(text, str):
-            raise EndpointError(f"a text was expected, got {text!r:.60}")
+            raise EndpointError(f"expected a string of text, got {text!r:.60}")
         finish = choice.get("finish_reason")
         if finish not in (None, "stop", "length"):
             raise EndpointError(f"it ended with {finish!r:.60}; expected 'stop' or 'length'")
@@ -232,9 +232,11 @@ class Arrival:
         """
         matched = self._stops.matched
         if matched is None and not self._finish:
-            raise EndpointError("the answer ended without a finish reason: it is incomplete")
+            raise EndpointError("the answer ended without a finish reason, so it is incomplete")
         if self._listed and len(self._listed) < self.events:
-            raise EndpointError(f"{self.events} chunks of text came with log-probabilities for {len(self._listed)}")
+            raise EndpointError(
+                f"{self.events} chunks of text came with log-probabilities for only {len(self._listed)}"
+            )
         return self._as("stop" if matched is not None else "end" if self._finish == "stop" else "length")
 
     def broken(self, why: Why, error: str = "") -> Written:
@@ -269,7 +271,7 @@ def _parsed(data: str | bytes) -> dict[str, Any]:
     bare = data if isinstance(data, str) else data.removeprefix(codecs.BOM_UTF8)
     event = strict_json.parse(bare, f"the reply {data!r:.60}", error=EndpointError)
     if not isinstance(event, dict):
-        raise EndpointError(f"a JSON object was expected, got {data!r:.60}")
+        raise EndpointError(f"expected a JSON object, got {data!r:.60}")
     return event
 
 
@@ -293,7 +295,7 @@ def _listed(logprobs: Any, wanted: int) -> list[Listed]:
         columns: list[Any] = [tokens, logprobs.get("token_logprobs")]
         columns.append(logprobs.get("top_logprobs") or ([None] * len(tokens) if isinstance(tokens, list) else None))
         if not all(isinstance(one, list) for one in columns) or len({len(one) for one in columns}) != 1:
-            raise EndpointError(f"logprobs must be lists of one length, got {logprobs!r:.100}")
+            raise EndpointError(f"logprobs must be lists of equal length, got {logprobs!r:.100}")
         rows = list(zip(*columns, strict=True))
     return [_token(text, logprob, _pairs(top), wanted) for text, logprob, top in rows]
 
@@ -319,13 +321,13 @@ def _token(text: Any, logprob: Any, pairs: Sequence[tuple[Any, Any]], wanted: in
         likeliest = [(_text(word), _fixed(value)) for word, value in pairs]
         top = sorted(likeliest, key=lambda pair: (-pair[1], pair[0]))[:wanted]
         if not top:
-            raise EndpointError(f"the likeliest {wanted} tokens were requested, but are missing")
+            raise EndpointError(f"the likeliest {wanted} tokens were requested but are missing")
     return Listed(_text(text), _fixed(logprob), tuple(top))
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise EndpointError(f"a token's text was expected, got {value!r:.60}")
+        raise EndpointError(f"expected the text of a token, got {value!r:.60}")
     return value.encode("utf-8", "replace").decode()
 
 

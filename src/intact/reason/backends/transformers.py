@@ -167,7 +167,7 @@ class TransformersBackend(TokenizerBackend):
             out = self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
             row = out.logits[0, -1].to("cpu", torch.float64).numpy()
         if not np.isfinite(row).all():
-            raise ModelError("the model gave logits that are not finite numbers")
+            raise ModelError("the model returned non-finite logits")
         limit = (1 << 31) - 1
         return out.past_key_values, np.clip(np.rint(row * (1 << LOGIT_FRACTION)), -limit, limit).astype(np.int64)
 

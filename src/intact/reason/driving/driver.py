@@ -195,7 +195,7 @@ class Driver:
         found = self.backends.get(name) if name else next(iter(self.backends.values()))
         if found is None:
             also = f"; --with {name:.60}=MODEL adds it (in Python: a mapping of models by name)"
-            raise ParameterError(unknown_name(f"there is no model {name!r:.60}", str(name), self.backends, also=also))
+            raise ParameterError(unknown_name(f"no model named {name!r:.60}", str(name), self.backends, also=also))
         return found
 
     def capped(self, steps: Any, sampling: Mapping[str, Any]) -> Any:
@@ -339,7 +339,7 @@ def template_time(backends: Iterable[Backend]) -> datetime | None:
     times = {one.now for one in backends if isinstance(one, Rendering) and one.needs_time}
     if len(times) > 1:
         found = " and ".join(sorted(time.isoformat() for time in times))
-        raise ParameterError(f"chat templates of one run must be given the same time, got {found}")
+        raise ParameterError(f"all chat templates of a run must get the same time, got {found}")
     return times.pop() if times else None
 
 

@@ -142,11 +142,11 @@ class Execution:
         """
         backend = self.driver.model(self, request.model)
         if not isinstance(backend, Sharing):
-            raise ParameterError("workers can share the cache only of a local model: use cache=text with endpoints")
+            raise ParameterError("workers can share the cache of a local model only: use cache=text with endpoints")
         parameters = SamplingParameters(**{**DEFAULTS, **self.sampling, "max_tokens": request.tokens})
         if others := parameters.changed.keys() - {"max_tokens", *_DRAWING}:
             names = ", ".join(sorted(others))
-            raise ParameterError(f"workers that share a cache take only {', '.join(_DRAWING)}, got {names}")
+            raise ParameterError(f"workers that share a cache support only {', '.join(_DRAWING)}, got {names}")
         state = self._readable(request.model, backend, request.state)
         self._note_template(state, backend)
         prompt = tuple(backend.tokens_of(state))
@@ -241,7 +241,7 @@ class Execution:
         try:
             self._generator.close()
         except Exception:  # it yielded again or failed in its clean-up; the others must be closed too
-            _LOG.exception("%s: a method could not be left", self.problem.id)
+            _LOG.exception("%s: a method could not be closed", self.problem.id)
         for slot in self._slots:
             if isinstance(slot, CallSlot) and slot.child is not None:
                 slot.child.close()
@@ -279,9 +279,9 @@ class Execution:
         self.ledger.overlap(sum(lengths) - max(lengths, default=0))
         error = next((slot.error for slot in slots if slot.error is not None), None)
         if error is None and slots and _unpaid(slots):
-            error, self.spent = SpentError("the budget has nothing left for what was asked"), True
+            error, self.spent = SpentError("the budget has nothing left for the requests"), True
         if error is None and self._leaves and _crowded(slots):  # existing texts can vote
-            error, self.spent = NoRoomError(f"the context has no room for what was asked: {self.prompt_error}"), True
+            error, self.spent = NoRoomError(f"the context has no room for the requests: {self.prompt_error}"), True
         results = [slot.result for slot in slots]
         try:
             if error is not None:
@@ -338,7 +338,7 @@ class Execution:
                 return ReadSlot(self, request)
             case CallMethod():
                 return CallSlot(self, request)
-        raise ParameterError(f"a method yields requests (docs/reasoning.md), got {type(request).__name__}")
+        raise ParameterError(f"a method must yield requests (docs/reasoning.md), got {type(request).__name__}")
 
     def _scorer(self, wanted: Scorer | str) -> Scorer:
         return self.driver.services.scorer(self.root, wanted) if isinstance(wanted, str) else wanted

@@ -87,7 +87,9 @@ class Journal:
             if application != APPLICATION or tables != ["entries"]:
                 raise JournalError(f"{self.path} is another kind of database; expected a journal, or no file")
             if version != VERSION:
-                raise JournalError(f"{self.path} is a journal of version {version}; this program writes {VERSION}")
+                raise JournalError(
+                    f"{self.path} is a journal of version {version}, but this program writes version {VERSION}"
+                )
         self._log_ahead()
         self._database.execute(
             "PRAGMA synchronous = NORMAL"
@@ -140,7 +142,7 @@ class Journal:
         if not isinstance(data, bytes) or data[:CHECK] != _check(key, data[CHECK:]):
             if key not in self._damaged:
                 self._damaged.add(key)
-                _LOG.warning("%s: the entry %s is damaged; it is made anew", self.path, key.hex())
+                _LOG.warning("%s: the entry %s is damaged; it is recomputed", self.path, key.hex())
             return None
         return json.loads(zlib.decompress(data[CHECK:]))
 
@@ -164,7 +166,7 @@ class Journal:
         """
         for key, data in entries.items():
             if data[:CHECK] != _check(key, data[CHECK:]):
-                raise JournalError(f"{self.path}: the entry {key.hex()} came damaged")
+                raise JournalError(f"{self.path}: the entry {key.hex()} was damaged when read")
         self._done.update(entries)
 
     def commit(self) -> None:

@@ -173,7 +173,7 @@ def read_text(file: str) -> str:
 
 
 def _no_scorer(name: str) -> Scorer:
-    raise ParameterError(f"there is no scorer {name!r}: this driver has no scorers by name")
+    raise ParameterError(f"no scorer named {name!r}: this driver has no named scorers")
 
 
 def check_tools(tools: Mapping[str, MethodTool] | None) -> None:
@@ -184,6 +184,6 @@ def check_tools(tools: Mapping[str, MethodTool] | None) -> None:
         if not isinstance(tool, MethodTool):
             raise ParameterError(f"tools[{name!r:.60}] must be a MethodTool, got {tool!r:.60}")
         if name in TOOLS:
-            raise ParameterError(f"there is already a tool {name!r:.60}; give yours another name")
+            raise ParameterError(f"there already is a tool named {name!r:.60}; choose another name")
         if name != tool.name:
             raise ParameterError(f"the tool {tool.name!r:.60} is listed under the name {name!r:.60}")

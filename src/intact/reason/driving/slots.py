@@ -421,7 +421,7 @@ class CallSlot(Slot):
         """Return a scorer's scores, or an error; if any of its requests was not served, there are no scores."""
         child, name = self.child, self._name
         if child.text_error:
-            return None, ScorerError(f"the scorer {name} could not ask: {child.text_error}")
+            return None, ScorerError(f"the scorer {name} could not make a request: {child.text_error}")
         if self.refused:
             return None, None
         if error is not None:

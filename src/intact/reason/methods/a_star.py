@@ -76,6 +76,6 @@ def a_star(
     if goal is None:
         goal = min(frontier, key=lambda node: (not node.state.ended, node.f, node.depth, node.number), default=None)
     if goal is None:
-        raise SpentError("nothing was written")
+        raise SpentError("no text was written")
     answer = take(problem, goal.state, expanded=expanded, reward=1 - goal.h, complete=goal.state.ended)
     return or_spent(answer, spent)

@@ -190,11 +190,13 @@ def read_layers(text: str) -> list[Layer]:
     for part in text.split(","):
         found = re.fullmatch(r"\s*(\w+)(?:\s+(\d{1,6}))?\s*", part)
         if found is None or found[1] not in ("generate", *KINDS):
-            raise ParameterError(f"a layer is generate, {', '.join(KINDS)}, and a number, got {part.strip()!r:.60}")
+            raise ParameterError(
+                f"a layer must be generate, {', '.join(KINDS)}, and a number, got {part.strip()!r:.60}"
+            )
         layers.append(Layer(found[1], int(found[2] or 0)))
     kinds = [layer.kind for layer in layers]
     if kinds[0] != "generate" or kinds.count("generate") > 1 or not layers[0].size:
-        raise ParameterError(f"the first layer, and only the first, must be like generate 4, got {text!r:.60}")
+        raise ParameterError(f"the first layer, and no other, must be like generate 4, got {text!r:.60}")
     for kind, after in zip(kinds, [*kinds[1:], ""], strict=True):
         if kind == "critique" and after not in ("rank", "fuse"):
             raise ParameterError(f"critique must come directly before rank or fuse, got {text!r:.60}")

@@ -24,8 +24,8 @@ def _rewards(scorer: str, states: Sequence[State], reduction: str, delimiter: st
     size = sum([state.text.count(delimiter) * len(state.text) for state in states]) // 2
     if size > LONGEST:
         raise ParameterError(
-            f"the delimiter {delimiter!r:.20} makes so many steps that their prefixes have {size:,} characters; "
-            f"at most {LONGEST:,} can be scored"
+            f"the delimiter {delimiter!r:.20} makes so many steps that their prefixes have {size:,} characters "
+            f"in total; at most {LONGEST:,} can be scored"
         )
     steps = [state.prefixes(delimiter) for state in states]
     scores = iter((yield Score(scorer, [prefix for prefixes in steps for prefix in prefixes])))

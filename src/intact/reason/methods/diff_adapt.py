@@ -33,7 +33,7 @@ def difficulty(hope: float, uncertainty: float, *, alpha: float, beta: float, ga
 
 def _check_scores(*, alpha: float, gamma: float) -> None:
     if gamma > alpha:
-        raise ParameterError(f"gamma must be at most alpha, which is {alpha}, got {gamma}")
+        raise ParameterError(f"gamma must be at most alpha ({alpha}), got {gamma}")
 
 
 @method("Liu et al. 2025, arXiv 2510.19669", group="samples and a vote", checks=(_check_scores,), temperature=0.8)

@@ -78,7 +78,7 @@ def forward_backward(
                 prompt = make_prompt(problem, backward, question=text, answer=answer)
                 size += len(prompt if isinstance(prompt, str) else prompt[-1][1])
                 if size > LONGEST:
-                    raise ParameterError(f"candidates and masks make prompts of more than {LONGEST:,} characters")
+                    raise ParameterError(f"candidates and masks give prompts of more than {LONGEST:,} characters")
                 prompts += [(answer, number, sample.ask(prompt))] * chains
         try:
             written = yield [Extend(state) for _, _, state in prompts]

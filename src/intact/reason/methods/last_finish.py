@@ -10,7 +10,7 @@ from intact.reason.limits import Count, Samples
 
 def _check_voters(*, n: int, k: int) -> None:
     if k > n:
-        raise ParameterError(f"k must be at most n, which is {n}, got {k}")
+        raise ParameterError(f"k must be at most n ({n}), got {k}")
 
 
 @method(

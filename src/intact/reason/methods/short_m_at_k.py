@@ -19,7 +19,7 @@ def _race(problem: Problem, k: int, m: int, end: str) -> Part[list[State]]:
 
 def _check_winners(*, k: int, m: int) -> None:
     if m > k:
-        raise ParameterError(f"m must be at most k, which is {k}, got {m}")
+        raise ParameterError(f"m must be at most k ({k}), got {m}")
 
 
 @method(

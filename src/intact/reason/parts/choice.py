@@ -87,11 +87,11 @@ def read_logs(files: Iterable[Path]) -> dict[Arm, dict[str, Trial]]:
             for whose, origin in values.items():
                 if origins.setdefault(whose, origin) != origin:
                     raise FormatError(
-                        f"{file}: line {place} is of the {origin[0]} {origin[1]!r:.100}; "
-                        f"before it was {origins[whose][1]!r:.100}: logs of one table must be alike in this"
+                        f"{file}: line {place} has the {origin[0]} {origin[1]!r:.100}, but an earlier line has "
+                        f"{origins[whose][1]!r:.100}: they must be the same in all logs of a table"
                     )
             if name in log.setdefault(arm, {}):
-                raise FormatError(f"{file}: line {place} tries {name} a second time with {arm.method} {arm.parameters}")
+                raise FormatError(f"{file}: line {place} repeats {name} with {arm.method} {arm.parameters}")
             log[arm][name] = trial
     return log
 
@@ -226,13 +226,13 @@ def learn(
     """
     if pilot_arm(pilot) not in log or not problems:
         raise ParameterError(
-            f"learning needs a log of self_consistency with n={pilot}, and problems that all methods tried"
+            f"learning needs a log of self_consistency with n={pilot}, and problems that every method tried"
         )
     assignments = itertools.product(log, repeat=len(edges) + 1)
     policies = [*map(fixed, log), *[Policy(pilot, tuple(edges), arms) for arms in assignments]]
     found = best(policies, log, problems, tokens)
     if found is None:
-        raise ParameterError(f"no method in the log takes at most {tokens:g} tokens on average")
+        raise ParameterError(f"no method in the log used at most {tokens:g} tokens on average")
     return found
 
 
@@ -290,7 +290,7 @@ def cross_validate(
         As for `learn`; also if there are fewer than two folds, or no problems are left to learn from.
     """
     if folds < 2:
-        raise ParameterError(f"there must be at least two folds, got {folds}")
+        raise ParameterError(f"folds must be at least 2, got {folds}")
     fold = {problem: branch_key(seed, ("fold", problem)) % folds for problem in problems}
     policies = {
         out: learn(log, [name for name in problems if fold[name] != out], tokens=tokens, pilot=pilot, edges=edges)

@@ -193,7 +193,7 @@ def _sources_of(header: Mapping[str, Any], file: str) -> list[ConceptSource]:
     """Return the sources listed in a header."""
     if header.get("version") != VERSION:
         raise FormatError(
-            f"{file} is a memory of concepts of version {header.get('version')!r:.40}; "
+            f"{file} is a memory of concepts of version {header.get('version')!r:.40}, but "
             f"this program reads version {VERSION}"
         )
     try:

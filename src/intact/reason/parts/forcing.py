@@ -75,7 +75,7 @@ def _force(requests: Sequence[Extend]) -> Part[list[State]]:
     written: list[State] = yield requests
     for state in written:
         if state.why == "error":
-            raise ParameterError(f"the model cannot be made to write a given text: {state.error}")
+            raise ParameterError(f"the model cannot be forced to write a given text: {state.error}")
     if any(state.why == "budget" for state in written):
-        raise SpentError("the budget does not pay for all the texts to be compared")
+        raise SpentError("the budget is too small for all the texts to be compared")
     return written

@@ -41,7 +41,7 @@ def bare_question(problem: Problem, method: str) -> str:
     if not isinstance(problem.prompt, str) and [role for role, _ in problem.prompt] != ["user"]:
         roles = ", ".join([role[:20] for role, _ in problem.prompt[:4]]) + ", ..." * (len(problem.prompt) > 4)
         raise ParameterError(
-            f"{method} takes only a question, one turn of the user, got a conversation ({roles}): it would ignore "
+            f"{method} takes only a question (one user turn), got a conversation ({roles}): it would ignore "
             "the system message and earlier turns; put what matters in them into the question"
         )
     return question(problem)
@@ -58,7 +58,7 @@ def with_system(problem: Problem, system: str | None) -> Problem:
     if system is None:
         return problem
     if isinstance(problem.prompt, str):
-        raise ParameterError("a system message needs a conversation, but this model is given a text to continue")
+        raise ParameterError("a system message needs a conversation, but this model gets a text to continue")
     return replace(problem, prompt=(("system", system), *problem.prompt))
 
 
@@ -78,7 +78,7 @@ def make_prompt(problem: Problem, template: str, **values: str) -> Prompt:
     parts[1::2] = [known.get(name, f"{{{name}}}") for name in parts[1::2]]
     if sum(map(len, parts)) > LONGEST:
         raise ParameterError(
-            f"a question may have at most {LONGEST:,} characters; the one made by this template has more"
+            f"a question may have at most {LONGEST:,} characters; the one made with this template has more"
         )
     text = "".join(parts)
     if isinstance(problem.prompt, str):

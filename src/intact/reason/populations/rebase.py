@@ -25,7 +25,9 @@ def allot(rewards: Sequence[float], width: int, temperature: float = 0.2) -> lis
         If the width is below 0, the temperature is not above 0, or a reward is not finite.
     """
     if width < 0 or not all(map(math.isfinite, rewards)):
-        raise ParameterError(f"the width must be at least 0 and rewards finite, got {width} and {list(rewards)}")
+        raise ParameterError(
+            f"the width must be at least 0 and rewards must be finite, got {width} and {list(rewards)}"
+        )
     counts = [0] * len(rewards)
     if not rewards:
         return counts

@@ -55,7 +55,7 @@ def integer_weights(weights: Sequence[Number]) -> list[int]:
     """
     exact = [weight(w) for w in weights]
     if not any(exact):
-        raise ParameterError(f"at least one of the {len(exact)} weights must be above 0")
+        raise ParameterError(f"at least one of the {len(exact)} weights must be positive")
     denominator = math.lcm(*(w.denominator for w in exact))
     return [w.numerator * (denominator // w.denominator) for w in exact]
 

@@ -200,7 +200,7 @@ def prune(population: Weighted[X], key: Key, chances: Sequence[Number]) -> Weigh
     """
     exact = [exact_weight(chance, "a chance") for chance in chances]
     if not all(0 < chance <= 1 for chance in exact):
-        raise ParameterError(f"chances must lie in (0, 1], got {list(chances)}")
+        raise ParameterError(f"probabilities must lie in (0, 1], got {list(chances)}")
     pairs = zip(population.values, population.weights, exact, strict=True)
     kept = key.flips(exact) if not isinstance(key, int) else _flips(key, exact)
     return _population(
@@ -304,7 +304,7 @@ def within_places(
     )
     changed = change(part)
     if len(changed) != len(places):
-        raise ParameterError(f"the number of particles must stay {len(places)}, got {len(changed)}")
+        raise ParameterError(f"the number of particles must remain {len(places)}, got {len(changed)}")
     values, weights = list(population.values), list(population.weights)
     for i, value, weight in zip(places, changed.values, changed.weights, strict=True):
         values[i], weights[i] = value, weight

@@ -185,10 +185,10 @@ class ToyTrial:
                 raise CheckError(f"{result.id} ended with {result.why!r}: {result.error}")
             if journal is None and result.cost.tokens != tokens_of(result.trace["nodes"]):
                 raise CheckError(
-                    f"{result.id} was charged {result.cost.tokens} tokens, which is not the number in its trace"
+                    f"{result.id} was charged {result.cost.tokens} tokens, but its trace has another number"
                 )
         if journal is None and (charged := sum(result.cost.tokens for result in found)) != self.made:
-            raise CheckError(f"{charged} tokens were charged, {self.made} were written")
+            raise CheckError(f"{charged} tokens were charged, but {self.made} were written")
         return found
 
 
@@ -229,7 +229,7 @@ def ends(trial: ToyTrial) -> None:
     found, _ = trial.usual
     for name, value in found.items():
         if value["why"] != "done":
-            raise CheckError(f"{name} was not done after {MOST_TOKENS:,} tokens; expected the method to end by itself")
+            raise CheckError(f"{name} was not done after {MOST_TOKENS:,} tokens; expected the method to end on its own")
     if "programs" not in trial.method.uses and not any(value["answer"] for value in found.values()):
         raise CheckError(f"none of {PROBLEMS} problems has an answer")
 
@@ -251,7 +251,7 @@ def keeps_caps(trial: ToyTrial) -> None:
         for value in sorted({0, 1, most // 3, most - 1, most} - {-1}):
             (found,) = trial.run(one, timing=value, **{cap: value}).values()
             if found["cost"][cap] > value:
-                raise CheckError(f"with at most {value} {cap} it took {found['cost'][cap]}")
+                raise CheckError(f"with at most {value} {cap} it used {found['cost'][cap]}")
             if value < most and found["why"] != "spent":
                 raise CheckError(f"with {value} of {most} {cap} it ended as {found['why']!r}; expected 'spent'")
             if value >= most and found["cost"] != free["cost"]:
@@ -262,7 +262,7 @@ def keeps_caps(trial: ToyTrial) -> None:
         (found,) = trial.run(one, text=value).values()
         longest = longest_text(found["trace"]["nodes"])
         if longest > value:
-            raise CheckError(f"with at most {value} tokens per text, one has {longest}")
+            raise CheckError(f"with at most {value} tokens per text, a text has {longest}")
 
 
 def resumes(trial: ToyTrial) -> None:
@@ -281,7 +281,7 @@ def resumes(trial: ToyTrial) -> None:
         with Journal(path) as journal:
             _same(trial.run(problems(), journal=journal), expected, "from a whole journal")
             if trial.made:
-                raise CheckError(f"{trial.made} tokens were written although the journal had all")
+                raise CheckError(f"{trial.made} tokens were written although the journal had all of them")
 
 
 def reads_every_turn(trial: ToyTrial) -> None:
@@ -301,7 +301,7 @@ def reads_every_turn(trial: ToyTrial) -> None:
         if _texts_and_verdict(listening, changed) == expected:
             raise CheckError(
                 f"changing turn {turn + 1} of {len(conversation)}, of the role {role}, has no effect; "
-                "expected prompts that hold the whole conversation (intact.reason.parts.prompting.make_prompt)"
+                "expected prompts that contain the whole conversation (intact.reason.parts.prompting.make_prompt)"
             )
 
 
@@ -348,7 +348,9 @@ def applies_its_composition(trial: ToyTrial) -> None:
         if population is None:
             raise CheckError(f"{result.id} was not decided by a decision function of intact.reason.parts.composing")
         if not pattern.fullmatch("".join(f"{law.name}," for law in population.history)):
-            raise CheckError(f"{result.id} applied {population.composition}; declared is {trial.method.composition}")
+            raise CheckError(
+                f"{result.id} applied {population.composition}, but {trial.method.composition} is declared"
+            )
 
 
 class Check(NamedTuple):
@@ -440,4 +442,4 @@ def _same(found: Mapping[str, Any], expected: Mapping[str, Any], when: str) -> N
     for name, value in expected.items():
         if found.get(name) != value:
             what = next((key for key in value if found.get(name, {}).get(key) != value[key]), "result")
-            raise CheckError(f"{name} has another {what} {when}")
+            raise CheckError(f"{name} has a different {what} {when}")

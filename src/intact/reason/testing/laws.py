@@ -50,7 +50,7 @@ def finish(part: Any) -> Any:
         request = next(part)
     except StopIteration as stop:
         return stop.value
-    raise LawError(f"a finite model serves no requests, got {request!r:.60}")
+    raise LawError(f"a finite model does not answer requests, got {request!r:.60}")
 
 
 def expected(run: Callable[[Oracle], Weighted[X]]) -> dict[X, Fraction]:
@@ -128,8 +128,8 @@ def _require(found: Measure[Any], stated: Measure[Any], population: Weighted[Any
     if found != stated:
         weights = ", ".join(f"{value}: {weight}" for value, weight in zip(population, population.weights, strict=True))
         raise LawError(
-            f"of the particles {weights} over {population.whole} the result means {_written(found)}; "
-            f"stated is {_written(stated)}"
+            f"for the particles {weights} over {population.whole} the result represents {_written(found)}, "
+            f"but {_written(stated)} is stated"
         )
 
 
@@ -181,7 +181,7 @@ def check_decision(decide: Callable[[Weighted[str]], str | None], most: int = 3)
         }
         for how, other in others.items():
             if (found := decide(other)) != answer:
-                raise LawError(f"of {population.values} with {population.weights} it is {answer}, {how} {found}")
+                raise LawError(f"for {population.values} with {population.weights} it is {answer}, but {how} {found}")
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,7 @@ def method_measures(
     """
     own = {parameter.name for parameter in method.parameters}
     if "n" not in own:
-        raise LawError(f"{method.name} has no parameter n, the number of its texts")
+        raise LawError(f"{method.name} has no parameter n for the number of texts")
     fixed = {"n": n, "steps": 2, "delimiter": "\0"}
     values = {**parameters, **{name: value for name, value in fixed.items() if name in own}}
     begun, masses, answers = (

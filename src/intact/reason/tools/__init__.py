@@ -31,5 +31,5 @@ def find_tool(name: str) -> MethodTool:
         If the tool belongs to another package that cannot be loaded.
     """
     if name not in TOOLS:
-        raise ParameterError(unknown_name(f"there is no tool {name!r:.60}", name, TOOLS))
+        raise ParameterError(unknown_name(f"no tool named {name!r:.60}", name, TOOLS))
     return TOOLS[name]()

@@ -94,7 +94,7 @@ class Fleet:
                 await asyncio.gather(*(self._check(one) for one in list(self.ready.values())))
                 self._scale()
             except Exception:
-                _LOG.exception("the cluster could not be looked at")
+                _LOG.exception("the state of the cluster could not be read")
             self._changed.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), WATCH)
@@ -163,7 +163,7 @@ class Fleet:
         wanted = self._scaler.look(time.monotonic(), len(takes), reports)
         if wanted == before:
             return
-        _LOG.info("there should be %d replicas instead of %d", wanted, before)
+        _LOG.info("scaling to %d replicas from %d", wanted, before)
         if wanted < before:
             task = asyncio.create_task(self._leave(min(takes, key=lambda one: (one.load, -one.number))))
             self._going.add(task)
@@ -228,7 +228,7 @@ class Fleet:
         except errors.RayError as error:
             self._deaths[machine] += 1
             if self._deaths[machine] > DEATHS:
-                self._refuse(machine, f"its replicas die before they have loaded: {error!s:.300}")
+                self._refuse(machine, f"its replicas die before they have finished loading: {error!s:.300}")
         else:
             self.fingerprint = self.fingerprint or facts["fingerprint"]
             if facts["fingerprint"] != self.fingerprint:
@@ -241,7 +241,7 @@ class Fleet:
 
     def _refuse(self, machine: Machine, why: str) -> None:
         self.refused[machine] = why
-        _LOG.warning("the machine %s of the cluster is refused: %s", machine.address, why)
+        _LOG.warning("the machine %s of the cluster is rejected: %s", machine.address, why)
 
     async def _check(self, replica: ReplicaHandle) -> None:
         try:

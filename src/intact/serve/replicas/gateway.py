@@ -80,7 +80,7 @@ class Gateway:
             scope["route"] = SimpleNamespace(path=path)
             await self._own(path)(scope, receive, send)
         elif path == "/api/pull":
-            raise ApiError(403, "replicas serve the models that the server was started with", code="unsupported")
+            raise ApiError(403, "replicas serve only the models that the server was started with", code="unsupported")
         else:
             await self._forward(scope, receive, send)
 
@@ -137,7 +137,7 @@ class Gateway:
                 finally:
                     replica.load -= 1
                 return
-            raise ApiError(503, f"{1 + RERUNS} replicas were lost while they answered this", code="replica_lost")
+            raise ApiError(503, f"{1 + RERUNS} replicas were lost while answering this request", code="replica_lost")
         finally:
             gone.cancel()
 
@@ -170,7 +170,7 @@ class Gateway:
                 if message["type"] == END:
                     _note(scope, message)
                     if message["broken"] and not left:
-                        raise ConnectionError("the answer broke off; the log of the replica says why")
+                        raise ConnectionError("the answer was cut off; the log of the replica has the reason")
                     response.check(left)
                     return
                 if not left:
@@ -224,7 +224,7 @@ class _Sent:
     def check(self, left: bool) -> None:
         """Raise if something was sent that the repeated response does not contain."""
         if self._is_again and not left and self._before.total():
-            raise ConnectionError("a repeated answer differs from what had already been sent")
+            raise ConnectionError("a repeated answer differs from what was already sent")
 
 
 class GatewayMetrics(Metrics):

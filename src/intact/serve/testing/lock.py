@@ -25,16 +25,16 @@ def read_lock(path: Path, may_be_new: bool) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise LockError(f"{path} cannot be read: {error.strerror}; --intact-lock-update writes it") from error
+        raise LockError(f"{path} cannot be read: {error.strerror}; --intact-lock-update creates it") from error
     except ValueError as error:
-        raise LockError(f"{path} is not JSON: {error}") from error
+        raise LockError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise LockError(f"{path} is not a lock of test answers; expected {FORMAT!r} as its format")
     if value.get("version") != VERSION:
-        raise LockError(f"{path} has version {value.get('version')!r:.20}; this intact reads version {VERSION}")
+        raise LockError(f"{path} has version {value.get('version')!r:.20}, but this version of intact reads {VERSION}")
     for name in ("model", "fingerprint"):
         if not isinstance(value.get(name), str | None):
-            raise LockError(f"{path}: {name} is {value[name]!r:.40}; expected a text")
+            raise LockError(f"{path}: {name} is {value[name]!r:.40}; expected a string")
         value.setdefault(name, None)
     tests = value.get("tests")
     if not isinstance(tests, dict) or not all(map(_is_locked, tests.values())):

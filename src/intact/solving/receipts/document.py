@@ -131,7 +131,7 @@ class RunReceipt(AnyReceipt):
         )
         branches = [path(entry.branch) for entry in receipt.entries if isinstance(entry, TextEntry | SharedEntry)]
         if len(set(branches)) < len(branches):
-            fields.fail("entries", "a list without two texts at one place of the tree")
+            fields.fail("entries", "a list without two texts at the same place of the tree")
         return receipt
 
 

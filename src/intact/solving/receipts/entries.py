@@ -235,7 +235,7 @@ class ToolEntry:
             replayable=fields.flag("replayable"),
         )
         if entry.text != clean(entry.text):
-            fields.fail("text", f"at most {LONGEST_OUTPUT:,} characters, none of which controls")
+            fields.fail("text", f"at most {LONGEST_OUTPUT:,} characters, none of them control characters")
         return entry
 
 
@@ -285,7 +285,7 @@ class SharedEntry:
             isinstance(part, list) and all(type(n) is int and 0 <= n < FARTHEST for n in part) for part in lists
         ):
             members.fail(
-                "steps", f"a list of worker, number, round and tokens, from 0 to {FARTHEST - 1} as the conclusion"
+                "steps", f"a list of worker, number, round and tokens, from 0 to {FARTHEST - 1}, as in the conclusion"
             )
         read: dict[str, Any] = {name: members.integer(name, 0, _MOST) for name in ("rounds", "read", "operations")}
         read["by"] = members.maybe("by", lambda name: members.integer(name, 0, len(NAMES) - 1))

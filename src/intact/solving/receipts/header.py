@@ -147,7 +147,7 @@ class RunHeader:
         parameters = read_values(method, "parameters")
         wrong = unbounded(parameters)
         if wrong is not None:
-            method.fail("parameters", f"an object with integers of at most {MOST} in size, {quote(wrong)} too")
+            method.fail("parameters", f"an object whose integers, including {quote(wrong)}, are at most {MOST} in size")
         return cls(
             _models(fields),
             method.text("name"),
@@ -173,11 +173,11 @@ class RunHeader:
 def _models(fields: Fields) -> tuple[RunModel, ...]:
     models = fields.each("models", RunModel.from_document)
     if not models:
-        fields.fail("models", "a list that is not empty")
+        fields.fail("models", "a non-empty list")
     if len({model.name for model in models}) < len(models):
-        fields.fail("models", "a list without two models of one name")
+        fields.fail("models", "a list of models with distinct names")
     if any(a.name > b.name for a, b in pairwise(models[1:])):
-        fields.fail("models", "a list in which those behind the first are in ascending order of names")
+        fields.fail("models", "a list in which all models after the first are in ascending order of names")
     return models
 
 
@@ -192,13 +192,13 @@ def _files(fields: Fields) -> tuple[tuple[str, str], ...]:
 def _prompt(fields: Fields) -> Prompt:
     value = fields.values["prompt"]
     if len(json.dumps(value)) > LONGEST:
-        fields.fail("prompt", f"one of at most {LONGEST:,} characters in JSON")
+        fields.fail("prompt", f"a JSON text of at most {LONGEST:,} characters")
     if isinstance(value, str):
         return value
     if not isinstance(value, list) or not all(
         isinstance(turn, list) and len(turn) == 2 and all(isinstance(part, str) for part in turn) for turn in value
     ):
-        fields.fail("prompt", "a text, or a list of pairs of role and content")
+        fields.fail("prompt", "a string, or a list of pairs of role and content")
     return tuple([(role, content) for role, content in value])
 
 

@@ -47,7 +47,7 @@ class RunMix(NamedMix):
 
     def _check(self, mix: Mix) -> None:
         if (self.shadow is not None) != ("shadow" in mix.streams) or len(self.partners) != mix.streams.count("partner"):
-            raise ParameterError(f"the mix {self.name} takes the streams {', '.join(mix.streams)}")
+            raise ParameterError(f"the mix {self.name} must have the streams {', '.join(mix.streams)}")
 
     def decoding(self, mixing: Mixing) -> Decoding:
         """Return the description of the mix for the header of a completion's own receipt, with the given streams."""
@@ -70,7 +70,7 @@ class RunMix(NamedMix):
         named = read_named(fields)
         shadow = fields.maybe("shadow", fields.text)
         if shadow is not None and len(shadow) > LONGEST:
-            fields.fail("shadow", f"a text of at most {LONGEST:,} characters")
+            fields.fail("shadow", f"a string of at most {LONGEST:,} characters")
         partners = fields.each("partners", ModelDigests.from_document)
         if len(partners) > MOST_STREAMS:
             fields.fail("partners", f"a list of at most {MOST_STREAMS} models")

@@ -62,7 +62,7 @@ def reader_of(problem: Problem) -> str:
     if isinstance(task, Task) and type(all_tasks().get(task.name)) is type(task):
         return TASK + task.name
     raise ParameterError(
-        "a run with a receipt needs a question as a text, or an item of a task of this package: a verifier must know "
+        "a run with a receipt needs a question as a string, or an item of a task of this package: a verifier must know "
         "how its answers are read"
     )
 
@@ -96,5 +96,5 @@ def _read(reader: str, id: str, data: Mapping[str, Any]) -> Callable[[str], str 
         return read
     task = all_tasks().get(reader.removeprefix(TASK))
     if task is None or not reader.startswith(TASK):
-        raise ParameterError(f"there is no reader {reader!r:.80} for answers")
+        raise ParameterError(f"no reader of answers named {reader!r:.80}")
     return partial(task.read_for, Item(id, "", "", data))

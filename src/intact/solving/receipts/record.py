@@ -143,12 +143,14 @@ def recording_driver(
     writers: dict[str, RecordingBackend] = {}
     for name, backend in backends.items():
         if not isinstance(backend, NativeBackend):
-            raise ParameterError(f"a run with a receipt needs models that run here; {name!r:.80} is an endpoint")
+            raise ParameterError(f"a run with a receipt needs local models, but {name!r:.80} is an endpoint")
         if not isinstance(backend, RecordingBackend):
             backend = RecordingBackend(backend.model, backend.now, backend.mix, backend.thinking)
         writers[name] = backend
     if seconds is not None or (budget is not None and budget.seconds is not None):
-        raise ParameterError("a run with a receipt cannot have a budget in seconds: it cannot be repeated exactly")
+        raise ParameterError(
+            "a run with a receipt cannot have a budget in seconds, because it could not be repeated exactly"
+        )
     recorder = RunRecorder(writers, budget or Budget(), sampling or {}, scorer, untrusted=untrusted, tools=tools)
     return Driver(writers, services=recorder, budget=budget, sampling=sampling, **options)
 
@@ -225,16 +227,16 @@ class RunRecorder(SealedServices):
         """Return the job, with a problem that records which of its data and answers are read."""
         package_of(job.method)
         if job.problem.branch:
-            raise ParameterError("a run with a receipt needs a whole problem, not a part of another")
+            raise ParameterError("a run with a receipt needs a whole problem, not part of another problem")
         if job.problem.read_cut is not None:
             raise ParameterError("receipts do not support reading truncated texts differently (cut=stated)")
         wrong = unbounded(job.parameters)
         if wrong is not None:
-            raise ParameterError(f"no receipt can hold the parameter {wrong} = {job.parameters[wrong]!r:.80}")
+            raise ParameterError(f"a receipt cannot represent the parameter {wrong} = {job.parameters[wrong]!r:.80}")
         data = _plain(job.problem.data)
         wrong = unwritten(data)
         if wrong is not None:
-            raise ParameterError(f"no receipt can hold {wrong} of the problem's data: {data[wrong]!r:.80}")
+            raise ParameterError(f"a receipt cannot represent {wrong} of the problem's data: {data[wrong]!r:.80}")
         problem = replayable(replace(job.problem, data=data))
         return job._replace(problem=replace(problem, read=NotingReader(problem.read)))
 

@@ -95,7 +95,7 @@ class SealedServices(Services, ABC):
         if kind in SCORERS and kind not in SCORERS.own:
             raise ParameterError(
                 f"a run with a receipt cannot use the scorer {kind} of {SCORERS.origin(kind)}: "
-                "verifiers have only those of this package"
+                "verifiers have only the scorers of this package"
             )
         if kind in FILED and argument and not self.untrusted:
             return FILED[kind](argument, self.read(root, argument))
@@ -105,7 +105,7 @@ class SealedServices(Services, ABC):
         """Run a program, unless its time limit is too long for verifiers."""
         if request.seconds > LONGEST_RUN:
             raise ParameterError(
-                f"a run with a receipt gives a program at most {LONGEST_RUN:g} seconds, got {request.seconds:g}"
+                f"in a run with a receipt, a program may take at most {LONGEST_RUN:g} seconds, got {request.seconds:g}"
             )
         return super().run(request, stop)
 
@@ -113,12 +113,14 @@ class SealedServices(Services, ABC):
         """Call a tool, if verifiers have it and its time limit is acceptable, or if its result is only recorded."""
         name, values = call.tool.name, call.values
         if call.tool.replayable and type(call.tool) is not TOOLS.own.get(name):
-            raise ParameterError(f"a run with a receipt cannot use the tool {name:.80}, which is not of this package")
+            raise ParameterError(
+                f"a run with a receipt cannot use the tool {name:.80}, which is not part of this package"
+            )
         if (wrong := unwritten(values)) is not None:
-            raise ParameterError(f"no receipt can hold the input {wrong:.80} of the tool {name:.80}")
+            raise ParameterError(f"a receipt cannot represent the input {wrong:.80} of the tool {name:.80}")
         if values.get("seconds", 0) > LONGEST_RUN:
             raise ParameterError(
-                f"a run with a receipt gives a tool at most {LONGEST_RUN:g} seconds, got {values['seconds']:g}"
+                f"in a run with a receipt, a tool may take at most {LONGEST_RUN:g} seconds, got {values['seconds']:g}"
             )
         return super().use(call, stop)
 
@@ -132,7 +134,7 @@ class SealedServices(Services, ABC):
             )
         wrong = unbounded(call.parameters)
         if wrong is not None:
-            raise ParameterError(f"{name}: no receipt can hold the parameter {wrong:.80} with such a value")
+            raise ParameterError(f"{name}: a receipt cannot represent the value of the parameter {wrong:.80}")
         return found
 
 

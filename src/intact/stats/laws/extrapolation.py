@@ -85,7 +85,7 @@ def extrapolate(
     if not laws or (CURVE in laws and len(laws) > 1):
         raise ParameterError(f'laws must be among {", ".join(FAMILIES)}, or only "{CURVE}", got {list(laws)}')
     if resamples < 20:
-        raise ParameterError(f"there must be at least 20 resamples, got {resamples}")
+        raise ParameterError(f"resamples must be at least 20, got {resamples}")
     counted = sample(n, c)
     fit = _Fit(counted, laws)
     law = fit(counted)

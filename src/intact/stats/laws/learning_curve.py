@@ -140,15 +140,15 @@ def forecast_curve(
     numbers, curves, wanted = finite(n, "numbers of samples", 3), table(values, "values"), np.atleast_1d(at)
     wanted = finite(wanted, "numbers to forecast")
     if curves.shape[-1] != numbers.size or curves.ndim > 2 or (np.diff(numbers) <= 0).any():
-        raise ParameterError(f"values at {numbers.size} ascending numbers are needed, got the shape {curves.shape}")
+        raise ParameterError(f"values must be given at {numbers.size} ascending numbers, got the shape {curves.shape}")
     if min(numbers.min(), wanted.min()) < 1:
-        raise ParameterError(f"numbers of samples must be 1 or more, got {min(numbers.min(), wanted.min()):g}")
+        raise ParameterError(f"numbers of samples must be at least 1, got {min(numbers.min(), wanted.min()):g}")
     if curves.min() < 0 or curves.max() > 1:
         raise ParameterError(f"values must lie in [0, 1], got {curves.min():g} to {curves.max():g}")
     if not families or not set(families) <= FAMILIES.keys():
-        raise ParameterError(f"families must be some of {', '.join(FAMILIES)}, got {list(families)}")
+        raise ParameterError(f"families must be among {', '.join(FAMILIES)}, got {list(families)}")
     if draws < 1_000:
-        raise ParameterError(f"there must be at least 1,000 draws, got {draws}")
+        raise ParameterError(f"draws must be at least 1,000, got {draws}")
     tail = (1 - inside(level, "the level")) / 2
     sampler = _Sampler([FAMILIES[name] for name in families], numbers, curves, wanted)
     found, weights = sampler.draw(draws, seed)

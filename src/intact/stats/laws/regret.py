@@ -39,10 +39,11 @@ def regret(tokens: ArrayLike, accuracy: ArrayLike, budget: float, *, straight: b
     x, y = finite(tokens, "tokens"), finite(accuracy, "accuracies")
     if x.size != y.size or x.min() <= 0 or (np.diff(x) <= 0).any() or y.min() < 0 or y.max() > 1:
         raise ParameterError(
-            f"tokens must ascend from above 0, with as many accuracies in [0, 1], got {x.tolist()} and {y.tolist()}"
+            f"tokens must be positive and ascending, with an accuracy in [0, 1] for each, got {x.tolist()} and "
+            f"{y.tolist()}"
         )
     if not budget > 0:
-        raise ParameterError(f"the budget must be above 0 tokens, got {budget}")
+        raise ParameterError(f"the budget must be positive, got {budget} tokens")
     inside = x < budget
     if straight:
         last = float(np.interp(budget, np.append(0.0, x), np.append(0.0, y)))

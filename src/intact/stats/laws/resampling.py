@@ -87,13 +87,16 @@ def resampling_limits(
         If counts are inconsistent, or fewer than two problems have correct samples, or wrong ones.
     """
     n, c = finite(samples, "samples", 2), finite(right, "right samples", 2)
-    hits, misses = finite(accepted_right, "accepted right samples", 2), finite(accepted_wrong, "accepted wrong ones", 2)
+    hits, misses = (
+        finite(accepted_right, "accepted right samples", 2),
+        finite(accepted_wrong, "accepted wrong samples", 2),
+    )
     if not n.size == c.size == hits.size == misses.size:
         sizes = n.size, c.size, hits.size, misses.size
-        raise ParameterError(f"there must be four counts for each problem, got {sizes}")
+        raise ParameterError(f"each problem needs four counts, got {sizes}")
     if (n < 1).any() or (hits > c).any() or (misses > n - c).any() or min(hits.min(), misses.min()) < 0:
         raise ParameterError(
-            "accepted samples cannot outnumber all samples, and each problem needs at least one sample"
+            "there cannot be more accepted samples than samples, and each problem needs at least one sample"
         )
     rates = c / n
 

@@ -64,7 +64,7 @@ class RevisionChain(NamedTuple):
         gain = self.limit - self.first
         if not gain > 0:
             if not epsilon > 0:
-                raise ParameterError(f"epsilon must be above 0, got {epsilon}")
+                raise ParameterError(f"epsilon must be positive, got {epsilon}")
             return 0
         return Saturation(gain, min(1.0, self.mended + self.spoilt)).point(epsilon)
 
@@ -115,14 +115,12 @@ def sequential_saturation(
         wrong answer, or none from a right one.
     """
     if len(drafts) < 2 or not all(own and all(own) for own in drafts):
-        raise ParameterError(
-            f"at least two problems are needed, each with a draft with an answer, got {len(drafts)} problems"
-        )
+        raise ParameterError(f"at least two problems with a draft that has an answer are needed, got {len(drafts)}")
     most = max(len(draft) for own in drafts for draft in own) - 1
     counts = np.array([_count(own, most) for own in drafts], np.float64)
     wrong, mended, right, spoilt, number, first, *_ = counts.sum(axis=0).tolist()
     if not wrong or not right:
-        raise ParameterError("all rounds start from wrong answers, or all from right ones")
+        raise ParameterError("all rounds start from wrong answers, or all from right answers")
     chain = RevisionChain(first / number, mended / wrong, spoilt / right)
 
     def gains(one: RevisionChain, _: float) -> float:

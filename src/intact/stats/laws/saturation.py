@@ -55,7 +55,7 @@ class Saturation(NamedTuple):
         if not (0 < self.f_max <= 1 and 0 < self.p <= 1):
             raise ParameterError(f"F_max and p must lie in (0, 1], got {self.f_max} and {self.p}")
         if not epsilon > 0:
-            raise ParameterError(f"epsilon must be above 0, got {epsilon}")
+            raise ParameterError(f"epsilon must be positive, got {epsilon}")
         gain = self.f_max * self.p
         if gain <= epsilon:
             return 0
@@ -74,13 +74,13 @@ def fit_saturation(n: ArrayLike, accuracy: ArrayLike) -> Saturation:
     numbers, shares = finite(n, "numbers of samples", 3), finite(accuracy, "accuracies", 3)
     if numbers.size != shares.size or np.unique(numbers).size < 3 or numbers.min() <= 0:
         raise ParameterError(
-            "a model with two parameters needs accuracies at three different numbers of samples or more"
+            "a model with two parameters needs accuracies at three or more different numbers of samples"
         )
     if shares.min() < 0 or shares.max() > 1:
         raise ParameterError(f"accuracies must lie in [0, 1], got {shares.min():g} to {shares.max():g}")
     if shares[numbers.argmax()] <= shares[numbers.argmin()]:
         raise ParameterError(
-            f"accuracy does not grow from {numbers.min():g} samples to {numbers.max():g}: more samples gain nothing"
+            f"accuracy does not grow from {numbers.min():g} to {numbers.max():g} samples, so more samples gain nothing"
         )
 
     def law(n: Floats, f_max: float, log_miss: float) -> Floats:
@@ -145,7 +145,7 @@ def saturation_interval(
     numbers, curves = finite(n, "numbers of samples", 3), table(values, "accuracies")
     if curves.ndim != 2 or curves.shape[1] != numbers.size or curves.shape[0] < 2:
         raise ParameterError(
-            f"two problems or more are needed, with {numbers.size} accuracies each, got shape {curves.shape}"
+            f"at least two problems are needed, with {numbers.size} accuracies each, got shape {curves.shape}"
         )
     most = int(numbers[-1])
     half = int(np.flatnonzero(numbers <= max(most / 2, numbers[0]))[-1])

@@ -78,9 +78,7 @@ def measure(accepted: ArrayLike, right: ArrayLike) -> Measured:
     """
     verdicts, truths = finite(accepted, "verdicts"), finite(right, "truths")
     if verdicts.size != truths.size or not (np.isin(verdicts, (0, 1)).all() and np.isin(truths, (0, 1)).all()):
-        raise ParameterError(
-            f"each sample must be accepted or not and right or not, got {verdicts.size} and {truths.size}"
-        )
+        raise ParameterError(f"each sample needs a verdict and a truth, got {verdicts.size} and {truths.size}")
     good, bad = int(truths.sum()), int((1 - truths).sum())
     if not good or not bad:
         raise ParameterError(f"measuring a verifier needs verdicts on right and on wrong samples, got {good} and {bad}")
@@ -160,7 +158,9 @@ def best_attempts(
     rate, prior = _types(rates, priors)
     hit, miss = _accepted(rate, verifier)
     if not np.isfinite([right, fluke, cost]).all() or most < 1:
-        raise ParameterError(f"worths must be finite and attempts at least 1, got {right}, {fluke}, {cost}, {most}")
+        raise ParameterError(
+            f"worths must be finite and attempts must be at least 1, got {right}, {fluke}, {cost}, {most}"
+        )
     worth, rejected = right * hit + fluke * miss - cost, 1 - hit - miss
     gains = (rejected[None, :] ** np.arange(most)[:, None]) @ (prior * worth)
     values = np.concatenate([[0.0], np.cumsum(gains)])
@@ -174,7 +174,7 @@ def _types(rates: ArrayLike, priors: ArrayLike | None) -> tuple[Floats, Floats]:
     if rate.min() < 0 or rate.max() > 1:
         raise ParameterError(f"rates must lie in [0, 1], got {rate.min():g} to {rate.max():g}")
     if prior.size != rate.size or prior.min() < 0 or abs(prior.sum() - 1) > 1e-9:
-        raise ParameterError(f"there must be a prior for each of {rate.size} rates, summing up to 1, got {prior}")
+        raise ParameterError(f"each of {rate.size} rates needs a prior, and priors must sum to 1, got {prior}")
     return rate, prior
 
 

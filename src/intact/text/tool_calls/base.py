@@ -169,9 +169,9 @@ def read_json(text: str) -> Any:
     try:
         value = _DECODER.decode(text)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ValueError("nested too deeply") from None
     if is_too_deep(value, text):
-        raise ValueError("nested too deep")
+        raise ValueError("nested too deeply")
     return value
 
 
@@ -219,9 +219,9 @@ def _values(text: str) -> list[Any]:
         try:
             value, end = _DECODER.raw_decode(text, at)
         except RecursionError:
-            raise ValueError("nested too deep") from None
+            raise ValueError("nested too deeply") from None
         if is_too_deep(value, text[at:end]):
-            raise ValueError("nested too deep")
+            raise ValueError("nested too deeply")
         values.append(value)
         at = SEPARATORS.match(text, end).end()  # type: ignore[union-attr]
     return values

@@ -54,17 +54,17 @@ def parse_python(text: str) -> ast.Module:
         If it is not Python, or too long.
     """
     if len(text) > _MOST:
-        raise ValueError("too long")
+        raise ValueError("the text is too long")
     try:
         return ast.parse(_ESCAPE.sub(lambda found: found[0] if found["none"] is None else r"\\", text.strip()))
     except (SyntaxError, RecursionError, MemoryError) as error:
-        raise ValueError("not Python") from error
+        raise ValueError("the text is not valid Python") from error
 
 
 def _calls(module: ast.Module) -> Iterator[ast.expr]:
     for statement in module.body:
         if not isinstance(statement, ast.Expr):
-            raise ValueError("a statement")
+            raise ValueError("the text has a statement that is not a call")
         yield from statement.value.elts if isinstance(statement.value, ast.List) else (statement.value,)
 
 
@@ -77,11 +77,11 @@ def _read(call: ast.expr) -> ParsedCall:
         If it is something else, or an argument has no name or no JSON value.
     """
     if not isinstance(call, ast.Call) or call.args:
-        raise ValueError("not a call with named arguments")
+        raise ValueError("expected a call with named arguments")
     arguments: dict[str, Any] = {}
     for keyword in call.keywords:
         if keyword.arg is None or keyword.arg in arguments:
-            raise ValueError("an argument without a name, or given twice")
+            raise ValueError("an argument has no name, or is given twice")
         arguments[keyword.arg] = literal(keyword.value)
     return ParsedCall(_name(call.func), json.dumps(arguments, ensure_ascii=False, allow_nan=False))
 
@@ -92,7 +92,7 @@ def _name(function: ast.expr) -> str:
         return function.id
     if isinstance(function, ast.Attribute):
         return f"{_name(function.value)}.{function.attr}"
-    raise ValueError("not the name of a tool")
+    raise ValueError("expected the name of a tool")
 
 
 _WORDS: Final = {"true": True, "false": False, "null": None}
@@ -122,10 +122,10 @@ def literal(value: ast.expr) -> Any:
             return [literal(element) for element in elements]
         case ast.Dict(keys=keys, values=values):
             return {_key(key): literal(one) for key, one in zip(keys, values, strict=True)}
-    raise ValueError("an argument that is not a literal")
+    raise ValueError("arguments must be literals")
 
 
 def _key(key: ast.expr | None) -> str:
     if isinstance(key, ast.Constant) and isinstance(key.value, str):
         return replace_surrogates(key.value)
-    raise ValueError("a key that is not a string")
+    raise ValueError("the keys of a dictionary must be strings")

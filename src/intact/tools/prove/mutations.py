@@ -169,7 +169,7 @@ def mutate(
         return Mutations(name, before, limit=limit)
     if not proofs or proofs[-1].kind != "proved":
         reason = proofs[-1].message if proofs else "its statement fails"
-        raise ParameterError(f"only a proved theorem can be changed, and {name} is not: {reason}")
+        raise ParameterError(f"only a proved theorem can be changed, but {name} is not proved: {reason}")
     if isinstance(lemmas, int):
         known = assistant.known(statement, limits)
         if known.limit:
@@ -181,7 +181,7 @@ def mutate(
         if _NAME.fullmatch(one) is None:
             raise ParameterError(f"a lemma must be a name such as Nat.add_comm, got {one!r:.60}")
     if not chosen:
-        raise ParameterError(f"no lemma is close to {name}: name some")
+        raise ParameterError(f"no lemma is close to {name}: give some lemmas")
     search = _Search(assistant, limits, sentences, name)
     limit = "" if isinstance(lemmas, int) else search.check_names(chosen)
     return Mutations(name, before, limit=limit) if limit else search.run(chosen, progress)
@@ -220,7 +220,7 @@ class _Search:
         replies, limit = self.assistant.converse([*self.texts, *[f"Check @{one}." for one in lemmas]], self.limits)
         for one, reply in zip(lemmas, replies[len(self.texts) :], strict=False):
             if reply.error:
-                raise ParameterError(f"the lemma {one} is not known before {self.theorem}: {reply.reason}")
+                raise ParameterError(f"the lemma {one} is unknown before {self.theorem}: {reply.reason}")
         return limit
 
     def run(self, lemmas: Sequence[str], progress: Callable[[int, int], None]) -> Mutations:

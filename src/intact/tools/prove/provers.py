@@ -136,7 +136,7 @@ class ProcessProver(Prover):
         """Say what is missing on this machine and how to install it; return None if the prover can run."""
         if self.path() is not None:
             return None
-        return f"{self.title} is not installed: there is no program {self.program} on the path; {self.package}"
+        return f"{self.title} is not installed: the program {self.program} is not on the path; {self.package}"
 
     def prove(self, problem: LogicProblem, limits: ProverLimits) -> ProverVerdict:
         """Return the program's verdict, even if it crashes, floods its output or hangs.
@@ -276,5 +276,5 @@ def find_prover(name: str) -> Prover:
         If no prover has that name. The message lists the available ones.
     """
     if name not in PROVERS:
-        raise ParameterError(unknown_name(f"there is no prover {name!r:.60}", name, PROVERS))
+        raise ParameterError(unknown_name(f"no prover named {name!r:.60}", name, PROVERS))
     return PROVERS[name]

@@ -46,7 +46,7 @@ def protection(kind: Kind | None = None) -> Protection:
     if lacking is not None and kind in (None, "none"):
         return Protection("none", False, f"this system has no {lacking}")
     if lacking is not None:
-        raise SandboxError(f"no protection by {kind}: this system has no {lacking}")
+        raise SandboxError(f"protection by {kind} is not available: this system has no {lacking}")
     if kind == "none":
         return Protection("none", False, "INTACT_SANDBOX=none, or the caller, asked for it")
     no_bubblewrap, no_filter = _without_bubblewrap(), _without_seccomp()
@@ -56,7 +56,7 @@ def protection(kind: Kind | None = None) -> Protection:
         return Protection("seccomp", True, no_bubblewrap or "")
     reasons = {"bubblewrap": no_bubblewrap, "seccomp": no_filter}
     if kind is not None:
-        raise SandboxError(f"no protection by {kind}: {reasons[kind]}")
+        raise SandboxError(f"protection by {kind} is not available: {reasons[kind]}")
     return Protection("none", False, f"bubblewrap: {no_bubblewrap}; seccomp: {no_filter}")
 
 

@@ -62,10 +62,11 @@ def choose(using: Kind | None = None, *, untrusted: bool = False) -> Protection:
         raise SandboxError(f"programs cannot be run on this system: it has no {lacking}")
     chosen = protection(using)
     if chosen.kind == "none" and untrusted:
-        raise SandboxError(f"there is no protection against untrusted code here ({chosen.missing})")
+        raise SandboxError(f"this system has no protection against untrusted code ({chosen.missing})")
     if chosen.kind == "none" and (using or requested()) != "none":
         raise SandboxError(
-            f"no protection against the code that would run here ({chosen.missing}); INTACT_SANDBOX=none runs it anyway"
+            f"this system has no protection against the code that would run ({chosen.missing}); "
+            "INTACT_SANDBOX=none runs it anyway"
         )
     return chosen
 

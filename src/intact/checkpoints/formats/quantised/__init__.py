@@ -92,7 +92,8 @@ def read_quantised(settings: Metadata, tensors: Mapping[str, Tensor], path: Path
         return dict(tensors)  # `intact quantize` wrote the folder, with the config.json of one of these forms
     if not marked:
         raise FormatError(
-            f"{path}: no tensor's name ends with {' or '.join(form.marks)}; expected some, by {settings.source}"
+            f"{path}: no tensor's name ends with {' or '.join(form.marks)}; expected some, because "
+            f"{settings.source} says that the model is quantised"
         )
     matrices: dict[str, dict[str, Tensor]] = {stem: {} for stem in marked}
     for name, (stem, end) in places.items():

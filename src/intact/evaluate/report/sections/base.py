@@ -155,7 +155,7 @@ def check_mixed(count: int, of: str = "texts") -> None:
     if count < MIXED:
         raise OmittedError(
             f"only {count} problem{' has' if count == 1 else 's have'} both right and wrong {of}, "
-            f"and {MIXED} are needed"
+            f"but {MIXED} are needed"
         )
 
 
@@ -172,7 +172,7 @@ def drawn_samples(arm: ReportArm) -> dict[str, list[ItemSample]]:
         If the method does not draw a fixed number of independent samples.
     """
     if not arm.samples:
-        raise OmittedError("it has not several independent samples of each problem, their number settled beforehand")
+        raise OmittedError("it does not have several independent samples of each problem, in a number fixed beforehand")
     found: dict[str, list[ItemSample]] = {}
     for record in arm.records:
         found.setdefault(record.id, []).extend(
@@ -227,7 +227,7 @@ def drawn_texts(arm: ReportArm) -> dict[str, list[SampleText]]:
             of = {leaf.branch: leaf.text for leaf in leaves(trace["nodes"], trace.get("chosen"))}
             texts.setdefault(record.id, []).extend(of[one.branch] for one in own_samples(record))
     if texts.keys() != samples.keys():
-        raise OmittedError(f"its texts are not at hand: {traces_of(arm.path).name} is missing")
+        raise OmittedError(f"its texts are not available: {traces_of(arm.path).name} is missing")
     return {
         name: [SampleText(one, text) for one, text in zip(own, texts[name], strict=True)]
         for name, own in samples.items()

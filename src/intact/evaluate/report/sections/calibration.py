@@ -34,7 +34,7 @@ def measure(arm: ReportArm) -> CalibrationFindings:
     """Measure the confidences of a run."""
     own = [(record.confidence, bool(record.correct)) for record in arm.records if record.confidence is not None]
     if len(own) < len(arm.records) or not all(0 <= confidence <= 1 for confidence, _ in own):
-        raise OmittedError("its method does not state the confidence of all answers")
+        raise OmittedError("its method does not state a confidence for all answers")
     stated, right = [float(confidence) for confidence, _ in own], [correct for _, correct in own]
     misses = [confidence - correct for confidence, correct in zip(stated, right, strict=True)]
     brier = clustered([miss * miss for miss in misses], [record.id for record in arm.records], support=SHARES)

@@ -65,7 +65,7 @@ def _make(arms: Arms) -> SectionBody:
     differences = differences_of(arms)
     blocks = [*_table(differences), *reservations_of(arms)]
     if not blocks:
-        raise OmittedError("no two runs are of one task")
+        raise OmittedError("no two runs are of the same task")
     return SectionBody(blocks, {f"{one.first} − {one.second}, {one.label}": one for one in differences})
 
 

@@ -71,7 +71,7 @@ def measure(texts: Texts) -> DerivationFindings:
     problems = sum(any(one.right and one.stated for one in own) for own in checked.values())
     if problems < MIXED:
         raise OmittedError(
-            f"{problems} problems have right texts with an equation that can be checked; {MIXED} are needed"
+            f"only {problems} problems have right texts with an equation that can be checked, but {MIXED} are needed"
         )
     if len(right) - unchecked < FEWEST * len(right):
         share = percent((len(right) - unchecked) / len(right))

@@ -90,7 +90,7 @@ def measure(samples: Drawn, sampling: Mapping[str, Any]) -> EstimationFindings:
     """Measure the errors of choosers on the samples of a run, drawn with these sampling parameters."""
     count = min(map(len, samples.values()))
     if count < 2 or len(samples) < MIXED:
-        raise OmittedError(f"errors of estimation need two samples of each of {MIXED} problems")
+        raise OmittedError(f"estimation errors need two samples of each of {MIXED} problems")
     own = [list(each[:count]) for each in samples.values()]
     changed = _changed(sampling)
     texts = [[(one.tokens, one.logprob, one.answer) for one in each] for each in own]

@@ -78,7 +78,7 @@ def measure(samples: Drawn) -> dict[str, JudgeFindings]:
     """Measure each judge of a run's texts."""
     judges = dict(checkers_of(samples))
     if not judges:
-        raise OmittedError("no verdict or reward is recorded of all texts of its problems, two or more of each")
+        raise OmittedError("it does not record at least two texts with a verdict or reward for each problem")
     found, lacking = measure_each(judges, partial(_findings, samples))
     require(found, lacking)
     return found
@@ -88,7 +88,7 @@ def _findings(samples: Drawn, judged: Judged) -> JudgeFindings:
     accepted = {name: own for name, own in judged.items() if len(own) >= _FIRST}
     tally = counts_of(samples, accepted)
     if tally.mixed < 2 * MIXED:
-        raise OmittedError(f"fewer than {2 * MIXED} problems that it judged have right texts, or fewer have wrong ones")
+        raise OmittedError(f"fewer than {2 * MIXED} of its judged problems have right texts, or fewer have wrong ones")
     table, problems = np.array(tally, np.float64), len(accepted)
     rng = np.random.default_rng(0)
     drawn = rng.multinomial(problems, np.full(problems, 1 / problems), _RESAMPLES).astype(np.float64)
@@ -96,7 +96,7 @@ def _findings(samples: Drawn, judged: Judged) -> JudgeFindings:
     spread = spread[np.isfinite(spread)]
     estimate = float(_corrected(table, np.ones((1, problems)))[0])
     if not np.isfinite(estimate) or spread.size < 0.95 * _RESAMPLES:
-        raise OmittedError("its verdicts on right and on wrong texts do not differ, so that nothing follows from them")
+        raise OmittedError("its verdicts on right and on wrong texts do not differ, so nothing follows from them")
     low, high = np.quantile(spread, (0.025, 0.975)).tolist()
     first = [own[0] for own in accepted.values()]
     gold = [[0, 0], [0, 0]]

@@ -66,7 +66,7 @@ def measure(texts: Texts) -> dict[str, MarkerFindings]:
     counts = {marker: np.array([one[marker] for one in counted], np.float64) for marker in MARKERS}
     telling = [marker for marker, found in counts.items() if len(mixed & set(names[found > 0])) >= MIXED]
     if not telling:
-        raise OmittedError(f"no habit or marker stands in texts of {MIXED} problems with both right and wrong texts")
+        raise OmittedError(f"no habit or marker occurs in texts of {MIXED} problems with both right and wrong texts")
     level = 1 - 0.05 / len(telling)
     return {
         marker: MarkerFindings(

@@ -109,7 +109,7 @@ def measure(arm: ReportArm) -> RunPrediction:
     """Return all predictions of a run that its records allow."""
     first = list(first_records(arm.records).values())
     if len(first) < PROBLEMS:
-        raise OmittedError(f"it has graded answers to {len(first)} problems, and {PROBLEMS} are needed")
+        raise OmittedError(f"it has graded answers to {len(first)} problems, but {PROBLEMS} are needed")
     if any(record.correct is None for record in first):
         raise OmittedError("a verdict on one of its answers is undecided")
     right = sum(bool(record.correct) for record in first)
@@ -136,7 +136,7 @@ def _safe(first: Sequence[ItemRecord]) -> tuple[SafeAnswers, ...]:
     answered = [record for record in first if record.answer is not None]
     stated = [record.confidence for record in answered if record.confidence is not None]
     if len(stated) < len(answered) or not answered:
-        raise OmittedError("its method does not state the confidence of all its answers")
+        raise OmittedError("its method does not state a confidence for all its answers")
     right = [bool(record.correct) for record in answered]
     silent = len(first) - len(answered)
     found = []
@@ -158,7 +158,7 @@ def _sets(drawn: Drawn) -> tuple[SetFindings, ...]:
     loosest = least_share(shares, SET_LEVELS[0])
     if loosest is not None and loosest * len(answers[0]) <= 1:
         raise OmittedError(
-            "an answer is seldom given twice, so that a set that holds a right one is all that was drawn"
+            "answers seldom repeat, so a set that contains a right answer contains everything that was drawn"
         )
     count, ahead = len(shares), AHEAD[0]
 

@@ -69,7 +69,7 @@ def measure(arm: ReportArm) -> ProofFailures:
             for label in labels:
                 problems.setdefault(label, set()).add(record.id)
     if not kinds:
-        raise OmittedError("no proof was tried by the tool proof")
+        raise OmittedError("no proof was tried with the tool proof")
     order = count_failures(failed.elements())
     own = {label: len(problems[label]) for label in order}
     return ProofFailures(kinds.total(), kinds["open"], kinds["proved"], order, problems=own)

@@ -96,7 +96,7 @@ Curve = Sequence[tuple[int, bool]]
 def text_curves(arm: ReportArm) -> tuple[dict[str, list[Curve]], float]:
     """Return the curves of all texts by problem, and the share of intermediate answers that were never judged."""
     if arm.run.version < 3:
-        raise OmittedError("its file, of an earlier version, does not state answers at the ends of steps")
+        raise OmittedError("its file, written by an earlier version, does not state the answers at the ends of steps")
     if len(arm.rates) < 2:
         raise OmittedError("it has only one problem")
     if not arm.settled or not direct(arm.records):
@@ -113,7 +113,7 @@ def text_curves(arm: ReportArm) -> tuple[dict[str, list[Curve]], float]:
             right = [(tokens, answer is not None and verdicts.get(answer, False)) for tokens, answer in points]
             found.setdefault(record.id, []).append(_ascending([*right, (sample.tokens, bool(sample.correct))]))
     if not any(len(one) > 1 for own in found.values() for one in own):
-        raise OmittedError("its texts have one step each")
+        raise OmittedError("each of its texts has only one step")
     return found, unknown / ends
 
 

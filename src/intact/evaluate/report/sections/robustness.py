@@ -152,7 +152,7 @@ def _make(arms: Arms) -> SectionBody:
     if not levels and not digits:
         tasks = " or ".join(LEVELLED)
         raise OmittedError(
-            f"no two runs of one setting are of different levels of {tasks}, and no run has {FEWEST} wrong whole "
+            f"no two runs with the same setting have different levels of {tasks}, and no run has {FEWEST} wrong whole "
             f"numbers of {DIGITS} digits or more"
         )
     return SectionBody([*_of_levels(levels), *_of_digits(digits)], {"levels": levels, "digits": digits})

@@ -79,9 +79,9 @@ def measure(arm: ReportArm) -> IdealRuntime:
     """Time a run by its model's runtime, or by the work of its model on a machine."""
     costs = [record.cost for record in arm.records]
     if any(name not in cost for cost in costs for name in _NEEDED):
-        raise OmittedError("its records do not state the tokens that were read and those that were written in a row")
+        raise OmittedError("its records do not state how many tokens were read and how many were written sequentially")
     if not any(cost["prefill"] for cost in costs):
-        raise OmittedError("the tokens of its prompts are not known, as of endpoints and of old files")
+        raise OmittedError("the numbers of prompt tokens are unknown, as for endpoints and old files")
     runtime = _runtime(arm)
     problems: dict[str, list[Mapping[str, int]]] = {}
     for record in arm.records:
@@ -124,14 +124,14 @@ def measure(arm: ReportArm) -> IdealRuntime:
 def _runtime(arm: ReportArm) -> ModelRuntime:
     """Return the runtime of a run's model."""
     if arm.machine is None:
-        raise OmittedError("no --machine is of its model, and none states a machine")
+        raise OmittedError("no --machine is for its model, and none describes a machine")
     if isinstance(arm.machine, ModelRuntime):
         return arm.machine
     work = token_work(arm)
     if work is None:
         raise OmittedError(
-            "the operations of its model are not counted, as of endpoints: --machine MODEL=read=RATE,write=RATE states "
-            "its rates"
+            "the operations of its model are not counted, as for endpoints: give its rates with --machine "
+            "MODEL=read=RATE,write=RATE"
         )
     return arm.machine.runtime(work)
 

@@ -139,7 +139,7 @@ def forecasts_of(arm: ReportArm) -> Forecasts:
         one = forecast_curve(numbers, values, [2 * numbers[-1], 4 * numbers[-1]], draws=_DRAWS)
         if one.effective < _EFFECTIVE:
             counted = f"{one.effective:,.0f} of {one.draws:,} draws of the prior count"
-            raise OmittedError(f"only {counted}, and {_EFFECTIVE} are needed")
+            raise OmittedError(f"only {counted}, but {_EFFECTIVE} are needed")
         return one
 
     return Forecasts(*measure_each(curves, forecast))
@@ -170,7 +170,7 @@ def revision_of(arm: ReportArm) -> Revision:
     right = [sum(before for before, _ in own) for own in rounds.values()]
     if min(sum(map(bool, wrong)), sum(map(bool, right))) < MIXED:
         raise OmittedError(
-            f"fewer than {MIXED} problems have wrong answers that were revised, or fewer have right ones"
+            f"fewer than {MIXED} problems have revised wrong answers, or fewer have revised right answers"
         )
     mended = share_of_samples([sum(not before and after for before, after in own) for own in rounds.values()], wrong)
     spoilt = share_of_samples([sum(before and not after for before, after in own) for own in rounds.values()], right)

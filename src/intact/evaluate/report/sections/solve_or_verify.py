@@ -102,7 +102,7 @@ def measure(samples: Drawn) -> SplitFindings:
         }
         unreadable = sum(v.value is None for one in given for v in one) / (len(given) * checks)
         return _measured(by, samples, scores, written / checks / solved, unreadable=unreadable)
-    raise OmittedError("verdicts on each of its texts are not recorded")
+    raise OmittedError("it does not record verdicts on each of its texts")
 
 
 def _measured(

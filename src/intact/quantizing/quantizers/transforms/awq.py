@@ -43,12 +43,14 @@ class Awq(Transform):
         """Raise ParameterError if a grid has several planes, which rounding to nearest does not support."""
         for spec in specs:
             if spec.levels.planes > 1:
-                raise ParameterError(f"awq: {spec}: scales are searched by rounding to nearest, on grids of one plane")
+                raise ParameterError(
+                    f"awq: {spec}: the search for scales rounds to nearest and needs a grid with one plane"
+                )
 
     def __call__(self, model: FloatModel) -> TensorEdits:
         """Return the changes; see `Transform`."""
         if model.statistics is None or not model.specs:
-            raise ParameterError("awq: needs calibration and a spec; name a calibration text")
+            raise ParameterError("awq needs calibration and a spec; give a calibration text")
         edits, inputs = TensorEdits(), list(all_inputs(model.structure))
         specs = tuple({searched(spec): None for spec in model.specs})
         for done, where in enumerate(inputs):

@@ -32,7 +32,7 @@ class HadamardRotation(Transform):
         """Raise ParameterError if no block size divides the width of the residual stream."""
         if block_size(self.size, model.width) is None:
             raise ParameterError(
-                f"{self.name}: the residual stream has {model.width} channels, which blocks of {SIZES[0]} do not divide"
+                f"{self.name}: the residual stream has {model.width} channels, which is not a multiple of {SIZES[0]}"
             )
 
     def __call__(self, model: FloatModel) -> TensorEdits:

@@ -37,7 +37,7 @@ class Rotate(Transform):
         if model.result_gains:
             raise ParameterError(
                 f"{model.architecture} has norms after its products, whose gains do not commute with a rotation: "
-                "it can be permuted, not rotated"
+                "it can be permuted, but not rotated"
             )
 
     def __call__(self, model: FloatModel) -> TensorEdits:

@@ -54,7 +54,7 @@ class Smooth(Transform):
     def __call__(self, model: FloatModel) -> TensorEdits:
         """Return the changes; see `Transform`."""
         if model.statistics is None:
-            raise ParameterError(f"{self.name}: needs calibration; name a calibration text")
+            raise ParameterError(f"{self.name} needs calibration; give a calibration text")
         edits, inputs = TensorEdits(), list(norm_inputs(model.structure))
         for done, where in enumerate(inputs):
             model.progress(done, len(inputs))

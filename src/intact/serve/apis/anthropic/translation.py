@@ -123,11 +123,13 @@ def _is_empty_answer(turn: Turn) -> bool:
 def _check_blocks(turn: Turn, where: str) -> None:
     """Raise if there is no block, or one that turns of this role cannot have."""
     if turn.content == []:
-        raise ApiError(400, f"{where}.content has no blocks; give a text, or a block", f"{where}.content")
+        raise ApiError(
+            400, f"{where}.content has no blocks; expected a string, or at least one block", f"{where}.content"
+        )
     for index, block in enumerate([] if isinstance(turn.content, str) else turn.content):
         if not isinstance(block, _ALLOWED[turn.role]):
             place = f"{where}.content[{index}]"
-            raise ApiError(400, f"{place}: a turn of role {turn.role} has no {block.type}", place)
+            raise ApiError(400, f"{place}: a turn of the role {turn.role} cannot have {block.type}", place)
 
 
 def _blocks(turn: Turn) -> Sequence[Block]:

@@ -210,8 +210,8 @@ class GenerateForm(TextForm):
         """
         refuse_images(self.images, "images")
         reasons = {
-            "template": "a model's own template is used; give a whole prompt with raw",
-            "context": "send the conversation to /api/chat, where what is cached need not be read again",
+            "template": "the model's own template is used; send a whole prompt with raw",
+            "context": "send the conversation to /api/chat, where cached tokens are not read again",
         }
         for name, reason in reasons.items():
             if getattr(self, name):
@@ -243,7 +243,7 @@ def find_name(service: Service, name: str) -> str:
     if methods.split(untagged := name.removesuffix(LATEST))[0] in service.models:  # whatever its suffix
         return untagged
     names = ", ".join(service.models.names)
-    raise ApiError(404, f"model {name!r:.200} not found; there are {names}", "model", "model_not_found")
+    raise ApiError(404, f"model {name!r:.200} not found; available: {names}", "model", "model_not_found")
 
 
 def renamed(error: ApiError) -> ApiError:

@@ -71,11 +71,13 @@ class OllamaOptions(BodySampling):
             if (value := getattr(self, name)) is None:
                 continue
             if fields.get(known) is not None:
-                raise ApiError(400, f"options.{name} and options.{known} are the same: give one of them", "options")
+                raise ApiError(
+                    400, f"options.{name} and options.{known} mean the same: give only one of them", "options"
+                )
             fields[known] = value
         penalized = fields["repetition_penalty"] not in (None, 1) or fields["presence_penalty"]
         if self.repeat_last_n not in (None, -1) and (penalized or fields["frequency_penalty"]):
-            message = "options.repeat_last_n: penalties count all tokens here; leave it out, or give -1"
+            message = "options.repeat_last_n: penalties always count all tokens; leave it out, or give -1"
             raise ApiError(400, message, "options.repeat_last_n", "unsupported")
         if (fields.get("max_tokens") or 0) <= 0:
             fields["max_tokens"] = None

@@ -93,7 +93,7 @@ def load(service: Service, request: TextForm, name: str, render: Render) -> Canc
         400, if the request asks to unload the model instead.
     """
     if str(request.keep_alive) in _UNLOAD:
-        message = "keep_alive has no effect: models stay loaded, unless --memory has no room for another"
+        message = "keep_alive has no effect: models stay loaded until --memory has no room for another"
         raise ApiError(400, message, "keep_alive", "unsupported")
 
     async def answer() -> dict[str, Any]:

@@ -38,7 +38,7 @@ class ThinkChoice:
         if self.think and not can_think(source):
             raise _refusal(f'"{served.name}" does not support thinking')
         if self.think and request.response_format is not None:
-            raise _refusal("think cannot be combined with format: thoughts do not fit it")
+            raise _refusal("think cannot be combined with format, because thoughts do not match it")
         if SWITCH in source:
             return with_variable(request, SWITCH, self.think)
         if can_think(source) and not self.think:

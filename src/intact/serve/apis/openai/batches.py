@@ -151,7 +151,7 @@ class Batches:
         try:
             self._save(value)
         except OSError as error:
-            raise ApiError(507, f"the batch cannot be kept: {error.strerror}", None, "storage_failed") from error
+            raise ApiError(507, f"the batch cannot be stored: {error.strerror}", None, "storage_failed") from error
         self._begin(value)
         return _public(value)
 
@@ -187,7 +187,7 @@ class Batches:
     def _own(self, client: str, name: str) -> dict[str, Any]:
         value = self._known(name) if re.fullmatch(r"batch_[0-9a-f]{32}", name) else None
         if value is None or value["client"] != client:
-            raise ApiError(404, f"there is no batch {name!r:.60}", "batch_id", "not_found")
+            raise ApiError(404, f"no batch with the id {name!r:.60}", "batch_id", "not_found")
         return value
 
     def _known(self, name: str) -> dict[str, Any] | None:
@@ -212,12 +212,14 @@ class Batches:
             if value.get("url") != endpoint or value.get("method", "POST") != "POST":
                 raise ApiError(400, f"{where}: expected POST to {endpoint}", "input_file_id")
             if name in names:
-                raise ApiError(400, f"{where}: its custom_id {name!r:.60} has been used before", "input_file_id")
+                raise ApiError(
+                    400, f"{where}: its custom_id {name!r:.60} is already used by an earlier request", "input_file_id"
+                )
             names.add(name)
             if number > MOST:
-                raise ApiError(400, f"a batch has at most {MOST:,} requests", "input_file_id")
+                raise ApiError(400, f"a batch may have at most {MOST:,} requests", "input_file_id")
         if not names:
-            raise ApiError(400, f"{file} has no request", "input_file_id")
+            raise ApiError(400, f"{file} contains no requests", "input_file_id")
         return len(names)
 
     def _begin(self, value: dict[str, Any]) -> None:

@@ -54,7 +54,7 @@ async def _admitted(
     limit = LENGTH if request.max_tokens is None else request.max_tokens
     prompts = each_prompt(request.prompt)
     if n * len(prompts) > most:
-        raise ApiError(400, f"{n} texts for each of {len(prompts)} prompts are more than {most}", "prompt")
+        raise ApiError(400, f"{n} texts for each of {len(prompts)} prompts exceed the limit of {most}", "prompt")
     if request.best_of not in (None, n):
         raise ApiError(400, "best_of must equal n; use intact.method best_of_n instead", "best_of")
     if limit == 0 and not request.echo:

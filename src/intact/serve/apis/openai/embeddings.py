@@ -78,7 +78,7 @@ async def embed(
     """
     prompts, most = each_prompt(texts, "input"), service.settings.max_choices
     if len(prompts) > most:
-        raise ApiError(400, f"{len(prompts)} texts are more than {most}", "input")
+        raise ApiError(400, f"{len(prompts)} texts exceed the limit of {most}", "input")
     async with service.models.lease(model) as served:
         _check(served, dimensions)
         jobs = []

@@ -68,7 +68,7 @@ class Files:
             return self.describe(client, name, filename, purpose)
         except OSError as error:
             self.path(name).unlink(missing_ok=True)
-            raise ApiError(507, f"the file cannot be kept: {error.strerror}", "file", "storage_failed") from error
+            raise ApiError(507, f"the file cannot be stored: {error.strerror}", "file", "storage_failed") from error
 
     def describe(self, client: str, name: str, filename: str, purpose: str) -> dict[str, Any]:
         """Describe a file whose content exists."""
@@ -94,7 +94,7 @@ class Files:
         """
         found = load(self._description(name)) if re.fullmatch(r"file-[0-9a-f]{32}", name) else None
         if found is None or found.pop("client") != client:
-            raise ApiError(404, f"there is no file {name!r:.60}", param, "not_found")
+            raise ApiError(404, f"no file with the id {name!r:.60}", param, "not_found")
         return found
 
     def all(self, client: str) -> list[dict[str, Any]]:

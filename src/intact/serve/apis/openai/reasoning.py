@@ -172,12 +172,14 @@ def method_request(chat: CheckedChat, chosen: methods.MethodChoice) -> MethodReq
     request, own = chat.request, chat.request.intact
     method, parameters, budget = methods.validate_choice(own, chosen.method, chosen.n)
     if own.receipt and budget.seconds is not None:
-        raise ApiError(400, "a budget in seconds is not reproducible, so it has no receipt", "intact.budget")
+        raise ApiError(
+            400, "a budget in seconds is not reproducible, so the run cannot have a receipt", "intact.budget"
+        )
     problem = _problem(chat.turns, own, request.seed or 0)
     try:
         check_method(method, parameters, untrusted=True)
     except (NotInstalledError, SandboxError) as error:
-        raise ApiError(501, f"this server cannot do that: {error}", "intact.method", "unavailable") from error
+        raise ApiError(501, f"this server does not support that: {error}", "intact.method", "unavailable") from error
     return MethodRequest(method, parameters, budget, problem, sampling=_sampling(request, chat.limit), own=own)
 
 
@@ -242,7 +244,7 @@ class MethodWork(CancellableWork[Result]):
             try:
                 return next(results)[1]
             except ParameterError as error:
-                raise ApiError(400, f"{request.method.name} cannot begin: {error}", "intact.method") from error
+                raise ApiError(400, f"{request.method.name} cannot start: {error}", "intact.method") from error
 
     def _progress(self, tokens: int) -> None:
         """Stop if cancelled; occasionally report unfinished texts. Called after each round."""

@@ -64,7 +64,7 @@ async def rerank(body: RerankRequest, service: TheService, client: Client) -> Js
 async def _rank(service: Service, body: RerankRequest, texts: list[str], client: str) -> list[Ranked]:
     most = service.settings.max_choices
     if not 1 <= len(texts) <= most:
-        raise ApiError(400, f"documents must be 1 to {most} texts, got {len(texts)}", "documents")
+        raise ApiError(400, f"documents must have 1 to {most} texts, got {len(texts)}", "documents")
     async with service.models.lease(body.model) as served:
         loaded = served.loaded
 

@@ -384,7 +384,9 @@ def _continued(request: ResponsesRequest, before: list[dict[str, Any]]) -> tuple
     own = as_items(given if isinstance(given, str) else [item.model_dump(exclude_none=True) for item in given])
     items = [*before, *own]
     if len(items) > TURNS:
-        raise ApiError(400, f"input: the conversation has {len(items):,} items, more than {TURNS:,}", "input")
+        raise ApiError(
+            400, f"input: the conversation has {len(items):,} items, more than the limit of {TURNS:,}", "input"
+        )
     if before:
         request = request.model_copy(update={"input": _ITEMS.validate_python(items)})
     return request, items

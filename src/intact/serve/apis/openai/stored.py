@@ -92,7 +92,7 @@ class ResponseStore:
         try:
             await uninterrupted(asyncio.to_thread(self._write, owner, name, content))
         except OSError as error:
-            _LOG.error("a response cannot be kept: %s", error.strerror)
+            _LOG.error("a response cannot be stored: %s", error.strerror)
             return False
         self._sizes.setdefault(owner, OrderedDict())[name] = len(content)
         self._make_room(owner)
@@ -203,7 +203,7 @@ async def _found(store: ResponseStore, client: str, name: str) -> StoredResponse
 
 
 def _missing(name: str) -> ApiError:
-    message = f"there is no response {name!r:.60}: it was not kept, or newer ones took its place"
+    message = f"no response with the id {name!r:.60}: it was not stored, or was replaced by newer ones"
     return ApiError(404, message, "response_id", "not_found")
 
 

@@ -86,7 +86,7 @@ def open_reward(name: str) -> RewardModel:
     known = families()
     family, equals, rest = name.partition("=")
     if equals and family not in known:
-        raise ParameterError(f"there is no family {family!r} of reward models; there are {', '.join(known)}")
+        raise ParameterError(f"no family of reward models named {family!r}; available: {', '.join(known)}")
     name = rest if equals else name
     folder = expand_home(name)
     if not folder.is_dir():

@@ -113,7 +113,9 @@ class SelfCertainty:
         try:
             self._vocabulary = int(vocabulary)
         except ValueError as error:
-            raise ParameterError(f"self_certainty takes the vocabulary size, got {vocabulary!r}") from error
+            raise ParameterError(
+                f"the argument of self_certainty must be a vocabulary size, got {vocabulary!r}"
+            ) from error
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """Return the scores, in order."""

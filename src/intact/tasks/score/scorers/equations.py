@@ -26,7 +26,9 @@ class Equations:
         try:
             self._without = float(without)
         except ValueError as error:
-            raise ParameterError(f"equations takes the score of a text without equations, got {without!r}") from error
+            raise ParameterError(
+                f"the argument of equations must be the score of a text without equations, got {without!r}"
+            ) from error
         self.least, self.most = min(0.0, self._without), max(1.0, self._without)
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:

@@ -29,7 +29,7 @@ class Reward:
 
     def __init__(self, model: str = "") -> None:
         if not model:
-            raise ParameterError("reward takes a model: reward:FOLDER, or reward:NAME with a Hub name")
+            raise ParameterError("reward needs a model: reward:FOLDER, or reward:NAME with a Hub name")
         self._model: RewardModel = open_reward(model)
 
     @cached_property

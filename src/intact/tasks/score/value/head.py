@@ -54,7 +54,7 @@ class ValueHead(LearntHead):
         """
         given = np.asarray(weights, np.float64)
         if not 1 <= len(given) <= WIDEST or not np.all(np.isfinite(given)) or not abs(bias) < 1 << 30:
-            raise ParameterError(f"a value head has 1 to {WIDEST} finite weights, and a finite bias")
+            raise ParameterError(f"a value head must have 1 to {WIDEST} finite weights and a finite bias")
         rounded, fraction = integer_weights(given)
         return cls(model, tuple(rounded.tolist()), fraction, round(bias * (1 << 32)), learnt=learnt)
 

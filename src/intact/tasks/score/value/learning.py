@@ -83,7 +83,7 @@ def learn(examples: Sequence[Example], folds: int = FOLDS) -> Learnt:
     if len(problems) < 2 * folds:
         raise ParameterError(f"{folds} folds need at least {2 * folds} problems, got {len(problems)}")
     if len({example.right for example in examples}) < 2:
-        raise ParameterError("a value head is learnt from right and wrong texts, but these are all the same")
+        raise ParameterError("learning a value head needs both right and wrong texts, but these are all the same")
     table = _Table.of(examples)
     held_out = np.zeros(len(table.right))
     with threadpool_limits(1):  # many fits, each too small for several threads

@@ -65,7 +65,7 @@ class LearntHead(ABC):
             If it comes from another model.
         """
         if hidden.model != self.model:
-            raise ParameterError(f"the {self.name()} was learnt on {self.model!r}, the text is by {hidden.model!r}")
+            raise ParameterError(f"the {self.name()} was learnt on {self.model!r}, but the text is by {hidden.model!r}")
         return read_hidden(bytes.fromhex(hidden.data), profile_of(self.model))
 
     def check_width(self, state: HiddenState, width: int) -> None:
@@ -103,9 +103,9 @@ class LearntHead(ABC):
             if not isinstance(value, dict) or value.get("kind") != cls.kind:
                 raise ValueError(f"expected an object of kind {cls.kind!r}")
             if value["version"] != VERSION:
-                raise ValueError(f"it has version {value['version']!r}; this program reads version {VERSION}")
+                raise ValueError(f"it has version {value['version']!r}, but this program reads version {VERSION}")
             if not isinstance(value["model"], str) or not isinstance(value["learnt"], dict):
-                raise ValueError("model must be a text, learnt an object")
+                raise ValueError("model must be a string and learnt an object")
             return cls.from_members(value)
         except (ValueError, KeyError, TypeError) as error:
             raise FormatError(f"{file} is not a {cls.name()} written by `intact learn value`: {error}") from error

@@ -71,10 +71,12 @@ class NextHead(LearntHead):
         """
         table = np.array(list(tokens.values()), np.float64)
         if rows.ndim != 2 or not 1 <= len(rows) <= MOST_ROWS or not 1 <= rows.shape[1] <= WIDEST:
-            raise ParameterError(f"a next-token head has 1 to {MOST_ROWS} rows of 1 to {WIDEST}, got {rows.shape}")
+            raise ParameterError(
+                f"a next-token head must have 1 to {MOST_ROWS} rows of 1 to {WIDEST}, got {rows.shape}"
+            )
         if table.ndim != 2 or table.shape[1] != len(rows) + 1 or not 1 <= len(table) <= MOST_TOKENS:
             raise ParameterError(
-                f"a next-token head has 1 to {MOST_TOKENS} tokens, each with {len(rows)} factors and a bias, "
+                f"a next-token head must have 1 to {MOST_TOKENS} tokens, each with {len(rows)} factors and a bias, "
                 f"got {table.shape}"
             )
         if not (np.all(np.isfinite(rows)) and np.all(np.isfinite(table)) and np.all(np.abs(table[:, -1]) < 1 << 20)):

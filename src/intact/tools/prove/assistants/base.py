@@ -196,7 +196,7 @@ class Assistant(ABC):
             As for `run`.
         """
         raise ParameterError(
-            f"{self.title} cannot list the statements of its library: name a file of them with `library`"
+            f"{self.title} cannot list the statements of its library: give a file of them as `library`"
         )
 
     def failure(self, kind: ProofKind, message: str) -> FailureLabel | None:

@@ -69,7 +69,7 @@ def parse_replies(text: str) -> list[dict[str, Any]]:
         try:
             value, place = decoder.raw_decode(text, place)
         except (json.JSONDecodeError, RecursionError):
-            raise FormatError(f"Lean's REPL wrote what is no JSON: {text[place:]!r:.80}") from None
+            raise FormatError(f"Lean's REPL wrote output that is not JSON: {text[place:]!r:.80}") from None
         if not isinstance(value, dict):
             raise FormatError(f"Lean's REPL wrote {value!r:.60}, expected an object")
         found.append(value)

@@ -92,7 +92,7 @@ class RocqAssistant(Assistant):
         """Say what is missing on this machine and how to install it; return None if the assistant can run."""
         if self.path() is not None:
             return None
-        return f"Rocq is not installed: there is no program {PROGRAM} on the path; install Debian's package coq"
+        return f"Rocq is not installed: the program {PROGRAM} is not on the path; install Debian's package coq"
 
     def version(self) -> str:
         """Return the digest of the program; empty if not installed."""
