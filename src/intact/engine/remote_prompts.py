@@ -1,4 +1,4 @@
-"""Remote prefill: requests wait for the pages of prompts that another process computes (docs/cluster.md)."""
+"""Remote prefill: requests wait for prompt pages that another process computes (docs/cluster.md)."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class PageSource(Protocol):
 
 
 class RemotePrompts:
-    """Queues requests once the pages of their prompts have arrived; a thread fetches one prompt at a time.
+    """Queues requests once their prompt pages have arrived; a thread fetches one prompt at a time.
 
     Failures only cost time: the prompt is then computed here, and a warning is logged once.
 

@@ -46,7 +46,7 @@ class SamplingDefaults:
     left_out: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as a JSON object."""
+        """Return the settings as a JSON-serialisable dictionary."""
         return {"source": self.source, "values": dict(self.values), "left_out": list(self.left_out)}
 
 

@@ -56,7 +56,7 @@ def write_together(
 
 @dataclass(eq=False)
 class _Text:
-    """A block with its text, and the tokens still to be read into it."""
+    """A block and its text, with the tokens still to be read into it."""
 
     block: TokenBlock
     text: str = ""
@@ -90,7 +90,7 @@ class _Worker:
 
     @property
     def unread(self) -> list[_Text]:
-        """Texts of the worker with tokens still to be read."""
+        """The worker's texts that have tokens still to be read."""
         return [text for text in (self.closing, self.current) if text is not None and text.waiting]
 
 
