@@ -148,7 +148,7 @@ def _read_list(m: Metadata, key: str, length: int) -> list[float]:
 
 
 def _multiplied(checkpoint: Checkpoint, tensor: Tensor, runs: tuple[RowFactors, ...]) -> Tensor:
-    """Return a matrix with runs of rows multiplied by their factors in float32, one factor after the other."""
+    """Return a matrix with runs of rows multiplied by their factors in float32, one factor after another."""
     if tensor.kind not in FLOAT_FORMATS:
         what = f"tensor {tensor.name} is {tensor.kind}, and has a factor other than 1; only floats can be multiplied"
         raise ModelError(f"{checkpoint.path}: {what}")

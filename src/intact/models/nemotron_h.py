@@ -24,7 +24,7 @@ _UNUSED: Final = ("rope_theta", "rope_scaling", "rope_parameters", "partial_rota
 
 
 def layer_kinds(values: Mapping[str, Any]) -> object:
-    """Return a config.json's layer kinds as a list of words, or the value itself if malformed; None if it has none."""
+    """Return a config.json's layer kinds as a list of words, or the value itself if malformed; None if absent."""
     listed = next((values[key] for key in LISTS if values.get(key) is not None), None)
     pattern = values.get(PATTERN)
     if listed is not None or not isinstance(pattern, str) or not set(pattern) <= _LETTERS.keys():
@@ -83,9 +83,9 @@ class NemotronH(BackboneStateSpaces):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the configuration, including which layers are state spaces and which networks.
+        """Read the configuration, including which layers are state spaces and which are networks.
 
-        Both have no KV heads, and networks have a width.
+        Neither has KV heads; networks have a width.
         """
         others, common = read_gguf_layers(m, "a state space or a net")
         key = "feed_forward_length"

@@ -65,7 +65,7 @@ class VisionModel(NamedTuple):
     Attributes
     ----------
     program : Program
-        Its sequences are images: `CLASS_TOKEN`, then `PATCH_TOKEN` for each patch. The rows of `PIXELS` are those of
+        Its sequences are images: `CLASS_TOKEN`, then `PATCH_TOKEN` for each patch. The rows of `PIXELS` come from
         `images.cut_patches`, with zeros for the class token. The result is the logits of the first row plus the tensor
         `BIAS`.
     form : ImageForm
@@ -166,8 +166,8 @@ class VisionTransformer(Decoder):
     def embed(self) -> None:
         """Append the sum of a position, the class token or the patches' bias, and the projection of a patch's pixels.
 
-        The two vectors are the rows of a table for two tokens. The class token's pixels are zeros, so their projection
-        is zero.
+        The two vectors are the rows of a table for two tokens. The class token's pixels are all zero, and so is their
+        projection.
         """
         c, form = self.config, self.form
         self.flatten("cls", (1, 1, c.width), (c.width,))

@@ -40,7 +40,7 @@ class Logits(Op):
         return {self.source}
 
     def writes(self) -> set[str]:
-        """Return an empty set: logits are not in a buffer."""
+        """Return an empty set: logits are not stored in a buffer."""
         return set()
 
     def step(self, s: ReferenceStep) -> None:
