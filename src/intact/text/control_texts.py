@@ -1,6 +1,6 @@
-"""Control tokens spelled out in the contents of a conversation, kept as plain text while a template is rendered.
+"""Control tokens spelled out in the messages of a conversation, kept as plain text while a template is rendered.
 
-A template writes turns with control tokens such as `<|im_end|>`, and copies contents unchanged, so a content that
+A template writes turns with control tokens such as `<|im_end|>`, and copies message contents unchanged, so content that
 spells a control token would end its turn. Each of these strings is therefore replaced by a mark before rendering; the
 marks in the result show where the strings belong.
 """
@@ -27,7 +27,7 @@ _CUT: Final = 10**8 - 1
 
 
 class PromptPart(NamedTuple):
-    """A part of a prompt; if `is_content`, a control token's text that a content spells out."""
+    """A part of a prompt; if `is_content`, a control token's text as spelled out in a message."""
 
     text: str
     is_content: bool
@@ -41,7 +41,7 @@ class ControlTexts:
     parsing : tokenizers.Tokenizer
         Tokenizer that recognises control tokens in text.
     kept : collection of str
-        Control tokens that are recognised in contents too.
+        Control tokens that are also recognised in message contents.
     """
 
     def __init__(self, parsing: tokenizers.Tokenizer, kept: Collection[str] = ()) -> None:
@@ -68,7 +68,7 @@ class ControlTexts:
         return found
 
     def mark(self, values: Mapping[str, Any]) -> MarkedTexts | None:
-        """Replace the texts of control tokens in a template's variables by marks; return None if there are none.
+        """Replace the texts of control tokens in a template's variables by marks; return None if nothing is replaced.
 
         Parameters
         ----------
@@ -146,7 +146,7 @@ def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def _tree_of(texts: list[str]) -> str:
-    """Return a pattern for sorted texts that tests each common prefix only once, so that hostile text stays cheap."""
+    """Return a pattern for sorted texts that tests each common prefix only once, so that hostile input stays cheap."""
     groups = [(first, [text[1:] for text in group]) for first, group in groupby(filter(None, texts), itemgetter(0))]
     branches = "|".join([re.escape(first) + _tree_of(rest) for first, rest in groups])
     if not groups:
