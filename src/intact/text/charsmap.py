@@ -3,8 +3,8 @@
 The table is a trie of UTF-8 keys in a double array, in the format of Darts-clone, followed by the replacement strings:
 
     bytes 0 to 3     size of the trie in bytes, little-endian
-    the trie         units of 32 bits: bits 0 to 7 the label, bit 8 marks the end of a key, bits 9 to 31 the offset the
-    rest         replacements in UTF-8, each terminated by a zero byte
+    the trie         units of 32 bits: bits 0 to 7 the label, bit 8 marks the end of a key, bits 9 to 31 the offset
+    the rest         replacements in UTF-8, each terminated by a zero byte
 
 A unit that ends a key points to the unit that holds the position of its replacement. `tokenizers` and llama.cpp follow
 offsets without checking them, so an invalid offset would point outside the array.
