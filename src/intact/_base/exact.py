@@ -164,7 +164,7 @@ def rational(x: Number, name: str = "a weight") -> Fraction:
 
 
 def written(x: Number, name: str) -> Fraction:
-    """Return the rational number as a person would write it: a double as its shortest decimal, so that 0.1 is 1/10.
+    """Return the rational number as a person would write it: a double as its shortest decimal, so 0.1 is 1/10.
 
     Raises
     ------

@@ -63,7 +63,7 @@ def unknown_name(problem: str, name: str, known: Iterable[str], otherwise: str =
     Parameters
     ----------
     problem : str
-        The problem, such as ``there is no method 'selfconsistency'``.
+        Description of the problem, such as ``there is no method 'selfconsistency'``.
     name : str
         The unknown name.
     otherwise : str

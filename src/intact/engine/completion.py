@@ -77,7 +77,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A token of a stream, and the text that becomes final with it (possibly none, or more than the token's own).
+    """A token of a stream, and the text that becomes final with it (possibly empty, or longer than the token's own).
 
     The last chunk has the stop reason, as in `Completion`, and the receipt if one was requested.
     """

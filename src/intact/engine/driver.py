@@ -204,8 +204,8 @@ class EngineDriver:
     def notify(self, loop: AbstractEventLoop, task: Callable[[], None]) -> None:
         """Run a task in an event loop after the current step; for sinks and other code that holds the lock.
 
-        All notifications of a step wake the loop once, as each wake-up costs a system call and takes the GIL from the
-        stepping thread.
+        All notifications of a step wake the loop once, since each wake-up takes a system call, and takes the GIL from
+        the stepping thread.
         """
         self._notifications.setdefault(loop, []).append(task)
 

@@ -307,7 +307,7 @@ class PageStore:
             self._written.discard(path.name)
 
     def _make_room(self, wanted: int, kept: set[str]) -> int:
-        """Remove least recently used pages, of any model, to fit `wanted` bytes; return how many bytes may be written.
+        """Remove the least recently used pages of any model to fit `wanted` bytes; return the number of writable bytes.
 
         A file holds the total size of all files. If a process ends midway, the total is too high, never too low; in
         that case, and whenever space is short, the files are counted.

@@ -81,7 +81,7 @@ class PageSource(Protocol):
     box: PageBox
 
     def fetch(self, tokens: NDArray[np.int32], keys: Sequence[bytes], first: int) -> None:
-        """Have the full pages of a prompt computed, from number `first` on, and put them into the box.
+        """Have the full pages of a prompt computed, starting at number `first`, and put them into the box.
 
         Raises
         ------

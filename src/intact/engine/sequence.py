@@ -325,7 +325,7 @@ class SequenceRun:
     """One sequence in a step: its rows, and the tokens drawn after its last token and along accepted drafts.
 
     It walks down a tree of drafts, entering a node if it matches the token drawn at its parent. Each draw uses the
-    edits and mask of its position, so it gives the same token as a separate step would.
+    edits and mask of its position, so the result is the token that a separate step would give.
 
     Parameters
     ----------
@@ -410,7 +410,7 @@ class SequenceRun:
         return self.rows - self.completes
 
     def count_leading(self, most: int) -> int:
-        """Return how many of these rows belong to the last `most` tokens before the final one."""
+        """Return the number of these rows that belong to the last `most` tokens before the final one."""
         return max(0, min(self.prompted, most - (self.sequence.remaining - self.prompted)))
 
     def keep_hidden(self, most: int) -> None:

@@ -28,7 +28,7 @@ Rows are int32, int64 or float32, depending on the executor. The callback must n
 
 
 class Executor(Protocol):
-    """Runs a Program. Equal inputs give equal bits for every executor and all settings."""
+    """Runs a Program. Equal inputs give equal bits with every executor and any settings."""
 
     page_size: int
     profile: Profile

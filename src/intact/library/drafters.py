@@ -92,7 +92,7 @@ class DrafterLoader:
     def drafting(
         self, model: Partner, load: Callable[[Checkpoint], Model], cache_bytes: int | None, keep: bool
     ) -> Drafting | None:
-        """Return the model's drafter; None if it has none.
+        """Return the model's drafter, if any.
 
         Parameters
         ----------

@@ -126,7 +126,8 @@ def load(
         models, prediction heads, partners and adapters always are.
     kv : {'int8', 'int84', 'int4'}, optional
         Codec of the KV cache, to fit more positions into the same memory (docs/spec/kv_codecs.md). It changes the
-        result and is part of the profile: ``kv="int4"`` turns ``int8`` into ``int8+kv-int4``. Draft models use none.
+        result and is part of the profile: ``kv="int4"`` turns ``int8`` into ``int8+kv-int4``. Draft models do not use a
+        codec.
 
     Raises
     ------

@@ -411,7 +411,7 @@ class Model(EmbeddingModel):
         source: PromptSource | None,
         decoding: Decoding | None,
     ) -> ChainRecorder | None:
-        """Return the recorder that creates the receipts of a prompt's samples; None if none are requested."""
+        """Return the recorder that creates the receipts of a prompt's samples; None if receipts are not requested."""
         if options.hash is None:
             return None
         variant = self.variant(options.adapter)

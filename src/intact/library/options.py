@@ -22,7 +22,7 @@ MOST_SAMPLES = 1 << 20
 
 
 class ServiceFields(TypedDict, total=False):
-    """Keyword arguments for how a request is served and what its answers carry; they do not affect the tokens.
+    """Keyword arguments for serving options and for extra data in completions; they do not affect the tokens.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class AdapterFields(TypedDict, total=False):
 
 
 class RequestFields(SamplingFields, ServiceFields, MixFields, AdapterFields, total=False):
-    """Keyword arguments of all generating calls: those of `SamplingParameters` and of the three groups above."""
+    """Keyword arguments of all generating calls: the fields of `SamplingParameters` and of the three groups above."""
 
 
 _SERVICE = (*ServiceFields.__annotations__, *MixFields.__annotations__, *AdapterFields.__annotations__)

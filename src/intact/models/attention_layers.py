@@ -28,7 +28,7 @@ class HybridLayers(NamedTuple):
 
 
 def read_gguf_layers(m: Metadata, other: str) -> HybridLayers:
-    """Read which layers have no KV heads; `other` names their replacement in error messages.
+    """Read which layers have no KV heads; `other` is the name of their replacement in error messages.
 
     Raises
     ------

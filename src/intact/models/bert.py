@@ -111,7 +111,7 @@ class Bert(Decoder):
 
     @classmethod
     def canonical_name(cls, name: str) -> str:
-        """Return the GGUF name of a safetensors tensor; its own name if it has none."""
+        """Return the GGUF name of a safetensors tensor; its own name if there is none."""
         plain = _PREFIX.sub("", name, count=1)
         names = {hf: own for own, hf in cls.hf_names.items()}
         if (match := _HF_LAYER.fullmatch(plain)) and match[2] in names:

@@ -76,8 +76,8 @@ class LayerKinds(NamedTuple):
     widths, kv_heads : pair of int
         Head widths and numbers of KV heads, each of global and of local layers.
     sharing : int
-        Number of last layers without their own keys and values; they use those of the last layer of their kind that has
-        its own.
+        Number of final layers without their own keys and values; they use those of the last layer of their kind that
+        has its own.
     sharing_hidden : int
         Hidden width of the feed-forward networks of those layers.
     inputs : int
@@ -123,8 +123,7 @@ class Config:
     query_width: float
     """Scores are divided by the square root of this value."""
     biases: Mapping[str, bool]
-    """For matrices ("attn_q", "ffn_up", ...): True if one must have a bias, False if not; others may have one.
-    """
+    """For matrices ("attn_q", "ffn_up", ...): True if a bias is required, False if not allowed; others may have one."""
     tied: bool | None = None
     """If true, the head is tied to the embedding; None: it is tied unless the file has a head."""
     vocabulary: int | None = None
@@ -136,7 +135,7 @@ class Config:
     rope_local_base: float | None = None
     """Rotary base of local layers, if different."""
     unrotated_layers: tuple[int, ...] = ()
-    """Layers without positions."""
+    """Layers without a position embedding."""
     score_scale: Fraction | None = None
     """Factor of the scores, if it does not follow from `query_width`."""
     embedding_scale: Fraction = Fraction(1)
@@ -166,7 +165,7 @@ class Config:
     selective: SelectiveShape | None = None
     """Sizes of layers with a selective scan, if any; their convolutions sum over `taps` positions."""
     selective_eps: float = 0.0
-    """Epsilon of these layers' norms of dt, B and C, which have no gains; 0: there are no such norms."""
+    """Epsilon of these layers' norms of dt, B and C, which have no gains; 0: no such norms."""
     trapezoidal: TrapezoidalShape | None = None
     """Sizes of layers with a trapezoidal scan, if any."""
     slowest_decay: float = 1e-4
@@ -176,9 +175,9 @@ class Config:
     delta_layers: tuple[int, ...] = ()
     """Layers with a gated delta net instead of attention."""
     forget_bounds: bool = False
-    """If true, the forget gates of all layers but the first have lower bounds (HGRN)."""
+    """If true, the forget gates of all layers except the first have lower bounds (HGRN)."""
     factors: Mapping[str, tuple[RowFactors, ...]] = field(default_factory=dict)
-    """Factors of matrices, by the ends of their names (Falcon-H1); matrices not listed have none."""
+    """Factors of matrices, by the ends of their names (Falcon-H1); matrices not listed have no factor."""
     token_types: int = 0
     """Number of token types, each with a row that is added to the embedding (BERT)."""
     first_position: int = 0
@@ -292,7 +291,7 @@ def text_config(
 ) -> Metadata:
     """Return the part of a config.json that describes the text model, on top of an architecture's defaults.
 
-    Multimodal models have it under `text_config`. `own` are keys that the architecture reads itself and that would
+    Multimodal models store it under `text_config`. `own` are keys that the architecture reads itself and that would
     otherwise be refused; `aliases` maps alternative keys to the keys that are read.
     """
     whole = Metadata(_renamed(metadata, source, aliases), source)

@@ -63,7 +63,7 @@ class Decoder(DecoderFiles):
     gated: ClassVar[bool] = True
     """If false, feed-forward networks have no gate."""
     squared: ClassVar[bool] = False
-    """If true, networks without a gate multiply the activation by its input, which for ReLU gives its square."""
+    """If true, networks without a gate multiply the activation by its input; for ReLU, this is its square."""
     norms: ClassVar[NormPlaces] = "before"
     """Position of the norms: before attention and feed-forward network, after them (before the residual sum), both, or
     one norm before the two, which then run in parallel."""
@@ -234,7 +234,7 @@ class Decoder(DecoderFiles):
     def refuse_unused(self, harmless: set[str]) -> None:
         """Refuse a file with an unused tensor: the file holds a different model from the one that was built.
 
-        Zero biases, which old GPTQ files have for every matrix of a layer, are accepted: they add nothing.
+        Zero biases, which old GPTQ files contain for every matrix of a layer, are accepted, since they have no effect.
         """
         others = {name: tensor for name, tensor in self.tensors.items() if name not in self.used.keys() | harmless}
         zeros = {f"{matrix}.bias" for matrix in self.biases}

@@ -55,7 +55,7 @@ _LAYER = re.compile(r"(?:blk|model\.layers)\.(\d+)\.")
 class DecoderFiles:
     """The files of an architecture: GGUF, or safetensors with a config.json.
 
-    `Decoder`, its only direct subclass, builds a program from what is read here.
+    `Decoder`, its only direct subclass, builds a program from the configuration and tensors read here.
     """
 
     name: ClassVar[str]
@@ -107,8 +107,7 @@ class DecoderFiles:
     local_but_each: ClassVar[int] = 0
     """For files with a window but no list of local layers: all layers except every n-th are local; 0: all are."""
     unrotated_each: ClassVar[int] = 0
-    """Every n-th layer has no positions, unless a config.json lists such layers (`no_rope_layers`); 0: all have them.
-    """
+    """Every n-th layer has no positions, unless a config.json lists such layers (`no_rope_layers`); 0: all do."""
     rotates_local_alone: ClassVar[bool] = False
     """If true, only the layers that attend to a window have positions in files with a window."""
     partial_rotary: ClassVar[bool] = False

@@ -136,7 +136,7 @@ class FalconH1(StateSpaces):
 
 
 def _read_list(m: Metadata, key: str, length: int) -> list[float]:
-    """Read a list of factors; ones if the file has none."""
+    """Read a list of factors; all ones if the file has no such list."""
     values = m.get(key, [1.0] * length)
     if not (
         isinstance(values, list)

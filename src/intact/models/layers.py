@@ -23,7 +23,7 @@ _ZEROS: Final = "stage.zeros"
 
 
 class Segments(NamedTuple):
-    """The operations of a program, divided into those of the embedding, of each layer, and of the head."""
+    """The operations of a program, divided into the operations of the embedding, of each layer, and of the head."""
 
     embedding: tuple[Op, ...]
     layers: tuple[tuple[Op, ...], ...]

@@ -49,8 +49,8 @@ class MixtureForm(NamedTuple):
         Key of the number of shared experts, if files specify it instead of their width, which is then that number times
         `hf_hidden`.
     hf_dense, hf_factor, hf_bias : str, optional
-        Keys of the number of first layers without experts, of the factor of all weights, and of whether experts are
-        chosen with a bias (by default true); GGUF files of such an architecture have the bias.
+        Keys of the number of first layers without experts, of the factor of all weights, and of the flag for choosing
+        experts with a bias (by default true); GGUF files of such an architecture contain the bias.
     hf_groups : pair of str, optional
         Keys of the number of expert groups and of the number of groups used per row; None: no groups.
     """
@@ -232,7 +232,7 @@ def split_experts(
         Map of the names, within a layer, of tensors that hold all experts to the canonical stems of each expert's
         matrices, in order.
     rename : function
-        Maps canonical names to those of the file's format.
+        Maps canonical names to names in the file's format.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Names of tensors: GGUF's, which are canonical here, and those of Transformers; splitting of fused matrices."""
+"""Names of tensors: GGUF's names, which are canonical here, and Transformers' names; splitting of fused matrices."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _LETTERS: Final = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}
 _ATTENTION: Final = ("attention", "full_attention")
 _SCANS: Final = ("mamba", "linear_attention")
 _UNUSED: Final = ("rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor")
-"""Keys for positions, which files may have although no layer has positions."""
+"""Keys for position embeddings, which files may contain although no layer uses them."""
 
 
 def layer_kinds(values: Mapping[str, Any]) -> object:

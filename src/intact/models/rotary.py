@@ -78,8 +78,8 @@ def read_gguf_scaling(m: Metadata) -> dict[str, Any]:
 def read_hf_rope(m: Metadata, partial: bool = False) -> Rotary:
     """Read the rotary parameters of a config.json.
 
-    These are `rope_theta` and `rope_scaling`, or in newer files `rope_parameters`, which may have one set per kind of
-    layer.
+    These are `rope_theta` and `rope_scaling`, or, in newer files, `rope_parameters`, which may contain one set per kind
+    of layer.
 
     Parameters
     ----------

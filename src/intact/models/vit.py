@@ -99,7 +99,7 @@ class VisionTransformer(Decoder):
 
     @classmethod
     def own_name(cls) -> str | None:
-        """Return None, so that text models are never matched to it; `build_vision_model` builds it."""
+        """Return None, so this class is never matched to text models; `build_vision_model` builds it."""
         return None
 
     @classmethod
@@ -131,7 +131,7 @@ class VisionTransformer(Decoder):
 
     @classmethod
     def canonical_name(cls, name: str) -> str:
-        """Return this package's name of a safetensors tensor; its own name if it has none."""
+        """Return this package's name of a safetensors tensor; its own name if there is none."""
         for own, theirs in _EMBEDDINGS.items():
             if name == theirs:
                 return own

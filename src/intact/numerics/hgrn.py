@@ -1,8 +1,8 @@
 """HGRN's gated recurrence in integer arithmetic, defined position by position (docs/spec/numerics.md, section 8).
 
 Each channel's state moves towards the position's value by a share of its own, so the state cannot be replaced by a sum
-over a block's rows: it is rounded at every position, in order. Its magnitude never exceeds that of the largest input so
-far.
+over a block's rows: it is rounded at every position, in order. Its magnitude never exceeds the largest input's
+magnitude so far.
 """
 
 from __future__ import annotations

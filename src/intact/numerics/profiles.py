@@ -2,7 +2,7 @@
 
 A profile is ``fp32`` or an activation scheme of the integer arithmetic (``int8`` is the default), optionally followed
 by a rule for sparse activations and a codec of the KV cache: ``int8``, ``mxfp4``, ``int8+wina50``, ``int8+kv-int4``.
-Each profile gives different bits.
+Each profile produces different bits.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Sampling(NamedTuple):
     slope : int
         log2(e) / temperature in Q30 (0 for greedy decoding).
     top_k : int
-        Keep the k largest logits, ties by token id (0: all).
+        Keep the k largest logits, with ties broken by token id (0: all).
     top_p, min_p, typical : int
         In millionths. top_p keeps the smallest set of the largest weights that holds this share of the mass; min_p
         keeps weights of at least this share of the largest weight; typical keeps the smallest set of the tokens nearest

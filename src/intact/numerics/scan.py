@@ -2,7 +2,7 @@
 
 Positions are divided into blocks at multiples of 64. The state is rounded only at the ends of blocks; inside a block, a
 row is a sum over the block's earlier rows and the state at the block's start, all in exact integer sums. A row's bits
-therefore do not depend on how many rows are computed together.
+therefore do not depend on the number of rows computed together.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def scores(a: Quantized, norms: NDArray[np.integer] | None, rule: str) -> Int:
 def sparsify(
     a: Quantized, columns: int, keep: int, norms: NDArray[np.integer] | None = None, rule: str = "wina"
 ) -> Quantized:
-    """Keep the `keep` highest-scoring inputs of each row and set the others to 0; ties go to the first.
+    """Keep the `keep` highest-scoring inputs of each row and set the others to 0; on ties the first wins.
 
     Parameters
     ----------

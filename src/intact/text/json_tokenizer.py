@@ -131,7 +131,7 @@ def _texts(known: Mapping[str, int], file: Path) -> Strings:
 
 
 def _decoding(loaded: "tokenizers.Tokenizer", file: Path) -> tuple[Callable[[str], bytes], bool, bool]:
-    """Return the spelling function of tokens, whether a leading space is removed, and whether there are byte tokens."""
+    """Return the tokens' spelling function, true if a leading space is removed, and true if there are byte tokens."""
     steps = _steps(loaded.decoder)
     kinds = {step["type"]: step for step in steps}
     if "ByteLevel" in kinds:

@@ -81,7 +81,7 @@ class PreTokenizerKind(NamedTuple):
     patterns : tuple of str
         Each pattern splits the pieces left by the one before; text between matches is a piece too.
     whole_words : bool
-        If true, a word that is itself a token becomes that token, regardless of its merges.
+        If true, a word that is itself a token becomes that token, regardless of merges.
     bos : bool
         If true, inputs begin with BOS unless the file specifies otherwise.
     nfc : bool

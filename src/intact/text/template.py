@@ -147,7 +147,7 @@ class ChatTemplate:
             If true, append the beginning of the assistant's answer.
         continue_final_message : bool
             If true, the last message is an unfinished message of the assistant: the prompt ends with its content, and
-            `add_generation_prompt` has no effect. The name is that of Transformers and vLLM.
+            `add_generation_prompt` has no effect. The name is the same as in Transformers and vLLM.
         now : datetime, optional
             Time for templates that include the date; by default the current time. Set it to get the same prompt on
             another day.

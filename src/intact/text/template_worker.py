@@ -96,13 +96,13 @@ def written(context: Context, value: T, expression: str) -> T:
 
 @pass_eval_context
 def join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: Any = None) -> str:
-    """Join the texts of items."""
+    """Join the text forms of items."""
     return joined(context, value, "what |join is given", d, attribute=attribute)
 
 
 @pass_eval_context
 def joined(context: EvalContext, value: Iterable[Any], expression: str, d: str = "", attribute: Any = None) -> str:
-    """Join the texts of items like the filter `join`."""
+    """Join the text forms of items like the filter `join`."""
     items = list(value if attribute is None else map(filters.make_attrgetter(context.environment, attribute), value))
     text: str = filters.do_join(context, plain(items, expression), plain(d, "what is put between"))
     return text

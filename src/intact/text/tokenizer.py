@@ -175,7 +175,7 @@ class Tokenizer:
         return [parts.bos_id, *ids] if bos and parts.bos_id is not None else ids
 
     def _check_length(self, text: str, special: bool, most: int) -> None:
-        """Raise ParameterError if a text cannot fit a context, judging by its length or by the tokens at its beginning.
+        """Raise ParameterError if text cannot fit a context, judging by its length or by the tokens at its beginning.
 
         The tokens of a prefix equal those of the whole text, except where the cut splits a token.
         """
@@ -190,7 +190,7 @@ class Tokenizer:
             size *= 4
 
     def _ids(self, text: str, special: bool) -> list[int]:
-        """Return the tokens of a text without BOS or EOS; raises like `encode`."""
+        """Return the tokens of text without BOS or EOS; raises like `encode`."""
         backend = self._parts.parsing if special else self._parts.plain
         try:
             ids: list[int] = backend.encode(text, add_special_tokens=False).ids
@@ -360,7 +360,7 @@ class Tokenizer:
         return made("default", made("tool_use"))
 
     def _control_texts(self, kept: frozenset[str]) -> ControlTexts:
-        """Return the texts of the control tokens, excluding the given ones; cached."""
+        """Return the control tokens' spellings, excluding the given tokens; cached."""
         if kept not in self._controls:
             self._controls[kept] = ControlTexts(self._parts.parsing, kept)
         return self._controls[kept]

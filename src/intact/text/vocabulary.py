@@ -39,7 +39,7 @@ TURN_ENDS: Final = frozenset(
         "<｜end▁of▁sentence｜>",
     }
 )
-"""Names of tokens that end a turn or a text in known models, for files that name only one of several."""
+"""Names of tokens that end a turn or an output in known models, for files that name only one of several."""
 
 
 class Tokens(NamedTuple):

@@ -66,7 +66,7 @@ class WorkerProcess:
     reply : int
         Maximum size of a reply in bytes.
     limits : mapping of str to int
-        Further limits, by their names in `resource` without `RLIMIT_`; in effect from the first request on.
+        Further limits, by their names in `resource` without `RLIMIT_`; in effect as of the first request.
 
     Attributes
     ----------

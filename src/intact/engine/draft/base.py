@@ -214,7 +214,7 @@ CEILING = 0.98
 class Acceptance:
     """Acceptance rate of the guesses of each class: decaying counts over a prior.
 
-    Guesses count whether or not they were run.
+    Guesses count even if they were not run.
 
     Parameters
     ----------

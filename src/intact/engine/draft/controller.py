@@ -19,7 +19,7 @@ MOST_ROWS = 64
 MARGIN = 1.02
 """Minimum expected speed-up for drafting."""
 LEAST = 0.02
-"""Minimum assumed cost of a second row, relative to a step, whatever was measured."""
+"""Minimum assumed cost of a second row, relative to a step, regardless of measurements."""
 STALE = 0.2
 """Freshness (see `Costs`) below which a step runs without drafts, to measure its cost again."""
 ALLOWANCE = 0.015
@@ -50,7 +50,7 @@ class Statistics:
     Attributes
     ----------
     steps, drafted : int
-        Decoding steps, counted per sequence, and how many of them had a draft.
+        Number of decoding steps, counted per sequence, and number of them that had a draft.
     proposed, accepted : mapping of str to int
         Nodes that were run, and nodes that were accepted, by drafter.
     """

@@ -40,7 +40,7 @@ SHARES: Final = 8
 CATCHING_UP: Final = 256
 """Maximum number of new tokens of sequences that one step of the draft model computes."""
 LONG: Final = 32
-"""A sequence with more missing tokens than this is caught up only when due; that time is not charged to its guesses."""
+"""A sequence with more missing tokens than this is caught up only when due; the time is not charged to its guesses."""
 BELOW: Final = (0.3, 0.12, 0.06)
 """Initial estimate of the acceptance rates of the alternatives when the drawn token is rejected."""
 

@@ -16,7 +16,7 @@ Rows = Callable[[tuple[int, ...], int], tuple[Sequence[int], Sequence[float]]]
 
 
 class _Row(NamedTuple):
-    """Candidates of one node; those from `rank` on have not been offered yet."""
+    """Candidates of one node; those at `rank` and beyond have not been offered yet."""
 
     tokens: Sequence[int]
     chances: Sequence[float]

@@ -60,7 +60,7 @@ class _Bytes:
 
 
 def byte_tokenizer() -> LLTokenizer:
-    """Return a tokenizer of single bytes: whether a constraint blows up does not depend on the vocabulary."""
+    """Return a tokenizer of single bytes, which is enough to detect constraints that blow up."""
     from llguidance import LLTokenizer, TokenizerWrapper
 
     return LLTokenizer(TokenizerWrapper(_Bytes()), n_vocab=257, eos_token=[256])

@@ -34,7 +34,7 @@ class SamplingDefaults:
     Attributes
     ----------
     source : str
-        Where the settings were found; empty if there are none.
+        Location of the settings; empty if there are none.
     values : tuple of pairs of str and number
         Parameters of `SamplingParameters` with valid values, in that order.
     left_out : tuple of str

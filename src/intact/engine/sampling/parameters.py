@@ -377,7 +377,7 @@ class SamplingParameters:
 
     @classmethod
     def by_name(cls, given: Mapping[str, Any]) -> SamplingParameters:
-        """Create parameters from a mapping of names to values; others keep their defaults.
+        """Create parameters from a mapping of names to values; the other parameters keep their defaults.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""A request for a text that workers write together, and its result: values stored in the journal and in receipts."""
+"""A request for a text that several workers write together, and its result: values stored in journals and receipts."""
 
 from __future__ import annotations
 

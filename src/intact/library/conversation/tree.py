@@ -67,7 +67,7 @@ class ChatMessage:
         Raises
         ------
         FormatError
-            If the value is not a message; the error gives the location.
+            If the value is not a message; the error message gives the location.
         """
         if not isinstance(value, Mapping):
             raise FormatError(f"{where} must be an object, got {value!r:.60}")

@@ -79,7 +79,7 @@ class Channel:
     Parameters
     ----------
     connection : socket
-        A connected socket, owned by the channel from now on.
+        A connected socket; the channel takes ownership of it.
     name : str
         Name of the other end in messages, such as "rank 2 (process 4711)".
     reason : function, optional

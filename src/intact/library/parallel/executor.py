@@ -54,7 +54,7 @@ class RankHub:
 
 
 class RankSpoke:
-    """The side of exchanges that belongs to a rank other than 0."""
+    """The side of exchanges on a rank other than 0."""
 
     def __init__(self, channel: Channel, rank: int) -> None:
         self.channel, self.rank, self.exchanges = channel, rank, 0
@@ -79,7 +79,7 @@ class RanksExecutor:
     Parameters
     ----------
     cache : Executor
-        Executor of rank 0's part; its pages correspond to those of the other ranks.
+        Executor of rank 0's part; its pages correspond to the other ranks' pages.
     head : Executor
         Executor that computes the logits and draws, in this process.
     channels : sequence of Channel

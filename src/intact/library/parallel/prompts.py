@@ -46,7 +46,7 @@ class PromptClient:
         self.box, self.channel, self._page_bytes, self._end = box, channel, page_bytes, end
 
     def fetch(self, tokens: NDArray[np.int32], keys: Sequence[bytes], first: int) -> None:
-        """Request the full pages of a sequence from page `first` on, and put them into the box.
+        """Request the full pages of a sequence, starting at page `first`, and put them into the box.
 
         Raises
         ------

@@ -53,7 +53,7 @@ def start_ranks(checkpoint: Checkpoint, program: Program, division: Division, se
     Parameters
     ----------
     division : Division
-        The ranks, and how the model is divided between them.
+        The ranks, and the division of the model between them.
     settings : ExecutorSettings
         With tensor parallelism, ranks on this machine share its threads, since all ranks compute at once; ranks
         elsewhere choose their own number.

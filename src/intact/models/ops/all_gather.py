@@ -19,8 +19,8 @@ class AllGather(Op):
     """target = the columns of all ranks, concatenated; added to the target if `accumulate`.
 
     It occurs only in programs that are split between processes (`intact.library.parallel`), never in a model's own
-    program. The source holds this rank's columns, or is None if the rank has none; `widths` is the number of columns of
-    each rank. Both buffers have the usual number of fraction bits of their kind, 16 or 20.
+    program. The source holds this rank's columns, or is None if the rank holds no columns; `widths` lists the number of
+    columns of each rank. Both buffers have the usual number of fraction bits of their kind, 16 or 20.
     """
 
     source: str | None

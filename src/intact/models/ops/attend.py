@@ -45,8 +45,8 @@ class Attend(Cached):
     """Attention; first appends key and value to the cache.
 
     If `causal`, rows attend to their sequence up to their own position; otherwise to all of it, and a sequence must be
-    a single chunk. `window` limits the visible positions (0: all); scores pass a soft `cap` (0: none). `sinks` names a
-    tensor with a score per head that enters the softmax but has no value.
+    a single chunk. `window` limits the visible positions (0: all); scores pass through a soft `cap` (0: none). `sinks`
+    names a tensor with a score per head that enters the softmax but has no value.
     """
 
     query: str

@@ -40,7 +40,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Linear(Op):
-    """Products of one row with several matrices, so that the row is quantised only once.
+    """Products of one row with several matrices; the row is quantised only once.
 
     `largest` names a one-element tensor with the source's largest magnitude on calibration text, from which profiles
     with static activations derive their scale (`intact.models.input_limits`).

@@ -34,7 +34,7 @@ def _name_of(value: object) -> str | None:
 
 
 FORMATS: Registry[type[ToolCallFormat]] = Registry("intact.tool_calls", __name__, _name_of)
-"""Formats by name: those of this package's files, and those of other packages."""
+"""Formats by name, from this package's files and from other packages."""
 
 
 def find_format(template: str) -> ToolCallFormat | None:

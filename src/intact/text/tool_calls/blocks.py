@@ -63,7 +63,7 @@ class UnmarkedBlock:
             self._opened, self._at = line is not None, line.end() if line else 0
 
     def advance(self, text: str, ended: bool) -> ScanState:
-        """Continue with a text that has grown at its end."""
+        """Continue with the text, which has grown at its end."""
         if not self._opened:
             return ScanState.NONE
         while True:

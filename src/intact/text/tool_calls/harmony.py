@@ -134,7 +134,7 @@ class HarmonyCalls:
 
 
 class _ObjectScan:
-    """Finds the end of a JSON object in a growing text by counting brackets; errors are left to the JSON parser.
+    """Finds the end of a JSON object in growing text by counting brackets; errors are left to the JSON parser.
 
     Attributes
     ----------
@@ -146,7 +146,7 @@ class _ObjectScan:
         self.at, self._depth, self._in_string, self._done = at, 0, False, False
 
     def advance(self, text: str) -> bool:
-        """Continue with a text that has grown at its end; return true once the object is complete."""
+        """Continue with the text, which has grown at its end; return true once the object is complete."""
         while self.at < len(text) and not self._done:
             if self._in_string:
                 self.at = _STRING.match(text, self.at).end()  # type: ignore[union-attr]

@@ -98,7 +98,7 @@ class CallScan:
         self._string: int | None = None  # start of the current string
 
     def advance(self, text: str) -> ScanState:
-        """Continue with a text that has grown at its end."""
+        """Continue with the text, which has grown at its end."""
         while self.state is ScanState.OPEN and self._step(text):
             pass
         return self.state

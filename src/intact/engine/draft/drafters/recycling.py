@@ -98,7 +98,7 @@ class Recycling(Drafter):
         self._learnt.clear()
 
     def rows(self, factor: float) -> Rows:
-        """Return the function that gives `Growth` the candidates and chances at the end of a sequence and a depth."""
+        """Return the function from which `Growth` gets the candidates and chances at a sequence's end and a depth."""
         matrix = self.matrix
         chances = [[min(CEILING, factor * c) for c in depth.chances] for depth in self.acceptance]
 
