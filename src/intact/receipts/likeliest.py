@@ -1,4 +1,4 @@
-"""The likeliest tokens at each position of an output, as bytes: ten per token, for its id and log-probability."""
+"""The likeliest tokens at each position of an output, as bytes: ten bytes per token, for id and log-probability."""
 
 from __future__ import annotations
 
