@@ -1,6 +1,6 @@
 """Strict parsing of JSON from untrusted sources: `parse` for the text, `Fields` for the members of an object.
 
-Errors name the place, the value found there, and what would be right.
+Errors give the location, the value found there, and what would be right.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from intact._base.errors import IntactError, NewerReceiptError, ReceiptError
 
 T = TypeVar("T")
 quote: Final = reprlib.repr
-"""Quote a value for a message, shortened if it is long."""
+"""Quote a value for an error message, shortened if it is long."""
 LARGEST: Final = (1 << 53) - 1
 """Largest integer that every JSON implementation represents exactly."""
 MOST_DEPTH: Final = 128
@@ -35,16 +35,16 @@ def parse(
     error: type[IntactError] = ReceiptError,
     constant: Callable[[str], Any] | None = None,
 ) -> Any:
-    """Parse a JSON text, rejecting what JSON leaves open: NaN, infinities, duplicate members, depth over `MOST_DEPTH`.
+    """Parse JSON, rejecting what the standard leaves open: NaN, infinities, duplicate members, depth over `MOST_DEPTH`.
 
-    Bound the size of `data` first: memory and time grow with it.
+    Limit the size of `data` first: memory and time grow with it.
 
     Parameters
     ----------
     data : bytes or str
         Bytes are UTF-8.
     what : str
-        Name of the text in messages, such as "the receipt".
+        Name of the text in error messages, such as "the receipt".
     floats : bool
         If false, reject numbers that are not integers.
     error : type
@@ -91,7 +91,7 @@ def parse(
 
 
 def is_too_deep(value: Any, text: str | bytes) -> bool:
-    """Return true if lists and objects are nested deeper than `MOST_DEPTH`; `text` is the value as JSON."""
+    """Return true if lists and objects are nested deeper than `MOST_DEPTH`; `text` is the JSON text of the value."""
     opening = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
     if opening <= MOST_DEPTH:
         return False
@@ -105,7 +105,7 @@ def is_too_deep(value: Any, text: str | bytes) -> bool:
 
 
 def check_kind(value: Any, what: str, name: str, version: int, readers: Mapping[int, str] | None = None) -> None:
-    """Validate the format and the version that a document states.
+    """Validate the format and version that a document declares.
 
     Parameters
     ----------
@@ -115,9 +115,9 @@ def check_kind(value: Any, what: str, name: str, version: int, readers: Mapping[
     Raises
     ------
     ReceiptError
-        If it has another format.
+        If the document has a different format.
     NewerReceiptError
-        If it has another version.
+        If the document has a different version.
     """
     if not isinstance(value, dict) or value.get("format") != name:
         raise ReceiptError(f"not a {what}: its member 'format' must be {name!r}")
@@ -138,7 +138,7 @@ class Fields:
     value : any
         The value that should be an object.
     where : str
-        The object's place, such as `request.sampling`.
+        The object's location, such as `request.sampling`.
     names : collection of str
         Required members.
     optional : collection of str
@@ -147,7 +147,7 @@ class Fields:
     Raises
     ------
     ReceiptError
-        If it is not an object, has an unknown member, or lacks one.
+        If the value is not an object, has an unknown member, or lacks a required one.
     """
 
     def __init__(self, value: Any, where: str, names: Collection[str], optional: Collection[str] = ()) -> None:
@@ -163,7 +163,7 @@ class Fields:
         self.values: Mapping[str, Any] = value
 
     def place(self, name: str) -> str:
-        """Return the place of a member, for messages."""
+        """Return the location of a member, for error messages."""
         return f"{self._where}.{name}"
 
     def fail(self, name: str, expected: str) -> NoReturn:
@@ -178,7 +178,7 @@ class Fields:
         return value
 
     def choice(self, name: str, choices: Collection[T]) -> T:
-        """Read a value that is one of several, all of the same type."""
+        """Read one of several allowed values, all of the same type."""
         value = self.values[name]
         found = [choice for choice in choices if value == choice and type(value) is type(choice)]
         if not found:
@@ -224,7 +224,7 @@ class Fields:
         return value
 
     def each(self, name: str, read: Callable[[Any, str], T]) -> tuple[T, ...]:
-        """Read a list, converting each item with a function of the item and its place."""
+        """Read a list, converting each item with a function of the item and its location."""
         return tuple([read(item, f"{name}[{index}]") for index, item in enumerate(self.items(name))])
 
     def digits(self, name: str, size: int) -> bytes:

@@ -134,7 +134,7 @@ def _last_tokens(run: SequenceRun, context: int) -> NDArray[np.int32]:
 
 
 def _guessable(work: SequenceWork | SequenceRun) -> bool:
-    """Return true for a decoding step of a single stream whose tokens are not known in advance."""
+    """Return true if this is a decoding step of a single stream whose tokens are not known in advance."""
     return work.decodes and not work.sequence.others and not isinstance(work.sequence.request, ReplayRequest)
 
 

@@ -34,7 +34,7 @@ from intact.numerics import VERSION
 from intact.text import Tokenizer
 
 Submittable: TypeAlias = Job | Scoring | HeadJob
-"""A request together with the object that owns it."""
+"""A request and the object that owns it."""
 _PARTS: Final = {
     *("_driver", "adapters", "base", "checkpoint", "engine", "executor", "own", "partners", "program", "tokenizer")
 }
@@ -156,7 +156,7 @@ class LoadedModel:
         return other
 
     def on(self, engine: Engine) -> Self:
-        """Return the same model on another engine, whose executor runs all or part of the same computation."""
+        """Return the same model on another engine; that engine's executor runs all or part of the same computation."""
         other = copy(self)
         other.engine, other.executor, other._driver = engine, engine.executor, EngineDriver(engine)
         other._remote = None
@@ -272,12 +272,12 @@ class LoadedModel:
 
     @contextmanager
     def exclusive(self) -> Iterator[Engine]:
-        """Lock the engine for this thread, to run steps by hand (docs/dev/engine.md) that still serve all requests."""
+        """Lock the engine so that this thread can run steps for all requests by hand (docs/dev/engine.md)."""
         with self._driver.lock:
             yield self.engine
 
     def info(self) -> dict[str, Any]:
-        """Return a description of the model and of how it runs."""
+        """Return a description of the model and its configuration."""
         kinds: dict[str, int] = {}
         for tensor in self.program.tensors.values():
             kinds[tensor.kind] = kinds.get(tensor.kind, 0) + 1

@@ -1,4 +1,4 @@
-"""The NumPy executor: runs a Program in the normative arithmetic, written for readability and not for speed."""
+"""The NumPy executor: runs a Program in the normative arithmetic, written for readability rather than speed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Memory:
 
     @property
     def arrays(self) -> list[tuple[list[list[Rows]], int]]:
-        """The arrays of the cache, each group with the number of entries that a page has in it."""
+        """The arrays of the cache, each group with its number of entries per page."""
         return [
             (list(self._cached.values()), self.page_size),
             (list(self._states.values()), state_slots(self.page_size)),
@@ -91,7 +91,7 @@ def _arrays(shapes: Sequence[tuple[int, ...]]) -> list[Rows]:
 
 
 class ReferenceExecutor:
-    """Runs the integer profiles, one operation after the other, on whole rows of int64."""
+    """Runs the integer profiles, one operation after another, on whole rows of int64."""
 
     layout = "reference 1"
 
@@ -243,7 +243,7 @@ class ReferenceExecutor:
     def top(
         self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the k most likely tokens of some rows, ties by lowest id: tokens (m, k), log-probabilities (m, k)."""
+        """Return the k most likely tokens of some rows, ties by lowest id: tokens and log-probabilities, (m, k)."""
         if not 1 <= k <= logits.shape[1]:
             raise ParameterError(f"k must lie in 1 to {logits.shape[1]}, got {k}")
         tokens = np.array([sampling.top(logits[row], k) for row in rows], np.int32).reshape(-1, k)

@@ -1,8 +1,8 @@
-"""A file of a model's packed matrices, which is mapped instead of held in memory (docs/engine.md).
+"""A file with a model's packed matrices, mapped instead of held in memory (docs/engine.md).
 
-The first page holds magic, key, and the position and SHA-256 of an index. The matrices follow, each starting on a page
-boundary, with the bytes that the native executor has in memory (native/runtime/weight.h), the same on every tier. The
-index comes last: JSON with one member per matrix.
+The first page holds the magic number, the key, and the position and SHA-256 of an index. The matrices follow, each
+starting on a page boundary, as the same bytes that the native executor holds in memory (native/runtime/weight.h),
+identical on every tier. The index comes last: JSON with one member per matrix.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from intact.checkpoints.formats.tensor import map_file, release
 from intact.models.program import Program
 
 FORMAT: Final = 1
-"""The version of the file and of the layout of packed matrices; it is part of the digest that names a file."""
+"""Version of the file format and of the layout of packed matrices; it enters the digest that names a file."""
 _MAGIC: Final = b"intact packed weights\n\0\0"
 _HEAD: Final = struct.Struct("<24s32sQQ32s")
 _PAGE: Final = 4096
@@ -35,12 +35,12 @@ _BLOCK: Final = 1 << 22
 
 
 def matrices_of(program: Program) -> list[str]:
-    """Return the names of all matrices that any row may pass, in program order, except those of adapters."""
+    """Return the names of all matrices that may multiply a row, in program order, excluding those of adapters."""
     return list(dict.fromkeys(name for op in program.ops for name in op.matrices()))
 
 
 def write_weights(file: BinaryIO, key: bytes, names: Iterable[str], packed: Callable[[str], _native.Weight]) -> None:
-    """Write a file of packed matrices, keeping one at a time in memory.
+    """Write a file of packed matrices, keeping only one of them in memory at a time.
 
     Parameters
     ----------
@@ -85,12 +85,13 @@ class WeightFile:
     Attributes
     ----------
     data : uint8
-        All its bytes.
+        All bytes of the file.
 
     Raises
     ------
     FormatError
-        If it is missing, unreadable, truncated, or has another key. Its matrices are not read; see `verify`.
+        If the file is missing, unreadable or truncated, or has a different key. Its matrices are not read; see
+        `verify`.
     """
 
     def __init__(self, path: Path, key: bytes) -> None:
@@ -128,7 +129,7 @@ class WeightFile:
         Raises
         ------
         FormatError
-            If a matrix has another digest; the message names the first such matrix.
+            If a matrix's digest does not match; the message names the first such matrix.
         """
         with ThreadPoolExecutor(threads) as pool:  # hash functions release the interpreter's lock
             for name, digest in zip(self._index, pool.map(self._digest, self._index.values()), strict=True):

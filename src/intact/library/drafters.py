@@ -1,4 +1,4 @@
-"""Create the drafter of a loaded model from the arguments of `load`, with the head or smaller model that it needs."""
+"""Create a loaded model's drafter from the arguments of `load`, including any head or smaller model that it needs."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class DrafterLoader:
     def drafting(
         self, model: Partner, load: Callable[[Checkpoint], Model], cache_bytes: int | None, keep: bool
     ) -> Drafting | None:
-        """Return the model's drafter; None if it has none.
+        """Return the model's drafter, if any.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ class DrafterLoader:
 
 
 def _checked(main: Partner, small: Model) -> Model:
-    """Return the draft model after checking that its vocabulary matches the main model's; padding does not count."""
+    """Return the draft model after checking that its vocabulary matches the main model's; padding is ignored."""
     digest, other = main.tokenizer.vocabulary_digest, small.tokenizer.vocabulary_digest
     if digest != other:
         found = f"{small.tokenizer.size:,} tokens, digest {other[:16]}"
@@ -146,7 +146,7 @@ def _checked(main: Partner, small: Model) -> Model:
 
 
 def _as_drafter(small: Model, vocabulary: int, trees: bool) -> DraftModel:
-    """Return a loaded model as a drafter for a model whose vocabulary has `vocabulary` tokens."""
+    """Wrap a loaded model as a drafter for a model with a vocabulary of `vocabulary` tokens."""
     return DraftModel(
         small.executor,
         small.engine.index,

@@ -69,29 +69,29 @@ def load(
     Parameters
     ----------
     name_or_path : str, path or Checkpoint
-        A name of the catalogue or the hub (``hf:owner/repo``), an alias, or the path of a GGUF file or of a safetensors
-        folder (docs/models.md); nothing is downloaded. Or an open checkpoint.
+        A name from the catalogue or the hub (``hf:owner/repo``), an alias, or the path of a GGUF file or of a
+        safetensors folder (docs/models.md); nothing is downloaded. Or an open checkpoint.
     profile : {'int8', 'fp32'} or another
         'int8' is integer arithmetic (docs/spec/numerics.md); 'fp32' computes with the unmodified weights in FP32, in
         one fixed order (docs/spec/numerics_fp32.md). The other profiles use integer arithmetic with activations on a
         different grid, or with sparse activations (docs/spec/profiles.md).
     threads : int, optional
         Number of threads; by default INTACT_THREADS, else the number of cores this process may use. It never changes a
-        bit of the result; of the parameters below, only `bits` and `kv` do.
+        bit of the result; of the parameters below, only `bits` and `kv` affect it.
     bits : {8, 4}
         Bits per weight for matrices that the checkpoint stores as floats. This changes the result.
     executor : {'native', 'reference'}
-        The C++ executor, or its definition in NumPy, which leaves threads to NumPy.
+        The C++ executor, or its definition in NumPy, which leaves threading to NumPy.
     page_size, chunk, rows : int
         Positions per page of the KV cache, prompt tokens per step, rows per step.
     cache_bytes : int or str, optional
         Hard cap on the KV cache, in bytes or as a string such as ``"300MB"``; by default a quarter of the memory that
         this process may use.
     prefix_cache : bool, str or path
-        If true, prompts with a common prefix share its KV cache pages, even after the first of them has ended. If a
-        folder, pages of prompts are also stored there, for later processes and for others running at the same time
-        (docs/engine.md); the folder is created if needed. The first time a model is used with a folder, its weights are
-        read a second time to compute their digest.
+        If true, prompts with a common prefix share its KV cache pages, even after the first such request has ended. If
+        a folder, pages of prompts are also stored there, for later and concurrent processes (docs/engine.md); the
+        folder is created if needed. The first time a model is used with a folder, its weights are read a second time to
+        compute their digest.
     prefix_cache_bytes : int or str, optional
         Cap on the total size of the files in that folder, in bytes or as a string such as ``"2GB"``; by default 4 GB.
         The least recently used pages are removed.
@@ -111,7 +111,7 @@ def load(
     tensor_parallel : int or str
         Number of processes to split the model between, each of which loads its rows of every matrix; or parts such as
         ``"here*3,10.0.0.2:7000"``, for machines that run ``intact shard`` (docs/cluster.md). Draft models and partners
-        stay in this process.
+        run in this process.
     pipeline_parallel : int or str
         Number of processes to divide the model's layers between, each of which loads only its own layers; or parts as
         above. This process has the first layers, the embedding and the head.
@@ -125,8 +125,9 @@ def load(
         (docs/engine.md). Linux and integer profiles only. By default all weights are held in memory; those of draft
         models, prediction heads, partners and adapters always are.
     kv : {'int8', 'int84', 'int4'}, optional
-        Codec of the KV cache, which fits more positions into the same memory (docs/spec/kv_codecs.md). It changes the
-        result and is part of the profile: ``kv="int4"`` turns ``int8`` into ``int8+kv-int4``. Draft models use none.
+        Codec of the KV cache, to fit more positions into the same memory (docs/spec/kv_codecs.md). It changes the
+        result and is part of the profile: ``kv="int4"`` turns ``int8`` into ``int8+kv-int4``. Draft models do not use a
+        codec.
 
     Raises
     ------
@@ -135,7 +136,7 @@ def load(
     CapacityError
         If `weights_memory` is given, and there is too little disk space for the packed weights.
     WorkerError
-        If another process of the model cannot be reached, or would compute something else.
+        If another process of the model cannot be reached, or would compute different results.
     """
     profile = with_codec(profile, kv)
     parts = parse_profile(profile)
@@ -254,7 +255,7 @@ def _prefix_folder(prefix_cache: object, limit: int | None) -> Path | None:
 
 
 def _division(tensor_parallel: int | str, pipeline_parallel: int | str, adapters: bool, folder: bool) -> Division:
-    """Return how the arguments of `load` divide the model; reject what several processes do not support."""
+    """Return how the arguments of `load` divide the model; reject options that several processes do not support."""
     division = choose_division(tensor_parallel, pipeline_parallel)
     several, way = len(division.ranks) > 1, f"{division.way} parallel"
     if several and adapters:
@@ -302,7 +303,7 @@ def _weights_cap(
 
 
 def _file_state(source: str | os.PathLike[str] | Checkpoint) -> str | None:
-    """Return the state of a model's files, under which its digests may be stored; None for an open checkpoint."""
+    """Return the state of a model's files, the key for storing its digests; None for an open checkpoint."""
     return None if isinstance(source, Checkpoint) else state_of(Path(resolve(source)))
 
 
@@ -325,7 +326,7 @@ def _page_store(model: Partner, state: str | None, folder: Path, limit: int) -> 
 
 
 def _known(path: Path, state: str | None, measure: Callable[[], ModelDigests]) -> dict[str, Any]:
-    """Return a model's digests; compute and store them unless known for the files' state before opening."""
+    """Return a model's digests; compute and store them unless they are known for the files' state before opening."""
     known = known_digests(path) if state is not None and state_of(path) == state else None
     if known is None:
         known = measure().to_document()
@@ -344,7 +345,7 @@ def _open(
 ) -> tuple[Partner, dict[str, Partner]]:
     """Return the model with an executor, and a variant for each adapter; errors as in `load`.
 
-    `check` may raise before any weights are converted; its errors may also concern the files of a head of `guessing`.
+    `check` may raise before any weights are converted; its errors may also concern the files of a head in `guessing`.
     """
     state = None if weights_memory is None else _file_state(name_or_path)
     checkpoint = name_or_path if isinstance(name_or_path, Checkpoint) else open_checkpoint(Path(resolve(name_or_path)))
@@ -390,7 +391,7 @@ def _open(
 
 
 def _named(adapters: Mapping[str, str | os.PathLike[str]], chosen: str | None) -> Mapping[str, str | os.PathLike[str]]:
-    """Return the adapters after validating their names."""
+    """Validate the adapters' names, and return the adapters."""
     if not isinstance(adapters, Mapping):
         raise ParameterError(f"adapters must be a mapping of names to files or folders, got {adapters!r:.60}")
     for name, path in adapters.items():

@@ -1,4 +1,4 @@
-"""Convert prompts, given as texts, token ids or messages, to a model's tokens."""
+"""Convert prompts, given as strings, token ids or messages, to a model's tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     Raises
     ------
     ParameterError
-        If there is no prompt, or an item is not one.
+        If there is no prompt, or an item is not a prompt.
     """
     if isinstance(prompts, str | bytes | ChatPrompt):
         return [prompts]
@@ -44,7 +44,7 @@ def tokens_of(model: LoadedModel, prompt: Prompt, what: str) -> list[int]:
     Raises
     ------
     ParameterError
-        If it is not a prompt, has a token outside the vocabulary, or is a text longer than the context.
+        If it is not a prompt, contains a token outside the vocabulary, or is a string longer than the context.
     """
     if isinstance(prompt, str | bytes):
         return model.tokenizer.encode(prompt, most=model.context)

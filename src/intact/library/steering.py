@@ -1,9 +1,9 @@
-"""Steering vectors: the mean difference of hidden states between texts of two kinds (docs/adapters.md).
+"""Steering vectors: the mean difference of hidden states between two kinds of texts (docs/adapters.md).
 
 Activation steering (Azizi et al., arXiv 2507.04742) takes pairs of texts, such as a concise and a verbose solution of
 one problem, and averages the difference of the residual stream after a layer at the last token. Added during
-generation, the vector moves texts towards the first kind. It is computed in the fp32 profile, whose bits are the same
-on every machine.
+generation, the vector steers the output towards the first kind. It is computed in the fp32 profile, whose bits are the
+same on every machine.
 """
 
 from __future__ import annotations

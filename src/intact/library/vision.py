@@ -1,4 +1,4 @@
-"""Image classifiers in integers, from pixel rows to logits; an image's bits are the same in any batch."""
+"""Image classifiers in integers, from pixel rows to logits; an image's result has the same bits in any batch."""
 
 from __future__ import annotations
 
@@ -117,12 +117,12 @@ class ImageClassifier:
         Returns
         -------
         float64 (count, classes)
-            Exact values: integers divided by 2^16 in integer profiles, float32 values in fp32.
+            Exact values: integers divided by 2^16 in integer profiles; float32 values in fp32.
 
         Raises
         ------
         ParameterError
-            If images have another size or type, or a number is not finite or exceeds `LARGEST`.
+            If images have the wrong size or type, or a number is not finite or exceeds `LARGEST`.
         ModelError
             If the classifier is closed, or the weights are too large for the fp32 profile.
         """
@@ -213,7 +213,8 @@ def load_classifier(
     profile, threads, bits, executor
         As in `intact.load`.
     rows : int
-        Rows per step; an image takes one row per patch plus one. A step runs at least one image. Does not change a bit.
+        Rows per step; an image takes one row per patch plus one. A step runs at least one image. Does not change any
+        bit of the result.
 
     Raises
     ------

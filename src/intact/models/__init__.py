@@ -35,7 +35,7 @@ __all__ = [
 
 
 class StoredTogether(NamedTuple):
-    """A tensor in a file that holds several matrices, or one matrix in a different shape.
+    """A stored tensor that holds several matrices, or one matrix in a different shape.
 
     Attributes
     ----------
@@ -159,7 +159,7 @@ def split_matrices(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def stored_together(checkpoint: Checkpoint) -> list[StoredTogether]:
-    """Return the tensors of a checkpoint that `split_matrices` splits; errors as in that function."""
+    """Return the tensors of a checkpoint that `split_matrices` splits; raises the same errors."""
     split = split_matrices(checkpoint)
     parts = [tensor for name, tensor in split.tensors.items() if tensor is not checkpoint.tensors.get(name)]
     parts.sort(key=lambda part: _address(part.data))

@@ -46,9 +46,9 @@ LARGEST_RANK: Final = 4096
 STREAM: Final = "x"
 """Buffer of the residual stream."""
 _MATCHING: Final = 5.0
-"""CPU seconds for matching all patterns of an adapter: a malicious pattern could take centuries."""
+"""Limit, in CPU seconds, for matching all patterns of an adapter: a malicious pattern could take centuries."""
 _MEMORY: Final = 512 << 20
-"""Address space in bytes of the process that matches them."""
+"""Limit, in bytes, on the address space of the process that matches them."""
 _DIRECTION: Final = re.compile(r"direction\.(\d{1,4})")
 _PEFT: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight")
 _GGUF: Final = re.compile(r"(?P<module>.+)\.weight\.lora_(?P<half>[ab])")
@@ -63,7 +63,7 @@ _MUST_BE_EMPTY: Final = (
     *("target_parameters", "lora_bias", "use_qalora", "use_bdlora", "kasa_config", "velora_config", "arrow_config"),
     *("monteclora_config", "alora_invocation_tokens"),
 )
-"""Members that ask for more than low-rank changes, unless they are false, empty or missing."""
+"""Members that request more than low-rank changes, unless they are false, empty or missing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +139,7 @@ def read_adapter(path: str | os.PathLike[str], checkpoint: Checkpoint, program: 
     FormatError
         If a file is damaged, or is not an adapter.
     ModelError
-        If the adapter is for another model, or needs something that is not supported; the message says what.
+        If the adapter is for another model, or needs an unsupported feature, which the message names.
     """
     path, factor = _place(path)
     if not path.exists():
@@ -187,7 +187,7 @@ def _place(path: str | os.PathLike[str]) -> tuple[Path, float]:
 def _paired(
     path: Path, tensors: Mapping[str, Tensor], pattern: re.Pattern[str]
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Yield each module of a file with its A and B."""
+    """Yield each module of a file, with its A and B."""
     halves: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if (match := pattern.fullmatch(name)) is None:
@@ -311,7 +311,7 @@ class _Naming:
         )
 
     def _fused(self, module: str) -> list[str] | None:
-        """Return the matrices, in order, that a fused module consists of."""
+        """Return, in order, the matrices that make up a fused module."""
         a, (start, _, part) = self._architecture, module.rpartition(".")
         if self._gguf:
             stem = next((own for own in a.gguf_fused if a.gguf_stems.get(own, own) == part), None)

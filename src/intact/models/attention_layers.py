@@ -1,4 +1,4 @@
-"""Hybrid models: which layers have attention and which something else, from GGUF metadata or config.json."""
+"""Hybrid models: read from GGUF metadata or config.json which layers have attention and which have something else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class HybridLayers(NamedTuple):
     others : tuple of int
         Layers without attention.
     metadata : Metadata
-        The file's metadata, rewritten as for a model with attention in every layer.
+        The file's metadata, rewritten as if every layer had attention.
     """
 
     others: tuple[int, ...]
@@ -28,7 +28,7 @@ class HybridLayers(NamedTuple):
 
 
 def read_gguf_layers(m: Metadata, other: str) -> HybridLayers:
-    """Read which layers have no KV heads; `other` names their replacement in error messages.
+    """Read which layers have no KV heads; `other` is the name of their replacement in error messages.
 
     Raises
     ------

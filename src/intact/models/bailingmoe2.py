@@ -58,7 +58,7 @@ class BailingMoe2(Decoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the hyper-parameters; the shared expert must be as wide as the experts that it stands for."""
+        """Read the hyper-parameters; the shared expert must be as wide as the experts that it replaces."""
         m.choice("score_function", ("sigmoid",))
         width = m.integer("moe_intermediate_size") * m.integer("num_shared_experts", least=0)
         if m.get(_SHARED) not in (None, width):

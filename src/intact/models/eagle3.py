@@ -72,7 +72,7 @@ class _Eagle(Llama):
 
     @property
     def entered(self) -> str:
-        """Buffer of the projection of the model's rows."""
+        """Buffer that holds the projection of the model's rows."""
         return _ENTERED if self.norms_entered else STREAM
 
     def embed(self) -> None:
@@ -171,7 +171,7 @@ def _boundaries(m: Metadata, model: Program) -> tuple[int, ...]:
 
 
 def _renamed(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Return the tensors in and around the layer under the names of a one-layer model."""
+    """Return the tensors in and around the layer, named as in a one-layer model."""
     found: dict[str, Tensor] = {}
     for name, tensor in checkpoint.tensors.items():
         beginning = next((one for one in _LAYER if name.startswith(one)), "")

@@ -37,7 +37,7 @@ _INPUT_GAIN: Final = "per_layer_proj_norm.weight"
 
 
 class Gemma4(GemmaDecoder):
-    """Gemma 3's layer structure. Values are normed too, scores are not scaled, and each layer's output is."""
+    """Gemma 3's layer structure. Values are normed too, scores are not scaled, but each layer's output is."""
 
     gguf = "gemma4"
     hf = ("Gemma4ForCausalLM", "Gemma4ForConditionalGeneration")
@@ -108,7 +108,7 @@ class Gemma4(GemmaDecoder):
 
     @classmethod
     def read_keys(cls) -> frozenset[str]:
-        """Return the keys that this architecture reads, including bidirectional attention's, which only images use."""
+        """Return the keys that this architecture reads, including the one for images' bidirectional attention."""
         return super().read_keys() | {"use_bidirectional_attention", "per_layer_config"}
 
     @classmethod

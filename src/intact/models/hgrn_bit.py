@@ -228,7 +228,7 @@ def rooms(bounds: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def _rooms_of(bounds: Tensor) -> Callable[[], NDArray[np.float32]]:
-    """Return a function that computes `rooms` of a tensor once, on first use."""
+    """Return a function that computes `rooms` for a tensor once, on first use."""
     return cache(lambda: rooms(dequantize(bounds.kind, bounds.data, bounds.shape)))
 
 

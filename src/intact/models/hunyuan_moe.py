@@ -47,7 +47,7 @@ class HunyuanMoe(HunyuanDense):
 
     @classmethod
     def of_all(cls, m: Metadata, key: str, default: int) -> int:
-        """Return a number that is given once or, with the same value, for each layer."""
+        """Return a number that is given once, or for each layer with the same value."""
         listed = m.get(key)
         if not isinstance(listed, list):
             return m.integer(key, default)

@@ -1,4 +1,4 @@
-"""Images as rows: the sizes that a vision model takes, the normalisation of pixels, and the patches of an image."""
+"""Images as rows: the sizes that a vision model accepts, the normalisation of pixels, and the patches of an image."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PREPROCESSOR = "preprocessor_config.json"
 MOST_SIDE = 1 << 14
 """Limit on the height and width of an image."""
 MOST_PIXELS = 16384
-"""Limit on the numbers in a patch, as for the width of rows (docs/spec/numerics.md)."""
+"""Limit on the number of values in a patch, as for the width of rows (docs/spec/numerics.md)."""
 LARGEST = 1024
 """Limit on the magnitude of a normalised pixel value."""
 _LEVELS = 256
 
 
 class ImageForm(NamedTuple):
-    """The images that a model takes, and the patches that they are cut into.
+    """The images that a model accepts, and the patches into which they are split.
 
     Attributes
     ----------
@@ -47,12 +47,12 @@ class ImageForm(NamedTuple):
 
     @property
     def pixels(self) -> int:
-        """Numbers in a patch: its pixels in all channels."""
+        """Number of values in a patch: its pixels in all channels."""
         return self.channels * self.patch_height * self.patch_width
 
 
 def read_form(m: Metadata) -> ImageForm:
-    """Return the sizes in a config.json: `num_channels`, and `image_size` and `patch_size`, each one number or two.
+    """Return the sizes in a config.json: `num_channels`, and `image_size` and `patch_size`, each one or two numbers.
 
     Raises
     ------
@@ -89,14 +89,14 @@ def read_levels(checkpoint: Checkpoint, form: ImageForm) -> NDArray[np.float64]:
     """Return the model's input for each pixel value, float64 (channels, 256), as its files specify.
 
     It is ``(value * rescale_factor - image_mean) / image_std`` for each channel, an exact fraction rounded once. Other
-    keys of preprocessor_config.json, on resizing images, have no effect here.
+    keys of preprocessor_config.json, for resizing images, have no effect here.
 
     Raises
     ------
     FormatError
         If there is no preprocessor_config.json.
     ModelError
-        If it is for images of another size, or a number is invalid.
+        If it is for images of a different size, or a number is invalid.
     """
     path = checkpoint.folder / PREPROCESSOR
     m = Metadata(read_json(path, "the preprocessor configuration"), path)
@@ -123,7 +123,7 @@ def read_levels(checkpoint: Checkpoint, form: ImageForm) -> NDArray[np.float64]:
 
 
 def _each_channel(m: Metadata, key: str, channels: int) -> list[Fraction]:
-    """Read one number per channel, or one for all."""
+    """Read one number per channel, or one number for all channels."""
     value = m.get(key, 0.5)  # the default of Transformers' ViTImageProcessor
     values = value if isinstance(value, list) else [value] * channels
     fits = (type(number) in (int, float) and abs(number) < 1 << 20 for number in values)

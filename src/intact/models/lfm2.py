@@ -62,7 +62,7 @@ class Lfm2(Decoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the configuration, including which layers are convolutions; the width of networks has other keys."""
+        """Read the configuration, including which layers are convolutions; the width of networks has different keys."""
         layers = m.integer("num_hidden_layers", most=1024)
         kinds = m.get("layer_types")
         if kinds is None:

@@ -18,7 +18,7 @@ from intact.numerics.scan import MOST_STATES
 from intact.numerics.trapezoidal import TrapezoidalShape
 
 _NET_UNIT = 128
-"""The authors' program rounds the width of feed-forward networks up to a multiple of this."""
+"""The authors' code rounds the width of feed-forward networks up to a multiple of this number."""
 _EPSILON = 1e-5
 """Epsilon of all norms, including those of B and C; files do not specify it."""
 _KEYS = ("layer", "d_state", "expand", "headdim", "ngroups", "rope_fraction", "A_floor", "is_outproj_norm", "is_mimo")
@@ -72,7 +72,7 @@ class Mamba3(ScansAlone):
 
     @classmethod
     def claims(cls, metadata: Mapping[str, Any]) -> bool:
-        """Return true for a config.json of the authors' program with Mamba-3 layers."""
+        """Return true for a config.json written by the authors' code for a model with Mamba-3 layers."""
         layers = metadata.get("ssm_cfg")
         return isinstance(layers, Mapping) and layers.get("layer") == "Mamba3"
 
@@ -93,7 +93,7 @@ class Mamba3(ScansAlone):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read the same from a config.json written by the authors' program."""
+        """Read the same from a config.json written by the authors' code."""
         own = m.within("ssm_cfg", "ssm_cfg: ")
         if own.get("layer") != "Mamba3":
             own.refuse("layer", "Mamba3 (others are not supported)", own.get("layer"))

@@ -20,11 +20,11 @@ _LETTERS: Final = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}
 _ATTENTION: Final = ("attention", "full_attention")
 _SCANS: Final = ("mamba", "linear_attention")
 _UNUSED: Final = ("rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor")
-"""Keys for positions, which files may have although no layer has positions."""
+"""Keys for position embeddings, which files may contain although no layer uses them."""
 
 
 def layer_kinds(values: Mapping[str, Any]) -> object:
-    """Return a config.json's layer kinds as a list of words, or the value itself if malformed; None if it has none."""
+    """Return a config.json's layer kinds as a list of words, or the value itself if malformed; None if absent."""
     listed = next((values[key] for key in LISTS if values.get(key) is not None), None)
     pattern = values.get(PATTERN)
     if listed is not None or not isinstance(pattern, str) or not set(pattern) <= _LETTERS.keys():
@@ -83,9 +83,9 @@ class NemotronH(BackboneStateSpaces):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read the configuration, including which layers are state spaces and which networks.
+        """Read the configuration, including which layers are state spaces and which are networks.
 
-        Both have no KV heads, and networks have a width.
+        Neither has KV heads; networks have a width.
         """
         others, common = read_gguf_layers(m, "a state space or a net")
         key = "feed_forward_length"

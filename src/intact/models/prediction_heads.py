@@ -48,7 +48,7 @@ _GGUF: Final = {
     "nextn.shared_head_head.weight": "output.weight",
     "nextn.embed_tokens.weight": "token_embd.weight",
 }
-"""Tensors that replace the model's own; a file without them shares the model's."""
+"""Tensors that replace the model's own; if a file lacks them, the head shares the model's."""
 _GGUF_LAYER: Final = re.compile(r"blk\.(\d+)\.(.+)")
 _SHARED: Final = ("token_embd.weight", "output.weight", "output_norm.weight")
 
@@ -108,10 +108,10 @@ class _PredictionHead(Decoder):
 
 
 def build_prediction_head(checkpoint: Checkpoint) -> Program | None:
-    """Return the program of a checkpoint's prediction head; None if it has none, or an unsupported one.
+    """Return the program of a checkpoint's prediction head; None if it has none, or one of an unsupported kind.
 
     The program starts with the `GIVEN` rows: an `AllGather` without a source, which the executor's exchange sets. Row i
-    of a sequence has token i + 1 and the input of the model's head at token i; its logits are for token i + 2.
+    of a sequence takes token i + 1 and the input of the model's head at token i; its logits are for token i + 2.
 
     Raises
     ------

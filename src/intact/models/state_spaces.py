@@ -1,4 +1,4 @@
-"""State-space layers (Mamba-2), in files: their sizes, and the names and forms of their tensors."""
+"""State-space layers (Mamba-2): reads sizes, and the names and forms of tensors, from files."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def bare_names(mixer: str) -> dict[str, str]:
 
 
 def scan_bare_names(mixer: str) -> dict[str, str]:
-    """Return the names of `bare_names` and that of the bias of dt, which has no matrix."""
+    """Return the names of `bare_names`, and the name of the bias of dt, which has no matrix."""
     return bare_names(mixer) | {f"{mixer}.dt_bias": "ssm_dt.bias"}
 
 

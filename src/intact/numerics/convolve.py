@@ -12,7 +12,7 @@ from intact.numerics.fixed import bitlen, rshift, sat32
 
 TAP_FRACTION: Final = 20
 TAP_LIMIT: Final = 256
-"""Weights must be smaller than this, so that the sum of `MOST_TAPS` products stays below 2^62."""
+"""Exclusive bound on the weights; it keeps the sum of `MOST_TAPS` products below 2^62."""
 MOST_TAPS: Final = 4
 CODE_BITS: Final = 15
 CODE_LIMIT: Final = (1 << CODE_BITS) - 1
@@ -41,7 +41,7 @@ def integer_taps(weight: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def convolution_rows(gate: NDArray[np.integer], x: NDArray[np.integer]) -> ConvolutionRows:
-    """Multiply rows (M, n) in Q16 and return the products as the codes that the cache keeps.
+    """Multiply rows (M, n) in Q16 and return the products as codes in the form of the cache.
 
     A row's exponent is the smallest for which its largest product has at most 15 bits.
     """

@@ -1,6 +1,6 @@
 """The values of a stored weight as float32, computed as in ggml's reference: the weights of the ``fp32`` profile.
 
-Scale times code is one rounded multiplication, and a minimum one rounded subtraction;
+Scale times code takes one rounded multiplication, and a minimum one rounded subtraction;
 ``native/formats/dequantize.inl`` does the same.
 """
 
@@ -22,7 +22,7 @@ def dequantize(kind: str, data: Bytes, shape: tuple[int, ...]) -> Floats:
     ----------
     kind : str
         A name in :data:`intact.numerics.weight_formats.FORMATS`, or the kind of integer weights, whose exact values are
-        then rounded.
+        rounded.
     data : uint8 (bytes,)
         The tensor as stored.
     shape : tuple of int
@@ -30,7 +30,7 @@ def dequantize(kind: str, data: Bytes, shape: tuple[int, ...]) -> Floats:
 
     Returns
     -------
-    float32 of this shape
+    float32 of the given shape
 
     Raises
     ------
@@ -52,7 +52,7 @@ def dequantize(kind: str, data: Bytes, shape: tuple[int, ...]) -> Floats:
 
 
 def _values(form: BlockFormat, blocks: Bytes) -> Floats:
-    """Return the values of blocks: uint8 (n, size) to float32 (n, sub-blocks, values of a sub-block)."""
+    """Return the values of blocks: uint8 (n, size) to float32 (n, sub-blocks, values per sub-block)."""
     codes, scale, minimum = form.unpack(blocks)
     codes = codes.reshape(len(blocks), -1, form.block)
     if not form.halves:

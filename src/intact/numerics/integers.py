@@ -1,14 +1,15 @@
-"""Integer weights as bytes: how a checkpoint stores a `BlockWeight` unchanged (docs/spec/numerics.md, section 1).
+"""Integer weights as bytes: the exact stored form of a `BlockWeight` (docs/spec/numerics.md, section 1).
 
 All numbers are little-endian. The header is nine int32: the letters ``INTW``, the version, N, K, bits, block, zero,
-1 if there is a table, 1 if there are minima. The following arrays come without gaps: the table (int16, one entry per
-code, at least 16), codes, scales (int16, N x blocks), scale exponents (int32, N), minima (int16, N x blocks), minimum
-exponents (int32, N); table and minima only where they exist. Codes are stored row by row as bit planes, lowest first:
-bit i of byte k of plane j is bit j of code 8 k + i. K is padded to the next multiple of 32 with codes of the value 0.
+1 if there is a table, 1 if there are minima. The following arrays are stored without gaps: the table (int16, one entry
+per code, at least 16), codes, scales (int16, N x blocks), scale exponents (int32, N), minima (int16, N x blocks),
+minimum exponents (int32, N); table and minima only if they exist. Codes are stored row by row as bit planes, lowest
+first: bit i of byte k of plane j is bit j of code 8 k + i. K is padded to the next multiple of 32 with codes for the
+value 0.
 
-The version is 1, or 2 where columns do not multiply the model's inputs in order: then the number of these inputs M
-(int32) and an index (int32, K) follow the header. Column k multiplies input index[k], from 0 to M - 1, or 0 where
-index[k] is -1; an input may have several columns or none.
+The version is 1, or 2 if columns do not multiply the model's inputs in order; in that case, the number M of these
+inputs (int32) and an index (int32, K) follow the header. Column k multiplies input index[k], from 0 to M - 1, or 0
+where index[k] is -1; an input may have any number of columns.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from intact.numerics.weights import BlockWeight, InputIndex
 INTEGER: Final = "INTEGER"
 """The kind of a tensor stored in this form."""
 LAYOUTS: Final = {8: (32,), 6: (32, 16), 5: (32,), 4: (32, 16), 3: (32, 16), 2: (32, 16)}
-"""Block sizes with a kernel, by number of bits; native/kernels/kernels.h has the only other copy of this list."""
+"""Block sizes with a kernel, by number of bits; the only other copy of this list is in native/kernels/kernels.h."""
 TABLED: Final = dict.fromkeys((8, 6, 5, 4, 3, 2), (32, 16))
-"""Block sizes with a kernel for codes with a table, by number of bits."""
+"""Block sizes supported by kernels for codes with a table, by number of bits."""
 LARGEST_ENTRY: Final = 32767
-"""Largest table entry. Entries up to 255 need one product, larger ones two, for their low and high bytes."""
+"""Largest table entry. Entries up to 255 need one product, larger ones need two, for their low and high bytes."""
 EXPONENTS: Final = (-200, 120)
-"""Bounds of the exponents; everything that block formats and floats can produce lies within them."""
+"""Bounds on the exponents; everything that block formats and floats can produce lies within them."""
 _MAGIC: Final = b"INTW"
 _HEADER: Final = struct.Struct("<4s8i")
 _UNTABLED_SHIFT: Final = {8: 4, 6: 2, 5: 1, 4: 0, 3: 0, 2: 0}
 _LARGEST_SUM: Final = 32512
 MOST_INPUTS: Final = 32768
-"""Most columns of a matrix, and inputs of a model, for which sums are known to stay within their bounds."""
+"""Maximum number of columns of a matrix, and inputs of a model, for which sums are known to stay within bounds."""
 
 
 class IntegerHeader(NamedTuple):
@@ -113,7 +114,7 @@ def read_header(data: Bytes) -> IntegerHeader:
     Raises
     ------
     ModelError
-        If the bytes are not an integer weight, have another version, or describe an impossible one.
+        If the bytes are not an integer weight, have a different version, or describe an impossible weight.
     """
     if data.size < _HEADER.size or not starts_integers(data):
         raise ModelError(
@@ -164,7 +165,7 @@ def read_inputs(data: Bytes) -> InputIndex | None:
 
 
 def slice_rows(data: Bytes, start: int, stop: int) -> Bytes:
-    """Return outputs `start` to `stop` - 1 of a stored weight as a stored weight.
+    """Return outputs `start` to `stop` - 1 of a stored weight, again as a stored weight.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 A profile is ``fp32`` or an activation scheme of the integer arithmetic (``int8`` is the default), optionally followed
 by a rule for sparse activations and a codec of the KV cache: ``int8``, ``mxfp4``, ``int8+wina50``, ``int8+kv-int4``.
-Each profile gives different bits.
+Each profile produces different bits.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ProfileParts(NamedTuple):
 
     @property
     def for_linear_alone(self) -> bool:
-        """If true, the profile supports neither experts nor adapters."""
+        """True if the profile supports neither experts nor adapters."""
         return self.scheme.wide or self.scheme.static or self.sparsity is not None
 
 
@@ -56,7 +56,7 @@ def parse_profile(profile: Profile) -> ProfileParts:
     Raises
     ------
     ParameterError
-        If there is no profile of that name.
+        If there is no profile with that name.
 
     Examples
     --------
@@ -86,7 +86,8 @@ def with_codec(profile: Profile, kv: str | None) -> Profile:
     Raises
     ------
     ParameterError
-        If the codec or profile is unknown, or the profile stores keys and values as floats or names another codec.
+        If the codec or profile is unknown, or if the profile stores keys and values as floats or already includes a
+        codec.
 
     Examples
     --------

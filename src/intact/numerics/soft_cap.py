@@ -1,4 +1,4 @@
-"""Soft caps in integers: cap * tanh(x / cap) (docs/spec/numerics.md, section 2)."""
+"""Soft caps in integer arithmetic: cap * tanh(x / cap) (docs/spec/numerics.md, section 2)."""
 
 from __future__ import annotations
 

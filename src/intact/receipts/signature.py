@@ -35,7 +35,7 @@ class Signature:
     value: bytes
 
     def to_document(self) -> dict[str, Any]:
-        """Return it as a JSON object for the receipt."""
+        """Return the signature as a JSON object for the receipt."""
         return {"key": self.key.hex(), "value": self.value.hex()}
 
     @classmethod
@@ -66,10 +66,10 @@ class Signature:
 
 
 def is_weak(key: bytes) -> bool:
-    """Return true for a public key without a private key, or one that is not in its only valid form.
+    """Return true for a public key that has no private key, or that is not in its only valid form.
 
     For a point of small order, a signature that is valid for any message can be made without a private key: for the
-    neutral element, R = 0 and S = 0. A y of 2^255 - 19 (the prime) or more is another form of a smaller one (RFC 8032,
+    neutral element, R = 0 and S = 0. A y of 2^255 - 19 (the prime) or more is another form of a smaller y (RFC 8032,
     section 5.1.3, step 1); the invalid forms with x = 0 and the sign bit set also belong to points of small order.
 
     Chalkias, Garillot, Nikolaenko: Taming the many EdDSAs (2020), sections 3 and 5.
@@ -100,7 +100,7 @@ def new_key(path: Path) -> SigningKey:
     Raises
     ------
     ParameterError
-        If one of the files exists already or cannot be written, or the package `cryptography` is missing.
+        If one of the files already exists or cannot be written, or the package `cryptography` is missing.
     """
     _need_cryptography()
     from cryptography.hazmat.primitives import serialization
@@ -144,7 +144,8 @@ def read_key(path: Path) -> SigningKey:
     Raises
     ------
     ParameterError
-        If it is not an Ed25519 key in PEM without a password, other users can read it, or `cryptography` is missing.
+        If it is not an Ed25519 key in PEM format without a password, other users can read it, or `cryptography` is
+        missing.
     """
     _need_cryptography()
     from cryptography.exceptions import UnsupportedAlgorithm
@@ -166,12 +167,12 @@ def read_key(path: Path) -> SigningKey:
 
 
 def public_key(name: str) -> bytes:
-    """Return the public key given by a user: 64 hexadecimal digits, or a file with them or with a private key.
+    """Return the public key given by a user: 64 hexadecimal digits, or a file that contains them or a private key.
 
     Raises
     ------
     ParameterError
-        If it is neither, or the key `is_weak`.
+        If the value is neither, or the key `is_weak`.
     """
     found = _digits(name)
     if found is None:

@@ -1,6 +1,6 @@
 """The page that verifies receipts in a browser: one HTML file with the JavaScript package and its WebAssembly module.
 
-The file is self-contained, so that it works from disk (`file://`), where browsers load no modules, and only workers
+The file is self-contained, so it works from disk (`file://`), where browsers do not load modules and allow only workers
 created from the page's own text.
 """
 
@@ -23,7 +23,7 @@ CONFORMANCE = Path("dist") / "conformance.bin"
 """The conformance set, if `scripts/js_conformance.py` has written it."""
 
 ISOLATION = {"cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp"}
-"""Response headers with which browsers let the page compute on several threads that share memory."""
+"""Response headers that make browsers let the page compute on several threads that share memory."""
 
 _IMPORT = re.compile(r'^import (?:(\w+)|\{([^}]*)\}) from "(\.[^"]+)";\n', re.M)
 _EXPORT = re.compile(r"^export (?:async )?(?:class|function\*?|const|let) (\w+)", re.M)
@@ -37,7 +37,7 @@ def folder() -> Path:
 
 
 def page(wasm: Path | None = None) -> str:
-    """Return the page as one HTML text.
+    """Return the page as a single HTML document.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def page(wasm: Path | None = None) -> str:
     Raises
     ------
     NotInstalledError
-        If this installation lacks the module or a script; the message says how to make it.
+        If this installation lacks the module or a script; the message says how to build it.
     FormatError
         If the given file cannot be read, or is not a WebAssembly module.
     """

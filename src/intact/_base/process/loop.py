@@ -1,8 +1,8 @@
-"""The program of a worker process: answer requests one by one, each under limits.
+"""The program of a worker process: answers requests one by one, each under limits.
 
 A frame is a length (8 bytes, big-endian) followed by that many bytes. Requests use the `marshal` format, which
 preserves Python's own types; they come from the trusted parent. Replies are JSON, which is safe to parse even if this
-process was compromised. Only the standard library is imported here, not the package, so that the process starts fast.
+process was compromised. Only the standard library is imported here, not the package, so the process starts fast.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def aliases() -> dict[str, str]:
 
 
 def could_be_alias(text: str) -> bool:
-    """Return true if a text has the form of an alias."""
+    """Return true if a string has the form of an alias."""
     return _NAME.fullmatch(text) is not None
 
 

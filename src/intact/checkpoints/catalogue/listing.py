@@ -1,7 +1,7 @@
 """Validated file listings of repositories on the hub, to which anyone can upload.
 
-Names are validated before they become paths. A listing is stored with the pulled models, so that a name keeps selecting
-the same files without access to the hub.
+Names are validated before they become paths. A listing is stored with the pulled models, so a name keeps selecting the
+same files, even without access to the hub.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ MOST_FILES = 10_000
 LONGEST_NAME = 200
 """Maximum length in characters of a file name, with special characters written as %XX."""
 LARGEST_FILE = 50_000_000_000
-"""Maximum bytes of a file; the hub serves no larger ones by plain HTTP."""
+"""Maximum size of a file in bytes; the hub does not serve larger files over plain HTTP."""
 LARGEST_TEXT = 256 << 20
-"""Maximum bytes of a file that does not hold weights."""
+"""Maximum size, in bytes, of a file that does not hold weights."""
 
 SMALL = (
     "config.json",
@@ -95,7 +95,7 @@ class Listing:
 
     @classmethod
     def kept(cls, folder: Path) -> Listing | None:
-        """Return the listing stored in a folder of the store; None if it has none."""
+        """Return the listing stored in a folder of the store; None if there is none."""
         value = read_object(folder / LISTING)
         return None if value is None else cls.of_document(value, str(folder / LISTING))
 
@@ -112,7 +112,7 @@ def is_wanted(name: str) -> bool:
 
 
 def check_files(listing: Listing, names: Collection[str]) -> int:
-    """Return the total bytes of some files of a repository.
+    """Check some files of a repository, and return their total size in bytes.
 
     Raises
     ------

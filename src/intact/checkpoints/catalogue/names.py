@@ -49,19 +49,19 @@ def find(name: str) -> Path | None:
     Raises
     ------
     ParameterError
-        If there is no such name.
+        If the catalogue has no such name.
     """
     path = store() / entry(name).file
     return path if path.is_file() else None
 
 
 def expand(text: str) -> str:
-    """Return the target of an alias, and any other text unchanged.
+    """Return the target of an alias; return any other string unchanged.
 
     Raises
     ------
     ParameterError
-        If the aliases file is invalid; it is read only for texts that have the form of an alias.
+        If the aliases file is invalid; it is read only for strings that have the form of an alias.
     """
     if text in CATALOGUE or not could_be_alias(text):
         return text
@@ -69,16 +69,16 @@ def expand(text: str) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Return true if a text is a name of the catalogue or the hub, or an alias."""
+    """Return true if a string is a name from the catalogue or the hub, or an alias."""
     return text in CATALOGUE or HubName.matches(text) or expand(text) != text
 
 
 def resolve(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the file or folder for a name or a path; never downloads.
 
-    A text is tried as a name of the catalogue, a name on the hub (``hf:...``), an alias and a path, in this order; so a
-    name takes precedence over a file of the same name in the working directory (write ``./name`` for the file, or pass
-    a `Path`).
+    A string is tried as a catalogue name, a name on the hub (``hf:...``), an alias and a path, in this order, so a name
+    takes precedence over a file of the same name in the working directory (write ``./name`` for the file, or pass a
+    `Path`).
 
     Raises
     ------
@@ -117,5 +117,5 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def looks_like_path(text: str) -> bool:
-    """Return true if a text that is not a name of the catalogue looks like a path."""
+    """Return true if a string that is not a catalogue name looks like a path."""
     return "/" in text or os.sep in text or text.startswith("~") or text.endswith((".gguf", ".safetensors"))

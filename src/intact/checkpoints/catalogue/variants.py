@@ -39,11 +39,11 @@ class Variant:
     Attributes
     ----------
     key : str
-        Path of its GGUF file in the repository, without a part number; or ``safetensors`` or ``pytorch``.
+        Path of its GGUF file in the repository, without part number; or ``safetensors`` or ``pytorch``.
     label : str, optional
-        Quantisation given in its name.
+        Quantisation in its name.
     files : tuple of str
-        Its files; for a folder with an index all except the shards, which the index lists.
+        Its files; for a folder with an index, all files except the shards, which the index lists.
     """
 
     key: str
@@ -57,7 +57,7 @@ class Variant:
 
     @property
     def is_folder(self) -> bool:
-        """If true, the model is a folder with weights, configuration and tokenizer."""
+        """True if the model is a folder with weights, configuration and tokenizer."""
         return self.key in _FOLDERS
 
     @property
@@ -97,7 +97,7 @@ def choose(listing: Listing, choice: str | None) -> Variant:
     Raises
     ------
     ParameterError
-        If there is no such model, or there are several; the message lists the available ones.
+        If there is no such model, or more than one; the message lists the available ones.
     """
     several = variants(listing)
     if not several:
@@ -137,7 +137,7 @@ def choice_of(listing: Listing, variant: Variant) -> str:
 
 
 def _folder(listing: Listing) -> list[Variant]:
-    """Return the model that is not GGUF, if there is one."""
+    """Return the model that is not GGUF, if any."""
     if "config.json" not in listing.files:
         return []
     small = [name for name in listing.files if name in SMALL or TEMPLATE.fullmatch(name)]
@@ -194,7 +194,7 @@ def _list(several: list[Variant]) -> str:
 
 
 def _can_be_read(label: str) -> bool:
-    """Return true if the format that a quantisation is named after is supported."""
+    """Return true if the format after which a quantisation is named is supported."""
     from intact.numerics.weight_formats import FORMATS
 
     words = label.removeprefix("UD-").split("_")

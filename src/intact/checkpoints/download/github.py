@@ -30,7 +30,7 @@ class GitHubFile:
     bytes : int
         Size of the file.
     sha256 : str
-        Digest of the file; any other content is rejected.
+        Digest of the file; different content is rejected.
     """
 
     repo: str

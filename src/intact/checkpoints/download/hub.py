@@ -40,7 +40,7 @@ def endpoint() -> str | None:
 
 
 def bytes_kept(partial: Path, size: int) -> int:
-    """Return how many bytes of a file of this size are already there; delete a partial file that is longer."""
+    """Return the number of bytes already present of a file of this size; delete a partial file that is longer."""
     have = partial.stat().st_size if partial.exists() else 0
     if have > size:
         partial.unlink()
@@ -61,7 +61,7 @@ def transfer(source: Hub, partial: Path, size: int, report: Callable[[int], None
     Raises
     ------
     WrongContentError
-        If more bytes are sent.
+        If more bytes than that are sent.
     DownloadError
         If the file cannot be downloaded.
     """
@@ -75,8 +75,9 @@ def transfer(source: Hub, partial: Path, size: int, report: Callable[[int], None
 def receive(
     url: str, headers: Mapping[str, str], name: str, partial: Path, size: int, report: Callable[[int], None]
 ) -> None:
-    """Download the rest of a file from a URL into a partial file; errors as in `transfer`."""
-    # hf_hub_download discards its data when interrupted, so only its parts are used, with a partial file that persists
+    """Download the rest of a file from a URL into a partial file; raises the same errors as `transfer`."""
+    # hf_hub_download discards its data when interrupted, so only its building blocks are used, with a persistent
+    # partial file
     from huggingface_hub.file_download import http_get
 
     have = bytes_kept(partial, size)
@@ -87,7 +88,7 @@ def receive(
 
 
 class _Growing(io.BufferedRandom):
-    """A file opened at its end that reports its length after each write and rejects data beyond its maximum length."""
+    """A file opened for appending; reports its length after each write and rejects data beyond its maximum length."""
 
     def __init__(self, path: Path, longest: int, report: Callable[[int], None]) -> None:
         path.touch()
@@ -118,7 +119,7 @@ def _quiet_bars() -> Iterator[None]:
 
 @contextmanager
 def hub_errors(file: str) -> Iterator[None]:
-    """Turn errors of the hub's client into a one-line message that says what to do."""
+    """Turn errors of the hub's client into a one-line message that suggests a remedy."""
     from huggingface_hub import errors
 
     try:

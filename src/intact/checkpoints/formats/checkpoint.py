@@ -19,7 +19,7 @@ from intact.checkpoints.formats.tensor import Tensor, map_file, mapped_file
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 METADATA_FILE = "metadata.gguf"
-"""A GGUF file without tensors next to a safetensors file; its metadata describe the model instead of config.json."""
+"""A GGUF file without tensors next to a safetensors file; its metadata replaces config.json."""
 _PYTORCH_INDEX = MAIN_FILE + ".index.json"
 _EXPECTED = "a .gguf file, a .safetensors or pytorch_model.bin file next to a config.json, or a folder of these"
 
@@ -58,11 +58,11 @@ class Checkpoint:
         return self.path if self.path.is_dir() else self.path.parent
 
     def close(self) -> None:
-        """Drop the tensors. A file is unmapped with its last view, so existing views stay valid."""
+        """Drop the tensors. A file is unmapped when its last view is dropped, so existing views stay valid."""
         self.tensors = MappingProxyType({})
 
     def rest(self) -> None:
-        """Release memory: pages of mapped files, which are read again when needed, and unused heap.
+        """Release memory: pages of mapped files, which are reread when needed, and unused heap.
 
         Reading metadata and building a tokenizer temporarily takes tens of megabytes, which the heap would otherwise
         keep.
@@ -120,7 +120,7 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     Raises
     ------
     FormatError
-        If the file is missing, truncated, damaged or not supported.
+        If the file is missing, truncated, damaged or unsupported.
     """
     path = Path(path)
     try:
@@ -157,7 +157,7 @@ def model_files(path: Path) -> list[Path]:
 
 
 def _folder(path: Path, main: Path, tensors: Mapping[str, Tensor]) -> Checkpoint:
-    """Return a checkpoint of tensors next to a config.json, with each quantised matrix as one tensor."""
+    """Return a checkpoint from tensors next to a config.json, with each quantised matrix as one tensor."""
     config = _config(main)
     settings = quantisation(main.parent, config)
     if settings is not None:

@@ -3,7 +3,7 @@
 A header of metadata (typed key-value pairs) and tensor descriptions, then the tensors' bytes, aligned. The header is
 parsed in one pass; tensors are views into the mapped file. Before anything is allocated, every count and length is
 checked against the remaining bytes, and every object against a memory budget. The `gguf` package takes seconds and
-gigabytes to read the same files, so it serves as the tests' oracle and not as the reader.
+gigabytes to read the same files, so it serves as the tests' oracle rather than as the reader.
 
 Source: the GGUF specification, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 """
@@ -67,7 +67,7 @@ _NUMBERS: Final = {
 }
 _VALUE_TYPES: Final = "one of the value types 0 to 12"
 
-# memory cost of objects, in addition to the characters or numbers that they hold
+# Memory cost of objects, in addition to the characters or numbers that they hold.
 _STRING_COST, _VALUE_COST, TENSOR_COST = 56, 256, 1024
 _CHARACTER_COST = 4
 
@@ -76,8 +76,9 @@ class Contents(NamedTuple):
     """The contents of a GGUF file."""
 
     metadata: dict[str, Any]
-    """Numbers are int, float and bool, strings are str; arrays of strings are `Strings`, arrays of numbers read-only
-    NumPy arrays of their type, arrays of arrays lists."""
+    """Numbers are int, float or bool, and strings are str; arrays of strings are `Strings`, arrays of numbers are
+    read-only NumPy arrays of their type, and arrays of arrays are lists.
+    """
     tensors: dict[str, Tensor]
 
 
@@ -93,7 +94,7 @@ _WHOLE: Final = SplitPart(0, 1)
 
 
 class _Reader:
-    """A position in the header, with the checks that every read goes through."""
+    """A position in the header, with the checks applied to every read."""
 
     def __init__(self, buffer: mmap.mmap | bytes, path: Path, memory: int) -> None:
         self.buffer = buffer
@@ -297,7 +298,7 @@ def _alignment(reader: _Reader, metadata: dict[str, Any]) -> int:
 
 
 def _check_part(reader: _Reader, metadata: dict[str, Any], part: SplitPart) -> None:
-    """Refuse a file that is not the part of a split model that its name says."""
+    """Refuse a file that is not the part of a split model indicated by its name."""
     count, number = metadata.get("split.count", 0), metadata.get("split.no", 0)
     if type(count) is not int or max(count, 1) != part.count:
         right = "a single file" if part.count == 1 else f"{part.count}, as in its name"
@@ -370,7 +371,7 @@ def parse_gguf(
     Parameters
     ----------
     path : Path
-        The file, used only in messages.
+        The file, used only in error messages.
     part : SplitPart
         Position in a split model (`intact.checkpoints.formats.gguf_parts` reads all parts); by default a whole file.
     memory : int
@@ -394,8 +395,8 @@ def read_gguf(path: str | PathLike[str]) -> Contents:
     Raises
     ------
     FormatError
-        If the file cannot be read, is truncated or damaged, has another version or byte order, or has a tensor of an
-        unsupported type.
+        If the file cannot be read, is truncated or damaged, has a different version or byte order, or has a tensor of
+        an unsupported type.
     """
     path = Path(path)
     return parse_gguf(map_file(path), path)

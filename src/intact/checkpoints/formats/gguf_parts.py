@@ -1,6 +1,6 @@
 """GGUF models split over several files: `NAME-00001-of-00003.gguf` and so on, as written by llama.cpp.
 
-Each part is a GGUF file. The first one has all metadata; tensors are spread over the parts. The result equals the file
+Each part is a GGUF file. The first part has all metadata; tensors are spread over the parts. The result equals the file
 that `llama-gguf-split --merge` would write: the same metadata and tensors, hence the same digests.
 """
 
@@ -16,7 +16,7 @@ _PART: Final = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.
 
 
 def part_paths(path: Path) -> list[Path]:
-    """Return the paths of all parts of a split model, given one of them, even if missing; other paths unchanged."""
+    """Return the paths of all parts of a split model, even missing ones, given one of them; other paths unchanged."""
     found = _PART.fullmatch(path.name)
     if found is None or not 1 <= int(found["number"]) <= int(found["count"]):
         return [path]
@@ -30,7 +30,8 @@ def read_parts(first: Path) -> Contents:
     Raises
     ------
     FormatError
-        If a part is missing or unreadable, is not the part that its name says, or repeats a tensor of an earlier part.
+        If a part is missing or unreadable, is not the part indicated by its name, or repeats a tensor of an earlier
+        part.
     """
     paths = part_paths(first)
     if first != paths[0]:

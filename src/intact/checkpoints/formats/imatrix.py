@@ -1,4 +1,4 @@
-"""llama.cpp's importance matrices: sums of the squares of each product's inputs on a text.
+"""llama.cpp's importance matrices: sums of the squares of each product's inputs on calibration text.
 
 Source: llama.cpp, tools/imatrix: a GGUF file, or the older binary file, which has no magic number.
 """
@@ -24,13 +24,14 @@ _LONGEST_NAME: Final = 1 << 10
 
 
 class SquaredInputs(NamedTuple):
-    """Squares of a product's inputs: the diagonal of their second moments."""
+    """Squares of a product's inputs: the diagonal of their second-moment matrix."""
 
     sums: npt.NDArray[np.float32]
     """(experts, K): sum of each input's squares; one expert for layers without experts."""
     counts: npt.NDArray[np.int64]
-    """(experts,): number of rows in the sums. Binary files count chunks of the text instead, and their sums have one
-    mean per chunk."""
+    """(experts,): number of rows in the sums. Binary files count chunks of text instead, and their sums contain one
+    mean per chunk.
+    """
 
     @property
     def mean(self) -> npt.NDArray[np.float64]:
@@ -89,7 +90,7 @@ def _values(tensor: Tensor) -> npt.NDArray[np.float32]:
 
 
 class _Binary:
-    """The binary file: the number of entries, then for each its name, its number of chunks, and its sums."""
+    """The binary file: the number of entries, then for each entry its name, its number of chunks, and its sums."""
 
     def __init__(self, path: Path, data: bytes) -> None:
         self.path, self.data, self.at = path, data, 0
@@ -113,7 +114,7 @@ class _Binary:
         return value
 
     def entries(self) -> Iterator[tuple[str, SquaredInputs]]:
-        """Yield the entries; the data after them only names the text."""
+        """Yield the entries; the data after them only names the calibration text."""
         for _ in range(self.number("the number of entries", 1 << 20)):
             try:
                 name = self.take(self.number("the length of a name", _LONGEST_NAME)).decode()

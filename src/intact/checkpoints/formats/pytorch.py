@@ -75,8 +75,8 @@ def read_pytorch(path: str | PathLike[str]) -> dict[str, Tensor]:
     Raises
     ------
     FormatError
-        If the file cannot be read, is truncated or damaged, is from PyTorch before 1.6, or contains anything but named
-        tensors of plain kinds with contiguous rows.
+        If the file cannot be read, is truncated or damaged, was written by PyTorch before 1.6, or contains anything but
+        named tensors of plain kinds with contiguous rows.
     """
     path = Path(path)
     buffer = map_file(path)
@@ -226,7 +226,7 @@ def _made(maker: object, given: object) -> object:
 
 
 def _naturals(value: object) -> bool:
-    """Return true for a tuple of non-negative sizes."""
+    """Return true for a tuple of non-negative integers."""
     return isinstance(value, tuple) and all(type(one) is int and 0 <= one < 1 << 63 for one in value)
 
 

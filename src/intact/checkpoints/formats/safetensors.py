@@ -27,7 +27,7 @@ from intact.numerics.weight_formats import Bytes
 
 INDEX_SUFFIX: Final = ".safetensors.index.json"
 LONGEST_JSON: Final = 16 << 20
-# Memory costs in bytes: of a value, additionally of an object, of a tensor; of a character in ASCII and in other texts.
+# Memory costs in bytes: of a value; in addition, of an object and of a tensor; of a character in ASCII and other text.
 _VALUE_COST, _OBJECT_COST, _TENSOR_COST = 120, 200, 1024
 _ASCII_COST, _WIDE_COST = 3, 9
 _SUPPORTED: Final = tuple(kind for kind, block in KINDS.items() if block.elements == 1)
@@ -41,16 +41,16 @@ def parse_json(text: bytes, path: Path, what: str, constant: Callable[[str], Any
     text : bytes
         UTF-8.
     path : Path
-        File that it came from, for messages.
+        File that it came from, for error messages.
     what : str
-        Description of the text, for messages.
+        Description of the text, for error messages.
     constant : callable, optional
         As in `strict_json.parse`.
 
     Raises
     ------
     FormatError
-        If it is too long, is not strict JSON (`intact._base.strict_json.parse`), or is not an object.
+        If the text is too long, is not strict JSON (`intact._base.strict_json.parse`), or is not an object.
     """
     objects = text.count(b"{")
     values = text.count(b",") + text.count(b"[") + objects
@@ -90,7 +90,7 @@ class Stored(NamedTuple):
     size: int
 
     def checked(self, data: bytes | Bytes) -> bytes:
-        """Return the tensor's bytes; raise ValueError if their number differs from the declared size."""
+        """Return the tensor's bytes; raise ValueError if their number does not match the declared size."""
         whole = bytes(data)
         if len(whole) != self.size:
             raise ValueError(f"tensor {self.name} has {len(whole)} bytes, but {self.size} were declared")
@@ -204,7 +204,7 @@ def _read_header(path: Path) -> tuple[mmap.mmap | bytes, int, dict[str, Any]]:
 
 
 def _matrix(tensor: Tensor, path: Path) -> Tensor:
-    """Return bytes that hold an integer weight or blocks as a matrix of that kind; return other tensors unchanged."""
+    """Convert bytes that hold an integer weight or blocks to a matrix of that kind; return other tensors unchanged."""
     if tensor.kind != "U8" or len(tensor.shape) != 1:
         return tensor
     try:

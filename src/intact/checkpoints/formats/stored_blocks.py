@@ -1,7 +1,7 @@
 """GGUF block matrices in safetensors: a one-dimensional U8 tensor that contains its type and shape.
 
-The header has 32 bytes: the letters ``GGML``, then as little-endian int32 the version 1, the type's number in GGUF, N
-and K, then zeros. The blocks follow exactly as in a GGUF file, so that the same matrix has the same digest in both.
+The header has 32 bytes: the letters ``GGML``, then, as little-endian int32, the version 1, the type's number in GGUF, N
+and K, then zeros. The blocks follow exactly as in a GGUF file, so the same matrix has the same digest in both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def blocks_to_bytes(kind: str, shape: tuple[int, ...], data: Bytes) -> Bytes:
 
 
 def starts_blocks(data: Bytes) -> bool:
-    """Return true if bytes begin with the header's letters."""
+    """Return true if the bytes begin with the header's letters."""
     return data[: len(_MAGIC)].tobytes() == _MAGIC
 
 
@@ -37,7 +37,7 @@ def blocks_from_bytes(name: str, data: Bytes) -> Tensor:
     Raises
     ------
     FormatError
-        If the header is truncated, has another version, or does not match the bytes.
+        If the header is truncated, has a different version, or does not match the bytes.
     """
     if data.size < _HEADER.size:
         raise FormatError(f"a block matrix has {data.size} bytes, but its header alone has {_HEADER.size}")

@@ -29,7 +29,7 @@ class Mix:
     Attributes
     ----------
     version : int
-        Raised whenever the rule gives different bits.
+        Raised whenever the rule's results change.
     streams : tuple of {'shadow', 'partner'}
         Rows needed in addition to the main one, in order.
     parameters : mapping of str to Definition

@@ -29,7 +29,7 @@ VERSION: Final = 1
 
 
 class _Request(NamedTuple):
-    """A question that is being answered.
+    """A question whose answer is being generated.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Conversation:
     system : str, optional
         The system message.
     now : datetime or str, optional
-        The time for a chat template that writes the date, as in `Model.chat`.
+        The time for chat templates that include the date, as in `Model.chat`.
     **options
         Options for all answers, as in `Model.generate`: max_tokens, temperature, seed, receipt, ...
 
@@ -132,7 +132,7 @@ class Conversation:
         return self._complete(self._ask(self.leaf, text, options))
 
     def stream(self, text: str, **options: Unpack[RequestFields]) -> Iterator[Chunk]:
-        """Stream the answer to a message. Leaving the iterator early stops the answer and keeps the part so far."""
+        """Stream the answer to a message. Leaving the iterator early stops the answer and keeps what was generated."""
         request = self._ask(self.leaf, text, options)
         return self._stream(request, self.model.chat_stream(request.messages, **self._arguments(request)))
 

@@ -67,7 +67,7 @@ class ChatMessage:
         Raises
         ------
         FormatError
-            If the value is not a message; the error names the place.
+            If the value is not a message; the error message gives the location.
         """
         if not isinstance(value, Mapping):
             raise FormatError(f"{where} must be an object, got {value!r:.60}")
@@ -142,7 +142,7 @@ class MessageTree:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> tuple[MessageTree, str | None, str | None]:
-        """Parse the output of `to_dict` or the page's export: return the tree, its active leaf, the system message.
+        """Parse the output of `to_dict` or the page's export: return the tree, its active leaf and the system message.
 
         Raises
         ------

@@ -1,8 +1,8 @@
-"""Cut a program for tensor parallelism: what each rank computes, and where ranks exchange columns (docs/cluster.md).
+"""Split a program for tensor parallelism: what each rank computes, and where ranks exchange columns (docs/cluster.md).
 
-Every matrix is cut along its outputs and attention along heads, so no sum in the definition is split. Operations that
-need whole rows (norms, quantising a product's input) gather them first. The integers therefore equal those of a single
-process.
+Every matrix is split along its outputs, and attention along heads, so no sum in the definition is split. Operations
+that need whole rows (norms, quantising a product's input) gather them first. The results are therefore the same
+integers as in a single process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from intact.models.program import Program
 from intact.numerics.integers import INTEGER, slice_rows
 
 PANEL = 16
-"""Number of outputs that kernels compute at a time; cuts fall between panels if there are enough of them."""
+"""Number of outputs that kernels compute at a time; splits fall between panels if there are enough of them."""
 
 
 def divide(total: int, shares: Sequence[int], unit: int = 1) -> Parts:
@@ -48,12 +48,12 @@ def divide(total: int, shares: Sequence[int], unit: int = 1) -> Parts:
 
 
 def divide_heads(heads: int, kv_heads: int, shares: Sequence[int]) -> HeadParts:
-    """Divide attention between ranks: whole groups of heads with their KV head, or parts of groups if ranks are more.
+    """Divide attention between ranks: groups of heads with their KV head, or parts of groups for more ranks.
 
     Raises
     ------
     ParameterError
-        If a rank would have no heads.
+        If a rank would not have any heads.
     """
     group, ranks = heads // kv_heads, len(shares)
     if ranks <= kv_heads:
@@ -88,7 +88,7 @@ def cut_program(program: Program, shares: Sequence[int], rank: int) -> Program:
     Raises
     ------
     ParameterError
-        If the program has operations that cannot be cut, or a rank would have nothing to do.
+        If the program has operations that cannot be split, or a rank would have nothing to do.
     """
     return _Cutter(program, tuple(shares), rank).run()
 

@@ -28,7 +28,7 @@ def listen_at(address: tuple[str, int]) -> socket.socket:
 
 
 def serve_shard(listener: socket.socket, model: Path) -> None:
-    """Serve each rank 0 that connects, one at a time, and refuse others meanwhile. This never returns."""
+    """Serve each rank 0 that connects, one at a time; refuse other connections meanwhile. Never returns."""
     session: Thread | None = None
     with listener:
         while True:

@@ -59,7 +59,7 @@ class SuperposedRequest:
 
 
 class SuperposedDraft(NamedTuple):
-    """A draft.
+    """One of the drafts of a request.
 
     Attributes
     ----------

@@ -63,7 +63,7 @@ def integer_weight(tensor: Tensor, bits: int, outliers: int = 0) -> BlockWeight:
     Parameters
     ----------
     outliers : int
-        Number of outlier blocks, for which the matrix also multiplies what 8 bits leave over (`with_outliers`).
+        Number of outlier blocks, whose remainders beyond 8 bits are also multiplied by the matrix (`with_outliers`).
 
     Raises
     ------

@@ -26,10 +26,10 @@ from intact.numerics.norm import Gain, layer_norm, make_gain, rmsnorm
 class Norm(Op):
     """RMSNorm of a row, or of each of `heads` slices; written to the target, or added to it if `accumulate`.
 
-    If `centered`, a layer norm: of a whole row minus its mean, with a `bias` if given. With several `groups`, each of
-    that many runs of columns is normed separately, and the gain still has a value per column; with `heads`, all slices
-    share one gain. The gain is the named tensor plus `offset` (Gemma's checkpoints store the gain minus one), times
-    `factor` (Granite's factor of the logits).
+    If `centered`, it is a layer norm: the norm of a whole row minus its mean, plus a `bias` if given. With several
+    `groups`, the columns are divided into that many runs, each normed separately, and the gain still has a value per
+    column; with `heads`, all slices share one gain. The gain is the named tensor plus `offset` (Gemma's checkpoints
+    store the gain minus one), times `factor` (Granite's factor of the logits).
     """
 
     source: str

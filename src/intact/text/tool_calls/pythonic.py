@@ -18,7 +18,7 @@ from intact.text.tool_calls.base import (
 from intact.text.tool_calls.calls import ParsedCall
 
 _MOST: Final = 1 << 16
-"""Maximum number of characters of a text that is parsed as Python; calls are far shorter."""
+"""Maximum length, in characters, of text that is parsed as Python; calls are far shorter."""
 _ESCAPE: Final = re.compile(
     r"""(?P<raw>\b[rR](?:"[^"\n]*"|'[^'\n]*'))"""
     r"|\\(?:[\\'\"abfnrtv0-7\n]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}|(?P<none>))"
@@ -27,7 +27,7 @@ _ESCAPE: Final = re.compile(
 
 
 class PythonCalls(ToolCallFormat):
-    """Calls with named literal arguments; also JSON, which models write when asked to."""
+    """Calls with named literal arguments; also JSON, which models write on request."""
 
     quotes = (JSON_STRING, Quotes("'", "'", escapes=True))
 
@@ -74,7 +74,7 @@ def _read(call: ast.expr) -> ParsedCall:
     Raises
     ------
     ValueError
-        If it is something else, or an argument has no name or no JSON value.
+        If it is not such a call, or an argument has no name or no JSON value.
     """
     if not isinstance(call, ast.Call) or call.args:
         raise ValueError("expected a call with named arguments")
@@ -105,7 +105,7 @@ def literal(value: ast.expr) -> Any:
     Raises
     ------
     ValueError
-        If it is something else.
+        If it is not such a literal.
     """
     match value:
         case ast.Constant(value=str() as text):

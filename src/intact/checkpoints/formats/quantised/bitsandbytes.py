@@ -26,14 +26,14 @@ BLOCK: Final = 32
 
 
 class _Type(NamedTuple):
-    """A 4-bit type: the integers that its codes stand for, in steps of a fraction of absmax."""
+    """A 4-bit type: the integers that its codes represent, in steps of a fraction of absmax."""
 
     levels: tuple[int, ...]
     layout: Layout
 
     @property
     def reach(self) -> int:
-        """Number of steps to absmax."""
+        """Number of steps from 0 to absmax."""
         return max(self.levels)
 
 
@@ -120,7 +120,7 @@ class _State:
             parts.fail(end, f"cannot be read ({error!r:.80}); expected JSON with a matrix's shape and blocksize")
 
     def check_absmax(self) -> None:
-        """Raise if a block has no absmax."""
+        """Raise if any block lacks an absmax."""
         count = -(-prod(self.shape) // self.block)
         if self.nested is None:
             self.parts.part(".weight.absmax", ("F32",), (count,))

@@ -27,7 +27,7 @@ FORMATS: Final = ("pack-quantized", "int-quantized", "naive-quantized", "float-q
 
 
 class CompressedTensorsFiles(QuantisedForm):
-    """Integers and NVFP4 become integer weights with the same codes, MXFP4 the weight format MXFP4, FP8 float32."""
+    """Integers and NVFP4 become integer weights with the same codes, MXFP4 the weight format MXFP4, and FP8 float32."""
 
     methods = ("compressed-tensors",)
     marks = (".weight_scale",)
@@ -71,7 +71,7 @@ class CompressedTensorsFiles(QuantisedForm):
         return fp8_matrix(parts, ".weight_scale", self._block_of(parts))
 
     def _block_of(self, parts: MatrixParts) -> tuple[int, int] | None:
-        """Return the block size of FP8; None if there is one scale for the matrix or per output."""
+        """Return the block size of FP8; None if there is one scale for the whole matrix or one per output."""
         shape = parts.part(".weight_scale", SCALES).shape
         return self.block if len(shape) == 2 and (shape[1] > 1 or shape == (1, 1)) else None
 
@@ -117,7 +117,7 @@ f"expected {stated} rows with {' or '.join(map(str, BITS))} bits per input")  # 
 
 
 def _check_floats(parts: MatrixParts) -> None:
-    """Raise if a float matrix has zero points or an input order: no such file is known."""
+    """Raise if a float matrix has zero points or an input order; no such files are known."""
     for end in (".weight_zero_point", ".weight_g_idx"):
         if end in parts and parts.found[end].data.any():
             parts.fail(end, "has values other than 0; expected none in a float matrix")

@@ -58,7 +58,7 @@ class GptqFiles(QuantisedForm):
         return affine_matrix(parts, (rows, columns), bits, places, read=read)
 
     def _bits(self, parts: MatrixParts, rows: int, groups: int) -> int:
-        """Return the bits of a matrix: those of the file, or if these vary, as derived from the shape of the zeros."""
+        """Return a matrix's number of bits: the file's or, if that varies, derived from the shape of the zeros."""
         if not self.varies:
             parts.part(".qzeros", ("I32",), (groups, rows * self.bits // 32))
             return self.bits

@@ -24,7 +24,7 @@ BLOCK = 16
 
 
 class ModelOptFiles(QuantisedForm):
-    """NVFP4 becomes integer weights with the same codes, FP8 float32."""
+    """NVFP4 becomes integer weights with the same codes; FP8 becomes float32."""
 
     methods = ("modelopt", "modelopt_fp4", "modelopt_fp8")
     marks = (".weight_scale",)
