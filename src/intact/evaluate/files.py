@@ -40,7 +40,7 @@ TRACES = ".traces.jsonl"
 
 
 def traces_of(path: Path) -> Path:
-    """Return the path of a result file's traces."""
+    """Return the path of the trace file of a result file."""
     return path.with_suffix(TRACES)
 
 
@@ -56,7 +56,7 @@ def partial_of(path: Path) -> Path:
 
 @contextmanager
 def damaged(path: Path, *passed: type[Exception]) -> Iterator[None]:
-    """Raise FormatError if code in the block fails on the contents of a file; errors of the types `passed` stay."""
+    """Raise FormatError if code in the block fails on a file's contents; let errors of the types in `passed` propagate."""
     try:
         yield
     except passed:
@@ -91,7 +91,7 @@ def read_document(path: Path, form: str, version: int, what: str) -> dict[str, A
 
 
 def write(run: EvaluationRun, path: Path, host: Mapping[str, Any]) -> None:
-    """Write a run's three files atomically, the result last: if it exists, so do the others.
+    """Write a run's three files atomically, the result last: if the result exists, so do the others.
 
     Raises
     ------
