@@ -179,7 +179,7 @@ def _solved(run: EvaluationRun, number: int, place: int, file: Path) -> SolvedPr
 
 
 def _right_branch(record: ItemRecord) -> str | None:
-    """Return the branch of the completion that gave the answer, or else of the first right one; None if neither exists."""
+    """Return the branch of the completion that gave the answer, else of the first right one; None if neither exists."""
     chosen = [] if record.chosen is None else [record.samples[record.chosen]]
     return next((one.branch for one in [*chosen, *record.samples] if one.correct), None)
 

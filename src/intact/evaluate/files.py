@@ -56,7 +56,7 @@ def partial_of(path: Path) -> Path:
 
 @contextmanager
 def damaged(path: Path, *passed: type[Exception]) -> Iterator[None]:
-    """Raise FormatError if code in the block fails on a file's contents; let errors of the types in `passed` propagate."""
+    """Raise FormatError if code in the block fails on a file's contents; let errors of types in `passed` propagate."""
     try:
         yield
     except passed:

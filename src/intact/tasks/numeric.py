@@ -37,7 +37,7 @@ SHOTS = (
 
 
 class Numeric(Task):
-    """A task whose answers are numbers, compared to the precision given in the data."""
+    """A task whose answers are numbers, compared at the precision given in the data."""
 
     instruction = "Please reason step by step, and put the final number within \\boxed{}."
     shots: ClassVar[tuple[tuple[str, str], ...]] = SHOTS

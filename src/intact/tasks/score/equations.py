@@ -16,7 +16,7 @@ from intact.tasks.score.arithmetic import CLOSE, MOST, OPEN, Token, Value, is_un
 from intact.tasks.score.latex import plain
 
 VERSION: Final = 2
-"""Version of how equations are found and checked; increment it on changes (`intact.solving.receipts.versions`)."""
+"""Version of the code that finds and checks equations; increment it on changes (`intact.solving.receipts.versions`)."""
 
 _NEXT = r"\s*[,;.]?\s*(?:(?:and|so|then|thus|hence|therefore)\b,?\s*)?"
 _FORMULAS = re.compile(
@@ -24,14 +24,14 @@ _FORMULAS = re.compile(
     rf"|(?<=\\\])(?=[^=+*/\\-]*\\\[)|(?<=\\\))(?={_NEXT}\\\()|(?<=\$\$)(?={_NEXT}\$\$)"
     rf"|(?<=[\w)}}]\$)(?={_NEXT}\$[\d\\({{])"
 )
-"""Boundaries between two formulas of a line: the terms on either side do not belong to one expression."""
+"""Boundaries between two formulas on a line: the terms on either side do not belong to the same expression."""
 _ALIGNMENT = re.compile(r"&(?==)|\\(?:begin|end)\{\w+\*?\}")
 _ANNOTATION = re.compile(r"<<([^<>\n]*)>>")
 _CLAUSE_ENDS = re.compile(r"[.;:,!?](?=\s|$)")
 _EMPHASIS = re.compile(r"(?<![\d)])(?<![\d)] )\*\*|\*\*(?! ?[\d(-])|__")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
 _JOINING = "_\\√∛!"
-"""Signs that bind to the expression after them."""
+"""Symbols that bind to the expression after them."""
 
 
 class Equation(NamedTuple):

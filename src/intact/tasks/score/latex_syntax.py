@@ -1,7 +1,7 @@
 r"""Parse LaTeX into a tree: commands with their arguments, groups and matrices, without purely visual markup.
 
 Sizes (``\left``, ``\big``), fonts, styles and math delimiters produce no node, and one command represents all synonyms
-(``\dfrac``, ``\le``, ``\lbrace``). White space of every kind becomes a single space. A text nested more deeply than
+(``\dfrac``, ``\le``, ``\lbrace``). White space of every kind becomes a single space. Text nested more deeply than
 `DEEPEST` becomes a single leaf.
 """
 
@@ -62,7 +62,7 @@ class Rows:
 Node = str | Braces | Call | Rows
 """A tree node. A leaf is a token: ``\\pi``, digits, letters, or a sign.
 
-White space is one space, and ``\\$`` is a currency.
+White space is one space, and ``\\$`` is a currency sign.
 """
 
 _COMMA: Final = Braces((",",))
@@ -335,7 +335,7 @@ def _mathematical_dollars(tokens: Sequence[str]) -> set[int]:
 def _with_thousands(nodes: Sequence[Node]) -> list[Node]:
     r"""Join the thousands of integers: ``1\,000``, ``1{,}000``, ``1,\!000``.
 
-    A bare comma stays, since it may separate numbers.
+    A bare comma is kept, since it may separate numbers.
     """
     kept: list[Node] = []
     place = 0

@@ -19,7 +19,7 @@ A dash after a digit, letter or bracket is not a sign ("10-3", "x-3"), nor is on
 """
 
 LONGEST = 1000
-"""Texts with more characters than this are rejected as numbers: they would be an attack."""
+"""Strings longer than this are rejected as numbers: they would be an attack."""
 
 
 class Numeral(NamedTuple):

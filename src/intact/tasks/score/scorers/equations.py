@@ -1,4 +1,4 @@
-"""Score a text by its calculations."""
+"""Score a completion by its calculations."""
 
 from __future__ import annotations
 

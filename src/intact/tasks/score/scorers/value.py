@@ -1,4 +1,4 @@
-"""Score a text by a value head learnt on the model's hidden states."""
+"""Score a completion with a value head learnt on the model's hidden states."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ValueScorer:
     file : str
         A file written by `intact learn value` for the generating model.
     head : ValueHead, optional
-        Its content, if already loaded.
+        The head itself, if already loaded.
     """
 
     name = "value"
