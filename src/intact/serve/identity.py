@@ -1,4 +1,4 @@
-"""Identifiers, times and seeds of a request: fresh ones, or the same ones if its work is repeated."""
+"""Identifiers, times and seeds of a request: new ones, or the same ones if its work is repeated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TAG = 16
 
 
 class RequestIdentity:
-    """A random number for a request, and its arrival time: answers with the same identity are byte-identical.
+    """A random number for a request, and its arrival time: repeating it with the same identity gives the same bytes.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class RequestIdentity:
 
 
 REQUEST: ContextVar[RequestIdentity | None] = ContextVar("request", default=None)
-"""Identity of the request that the current task works on, if its work may be repeated elsewhere."""
+"""Identity of the request that the current task is processing, if its work may be repeated elsewhere."""
 
 
 def new_identifier() -> str:

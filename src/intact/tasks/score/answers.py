@@ -138,7 +138,7 @@ def _stated_number(text: str) -> tuple[bool, Fraction | None]:
 
 
 def expression(text: str) -> str | None:
-    r"""Return the mathematical expression that a text gives as an answer, in canonical form, for MATH and similar tasks.
+    r"""Return the mathematical expression that a text gives as an answer, in canonical form, for MATH and the like.
 
     It is read from a box or after "the answer is"; there is no fallback to the last number, since these answers are
     rarely plain numbers.
