@@ -89,7 +89,9 @@ class PlanOptions:
     seeds: Annotated[str | None, typer.Option("--seeds", hidden=True)] = None
     budget: Annotated[
         str | None,
-        typer.Option("--budget", metavar="CAPS", help="Hard caps per problem, such as tokens=4k.", show_default=False),
+        typer.Option(
+            "--budget", metavar="CAPS", help="Hard limits per problem, such as tokens=4k.", show_default=False
+        ),
     ] = None
 
     def chosen_seeds(self) -> tuple[int, ...]:
@@ -166,13 +168,13 @@ class WorkOptions:
 
     @property
     def loading(self) -> dict[str, Any]:
-        """The further arguments of `intact.load`."""
+        """Additional arguments of `intact.load`."""
         return {"rows": self.batch} if self.batch else {}
 
 
 @dataclass(frozen=True)
 class ResultOptions:
-    """The files and the format of the result."""
+    """The result files and their format."""
 
     out_file: Annotated[
         Path | None,
@@ -217,7 +219,7 @@ def command(
     prompts: PromptOptions,
     sampling: dict[str, Any],
 ) -> None:
-    """Evaluate a model on whole tasks: the same bytes for any number of threads, batch size, order or machines."""
+    """Evaluate a model on whole tasks: the same bytes for any number of threads, batch size, order and machines."""
     from intact.evaluate.files import check_place, write
     from intact.evaluate.manifest import manifest
     from intact.evaluate.on_cluster import spread

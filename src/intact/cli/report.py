@@ -78,7 +78,7 @@ def command(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Report on runs: scores with intervals; with --out also curves, fitted laws, costs, and failures with texts."""
+    """Report on runs: scores with intervals; with --out also curves, fitted laws, costs, and full failures."""
     from intact.evaluate.report.arms import arms_of
     from intact.evaluate.report.machine import MachineChoice
 
@@ -155,7 +155,7 @@ def _print_scores(arms: Sequence[ReportArm]) -> None:
 
 
 def _write(made: ReportDocument, out_file: Path, refresh: int | None = None) -> list[str]:
-    """Write a report, and return its files; with `refresh`, browsers reload it after that many seconds."""
+    """Write a report, and return its files; with `refresh`, browsers reload it at that interval in seconds."""
     from intact.evaluate.report.html import html
     from intact.evaluate.report.markdown import markdown
 

@@ -91,7 +91,7 @@ def command(
         typer.Option(
             "--answer",
             metavar="KIND",
-            help="Answer in a text: its last expression or number (expression, the default), number, or text.",
+            help="Answer in a completion: its last expression or number (expression, the default), number, or text.",
             show_default=False,
         ),
     ] = None,

@@ -24,7 +24,7 @@ class RequestRecorder:
         self._kept: list[tuple[str, bytes, bytes]] = []
 
     def take(self) -> list[tuple[str, bytes, bytes]]:
-        """Return the exchanges since the last call, after waiting for the ends of streams that clients may have left."""
+        """Return the exchanges since the last call, after waiting for streams that clients may have left to end."""
         with self._changed:
             self._changed.wait_for(lambda: not self._running, _PATIENCE)
             kept, self._kept = self._kept, []
