@@ -1,4 +1,4 @@
-"""Quantisers, one per file: each turns a float matrix into an integer weight on the grid that a spec names.
+"""Quantisers, one per file: each turns a float matrix into an integer weight on the grid named by a spec.
 
 `intact.quantizing` applies them to whole models; `docs/quantizing.md` has the table of specs.
 """

@@ -1,7 +1,7 @@
-"""NUPES: levels |q|^(1/a) for integers q, with the exponent a of least error for each matrix.
+"""NUPES: levels |q|^(1/a) for integers q, with the exponent a of the least error for each matrix.
 
-PowerQuant (Yvinec et al., arXiv 2301.09858) searches one a for a whole model by the sum of the matrices' errors; NUPES
-(arXiv 2308.05600) has one for each layer.
+PowerQuant (Yvinec et al., arXiv 2301.09858) searches for one a per model by the sum of the matrices' errors; NUPES
+(arXiv 2308.05600) uses one per layer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EXPONENTS: Final = {
 
 
 def total_error(rows: FixedRows, spec: Spec, columns: int) -> int:
-    """Return the squared error of rounding to nearest, summed over all rows as integers of one unit."""
+    """Return the squared error of rounding to nearest, summed over all rows as integers in a common unit."""
     steps, x = fit_steps(rows, spec, columns).step, rows.blocks(spec.width(columns)).x
     errors = squared_error(x, nearest(x, steps, spec.levels), steps).sum(axis=1).tolist()
     shifts = (2 * (rows.exponent - rows.exponent.min())).tolist()
