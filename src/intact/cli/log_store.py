@@ -1,5 +1,4 @@
-"""The conversation log: a JSON lines file per conversation in ``$XDG_STATE_HOME/intact/logs``, readable only by its
-user.
+"""The conversation log: a JSON lines file per conversation in ``$XDG_STATE_HOME/intact/logs``, private to the user.
 
 Each line is one answer with everything needed to repeat it: model digests, messages, resolved seed and sampling. Lines
 are appended in one write each; damaged lines are skipped. The oldest conversations are removed when there are too many,

@@ -281,9 +281,7 @@ def as_prompt(
     now: datetime | None = None,
     control_tokens: bool = False,
 ) -> str | ChatPrompt:
-    """Return the engine's input: raw text, or a conversation for the chat template; `now` is by default the current
-    time.
-    """
+    """Return the engine's input: raw text, or a conversation for the chat template; `now` defaults to the present."""
     template = model.tokenizer.chat_template
     if raw or (template is None and system is None):
         return prompt
