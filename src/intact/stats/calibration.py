@@ -1,4 +1,4 @@
-"""Calibration: tests whether higher scores are right more often, and confidences of 0.8 in 80 of 100 cases.
+"""Calibration: tests whether higher scores are more often right, and confidences of 0.8 right in 80 of 100 cases.
 
 All functions take scores, or confidences in [0, 1], and for each completion a flag that is true if it is correct.
 """

@@ -118,7 +118,7 @@ def _tail(successes: int, trials: int, p: Fraction) -> Fraction:
 
 
 def _boundary(holds: Callable[[Fraction], bool]) -> int:
-    """Return the largest proportion, in units of 2^-BITS, up to which a condition that holds up to some point holds."""
+    """Return the largest proportion that satisfies a monotone condition, in units of 2^-BITS."""
     return _search(0, (1 << BITS) - 1, lambda units: holds(Fraction(units, 1 << BITS)))
 
 

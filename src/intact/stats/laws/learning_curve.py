@@ -251,9 +251,7 @@ class _Sampler:
 
 
 def _fit(z: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return the mean of weighted draws and a root of their covariance, shrunk to the prior's if effective draws are
-    few.
-    """
+    """Return the mean of weighted draws and a root of their covariance, shrunk to the prior's if few draws count."""
     shares = weights / weights.sum()
     effective = 1 / float(shares @ shares)
     trust = effective / (effective + _TRUST)
