@@ -48,8 +48,8 @@ class Chosen(NamedTuple):
     shots : int or None
         Number of examples before the question; None: the default of the style.
     cut : {'any', 'stated'}
-        The answers of truncated texts that count: any answer that can be read, or only those that the text states as
-        its answer.
+        The answers of truncated completions that count: any answer that can be read, or only those explicitly stated as
+        the answer.
     digits : {'given', 'grouped', 'plain'}
         The form of long numbers in questions and examples (`intact.tasks.digits`).
     prompt : {'steps', 'direct', 'reflective'}

@@ -53,11 +53,11 @@ class _LetteredChoice(Choice):
     """Multiple-choice tasks whose items may differ in their number of choices."""
 
     def read_for(self, item: Item, text: str) -> str | None:
-        """Return the letter in a text, among those of the item's choices."""
+        """Return the letter in a completion, among those of the item's choices."""
         return self.read_letter(text, LETTERS[: len(item.data["choices"])])
 
     def read_stated(self, item: Item, text: str) -> str | None:
-        """Return the letter that a text states as its answer."""
+        """Return the letter that a completion states as its answer."""
         return self.read_stated_letter(text, LETTERS[: len(item.data.get("choices", LETTERS))])
 
 
@@ -126,7 +126,7 @@ class _Declared(Task):
         return Item(name, question, given[0], data, secret=secret, cluster=cluster)
 
     def _after(self, answer: str) -> str:
-        """Return the part of a field that is the answer: the text after the declared mark."""
+        """Return the part of a field that is the answer: the text after the declared marker."""
         mark = self.declaration["items"].get("after")
         if mark is None:
             return answer

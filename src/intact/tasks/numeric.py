@@ -44,7 +44,7 @@ class Numeric(Task):
     uses = ("reader number",)
 
     def read(self, text: str) -> str | None:
-        """Return the number that a text gives as its answer."""
+        """Return the number that a completion gives as its answer."""
         return answers.number(text)
 
     def read_stated(self, item: Item, text: str) -> str | None:

@@ -31,12 +31,12 @@ class Programs(Task):
     uses = ("programs",)
 
     def read(self, text: str) -> str | None:
-        """Return the program in a text, in canonical form."""
+        """Return the program in a completion, in canonical form."""
         found = code.extract(text)
         return None if found is None else code.canonical(found)
 
     def read_for(self, item: Item, text: str) -> str | None:
-        """Return the complete program in a text, with the function header prepended if the text only continues it."""
+        """Return the complete program in an answer, prepending the function header if the answer only continues it."""
         found = code.extract(text, item.data["entry"])
         return None if found is None else code.canonical(code.complete(found, item.data["before"], item.data["entry"]))
 

@@ -104,7 +104,7 @@ def _right_side(formula: str) -> str:
 
 
 def number(text: str) -> str | None:
-    """Return the number that a text gives as its answer, in canonical form, for GSM8K and similar tasks.
+    """Return the number that a completion gives as its answer, in canonical form, for GSM8K and similar tasks.
 
     Negative numbers, decimals, fractions, thousands separators and currencies are supported; "50%" is read as 50.
     """
@@ -115,7 +115,7 @@ def number(text: str) -> str | None:
 
 
 def stated_number(text: str) -> str | None:
-    """Return the number that a text explicitly states as its answer.
+    """Return the number that a completion explicitly states as its answer.
 
     Unlike `number`, this does not fall back to the last number: in a truncated text, it may belong to any intermediate
     calculation.
@@ -138,7 +138,7 @@ def _stated_number(text: str) -> tuple[bool, Fraction | None]:
 
 
 def expression(text: str) -> str | None:
-    r"""Return the mathematical expression that a text gives as an answer, in canonical form, for MATH and the like.
+    r"""Return the expression that a completion gives as its answer, in canonical form, for MATH and similar tasks.
 
     It is read from a box or after "the answer is"; there is no fallback to the last number, since these answers are
     rarely plain numbers.
@@ -156,7 +156,7 @@ def expression(text: str) -> str | None:
 
 
 def read_answer(text: str) -> str | None:
-    """Return a text's answer: an expression in a box or after "the answer is", else its last number."""
+    """Return the answer in a completion: an expression in a box or after "the answer is", else its last number."""
     found = expression(text)
     return number(text) if found is None else found
 
@@ -168,7 +168,7 @@ READERS: Final[Mapping[str, Callable[[str], str | None]]] = {
 }
 """Named ways to read an answer."""
 KINDS: Final[Mapping[str, str]] = {"number": "a number", "expression": "an expression or number"}
-"""Descriptions of the expected answers, for readers that may find none in a text."""
+"""Descriptions of the expected answers, for readers that may not find one."""
 VERSIONS: Final[Mapping[str, int]] = {"text": 1, "number": 2, "expression": 2}
 """Version of each reader; increment it when its results change (`intact.solving.receipts.versions`)."""
 

@@ -59,7 +59,7 @@ OPEN, CLOSE = "([{", ")]}"
 
 
 class Token(NamedTuple):
-    """A number, operator, bracket, word or other symbol in a text; numbers carry their format."""
+    """A number, operator, bracket, word or other symbol; numbers carry their format."""
 
     kind: str
     text: str
@@ -85,7 +85,7 @@ class _NoValueError(Exception):
 
 
 def tokenize(line: str) -> list[Token]:
-    """Return the tokens of a text without currency signs and units."""
+    """Return the tokens of a string without currency signs and units."""
     tokens, end = [], 0
     for match in _TOKEN.finditer(line):
         kind = match.lastgroup or "other"
@@ -338,10 +338,10 @@ def _binomial(of: Fraction, taken: Fraction) -> Fraction:
 
 
 def evaluate(text: str) -> Fraction | None:
-    """Return the exact value of a text that is a single arithmetic expression; None if it is not, or grows too large.
+    """Return the exact value of a string that is a single arithmetic expression; None if it is not, or grows too large.
 
     Square roots, factorials, binomial coefficients (`binom(7, 2)`), absolute values and mixed numbers are supported if
-    their values are fractions. Also return None for a text of more than `MOST` tokens.
+    their values are fractions. Also return None for a string of more than `MOST` tokens.
     """
     tokens = tokenize(_MIXED.sub(r"(\1+\2/\3)", plain(text)))
     if len(tokens) > MOST:

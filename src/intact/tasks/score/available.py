@@ -23,7 +23,7 @@ def check_method(method: Method, parameters: Mapping[str, Any], *, untrusted: bo
     Parameters
     ----------
     untrusted : bool
-        If true, programs never run unprotected, whatever INTACT_SANDBOX says.
+        If true, programs never run unprotected, regardless of INTACT_SANDBOX.
 
     Raises
     ------

@@ -28,7 +28,7 @@ _FENCE_AFTER_WORDS = re.compile(r"\s*+[^`\s][^`]*+(?P<fence>`{3,}+)[ \t]*+(?P<in
 _FENCE_AFTER_CODE = re.compile(r"(?P<code>.*[^`\s])[ \t]*`{3,}[ \t]*")
 _NEXT = re.compile(r"^(?=[^\s#)\]}'\"])", re.MULTILINE)
 _TRIALS: Final = 200
-"""The maximum number of spans of a text that are parsed when searching for unfenced code."""
+"""The maximum number of spans of an answer that are parsed when searching for unfenced code."""
 
 
 class _Block(NamedTuple):
@@ -76,7 +76,7 @@ def extract(text: str, entry: str = "") -> str | None:
 
 
 def _bare(text: str, entry: str, *, fenced: bool) -> str | None:
-    """Return the program in a text without fences, or None.
+    """Return the program in an answer without fences, or None.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-r"""Check the equations in a text: "3 * 4 = 12 eggs" is right, "so 5 + 5 = 11" is not.
+r"""Check the equations in a completion: "3 * 4 = 12 eggs" is right, "so 5 + 5 = 11" is not.
 
 The arithmetic is exact (`intact.tasks.score.arithmetic`). Units, currencies, percent signs and thousands separators are
 understood. Equations with unknowns, functions or remainders are skipped, and so are restatements without a calculation
@@ -35,7 +35,7 @@ _JOINING = "_\\√∛!"
 
 
 class Equation(NamedTuple):
-    """An equation that a text states.
+    """An equation stated in a completion.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Equation(NamedTuple):
 
 
 def equations(text: str) -> list[Equation]:
-    """Return all equations between numbers that a text states, in order."""
+    """Return all equations between numbers in a completion, in order."""
     found = []
     # a calculator annotation, <<3*4=12>>12, is a separate equation inside another
     lines = [note[1] for note in _ANNOTATION.finditer(text)]
@@ -65,7 +65,7 @@ def equations(text: str) -> list[Equation]:
 
 
 def share_right(text: str) -> float | None:
-    """Return the share of a text's equations that hold, or None if it has none."""
+    """Return the share of a completion's equations that hold, or None if it has none."""
     found = equations(text)
     return sum(equation.holds for equation in found) / len(found) if found else None
 

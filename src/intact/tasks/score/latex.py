@@ -72,7 +72,7 @@ def undressed(latex: str, *, spaces: bool = False) -> str:
 
 
 def plain(text: str) -> str:
-    r"""Return a text with its LaTeX converted to typed arithmetic: fractions with a slash, operators as plain signs.
+    r"""Convert the LaTeX in a string to typed arithmetic: fractions with a slash, operators as plain signs.
 
     >>> plain(r"$\frac{3}{4} \times 1{,}000 = 750\text{ g}$")
     '3/4 * 1000 = 750 g'

@@ -116,7 +116,7 @@ class _TooDeepError(Exception):
 
 
 def parse(text: str) -> tuple[Node, ...]:
-    """Return the nodes of a text that contains LaTeX; anything else becomes leaves."""
+    """Return the nodes of text that contains LaTeX; anything else becomes leaves."""
     try:
         return _Parser(text).sequence(())
     except _TooDeepError:
@@ -352,7 +352,7 @@ def _with_thousands(nodes: Sequence[Node]) -> list[Node]:
 def _next_thousands(nodes: Sequence[Node], place: int) -> int | None:
     """Return the index of three digits after a thousands separator that begins at `place`.
 
-    None if there is no separator.
+    Return None if there is no separator.
     """
     end = place
     while end < len(nodes) and _separates(nodes[end]):

@@ -84,5 +84,5 @@ def count_words(text: str) -> int:
 
 
 def count_markers(text: str) -> dict[str, int]:
-    """Return how often each of `MARKERS` occurs in a text; overlapping matches of one marker count once."""
+    """Return the number of occurrences of each of `MARKERS`; overlapping matches of one marker count once."""
     return {name: sum(1 for _ in pattern.finditer(text)) for name, pattern in MARKERS.items()}

@@ -94,14 +94,14 @@ def last_value(text: str) -> Fraction | None:
 
 
 class _Run(NamedTuple):
-    """An expression in a text, with its value if it is a number."""
+    """An expression in a passage, with its value if it is a number."""
 
     text: str
     value: Fraction | None
 
 
 def _head(text: str) -> str:
-    """Return the answer at the start of a text, up to the clause after it.
+    """Return the answer at the start of a passage, up to the clause after it.
 
     Commas inside brackets do not start a clause.
     """
@@ -119,7 +119,7 @@ def _head(text: str) -> str:
 
 
 def value_of(text: str) -> Fraction | None:
-    """Return the value of a text that is a number or arithmetic, possibly with units."""
+    """Return the value of a string that is a number or arithmetic, possibly with units."""
     bare = text.strip().rstrip(".,;").strip()
     value = numbers.as_number(bare)
     if value is None and re.search(r"\d", bare) and "%" not in bare and not _RANGE.search(bare):
@@ -132,7 +132,7 @@ _RANGE: Final = re.compile(r"(?<![\w.^*/+(-])\d+(?:\.\d+)?[-–]\d+(?:\.\d+)?(?=
 
 
 def _parts_of(text: str) -> list[_Piece]:
-    """Return the pieces of a text; function names and single letters have their own kinds."""
+    """Return the pieces of a passage; function names and single letters have their own kinds."""
     found = []
     for match in PIECE.finditer(text):
         kind = match.lastgroup or "other"
@@ -147,7 +147,7 @@ def _parts_of(text: str) -> list[_Piece]:
 
 
 def _runs(text: str) -> Iterator[_Run]:
-    """Yield the expressions in a text that contain a number."""
+    """Yield the expressions in a passage that contain a number."""
     text = _PRODUCT.sub(r"\1*\2", text)
     pieces = _parts_of(text)
     place = 0

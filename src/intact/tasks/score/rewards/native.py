@@ -83,7 +83,7 @@ class NativeReward(RewardModel):
 
 
 def without(text: str, mark: str) -> str:
-    """Remove a marker from a text, including markers that form when others are removed."""
+    """Remove a marker from a string, including markers that form when others are removed."""
     while mark in text:
         text = text.replace(mark, "")
     return text

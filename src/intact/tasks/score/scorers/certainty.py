@@ -25,7 +25,7 @@ UNWRITTEN = -1000.0
 
 
 class MeanLogprob:
-    """The mean log-probability of a text's tokens at temperature 1, in nats, at most 0."""
+    """The mean log-probability of a completion's tokens at temperature 1, in nats, at most 0."""
 
     name, digest = "mean_logprob", ""
     version = 1
@@ -38,7 +38,7 @@ class MeanLogprob:
 
 
 class LikelihoodScorer:
-    """exp of the mean log-probability of a text's tokens: 1 over its perplexity, in (0, 1]; 0 for an empty text."""
+    """exp of the mean log-probability of a completion's tokens: 1 over its perplexity, in (0, 1]; 0 if it is empty."""
 
     name, digest = "likelihood", ""
     version = 1
@@ -51,7 +51,7 @@ class LikelihoodScorer:
 
 
 class PerplexityScorer:
-    """Minus the perplexity of a text, exp of minus the mean log-probability: at most -1, at least -e^100."""
+    """Minus the perplexity of a completion, exp of minus the mean log-probability: at most -1, at least -e^100."""
 
     name, digest = "perplexity", ""
     version = 1
@@ -64,7 +64,7 @@ class PerplexityScorer:
 
 
 class Entropy:
-    """Minus the mean entropy of the distributions from which a text's tokens were sampled, in nats, at most 0.
+    """Minus the mean entropy of the distributions that a completion's tokens were sampled from, in nats, at most 0.
 
     It is exact if the back end knows the full distributions (`State.spread`), as intact's engine does. Other back ends
     only return the 20 likeliest tokens at each position; the rest counts as one more token, so this is the smallest

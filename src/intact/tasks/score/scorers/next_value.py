@@ -14,11 +14,11 @@ from intact.tasks.score.value.next_head import UNSEEN, NextHead
 
 
 class NextValueScorer:
-    """The reward of each text's last piece, a single token, as a continuation of the text before it.
+    """The reward of each completion's last piece, a single token, as a continuation of the text before it.
 
-    Texts that differ only in their last piece are judged from a single hidden state, at the end of their common prefix.
-    The engine returns it with one extra token, which is charged. Tokens that the head was not trained on get the reward
-    -1024, as does every token after a text that fills the context.
+    Completions that differ only in their last piece are judged from a single hidden state, at the end of their common
+    prefix. The engine returns it with one extra token, which is charged. Tokens that the head was not trained on get
+    the reward -1024, as does every token after a sequence that fills the context.
 
     Parameters
     ----------

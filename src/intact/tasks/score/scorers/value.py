@@ -12,11 +12,11 @@ from intact.reason.requests import Extend
 from intact.tasks.score.value.head import ValueHead
 
 HOPELESS = 0.0
-"""The value of a text that fills the context: its hidden state is not available, and it cannot be finished."""
+"""The value of a completion that fills the context: its hidden state is not available, and it cannot be finished."""
 
 
 class ValueScorer:
-    """The probability that a text ends in a right answer, from the model's hidden state at its end, in [0, 1].
+    """The probability that a completion ends in a right answer, from the model's hidden state at its end, in [0, 1].
 
     The engine returns the hidden state with one extra token, which is charged; cached pages are not recomputed.
 

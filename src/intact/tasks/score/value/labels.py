@@ -11,11 +11,11 @@ from intact._base.errors import ParameterError
 def prefix_values(texts: Sequence[Sequence[Hashable]], right: Sequence[bool]) -> list[list[Fraction]]:
     """Return the value of each token: the share of right completions among those with the same prefix up to it.
 
-    `V(t_1..t_i) = (right texts that begin with t_1..t_i) / (texts that begin with t_1..t_i)`, which estimates the
-    probability that a completion with this prefix ends in a right answer. If no other completion shares the prefix, it
-    is the completion's own outcome. If the completions are given as branches of a search, one per simulation, it is the
-    mean value Q of each node on the path, with a reward of 1 for a right completion and 0 for a wrong one (AlphaMath,
-    Chen et al. 2024, arXiv 2405.03553).
+    `V(t_1..t_i) = (right completions that begin with t_1..t_i) / (completions that begin with t_1..t_i)`, which
+    estimates the probability that a completion with this prefix ends in a right answer. If no other completion shares
+    the prefix, it is the completion's own outcome. If the completions are given as branches of a search, one per
+    simulation, it is the mean value Q of each node on the path, with a reward of 1 for a right completion and 0 for a
+    wrong one (AlphaMath, Chen et al. 2024, arXiv 2405.03553).
 
     Parameters
     ----------

@@ -89,7 +89,7 @@ class NextHead(LearntHead):
         )  # fmt: skip
 
     def rewards(self, state: HiddenState, words: Sequence[str]) -> list[float]:
-        """Return the rewards of next tokens, given by their texts: exact sums, rounded once.
+        """Return the rewards of next tokens, given as strings: exact sums, rounded once.
 
         Unknown tokens get `UNSEEN`.
 
