@@ -28,7 +28,7 @@ _COUNTERS = {
     "accepted": "Guesses that came true.",
     "saturated": "Numbers of recurrent states that came to the limit of their integers.",
 }
-"""Fields of the engine's counters, with their help texts."""
+"""Fields of the engine's counters, with their descriptions."""
 
 
 class Metrics:

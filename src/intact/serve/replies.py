@@ -126,7 +126,7 @@ def line(value: Any, name: str | None = None) -> bytes:
 
 
 async def as_events(values: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
-    """Yield values as events, followed by OpenAI's end mark."""
+    """Yield values as events, followed by OpenAI's end marker."""
     async with aclosing(values):
         async for value in values:
             yield event(value)

@@ -269,7 +269,7 @@ class Extension(OwnSampling):
     progress, trace
         If true, a stream reports events while the method runs; the response includes the whole tree of completions.
     level
-        Probability with which each statement of a calibration holds (`intact serve --calibration`).
+        Probability that each statement of a calibration holds (`intact serve --calibration`).
     receipt
         If true, each choice includes a receipt (docs/spec/receipts.md).
     regex, grammar

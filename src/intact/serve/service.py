@@ -41,7 +41,7 @@ PULLS = 1
 RECEIPTS = 64 << 20
 """Maximum total bytes of receipts kept for fetching."""
 LONG = 1 << 16
-"""Minimum number of characters of a long text."""
+"""Number of characters from which an input counts as long."""
 _LONG_TEXTS = ThreadPoolExecutor(1, "intact-long-texts")
 
 

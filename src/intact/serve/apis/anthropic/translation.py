@@ -41,7 +41,7 @@ _NAMES = {"stop": "stop_sequences", "response_format": "output_config.format", "
 def as_chat(request: TokensRequest) -> ChatRequest:
     """Return the same request as a chat.
 
-    Consecutive turns of one role are merged, and each tool result becomes a turn of its own. The text blocks of a turn
+    Consecutive turns of one role are merged, and each tool result becomes a separate turn. The text blocks of a turn
     are joined by line feeds, like the parts of OpenAI's messages. A final assistant turn is continued; an empty one has
     no effect.
 

@@ -35,7 +35,8 @@ LATEST = ":latest"
 class JsonRoute(FormRoute):
     """A route that parses any body as JSON, since clients of Ollama such as curl often omit the content type.
 
-    Pages from other origins are rejected by their `origin` header (`intact.serve.middleware`), whatever they send.
+    Pages from other origins are rejected by their `origin` header (`intact.serve.middleware`), regardless of their
+    content.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -116,7 +117,7 @@ class OllamaTool(Form):
 
 
 class TextForm(Form):
-    """Fields shared by all requests for text. `keep_alive` has no effect: models stay loaded, within `--memory`."""
+    """Fields shared by all generation requests. `keep_alive` has no effect: models stay loaded, within `--memory`."""
 
     model: str
     stream: bool | None = None

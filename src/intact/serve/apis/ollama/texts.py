@@ -23,7 +23,7 @@ from intact.serve.requests import ChatRequest
 from intact.serve.service import Service
 
 _UNLOAD = ("0", "0.0", "0s", "0m")
-"""Values of `keep_alive` with which Ollama's clients unload a model."""
+"""Values of `keep_alive` that Ollama's clients send to unload a model."""
 _REASONS = {"stop": "stop", "length": "length", "tool_calls": "stop"}
 """Maps finish reasons to Ollama's."""
 

@@ -103,7 +103,7 @@ class MethodRequest:
         return max(1, min(n if isinstance(n, int) else 1, 64))
 
     def settings(self, backend: NativeBackend) -> dict[str, Any]:
-        """Return the settings that an answer depends on besides its question, in the form used by result files."""
+        """Return the settings that an answer depends on, other than its question, in the form used by result files."""
         from intact.evaluate.manifest import run_settings  # imported only by servers that calibrate
 
         caps = self.budget
