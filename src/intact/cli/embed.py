@@ -49,7 +49,7 @@ def command(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Turn texts into vectors, and compare them."""
+    """Turn text into vectors, and compare them."""
     from intact.models.pooling import POOLINGS
 
     read = texts or read_lines()

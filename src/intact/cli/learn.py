@@ -218,7 +218,7 @@ def value(
         str,
         typer.Option(
             "--labels",
-            help="outcome: result of the text; tokens: success rates of texts with the same beginning; search: values "
+            help="outcome: the sample's result; tokens: success rates of samples with the same prefix; search: values "
             "of a search's steps.",
         ),
     ] = "outcome",

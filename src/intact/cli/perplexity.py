@@ -1,4 +1,4 @@
-"""``intact perplexity``: measure the perplexity of a model on a text."""
+"""``intact perplexity``: measure a model's perplexity on a text file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def command(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure the perplexity of a model on a text."""
+    """Measure a model's perplexity on a text file."""
     text = decode(file.read_bytes(), str(file))
     loaded = fetch.load(model, profile, threads)
     tokens, bos = tokenise(loaded.tokenizer, text)

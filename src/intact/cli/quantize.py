@@ -63,7 +63,7 @@ def command(
         typer.Option(
             "--imatrix",
             metavar="FILE",
-            help="Importance matrix of llama.cpp, for imatrix:TYPE instead of a text.",
+            help="Importance matrix of llama.cpp, for imatrix:TYPE instead of a calibration text.",
             rich_help_panel=Advanced(),
         ),
     ] = None,

@@ -67,8 +67,8 @@ def command(
             "--machine",
             metavar="RATES",
             help="Machine for the section Idealised runtime: gmacs_per_s=100,gb_per_s=20, from which the runtime of "
-            "every model follows; or the rates of one model, MODEL=read=1000,write=20 in tokens a second or MODEL=FILE "
-            "of intact bench --json; repeatable.",
+            "every model follows; or the rates of one model, MODEL=read=1000,write=20 in tokens per second or "
+            "MODEL=FILE of intact bench --json; repeatable.",
             show_default="A100 cards as in arXiv 2305.02440",
         ),
     ] = None,

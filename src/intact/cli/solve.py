@@ -60,7 +60,7 @@ All methods
 
 
 MAIN = "main"
-"""The name by which methods may refer to the first model."""
+"""The name that methods may use for the first model."""
 
 
 def complete_method(incomplete: str) -> list[str]:

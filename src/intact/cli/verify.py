@@ -162,7 +162,7 @@ def command(
     cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Verify receipts: recompute the answers, many tokens at once, and compare everything that the receipts claim.
+    """Verify receipts: recompute the answers, many tokens in parallel, and compare everything that the receipts claim.
 
     Exit status 0: all are true. 1: one is false. 3: none is false, but one cannot be verified. 4: all are true as far
     as checked, but something was left unchecked (by --part, --tokens, --sample or --opening).
