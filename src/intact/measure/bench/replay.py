@@ -38,12 +38,12 @@ class TimedAnswer(NamedTuple):
     """The time at which the request was due."""
     sent: float
     pieces: tuple[float, ...]
-    """Arrival times of the pieces of its text."""
+    """Arrival times of the chunks of its text."""
     end: float
     input_tokens: int
     """As counted by the server, else as stated in the file."""
     output_tokens: int
-    """As counted by the server, else the number of pieces."""
+    """As counted by the server, else the number of chunks."""
     error: str | None = None
 
     def metrics(self) -> dict[str, list[float]]:

@@ -93,7 +93,7 @@ def measure(
     progress : callable
         Called before each run with the number of runs done and the next workload.
     passage : Passage, optional
-        Source of the prompts. Prompts taken from it later share no prefix with those that the model has cached.
+        Source of the prompts. Prompts taken from it later do not share a prefix with those that the model has cached.
 
     Raises
     ------

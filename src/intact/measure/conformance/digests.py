@@ -126,8 +126,8 @@ def profiled_cases(profile: str, found: Sequence[Case]) -> list[Case]:
     """Return the programs to run in a profile.
 
     If the profile's scales are static, the products get such scales. With a KV cache codec, the programs are those with
-    attention, except for encoders, which were added later (`tests/test_contract_encoders.py` has them). Outliers in 16
-    bits have their own programs.
+    attention, except for encoders, which were added later (see `tests/test_contract_encoders.py`). Outliers in 16 bits
+    have their own programs.
     """
     parts = parse_profile(profile)
     if parts.scheme.outliers:
