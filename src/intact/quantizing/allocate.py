@@ -25,8 +25,8 @@ def allocate(costs: Sequence[Sequence[int]], sizes: Sequence[Sequence[int]], bud
 
     Parameters
     ----------
-    costs, sizes : for each matrix, for each of its candidates, an integer from 0; their sums lie below 2^62
-    budget : int
+    costs, sizes : for each matrix, for each of its candidates, an integer from 0; their sums are below 2^62 budget :
+    int
         In the unit of `sizes`.
 
     Raises

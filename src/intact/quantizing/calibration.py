@@ -1,4 +1,4 @@
-"""Calibration: statistics of every product's inputs on a text, gathered by the engine in integers.
+"""Calibration: statistics of every product's inputs on a calibration text, gathered by the engine in integers.
 
 The forward pass is exact, inputs have at most 20 bits after shifting to their product's exponent, and sums are int64.
 The same text and model therefore give the same statistics on every machine, regardless of how many windows run

@@ -1,4 +1,4 @@
-"""Float source models for measuring quantisers, made from a file whose weights already lie on a grid.
+"""Float source models for measuring quantisers, made from a file whose weights are already on a grid.
 
 Requantising such a file with the same blocks favours grids like its own. Two transforms change the weights but preserve
 the model's function: after `permute`, a new block mixes values from many old ones; after `rotate`, weights are nearly

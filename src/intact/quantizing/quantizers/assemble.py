@@ -21,7 +21,8 @@ def segments(parts: Sequence[NDArray[np.int64]], count: int) -> InputIndex:
 
     Parameters
     ----------
-    parts : the inputs multiplied by the columns of each part count : the model's inputs
+    parts : the inputs multiplied by the columns of each part
+    count : the number of the model's inputs
 
     Raises
     ------

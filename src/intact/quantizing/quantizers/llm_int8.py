@@ -1,4 +1,4 @@
-"""LLM.int8(): rows in 8 bits, with separate 16-bit columns for inputs that are large on a text (arXiv 2208.07339)."""
+"""LLM.int8(): rows in 8 bits, with separate 16-bit columns for inputs with large values (arXiv 2208.07339)."""
 
 from __future__ import annotations
 

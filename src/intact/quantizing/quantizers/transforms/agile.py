@@ -29,7 +29,7 @@ def powers(largest: Int) -> Int:
     Parameters
     ----------
     largest : int64 (K,)
-        The largest magnitude of each input on a text, at most 2^20.
+        The largest magnitude of each input on the calibration text, at most 2^20.
     """
     blocks = np.pad(largest, (0, -len(largest) % BLOCK)).reshape(-1, BLOCK)
     found = np.zeros_like(blocks)
