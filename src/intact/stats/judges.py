@@ -103,7 +103,7 @@ def mean_level(shares: Sequence[Fraction]) -> Fraction:
 def order_chances(
     counts: ArrayLike, gold: ArrayLike | None = None, agreement: float = 1.0, draws: int = 5_000, seed: int = 0
 ) -> OrderChances:
-    """Return the probabilities of all orders of candidates, given how often a judge gave each of them each level.
+    """Return the probabilities of all orders of candidates, given the counts of a judge's levels for each of them.
 
     The prior: shares of true levels are uniform on the simplex; row m of the judge is Dirichlet with 1 for each level
     and an additional `agreement` for m itself, restricted to judges that assign better levels to better completions

@@ -4,7 +4,7 @@ A curve is a weighted sum of three families over x = 1, 2, ... (samples, rounds,
 
     y(x) = w1 (c - a x^-alpha) + w2 (c' - a' / ln(x + 1)) + w3 (a" - (a" - b) exp(-k x^delta)),
 
-with weights uniform on [0, 1], not normalised. A curve is kept if it lies in [0, 1] up to the horizon and ends above
+with weights uniform on [0, 1], not normalised. A curve is kept if it stays in [0, 1] up to the horizon and ends above
 its start. Parameters are distributed as in the authors' code: c, a uniform on [0, 1.25] and [-0.6, 0.6], c', a' on [0,
 1] and [-0.5, 0.5], a", b on [0, 1] and [0, 2]; ln alpha ~ N(0, 2^2), ln k ~ N(-2, 1), ln delta ~ N(0, 0.5^2).
 Observations have normal noise with ln sigma ~ N(-4, 1), where paper and code differ.
@@ -134,7 +134,7 @@ def forecast_curve(
     Raises
     ------
     ParameterError
-        If there are fewer than three numbers, values lie outside [0, 1], families are unknown, or no draw is consistent
+        If there are fewer than three numbers, values are outside [0, 1], families are unknown, or no draw is consistent
         with the curve.
     """
     numbers, curves, wanted = finite(n, "numbers of samples", 3), table(values, "values"), np.atleast_1d(at)

@@ -33,8 +33,8 @@ def regret(tokens: ArrayLike, accuracy: ArrayLike, budget: float, *, straight: b
     Raises
     ------
     ParameterError
-        If there are no points, tokens do not ascend from above 0, an accuracy lies outside [0, 1], or the budget is not
-        above 0.
+        If there are no points, tokens are not ascending and above 0, an accuracy is outside [0, 1], or the budget is
+        not above 0.
     """
     x, y = finite(tokens, "tokens"), finite(accuracy, "accuracies")
     if x.size != y.size or x.min() <= 0 or (np.diff(x) <= 0).any() or y.min() < 0 or y.max() > 1:

@@ -68,7 +68,7 @@ def fit_saturation(n: ArrayLike, accuracy: ArrayLike) -> Saturation:
     Raises
     ------
     ParameterError
-        If there are fewer than three numbers, an accuracy lies outside [0, 1], accuracy does not grow, or no fit is
+        If there are fewer than three numbers, an accuracy is outside [0, 1], accuracy does not grow, or no fit is
         found.
     """
     numbers, shares = finite(n, "numbers of samples", 3), finite(accuracy, "accuracies", 3)
