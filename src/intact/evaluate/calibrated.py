@@ -202,7 +202,7 @@ class CalibrationRun:
         read : callable
             The function that the method used to read its completions.
         level : float
-            The minimum probability with which each statement holds.
+            The minimum probability that each statement holds.
 
         Raises
         ------
@@ -334,7 +334,7 @@ def calibrated(
     read : callable
         The function that read its completions.
     level : float
-        The minimum probability with which each statement holds.
+        The minimum probability that each statement holds.
     """
     reasons = []
     for run in runs:

@@ -96,7 +96,7 @@ def write(run: EvaluationRun, path: Path, host: Mapping[str, Any]) -> None:
     Raises
     ------
     ParameterError
-        If the path holds another file, or the result of another run.
+        If the path contains another file, or the result of another run.
     """
     check_place(path, run.manifest)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def check_place(path: Path, manifest: Mapping[str, Any]) -> None:
     Raises
     ------
     ParameterError
-        If the path holds a file other than the result of the same run, or is not a valid name of a result file.
+        If the path contains a file other than the result of the same run, or is not a valid name of a result file.
     """
     if path.suffix != ".jsonl":
         raise ParameterError(f"the name of a result file must end in .jsonl, got {path}")

@@ -7,7 +7,7 @@ from intact.stats.prediction import PredictedCount, predict_right
 PROBLEMS = 20
 """The minimum number of graded problems needed for a prediction."""
 LEVEL = 0.9
-"""The default minimum probability with which a prediction holds."""
+"""The default minimum probability that a prediction holds."""
 AHEAD = (100, 20)
 """Numbers of upcoming problems to make predictions for."""
 

@@ -42,7 +42,7 @@ class Leaf(NamedTuple):
     ends : tuple of StepEnd
         The ends of its steps, in order.
     thinking : str
-        The marker with which its prompt opens the thinking (`State.thinking`).
+        The marker that opens the thinking in its prompt (`State.thinking`).
     """
 
     branch: str
@@ -63,7 +63,7 @@ class Leaf(NamedTuple):
 def leaves(nodes: Sequence[Mapping[str, Any]], chosen: str | None = None) -> Iterator[Leaf]:
     """Yield the leaves of a tree in the order of requests.
 
-    A reply to another prompt, such as a request to verify a text, is a separate sequence that does not continue
+    A reply to another prompt, such as a request to verify a solution, is a separate sequence that does not continue
     another. Completions of nested method calls are omitted, except those of the call whose completion was chosen.
 
     Parameters
@@ -131,7 +131,7 @@ def _calls_method(node: Mapping[str, Any]) -> bool:
 
 
 def _walk(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield the nodes of a tree in order, with the nodes of a method in place of its call."""
+    """Yield the nodes of a tree in order, replacing each method call with the method's nodes."""
     for node in nodes:
         yield from _walk(node["nodes"]) if _calls_method(node) else (node,)
 

@@ -114,7 +114,8 @@ def worth_of(records: Sequence[SettingRecord], *, accuracy: bool = False) -> Gue
     Gains of left-out records are not independent of each other: a setting that is good in one record by chance is
     guessed for the others, so a t test on them would claim far too often that guesses help. The p-value is therefore
     computed on guesses from only the earlier records, in the order of names: if nothing transfers, the gain of such a
-    guess is equally likely to have the opposite sign, whatever came before (Fisher's randomisation test, one-sided).
+    guess is equally likely to have the opposite sign, regardless of what came before (Fisher's randomisation test,
+    one-sided).
 
     Parameters
     ----------

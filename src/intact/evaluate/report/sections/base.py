@@ -207,12 +207,12 @@ class SampleText(NamedTuple):
 
 
 Texts = Mapping[str, Sequence[SampleText]]
-"""The independent samples of each problem with their texts."""
+"""The independent samples of each problem with their full text."""
 
 
 @once
 def drawn_texts(arm: ReportArm) -> dict[str, list[SampleText]]:
-    """Return the samples of `drawn_samples` with their texts.
+    """Return the samples of `drawn_samples` with their full text.
 
     Raises
     ------

@@ -54,8 +54,8 @@ class MarkerFindings(NamedTuple):
 def measure(texts: Texts) -> dict[str, MarkerFindings]:
     """Measure all markers in the complete samples of a run, by problem.
 
-    The intervals hold together at 95% (Bonferroni): each has level 1 - 0.05 / m, where m is the number of markers with
-    an interval.
+    The intervals hold simultaneously at 95% (Bonferroni): each has level 1 - 0.05 / m, where m is the number of markers
+    with an interval.
     """
     whole = {name: [one for one in own if not one.sample.cut] for name, own in texts.items()}
     mixed = {name for name, own in whole.items() if is_mixed([one.sample for one in own])}

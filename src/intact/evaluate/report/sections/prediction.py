@@ -151,7 +151,7 @@ def _safe(first: Sequence[ItemRecord]) -> tuple[SafeAnswers, ...]:
 
 
 def _sets(drawn: Drawn) -> tuple[SetFindings, ...]:
-    """Return the coverage and size of answer sets, for one more problem and for the next hundred at once."""
+    """Return the coverage and size of answer sets, for one more problem and for the next hundred together."""
     answers = [[one.answer for one in own] for own in drawn.values()]
     right = [[bool(one.correct) for one in own] for own in drawn.values()]
     shares = [right_share(given, flags) for given, flags in zip(answers, right, strict=True)]

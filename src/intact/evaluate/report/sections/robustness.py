@@ -56,7 +56,7 @@ class DigitFindings(NamedTuple):
     form : str
         The notation of numbers in the questions.
     wrong : int
-        Wrong whole numbers where the right one has `DIGITS` digits or more.
+        Number of wrong whole numbers where the right one has at least `DIGITS` digits.
     other_length : float
         The share of them with a different number of digits.
     places : list of float

@@ -61,7 +61,7 @@ def token_work(arm: ReportArm) -> TokenWork | None:
 
     Multiply-adds are the run's own, averaged over all tokens read and generated. The record with the fewest
     multiply-adds per token, where attention contributes least, determines the number of weights that a step reads; the
-    manifest has their bits.
+    manifest states their bits.
     """
     counted = [
         (record.cost.get("operations", 0), record.cost["prefill"] + record.cost["tokens"]) for record in arm.records
