@@ -141,7 +141,7 @@ class WorkOptions:
         typer.Option(
             "--parallel",
             min=1,
-            help="Number of concurrent problems. It changes no byte of the result.",
+            help="Number of concurrent problems. It does not change the result.",
             rich_help_panel=Advanced(),
         ),
     ] = 64
@@ -150,7 +150,7 @@ class WorkOptions:
         typer.Option(
             "--batch",
             min=1,
-            help="Maximum rows per step. It changes no byte of the result.",
+            help="Maximum rows per step. It does not change the result.",
             rich_help_panel=Advanced(),
             show_default=False,
         ),
@@ -160,7 +160,7 @@ class WorkOptions:
         typer.Option(
             "--shuffle",
             metavar="SEED",
-            help="Seed for the order of work. It changes no byte of the result.",
+            help="Seed for the order of work. It does not change the result.",
             rich_help_panel=Advanced(),
             show_default=False,
         ),

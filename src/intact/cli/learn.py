@@ -350,9 +350,7 @@ def concepts(
     ] = None,
     parallel: Annotated[
         int,
-        typer.Option(
-            "--parallel", min=1, help="Maximum number of concurrent problems. It changes no byte of the result."
-        ),
+        typer.Option("--parallel", min=1, help="Maximum number of concurrent problems. It does not change the result."),
     ] = 64,
     now: FixedNowOption = None,
     profile: ProfileOption = "int8",

@@ -2,7 +2,7 @@
 
 Each line is one answer with everything needed to repeat it: model digests, messages, resolved seed and sampling. Lines
 are appended in one write each; damaged lines are skipped. The oldest conversations are removed when there are too many,
-or when they take too much space.
+or when they take up too much space.
 """
 
 from __future__ import annotations

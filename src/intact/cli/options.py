@@ -154,7 +154,7 @@ DraftModelOption = Annotated[
     typer.Option(
         "--draft-model",
         metavar="MODEL",
-        help="Draft model: a smaller one with the same vocabulary, or an EAGLE-3 head. It changes no token.",
+        help="Draft model: a smaller one with the same vocabulary, or an EAGLE-3 head. It does not change any token.",
         rich_help_panel=DRAFTING,
         autocompletion=complete_model,
         show_default=False,
@@ -216,7 +216,7 @@ TensorParallelOption = Annotated[
         "--tensor-parallel",
         metavar="N",
         help="Tensor parallelism: a number of processes, or addresses such as here*3,HOST:PORT (docs/cluster.md). It "
-        "changes no bit.",
+        "does not change any bit.",
         rich_help_panel=MACHINES,
         show_default=False,
     ),
@@ -227,7 +227,7 @@ PipelineParallelOption = Annotated[
         "--pipeline-parallel",
         metavar="N",
         help="Pipeline parallelism: a number of processes, or addresses such as here*3,HOST:PORT (docs/cluster.md). It "
-        "changes no bit.",
+        "does not change any bit.",
         rich_help_panel=MACHINES,
         show_default=False,
     ),
@@ -238,7 +238,7 @@ PrefillOption = Annotated[
         "--prefill",
         metavar="HOST:PORT",
         help="Address of an intact shard that computes prompts, or local for a process on this machine "
-        "(docs/cluster.md). It changes no bit.",
+        "(docs/cluster.md). It does not change any bit.",
         rich_help_panel=MACHINES,
         show_default=False,
     ),
@@ -249,7 +249,7 @@ WeightsMemoryOption = Annotated[
         "--weights-memory",
         metavar="SIZE",
         help="Memory limit of the weights, such as 2GB, for models that are larger: they are read from disk as "
-        "needed (docs/engine.md). It changes no bit.",
+        "needed (docs/engine.md). It does not change any bit.",
         rich_help_panel=MEMORY,
         show_default=False,
     ),
@@ -369,7 +369,7 @@ def mix_options(
 ReceiptOption = Annotated[
     Path | None,
     typer.Option(
-        "--receipt", metavar="FILE", help="Write a receipt of each answer (intact verify).", show_default=False
+        "--receipt", metavar="FILE", help="Write a receipt for each answer (intact verify).", show_default=False
     ),
 ]
 

@@ -94,7 +94,7 @@ def command(
         typer.Option(
             "--allow-host",
             metavar="NAME",
-            help="Additional server name to accept in the Host header, in addition to localhost.",
+            help="Server name to accept in the Host header, in addition to localhost.",
             **_ACCESS,
         ),
     ] = None,

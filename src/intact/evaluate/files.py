@@ -66,7 +66,7 @@ def damaged(path: Path, *passed: type[Exception]) -> Iterator[None]:
 
 
 def read_document(path: Path, form: str, version: int, what: str) -> dict[str, Any]:
-    """Read a JSON file of a format of this package.
+    """Read a JSON file in one of this package's formats.
 
     Parameters
     ----------

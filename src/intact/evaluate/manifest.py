@@ -87,7 +87,7 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
     Raises
     ------
     ParameterError
-        If an option of a task can have no effect with the first model's tokenizer.
+        If an option of a task would have no effect with the first model's tokenizer.
     """
     first = next(iter(backends.values()))
     check_system(plan.system, backends.values())

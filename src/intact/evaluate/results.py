@@ -114,7 +114,7 @@ class AnswerTurn(NamedTuple):
 
 
 class ItemSample(NamedTuple):
-    """A complete completion: a leaf of a method's tree.
+    """A complete sample: a leaf of a method's tree.
 
     Attributes
     ----------

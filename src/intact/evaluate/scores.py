@@ -40,7 +40,7 @@ def scores(tasks: Sequence[Chosen], records: Sequence[ItemRecord]) -> tuple[Task
 def check(stated: Sequence[TaskScore], records: Sequence[ItemRecord], *, nearly: bool = False) -> None:
     """Check that scores follow from the records.
 
-    Files of earlier versions may state a lower bound of tokens below 0, because it was not clipped.
+    Files of earlier versions may state a lower bound on tokens below 0, because it was not clipped.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Process the units of a plan, and yield their records in the order in which they complete."""
+"""Process the units of a plan, and yield their records in order of completion."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class RequestIdentity:
         return self.tag + self._digest(f"identifier {next(self._numbers)}").hex()[: 32 - TAG]
 
     def seed(self, bits: int) -> int:
-        """Return a seed."""
+        """Return the request's seed."""
         return int.from_bytes(self._digest("seed")) >> (256 - bits)
 
     def _digest(self, use: str) -> bytes:

@@ -21,7 +21,7 @@ LISTED = "GET /v1/methods lists all"
 WITHHELD = ("compute_optimal",)
 """Methods that clients cannot choose because they read files on the server."""
 MOST = 1024
-"""Maximum of a method's integer parameters, except for those that count tokens."""
+"""Maximum value of a method's integer parameters, except for those that count tokens."""
 MOST_TOKENS = 1 << 16
 """Maximum number of tokens that a method may generate, regardless of its budget."""
 

@@ -86,7 +86,7 @@ class InequalityBounds(Generated, Numeric):
         return Item(name, question, str(least.value), secret={"polynomial": str(polynomial)})
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Return true if the bound holds everywhere and cannot be improved; a decimal counts at its exact value."""
+        """Return true if the bound holds everywhere and cannot be improved; a decimal stands for its exact value."""
         given = None if answer is None else numbers.as_number(answer)
         polynomial = self._polynomial(item)
         return given is not None and polynomial is not None and check_bound(polynomial, Fraction(given)).best

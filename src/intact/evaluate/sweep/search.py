@@ -1,4 +1,4 @@
-"""The search of a sweep: decide which setting is asked which problems, under a token budget.
+"""The search of a sweep: decide which problems each setting answers, under a token budget.
 
 Everything is computed in integers from the design and the outcomes of problems; no clock is read.
 """

@@ -191,7 +191,7 @@ def _source(kind: str, rows: int, columns: int, bits: int = 8) -> Source:
 def _layouts() -> Iterator[tuple[int, int, int]]:
     """Yield every layout of integer weights: bits, block, and the largest table entry, or 0 without a table.
 
-    Tables with entries up to 255 take one product, others two.
+    Tables with entries up to 255 need one product, others two.
     """
     for bits, blocks in LAYOUTS.items():
         yield from ((bits, block, 0) for block in blocks)

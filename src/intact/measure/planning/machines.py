@@ -16,7 +16,7 @@ from intact.library.parallel.ranks import parse_address
 from intact.measure.planning.work import Segment
 
 MOST: Final = 1000
-"""Maximum number of machines of a cluster."""
+"""Maximum number of machines in a cluster."""
 
 
 class Rates(NamedTuple):

@@ -114,7 +114,7 @@ def define_descend(problem: Rounding, levels: Floats, low: Floats, high: Floats)
 
 
 def _times(error: Floats, h: Floats) -> Floats:
-    """Return error H, adding the products column by column."""
+    """Return the product of error and H, adding the products column by column."""
     slope = np.zeros(error.shape)
     for k in range(error.shape[1]):
         slope += error[:, k, None] * h[k]

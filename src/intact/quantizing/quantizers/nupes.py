@@ -20,7 +20,7 @@ from intact.quantizing.quantizers.spec import Spec
 EXPONENTS: Final = {
     10: "int4s", 9: "nupes4a9", 8: "nupes4a8", 7: "nupes4a7", 6: "nupes4a6", 5: "nupes4", 4: "nupes4a4", 3: "nupes4a3",
 }  # fmt: skip
-"""The grid of each exponent, in tenths; ties in error go to the first."""
+"""The grid for each exponent, in tenths; ties in error go to the first."""
 
 
 def total_error(rows: FixedRows, spec: Spec, columns: int) -> int:

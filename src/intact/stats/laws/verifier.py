@@ -143,9 +143,9 @@ def best_attempts(
 ) -> Best:
     """Return the number of attempts, up to `most`, after which it is best to stop.
 
-    Attempt k happens if all previous ones were rejected, so its value is the mean over types of `(V_right c r + V_fluke
-    (1 - s)(1 - r) - cost) beta^(k - 1)`. Problems still open after some rejections are the hard ones, where flukes
-    prevail, so the best number is often small.
+    Attempt k happens if all previous ones were rejected, so its value is the mean over types of
+    `(V_right c r + V_fluke (1 - s)(1 - r) - cost) beta^(k - 1)`. Problems still open after some rejections are the hard
+    ones, where flukes prevail, so the best number is often small.
 
     Parameters
     ----------

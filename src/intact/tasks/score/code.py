@@ -40,7 +40,7 @@ class _Block(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The code in the block. An unclosed block may end with a fence at the end of a line of words."""
+        """The code in the block. An unclosed block may end with a fence at the end of its last line."""
         if not self.closed:
             for place, line in enumerate(self.lines):
                 if found := _FENCE_AFTER_CODE.fullmatch(line):

@@ -31,7 +31,7 @@ RESAMPLES = 200
 
 
 class BudgetChoice(NamedTuple):
-    """The best use of a budget.
+    """The best way to spend a budget.
 
     Attributes
     ----------
