@@ -78,7 +78,7 @@ CRASHED = 70
 
 
 _CONVERSATION = re.compile(rf"{LAST}|[0-9a-f-]*[0-9a-f]")
-"""Pattern of a conversation's name in the log, or the end of one."""
+"""Pattern of a conversation's name in the log, or of the end of a name."""
 _METAVAR = re.compile(r"\[(\[.*\].*)\]")
 """Pattern of an optional argument whose metavar already has brackets."""
 
@@ -116,7 +116,7 @@ class Commands(WithHelp, TyperGroup):
     """A group of commands that reports errors in one line, without a traceback."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments, and keep those of the whole command line so that they can be repeated after Ctrl-C."""
+        """Parse the arguments, and save the whole command line so that it can be shown after Ctrl-C."""
         ctx.meta.setdefault("intact.arguments", list(args))
         rest: list[str] = super().parse_args(ctx, args)
         return rest
@@ -128,7 +128,7 @@ class Commands(WithHelp, TyperGroup):
             with named_errors(Path("standard output")):
                 sys.stdout.flush()
         except KeyboardInterrupt as interrupt:
-            # the cursor is right after ^C
+            # the cursor is directly after ^C
             sys.stderr.write("\n")
             if isinstance(interrupt, Interrupted):
                 program = ctx.obj or [ctx.find_root().info_name]
@@ -148,7 +148,7 @@ class Application(Commands):
     is_long = True
 
     def shortened(self) -> Any:
-        """Return a copy that has only the most common commands, in one list."""
+        """Return a copy with only the most common commands, in one list."""
         short = copy.copy(self)
         short.commands = {name: copy.copy(self.commands[name]) for name in FIRST}
         for command in short.commands.values():
@@ -228,7 +228,7 @@ def _group(
     commands: dict[str, tuple[Callable[..., None], str]],
     alone: tuple[Callable[..., None], str] | None = None,
 ) -> None:
-    """Add a group of subcommands, each with its examples; `alone` is the command that runs without a subcommand."""
+    """Add a group of subcommands, each with its examples; `alone` is the command that runs if none is given."""
     group = typer.Typer(cls=Commands, help=text, no_args_is_help=alone is None, epilog=alone and alone[1])
     if alone is not None:
         group.callback(invoke_without_command=True, help=text)(alone[0])

@@ -246,7 +246,7 @@ def _profiles_document(profiles: list[Profile], limits: MachineLimits | None) ->
 
 
 def table(figures: list[Measurement], width: int = 0) -> Table:
-    """Return a table of measurements, with bars comparing the rates if there is room for them."""
+    """Return a table of measurements, with bars that compare the rates if there is room for them."""
     numbers = "median", "least to most"
     rows = new_table("what", "median", "", "least to most", right=numbers, whole=("what", "", *numbers))
     if width >= 8:

@@ -152,14 +152,14 @@ def _earlier(name: str) -> LoggedConversation:
 def _continued_sampling(
     context: typer.Context, earlier: LoggedConversation, sampling: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the sampling of a conversation, overridden by the options given now."""
+    """Return the sampling parameters of a conversation, overridden by the options given now."""
     return sampling | {
         name: value for name, value in sampling_from(earlier.entries[-1]).items() if not was_given(context, name)
     }
 
 
 def _resume(talk: ChatSession, earlier: LoggedConversation, system: str | None) -> None:
-    """Take over the messages of a conversation; a system message given now replaces its own."""
+    """Continue from the messages of a conversation; a system message given now replaces the conversation's own."""
     last = earlier.entries[-1]
     messages = [*last["messages"], {"role": "assistant", "content": last["answers"][0]["text"]}]
     if system is not None:

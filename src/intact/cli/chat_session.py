@@ -52,7 +52,7 @@ class ChatSession:
     sampling : dict
         Options of `Model.chat_stream`.
     shadow : str, optional
-        Text that a mix sees in place of each newest message.
+        Text that a mix sees instead of the newest message.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class ChatSession:
         self.messages = [] if self.system is None else [{"role": "system", "content": self.system}]
 
     def answer(self, text: str, **options: Any) -> Iterator[Any]:
-        """Yield the chunks of the answer. What was generated stays in the conversation even if the answer is cut short.
+        """Yield the chunks of the answer. The generated part stays in the conversation even if the answer is cut short.
 
-        A message that the model rejects (because it is too long, say) is removed again.
+        A message that the model rejects (for example, because it is too long) is removed again.
 
         Parameters
         ----------

@@ -76,7 +76,7 @@ def _results(process: subprocess.Popen[bytes], name: str, seconds: float) -> Ite
 
 
 def _value(line: dict[str, Any]) -> dict[str, Any]:
-    """Return a line from the process; raise IntactError if it reports an error."""
+    """Return the value of a line from the process; raise IntactError if it reports an error."""
     if "error" in line:
         raise IntactError(line["error"])
     return line

@@ -1,4 +1,4 @@
-"""Options of commands that distribute their work over a Ray cluster."""
+"""Options for commands that distribute their work over a Ray cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """A cluster and its number of workers; neither changes a result."""
+    """A cluster and its number of workers; neither changes any result."""
 
     ray: Annotated[
         str | None,
@@ -71,7 +71,7 @@ class ClusterOptions:
         models : ModelOptions
             Loading options of the back ends' models.
         journals : Path, optional
-            Folder in which all workers' results are kept.
+            Folder for all workers' results.
         loading
             Further arguments of `intact.load`.
         """

@@ -1,4 +1,4 @@
-"""``intact diff``: find where two answers diverge, and how far apart the tokens' logits are there."""
+"""``intact diff``: find where two answers diverge, and how far apart their tokens' logits are at that point."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _BEFORE, _AFTER = 60, 120
 
 def command(
     a: Annotated[Path, typer.Argument(metavar="A", help="A receipt, a log, or the output of intact run --json.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="A second file of the same kinds.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="A second file, also of one of these kinds.")],
     model: Annotated[str | None, model_option("Model that computes the logits where the answers diverge.")] = None,
     prompt: Annotated[
         str | None,

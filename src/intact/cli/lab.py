@@ -106,7 +106,9 @@ def command(
             rich_help_panel=Advanced(),
         ),
     ] = None,
-    speed: Annotated[bool, typer.Option("--speed", help="Measure tokens a second, which is not reproducible.")] = False,
+    speed: Annotated[
+        bool, typer.Option("--speed", help="Measure tokens per second, which is not reproducible.")
+    ] = False,
     pairs: Annotated[
         list[str] | None,
         typer.Option(

@@ -1,4 +1,4 @@
-"""``intact learn``: learn from runs: methods for questions, settings for tasks, values of texts, and concepts."""
+"""``intact learn``: learn from runs: methods for questions, settings for tasks, values of completions, and concepts."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def methods(
     seed: Annotated[str, seed_option("Seed of the half of the problems that is held out.")] = "0",
     json: JsonOption = False,
 ) -> None:
-    """Learn a table for the method compute_optimal from logs, from half of the problems; the other half judges it."""
+    """Learn a table for the method compute_optimal from logs of half the problems, and judge it on the other half."""
     from intact.reason.parts.choice import common, judge, learn, read_logs, split
 
     log = read_logs(logs)
@@ -141,10 +141,8 @@ def settings(
     baseline: Annotated[
         str, typer.Option("--baseline", metavar="METHOD:NAME=VALUE", help="Setting that gains are measured against.")
     ] = "self_consistency:n=16",
-    margin: Annotated[
-        float, typer.Option("--margin", help="Loss of accuracy that saved tokens compensate for.")
-    ] = 0.03,
-    share: Annotated[float, typer.Option("--share", help="Share of the baseline's tokens at which they do.")] = 0.5,
+    margin: Annotated[float, typer.Option("--margin", help="Loss of accuracy that saving tokens offsets.")] = 0.03,
+    share: Annotated[float, typer.Option("--share", help="Share of the baseline's tokens at which it does.")] = 0.5,
     most: Annotated[int, typer.Option("--most", min=1, help="Maximum number of guessed settings.")] = 8,
     json: JsonOption = False,
 ) -> None:
@@ -198,26 +196,29 @@ def value(
     task: Annotated[str, typer.Option("--task", "-t", metavar="TASK", help=TASK_HELP)] = "gsm8k",
     split: Annotated[str | None, typer.Option("--split", hidden=True)] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of problems.")] = 100,
-    n: Annotated[int, typer.Option("-n", "--n", min=1, help="Number of texts per problem.")] = 4,
+    n: Annotated[int, typer.Option("-n", "--n", min=1, help="Number of samples per problem.")] = 4,
     journal: Annotated[
         Path | None,
         typer.Option(
-            "--journal", metavar="DIR", help="Folder to reuse texts from, and to keep new ones in.", show_default=False
+            "--journal",
+            metavar="DIR",
+            help="Folder to reuse samples from, and to keep new ones in.",
+            show_default=False,
         ),
     ] = None,
     seed: Annotated[str, seed_option("Sampling seed; use the journal's to reuse its texts.")] = "0",
     temperature: Annotated[
         float,
-        typer.Option("--temperature", help="Sampling temperature of the texts; use the journal's to reuse its texts."),
+        typer.Option("--temperature", help="Sampling temperature; use the journal's to reuse its samples."),
     ] = 0.7,
     max_tokens: Annotated[
-        int, typer.Option("--max-tokens", help="Maximum tokens of a text; use the journal's to reuse its texts.")
+        int, typer.Option("--max-tokens", help="Maximum tokens per sample; use the journal's to reuse its samples.")
     ] = 512,
     labels: Annotated[
         str,
         typer.Option(
             "--labels",
-            help="outcome: result of the text; tokens: success rates of texts with the same beginning; search: values "
+            help="outcome: the sample's result; tokens: success rates of samples with the same prefix; search: values "
             "of a search's steps.",
         ),
     ] = "outcome",
@@ -236,7 +237,7 @@ def value(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Learn to predict from hidden states how likely a text ends in a right answer; judge on held-out problems."""
+    """Learn to predict right answers of unfinished completions from hidden states; judge on held-out problems."""
     from intact.evaluate.values import LABELS, learn_next_value, learn_value, sample
     from intact.reason.backends.native import NativeBackend
     from intact.reason.limits import one_of
@@ -287,7 +288,7 @@ def value(
 
 
 def _show(learnt: Any, to: Path) -> None:
-    """Print how far the values can be trusted."""
+    """Print how far the values can be trusted, measured on held-out problems."""
     quality = learnt["held_out"]
     base = quality["base"]
     places = {"auroc": "at the end", "auroc_half": "half-way", "auroc_within": "within a problem"}
@@ -349,9 +350,7 @@ def concepts(
     ] = None,
     parallel: Annotated[
         int,
-        typer.Option(
-            "--parallel", min=1, help="Maximum number of concurrent problems. It changes no byte of the result."
-        ),
+        typer.Option("--parallel", min=1, help="Maximum number of concurrent problems. It does not change the result."),
     ] = 64,
     now: FixedNowOption = None,
     profile: ProfileOption = "int8",
@@ -360,7 +359,7 @@ def concepts(
 ) -> None:
     """Have a model write a memory of concepts, for the method concept_memory, from correctly solved problems.
 
-    Use training splits, never problems that you measure on: the method refuses problems that its memory comes from.
+    Use training splits, never problems that you evaluate on: the method refuses problems that its memory comes from.
     """
     from intact.evaluate.concepts import WRITE, check_prompt, solved_problems, write_memory
     from intact.solving.run import is_address, opened

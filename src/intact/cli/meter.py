@@ -1,4 +1,4 @@
-"""``intact meter``: measure whether an endpoint's answers depend on what else it computes."""
+"""``intact meter``: measure whether an endpoint's answers depend on its other work."""
 
 from __future__ import annotations
 
@@ -83,16 +83,16 @@ def command(
         typer.Option("--temperature", help="Temperature; repeatable.", show_default=", ".join(map(str, HEATS))),
     ] = None,
     seed: Annotated[
-        str, typer.Option("--seed", metavar="SEEDS", help="Seeds of requests that sample: 0-4, or 0,7.")
+        str, typer.Option("--seed", metavar="SEEDS", help="Seeds for sampled requests: 0-4, or 0,7.")
     ] = "0",
     company: Annotated[
         str,
         typer.Option(
-            "--company", metavar="SIZES", help="Numbers of simultaneous other requests.", rich_help_panel=SITUATIONS
+            "--company", metavar="SIZES", help="Numbers of concurrent other requests.", rich_help_panel=SITUATIONS
         ),
     ] = ",".join(map(str, COMPANY)),
     pause: Annotated[
-        float, typer.Option("--pause", help="Seconds of a pause; 0: none.", rich_help_panel=SITUATIONS)
+        float, typer.Option("--pause", help="Length of a pause in seconds; 0: none.", rich_help_panel=SITUATIONS)
     ] = _PLAN.pause,
     restart: Annotated[
         str,
@@ -115,7 +115,7 @@ def command(
         typer.Option(
             "--max-tokens-total",
             min=1,
-            help="Maximum tokens, read and written.",
+            help="Maximum tokens, prompts included.",
             rich_help_panel=LIMITS,
             show_default=False,
         ),
@@ -125,10 +125,10 @@ def command(
         typer.Option("--max-cost", min=0, help="Maximum cost.", rich_help_panel=LIMITS, show_default=False),
     ] = None,
     price_in: Annotated[
-        float, typer.Option("--price-in", min=0, help="Price of 1M tokens read.", rich_help_panel=LIMITS)
+        float, typer.Option("--price-in", min=0, help="Price of 1M prompt tokens.", rich_help_panel=LIMITS)
     ] = 0.0,
     price_out: Annotated[
-        float, typer.Option("--price-out", min=0, help="Price of 1M tokens written.", rich_help_panel=LIMITS)
+        float, typer.Option("--price-out", min=0, help="Price of 1M generated tokens.", rich_help_panel=LIMITS)
     ] = 0.0,
     wait: Annotated[
         float, typer.Option("--wait", min=0, help="Seconds to wait for the endpoint.", rich_help_panel=LIMITS)
@@ -147,7 +147,7 @@ def command(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure whether an endpoint answers the same alone and in company; exit code 1 if not, 2 if unknown."""
+    """Measure whether an endpoint answers the same alone and under load; exit code 1 if not, 2 if unknown."""
     from intact.measure.meter.client import MeteredEndpoint
     from intact.measure.meter.journal import MeterJournal
     from intact.measure.meter.questions import read_prompts, sample_prompts

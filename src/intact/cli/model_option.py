@@ -33,7 +33,7 @@ ModelArgument = Annotated[
     str,
     typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model, show_default=False, hidden=True),
 ]
-"""The model of a command that takes it through ``-m``, or as the first argument in its old form (`with_model_option`).
+"""The model of a command that takes it through ``-m`` or, in the old form, as the first argument (`with_model_option`).
 """
 MODEL_ARGUMENTS = ("model", "models")
 """Names of the arguments that ``-m`` can replace."""

@@ -1,4 +1,4 @@
-"""``intact models``: list the named models and what is here, describe one, or remove it."""
+"""``intact models``: list the named models and their local copies, describe one, or remove it."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def rm(
 
 
 def describe(model: str, path: Path) -> dict[str, Any]:
-    """Return the facts about a model from its files, and its origin."""
+    """Return facts about a model from its files, and its origin."""
     from intact.checkpoints.formats import open_checkpoint
     from intact.cli.info import describe as facts_of
     from intact.engine.sampling.model_defaults import sampling_defaults

@@ -1,4 +1,4 @@
-"""Proof assistants' files in ``intact prove``: errors, proofs step by step, new theorems from a proved one."""
+"""Proof assistants' files in ``intact prove``: errors, proofs step by step, new theorems derived from a proved one."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _show_proof(proof: ProofTranscript) -> None:
 
 
 def _show_lines(*texts: str) -> None:
-    """Print texts indented, line by line."""
+    """Print strings indented, line by line."""
     for text in texts:
         for line in text.splitlines():
             show((f"      {one_line(line)}", "dim"))

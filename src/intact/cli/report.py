@@ -67,8 +67,8 @@ def command(
             "--machine",
             metavar="RATES",
             help="Machine for the section Idealised runtime: gmacs_per_s=100,gb_per_s=20, from which the runtime of "
-            "every model follows; or the rates of one model, MODEL=read=1000,write=20 in tokens a second or MODEL=FILE "
-            "of intact bench --json; repeatable.",
+            "every model follows; or the rates of one model, MODEL=read=1000,write=20 in tokens per second or "
+            "MODEL=FILE of intact bench --json; repeatable.",
             show_default="A100 cards as in arXiv 2305.02440",
         ),
     ] = None,
@@ -78,7 +78,7 @@ def command(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Report on runs: scores with intervals; with --out also curves, fitted laws, costs, and failures with texts."""
+    """Report on runs: scores with intervals; with --out also curves, fitted laws, costs, and full failures."""
     from intact.evaluate.report.arms import arms_of
     from intact.evaluate.report.machine import MachineChoice
 
@@ -155,7 +155,7 @@ def _print_scores(arms: Sequence[ReportArm]) -> None:
 
 
 def _write(made: ReportDocument, out_file: Path, refresh: int | None = None) -> list[str]:
-    """Write a report, and return its files; with `refresh`, browsers reload it after that many seconds."""
+    """Write a report, and return its files; with `refresh`, browsers reload it at that interval in seconds."""
     from intact.evaluate.report.html import html
     from intact.evaluate.report.markdown import markdown
 

@@ -230,7 +230,7 @@ def parse(words: list[str], model: str | None = None, command: str = "run") -> t
 
 
 _PATIENCE = 2.0
-"""Seconds to wait for the end of standard input before reporting what is being read."""
+"""Seconds to wait for the end of standard input before reporting that it is being read."""
 
 
 def _piped_text(wait: bool) -> str:
@@ -263,7 +263,7 @@ def decode(data: bytes, where: str) -> str:
     Raises
     ------
     ParameterError
-        If the bytes are not valid UTF-8; the message has the offset.
+        If the bytes are not valid UTF-8; the message gives the offset.
     """
     try:
         return data.decode("utf-8")
@@ -281,7 +281,7 @@ def as_prompt(
     now: datetime | None = None,
     control_tokens: bool = False,
 ) -> str | ChatPrompt:
-    """Return the engine's input: the raw text, or a conversation for the chat template; `now` defaults to the clock."""
+    """Return the engine's input: raw text, or a conversation for the chat template; `now` defaults to the present."""
     template = model.tokenizer.chat_template
     if raw or (template is None and system is None):
         return prompt

@@ -27,7 +27,7 @@ def parse_seeds(text: str, option: str = "--seed") -> tuple[int, ...]:
     Raises
     ------
     ParameterError
-        If the text has another form, or repeats a seed.
+        If the string has a different form, or repeats a seed.
     """
     seeds: list[int] = []
     for part in text.split(","):
@@ -42,7 +42,7 @@ def parse_seeds(text: str, option: str = "--seed") -> tuple[int, ...]:
 
 
 def one_seed(text: str, what: str, low: int = -(1 << 63), high: int = (1 << 64) - 1) -> int:
-    """Parse a text that names exactly one seed.
+    """Parse a string that names exactly one seed.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def one_seed(text: str, what: str, low: int = -(1 << 63), high: int = (1 << 64) 
     Raises
     ------
     ParameterError
-        If it names several seeds, or one out of range.
+        If it names several seeds, or one that is out of range.
     """
     seeds = parse_seeds(text)
     if len(seeds) > 1:

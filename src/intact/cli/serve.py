@@ -94,7 +94,7 @@ def command(
         typer.Option(
             "--allow-host",
             metavar="NAME",
-            help="Additional server name to accept in the Host header, besides localhost.",
+            help="Server name to accept in the Host header, in addition to localhost.",
             **_ACCESS,
         ),
     ] = None,
@@ -133,13 +133,13 @@ def command(
         ),
     ] = None,
     running: Annotated[
-        int, typer.Option("--running", min=1, help="Maximum running texts per model.", **_LIMITS)
+        int, typer.Option("--running", min=1, help="Maximum running sequences per model.", **_LIMITS)
     ] = ServerSettings.running,
     waiting: Annotated[
         int, typer.Option("--waiting", min=0, help="Maximum queued requests per model.", **_LIMITS)
     ] = ServerSettings.waiting,
     max_tokens: Annotated[
-        int, typer.Option("--max-tokens", min=1, help="Maximum tokens per text.")
+        int, typer.Option("--max-tokens", min=1, help="Maximum tokens per completion.")
     ] = ServerSettings.max_tokens,
     seconds: Annotated[
         float, typer.Option("--seconds", min=0.1, help="Request timeout in seconds.", **_LIMITS)
@@ -153,7 +153,10 @@ def command(
         ),
     ] = ServerSettings.seeds,
     any_name: Annotated[
-        bool, typer.Option("--any-name", help="Answer with the only model, whatever model name a client sends.")
+        bool,
+        typer.Option(
+            "--any-name", help="Answer with the only model, regardless of the model name that a client sends."
+        ),
     ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Reject fields that other servers support, even harmless ones.", **_LIMITS)
@@ -195,7 +198,7 @@ def command(
         typer.Option(
             "--calibration",
             metavar="FILE",
-            help="Result of intact eval: replies of methods then say how often such answers are right; repeatable.",
+            help="Result of intact eval: methods' replies then state how often such answers are right; repeatable.",
             rich_help_panel=Advanced(),
             show_default=False,
         ),
@@ -210,7 +213,7 @@ def command(
         bool,
         typer.Option(
             "--no-prefix-cache",
-            help="Compute each prompt in full, without sharing prefixes. It changes no token.",
+            help="Compute each prompt in full, without sharing prefixes. It does not change any token.",
             rich_help_panel=MEMORY,
         ),
     ] = False,
@@ -236,7 +239,9 @@ def command(
     ] = None,
     route: Annotated[
         Literal["prefix", "random"],
-        typer.Option("--route", help="Send a request to the replica with its prefix, or to any.", **_REPLICAS),
+        typer.Option(
+            "--route", help="Send a request to the replica that has its prefix, or to any replica.", **_REPLICAS
+        ),
     ] = "prefix",
     otel: Annotated[
         bool,
@@ -375,7 +380,7 @@ def _serve_replicas(
 
 
 def _all_named(texts: Sequence[str]) -> dict[str, str]:
-    """Map the names that clients use to places; raise if two are the same."""
+    """Map the names that clients use to paths; raise if two are the same."""
     places: dict[str, str] = {}
     for name, place in map(_named, texts):
         if name in places:

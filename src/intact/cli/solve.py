@@ -60,7 +60,7 @@ All methods
 
 
 MAIN = "main"
-"""The name by which methods may refer to the first model."""
+"""The name that methods may use for the first model."""
 
 
 def complete_method(incomplete: str) -> list[str]:
@@ -91,7 +91,7 @@ def command(
         typer.Option(
             "--answer",
             metavar="KIND",
-            help="Answer in a text: its last expression or number (expression, the default), number, or text.",
+            help="Answer in a completion: its last expression or number (expression, the default), number, or text.",
             show_default=False,
         ),
     ] = None,

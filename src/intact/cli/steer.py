@@ -1,4 +1,4 @@
-"""``intact steer``: make a steering vector from pairs of texts."""
+"""``intact steer``: make a steering vector from contrasting pairs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def command(
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a steering vector, which moves a model's texts from one kind towards another."""
+    """Make a steering vector, which moves a model's output from one kind of text towards another."""
     check_output("--out", out)
     if out.exists():
         raise ParameterError(f"--out: {out} already exists; choose a new file")

@@ -122,7 +122,10 @@ class SearchOptions:
     factor: Annotated[
         int,
         typer.Option(
-            "--factor", min=2, help="Factor by which rungs grow and settings are reduced.", rich_help_panel=Advanced()
+            "--factor",
+            min=2,
+            help="Factor by which rungs grow and the number of settings shrinks.",
+            rich_help_panel=Advanced(),
         ),
     ] = 3
     finalists: Annotated[
@@ -134,7 +137,7 @@ class SearchOptions:
         typer.Option(
             "--design",
             metavar="FILE",
-            help="Design of an earlier sweep (design.json), in place of TASK and these options.",
+            help="Design of an earlier sweep (design.json), instead of TASK and these options.",
             show_default=False,
         ),
     ] = None

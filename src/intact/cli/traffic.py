@@ -43,7 +43,9 @@ BlockOption = Annotated[int, typer.Option("--block", min=1, help="Tokens per blo
 def make(
     file: Annotated[Path, typer.Argument(help="Output file.")],
     requests: Annotated[int, typer.Option("--requests", min=1, help="Number of requests.")] = _LAW.requests,
-    request_rate: Annotated[float, typer.Option("--request-rate", help="Mean requests a second.")] = _LAW.request_rate,
+    request_rate: Annotated[
+        float, typer.Option("--request-rate", help="Mean requests per second.")
+    ] = _LAW.request_rate,
     burstiness: Annotated[
         float,
         typer.Option("--burstiness", help="Shape of the gamma distribution of gaps: 1 is Poisson, less is burstier."),

@@ -69,7 +69,7 @@ Verify a quantised model by making it again from its source and text
 
 
 class CheckedPart(StrEnum):
-    """The texts of a run that are checked against the model."""
+    """The completions of a run that are checked against the model."""
 
     ALL = "all"
     WINNER = "winner"
@@ -99,7 +99,7 @@ def command(
     adapter: AdapterOption = None,
     signed_by: Annotated[
         str | None,
-        typer.Option("--signed-by", metavar="KEY", help="Public key, or a file that holds it.", show_default=False),
+        typer.Option("--signed-by", metavar="KEY", help="Public key, or a file that contains it.", show_default=False),
     ] = None,
     sample: Annotated[
         int | None,
@@ -108,18 +108,23 @@ def command(
     nonce: Annotated[
         str | None,
         typer.Option(
-            "--nonce", help="Text that makes the choice; unknown to those who made the receipts.", show_default=False
+            "--nonce",
+            help="String that determines the choice; unknown to those who made the receipts.",
+            show_default=False,
         ),
     ] = None,
     tokens: Annotated[
         int | None,
         typer.Option(
-            "--tokens", min=1, help="Maximum number of tokens to check per text, from the first.", show_default=False
+            "--tokens",
+            min=1,
+            help="Maximum number of tokens to check per completion, from the first.",
+            show_default=False,
         ),
     ] = None,
     part: Annotated[
         CheckedPart,
-        typer.Option("--part", help="For runs of a method: check all texts, or only those behind the answer."),
+        typer.Option("--part", help="For runs of a method: check all completions, or only those behind the answer."),
     ] = CheckedPart.ALL,
     opening: Annotated[
         Path | None,
@@ -140,7 +145,7 @@ def command(
         typer.Option(
             "--ngrams",
             metavar="FILE",
-            help="Texts that guided superposed drafts, one per line.",
+            help="File of examples that guided superposed drafts, one per line.",
             show_default=False,
         ),
     ] = None,
@@ -157,7 +162,7 @@ def command(
     cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Verify receipts: recompute the answers, many tokens at once, and compare everything that the receipts claim.
+    """Verify receipts: recompute the answers, many tokens in parallel, and compare everything that the receipts claim.
 
     Exit status 0: all are true. 1: one is false. 3: none is false, but one cannot be verified. 4: all are true as far
     as checked, but something was left unchecked (by --part, --tokens, --sample or --opening).
@@ -264,7 +269,7 @@ def entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[R
 
 
 def _spot_check(files: Sequence[Path], nonce: str, count: int) -> tuple[set[int], dict[str, Any]]:
-    """Return the lines to verify, and the probability of missing false ones. Lines without a digest are included."""
+    """Return the lines to verify, and the probability of missing false ones. Always include lines without a digest."""
     from intact.receipts.spot import choose, misses
 
     found = [entry.digest for entry in entries(files)]
@@ -286,7 +291,7 @@ class OpenedLayers(NamedTuple):
 
 
 class _Made(NamedTuple):
-    """Loading options of a receipt's model: its profile, its bits, and the names of the partners of its mixes."""
+    """Loading options of a receipt's model: its profile, its bits, and its mixes' partner names."""
 
     profile: Profile
     bits: int
@@ -301,15 +306,15 @@ class _Verifier:
     Parameters
     ----------
     load : callable
-        Loads the model of a name with a profile, a number of bits, and the names of the partners of its mixes.
+        Loads the model with a given name in a profile, with a number of bits and the names of its mixes' partners.
     others : collection of str
-        The names of the models besides the first.
+        The names of the models other than the first.
     remake : callable
         Verifies the receipt of a quantisation.
     opened : OpenedLayers, optional
-        The only layers with which receipts of answers are checked; by default all.
+        The only layers used to check receipts of answers; by default all.
     texts : str, optional
-        The texts of the n-grams that guided superposed drafts, one per line.
+        The examples whose n-grams guided superposed drafts, one per line.
     packages : collection of str
         Other packages whose methods may run.
     """
@@ -400,7 +405,7 @@ class _Verifier:
             yield from verify_drafts(model, receipts, self._texts, self._key)
 
     def _model(self, name: str, made: _Made) -> Model:
-        """Return the model of a name, first releasing any other model loaded under that name."""
+        """Return the model with a given name, first releasing any other model loaded under that name."""
         if name not in self._loaded or self._loaded[name][0] != made:
             self._loaded.pop(name, None)
             self._loaded[name] = made, self._load(name, *made)
@@ -429,7 +434,7 @@ class _Verifier:
 
 
 def _result(entry: ReceiptLine, verdict: AnyVerdict) -> dict[str, Any]:
-    """Return the JSON object of a receipt for `--json`."""
+    """Return the JSON object for a receipt with `--json`."""
     receipt = None if isinstance(entry.content, ReceiptError) else entry.content
     signer = _signer(entry, verdict)
     return {

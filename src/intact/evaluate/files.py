@@ -40,7 +40,7 @@ TRACES = ".traces.jsonl"
 
 
 def traces_of(path: Path) -> Path:
-    """Return the path of a result file's traces."""
+    """Return the path of the trace file of a result file."""
     return path.with_suffix(TRACES)
 
 
@@ -56,7 +56,7 @@ def partial_of(path: Path) -> Path:
 
 @contextmanager
 def damaged(path: Path, *passed: type[Exception]) -> Iterator[None]:
-    """Raise FormatError if code in the block fails on the contents of a file; errors of the types `passed` stay."""
+    """Raise FormatError if code in the block fails on a file's contents; let errors of types in `passed` propagate."""
     try:
         yield
     except passed:
@@ -66,7 +66,7 @@ def damaged(path: Path, *passed: type[Exception]) -> Iterator[None]:
 
 
 def read_document(path: Path, form: str, version: int, what: str) -> dict[str, Any]:
-    """Read a JSON file of a format of this package.
+    """Read a JSON file in one of this package's formats.
 
     Parameters
     ----------
@@ -91,12 +91,12 @@ def read_document(path: Path, form: str, version: int, what: str) -> dict[str, A
 
 
 def write(run: EvaluationRun, path: Path, host: Mapping[str, Any]) -> None:
-    """Write a run's three files atomically, the result last: if it exists, so do the others.
+    """Write a run's three files atomically, the result last: if the result exists, so do the others.
 
     Raises
     ------
     ParameterError
-        If the path holds another file, or the result of another run.
+        If the path contains another file, or the result of another run.
     """
     check_place(path, run.manifest)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def check_place(path: Path, manifest: Mapping[str, Any]) -> None:
     Raises
     ------
     ParameterError
-        If the path holds a file other than the result of the same run, or is not a valid name of a result file.
+        If the path contains a file other than the result of the same run, or is not a valid name of a result file.
     """
     if path.suffix != ".jsonl":
         raise ParameterError(f"the name of a result file must end in .jsonl, got {path}")

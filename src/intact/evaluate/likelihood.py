@@ -30,7 +30,7 @@ class ContinuationLikelihood(NamedTuple):
     greedy : bool
         If true, each token is the likeliest at its position; ties go to the lower id.
     tokens, read : int
-        Number of tokens in the continuation, and in the whole text.
+        Numbers of tokens in the continuation and in the whole text.
     """
 
     logprob: int
@@ -45,7 +45,7 @@ class ContinuationLikelihood(NamedTuple):
 
 
 def encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[list[int], int]:
-    """Return the tokens of a context with its continuation, and the index at which the continuation begins.
+    """Return the tokens of a context with its continuation, and the index where the continuation begins.
 
     As in lm-evaluation-harness, the text is tokenised as a whole, trailing spaces of the context belong to the
     continuation, and an empty context becomes an end token.
@@ -90,12 +90,12 @@ def likelihood(model: Model, tokens: Sequence[int], start: int) -> ContinuationL
 
 
 class Likelihoods:
-    """Log-probabilities of continuations; those in the journal are not recomputed.
+    """Log-probabilities of continuations; any found in the journal are not recomputed.
 
     Raises
     ------
     ParameterError
-        If the back end is an endpoint, or samples from a mix.
+        If the back end is an endpoint, or samples from a mix of models.
     """
 
     def __init__(self, backend: Backend, folder: Path | JournalFolder | None = None) -> None:

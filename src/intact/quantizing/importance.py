@@ -30,7 +30,7 @@ def read_importance(path: Path, program: Program, spec: Spec | SpecMixture | Non
     Raises
     ------
     ParameterError
-        If the spec needs more than an importance matrix has, or the file belongs to another model.
+        If the spec needs more than an importance matrix contains, or the file belongs to a different model.
     FormatError
         If the file is damaged or not an importance matrix.
     """

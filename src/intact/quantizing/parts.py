@@ -27,7 +27,7 @@ from intact.quantizing.quantizers.proxy import proxy
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix to quantise: its canonical name, and the product whose input it reads (None: no statistics)."""
+    """A matrix to quantise: its canonical name, and the product whose input it reads (None: it has no statistics)."""
 
     name: str
     op: int | None
@@ -79,7 +79,7 @@ def check_transformable(program: Program, transforms: str) -> None:
 
 
 def check_experts(program: Program, spec: Spec | SpecMixture, *, calibrated: bool) -> None:
-    """Raise ParameterError if the spec asks for something that mixtures of experts do not support."""
+    """Raise ParameterError if the spec requires something that mixture-of-experts models do not support."""
     if calibrated and expert_matrices(program):
         raise ParameterError(
             f"{spec}: the inputs of experts are not collected; use a quantiser without calibration, such as nearest"
@@ -111,7 +111,7 @@ class Losses(NamedTuple):
 def quantize_matrix(
     tensor: Tensor, matrix: Matrix, read: Callable[[int], InputStatistics] | None, work: Path, cost: str | None
 ) -> list[Losses]:
-    """Quantise a matrix into files of the work folder, skipping those that exist; return the losses of each spec.
+    """Quantise a matrix into files in the work folder, skipping existing ones; return the losses for each spec.
 
     Parameters
     ----------

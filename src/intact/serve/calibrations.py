@@ -1,4 +1,4 @@
-"""Graded runs with which a server calibrates the answers of methods (`intact serve --calibration`)."""
+"""Graded runs that a server uses to calibrate the answers of methods (`intact serve --calibration`)."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class ApiError(HTTPException):
 
 
 class ErrorFormat(NamedTuple):
-    """The format of an API's errors.
+    """The error format of an API.
 
     Attributes
     ----------
@@ -138,10 +138,10 @@ def _steps(body: Any, error: Mapping[str, Any]) -> list[int | str]:
 
 
 def _of_one_field(errors: Sequence[Mapping[str, Any]], body: Any) -> list[Mapping[str, Any]]:
-    """Select, from pydantic's errors about the first field, those about the alternative that was meant.
+    """From pydantic's errors about the first field, select those about the alternative that was meant.
 
-    The most deeply nested errors are about that alternative. A list that is too long or too short counts by itself,
-    since the other alternatives are not lists.
+    The most deeply nested errors are about that alternative. A list of the wrong length is enough by itself, since the
+    other alternatives are not lists.
     """
     same = [error for error in errors if error["loc"][:2] == errors[0]["loc"][:2]]
     steps = [_steps(body, error) for error in same]
@@ -151,7 +151,7 @@ def _of_one_field(errors: Sequence[Mapping[str, Any]], body: Any) -> list[Mappin
 
 
 def _wanted(errors: Sequence[Mapping[str, Any]]) -> str:
-    """Return what a field should be, from the errors about each of its alternatives."""
+    """Return a description of the expected value of a field, from the errors about each alternative."""
     messages = [str(error.get("msg", "is invalid")) for error in errors]
     messages = [re.sub(r" after validation, not [\d,]+$", "", one) for one in messages]
     messages = ["Input should be a JSON object" if "dictionary" in one else one for one in messages]

@@ -19,11 +19,11 @@ from intact.tasks.score.scorers import SCORERS, find_scorer
 
 LISTED = "GET /v1/methods lists all"
 WITHHELD = ("compute_optimal",)
-"""Methods that read files of the server, and so cannot be chosen."""
+"""Methods that clients cannot choose because they read files on the server."""
 MOST = 1024
-"""Maximum of a method's integer parameters, except for those that count tokens."""
+"""Maximum value of a method's integer parameters, except for those that count tokens."""
 MOST_TOKENS = 1 << 16
-"""Maximum tokens that a method may generate, whatever its budget."""
+"""Maximum number of tokens that a method may generate, regardless of its budget."""
 
 
 @cache
@@ -50,7 +50,7 @@ def _limits(parameter: Parameter) -> dict[str, Any]:
 
 @cache
 def served_scorers() -> list[str]:
-    """Return the scorers that clients may choose; none takes arguments, since those could name files on the server."""
+    """Return the scorers that clients may choose; these take no arguments, which could name files on the server."""
     return [name for name in SCORERS.own if name != "reward"]
 
 
@@ -76,7 +76,7 @@ class MethodChoice(NamedTuple):
 
 
 def choice_of(request: TextRequest, models: Container[str]) -> MethodChoice | None:
-    """Return the method that a request chooses, by its field `intact` or by the model's name; None for plain text.
+    """Return the method that a request chooses, by its field `intact` or the model's name; None for plain generation.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def split(model: str) -> tuple[str, str | None, int | None]:
 
 
 def _check_suffix(model: str, names: Container[str]) -> None:
-    """Raise ApiError if a model's name is known except for what follows its colon, which is not a method."""
+    """Raise ApiError if a model's name is known except for the part after its colon, which is not a method."""
     name, colon, suffix = model.rpartition(":")
     if not colon or not suffix or name not in names or model in names:
         return

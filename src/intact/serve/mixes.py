@@ -13,12 +13,12 @@ from intact.serve.requests import SHADOW, ChatRequest, Extension, as_turns
 
 
 def method_mix(chosen: ChosenMix | None, own: Extension) -> TextMix | None:
-    """Return the mix that a method's texts are drawn from, or None.
+    """Return the mix that a method's completions are sampled from, or None.
 
     Raises
     ------
     ApiError
-        400, if the shadow is no text.
+        400, if the shadow is not a string.
     """
     if chosen is None:
         return None
@@ -33,7 +33,7 @@ def shadow_turns(request: ChatRequest) -> list[Any]:
     Raises
     ------
     ApiError
-        400, if the shadow is neither a text nor messages, or the last message is not the user's.
+        400, if the shadow is neither a string nor messages, or the last message is not the user's.
     """
     shadow = request.intact.shadow
     if isinstance(shadow, str):
@@ -47,12 +47,12 @@ def shadow_turns(request: ChatRequest) -> list[Any]:
 
 
 def each_shadow(own: Extension, count: int) -> Sequence[str | list[int] | None]:
-    """Return the shadows of a request's prompts, which are texts or lists of tokens.
+    """Return the shadows of a request's prompts, which are strings or lists of tokens.
 
     Raises
     ------
     ApiError
-        400, if the shadow is a list of messages, or there are not as many shadows as prompts.
+        400, if the shadow is a list of messages, or the numbers of shadows and prompts differ.
     """
     shadow = own.shadow
     if shadow is None:

@@ -25,37 +25,37 @@ class ServerSettings:
     Attributes
     ----------
     host, port : str, int
-        The address. Any but a loopback address needs `keys`, or `no_auth`.
+        The address. Any address other than a loopback one requires `keys` or `no_auth`.
     keys : tuple of str
-        API keys; if there are any, every request except those for the page and for health must carry one.
+        API keys; if there are any, every request must carry one, except requests for the page and for health checks.
     no_auth : bool
-        If true, serve other machines without a key.
+        If true, serve other machines without requiring a key.
     hosts : tuple of str
-        Names under which browsers may reach the server, in addition to those of its address.
+        Host names under which browsers may reach the server, in addition to those of its address.
     origins : tuple of str
         Other origins whose pages may use the server (CORS), such as ``https://chat.example``.
     upload_bytes : int
-        Maximum size of a batch's file.
+        Maximum size of a batch file.
     body_bytes, header_bytes : int
         Maximum size of a body, and of the headers.
     body_seconds, header_seconds, idle_seconds : float
-        Timeouts of receiving a body and headers, and of an idle connection.
+        Timeouts for receiving a body and headers, and for an idle connection.
     connections : int
         Maximum number of connections.
     request_seconds, stall_seconds : float
-        Timeout of a whole request, and of a reader that reads nothing.
+        Timeout for a whole request, and for a client that stops reading.
     running : int
-        Maximum number of texts that a model generates concurrently.
+        Maximum number of sequences that a model generates concurrently.
     waiting : int
         Maximum number of queued requests per model; more are rejected (429).
     max_tokens, max_choices : int
-        Maximum tokens per text, and texts per request.
+        Maximum tokens per completion, and completions per request.
     memory_bytes : int, optional
-        Maximum memory of all loaded models together, including caches.
+        Maximum total memory of all loaded models, including caches.
     unload_seconds : float, optional
-        Idle time after which a model is unloaded; by default, models stay until others need their memory.
+        Idle time after which a model is unloaded; by default, models stay loaded until others need their memory.
     state : Path, optional
-        Folder of files, batches and responses; without one, only responses are available, in memory.
+        Folder for files, batches and responses; without one, only responses are available, in memory.
     strict : bool
         If true, reject fields of other servers even if they are harmless (`intact.serve.leniency`).
     seeds : {'fresh', 'fixed'}
@@ -137,7 +137,7 @@ def read_keys(path: Path) -> tuple[str, ...]:
     Raises
     ------
     ParameterError
-        If the file cannot be read, or has no key.
+        If the file cannot be read, or contains no key.
     """
     lines = read_text(path, ParameterError).splitlines()
     keys = tuple(key for line in lines if (key := line.strip()) and not key.startswith("#"))

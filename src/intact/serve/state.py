@@ -16,7 +16,7 @@ from intact.serve.replies import reply
 
 
 class Paging(BaseModel):
-    """Query of a list: at most `limit` items after the identifier `after`."""
+    """Query parameters of a list: at most `limit` items after the identifier `after`."""
 
     model_config = ConfigDict(extra="forbid")
     after: str | None = None

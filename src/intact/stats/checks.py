@@ -51,7 +51,7 @@ def whole(values: ArrayLike, name: str) -> Integers:
 
 
 def counts(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
-    """Return the numbers of samples and of correct ones per problem, broadcast against each other.
+    """Return the numbers of samples and of correct samples per problem, broadcast against each other.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def counts(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
 
 
 def problems(n: ArrayLike, c: ArrayLike) -> tuple[Integers, Integers]:
-    """Return the counts of at least two problems, as one list.
+    """Return the counts of at least two problems as one list.
 
     Raises
     ------

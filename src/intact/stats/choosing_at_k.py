@@ -35,13 +35,13 @@ def majority_at_k(
     Parameters
     ----------
     answers : sequence of problems, each a sequence of hashable or None
-        None casts no vote, but takes one of the k places.
+        None does not vote, but counts as one of the k samples.
     right : sequence of problems, each a sequence of bool
         If true, the sample's answer is correct.
     k : int
     ties : {"first", "shared"}
         "first": ties go to the answer seen first, as in `intact.reason.aggregate.votes.vote`. "shared": tied answers
-        share the credit, which is the mean over all orders of samples.
+        share the credit, which equals the mean over all orders of samples.
 
     Returns
     -------
@@ -71,10 +71,10 @@ def majority_at_k(
 
 
 def best_at_k(rewards: Sequence[Sequence[float | None]], right: Sequence[Sequence[bool]], k: int) -> Floats:
-    """Return the probability that the one of k samples with the largest reward is correct; ties go to the first.
+    """Return the probability that the sample with the largest reward among k is correct; ties go to the first.
 
-    The sample of rank r, of n, is the best of `C(n - r, k - 1)` subsets. Missing rewards rank last; if all rewards of a
-    subset are missing, nothing is chosen, which counts as wrong.
+    The sample of rank r among n is the best in `C(n - r, k - 1)` subsets. Missing rewards rank last; if all rewards of
+    a subset are missing, nothing is chosen, which counts as wrong.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """The posterior of a number whose prior is a mixture of normal distributions, in closed form.
 
 Distribution Transformers (arXiv 2502.02463) train a network to map such a prior and a measurement to the posterior; for
-normal errors no network is needed. With a prior `sum_k w_k N(mu_k, s_k^2)` and a measurement y of error e, the
+normal errors, no network is needed. With a prior `sum_k w_k N(mu_k, s_k^2)` and a measurement y of error e, the
 posterior is again a mixture, with
 
     w'_k ~ w_k N(y; mu_k, s_k^2 + e^2),    1/s'_k^2 = 1/s_k^2 + 1/e^2,    mu'_k = s'_k^2 (mu_k/s_k^2 + y/e^2).
@@ -28,8 +28,8 @@ class NormalPart(NamedTuple):
 def mixture_posterior(prior: Sequence[NormalPart], measured: float, error: float) -> list[NormalPart]:
     """Return the posterior after a measurement with a normal error; weights sum to 1, and components keep their order.
 
-    For several independent measurements, apply it repeatedly. Computed with `intact._base.exact`: the same on every
-    machine.
+    For several independent measurements, apply it repeatedly. The computation uses `intact._base.exact`, so results are
+    the same on every machine.
 
     Parameters
     ----------

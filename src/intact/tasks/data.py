@@ -33,7 +33,7 @@ KINDS: Final[Mapping[str, str]] = {
 """Formats of problem files, by file name extension."""
 _DELIMITERS: Final = {".csv": ",", ".tsv": "\t"}
 observers: list[Callable[[Path], None]] = []
-"""Callbacks that get the path of every problem file that is read."""
+"""Callbacks that receive the path of every problem file that is read."""
 
 
 def data_folder() -> Path:
@@ -78,11 +78,11 @@ def read_rows(path: Path) -> list[Row]:
     Raises
     ------
     ParameterError
-        If the file is missing, or has another extension.
+        If the file is missing, or has a different extension.
     FormatError
         If it is damaged; the message names the line.
     NotInstalledError
-        If it is a Parquet file and pyarrow, which datasets installs, is missing.
+        If it is a Parquet file and pyarrow, which `datasets` installs, is missing.
     """
     kind = _kind(path)
     if kind not in KINDS:

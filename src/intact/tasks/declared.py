@@ -45,7 +45,7 @@ class _Expression(Task):
         return bool(self.read(f"\\boxed{{{item.answer}}}"))
 
     def correct(self, item: Item, answer: str | None) -> bool:
-        """Return true if the two are equal as mathematics."""
+        """Return true if the two are mathematically equal."""
         return answer is not None and answers.same(item.answer, answer)
 
 
@@ -53,11 +53,11 @@ class _LetteredChoice(Choice):
     """Multiple-choice tasks whose items may differ in their number of choices."""
 
     def read_for(self, item: Item, text: str) -> str | None:
-        """Return the letter in a text, among those of the item's choices."""
+        """Return the letter in a completion, among those of the item's choices."""
         return self.read_letter(text, LETTERS[: len(item.data["choices"])])
 
     def read_stated(self, item: Item, text: str) -> str | None:
-        """Return the letter that a text states as its answer."""
+        """Return the letter that a completion states as its answer."""
         return self.read_stated_letter(text, LETTERS[: len(item.data.get("choices", LETTERS))])
 
 
@@ -79,18 +79,18 @@ GRADERS: Mapping[str, Any] = {
 
 
 class _Declared(Task):
-    """The base of tasks that a TOML file declares; the grader's class is the other base."""
+    """The base class of tasks declared in a TOML file; the grader's class is the other base."""
 
     declaration: ClassVar[Mapping[str, Any]]
     folder: ClassVar[Path]
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The declaration; grading depends on it."""
+        """The declaration, on which grading depends."""
         return self.declaration
 
     def source_of(self, split: str, folder: Path | None) -> tuple[str, Iterable[tuple[int, Row]]]:
-        """Return the name and rows of the declared file, relative to the declaration, or of the Hub dataset."""
+        """Return the name and rows of the declared file, found relative to the declaration, or of the Hub dataset."""
         items = self.declaration["items"]
         if "hub" in items:
             return str(items["hub"]), enumerate(_from_hub(items))
@@ -98,7 +98,7 @@ class _Declared(Task):
         return str(path), enumerate(read_rows(path))
 
     def parse(self, row: Row, index: int) -> Item:
-        """Fill the declared templates with a row's fields."""
+        """Fill in the declared templates with a row's fields."""
         items = self.declaration["items"]
         for key in ("question", "answer", "choices", "id", "cluster"):
             if key in items and (problem := _missing_field(key, items[key], row)):
@@ -126,7 +126,7 @@ class _Declared(Task):
         return Item(name, question, given[0], data, secret=secret, cluster=cluster)
 
     def _after(self, answer: str) -> str:
-        """Return the part of a field that is the answer: the text after the declared mark."""
+        """Return the part of a field that is the answer: the text after the declared marker."""
         mark = self.declaration["items"].get("after")
         if mark is None:
             return answer
@@ -287,7 +287,7 @@ def _choices(name: str, row: Row) -> list[str]:
 
 
 def _answers(template: str, row: Row) -> list[str]:
-    """Fill the answer template: one answer for each element if a field that it names is a list."""
+    """Fill in the answer template; if a field that it names is a list, return one answer per element."""
     lists = [name for name in dict.fromkeys(_FIELD.findall(template)) if isinstance(_field(name, row), list)]
     if not lists:
         return [_fill(template, row)]
@@ -300,7 +300,7 @@ def _answers(template: str, row: Row) -> list[str]:
 
 
 def _is_whole_number(template: str, row: Row) -> bool:
-    """Return true if the answer template is a single field that holds an integer or a list of integers."""
+    """Return true if the answer template is a single field that contains an integer or a list of integers."""
     field = _FIELD.fullmatch(template)
     value = _field(field[1], row) if field else None
     values = value if isinstance(value, list) else [value]
@@ -313,7 +313,7 @@ def _right(item: Item) -> list[Item]:
 
 
 def _fill(template: str, row: Row, chosen: Mapping[str, Any] | None = None) -> str:
-    """Replace each {field} in a template by the row's value, or by the value in `chosen`.
+    """Replace each {field} in a template with the row's value, or with the value in `chosen`.
 
     Leave other braces as they are.
     """

@@ -17,7 +17,7 @@ LOOPBACK = "127.0.0.1"
 ANSWER_SECONDS = 5.0
 """Timeout for connecting to a cluster's address."""
 STARTS = 3
-"""Attempts to start or join a cluster: Ray has a timeout for each, which a busy machine may exceed."""
+"""Attempts to start or join a cluster; each has a timeout in Ray, which a busy machine may exceed."""
 
 
 def check_cluster(address: str) -> None:
@@ -61,7 +61,7 @@ def connected(address: str) -> Iterator[Any]:
     Raises
     ------
     NotInstalledError, ParameterError, WorkerError
-        As `check_cluster`; WorkerError also if there is no cluster, or it has another version of Ray or Python.
+        As `check_cluster`; WorkerError also if there is no cluster, or it runs a different version of Ray or Python.
     """
     check_cluster(address)
     if address == LOCAL:  # make Ray listen on loopback only, as it does on platforms without clusters

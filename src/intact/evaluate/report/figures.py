@@ -1,4 +1,4 @@
-"""SVG pictures that are readable without colour: lines differ by dashes and marks, areas by darkness."""
+"""SVG pictures that are readable without colour: lines differ in dashes and marks, areas in darkness."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PlotLine(NamedTuple):
 
 
 def _draw(name: str, paint: Callable[[Any, Any], None], height: float = HEIGHT) -> str:
-    """Return a reproducible SVG drawn by matplotlib; an empty text if matplotlib is not installed.
+    """Return a reproducible SVG drawn by matplotlib; an empty string if matplotlib is not installed.
 
     Characters that XML does not allow become U+FFFD.
     """
@@ -81,7 +81,7 @@ def _finish(axes: Any, legend: Any = None) -> None:
 
 
 def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
-    """Draw lines over a logarithmic axis; a fitted law is a thin line without marks, in a band."""
+    """Draw lines with a logarithmic x axis; a fitted law is a thin line without marks, inside a band."""
 
     def paint(figure: Any, axes: Any) -> None:
         for number, line in enumerate(lines):
@@ -106,7 +106,7 @@ def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
 
 
 def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]], kept: Sequence[str]) -> str:
-    """Draw accuracy over tokens with bounds (nan for none); points on the frontier are filled and joined."""
+    """Draw accuracy against tokens with bounds (nan if there are none); frontier points are filled and connected."""
 
     def paint(_: Any, axes: Any) -> None:
         middle = np.log([tokens for tokens, *_ in points.values()]).mean()
@@ -143,12 +143,12 @@ def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]],
 def formats(
     name: str, points: Mapping[str, tuple[float, float, float, float]], kept: Sequence[str], slope: float
 ) -> str:
-    """Draw a loss with bounds, on a logarithmic axis, over bits a weight; points on the front are named and joined.
+    """Draw a loss with bounds, on a logarithmic axis, against bits per weight; front points are named and connected.
 
     Parameters
     ----------
     points : mapping
-        By name: bits, loss, and the bounds of the loss.
+        By name: bits, loss, and the bounds on the loss.
     slope : float
         The factor by which a grey reference line falls with each bit; it touches the lowest point above it.
     """
@@ -167,7 +167,7 @@ def formats(
         ends = [min(bits for bits, *_ in points.values()), max(bits for bits, *_ in points.values())]
         axes.plot(ends, [level / slope**bits for bits in ends], color="#aaaaaa", linewidth=1)
         for number, label in enumerate(sorted(kept, key=lambda label: points[label])):
-            # below the front there are no points
+            # no points lie below the front
             name = label if len(label) <= 20 else f"{label[:19]}…"
             axes.annotate(name, points[label][:2], xytext=(-5, -9 - 9 * (number % 2)), **aside)
         axes.set(yscale="log", xlabel="bits a weight in memory", ylabel="KL divergence, nats")
@@ -180,7 +180,7 @@ def formats(
 
 
 def reliability(name: str, bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:
-    """Draw the share of right answers over confidence; larger marks have more problems."""
+    """Draw the share of right answers against confidence; larger marks stand for more problems."""
 
     def paint(figure: Any, axes: Any) -> None:
         axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="honest")

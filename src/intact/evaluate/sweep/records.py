@@ -1,8 +1,8 @@
-"""Recorded runs of other tasks and models: how much each setting gained over a baseline, on the same problems.
+"""Recorded runs of other tasks and models: the gain of each setting over a baseline on the same problems.
 
 The gain of a setting is (a - a0) - price (t / t0 - 1), with a and t its accuracy and tokens, and a0 and t0 those of the
-baseline. By the rule of a sweep's verdict, losing `margin` in accuracy for `share` of the tokens gains nothing: price =
-margin / (1 - share), 0.06 by default.
+baseline. By the rule for a sweep's verdict, losing `margin` in accuracy for `share` of the tokens gains nothing: price
+= margin / (1 - share), 0.06 by default.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RecordFeatures(NamedTuple):
 
 
 class SettingGain(NamedTuple):
-    """A setting's gain over the baseline, and the number of problems that both were asked."""
+    """A setting's gain over the baseline, and the number of problems that both answered."""
 
     trial: SweepTrial
     gain: float
@@ -92,15 +92,15 @@ def answers_of(label: str) -> str:
 def read_records(paths: Sequence[Path], baseline: SweepTrial, price: float) -> list[SettingRecord]:
     """Read results of sweeps, and result files of `intact eval`, as records sorted by name.
 
-    Each sweep is a record. Result files of the same model and task form one record, which needs a file with the
-    baseline.
+    Each sweep is a record. Result files of the same model and task form one record, and one of the files must contain
+    the baseline.
 
     Raises
     ------
     ParameterError
-        If a file is missing, or has another baseline than the one given.
+        If a file is missing, or has a baseline other than the given one.
     FormatError
-        If a file is of another kind, or damaged.
+        If a file is of a different kind, or damaged.
     """
     found: list[SettingRecord] = []
     runs: list[tuple[Path, EvaluationRun]] = []
@@ -117,7 +117,7 @@ def read_records(paths: Sequence[Path], baseline: SweepTrial, price: float) -> l
 
 
 def _gain(right: int, tokens: int, of: tuple[int, int], problems: int, price: float) -> float:
-    """Return the gain of right answers and tokens over the baseline's, on the same number of problems."""
+    """Return the gain over the baseline from right answers and tokens on the same number of problems."""
     return (right - of[0]) / problems - price * (tokens / max(1, of[1]) - 1)
 
 

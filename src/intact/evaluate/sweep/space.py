@@ -19,7 +19,7 @@ from intact.tasks.choose import OPTIONS, Chosen, choose, with_option
 from intact.tasks.score.available import check_method
 
 PROMPT: Final = tuple(OPTIONS)
-"""Axes that are task options: they set how problems are asked and read, not which problems there are."""
+"""Axes that are task options: they change how problems are asked and answers are read, not which problems there are."""
 SAMPLING: Final = tuple(
     name for name, one in DEFINITIONS.items() if one.methods and one.kind in ("integer", "decimal", "flag")
 )
@@ -89,7 +89,7 @@ class SweepTrial(NamedTuple):
 
 
 def parse_axes(texts: Iterable[str]) -> tuple[Axes, ...]:
-    """Return the space of arguments ``NAME=V1,V2``, or of a single argument ``FILE.toml``.
+    """Return the space described by arguments ``NAME=V1,V2``, or of a single argument ``FILE.toml``.
 
     Values of a list parameter, such as archon's layers, are separated by semicolons:
     ``layers=generate 4, fuse 1; generate 8, fuse 1``.
@@ -161,7 +161,7 @@ def _as_text(value: str | float | bool) -> str:
 
 
 def parse_trial(text: str) -> SweepTrial:
-    """Return the setting of a string such as ``self_consistency:n=16,temperature=0.7``.
+    """Return the setting described by a string such as ``self_consistency:n=16,temperature=0.7``.
 
     Raises
     ------
@@ -190,7 +190,7 @@ def expand(space: Sequence[Axes]) -> list[SweepTrial]:
 
 
 def tables(space: Sequence[Axes]) -> list[list[SweepTrial]]:
-    """Return the settings of each table of a space, in order; a duplicate belongs to the first table that has it.
+    """Return the settings of each table of a space, in order; a duplicate belongs to the first table that contains it.
 
     An axis that is a parameter of some of a table's methods applies only to these methods.
 
@@ -272,8 +272,8 @@ def _sampling(name: str, text: str) -> Any:
 def draw(space: Sequence[Sequence[SweepTrial]], count: int, seed: int) -> list[SweepTrial]:
     """Return at most `count` settings from the tables of a space, in an order drawn from a seed.
 
-    The order is that of the SHA-256 of seed and setting. The first of each table precede all others, so no table is
-    left out while there is room.
+    The order is that of the SHA-256 of seed and setting. The first settings of the tables precede all others, so no
+    table is left out while there is room.
     """
 
     def order(trials: Iterable[SweepTrial]) -> list[SweepTrial]:

@@ -13,10 +13,10 @@ from intact.measure.audit.openai import flat, unfold
 from intact.measure.audit.vllm import unfold_outputs
 
 MOST_BYTES = 1 << 26
-"""Size limit of a file, because a log is read as a whole."""
+"""Maximum file size, because a log is read as a whole."""
 
 LEAST_TEMPERATURE = 0.001
-"""Lower limit of temperatures; below it, dividing logits is meaningless."""
+"""Lower limit on temperatures; below it, dividing logits is meaningless."""
 
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "typical_p": (1,),
@@ -75,7 +75,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "extra_args": ({},),
     "vllm_xargs": ({},),
 }
-"""Settings that change the distribution and are not recomputed here, with the neutral values (besides null)."""
+"""Settings that change the distribution and are not recomputed here, with their neutral values (other than null)."""
 
 READ = """
     engine prompt_tokens prompt messages output_tokens text pieces logprobs prompt_logprobs temperature top_p top_k
@@ -87,11 +87,11 @@ IGNORED = """
     object created usage system_fingerprint service_tier timings finished request_id prompt_token_ids metrics
     return_token_ids return_tokens_as_token_ids include_stop_str_in_output stop_token_ids num_cached_tokens
 """
-"""Fields that do not affect how a token is drawn. Names of other fields are reported, since they might."""
+"""Fields that do not affect how a token is sampled. Names of other fields are reported, since they might."""
 
 DEVICES = ("cpu", "cuda")
 GPU_THREADS = 108 * 2048
-"""The number for an A100. Newer data centre GPUs run more; beyond the size of a vocabulary this makes no difference."""
+"""The number for an A100. Newer data centre GPUs run more, but beyond the vocabulary size the number has no effect."""
 
 PromptLogprob = float | Mapping[int, float] | None
 """An entry for a token of the prompt: its log-probability, the log-probabilities of several tokens, or None."""
@@ -99,7 +99,7 @@ PromptLogprob = float | Mapping[int, float] | None
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """The sampler settings that a log names; settings that it omits are off.
+    """The sampler settings stated in a log; settings that it omits are off.
 
     Attributes
     ----------
@@ -125,11 +125,11 @@ class LogEntry:
     Attributes
     ----------
     where
-        File and line, for messages.
+        File and line, for error messages.
     engine
         The engine's name in the log, in lower case; empty if missing.
     prompt
-        Token ids, a text, or the messages of a conversation.
+        Token ids, a string, or the messages of a conversation.
     output
         Token ids, or None.
     token_bytes
@@ -139,15 +139,15 @@ class LogEntry:
     logprobs
         The engine's log-probability of each token (temperature 1), or None.
     batch
-        Number of responses that the engine drew together.
+        Number of responses that the engine sampled together.
     device
-        The device whose generator drew the noise, one of `DEVICES`; empty if the log does not say.
+        The device whose generator produced the noise, one of `DEVICES`; empty if the log does not state it.
     gpu_threads
-        Number of threads that this GPU runs at a time.
+        Number of threads that this GPU runs concurrently.
     prompt_logprobs
         The engine's log-probability of each token of the prompt, or None.
     stops
-        Stop strings, at which the engine ended and truncated an answer.
+        Stop strings at which the engine ended and truncated an answer.
     unread
         Names of unknown fields.
     """
@@ -174,7 +174,7 @@ def read_log(path: Path) -> list[LogEntry]:
     Raises
     ------
     LogError
-        If a line is invalid, naming the line and the fault, or if the log is empty.
+        If a line is invalid (the message names the line and the fault), or the log is empty.
     """
     if path.stat().st_size > MOST_BYTES:
         raise LogError(f"{path} has {path.stat().st_size:,} bytes: split it into logs of at most {MOST_BYTES:,}")
@@ -201,7 +201,7 @@ def parse(text: bytes, where: str) -> dict[str, Any]:
 
 
 def entries_of(record: Mapping[str, Any], where: str) -> Iterator[LogEntry]:
-    """Yield the responses of one object: a record of the audit's format, an endpoint's exchange, or vLLM output."""
+    """Yield the responses of one object: a record in the audit's format, an endpoint's exchange, or vLLM output."""
     if "response" in record or "choices" in record:
         exchanges = unfold(record, where)
     elif "outputs" in record:

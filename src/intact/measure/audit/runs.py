@@ -15,7 +15,7 @@ from intact.receipts.document import FORMAT, Receipt
 
 @dataclass(frozen=True)
 class AnswerRecord:
-    """One answer, with whatever a file states about it.
+    """One answer, with everything that a file states about it.
 
     Attributes
     ----------
@@ -24,11 +24,11 @@ class AnswerRecord:
     tokens, text
         Either may be None, but not both.
     prompt
-        Token ids, a text, messages, or None.
+        Token ids, a string, messages, or None.
     logprobs
         Log-probabilities of the tokens at temperature 1, in nats, or None.
     about
-        Other properties of the run: temperature, seed, profile, engine and the like.
+        Other properties of the run: temperature, seed, profile, engine and so on.
     """
 
     where: str
@@ -45,7 +45,7 @@ def read_runs(path: Path) -> list[AnswerRecord]:
     Raises
     ------
     LogError
-        If the file is none of the three kinds, or damaged.
+        If the file is not of one of the three kinds, or is damaged.
     """
     if path.stat().st_size > MOST_BYTES:
         raise LogError(f"{path} has {path.stat().st_size:,} bytes: split it into files of at most {MOST_BYTES:,}")

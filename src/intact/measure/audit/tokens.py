@@ -1,4 +1,4 @@
-"""Convert a log's contents to token ids of the given model, and report whatever does not fit it."""
+"""Convert a log's contents to token ids of the given model, and report anything that does not fit the model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Response:
     prompt, output
         Token ids.
     retokenised
-        If true, the output was a text, so that its tokens may differ from those that the engine drew.
+        If true, the output was text, so its tokens may differ from those the engine sampled.
     prompt_logprobs
         The engine's log-probabilities of the prompt's tokens, None for tokens without one; empty if the log has none.
     """
@@ -45,9 +45,9 @@ class ResponseReader:
     vocabulary
         Number of rows of the head; larger ids are invalid.
     context
-        Maximum number of tokens of a prompt and its output.
+        Maximum number of tokens in a prompt and its output.
     now : datetime, optional
-        The time for chat templates that write the date; the current time by default.
+        The time for chat templates that state the date; the current time by default.
     """
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: int, context: int, now: datetime | None = None) -> None:
@@ -61,7 +61,7 @@ class ResponseReader:
         Raises
         ------
         LogError
-            If the tokens exceed the vocabulary or the context, contradict the entry's text, or are no tokens at all.
+            If the tokens exceed the vocabulary or the context, contradict the entry's text, or are not tokens at all.
         """
         prompt, retokenised = self._prompt(entry), False
         if entry.output is not None:
@@ -89,7 +89,8 @@ class ResponseReader:
             elif isinstance(prompt[0], int):
                 return list(self._checked(prompt, "prompt_tokens", entry))
             else:
-                # other engines tokenize the template's output as it is, whoever wrote a control token in it
+                # other engines tokenize the template's output as is, regardless of where a control token in it came
+                # from
                 conversation = ChatPrompt(prompt, now=self._now, control_tokens=True)
                 tokens = conversation.encode(self._tokenizer, self._context)
         except ParameterError as error:
@@ -133,10 +134,10 @@ class ResponseReader:
         return tokens
 
     def _compare(self, output: Sequence[int], entry: LogEntry) -> None:
-        """Compare tokens with the entry's text, from which engines strip white space and cut stop strings.
+        """Compare tokens with the entry's text, which engines strip of white space and cut at stop strings.
 
-        The cut part may continue after the stop string, with the rest of its last token, or the text may keep the
-        string. Some engines omit bytes that do not form a whole character.
+        The part cut off may extend past the stop string to the end of its last token, or the text may keep the string.
+        Some engines omit bytes that do not form a complete character.
         """
         if entry.text is None:
             return

@@ -1,8 +1,7 @@
 """Convert vLLM's additions to OpenAI's answers, and its own `RequestOutput`, to the audit's format.
 
-Tokens may be named `token_id:123` (`return_tokens_as_token_ids`), ids accompany the text (`return_token_ids`), and a
-prompt's log-probabilities come as one object per token, `{"123": {"logprob": -0.5, "rank": 1, ...}}`
-(`prompt_logprobs`).
+Tokens may be named `token_id:123` (`return_tokens_as_token_ids`), ids may accompany the text (`return_token_ids`), and
+a prompt's log-probabilities are one object per token, `{"123": {"logprob": -0.5, "rank": 1, ...}}` (`prompt_logprobs`).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _ASIDE = ("logprobs", "prompt_logprobs", "outputs", "sampling_params", "prompt_t
 
 
 def token_id(name: object) -> int | None:
-    """Return the id in a token's name, or None if the name is a text."""
+    """Return the id in a token's name, or None if the name is plain text."""
     found = _NAMED.fullmatch(name) if isinstance(name, str) else None
     return int(found[1]) if found else None
 
@@ -42,7 +41,7 @@ def unfold_outputs(record: Mapping[str, Any], where: str) -> list[dict[str, Any]
     Raises
     ------
     LogError
-        If something is missing or of the wrong kind; the message names it.
+        If something is missing or has the wrong type; the message names it.
     """
     outputs, given = record["outputs"], record.get("sampling_params")
     if not isinstance(outputs, list) or not outputs or not all(isinstance(output, dict) for output in outputs):
@@ -66,7 +65,7 @@ def unfold_outputs(record: Mapping[str, Any], where: str) -> list[dict[str, Any]
 
 
 def _own(output: Mapping[str, Any], where: str) -> list[Any] | None:
-    """Return the log-probability of each drawn token, out of those logged for its position."""
+    """Return the log-probability of each sampled token from those logged for its position."""
     logprobs, tokens = output.get("logprobs"), output.get("token_ids")
     if logprobs is None or tokens is None:
         return None

@@ -1,4 +1,4 @@
-"""The order of measurements, and which of them fit into the caps."""
+"""The order of measurements, and the selection of steps that fit into the limits."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from intact.measure.meter.conditions import (
 )
 
 COMPANY = (2, 8, 32, 44, 256)
-"""Sizes of company by default. Reports of broken batch invariance begin at 2, at 32, at 44 and at 256 requests."""
+"""Default numbers of concurrent other requests. Reports of broken batch invariance start at 2, 32, 44 and 256."""
 HEATS = (0.0, 0.8)
 TOLERANCE = 0.01
-"""Share of changed answers that a run decides about."""
+"""Share of changed answers against which a run decides."""
 _CROWD = 64
-"""Company above this size is measured last, because it takes most requests."""
+"""Larger numbers of concurrent requests are measured last, because they take the most requests."""
 
 
 class PlannedStep(NamedTuple):
-    """One condition, in one setting, in one round; as text, its key in the journal."""
+    """One condition, in one setting, in one round; converted to a string, its key in the journal."""
 
     round: int
     setting: Setting
@@ -50,9 +50,9 @@ class MeterPlan:
     probes
         Number of prompts per round and setting.
     rounds
-        Number of rounds, each with prompts of its own.
+        Number of rounds, each with its own prompts.
     settings, company
-        Sampling settings, and sizes of company.
+        Sampling settings, and numbers of concurrent other requests.
     pause
         Seconds of the pause; 0 leaves it out.
     restart
@@ -91,7 +91,7 @@ class MeterPlan:
         object.__setattr__(self, "conditions", tuple(found))
 
     def fit(self, requests: int, done: Collection[str] = ()) -> tuple[list[PlannedStep], list[tuple[PlannedStep, int]]]:
-        """Return the steps that fit into a number of requests, in the order of work, and the others with their sizes.
+        """Return the steps that fit into a number of requests, in working order, and the others with their sizes.
 
         Parameters
         ----------

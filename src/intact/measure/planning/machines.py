@@ -16,7 +16,7 @@ from intact.library.parallel.ranks import parse_address
 from intact.measure.planning.work import Segment
 
 MOST: Final = 1000
-"""Maximum number of machines of a cluster."""
+"""Maximum number of machines in a cluster."""
 
 
 class Rates(NamedTuple):
@@ -29,7 +29,7 @@ class Rates(NamedTuple):
     bytes : float
         Seconds per byte of weights, cache or rows.
     operation : float
-        Seconds per operation, in addition to these.
+        Additional seconds per operation.
     message : float
         Processor seconds to send or receive a message whose other end does not wait, excluding its bytes.
     copy : float
@@ -84,7 +84,7 @@ class MachineKind:
     hours_between_failures : float
         Mean time between failures of one machine; infinity if not stated.
     restart : float
-        Seconds until a failed machine works again, with its weights loaded.
+        Seconds until a failed machine is working again, with its weights loaded.
     addresses : tuple of str
         HOST:PORT of each machine, for the commands that start it; empty if not stated.
     """
@@ -114,9 +114,9 @@ _RATES: Final = {
     "row_gb_per_s": (1e-6, 1e6),
     "step_us": (0.0, 1e8),
 }
-"""Required fields of each kind of machine, with minimum and maximum."""
+"""Required fields for each kind of machine, with minimum and maximum."""
 _EARLIER: Final = "exchange_gb_per_s"
-"""A field of older files, in which `message_us` had another meaning."""
+"""A field of older files, in which `message_us` had a different meaning."""
 _FAILURES: Final = {"hours_between_failures": (1e-3, 1e9), "restart_s": (0.0, 1e7)}
 _TEXTS: Final = ("name", "count", "addresses")
 

@@ -14,7 +14,7 @@ from intact.quantizing.quantizers.spec import Spec
 
 DEFAULT_COST: Final = "divergence"
 UNSTATED_COST: Final = "output"
-"""The cost of a mixture in a receipt or record that states none, written when this was the default."""
+"""The cost assumed for a mixture in a receipt or record that states none, from when this was the default."""
 _FORM: Final = re.compile(r"mix:(?P<bits>\d{1,2}(?:\.\d{1,6})?)(?:@(?P<cost>[a-z][a-z0-9_]*))?\((?P<specs>[^()]*)\)")
 
 
@@ -41,7 +41,7 @@ class SpecMixture:
 
     @property
     def in_file(self) -> bool:
-        """If true, all candidates are GGUF types, and `bits` counts the file's bits."""
+        """If true, all candidates are GGUF types, and `bits` refers to bits in the file."""
         return all(spec.block_type is not None for spec in self.specs)
 
     def __str__(self) -> str:

@@ -36,7 +36,7 @@ ALIASES: Final = {
     "nvint4": "int4s-16@e4m3",
     **BLOCK_SPECS,
 }
-"""Other programs' names for a grid with its blocks and scales; llama.cpp's names in lower case."""
+"""Names in other programs for a grid with its blocks and scales; llama.cpp's names in lower case."""
 _FORM: Final = re.compile(r"(?:(?P<quantizer>[a-z][a-z0-9_]*):)?(?P<grid>[a-z][a-z0-9]*)"
                           r"(?:-(?P<block>\d+|row))?(?:@(?P<rule>[a-z0-9_]+))?")  # fmt: skip
 _TRANSFORMS: Final = re.compile(r"(?:[a-z][a-z0-9_]*\+)*")
@@ -62,7 +62,7 @@ def split_transforms(text: str) -> tuple[tuple[str, ...], str]:
 
 
 def all_specs() -> list[str]:
-    """Return the shortest spec of each grid, with a quantiser if the grid needs one, and the aliases."""
+    """Return the shortest spec of each grid, including a quantiser if the grid needs one, and the aliases."""
     users = {grid: name for name, one in QUANTIZERS.items() for grid in one.grids}
     return [name if grid.planes == 1 else f"{users[name]}:{name}" for name, grid in GRIDS.items()] + list(ALIASES)
 

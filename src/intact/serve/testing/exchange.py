@@ -1,4 +1,4 @@
-"""A request and its answer as recorded in a test lock: without identifiers, times, and the chunking of streams."""
+"""A request and its answer as recorded in a lock file: without identifiers, times, and the chunking of streams."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _WORDS: Final = frozenset(
         *("reasoning_content", "response", "stop_reason", "text", "thinking"),
     )
 )
-"""Members of replies, in any API, that hold generated text or a finish reason."""
+"""Members of replies, in any API, that contain generated text or a finish reason."""
 _IDS: Final = frozenset(("id", "call_id", "tool_call_id", "tool_use_id"))
 _ARGUMENTS: Final = frozenset(("arguments", "input"))
-"""Members that hold a tool's arguments; in some APIs these are objects, whose members are the tool's own."""
+"""Members that contain a tool's arguments; in some APIs these are objects, whose members are the tool's own."""
 _EXCERPT = 200
 _BOUNDARY: Final = re.compile(rb"--[^\s]{1,70}\r?\n")
 """The first line of a multipart body."""
 
 
 class Exchange:
-    """A request and its answer, without what may differ between runs: identifiers, times, and the chunking of streams.
+    """A request and its answer, without parts that may differ between runs: identifiers, times, and stream chunking.
 
     Attributes
     ----------
     digest : str
-        SHA-256 over path and body of the request.
+        SHA-256 of the request's path and body.
     answer : dict
-        The generated text, by place in the reply: texts of a stream's events are joined.
+        The generated text, by position in the reply: the pieces in a stream's events are joined.
     """
 
     def __init__(self, path: str, request: bytes, reply: bytes, names: dict[str, str]) -> None:
@@ -56,7 +56,7 @@ class Exchange:
 
 
 def _with_fixed_boundary(request: bytes) -> bytes:
-    """Return a multipart body with a fixed boundary, since clients draw a new one for each."""
+    """Return a multipart body with a fixed boundary, since clients choose a random one each time."""
     found = _BOUNDARY.match(request)
     if found is None or not request.rstrip().endswith(found[0].rstrip() + b"--"):
         return request
@@ -82,7 +82,7 @@ def _events(reply: bytes) -> Iterator[Any]:
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """Replace identifiers of earlier replies in a request by names that are the same in every run."""
+    """Replace identifiers of earlier replies in a request with names that are the same in every run."""
     if isinstance(value, Mapping):
         return {key: _renamed(one, names) for key, one in value.items()}
     if isinstance(value, list):
@@ -103,7 +103,7 @@ def _ids(value: Any) -> Iterator[str]:
 
 
 def _texts(value: Any, place: str = "", key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield generated texts with their places; list items that state their index use it as their place."""
+    """Yield generated strings with their positions; a list item that states its index is positioned by it."""
     if isinstance(value, Mapping):
         if key in _ARGUMENTS:
             yield place, json.dumps(value, sort_keys=True)

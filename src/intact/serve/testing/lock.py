@@ -18,7 +18,7 @@ def read_lock(path: Path, may_be_new: bool) -> dict[str, Any]:
     Raises
     ------
     LockError
-        If it cannot be read, or is not a lock.
+        If it cannot be read, or is not a lock file.
     """
     if may_be_new and not path.exists():
         return {"model": None, "fingerprint": None, "tests": {}}

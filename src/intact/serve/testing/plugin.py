@@ -1,9 +1,9 @@
 """A pytest plugin: tests of agents run against their own server, and every answer is compared with a lock file.
 
-``pytest --intact-lock FILE`` starts a server on a loopback address with one model, and sets the variables with which
-clients find it (`OPENAI_BASE_URL`, `OPENAI_API_KEY`, `ANTHROPIC_BASE_URL`, `ANTHROPIC_API_KEY`, `OLLAMA_HOST`,
-`INTACT_URL`). The requests of a test and their answers are compared with the file, which ``--intact-lock-update``
-writes. A test whose answers differ fails, and reports where they diverge (docs/testing.md).
+``pytest --intact-lock FILE`` starts a server on a loopback address with one model, and sets the environment variables
+that clients use to find it (`OPENAI_BASE_URL`, `OPENAI_API_KEY`, `ANTHROPIC_BASE_URL`, `ANTHROPIC_API_KEY`,
+`OLLAMA_HOST`, `INTACT_URL`). Each test's requests and answers are compared with the file, which
+``--intact-lock-update`` writes. A test whose answers differ fails, and reports where they diverge (docs/testing.md).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the checks if a lock is given."""
+    """Register the checks if a lock file is given."""
     path, update = config.getoption("--intact-lock"), config.getoption("--intact-lock-update")
     model, any_name = config.getoption("--intact-model"), config.getoption("--intact-any-name")
     if path is None:
@@ -115,7 +115,7 @@ class LockedAnswers:
 
     @property
     def _fingerprint(self) -> str:
-        """Everything that answers depend on besides requests; empty until the model is loaded."""
+        """Everything that answers depend on apart from requests; empty until the model is loaded."""
         return self._models.served["intact"].fingerprint if self._models else ""
 
     def _keep(self) -> None:
@@ -130,7 +130,7 @@ class LockedAnswers:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
-        """Drop requests of a fixture shared by several tests: which test sets it up depends on the selection."""
+        """Drop requests from a fixture shared by several tests: which test sets it up depends on the selection."""
         if fixturedef.scope == "function":
             return (yield)
         self._keep()
@@ -157,7 +157,7 @@ class LockedAnswers:
         return result
 
     def _name(self, item: pytest.Item) -> str:
-        """Return a test's name with its path relative to the lock; pytest's own name depends on its root folder."""
+        """Return a test's name with its path relative to the lock file; pytest's own depends on its root folder."""
         file = os.path.relpath(item.path, self._path.parent)
         return f"{Path(file).as_posix()}::{item.nodeid.partition('::')[2]}"
 
@@ -170,7 +170,7 @@ class LockedAnswers:
         return problem
 
     def pytest_sessionfinish(self) -> None:
-        """Stop the server. Write the lock, if requested; tests that did not run keep their locked answers."""
+        """Stop the server. Write the lock file, if requested; tests that did not run keep their locked answers."""
         self._open.close()
         if not self._update or not self._new:
             return

@@ -1,4 +1,4 @@
-"""A server in a thread that records every request to its APIs with the reply."""
+"""A server in a thread that records every request to its APIs together with the reply."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RequestRecorder:
         self._kept: list[tuple[str, bytes, bytes]] = []
 
     def take(self) -> list[tuple[str, bytes, bytes]]:
-        """Return what was recorded since the last call, waiting for the ends of streams that clients may have left."""
+        """Return the exchanges since the last call, after waiting for streams that clients may have left to end."""
         with self._changed:
             self._changed.wait_for(lambda: not self._running, _PATIENCE)
             kept, self._kept = self._kept, []
@@ -69,7 +69,7 @@ def check(model: str) -> Path:
     Raises
     ------
     IntactError
-        If it is not here, or packages that the server needs are not installed.
+        If it is not on this machine, or packages that the server needs are not installed.
     """
     from intact._base.packages import check_installed
     from intact.checkpoints.catalogue import resolve

@@ -1,4 +1,4 @@
-"""The coverage curve `exp(a k^b)`, a law of the benchmark as a whole."""
+"""The coverage curve `exp(a k^b)`, a law for the benchmark as a whole."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class Curve(NamedTuple):
 def fit_curve(n: ArrayLike, c: ArrayLike) -> Curve:
     """Fit the exponentiated power law (Brown et al. 2024, arXiv 2407.21787).
 
-    The fit is by least squares of coverage at 40 values of k, spaced evenly on a logarithmic scale up to the least n.
-    Points of one curve are correlated, so a regression's standard errors are far too small: bootstrap problems instead
+    The fit is by least squares of coverage at 40 values of k, spaced evenly on a logarithmic scale up to the smallest
+    n. Points of one curve are correlated, so regression standard errors are far too small: bootstrap problems instead
     (`intact.stats.laws.extrapolation`).
 
     Parameters
     ----------
     n, c : array of int
-        Number of samples and of correct ones of each problem.
+        Numbers of samples and of correct samples for each problem.
 
     Raises
     ------

@@ -33,7 +33,7 @@ class Frontier(NamedTuple):
     kept : tuple of Point
         From the cheapest to the most accurate.
     dominated : mapping
-        The remaining methods by name, each with the most accurate method of the frontier that costs no more.
+        The remaining methods by name, each with the most accurate method on the frontier that costs no more.
     """
 
     kept: tuple[Point, ...]
@@ -43,8 +43,8 @@ class Frontier(NamedTuple):
 def frontier(points: Sequence[Point], unit: str = "tokens") -> Frontier:
     """Return the methods that no other method dominates.
 
-    A method dominates another if it is at least as accurate for no more cost, and better in one of the two. Methods
-    that are equal in both are all kept.
+    A method dominates another if it is at least as accurate for no more cost, and better in one of the two. If methods
+    are equal in both, all of them are kept.
 
     Raises
     ------

@@ -1,12 +1,12 @@
-"""The saturation point of TTSPM, after which more samples hardly help (Wang et al. 2025, arXiv 2505.20522).
+"""The saturation point of TTSPM, beyond which more samples hardly help (Wang et al. 2025, arXiv 2505.20522).
 
-With N parallel samples the probability of a right one is `1 - (1 - p)^N`. N rounds of rethinking have the same form,
-with p the probability that a round mends a wrong answer. Relative to the reachable accuracy,
+With N parallel samples, the probability of a right one is `1 - (1 - p)^N`. N rounds of rethinking have the same form,
+with p the probability that a round fixes a wrong answer. Relative to the reachable accuracy,
 
     F(N) = F_max (1 - (1 - p)^N),        F(N + 1) - F(N) = F_max p (1 - p)^N,
 
-so the next sample gains less than epsilon from `N* = ceil(ln(epsilon / (F_max p)) / ln(1 - p))` on. The model assumes
-that all solvable problems are equally hard; otherwise see `intact.stats.laws.population`.
+so the next sample gains at most epsilon once N reaches `N* = ceil(ln(epsilon / (F_max p)) / ln(1 - p))`. The model
+assumes that all solvable problems are equally hard; otherwise see `intact.stats.laws.population`.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Saturation(NamedTuple):
         return np.asarray(self.f_max * (1 - (1 - self.p) ** np.asarray(n, np.float64)))
 
     def point(self, epsilon: float = 0.001) -> int:
-        """Return N*, the smallest N from which another sample gains epsilon or less.
+        """Return N*, the smallest N after which another sample gains at most epsilon.
 
         Raises
         ------
         ParameterError
-            If epsilon is not above 0, or f_max or p does not lie in (0, 1].
+            If epsilon is not above 0, or f_max or p is not in (0, 1].
         """
         if not (0 < self.f_max <= 1 and 0 < self.p <= 1):
             raise ParameterError(f"F_max and p must lie in (0, 1], got {self.f_max} and {self.p}")
@@ -68,7 +68,7 @@ def fit_saturation(n: ArrayLike, accuracy: ArrayLike) -> Saturation:
     Raises
     ------
     ParameterError
-        If there are fewer than three numbers, an accuracy lies outside [0, 1], accuracy does not grow, or no fit is
+        If there are fewer than three numbers, an accuracy is outside [0, 1], accuracy does not grow, or no fit is
         found.
     """
     numbers, shares = finite(n, "numbers of samples", 3), finite(accuracy, "accuracies", 3)
@@ -103,7 +103,7 @@ class SaturationInterval(NamedTuple):
         Largest number of samples observed.
     f_max, p : Interval
     point : Interval
-        N*, the smallest number of samples from which another one gains epsilon or less.
+        N*, the smallest number of samples after which another one gains at most epsilon.
     seen : float
         Accuracy observed at `most`.
     last_doubling : Interval
@@ -111,7 +111,7 @@ class SaturationInterval(NamedTuple):
     next_doubling : Interval
         Gain predicted by the model from `most` to twice as many.
     failed : int
-        Number of resamples without a fit, mostly because accuracy did not grow; they are ignored.
+        Number of resamples without a fit, mostly because accuracy did not grow; these are ignored.
     """
 
     model: Saturation

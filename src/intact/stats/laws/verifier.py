@@ -1,12 +1,12 @@
 """Resampling until a verifier accepts: the limits of an imperfect verifier (Stroebl et al. 2024, arXiv 2411.17501).
 
 A sample of a problem with rate r is right with probability r. The verifier accepts a right one with probability c
-(completeness) and rejects a wrong one with probability s (soundness). So an attempt ends
+(completeness) and rejects a wrong one with probability s (soundness). An attempt therefore ends
 
     right with probability  c r,      a fluke with  (1 - s)(1 - r),      rejected with  beta = (1 - c) r + s (1 - r),
 
-and after N attempts a problem is answered with probability `1 - beta^N`. However large N is, the share of right answers
-among the accepted ones remains `c r / (c r + (1 - s)(1 - r))`: the ceiling.
+and after N attempts a problem is answered with probability `1 - beta^N`. For any N, the share of right answers among
+the accepted ones remains `c r / (c r + (1 - s)(1 - r))`: the ceiling.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def measure(accepted: ArrayLike, right: ArrayLike) -> Measured:
 
 
 def ceiling(rates: ArrayLike, priors: ArrayLike | None = None, verifier: Verifier = PERFECT) -> float:
-    """Return the limit of the share of right answers if each problem is tried until an answer is accepted.
+    """Return the limit of the share of right answers if each problem is attempted until an answer is accepted.
 
     Problems for which no attempt is ever accepted remain unanswered, and count as wrong.
 
@@ -101,7 +101,7 @@ def ceiling(rates: ArrayLike, priors: ArrayLike | None = None, verifier: Verifie
     Raises
     ------
     ParameterError
-        If a rate or probability does not lie in [0, 1], or priors do not sum to 1.
+        If a rate or probability is not in [0, 1], or priors do not sum to 1.
     """
     rate, prior = _types(rates, priors)
     hit, fluke = _accepted(rate, verifier)
@@ -141,14 +141,14 @@ def best_attempts(
 ) -> Best:
     """Return the number of attempts, up to `most`, after which it is best to stop.
 
-    Attempt k happens if all before it were rejected, so its value is the mean over types of
+    Attempt k happens if all previous ones were rejected, so its value is the mean over types of
     `(V_right c r + V_fluke (1 - s)(1 - r) - cost) beta^(k - 1)`. Problems still open after some rejections are the hard
     ones, where flukes prevail, so the best number is often small.
 
     Parameters
     ----------
     right, fluke, cost : float
-        Value of a right answer and of a wrong one, relative to no answer; cost of an attempt.
+        Values of a right and of a wrong answer, relative to no answer, and cost of an attempt.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Accuracy over tokens, and the runs that no other run beats."""
+"""Accuracy against tokens, and the runs that no other run dominates."""
 
 from __future__ import annotations
 

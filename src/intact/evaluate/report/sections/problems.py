@@ -1,4 +1,4 @@
-"""The share of right answers of each run to each problem."""
+"""The share of right answers by run and problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ollama's chats."""
+"""Ollama's chat API."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from intact.measure.meter.apis.base import Api, ParsedResponse, Question, count,
 
 
 class Ollama(Api):
-    """Ollama's chats: one answer per request, without log-probabilities."""
+    """Ollama's chat API: one answer per request, without log-probabilities."""
 
     name, models, path = "ollama", "api/tags", "api/chat"
     filters: ClassVar[tuple[str, ...]] = ("options",)
     several = False
 
     def headers(self, secret: str) -> dict[str, str]:
-        """Return the key as a bearer token, as proxies in front of Ollama take it."""
+        """Return the key as a bearer token, as proxies in front of Ollama expect it."""
         return {"Authorization": f"Bearer {secret}"} if secret else {}
 
     def first_model(self, listing: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from intact.quantizing.quantizers.transforms.base import FloatModel, TensorEdits
 from intact.quantizing.quantizers.transforms.folding import ScalableInput, norm_inputs
 
 LEAST: Final = 1e-5
-"""Lower limit of a maximum, as in the authors' program."""
+"""Lower limit on a maximum, as in the authors' code."""
 
 
 def smoothing(model: FloatModel, where: ScalableInput) -> Floats:
@@ -43,7 +43,7 @@ def power_of_two_root(square: Floats) -> Floats:
 
 
 class Smooth(Transform):
-    """SmoothQuant's scales, as they are or rounded to powers of two."""
+    """SmoothQuant's scales, unchanged or rounded to powers of two."""
 
     calibrated = True
 

@@ -18,7 +18,7 @@ def is_enabled(request: TokensRequest) -> bool:
 
 
 def check(request: TokensRequest, served: Served) -> None:
-    """Reject enabled thinking if it would have no effect, or if thoughts could not be separated from the text.
+    """Reject enabled thinking if it would have no effect, or if thinking could not be separated from the text.
 
     Raises
     ------

@@ -37,7 +37,7 @@ router = APIRouter(route_class=JsonRoute)
 
 
 class PullRequest(NamedModel):
-    """`/api/pull`; `insecure` has no effect, since the file is verified by its digest."""
+    """`/api/pull`; `insecure` has no effect, since files are verified by digest."""
 
     insecure: bool | None = None
     stream: bool | None = None

@@ -15,7 +15,7 @@ from intact.text.thinking import SWITCH
 class ThinkChoice:
     """The choice of a request: true, false, a level such as "low", or None for the model's default.
 
-    By default, thoughts are part of the content.
+    By default, thinking is part of the content.
     """
 
     think: bool | str | None

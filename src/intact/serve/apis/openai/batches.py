@@ -1,9 +1,9 @@
 """`/v1/batches`: files of requests, processed in the background and across restarts. This module is optional.
 
 The output and error files serve as the journal: a request with a line in either is done. After the server was killed,
-the next one drops an incomplete last line, and processes the requests without a line; since answers are functions of
-their requests, the result is the same. If the disk fails, the batch waits and then continues in the same way. A request
-that has no answer when its batch's window ends gets none.
+the next one drops an incomplete last line and processes the requests that have no line yet; since answers are functions
+of their requests, the result is the same. If the disk fails, the batch waits and then continues in the same way. A
+request that has no answer when its batch's window closes is not answered.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LOG = logging.getLogger("intact.serve")
 AT_A_TIME = 16
 """Number of concurrent requests per batch."""
 MOST = 50_000
-"""Maximum requests in a batch."""
+"""Maximum number of requests in a batch."""
 RETRY = 1.0
 """Seconds before retrying a request that was rejected because the queue was full."""
 REPAIR = 10.0
@@ -51,14 +51,14 @@ Answer = Callable[[Any, str], Awaitable[dict[str, Any]]]
 
 
 class Endpoint(NamedTuple):
-    """Functions that parse a batch's request from its body, and answer it."""
+    """Functions that parse a batch request from its body and answer it."""
 
     read: Callable[[dict[str, Any]], Any]
     answer: Answer
 
 
 class BatchRequest(Form):
-    """`/v1/batches`: a file of requests, and their time window in hours."""
+    """`/v1/batches`: a file of requests, and its completion window in hours."""
 
     input_file_id: str
     endpoint: str
@@ -114,7 +114,7 @@ class Batches:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def create(self, request: BatchRequest, client: str) -> dict[str, Any]:
-        """Accept a batch, which from then on survives restarts.
+        """Accept a batch; from then on, it survives restarts.
 
         Raises
         ------
@@ -237,7 +237,7 @@ class Batches:
             await self._end(batch, "cancelled")
 
     async def _in_time(self, batch: Batch) -> str:
-        """Answer requests until the window ends; return the batch's final status."""
+        """Answer requests until the window closes; return the batch's final status."""
         try:
             async with asyncio.timeout(batch.value["expires_at"] - time.time()):
                 await _retrying(lambda: self._answer_all(batch))
@@ -336,7 +336,7 @@ def _counts(done: dict[str, bool]) -> dict[str, int]:
 
 
 def _repair(*paths: Path) -> dict[str, bool]:
-    """Return the requests that have a line, with true for answers; truncate an incomplete last line."""
+    """Return the requests that have a line, with true for answers, after removing an incomplete last line."""
     done: dict[str, bool] = {}
     for path in paths:
         if not path.exists():

@@ -1,4 +1,4 @@
-"""`/v1/files`: files that batches read and write, stored in a folder. This module is optional, as are batches."""
+"""`/v1/files`: files that batches read and write, stored in a folder. This module is optional, like batches."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class FilesPaging(Paging):
 
 
 class Files:
-    """Files by identifier, each with a description next to it; a file exists once its description does.
+    """Files by identifier, each stored with a description; a file exists once its description does.
 
     Parameters
     ----------
     folder : Path
-        Created if absent, readable only by its owner.
+        The folder, created if absent and readable only by its owner.
     line_bytes : int
         Maximum length of a line, equal to the limit on request bodies.
     """
@@ -54,7 +54,7 @@ class Files:
         make_private(folder)
 
     def path(self, name: str) -> Path:
-        """Return the path to a file's content."""
+        """Return the path of a file's content."""
         return self._folder / name
 
     def add(self, client: str, filename: str, purpose: str, content: BinaryIO) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Score a text by its calculations."""
+"""Score a completion by its calculations."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from intact.tasks.score.equations import share_right
 
 
 class Equations:
-    """The share of a text's equations that hold, in [0, 1]; over the whole text, so one slip also lowers later scores.
+    """The share of a completion's equations that hold, in [0, 1]; over the whole, so a slip also lowers later scores.
 
     Parameters
     ----------
     without : str or float
-        The score of a text without equations.
+        The score of a completion without equations.
     """
 
     name, digest = "equations", ""

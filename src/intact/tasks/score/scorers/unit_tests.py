@@ -12,9 +12,9 @@ from intact.tasks.score import code
 
 
 class UnitTests:
-    """The share of the problem's public tests (``problem.data["tests"]``) that a text's program passes in the sandbox.
+    """The share of the problem's public tests (``problem.data["tests"]``) that the program passes in the sandbox.
 
-    Each program is charged as one run. A text without a program scores 0.
+    Each program is charged as one run. A completion without a program scores 0.
 
     Parameters
     ----------

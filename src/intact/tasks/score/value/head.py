@@ -23,14 +23,14 @@ FARTHEST = 700
 
 @dataclass(frozen=True)
 class ValueHead(LearntHead):
-    """The probability that a text ends in a right answer: a logistic function of a model's final hidden state.
+    """The probability that a completion ends in a right answer: a logistic function of a model's final hidden state.
 
     Attributes
     ----------
     model, learnt
         As in every `LearntHead`.
     weights : tuple of int
-        One for each component, at most 2^20 in magnitude, scaled by 2^-fraction.
+        One per component, at most 2^20 in magnitude, scaled by 2^-fraction.
     fraction : int
     bias : int
         Scaled by 2^-32.
@@ -64,7 +64,7 @@ class ValueHead(LearntHead):
         Raises
         ------
         ParameterError
-            If the state has another width.
+            If the state has a different width.
         """
         self.check_width(state, len(self.weights))
         total = int(state.values @ np.array(self.weights, np.int64))
