@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from intact._base.errors import LockError
-from intact.serve.testing.exchange import Exchange
+from intact.serve.exchange import Exchange
 from intact.serve.testing.lock import FORMAT, VERSION, difference, read_lock
 from intact.serve.testing.server import RequestRecorder
 from support.patience import PATIENCE

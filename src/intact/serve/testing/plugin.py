@@ -19,7 +19,7 @@ import pytest
 
 from intact._base.errors import IntactError, LockError
 from intact._base.files import write_whole
-from intact.serve.testing.exchange import Exchange
+from intact.serve.exchange import Exchange
 from intact.serve.testing.lock import FORMAT, VERSION, difference, read_lock
 
 if TYPE_CHECKING:
