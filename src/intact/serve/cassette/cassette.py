@@ -13,9 +13,9 @@ from intact._base.errors import CassetteError, ReceiptError
 from intact._base.files import write_whole
 from intact._base.strict_json import Fields, parse
 from intact.serve.cassette.content import Content
+from intact.serve.cassette.layout import layout
 from intact.serve.cassette.matching import DEFAULT, MATCHERS, HttpRequest, Matcher, comparable, key_of
 from intact.serve.cassette.streams import MOST_BYTES as MOST_BODY
-from intact.serve.cassette.streams import utf8
 
 FORMAT: Final = "intact-cassette"
 VERSION: Final = 1
@@ -233,12 +233,11 @@ class Cassette:
         return found
 
     def text(self) -> str:
-        """Return the text of the file: JSON with an indentation of one, entries in a fixed order."""
+        """Return the text of the file, with entries in a fixed order."""
         entries = sorted(self.numbered(), key=_order)
         head = {"format": FORMAT, "version": VERSION, "match_on": list(self.matchers)}
         document = head | {"entries": [entry.to_document() for entry in entries]}
-        text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-        return text if utf8(text).decode() == text else json.dumps(document, indent=1) + "\n"
+        return layout(document)
 
     def numbered(self) -> list[Entry]:
         """Return the entries with equal requests of a scope numbered from 1, in their order."""

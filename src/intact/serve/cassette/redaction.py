@@ -15,7 +15,7 @@ from intact.serve.cassette.matching import HttpRequest
 
 REDACTED: Final = "REDACTED"
 """Text that replaces a redacted value."""
-KEPT_HEADERS: Final = frozenset(("accept", "anthropic-beta", "anthropic-version", "content-type", "openai-beta"))
+KEPT_HEADERS: Final = frozenset(("anthropic-beta", "anthropic-version", "content-type", "openai-beta"))
 """Headers that are written; all others are not."""
 SECRET_HEADERS: Final = frozenset(
     ("api-key", "authorization", "cookie", "proxy-authorization", "x-api-key", "x-goog-api-key")
