@@ -6,6 +6,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from os.path import commonprefix
 from typing import Any, Final, Literal, NamedTuple, get_args
 from urllib.parse import parse_qsl
 
@@ -136,28 +138,28 @@ class _Normalizer:
 def nearest(parts: Mapping[str, Any], recorded: Iterable[Mapping[str, Any]]) -> tuple[int, Difference] | None:
     """Return the index of the most similar recorded request, and the first difference from it; None without any.
 
-    The similarity is the number of equal values, requests to the same path first; among equals the first wins.
+    Requests to the same path come first, then those with the most equal values, then those whose first difference comes
+    latest within its text; among equals the first wins.
     """
     own = dict(_leaves(parts))
-    best: tuple[tuple[bool, int, int], int, dict[str, Any]] | None = None
-    for index, other in enumerate(recorded):
-        if index >= _MOST_COMPARED:
-            break
-        theirs = dict(_leaves(other))
-        equal = sum(place in own and own[place] == value for place, value in theirs.items())
-        score = (parts.get("path") == other.get("path"), equal - len(theirs.keys() ^ own.keys()), -index)
+    best: tuple[tuple[bool, int, int], int, Difference] | None = None
+    for index, other in enumerate(islice(recorded, _MOST_COMPARED)):
+        values = dict(_leaves(other))
+        equal = sum(place in own and own[place] == value for place, value in values.items())
+        difference, common = _first_difference(values, own)
+        score = (parts.get("path") == other.get("path"), equal - len(values.keys() ^ own.keys()), common)
         if best is None or score > best[0]:
-            best = score, index, theirs
-    if best is None:
-        return None
-    return best[1], _first(best[2], own)
+            best = score, index, difference
+    return None if best is None else best[1:]
 
 
-def _first(recorded: Mapping[str, Any], requested: Mapping[str, Any]) -> Difference:
-    places = [place for place in dict.fromkeys((*recorded, *requested)) if _differs(place, recorded, requested)]
-    place = places[0] if places else ""
+def _first_difference(recorded: Mapping[str, Any], requested: Mapping[str, Any]) -> tuple[Difference, int]:
+    """Return the first difference of two requests' values, and the number of characters before it in its text."""
+    places = dict.fromkeys((*recorded, *requested))
+    place = next((one for one in places if _differs(one, recorded, requested)), "")
     before, now = (_text(values, place) for values in (recorded, requested))
-    return Difference(place, first_difference(before, now, ("recorded", "requested")))
+    common = len(commonprefix((before or "", now or "")))
+    return Difference(place, first_difference(before, now, ("recorded", "requested"))), common
 
 
 def _differs(place: str, recorded: Mapping[str, Any], requested: Mapping[str, Any]) -> bool:
