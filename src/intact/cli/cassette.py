@@ -166,7 +166,8 @@ def drift(
         int, typer.Option("--max-requests", min=1, help="Maximum requests.", rich_help_panel=_LIMITS)
     ] = 300,
     max_tokens: Annotated[
-        int, typer.Option("--max-tokens", min=1, help="Maximum generated tokens of all answers.", rich_help_panel=_LIMITS)
+        int,
+        typer.Option("--max-tokens", min=1, help="Maximum generated tokens of all answers.", rich_help_panel=_LIMITS),
     ] = 100_000,
     max_seconds: Annotated[
         float, typer.Option("--max-seconds", min=0.1, help="Time for sending requests.", rich_help_panel=_LIMITS)
@@ -254,7 +255,7 @@ def _run(
     check_installed("a cassette", *PACKAGES, "httpx")
     from intact.serve.cassette.local import LocalModel
     from intact.serve.cassette.matching import check_matchers
-    from intact.serve.cassette.recorder import Policy, Recorder, open_cassette
+    from intact.serve.cassette.recorder import CassetteRecorder, RecordPolicy, open_cassette
     from intact.serve.cassette.redaction import Redaction
     from intact.serve.cassette.running import proxying
     from intact.serve.cassette.upstream import read_upstreams
@@ -264,10 +265,10 @@ def _run(
         raise ParameterError("--missing answer and --model MODEL need each other: the model answers missing requests")
     check_output("the cassette", file)
     cassette, is_new = open_cassette(file, check_matchers(match_on) if match_on else None, mode)
-    policy = Policy.of(mode, missing, repeats, is_new=is_new)
+    policy = RecordPolicy.of(mode, missing, repeats, is_new=is_new)
     upstreams = read_upstreams(upstream or ()) if policy.missing == "ask" else {}
     local = None if model is None else LocalModel(model)
-    recorder = Recorder(cassette, policy, Redaction(*redact), is_new=is_new)
+    recorder = CassetteRecorder(cassette, policy, Redaction(*redact), is_new=is_new)
     status = 0
     try:
         with proxying(recorder, upstreams, local, port=port) as proxy:

@@ -21,6 +21,6 @@ def client_variables(url: str, environment: Mapping[str, str], keep_keys: bool) 
     keep_keys : bool
         If true, API keys that are set stay as they are, since the server passes them on.
     """
-    addresses = {name: url for name in ("ANTHROPIC_BASE_URL", "OLLAMA_HOST", "INTACT_URL")}
+    addresses = dict.fromkeys(("ANTHROPIC_BASE_URL", "OLLAMA_HOST", "INTACT_URL"), url)
     keys = {name: NO_KEY for name in _KEYS if not (keep_keys and environment.get(name))}
     return {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_BASE": f"{url}/v1"} | addresses | keys

@@ -7,7 +7,7 @@ from typing import Any
 
 from intact.serve.cassette.httpx_patch import patched
 from intact.serve.cassette.local import LocalModel
-from intact.serve.cassette.recorder import Policy, Recorder, open_cassette
+from intact.serve.cassette.recorder import CassetteRecorder, RecordPolicy, open_cassette
 from intact.serve.cassette.redaction import Redaction
 from intact.serve.cassette.running import RunningProxy, proxying
 from intact.serve.cassette.upstream import read_upstreams
@@ -18,12 +18,12 @@ KEY = "sk-proj-0123456789abcdef"
 @contextmanager
 def session(
     file: Path, url: str = "", model: Path | None = None, *, patch: bool = False, **options: Any
-) -> Iterator[tuple[RunningProxy, Recorder]]:
+) -> Iterator[tuple[RunningProxy, CassetteRecorder]]:
     """Run a proxy with a file, which is written at the end; without an address nothing can be reached."""
     given = {"mode": None, "missing": None, "repeats": False, "match_on": None} | options
     cassette, is_new = open_cassette(file, given["match_on"], given["mode"])
-    policy = Policy.of(given["mode"], given["missing"], given["repeats"], is_new=is_new)
-    recorder = Recorder(cassette, policy, given.get("redaction") or Redaction(), is_new=is_new)
+    policy = RecordPolicy.of(given["mode"], given["missing"], given["repeats"], is_new=is_new)
+    recorder = CassetteRecorder(cassette, policy, given.get("redaction") or Redaction(), is_new=is_new)
     with ExitStack() as stack:
         local = None if model is None else LocalModel(str(model))
         proxy = stack.enter_context(proxying(recorder, read_upstreams([url]) if url else {}, local))

@@ -7,18 +7,20 @@ import pytest
 
 from intact._base.errors import CassetteError
 from intact.serve.cassette import cassette as module
-from intact.serve.cassette.cassette import FORMAT, VERSION, Answer, Cassette, Entry, Origin
-from intact.serve.cassette.content import Content
+from intact.serve.cassette.cassette import FORMAT, VERSION, Cassette, CassetteEntry, Origin, RecordedAnswer
+from intact.serve.cassette.content import BodyContent
 from intact.serve.cassette.matching import HttpRequest
 
 REMOTE = Origin("remote", "https://api.example")
 
 
 def entry(prompt="Hi", answer="Hello", scope="", origin=REMOTE, **more):
-    body = Content("json", {"model": "m", "messages": [{"role": "user", "content": prompt}]} | more)
+    body = BodyContent("json", {"model": "m", "messages": [{"role": "user", "content": prompt}]} | more)
     headers = {"content-type": "application/json"}
     request = HttpRequest("POST", "/v1/chat/completions", host="https://api.example", headers=headers, content=body)
-    return Entry(request, Answer(200, headers, Content("json", {"id": "c1", "text": answer})), origin, scope)
+    return CassetteEntry(
+        request, RecordedAnswer(200, headers, BodyContent("json", {"id": "c1", "text": answer})), origin, scope
+    )
 
 
 def test_a_file_is_read_as_it_was_written(tmp_path):
@@ -32,7 +34,12 @@ def test_a_file_is_read_as_it_was_written(tmp_path):
 
 
 def test_the_order_in_the_file_is_that_of_tests_and_conversations_not_of_time():
-    entries = [entry("b", scope="t2"), entry("a longer prompt", scope="t1"), entry("a", scope="t1"), entry("a", "2", "t1")]
+    entries = [
+        entry("b", scope="t2"),
+        entry("a longer prompt", scope="t1"),
+        entry("a", scope="t1"),
+        entry("a", "2", "t1"),
+    ]
     orders = [entries, entries[::-1][1:] + entries[-1:]]
     texts = [Cassette(order).text() for order in orders]
     assert texts[0] == texts[1]

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from intact._base.errors import ParameterError
-from intact.serve.cassette.content import Content
+from intact.serve.cassette.content import BodyContent
 from intact.serve.cassette.matching import DEFAULT, HttpRequest, check_matchers, comparable, key_of, nearest
 
 
 def request(body, path="/v1/chat/completions", **more):
-    return HttpRequest("POST", path, content=Content("json", body), **more)
+    return HttpRequest("POST", path, content=BodyContent("json", body), **more)
 
 
 def key(one, matchers=DEFAULT, earlier=None):
@@ -30,7 +30,7 @@ def test_the_order_of_members_and_the_form_of_whole_numbers_do_not_matter():
     "other",
     [
         request(chat("Ho")), request(chat(seed=1)), request(chat(), path="/v1/completions"),
-        HttpRequest("PUT", "/v1/chat/completions", content=Content("json", chat())), request(chat(stream=True)),
+        HttpRequest("PUT", "/v1/chat/completions", content=BodyContent("json", chat())), request(chat(stream=True)),
     ],
 )  # fmt: skip
 def test_other_requests_have_other_keys(other):
@@ -61,7 +61,9 @@ def test_identifiers_do_not_matter_but_which_are_equal_does():
 
 def test_arguments_of_tools_may_have_members_of_any_name():
     def use(city):
-        return request({"messages": [{"content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {"id": city}}]}]})
+        return request(
+            {"messages": [{"content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {"id": city}}]}]}
+        )
 
     assert key(use("Oslo")) != key(use("Bergen"))
 
@@ -82,7 +84,7 @@ def test_a_continued_answer_is_known_by_the_request_that_made_it():
 def test_a_multipart_request_is_the_same_whatever_its_boundary():
     def upload(boundary, text="Hi"):
         part = f'--{boundary}\r\nContent-Disposition: form-data; name="f"\r\n\r\n{text}\r\n--{boundary}--\r\n'
-        return HttpRequest("POST", "/v1/files", content=Content.of(part.encode()))
+        return HttpRequest("POST", "/v1/files", content=BodyContent.of(part.encode()))
 
     assert key(upload("a1")) == key(upload("f" * 16))
     assert key(upload("a1")) != key(upload("a1", "Ho"))

@@ -11,7 +11,7 @@ import pytest
 from intact._base.errors import CassetteError, ParameterError
 from intact.serve.cassette.cassette import Cassette
 from intact.serve.cassette.matching import HttpRequest
-from intact.serve.cassette.recorder import Counts, Policy
+from intact.serve.cassette.recorder import RecordPolicy, RequestCounts
 from intact.serve.cassette.redaction import Redaction
 from serve.cassette.sessions import KEY, run, session
 from support.endpoint import chat_reply, endpoint
@@ -42,18 +42,30 @@ def everything(url):
     with client(url) as made:
         fixed = {"model": "tiny", "max_tokens": 6, "seed": 1}
         seen.append(made.chat.completions.create(messages=MESSAGES, **fixed).model_dump_json())
-        seen.append([one.model_dump_json() for one in made.chat.completions.create(messages=MESSAGES, stream=True, **fixed)])
+        seen.append(
+            [one.model_dump_json() for one in made.chat.completions.create(messages=MESSAGES, stream=True, **fixed)]
+        )
         seen.append(made.chat.completions.create(messages=MESSAGES, tools=[TOOL], n=2, **fixed).model_dump_json())
         seen.append(made.completions.create(prompt="Hi", **fixed).model_dump_json())
         first = made.responses.create(model="tiny", input="Hi", max_output_tokens=5)
         seen.append(first.model_dump_json())
         then = made.responses.create(model="tiny", input="And?", max_output_tokens=5, previous_response_id=first.id)
         seen.append(then.model_dump_json())
-        seen.append([one.model_dump_json() for one in made.responses.create(model="tiny", input="Ho", max_output_tokens=5, stream=True)])
+        seen.append(
+            [
+                one.model_dump_json()
+                for one in made.responses.create(model="tiny", input="Ho", max_output_tokens=5, stream=True)
+            ]
+        )
         seen.append(made.models.list().model_dump_json())
     with anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0) as made:
         seen.append(made.messages.create(model="tiny", messages=MESSAGES, max_tokens=5).model_dump_json())
-        seen.append([one.model_dump_json() for one in made.messages.create(model="tiny", messages=MESSAGES, max_tokens=5, stream=True)])
+        seen.append(
+            [
+                one.model_dump_json()
+                for one in made.messages.create(model="tiny", messages=MESSAGES, max_tokens=5, stream=True)
+            ]
+        )
     made = ollama.Client(url)
     options = {"num_predict": 5}
     seen.append(made.chat("tiny", MESSAGES, options=options).model_dump_json())
@@ -68,7 +80,7 @@ def recorded(tiny_path, tmp_path_factory):
     file = tmp_path_factory.mktemp("recorded") / "c.json"
     with running({"tiny": tiny_path}) as there, session(file, there.url) as (proxy, recorder):
         seen = everything(proxy.url)
-        assert recorder.counts == Counts(recorded=len(seen))
+        assert recorder.counts == RequestCounts(recorded=len(seen))
     return file, seen
 
 
@@ -77,7 +89,7 @@ def test_a_recorded_session_is_replayed_with_equal_bits_without_the_endpoint(rec
     before = file.read_bytes()
     with session(file) as (proxy, recorder):
         assert everything(proxy.url) == seen
-        assert recorder.counts == Counts(replayed=len(seen))
+        assert recorder.counts == RequestCounts(replayed=len(seen))
     assert file.read_bytes() == before
 
 
@@ -104,7 +116,10 @@ def test_requests_are_equal_however_the_endpoint_cuts_its_stream(tmp_path):
         file = tmp_path / f"{width}.json"
         with endpoint(lambda path, body, width=width: chat_reply(body, "Oslo is the capital.", width)) as there:
             events = run(file, lambda url: ask(url, stream=True), there.url)
-        assert [one.choices[0].delta.content for one in events[1:3]] == ["Oslo is the capital."[:width], "Oslo is the capital."[width : 2 * width]]
+        assert [one.choices[0].delta.content for one in events[1:3]] == [
+            "Oslo is the capital."[:width],
+            "Oslo is the capital."[width : 2 * width],
+        ]
         assert run(file, lambda url: ask(url, stream=True)) == events
         value = json.loads(file.read_text().replace(there.url, ""))
         parts = value["entries"][0]["answer"]["body"]["events"]
@@ -118,7 +133,13 @@ def test_embeddings_are_replayed_to_the_bit(tmp_path):
 
     def answer(path, body):
         assert path == "/v1/embeddings"
-        data = [{"object": "embedding", "index": 0, "embedding": vector if body.get("encoding_format") != "base64" else "AACAPwAAAEA="}]
+        data = [
+            {
+                "object": "embedding",
+                "index": 0,
+                "embedding": vector if body.get("encoding_format") != "base64" else "AACAPwAAAEA=",
+            }
+        ]
         return 200, "application/json", [json.dumps({"object": "list", "data": data, "model": "m"}).encode()]
 
     def work(url):
@@ -160,7 +181,9 @@ def test_a_loop_with_tools_is_replayed_whatever_names_the_client_gives_its_calls
             name = rename(call.tool_calls[0].id)
             said = {"role": "assistant", "tool_calls": [call.tool_calls[0].model_dump() | {"id": name}]}
             result = {"role": "tool", "tool_call_id": name, "content": "2"}
-            return made.chat.completions.create(model="m", messages=[*MESSAGES, said, result]).choices[0].message.content
+            return (
+                made.chat.completions.create(model="m", messages=[*MESSAGES, said, result]).choices[0].message.content
+            )
 
     file = tmp_path / "c.json"
     with endpoint(tools("Two.")) as there:
@@ -177,7 +200,7 @@ def test_equal_requests_are_replayed_in_their_order_and_no_more_often(tmp_path):
         assert [ask(proxy.url).choices[0].message.content for _ in range(2)] == ["one", "two"]
         with pytest.raises(openai.NotFoundError, match="is recorded 2 times, and was requested once more"):
             ask(proxy.url)
-        assert recorder.counts == Counts(replayed=2, refused=1)
+        assert recorder.counts == RequestCounts(replayed=2, refused=1)
     texts = run(file, lambda url: [ask(url).choices[0].message.content for _ in range(4)], repeats=True)
     assert texts == ["one", "two", "two", "two"]
 
@@ -211,7 +234,11 @@ def test_fail_names_the_nearest_request_in_the_apis_own_format(one):
 def test_ask_lets_a_cassette_grow_unless_the_mode_is_none(one):
     before = one.read_bytes()
     with endpoint(lambda path, body: chat_reply(body, "Stockholm")) as there:
-        for mode, counts in (("none", Counts(passed_on=1)), (None, Counts(recorded=1)), (None, Counts(replayed=1))):
+        for mode, counts in (
+            ("none", RequestCounts(passed_on=1)),
+            (None, RequestCounts(recorded=1)),
+            (None, RequestCounts(replayed=1)),
+        ):
             with session(one, there.url, mode=mode, missing="ask") as (proxy, recorder):
                 assert ask(proxy.url, "Sweden?").choices[0].message.content == "Stockholm"
                 assert recorder.counts == counts
@@ -225,7 +252,7 @@ def test_answer_is_given_by_the_local_model_and_marked(one, tiny_path):
         assert ask(proxy.url, "What is the capital of Norway?").choices[0].message.content == "Oslo"
         text = ask(proxy.url, "Sweden?", max_tokens=5).choices[0].message.content
         stream = [event.model_dump() for event in ask(proxy.url, "Sweden?", max_tokens=5, stream=True)]
-        assert recorder.counts == Counts(replayed=1, local=2)
+        assert recorder.counts == RequestCounts(replayed=1, local=2)
         assert "answered locally by tiny.gguf and recorded as such" in recorder.counts.text("tiny.gguf")
     marked = [entry for entry in Cassette.read(one).entries if entry.origin.kind == "local"]
     assert {entry.origin.name for entry in marked} == {"tiny.gguf"}
@@ -233,14 +260,14 @@ def test_answer_is_given_by_the_local_model_and_marked(one, tiny_path):
     with session(one) as (proxy, recorder):
         assert ask(proxy.url, "Sweden?", max_tokens=5).choices[0].message.content == text
         assert [event.model_dump() for event in ask(proxy.url, "Sweden?", max_tokens=5, stream=True)] == stream
-        assert recorder.counts == Counts(replayed=2, replayed_local=2)
+        assert recorder.counts == RequestCounts(replayed=2, replayed_local=2)
 
 
 def test_local_answers_are_not_recorded_in_mode_none(one, tiny_path):
     before = one.read_bytes()
     with session(one, model=tiny_path, missing="answer", mode="none") as (proxy, recorder):
         assert ask(proxy.url, "Sweden?", max_tokens=5).choices[0].message.content
-        assert recorder.counts == Counts(passed_on_local=1)
+        assert recorder.counts == RequestCounts(passed_on_local=1)
     assert one.read_bytes() == before
 
 
@@ -264,11 +291,15 @@ def test_once_records_a_new_file_only(tmp_path):
 @pytest.mark.parametrize("status", [401, 429, 500, 503])
 def test_errors_of_the_key_and_of_the_moment_are_passed_on_and_not_kept(tmp_path, status):
     file = tmp_path / "c.json"
-    with endpoint(lambda path, body: (status, "application/json", [b'{"error":{"message":"no"}}'])) as there:
-        with session(file, there.url) as (proxy, recorder), pytest.raises(openai.APIStatusError) as error:
-            ask(proxy.url)
+    reply = status, "application/json", [b'{"error":{"message":"no"}}']
+    with (
+        endpoint(lambda path, body: reply) as there,
+        session(file, there.url) as (proxy, recorder),
+        pytest.raises(openai.APIStatusError) as error,
+    ):
+        ask(proxy.url)
     assert error.value.status_code == status
-    assert recorder.counts == Counts(passed_on=1)
+    assert recorder.counts == RequestCounts(passed_on=1)
     assert not file.exists()
 
 
@@ -288,18 +319,22 @@ def test_errors_of_the_request_are_recorded(tmp_path):
 
 def test_a_stream_whose_client_leaves_is_recorded_to_its_end(tmp_path):
     file = tmp_path / "c.json"
-    with endpoint(lambda path, body: chat_reply(body, "abcdefgh", 2)) as there, session(file, there.url) as (proxy, _):
-        with client(proxy.url) as made, made.chat.completions.create(model="tiny", messages=MESSAGES, stream=True) as stream:
-            next(stream)
+    with (
+        endpoint(lambda path, body: chat_reply(body, "abcdefgh", 2)) as there,
+        session(file, there.url) as (proxy, _),
+        client(proxy.url) as made,
+        made.chat.completions.create(model="tiny", messages=MESSAGES, stream=True) as stream,
+    ):
+        next(stream)
     events = run(file, lambda url: ask(url, stream=True))
     assert [one.choices[0].delta.content for one in events][1:5] == ["ab", "cd", "ef", "gh"]
 
 
 def test_an_endpoint_that_cannot_be_reached_is_an_error_without_a_recording(tmp_path):
     file = tmp_path / "c.json"
-    with session(file, "http://127.0.0.1:9") as (proxy, _):
-        with pytest.raises(openai.InternalServerError, match="127.0.0.1:9 did not answer: ConnectError"):
-            ask(proxy.url)
+    message = r"127\.0\.0\.1:9 did not answer: ConnectError"
+    with session(file, "http://127.0.0.1:9") as (proxy, _), pytest.raises(openai.InternalServerError, match=message):
+        ask(proxy.url)
     assert not file.exists()
 
 
@@ -327,7 +362,7 @@ def test_unusable_settings_are_refused_before_anything_runs(one, tmp_path):
         run(one, ask, match_on=("method", "path"))
     for wrong in ({"mode": "twice", "missing": "fail"}, {"mode": "once", "missing": "guess"}):
         with pytest.raises(ParameterError, match="must be one of"):
-            Policy(**wrong)
+            RecordPolicy(**wrong)
 
 
 @pytest.mark.parametrize(
@@ -341,7 +376,7 @@ def test_unusable_settings_are_refused_before_anything_runs(one, tmp_path):
     ],
 )  # fmt: skip
 def test_defaults_of_modes_are_those_of_vcr(mode, missing, is_new, found):
-    policy = Policy.of(mode, missing, False, is_new=is_new)
+    policy = RecordPolicy.of(mode, missing, False, is_new=is_new)
     assert (policy.mode, policy.missing) == found
 
 

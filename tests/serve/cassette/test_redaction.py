@@ -5,7 +5,7 @@ import json
 import pytest
 
 from intact._base.errors import ParameterError
-from intact.serve.cassette.content import Content
+from intact.serve.cassette.content import BodyContent
 from intact.serve.cassette.matching import HttpRequest
 from intact.serve.cassette.redaction import REDACTED, Redaction
 
@@ -22,7 +22,9 @@ def test_only_listed_headers_are_kept_and_keys_are_removed_wherever_they_are_rep
     redaction = Redaction()
     headers = {name: f"Bearer {KEY}", "user-agent": "x", "content-type": "application/json", "x-stainless-os": "Linux"}
     body = {"messages": [{"content": f"my key is {KEY}", KEY: 1}], "arguments": json.dumps({"key": KEY})}
-    request = HttpRequest("POST", f"/v1/{KEY}/chat", f"key={KEY}&x=1", headers=headers, content=Content("json", body))
+    request = HttpRequest(
+        "POST", f"/v1/{KEY}/chat", f"key={KEY}&x=1", headers=headers, content=BodyContent("json", body)
+    )
     redaction.note_keys(headers, request.query)
     one, text = written(redaction, request)
     assert one.headers == {"content-type": "application/json"}
@@ -30,12 +32,12 @@ def test_only_listed_headers_are_kept_and_keys_are_removed_wherever_they_are_rep
     assert KEY not in text
     for answer in (json.dumps({"error": f"Incorrect API key: {KEY}"}), f"data: {KEY}\n\n"):
         for kind in ("application/json", "text/event-stream", "text/plain"):
-            assert KEY not in json.dumps(redaction.content(Content.of(answer.encode(), kind)).to_document())
+            assert KEY not in json.dumps(redaction.content(BodyContent.of(answer.encode(), kind)).to_document())
 
 
 def test_keys_of_the_environment_are_removed(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    assert Redaction().content(Content("text", f"a {KEY} b")).value == "a *** b"
+    assert Redaction().content(BodyContent("text", f"a {KEY} b")).value == "a *** b"
 
 
 def test_a_key_that_a_stream_spells_in_parts_is_removed():
@@ -43,15 +45,15 @@ def test_a_key_that_a_stream_spells_in_parts_is_removed():
     redaction.add_secrets([KEY])
     events = [{"choices": [{"delta": {"content": part}}]} for part in (KEY[:6], KEY[6:], " is it")]
     data = "".join(f"data: {json.dumps(event)}\n\n" for event in events).encode()
-    found = redaction.content(Content.of(data, "text/event-stream"))
+    found = redaction.content(BodyContent.of(data, "text/event-stream"))
     assert found.value == [{"data": {"choices": [{"delta": {"content": "*** is it"}}]}}]
-    assert Content.from_document(found.to_document(), "body") == found
+    assert BodyContent.from_document(found.to_document(), "body") == found
 
 
 def test_fields_and_patterns_are_redacted_at_any_depth():
     redaction = Redaction(["email"], [r"cust-\d+"])
     body = {"email": "a@b", "list": [{"email": {"x": 1}, "note": "see cust-17, cust-18"}], "cust-19": 1}
-    assert redaction.content(Content("json", body)).value == {
+    assert redaction.content(BodyContent("json", body)).value == {
         "email": REDACTED, "list": [{"email": REDACTED, "note": f"see {REDACTED}, {REDACTED}"}], REDACTED: 1,
     }  # fmt: skip
 

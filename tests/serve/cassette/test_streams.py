@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact._base.errors import ReceiptError
-from intact.serve.cassette.content import Content
+from intact.serve.cassette.content import BodyContent
 from intact.serve.cassette.streams import MOST_BYTES, expand, parse_events, parse_lines, read_events, write_events
 
 EVENTS, LINES = "text/event-stream; charset=utf-8", "application/x-ndjson"
@@ -48,7 +48,9 @@ def test_a_text_has_one_form_however_it_was_cut(texts, data):
 
 def test_line_ends_comments_and_retry_times_do_not_matter():
     plain = parse_events(b'event: a\ndata: {"x": 1}\n\ndata: two\ndata: lines\n\n')
-    other = parse_events(b'\xef\xbb\xbf: wait\r\nretry: 5\r\n\r\nevent:a\r\ndata:{"x":1}\r\n\r\ndata: two\rdata: lines\r\r')
+    other = parse_events(
+        b'\xef\xbb\xbf: wait\r\nretry: 5\r\n\r\nevent:a\r\ndata:{"x":1}\r\n\r\ndata: two\rdata: lines\r\r'
+    )
     assert plain == other == [{"event": "a", "data": {"x": 1}}, {"text": "two\nlines"}]
     assert parse_events(b"".join(write_events(plain))) == plain
 
@@ -60,7 +62,12 @@ def test_separators_in_texts_do_not_end_lines():
 
 def test_sequence_numbers_are_counted_again_and_padding_is_dropped():
     def event(number, text):
-        return {"type": "response.output_text.delta", "delta": text, "sequence_number": number, "obfuscation": "x" * number}
+        return {
+            "type": "response.output_text.delta",
+            "delta": text,
+            "sequence_number": number,
+            "obfuscation": "x" * number,
+        }
 
     stored = parse_events(sse(event(4, "a"), event(5, "b"), event(9, "c"), end=""))
     assert [one.get("lengths") for one in stored] == [[1, 1], None]
@@ -91,7 +98,7 @@ def test_arguments_of_a_streamed_call_are_joined():
     stored = parse_events(data)
     assert stored[0]["data"]["delta"]["partial_json"] == '{"city": "Oslo"}'
     assert stored[0]["event"] == "content_block_delta"
-    assert Content.of(data, EVENTS).data() == Content("events", stored).data()
+    assert BodyContent.of(data, EVENTS).data() == BodyContent("events", stored).data()
 
 
 @pytest.mark.parametrize(
@@ -136,7 +143,7 @@ def test_an_event_that_would_expand_beyond_the_limit_is_refused_by_its_size():
     ],
 )
 def test_bodies_are_stored_by_what_they_are_and_come_back(data, kind, stored):
-    content = Content.of(data, kind)
+    content = BodyContent.of(data, kind)
     assert content.to_document() == stored
-    assert Content.from_document(stored, "body") == content
-    assert Content.of(content.data(), kind) == content
+    assert BodyContent.from_document(stored, "body") == content
+    assert BodyContent.of(content.data(), kind) == content

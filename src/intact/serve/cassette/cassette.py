@@ -12,10 +12,9 @@ from typing import Any, Final, Literal, get_args
 from intact._base.errors import CassetteError, ReceiptError
 from intact._base.files import write_whole
 from intact._base.strict_json import Fields, parse
-from intact.serve.cassette.content import Content
+from intact.serve.cassette.content import BodyContent
 from intact.serve.cassette.layout import layout
 from intact.serve.cassette.matching import DEFAULT, MATCHERS, HttpRequest, Matcher, comparable, key_of
-from intact.serve.cassette.streams import MOST_BYTES as MOST_BODY
 
 FORMAT: Final = "intact-cassette"
 VERSION: Final = 1
@@ -64,16 +63,16 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RecordedAnswer:
     """An answer to a request."""
 
     status: int
     headers: Mapping[str, str]
-    content: Content
+    content: BodyContent
 
 
 @dataclass(frozen=True)
-class Entry:
+class CassetteEntry:
     """A request with its answer.
 
     Attributes
@@ -85,7 +84,7 @@ class Entry:
     """
 
     request: HttpRequest
-    answer: Answer
+    answer: RecordedAnswer
     origin: Origin
     scope: str = ""
     occurrence: int = 1
@@ -93,7 +92,7 @@ class Entry:
     def to_document(self) -> dict[str, Any]:
         """Return it as a JSON object for a cassette."""
         request, answer = self.request, self.answer
-        asked = {
+        sent = {
             "method": request.method,
             "host": request.host,
             "path": request.path,
@@ -104,14 +103,14 @@ class Entry:
         answered = {"status": answer.status, "headers": dict(answer.headers), "body": answer.content.to_document()}
         scope = {"test": self.scope} if self.scope else {}
         return scope | {
-            "request": asked,
+            "request": sent,
             "occurrence": self.occurrence,
             "origin": self.origin.to_document(),
             "answer": answered,
         }
 
     @classmethod
-    def from_document(cls, value: Any, where: str) -> Entry:
+    def from_document(cls, value: Any, where: str) -> CassetteEntry:
         """Parse the result of `to_document`.
 
         Raises
@@ -142,15 +141,15 @@ def _read_request(value: Any, where: str) -> HttpRequest:
         fields.text("query") if "query" in value else "",
         host=fields.text("host"),
         headers=_read_headers(value.get("headers", {}), f"{where}.headers"),
-        content=Content.from_document(value["body"], f"{where}.body") if "body" in value else None,
+        content=BodyContent.from_document(value["body"], f"{where}.body") if "body" in value else None,
     )
 
 
-def _read_answer(value: Any, where: str) -> Answer:
+def _read_answer(value: Any, where: str) -> RecordedAnswer:
     fields = Fields(value, where, ("status", "headers", "body"))
-    content = Content.from_document(fields.values["body"], f"{where}.body")
+    content = BodyContent.from_document(fields.values["body"], f"{where}.body")
     headers = _read_headers(fields.values["headers"], f"{where}.headers")
-    return Answer(fields.integer("status", 200, 599), headers, content)
+    return RecordedAnswer(fields.integer("status", 200, 599), headers, content)
 
 
 def _read_headers(value: Any, where: str) -> dict[str, str]:
@@ -170,12 +169,12 @@ class Cassette:
 
     Attributes
     ----------
-    entries : list of Entry
+    entries : list of CassetteEntry
     matchers : tuple of str
         Parts of a request that must be equal.
     """
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[CassetteEntry] = field(default_factory=list)
     matchers: tuple[Matcher, ...] = DEFAULT
 
     @classmethod
@@ -201,7 +200,7 @@ class Cassette:
                 fields.fail("match_on", f"a list of {', '.join(MATCHERS)}")
             if len(fields.items("entries")) > MOST_ENTRIES:
                 raise CassetteError(f"it has more than {MOST_ENTRIES:,} entries")
-            entries = fields.each("entries", Entry.from_document)
+            entries = fields.each("entries", CassetteEntry.from_document)
         except ReceiptError as error:
             raise CassetteError(str(error)) from error
         return cls(list(entries), tuple(name for name in MATCHERS if name in names))
@@ -239,7 +238,7 @@ class Cassette:
         document = head | {"entries": [entry.to_document() for entry in entries]}
         return layout(document)
 
-    def numbered(self) -> list[Entry]:
+    def numbered(self) -> list[CassetteEntry]:
         """Return the entries with equal requests of a scope numbered from 1, in their order."""
         counts: Counter[tuple[str, str]] = Counter()
         numbered = []
@@ -266,7 +265,7 @@ class Cassette:
             )
         write_whole(path, data)
 
-    def merged(self, parts: Iterable[Sequence[Entry]], replace_all: bool = False) -> Cassette:
+    def merged(self, parts: Iterable[Sequence[CassetteEntry]], replace_all: bool = False) -> Cassette:
         """Return a cassette with the new entries of several processes.
 
         Requests outside of tests, which each process sends for itself, are kept once.
@@ -276,7 +275,7 @@ class Cassette:
         replace_all : bool
             If true, new entries replace those of equal requests.
         """
-        new: dict[tuple[str, str], list[Entry]] = {}
+        new: dict[tuple[str, str], list[CassetteEntry]] = {}
         for part in parts:
             for where, entries in _grouped(Cassette(list(part), self.matchers)).items():
                 if len(entries) > len(new.get(where, ())):
@@ -286,14 +285,14 @@ class Cassette:
         return Cassette(kept + [entry for some in new.values() for entry in some], self.matchers)
 
 
-def _grouped(cassette: Cassette) -> dict[tuple[str, str], list[Entry]]:
-    found: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+def _grouped(cassette: Cassette) -> dict[tuple[str, str], list[CassetteEntry]]:
+    found: dict[tuple[str, str], list[CassetteEntry]] = defaultdict(list)
     for entry, key in zip(cassette.entries, cassette.keys(), strict=True):
         found[entry.scope, key].append(entry)
     return found
 
 
-def stored_identifier(entry: Entry) -> str | None:
+def stored_identifier(entry: CassetteEntry) -> str | None:
     """Return the identifier of an answer of OpenAI's responses API, which later requests may name."""
     if not entry.request.path.endswith("/responses"):
         return None
@@ -304,11 +303,11 @@ def stored_identifier(entry: Entry) -> str | None:
     return identifier if isinstance(identifier, str) and len(identifier) <= _LONGEST_NAME else None
 
 
-def _size(entry: Entry) -> int:
+def _size(entry: CassetteEntry) -> int:
     return 0 if entry.request.content is None else len(json.dumps(entry.request.content.to_document()))
 
 
-def _order(entry: Entry) -> tuple[Any, ...]:
+def _order(entry: CassetteEntry) -> tuple[Any, ...]:
     """Return the place of an entry: by test, path, and length of the body, so that a conversation is in its order."""
     body = "" if entry.request.content is None else json.dumps(entry.request.content.to_document(), sort_keys=True)
     request = entry.request

@@ -29,7 +29,7 @@ KINDS: Final = get_args(Kind)
 
 
 @dataclass(frozen=True)
-class Content:
+class BodyContent:
     """A body.
 
     Attributes
@@ -44,7 +44,7 @@ class Content:
     value: Any
 
     @classmethod
-    def of(cls, data: bytes, content_type: str = "") -> Content:
+    def of(cls, data: bytes, content_type: str = "") -> BodyContent:
         """Read a body, whose type may be wrong or missing."""
         try:
             if "event-stream" in content_type:
@@ -62,7 +62,7 @@ class Content:
         return cls("text", text)
 
     @classmethod
-    def from_document(cls, value: Any, where: str) -> Content:
+    def from_document(cls, value: Any, where: str) -> BodyContent:
         """Parse the result of `to_document`.
 
         Raises
@@ -94,11 +94,11 @@ class Content:
         """Return the bytes of the body."""
         return b"".join(self.chunks())
 
-    def map_texts(self, change: Callable[[Any], Any]) -> Content:
+    def map_texts(self, change: Callable[[Any], Any]) -> BodyContent:
         """Return it with a function applied to its JSON value, to each of its events' values, or to its text."""
         if self.kind in ("events", "lines"):
-            return Content(self.kind, [_map_event(event, change) for event in self.value])
-        return self if self.kind == "base64" else Content(self.kind, change(self.value))
+            return BodyContent(self.kind, [_map_event(event, change) for event in self.value])
+        return self if self.kind == "base64" else BodyContent(self.kind, change(self.value))
 
 
 def _map_event(event: Event, change: Callable[[Any], Any]) -> Event:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from intact._base.errors import EndpointError, ParameterError
 from intact._base.packages import check_installed
 from intact.reason.backends.openai_key import KEY, Key
-from intact.serve.cassette.cassette import Cassette, Entry
-from intact.serve.cassette.content import Content
+from intact.serve.cassette.cassette import Cassette, CassetteEntry
+from intact.serve.cassette.content import BodyContent
 from intact.serve.cassette.matching import HttpRequest, comparable
 from intact.serve.cassette.recorder import NOT_KEPT
 from intact.serve.cassette.redaction import REDACTED
@@ -178,14 +178,14 @@ class _Measurement:
         self._keys = {api: Key(name if os.environ.get(name) else KEY) for api, name in _VARIABLES.items()}
         self._report = DriftReport()
 
-    async def run(self, entries: Sequence[Entry], progress: Callable[[int], None]) -> DriftReport:
+    async def run(self, entries: Sequence[CassetteEntry], progress: Callable[[int], None]) -> DriftReport:
         import httpx
 
         began, done, sent, report = time.monotonic(), 0, 0, self._report
         slots = asyncio.Semaphore(self._limits.concurrency)
         tasks: list[asyncio.Task[None]] = []
 
-        async def one(client: httpx.AsyncClient, entry: Entry) -> None:
+        async def one(client: httpx.AsyncClient, entry: CassetteEntry) -> None:
             nonlocal done
             try:
                 await self._compare(client, entry)
@@ -218,7 +218,7 @@ class _Measurement:
             return f"beyond the limit of {limits.tokens:,} tokens"
         return f"beyond the limit of {limits.seconds:g} seconds" if seconds >= limits.seconds else ""
 
-    async def _compare(self, client: httpx.AsyncClient, entry: Entry) -> None:
+    async def _compare(self, client: httpx.AsyncClient, entry: CassetteEntry) -> None:
         request, report = entry.request, self._report
         try:
             status, content = await self._answer(client, request)
@@ -239,7 +239,7 @@ class _Measurement:
                 DriftedAnswer(entry.scope, request.path, entry.occurrence, prompt, place=place, text=text)
             )
 
-    async def _answer(self, client: httpx.AsyncClient, request: HttpRequest) -> tuple[int, Content]:
+    async def _answer(self, client: httpx.AsyncClient, request: HttpRequest) -> tuple[int, BodyContent]:
         """Return the endpoint's answer.
 
         Raises
@@ -251,11 +251,8 @@ class _Measurement:
 
         api = api_of(request.path)
         upstream, key = self._upstreams[api], self._keys[api]
-        headers = dict(request.headers) | (
-            {"x-api-key": value.partition(" ")[2] for value in key.headers.values()}
-            if api == "anthropic"
-            else key.headers
-        )
+        secret = key.headers.get("Authorization", "").partition(" ")[2]
+        headers = dict(request.headers) | ({"x-api-key": secret} if api == "anthropic" and secret else key.headers)
         body = b"" if request.content is None else request.content.data()
         received = bytearray()
         try:
@@ -277,10 +274,10 @@ class _Measurement:
         if response.status_code in NOT_KEPT or response.status_code >= 500:
             text = " ".join(data[:200].decode(errors="replace").split())
             raise EndpointError(f"HTTP {response.status_code}: {text}")
-        return response.status_code, Content.of(data, response.headers.get("content-type", ""))
+        return response.status_code, BodyContent.of(data, response.headers.get("content-type", ""))
 
 
-def _reason_to_skip(entry: Entry) -> str:
+def _reason_to_skip(entry: CassetteEntry) -> str:
     if entry.origin.kind == "local":
         return "answered by the local model"
     if entry.request.method != "POST" or entry.request.content is None:
@@ -291,7 +288,7 @@ def _reason_to_skip(entry: Entry) -> str:
     return "that continue a stored answer" if '"previous_response_id": "' in text else ""
 
 
-def answer_texts(content: Content) -> dict[str, str]:
+def answer_texts(content: BodyContent) -> dict[str, str]:
     """Return what counts in an answer, by place: texts, tool calls and stop reasons, or else all its values.
 
     Answers without a generated text are embeddings, scores and lists; of these identifiers, times and counts of tokens
@@ -305,7 +302,7 @@ def answer_texts(content: Content) -> dict[str, str]:
     value = content.value
     if isinstance(value, Mapping):
         value = {name: one for name, one in value.items() if name not in _COUNTED and not name.endswith("_duration")}
-    parts = comparable(HttpRequest("", "", content=Content("json", value)), ("body",))
+    parts = comparable(HttpRequest("", "", content=BodyContent("json", value)), ("body",))
     return dict(_values(parts["body"]))
 
 
@@ -350,7 +347,7 @@ def _vector(text: str | None) -> list[float] | None:
     return numbers if all(map(math.isfinite, numbers)) else None
 
 
-def generated_tokens(content: Content) -> int:
+def generated_tokens(content: BodyContent) -> int:
     """Return the number of generated tokens that an answer states; 0 if it states none."""
     return max((count for value in reply_values(content.data()) for count in _counts(value)), default=0)
 

@@ -20,7 +20,9 @@ def _layout(value: Any, indentation: int) -> str:
         return short
     inner, outer = "\n" + " " * (indentation + 1), "\n" + " " * indentation
     if isinstance(value, dict):
-        lines = [f"{json.dumps(name, ensure_ascii=False)}: {_layout(one, indentation + 1)}" for name, one in value.items()]
+        lines = [
+            f"{json.dumps(name, ensure_ascii=False)}: {_layout(one, indentation + 1)}" for name, one in value.items()
+        ]
         return "{" + inner + ("," + inner).join(lines) + outer + "}"
     return "[" + inner + ("," + inner).join(_layout(one, indentation + 1) for one in value) + outer + "]"
 

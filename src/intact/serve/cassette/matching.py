@@ -1,4 +1,4 @@
-"""Which requests are equal: their method, path and body, without identifiers, times and the order of members."""
+"""Equality of requests: by method, path and body, without identifiers, times and the order of members."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from os.path import commonprefix
+from itertools import islice, takewhile
 from typing import Any, Final, Literal, NamedTuple, get_args
 from urllib.parse import parse_qsl
 
 from intact._base.errors import ParameterError
 from intact._base.suggest import did_you_mean
-from intact.serve.cassette.content import Content
+from intact.serve.cassette.content import BodyContent
 from intact.serve.exchange import first_difference
 
 Matcher = Literal["method", "host", "path", "query", "headers", "body"]
@@ -48,7 +47,7 @@ class HttpRequest:
         Scheme, host and port of the endpoint, without credentials.
     headers : mapping
         Those that a cassette keeps.
-    content : Content or None
+    content : BodyContent or None
         The body.
     """
 
@@ -57,7 +56,7 @@ class HttpRequest:
     query: str = ""
     host: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    content: Content | None = None
+    content: BodyContent | None = None
 
 
 class Difference(NamedTuple):
@@ -158,7 +157,7 @@ def _first_difference(recorded: Mapping[str, Any], requested: Mapping[str, Any])
     places = dict.fromkeys((*recorded, *requested))
     place = next((one for one in places if _differs(one, recorded, requested)), "")
     before, now = (_text(values, place) for values in (recorded, requested))
-    common = len(commonprefix((before or "", now or "")))
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before or "", now or "", strict=False)))
     return Difference(place, first_difference(before, now, ("recorded", "requested"))), common
 
 

@@ -14,11 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intact._base.errors import IntactError
 from intact.serve.apis.anthropic.errors import ERROR_FORMAT
-from intact.serve.cassette.cassette import Answer, Origin
-from intact.serve.cassette.content import Content
+from intact.serve.cassette.cassette import Origin, RecordedAnswer
+from intact.serve.cassette.content import BodyContent
 from intact.serve.cassette.local import LocalModel
 from intact.serve.cassette.matching import HttpRequest
-from intact.serve.cassette.recorder import Recorder
+from intact.serve.cassette.recorder import CassetteRecorder
 from intact.serve.cassette.redaction import SECRET_HEADERS
 from intact.serve.cassette.streams import MOST_BYTES
 from intact.serve.cassette.upstream import DIRECT, Api, Upstream, api_of, forwarded
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import httpx
 
 UPSTREAM: Final = "x-intact-upstream"
-"""Header with the endpoint of a request; only with `TOKEN`, so that nobody else can send requests anywhere."""
+"""Header with the endpoint of a request; only with `TOKEN`, so that no other program can send requests anywhere."""
 TOKEN: Final = "x-intact-token"
 ERRORS: Final[Mapping[str, ErrorFormat]] = {
     "/v1/messages": ERROR_FORMAT,
@@ -42,7 +42,7 @@ PATIENCE: Final = 30.0
 _OWN: Final = (UPSTREAM, TOKEN)
 
 
-class Target(NamedTuple):
+class AnswerTarget(NamedTuple):
     """The endpoint that answers a request."""
 
     url: str
@@ -55,7 +55,7 @@ class CassetteProxy:
 
     Parameters
     ----------
-    recorder : Recorder
+    recorder : CassetteRecorder
     upstreams : mapping
         The endpoint of each API; empty if none may be reached.
     local : LocalModel, optional
@@ -71,7 +71,7 @@ class CassetteProxy:
 
     def __init__(
         self,
-        recorder: Recorder,
+        recorder: CassetteRecorder,
         upstreams: Mapping[Api, Upstream],
         local: LocalModel | None = None,
         *,
@@ -116,10 +116,12 @@ class CassetteProxy:
                 raise ApiError(403, f"{UPSTREAM} needs the token of this session", code="permission_denied")
             upstream = Upstream(named[UPSTREAM])
         host = "" if upstream is None else upstream.host
-        content = Content.of(body, headers.get("content-type", "")) if body else None
+        content = BodyContent.of(body, headers.get("content-type", "")) if body else None
         return HttpRequest(scope["method"], path, query, host=host, headers=headers, content=content), upstream
 
-    async def _target(self, request: HttpRequest, headers: Mapping[str, str], upstream: Upstream | None) -> Target:
+    async def _target(
+        self, request: HttpRequest, headers: Mapping[str, str], upstream: Upstream | None
+    ) -> AnswerTarget:
         """Return the endpoint that answers a request without a recording.
 
         Raises
@@ -135,13 +137,15 @@ class CassetteProxy:
                 raise ApiError(503, f"the local model cannot answer: {error}", code="model_failed") from error
             address = Upstream(url).url(request.path, request.query)
             sent = forwarded(headers, tuple(SECRET_HEADERS))
-            return Target(address, sent, Origin("local", self._local.name))
+            return AnswerTarget(address, sent, Origin("local", self._local.name))
         if missing == "ask" and upstream is not None:
-            return Target(upstream.url(request.path, request.query), forwarded(headers), Origin("remote", upstream.host))
+            return AnswerTarget(
+                upstream.url(request.path, request.query), forwarded(headers), Origin("remote", upstream.host)
+            )
         raise self.recorder.refusal(request)
 
     async def _recorded(
-        self, request: HttpRequest, target: Target, method: str, body: bytes
+        self, request: HttpRequest, target: AnswerTarget, method: str, body: bytes
     ) -> AsyncIterator[dict[str, Any]]:
         """Yield the messages of an endpoint's answer; keep the answer once it is complete."""
         import httpx
@@ -170,8 +174,8 @@ class CassetteProxy:
         origin = target.origin
         if origin.kind == "local" and self._local is not None:
             origin = Origin("local", origin.name, self._local.identity)
-        content = Content.of(bytes(kept), headers.get("content-type", ""))
-        self.recorder.keep(request, Answer(response.status_code, headers, content), origin, scope)
+        content = BodyContent.of(bytes(kept), headers.get("content-type", ""))
+        self.recorder.keep(request, RecordedAnswer(response.status_code, headers, content), origin, scope)
         yield {"type": "http.response.body", "body": b"", "more_body": False}
 
     async def _live(self, receive: Receive, send: Send) -> None:
@@ -244,7 +248,7 @@ async def _read(receive: Receive) -> bytes:
     return b"".join(parts)
 
 
-async def _send_answer(answer: Answer, send: Send) -> None:
+async def _send_answer(answer: RecordedAnswer, send: Send) -> None:
     headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
     is_stream = answer.content.kind in ("events", "lines")
     if not is_stream:

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from intact._base.errors import CassetteError, ParameterError
-from intact.serve.cassette.cassette import MOST_BYTES, Answer, Cassette, Entry, Origin, stored_identifier
+from intact.serve.cassette.cassette import (
+    MOST_BYTES,
+    Cassette,
+    CassetteEntry,
+    Origin,
+    RecordedAnswer,
+    stored_identifier,
+)
 from intact.serve.cassette.matching import DEFAULT, HttpRequest, Matcher, comparable, key_of, nearest
 from intact.serve.cassette.redaction import Redaction
 from intact.serve.errors import ApiError
@@ -24,7 +31,7 @@ NOT_KEPT: Final = frozenset((401, 403, 408, 409, 425, 429))
 
 
 @dataclass(frozen=True)
-class Policy:
+class RecordPolicy:
     """Settings of a session.
 
     Attributes
@@ -32,7 +39,7 @@ class Policy:
     mode : {"once", "new_episodes", "none", "all"}
         Requests that are recorded: those of a file that does not exist yet; all that no recording has; none; all.
     missing : {"fail", "ask", "answer"}
-        What answers a request that no recording has: an error, the endpoint, or the local model.
+        The answer to a request that no recording has: an error, the endpoint, or the local model.
     repeats : bool
         If true, the last recording of a request answers all further equal requests.
     """
@@ -48,7 +55,7 @@ class Policy:
             raise ParameterError(f"missing must be one of {', '.join(MISSING)}, got {self.missing!r:.40}")
 
     @classmethod
-    def of(cls, mode: RecordMode | None, missing: Missing | None, repeats: bool, *, is_new: bool) -> Policy:
+    def of(cls, mode: RecordMode | None, missing: Missing | None, repeats: bool, *, is_new: bool) -> RecordPolicy:
         """Return the policy for options that may be left out.
 
         By default a new file is recorded (`once`) from the endpoint, and an existing one replayed; naming what answers
@@ -62,7 +69,7 @@ class Policy:
 
 
 @dataclass
-class Counts:
+class RequestCounts:
     """Numbers of requests, by what answered them.
 
     Attributes
@@ -105,14 +112,14 @@ class Counts:
         return ", ".join(f"{count} {word}" for count, word in words if count) or "no requests"
 
 
-class Recorder:
+class CassetteRecorder:
     """A cassette in use; its methods may be called from any thread.
 
     Parameters
     ----------
     cassette : Cassette
         The recordings so far.
-    policy : Policy
+    policy : RecordPolicy
     redaction : Redaction
     is_new : bool
         If true, there was no file before.
@@ -121,19 +128,19 @@ class Recorder:
     ----------
     scope : str
         The test that is running.
-    policy : Policy
+    policy : RecordPolicy
         May be replaced while no request is under way.
-    counts : Counts
-    new : list of Entry
+    counts : RequestCounts
+    new : list of CassetteEntry
         Entries recorded since.
     """
 
-    def __init__(self, cassette: Cassette, policy: Policy, redaction: Redaction, *, is_new: bool) -> None:
+    def __init__(self, cassette: Cassette, policy: RecordPolicy, redaction: Redaction, *, is_new: bool) -> None:
         self.cassette, self.policy, self.redaction, self._is_new = cassette, policy, redaction, is_new
-        self.scope, self.counts, self.new = "", Counts(), list[Entry]()
+        self.scope, self.counts, self.new = "", RequestCounts(), list[CassetteEntry]()
         self._lock = threading.Lock()
         self._earlier = cassette.earlier()
-        self._found: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+        self._found: dict[tuple[str, str], list[CassetteEntry]] = defaultdict(list)
         for entry, key in zip(cassette.entries, cassette.keys(), strict=True):
             self._found[entry.scope, key].append(entry)
         for entries in self._found.values():
@@ -150,7 +157,7 @@ class Recorder:
         """Parts of a request that must be equal."""
         return self.cassette.matchers
 
-    def play(self, request: HttpRequest) -> Entry | None:
+    def play(self, request: HttpRequest) -> CassetteEntry | None:
         """Return the recording that answers a request, which then counts as replayed; None if there is none left."""
         if self.policy.mode == "all":
             return None
@@ -177,12 +184,12 @@ class Recorder:
             key = key_of(parts)
             scopes = dict.fromkeys((self.scope, ""))
             times = sum(len(self._found.get((scope, key), ())) for scope in scopes)
-            asked = f"{request.method} {request.path:.100}"
+            sent = f"{request.method} {request.path:.100}"
             if times:
                 advice = "record it again, or allow repeats (--allow-playback-repeats)"
-                message = f"{asked} is recorded {times} times, and was requested once more: {advice}"
+                message = f"{sent} is recorded {times} times, and was requested once more: {advice}"
             else:
-                message = f"no recording has this request: {asked}\n{self._nearest(parts)}"
+                message = f"no recording has this request: {sent}\n{self._nearest(parts)}"
         error = ApiError(404, message, code="not_recorded")
         error.headers = {**(error.headers or {}), "x-should-retry": "false"}  # OpenAI's and Anthropic's clients read it
         return error
@@ -201,7 +208,7 @@ class Recorder:
             return f"an equal request{where} is recorded"
         return f"the nearest recorded request{where} differs at {difference.place}\n{difference.text}"
 
-    def keep(self, request: HttpRequest, answer: Answer, origin: Origin, scope: str) -> bool:
+    def keep(self, request: HttpRequest, answer: RecordedAnswer, origin: Origin, scope: str) -> bool:
         """Keep an answer, if the policy says so; return true if it was kept.
 
         Errors that are due to the key or to the moment are not kept.
@@ -214,8 +221,8 @@ class Recorder:
                 self.counts.passed_on_local += is_local
                 return False
             headers = self.redaction.headers(answer.headers)
-            stored = Answer(answer.status, headers, self.redaction.content(answer.content))
-            entry = Entry(self.redaction.request(request), stored, origin, scope)
+            stored = RecordedAnswer(answer.status, headers, self.redaction.content(answer.content))
+            entry = CassetteEntry(self.redaction.request(request), stored, origin, scope)
             if (identifier := stored_identifier(entry)) is not None:
                 self._earlier.setdefault(identifier, key_of(comparable(entry.request, DEFAULT, self._earlier)))
             self.new.append(entry)
@@ -250,8 +257,8 @@ def open_cassette(path: Path, matchers: tuple[Matcher, ...] | None, mode: Record
     if matchers is not None and matchers != cassette.matchers:
         if mode != "all":
             raise CassetteError(
-                f"{path} matches on {', '.join(cassette.matchers)}, not on {', '.join(matchers)}: leave out the option, "
-                "or record it again"
+                f"{path} matches on {', '.join(cassette.matchers)}, not on {', '.join(matchers)}: leave out the "
+                "option, or record it again"
             )
         cassette.matchers = matchers
     return cassette, False

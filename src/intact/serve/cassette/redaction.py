@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from intact._base.errors import ParameterError
 from intact.reason.backends.openai_key import KEY, Secret
-from intact.serve.cassette.content import Content
+from intact.serve.cassette.content import BodyContent
 from intact.serve.cassette.matching import HttpRequest
 
 REDACTED: Final = "REDACTED"
@@ -51,9 +51,7 @@ class Redaction:
         If a pattern is not a regular expression or matches the empty text, or a header holds keys.
     """
 
-    def __init__(
-        self, fields: Sequence[str] = (), patterns: Sequence[str] = (), headers: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, fields: Sequence[str] = (), patterns: Sequence[str] = (), headers: Sequence[str] = ()) -> None:
         self._fields = frozenset(fields)
         self._patterns = [_compile(pattern) for pattern in patterns]
         self._kept = KEPT_HEADERS | {name.lower() for name in headers}
@@ -88,14 +86,15 @@ class Redaction:
         ]
         content = None if request.content is None else self.content(request.content)
         headers = {
-            name: re.sub(r"boundary=.*", "boundary=boundary", value) for name, value in self.headers(request.headers).items()
+            name: re.sub(r"boundary=.*", "boundary=boundary", value)
+            for name, value in self.headers(request.headers).items()
         }
         return HttpRequest(
             request.method, self._text(request.path), urlencode(query), host=request.host, headers=headers,
             content=content,
         )  # fmt: skip
 
-    def content(self, content: Content) -> Content:
+    def content(self, content: BodyContent) -> BodyContent:
         """Return a body as it may be written."""
         return content.map_texts(self._value)
 

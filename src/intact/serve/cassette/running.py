@@ -9,7 +9,7 @@ from typing import NamedTuple
 from intact.serve.background import in_background
 from intact.serve.cassette.local import LocalModel
 from intact.serve.cassette.proxy import CassetteProxy
-from intact.serve.cassette.recorder import Recorder
+from intact.serve.cassette.recorder import CassetteRecorder
 from intact.serve.cassette.upstream import Api, Upstream
 from intact.serve.settings import ServerSettings
 
@@ -34,7 +34,7 @@ class RunningProxy(NamedTuple):
 
 @contextmanager
 def proxying(
-    recorder: Recorder, upstreams: Mapping[Api, Upstream], local: LocalModel | None = None, *, port: int = 0
+    recorder: CassetteRecorder, upstreams: Mapping[Api, Upstream], local: LocalModel | None = None, *, port: int = 0
 ) -> Iterator[RunningProxy]:
     """Run a proxy on a loopback address until the block ends; its last answers are then recorded."""
     settings = ServerSettings(port=port, body_bytes=BODY, upload_bytes=BODY)

@@ -55,7 +55,9 @@ class Upstream:
     def __post_init__(self) -> None:
         try:
             parts = urlsplit(self.base)
-            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+            valid = (
+                parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+            )
         except ValueError:
             valid = False
         if not valid:

@@ -26,13 +26,21 @@ def add_options(group: pytest.OptionGroup) -> None:
         help="Answer to a request without a recording: an error, the endpoint's, or the local model's.",
     )  # fmt: skip
     group.addoption(
-        "--intact-upstream", metavar="[API=]URL", action="append", default=[], help="Endpoint of clients whose address is set."
+        "--intact-upstream",
+        metavar="[API=]URL",
+        action="append",
+        default=[],
+        help="Endpoint of clients whose address is set.",
     )
     group.addoption(
         "--intact-match-on", metavar="PART", action="append", default=[], help="Part of a request that must be equal."
     )
     group.addoption(
-        "--intact-redact-field", metavar="NAME", action="append", default=[], help="Member whose values are not written."
+        "--intact-redact-field",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="Member whose values are not written.",
     )
     group.addoption("--intact-redact", metavar="REGEX", action="append", default=[], help="Texts that are not written.")
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from intact._base.errors import IntactError
-from intact.serve.cassette.cassette import Entry
+from intact.serve.cassette.cassette import CassetteEntry
 from intact.serve.cassette.local import LocalModel
 from intact.serve.cassette.matching import check_matchers
-from intact.serve.cassette.recorder import Counts, Policy, Recorder, open_cassette
+from intact.serve.cassette.recorder import CassetteRecorder, RecordPolicy, RequestCounts, open_cassette
 from intact.serve.cassette.redaction import Redaction
 from intact.serve.cassette.upstream import read_upstreams
 from intact.serve.client_variables import client_variables
-from intact.serve.testing.parts import Parts
+from intact.serve.testing.parts import ProcessParts
 from intact.serve.testing.scopes import is_shared, test_name
 
 _SETTINGS = {"record_mode": "mode", "missing": "missing", "allow_playback_repeats": "repeats"}
@@ -31,14 +31,14 @@ class CassetteUse:
 
     Attributes
     ----------
-    counts : Counts
-        Counts of the session.
-    before : Counts
-        Counts when the test began.
+    counts : RequestCounts
+        RequestCounts of the session.
+    before : RequestCounts
+        RequestCounts when the test began.
     """
 
-    counts: Counts
-    before: Counts
+    counts: RequestCounts
+    before: RequestCounts
 
     @property
     def play_count(self) -> int:
@@ -63,11 +63,11 @@ class CassetteRun:
     def __init__(self, config: pytest.Config) -> None:
         option = config.getoption
         self._path: Path = option("--intact-cassette").absolute()  # tests may change the working folder
-        self._parts = Parts(config, "cassette")
+        self._parts = ProcessParts(config, "cassette")
         mode, missing = option("--intact-record-mode"), option("--intact-missing")
         names = option("--intact-match-on")
         cassette, is_new = open_cassette(self._path, check_matchers(names) if names else None, mode)
-        self._policy = Policy.of(mode, missing, False, is_new=is_new)
+        self._policy = RecordPolicy.of(mode, missing, False, is_new=is_new)
         self._upstreams = read_upstreams(option("--intact-upstream"))
         model = option("--intact-model")
         if self._policy.missing == "answer" and model is None:
@@ -75,7 +75,7 @@ class CassetteRun:
         self._local = LocalModel(model) if model is not None and not self._parts.is_controller else None
         self._model = Path(model).name if model else ""
         redaction = Redaction(option("--intact-redact-field"), option("--intact-redact"))
-        self._recorder = Recorder(cassette, self._policy, redaction, is_new=is_new)
+        self._recorder = CassetteRecorder(cassette, self._policy, redaction, is_new=is_new)
         self._open = ExitStack()
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -87,9 +87,7 @@ class CassetteRun:
 
         proxy = self._open.enter_context(proxying(self._recorder, self._upstreams, self._local))
         patch = self._open.enter_context(pytest.MonkeyPatch.context())
-        for name, value in client_variables(
-            proxy.url, os.environ, keep_keys=self._policy.missing == "ask"
-        ).items():
+        for name, value in client_variables(proxy.url, os.environ, keep_keys=self._policy.missing == "ask").items():
             patch.setenv(name, value)
         self._open.enter_context(patched(proxy))
 
@@ -112,11 +110,13 @@ class CassetteRun:
         finally:
             self._recorder.scope, self._recorder.policy = "", self._policy
 
-    def _settings(self, item: pytest.Item) -> Policy:
+    def _settings(self, item: pytest.Item) -> RecordPolicy:
         marker = item.get_closest_marker("intact_cassette")
         given = dict(marker.kwargs) if marker else {}
         if unknown := given.keys() - _SETTINGS.keys():
-            raise pytest.UsageError(f"{item.nodeid}: the marker intact_cassette takes {', '.join(_SETTINGS)}, not {min(unknown)}")
+            raise pytest.UsageError(
+                f"{item.nodeid}: the marker intact_cassette takes {', '.join(_SETTINGS)}, not {min(unknown)}"
+            )
         policy = replace(self._policy, **{_SETTINGS[name]: value for name, value in given.items()})
         if policy.missing == "answer" and self._local is None:
             raise pytest.UsageError(f"{item.nodeid}: missing='answer' needs --intact-model MODEL, which answers")
@@ -160,6 +160,6 @@ class CassetteRun:
         terminalreporter.write_line(self._recorder.counts.text(self._model))
 
 
-def _entries(documents: list[Any]) -> Iterator[Entry]:
+def _entries(documents: list[Any]) -> Iterator[CassetteEntry]:
     for index, document in enumerate(documents):
-        yield Entry.from_document(document, f"entries[{index}]")
+        yield CassetteEntry.from_document(document, f"entries[{index}]")

@@ -10,7 +10,7 @@ import pytest
 _OUTPUT: Final = "intact_{}"
 
 
-class Parts:
+class ProcessParts:
     """The parts of one file.
 
     Parameters

@@ -26,7 +26,7 @@ from intact.serve.client_variables import client_variables
 from intact.serve.exchange import Exchange
 from intact.serve.testing.cassette_options import MARKER, OPTIONS, add_options
 from intact.serve.testing.lock import FORMAT, VERSION, difference, read_lock
-from intact.serve.testing.parts import Parts
+from intact.serve.testing.parts import ProcessParts
 from intact.serve.testing.scopes import is_shared, test_name
 
 if TYPE_CHECKING:
@@ -41,7 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--intact-lock", metavar="FILE", type=Path, help="Serve a model, and compare its answers with FILE."
     )
     group.addoption("--intact-lock-update", action="store_true", help="Write the answers to the file instead.")
-    group.addoption("--intact-model", metavar="MODEL", help="Model name or file: the lock's, or the one that answers for a cassette.")
+    group.addoption(
+        "--intact-model",
+        metavar="MODEL",
+        help="Model name or file: the lock's, or the one that answers for a cassette.",
+    )
     group.addoption("--intact-any-name", action="store_true", help="Answer under any model name that a test sends.")
     add_options(group)
 
@@ -65,7 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
             config.pluginmanager.register(CassetteRun(config), "intact-cassette-run")
         elif path is not None:
-            lock, parts = read_lock(path, update), Parts(config, "lock")
+            lock, parts = read_lock(path, update), ProcessParts(config, "lock")
             run = LockedAnswers(path, lock, update, model, any_name=any_name, parts=parts)
             config.pluginmanager.register(run, "intact-lock-run")
     except IntactError as error:
@@ -87,12 +91,12 @@ class LockedAnswers:
         The model to serve; by default the lock's, or the catalogue's default.
     any_name : bool
         If true, the server answers under any model name that a test sends.
-    parts : Parts
+    parts : ProcessParts
         The answers of other processes.
     """
 
     def __init__(
-        self, path: Path, lock: dict[str, Any], update: bool, model: str | None, *, any_name: bool, parts: Parts
+        self, path: Path, lock: dict[str, Any], update: bool, model: str | None, *, any_name: bool, parts: ProcessParts
     ) -> None:
         self._path, self._lock, self._update = path.absolute(), lock, update  # tests may change the working folder
         self._model, self._any_name, self._parts = model or lock["model"], any_name, parts
