@@ -205,6 +205,25 @@ def test_equal_requests_are_replayed_in_their_order_and_no_more_often(tmp_path):
     assert texts == ["one", "two", "two", "two"]
 
 
+def test_a_test_that_is_run_again_is_replayed_and_recorded_from_its_first_request(tmp_path):
+    file, answers = tmp_path / "c.json", iter(["one", "two", "three"])
+    with (
+        endpoint(lambda path, body: chat_reply(body, next(answers))) as there,
+        session(file, there.url) as (proxy, recorder),
+    ):
+        for scope in ("t1", "t2", "t2"):
+            recorder.begin(scope)
+            ask(proxy.url)
+    with session(file) as (proxy, recorder):
+        for scope, text in (("t2", "three"), ("t1", "one"), ("t2", "three")):
+            recorder.begin(scope)
+            assert ask(proxy.url).choices[0].message.content == text
+    with session(file) as (proxy, recorder):  # where the test is unknown, recordings of any match
+        assert [ask(proxy.url).choices[0].message.content for _ in range(2)] == ["one", "three"]
+        with pytest.raises(openai.NotFoundError):
+            ask(proxy.url)
+
+
 @pytest.fixture
 def one(tmp_path):
     """A file with one request."""

@@ -150,7 +150,7 @@ class CassetteProxy:
         """Yield the messages of an endpoint's answer; keep the answer once it is complete."""
         import httpx
 
-        scope, kept = self.recorder.scope, bytearray()
+        scope, kept = self.recorder.scope or "", bytearray()
         assert self._client is not None
         try:
             async with (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -126,8 +126,8 @@ class CassetteRecorder:
 
     Attributes
     ----------
-    scope : str
-        The test that is running.
+    scope : str or None
+        The test that is running; empty between tests; None if it is unknown, so that recordings of any test match.
     policy : RecordPolicy
         May be replaced while no request is under way.
     counts : RequestCounts
@@ -137,12 +137,15 @@ class CassetteRecorder:
 
     def __init__(self, cassette: Cassette, policy: RecordPolicy, redaction: Redaction, *, is_new: bool) -> None:
         self.cassette, self.policy, self.redaction, self._is_new = cassette, policy, redaction, is_new
-        self.scope, self.counts, self.new = "", RequestCounts(), list[CassetteEntry]()
+        self.counts, self.new = RequestCounts(), list[CassetteEntry]()
+        self.scope: str | None = None
         self._lock = threading.Lock()
         self._earlier = cassette.earlier()
         self._found: dict[tuple[str, str], list[CassetteEntry]] = defaultdict(list)
+        self._scopes: dict[str, dict[str, None]] = defaultdict(dict)
         for entry, key in zip(cassette.entries, cassette.keys(), strict=True):
             self._found[entry.scope, key].append(entry)
+            self._scopes[key][entry.scope] = None
         for entries in self._found.values():
             entries.sort(key=lambda entry: entry.occurrence)
         self._played: Counter[tuple[str, str]] = Counter()
@@ -157,13 +160,25 @@ class CassetteRecorder:
         """Parts of a request that must be equal."""
         return self.cassette.matchers
 
+    def begin(self, scope: str) -> None:
+        """Start a test, possibly again: its recordings are replayed from the first, and new ones replaced."""
+        with self._lock:
+            self.scope = scope
+            for where in [where for where in self._played if where[0] == scope]:
+                del self._played[where]
+            self.new = [entry for entry in self.new if entry.scope != scope]
+
+    def _candidates(self, key: str) -> Iterable[str]:
+        """Return the tests whose recordings may answer a request: the running one, then none, or all if unknown."""
+        return self._scopes.get(key, ()) if self.scope is None else dict.fromkeys((self.scope, ""))
+
     def play(self, request: HttpRequest) -> CassetteEntry | None:
         """Return the recording that answers a request, which then counts as replayed; None if there is none left."""
         if self.policy.mode == "all":
             return None
         with self._lock:
             key = self._key(request)
-            for scope in dict.fromkeys((self.scope, "")):  # also recordings outside of tests
+            for scope in self._candidates(key):
                 entries, played = self._found.get((scope, key), []), self._played[scope, key]
                 if played < len(entries) or (entries and self.policy.repeats):
                     self._played[scope, key] += 1
@@ -182,8 +197,7 @@ class CassetteRecorder:
             self.counts.refused += 1
             parts = comparable(self.redaction.request(request), self.matchers, self._earlier)
             key = key_of(parts)
-            scopes = dict.fromkeys((self.scope, ""))
-            times = sum(len(self._found.get((scope, key), ())) for scope in scopes)
+            times = sum(len(self._found.get((scope, key), ())) for scope in self._candidates(key))
             sent = f"{request.method} {request.path:.100}"
             if times:
                 advice = "record it again, or allow repeats (--allow-playback-repeats)"

@@ -76,7 +76,7 @@ class CassetteRun:
         self._model = Path(model).name if model else ""
         redaction = Redaction(option("--intact-redact-field"), option("--intact-redact"))
         self._recorder = CassetteRecorder(cassette, self._policy, redaction, is_new=is_new)
-        self._open = ExitStack()
+        self._recorder.scope, self._open = "", ExitStack()
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Start the proxy before tests are imported, since many create their client there."""
@@ -104,11 +104,16 @@ class CassetteRun:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Record the requests of a test under its name, with the settings of its marker."""
-        self._recorder.scope, self._recorder.policy = test_name(item, self._path.parent), self._settings(item)
+        self._recorder.policy = self._settings(item)
         try:
             return (yield)
         finally:
             self._recorder.scope, self._recorder.policy = "", self._policy
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Start a test, or start it again: plugins may rerun failed ones."""
+        self._recorder.begin(test_name(item, self._path.parent))
 
     def _settings(self, item: pytest.Item) -> RecordPolicy:
         marker = item.get_closest_marker("intact_cassette")
