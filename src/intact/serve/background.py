@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from intact.serve.models import Models
     from intact.serve.settings import ServerSettings
 
-_STARTUP = 60.0
+_STARTUP = 300.0
 """Seconds that a server may take to listen, which does not include loading models."""
 _END = 60.0
 

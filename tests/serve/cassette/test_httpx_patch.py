@@ -25,13 +25,13 @@ def parsed(line):
 
 
 def sync_whole(module, url):
-    with module.Client() as client:
+    with module.Client(timeout=None) as client:
         return client.post(f"{url}/v1/chat/completions", json=BODY).json()["choices"][0]["message"]["content"]
 
 
 def sync_stream(module, url):
     with (
-        module.Client() as client,
+        module.Client(timeout=None) as client,
         client.stream("POST", f"{url}/v1/chat/completions", json=BODY | {"stream": True}) as one,
     ):
         return [parsed(line) for line in one.iter_lines() if line]
@@ -39,7 +39,7 @@ def sync_stream(module, url):
 
 def async_whole(module, url):
     async def work():
-        async with module.AsyncClient() as client:
+        async with module.AsyncClient(timeout=None) as client:
             answers = await asyncio.gather(
                 *(client.post(f"{url}/v1/chat/completions", json=BODY | {"n": n}) for n in (1, 2))
             )
@@ -52,7 +52,7 @@ def async_stream(module, url):
     async def work():
         body = BODY | {"stream": True}
         async with (
-            module.AsyncClient() as client,
+            module.AsyncClient(timeout=None) as client,
             client.stream("POST", f"{url}/v1/chat/completions", json=body) as one,
         ):
             return [parsed(line) async for line in one.aiter_lines() if line]
@@ -93,11 +93,38 @@ def test_a_client_that_exists_already_is_patched_too_and_keys_pass_through(tmp_p
     client.close()
 
 
+@pytest.mark.parametrize("base", [False, True])
+def test_aiohttp_is_patched_too(tmp_path, base):
+    aiohttp = pytest.importorskip("aiohttp")
+
+    async def work(url):
+        options = {"base_url": url} if base else {}
+        async with aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"}, **options) as client:
+            path = "/v1/chat/completions" if base else f"{url}/v1/chat/completions"
+            async with client.post(path, json=BODY | {"stream": True}) as answer:
+                events = [parsed(line.decode().strip()) async for line in answer.content if line.strip()]
+            async with client.get("/weather" if base else f"{url}/weather") as answer:
+                return events, answer.status
+
+    def reply(path, body):
+        return chat_reply(body, "Oslo is it") if body else (200, "text/plain", [b"rain"])
+
+    file = tmp_path / "c.json"
+    with endpoint(reply) as there:
+        with session(file, patch=True):
+            seen = asyncio.run(work(there.url))
+        assert there.requests[0][1]["authorization"] == f"Bearer {KEY}"
+        with session(file, patch=True) as (_, recorder):
+            assert asyncio.run(work(there.url)) == seen
+            assert recorder.counts == RequestCounts(replayed=1)
+        assert [path for path, _, _ in there.requests] == ["/v1/chat/completions", "/weather", "/weather"]
+
+
 def test_requests_to_others_are_left_alone(tmp_path):
     with (
         endpoint(lambda path, body: (200, "text/plain", [path.encode()])) as there,
         session(tmp_path / "c.json", patch=True) as (_, recorder),
-        httpx.Client() as client,
+        httpx.Client(timeout=None) as client,
     ):
         assert client.get(f"{there.url}/weather?city=Oslo").text == "/weather"
         assert recorder.counts == RequestCounts()

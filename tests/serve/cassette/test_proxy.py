@@ -369,9 +369,12 @@ def test_redacted_texts_do_not_matter_for_matching(tmp_path):
 def test_nobody_else_can_send_requests_through_the_proxy(one):
     with session(one, "http://127.0.0.1:9", missing="ask") as (proxy, _):
         there = {"x-intact-upstream": "http://127.0.0.1:1", "x-intact-token": "guess"}
-        assert httpx.post(f"{proxy.url}/v1/chat/completions", json={}, headers=there).status_code == 403
-        assert httpx.get(f"{proxy.url}/v1/models", headers={"host": "evil.example"}).status_code == 403
-        assert httpx.get(f"{proxy.url}/v1/models", headers={"origin": "https://evil.example"}).status_code == 403
+        assert httpx.post(f"{proxy.url}/v1/chat/completions", json={}, headers=there, timeout=None).status_code == 403
+        assert httpx.get(f"{proxy.url}/v1/models", headers={"host": "evil.example"}, timeout=None).status_code == 403
+        assert (
+            httpx.get(f"{proxy.url}/v1/models", headers={"origin": "https://evil.example"}, timeout=None).status_code
+            == 403
+        )
 
 
 def test_unusable_settings_are_refused_before_anything_runs(one, tmp_path):

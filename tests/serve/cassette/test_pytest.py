@@ -20,7 +20,7 @@ client = httpx.Client(base_url="{url}/v1", timeout=None, headers={{"authorizatio
 
 def ask(text, **more):
     body = {{"model": "gpt", "messages": [{{"role": "user", "content": text}}], "max_tokens": 4, **more}}
-    answer = client.post("/chat/completions", json=body)
+    answer = client.post("/chat/completions", json=body, timeout=None)
     assert answer.status_code == 200, answer.text
     return answer.text
 
@@ -132,7 +132,7 @@ import pytest
 
 def ask(text):
     body = {"model": "m", "messages": [{"role": "user", "content": text}]}
-    return httpx.post(os.environ["OPENAI_BASE_URL"] + "/chat/completions", json=body)
+    return httpx.post(os.environ["OPENAI_BASE_URL"] + "/chat/completions", json=body, timeout=None)
 
 
 @pytest.mark.intact_cassette(allow_playback_repeats=True)

@@ -1,25 +1,24 @@
-"""A patch of httpx that sends requests to language models through a cassette's proxy, whatever address clients use.
+"""Patches of httpx that send requests to language models through a cassette's proxy, whatever address clients use.
 
 It changes the transports, so it holds for clients that exist already, for asynchronous ones, and for the clients of
-OpenAI, Anthropic and Ollama, which are built on httpx or httpx2. Other requests are left alone.
+OpenAI, Anthropic and Ollama, which are built on httpx or httpx2. Other requests are left alone. `patched` also applies
+the patch of aiohttp.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from intact.serve.cassette.proxy import TOKEN, UPSTREAM
+from intact.serve.cassette.aiohttp_patch import patched_aiohttp
+from intact.serve.cassette.redirection import redirection
 from intact.serve.cassette.running import RunningProxy
-from intact.serve.cassette.upstream import DIRECT, ENDPOINTS, split_address
+from intact.serve.cassette.upstream import DIRECT
 
 MODULES: Final = ("httpx", "httpx2")
-_END: Final = re.compile(rf"(?:{ENDPOINTS.pattern})\Z")
 
 
 @contextmanager
@@ -29,6 +28,8 @@ def patched(proxy: RunningProxy) -> Iterator[None]:
         for name in MODULES:
             if find_spec(name) is not None:
                 stack.enter_context(_patched(import_module(name), proxy))
+        if find_spec("aiohttp") is not None:
+            stack.enter_context(patched_aiohttp(import_module("aiohttp"), proxy))
         yield
 
 
@@ -36,22 +37,17 @@ def patched(proxy: RunningProxy) -> Iterator[None]:
 def _patched(module: Any, proxy: RunningProxy) -> Iterator[None]:
     sync_class, async_class = module.HTTPTransport, module.AsyncHTTPTransport
     original, original_async = sync_class.handle_request, async_class.handle_async_request
-    own = urlsplit(proxy.url).netloc
 
     def redirected(request: Any) -> Any:
         """Return the request to the proxy; None if the request is not for a language model."""
-        url = request.url
-        netloc = url.netloc.decode("ascii").rpartition("@")[2]
-        if request.extensions.get(DIRECT) or netloc == own or not _END.search(url.path):
+        there = None if request.extensions.get(DIRECT) else redirection(str(request.url), proxy)
+        if there is None:
             return None
-        base, path = split_address(f"{url.scheme}://{netloc}{url.raw_path.decode('ascii').partition('?')[0]}")
-        query = f"?{url.query.decode('ascii')}" if url.query else ""
         headers = module.Headers(request.headers)
-        headers.update({"host": own, UPSTREAM: base, TOKEN: proxy.token})
+        headers.update(there.headers)
         return module.Request(
-            request.method, proxy.url + path + query, headers=headers, stream=request.stream,
-            extensions=request.extensions,
-        )  # fmt: skip
+            request.method, there.url, headers=headers, stream=request.stream, extensions=request.extensions
+        )
 
     def handle_request(self: Any, request: Any) -> Any:
         there = redirected(request)
