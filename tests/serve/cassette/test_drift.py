@@ -150,7 +150,8 @@ def test_embeddings_are_compared_number_by_number():
     place = next(name for name in before if before[name] != now[name])
     assert place == "data[0].embedding"
     assert vector_difference(before[place], now[place]) == "  2 numbers that differ by at most 0.8; cosine 0.600000000"
-    assert vector_difference("text", "other") == ""
+    for text in ("text", "[[ ## answer ## ]]", "[" * 10_000, "[1, NaN]", "[]", '["a"]'):
+        assert vector_difference(text, "other") == vector_difference("[1.0]", text) == ""
 
 
 def test_vectors_in_base64_are_compared_as_numbers():

@@ -335,8 +335,12 @@ def _vector(text: str | None) -> list[float] | None:
     if text is None:
         return None
     if text.startswith("["):
-        value = json.loads(text) if text.endswith("]") else []
-        return value if value and all(isinstance(one, int | float) for one in value) else None
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        is_finite = [isinstance(one, int | float) and math.isfinite(one) for one in value]
+        return value if value and all(is_finite) else None
     try:
         data = base64.b64decode(text, validate=True)
     except ValueError:
