@@ -1,8 +1,12 @@
 """`intact cassette`: a program is recorded, replayed without its endpoint, and the endpoint's drift measured."""
 
 import json
+import re
+import signal
+import subprocess
 import sys
 
+import httpx
 import pytest
 
 from support.endpoint import chat_reply, endpoint
@@ -85,6 +89,23 @@ def test_drift_has_a_status_for_each_result(intact_command, recorded, there, tmp
     assert done.code == 2
     assert "HTTP 503" in done.out
     assert intact_command("cassette", "drift", recorded, "--upstream", "http://127.0.0.1:9").code == 2
+
+
+@pytest.mark.slow
+def test_without_a_program_it_listens_until_it_is_ended_and_then_writes(there, tmp_path):
+    file = tmp_path / "c.json"
+    words = [sys.executable, "-m", "intact", "cassette", "record", str(file), "--upstream", there.url]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        url = re.search(r"OPENAI_BASE_URL=(\S+),", process.stderr.readline())[1]
+        process.stderr.readline()
+        body = {"model": "m", "messages": [{"role": "user", "content": "one"}]}
+        answer = httpx.post(f"{url}/chat/completions", json=body, timeout=None).json()
+        process.send_signal(signal.SIGTERM)
+        rest = process.stderr.read()
+    assert process.returncode == 0
+    assert answer["choices"][0]["message"]["content"] == "ONE"
+    assert "1 recorded" in rest
+    assert len(json.loads(file.read_text())["entries"]) == 1
 
 
 def test_bad_input_is_named_before_anything_runs(intact_command, recorded, program, tmp_path):

@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+from dataclasses import replace
 
 import openai
 import pytest
@@ -135,6 +136,15 @@ def test_what_cannot_be_sent_again_is_left_out_and_counted(tmp_path, there, capi
     there.requests.clear()
     report = measure(Cassette.read(file), there)
     assert report.skipped == {"with redacted values": 1, "answered by the local model": 2}
+    assert there.requests == []
+
+
+def test_a_hostile_file_cannot_start_jobs_with_the_users_key(cassette, there, capitals):
+    one = cassette.entries[0]
+    for path in ("/v1/fine_tuning/jobs", "/v1/files", "//evil.example/v1/chat/completions", "/v1/responses/../files"):
+        hostile = Cassette([replace(one, request=replace(one.request, path=path))])
+        report = measure(hostile, there)
+        assert report.skipped == {"to paths that generate no answer": 1}
     assert there.requests == []
 
 

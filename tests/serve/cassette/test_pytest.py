@@ -163,11 +163,16 @@ def test_a_marker_has_settings_of_its_own_and_base_addresses_are_set(there, tmp_
     ("options", "message"),
     [
         (["--intact-cassette", "absent.json", "--intact-record-mode", "none"], "absent.json does not exist"),
-        (["--intact-cassette", "test_agent.py"], "test_agent.py: the file is no JSON"),
         (["--intact-cassette", "c.json", "--intact-lock", "l.json"], "exclude each other"),
-        (["--intact-missing", "ask"], "--intact-missing needs --intact-cassette FILE"),
-        (["--intact-cassette", "c.json", "--intact-missing", "answer"], "needs --intact-model MODEL"),
-        (["--intact-cassette", "c.json", "--intact-upstream", "ftp://h"], "is no address"),
+        *(
+            pytest.param(options, message, marks=pytest.mark.slow)
+            for options, message in (
+                (["--intact-cassette", "test_agent.py"], "test_agent.py: the file is no JSON"),
+                (["--intact-missing", "ask"], "--intact-missing needs --intact-cassette FILE"),
+                (["--intact-cassette", "c.json", "--intact-missing", "answer"], "needs --intact-model MODEL"),
+                (["--intact-cassette", "c.json", "--intact-upstream", "ftp://h"], "is no address"),
+            )
+        ),
     ],
 )
 def test_unusable_options_are_refused_before_tests_run(suite, options, message):

@@ -63,7 +63,6 @@ def test_fields_and_patterns_are_redacted_at_any_depth():
     [
         ({"patterns": ["("]}, "is not a regular expression"),
         ({"patterns": ["x*"]}, "matches the empty text"),
-        ({"headers": ["Authorization"]}, "holds a key"),
     ],
 )
 def test_what_cannot_be_redacted_is_refused(arguments, message):

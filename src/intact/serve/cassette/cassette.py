@@ -14,7 +14,7 @@ from intact._base.files import write_whole
 from intact._base.strict_json import Fields, parse
 from intact.serve.cassette.content import BodyContent
 from intact.serve.cassette.layout import layout
-from intact.serve.cassette.matching import DEFAULT, MATCHERS, HttpRequest, Matcher, comparable, key_of
+from intact.serve.cassette.matching import DEFAULT, KEPT_HEADERS, MATCHERS, HttpRequest, Matcher, comparable, key_of
 
 FORMAT: Final = "intact-cassette"
 VERSION: Final = 1
@@ -158,8 +158,8 @@ def _read_headers(value: Any, where: str) -> dict[str, str]:
     for name, text in value.items():
         if not (isinstance(text, str) and (name + text).isascii() and (name + text).isprintable()):
             raise ReceiptError(f"{where}.{name:.40} must be a printable ASCII text on one line")
-        if not name.replace("-", "").isalnum() or name != name.lower():
-            raise ReceiptError(f"{where} has the name {name!r:.40}; expected lower-case letters, digits and hyphens")
+        if name not in KEPT_HEADERS:
+            raise ReceiptError(f"{where} has the header {name!r:.40}; expected only {', '.join(sorted(KEPT_HEADERS))}")
     return value
 
 

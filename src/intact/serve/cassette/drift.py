@@ -23,7 +23,7 @@ from intact.serve.cassette.matching import HttpRequest, comparable
 from intact.serve.cassette.recorder import NOT_KEPT
 from intact.serve.cassette.redaction import REDACTED
 from intact.serve.cassette.streams import MOST_BYTES
-from intact.serve.cassette.upstream import Api, Upstream, api_of
+from intact.serve.cassette.upstream import ENDPOINTS, Api, Upstream, api_of
 from intact.serve.exchange import first_difference, generated_texts, reply_values
 from intact.stats.proportions import clopper_pearson
 
@@ -282,6 +282,8 @@ def _reason_to_skip(entry: CassetteEntry) -> str:
         return "answered by the local model"
     if entry.request.method != "POST" or entry.request.content is None:
         return "without a body"
+    if not ENDPOINTS.fullmatch(entry.request.path):  # a file of unknown origin must not start jobs with the user's key
+        return "to paths that generate no answer"
     text = json.dumps(entry.request.content.value)
     if REDACTED in text or REDACTED in entry.request.query:
         return "with redacted values"

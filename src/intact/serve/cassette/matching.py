@@ -25,6 +25,8 @@ IDENTIFIERS: Final = frozenset(
     )
 )
 """Members of requests whose values are random names; equal names within a request must still be equal."""
+KEPT_HEADERS: Final = frozenset(("anthropic-beta", "anthropic-version", "content-type", "openai-beta"))
+"""Headers that a cassette has; all others, such as keys and addresses of redirections, are neither written nor read."""
 LABELS: Final = frozenset(("metadata", "prompt_cache_key", "safety_identifier", "user"))
 """Members of a body that label a request, and change no answer."""
 TIMES: Final = frozenset(("completed_at", "created", "created_at"))

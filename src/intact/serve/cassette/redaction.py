@@ -11,12 +11,10 @@ from urllib.parse import parse_qsl, urlencode
 from intact._base.errors import ParameterError
 from intact.reason.backends.openai_key import KEY, Secret
 from intact.serve.cassette.content import BodyContent
-from intact.serve.cassette.matching import HttpRequest
+from intact.serve.cassette.matching import KEPT_HEADERS, HttpRequest
 
 REDACTED: Final = "REDACTED"
 """Text that replaces a redacted value."""
-KEPT_HEADERS: Final = frozenset(("anthropic-beta", "anthropic-version", "content-type", "openai-beta"))
-"""Headers that are written; all others are not."""
 SECRET_HEADERS: Final = frozenset(
     ("api-key", "authorization", "cookie", "proxy-authorization", "x-api-key", "x-goog-api-key")
 )
@@ -42,21 +40,16 @@ class Redaction:
         Members of JSON bodies whose values are replaced, wherever they are.
     patterns : sequence of str
         Regular expressions; what they match in any text of a body is replaced.
-    headers : sequence of str
-        Further headers to keep.
 
     Raises
     ------
     ParameterError
-        If a pattern is not a regular expression or matches the empty text, or a header holds keys.
+        If a pattern is not a regular expression or matches the empty text.
     """
 
-    def __init__(self, fields: Sequence[str] = (), patterns: Sequence[str] = (), headers: Sequence[str] = ()) -> None:
+    def __init__(self, fields: Sequence[str] = (), patterns: Sequence[str] = ()) -> None:
         self._fields = frozenset(fields)
         self._patterns = [_compile(pattern) for pattern in patterns]
-        self._kept = KEPT_HEADERS | {name.lower() for name in headers}
-        if found := self._kept & SECRET_HEADERS:
-            raise ParameterError(f"the header {min(found)} holds a key, which a cassette never keeps")
         self._secrets: dict[str, Secret] = {}
         self.add_secrets(os.environ.get(name, "") for name in VARIABLES)
 
@@ -75,7 +68,7 @@ class Redaction:
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Return the headers that are kept, by lower-case names in order."""
-        kept = {name.lower(): self._text(value) for name, value in headers.items() if name.lower() in self._kept}
+        kept = {name.lower(): self._text(value) for name, value in headers.items() if name.lower() in KEPT_HEADERS}
         return dict(sorted(kept.items()))
 
     def request(self, request: HttpRequest) -> HttpRequest:

@@ -76,7 +76,7 @@ class CassetteRun:
         self._model = Path(model).name if model else ""
         redaction = Redaction(option("--intact-redact-field"), option("--intact-redact"))
         self._recorder = CassetteRecorder(cassette, self._policy, redaction, is_new=is_new)
-        self._recorder.scope, self._open = "", ExitStack()
+        self._recorder.scope, self._open, self._problem = "", ExitStack(), ""
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Start the proxy before tests are imported, since many create their client there."""
@@ -143,9 +143,15 @@ class CassetteRun:
         """Take the part of a process of pytest-xdist that has ended."""
         self._parts.receive(node)
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Stop the proxy, and write the file, or hand over what this process recorded."""
         self._open.close()
+        try:
+            self._finish()
+        except (IntactError, OSError) as error:
+            self._problem, session.exitstatus = str(error), pytest.ExitCode.INTERNAL_ERROR
+
+    def _finish(self) -> None:
         recorder = self._recorder
         if self._parts.is_worker:
             new = [entry.to_document() for entry in recorder.new]
@@ -163,6 +169,8 @@ class CassetteRun:
         """Report what answered the requests."""
         terminalreporter.write_sep("-", f"cassette {self._path.name}")
         terminalreporter.write_line(self._recorder.counts.text(self._model))
+        if self._problem:
+            terminalreporter.write_line(f"not written: {self._problem}", red=True)
 
 
 def _entries(documents: list[Any]) -> Iterator[CassetteEntry]:
