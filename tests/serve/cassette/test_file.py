@@ -2,13 +2,15 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from intact._base.errors import CassetteError
 from intact.serve.cassette import cassette as module
+from intact.serve.cassette import matching, recorder, redaction, streams
 from intact.serve.cassette.cassette import FORMAT, VERSION, Cassette, CassetteEntry, Origin, RecordedAnswer
-from intact.serve.cassette.content import BodyContent
+from intact.serve.cassette.content import KINDS, BodyContent
 from intact.serve.cassette.matching import HttpRequest
 
 REMOTE = Origin("remote", "https://api.example")
@@ -159,3 +161,15 @@ def test_equal_requests_are_numbered_within_their_test():
     assert [(one.scope, one.occurrence) for one in Cassette(same).numbered()] == [("t1", 1), ("t2", 1), ("t1", 2)]
     assert json.loads(Cassette(same).text())["format"] == FORMAT
     assert json.loads(Cassette(same).text())["version"] == VERSION
+
+
+def test_the_documented_format_names_what_the_code_names():
+    text = (Path(__file__).parents[3] / "docs" / "spec" / "cassettes.md").read_text()
+    groups = (
+        *(matching.KEPT_HEADERS, matching.IDENTIFIERS, matching.TIMES, matching.LABELS, matching.MATCHERS),
+        *(redaction.SECRET_HEADERS, redaction.SECRET_QUERIES, redaction.VARIABLES, streams.TEXTS, KINDS),
+    )
+    assert [name for group in groups for name in sorted(group) if f"`{name}`" not in text] == []
+    assert f'"{FORMAT}"`, {VERSION}' in text
+    for number in (module.MOST_ENTRIES, streams.MOST_DEPTH, *recorder.NOT_KEPT):
+        assert f"{number:,}" in text
