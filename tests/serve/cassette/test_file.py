@@ -63,7 +63,7 @@ def test_parts_of_processes_are_merged_the_same_in_any_order():
     assert base.merged(parts).text() == base.merged(parts[::-1]).text()
     merged = base.merged(parts)
     assert len(merged.entries) == 4
-    again = merged.merged([[entry("a", "other", scope="t1")]], replace_all=True)
+    again = merged.merged([[entry("a", "other", scope="t1")]], {"t1"})
     assert len(again.entries) == 4
     assert '"other"' in again.text()
     assert [one.occurrence for one in merged.merged([[entry("a", "other", scope="t1")]]).numbered()].count(2) == 1

@@ -298,6 +298,18 @@ def test_all_records_again_and_keeps_what_was_not_requested(one):
     assert texts == ["Bergen", "Bergen"]
 
 
+def test_all_replaces_what_a_test_no_longer_sends(tmp_path):
+    file = tmp_path / "c.json"
+    with endpoint(lambda path, body: chat_reply(body, "Oslo")) as there:
+        for mode, texts in ((None, {"t1": "one", "t2": "two"}), ("all", {"t1": "three"})):
+            with session(file, there.url, mode=mode) as (proxy, recorder):
+                for scope, text in texts.items():
+                    recorder.begin(scope)
+                    ask(proxy.url, text)
+    found = {one.scope: one.request.content.value["messages"][0]["content"] for one in Cassette.read(file).entries}
+    assert found == {"t1": "three", "t2": "two"}
+
+
 def test_once_records_a_new_file_only(tmp_path):
     file = tmp_path / "c.json"
     with endpoint(lambda path, body: chat_reply(body, "Oslo")) as there:

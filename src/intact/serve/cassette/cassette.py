@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -265,15 +265,16 @@ class Cassette:
             )
         write_whole(path, data)
 
-    def merged(self, parts: Iterable[Sequence[CassetteEntry]], replace_all: bool = False) -> Cassette:
+    def merged(self, parts: Iterable[Sequence[CassetteEntry]], again: Collection[str] = ()) -> Cassette:
         """Return a cassette with the new entries of several processes.
 
         Requests outside of tests, which each process sends for itself, are kept once.
 
         Parameters
         ----------
-        replace_all : bool
-            If true, new entries replace those of equal requests.
+        again : collection of str
+            Tests that were recorded again: all their earlier entries are dropped. Outside of tests (the empty name),
+            only those of requests that were sent again are.
         """
         new: dict[tuple[str, str], list[CassetteEntry]] = {}
         for part in parts:
@@ -281,8 +282,13 @@ class Cassette:
                 if len(entries) > len(new.get(where, ())):
                     new[where] = entries
         old = _grouped(self)
-        kept = [entry for where, some in old.items() for entry in some if not (replace_all and where in new)]
-        return Cassette(kept + [entry for some in new.values() for entry in some], self.matchers)
+        kept = [
+            entry
+            for where, entries in old.items()
+            for entry in entries
+            if where[0] not in again or not (where[0] or where in new)
+        ]
+        return Cassette(kept + [entry for entries in new.values() for entry in entries], self.matchers)
 
 
 def _grouped(cassette: Cassette) -> dict[tuple[str, str], list[CassetteEntry]]:

@@ -133,12 +133,15 @@ class CassetteRecorder:
     counts : RequestCounts
     new : list of CassetteEntry
         Entries recorded since.
+    again : set of str
+        Tests that were recorded again, in mode `all`.
     """
 
     def __init__(self, cassette: Cassette, policy: RecordPolicy, redaction: Redaction, *, is_new: bool) -> None:
-        self.cassette, self.policy, self.redaction, self._is_new = cassette, policy, redaction, is_new
+        self.cassette, self.policy, self.redaction, self.is_new = cassette, policy, redaction, is_new
         self.counts, self.new = RequestCounts(), list[CassetteEntry]()
         self.scope: str | None = None
+        self.again: set[str] = set()
         self._lock = threading.Lock()
         self._earlier = cassette.earlier()
         self._found: dict[tuple[str, str], list[CassetteEntry]] = defaultdict(list)
@@ -153,7 +156,7 @@ class CassetteRecorder:
     @property
     def records(self) -> bool:
         """If true, new answers are kept."""
-        return self.policy.mode in ("new_episodes", "all") or (self.policy.mode == "once" and self._is_new)
+        return self.policy.mode in ("new_episodes", "all") or (self.policy.mode == "once" and self.is_new)
 
     @property
     def matchers(self) -> tuple[Matcher, ...]:
@@ -240,6 +243,7 @@ class CassetteRecorder:
             if (identifier := stored_identifier(entry)) is not None:
                 self._earlier.setdefault(identifier, key_of(comparable(entry.request, DEFAULT, self._earlier)))
             self.new.append(entry)
+            self.again |= {scope} if self.policy.mode == "all" else set()
             self.counts.local += is_local
             self.counts.recorded += not is_local
         return True
@@ -249,7 +253,7 @@ class CassetteRecorder:
         with self._lock:
             if not self.new:
                 return False
-            self.cassette.merged([self.new], replace_all=self.policy.mode == "all").write(path)
+            self.cassette.merged([self.new], self.again).write(path)
         return True
 
 

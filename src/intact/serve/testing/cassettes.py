@@ -22,7 +22,7 @@ from intact.serve.client_variables import client_variables
 from intact.serve.testing.parts import ProcessParts
 from intact.serve.testing.scopes import is_shared, test_name
 
-_SETTINGS = {"record_mode": "mode", "missing": "missing", "allow_playback_repeats": "repeats"}
+_SETTINGS = ("record_mode", "missing", "allow_playback_repeats")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class CassetteRun:
         self._path: Path = option("--intact-cassette").absolute()  # tests may change the working folder
         self._parts = ProcessParts(config, "cassette")
         mode, missing = option("--intact-record-mode"), option("--intact-missing")
-        names = option("--intact-match-on")
+        self._given, names = (mode, missing), option("--intact-match-on")
         cassette, is_new = open_cassette(self._path, check_matchers(names) if names else None, mode)
         self._policy = RecordPolicy.of(mode, missing, False, is_new=is_new)
         self._upstreams = read_upstreams(option("--intact-upstream"))
@@ -118,11 +118,16 @@ class CassetteRun:
     def _settings(self, item: pytest.Item) -> RecordPolicy:
         marker = item.get_closest_marker("intact_cassette")
         given = dict(marker.kwargs) if marker else {}
-        if unknown := given.keys() - _SETTINGS.keys():
+        if unknown := given.keys() - set(_SETTINGS):
             raise pytest.UsageError(
                 f"{item.nodeid}: the marker intact_cassette takes {', '.join(_SETTINGS)}, not {min(unknown)}"
             )
-        policy = replace(self._policy, **{_SETTINGS[name]: value for name, value in given.items()})
+        mode, missing = given.get("record_mode", self._given[0]), given.get("missing", self._given[1])
+        repeats = bool(given.get("allow_playback_repeats"))
+        try:
+            policy = RecordPolicy.of(mode, missing, repeats, is_new=self._recorder.is_new)
+        except IntactError as error:
+            raise pytest.UsageError(f"{item.nodeid}: {error}") from error
         if policy.missing == "answer" and self._local is None:
             raise pytest.UsageError(f"{item.nodeid}: missing='answer' needs --intact-model MODEL, which answers")
         return policy
@@ -155,13 +160,14 @@ class CassetteRun:
         recorder = self._recorder
         if self._parts.is_worker:
             new = [entry.to_document() for entry in recorder.new]
-            self._parts.hand_over({"entries": new, "counts": vars(recorder.counts)})
+            self._parts.hand_over({"entries": new, "again": sorted(recorder.again), "counts": vars(recorder.counts)})
         elif self._parts.is_controller:
             for part in self._parts.found:
                 recorder.counts.add(part["counts"])
+                recorder.again |= set(part["again"])
             entries = [list(_entries(part["entries"])) for part in self._parts.found]
             if any(entries):
-                recorder.cassette.merged(entries, replace_all=self._policy.mode == "all").write(self._path)
+                recorder.cassette.merged(entries, recorder.again).write(self._path)
         else:
             recorder.save(self._path)
 
