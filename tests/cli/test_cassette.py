@@ -9,7 +9,7 @@ import sys
 import httpx
 import pytest
 
-from support.endpoint import chat_reply, endpoint
+from support.recorded_endpoint import chat_reply, endpoint
 from support.tiny import write_tiny
 
 PROGRAM = """

@@ -16,7 +16,7 @@ from intact.serve.cassette.recorder import RequestCounts
 from intact.serve.cassette.redaction import Redaction
 from intact.serve.cassette.upstream import read_upstreams
 from serve.cassette.sessions import KEY, session
-from support.endpoint import chat_reply, endpoint
+from support.recorded_endpoint import chat_reply, endpoint
 
 QUESTIONS = ("Norway?", "Sweden?", "Denmark?", "Finland?")
 CAPITALS = dict(zip(QUESTIONS, ("Oslo", "Stockholm", "Copenhagen", "Helsinki"), strict=True))

@@ -12,7 +12,7 @@ from intact.serve.cassette.cassette import Cassette
 from intact.serve.cassette.recorder import RequestCounts
 from intact.serve.cassette.upstream import Upstream, api_of, default_address, read_upstreams, split_address
 from serve.cassette.sessions import KEY, session
-from support.endpoint import chat_reply, endpoint
+from support.recorded_endpoint import chat_reply, endpoint
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 MODULES = [importlib.import_module(name) for name in ("httpx", "httpx2") if importlib.util.find_spec(name)]

@@ -14,7 +14,7 @@ from intact.serve.cassette.matching import HttpRequest
 from intact.serve.cassette.recorder import RecordPolicy, RequestCounts
 from intact.serve.cassette.redaction import Redaction
 from serve.cassette.sessions import KEY, run, session
-from support.endpoint import chat_reply, endpoint
+from support.recorded_endpoint import chat_reply, endpoint
 from support.serving import running
 
 MESSAGES = [{"role": "user", "content": "Hi"}]

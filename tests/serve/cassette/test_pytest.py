@@ -8,7 +8,7 @@ import pytest
 
 from intact.serve.cassette.cassette import Cassette
 from serve.testing.test_plugin import run
-from support.endpoint import chat_reply, endpoint
+from support.recorded_endpoint import chat_reply, endpoint
 from support.tiny import write_tiny
 
 SUITE = """
