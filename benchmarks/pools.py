@@ -31,7 +31,7 @@ from intact.stats.intervals import SHARES
 
 POOLS = RECORDS / "pools.jsonl"
 SIZES = (4, 16)
-VOTE, LIKELIEST, ANY = "the vote", "the likeliest", "any (pass@k)"
+VOTE, LIKELIEST, ANY = "the vote", "the most likely", "any (pass@k)"
 
 
 class Pool(NamedTuple):

@@ -276,7 +276,7 @@ def table(
     """
     compared = [r.beyond.p for r in rows if r.beyond]
     p_values = iter(holm(compared).p if compared else ())
-    head = ["method", "right", f"beyond {beyond}", "p", "detectable", "tokens", "in a row", "G operations", *more]
+    head = ["method", "accuracy", f"beyond {beyond}", "p", "detectable", "tokens", "sequential", "G operations", *more]
     usual = max((r.problems for r in rows), default=0)
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for r in rows:

@@ -190,8 +190,8 @@ def frontier_table() -> str:
         return found
 
     by_operations, in_a_row = best(lambda one: one.operations), best(lambda one: one.sequential)
-    head = "| model | method | budget | right | G operations | tokens in a row | best by operations | in a row |"
-    lines = [head, "|---" * 8 + "|"]
+    head = ["model", "method", "budget", "accuracy", "G operations", "sequential tokens", "best by operations"]
+    lines = [f"| {' | '.join(head)} | best by sequential tokens |", "|---" * 8 + "|"]
     for row in sorted({*by_operations, *in_a_row}, key=lambda one: one.operations):
         right = f"{row.accuracy:.0%} ({row.low:.0%} to {row.high:.0%})"
         costs = [f"{row.operations / 1e9:,.0f}", f"{row.sequential:,.0f}"]

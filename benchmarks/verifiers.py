@@ -231,7 +231,8 @@ def pays_from(cells: Sequence[Cell], bound: int) -> str:
 def table(linked: Callable[[str], str] = str) -> str:
     """Return a Markdown row for each set, method and number of texts, from the stored cells."""
     cells = [Cell(**one) for one in Lines(KEPT).all]
-    head = ["set", "method", "n", "texts at 0.8", "a vote", *(f"{q:g}" for q in GRID), "ahead from", "surely from"]
+    pays = ["better from", "surely better from"]
+    head = ["set", "method", "n", "texts at 0.8", "vote", *(f"{q:g}" for q in GRID), *pays]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for (name, method, n), part in itertools.groupby(cells, key=lambda one: (one.set, one.method, one.n)):
         row = list(part)
@@ -257,7 +258,7 @@ def real() -> str:
                     for scorer, value in {} if sample["cut"] else sample["rewards"].items():
                         own = texts.setdefault((task, scorer), {}).setdefault((member.name, record["id"]), [])
                         own.append((value, bool(sample["correct"])))
-    lines = ["| task | scorer | texts | right | AUROC within problems | of all texts |", "|---|---|---|---|---|---|"]
+    lines = ["| task | scorer | texts | accuracy | AUROC within problems | AUROC over all texts |", "|---" * 6 + "|"]
     for (task, scorer), problems in sorted(texts.items()):
         pairs = [pair for own in problems.values() for pair in own]
         values, right = zip(*pairs, strict=True)

@@ -46,6 +46,7 @@ class Key(Secret):
         secret = os.environ.get(variable, "")
         if not secret.isascii() or not secret.isprintable():
             raise ParameterError(f"the key in {variable} has characters that no header can carry")
+        self.secret = secret
         self.headers = {"Authorization": f"Bearer {secret}"} if secret else {}
         super().__init__(secret)
 
