@@ -10,8 +10,9 @@ import pytest
 
 from intact._base.errors import ParameterError
 from intact.serve.cassette.cassette import Cassette
+from intact.serve.cassette.comparing import answer_texts, generated_tokens, vector_difference
 from intact.serve.cassette.content import BodyContent
-from intact.serve.cassette.drift import Limits, answer_texts, generated_tokens, measure_drift, vector_difference
+from intact.serve.cassette.drift import Limits, measure_drift
 from intact.serve.cassette.recorder import RequestCounts
 from intact.serve.cassette.redaction import Redaction
 from intact.serve.cassette.upstream import read_upstreams

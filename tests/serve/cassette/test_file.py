@@ -9,8 +9,9 @@ import pytest
 from intact._base.errors import CassetteError
 from intact.serve.cassette import cassette as module
 from intact.serve.cassette import matching, recorder, redaction, streams
-from intact.serve.cassette.cassette import FORMAT, VERSION, Cassette, CassetteEntry, Origin, RecordedAnswer
+from intact.serve.cassette.cassette import FORMAT, VERSION, Cassette
 from intact.serve.cassette.content import KINDS, BodyContent
+from intact.serve.cassette.entry import CassetteEntry, Origin, RecordedAnswer
 from intact.serve.cassette.matching import HttpRequest
 
 REMOTE = Origin("remote", "https://api.example")

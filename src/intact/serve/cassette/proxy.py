@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from intact._base.errors import IntactError
 from intact.serve.apis.anthropic.errors import ERROR_FORMAT
-from intact.serve.cassette.cassette import Origin, RecordedAnswer
 from intact.serve.cassette.content import BodyContent
+from intact.serve.cassette.entry import Origin, RecordedAnswer
 from intact.serve.cassette.local import LocalModel
 from intact.serve.cassette.matching import HttpRequest
 from intact.serve.cassette.recorder import CassetteRecorder

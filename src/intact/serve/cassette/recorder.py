@@ -10,14 +10,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from intact._base.errors import CassetteError, ParameterError
-from intact.serve.cassette.cassette import (
-    MOST_BYTES,
-    Cassette,
-    CassetteEntry,
-    Origin,
-    RecordedAnswer,
-    stored_identifier,
-)
+from intact.serve.cassette.cassette import MOST_BYTES, Cassette
+from intact.serve.cassette.entry import CassetteEntry, Origin, RecordedAnswer, stored_identifier
 from intact.serve.cassette.matching import DEFAULT, HttpRequest, Matcher, comparable, key_of, nearest
 from intact.serve.cassette.redaction import Redaction
 from intact.serve.errors import ApiError

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from intact._base.errors import IntactError
-from intact.serve.cassette.cassette import CassetteEntry
+from intact.serve.cassette.entry import CassetteEntry
 from intact.serve.cassette.local import LocalModel
 from intact.serve.cassette.matching import check_matchers
 from intact.serve.cassette.recorder import CassetteRecorder, RecordPolicy, RequestCounts, open_cassette
