@@ -73,6 +73,10 @@ class LockError(IntactError):
     """A lock file that cannot be read or made."""
 
 
+class CassetteError(IntactError):
+    """A cassette that cannot be read or written: damaged, hostile, of another version, or too large."""
+
+
 class WorkerError(IntactError):
     """A worker on another machine that died repeatedly, or would compute different results."""
 

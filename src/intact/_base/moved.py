@@ -69,6 +69,7 @@ MOVED = {
     "reason.writing": "reason.driving.writing",
     "run_receipts": "solving.receipts",
     "score": "tasks.score",
+    "serve.testing.exchange": "serve.exchange",
     "steering": "library.steering",
     "strict_json": "_base.strict_json",
     "suggest": "_base.suggest",

@@ -34,8 +34,9 @@ def parse(
     floats: bool = True,
     error: type[IntactError] = ReceiptError,
     constant: Callable[[str], Any] | None = None,
+    depth: int = MOST_DEPTH,
 ) -> Any:
-    """Parse JSON, rejecting what the standard leaves open: NaN, infinities, duplicate members, depth over `MOST_DEPTH`.
+    """Parse JSON, rejecting what the standard leaves open: NaN, infinities, duplicate members, excessive depth.
 
     Limit the size of `data` first: memory and time grow with it.
 
@@ -51,6 +52,8 @@ def parse(
         The error to raise.
     constant : callable, optional
         Returns the value for NaN and infinities, which Python writes although they are not JSON.
+    depth : int
+        Maximum nesting depth of lists and objects.
 
     Raises
     ------
@@ -77,7 +80,7 @@ def parse(
         text = data if isinstance(data, str) else data.decode("utf-8")
         number = finite if floats else refuse
         value = json.loads(text, parse_float=number, parse_constant=constant or refuse, object_pairs_hook=unique)
-        if is_too_deep(value, text):
+        if is_too_deep(value, text, depth):
             raise RecursionError
         return value
     except error:
@@ -90,13 +93,13 @@ def parse(
         raise error(f"{what} is not valid JSON: {failure!s:.200}") from None
 
 
-def is_too_deep(value: Any, text: str | bytes) -> bool:
-    """Return true if lists and objects are nested deeper than `MOST_DEPTH`; `text` is the JSON text of the value."""
+def is_too_deep(value: Any, text: str | bytes, most: int = MOST_DEPTH) -> bool:
+    """Return true if lists and objects are nested deeper than `most`; `text` is the JSON text of the value."""
     opening = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
-    if opening <= MOST_DEPTH:
+    if opening <= most:
         return False
     level = [value]
-    for _ in range(MOST_DEPTH + 1):
+    for _ in range(most + 1):
         level = [one for one in level if isinstance(one, list | dict)]
         if not level:
             return False

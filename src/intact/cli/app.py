@@ -23,6 +23,7 @@ from intact.cli import (
     INTERRUPTED,
     audit,
     bench,
+    cassette,
     chat,
     check,
     deduce,
@@ -268,6 +269,16 @@ _group(
     _measure,
     "Generate traffic, and replay it against a server.",
     {"make": (traffic.make, traffic.MAKE_EXAMPLES), "replay": (traffic.replay, traffic.REPLAY_EXAMPLES)},
+)
+_group(
+    "cassette",
+    _measure,
+    "Record what programs ask endpoints, replay it without network, and measure drift.",
+    {
+        "record": (cassette.record, cassette.RECORD_EXAMPLES),
+        "replay": (cassette.replay, cassette.REPLAY_EXAMPLES),
+        "drift": (cassette.drift, cassette.DRIFT_EXAMPLES),
+    },
 )
 _group(
     "keys",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from intact._base.errors import LockError
-from intact.serve.testing.exchange import Exchange
+from intact.serve.exchange import Exchange
 from intact.serve.testing.lock import FORMAT, VERSION, difference, read_lock
 from intact.serve.testing.server import RequestRecorder
 from support.patience import PATIENCE
@@ -140,6 +140,24 @@ def test_what_is_missing_is_named_once_for_several_processes(suite: Path) -> Non
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert done.stderr.count("absent.gguf: no such file or folder") == 1
     assert "node down" not in done.stdout
+
+
+@pytest.mark.slow
+def test_several_processes_write_the_lock_that_one_writes(suite: Path, tmp_path: Path) -> None:
+    pytest.importorskip("xdist")
+    (tmp_path / "test_agent.py").write_text(SUITE)
+    options = "--intact-lock", "answers.json", "--intact-model", str(suite / "tiny.gguf")
+    done = run(tmp_path, *options, "--intact-lock-update", "-n", "2")
+    assert done.returncode == 0, done.stdout
+    merged, alone = (json.loads((folder / "answers.json").read_text()) for folder in (tmp_path, suite))
+    assert merged | {"model": None} == alone | {"model": None}
+    assert run(tmp_path, *options, "-n", "2").returncode == 0
+    (tmp_path / "test_agent.py").write_text(SUITE.replace("Two?", "Three?"))
+    done = run(tmp_path, *options, "--intact-lock-update", "-n", "2", "-k", "stream")
+    updated = json.loads((tmp_path / "answers.json").read_text())["tests"]
+    assert done.returncode == 0, done.stdout
+    assert updated["test_agent.py::test_an_answer"] == merged["tests"]["test_agent.py::test_an_answer"]
+    assert updated["test_agent.py::test_a_stream"] != merged["tests"]["test_agent.py::test_a_stream"]
 
 
 PLACES = """

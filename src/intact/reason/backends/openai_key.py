@@ -10,10 +10,25 @@ from urllib.parse import urlsplit
 from intact._base.errors import ParameterError
 
 KEY = "INTACT_API_KEY"
-SHORTEST = 8  # minimum length of a key that is removed from what comes back
+SHORTEST = 8  # minimum length of a key that is removed from texts
 
 
-class Key:
+class Secret:
+    """A text that is removed from other texts, unless it is shorter than `SHORTEST`."""
+
+    def __init__(self, secret: str) -> None:
+        self._pattern = re.compile("".join(map(_written, secret))) if len(secret) >= SHORTEST else None
+
+    def clean(self, text: str) -> str:
+        """Remove the secret from a text, as written or JSON-escaped: with backslashes, or letters as code points."""
+        return text if self._pattern is None else self._pattern.sub("***", text)
+
+    def clean_bytes(self, data: bytes) -> bytes:
+        """Remove the secret from bytes in the same way."""
+        return self.clean(data.decode("latin-1")).encode("latin-1")
+
+
+class Key(Secret):
     """A key from the environment.
 
     Parameters
@@ -33,15 +48,7 @@ class Key:
             raise ParameterError(f"the key in {variable} has characters that are not allowed in a header")
         self.secret = secret
         self.headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-        self._pattern = re.compile("".join(map(_written, secret))) if len(secret) >= SHORTEST else None
-
-    def clean(self, text: str) -> str:
-        """Remove the key from text, both verbatim and JSON-escaped (with backslashes, or letters as code points)."""
-        return text if self._pattern is None else self._pattern.sub("***", text)
-
-    def clean_bytes(self, data: bytes) -> bytes:
-        """Remove the key from bytes in the same way."""
-        return self.clean(data.decode("latin-1")).encode("latin-1")
+        super().__init__(secret)
 
 
 def variables(addresses: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from intact._base.errors import LockError
+from intact.serve.exchange import first_difference
 
 FORMAT, VERSION = "intact-test-lock", 1
 
@@ -68,7 +69,7 @@ def difference(locked: list[dict[str, Any]] | None, found: list[dict[str, Any]])
         for place in sorted({*same["answer"], *one["answer"]}):
             before, now = same["answer"].get(place), one["answer"].get(place)
             if before != now:
-                parting = _parting(before, now)
+                parting = first_difference(before, now)
                 return f"the answer to request {number} changed at {place}\n  asked … {one['asked']}\n{parting}"
     paths = Counter(one["path"] for one in left)
     return (
@@ -76,12 +77,3 @@ def difference(locked: list[dict[str, Any]] | None, found: list[dict[str, Any]])
         if left
         else ""
     )
-
-
-def _parting(before: str | None, now: str | None) -> str:
-    if before is None or now is None:
-        return f"  locked: {before!r}\n  now:    {now!r}"
-    shorter = min(len(before), len(now))
-    at = next((i for i in range(shorter) if before[i] != now[i]), shorter)
-    begin = max(0, at - 40)
-    return f"  from character {at} on\n  locked: {before[begin : at + 80]!r}\n  now:    {now[begin : at + 80]!r}"

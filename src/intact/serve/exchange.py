@@ -1,4 +1,4 @@
-"""A request and its answer as recorded in a lock file: without identifiers, times, and the chunking of streams."""
+"""A request and its answer as locks and cassettes compare them: without identifiers, times, and stream chunking."""
 
 from __future__ import annotations
 
@@ -35,19 +35,17 @@ class Exchange:
     """
 
     def __init__(self, path: str, request: bytes, reply: bytes, names: dict[str, str]) -> None:
-        body = _renamed(_parse(_with_fixed_boundary(request)), names)
+        body = _renamed(_parse(with_fixed_boundary(request)), names)
         self.path = path
         self.digest = hashlib.sha256(f"{path}\n{json.dumps(body, sort_keys=True)}".encode()).hexdigest()
         messages = body.get("messages") if isinstance(body, Mapping) else None
         last = messages[-1] if isinstance(messages, list) and messages else body
         self.excerpt = json.dumps(last, ensure_ascii=False)[-_EXCERPT:]
-        self.answer: dict[str, str] = {}
+        self.answer = generated_texts(reply)
         own: dict[str, str] = {}  # names by the request, since replies may come in any order
-        for event in _events(reply):
+        for event in reply_values(reply):
             for name in _ids(event):
                 own.setdefault(name, f"id {len(own)} of the reply to {self.digest[:12]}")
-            for place, text in _texts(event):
-                self.answer[place] = self.answer.get(place, "") + text
         names.update(own | names)
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,7 +53,40 @@ class Exchange:
         return {"path": self.path, "request": self.digest, "asked": self.excerpt, "answer": self.answer}
 
 
-def _with_fixed_boundary(request: bytes) -> bytes:
+def generated_texts(reply: bytes) -> dict[str, str]:
+    """Return the generated text and the stop reasons of a reply, by place; texts of a stream's events are joined."""
+    found: dict[str, str] = {}
+    for value in reply_values(reply):
+        for place, text in _texts(value):
+            found[place] = found.get(place, "") + text
+    return found
+
+
+def first_difference(before: str | None, now: str | None, labels: tuple[str, str] = ("locked", "now")) -> str:
+    """Show two texts from the first character that differs, with a little of what precedes it.
+
+    Parameters
+    ----------
+    before, now : str or None
+        None if there is no text at this place.
+    labels : (str, str)
+        Names of the two texts.
+    """
+    width = max(map(len, labels)) + 1
+    first, second = (f"  {label + ':':{width}} " for label in labels)
+    if before is None or now is None:
+        return f"{first}{_excerpt(before)}\n{second}{_excerpt(now)}"
+    shorter = min(len(before), len(now))
+    at = next((i for i in range(shorter) if before[i] != now[i]), shorter)
+    begin = max(0, at - 40)
+    return f"  from character {at} on\n{first}{before[begin : at + 80]!r}\n{second}{now[begin : at + 80]!r}"
+
+
+def _excerpt(text: str | None) -> str:
+    return "nothing" if text is None else repr(text[:_EXCERPT])
+
+
+def with_fixed_boundary(request: bytes) -> bytes:
     """Return a multipart body with a fixed boundary, since clients choose a random one each time."""
     found = _BOUNDARY.match(request)
     if found is None or not request.rstrip().endswith(found[0].rstrip() + b"--"):
@@ -70,7 +101,7 @@ def _parse(text: bytes) -> Any:
         return text.decode(errors="replace")
 
 
-def _events(reply: bytes) -> Iterator[Any]:
+def reply_values(reply: bytes) -> Iterator[Any]:
     """Yield the JSON values of a reply: a single one, one per line, or one per event."""
     try:
         yield json.loads(reply)
