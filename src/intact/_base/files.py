@@ -24,7 +24,7 @@ def read_text(file: Path, error: type[IntactError] = FormatError) -> str:
     Raises
     ------
     IntactError
-        If the file cannot be read; an error of the given type.
+        If the file cannot be read; the error has the given type.
     """
     try:
         return file.read_text("utf-8")

@@ -58,7 +58,7 @@ def parse(
     Raises
     ------
     IntactError
-        Of the type `error`, if the text is not valid.
+        If the text is not valid; the error has the type `error`.
     """
 
     def refuse(number: str) -> NoReturn:

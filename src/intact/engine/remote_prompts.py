@@ -120,7 +120,7 @@ class RemotePrompts:
         self._thread.submit(self._fetch, request, first)
 
     def release(self, request: Request) -> None:
-        """Queue a waiting request as it is, because it is about to be cancelled or the model closed."""
+        """Queue a waiting request as it is, because it is about to be cancelled or the model is closing."""
         if request in self._waiting:
             del self._waiting[request]
             self._engine.add(request)

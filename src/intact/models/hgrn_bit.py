@@ -144,7 +144,7 @@ class MatMulFree(WithoutAttention):
         return _BOUNDS if name.endswith(_ROOM) else super().hf_name(name)
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return the row vectors between operations; rows that pass two norms keep all bits between them."""
+        """Return the row vectors between operations; rows that pass through two norms keep all bits between them."""
         c = self.config
         return {
             "x": Buffer(c.width, wide=True),
