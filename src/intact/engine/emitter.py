@@ -47,7 +47,7 @@ class Emitter:
                 self._settle_scored(run)
 
     def _settle(self, run: SequenceRun) -> None:
-        """Append a run's tokens: samples stay together along its path, and diverge at its end according to the tokens drawn."""
+        """Append a run's tokens: samples stay together along its path, and diverge at its end by their tokens."""
         sequence, followed = run.sequence, run.followed
         first = position = sequence.length
         if followed:

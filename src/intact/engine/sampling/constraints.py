@@ -224,7 +224,7 @@ def imposed(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def fault(schema: Mapping[str, Any], where: str) -> str:
-    """Return the place in a schema at which the compiler fails, and the reason; "" if it succeeds or the schema is large.
+    """Return the place in a schema where the compiler fails, and the reason; "" if it succeeds or the schema is large.
 
     Only for a schema that is known to fail quickly: it is compiled without a trial.
     """
