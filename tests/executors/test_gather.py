@@ -214,5 +214,5 @@ def test_an_index_beyond_the_inputs_is_refused(base: Program) -> None:
     matrix = floats(base, name)
     index = np.full(matrix.shape[1], matrix.shape[1], np.int32)
     weight = from_floats(matrix, 8)._replace(inputs=InputIndex(index, matrix.shape[1]))
-    with pytest.raises(ModelError, match=r"ffn_down.*an index from \d+ to \d+: expected -1 to"):
+    with pytest.raises(ModelError, match=r"ffn_down.*an index has entries from \d+ to \d+; expected -1 to"):
         replaced(base, {name: weight})

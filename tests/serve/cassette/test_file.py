@@ -132,9 +132,9 @@ def test_hostile_files_are_refused(value, message, tmp_path):
     ("data", "message"),
     [
         (b"\xff", "not UTF-8"),
-        (b"{", "no JSON"),
-        (b"[" * 10_000, "nested too deep|no cassette|no JSON"),
-        (b'{"format":"intact-cassette","format":""}', "twice"),
+        (b"{", "not valid JSON"),
+        (b"[" * 10_000, "nested too deep|no cassette|not valid JSON"),
+        (b'{"format":"intact-cassette","format":""}', "duplicate member"),
         (b'{"format": NaN}', "NaN"),
     ],
 )

@@ -94,7 +94,7 @@ def test_a_changed_answer_fails_and_is_shown(suite: Path) -> None:
     ("options", "message"),
     [
         (["--intact-lock", "absent.json"], "absent.json cannot be read"),
-        (["--intact-lock", "test_agent.py"], "test_agent.py is not JSON"),
+        (["--intact-lock", "test_agent.py"], "test_agent.py is not valid JSON"),
         (["--intact-lock-update"], "need --intact-lock FILE"),
         (["--intact-any-name"], "need --intact-lock FILE"),
     ],
