@@ -14,15 +14,12 @@ texts; methods that stop early are compared with a vote over the number of texts
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
 import json
 import math
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,30 +32,19 @@ from intact.reason.requests import Extend
 from intact.stats import clustered
 from intact.stats.calibration import auroc
 from intact.stats.intervals import SHARES
+from intact.tasks.score.value.noise import noisy_score, normal
 
 GRID = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 SIZES = (4, 16)
 SEEDS = 4
-NORMAL = NormalDist()
 METHODS = ("best_of_n", "weighted_best_of_n", "majority_of_bests", "best_of_majority", "resample_until_verified")
 KEPT = RECORDS / "verifiers.jsonl"
 VOTE = "self_consistency"
 
 
-@cache
 def noise(seed: int, name: str, text: int) -> float:
-    """Return a standard normal number, by SHAKE-128 over its key."""
-    data = hashlib.shake_128(f"verifiers|{seed}|{name}|{text}".encode()).digest(8)
-    return NORMAL.inv_cdf((int.from_bytes(data, "little") + 0.5) / 2.0**64)
-
-
-def score_of(right: bool, quality: float, z: float, rate: float) -> float:
-    """Return the score of a text by a scorer of the given AUROC, where a share `rate` of all texts is right."""
-    if quality >= 1:
-        return float(right)
-    d = 2**0.5 * NORMAL.inv_cdf(quality)
-    odds = rate / (1 - rate) * math.exp(d * (z + d * right) - d * d / 2)
-    return odds / (1 + odds)
+    """Return the noise of a text, a standard normal number."""
+    return normal(f"verifiers|{seed}|{name}|{text}")
 
 
 @dataclass
@@ -104,7 +90,7 @@ class Stand:
 
     def _score(self, state: State) -> float:
         at = int(state.branch[-1])
-        return score_of(bool(self.pool.right[at]), self.quality, noise(self.seed, self.pool.id, at), self.rate)
+        return noisy_score(bool(self.pool.right[at]), self.quality, noise(self.seed, self.pool.id, at), self.rate)
 
     def is_right(self, answer: Answer) -> bool:
         """Return true if a right text has this answer."""
@@ -166,7 +152,7 @@ def reached(pools: Sequence[Pool], quality: float) -> float:
     """Return the scorer's AUROC within problems."""
     rate = rate_of(pools)
     return within(
-        [(score_of(bool(r), quality, noise(seed, pool.id, at), rate), bool(r)) for at, r in enumerate(pool.right)]
+        [(noisy_score(bool(r), quality, noise(seed, pool.id, at), rate), bool(r)) for at, r in enumerate(pool.right)]
         for pool in pools
         for seed in range(SEEDS)
     )

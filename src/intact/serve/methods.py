@@ -19,6 +19,8 @@ from intact.tasks.score.scorers import SCORERS, find_scorer
 
 LISTED = "GET /v1/methods lists all"
 WITHHELD = ("compute_optimal",)
+UNSERVED = ("reward", "prefix_value")
+"""Scorers that need files of the server; a table of prefix values also has right answers."""
 """Methods that read files of the server, and so cannot be chosen."""
 MOST = 1024
 """Maximum of a method's integer parameters, except for those that count tokens."""
@@ -51,7 +53,7 @@ def _limits(parameter: Parameter) -> dict[str, Any]:
 @cache
 def served_scorers() -> list[str]:
     """Return the scorers that clients may choose; none takes arguments, since those could name files on the server."""
-    return [name for name in SCORERS.own if name != "reward"]
+    return [name for name in SCORERS.own if name not in UNSERVED]
 
 
 def find_served_scorer(name: str) -> Scorer:
