@@ -10,7 +10,6 @@ for each difficulty is chosen by cross-validation over problems (Snell et al. 20
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from common import RECORDS, bootstrap
 from numpy.typing import NDArray
-from pools import Pool, kept
+from pools import Pool, detectable, kept
 from scaling import Outcome, Records
 
 from intact.stats import best_at_k, majority_at_k
@@ -28,8 +27,6 @@ Floats = NDArray[np.float64]
 EDGES = (0.0, 0.125, 0.375)
 """Upper bounds of the accuracy of one text in all bins but the last; absolute, not quantiles."""
 BINS = ("never right", "up to 1/8", "up to 3/8", "above 3/8")
-DETECTED = 1.959964 + 0.841621
-"""Number of standard errors from zero at which a difference is found at 5% with a power of 80%."""
 SMALL, LARGE = (f"qwen2.5-coder-{size}-instruct-q4_k_m" for size in ("0.5b", "1.5b"))
 CAP = "text=512"
 VOTE, LIKELIEST = "a vote", "the likeliest"
@@ -198,11 +195,6 @@ def with_power(gains: Floats) -> str:
     """Return a mean difference with its interval, and the difference that would be found with a power of 80%."""
     low, high = bootstrap(gains)
     return f"{gains.mean():+z.0%} ({low:+z.0%} to {high:+z.0%}; {detectable(gains):.0%})"
-
-
-def detectable(gains: Floats) -> float:
-    """Return the mean difference that a test at 5% finds with a power of 80%, given the spread of these."""
-    return DETECTED * float(gains.std(ddof=1)) / math.sqrt(len(gains))
 
 
 class Chosen(NamedTuple):

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from common import RECORDS
-from difficulty import DETECTED, Floats, study
-from pools import Pool
+from difficulty import Floats, study
+from pools import DETECTED, Pool
 
 from intact.stats.budget_split import best_splits, best_verified_at, exponents
 from intact.tasks.score.value.noise import NORMAL, normal

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 from common import RECORDS, bootstrap
-from difficulty import CAP, LARGE, SMALL, Floats, detectable, study
+from difficulty import CAP, LARGE, SMALL, Floats, study
+from pools import detectable
 from scaling import Outcome, Records
 
 from intact.stats import best_at_k, holm, majority_at_k, mcnemar, permutation, smallest_difference

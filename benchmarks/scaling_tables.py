@@ -28,8 +28,9 @@ import numpy as np
 import pools
 import verifiers
 from common import RECORDS, bootstrap
-from difficulty import DETECTED, LARGE, SMALL
+from difficulty import LARGE, SMALL
 from numpy.typing import NDArray
+from pools import DETECTED
 from scaling import Outcome, Records, Row, row_of, rows_of, table
 from scaling_setups import GROUPS, SETUPS
 
@@ -175,8 +176,8 @@ def seeds_table() -> str:
     return "\n".join(lines)
 
 
-def frontier_table() -> str:
-    """Return the rows of all models that no other row beats with at most as many operations, or sequential tokens."""
+def frontier_rows() -> tuple[list[Row], list[Row], list[Row]]:
+    """Return all rows on the problems of the greedy one, and those not beaten by operations, and by tokens in a row."""
     groups = defaultdict[tuple[str, str, str], list[Outcome]](list)
     for outcome in records_of(GSM8K).all:
         groups[outcome.model, outcome.setup, outcome.budget].append(outcome)
@@ -190,7 +191,12 @@ def frontier_table() -> str:
                 found.append(row)
         return found
 
-    by_operations, in_a_row = best(lambda one: one.operations), best(lambda one: one.sequential)
+    return rows, best(lambda one: one.operations), best(lambda one: one.sequential)
+
+
+def frontier_table() -> str:
+    """Return the rows of all models that no other row beats with at most as many operations, or sequential tokens."""
+    _, by_operations, in_a_row = frontier_rows()
     head = "| model | method | budget | right | G operations | tokens in a row | best by operations | in a row |"
     lines = [head, "|---" * 8 + "|"]
     for row in sorted({*by_operations, *in_a_row}, key=lambda one: one.operations):
