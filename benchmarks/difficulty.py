@@ -1,4 +1,4 @@
-"""Accuracy by difficulty at about equal operations, the best method for each difficulty, and sequential against parallel.
+"""Accuracy by difficulty at about equal operations, the best method for each, and sequential against parallel.
 
     python benchmarks/difficulty.py    # print the tables; scaling_tables.py writes them into study/scaling.md
 

@@ -1,6 +1,7 @@
 """Fit how the best numbers of solutions and of verdicts grow with the budget, from the kept records and pools.
 
-    python benchmarks/exponents.py    # print the table; scaling_tables.py writes it into study/scaling.md
+    python benchmarks/exponents.py            # print the table; scaling_tables.py writes it into study/scaling.md
+    python benchmarks/exponents.py RESULT     # with the verdicts of another result of generative_verifier
 
 The method is that of `intact report`'s section "Solve or verify" (arXiv 2504.01005): of S solutions, the one with the
 largest mean of V verdicts. The first row has the verdicts that the 0.5B wrote (generative verifier 4: four solutions,
@@ -10,10 +11,12 @@ independently of others on the same text, and costs what a real one costs. Inter
 
 from __future__ import annotations
 
+import argparse
 import json
 import tarfile
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,19 +56,29 @@ class Verdicts(NamedTuple):
 
 
 @cache
-def recorded() -> Verdicts:
-    """Return the kept verdicts of the 0.5B."""
+def recorded(result: Path | None = None) -> Verdicts:
+    """Return the verdicts in a result of generative_verifier, by default the kept ones of the 0.5B.
+
+    `ratio` is the number of tokens of one verdict relative to those of a solution.
+    """
     values, right, tokens, solved = [], [], 0, 0
+    for record in map(json.loads, _lines(result)[1:]):
+        own = [one for one in record.get("samples", ()) if one["verdicts"]]
+        if own:
+            values.append([[0.5 if v["value"] is None else v["value"] for v in one["verdicts"]] for one in own])
+            right.append([bool(one["correct"]) for one in own])
+            tokens += sum(v["tokens"] for one in own for v in one["verdicts"])
+            solved += sum(one["tokens"] for one in own) * len(own[0]["verdicts"])
+    return Verdicts(values, right, tokens / solved)
+
+
+def _lines(result: Path | None) -> list[bytes]:
+    if result is not None:
+        return result.read_bytes().splitlines()
     with tarfile.open(RECORDS / "scaling.results.tar.xz") as archive:
         file: Any = archive.extractfile(RESULT)
-        for record in map(json.loads, file.read().splitlines()[1:]):
-            own = [one for one in record.get("samples", ()) if one["verdicts"]]
-            if own:
-                values.append([[0.5 if v["value"] is None else v["value"] for v in one["verdicts"]] for one in own])
-                right.append([bool(one["correct"]) for one in own])
-                tokens += sum(v["tokens"] for one in own for v in one["verdicts"])
-                solved += sum(one["tokens"] for one in own)
-    return Verdicts(values, right, tokens / solved)
+        lines: list[bytes] = file.read().splitlines()
+        return lines
 
 
 def supposed(pools: Sequence[Pool], quality: float, ratio: float, checks: int = CHECKS, most: int = 16) -> Verdicts:
@@ -118,12 +131,13 @@ def fit(verified: Floats, ratio: float, budgets: Sequence[float] = BUDGETS) -> F
     return Fit(first, second)  # type: ignore[arg-type]
 
 
-def table(linked: Callable[[str], str] = str) -> str:
+def table(linked: Callable[[str], str] = str, result: Path | None = None) -> str:
     """Return a row for the recorded verdicts and for each supposed quality, as Markdown."""
     head = ["verdicts", "yes if right", "yes if wrong", "solutions x verdicts", "budgets", "solutions", "verdicts"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    real = recorded()
-    small = [1 + real.ratio, 2.0, 4.0, 4 * (1 + real.ratio)]
+    real = recorded(result)
+    largest = len(real.values[0]) * (1 + real.ratio * len(real.values[0][0]))
+    small = sorted({1 + real.ratio, *(float(1 << i) for i in range(1, int(largest).bit_length())), largest})
     rows = [(f"of the 0.5B ({linked('generative verifier 4')})", real, small)]
     rows += [(f"supposed, q = {q:g}", supposed(study().pools, q, real.ratio), list(BUDGETS)) for q in QUALITIES]
     for name, verdicts, budgets in rows:
@@ -141,5 +155,11 @@ def _shown(numbers: tuple[float, float, float, float]) -> str:
     return f"{mean:z.2f} ({low:z.2f} to {high:z.2f}; {seen:.2f})"
 
 
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("result", nargs="?", type=Path, help="result of `intact eval --method generative_verifier`")
+    print(table(result=p.parse_args().result))
+
+
 if __name__ == "__main__":
-    print(table())
+    main()

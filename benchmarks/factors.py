@@ -2,7 +2,7 @@
 
     python benchmarks/factors.py    # print the table; scaling_tables.py writes it into study/scaling.md
 
-Each row changes one thing. p-values are from McNemar's exact test, or, if a side is a mean over seeds or over choices of
+Each row changes one thing. p-values are from McNemar's exact test, or, if a side is a mean over seeds or choices of
 texts, from a permutation test that flips the signs of differences; they are corrected by Holm over the whole table.
 `detectable` is the difference that the test would have found with a power of 80%.
 """

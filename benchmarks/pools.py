@@ -106,7 +106,17 @@ def detectable(gains: Floats) -> float:
 
 def table(pools: Sequence[Pool]) -> str:
     """Return a Markdown row for each set, model and chooser; p-values are corrected by Holm over all choosers."""
-    head = ["set", "model", "chooser", "k = 1", *(f"k = {k}" for k in SIZES), "all", "all beyond one", "detectable", "p"]
+    head = [
+        "set",
+        "model",
+        "chooser",
+        "k = 1",
+        *(f"k = {k}" for k in SIZES),
+        "all",
+        "all beyond one",
+        "detectable",
+        "p",
+    ]
     rows: list[list[str]] = []
     p_values: dict[int, float] = {}
     for (name, model), part in itertools.groupby(pools, key=lambda one: (one.set, one.model)):

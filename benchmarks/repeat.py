@@ -51,6 +51,9 @@ class Source(NamedTuple):
     archive: str = "scaling.results.tar.xz"
 
 
+KEPT = Source()
+
+
 class Found(NamedTuple):
     """A row: its file, model, setup and budget, and its outcomes in the order of problems."""
 
@@ -82,7 +85,7 @@ def line_of(outcome: Outcome) -> bytes:
     return json.dumps({name: value for name, value in outcome._asdict().items() if name != "seconds"}).encode()
 
 
-def rows(source: Source = Source()) -> Iterator[Found]:
+def rows(source: Source = KEPT) -> Iterator[Found]:
     """Yield all kept rows."""
     for path in sorted(source.folder.glob("*.jsonl")):
         if not re.fullmatch(r".+-\d+-[\d.]+-\d+", path.stem):
@@ -115,7 +118,7 @@ def member_of(row: Found, source: Source) -> str | None:
     return archived(source).get(_plain(f"{row.records} {row.model} {row.setup} {row.budget}"))
 
 
-def ways(row: Found, source: Source = Source()) -> list[str]:
+def ways(row: Found, source: Source = KEPT) -> list[str]:
     """Return the ways in which a row can be repeated."""
     label, _, more = row.setup.partition("; ")
     found = ["model" + (f" ({more})" if more else "")]
@@ -182,9 +185,7 @@ def from_results(row: Found, source: Source) -> list[bytes]:
         cost, right = record["cost"], task.task.grade(items[one.id], record["answer"])
         failed = record["why"] == "failed"
         figures = (cost["tokens"], cost["sequential"], cost["operations"], 0.0, record["why"], record["error"])
-        made.append(
-            line_of(Outcome(row.model, row.setup, row.budget, one.id, bool(right) and not failed, *figures))
-        )
+        made.append(line_of(Outcome(row.model, row.setup, row.budget, one.id, bool(right) and not failed, *figures)))
     return made
 
 
@@ -197,7 +198,7 @@ def compare(row: Found, made: Sequence[bytes]) -> str:
     return "" if len(kept) == len(made) else f"{len(kept)} problems are recorded, {len(made)} were repeated"
 
 
-def listed(source: Source = Source()) -> str:
+def listed(source: Source = KEPT) -> str:
     """Return all rows with their problems, operations, time and ways to repeat them."""
     head = f"{'problems':>8}  {'G operations':>12}  {'about':>8}  from"
     lines = [f"{head}  row; two cores take about the time given to write all texts of a row"]

@@ -3,9 +3,9 @@
     python benchmarks/scaling_tables.py [--check]
 
 A table is placed between `<!-- scaling: NAME -->` and `<!-- end of scaling -->`: `seeds` has the searches under several
-seeds, `frontier` compares both models; pools.py, mechanisms.py, verifiers.py, difficulty.py, exponents.py and factors.py
-generate those of `DRAWN`. A method's page has its rows of the other tables between `<!-- measured -->` and
-`<!-- end of measured -->`. With --check nothing is written; the exit status is 1 if a page would change.
+seeds, `frontier` compares both models; other benchmarks generate the rest of `DRAWN`. A method's page has its rows of
+the other tables between `<!-- measured -->` and `<!-- end of measured -->`. With --check nothing is written; the exit
+status is 1 if a page would change.
 """
 
 from __future__ import annotations

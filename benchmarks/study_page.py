@@ -1,6 +1,6 @@
 """Write the pictures of study/scaling.md as one HTML page, from the records: no scripts, readable on a phone.
 
-    python benchmarks/study_page.py --out study/scaling.html
+python benchmarks/study_page.py --out study/scaling.html
 """
 
 from __future__ import annotations
@@ -126,13 +126,20 @@ def signs() -> Iterator[Block]:
     yield Paragraph(f"Not exercised, so that nothing is claimed from them: {', '.join(sorted(mechanisms.idle()))}.")
 
 
+ROWS = ("search", "revision", "prompt: plan", "model")
+"""Kinds of changes that the picture shows by the row that results."""
+
+
 def changes() -> Iterator[Block]:
     """Draw the effect of each change."""
     rows = {}
     for effect in factors.effects():
-        name = effect.factor.kind
-        while name in rows:
-            name += "\u200a"
+        factor, name = effect.factor, effect.factor.kind
+        if name in rows or name.startswith(ROWS):
+            where = [factors.SIZES[factor.after.model], factors.SETS[factor.after.records]]
+            name = factor.after.row if name.startswith(ROWS) else f"{name}, {where[0]} {where[1]}"
+        while name in rows:  # the same rows of another model or set
+            name += "*"
         rows[name] = (float(effect.gains.mean()), *bootstrap(effect.gains))
     picture = figures.bounds("changes", rows, "difference in right answers")
     yield Picture(picture, "Differences on the same problems with 95% intervals, before correction; filled: not zero.")
@@ -148,7 +155,9 @@ SECTIONS: dict[str, Callable[[], Iterator[Block]]] = {
     "Solving and verifying": lambda: iter([table_of(exponents.table())]),
     "Make this page again": lambda: iter(
         [
-            Paragraph("From study/records, without a model; a row itself is repeated to the byte by the second command."),
+            Paragraph(
+                "From study/records, without a model; a row itself is repeated to the byte by the second command."
+            ),
             Code(
                 [
                     "python benchmarks/study_page.py --out study/scaling.html",

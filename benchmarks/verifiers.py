@@ -239,7 +239,17 @@ def table(linked: Callable[[str], str] = str) -> str:
     `detectable` is the difference from a vote, at an AUROC of 0.8, that would be found with a power of 80%.
     """
     cells = [Cell(**one) for one in Lines(KEPT).all]
-    head = ["set", "method", "n", "groups", "texts at 0.8", "a vote", *(f"{q:g}" for q in GRID), "ahead from", "surely from"]
+    head = [
+        "set",
+        "method",
+        "n",
+        "groups",
+        "texts at 0.8",
+        "a vote",
+        *(f"{q:g}" for q in GRID),
+        "ahead from",
+        "surely from",
+    ]
     head.append("detectable")
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for (name, method, n), part in itertools.groupby(cells, key=lambda one: (one.set, one.method, one.n)):

@@ -186,7 +186,7 @@ def test_prefixes_are_continued_and_guide_a_search(intact_command, tmp_path, mon
     table = PrefixTable.read(place / "table.json")
     assert told.json["prefixes"] == sum(len(one.prefixes) for one in table.problems.values()) >= 3
     assert {one.answer for one in table.problems.values()} == {"5", "6", "7"}
-    assert {count.count for one in table.problems.values() for count in one.prefixes.values()} == {3}
+    assert {count.total for one in table.problems.values() for count in one.prefixes.values()} == {3}
     assert table.origin["task"] == "gsm8k"
     with Journal(place / "runs" / JOURNAL) as kept:
         before = finished(kept)

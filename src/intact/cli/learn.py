@@ -396,10 +396,10 @@ def _show_prefixes(table: PrefixTable, to: Path, *, json: bool) -> None:
         for quality in (0.6, 0.75, 0.9, 1.0)
     }
     if json:
-        shown = {
+        found = {
             f"{quality:g}": [None if math.isnan(one) else one for one in both] for quality, both in reached.items()
         }
-        emit({"file": str(to), "problems": len(table.problems), "prefixes": count, "rate": table.rate, "auroc": shown})
+        emit({"file": str(to), "problems": len(table.problems), "prefixes": count, "rate": table.rate, "auroc": found})
         return
     show(
         f"{count:,} prefixes of {len(table.problems)} problems, {table.continuations} continuations each; "

@@ -221,7 +221,7 @@ def heat(name: str, rows: Sequence[str], shares: Sequence[Sequence[float]]) -> s
 
 
 def bounds(name: str, rows: Mapping[str, tuple[float, float, float]], x: str) -> str:
-    """Draw a share or a difference of shares with its bounds for each row, from top to bottom, beside zero."""
+    """Draw a share or a difference of shares with its bounds for each row, from top to bottom, with a line at zero."""
     labels = list(rows)
 
     def paint(_: Any, axes: Any) -> None:

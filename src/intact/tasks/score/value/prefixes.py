@@ -31,13 +31,13 @@ class PrefixCount(NamedTuple):
     """Continuations of a prefix: the number of right ones, their number, and the prefix's number of steps."""
 
     right: int
-    count: int
+    total: int
     steps: int
 
     @property
     def value(self) -> float:
         """The share of right continuations."""
-        return self.right / self.count
+        return self.right / self.total
 
 
 class ValuedProblem(NamedTuple):
@@ -136,8 +136,8 @@ def _problem(value: Mapping[str, Any]) -> ValuedProblem:
 
 def _count(right: Any, count: Any, steps: Any) -> PrefixCount:
     found = PrefixCount(_integer(right), _integer(count), _integer(steps))
-    if not 0 <= found.right <= found.count or not 1 <= found.count <= MOST:
-        raise ValueError(f"a prefix has {found.right} right of {found.count} continuations")
+    if not 0 <= found.right <= found.total or not 1 <= found.total <= MOST:
+        raise ValueError(f"a prefix has {found.right} right of {found.total} continuations")
     return found
 
 
@@ -169,7 +169,7 @@ def reached_auroc(table: PrefixTable, quality: float, seeds: Sequence[int] = ran
             pairs = [
                 pair
                 for key, count in problem.prefixes.items()
-                if count.count > 1 and (not first or count.steps == 1)
+                if count.total > 1 and (not first or count.steps == 1)
                 for pair in _left_out(count, normal(f"prefix|{seed}|{name}|{key}"), quality, table.rate)
             ]
             good = sum(right for _, right in pairs)
@@ -182,7 +182,7 @@ def reached_auroc(table: PrefixTable, quality: float, seeds: Sequence[int] = ran
 
 def _left_out(count: PrefixCount, noise: float, quality: float, rate: float) -> Iterator[tuple[float, bool]]:
     """Yield each continuation's outcome with the score of the prefix by its other continuations."""
-    for right, times in ((True, count.right), (False, count.count - count.right)):
+    for right, times in ((True, count.right), (False, count.total - count.right)):
         if times:
-            value = (count.right - right) / (count.count - 1)
+            value = (count.right - right) / (count.total - 1)
             yield from [(noisy_score(value, quality, noise, rate), right)] * times
