@@ -5,14 +5,14 @@
     python benchmarks/next_study.py --work DIR --list           # what is done, and the commands
 
 Each run is a command of its own, which goes on from its journal and records; a run that is done is skipped. Results of
-pools, values and verdicts are in DIR, outcomes in study/records. No run is started after --hours of running in all.
+pools and verdicts are in DIR, outcomes and values of prefixes in study/records; values and verdicts reuse the pool's
+texts. No run is started after --hours of running in all.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -27,6 +27,8 @@ from scaling_setups import GROUPS, VALUED
 
 HERE = Path(__file__).resolve().parent
 CAP = "text=512"
+NICE = ("nice", "-n", "19")
+"""The priority of the runs: nothing waits for them."""
 CHOSEN = (
     "beam search 4", "particle filter 4", "AB-MCTS 4", "iterated answers 2", "mixture of agents 3", "CoT decoding",
 )  # fmt: skip
@@ -92,7 +94,7 @@ class Plan:
         command = self.intact(
             "learn", "prefixes", "-m", self.args.model, "--limit", self.sizes.values,
             "-n", 4, "--continuations", self.sizes.continuations, "--max-tokens", self.sizes.tokens,
-            "--journal", self.work / "values", "--to", out,
+            "--journal", self.work / "gsm8k-0.5b", "--to", out,
         )  # fmt: skip
         return Step("values", [command], out.is_file)
 
@@ -102,7 +104,7 @@ class Plan:
         command = self.intact(
             "eval", self.args.model, "gsm8k", "--method", "generative_verifier", "-n", texts, "--set",
             f"checks={checks}", "--limit", self.sizes.values, "--temperature", 0.7, "--max-tokens", self.sizes.tokens,
-            "--journal", self.work / "values", "--out", out,
+            "--journal", self.work / "gsm8k-0.5b", "--out", out,
         )  # fmt: skip
         return Step("verdicts", [command], out.is_file)
 
@@ -155,7 +157,7 @@ class Clock:
     def run(self, command: Sequence[str]) -> int:
         """Run a command at low priority, and return its exit status; an interruption stops it and is passed on."""
         begun = time.monotonic()
-        process = subprocess.Popen(["nice", "-n", "19", *command], env=os.environ)
+        process = subprocess.Popen([*NICE, *command])
         try:
             return process.wait()
         except BaseException:
@@ -169,7 +171,8 @@ class Clock:
 
 def run(args: Any) -> int:
     """Run what is not done, and return the exit status of the first command that failed, else 0."""
-    args.work.mkdir(parents=True, exist_ok=True)
+    for folder in (args.work, args.records):
+        folder.mkdir(parents=True, exist_ok=True)
     clock, wanted = Clock(args.work / "hours.json"), args.only.split(",") if args.only else None
     steps = list(Plan(args).steps())
     if wanted and (unknown := set(wanted) - {step.name for step in steps}):

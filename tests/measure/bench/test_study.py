@@ -262,6 +262,7 @@ def test_every_run_of_the_plan_goes_on_where_it_was_stopped(bench, tmp_path, mon
         return run(clock, command)
 
     monkeypatch.setattr(study.Clock, "run", stopping)
+    monkeypatch.setattr(study, "NICE", ())
     with pytest.raises(KeyboardInterrupt):
         study.run(args)
     assert study.run(args) == 0
