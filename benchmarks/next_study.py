@@ -17,24 +17,59 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from common import RECORDS, model_path
+from mechanisms import idle
 from scaling import Records, key_of
 from scaling_setups import GROUPS, VALUED
 
 HERE = Path(__file__).resolve().parent
 CAP = "text=512"
+STEPS = 6
+"""Prefixes of a text of GSM8K, roughly."""
+VALUED_COST = 8
+"""Operations of a search by known values relative to a search: its scorer continues most prefixes itself."""
 NICE = ("nice", "-n", "19")
 """The priority of the runs: nothing waits for them."""
 CHOSEN = (
     "beam search 4", "particle filter 4", "AB-MCTS 4", "iterated answers 2", "mixture of agents 3", "CoT decoding",
 )  # fmt: skip
 """The rows that are also run with the larger model."""
-WRITTEN = [name for group in ("judges", "steps", "revisions", "others") for name in GROUPS[group]]
-"""The rows of methods that write their own texts."""
+RATE = 300e9
+"""Operations per second of two idle cores while many texts are written at a time (study/scaling.md, Seconds)."""
+LARGER = 3.2
+"""Operations of the larger model relative to the small one's."""
+
+
+@cache
+def operations_of() -> Mapping[str, float]:
+    """Return the mean operations of a problem by row of the small model, as far as they are recorded."""
+    found: dict[str, list[int]] = {}
+    for one in Records(RECORDS / "gsm8k-0-0.7-512.jsonl").all:
+        if "0.5b" in one.model and one.budget in ("", CAP):
+            found.setdefault(one.setup, []).append(one.operations)
+    return {label: float(np.mean(own)) for label, own in found.items()}
+
+
+def written(*groups: str) -> list[str]:
+    """Return the rows of groups whose methods write their own texts, the cheapest first, without idle ones."""
+    known = operations_of()
+    labels = [label for group in groups for label in GROUPS[group] if label in known and label not in idle()]
+    return sorted(labels, key=known.__getitem__)
+
+
+class Variant(NamedTuple):
+    """Rows under a seed and a budget."""
+
+    labels: Sequence[str]
+    seed: int
+    budget: str
 
 
 class Sizes(NamedTuple):
@@ -56,11 +91,12 @@ QUICK = Sizes(2, 2, 2, 2, 2, (2, 2), 2, 2, 8, 8)
 
 
 class Step(NamedTuple):
-    """A run: its name, its commands, and a test of whether it is done."""
+    """A run: its name, its commands, a test of whether it is done, and the hours of two idle cores that are left."""
 
     name: str
     commands: Sequence[Sequence[str]]
     done: Callable[[], bool]
+    hours: Callable[[], float]
 
 
 def _text(*words: object) -> list[str]:
@@ -86,7 +122,8 @@ class Plan:
             "--temperature", temperature, "--max-tokens", tokens, "--parallel", 4, "--journal", self.work / name,
             "--out", out,
         )  # fmt: skip
-        return Step(name, [command], out.is_file)
+        scale = problems * self.sizes.texts / 64 * (LARGER if model == self.args.large else 1)
+        return Step(name, [command], out.is_file, lambda: operations_of()["self-consistency 64"] * scale / RATE / 3600)
 
     def values(self) -> Step:
         """Return the run that estimates values of prefixes."""
@@ -96,7 +133,8 @@ class Plan:
             "-n", 4, "--continuations", self.sizes.continuations, "--max-tokens", self.sizes.tokens,
             "--journal", self.work / "gsm8k-0.5b", "--to", out,
         )  # fmt: skip
-        return Step("values", [command], out.is_file)
+        texts = 4 * STEPS * self.sizes.continuations / 2  # a continuation is half a text, on average
+        return Step("values", [command], out.is_file, lambda: self._hours(texts))
 
     def verdicts(self) -> Step:
         """Return the run of several verdicts on each of several texts, for exponents.py."""
@@ -106,31 +144,44 @@ class Plan:
             f"checks={checks}", "--limit", self.sizes.values, "--temperature", 0.7, "--max-tokens", self.sizes.tokens,
             "--journal", self.work / "gsm8k-0.5b", "--out", out,
         )  # fmt: skip
-        return Step("verdicts", [command], out.is_file)
+        return Step("verdicts", [command], out.is_file, lambda: self._hours(texts * (1 + checks / 5)))
 
-    def rows(self, name: str, model: Path, labels: Sequence[str], problems: int, variants: Sequence[Any]) -> Step:
-        """Return runs of rows of scaling.py, under pairs of a seed and a budget."""
-        labels, tokens = labels[: self.sizes.rows], self.sizes.tokens
-        common = [
-            "--methods", "/".join(labels), "--problems", problems, "--records", self.args.records, "--journal",
-            self.work / "rows", "--max-tokens", tokens, "--values", self.args.records / "prefix_values.json",
+    def _hours(self, texts: float) -> float:
+        """Return the hours of writing so many texts of each problem of `values`."""
+        return texts * operations_of()["self-consistency 64"] / 64 * self.sizes.values / RATE / 3600
+
+    def rows(self, name: str, model: Path, problems: int, variants: Sequence[Variant]) -> Step:
+        """Return runs of rows of scaling.py."""
+        tokens, kept = self.sizes.tokens, self.args.records
+        variants = [one._replace(labels=one.labels[: self.sizes.rows]) for one in variants]
+        shared = [
+            "--problems", problems, "--records", kept, "--journal", self.work / "rows", "--max-tokens", tokens,
+            "--values", kept / "prefix_values.json", "--parallel", 32,
         ]  # fmt: skip
-        common += ["--threads", self.args.threads] if self.args.threads else []
+        shared += ["--threads", self.args.threads] if self.args.threads else []
         commands = [
-            _text(sys.executable, HERE / "scaling.py", model, *common, "--seed", seed, "--budget", budget)
-            for seed, budget in variants
-        ]
+            _text(
+                sys.executable, HERE / "scaling.py", model, *shared, "--methods", "/".join(one.labels),
+                "--seed", one.seed, "--budget", one.budget,
+            )
+            for one in variants
+        ]  # fmt: skip
 
-        def done() -> bool:
+        def missing() -> Iterator[tuple[str, int]]:
+            """Yield each row with the number of its problems that are not recorded."""
             own = argparse.Namespace(set=[], large=None)
-            for seed, budget in variants:
-                path = self.args.records / f"gsm8k-{seed}-0.7-{tokens}.jsonl"
-                known = [(o.setup, o.budget) for o in Records(path).all if o.model == model.stem]
-                if any(known.count((key_of(label, own), budget)) < problems for label in labels):
-                    return False
-            return True
+            for one in variants:
+                records = Records(kept / f"gsm8k-{one.seed}-0.7-{tokens}.jsonl").all
+                known = Counter((o.setup, o.budget) for o in records if o.model == model.stem)
+                for label in one.labels:
+                    yield label, max(0, problems - known[key_of(label, own), one.budget])
 
-        return Step(name, commands, done)
+        def hours() -> float:
+            usual, known = operations_of()["beam search 4"], operations_of()
+            costs = sum(known.get(label, usual * VALUED_COST) * count for label, count in missing())
+            return costs * (LARGER if model == self.args.large else 1) / RATE / 3600
+
+        return Step(name, commands, lambda: not any(count for _, count in missing()), hours)
 
     def steps(self) -> Iterator[Step]:
         """Yield all runs in order."""
@@ -139,12 +190,17 @@ class Plan:
         yield self.pool("humaneval-0.5b", small, "humaneval:style=base", size.programs, (0.8, size.program_tokens))
         yield self.pool("gsm8k-1.5b", large, "gsm8k", size.pool, (0.7, size.tokens))
         yield self.values()
-        yield self.rows("searches", small, list(VALUED), size.values, [(0, CAP)])
+        yield self.rows("searches", small, size.values, [Variant(list(VALUED), 0, CAP)])
         yield self.verdicts()
-        budgets = (CAP, f"tokens=2k,{CAP}")
-        seeds = [(seed, budget) for budget in budgets for seed in (0, 1, 2)]
-        yield self.rows("written", small, WRITTEN, size.written, seeds)
-        yield self.rows("written-1.5b", large, CHOSEN, size.written, [(0, CAP)])
+        steps, others = written("steps"), written("judges", "revisions", "others")
+        for name, budgets in (("written", (CAP, "")), ("written-2k", (f"tokens=2k,{CAP}", "tokens=2k"))):
+            variants = [
+                Variant(labels, seed, budget)
+                for seed in (0, 1, 2)
+                for labels, budget in zip((steps, others), budgets, strict=True)
+            ]
+            yield self.rows(name, small, size.written, variants)
+        yield self.rows("written-1.5b", large, size.written, [Variant(CHOSEN, 0, CAP)])
 
 
 class Clock:
@@ -180,7 +236,7 @@ def run(args: Any) -> int:
     for step in steps:
         done = step.done()
         if args.list:
-            print(f"{step.name}: {'done' if done else 'to do'}")
+            print(f"{step.name}: " + ("done" if done else f"to do, about {step.hours():.1f} hours"))
             print("".join(f"  {shlex.join(command)}\n" for command in step.commands), end="")
         if args.list or done or (wanted and step.name not in wanted):
             continue

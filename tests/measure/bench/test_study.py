@@ -285,9 +285,10 @@ def test_runs_are_listed_in_the_order_of_the_plan(bench, tmp_path, capsys):
     )  # fmt: skip
     assert study.run(args) == 0
     out = capsys.readouterr().out
-    names = [line.partition(":")[0] for line in out.splitlines() if line.endswith(": to do")]
+    names = [line.partition(":")[0] for line in out.splitlines() if ": to do, about " in line]
     assert names[3:6] == ["values", "searches", "verdicts"]
     assert "best_of_n -n 64 --limit 300" in out
+    assert not any(f"/{label}/" in out for label in bench("mechanisms").idle())
     args.only = "pool"
     with pytest.raises(SystemExit, match="no such run: pool; there are gsm8k"):
         study.run(args)
