@@ -8,7 +8,8 @@
 From `model`, all texts are written again. From `journal`, the texts are those of the packed journal in study/records;
 the model's file gives only its tokenizer and digests, and the run stops if a text is missing. From `results`, the kept
 result file is graded again, and the record is made of it. All but the seconds of each problem is compared. The exit
-status is 1 if a byte differs; the first such line is printed.
+status is 1 if a byte differs; the first such line is printed. With --update the record is then replaced by what was
+repeated: for rows that an earlier version of a method or of a reader of answers recorded.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from scaling import Outcome, Records, key_of, setup_of, solved, spent_on
 from scaling_setups import GROUPS, SETUPS
 
 import intact
+from intact._base.files import write_whole
 from intact.reason.backends.native import NativeBackend
 from intact.reason.problem import State
 from intact.tasks.choose import choose
@@ -198,6 +200,17 @@ def compare(row: Found, made: Sequence[bytes]) -> str:
     return "" if len(kept) == len(made) else f"{len(kept)} problems are recorded, {len(made)} were repeated"
 
 
+def update(row: Found, made: Sequence[bytes], source: Source) -> None:
+    """Replace a row's record in place, keeping the seconds."""
+    path = source.folder / f"{row.records}.jsonl"
+    new = {one["id"]: one for one in map(json.loads, made)}
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    for number, line in enumerate(lines):
+        if (line.get("model"), line.get("setup"), line.get("budget")) == (row.model, row.setup, row.budget):
+            lines[number] = {name: new[line["id"]].get(name, value) for name, value in line.items()}
+    write_whole(path, "".join(json.dumps(line) + "\n" for line in lines))
+
+
 def listed(source: Source = KEPT) -> str:
     """Return all rows with their problems, operations, time and ways to repeat them."""
     head = f"{'problems':>8}  {'G operations':>12}  {'about':>8}  from"
@@ -247,6 +260,9 @@ def repeat(args: Any, source: Source) -> int:
         print(f"{words}: {len(lines)} problems, SHA-256 {digest}")
     differs = compare(row, made)
     print(differs or f"{row.setup}: the same to the byte")
+    if differs and args.update and len(made) == len(row.outcomes):
+        update(row, made, source)
+        print(f"{row.records}.jsonl is updated")
     return int(bool(differs))
 
 
@@ -256,6 +272,7 @@ def main() -> None:
     p.add_argument("--list", action="store_true", help="print all rows and exit")
     p.add_argument("--from", dest="source", choices=["model", "journal", "results"], default="model")
     p.add_argument("--model", type=model_path, metavar="MODEL", help="model file, or a short name")
+    p.add_argument("--update", action="store_true", help="replace a record that differs")
     p.add_argument("--budget", default="", metavar="CAPS", help="budget of the row (default none)")
     p.add_argument("--records", metavar="NAME", help="file of the row, if several have it (default the first)")
     p.add_argument("--journal", type=Path, metavar="DIR", help="folder of the texts, to stop and go on (model)")

@@ -183,6 +183,10 @@ def test_a_row_is_repeated_to_the_byte(bench, tmp_path, monkeypatch, capsys):
         code, out = run(way, *more)
         assert code == 1
         assert "recorded: {" in out
+    code, out = run("results", "--update")
+    assert (code, "is updated" in out) == (1, True)
+    code, out = run("results")
+    assert code == 0  # the record is what was repeated
     assert "self-consistency 4" in repeat.listed(repeat.Source(records))
 
 
