@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import intact
 from intact._base.errors import FormatError, ParameterError
 from intact.reason import Answer, Problem, State, find
 from intact.reason.driving.driver import Driver
@@ -33,6 +34,7 @@ from intact.tasks.score.value.prefixes import (
     reached_auroc,
     score_of_prefix,
 )
+from support.tiny import write_tiny
 
 MODEL = MarkovBackend()
 
@@ -250,3 +252,12 @@ def test_a_perfect_scorer_gives_the_value_itself() -> None:
     assert noisy_score(0.25, 1.0, 3.0, 0.5) == 0.25
     assert noisy_score(0.25, 0.5, 3.0, 0.4) == pytest.approx(0.4)  # no information: the rate
     assert abs(normal("a")) < 10
+
+
+def test_no_receipt_is_made_by_a_scorer_that_knows_the_answers(tmp_path: Path) -> None:
+    table({}).write(tmp_path / "table.json")
+    model = intact.load(write_tiny(tmp_path / "tiny.gguf"), threads=1)
+    parameters = {"scorer": f"prefix_value:{tmp_path}/table.json", "n": 2, "max_tokens": 3}
+    with pytest.raises(ParameterError, match="cannot use the scorer prefix_value: it knows the right answers"):
+        intact.solve(model, "best_of_n", "0?", receipt=True, **parameters)
+    model.close()
