@@ -260,6 +260,7 @@ _group(
     {
         "concepts": (learn.concepts, learn.CONCEPTS_EXAMPLES),
         "methods": (learn.methods, learn.METHODS_EXAMPLES),
+        "prefixes": (learn.prefixes, learn.PREFIXES_EXAMPLES),
         "settings": (learn.settings, learn.SETTINGS_EXAMPLES),
         "value": (learn.value, learn.VALUE_EXAMPLES),
     },

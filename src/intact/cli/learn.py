@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from intact.evaluate.sweep.guess import GuessWorth
     from intact.evaluate.values import GradedTexts
     from intact.reason.parts.choice import PolicyOutcome
+    from intact.tasks.score.value.prefixes import PrefixTable
 
 METHODS_EXAMPLES = """\
 Run some methods on one task, including a vote of four samples
@@ -62,6 +63,14 @@ From result files; each task and model needs one with the baseline
   intact learn settings runs/*.jsonl --baseline chain_of_thought:temperature=0 --to guess.json
 Include these settings in a sweep
   intact sweep svamp --guess guess.json --tokens 2m --out sweeps/svamp
+"""
+
+PREFIXES_EXAMPLES = """\
+Estimate how often texts continue to a right answer, from the end of each of their steps
+  intact learn prefixes -m qwen2.5-coder-0.5b-instruct --task gsm8k --limit 50 --journal runs/gsm8k --to prefixes.json
+Search by these values, and by a scorer of the AUROC 0.75
+  intact eval qwen2.5-coder-0.5b-instruct gsm8k --limit 50 --method beam_search --set scorer=prefix_value:prefixes.json
+  intact eval qwen2.5-coder-0.5b-instruct gsm8k --limit 50 --method smc --set scorer=prefix_value:0.75=prefixes.json
 """
 
 CONCEPTS_EXAMPLES = """\
@@ -318,6 +327,89 @@ def _show_next(learnt: Any, to: Path) -> None:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def prefixes(
+    model: ModelArgument,
+    to: ToOption,
+    task: Annotated[str, typer.Option("--task", "-t", metavar="TASK", help=TASK_HELP)] = "gsm8k",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of problems.")] = 50,
+    n: Annotated[int, typer.Option("-n", "--n", min=1, help="Number of texts per problem.")] = 4,
+    continuations: Annotated[
+        int, typer.Option("--continuations", min=2, help="Number of continuations of each prefix.")
+    ] = 4,
+    delimiter: Annotated[
+        str, typer.Option("--delimiter", help="String that ends a step.", show_default="an empty line")
+    ] = "\n\n",
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            "--journal", metavar="DIR", help="Folder to reuse texts from, and to keep new ones in.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[str, seed_option("Sampling seed; use the journal's to reuse its texts.")] = "0",
+    temperature: Annotated[float, typer.Option("--temperature", help="Sampling temperature.")] = 0.7,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Maximum tokens of a text.")] = 512,
+    now: FixedNowOption = None,
+    profile: ProfileOption = "int8",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Estimate values of unfinished texts by continuing them, for the scorer prefix_value; for studies of searches."""
+    from intact.evaluate.prefixes import ContinuedTexts, continue_prefixes, table_of
+    from intact.reason.backends.native import NativeBackend
+    from intact.tasks.choose import choose
+    from intact.tasks.score.available import check_parts
+
+    drawn_by = one_seed(seed, "a table")
+    check_output("--to", to)
+    time = DEFAULT_NOW if now is None else read_time(now)
+    chosen = choose(task)
+    check_parts(chosen.task.uses)
+    items = chosen.load(limit)
+    backend = NativeBackend(fetch.load(model, profile, threads, None), time)
+    sampling = {"temperature": temperature, "max_tokens": max_tokens}
+    parameters = {"n": n, "continuations": continuations, "delimiter": delimiter}
+    found: list[ContinuedTexts] = []
+    with resumable(journal), bar() as progress:
+        problems = progress.add_task("problems", total=len(items))
+        written = continue_prefixes(
+            backend, chosen, items, parameters, sampling=sampling, seed=drawn_by, journal=journal
+        )
+        with closing(written) as texts:
+            for one in texts:
+                found.append(one)
+                progress.advance(problems)
+    origin = {"task": task, "model": backend.identity, "seed": drawn_by} | parameters | sampling
+    origin |= {"now": time.isoformat()} if backend.needs_time else {}
+    table = table_of(found, continuations, origin)
+    table.write(to)
+    _show_prefixes(table, to, json=json)
+
+
+def _show_prefixes(table: PrefixTable, to: Path, *, json: bool) -> None:
+    """Print the size of a table, and the AUROC that scorers of several qualities reach on prefixes."""
+    from intact.tasks.score.value.prefixes import reached_auroc
+
+    count = sum(len(one.prefixes) for one in table.problems.values())
+    reached = {
+        quality: [reached_auroc(table, quality, first=first) for first in (True, False)]
+        for quality in (0.6, 0.75, 0.9, 1.0)
+    }
+    if json:
+        found = {
+            f"{quality:g}": [None if math.isnan(one) else one for one in both] for quality, both in reached.items()
+        }
+        emit({"file": str(to), "problems": len(table.problems), "prefixes": count, "rate": table.rate, "auroc": found})
+        return
+    show(
+        f"{count:,} prefixes of {len(table.problems)} problems, {table.continuations} continuations each; "
+        f"{table.rate:.1%} of texts are right\n"
+        "AUROC of finished texts -> of prefixes of one step, of all prefixes (of the outcome of one more continuation):"
+    )
+    for quality, (first, every) in reached.items():
+        show(f"  {quality:g} -> {first:.2f}, {every:.2f}")
+    show(f"{to} is written: --set scorer=prefix_value:0.75={to}")
 
 
 def concepts(

@@ -20,6 +20,8 @@ from intact.tasks.score.scorers import SCORERS, find_scorer
 LISTED = "GET /v1/methods lists all"
 WITHHELD = ("compute_optimal",)
 """Methods that clients cannot choose because they read files on the server."""
+UNSERVED = ("reward", "prefix_value")
+"""Scorers that need files on the server; a table of prefix values also contains the correct answers."""
 MOST = 1024
 """Maximum value of a method's integer parameters, except for those that count tokens."""
 MOST_TOKENS = 1 << 16
@@ -51,7 +53,7 @@ def _limits(parameter: Parameter) -> dict[str, Any]:
 @cache
 def served_scorers() -> list[str]:
     """Return the scorers that clients may choose; these take no arguments, which could name files on the server."""
-    return [name for name in SCORERS.own if name != "reward"]
+    return [name for name in SCORERS.own if name not in UNSERVED]
 
 
 def find_served_scorer(name: str) -> Scorer:

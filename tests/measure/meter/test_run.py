@@ -177,7 +177,10 @@ def test_it_stops_early_once_it_is_decided(metered):
     ("size", "mood"),
     [
         (44, lambda number, now, body: f"{number % 3}" if now >= 44 else ""),  # vllm 51187: from 44 sequences on
-        (45, lambda number, now, body: "some" if now > 1 and " 1" in body["messages"][1]["content"] else ""),  # imp 1314
+        (
+            45,
+            lambda number, now, body: "some" if now > 1 and " 1" in body["messages"][1]["content"] else "",
+        ),  # imp 1314
         pytest.param(256, lambda number, now, body: "rows" if now > 256 else "", marks=pytest.mark.slow),  # vllm 48271
     ],
 )

@@ -80,8 +80,14 @@ def _finish(axes: Any, legend: Any = None) -> None:
         legend.legend(loc="outside lower left", fontsize=8, frameon=False)
 
 
-def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
-    """Draw lines with a logarithmic x axis; a fitted law is a thin line without marks, inside a band."""
+def curves(name: str, lines: Sequence[PlotLine], x: str, y: str, *, linear: bool = False) -> str:
+    """Draw lines with a logarithmic x axis; a fitted law is a thin line without marks, inside a band.
+
+    Parameters
+    ----------
+    linear : bool
+        If true, the axis is linear.
+    """
 
     def paint(figure: Any, axes: Any) -> None:
         for number, line in enumerate(lines):
@@ -96,7 +102,11 @@ def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
                 axes.errorbar(line.x, line.y, bounds, capsize=2.5, label=visible(line.name), **style)
             else:
                 axes.plot(line.x, line.y, label=visible(line.name), **style)
-        axes.set(xscale="log", xlabel=x, ylabel=y, ylim=(0, 1.02))
+        axes.set(xlabel=x, ylabel=y, ylim=(0, 1.02))
+        if linear:
+            _finish(axes, figure)
+            return
+        axes.set(xscale="log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
         if max(max(line.x) for line in lines) < 10 * min(min(line.x) for line in lines):  # few powers of ten, or none
             axes.xaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}")
@@ -208,3 +218,25 @@ def heat(name: str, rows: Sequence[str], shares: Sequence[Sequence[float]]) -> s
         axes.set_xticks([])
 
     return _draw(name, paint, 0.8 + 0.4 * len(rows))
+
+
+def bounds(name: str, rows: Mapping[str, tuple[float, float, float]], x: str) -> str:
+    """Draw a share or a difference of shares with its bounds for each row, from top to bottom, with a line at zero."""
+    labels = list(rows)
+
+    def paint(_: Any, axes: Any) -> None:
+        for place, (mean, low, high) in enumerate(rows.values()):
+            sure = low > 0 or high < 0
+            spread = np.clip([[mean - low], [high - mean]], 0, None)
+            face = "black" if sure else "white"
+            axes.errorbar(
+                [mean], [-place], xerr=spread, marker="o", color="black", markerfacecolor=face, markersize=4,
+                capsize=2, elinewidth=0.8,
+            )  # fmt: skip
+        axes.axvline(0, color="grey", linewidth=0.8)
+        axes.set_yticks([-place for place in range(len(labels))], [visible(label) for label in labels], fontsize=7.5)
+        axes.set_xlabel(x)
+        axes.xaxis.set_major_formatter(_percent)
+        axes.grid(alpha=0.25, axis="x")
+
+    return _draw(name, paint, 0.9 + 0.19 * len(labels))

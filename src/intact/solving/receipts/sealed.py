@@ -40,8 +40,8 @@ from intact.tasks.score.scorers.value import ValueScorer
 from intact.tasks.score.value import NextHead, ValueHead
 from intact.tools.sandbox import Outcome
 
-UNNAMED: Final = ("reward",)
-"""Scorers whose model digest is not stated in receipts, so a verifier could not check which model was used."""
+UNSTATED: Final = {"reward": "receipts do not state its model", "prefix_value": "it knows the right answers"}
+"""Scorers that runs with receipts cannot use, with the reasons."""
 FILED: Final[Mapping[str, Callable[[str, str], Scorer]]] = {
     ValueScorer.name: lambda file, text: ValueScorer(file, ValueHead.parse(text, file)),
     NextValueScorer.name: lambda file, text: NextValueScorer(file, NextHead.parse(text, file)),
@@ -90,8 +90,8 @@ class SealedServices(Services, ABC):
     def scorer(self, root: Root, name: str) -> Scorer:
         """Find a scorer by name, among those whose scores are the same on every machine."""
         kind, _, argument = name.partition(":")
-        if kind in UNNAMED:
-            raise ParameterError(f"a run with a receipt cannot use the scorer {kind}: receipts do not state its model")
+        if kind in UNSTATED:
+            raise ParameterError(f"a run with a receipt cannot use the scorer {kind}: {UNSTATED[kind]}")
         if kind in SCORERS and kind not in SCORERS.own:
             raise ParameterError(
                 f"a run with a receipt cannot use the scorer {kind} of {SCORERS.origin(kind)}: "
