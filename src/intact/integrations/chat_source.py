@@ -14,6 +14,7 @@ from typing import Any, Final
 from intact._base.errors import EndpointError, ParameterError
 from intact._base.packages import check_installed
 from intact.checkpoints.catalogue import resolve
+from intact.reason.backends.address import endpoint_address
 
 SECONDS: Final = 600.0
 """Timeout of a request to a server."""
@@ -71,22 +72,27 @@ def open_source(model: str, base_url: str | None = None, key: str | None = None,
     return ServerSource(base_url, key)
 
 
+def check_address(base_url: str) -> str:
+    """Return a server's address, ending with ``/v1``.
+
+    Raises
+    ------
+    ParameterError
+        If it is not an address, or httpx is missing.
+    """
+    check_installed("a server's client", "httpx")
+    return endpoint_address(base_url).removesuffix("/v1") + "/v1"
+
+
 class ServerSource(ChatSource):
     """A server, asked over HTTP."""
 
     def __init__(self, base_url: str, key: str | None = None) -> None:
-        check_installed("a server's client", "httpx")
+        self.url = check_address(base_url)
         import httpx
 
-        try:
-            address = httpx.URL(base_url)
-        except httpx.InvalidURL as error:
-            raise ParameterError(f"base_url {base_url!r:.100} is not an address: {error}") from None
-        if address.scheme not in ("http", "https") or not address.host:
-            raise ParameterError(f"base_url must be http://HOST... or https://HOST..., got {base_url!r:.100}")
-        self.url = str(address).rstrip("/").removesuffix("/v1") + "/v1"
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx.Client(headers=headers, timeout=SECONDS, verify=address.scheme == "https")
+        self._client = httpx.Client(headers=headers, timeout=SECONDS, verify=self.url.startswith("https"))
         self._failure = httpx.HTTPError
 
     def complete(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -95,14 +101,21 @@ class ServerSource(ChatSource):
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Return the response to a request to a path below ``/v1``; errors as for `complete`."""
+        return self._ask("POST", path, json=body)
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Return the value at a path below ``/v1``; errors as for `complete`."""
+        return self._ask("GET", path)
+
+    def _ask(self, verb: str, path: str, **content: Any) -> dict[str, Any]:
         url = f"{self.url}/{path}"
         try:
-            with self._client.stream("POST", url, json=body) as response:
-                parts = list(_bounded(url, response.iter_bytes()))
+            with self._client.stream(verb, url, **content) as response:
+                data = b"".join(_bounded(url, response.iter_bytes()))
                 status = response.status_code
         except self._failure as error:
             raise EndpointError(f"{url} cannot be reached ({type(error).__name__}: {error!s:.200})") from error
-        return _read_reply(url, status, b"".join(parts))
+        return _read_reply(url, status, data)
 
     def stream(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the chunks of the response."""

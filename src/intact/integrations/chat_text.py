@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
 from intact._base.errors import EndpointError, ParameterError
 from intact.checkpoints.catalogue import DEFAULT
-from intact.integrations.chat_source import ChatSource, open_source
+from intact.integrations.chat_source import ChatSource, check_address, open_source
+from intact.integrations.opening import OpenedLater
 from intact.reason.backends.openai_key import KEY
 
 _CALL = ("name", "arguments")
@@ -81,9 +81,13 @@ class ChatModel:
             raise ParameterError(f"model must be a model's name or file, got {model!r:.60}")
         self.model = model
         self._options = dict(options or {})
-        self._opening = (base_url, api_key or os.environ.get(KEY)), {k: v for k, v in loading.items() if v is not None}
-        self._source: ChatSource | None = None
-        self._lock = threading.Lock()
+        given = {name: value for name, value in loading.items() if value is not None}
+        key = api_key or os.environ.get(KEY)
+        if base_url is not None:
+            if given:
+                raise ParameterError(f"{min(given)} cannot be set for a server: start it with these options")
+            check_address(base_url)
+        self._source: OpenedLater[ChatSource] = OpenedLater(lambda: open_source(model, base_url, key, **given))
 
     def ask(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> ChatText:
         """Return the answer to messages in OpenAI's format; options override the model's.
@@ -93,7 +97,7 @@ class ChatModel:
         IntactError
             If the request is invalid, the model is not here, or the server cannot be reached or answers with an error.
         """
-        return read_answer(self._opened().complete(request_body(self.model, messages, self._options | options)))
+        return read_answer(self._source.get().complete(request_body(self.model, messages, self._options | options)))
 
     def stream(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Iterator[ChatText]:
         """Yield the answer that `ask` would return in pieces; the last ones have finish reason, receipt and usage.
@@ -102,23 +106,13 @@ class ChatModel:
         """
         wanted = {"stream_options": {"include_usage": True}}
         body = request_body(self.model, messages, self._options | options) | wanted
-        with closing(self._opened().stream(body)) as chunks:
+        with closing(self._source.get().stream(body)) as chunks:
             for chunk in chunks:
                 yield read_piece(chunk)
 
     def close(self) -> None:
-        """Unload the model or close connections; the next request opens it again."""
-        with self._lock:
-            source, self._source = self._source, None
-        if source is not None:
-            source.close()
-
-    def _opened(self) -> ChatSource:
-        with self._lock:
-            if self._source is None:
-                (base_url, key), loading = self._opening
-                self._source = open_source(self.model, base_url, key, **loading)
-            return self._source
+        """Unload the model, or close connections; the next request opens it again."""
+        self._source.close()
 
 
 def request_body(model: str, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from os import PathLike
 from typing import Any, cast
 from uuid import UUID
 
@@ -12,7 +15,9 @@ from intact._base.packages import install, missing
 if missing("langchain-core"):
     raise NotInstalledError(f"the plug-in for LangChain needs langchain-core: {install('langchain-core')}")
 
-from langchain_core.callbacks import BaseCallbackHandler, CallbackManagerForLLMRun
+from langchain_core.callbacks import BaseCallbackHandler, CallbackManagerForLLMRun, Callbacks
+from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import (
     AIMessage,
@@ -29,11 +34,18 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import Field, PrivateAttr, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
 from intact.checkpoints.catalogue import DEFAULT
+from intact.engine.reranking import INSTRUCTION
+from intact.integrations.chat_source import ServerSource
 from intact.integrations.chat_text import ChatModel, ChatText
 from intact.integrations.receipt_file import ReceiptFile
+from intact.integrations.vectors import VectorModel
+from intact.reason.backends.openai_key import KEY
+
+_ANSWER_ID = re.compile(r"chatcmpl-[A-Za-z0-9]{1,64}")
+"""Pattern of the ids of a server's answers."""
 
 
 class ChatIntact(BaseChatModel):
@@ -125,6 +137,8 @@ class ChatIntact(BaseChatModel):
             choice = None
         elif isinstance(tool_choice, str) and tool_choice not in ("auto", "none", "required"):
             choice = {"type": "function", "function": {"name": tool_choice}}
+        if kwargs.pop("ls_structured_output_format", None) is not None:  # from with_structured_output: one value
+            kwargs["parallel_tool_calls"] = False
         return self.bind(tools=known, tool_choice=choice, **kwargs)
 
     def _generate(
@@ -134,7 +148,6 @@ class ChatIntact(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        kwargs.pop("ls_structured_output_format", None)
         answer = self._opened.ask(_plain(messages), stop=stop or self.stop, **kwargs)
         message = _message(answer)
         info = {"finish_reason": answer.finish}
@@ -150,7 +163,6 @@ class ChatIntact(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        kwargs.pop("ls_structured_output_format", None)
         for piece in self._opened.stream(_plain(messages), stop=stop or self.stop, **kwargs):
             chunk = ChatGenerationChunk(message=_chunk(piece))
             if run_manager is not None and piece.text:
@@ -158,13 +170,116 @@ class ChatIntact(BaseChatModel):
             yield chunk
 
 
+class IntactEmbeddings(BaseModel, Embeddings):
+    """Embeddings that have the same bits in any batch.
+
+    Attributes
+    ----------
+    model, base_url, api_key, profile, threads
+        As for `ChatIntact`.
+    dimensions : int, optional
+        Keep only this many leading components.
+    pooling : {'last', 'cls', 'mean'}, optional
+        Overrides the pooling that the model's files name; only for a model in this process.
+    query_instruction, document_instruction : str
+        Texts before questions and documents, for models that were trained with them.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    model: str
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    dimensions: int | None = None
+    pooling: str | None = None
+    query_instruction: str = ""
+    document_instruction: str = ""
+    profile: str | None = None
+    threads: int | None = None
+    _opened: VectorModel = PrivateAttr()
+
+    def model_post_init(self, context: Any) -> None:
+        """Check the arguments; the model is opened by the first request."""
+        self._opened = _vectors(self, pooling=self.pooling)
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return the vectors of documents."""
+        given = [self.document_instruction + text for text in texts]
+        return self._opened.embed(given, self.dimensions).tolist()
+
+    def embed_query(self, text: str) -> list[float]:
+        """Return the vector of a question."""
+        return self._opened.embed([self.query_instruction + text], self.dimensions)[0].tolist()
+
+    def close(self) -> None:
+        """Unload the model, or close connections; the next request opens it again."""
+        self._opened.close()
+
+
+class IntactReranker(BaseDocumentCompressor):
+    """A reranker: keeps the documents that answer a question best, with scores in ``metadata["relevance_score"]``.
+
+    Attributes
+    ----------
+    model, base_url, api_key, profile, threads
+        As for `ChatIntact`.
+    top_n : int, optional
+        Number of documents to keep; by default all.
+    instruction : str
+        Task instruction, for models that read one.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    model: str
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    top_n: int | None = Field(default=3, ge=1)
+    instruction: str = INSTRUCTION
+    profile: str | None = None
+    threads: int | None = None
+    _opened: VectorModel = PrivateAttr()
+
+    def model_post_init(self, context: Any) -> None:
+        """Check the arguments; the model is opened by the first request."""
+        self._opened = _vectors(self)
+
+    def compress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> list[Document]:
+        """Return the best documents, best first; ties keep the given order."""
+        scores = self._opened.score([(query, one.page_content) for one in documents], self.instruction)
+        order = sorted(range(len(documents)), key=lambda place: (-scores[place], place))[: self.top_n]
+        return [
+            Document(
+                page_content=documents[place].page_content,
+                metadata={**documents[place].metadata, "relevance_score": float(scores[place])},
+                id=documents[place].id,
+            )
+            for place in order
+        ]
+
+    def close(self) -> None:
+        """Unload the model, or close connections; the next request opens it again."""
+        self._opened.close()
+
+
+def _vectors(own: IntactEmbeddings | IntactReranker, **options: Any) -> VectorModel:
+    key = None if own.api_key is None else own.api_key.get_secret_value()
+    return VectorModel(own.model, own.base_url, key, profile=own.profile, threads=own.threads, **options)
+
+
 class ReceiptCallback(BaseCallbackHandler):
     """A callback that keeps the receipts of all answers of intact models in a chain, an agent or a graph.
+
+    It also sees answers that came through other classes from an ``intact serve``, such as `ChatOpenAI` with
+    ``extra_body={"intact": {"receipt": True}}``, which drop receipts: with `base_url`, it fetches these by their ids.
+    Where such a class streams, it drops the ids too, and the answer is counted in `file.without`.
 
     Parameters
     ----------
     path : path, optional
         File to which receipts are appended, one per line, for ``intact verify``.
+    base_url, api_key : str, optional
+        The server that keeps receipts of recent answers, and its key, by default that in INTACT_API_KEY.
 
     Attributes
     ----------
@@ -175,11 +290,13 @@ class ReceiptCallback(BaseCallbackHandler):
     """
 
     raise_error = True
-    run_inline = True
 
-    def __init__(self, path: Any = None) -> None:
+    def __init__(
+        self, path: str | PathLike[str] | None = None, base_url: str | None = None, api_key: str | None = None
+    ) -> None:
         self.file = ReceiptFile(path)
         self.runs: dict[UUID, list[str]] = {}
+        self._server = None if base_url is None else ServerSource(base_url, api_key or os.environ.get(KEY))
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Keep the receipts of a run's answers.
@@ -188,13 +305,24 @@ class ReceiptCallback(BaseCallbackHandler):
         ------
         ReceiptError
             If a receipt is damaged, or of another answer.
+        EndpointError
+            If the server does not have a receipt.
         """
         for generation in (one for several in response.generations for one in several):
-            message = getattr(generation, "message", None)
-            document = getattr(message, "response_metadata", {}).get("receipt")
+            metadata = getattr(getattr(generation, "message", None), "response_metadata", {})
+            document = metadata.get("receipt") or self._fetched({**metadata, **(response.llm_output or {})})
             kept = self.file.add(document, generation.text if document else None)
             if kept is not None:
                 self.runs.setdefault(run_id, []).append(kept.digest.hex())
+
+    def _fetched(self, metadata: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the receipt of an answer from the server, by the answer's id."""
+        made_there = str(metadata.get("system_fingerprint") or "").startswith("intact-")
+        name = str(metadata.get("id"))
+        if self._server is None or not made_there or not _ANSWER_ID.fullmatch(name):
+            return None
+        found = self._server.get(f"receipts/{name}").get("data")
+        return found[0] if isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict) else None
 
 
 def _plain(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
