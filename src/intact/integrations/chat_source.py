@@ -7,17 +7,17 @@ import json
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import aclosing
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from intact._base.errors import EndpointError, ParameterError
 from intact._base.packages import check_installed
 from intact.checkpoints.catalogue import resolve
+from intact.reason.backends.address import endpoint_address
 
 if TYPE_CHECKING:
-    import httpx
-
     from intact.serve.models import Models
 
 SECONDS: Final = 600.0
@@ -40,6 +40,10 @@ class ChatSource(ABC):
         IntactError
             If the request is invalid, or the server cannot be reached or answers with an error.
         """
+
+    @abstractmethod
+    def stream(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the chunks of the response to a request; leaving early cancels it. Errors as for `complete`."""
 
     @abstractmethod
     def close(self) -> None:
@@ -72,78 +76,104 @@ def open_source(model: str, base_url: str | None = None, key: str | None = None,
     return ServerSource(base_url, key)
 
 
+def check_address(base_url: str) -> str:
+    """Return a server's address, ending with ``/v1``.
+
+    Raises
+    ------
+    ParameterError
+        If it is not an address, or httpx is missing.
+    """
+    check_installed("a server's client", "httpx")
+    return endpoint_address(base_url).removesuffix("/v1") + "/v1"
+
+
 class ServerSource(ChatSource):
     """A server, asked over HTTP."""
 
     def __init__(self, base_url: str, key: str | None = None) -> None:
-        check_installed("a server's client", "httpx")
+        self.url = check_address(base_url)
         import httpx
 
-        try:
-            address = httpx.URL(base_url)
-        except httpx.InvalidURL as error:
-            raise ParameterError(f"base_url {base_url!r:.100} is not an address: {error}") from None
-        if address.scheme not in ("http", "https") or not address.host:
-            raise ParameterError(f"base_url must be http://HOST... or https://HOST..., got {base_url!r:.100}")
-        self.url = str(address).rstrip("/").removesuffix("/v1") + "/v1"
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx.Client(headers=headers, timeout=SECONDS, verify=address.scheme == "https")
+        self._client = httpx.Client(headers=headers, timeout=SECONDS, verify=self.url.startswith("https"))
         self._failure = httpx.HTTPError
 
     def complete(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return the response to a request."""
-        with self._sent(body) as response:
-            return self._reply(b"".join(_bounded(response.iter_bytes())), response.status_code)
+        return self.post("chat/completions", body)
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the response to a request to a path below ``/v1``; errors as for `complete`."""
+        return self._ask("POST", path, json=body)
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Return the value at a path below ``/v1``; errors as for `complete`."""
+        return self._ask("GET", path)
+
+    def _ask(self, verb: str, path: str, **content: Any) -> dict[str, Any]:
+        url = f"{self.url}/{path}"
+        try:
+            with self._client.stream(verb, url, **content) as response:
+                data = b"".join(_bounded(url, response.iter_bytes()))
+                status = response.status_code
+        except self._failure as error:
+            raise EndpointError(f"{url} cannot be reached ({type(error).__name__}: {error!s:.200})") from error
+        return _read_reply(url, status, data)
 
     def stream(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield the chunks of a streamed response."""
-        with self._sent({**body, "stream": True}) as response:
-            if response.status_code != 200:
-                self._reply(b"".join(_bounded(response.iter_bytes())), response.status_code)
-            rest = b""
-            for part in _bounded(response.iter_bytes()):
-                *lines, rest = (rest + part).split(b"\n")
-                for line in lines:
-                    data = line.strip().removeprefix(b"data:").strip()
-                    if line.startswith(b"data:") and data != b"[DONE]":
-                        yield self._reply(data, 200)
-
-    @contextmanager
-    def _sent(self, body: dict[str, Any]) -> Iterator[httpx.Response]:
-        """Send a request; yield the response before its body is read."""
+        """Yield the chunks of the response."""
+        url = f"{self.url}/chat/completions"
         try:
-            with self._client.stream("POST", f"{self.url}/chat/completions", json=body) as response:
-                yield response
+            with self._client.stream("POST", url, json=body | {"stream": True}) as response:
+                kind = response.headers.get("content-type", "")
+                if response.status_code != 200 or not kind.startswith("text/event-stream"):
+                    parts = b"".join(_bounded(url, response.iter_bytes()))
+                    _read_reply(url, response.status_code, parts)
+                    raise EndpointError(f"{url}: the reply is {kind!r:.60}, not a stream of events")
+                rest = b""
+                for part in _bounded(url, response.iter_bytes()):
+                    *lines, rest = (rest + part).split(b"\n")
+                    for line in lines:
+                        field, _, data = line.strip().partition(b":")
+                        if field != b"data":
+                            continue
+                        if data.strip() == b"[DONE]":
+                            return
+                        chunk = _read_reply(url, 200, data)
+                        if chunk.get("error"):
+                            _read_reply(url, 500, data)
+                        yield chunk
         except self._failure as error:
-            reason = f"{type(error).__name__}: {error!s:.200}"
-            raise EndpointError(f"{self.url} cannot be reached, or broke off ({reason})") from error
-
-    def _reply(self, data: bytes, status: int) -> dict[str, Any]:
-        """Parse a response or a chunk; raise if it is an error."""
-        try:
-            reply = json.loads(data)
-        except ValueError:
-            raise EndpointError(f"{self.url}: HTTP {status}, and the reply is not JSON") from None
-        if status != 200 or not isinstance(reply, dict) or "error" in reply:
-            message = reply.get("error", reply) if isinstance(reply, dict) else reply
-            if isinstance(message, dict):
-                message = message.get("message", message)
-            raise EndpointError(f"{self.url}: HTTP {status}: {message!s:.400}")
-        return reply
+            raise EndpointError(f"{url} cannot be reached ({type(error).__name__}: {error!s:.200})") from error
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
 
-def _bounded(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the parts of a reply; raise if they become too large."""
+def _bounded(url: str, parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the parts of a reply, unless it is too large."""
     size = 0
     for part in parts:
         size += len(part)
         if size > LARGEST:
-            raise EndpointError(f"a server's reply has more than {LARGEST:,} bytes")
+            raise EndpointError(f"{url}: the reply has more than {LARGEST:,} bytes")
         yield part
+
+
+def _read_reply(url: str, status: int, data: bytes) -> dict[str, Any]:
+    """Return a reply; raises the error that it reports."""
+    try:
+        reply = json.loads(data)
+    except ValueError:
+        raise EndpointError(f"{url}: HTTP {status}, and the reply is not JSON") from None
+    if status != 200 or not isinstance(reply, dict):
+        message = reply.get("error", reply) if isinstance(reply, dict) else reply
+        if isinstance(message, dict):
+            message = message.get("message", message)
+        raise EndpointError(f"{url}: HTTP {status}: {message!s:.400}")
+    return reply
 
 
 class ModelSource(ChatSource):
@@ -183,6 +213,37 @@ class ModelSource(ChatSource):
         except ApiError as error:
             raise ParameterError(str(error)) from error
         return reply
+
+    def stream(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the chunks of the response."""
+        from intact.serve.apis.openai.chat import chunks
+        from intact.serve.errors import ApiError
+        from intact.serve.forms import read_form
+        from intact.serve.requests import ChatRequest
+
+        arrived: SimpleQueue[dict[str, Any] | BaseException | None] = SimpleQueue()
+
+        async def forward() -> None:
+            try:
+                request, _ = read_form(ChatRequest, body | {"stream": True}, self._service.settings)
+                async with aclosing(chunks(self._service, request, CLIENT)) as found:
+                    async for chunk in found:
+                        arrived.put(chunk)
+                arrived.put(None)
+            except BaseException as error:
+                arrived.put(error)
+                raise
+
+        running = asyncio.run_coroutine_threadsafe(forward(), self._loop)
+        try:
+            while (chunk := arrived.get()) is not None:
+                if isinstance(chunk, ApiError):
+                    raise ParameterError(str(chunk)) from chunk
+                if isinstance(chunk, BaseException):
+                    raise chunk
+                yield chunk
+        finally:
+            running.cancel()
 
     def close(self) -> None:
         """Unload the model."""

@@ -14,6 +14,7 @@ import numpy as np
 from intact._base.errors import EndpointError, ParameterError
 from intact._base.packages import check_installed
 from intact.measure.bench.traffic import BLOCK, TrafficRequest
+from intact.reason.backends.address import endpoint_address
 from intact.reason.backends.openai_key import KEY, Key
 
 if TYPE_CHECKING:
@@ -125,12 +126,7 @@ class _Replay:
 
         self._key = Key(target.key)
         self._target, self._block, self._http = target, block, httpx
-        try:
-            address = httpx.URL(target.url)
-        except httpx.InvalidURL as error:
-            raise ParameterError(f"{target.url!r:.100} is no address: {error}") from None
-        if address.scheme not in ("http", "https") or not address.host:
-            raise ParameterError(f"{target.url!r:.100} is no address: it begins with http:// or https:// and a host")
+        self._base = endpoint_address(target.url) + "/"
         self._model = target.model
 
     async def run(
@@ -138,9 +134,8 @@ class _Replay:
     ) -> list[TimedAnswer]:
         limits = self._http.Limits(max_connections=None, max_keepalive_connections=None)
         timeout = self._http.Timeout(self._target.seconds)
-        base = self._target.url.rstrip("/") + "/"
         async with self._http.AsyncClient(
-            base_url=base, limits=limits, timeout=timeout, headers=self._key.headers, follow_redirects=False
+            base_url=self._base, limits=limits, timeout=timeout, headers=self._key.headers, follow_redirects=False
         ) as client:
             self._model = self._model or await self._first_model(client)
             prompts = [arrival.text(number, self._block) for number, arrival in enumerate(arrivals)]

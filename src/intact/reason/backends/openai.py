@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 from intact._base.errors import EndpointError, IntactError, NotInstalledError, ParameterError
 from intact._base.packages import install
 from intact.numerics.sampling import branch_key
+from intact.reason.backends.address import endpoint_address
 from intact.reason.backends.base import Generation, Heat, Written
 from intact.reason.backends.openai_key import KEY, Key
 from intact.reason.backends.openai_wire import LONGEST_TOKEN, Arrival, Continues, as_continues, body_of
@@ -111,21 +112,16 @@ class OpenAIBackend:
         key: str = KEY,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        httpx = _httpx()
-        try:
-            address = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise ParameterError(f"{url!r:.100} is not an address: {error}") from None
-        if address.scheme not in ("http", "https") or not address.host or address.userinfo or address.query:
-            raise ParameterError("the address must be http://HOST... or https://HOST..., without a user or a query")
+        _httpx()  # raises if it is missing
+        self.url = endpoint_address(url)
         if not model:
-            raise ParameterError(f"{address} needs the model's name: append it after #, as in {address}#NAME")
+            raise ParameterError(f"{self.url} needs the model's name: append it after #, as in {self.url}#NAME")
         at_least(1, context=context, concurrency=concurrency, largest=largest)
         at_least(0, retries=retries)
         as_continues(continues)
         above(0, seconds=seconds)
         within(0, LONGEST_PAUSE, pause=pause)
-        self.context, self.model, self.url = context, model, str(address).rstrip("/")
+        self.context, self.model = context, model
         self._seconds, self._retries, self._pause, self._largest = seconds, retries, pause, largest
         self.continues, self._extra, self._count = continues, dict(extra or {}), count
         self._key = Key(key)

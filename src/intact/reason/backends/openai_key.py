@@ -31,6 +31,7 @@ class Key:
         secret = os.environ.get(variable, "")
         if not secret.isascii() or not secret.isprintable():
             raise ParameterError(f"the key in {variable} has characters that no header can carry")
+        self.secret = secret
         self.headers = {"Authorization": f"Bearer {secret}"} if secret else {}
         self._pattern = re.compile("".join(map(_written, secret))) if len(secret) >= SHORTEST else None
 

@@ -1,0 +1,220 @@
+"""Situations in which a prompt is asked again: alone, in company, streamed, after a pause, after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from intact._base.errors import EndpointError
+from intact.measure.meter.answers import EndpointAnswer
+from intact.measure.meter.apis.base import Api, Question, Setting
+
+if TYPE_CHECKING:
+    from intact.measure.meter.client import MeteredEndpoint
+    from intact.measure.meter.questions import Questions
+
+
+class Paired(NamedTuple):
+    """An answer to a probe, and the answer that it must equal; None for the round's reference, asked alone."""
+
+    probe: int
+    answer: EndpointAnswer
+    reference: EndpointAnswer | None = None
+
+
+class Asker(NamedTuple):
+    """The means of a condition: the endpoint, company, and how long to wait for the endpoint."""
+
+    endpoint: MeteredEndpoint
+    questions: Questions
+    wait: float
+
+    async def answer(self, question: Question) -> EndpointAnswer:
+        """Return the only answer to a question."""
+        return (await self.endpoint.ask(question)).answers[0]
+
+    async def together(self, questions: Sequence[Question]) -> list[EndpointAnswer]:
+        """Ask questions at the same time; the first failure cancels the rest."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.answer(question)) for question in questions]
+        return [task.result() for task in tasks]
+
+
+class Condition(ABC):
+    """One situation.
+
+    Parameters
+    ----------
+    name : str
+        A short name, unique among the conditions of a run.
+    line : str
+        Description for reports.
+    others : int, optional
+        Number of other requests at the same time; None if the condition is about something else.
+    """
+
+    late: ClassVar[bool] = False
+    """If true, it comes after the others of its round, because it changes the endpoint."""
+
+    def __init__(self, name: str, line: str, others: int | None = None) -> None:
+        self.name, self.line, self.others = name, line, others
+
+    @abstractmethod
+    def requests(self, probes: int, setting: Setting) -> int:
+        """Return the number of requests, without retries."""
+
+    def obstacle(self, api: Api) -> str | None:
+        """Return the reason why an API cannot do this, or None."""
+        return None
+
+    @abstractmethod
+    async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
+        """Ask the probes in this situation."""
+
+
+class Alone(Condition):
+    """Ask one after the other, with nothing else going on."""
+
+    def requests(self, probes: int, setting: Setting) -> int:
+        """Return one request per probe."""
+        return probes
+
+    async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
+        """Ask one after the other."""
+        return [Paired(index, await asker.answer(probe)) for index, probe in enumerate(probes)]
+
+
+class Again(Alone):
+    """Ask again."""
+
+    def __init__(self) -> None:
+        super().__init__("again", "alone again: the prompt is in the cache", 0)
+
+
+class Streamed(Alone):
+    """Ask for a stream of events."""
+
+    def __init__(self) -> None:
+        super().__init__("streamed", "alone, as a stream of events")
+
+    async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
+        """Ask one after the other."""
+        return await super().ask(asker, [probe._replace(stream=True) for probe in probes])
+
+
+class Company(Condition):
+    """Ask among a number of other requests."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"among {size}", f"at the same time as {size} other requests", size)
+        self._batch = size + 1
+
+    def requests(self, probes: int, setting: Setting) -> int:
+        """Return full batches: probes are company for each other, and other requests fill up."""
+        return -(-probes // self._batch) * self._batch
+
+    async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
+        """Send batches of one more than the size; other requests surround the probes."""
+        found = []
+        for start in range(0, len(probes), self._batch):
+            some = probes[start : start + self._batch]
+            fillers = asker.questions.company(self._batch - len(some), probes[0].setting)
+            before = len(fillers) // 2
+            answers = await asker.together([*fillers[:before], *some, *fillers[before:]])
+            found += [Paired(start + i, answers[before + i]) for i in range(len(some))]
+        return found
+
+
+class LongPrompt(Condition):
+    """Ask while a long prompt is read."""
+
+    def __init__(self) -> None:
+        super().__init__("long prompt", "while the endpoint reads a long prompt of another request")
+
+    def requests(self, probes: int, setting: Setting) -> int:
+        """Return two requests per probe."""
+        return 2 * probes
+
+    async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
+        """Send each probe right after a long prompt."""
+        found = []
+        for index, probe in enumerate(probes):
+            _, answer = await asker.together([asker.questions.long(probe.setting), probe])
+            found.append(Paired(index, answer))
+        return found
+
+
+class Several(Condition):
+    """Ask for several answers in one request."""
+
+    def __init__(self, n: int = 4) -> None:
+        super().__init__(f"n={n}", f"{n} answers in one request (at temperature 0 all equal; else twice the same {n})")
+        self._n = n
+
+    def requests(self, probes: int, setting: Setting) -> int:
+        """Return one request per probe at temperature 0, else two."""
+        return probes if setting.greedy else 2 * probes
+
+    def obstacle(self, api: Api) -> str | None:
+        """Report APIs that give one answer per request."""
+        return None if api.several else f"the API {api.name} gives one answer per request"
+
+    async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
+        """Compare greedy choices with the reference, and sampled ones with those of the same request before."""
+        found = []
+        for index, probe in enumerate(probes):
+            several = probe._replace(n=self._n)
+            first = (await asker.endpoint.ask(several)).answers
+            if len(first) != self._n:
+                raise EndpointError(f"n={self._n} was requested, but {len(first)} answers came")
+            if probe.setting.greedy:
+                found += [Paired(index, answer) for answer in first]
+            else:
+                second = (await asker.endpoint.ask(several)).answers
+                found += [Paired(index, *pair) for pair in zip(second, first, strict=False)]
+        return found
+
+
+class AfterPause(Alone):
+    """Ask again after a pause."""
+
+    late = True
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"pause {seconds:g} s", f"alone, after {seconds:g} s without a request")
+        self._seconds = seconds
+
+    async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
+        """Wait, then ask."""
+        left = asker.endpoint.spending.left()
+        await asyncio.sleep(self._seconds if left is None else min(self._seconds, left))
+        return await super().ask(asker, probes)
+
+
+class AfterRestart(Alone):
+    """Ask again after the endpoint was restarted."""
+
+    late = True
+
+    def __init__(self, command: str) -> None:
+        super().__init__("restart", "alone, after a restart of the endpoint")
+        self._command = command
+
+    async def ask(self, asker: Asker, probes: Sequence[Question]) -> list[Paired]:
+        """Run the command, wait for the endpoint, then ask."""
+        process = await asyncio.create_subprocess_shell(self._command, stdin=asyncio.subprocess.DEVNULL)
+        try:
+            status = await asyncio.wait_for(process.wait(), RESTART_SECONDS)
+        except TimeoutError:
+            process.kill()
+            raise EndpointError(f"--restart has not ended within {RESTART_SECONDS:g} s") from None
+        if status:
+            raise EndpointError(f"--restart ended with status {status}")
+        await asker.endpoint.find(asker.wait)
+        return await super().ask(asker, probes)
+
+
+RESTART_SECONDS = 120.0
+"""Timeout of the command that restarts the endpoint."""
