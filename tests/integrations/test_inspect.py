@@ -303,6 +303,37 @@ def test_hostile_files_are_refused_before_they_are_parsed(log_path, tmp_path, mo
         InspectLog(file)
 
 
+def read_all(path):
+    """Read all answers of a log."""
+    with InspectLog(path) as log:
+        return [answer for sample in log.samples() for answer in sample.answers()]
+
+
+def test_a_small_file_that_claims_much_is_refused_before_it_is_copied(log_path, tmp_path, monkeypatch):
+    def failing(text, edit):
+        members = contents(log_path)
+        sample = sample_of(members, "1_epoch_1")
+        sample["attachments"]["x"] = "x" * (1 << 20)
+        edit(sample)
+        put(members, "1_epoch_1", sample)
+        with pytest.raises(LogError, match=text):
+            read_all(write_log(tmp_path / "log.eval", members))
+
+    def receipt(sample):
+        model_event(sample)["output"]["metadata"]["intact"]["receipts"][0]["chain"] = ["attachment://x"] * 1000
+
+    def messages(sample):
+        sample["events_data"]["messages"][0]["content"] = "attachment://x"
+        model_event(sample)["input_refs"] = [[0, 1]] * 1000
+
+    failing("its receipt has more than 8,388,608 characters", receipt)
+    failing("its request has more than 67,108,864 characters", messages)
+    monkeypatch.setattr(inspect_log, "MOST_FILLED", 1 << 20)
+    failing("with its attachments it has more than 1,048,576 characters", messages)
+    failing("input_refs must be pairs", lambda sample: model_event(sample).update(input_refs=[[0]]))
+    failing("is not in the form that inspect_ai writes", lambda sample: model_event(sample).update(config=[]))
+
+
 def test_an_archive_that_unpacks_to_more_than_its_header_says_is_refused(log_path, tmp_path, monkeypatch):
     import zstandard
 
@@ -318,12 +349,27 @@ def test_an_archive_that_unpacks_to_more_than_its_header_says_is_refused(log_pat
         InspectLog(file)
 
 
+def test_the_example_of_the_page_runs(installed, tiny_path, tmp_path, root, verifier):
+    import re
+
+    from inspect_ai import eval as run
+
+    page = (root / "docs" / "integrations.md").read_text()
+    code = re.search(r'```py title="sky.py"\n(.*?)```', page, re.DOTALL)[1]
+    names = {}
+    exec(code, names)
+    (log,) = run(names["sky"](), model=f"intact/{tiny_path}", max_tokens=8, log_dir=str(tmp_path), display="none")
+    assert log.status == "success", log.error
+    result = check_log(Path(log.location), verifier, None)
+    assert [one.outcome for one in result.verdicts] == ["true", "true"]
+
+
 def test_the_provider_names_what_it_cannot_do(installed, tiny_path):
     from inspect_ai.model import get_model
 
     with pytest.raises(ParameterError, match="unknown model argument 'colour'"):
         get_model(f"intact/{tiny_path}", colour=1, memoize=False)
-    with pytest.raises(ParameterError, match="base_url must be http"):
+    with pytest.raises(ParameterError, match="the address must be http"):
         get_model("intact/tiny", base_url="ftp://x", memoize=False)
     with pytest.raises(ParameterError, match="cannot be set for a server"):
         get_model("intact/tiny", base_url="http://127.0.0.1:1", threads=1, memoize=False)

@@ -96,7 +96,7 @@ def check_log(path: Path, verifier: ReceiptVerifier, expected_root: str | None) 
                 verdicts += _verify(path, verifier, waiting, digests)
                 waiting = []
         verdicts += _verify(path, verifier, waiting, digests)
-        root = log.root and log.root.hex()
+        root = None if log.root is None else log.root.hex()
         if expected_root is not None and root != expected_root:
             detail = f"the samples have the root {root}, not {expected_root}: one was changed, added, removed or moved"
             verdicts.append(LogVerdict(str(path), "false", "root", detail))
@@ -167,7 +167,7 @@ def _verify(
         lines.append(ReceiptLine(path, number, len(answer.receipt or b""), content))
     found = {number: verdict for number, _, verdict in verifier.run(iter(lines))}
     for number, (answer, line) in enumerate(zip(several, lines, strict=True)):
-        digest = line.digest and line.digest.hex()
+        digest = None if line.digest is None else line.digest.hex()
         if answer.receipt is None:
             yield LogVerdict(answer.where, "false", "receipt", "the answer has no receipt")
             continue

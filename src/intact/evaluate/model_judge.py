@@ -166,7 +166,7 @@ class ModelJudge:
         ParameterError
             If an item is too long for the model; the message names it.
         """
-        found = []
+        found: list[Judgement] = []
         for start in range(0, len(items), batch):
             part = items[start : start + batch]
             found += self._judge(part)

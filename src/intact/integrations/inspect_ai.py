@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import anyio
 from inspect_ai.log._samples import sample_active
@@ -26,7 +26,6 @@ from inspect_ai.model import (
     ModelCall,
     ModelOutput,
     ModelUsage,
-    StopReason,
     get_model,
     modelapi,
 )
@@ -36,7 +35,7 @@ from inspect_ai.tool import ToolCall, ToolChoice, ToolFunction, ToolInfo
 from inspect_ai.util import store
 from pydantic import BaseModel
 
-from intact._base.errors import ParameterError
+from intact._base.errors import EndpointError, ParameterError
 from intact.evaluate.model_judge import SINGLE, Rubric
 from intact.integrations.chat_source import ChatSource, open_source
 from intact.integrations.inspect_request import MAX_TOKENS, STOP_REASONS, request_of
@@ -132,6 +131,10 @@ class IntactAPI(ModelAPI):
         """Return the name of the pool that limits concurrent requests."""
         return f"{self.base_url or 'here'} {self.model_name}"
 
+    def should_retry(self, ex: Exception) -> bool:
+        """Return true if a server was too busy to take the request."""
+        return isinstance(ex, EndpointError) and any(f"HTTP {status}" in str(ex) for status in (429, 502, 503))
+
     def close(self) -> None:
         """Close connections, or unload the model; the next request opens them again."""
         source, self._source = self._source, None
@@ -194,7 +197,7 @@ _NOW: Final = DEFAULT_NOW.isoformat()
 
 def _plain(value: BaseModel) -> dict[str, Any]:
     """Return a value as inspect_ai writes it in a log."""
-    return cast("dict[str, Any]", value.model_dump(mode="json", exclude_none=True))
+    return value.model_dump(mode="json", exclude_none=True)
 
 
 def _choice(choice: dict[str, Any], tools: Sequence[ToolInfo], model: str) -> ChatCompletionChoice:
@@ -213,7 +216,7 @@ def _choice(choice: dict[str, Any], tools: Sequence[ToolInfo], model: str) -> Ch
     logprobs = choice.get("logprobs")
     return ChatCompletionChoice(
         message=ChatMessageAssistant(content=content, tool_calls=calls or None, model=model, source="generate"),
-        stop_reason=cast("StopReason", STOP_REASONS.get(choice["finish_reason"], "unknown")),
+        stop_reason=STOP_REASONS.get(choice["finish_reason"], "unknown"),
         logprobs=None if logprobs is None else Logprobs(content=[Logprob(**one) for one in logprobs["content"]]),
     )
 

@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from intact._base.errors import LogError, ParameterError, ReceiptError
+from intact._base.errors import LogError, ParameterError
 from intact._base.packages import check_installed
 from intact._base.strict_json import parse
 from intact.evaluate.model_judge import Rubric
@@ -34,6 +34,10 @@ PROVIDER: Final = "intact/"
 MOST_MEMBERS: Final = 1 << 20
 MOST_BYTES: Final = 1 << 28
 """Maximum bytes of a member of the archive, unpacked."""
+MOST_FILLED: Final = 1 << 31
+"""Maximum number of values and characters of a sample, with its attachments wherever they are used."""
+MOST_REQUEST: Final = 1 << 26
+"""Maximum number of values and characters of a request."""
 _STORED, _DEFLATED, _ZSTANDARD = 0, 8, 93
 _LOCAL: Final = struct.Struct("<4s22xHH")
 """The beginning of a member: signature, and the lengths of its name and of an extra field."""
@@ -122,7 +126,7 @@ class LoggedSample:
         self._member = member
         self._attachments = _mapping(value.get("attachments"), f"{member}: attachments")
         self._pool = _mapping(value.get("events_data"), f"{member}: events_data").get("messages", [])
-        self._value = value
+        self._value, self._left = value, MOST_FILLED
 
     @cached_property
     def generations(self) -> list[dict[str, Any]]:
@@ -133,7 +137,7 @@ class LoggedSample:
                 continue
             output = event.get("output")
             if isinstance(output, dict) and output.get("choices"):
-                found.append(self._filled(event | {"input": self._input(event)}, 0))
+                found.append(self._filled(event | {"input": self._input(event)}))
         return found
 
     @property
@@ -154,19 +158,21 @@ class LoggedSample:
                 where = f"{self.name}, generation {number}"
                 try:
                     yield from _answers(event, where)
-                except (KeyError, TypeError, AttributeError, ReceiptError) as error:
+                except LogError:
+                    raise
+                except (KeyError, TypeError, AttributeError, ValueError) as error:
                     raise LogError(f"{where} is not in the form that inspect_ai writes: {error!r:.200}") from error
 
     def faults(self) -> Iterator[LogFault]:
         """Yield outputs and messages that no generation of the sample gave, and scores that no judge gave."""
         given = {_identity(choice["message"]) for event in self.generations for choice in event["output"]["choices"]}
-        messages = self._filled(self._value["messages"], 0)
+        messages = self._filled(self._value["messages"])
         for i, message in enumerate(messages):
             if not isinstance(message, dict):
                 yield LogFault(str(self.name), f"message {i} is not an object")
             elif message.get("source") == "generate" and _identity(message) not in given:
                 yield LogFault(str(self.name), f"message {i} is not the text of any of its generations")
-        output = self._filled(self._value.get("output") or {}, 0)
+        output = self._filled(self._value.get("output") or {})
         for choice in output.get("choices") or ():
             if _identity(choice["message"]) not in given:
                 yield LogFault(str(self.name), "its output is not the text of any of its generations")
@@ -176,7 +182,7 @@ class LoggedSample:
 
     def _score_faults(self) -> Iterator[LogFault]:
         """Yield scores by this package's judge that are not those of its generation."""
-        scores = self._filled(_mapping(self._value.get("scores"), "scores"), 0)
+        scores = self._filled(_mapping(self._value.get("scores"), "scores"))
         for scorer, score in scores.items():
             judged = (score.get("metadata") or {}).get("intact_judge") if isinstance(score, dict) else None
             if isinstance(judged, dict) and (detail := self._misjudged(score.get("value"), judged)) is not None:
@@ -211,40 +217,49 @@ class LoggedSample:
     @property
     def _question(self) -> str:
         """The sample's question, as inspect_ai's `TaskState.input_text` gives it."""
-        given = self._filled(self._value.get("input"), 0)
+        given = self._filled(self._value.get("input"))
         if isinstance(given, str):
             return given
         return next((text_of(one["content"]) for one in reversed(given) if one.get("role") == "user"), "")
 
     @property
     def _target(self) -> str:
-        given = self._filled(self._value.get("target"), 0)
+        given = self._filled(self._value.get("target"))
         return given if isinstance(given, str) else "".join(given)
 
     @property
     def _completion(self) -> str:
-        return str(self._filled(self._value["output"]["completion"], 0))
+        return str(self._filled(self._value["output"]["completion"]))
 
     def _input(self, event: Mapping[str, Any]) -> list[Any]:
         """Return the messages of a generation's input; newer logs keep those of all generations in one list."""
         if event.get("input_refs") is None:
             return list(event["input"])
         try:
-            return [
-                self._pool[i] for first, end in event["input_refs"] for i in range(first, min(end, len(self._pool)))
-            ]
-        except (TypeError, ValueError, KeyError) as error:
+            places = [range(first, min(end, len(self._pool))) for first, end in event["input_refs"]]
+        except (TypeError, ValueError) as error:
             raise LogError(f"{self._member}: input_refs must be pairs of numbers of messages") from error
+        self._spend(sum(map(len, places)))
+        return [self._pool[i] for several in places for i in several]
 
-    def _filled(self, value: Any, depth: int) -> Any:
+    def _filled(self, value: Any) -> Any:
         """Return a value with its attachments, long texts that the log keeps in a separate list, in place."""
+        self._spend(1)
         if isinstance(value, str) and value.startswith(_ATTACHMENT):
-            return self._attachments.get(value.removeprefix(_ATTACHMENT), value)
+            text = self._attachments.get(value.removeprefix(_ATTACHMENT), value)
+            self._spend(len(text) if isinstance(text, str) else 0)
+            return text
         if isinstance(value, list):
-            return [self._filled(one, depth + 1) for one in value]
+            return [self._filled(one) for one in value]
         if isinstance(value, dict):
-            return {name: self._filled(one, depth + 1) for name, one in value.items()}
+            return {name: self._filled(one) for name, one in value.items()}
         return value
+
+    def _spend(self, size: int) -> None:
+        """Count values and characters that are filled in; raise if a small file claims to hold very many."""
+        self._left -= size
+        if self._left < 0:
+            raise LogError(f"{self._member}: with its attachments it has more than {MOST_FILLED:,} characters")
 
 
 class InspectLog:
@@ -443,12 +458,13 @@ def _same_call(logged: tuple[Any, Any], written: tuple[str, str]) -> bool:
         arguments = json.loads(written[1])
     except ValueError:
         arguments = {}
-    return logged[0] == written[0] and logged[1] == (arguments if isinstance(arguments, dict) else {})
+    return bool(logged[0] == written[0] and logged[1] == (arguments if isinstance(arguments, dict) else {}))
 
 
 def _answers(event: Mapping[str, Any], where: str) -> Iterator[LoggedAnswer]:
     """Yield the answers of a generation."""
     output = event["output"]
+    _check_size([event["input"], event["tools"], event["config"]], MOST_REQUEST, f"{where}: its request")
     drawn = (output.get("metadata") or {}).get("intact") or {}
     body = request_of(
         event["model"].removeprefix(PROVIDER), event["input"], event["tools"], event["tool_choice"], event["config"]
@@ -456,9 +472,10 @@ def _answers(event: Mapping[str, Any], where: str) -> Iterator[LoggedAnswer]:
     if isinstance(seed := drawn.get("seed"), int):
         body["seed"] = seed
     body["intact"] |= {name: drawn[name] for name in ("id", "now") if isinstance(drawn.get(name), str)}
-    receipts = drawn.get("receipts") if isinstance(drawn.get("receipts"), list) else []
+    receipts = drawn.get("receipts") or []
     for i, choice in enumerate(output["choices"]):
         document = receipts[i] if i < len(receipts) else None
+        _check_size(document, canonical.MOST_BYTES, f"{where}: its receipt")
         receipt = canonical.encode(document) if isinstance(document, dict) else None
         several = f", answer {i + 1}" if len(output["choices"]) > 1 else ""
         name = body["intact"].get("id")
@@ -476,6 +493,17 @@ def _text(message: Mapping[str, Any]) -> str:
         return content
     parts = content if isinstance(content, list) else []
     return "\n".join(str(part.get("text")) for part in parts if isinstance(part, dict) and part.get("type") == "text")
+
+
+def _check_size(value: Any, most: int, what: str) -> None:
+    """Raise if a value has too many values and characters: attachments that are used many times are not copied yet."""
+    left, waiting = most, [value]
+    while waiting:
+        one = waiting.pop()
+        left -= len(one) if isinstance(one, str) else 1
+        if left < 0:
+            raise LogError(f"{what} has more than {most:,} characters")
+        waiting += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
 
 
 def _mapping(value: Any, what: str) -> dict[str, Any]:

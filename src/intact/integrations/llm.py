@@ -56,7 +56,7 @@ class IntactModel(llm.Model):
 
     can_stream = True
     supports_schema = True
-    Options = IntactOptions  # type: ignore[assignment]
+    Options = IntactOptions
 
     def __init__(self, name: str) -> None:
         self.model_id = PREFIX + name if name else PREFIX.rstrip("/")
