@@ -14,7 +14,7 @@ from intact.cli.output import bar, emit, note, one_line, out
 
 if TYPE_CHECKING:
     from intact.cli.receipt_verifier import ReceiptVerifier
-    from intact.integrations.inspect_log import InspectLog, LogFault, LoggedAnswer
+    from intact.integrations.inspect_log import InspectLog, LogFault, EvalAnswer
     from intact.receipts.document import Receipt
     from intact.receipts.verify import Verdict
 
@@ -83,7 +83,7 @@ def check_log(path: Path, verifier: ReceiptVerifier, expected_root: str | None) 
     with InspectLog(path) as log, bar() as progress:
         verdicts += [_fault(fault) for fault in log.faults()]
         task = progress.add_task("verifying", total=len(log.expected))
-        waiting: list[LoggedAnswer] = []
+        waiting: list[EvalAnswer] = []
         for sample in log.samples():
             progress.update(task, advance=1)
             if isinstance(sample, LogFault):
@@ -148,7 +148,7 @@ def _fault(fault: LogFault) -> LogVerdict:
 
 
 def _verify(
-    path: Path, verifier: ReceiptVerifier, answers: Iterable[LoggedAnswer], digests: list[bytes]
+    path: Path, verifier: ReceiptVerifier, answers: Iterable[EvalAnswer], digests: list[bytes]
 ) -> Iterator[LogVerdict]:
     """Yield the verdicts on answers in order; add the digests of their receipts to a list."""
     from intact.cli.receipt_verifier import ReceiptLine
@@ -177,7 +177,7 @@ def _verify(
         yield LogVerdict(answer.where, verdict.outcome, verdict.what, verdict.detail, digest)
 
 
-def _bound(verifier: ReceiptVerifier, answer: LoggedAnswer, receipt: Receipt) -> Verdict | None:
+def _bound(verifier: ReceiptVerifier, answer: EvalAnswer, receipt: Receipt) -> Verdict | None:
     """Return the verdict if a true receipt is not for the request and the message in the log."""
     from intact.integrations.chat_replay import ChatReplay
     from intact.integrations.inspect_log import message_difference

@@ -199,12 +199,12 @@ class ModelJudge:
     def _ask(self, prompts: Sequence[str], ids: Sequence[str]) -> list[Completion]:
         """Return the labels for questions."""
         chat = self.model.tokenizer.chat_template is not None
-        asked: list[Any] = [
+        requests: list[Any] = [
             ChatPrompt([{"role": "user", "content": text}], now=DEFAULT_NOW) if chat else f"{text}\nReply: "
             for text in prompts
         ]
         try:
-            completions = self.model.generate(asked, receipt=self._receipt, **self.rubric.sampling)
+            completions = self.model.generate(requests, receipt=self._receipt, **self.rubric.sampling)
         except ParameterError as error:
             number = re.match(r"prompt (\d+): ", str(error))
             place = ids[int(number[1])] if number else ids[0]
@@ -235,11 +235,11 @@ def null_control(judge: ModelJudge, items: Sequence[JudgedItem], verdicts: Seque
     def changed(found: Sequence[Judgement]) -> int:
         return sum(known[one.id] != one.labels for one in found)
 
-    strangers = [
+    others = [
         JudgedItem(f"stranger {i}", {name: " ".join(text.split()[::-1]) for name, text in item.fields.items()})
         for i, item in enumerate(items)
     ]
-    mixed = [one for pair in zip(strangers, items, strict=True) for one in pair]
+    mixed = [one for pair in zip(others, items, strict=True) for one in pair]
     return {
         "alone": changed(judge.judge(items, batch=1)),
         "in reverse order": changed(judge.judge(items[::-1])),

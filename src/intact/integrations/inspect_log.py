@@ -60,7 +60,7 @@ class LogFault(NamedTuple):
     detail: str
 
 
-class LoggedAnswer(NamedTuple):
+class EvalAnswer(NamedTuple):
     """A model's answer in a log.
 
     Attributes
@@ -145,7 +145,7 @@ class LoggedSample:
         """The number of generations by models of other providers."""
         return sum(not str(each.get("model")).startswith(PROVIDER) for each in self.generations)
 
-    def answers(self) -> Iterator[LoggedAnswer]:
+    def answers(self) -> Iterator[EvalAnswer]:
         """Yield the answers of this package's models.
 
         Raises
@@ -433,7 +433,7 @@ class InspectLog:
 
 
 def message_difference(
-    answer: LoggedAnswer, content: str, thoughts: str, calls: Sequence[Mapping[str, Any]], finish: str
+    answer: EvalAnswer, content: str, thoughts: str, calls: Sequence[Mapping[str, Any]], finish: str
 ) -> str | None:
     """Return how an answer in the log differs from the text of its receipt; None if it does not."""
     given = answer.message.get("content") or ""
@@ -461,7 +461,7 @@ def _same_call(logged: tuple[Any, Any], written: tuple[str, str]) -> bool:
     return bool(logged[0] == written[0] and logged[1] == (arguments if isinstance(arguments, dict) else {}))
 
 
-def _answers(event: Mapping[str, Any], where: str) -> Iterator[LoggedAnswer]:
+def _answers(event: Mapping[str, Any], where: str) -> Iterator[EvalAnswer]:
     """Yield the answers of a generation."""
     output = event["output"]
     _check_size([event["input"], event["tools"], event["config"]], MOST_REQUEST, f"{where}: its request")
@@ -479,7 +479,7 @@ def _answers(event: Mapping[str, Any], where: str) -> Iterator[LoggedAnswer]:
         receipt = canonical.encode(document) if isinstance(document, dict) else None
         several = f", answer {i + 1}" if len(output["choices"]) > 1 else ""
         name = body["intact"].get("id")
-        yield LoggedAnswer(where + several, i, body, name, choice["message"], choice.get("stop_reason", ""), receipt)
+        yield EvalAnswer(where + several, i, body, name, choice["message"], choice.get("stop_reason", ""), receipt)
 
 
 def _identity(message: Mapping[str, Any]) -> tuple[Any, ...]:
