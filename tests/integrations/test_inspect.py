@@ -269,6 +269,36 @@ def test_a_consistent_forgery_is_refused_by_the_root(log_path, verifier, tmp_pat
     assert "was changed, added, removed or moved" in found.detail
 
 
+def test_the_command_prints_the_roots_and_ends_with_the_outcome(log_path, tiny_path, tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from intact.cli.app import app
+
+    monkeypatch.setenv("INTACT_HOME", str(tmp_path / "home"))
+
+    def run(*words):
+        return CliRunner().invoke(app, ["verify", *map(str, words), "--model", str(tiny_path)], prog_name="intact")
+
+    done = run(log_path, "--json")
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["outcome"], found["true"]) == (0, "true", 8)
+    assert "8 answers true" in run(log_path, "--root", found["samples_root"]).stdout
+    forged = run(log_path, "--root", "0" * 64)
+    assert forged.exit_code == 1
+    assert "FALSE  root: the samples have the root" in forged.stdout
+    assert f"samples root  {found['samples_root']}" in forged.stdout
+    for words, text in {
+        (log_path, "--root", "1f"): "--root must be 64 hexadecimal digits",
+        (log_path, log_path): "give one .eval log at a time",
+        (log_path, "--tokens", "3"): "an .eval log is checked whole",
+        ("some.receipt", "--root", "0" * 64): "--root is for .eval logs",
+        (tmp_path / "none.eval",): "none.eval is no .eval log",
+    }.items():
+        refused = run(*words)
+        assert refused.exit_code
+        assert text in " ".join(refused.stderr.split()), words
+
+
 def test_hostile_files_are_refused_before_they_are_parsed(log_path, tmp_path, monkeypatch):
     members = contents(log_path)
     file = tmp_path / "hostile.eval"
