@@ -173,7 +173,7 @@ def test_a_fitted_cut_is_the_best_of_all(pairs):
 
 
 def test_a_fitted_cut_counts_items_that_it_was_not_fitted_to():
-    assert fit_cut([0, 10, 20, 30], [False, False, True, True]).right == 4
+    assert fit_cut([0, 10, 50, 60], [False, False, True, True]) == (30.0 / LOGPROB_SCALE, 4)
     assert fit_cut([0, 10], [True, False]).right == 0
     with pytest.raises(ParameterError, match="at least two items"):
         fit_cut([0], [True])
