@@ -26,7 +26,7 @@ def test_verdicts_are_printed_with_their_agreement_and_control(intact_command, t
     assert done.code == 0, done.err
     assert "agreement with gold labels" in done.out
     assert "best --cut for these gold labels" in done.out
-    assert "4 of 4 agree with a cut fitted to the others" in done.out
+    assert "3 of 4 agree with a cut fitted to the others" in done.out  # the least margin is below those of the others
     for condition in ("alone", "in reverse order", "among strangers"):
         assert f"judged {condition}: 0 of 4 verdicts changed" in done.out
 
