@@ -174,7 +174,7 @@ def _verify(
         verdict: Any = found[number]
         if verdict.outcome in ("true", "partial") and isinstance(line.content, Receipt):
             verdict = _bound(verifier, answer, line.content) or verdict
-        yield LogVerdict(answer.where, verdict.outcome, verdict.what, verdict.detail, digest)
+        yield LogVerdict(answer.where, verdict.outcome, verdict.what, verdict.detail, digest=digest)
 
 
 def _bound(verifier: ReceiptVerifier, answer: EvalAnswer, receipt: Receipt) -> Verdict | None:

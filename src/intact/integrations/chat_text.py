@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from intact._base.errors import EndpointError, ParameterError
 from intact.checkpoints.catalogue import DEFAULT
@@ -106,7 +106,7 @@ class ChatModel:
         """
         wanted = {"stream_options": {"include_usage": True}}
         body = request_body(self.model, messages, self._options | options) | wanted
-        with closing(self._source.get().stream(body)) as chunks:
+        with closing(cast("Generator[dict[str, Any], None, None]", self._source.get().stream(body))) as chunks:
             for chunk in chunks:
                 yield read_piece(chunk)
 

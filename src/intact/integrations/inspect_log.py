@@ -386,7 +386,7 @@ class InspectLog:
     def leaves(self) -> list[bytes]:
         """The leaves of the log's Merkle tree: one for each sample that is there, in the order of `expected`."""
         return [
-            digest("sha256", _LEAF, name.member.encode("utf-8", "surrogatepass"), b"\n", self.read(name.member))
+            digest("sha256", _LEAF, name.member.encode("utf-8", "surrogatepass") + b"\n", self.read(name.member))
             for name in self.expected
             if name.member in self._there
         ]
@@ -467,7 +467,11 @@ def _answers(event: Mapping[str, Any], where: str) -> Iterator[EvalAnswer]:
     _check_size([event["input"], event["tools"], event["config"]], MOST_REQUEST, f"{where}: its request")
     drawn = (output.get("metadata") or {}).get("intact") or {}
     body = request_of(
-        event["model"].removeprefix(PROVIDER), event["input"], event["tools"], event["tool_choice"], event["config"]
+        event["model"].removeprefix(PROVIDER),
+        event["input"],
+        event["tools"],
+        event["tool_choice"],
+        config=event["config"],
     )
     if isinstance(seed := drawn.get("seed"), int):
         body["seed"] = seed
@@ -479,7 +483,8 @@ def _answers(event: Mapping[str, Any], where: str) -> Iterator[EvalAnswer]:
         receipt = canonical.encode(document) if isinstance(document, dict) else None
         several = f", answer {i + 1}" if len(output["choices"]) > 1 else ""
         name = body["intact"].get("id")
-        yield EvalAnswer(where + several, i, body, name, choice["message"], choice.get("stop_reason", ""), receipt)
+        stop = choice.get("stop_reason", "")
+        yield EvalAnswer(where + several, i, body, name, message=choice["message"], stop_reason=stop, receipt=receipt)
 
 
 def _identity(message: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -87,7 +87,7 @@ class ChatIntact(BaseChatModel):
     seed: int | None = None
     stop: list[str] | None = None
     now: str | None = None
-    profile: str | None = None
+    profile: str | None = None  # type: ignore[assignment]
     threads: int | None = None
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     _opened: ChatModel = PrivateAttr()
@@ -206,11 +206,11 @@ class IntactEmbeddings(BaseModel, Embeddings):
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return the vectors of documents."""
         given = [self.document_instruction + text for text in texts]
-        return self._opened.embed(given, self.dimensions).tolist()
+        return cast(list[list[float]], self._opened.embed(given, self.dimensions).tolist())
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a question."""
-        return self._opened.embed([self.query_instruction + text], self.dimensions)[0].tolist()
+        return cast(list[float], self._opened.embed([self.query_instruction + text], self.dimensions)[0].tolist())
 
     def close(self) -> None:
         """Unload the model, or close connections; the next request opens it again."""
@@ -347,7 +347,8 @@ def _message(answer: ChatText) -> AIMessage:
     invalid: list[InvalidToolCall] = []
     for call in answer.calls:
         try:
-            calls.append(parse_tool_call(call, return_id=True))
+            if (parsed := parse_tool_call(call, return_id=True)) is not None:
+                calls.append(cast(ToolCall, parsed))
         except Exception as error:
             invalid.append(make_invalid_tool_call(call, str(error)))
     thoughts = {"reasoning_content": answer.thoughts} if answer.thoughts else {}
