@@ -10,7 +10,7 @@ import pytest
 from intact._base.errors import LogError, ParameterError
 from intact.cli.receipt_verifier import ReceiptVerifier
 from intact.cli.verify_log import check_log
-from intact.integrations import inspect_log
+from intact.integrations import inspect_log, inspect_sample
 from intact.integrations.inspect_log import InspectLog
 from intact.receipts.identity import Proof, check_proof
 from support.eval_logs import contents, model_event, put, sample_of, write_log
@@ -358,7 +358,7 @@ def test_a_small_file_that_claims_much_is_refused_before_it_is_copied(log_path, 
 
     failing("its receipt has more than 8,388,608 characters", receipt)
     failing("its request has more than 67,108,864 characters", messages)
-    monkeypatch.setattr(inspect_log, "MOST_FILLED", 1 << 20)
+    monkeypatch.setattr(inspect_sample, "MOST_FILLED", 1 << 20)
     failing("with its attachments it has more than 1,048,576 characters", messages)
     failing("input_refs must be pairs", lambda sample: model_event(sample).update(input_refs=[[0]]))
     failing("is not in the form that inspect_ai writes", lambda sample: model_event(sample).update(config=[]))
