@@ -1,6 +1,6 @@
 """Write the pictures of study/scaling.md as one HTML page, from the records: no scripts, readable on a phone.
 
-python benchmarks/study_page.py --out study/scaling.html
+python benchmarks/study_page.py
 """
 
 from __future__ import annotations
@@ -153,14 +153,14 @@ SECTIONS: dict[str, Callable[[], Iterator[Block]]] = {
     "Mechanisms": signs,
     "One change at a time": changes,
     "Solving and verifying": lambda: iter([table_of(exponents.table())]),
-    "Make this page again": lambda: iter(
+    "Reproduce this page": lambda: iter(
         [
             Paragraph(
                 "From study/records, without a model; a row itself is repeated to the byte by the second command."
             ),
             Code(
                 [
-                    "python benchmarks/study_page.py --out study/scaling.html",
+                    "python benchmarks/study_page.py",
                     'python benchmarks/repeat.py "self-consistency 16" --from journal --model qwen-coder-0.5b',
                 ]
             ),
@@ -177,9 +177,10 @@ def document() -> ReportDocument:
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--out", type=Path, default=scaling_tables.ROOT / "study" / "scaling.html", metavar="FILE")
+    p.add_argument("--out", type=Path, default=scaling_tables.ROOT / "build" / "study.html", metavar="FILE")
     args = p.parse_args()
     check_installed("the page", "matplotlib")
+    args.out.parent.mkdir(exist_ok=True)
     write_whole(args.out, html(document()))
     print(args.out)
 

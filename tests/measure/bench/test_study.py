@@ -234,7 +234,7 @@ def test_the_page_is_one_file_without_scripts(bench, monkeypatch):
     page = bench("study_page")
     table = page.table_of("| a | [b](../c.md#d) |\n|---|---|\n| [x](y.md), [z](w) |  |")
     assert (table.head, table.rows) == (["a", "b"], [["x, z", ""]])
-    kept = {name: page.SECTIONS[name] for name in ("Mechanisms", "Make this page again")}
+    kept = {name: page.SECTIONS[name] for name in ("Mechanisms", "Reproduce this page")}
     monkeypatch.setattr(page, "SECTIONS", kept)
     text = html(page.document())
     assert "<script" not in text
