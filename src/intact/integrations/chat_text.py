@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from intact._base.errors import EndpointError, ParameterError
-from intact.checkpoints.catalogue import DEFAULT
-from intact.integrations.chat_source import ChatSource, check_address, open_source
+from intact.checkpoints.catalogue import DEFAULT, resolve
+from intact.checkpoints.formats import open_checkpoint
+from intact.integrations.chat_source import ChatSource, ServerSource, check_address, open_source
 from intact.integrations.opening import OpenedLater
+from intact.models import build_program
 from intact.reason.backends.openai_key import KEY
 
 _CALL = ("name", "arguments")
@@ -110,6 +113,15 @@ class ChatModel:
             for chunk in chunks:
                 yield read_piece(chunk)
 
+    def context(self) -> int | None:
+        """Return the maximum number of tokens of a prompt and its answer; None where a server does not know it yet."""
+        source = self._source.get()
+        if isinstance(source, ServerSource):
+            length = source.get(f"models/{quote(self.model)}").get("max_model_len")
+            return length if isinstance(length, int) else None
+        with open_checkpoint(resolve(self.model)) as checkpoint:
+            return build_program(checkpoint).context
+
     def close(self) -> None:
         """Unload the model, or close connections; the next request opens it again."""
         self._source.close()
@@ -142,6 +154,35 @@ def read_answer(reply: Mapping[str, Any]) -> ChatText:
 def read_piece(chunk: Mapping[str, Any]) -> ChatText:
     """Return a chunk of a stream as the part of the answer that it has; errors as in `read_answer`."""
     return _read(chunk if chunk.get("choices") else {**chunk, "choices": [{"delta": {}}]}, "delta")
+
+
+def accumulate(pieces: Iterable[ChatText]) -> Iterator[tuple[ChatText, ChatText]]:
+    """Yield each piece of a stream with the answer up to it."""
+    whole = ChatText("", "", [], "", None, usage={}, model="", fingerprint="")
+    calls: dict[int, dict[str, Any]] = {}
+    for piece in pieces:
+        for call in piece.calls:
+            _extend(calls, call)
+        whole = ChatText(
+            whole.text + piece.text,
+            whole.thoughts + piece.thoughts,
+            [calls[index] for index in sorted(calls)],
+            piece.finish or whole.finish,
+            piece.receipt or whole.receipt,
+            usage=piece.usage or whole.usage,
+            model=piece.model or whole.model,
+            fingerprint=piece.fingerprint or whole.fingerprint,
+        )
+        yield piece, whole
+
+
+def _extend(calls: dict[int, dict[str, Any]], part: Mapping[str, Any]) -> None:
+    """Add a part of a tool call from a stream."""
+    index, function = part.get("index"), part.get("function") or {}
+    known = calls.get(index if isinstance(index, int) else 0, {"function": {"name": "", "arguments": ""}})
+    joined = {name: known["function"][name] + str(function.get(name) or "") for name in _CALL}
+    name = part.get("id") or known.get("id")
+    calls[index if isinstance(index, int) else 0] = {"id": name, "type": "function", "function": joined}
 
 
 def _read(reply: Mapping[str, Any], member: str) -> ChatText:
