@@ -65,6 +65,8 @@ CONCURRENT: Final = 4
 """Concurrent calls; others wait."""
 _TICK: Final = 1.0
 """Seconds between reports of progress."""
+_GRACE: Final = 5.0
+"""Seconds that work may take to notice that its time is over."""
 R = TypeVar("R")
 
 
@@ -173,7 +175,8 @@ class _Tools:
         """Answer a question, keeping the tree of texts."""
         if not method.isidentifier():  # a path would run a file of that name
             raise ToolError(f"method must be the name of a method, got {method!r:.60}")
-        budget = Budget(tokens=min(tokens or self._limits.tokens, self._limits.tokens), seconds=self._limits.seconds)
+        most = min(tokens or self._limits.tokens, self._limits.tokens)
+        budget = Budget(tokens=most, seconds=None if receipt else self._limits.seconds)  # a receipt must be repeatable
         given: dict[str, Any] = dict(parameters)
         if reserved := given.keys() & _RESERVED:
             raise ToolError(f"{min(reserved)} cannot be set here")
@@ -270,9 +273,13 @@ class _Tools:
 
     async def _run(self, ctx: Context, what: str, work: Callable[[], R]) -> R:
         """Run work in a thread, reporting progress; an expected error is one of the tool."""
+        seconds = self._limits.seconds
         try:
-            async with self._slots, _reporting(ctx, what, self._limits.seconds):
-                return await run_sync(work, abandon_on_cancel=True)
+            async with self._slots, _reporting(ctx, what, seconds):
+                with anyio.fail_after(seconds + _GRACE):
+                    return await run_sync(work, abandon_on_cancel=True)
+        except TimeoutError as error:
+            raise ToolError(f"{what} took more than {seconds:g} seconds") from error
         except (IntactError, OSError, MemoryError) as error:
             raise ToolError(str(error) or "not enough memory") from error
 
