@@ -8,7 +8,8 @@ import pytest
 
 import intact
 from intact._base.errors import ReceiptError
-from intact.cli.verify import ReceiptLine, _line, _Verifier
+from intact.cli.receipt_verifier import ReceiptLine, ReceiptVerifier
+from intact.cli.verify import _line
 from intact.receipts.document import read_receipts, write_receipts
 from intact.receipts.spot import choose, misses, missing
 from intact.receipts.verify import unreadable
@@ -223,7 +224,8 @@ def no_quantization(receipt):
 def test_large_receipts_are_not_read_ahead(path, runs):
     (run,) = read_receipts(runs, PARSERS)
     entries = iter([ReceiptLine(runs, line, 1 << 19, run) for line in range(10)])
-    judged = _Verifier(lambda *_: intact.load(path, drafter="off"), (), None, None, False, no_quantization).run(entries)
+    verifier = ReceiptVerifier(lambda *_: intact.load(path, drafter="off"), (), None, None, False, no_quantization)
+    judged = verifier.run(entries)
     next(judged)
     assert len(list(entries)) == 8
 
@@ -244,7 +246,7 @@ def test_one_model_is_in_memory_whatever_receipts_claim(path, answers):
     several = first, claiming(second, profile="fp32"), claiming(third, bits=4)
     entries = iter([ReceiptLine(answers, line, 9, one) for line, one in enumerate(several)])
     verdicts = [
-        verdict.outcome for _, _, verdict in _Verifier(load, (), None, None, False, no_quantization).run(entries)
+        verdict.outcome for _, _, verdict in ReceiptVerifier(load, (), None, None, False, no_quantization).run(entries)
     ]
     assert (verdicts, len(alive)) == (["true", "false", "false"], 3)
 

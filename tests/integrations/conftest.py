@@ -1,8 +1,11 @@
 """Tiny models for plug-ins: one that chats and calls tools, one that embeds, and one that ranks."""
 
+import sys
+
 import pytest
 
 from intact.checkpoints.formats import open_checkpoint
+from support.distribution import write_distribution
 from support.gguf_writer import write_gguf
 from support.serving import running
 from support.tiny import write_tiny
@@ -13,6 +16,15 @@ LAST = {"qwen3.pooling_type": 3}
 @pytest.fixture(scope="session")
 def tiny_path(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("model") / "tiny.gguf", "qwen3", context=2048)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    """Put the distribution's metadata on the path; returns the folder."""
+    folder = write_distribution(tmp_path_factory.mktemp("site"), "inspect_ai", "llm")
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
 
 
 @pytest.fixture(scope="session")

@@ -7,22 +7,22 @@ from typing import Literal
 import pytest
 
 pytest.importorskip("langchain_core", reason="needs langchain-core (extra test)")
-from langchain_core.documents import Document  # noqa: E402
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage  # noqa: E402
-from langchain_core.prompts import ChatPromptTemplate  # noqa: E402
-from langchain_core.vectorstores import InMemoryVectorStore  # noqa: E402
-from pydantic import BaseModel, ConfigDict  # noqa: E402
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.vectorstores import InMemoryVectorStore
+from pydantic import BaseModel, ConfigDict
 
-import intact  # noqa: E402
-from intact._base.errors import EndpointError, IntactError, ParameterError, ReceiptError  # noqa: E402
-from intact.integrations.langchain import (  # noqa: E402
+import intact
+from intact._base.errors import EndpointError, IntactError, ParameterError, ReceiptError
+from intact.integrations.langchain import (
     ChatIntact,
     IntactEmbeddings,
     IntactReranker,
     ReceiptCallback,
 )
-from intact.receipts.document import read_receipts  # noqa: E402
-from intact.receipts.verify import verify  # noqa: E402
+from intact.receipts.document import read_receipts
+from intact.receipts.verify import verify
 
 TURNS = [SystemMessage("Be brief."), HumanMessage("Hi"), AIMessage("Hello."), HumanMessage("Why is the sky blue?")]
 PLAIN = [
@@ -199,4 +199,6 @@ def test_mistakes_are_named_before_work(tiny_path, embedder_path):
 
 
 def test_the_key_is_in_no_representation():
-    assert "very secret" not in repr(ChatIntact(api_key="very secret")) + str(ChatIntact(api_key="very secret").asdict())
+    assert "very secret" not in repr(ChatIntact(api_key="very secret")) + str(
+        ChatIntact(api_key="very secret").asdict()
+    )

@@ -30,6 +30,7 @@ from intact.cli import (
     doctor,
     embed,
     info,
+    judge,
     keys,
     lab,
     learn,
@@ -211,7 +212,7 @@ def _app(
 
 _PANELS = {
     "Commands that answer": (run, chat, superposed, solve, methods, check, embed, rerank, serve, mcp, shard),
-    "Commands that measure": (evaluation, sweep, report, tasks, perplexity, lab, bench, tune, plan),
+    "Commands that measure": (evaluation, judge, sweep, report, tasks, perplexity, lab, bench, tune, plan),
     "Commands that prove": (verify, page, audit, meter, diff),
     "Commands for logic": (prove, deduce),
     "Models and this machine": (pull, quantize, steer, info, selftest, doctor, help_command),

@@ -15,7 +15,8 @@ from intact._base.errors import ParameterError, ReceiptError
 from intact.cli.options import JsonOption
 from intact.cli.output import emit, note, one_line
 from intact.cli.output import show as show_line
-from intact.cli.verify import ReceiptLine, entries
+from intact.cli.receipt_verifier import ReceiptLine
+from intact.cli.verify import entries
 
 if TYPE_CHECKING:
     from intact.library.superposed import SuperposedReceipt

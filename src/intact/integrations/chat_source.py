@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import aclosing
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from intact._base.errors import EndpointError, ParameterError
 from intact._base.packages import check_installed
 from intact.checkpoints.catalogue import resolve
 from intact.reason.backends.address import endpoint_address
+
+if TYPE_CHECKING:
+    from intact.serve.models import Models
 
 SECONDS: Final = 600.0
 """Timeout of a request to a server."""
@@ -192,8 +196,9 @@ class ModelSource(ChatSource):
         path = str(resolve(model))
         self._service = Service(settings, Models({model: path}, Loading(**loading), settings))
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="intact-chat", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._loop.run_forever, name="intact-chat", daemon=True)
+        thread.start()
+        self._end = weakref.finalize(self, _unload, self._service.models, self._loop, thread)  # also at exit
 
     def complete(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return the response to a request."""
@@ -242,9 +247,12 @@ class ModelSource(ChatSource):
 
     def close(self) -> None:
         """Unload the model."""
-        if self._loop.is_closed():
-            return
-        asyncio.run_coroutine_threadsafe(self._service.models.close(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._end()
+
+
+def _unload(models: Models, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    """Unload a source's models and end its thread."""
+    asyncio.run_coroutine_threadsafe(models.close(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()

@@ -109,7 +109,9 @@ class ChatIntact(BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         """Parameters that tell cached answers of one setting from those of another."""
-        return self.model_dump(exclude={"api_key", "threads", "cache", "callbacks", "rate_limiter", "custom_get_token_ids"})
+        return self.model_dump(
+            exclude={"api_key", "threads", "cache", "callbacks", "rate_limiter", "custom_get_token_ids"}
+        )
 
     def close(self) -> None:
         """Unload the model, or close connections; the next request opens it again."""
@@ -329,7 +331,12 @@ def _plain(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     """Return messages in OpenAI's format."""
     plain = convert_to_openai_messages(messages)
     for one in plain:
-        if isinstance(one, dict) and one.get("role") == "assistant" and one.get("content") == "" and one.get("tool_calls"):
+        if (
+            isinstance(one, dict)
+            and one.get("role") == "assistant"
+            and one.get("content") == ""
+            and one.get("tool_calls")
+        ):
             one["content"] = None
     return plain
 

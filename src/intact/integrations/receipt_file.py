@@ -66,7 +66,9 @@ class ReceiptFile:
             raise ReceiptError(f"the answer's receipt is not JSON: {error!s:.100}") from error
         receipt = read_any(line, PARSERS)
         if text is not None and isinstance(receipt, Receipt) and text.strip() not in receipt.output.text:
-            raise ReceiptError(f"the receipt is of another answer: it has {receipt.output.text!r:.60}, not {text!r:.60}")
+            raise ReceiptError(
+                f"the receipt is of another answer: it has {receipt.output.text!r:.60}, not {text!r:.60}"
+            )
         with self._lock:
             if self.path is not None:
                 with named_errors(self.path), self.path.open("ab") as file:

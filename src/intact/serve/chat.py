@@ -148,7 +148,7 @@ class Chat:
     async def answers(self) -> tuple[list[ChatAnswer], dict[str, Any]]:
         """Return all texts, and the numbers of tokens read and generated (as in `ChatEnd`)."""
         completions = await write(self.served, self.job, self.logprobs)
-        return [self._read(completion) for completion in completions], self._usage(completions)
+        return [self.parse(completion) for completion in completions], self._usage(completions)
 
     def listed(self, completion: Completion) -> list[Chunk]:
         """Return the tokens of a text with their log-probabilities, without those that ended it."""
@@ -193,7 +193,8 @@ class Chat:
         calls = None if self.calls is None else self.calls()
         return _ReplyReader(calls, None if self.thoughts is None else self.thoughts())
 
-    def _read(self, completion: Completion) -> ChatAnswer:
+    def parse(self, completion: Completion) -> ChatAnswer:
+        """Parse the thoughts and tool calls in a complete text."""
         reader = self._reader()
         first, last = reader.push(completion.text), reader.flush()
         parts = first.parts + last.parts

@@ -9,7 +9,7 @@ import pytest
 import intact
 from intact._base.errors import ReceiptError
 from intact.cli.receipt import describe
-from intact.cli.verify import ReceiptLine
+from intact.cli.receipt_verifier import ReceiptLine
 from intact.reason.budget import Budget
 from intact.reason.tool import ToolResult, ToolUse
 from intact.reason.tools.python import PythonTool

@@ -1,0 +1,201 @@
+"""A judge that never moves: its null control, pairs in both orders, rubrics, and files of items."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import intact
+from intact._base.errors import FormatError, ParameterError
+from intact.evaluate.judged_items import is_pair_file, read_items
+from intact.evaluate.model_judge import FIRST, PAIR, SECOND, SINGLE, TIE, JudgedItem, ModelJudge, Rubric, null_control
+from intact.executors.native import available_tiers
+from intact.receipts.verify import verify
+from support.tiny import write_tiny
+
+SHORT = Rubric("Q: {question} A: {answer} Grade ({labels}):", ("good", "fair", "bad"))
+SHORT_PAIR = Rubric("Q: {question} 1: {first} 2: {second} Better:", ("1", "2"))
+COUNT = 100
+ONE_BY_ONE = """
+import json, sys
+import intact
+from intact.evaluate.judged_items import read_items
+from intact.evaluate.model_judge import ModelJudge, Rubric
+from pathlib import Path
+rubric = Rubric(*json.loads(sys.argv[3]))
+judge = ModelJudge(intact.load(sys.argv[1], drafter="off"), rubric)
+found = judge.judge(read_items(Path(sys.argv[2]), rubric))
+print(json.dumps([one.labels for one in found]))
+"""
+
+
+def items_of(count):
+    """Return items of different lengths whose answers have something to say."""
+    return [
+        JudgedItem(
+            str(i), {"question": f"{i} + {i * 7 % 13}?", "answer": " ".join(str(i * k) for k in range(i % 9 + 1))}
+        )
+        for i in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def tiny_path(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("model") / "tiny.gguf", "qwen3", layers=1, context=1024)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_path):
+    return intact.load(tiny_path, drafter="off")
+
+
+def check_null_control(path, rubric, items, tmp_path):
+    """Judge items alone, among strangers, in reverse order, on the scalar tier, and after a restart."""
+    judge = ModelJudge(intact.load(path, drafter="off"), rubric)
+    found = judge.judge(items)
+    labels = [one.labels for one in found]
+    assert len(set(labels)) > 1, "a judge that always says the same shows nothing"
+    assert null_control(judge, items, found) == {"alone": 0, "in reverse order": 0, "among strangers": 0}
+    file = tmp_path / "items.jsonl"
+    file.write_text("".join(json.dumps({"id": item.id, **item.fields}) + "\n" for item in items))
+    source = str(Path(intact.__file__).parents[1])
+    for tier in ("scalar", available_tiers()[0]):  # each in a process of its own, which is a restart
+        environment = os.environ | {"INTACT_ISA": tier, "PYTHONPATH": source}
+        words = [sys.executable, "-c", ONE_BY_ONE, str(path), str(file), json.dumps([rubric.template, rubric.labels])]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert [tuple(one) for one in json.loads(done.stdout)] == labels, tier
+
+
+def test_no_verdict_on_100_answers_changes(tiny_path, tmp_path):
+    check_null_control(tiny_path, SHORT, items_of(COUNT), tmp_path)
+
+
+@pytest.mark.nightly
+def test_no_verdict_of_a_real_model_on_100_answers_changes(model_path, tmp_path, data_dir):
+    lines = (data_dir / "gsm8k" / "test.jsonl").read_text("utf-8").splitlines()[:COUNT]
+    rows = [json.loads(line) for line in lines]
+    items = [
+        JudgedItem(
+            str(i),
+            {
+                "question": row["question"],
+                "reference": row["answer"].rpartition("#### ")[2],
+                "answer": str(int(row["answer"].rpartition("#### ")[2].replace(",", "")) + i % 2),
+            },
+        )
+        for i, row in enumerate(rows)
+    ]
+    check_null_control(model_path("smollm2-135m"), SINGLE, items, tmp_path)
+
+
+def test_the_null_control_counts_verdicts_that_change(model):
+    class Moody(ModelJudge):
+        def _ask(self, prompts, ids):
+            found = super()._ask(prompts, ids)
+            if len(prompts) == 1:  # as an engine would whose results depend on the batch
+                return [replace(found[0], text="fair" if found[0].text != "fair" else "bad")]
+            return found
+
+    judge, items = Moody(model, SHORT), items_of(5)
+    assert null_control(judge, items, judge.judge(items)) == {"alone": 5, "in reverse order": 0, "among strangers": 0}
+
+
+def test_pairs_are_judged_in_both_orders(model):
+    items = [JudgedItem(str(i), {"question": "?", "first": f"{i} a", "second": f"b {i * i}"}) for i in range(12)]
+    turned = [{**one.fields, "first": one.fields["second"], "second": one.fields["first"]} for one in items]
+    exchanged = [one._replace(fields=fields) for one, fields in zip(items, turned, strict=True)]
+    judge = ModelJudge(model, SHORT_PAIR)
+    found, other = judge.judge(items), judge.judge(exchanged)
+    mirrored = {FIRST: SECOND, SECOND: FIRST, TIE: TIE}
+    assert [one.verdict for one in other] == [mirrored[one.verdict] for one in found]
+    assert [one.labels for one in other] == [one.labels[::-1] for one in found]
+    assert judge._verdict(("1", "1")) == TIE
+    assert judge._verdict(("1", "2")) == FIRST
+    assert judge._verdict(("2", "1")) == SECOND
+
+
+def test_verdicts_have_receipts_that_are_true(model):
+    (found,) = ModelJudge(model, SHORT, receipt=True).judge(items_of(1))
+    (receipt,) = found.receipts
+    assert receipt.output.text == found.verdict
+    assert "Grade (good or fair or bad)" in receipt.header.request.source.conversation()["messages"][0]["content"]
+    assert [one.outcome for one in verify(model, [receipt])] == ["true"]
+
+
+def test_an_item_that_is_too_long_is_named(model):
+    items = [*items_of(2), JudgedItem("long", {"question": "?", "answer": "x" * 2000})]
+    with pytest.raises(ParameterError, match="'long' cannot be judged: prompt 2: "):
+        ModelJudge(model, SHORT).judge(items)
+    (asked,) = ModelJudge(model, SHORT, receipt=True).judge([JudgedItem("whole", {"question": "?", "answer": ""})])
+    room = model.context - len(asked.receipts[0].header.request.prompt)
+    with pytest.raises(ParameterError, match=r"'nearly' cannot be judged: no room for a label \(context\)"):
+        ModelJudge(model, SHORT).judge([JudgedItem("nearly", {"question": "?", "answer": "é" * ((room - 1) // 2)})])
+
+
+def test_rubrics_fill_only_their_own_braces():
+    rubric = Rubric("{x} {question}{{answer}} {labels}", ("a.b", "c"))
+    assert rubric.fill({"question": "{answer}", "answer": "\\frac{1}{2}"}) == "{x} {answer}{\\frac{1}{2}} a.b or c"
+    assert rubric.regex == "a\\.b|c"
+    assert SHORT.values == {"good": 1.0, "fair": 0.5, "bad": 0.0}
+    assert PAIR.is_pair
+    assert not SINGLE.is_pair
+
+
+@pytest.mark.parametrize(
+    ("template", "labels", "text"),
+    [
+        ("{question}", ("a", "b"), "a place for {answer}"),
+        ("{answer} {first} {second}", ("a", "b"), "or for both"),
+        ("{answer}", ("a",), "at least two different labels"),
+        ("{answer}", ("a", "a"), "at least two different labels"),
+        ("{answer}", ("a", ""), "at least two different labels"),
+        ("{first} {second}", ("a", "b", "c"), "pairs needs two labels"),
+    ],
+)
+def test_rubrics_that_cannot_work_are_refused(template, labels, text):
+    with pytest.raises(ParameterError, match=text):
+        Rubric(template, labels)
+
+
+def test_items_are_read_from_lines(tmp_path):
+    file = tmp_path / "items.jsonl"
+    file.write_text(
+        '{"question": "q", "answer": "a", "gold": "correct"}\n\n{"id": 7, "question": "q", "answer": "b"}\n'
+    )
+    assert read_items(file, SINGLE) == [
+        JudgedItem("1", {"question": "q", "answer": "a"}, "correct"),
+        JudgedItem("7", {"question": "q", "answer": "b"}),
+    ]
+    assert not is_pair_file(file)
+    file.write_text('{"question": "q", "first": "a", "second": "b", "gold": "tie"}')
+    assert is_pair_file(file)
+    assert read_items(file, PAIR)[0].gold == TIE
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("", "0 lines"),
+        ("[1]", "line 1 must be a JSON object"),
+        ('{"question": "q"}', "line 1: answer must be a text, got None"),
+        ('{"question": 1, "answer": "a"}', "question must be a text, got 1"),
+        ('{"question": "q", "answer": "a", "gold": "maybe"}', "gold must be one of correct, incorrect, got 'maybe'"),
+        ('{"question": "q", "answer": "a", "id": []}', "id must be a text or a number"),
+        (
+            '{"question": "q", "answer": "a", "id": 2}\n{"question": "q", "answer": "a"}',
+            "an earlier line has the id '2'",
+        ),
+        ('{"question": "q", "question": "r"}', "twice"),
+        ('{"question": "' + "x" * (1 << 20) + '"}', "at most 1,048,576 are read"),
+    ],
+)
+def test_lines_that_are_no_items_are_refused_by_number(tmp_path, content, text):
+    file = tmp_path / "items.jsonl"
+    file.write_text(content)
+    with pytest.raises(FormatError, match=text):
+        read_items(file, SINGLE)
