@@ -83,13 +83,14 @@ def test_a_forged_receipt_is_false_and_nonsense_unverifiable(model):
     assert nonsense["outcome"] == "unverifiable"
 
 
-def test_mistakes_are_errors_of_the_tool(model, tmp_path):
+def test_mistakes_are_errors_of_the_tool(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text("raise SystemExit")
 
     async def conversation(client):
         asked = [
             ("solve", {"question": QUESTION, "method": "no_such_method"}, "no_such_method"),
-            ("solve", {"question": QUESTION, "method": str(tmp_path / "mine.py:f")}, "name of a method"),
+            ("solve", {"question": QUESTION, "method": "mine.py:f"}, "name of a method"),
             ("solve", {"question": QUESTION, "parameters": {"n": 0}}, "n "),
             ("solve", {"question": QUESTION, "parameters": {"journal": str(tmp_path)}}, "journal cannot be set"),
             ("solve", {"question": ""}, "question"),
@@ -121,15 +122,16 @@ def test_calls_are_limited(model):
     talk(make_server(lambda: model, limits=McpLimits(tokens=40)), conversation)
 
 
-def test_an_endpoint_is_metered(server, model):
-    async def conversation(client):
-        arguments = {"url": server.url, "model": "tiny", "probes": 1, "tokens": 4, "company": [2]}
-        return await client.call_tool("meter", arguments)
+def test_an_endpoint_is_metered(server, tiny_path):
+    async def conversation():
+        async with Client(by_stdio(tiny_path, "--endpoint", server.url, "--max-requests", "30")) as client:
+            arguments = {"url": server.url, "model": "tiny", "probes": 1, "tokens": 4, "company": [2]}
+            return await client.call_tool("meter", arguments)
 
-    found = talk(make_server(lambda: model, [server.url]), conversation)
+    found = asyncio.run(conversation())
     assert not found.is_error, found.content
     assert found.structured_content["verdict"].startswith("No answer changed: 0 of ")
-    assert found.structured_content["used"]["requests"] <= 300
+    assert found.structured_content["used"]["requests"] <= 30
 
 
 def test_a_message_that_is_too_long_ends_the_server(tiny_path):

@@ -10,7 +10,7 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, BinaryIO, Final, TypeVar
 
@@ -321,18 +321,21 @@ def _bounded(value: Any, what: str) -> Any:
 @asynccontextmanager
 async def _reporting(ctx: Context, what: str, seconds: float) -> AsyncIterator[None]:
     """Tell the client at intervals how much of the time has passed."""
-    begun = clock()
+    begun, ended = clock(), asyncio.Event()
 
     async def report() -> None:
-        while True:
-            await asyncio.sleep(_TICK)
-            await ctx.report_progress(min(clock() - begun, seconds), seconds, what)
+        while not ended.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), _TICK)
+            if not ended.is_set():
+                await ctx.report_progress(min(clock() - begun, seconds), seconds, what)
 
     reports = asyncio.create_task(report())  # not a task group, which would wrap errors of the work
     try:
         yield
     finally:
-        reports.cancel()
+        ended.set()
+        await reports
 
 
 class _Lines:
