@@ -100,7 +100,7 @@ class ChatModel:
         IntactError
             If the request is invalid, the model is not here, or the server cannot be reached or answers with an error.
         """
-        return read_answer(self._source.get().complete(request_body(self.model, messages, self._options | options)))
+        return read_answer(self._source.get().complete(self._body(messages, options)))
 
     def stream(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Iterator[ChatText]:
         """Yield the answer that `ask` would return in pieces; the last ones have finish reason, receipt and usage.
@@ -108,10 +108,14 @@ class ChatModel:
         Tool calls are given in parts as in OpenAI's streams. Leaving the iterator early ends the answer.
         """
         wanted = {"stream_options": {"include_usage": True}}
-        body = request_body(self.model, messages, self._options | options) | wanted
+        body = self._body(messages, options) | wanted
         with closing(self._source.get().stream(body)) as chunks:
             for chunk in chunks:
                 yield read_piece(chunk)
+
+    def _body(self, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
+        given = {name: value for name, value in options.items() if value is not None}
+        return request_body(self.model, messages, self._options | given)
 
     def context(self) -> int | None:
         """Return the maximum number of tokens of a prompt and its answer; None where a server does not know it yet."""
