@@ -1,4 +1,4 @@
-"""LangChain: answers, receipts, vectors and ranks through LangChain's own classes, in this process and from a server."""
+"""LangChain: answers, receipts, vectors and ranks through its own classes, in this process and from a server."""
 
 import asyncio
 import json

@@ -6,17 +6,17 @@ from typing import Literal
 import pytest
 
 pytest.importorskip("llama_index.core", reason="needs llama-index-core")
-from llama_index.core import Document, VectorStoreIndex  # noqa: E402
-from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRole  # noqa: E402
-from llama_index.core.schema import NodeWithScore, TextNode  # noqa: E402
-from llama_index.core.tools import FunctionTool  # noqa: E402
-from pydantic import BaseModel, ConfigDict  # noqa: E402
+from llama_index.core import Document, VectorStoreIndex
+from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRole
+from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.tools import FunctionTool
+from pydantic import BaseModel, ConfigDict
 
-import intact  # noqa: E402
-from intact._base.errors import ParameterError  # noqa: E402
-from intact.integrations.llama_index import IntactEmbedding, IntactLLM, IntactRerank, ReceiptHandler  # noqa: E402
-from intact.receipts.document import read_receipts  # noqa: E402
-from intact.receipts.verify import verify  # noqa: E402
+import intact
+from intact._base.errors import ParameterError
+from intact.integrations.llama_index import IntactEmbedding, IntactLLM, IntactRerank, ReceiptHandler
+from intact.receipts.document import read_receipts
+from intact.receipts.verify import verify
 
 TURNS = [ChatMessage("Be brief.", role="system"), ChatMessage("Why is the sky blue?")]
 PLAIN = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why is the sky blue?"}]
@@ -124,7 +124,9 @@ def test_a_handler_keeps_the_receipts_of_an_index(llm, model, server, kept, tmp_
 
 @pytest.mark.parametrize("where", ["here", "server"])
 def test_vectors_are_the_librarys_in_any_batch(where, server, embedder_path):
-    place = {"model_name": str(embedder_path)} if where == "here" else {"model_name": "embedder", "base_url": server.url}
+    place = (
+        {"model_name": str(embedder_path)} if where == "here" else {"model_name": "embedder", "base_url": server.url}
+    )
     wanted = [[float(x) for x in one.vector] for one in intact.load(embedder_path).embed(TEXTS)]
     for size in (1, 3, 100):
         assert IntactEmbedding(**place, embed_batch_size=size).get_text_embedding_batch(TEXTS) == wanted

@@ -61,7 +61,9 @@ def test_an_assistant_solves_verifies_and_looks_at_the_tree(tiny_path, model):
     found = solved.structured_content
     assert (found["answer"], found["votes"], found["why"]) == (wanted.answer.answer, dict(wanted.answer.votes), "done")
     assert found["receipt"] == again.structured_content["receipt"]
-    receipt = read_any(json.dumps(found["receipt"], sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(), PARSERS)
+    receipt = read_any(
+        json.dumps(found["receipt"], sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(), PARSERS
+    )
     assert verify_run(model, receipt).outcome == "true"
     assert verified.structured_content["outcome"] == "true"
     assert text.structured_content["outcome"] in ("true", "unverifiable")  # json.dumps need not be canonical
@@ -136,7 +138,9 @@ def test_an_endpoint_is_metered(server, tiny_path):
 
 def test_a_message_that_is_too_long_ends_the_server(tiny_path):
     command = [sys.executable, "-m", "intact", "mcp", "--model", str(tiny_path)]
-    ended = subprocess.run(command, input=b"a" * ((1 << 24) + 2) + b"\n", env=ENVIRONMENT, capture_output=True, check=False)
+    ended = subprocess.run(
+        command, input=b"a" * ((1 << 24) + 2) + b"\n", env=ENVIRONMENT, capture_output=True, check=False
+    )
     assert ended.returncode != 0
     assert b"more than 16,777,216 bytes" in ended.stderr
     assert ended.stdout == b""

@@ -14,7 +14,7 @@ from intact.cli.output import bar, emit, note, one_line, out
 
 if TYPE_CHECKING:
     from intact.cli.receipt_verifier import ReceiptVerifier
-    from intact.integrations.inspect_log import InspectLog, LogFault, EvalAnswer
+    from intact.integrations.inspect_log import EvalAnswer, InspectLog, LogFault
     from intact.receipts.document import Receipt
     from intact.receipts.verify import Verdict
 

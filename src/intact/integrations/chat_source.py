@@ -7,7 +7,7 @@ import json
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import aclosing
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
@@ -42,7 +42,7 @@ class ChatSource(ABC):
         """
 
     @abstractmethod
-    def stream(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def stream(self, body: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """Yield the chunks of the response to a request; leaving early cancels it. Errors as for `complete`."""
 
     @abstractmethod
@@ -121,7 +121,7 @@ class ServerSource(ChatSource):
             raise EndpointError(f"{url} cannot be reached ({type(error).__name__}: {error!s:.200})") from error
         return _read_reply(url, status, data)
 
-    def stream(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def stream(self, body: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """Yield the chunks of the response."""
         url = f"{self.url}/chat/completions"
         try:
@@ -214,7 +214,7 @@ class ModelSource(ChatSource):
             raise ParameterError(str(error)) from error
         return reply
 
-    def stream(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def stream(self, body: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """Yield the chunks of the response."""
         from intact.serve.apis.openai.chat import chunks
         from intact.serve.errors import ApiError

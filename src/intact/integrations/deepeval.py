@@ -19,7 +19,7 @@ from intact.checkpoints.catalogue import DEFAULT
 from intact.integrations.judging import JudgeModel, question
 
 
-class DeepEvalJudge(DeepEvalBaseLLM):  # type: ignore[misc]
+class DeepEvalJudge(DeepEvalBaseLLM):
     """A model of this package as the judge of deepeval's metrics.
 
     Parameters

@@ -41,6 +41,10 @@ class DspyEngine:
         The receipts of all answers. DSPy's cache gives answers without asking again; those have none.
     """
 
+    supports_function_calling = True
+    supports_response_schema = True
+    supported_params = frozenset({*_CONFIG, "stop", "response_format", "tools"})
+
     def __init__(
         self,
         model: str = DEFAULT,
@@ -164,7 +168,7 @@ def _messages(request: Any) -> list[dict[str, Any]]:
 def _text(part: Any) -> str:
     if not isinstance(part, lm15.TextPart):
         raise ParameterError(f"messages must be text for this model, got a {type(part).__name__}")
-    return part.text
+    return str(part.text)
 
 
 def _options(request: Any) -> dict[str, Any]:
@@ -172,7 +176,7 @@ def _options(request: Any) -> dict[str, Any]:
     config = request.config
     options: dict[str, Any] = {name: getattr(config, name) for name in _CONFIG}
     options["stop"] = list(config.stop) or None
-    options["response_format"] = None if config.response_format is None else dict(config.response_format)
+    options["response_format"] = _form(config.response_format)
     if request.tools:
         options["tools"] = [
             {
@@ -182,6 +186,14 @@ def _options(request: Any) -> dict[str, Any]:
             for tool in request.tools
         ]
     return options | dict(config.extensions or {})
+
+
+def _form(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the form of an answer in OpenAI's format, which has a schema one level below."""
+    if given is None or "schema" not in given:
+        return None if given is None else dict(given)
+    schema = {name: given[name] for name in ("name", "description", "schema", "strict") if given.get(name) is not None}
+    return {"type": "json_schema", "json_schema": {"name": "answer", **schema}}
 
 
 def _response(answer: ChatText) -> Any:

@@ -155,9 +155,7 @@ class IntactLLM(FunctionCallingLLM):
         return (_completion(one) for one in self._responses([ChatMessage(prompt)], kwargs))
 
     @llm_completion_callback()
-    async def astream_complete(
-        self, prompt: str, formatted: bool = False, **kwargs: Any
-    ) -> CompletionResponseAsyncGen:
+    async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
         """`stream_complete` for coroutines."""
         return _in_thread(_completion(one) for one in self._responses([ChatMessage(prompt)], kwargs))
 
@@ -236,7 +234,7 @@ class IntactEmbedding(BaseEmbedding):
     def model_post_init(self, context: Any) -> None:
         """Check the arguments; the model is opened by the first request."""
         super().model_post_init(context)
-        loading = {"pooling": self.pooling, "profile": self.profile, "threads": self.threads}
+        loading: dict[str, Any] = {"pooling": self.pooling, "profile": self.profile, "threads": self.threads}
         self._opened = VectorModel(self.model_name, self.base_url, _secret(self.api_key), **loading)
 
     @classmethod
@@ -249,13 +247,13 @@ class IntactEmbedding(BaseEmbedding):
         self._opened.close()
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return self._opened.embed([self.text_instruction + text for text in texts], self.dimensions).tolist()
+        return self._opened.lists([self.text_instruction + text for text in texts], self.dimensions)
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return self._opened.embed([self.query_instruction + query], self.dimensions)[0].tolist()
+        return self._opened.lists([self.query_instruction + query], self.dimensions)[0]
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
         return await anyio.to_thread.run_sync(self._get_query_embedding, query)
@@ -289,7 +287,7 @@ class IntactRerank(BaseNodePostprocessor):
     def model_post_init(self, context: Any) -> None:
         """Check the arguments; the model is opened by the first request."""
         super().model_post_init(context)
-        loading = {"profile": self.profile, "threads": self.threads}
+        loading: dict[str, Any] = {"profile": self.profile, "threads": self.threads}
         self._opened = VectorModel(self.model, self.base_url, _secret(self.api_key), **loading)
 
     @classmethod

@@ -27,8 +27,8 @@ class OpenedLater(Generic[T]):
     """
 
     def __init__(self, opening: Callable[[], T]) -> None:
-        self._opening, self._value, self._lock = opening, None, threading.Lock()
-        self._value: T | None
+        self._opening, self._lock = opening, threading.Lock()
+        self._value: T | None = None
 
     def get(self) -> T:
         """Return the value; the first call opens it, and raises what `opening` raises."""

@@ -23,7 +23,7 @@ _TAKEN = ("max_tokens", "temperature", "top_p", "seed", "stop", "logprobs", "top
 """Options that metrics may set; others, which are for other providers, are left out."""
 
 
-class OpikJudge(OpikBaseModel):  # type: ignore[misc]
+class OpikJudge(OpikBaseModel):
     """A model of this package as the judge of opik's metrics.
 
     Parameters

@@ -1,7 +1,7 @@
 """promptfoo: a provider file in Python, for answers and for judging (docs/integrations.md).
 
-promptfoo loads this file by its path, which ``python -m intact.integrations.promptfoo`` prints, and calls `call_api`. It
-needs no package of its own. One process serves all calls of an evaluation, so that the model is loaded once.
+promptfoo loads this file by its path, which ``python -m intact.integrations.promptfoo`` prints, and calls `call_api`.
+It needs no package of its own. One process serves all calls of an evaluation, so that the model is loaded once.
 """
 
 from __future__ import annotations

@@ -150,8 +150,8 @@ class SentenceTransformer:
         Raises
         ------
         IntactError
-            If an argument is not supported, or a text is empty or longer than the model's context: sentence-transformers
-            cuts long texts.
+            If an argument is not supported, or a text is empty or longer than the model's context, where
+            sentence-transformers would cut it.
         """
         _check_device(device)
         if output_value != "sentence_embedding" or pool is not None:
@@ -183,7 +183,7 @@ class SentenceTransformer:
         return self.encode(inputs, prompt_name, **options)
 
     def encode_document(self, inputs: Any = None, prompt_name: str | None = None, **options: Any) -> Any:
-        """Return the vectors of documents: `encode` with the prompt "document", "passage" or "corpus" if there is one."""
+        """Return the vectors of documents: `encode` with the prompt "document", "passage" or "corpus"."""
         if prompt_name is None and options.get("prompt") is None:
             prompt_name = next((name for name in _DOCUMENT if name in self.prompts), None)
         options.pop("task", None)
@@ -409,7 +409,8 @@ def _fixed(vectors: Any) -> NDArray[np.int64]:
     values = np.atleast_2d(np.asarray(vectors, np.float64))
     length = np.sqrt(np.square(values).sum(axis=1, keepdims=True))
     scaled = np.divide(values, length, out=np.zeros_like(values), where=length > 0)
-    return np.rint(scaled * (1 << _FRACTION)).astype(np.int64)
+    fixed: NDArray[np.int64] = np.rint(scaled * (1 << _FRACTION)).astype(np.int64)
+    return fixed
 
 
 def _cosine(products: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -437,7 +438,8 @@ def _folder_prompts(path: Path) -> tuple[dict[str, str], str | None]:
     if len(data) > _MOST_BYTES:
         raise ParameterError(f"{file} has more than {_MOST_BYTES:,} bytes")
     value = strict_json.parse(data, str(file), floats=True)
-    prompts, default = (value.get("prompts") or {}, value.get("default_prompt_name")) if isinstance(value, dict) else (0, 0)
+    known = value if isinstance(value, dict) else {}
+    prompts, default = known.get("prompts") or {}, known.get("default_prompt_name")
     if not isinstance(prompts, dict) or not all(isinstance(text, str) for text in prompts.values()):
         raise ParameterError(f"{file}: prompts must map names to texts")
     if default is not None and default not in prompts:
