@@ -18,7 +18,7 @@ from support.patience import PATIENCE
 
 COMMANDS = [
     *("run", "chat", "superposed", "solve", "methods", "check", "embed", "rerank", "serve", "shard"),
-    *("eval", "sweep", "report", "tasks", "perplexity", "lab", "bench", "tune", "plan"),
+    *("eval", "judge", "sweep", "report", "tasks", "perplexity", "lab", "bench", "tune", "plan"),
     *("verify", "page", "audit", "meter", "diff"),
     *("prove", "deduce"),
     *("pull", "quantize", "steer", "info", "selftest", "doctor", "help"),

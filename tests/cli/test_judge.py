@@ -25,6 +25,8 @@ def test_verdicts_are_printed_with_their_agreement_and_control(intact_command, t
     done = intact_command("judge", answers, "-m", tiny_path, "--control")
     assert done.code == 0, done.err
     assert "agreement with gold labels" in done.out
+    assert "best --cut for these gold labels" in done.out
+    assert "3 of 4 agree with a cut fitted to the others" in done.out  # the least margin is below those of the others
     for condition in ("alone", "in reverse order", "among strangers"):
         assert f"judged {condition}: 0 of 4 verdicts changed" in done.out
 
@@ -34,10 +36,11 @@ def test_files_hold_verdicts_and_receipts_that_verify(intact_command, tiny_path,
     arguments = ("judge", answers, "-m", tiny_path, "--out", out, "--receipt", receipts, "--json")
     done = intact_command(*arguments)
     assert done.code == 0, done.err
+    digests = [one.digest.hex() for one in read_receipts(receipts)]
     verdicts = [json.loads(line) for line in out.read_text().splitlines()]
     assert done.json["verdicts"] == verdicts
     assert [one["id"] for one in verdicts] == ["q0", "q1", "q2", "q3"]
-    assert [one["receipts"] for one in verdicts] == [[one.digest.hex()] for one in read_receipts(receipts)]
+    assert [one["receipts"] for one in verdicts] == [digests[:2], digests[2:4], digests[4:6], digests[6:]]
     right = sum(one["verdict"] == "correct" for one in verdicts)
     assert done.json["agreement"]["share"] == right / 4
     assert done.json["changed"] is None
@@ -52,9 +55,11 @@ def test_pairs_and_rubrics_of_ones_own(intact_command, tiny_path, tmp_path):
     done = intact_command("judge", file, "-m", tiny_path, "--rubric", rubric, "--labels", "x, y", "--json")
     assert done.code == 0, done.err
     (verdict,) = done.json["verdicts"]
-    assert set(verdict["labels"]) <= {"x", "y"}
+    assert [len(row) for row in verdict["scores"]] == [2, 2]
     assert verdict["verdict"] in ("first", "second", "tie")
     assert done.json["agreement"] is None
+    refused = intact_command("judge", file, "-m", tiny_path, "--cut", "1")
+    assert "a cut needs a rubric of single answers" in refused.err
 
 
 def test_a_changed_verdict_ends_with_status_1(intact_command, tiny_path, answers, monkeypatch):

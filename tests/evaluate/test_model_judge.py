@@ -8,12 +8,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import intact
 from intact._base.errors import FormatError, ParameterError
 from intact.evaluate.judged_items import is_pair_file, read_items
-from intact.evaluate.model_judge import FIRST, PAIR, SECOND, SINGLE, TIE, JudgedItem, ModelJudge, Rubric, null_control
+from intact.evaluate.model_judge import (
+    FIRST,
+    PAIR,
+    SECOND,
+    SINGLE,
+    TIE,
+    JudgedItem,
+    ModelJudge,
+    Rubric,
+    fit_cut,
+    null_control,
+)
 from intact.executors.native import available_tiers
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.receipts.verify import verify
 from support.tiny import write_tiny
 
@@ -29,7 +43,7 @@ from pathlib import Path
 rubric = Rubric(*json.loads(sys.argv[3]))
 judge = ModelJudge(intact.load(sys.argv[1], drafter="off"), rubric)
 found = judge.judge(read_items(Path(sys.argv[2]), rubric))
-print(json.dumps([one.labels for one in found]))
+print(json.dumps([one.scores for one in found]))
 """
 
 
@@ -57,8 +71,8 @@ def check_null_control(path, rubric, items, tmp_path):
     """Judge items alone, among strangers, in reverse order, on the scalar tier, and after a restart."""
     judge = ModelJudge(intact.load(path, drafter="off"), rubric)
     found = judge.judge(items)
-    labels = [one.labels for one in found]
-    assert len(set(labels)) > 1, "a judge that always says the same shows nothing"
+    scores = [[list(row) for row in one.scores] for one in found]
+    assert len({one.scores for one in found}) > len(items) // 2, "a judge that always says the same shows nothing"
     assert null_control(judge, items, found) == {"alone": 0, "in reverse order": 0, "among strangers": 0}
     file = tmp_path / "items.jsonl"
     file.write_text("".join(json.dumps({"id": item.id, **item.fields}) + "\n" for item in items))
@@ -68,7 +82,7 @@ def check_null_control(path, rubric, items, tmp_path):
         words = [sys.executable, "-c", ONE_BY_ONE, str(path), str(file), json.dumps([rubric.template, rubric.labels])]
         done = subprocess.run(words, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert [tuple(one) for one in json.loads(done.stdout)] == labels, tier
+        assert json.loads(done.stdout) == scores, tier
 
 
 def test_no_verdict_on_100_answers_changes(tiny_path, tmp_path):
@@ -95,10 +109,10 @@ def test_no_verdict_of_a_real_model_on_100_answers_changes(model_path, tmp_path,
 
 def test_the_null_control_counts_verdicts_that_change(model):
     class Moody(ModelJudge):
-        def _ask(self, prompts, ids):
-            found = super()._ask(prompts, ids)
+        def _ask(self, prompts, ids, label):
+            found = super()._ask(prompts, ids, label)
             if len(prompts) == 1:  # as an engine would whose results depend on the batch
-                return [replace(found[0], text="fair" if found[0].text != "fair" else "bad")]
+                return [replace(found[0], logprobs=(found[0].logprobs[0] - 1, *found[0].logprobs[1:]))]
             return found
 
     judge, items = Moody(model, SHORT), items_of(5)
@@ -112,19 +126,57 @@ def test_pairs_are_judged_in_both_orders(model):
     judge = ModelJudge(model, SHORT_PAIR)
     found, other = judge.judge(items), judge.judge(exchanged)
     mirrored = {FIRST: SECOND, SECOND: FIRST, TIE: TIE}
+    assert {one.verdict for one in found} == {FIRST, SECOND}
     assert [one.verdict for one in other] == [mirrored[one.verdict] for one in found]
-    assert [one.labels for one in other] == [one.labels[::-1] for one in found]
-    assert judge._verdict(("1", "1")) == TIE
-    assert judge._verdict(("1", "2")) == FIRST
-    assert judge._verdict(("2", "1")) == SECOND
+    assert [one.scores for one in other] == [one.scores[::-1] for one in found]
+    assert [one.margin for one in other] == [-one.margin for one in found]
+    (same,) = judge.judge([JudgedItem("same", {"question": "?", "first": "a", "second": "a"})])
+    assert (same.verdict, same.margin) == (TIE, 0)
 
 
-def test_verdicts_have_receipts_that_are_true(model):
+def test_a_score_is_the_log_probability_of_a_label_and_its_receipt_is_true(model):
     (found,) = ModelJudge(model, SHORT, receipt=True).judge(items_of(1))
-    (receipt,) = found.receipts
-    assert receipt.output.text == found.verdict
-    assert "Grade (good or fair or bad)" in receipt.header.request.source.conversation()["messages"][0]["content"]
-    assert [one.outcome for one in verify(model, [receipt])] == ["true"]
+    for receipt, label, score in zip(found.receipts, SHORT.labels, found.scores[0], strict=True):
+        request = receipt.header.request
+        assert receipt.output.text == label
+        assert sum(receipt.output.logprobs) == score
+        tokens = [*request.prompt, *receipt.output.tokens]
+        assert model.logprobs(tokens)[len(request.prompt) - 1 :].sum() == score
+    assert found.verdict == SHORT.labels[found.scores[0].index(max(found.scores[0]))]
+    (message,) = found.receipts[0].header.request.source.conversation()["messages"]
+    assert "Grade (good or fair or bad)" in message["content"]
+    assert [one.outcome for one in verify(model, found.receipts)] == ["true"] * 3
+
+
+def test_a_cut_moves_the_border_between_two_labels(model):
+    rubric = Rubric("{question} {answer} {labels}", ("yes", "no"))
+    margins = [one.margin for one in ModelJudge(model, rubric).judge(items_of(9))]
+    middle = sorted(margins)[4]
+    found = ModelJudge(model, rubric, cut=middle / LOGPROB_SCALE).judge(items_of(9))
+    assert [one.verdict for one in found] == ["yes" if margin > middle else "no" for margin in margins]
+    assert [one.margin for one in found] == margins
+    for other in (SHORT, SHORT_PAIR):
+        with pytest.raises(ParameterError, match="a cut needs a rubric of single answers with two labels"):
+            ModelJudge(model, other, cut=1.0)
+    with pytest.raises(ParameterError, match="must lie between -1000 and 1000 nats, got nan"):
+        ModelJudge(model, rubric, cut=float("nan"))
+
+
+@given(st.lists(st.tuples(st.integers(-9, 9), st.booleans()), min_size=2, max_size=9))
+def test_a_fitted_cut_is_the_best_of_all(pairs):
+    def right(cut, pairs):
+        return sum((margin > cut) == gold for margin, gold in pairs)
+
+    found = fit_cut([margin for margin, _ in pairs], [gold for _, gold in pairs])
+    assert right(found.cut * LOGPROB_SCALE, pairs) == max(right(cut, pairs) for cut in range(-11, 11))
+    assert 0 <= found.right <= len(pairs)
+
+
+def test_a_fitted_cut_counts_items_that_it_was_not_fitted_to():
+    assert fit_cut([0, 10, 50, 60], [False, False, True, True]) == (30.0 / LOGPROB_SCALE, 4)
+    assert fit_cut([0, 10], [True, False]).right == 0
+    with pytest.raises(ParameterError, match="at least two items"):
+        fit_cut([0], [True])
 
 
 def test_an_item_that_is_too_long_is_named(model):

@@ -10,7 +10,7 @@ import pytest
 from intact._base.errors import LogError, ParameterError
 from intact.cli.receipt_verifier import ReceiptVerifier
 from intact.cli.verify_log import check_log
-from intact.integrations import inspect_log
+from intact.integrations import inspect_log, inspect_sample
 from intact.integrations.inspect_log import InspectLog
 from intact.receipts.identity import Proof, check_proof
 from support.eval_logs import contents, model_event, put, sample_of, write_log
@@ -269,6 +269,36 @@ def test_a_consistent_forgery_is_refused_by_the_root(log_path, verifier, tmp_pat
     assert "was changed, added, removed or moved" in found.detail
 
 
+def test_the_command_prints_the_roots_and_ends_with_the_outcome(log_path, tiny_path, tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from intact.cli.app import app
+
+    monkeypatch.setenv("INTACT_HOME", str(tmp_path / "home"))
+
+    def run(*words):
+        return CliRunner().invoke(app, ["verify", *map(str, words), "--model", str(tiny_path)], prog_name="intact")
+
+    done = run(log_path, "--json")
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["outcome"], found["true"]) == (0, "true", 8)
+    assert "8 answers true" in run(log_path, "--root", found["samples_root"]).stdout
+    forged = run(log_path, "--root", "0" * 64)
+    assert forged.exit_code == 1
+    assert "FALSE  root: the samples have the root" in forged.stdout
+    assert f"samples root  {found['samples_root']}" in forged.stdout
+    for words, text in {
+        (log_path, "--root", "1f"): "--root must be 64 hexadecimal digits",
+        (log_path, log_path): "give one .eval log at a time",
+        (log_path, "--tokens", "3"): "an .eval log is checked whole",
+        ("some.receipt", "--root", "0" * 64): "--root is for .eval logs",
+        (tmp_path / "none.eval",): "none.eval is no .eval log",
+    }.items():
+        refused = run(*words)
+        assert refused.exit_code
+        assert text in " ".join(refused.stderr.split()), words
+
+
 def test_hostile_files_are_refused_before_they_are_parsed(log_path, tmp_path, monkeypatch):
     members = contents(log_path)
     file = tmp_path / "hostile.eval"
@@ -328,7 +358,7 @@ def test_a_small_file_that_claims_much_is_refused_before_it_is_copied(log_path, 
 
     failing("its receipt has more than 8,388,608 characters", receipt)
     failing("its request has more than 67,108,864 characters", messages)
-    monkeypatch.setattr(inspect_log, "MOST_FILLED", 1 << 20)
+    monkeypatch.setattr(inspect_sample, "MOST_FILLED", 1 << 20)
     failing("with its attachments it has more than 1,048,576 characters", messages)
     failing("input_refs must be pairs", lambda sample: model_event(sample).update(input_refs=[[0]]))
     failing("is not in the form that inspect_ai writes", lambda sample: model_event(sample).update(config=[]))

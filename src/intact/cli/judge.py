@@ -6,7 +6,7 @@ import json as jsonlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -19,9 +19,11 @@ from intact.cli.options import JsonOption, ProfileOption, ThreadsOption
 from intact.cli.output import bar, emit, new_table, note, one_line, out, show
 
 if TYPE_CHECKING:
-    from intact.evaluate.model_judge import JudgedItem, Judgement, Rubric
+    from intact.evaluate.model_judge import FittedCut, JudgedItem, Judgement, Rubric
     from intact.stats.agreement import Agreement
 
+MOST_FITTED: Final = 2048
+"""Maximum number of gold labels to which a cut is fitted."""
 EXAMPLES = """\
 Judge the answers of a file; each line has a question, an answer, and optionally a reference
   intact judge answers.jsonl
@@ -51,6 +53,9 @@ def command(
     receipt: Annotated[
         Path | None, typer.Option("--receipt", metavar="FILE", help="File for receipts.", show_default=False)
     ] = None,
+    cut: Annotated[
+        float, typer.Option("--cut", metavar="NATS", help="Margin above which the first of two labels is the verdict.")
+    ] = 0.0,
     control: Annotated[
         bool, typer.Option("--control", help="Judge again under other conditions, and count changed verdicts.")
     ] = False,
@@ -63,24 +68,25 @@ def command(
     With `gold` in the file's lines, the agreement with these labels is printed too.
     """
     from intact.evaluate.judged_items import read_items
-    from intact.evaluate.model_judge import ModelJudge, null_control
+    from intact.evaluate.model_judge import ModelJudge, check_cut, null_control
     from intact.receipts.document import write_receipts
 
     chosen = _rubric(file, rubric, labels)
     items = read_items(file, chosen)
+    check_cut(chosen, cut)
     loaded: Any = fetch.load(model, profile, threads)
-    judge = ModelJudge(loaded, chosen, receipt is not None)
+    judge = ModelJudge(loaded, chosen, receipt is not None, cut)
     with bar() as progress:
         task = progress.add_task("judging", total=len(items))
         found = judge.judge(items, done=lambda count: progress.update(task, advance=count))
         progress.update(task, description="judging again")
-        changed = null_control(ModelJudge(loaded, chosen), items, found) if control else None
+        changed = null_control(ModelJudge(loaded, chosen, cut=cut), items, found) if control else None
     if destination is not None:
         lines = [jsonlib.dumps(_verdict(one), ensure_ascii=False) + "\n" for one in found]
         write_whole(destination, "".join(lines))
     if receipt is not None:
         write_receipts(receipt, [one for judgement in found for one in judgement.receipts])
-    agreed = _agreement(items, found, chosen)
+    agreed, fitted = _agreement(items, found, chosen), _fitted(items, found, chosen)
     if json:
         emit(
             {
@@ -88,11 +94,12 @@ def command(
                 "profile": profile,
                 "verdicts": [_verdict(one) for one in found],
                 "agreement": None if agreed is None else agreed._asdict(),
+                "fitted_cut": None if fitted is None else fitted._asdict(),
                 "changed": changed,
             }
         )
     else:
-        _print(found, agreed, changed)
+        _print(found, agreed, fitted, changed)
     if changed is not None and any(changed.values()):
         raise typer.Exit(1)
 
@@ -110,8 +117,11 @@ def _rubric(file: Path, template: Path | None, labels: str | None) -> Rubric:
 
 def _verdict(judgement: Judgement) -> dict[str, Any]:
     """Return the JSON object of a verdict."""
+    from intact.numerics.sampling import LOGPROB_SCALE
+
     digests = [one.digest.hex() for one in judgement.receipts]
-    own = {"id": judgement.id, "verdict": judgement.verdict, "labels": list(judgement.labels)}
+    scores = [[round(score / LOGPROB_SCALE, 6) for score in row] for row in judgement.scores]
+    own = {"id": judgement.id, "verdict": judgement.verdict, "scores": scores}
     return own | ({"receipts": digests} if digests else {})
 
 
@@ -127,7 +137,19 @@ def _agreement(items: Sequence[JudgedItem], found: Sequence[Judgement], rubric: 
     return agreement([gold for gold, _ in pairs], [verdict for _, verdict in pairs], order)
 
 
-def _print(found: Sequence[Judgement], agreed: Agreement | None, changed: dict[str, int] | None) -> None:
+def _fitted(items: Sequence[JudgedItem], found: Sequence[Judgement], rubric: Rubric) -> FittedCut | None:
+    """Return the cut that agrees best with the gold labels; None if there are too few, or the rubric takes no cut."""
+    from intact.evaluate.model_judge import fit_cut
+
+    known = [(one.margin, item.gold) for item, one in zip(items, found, strict=True) if item.gold is not None]
+    if rubric.is_pair or len(rubric.labels) != 2 or not 2 <= len(known) <= MOST_FITTED:
+        return None
+    return fit_cut([margin for margin, _ in known], [gold == rubric.labels[0] for _, gold in known])
+
+
+def _print(
+    found: Sequence[Judgement], agreed: Agreement | None, fitted: FittedCut | None, changed: dict[str, int] | None
+) -> None:
     """Print counts of verdicts, the agreement with gold labels, and the null control."""
     counts = Counter(one.verdict for one in found)
     table = new_table("verdict", "answers", "share", right=("answers", "share"))
@@ -141,6 +163,10 @@ def _print(found: Sequence[Judgement], agreed: Agreement | None, changed: dict[s
         out().print(rows)
         kappa = "" if agreed.kappa is None else f", kappa {agreed.kappa:.2f}"
         show(f"agreement with gold labels {agreed.share:.1%} ({agreed.low:.1%} to {agreed.high:.1%}){kappa}")
+    if fitted is not None:
+        count = sum(map(sum, agreed.table)) if agreed is not None else 0
+        share = f"{fitted.right} of {count} agree with a cut fitted to the others"
+        show(f"best --cut for these gold labels {fitted.cut:.3f}; {share}")
     if changed is not None:
         for condition, count in changed.items():
             show(f"judged {condition}: {count} of {len(found)} verdicts changed")

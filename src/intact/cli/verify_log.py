@@ -14,7 +14,9 @@ from intact.cli.output import bar, emit, note, one_line, out
 
 if TYPE_CHECKING:
     from intact.cli.receipt_verifier import ReceiptVerifier
-    from intact.integrations.inspect_log import EvalAnswer, InspectLog, LogFault
+    from intact.integrations.inspect_answers import EvalAnswer
+    from intact.integrations.inspect_log import InspectLog
+    from intact.integrations.inspect_sample import LogFault
     from intact.receipts.document import Receipt
     from intact.receipts.verify import Verdict
 
@@ -73,7 +75,8 @@ def check_log(path: Path, verifier: ReceiptVerifier, expected_root: str | None) 
     LogError
         If the file is not a log that can be read.
     """
-    from intact.integrations.inspect_log import InspectLog, LogFault
+    from intact.integrations.inspect_log import InspectLog
+    from intact.integrations.inspect_sample import LogFault
     from intact.receipts.identity import root_of
 
     verdicts: list[LogVerdict] = []
@@ -174,13 +177,13 @@ def _verify(
         verdict: Any = found[number]
         if verdict.outcome in ("true", "partial") and isinstance(line.content, Receipt):
             verdict = _bound(verifier, answer, line.content) or verdict
-        yield LogVerdict(answer.where, verdict.outcome, verdict.what, verdict.detail, digest)
+        yield LogVerdict(answer.where, verdict.outcome, verdict.what, verdict.detail, digest=digest)
 
 
 def _bound(verifier: ReceiptVerifier, answer: EvalAnswer, receipt: Receipt) -> Verdict | None:
     """Return the verdict if a true receipt is not for the request and the message in the log."""
     from intact.integrations.chat_replay import ChatReplay
-    from intact.integrations.inspect_log import message_difference
+    from intact.integrations.inspect_answers import message_difference
     from intact.receipts.verify import Verdict
 
     replay: ChatReplay = verifier.replay(receipt)

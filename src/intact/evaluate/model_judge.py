@@ -1,7 +1,8 @@
 """Verdicts on answers by an exact model: the same answer gets the same verdict, whatever else is judged with it.
 
-A verdict is a label that a rubric allows, written greedily under a constraint. Pairs are judged in both orders; a
-verdict that depends on the order is a tie (arXiv 2306.05685, section 3.4).
+The score of a label is its log-probability as the reply to a rubric's question; the label with the highest score is the
+verdict. Pairs are asked about in both orders and the scores are added, so that a preference for the first or the second
+place cancels out (arXiv 2306.05685, section 3.4).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from intact._base.errors import ParameterError
 from intact.engine.completion import Completion
 from intact.library import Model
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.receipts.document import Receipt
 from intact.text import ChatPrompt
 from intact.text.template import DEFAULT_NOW
@@ -22,6 +24,7 @@ TIE: Final = "tie"
 FIRST, SECOND = "first", "second"
 MAX_TOKENS: Final = 32
 """Maximum number of tokens of a label."""
+LARGEST_CUT: Final = 1000
 BATCH: Final = 64
 """Number of answers that are judged together."""
 _FIELD: Final = re.compile(r"\{(question|answer|reference|first|second|labels)\}")
@@ -121,16 +124,21 @@ class Judgement(NamedTuple):
     ----------
     verdict : str
         A label; for pairs 'first', 'second' or 'tie'.
-    labels : tuple of str
-        The labels that the model wrote: one, or for pairs one for each order.
+    scores : tuple of tuple of int
+        For each order in which answers were shown, the score of each label: nats times 2^24.
     receipts : tuple of Receipt
-        The receipts of these labels, if they were requested.
+        The receipts of the labels with their log-probabilities, in the same order, if they were requested.
     """
 
     id: str
     verdict: str
-    labels: tuple[str, ...]
+    scores: tuple[tuple[int, ...], ...]
     receipts: tuple[Receipt, ...] = ()
+
+    @property
+    def margin(self) -> int:
+        """The score of the first label, or of a pair's first answer, minus that of the last: nats times 2^24."""
+        return sum((row[0] - row[-1]) * (-1) ** order for order, row in enumerate(self.scores))
 
 
 class ModelJudge:
@@ -144,10 +152,19 @@ class ModelJudge:
         The question and its labels.
     receipt : bool
         If true, verdicts have receipts.
+    cut : float
+        For a rubric of two labels and single answers: the margin in nats above which the first label is the verdict.
+
+    Raises
+    ------
+    ParameterError
+        If there is a cut for other rubrics.
     """
 
-    def __init__(self, model: Model, rubric: Rubric, receipt: bool = False) -> None:
+    def __init__(self, model: Model, rubric: Rubric, receipt: bool = False, cut: float = 0.0) -> None:
+        check_cut(rubric, cut)
         self.model, self.rubric, self._receipt = model, rubric, receipt
+        self._cut = round(cut * LOGPROB_SCALE)
 
     def judge(
         self, items: Sequence[JudgedItem], batch: int = BATCH, done: Callable[[int], None] = lambda _: None
@@ -176,64 +193,122 @@ class ModelJudge:
     def _judge(self, items: Sequence[JudgedItem]) -> Iterator[Judgement]:
         """Yield the verdicts on items that are judged together."""
         prompts = [prompt for item in items for prompt in self._prompts(item)]
-        written = self._ask(prompts, [item.id for item in items for _ in self._orders])
-        each = len(self._orders)
+        orders = len(prompts) // len(items)
+        ids = [item.id for item in items for _ in range(orders)]
+        columns = [self._ask(prompts, ids, label) for label in self.rubric.labels]
         for i, item in enumerate(items):
-            own = written[i * each : (i + 1) * each]
-            labels = tuple(completion.text for completion in own)
-            receipts = tuple(completion.receipt for completion in own if completion.receipt is not None)
-            yield Judgement(item.id, self._verdict(labels), labels, receipts)
-
-    @property
-    def _orders(self) -> tuple[bool, ...]:
-        """The orders in which answers are shown: as given, and for pairs also exchanged."""
-        return (False, True) if self.rubric.is_pair else (False,)
+            rows = [[column[place] for column in columns] for place in range(i * orders, (i + 1) * orders)]
+            scores = tuple(tuple(sum(one.logprobs or ()) for one in row) for row in rows)
+            receipts = tuple(one.receipt for row in rows for one in row if one.receipt is not None)
+            found = Judgement(item.id, "", scores, receipts)
+            yield found._replace(verdict=self._verdict(found))
 
     def _prompts(self, item: JudgedItem) -> Iterator[str]:
-        for exchanged in self._orders:
-            fields = dict(item.fields)
-            if exchanged:
-                fields |= {FIRST: item.fields[SECOND], SECOND: item.fields[FIRST]}
-            yield self.rubric.fill(fields)
+        """Yield the questions about an item: one, or for pairs one for each order."""
+        yield self.rubric.fill(item.fields)
+        if self.rubric.is_pair:
+            exchanged = {FIRST: item.fields[SECOND], SECOND: item.fields[FIRST]}
+            yield self.rubric.fill({**item.fields, **exchanged})
 
-    def _ask(self, prompts: Sequence[str], ids: Sequence[str]) -> list[Completion]:
-        """Return the labels for questions."""
+    def _ask(self, prompts: Sequence[str], ids: Sequence[str], label: str) -> list[Completion]:
+        """Return a label as the reply to each question, with its log-probabilities."""
         chat = self.model.tokenizer.chat_template is not None
         requests: list[Any] = [
             ChatPrompt([{"role": "user", "content": text}], now=DEFAULT_NOW) if chat else f"{text}\nReply: "
             for text in prompts
         ]
+        sampling = {**self.rubric.sampling, "regex": re.escape(label)}
         try:
-            completions = self.model.generate(requests, receipt=self._receipt, **self.rubric.sampling)
+            completions = self.model.generate(requests, receipt=self._receipt, logprobs=True, **sampling)
         except ParameterError as error:
             number = re.match(r"prompt (\d+): ", str(error))
             place = ids[int(number[1])] if number else ids[0]
             raise ParameterError(f"{place!r:.60} cannot be judged: {error}") from error
         found = [several[0] for several in completions]
         for name, completion in zip(ids, found, strict=True):
-            if completion.text not in self.rubric.labels:
+            if completion.text != label:
                 raise ParameterError(f"{name!r:.60} cannot be judged: no room for a label ({completion.finish})")
         return found
 
-    def _verdict(self, labels: tuple[str, ...]) -> str:
-        """Return the verdict of the labels of all orders."""
-        if not self.rubric.is_pair:
-            return labels[0]
-        winners = [FIRST if label == self.rubric.labels[0] else SECOND for label in labels]
-        winners[1] = SECOND if winners[1] == FIRST else FIRST
-        return winners[0] if winners[0] == winners[1] else TIE
+    def _verdict(self, found: Judgement) -> str:
+        """Return the verdict of an item's scores."""
+        if self.rubric.is_pair:
+            return FIRST if found.margin > 0 else SECOND if found.margin < 0 else TIE
+        if len(self.rubric.labels) == 2:
+            return self.rubric.labels[0 if found.margin > self._cut else 1]
+        (row,) = found.scores
+        return self.rubric.labels[max(range(len(row)), key=lambda place: (row[place], -place))]
+
+
+def check_cut(rubric: Rubric, cut: float) -> None:
+    """Raise ParameterError if a rubric takes no cut, or the cut is no finite number."""
+    if cut and (rubric.is_pair or len(rubric.labels) != 2):
+        raise ParameterError("a cut needs a rubric of single answers with two labels")
+    if not abs(cut) <= LARGEST_CUT:
+        raise ParameterError(f"the cut must lie between -{LARGEST_CUT} and {LARGEST_CUT} nats, got {cut}")
+
+
+class FittedCut(NamedTuple):
+    """A cut that agrees best with gold labels.
+
+    Attributes
+    ----------
+    cut : float
+        The cut in nats.
+    right : int
+        Number of items on which a cut that was fitted to all other items agrees with the gold label.
+    """
+
+    cut: float
+    right: int
+
+
+def fit_cut(margins: Sequence[int], positive: Sequence[bool]) -> FittedCut:
+    """Return the cut between margins that agrees best with gold labels; of equally good ones, the least.
+
+    Parameters
+    ----------
+    margins : sequence of int
+        Margins of verdicts (`Judgement.margin`).
+    positive : sequence of bool
+        If true, the gold label is the first one.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than two items.
+    """
+    if len(margins) < 2:
+        raise ParameterError("a cut needs at least two items with gold labels")
+    pairs = list(zip(margins, positive, strict=True))
+    right = 0
+    for i, (margin, gold) in enumerate(pairs):
+        right += (margin > _best_cut(pairs[:i] + pairs[i + 1 :])) == gold
+    return FittedCut(_best_cut(pairs) / LOGPROB_SCALE, right)
+
+
+def _best_cut(pairs: Sequence[tuple[int, bool]]) -> int:
+    """Return the cut at which most margins above it are positive and most others are not."""
+    ordered = sorted(pairs)
+    score = best = sum(gold for _, gold in ordered)  # below all margins, everything is positive
+    cut = ordered[0][0] - 1
+    for (margin, gold), (after, _) in zip(ordered, [*ordered[1:], (ordered[-1][0] + 2, False)], strict=True):
+        score += -1 if gold else 1
+        if score > best and after > margin:
+            best, cut = score, (margin + after) // 2
+    return cut
 
 
 def null_control(judge: ModelJudge, items: Sequence[JudgedItem], verdicts: Sequence[Judgement]) -> dict[str, int]:
-    """Judge the same items under other conditions; return how many verdicts changed under each of them.
+    """Judge the same items under other conditions; return how many verdicts changed, in any bit of their scores.
 
     The conditions are: each item alone; in reverse order; and among strangers, which are the same items with their
     words reversed.
     """
-    known = {one.id: one.labels for one in verdicts}
+    known = {one.id: one.scores for one in verdicts}
 
     def changed(found: Sequence[Judgement]) -> int:
-        return sum(known[one.id] != one.labels for one in found)
+        return sum(known[one.id] != one.scores for one in found)
 
     others = [
         JudgedItem(f"stranger {i}", {name: " ".join(text.split()[::-1]) for name, text in item.fields.items()})

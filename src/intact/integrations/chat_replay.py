@@ -85,7 +85,9 @@ class ChatReplay:
                     return Verdict("false", "sampling", None, detail)
                 if output.finish == "cancelled":
                     return Verdict("false", "finish", None, "the receipt is for a text that was cut off")
-                read = chat.parse(Completion(output.text, output.tokens, None, output.finish, len(given.prompt)))
+                read = chat.parse(
+                    Completion(output.text, output.tokens, None, output.finish, prompt_tokens=len(given.prompt))
+                )
         except (ApiError, ParameterError) as error:
             return Verdict("false", "prompt", None, f"no server takes the request: {error!s:.200}")
         return ParsedAnswer(read.content, read.thoughts, read.calls, read.finish)

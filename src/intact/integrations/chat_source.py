@@ -9,6 +9,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import aclosing
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
@@ -198,7 +199,8 @@ class ModelSource(ChatSource):
         self._loop = asyncio.new_event_loop()
         thread = threading.Thread(target=self._loop.run_forever, name="intact-chat", daemon=True)
         thread.start()
-        self._end = weakref.finalize(self, _unload, self._service.models, self._loop, thread)  # also at exit
+        end = partial(_unload, self._service.models, self._loop, thread)
+        self._end = weakref.finalize(self, end)  # which is called at exit, too
 
     def complete(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return the response to a request."""

@@ -67,7 +67,7 @@ class IntactAPI(ModelAPI):
         config: GenerateConfig | None = None,
         **model_args: Any,
     ) -> None:
-        super().__init__(model_name, base_url, api_key, ["INTACT_API_KEY"], config or GenerateConfig())
+        super().__init__(model_name, base_url, api_key, ["INTACT_API_KEY"], config=config or GenerateConfig())
         self._arguments = model_args
         self._source: ChatSource | None = open_source(model_name, self.base_url, self.api_key, **model_args)
         self._limiter = anyio.CapacityLimiter(1 << 10)

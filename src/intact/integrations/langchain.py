@@ -87,7 +87,7 @@ class ChatIntact(BaseChatModel):
     seed: int | None = None
     stop: list[str] | None = None
     now: str | None = None
-    profile: str | None = None
+    profile: str | None = None  # type: ignore[assignment]
     threads: int | None = None
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     _opened: ChatModel = PrivateAttr()
@@ -345,7 +345,8 @@ def _message(answer: ChatText) -> AIMessage:
     invalid: list[InvalidToolCall] = []
     for call in answer.calls:
         try:
-            calls.append(parse_tool_call(call, return_id=True))
+            if (parsed := parse_tool_call(call, return_id=True)) is not None:
+                calls.append(cast(ToolCall, parsed))
         except Exception as error:
             invalid.append(make_invalid_tool_call(call, str(error)))
     thoughts = {"reasoning_content": answer.thoughts} if answer.thoughts else {}

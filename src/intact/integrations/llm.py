@@ -174,7 +174,7 @@ def _in_process(
             yield chunk.text
     if last is not None and last.receipt is not None:
         receipt = last.receipt
-        _finish(response, name, last.finish, receipt.to_document(), receipt.header.request.parameters.seed)
+        _finish(response, name, last.finish, receipt.to_document(), seed=receipt.header.request.parameters.seed)
         response.set_usage(input=len(receipt.header.request.prompt), output=receipt.count)
 
 
@@ -191,7 +191,7 @@ def _on_server(base_url: str, body: dict[str, Any], schema: Any, response: llm.R
                 if text := (choice.get("delta") or {}).get("content"):
                     yield text
                 if choice.get("finish_reason"):
-                    _finish(response, body["model"], choice["finish_reason"], choice.get("receipt"), body["seed"])
+                    _finish(response, body["model"], choice["finish_reason"], choice.get("receipt"), seed=body["seed"])
             if usage := event.get("usage"):
                 response.set_usage(input=usage["prompt_tokens"], output=usage["completion_tokens"])
     finally:

@@ -60,4 +60,4 @@ def agreement(first: Sequence[str], second: Sequence[str], labels: Sequence[str]
     chance = Fraction(sum(rows[name] * columns[name] for name in names), count * count)
     kappa = None if chance == 1 else float((Fraction(equal, count) - chance) / (1 - chance))
     low, high = wilson(equal, count)
-    return Agreement(names, table, equal / count, low, high, kappa=kappa)
+    return Agreement(names, table, equal / count, low=low, high=high, kappa=kappa)
