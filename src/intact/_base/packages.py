@@ -11,7 +11,7 @@ from intact._base.errors import NotInstalledError
 
 DISTRIBUTION: Final = "intact-llm"
 """The name of this package on package indexes, where `intact` is a different project; must match pyproject.toml."""
-_MODULES: Final = {"scikit-learn": "sklearn"}
+_MODULES: Final = {"llama-index-core": "llama_index.core", "scikit-learn": "sklearn"}
 """Module names of packages that differ from the package name."""
 
 

@@ -37,6 +37,7 @@ from intact.cli import (
     learn,
     lock,
     logs,
+    mcp,
     meter,
     methods,
     models,
@@ -211,7 +212,7 @@ def _app(
 
 
 _PANELS = {
-    "Commands that answer": (run, chat, superposed, solve, methods, check, embed, rerank, serve, shard),
+    "Commands that answer": (run, chat, superposed, solve, methods, check, embed, rerank, serve, mcp, shard),
     "Commands that measure": (evaluation, judge, sweep, report, tasks, perplexity, lab, bench, tune, plan),
     "Commands that prove": (verify, page, audit, meter, diff),
     "Commands for logic": (prove, deduce),

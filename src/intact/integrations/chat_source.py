@@ -7,7 +7,7 @@ import json
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import aclosing
 from functools import partial
 from queue import SimpleQueue
@@ -43,7 +43,7 @@ class ChatSource(ABC):
         """
 
     @abstractmethod
-    def stream(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def stream(self, body: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """Yield the chunks of the response to a request; leaving early cancels it. Errors as for `complete`."""
 
     @abstractmethod
@@ -122,7 +122,7 @@ class ServerSource(ChatSource):
             raise EndpointError(f"{url} cannot be reached ({type(error).__name__}: {error!s:.200})") from error
         return _read_reply(url, status, data)
 
-    def stream(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def stream(self, body: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """Yield the chunks of the response."""
         url = f"{self.url}/chat/completions"
         try:
@@ -216,7 +216,7 @@ class ModelSource(ChatSource):
             raise ParameterError(str(error)) from error
         return reply
 
-    def stream(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def stream(self, body: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """Yield the chunks of the response."""
         from intact.serve.apis.openai.chat import chunks
         from intact.serve.errors import ApiError

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from intact._base.errors import EndpointError, ParameterError
-from intact.checkpoints.catalogue import DEFAULT
-from intact.integrations.chat_source import ChatSource, check_address, open_source
+from intact.checkpoints.catalogue import DEFAULT, resolve
+from intact.checkpoints.formats import open_checkpoint
+from intact.integrations.chat_source import ChatSource, ServerSource, check_address, open_source
 from intact.integrations.opening import OpenedLater
+from intact.models import build_program
 from intact.reason.backends.openai_key import KEY
 
 _CALL = ("name", "arguments")
@@ -97,7 +100,7 @@ class ChatModel:
         IntactError
             If the request is invalid, the model is not here, or the server cannot be reached or answers with an error.
         """
-        return read_answer(self._source.get().complete(request_body(self.model, messages, self._options | options)))
+        return read_answer(self._source.get().complete(self._body(messages, options)))
 
     def stream(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Iterator[ChatText]:
         """Yield the answer that `ask` would return in pieces; the last ones have finish reason, receipt and usage.
@@ -105,10 +108,23 @@ class ChatModel:
         Tool calls are given in parts as in OpenAI's streams. Leaving the iterator early ends the answer.
         """
         wanted = {"stream_options": {"include_usage": True}}
-        body = request_body(self.model, messages, self._options | options) | wanted
-        with closing(cast("Generator[dict[str, Any], None, None]", self._source.get().stream(body))) as chunks:
+        body = self._body(messages, options) | wanted
+        with closing(self._source.get().stream(body)) as chunks:
             for chunk in chunks:
                 yield read_piece(chunk)
+
+    def _body(self, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
+        given = {name: value for name, value in options.items() if value is not None}
+        return request_body(self.model, messages, self._options | given)
+
+    def context(self) -> int | None:
+        """Return the maximum number of tokens of a prompt and its answer; None where a server does not know it yet."""
+        source = self._source.get()
+        if isinstance(source, ServerSource):
+            length = source.get(f"models/{quote(self.model)}").get("max_model_len")
+            return length if isinstance(length, int) else None
+        with open_checkpoint(resolve(self.model)) as checkpoint:
+            return build_program(checkpoint).context
 
     def close(self) -> None:
         """Unload the model, or close connections; the next request opens it again."""
@@ -142,6 +158,35 @@ def read_answer(reply: Mapping[str, Any]) -> ChatText:
 def read_piece(chunk: Mapping[str, Any]) -> ChatText:
     """Return a chunk of a stream as the part of the answer that it has; errors as in `read_answer`."""
     return _read(chunk if chunk.get("choices") else {**chunk, "choices": [{"delta": {}}]}, "delta")
+
+
+def accumulate(pieces: Iterable[ChatText]) -> Iterator[tuple[ChatText, ChatText]]:
+    """Yield each piece of a stream with the answer up to it."""
+    whole = ChatText("", "", [], "", None, usage={}, model="", fingerprint="")
+    calls: dict[int, dict[str, Any]] = {}
+    for piece in pieces:
+        for call in piece.calls:
+            _extend(calls, call)
+        whole = ChatText(
+            whole.text + piece.text,
+            whole.thoughts + piece.thoughts,
+            [calls[index] for index in sorted(calls)],
+            piece.finish or whole.finish,
+            piece.receipt or whole.receipt,
+            usage=piece.usage or whole.usage,
+            model=piece.model or whole.model,
+            fingerprint=piece.fingerprint or whole.fingerprint,
+        )
+        yield piece, whole
+
+
+def _extend(calls: dict[int, dict[str, Any]], part: Mapping[str, Any]) -> None:
+    """Add a part of a tool call from a stream."""
+    index, function = part.get("index"), part.get("function") or {}
+    known = calls.get(index if isinstance(index, int) else 0, {"function": {"name": "", "arguments": ""}})
+    joined = {name: known["function"][name] + str(function.get(name) or "") for name in _CALL}
+    name = part.get("id") or known.get("id")
+    calls[index if isinstance(index, int) else 0] = {"id": name, "type": "function", "function": joined}
 
 
 def _read(reply: Mapping[str, Any], member: str) -> ChatText:

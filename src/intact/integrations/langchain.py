@@ -109,9 +109,8 @@ class ChatIntact(BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         """Parameters that tell cached answers of one setting from those of another."""
-        return self.model_dump(
-            exclude={"api_key", "threads", "cache", "callbacks", "rate_limiter", "custom_get_token_ids"}
-        )
+        others = {"api_key", "threads", "cache", "callbacks", "rate_limiter", "custom_get_token_ids"}
+        return cast("dict[str, Any]", self.model_dump(exclude=others))
 
     def close(self) -> None:
         """Unload the model, or close connections; the next request opens it again."""
@@ -205,12 +204,11 @@ class IntactEmbeddings(BaseModel, Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return the vectors of documents."""
-        given = [self.document_instruction + text for text in texts]
-        return cast(list[list[float]], self._opened.embed(given, self.dimensions).tolist())
+        return self._opened.lists([self.document_instruction + text for text in texts], self.dimensions)
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a question."""
-        return cast(list[float], self._opened.embed([self.query_instruction + text], self.dimensions)[0].tolist())
+        return self._opened.lists([self.query_instruction + text], self.dimensions)[0]
 
     def close(self) -> None:
         """Unload the model, or close connections; the next request opens it again."""
@@ -329,7 +327,7 @@ class ReceiptCallback(BaseCallbackHandler):
 
 def _plain(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     """Return messages in OpenAI's format."""
-    plain = convert_to_openai_messages(messages)
+    plain = cast("list[dict[str, Any]]", convert_to_openai_messages(messages))
     for one in plain:
         if (
             isinstance(one, dict)

@@ -92,6 +92,11 @@ class VectorModel:
             return np.zeros((0, dimensions or 0), np.float32)
         return self._source.get().embed(texts, dimensions)
 
+    def lists(self, texts: Sequence[str], dimensions: int | None = None) -> list[list[float]]:
+        """Return the unit vectors of texts as lists of numbers; errors as in `embed`."""
+        found: list[list[float]] = self.embed(texts, dimensions).tolist()
+        return found
+
     def score(self, pairs: Sequence[tuple[str, str]], instruction: str = INSTRUCTION) -> NDArray[np.float64]:
         """Return the relevance of each pair's second text to its first, from 0 to 1.
 
